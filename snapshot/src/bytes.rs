@@ -1,0 +1,132 @@
+//! Reading bytes that may be anything: little-endian fields, and a sliding window over a file.
+//!
+//! # Invariants
+//! - A length is compared with what is left of the file before anything is allocated for it.
+//! - The window holds at most one view, or one chunk, at a time, however long the file is.
+
+use std::io;
+
+use crate::disk::DiskFile;
+
+/// How much a window reads at once: large enough for the disk, small enough for the second-level cache to help.
+const CHUNK_BYTES: usize = 1 << 20;
+
+pub(crate) fn u64_of(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// For lengths that were compared with a limit already; a length that does not fit becomes one that no file has.
+pub(crate) fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Little-endian fields, one after the other.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+/// The last four bytes are the checksum of those before: returns it when it is right.
+pub(crate) fn trailing_checksum(bytes: &[u8], seed: u32) -> Result<u32, u32> {
+    let Some((body, stored)) = bytes.split_last_chunk::<4>() else {
+        return Err(0);
+    };
+    let stored = u32::from_le_bytes(*stored);
+    if crc32c::crc32c_append(seed, body) == stored {
+        Ok(stored)
+    } else {
+        Err(stored)
+    }
+}
+
+/// A file of known length, seen through a buffer that slides over it.
+pub(crate) struct Window<F> {
+    file: F,
+    len: u64,
+    buffer: Vec<u8>,
+    start: u64,
+    filled: usize,
+}
+
+impl<F: DiskFile> Window<F> {
+    pub(crate) fn new(file: F) -> io::Result<Self> {
+        let len = file.len()?;
+        Ok(Self {
+            file,
+            len,
+            buffer: Vec::new(),
+            start: 0,
+            filled: 0,
+        })
+    }
+
+    /// Length of the file in bytes when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes from `offset` to the end of the file.
+    pub(crate) fn left(&self, offset: u64) -> u64 {
+        self.len.saturating_sub(offset)
+    }
+
+    /// The `bytes` bytes at `offset`, or `None` when the file is shorter than that.
+    pub(crate) fn view(&mut self, offset: u64, bytes: usize) -> io::Result<Option<&[u8]>> {
+        if u64_of(bytes) > self.left(offset) {
+            return Ok(None);
+        }
+        let inside = self
+            .position(offset)
+            .is_some_and(|at| at.checked_add(bytes).is_some_and(|end| end <= self.filled));
+        if !inside {
+            self.slide(offset, bytes)?;
+        }
+        let at = self.position(offset).unwrap_or(0);
+        Ok(self.buffer.get(at..at.saturating_add(bytes)))
+    }
+
+    /// Where `offset` is in the buffer.
+    fn position(&self, offset: u64) -> Option<usize> {
+        let at = usize_of(offset.checked_sub(self.start)?);
+        (at <= self.filled).then_some(at)
+    }
+
+    fn slide(&mut self, offset: u64, bytes: usize) -> io::Result<()> {
+        let want = usize_of(u64_of(bytes.max(CHUNK_BYTES)).min(self.left(offset)));
+        match self.position(offset) {
+            Some(at) => {
+                self.buffer.copy_within(at..self.filled, 0);
+                self.filled -= at;
+            }
+            None => self.filled = 0,
+        }
+        self.start = offset;
+        if self.buffer.len() < want {
+            self.buffer.resize(want, 0);
+        }
+        while self.filled < want {
+            let at = self.start.saturating_add(u64_of(self.filled));
+            let Some(room) = self.buffer.get_mut(self.filled..want) else {
+                break;
+            };
+            match self.file.read_at(room, at)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => self.filled = self.filled.saturating_add(read).min(want),
+            }
+        }
+        Ok(())
+    }
+}

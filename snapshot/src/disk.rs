@@ -1,0 +1,169 @@
+//! What this crate asks of a file system, and nothing more.
+//!
+//! # Invariants
+//! - Files only grow at the end or are cut; nothing is overwritten in place. A torn write is therefore always at an end.
+//! - Bytes are safe after [`DiskFile::sync_data`]; names (created, renamed, removed) only after [`Disk::sync_dir`].
+//! - No implementation retries a failed sync: the kernel may have dropped the dirty pages, and a second sync then succeeds
+//!   without having written them.
+
+mod faulty;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::Path;
+
+pub use faulty::FaultyDisk;
+
+/// A file system: the real one, or one that fails on request.
+pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// An open file.
+    type File: DiskFile;
+
+    /// A new empty file to append to; an error of kind `AlreadyExists` if the name is taken.
+    fn create_new(&self, path: &Path) -> io::Result<Self::File>;
+    /// An existing file to read.
+    fn open_read(&self, path: &Path) -> io::Result<Self::File>;
+    /// An existing file to append to and read.
+    fn open_append(&self, path: &Path) -> io::Result<Self::File>;
+    /// Gives a file another name, taking the place of a file that has that name already.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The names of the files in a directory, in no order, without directories.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Makes a directory and those above it; no error if it is there.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory safe.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file of a [`Disk`].
+#[allow(clippy::len_without_is_empty)] // an empty file means nothing special here
+pub trait DiskFile: std::fmt::Debug + Send {
+    /// Writes all bytes at the end. After an error any part of them may have been written.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes two pieces at the end, in one call to the system where that is possible.
+    fn append_pair(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        self.append(head)?;
+        self.append(body)
+    }
+
+    /// Makes all bytes and the length safe.
+    fn sync_data(&mut self) -> io::Result<()>;
+
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads some bytes at an offset; 0 only at the end of the file or for an empty buffer.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file to this many bytes. The cut is safe after the next sync.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    type File = RealFile;
+
+    fn create_new(&self, path: &Path) -> io::Result<RealFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create_new(true);
+        options.open(path).map(RealFile)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<RealFile> {
+        File::open(path).map(RealFile)
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<RealFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).open(path).map(RealFile)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            // A name that is not UTF-8 is none of ours.
+            if !entry.file_type()?.is_dir()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+/// A file of [`RealDisk`].
+#[derive(Debug)]
+pub struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn append_pair(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let written = loop {
+            match self
+                .0
+                .write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
+            {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        match head.get(written..) {
+            Some(rest) => {
+                self.0.write_all(rest)?;
+                self.0.write_all(body)
+            }
+            None => {
+                let in_body = written.saturating_sub(head.len());
+                self.0.write_all(body.get(in_body..).unwrap_or_default())
+            }
+        }
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.metadata().map(|metadata| metadata.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match std::os::unix::fs::FileExt::read_at(&self.0, buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}

@@ -1,0 +1,213 @@
+//! Images: the whole state as blocks of bytes, in a file that is there whole or not at all.
+//!
+//! # Invariants
+//! - A name without `.tmp` is only given to a file that is synced and has its footer.
+//! - An image is whole only if header, every block and the footer verify, and nothing else is in the file.
+//! - A logged image needs the log's records from its start LSN (without it) to its end LSN (with it) to become consistent.
+//! - Reading needs memory for one block, whatever the file's length.
+
+mod read;
+mod write;
+
+pub use read::ImageReader;
+pub use write::ImageWriter;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bytes::{Fields, trailing_checksum, u64_of};
+use crate::disk::Disk;
+use crate::error::at;
+use crate::{FORMAT_VERSION, Lsn, ReadError};
+
+const HEADER_MAGIC: [u8; 8] = *b"chshimg\n";
+const FOOTER_MAGIC: [u8; 8] = *b"chshend\n";
+
+/// magic 8, version 4, node id 8, start LSN 8, checksum 4
+pub(crate) const HEADER_BYTES: usize = 32;
+/// magic 8, flags 4, blocks 8, end LSN 8, header checksum 4, blocks checksum 4, checksum 4
+pub(crate) const FOOTER_BYTES: usize = 40;
+
+/// A published image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Its file.
+    pub path: PathBuf,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// Number of blocks.
+    pub blocks: u64,
+    /// All records up to this one are in the image: replay begins after it.
+    pub start_lsn: Lsn,
+    /// No record after this one is in the image. It was durable when the image was published.
+    pub end_lsn: Lsn,
+    /// Whether there was a log beside it, so that there must be one now.
+    pub logged: bool,
+    /// The node that wrote it.
+    pub node_id: u64,
+}
+
+/// Which image it is: the newest has the largest start LSN, and among these the largest counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ImageName {
+    pub(crate) start: Lsn,
+    pub(crate) counter: u32,
+}
+
+impl ImageName {
+    pub(crate) fn path(self, dir: &Path) -> PathBuf {
+        dir.join(format!(
+            "image-{:020}-{:010}.img",
+            self.start.0, self.counter
+        ))
+    }
+
+    /// `None`: not an image's name. `Some(None)`: it means to be one and is none that we write.
+    pub(crate) fn parse(name: &str) -> Option<Option<Self>> {
+        let numbers = name.strip_prefix("image-")?.strip_suffix(".img")?;
+        Some(Self::numbers(numbers))
+    }
+
+    fn numbers(numbers: &str) -> Option<Self> {
+        let (start, counter) = numbers.split_once('-')?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let right = start.len() == 20 && counter.len() == 10 && digits(start) && digits(counter);
+        let start = Lsn(start.parse().ok()?);
+        let counter = counter.parse().ok()?;
+        right.then_some(Self { start, counter })
+    }
+}
+
+struct ImageHeader {
+    node_id: u64,
+    start: Lsn,
+}
+
+impl ImageHeader {
+    fn encode(&self) -> (Vec<u8>, u32) {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend_from_slice(&HEADER_MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.node_id.to_le_bytes());
+        bytes.extend_from_slice(&self.start.0.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        (bytes, checksum)
+    }
+
+    /// An error has its offset.
+    fn decode(bytes: &[u8]) -> Result<(Self, u32), (u64, String)> {
+        let mut fields = Fields(bytes);
+        if fields.array() != Some(HEADER_MAGIC) {
+            return Err((0, "this is no image".to_owned()));
+        }
+        let version = fields.u32().unwrap_or_default();
+        if version != FORMAT_VERSION {
+            return Err((8, format!("format version {version} is not known")));
+        }
+        let checksum = trailing_checksum(bytes, 0)
+            .map_err(|_| (0, "the image header's checksum does not match".to_owned()))?;
+        let header = Self {
+            node_id: fields.u64().unwrap_or_default(),
+            start: Lsn(fields.u64().unwrap_or_default()),
+        };
+        Ok((header, checksum))
+    }
+}
+
+struct ImageFooter {
+    logged: bool,
+    blocks: u64,
+    end: Lsn,
+    /// Binds the footer to its header.
+    header_checksum: u32,
+    /// Checksum of the blocks' checksums, in order.
+    blocks_checksum: u32,
+}
+
+impl ImageFooter {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FOOTER_BYTES);
+        bytes.extend_from_slice(&FOOTER_MAGIC);
+        bytes.extend_from_slice(&u32::from(self.logged).to_le_bytes());
+        bytes.extend_from_slice(&self.blocks.to_le_bytes());
+        bytes.extend_from_slice(&self.end.0.to_le_bytes());
+        bytes.extend_from_slice(&self.header_checksum.to_le_bytes());
+        bytes.extend_from_slice(&self.blocks_checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut fields = Fields(bytes);
+        if fields.array() != Some(FOOTER_MAGIC) {
+            return Err("no footer at the end: the image is cut short".to_owned());
+        }
+        trailing_checksum(bytes, 0).map_err(|_| "the footer's checksum does not match")?;
+        Self::fields(&mut fields).ok_or_else(|| "impossible footer".to_owned())
+    }
+
+    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let flags = fields.u32()?;
+        let footer = Self {
+            logged: flags == 1,
+            blocks: fields.u64()?,
+            end: Lsn(fields.u64()?),
+            header_checksum: fields.u32()?,
+            blocks_checksum: fields.u32()?,
+        };
+        (flags <= 1).then_some(footer)
+    }
+}
+
+/// The images of a directory, oldest first.
+pub(crate) fn list_images<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<ImageName>> {
+    let names = disk.list(dir).map_err(at(dir))?;
+    let images = names.iter().filter_map(|name| ImageName::parse(name)?);
+    let mut images: Vec<ImageName> = images.collect();
+    images.sort_unstable();
+    Ok(images)
+}
+
+/// Removes all but the newest `keep` images, and returns the LSN from which on the log must be kept: what
+/// [`LogWriter::trim`](crate::LogWriter::trim) is to be called with. It is `Lsn(0)` (keep all) while there are fewer than
+/// `keep` images, since the log from the very beginning is then the second way back.
+///
+/// Images whose header or footer is damaged are not counted and not removed.
+///
+/// # Errors
+/// Some images may be removed already; it may be tried again.
+pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
+    let mut kept = 0;
+    let mut keep_from = Lsn(0);
+    let mut removed = false;
+    for name in list_images(disk, dir)?.into_iter().rev() {
+        let path = name.path(dir);
+        if kept >= keep.max(1) {
+            disk.remove(&path).map_err(at(&path))?;
+            removed = true;
+            continue;
+        }
+        match ImageReader::open(disk, &path) {
+            Ok(_) => {
+                kept += 1;
+                if kept >= keep.max(1) {
+                    keep_from = name.start.next();
+                }
+            }
+            Err(ReadError::Damaged(_)) => {}
+            Err(ReadError::Io(error)) => return Err(error),
+        }
+    }
+    if removed {
+        disk.sync_dir(dir).map_err(at(dir))?;
+    }
+    Ok(keep_from)
+}
+
+/// Length of the blocks, if the file is long enough for header and footer.
+fn blocks_end(file_bytes: u64) -> Option<u64> {
+    let end = file_bytes.checked_sub(u64_of(FOOTER_BYTES))?;
+    (end >= u64_of(HEADER_BYTES)).then_some(end)
+}

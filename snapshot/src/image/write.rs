@@ -1,0 +1,171 @@
+//! Writing an image.
+//!
+//! # Invariants
+//! - Until `publish` returns, no reader takes the file for an image.
+//! - Dropped without `publish`, the file is removed, or is a `.tmp` that the next open removes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{ImageFooter, ImageHeader, ImageInfo, ImageName, list_images};
+use crate::Lsn;
+use crate::bytes::u64_of;
+use crate::disk::{Disk, DiskFile};
+use crate::error::at;
+use crate::record::{FRAME_BYTES, frame_head};
+use crate::replace::{create_anew, parent, tmp_path};
+
+/// Blocks are gathered up to this many bytes before they are written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Writes one image, block by block. See [`ImageInfo`] for what start and end LSN promise.
+#[derive(Debug)]
+pub struct ImageWriter<D: Disk> {
+    disk: D,
+    path: PathBuf,
+    /// `None` once it is published.
+    file: Option<D::File>,
+    buffer: Vec<u8>,
+    info: ImageInfo,
+    header_checksum: u32,
+    blocks_checksum: u32,
+}
+
+impl<D: Disk> ImageWriter<D> {
+    /// Begins an image as a `.tmp` file; one at a time in a directory. `start_lsn`: all records up to this one are in what will be written.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn create(disk: &D, dir: &Path, node_id: u64, start_lsn: Lsn) -> io::Result<Self> {
+        // Two images may have the same start: a counter tells them apart, the larger one is newer.
+        let newest = list_images(disk, dir)?;
+        let same = newest.iter().filter(|name| name.start == start_lsn);
+        let counter = same.map(|name| name.counter).max().unwrap_or(0);
+        let name = ImageName {
+            start: start_lsn,
+            counter: counter.saturating_add(1),
+        };
+        let path = name.path(dir);
+        let file = create_anew(disk, &tmp_path(&path))?;
+        let header = ImageHeader {
+            node_id,
+            start: start_lsn,
+        };
+        let (buffer, header_checksum) = header.encode();
+        let info = ImageInfo {
+            path: path.clone(),
+            bytes: 0,
+            blocks: 0,
+            start_lsn,
+            end_lsn: start_lsn,
+            logged: true,
+            node_id,
+        };
+        Ok(Self {
+            disk: disk.clone(),
+            path,
+            file: Some(file),
+            buffer,
+            info,
+            header_checksum,
+            blocks_checksum: 0,
+        })
+    }
+
+    /// Adds one block of at most [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) bytes.
+    ///
+    /// # Errors
+    /// Kind `InvalidInput` for a block over the limit; others are of the file system, and the image is then to be dropped.
+    pub fn block(&mut self, payload: &[u8]) -> io::Result<()> {
+        let head = frame_head(payload)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        if self.buffer.len() + FRAME_BYTES + payload.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        self.buffer.extend_from_slice(&head);
+        self.buffer.extend_from_slice(payload);
+        let checksum = head.first_chunk::<4>().copied().unwrap_or_default();
+        self.blocks_checksum = crc32c::crc32c_append(self.blocks_checksum, &checksum);
+        self.info.blocks += 1;
+        Ok(())
+    }
+
+    /// Bytes of the image so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.info.bytes + u64_of(self.buffer.len())
+    }
+
+    /// Blocks so far.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.info.blocks
+    }
+
+    /// Makes it an image: footer, fsync, rename, fsync of the directory. `end_lsn`: no later record is in it, and **the log is
+    /// durable up to there already**; a start without that part of the log will be refused.
+    ///
+    /// # Errors
+    /// Kind `InvalidInput` if `end_lsn` is before the start. After others the image may or may not be there, whole either way.
+    pub fn publish(self, end_lsn: Lsn) -> io::Result<ImageInfo> {
+        self.finish(end_lsn, true)
+    }
+
+    /// As [`publish`](Self::publish) for a run without a log: nothing may have changed while the image was written, and no
+    /// log is asked for when it is loaded.
+    pub fn publish_without_log(self) -> io::Result<ImageInfo> {
+        let start = self.info.start_lsn;
+        self.finish(start, false)
+    }
+
+    fn finish(mut self, end_lsn: Lsn, logged: bool) -> io::Result<ImageInfo> {
+        if end_lsn < self.info.start_lsn {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let footer = ImageFooter {
+            logged,
+            blocks: self.info.blocks,
+            end: end_lsn,
+            header_checksum: self.header_checksum,
+            blocks_checksum: self.blocks_checksum,
+        };
+        self.buffer.extend_from_slice(&footer.encode());
+        self.flush()?;
+        let tmp = tmp_path(&self.path);
+        if let Some(file) = &mut self.file {
+            file.sync_data().map_err(at(&tmp))?;
+        }
+        self.disk.rename(&tmp, &self.path).map_err(at(&tmp))?;
+        self.file = None;
+        let dir = parent(&self.path);
+        self.disk.sync_dir(dir).map_err(at(dir))?;
+        self.info.end_lsn = end_lsn;
+        self.info.logged = logged;
+        Ok(self.info.clone())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let tmp = tmp_path(&self.path);
+        let Some(file) = &mut self.file else {
+            return Err(at(&tmp)(io::Error::other("an earlier write failed")));
+        };
+        if let Err(error) = file.append(&self.buffer) {
+            // Part of the buffer may be in the file: whatever is written after it would be in the wrong place.
+            self.file = None;
+            let _ = self.disk.remove(&tmp);
+            return Err(at(&tmp)(error));
+        }
+        self.info.bytes += u64_of(self.buffer.len());
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl<D: Disk> Drop for ImageWriter<D> {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // Best effort: a leftover is removed by the next open.
+            let _ = self.disk.remove(&tmp_path(&self.path));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The contract with the disk of chatshard: a log of records, images of the whole state, and how both are read again
+//! after a stop or a crash.
+//!
+//! The crate knows only bytes. What a record or a block means is for the caller; `format.md` beside this crate draws
+//! every byte of every file.
+//!
+//! ```text
+//!   append, sync                    create, block, publish
+//!        |                                  |
+//!    LogWriter  --> log-*.seg          ImageWriter --> image-*.img
+//!                        \                 /
+//!                         scan   (reads, decides, changes nothing)
+//!                           |
+//!                         open   (loads, replays, then cuts the torn tail)      repair (only when told)
+//! ```
+//!
+//! # Layout
+//! - [`disk`]: what is asked of a file system; the real one, and a faulty one for tests and simulation
+//! - [`record`]: the frame around one record, and a batch of them
+//! - [`log`]: segments, the writer, the walk through a segment
+//! - [`image`]: writer, reader and pruning of images
+//! - [`mod@replace`]: the durable replace, and small sealed files
+//! - [`recover`]: scan, open, repair
+//!
+//! # Invariants
+//! - Reading never repairs: everything is looked at first, then decided, then changed.
+//! - Bytes from the disk never panic, never make a loop endless, and never size an allocation before they are checked.
+//! - What a successful [`LogWriter::sync`] reported durable is returned by the next [`open`], or `open` refuses.
+//! - No threads, no async, no clock, no random numbers: the caller brings all of them.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod bytes;
+pub mod disk;
+mod error;
+pub mod image;
+pub mod log;
+pub mod record;
+pub mod recover;
+pub mod replace;
+
+pub use disk::{Disk, DiskFile, FaultyDisk, RealDisk};
+pub use error::{Damage, OpenError, ReadError};
+pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
+pub use log::{AppendError, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT};
+pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
+pub use recover::{
+    ImageReport, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open, repair, scan,
+};
+pub use replace::{SEALED_BYTES_MAX, read_sealed, replace, write_sealed};
+
+/// The version of every file format here; `format.md` says when it changes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Log sequence number: the number of one record. The first record ever is 1; `Lsn(0)` means "nothing yet".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// The number after this one. It stays at the largest number, which no log lives to see.
+    #[must_use]
+    pub fn next(self) -> Lsn {
+        Lsn(self.0.saturating_add(1))
+    }
+
+    /// The number before this one; 0 for 0.
+    #[must_use]
+    pub fn previous(self) -> Lsn {
+        Lsn(self.0.saturating_sub(1))
+    }
+}
+
+impl std::fmt::Display for Lsn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,18 @@
+//! The log: records in batches, batches in segments, segments in a directory.
+//!
+//! # Invariants
+//! - A segment's header is safe on the disk before its first batch is written, and the segment before it is synced whole
+//!   before that. So only the last segment can be torn, and never in its header once it holds a batch.
+//! - Each batch names the checksum of what comes before it, over segments too: nothing can be left out or swapped unseen.
+//! - Each batch says which record was durable when it was written. A torn tail is therefore told from damage.
+//! - A failed sync ends the writer for good; a failed write leaves it as if the write had not been tried.
+
+mod format;
+mod read;
+mod write;
+
+pub use write::{AppendError, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT};
+
+pub(crate) use format::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_first, segment_path};
+pub(crate) use read::{Body, End, Header, RecordFn, Segment};
+pub(crate) use write::{Resume, create_segment};

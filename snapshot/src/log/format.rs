@@ -1,0 +1,203 @@
+//! The bytes of a segment header and of a batch header, and the names of segments.
+//!
+//! # Invariants
+//! - `decode` is the inverse of `encode`, and takes nothing that `encode` cannot make.
+//! - Offsets are never written down: fields are taken in the order in which they are put.
+
+use std::path::{Path, PathBuf};
+
+use crate::bytes::{Fields, trailing_checksum, u64_of};
+use crate::record::{BATCH_BYTES_MAX, FRAME_BYTES};
+use crate::{FORMAT_VERSION, Lsn};
+
+pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"chshlog\n";
+/// No text and no MessagePack of ours begins with these; only a filter anyway, the checksum decides.
+pub(crate) const BATCH_MAGIC: [u8; 4] = [0xc1, b'B', 0xff, 0x01];
+
+/// magic 8, version 4, kind 4, node id 8, first LSN 8, base LSN 8, previous checksum 4, checksum 4
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 48;
+/// magic 4, flags 4, body bytes 4, records 4, first LSN 8, durable LSN 8, previous checksum 4, records checksum 4, checksum 4
+pub(crate) const BATCH_HEADER_BYTES: usize = 44;
+
+/// The path of the segment whose first record is `first`.
+pub(crate) fn segment_path(dir: &Path, first: Lsn) -> PathBuf {
+    dir.join(format!("log-{:020}.seg", first.0))
+}
+
+/// `None`: not a segment's name. `Some(None)`: it means to be one and is none that we write.
+pub(crate) fn segment_first(name: &str) -> Option<Option<Lsn>> {
+    let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
+    let right = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let first = digits.parse().ok().filter(|first| right && *first > 0);
+    Some(first.map(Lsn))
+}
+
+/// How a segment follows what was there before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It goes on where the segment before it ends.
+    Continues,
+    /// A log begins: the first one, or one after a run without a log.
+    Starts,
+    /// An operator accepted that the records between base and first LSN are lost.
+    LossAccepted,
+}
+
+impl Kind {
+    fn code(self) -> u32 {
+        match self {
+            Kind::Continues => 0,
+            Kind::Starts => 1,
+            Kind::LossAccepted => 2,
+        }
+    }
+
+    fn of(code: u32) -> Option<Self> {
+        let kinds = [Kind::Continues, Kind::Starts, Kind::LossAccepted];
+        kinds.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) kind: Kind,
+    pub(crate) node_id: u64,
+    /// Its first record; the name has it too.
+    pub(crate) first: Lsn,
+    /// The last record that this log had before this segment.
+    pub(crate) base: Lsn,
+    /// Checksum of the last batch before this segment; 0 unless it continues.
+    pub(crate) previous: u32,
+}
+
+impl SegmentHeader {
+    /// The bytes, and the checksum that the first batch names as the previous one.
+    pub(crate) fn encode(&self) -> (Vec<u8>, u32) {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        bytes.extend_from_slice(&SEGMENT_MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.kind.code().to_le_bytes());
+        bytes.extend_from_slice(&self.node_id.to_le_bytes());
+        bytes.extend_from_slice(&self.first.0.to_le_bytes());
+        bytes.extend_from_slice(&self.base.0.to_le_bytes());
+        bytes.extend_from_slice(&self.previous.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        (bytes, checksum)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u32), HeaderError> {
+        let broken = |what: &str| HeaderError::Broken(what.to_owned());
+        let mut fields = Fields(bytes);
+        if fields.array() != Some(SEGMENT_MAGIC) {
+            return Err(broken("this is no log segment"));
+        }
+        let version = fields.u32().ok_or_else(|| broken("cut short"))?;
+        // A header that was cut by a crash may show zeros here; any other number was written on purpose.
+        if version != FORMAT_VERSION && version != 0 {
+            return Err(HeaderError::Version(version));
+        }
+        let checksum = trailing_checksum(bytes, 0)
+            .map_err(|_| broken("the segment header's checksum does not match"))?;
+        let header = Self::fields(&mut fields).ok_or_else(|| broken("impossible header"))?;
+        Ok((header, checksum))
+    }
+
+    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let header = Self {
+            kind: Kind::of(fields.u32()?)?,
+            node_id: fields.u64()?,
+            first: Lsn(fields.u64()?),
+            base: Lsn(fields.u64()?),
+            previous: fields.u32()?,
+        };
+        (header.base < header.first).then_some(header)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    /// Written by another version of this crate.
+    Version(u32),
+    Broken(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    /// Nothing follows in this segment, and no record is in this batch.
+    pub(crate) end_mark: bool,
+    pub(crate) body_bytes: u32,
+    pub(crate) records: u32,
+    /// First record; of an end mark the one that would come next.
+    pub(crate) first: Lsn,
+    /// Last record that was durable when this was written.
+    pub(crate) durable: Lsn,
+    /// Checksum of the batch before it, or of the segment header.
+    pub(crate) previous: u32,
+    /// Checksum of the records' checksums.
+    pub(crate) records_checksum: u32,
+}
+
+impl BatchHeader {
+    /// The bytes, and the checksum that the next batch names as the previous one.
+    pub(crate) fn encode(&self, node_id: u64) -> (Vec<u8>, u32) {
+        let flags: u32 = if self.end_mark { 2 } else { 1 };
+        let mut bytes = Vec::with_capacity(BATCH_HEADER_BYTES);
+        bytes.extend_from_slice(&BATCH_MAGIC);
+        bytes.extend_from_slice(&flags.to_le_bytes());
+        bytes.extend_from_slice(&self.body_bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.records.to_le_bytes());
+        bytes.extend_from_slice(&self.first.0.to_le_bytes());
+        bytes.extend_from_slice(&self.durable.0.to_le_bytes());
+        bytes.extend_from_slice(&self.previous.to_le_bytes());
+        bytes.extend_from_slice(&self.records_checksum.to_le_bytes());
+        let checksum = crc32c::crc32c_append(seed(node_id), &bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        (bytes, checksum)
+    }
+
+    pub(crate) fn decode(bytes: &[u8], node_id: u64) -> Result<(Self, u32), String> {
+        let mut fields = Fields(bytes);
+        if fields.array() != Some(BATCH_MAGIC) {
+            return Err("no batch begins here".to_owned());
+        }
+        let checksum = trailing_checksum(bytes, seed(node_id))
+            .map_err(|_| "the batch header's checksum does not match")?;
+        let header = Self::fields(&mut fields).ok_or("impossible batch header")?;
+        Ok((header, checksum))
+    }
+
+    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let flags = fields.u32()?;
+        let header = Self {
+            end_mark: flags == 2,
+            body_bytes: fields.u32()?,
+            records: fields.u32()?,
+            first: Lsn(fields.u64()?),
+            durable: Lsn(fields.u64()?),
+            previous: fields.u32()?,
+            records_checksum: fields.u32()?,
+        };
+        let frames = u64::from(header.records) * u64_of(FRAME_BYTES);
+        let fits = frames <= header.body_bytes.into()
+            && u64::from(header.body_bytes) <= u64_of(BATCH_BYTES_MAX)
+            && header.first.0.checked_add(header.records.into()).is_some();
+        let right = match flags {
+            1 => header.records > 0,
+            2 => header.records == 0 && header.body_bytes == 0,
+            _ => false,
+        };
+        (fits && right && header.durable < header.first).then_some(header)
+    }
+
+    /// The last record once this batch is read.
+    pub(crate) fn last(&self) -> Lsn {
+        Lsn(self.first.previous().0.saturating_add(self.records.into()))
+    }
+}
+
+/// The node id is part of the checksum and not of the batch: a batch of another node, or bytes inside a payload that were
+/// made to look like a batch, do not pass for one of this log.
+fn seed(node_id: u64) -> u32 {
+    crc32c::crc32c(&node_id.to_le_bytes())
+}

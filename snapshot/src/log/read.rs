@@ -1,0 +1,351 @@
+//! The walk through one segment: what is whole, where it ends, and why there.
+//!
+//! # Invariants
+//! - Records are handed on only when the whole batch they are in is verified.
+//! - The walk ends at the first byte that is not right. What may lie behind it is only searched for one thing: a batch that
+//!   says that the place was durable already.
+//! - Memory is bounded by one batch, whatever the file's length.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::format::{
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader,
+};
+use crate::bytes::{Window, u64_of, usize_of};
+use crate::disk::Disk;
+use crate::error::at;
+use crate::record::{Frames, check_frame};
+use crate::{Damage, Lsn, OpenError};
+
+/// How much of a broken segment is searched at a time.
+const SEARCH_BYTES: u64 = 1 << 20;
+
+/// Takes one record; an error of it ends the walk.
+pub(crate) type RecordFn<'a> = &'a mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>;
+
+/// An open segment whose header has been looked at.
+pub(crate) struct Segment<D: Disk> {
+    path: PathBuf,
+    window: Window<D::File>,
+    pub(crate) header: Header,
+}
+
+pub(crate) enum Header {
+    Whole(SegmentHeader, u32),
+    /// Not there in full, and nothing behind it: the machine stopped while the segment was made.
+    Torn,
+    Damaged(Damage),
+}
+
+/// What the batches of a segment are.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    /// Last record; the one before the segment's first if it has none.
+    pub(crate) last: Lsn,
+    pub(crate) batches: u64,
+    pub(crate) records: u64,
+    /// Bytes up to the end of the last whole batch, without an end mark.
+    pub(crate) whole_bytes: u64,
+    /// What comes after `whole_bytes` names this as the previous checksum.
+    pub(crate) whole_chain: u32,
+    /// What comes after the end mark, if there is one, names this.
+    pub(crate) chain: u32,
+    pub(crate) end: End,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// After a whole batch, without an end mark.
+    Open,
+    /// With an end mark.
+    Mark,
+    /// Not a batch; nothing says that there was a durable one.
+    Torn(Damage),
+    /// Not as it was written.
+    Damaged(Damage),
+}
+
+pub(crate) enum WalkError {
+    Io(io::Error),
+    Callback { offset: u64, message: String },
+}
+
+impl From<io::Error> for WalkError {
+    fn from(error: io::Error) -> Self {
+        WalkError::Io(error)
+    }
+}
+
+impl WalkError {
+    pub(crate) fn in_file(self, path: &Path) -> OpenError {
+        match self {
+            WalkError::Io(error) => OpenError::Io(at(path)(error)),
+            WalkError::Callback { offset, message } => OpenError::Callback {
+                path: path.to_path_buf(),
+                offset,
+                message,
+            },
+        }
+    }
+}
+
+/// Where the next batch must begin and what it must be.
+struct Place {
+    offset: u64,
+    first: Lsn,
+    chain: u32,
+    node_id: u64,
+}
+
+impl<D: Disk> Segment<D> {
+    pub(crate) fn open(disk: &D, path: &Path, first: Lsn) -> io::Result<Self> {
+        let file = disk.open_read(path).map_err(at(path))?;
+        let mut window = Window::new(file).map_err(at(path))?;
+        let len = window.len();
+        let head = window.view(0, SEGMENT_HEADER_BYTES).map_err(at(path))?;
+        let decoded = match head {
+            Some(head) => SegmentHeader::decode(head),
+            None => Err(HeaderError::Broken(
+                "the segment header is cut short".into(),
+            )),
+        };
+        let damaged = |offset, what: String| Header::Damaged(Damage::new(path, offset, what));
+        let header = match decoded {
+            Ok((header, _)) if header.first != first => {
+                let inside = header.first;
+                damaged(
+                    24,
+                    format!("the name says LSN {first}, the header {inside}"),
+                )
+            }
+            Ok((header, checksum)) => Header::Whole(header, checksum),
+            Err(HeaderError::Version(version)) => {
+                damaged(8, format!("format version {version} is not known"))
+            }
+            // The header is synced before the first batch is written.
+            Err(HeaderError::Broken(_)) if len <= u64_of(SEGMENT_HEADER_BYTES) => Header::Torn,
+            Err(HeaderError::Broken(what)) => damaged(0, what),
+        };
+        let path = path.to_path_buf();
+        Ok(Self {
+            path,
+            window,
+            header,
+        })
+    }
+
+    /// Length of the file in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.window.len()
+    }
+
+    /// Walks the batches. With `verify_records` false it looks at batch headers only and hands on nothing:
+    /// for segments that nothing is replayed from.
+    pub(crate) fn walk(
+        &mut self,
+        header: &SegmentHeader,
+        checksum: u32,
+        verify_records: bool,
+        on_record: RecordFn<'_>,
+    ) -> Result<Body, WalkError> {
+        let mut place = Place {
+            offset: u64_of(SEGMENT_HEADER_BYTES),
+            first: header.first,
+            chain: checksum,
+            node_id: header.node_id,
+        };
+        let mut reader = BatchReader {
+            verify_records,
+            checksums: Vec::new(),
+        };
+        let mut body = Body {
+            last: header.first.previous(),
+            batches: 0,
+            records: 0,
+            whole_bytes: place.offset,
+            whole_chain: checksum,
+            chain: checksum,
+            end: End::Open,
+        };
+        while self.window.left(place.offset) > 0 {
+            let batch = match reader.read(&mut self.window, &place)? {
+                Ok(batch) => batch,
+                Err((offset, what)) => {
+                    body.end = self.broken(&place, offset, &what)?;
+                    break;
+                }
+            };
+            body.chain = batch.checksum;
+            place.chain = batch.checksum;
+            place.offset = batch.end;
+            if batch.header.end_mark {
+                body.end = self.after_end_mark(batch.end);
+                break;
+            }
+            if verify_records {
+                hand_on(&mut self.window, &batch, on_record)?;
+            }
+            body.whole_chain = batch.checksum;
+            body.last = batch.header.last();
+            body.batches += 1;
+            body.records += u64::from(batch.header.records);
+            body.whole_bytes = batch.end;
+            place.first = body.last.next();
+        }
+        Ok(body)
+    }
+
+    fn after_end_mark(&self, offset: u64) -> End {
+        match self.window.left(offset) {
+            0 => End::Mark,
+            more => {
+                let what = format!("{more} bytes after the end mark");
+                End::Damaged(Damage::new(&self.path, offset, what))
+            }
+        }
+    }
+
+    /// A torn tail, unless a later batch says that this place was durable.
+    fn broken(&mut self, place: &Place, offset: u64, what: &str) -> io::Result<End> {
+        let after = place.offset.saturating_add(1);
+        let wanted = place.first;
+        Ok(
+            match find_claim(&mut self.window, after, wanted, place.node_id)? {
+                None => {
+                    let what = format!("{what} (LSN {wanted})");
+                    End::Torn(Damage::new(&self.path, offset, what))
+                }
+                Some((at, header)) => {
+                    let durable = header.durable;
+                    let what = format!(
+                        "{what} (LSN {wanted}), and this is no torn write: the batch at byte {at} says that LSN {durable} was durable"
+                    );
+                    End::Damaged(Damage::new(&self.path, offset, what))
+                }
+            },
+        )
+    }
+}
+
+struct ReadBatch {
+    header: BatchHeader,
+    checksum: u32,
+    body_start: u64,
+    end: u64,
+}
+
+struct BatchReader {
+    verify_records: bool,
+    checksums: Vec<u8>,
+}
+
+impl BatchReader {
+    /// The batch at `place`, verified; or offset and reason why there is none.
+    fn read<F: crate::DiskFile>(
+        &mut self,
+        window: &mut Window<F>,
+        place: &Place,
+    ) -> io::Result<Result<ReadBatch, (u64, String)>> {
+        let wrong = |what: String| Ok(Err((place.offset, what)));
+        let Some(head) = window.view(place.offset, BATCH_HEADER_BYTES)? else {
+            return wrong("the batch header is cut short".to_owned());
+        };
+        let (header, checksum) = match BatchHeader::decode(head, place.node_id) {
+            Ok(decoded) => decoded,
+            Err(what) => return wrong(what),
+        };
+        if header.first != place.first {
+            let (found, wanted) = (header.first, place.first);
+            return wrong(format!("LSN {found} where {wanted} should be"));
+        }
+        if header.previous != place.chain {
+            return wrong("the batch does not follow the one before it".to_owned());
+        }
+        let body_start = place.offset.saturating_add(u64_of(BATCH_HEADER_BYTES));
+        let body_bytes = u64::from(header.body_bytes);
+        let end = body_start.saturating_add(body_bytes);
+        if body_bytes > window.left(body_start) {
+            let there = window.left(body_start);
+            return wrong(format!("{body_bytes} bytes claimed, {there} there"));
+        }
+        let batch = ReadBatch {
+            header,
+            checksum,
+            body_start,
+            end,
+        };
+        if self.verify_records {
+            let body = window.view(body_start, usize_of(body_bytes))?;
+            if let Err((at, what)) = self.verify(&header, body.unwrap_or_default()) {
+                return Ok(Err((body_start.saturating_add(at), what)));
+            }
+        }
+        Ok(Ok(batch))
+    }
+
+    /// Every record by its own checksum, and all of them by the header's. An error has its offset in the body.
+    fn verify(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), (u64, String)> {
+        self.checksums.clear();
+        let mut rest = body;
+        for _ in 0..header.records {
+            let at = u64_of(body.len() - rest.len());
+            let (checksum, _, after) = check_frame(rest).map_err(|what| (at, what))?;
+            self.checksums.extend_from_slice(&checksum);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            let at = u64_of(body.len() - rest.len());
+            return Err((at, "bytes after the last record of a batch".to_owned()));
+        }
+        if crc32c::crc32c(&self.checksums) != header.records_checksum {
+            return Err((0, "these are not the records of this batch".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Gives each record of a verified batch to the callback.
+fn hand_on<F: crate::DiskFile>(
+    window: &mut Window<F>,
+    batch: &ReadBatch,
+    on_record: RecordFn<'_>,
+) -> Result<(), WalkError> {
+    let bytes = usize_of(u64::from(batch.header.body_bytes));
+    let body = window.view(batch.body_start, bytes)?.unwrap_or_default();
+    let mut offset = batch.body_start;
+    let mut lsn = batch.header.first;
+    for (frame_bytes, payload) in Frames(body) {
+        on_record(lsn, payload).map_err(|message| WalkError::Callback { offset, message })?;
+        offset = offset.saturating_add(frame_bytes);
+        lsn = lsn.next();
+    }
+    Ok(())
+}
+
+/// Searches from `offset` on for a valid batch header that says that `wanted` was durable when it was written.
+fn find_claim<F: crate::DiskFile>(
+    window: &mut Window<F>,
+    mut offset: u64,
+    wanted: Lsn,
+    node_id: u64,
+) -> io::Result<Option<(u64, BatchHeader)>> {
+    let header_bytes = u64_of(BATCH_HEADER_BYTES);
+    while window.left(offset) >= header_bytes {
+        let bytes = window.left(offset).min(SEARCH_BYTES);
+        let view = window.view(offset, usize_of(bytes))?.unwrap_or_default();
+        for (at, candidate) in view.windows(BATCH_HEADER_BYTES).enumerate() {
+            if !candidate.starts_with(&BATCH_MAGIC) {
+                continue;
+            }
+            if let Ok((header, _)) = BatchHeader::decode(candidate, node_id)
+                && header.durable >= wanted
+            {
+                return Ok(Some((offset.saturating_add(u64_of(at)), header)));
+            }
+        }
+        // The last header-length-minus-one bytes may begin a header that goes on behind this view.
+        offset = offset.saturating_add(bytes - (header_bytes - 1));
+    }
+    Ok(None)
+}

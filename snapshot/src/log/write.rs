@@ -1,0 +1,351 @@
+//! The writer of the log.
+//!
+//! # Invariants
+//! - `durable <= written`; `durable` only moves after a sync that succeeded.
+//! - `segment_bytes` is the length of whole batches: after a failed write the file is cut back to it, or the writer is poisoned.
+//! - Poisoned is for good. The kernel may drop the pages of a failed sync, so trying again could report safety that is not there.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::format::{BatchHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_path};
+use crate::bytes::u64_of;
+use crate::disk::{Disk, DiskFile};
+use crate::error::at;
+use crate::replace::create_anew;
+use crate::{Batch, Lsn};
+
+/// Size at which a segment is followed by the next one, in bytes, unless set otherwise.
+pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
+
+/// The log takes nothing more until the process starts again; what was reported durable is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log is closed until restart: {reason}")]
+pub struct Poisoned {
+    /// What failed first.
+    pub reason: String,
+}
+
+/// Why a batch is not in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The write failed (disk full, say) and was undone: nothing of the batch is in the log, and it may be tried again.
+    #[error("the log could not be written, and may be again: {0}")]
+    Write(#[source] io::Error),
+    /// Whether the batch is in the log is unknown.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+}
+
+/// Appends batches to the log. One per directory; the caller sees to that.
+#[derive(Debug)]
+pub struct LogWriter<D: Disk> {
+    disk: D,
+    dir: PathBuf,
+    node_id: u64,
+    file: D::File,
+    /// First record of each segment, oldest first; the last one is being written.
+    segments: VecDeque<Lsn>,
+    segment_bytes: u64,
+    segment_bytes_max: u64,
+    written: Lsn,
+    durable: Lsn,
+    /// What the next batch names as the previous checksum.
+    chain: u32,
+    bytes_written: u64,
+    poisoned: Option<Poisoned>,
+}
+
+/// Where a writer goes on in a segment that is there: all of it is durable.
+pub(crate) struct Resume {
+    /// First record of each segment, oldest first; the last one is to be written on.
+    pub(crate) segments: VecDeque<Lsn>,
+    pub(crate) segment_bytes: u64,
+    pub(crate) written: Lsn,
+    pub(crate) chain: u32,
+}
+
+impl<D: Disk> LogWriter<D> {
+    /// Begins a new log in `dir` whose first record will be `first`: 1 for a new store, and larger after a run without a log.
+    /// To go on with a log, use [`open`](crate::open).
+    ///
+    /// # Errors
+    /// Of the file system; a first record of 0 is `InvalidInput`.
+    pub fn create(disk: &D, dir: &Path, node_id: u64, first: Lsn) -> io::Result<Self> {
+        if first == Lsn(0) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let header = SegmentHeader {
+            kind: Kind::Starts,
+            node_id,
+            first,
+            base: first.previous(),
+            previous: 0,
+        };
+        Self::create_after(disk, dir, header, VecDeque::new())
+    }
+
+    /// A new segment after those that are there.
+    pub(crate) fn create_after(
+        disk: &D,
+        dir: &Path,
+        header: SegmentHeader,
+        mut segments: VecDeque<Lsn>,
+    ) -> io::Result<Self> {
+        let (file, chain) = create_segment(disk, dir, &header).map_err(|(error, _)| error)?;
+        segments.push_back(header.first);
+        let resume = Resume {
+            segments,
+            segment_bytes: u64_of(SEGMENT_HEADER_BYTES),
+            written: header.first.previous(),
+            chain,
+        };
+        Ok(Self::with_file(disk, dir, header.node_id, file, resume))
+    }
+
+    pub(crate) fn resume(disk: &D, dir: &Path, node_id: u64, resume: Resume) -> io::Result<Self> {
+        let first = resume.segments.back().copied().unwrap_or_default();
+        let path = segment_path(dir, first);
+        let file = disk.open_append(&path).map_err(at(&path))?;
+        Ok(Self::with_file(disk, dir, node_id, file, resume))
+    }
+
+    fn with_file(disk: &D, dir: &Path, node_id: u64, file: D::File, resume: Resume) -> Self {
+        Self {
+            disk: disk.clone(),
+            dir: dir.to_path_buf(),
+            node_id,
+            file,
+            segments: resume.segments,
+            segment_bytes: resume.segment_bytes,
+            segment_bytes_max: SEGMENT_BYTES_MAX_DEFAULT,
+            written: resume.written,
+            durable: resume.written,
+            chain: resume.chain,
+            bytes_written: 0,
+            poisoned: None,
+        }
+    }
+
+    /// Sets the size at which a segment is followed by the next one. A segment may be longer by one batch.
+    pub fn set_segment_bytes_max(&mut self, bytes: u64) {
+        self.segment_bytes_max = bytes;
+    }
+
+    /// Writes one batch and returns the number of its last record. It is not durable until [`sync`](Self::sync).
+    /// A full segment is followed by a new one first, which syncs: `durable` may have moved afterwards, even on an error.
+    ///
+    /// # Errors
+    /// After [`AppendError::Write`] the batch may be tried again as it is; after [`AppendError::Poisoned`] nothing may.
+    pub fn append(&mut self, batch: &Batch) -> Result<Lsn, AppendError> {
+        self.check()?;
+        if batch.is_empty() {
+            return Ok(self.written);
+        }
+        if self.segment_bytes >= self.segment_bytes_max {
+            self.rotate()?;
+        }
+        let header = BatchHeader {
+            end_mark: false,
+            // Both fit: a batch is bounded by BATCH_BYTES_MAX.
+            body_bytes: u32::try_from(batch.len_bytes()).unwrap_or(u32::MAX),
+            records: u32::try_from(batch.count()).unwrap_or(u32::MAX),
+            first: self.written.next(),
+            durable: self.durable,
+            previous: self.chain,
+            records_checksum: batch.records_checksum(),
+        };
+        self.write(&header, batch.bytes())?;
+        Ok(self.written)
+    }
+
+    /// Makes all that was appended durable, and returns the number of the last durable record.
+    ///
+    /// # Errors
+    /// A failed sync poisons the writer.
+    pub fn sync(&mut self) -> Result<Lsn, Poisoned> {
+        self.check()?;
+        if self.durable < self.written {
+            let synced = self.file.sync_data();
+            synced.map_err(|error| self.poison("sync", &error))?;
+            self.durable = self.written;
+        }
+        Ok(self.durable)
+    }
+
+    /// Syncs, and begins a new segment. Does nothing while the current one holds no record.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn rotate(&mut self) -> Result<(), AppendError> {
+        // The older segment must be whole on the disk before the newer one exists: recovery relies on it.
+        self.sync()?;
+        let first = self.written.next();
+        if self.segments.back() == Some(&first) {
+            return Ok(());
+        }
+        let header = SegmentHeader {
+            kind: Kind::Continues,
+            node_id: self.node_id,
+            first,
+            base: self.written,
+            previous: self.chain,
+        };
+        match create_segment(&self.disk, &self.dir, &header) {
+            Ok((file, chain)) => {
+                self.file = file;
+                self.chain = chain;
+                self.segments.push_back(first);
+                self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
+                self.bytes_written += self.segment_bytes;
+                Ok(())
+            }
+            Err((error, CreateFailed::Undone)) => Err(AppendError::Write(error)),
+            Err((error, CreateFailed::Unknown)) => Err(self.poison("new segment", &error).into()),
+        }
+    }
+
+    /// Number of the last record that was appended.
+    #[must_use]
+    pub fn written(&self) -> Lsn {
+        self.written
+    }
+
+    /// Number of the last record that is safe on the disk.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Bytes that this writer has added to the log, headers included.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// The id of the node whose log this is.
+    #[must_use]
+    pub fn node_id(&self) -> u64 {
+        self.node_id
+    }
+
+    /// Why the log takes nothing more, if so.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<&Poisoned> {
+        self.poisoned.as_ref()
+    }
+
+    /// A clean stop: syncs, writes the end mark, syncs that. From then on any flipped bit in the log is told from a torn write.
+    ///
+    /// # Errors
+    /// If the end mark alone could not be written, the records are durable nevertheless; the next start is an unclean one.
+    pub fn finish(mut self) -> Result<Lsn, AppendError> {
+        // First the records, then the mark: a mark on the disk is a promise that all before it is there.
+        self.sync()?;
+        let header = BatchHeader {
+            end_mark: true,
+            body_bytes: 0,
+            records: 0,
+            first: self.written.next(),
+            durable: self.durable,
+            previous: self.chain,
+            records_checksum: crc32c::crc32c(&[]),
+        };
+        let before = self.segment_bytes;
+        self.write(&header, &[])?;
+        if let Err(error) = self.file.sync_data() {
+            // A mark that is seen now and gone after a power cut would look like damage later: better none.
+            let _ = self.file.truncate(before);
+            return Err(self.poison("sync of the end mark", &error).into());
+        }
+        Ok(self.durable)
+    }
+
+    /// Removes whole segments whose records are all before `keep_from`, never the current one. Returns how many.
+    ///
+    /// # Errors
+    /// Some may be removed already; the log is whole all the same, and it may be tried again.
+    pub fn trim(&mut self, keep_from: Lsn) -> io::Result<u64> {
+        let mut removed = 0;
+        while let (Some(&oldest), Some(&second)) = (self.segments.front(), self.segments.get(1)) {
+            if second > keep_from {
+                break;
+            }
+            let path = segment_path(&self.dir, oldest);
+            match self.disk.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(at(&path)(error));
+                }
+                _ => {}
+            }
+            // One by one: were two removals in flight, a crash could keep the older file and lose the newer one, and
+            // that looks like a missing segment.
+            self.disk.sync_dir(&self.dir).map_err(at(&self.dir))?;
+            self.segments.pop_front();
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    fn check(&self) -> Result<(), Poisoned> {
+        self.poisoned.clone().map_or(Ok(()), Err)
+    }
+
+    fn poison(&mut self, doing: &str, error: &io::Error) -> Poisoned {
+        let reason = format!("{doing} failed: {error}");
+        let poisoned = Poisoned { reason };
+        self.poisoned.get_or_insert(poisoned).clone()
+    }
+
+    /// Writes one batch, or leaves everything as it was.
+    fn write(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), AppendError> {
+        let (head, checksum) = header.encode(self.node_id);
+        if let Err(error) = self.file.append_pair(&head, body) {
+            let cut = self.file.truncate(self.segment_bytes);
+            cut.map_err(|error| self.poison("undoing a failed write", &error))?;
+            return Err(AppendError::Write(error));
+        }
+        let bytes = u64_of(head.len() + body.len());
+        self.segment_bytes += bytes;
+        self.bytes_written += bytes;
+        self.written = header.last();
+        self.chain = checksum;
+        Ok(())
+    }
+}
+
+/// What a failed [`create_segment`] left behind.
+pub(crate) enum CreateFailed {
+    /// Nothing.
+    Undone,
+    /// Perhaps a file.
+    Unknown,
+}
+
+/// A new segment with its header, safe on the disk with its name; and what its first batch names as previous checksum.
+pub(crate) fn create_segment<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    header: &SegmentHeader,
+) -> Result<(D::File, u32), (io::Error, CreateFailed)> {
+    let path = segment_path(dir, header.first);
+    let (bytes, checksum) = header.encode();
+    let written = create_anew(disk, &path).and_then(|mut file| {
+        file.append(&bytes).map_err(at(&path))?;
+        Ok(file)
+    });
+    let mut file = written.map_err(|error| {
+        let gone = match disk.remove(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        };
+        match gone.and_then(|()| disk.sync_dir(dir)) {
+            Ok(()) => (error, CreateFailed::Undone),
+            Err(_) => (error, CreateFailed::Unknown),
+        }
+    })?;
+    let synced = file.sync_data().and_then(|()| disk.sync_dir(dir));
+    synced.map_err(|error| (at(&path)(error), CreateFailed::Unknown))?;
+    Ok((file, checksum))
+}

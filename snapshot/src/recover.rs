@@ -1,0 +1,147 @@
+//! What is in a data directory, whether it can be relied on, and how a start goes on from there.
+//!
+//! # Invariants
+//! - [`scan`] changes nothing. [`open`] changes nothing before all that it needs was read and found right, unless it was told to
+//!   accept damage; then it does what [`repair`] does, and that keeps a copy of whatever it changes.
+//! - No record is handed on that lies behind damage, or in the part that will be cut.
+//! - A log number that was ever given is not given again, also after a repair.
+//!
+//! How it is decided stands in `format.md`, "How recovery decides".
+
+mod open;
+mod repair;
+mod scan;
+mod walk;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use open::{OpenOptions, Opened, open};
+pub use repair::{Repaired, repair};
+pub use scan::scan;
+
+use crate::disk::Disk;
+use crate::error::at;
+use crate::image::ImageName;
+use crate::log::segment_first;
+use crate::{Damage, ImageInfo, Lsn};
+
+/// A complete description of a data directory.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The node that the files belong to, if any of them could be read.
+    pub node_id: Option<u64>,
+    /// Oldest first.
+    pub images: Vec<ImageReport>,
+    /// Oldest first.
+    pub segments: Vec<SegmentReport>,
+    /// How the log ends.
+    pub tail: Tail,
+    /// Empty if a start would succeed.
+    pub damage: Vec<Damage>,
+    /// Unfinished files (`*.tmp`) that the next start removes.
+    pub leftovers: Vec<PathBuf>,
+    /// The last record that is there, in the log or in the newest image.
+    pub last_lsn: Lsn,
+}
+
+impl Scan {
+    /// Whether there is neither an image nor a segment: a new store, or the wrong directory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.segments.is_empty()
+    }
+}
+
+/// One image file.
+#[derive(Clone, Debug)]
+pub struct ImageReport {
+    /// The file.
+    pub path: PathBuf,
+    /// By its name: all records up to this one are in it.
+    pub start_lsn: Lsn,
+    /// Whole, or why not.
+    pub state: Result<ImageInfo, Damage>,
+}
+
+/// One segment file.
+#[derive(Clone, Debug)]
+pub struct SegmentReport {
+    /// The file.
+    pub path: PathBuf,
+    /// By its name.
+    pub first_lsn: Lsn,
+    /// Last whole record; `first_lsn - 1` if it holds none.
+    pub last_lsn: Lsn,
+    /// Whole batches.
+    pub batches: u64,
+    /// Whole records.
+    pub records: u64,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// Bytes up to the end of the last whole batch or end mark.
+    pub whole_bytes: u64,
+    /// Whether it ends with an end mark.
+    pub end_mark: bool,
+}
+
+/// How a log ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// There is no log.
+    Empty,
+    /// With an end mark: a clean stop.
+    EndMark,
+    /// After a whole batch, without an end mark: an unclean stop.
+    Open,
+    /// With bytes that are no whole batch: an unclean stop during a write. They will be cut.
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Where it will be cut, in bytes. 0: the file has not even a header and will be removed.
+        offset: u64,
+        /// How much will be cut, in bytes.
+        bytes: u64,
+        /// What is wrong there.
+        what: String,
+    },
+}
+
+/// The names in a data directory that are ours.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    /// Oldest first.
+    images: Vec<ImageName>,
+    /// Oldest first.
+    segments: Vec<Lsn>,
+    leftovers: Vec<PathBuf>,
+    /// Names that look like ours and that this crate never writes.
+    wrong: Vec<Damage>,
+}
+
+impl Names {
+    fn read<D: Disk>(disk: &D, dir: &Path) -> io::Result<Self> {
+        let mut names = Self::default();
+        for name in disk.list(dir).map_err(at(dir))? {
+            let path = dir.join(&name);
+            if name.ends_with(".tmp") {
+                names.leftovers.push(path);
+                continue;
+            }
+            match (segment_first(&name), ImageName::parse(&name)) {
+                (Some(Some(first)), _) => names.segments.push(first),
+                (_, Some(Some(image))) => names.images.push(image),
+                (Some(None), _) | (_, Some(None)) => {
+                    names
+                        .wrong
+                        .push(Damage::new(&path, 0, "no file of ours has such a name"));
+                }
+                (None, None) => {}
+            }
+        }
+        names.segments.sort_unstable();
+        names.images.sort_unstable();
+        names.leftovers.sort_unstable();
+        Ok(names)
+    }
+}

@@ -1,0 +1,259 @@
+//! Repair, for an operator who has decided to go on with what is whole.
+//!
+//! # Invariants
+//! - Only done when told, and only where there is damage.
+//! - Nothing is lost by it: each file that is changed or taken away is kept as `<name>.damaged` (then `.damaged-2`, ...).
+//! - It never empties a store: if nothing whole is there to begin from, it leaves all as it is.
+//! - The log then goes on behind every number that may have been given, in a segment that says what was accepted as lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::scan::{Survey, survey};
+use super::walk::Walked;
+use crate::bytes::{Window, u64_of, usize_of};
+use crate::disk::{Disk, DiskFile};
+use crate::error::at;
+use crate::log::{Kind, SegmentHeader, create_segment};
+use crate::record::FRAME_BYTES;
+use crate::replace::{replace_with, with_suffix};
+use crate::{Damage, Lsn, OpenError};
+
+const COPY_BYTES: u64 = 1 << 20;
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Every change, in words; empty if nothing was changed.
+    pub done: Vec<String>,
+    /// Damage that it would not touch, because nothing whole would be left to start from.
+    pub left: Vec<Damage>,
+}
+
+/// Cuts the log at the first damage, and sets aside damaged images where an older whole one with its log exists, and segments
+/// and names that cannot be used. `node_id` as in [`scan`](crate::scan). No writer may be at work in `dir`.
+///
+/// # Errors
+/// Of the file system; some of it may be done then, and it may be run again.
+pub fn repair<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> Result<Repaired, OpenError> {
+    let survey = survey(disk, dir, node_id)?;
+    if survey.scan.damage.is_empty() {
+        return Ok(Repaired::default());
+    }
+    let first = survey.names.segments.first().copied();
+    let Some(plan) = Plan::of(&survey, first) else {
+        return Ok(Repaired {
+            done: Vec::new(),
+            left: survey.scan.damage,
+        });
+    };
+    let done = plan.carry_out(disk, dir)?;
+    let left = self::survey(disk, dir, node_id)?.scan.damage;
+    Ok(Repaired { done, left })
+}
+
+/// What is to be done, decided before anything is.
+struct Plan {
+    /// Files to be renamed, in this order.
+    aside: Vec<PathBuf>,
+    /// A segment to be cut to this many bytes.
+    cut: Option<(PathBuf, u64)>,
+    /// A segment that begins behind all that is lost.
+    goes_on: Option<SegmentHeader>,
+}
+
+impl Plan {
+    fn of(survey: &Survey, first: Option<Lsn>) -> Option<Self> {
+        let image = survey.image.as_ref();
+        let start = image.map_or(Lsn(0), |image| image.start_lsn);
+        // Something whole to begin from: an image, or a log from the very first record on; and the log reaches back to it.
+        let reaches = match first {
+            Some(first) => first <= start.next() || image.is_some_and(|image| !image.logged),
+            None => image.is_some(),
+        };
+        let newest = survey.names.images.last().map(|name| name.start);
+        let is_newest = image.is_some() && newest == image.map(|image| image.start_lsn);
+        if !(reaches || is_newest) || (image.is_none() && first != Some(Lsn(1))) {
+            return None;
+        }
+        let damaged_images = survey
+            .scan
+            .images
+            .iter()
+            .filter(|image| image.state.is_err());
+        let mut aside: Vec<PathBuf> = damaged_images.map(|image| image.path.clone()).collect();
+        aside.extend(survey.names.wrong.iter().map(|damage| damage.path.clone()));
+        let mut plan = Plan {
+            aside,
+            cut: None,
+            goes_on: None,
+        };
+        plan.log(survey, start);
+        Some(plan)
+    }
+
+    /// The part about the log: what is before the needed segments, what is kept, what comes after the damage.
+    fn log(&mut self, survey: &Survey, start: Lsn) {
+        let segments = survey.walk.segments.as_slice();
+        let wrong = |segment: &Walked| segment.refused || segment.broken;
+        let lost_tail = survey
+            .walk
+            .damage
+            .iter()
+            .any(|_| !segments.iter().any(wrong));
+        if !segments.iter().any(wrong) && !lost_tail {
+            return;
+        }
+        let needed = segments
+            .iter()
+            .rposition(|it| it.report.first_lsn <= start.next());
+        let needed = needed.unwrap_or(0);
+        let (older, kept_or_after) = segments.split_at_checked(needed).unwrap_or_default();
+        // A link that is broken at the first needed segment is about what comes before it.
+        let usable = |segment: &Walked| segment.body.is_some() && segment.node_id == node(survey);
+        let first_refused = |index: usize, it: &Walked| {
+            let link_only = index == 0 && usable(it) && it.report.first_lsn <= start.next();
+            it.refused && !link_only
+        };
+        let older_wrong = older.iter().any(wrong)
+            || kept_or_after
+                .first()
+                .is_some_and(|it| it.refused && usable(it));
+        if older_wrong {
+            self.aside
+                .extend(older.iter().map(|it| it.report.path.clone()));
+        }
+        let stop = kept_or_after
+            .iter()
+            .enumerate()
+            .position(|(index, it)| first_refused(index, it) || it.broken);
+        let Some(stop) = stop else {
+            if lost_tail {
+                self.end_after(survey, start, kept_or_after, &[]);
+            }
+            return;
+        };
+        let refused = kept_or_after
+            .get(stop)
+            .is_some_and(|it| first_refused(stop, it));
+        let keep = if refused { stop } else { stop + 1 };
+        let (kept, after) = kept_or_after.split_at_checked(keep).unwrap_or_default();
+        self.end_after(survey, start, kept, after);
+    }
+
+    /// The log ends with `kept`, and goes on behind whatever may have been in the rest.
+    fn end_after(&mut self, survey: &Survey, start: Lsn, kept: &[Walked], after: &[Walked]) {
+        let mut last = start;
+        let mut beyond = start;
+        let images = survey.scan.images.iter();
+        for image in images {
+            let end = image
+                .state
+                .as_ref()
+                .map_or(image.start_lsn, |info| info.end_lsn);
+            beyond = beyond.max(end);
+        }
+        for segment in kept {
+            last = last.max(segment.report.last_lsn);
+        }
+        for segment in kept.iter().chain(after) {
+            beyond = beyond.max(highest(segment));
+        }
+        // Newest first: should the machine stop in between, the log has an end and no gap.
+        self.aside
+            .extend(after.iter().rev().map(|it| it.report.path.clone()));
+        if let Some(segment) = kept.last() {
+            let report = &segment.report;
+            if report.bytes > report.whole_bytes {
+                self.cut = Some((report.path.clone(), report.whole_bytes));
+            }
+        }
+        self.goes_on = Some(SegmentHeader {
+            kind: Kind::LossAccepted,
+            node_id: node(survey),
+            first: beyond.max(last).next(),
+            base: last,
+            previous: 0,
+        });
+    }
+
+    fn carry_out<D: Disk>(self, disk: &D, dir: &Path) -> io::Result<Vec<String>> {
+        let mut done = Vec::new();
+        for path in &self.aside {
+            let aside = free_name(disk, dir, path)?;
+            disk.rename(path, &aside).map_err(at(path))?;
+            done.push(format!("renamed {} to {}", path.display(), aside.display()));
+        }
+        disk.sync_dir(dir).map_err(at(dir))?;
+        if let Some((path, bytes)) = &self.cut {
+            let aside = free_name(disk, dir, path)?;
+            copy(disk, path, &aside, u64::MAX)?;
+            copy(disk, path, path, *bytes)?;
+            let (path, aside) = (path.display(), aside.display());
+            done.push(format!("cut {path} at byte {bytes} and kept it as {aside}"));
+        }
+        if let Some(header) = &self.goes_on {
+            let (base, first) = (header.base, header.first);
+            create_segment(disk, dir, header).map_err(|(error, _)| error)?;
+            done.push(format!(
+                "the log ends at LSN {base} and goes on with {first}"
+            ));
+        }
+        Ok(done)
+    }
+}
+
+fn node(survey: &Survey) -> u64 {
+    survey.scan.node_id.unwrap_or_default()
+}
+
+/// No record of this segment can have had a higher number: a record takes a frame at least.
+fn highest(segment: &Walked) -> Lsn {
+    let report = &segment.report;
+    let unknown = report.bytes.saturating_sub(report.whole_bytes) / u64_of(FRAME_BYTES);
+    Lsn(report.last_lsn.0.saturating_add(unknown))
+}
+
+/// A name beside `path` that is not taken: `<name>.damaged`, `<name>.damaged-2`, ...
+pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Result<PathBuf> {
+    let taken: Vec<PathBuf> = disk
+        .list(dir)
+        .map_err(at(dir))?
+        .iter()
+        .map(|name| dir.join(name))
+        .collect();
+    let names = (2..u64::MAX).map(|number| format!(".damaged-{number}"));
+    let mut names = std::iter::once(".damaged".to_owned()).chain(names);
+    let free = names.find_map(|suffix| {
+        let candidate = with_suffix(path, &suffix);
+        (!taken.contains(&candidate)).then_some(candidate)
+    });
+    free.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
+}
+
+/// Writes the first `bytes` of a file again in its place, safe on the disk. If there is no room for a copy it is cut instead.
+pub(super) fn rewrite<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
+    match copy(disk, path, path, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            let mut file = disk.open_append(path).map_err(at(path))?;
+            let cut = file.truncate(bytes).and_then(|()| file.sync_data());
+            cut.map_err(at(path))
+        }
+        result => result,
+    }
+}
+
+/// Copies at most `bytes` of one file to another name, or over itself, as a durable replace.
+fn copy<D: Disk>(disk: &D, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+    let mut window = Window::new(disk.open_read(from).map_err(at(from))?).map_err(at(from))?;
+    let end = bytes.min(window.len());
+    replace_with(disk, to, |file| {
+        let mut offset = 0;
+        while offset < end {
+            let step = COPY_BYTES.min(end - offset);
+            file.append(window.view(offset, usize_of(step))?.unwrap_or_default())?;
+            offset += step;
+        }
+        Ok(())
+    })
+}

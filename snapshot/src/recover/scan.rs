@@ -1,0 +1,133 @@
+//! The complete description of a data directory.
+//!
+//! # Invariants
+//! - Only reads.
+//! - Every byte of every image and segment is verified, also of those that a start would not need.
+
+use std::io;
+use std::path::Path;
+
+use super::walk::{Base, Depth, LogWalk, walk_log};
+use super::{ImageReport, Names, Scan};
+use crate::disk::Disk;
+use crate::image::ImageName;
+use crate::{Damage, ImageInfo, ImageReader, Lsn, OpenError, ReadError};
+
+/// Looks at everything in `dir` and changes nothing. `node_id` is the node that the files must belong to; `None` takes it from the
+/// files, which must then agree with each other.
+///
+/// # Errors
+/// Of the file system only (kind `NotFound` if there is no such directory); damage is part of the answer.
+pub fn scan<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> io::Result<Scan> {
+    survey(disk, dir, node_id).map(|survey| survey.scan)
+}
+
+/// The scan, and what `repair` needs besides.
+pub(super) struct Survey {
+    pub(super) names: Names,
+    pub(super) walk: LogWalk,
+    pub(super) scan: Scan,
+    /// The newest whole image.
+    pub(super) image: Option<ImageInfo>,
+}
+
+pub(super) fn survey<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> io::Result<Survey> {
+    let names = Names::read(disk, dir)?;
+    let mut damage = names.wrong.clone();
+    let mut node_id = node_id;
+    let mut images = Vec::new();
+    // Newest first, so that it is the newest whole one that tells the node if the caller did not.
+    for &name in names.images.iter().rev() {
+        let state = match read_image(disk, dir, name, node_id, true) {
+            Ok(info) => Ok(info),
+            Err(ReadError::Damaged(damage)) => Err(damage),
+            Err(ReadError::Io(error)) => return Err(error),
+        };
+        match &state {
+            Ok(info) => node_id = node_id.or(Some(info.node_id)),
+            Err(found) => damage.push(found.clone()),
+        }
+        let path = name.path(dir);
+        images.push(ImageReport {
+            path,
+            start_lsn: name.start,
+            state,
+        });
+    }
+    let image = images
+        .iter()
+        .find_map(|image| image.state.as_ref().ok())
+        .cloned();
+    images.reverse();
+    let base = base(&names, image.clone(), node_id);
+    let walk = walk_log(
+        disk,
+        dir,
+        &names.segments,
+        &base,
+        Depth::Full,
+        &mut |_, _| Ok(()),
+    );
+    let walk = walk.map_err(only_io)?;
+    damage.extend_from_slice(&walk.damage);
+    let scan = Scan {
+        node_id: walk.node_id,
+        images,
+        segments: walk
+            .segments
+            .iter()
+            .map(|segment| segment.report.clone())
+            .collect(),
+        tail: walk.tail.clone(),
+        damage,
+        leftovers: names.leftovers.clone(),
+        last_lsn: walk.position,
+    };
+    Ok(Survey {
+        names,
+        walk,
+        scan,
+        image,
+    })
+}
+
+/// What the log is replayed onto, given the image that was chosen.
+pub(super) fn base(names: &Names, image: Option<ImageInfo>, node_id: Option<u64>) -> Base {
+    let position = match &image {
+        Some(image) => Some(image.start_lsn),
+        None if names.images.is_empty() => Some(Lsn(0)),
+        None => None,
+    };
+    Base {
+        image,
+        position,
+        node_id,
+    }
+}
+
+/// Verifies one image: header and footer, or all of it.
+pub(super) fn read_image<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    name: ImageName,
+    node_id: Option<u64>,
+    blocks: bool,
+) -> Result<ImageInfo, ReadError> {
+    let path = name.path(dir);
+    let reader = ImageReader::open(disk, &path)?;
+    let info = reader.info().clone();
+    if let Some(wanted) = node_id.filter(|wanted| *wanted != info.node_id) {
+        let found = info.node_id;
+        let what = format!("the file belongs to node {found:#x}, not {wanted:#x}");
+        return Err(Damage::new(&path, 12, what).into());
+    }
+    if blocks { reader.verify() } else { Ok(info) }
+}
+
+/// The walk of a scan has no callback that could fail, and reports damage beside its result.
+fn only_io(error: OpenError) -> io::Error {
+    match error {
+        OpenError::Io(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
+}

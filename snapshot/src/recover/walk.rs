@@ -1,0 +1,333 @@
+//! The one walk over all segments; `scan`, `open` and `repair` all decide by it.
+//!
+//! One pass: the segments before the last one may not be torn, so whatever is wrong in them is damage and the start ends there;
+//! only the last one needs a look ahead, and that is done before anything of the broken place is handed on.
+//!
+//! # Invariants
+//! - A record is handed on only if all before it, from the image on, is right.
+//! - `position` is the last record that image and log together account for.
+
+use std::path::Path;
+
+use super::{SegmentReport, Tail};
+use crate::bytes::u64_of;
+use crate::disk::Disk;
+use crate::log::{
+    Body, End, Header, Kind, RecordFn, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, segment_path,
+};
+use crate::{Damage, ImageInfo, Lsn, OpenError};
+
+/// What the log is to be replayed onto.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub(super) image: Option<ImageInfo>,
+    /// `None`: it is not known what comes before the log, because no image is whole. That is reported already.
+    pub(super) position: Option<Lsn>,
+    pub(super) node_id: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Everything, also behind damage.
+    Full,
+    /// Up to the first damage, and of segments that are older than the image the headers only.
+    Start,
+}
+
+pub(super) struct LogWalk {
+    pub(super) segments: Vec<Walked>,
+    pub(super) tail: Tail,
+    pub(super) damage: Vec<Damage>,
+    pub(super) position: Lsn,
+    /// The last record of the log itself.
+    pub(super) log_last: Lsn,
+    pub(super) node_id: Option<u64>,
+    /// Records that were handed on.
+    pub(super) records: u64,
+}
+
+pub(super) struct Walked {
+    pub(super) report: SegmentReport,
+    /// `None` if the header is torn or damaged.
+    pub(super) body: Option<Body>,
+    pub(super) node_id: u64,
+    /// Wrong as a whole: header, node, or place in the chain.
+    pub(super) refused: bool,
+    /// Wrong from `report.whole_bytes` on.
+    pub(super) broken: bool,
+}
+
+/// The end of the segment before, if it is known.
+type Link = Option<(Lsn, u32)>;
+
+pub(super) fn walk_log<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    firsts: &[Lsn],
+    base: &Base,
+    depth: Depth,
+    on_record: RecordFn<'_>,
+) -> Result<LogWalk, OpenError> {
+    let start = base
+        .position
+        .or(firsts.first().map(|first| first.previous()));
+    let mut walk = LogWalk {
+        segments: Vec::new(),
+        tail: Tail::Empty,
+        damage: Vec::new(),
+        position: start.unwrap_or_default(),
+        log_last: Lsn(0),
+        node_id: base.node_id,
+        records: 0,
+    };
+    let replay_after = walk.position;
+    let mut link = None;
+    for (index, &first) in firsts.iter().enumerate() {
+        let next = firsts.get(index + 1).copied();
+        let older = next.is_some_and(|next| next <= replay_after.next());
+        let step = Step {
+            verify_records: depth == Depth::Full || !older,
+            is_last: next.is_none(),
+            replay_after,
+        };
+        link = walk.segment(
+            disk,
+            &segment_path(dir, first),
+            first,
+            link,
+            &step,
+            on_record,
+        )?;
+        if depth == Depth::Start && !walk.damage.is_empty() {
+            return Ok(walk);
+        }
+    }
+    walk.check_image(base, dir);
+    Ok(walk)
+}
+
+struct Step {
+    verify_records: bool,
+    is_last: bool,
+    replay_after: Lsn,
+}
+
+impl LogWalk {
+    fn segment<D: Disk>(
+        &mut self,
+        disk: &D,
+        path: &Path,
+        first: Lsn,
+        link: Link,
+        step: &Step,
+        on_record: RecordFn<'_>,
+    ) -> Result<Link, OpenError> {
+        let mut segment = Segment::open(disk, path, first)?;
+        let mut walked = Walked::new(path, first, segment.bytes());
+        let (header, checksum) = match &segment.header {
+            Header::Whole(header, checksum) => (*header, *checksum),
+            Header::Torn if step.is_last => {
+                self.tail = torn(&walked.report, "the segment header is cut short");
+                self.segments.push(walked);
+                return Ok(None);
+            }
+            Header::Torn => {
+                let what = "the segment header is damaged or cut short";
+                self.refuse(walked, Damage::new(path, 0, what));
+                return Ok(None);
+            }
+            Header::Damaged(damage) => {
+                self.refuse(walked, damage.clone());
+                return Ok(None);
+            }
+        };
+        if let Err(damage) = self.check_header(path, &header, link) {
+            walked.refused = true;
+            self.damage.push(damage);
+        }
+        let right = self.damage.is_empty();
+        let mut records = 0;
+        let mut hand_on = |lsn: Lsn, payload: &[u8]| {
+            if right && lsn > step.replay_after {
+                records += 1;
+                return on_record(lsn, payload);
+            }
+            Ok(())
+        };
+        let body = segment
+            .walk(&header, checksum, step.verify_records, &mut hand_on)
+            .map_err(|error| error.in_file(path))?;
+        self.records += records;
+        self.position = self.position.max(body.last);
+        self.log_last = self.log_last.max(body.last);
+        walked.describe(&body);
+        walked.node_id = header.node_id;
+        let link = self.judge_end(&mut walked, &body, step.is_last);
+        walked.body = Some(body);
+        self.segments.push(walked);
+        Ok(link)
+    }
+
+    fn refuse(&mut self, mut walked: Walked, damage: Damage) {
+        walked.refused = true;
+        self.damage.push(damage);
+        self.segments.push(walked);
+    }
+
+    /// Node, place in the chain, and whether the records from the image on are there.
+    fn check_header(
+        &mut self,
+        path: &Path,
+        header: &SegmentHeader,
+        link: Link,
+    ) -> Result<(), Damage> {
+        let damaged = |offset, what: String| Err(Damage::new(path, offset, what));
+        let node_id = *self.node_id.get_or_insert(header.node_id);
+        if header.node_id != node_id {
+            let found = header.node_id;
+            return damaged(
+                16,
+                format!("the file belongs to node {found:#x}, not {node_id:#x}"),
+            );
+        }
+        let first = header.first;
+        let before = first.previous();
+        if let Some((last, chain)) = link {
+            let continues = header.kind == Kind::Continues;
+            if (continues && before != last) || before < last {
+                return damaged(
+                    24,
+                    format!(
+                        "the log has a gap: it goes on with LSN {first} after LSN {last}; a segment is missing"
+                    ),
+                );
+            }
+            if continues && header.previous != chain {
+                return damaged(
+                    40,
+                    "the segment does not follow the one before it".to_owned(),
+                );
+            }
+        }
+        let accepted = header.kind == Kind::LossAccepted && header.base <= self.position;
+        if before > self.position && !accepted {
+            let wanted = self.position.next();
+            return damaged(
+                24,
+                format!(
+                    "LSN {wanted} to {before} are neither in an image nor in the log, which goes on with {first}; a segment or an image is missing"
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    fn judge_end(&mut self, walked: &mut Walked, body: &Body, is_last: bool) -> Link {
+        let whole = Some((body.last, body.chain));
+        match &body.end {
+            End::Open | End::Mark if !is_last => whole,
+            End::Open => {
+                self.tail = Tail::Open;
+                whole
+            }
+            End::Mark => {
+                self.tail = Tail::EndMark;
+                whole
+            }
+            End::Torn(damage) if is_last => {
+                self.tail = torn(&walked.report, &damage.what);
+                None
+            }
+            End::Torn(damage) | End::Damaged(damage) => {
+                let mut damage = damage.clone();
+                if !is_last {
+                    damage.what += "; a later segment follows, so this is no torn write";
+                }
+                walked.broken = true;
+                self.damage.push(damage);
+                None
+            }
+        }
+    }
+
+    /// A logged image was published when the log was durable up to its end: so that log must be there.
+    fn check_image(&mut self, base: &Base, dir: &Path) {
+        let Some(image) = base.image.as_ref().filter(|image| image.logged) else {
+            return;
+        };
+        if !self.damage.is_empty() {
+            return;
+        }
+        let (end, last) = (image.end_lsn, self.log_last);
+        if self.segments.is_empty() {
+            let what = format!("there is no log beside the image {}", image.path.display());
+            self.damage.push(Damage::new(dir, 0, what));
+        } else if last < end {
+            let path = self
+                .segments
+                .last()
+                .map_or(dir, |segment| &segment.report.path);
+            let bytes = self
+                .segments
+                .last()
+                .map_or(0, |segment| segment.report.whole_bytes);
+            let what = format!(
+                "the log ends at LSN {last}, and was durable up to {end} when the image {} was published",
+                image.path.display()
+            );
+            let damage = Damage::new(path, bytes, what);
+            self.damage.push(damage);
+        }
+    }
+}
+
+impl Walked {
+    fn new(path: &Path, first: Lsn, bytes: u64) -> Self {
+        let report = SegmentReport {
+            path: path.to_path_buf(),
+            first_lsn: first,
+            last_lsn: first.previous(),
+            batches: 0,
+            records: 0,
+            bytes,
+            whole_bytes: 0,
+            end_mark: false,
+        };
+        Self {
+            report,
+            body: None,
+            node_id: 0,
+            refused: false,
+            broken: false,
+        }
+    }
+
+    fn describe(&mut self, body: &Body) {
+        let report = &mut self.report;
+        report.last_lsn = body.last;
+        report.batches = body.batches;
+        report.records = body.records;
+        report.end_mark = matches!(body.end, End::Mark);
+        report.whole_bytes = if report.end_mark {
+            report.bytes
+        } else {
+            body.whole_bytes
+        };
+    }
+
+    /// Whether the whole part is nothing but a header.
+    pub(super) fn has_no_record(&self) -> bool {
+        self.body
+            .as_ref()
+            .is_some_and(|body| body.whole_bytes <= u64_of(SEGMENT_HEADER_BYTES))
+    }
+}
+
+fn torn(report: &SegmentReport, what: &str) -> Tail {
+    Tail::Torn {
+        path: report.path.clone(),
+        offset: report.whole_bytes,
+        bytes: report.bytes.saturating_sub(report.whole_bytes),
+        what: what.to_owned(),
+    }
+}

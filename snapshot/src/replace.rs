@@ -1,0 +1,144 @@
+//! Replacing a whole file so that a crash leaves the old one or the new one, and small files that know when they are damaged.
+//!
+//! # Invariants
+//! - A name that was replaced never shows half a file, whenever the machine stops.
+//! - A sealed file is exactly as long as it says; one byte more or less is damage.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bytes::{Fields, u64_of, usize_of};
+use crate::disk::{Disk, DiskFile};
+use crate::error::at;
+use crate::{Damage, FORMAT_VERSION, ReadError};
+
+/// Largest payload of a sealed file, in bytes.
+pub const SEALED_BYTES_MAX: usize = 1 << 20;
+
+const SEALED_MAGIC: [u8; 8] = *b"chshseal";
+/// magic 8, version 4, length 4, checksum 4
+const SEALED_HEADER_BYTES: usize = 20;
+
+/// Replaces (or creates) the file `path` with `bytes`, durably.
+///
+/// # Errors
+/// The old file is untouched, unless only the last step failed: then the new one is in place and may be lost by a crash.
+pub fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(disk, path, |file| file.append(bytes))
+}
+
+/// The one durable replace; every step has its reason:
+/// 1. a `.tmp` beside the target, so that the rename stays within one file system; a leftover one is of a crash and worthless
+/// 2. write all, then fsync: a rename may reach the disk before the data, and would then show an empty file
+/// 3. rename: the only step that readers see, and it is atomic
+/// 4. fsync the directory: until then the rename itself may be lost, and with it what the caller does next in reliance on it
+pub(crate) fn replace_with<D: Disk>(
+    disk: &D,
+    path: &Path,
+    write: impl FnOnce(&mut D::File) -> io::Result<()>,
+) -> io::Result<()> {
+    let tmp = tmp_path(path);
+    let mut file = create_anew(disk, &tmp)?;
+    let written = write(&mut file).and_then(|()| file.sync_data());
+    let renamed = written.and_then(|()| disk.rename(&tmp, path));
+    if let Err(error) = renamed {
+        // Best effort: what stays is a leftover, and the next open removes it.
+        let _ = disk.remove(&tmp);
+        return Err(at(&tmp)(error));
+    }
+    disk.sync_dir(parent(path)).map_err(at(parent(path)))
+}
+
+/// A new empty file, in place of one that a crash left behind.
+pub(crate) fn create_anew<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
+    let created = match disk.create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(path).and_then(|()| disk.create_new(path))
+        }
+        result => result,
+    };
+    created.map_err(at(path))
+}
+
+/// `path` with `.tmp` added.
+pub(crate) fn tmp_path(path: &Path) -> PathBuf {
+    with_suffix(path, ".tmp")
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// Durably replaces `path` with a small file that carries its own version, length and checksum.
+///
+/// # Errors
+/// Kind `InvalidInput` above [`SEALED_BYTES_MAX`], else as [`replace`].
+pub fn write_sealed<D: Disk>(disk: &D, path: &Path, payload: &[u8]) -> io::Result<()> {
+    let length = match u32::try_from(payload.len()) {
+        Ok(length) if payload.len() <= SEALED_BYTES_MAX => length,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let mut bytes = Vec::with_capacity(SEALED_HEADER_BYTES + payload.len());
+    bytes.extend_from_slice(&SEALED_MAGIC);
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes), payload);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    replace(disk, path, &bytes)
+}
+
+/// Reads a file that [`write_sealed`] wrote.
+///
+/// # Errors
+/// A missing file is [`ReadError::Io`] of kind `NotFound`: whether that means "new" is for the caller to decide.
+pub fn read_sealed<D: Disk>(disk: &D, path: &Path) -> Result<Vec<u8>, ReadError> {
+    let file = disk.open_read(path).map_err(at(path))?;
+    let len = file.len().map_err(at(path))?;
+    if len > u64_of(SEALED_HEADER_BYTES + SEALED_BYTES_MAX) {
+        return Err(Damage::new(path, 0, "longer than a sealed file may be").into());
+    }
+    let mut bytes = vec![0; usize_of(len)];
+    let mut filled = 0;
+    while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, u64_of(filled)).map_err(at(path))? {
+            0 => return Err(Damage::new(path, u64_of(filled), "the file shrank").into()),
+            read => filled += read,
+        }
+    }
+    let payload = unseal(&bytes).map_err(|(offset, what)| Damage::new(path, offset, what))?;
+    Ok(payload.to_vec())
+}
+
+fn unseal(bytes: &[u8]) -> Result<&[u8], (u64, String)> {
+    let cut = || (u64_of(bytes.len()), "the file is cut short".to_owned());
+    let mut fields = Fields(bytes);
+    if fields.array().ok_or_else(cut)? != SEALED_MAGIC {
+        return Err((0, "this is no sealed file".to_owned()));
+    }
+    let version = fields.u32().ok_or_else(cut)?;
+    if version != FORMAT_VERSION {
+        return Err((8, format!("format version {version} is not known")));
+    }
+    let length = fields.u32().ok_or_else(cut)?;
+    let stored = fields.u32().ok_or_else(cut)?;
+    let payload = fields.0;
+    if u64::from(length) != u64_of(payload.len()) {
+        let there = payload.len();
+        return Err((12, format!("{length} bytes claimed, {there} there")));
+    }
+    let covered = bytes.get(..16).unwrap_or_default();
+    if crc32c::crc32c_append(crc32c::crc32c(covered), payload) != stored {
+        return Err((16, "the checksum does not match".to_owned()));
+    }
+    Ok(payload)
+}

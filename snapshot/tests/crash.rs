@@ -1,0 +1,288 @@
+//! Crash consistency: whatever is synced is there after a crash, in order, and nothing is invented.
+//!
+//! A failing seed is printed; put it into `SEED_ONLY` to run just that one.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use snapshot::{
+    AppendError, Batch, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenOptions, Opened, open,
+    prune,
+};
+
+const SEED_ONLY: Option<u64> = None;
+const SEEDS: u64 = 3000;
+const NODE: u64 = 7;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// What the caller of the log knows: the payload of every record by its number.
+#[derive(Default)]
+struct Model {
+    /// Index 0 is LSN 1.
+    records: Vec<Vec<u8>>,
+    /// Up to here all must come back.
+    durable: u64,
+    unique: u64,
+}
+
+impl Model {
+    fn batch(&mut self, random: &mut Random) -> (Batch, Vec<Vec<u8>>) {
+        let mut batch = Batch::new();
+        let mut payloads = Vec::new();
+        for _ in 0..1 + random.below(4) {
+            self.unique += 1;
+            let mut payload = self.unique.to_le_bytes().to_vec();
+            payload.resize(8 + usize::try_from(random.below(90)).unwrap(), b'x');
+            batch.push(&payload).unwrap();
+            payloads.push(payload);
+        }
+        (batch, payloads)
+    }
+}
+
+fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> {
+    let dir = Path::new("/data");
+    let mut loaded: Vec<Vec<u8>> = Vec::new();
+    let mut replayed: Vec<(Lsn, Vec<u8>)> = Vec::new();
+    let mut options = OpenOptions::new(NODE);
+    options.segment_bytes_max = 600;
+    let opened = open(
+        disk,
+        dir,
+        options,
+        |block| {
+            loaded.push(block.to_vec());
+            Ok(())
+        },
+        |lsn, payload| {
+            replayed.push((lsn, payload.to_vec()));
+            Ok(())
+        },
+    )
+    .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    // The image of these tests is the list of all payloads up to its start.
+    let mut all = loaded;
+    let base = opened.image.as_ref().map_or(0, |image| image.start_lsn.0);
+    assert_eq!(u64::try_from(all.len()).unwrap(), base, "seed {seed}");
+    for (index, (lsn, payload)) in replayed.into_iter().enumerate() {
+        assert_eq!(
+            lsn.0,
+            base + u64::try_from(index).unwrap() + 1,
+            "seed {seed}: order"
+        );
+        all.push(payload);
+    }
+    let last = u64::try_from(all.len()).unwrap();
+    assert!(
+        last >= model.durable,
+        "seed {seed}: {last} of {} durable records",
+        model.durable
+    );
+    assert!(
+        all.len() <= model.records.len(),
+        "seed {seed}: records that were never written"
+    );
+    assert!(
+        all == model.records[..all.len()],
+        "seed {seed}: other records came back"
+    );
+    assert_eq!(opened.last_lsn.0, last, "seed {seed}");
+    model.records = all;
+    model.durable = last;
+    opened
+}
+
+fn step(
+    disk: &FaultyDisk,
+    log: &mut LogWriter<FaultyDisk>,
+    model: &mut Model,
+    random: &mut Random,
+) -> bool {
+    let dir = Path::new("/data");
+    match random.below(12) {
+        0..=6 => {
+            let (batch, payloads) = model.batch(random);
+            match log.append(&batch) {
+                Ok(last) => {
+                    model.records.extend(payloads);
+                    assert_eq!(last.0, u64::try_from(model.records.len()).unwrap());
+                }
+                Err(AppendError::Write(_)) => {}
+                Err(AppendError::Poisoned(_)) => {
+                    // Unknown: it may come back.
+                    return false;
+                }
+            }
+            model.durable = model.durable.max(log.durable().0);
+        }
+        7..=9 => match log.sync() {
+            Ok(durable) => model.durable = durable.0,
+            Err(_) => return false,
+        },
+        10 => {
+            let Ok(start) = log.sync() else { return false };
+            model.durable = start.0;
+            let Ok(mut image) = ImageWriter::create(disk, dir, NODE, start) else {
+                return true;
+            };
+            for payload in &model.records {
+                if image.block(payload).is_err() {
+                    return true;
+                }
+            }
+            if random.below(4) == 0 || image.publish(start).is_err() {
+                return true;
+            }
+            if let Ok(keep_from) = prune(disk, dir, 2) {
+                let _ = log.trim(keep_from);
+            }
+        }
+        _ => match random.below(6) {
+            0 => disk.fail_write(1 + random.below(4)),
+            1 => disk.fail_sync(1 + random.below(4)),
+            2 => disk.full_after(random.below(400)),
+            3 => disk.free(),
+            4 => disk.freeze_at_sync(1 + random.below(6)),
+            _ => {}
+        },
+    }
+    true
+}
+
+fn one_seed(seed: u64) {
+    let disk = FaultyDisk::new(seed);
+    let mut random = Random(seed.wrapping_mul(0x9e3779b97f4a7c15));
+    let mut model = Model::default();
+    let mut expect_clean = false;
+    for _ in 0..4 {
+        let opened = start(&disk, &mut model, seed);
+        assert!(
+            opened.clean || !expect_clean,
+            "seed {seed}: a clean stop was not seen as one"
+        );
+        let mut log = opened.writer.unwrap();
+        for _ in 0..random.below(25) {
+            if !step(&disk, &mut log, &mut model, &mut random) {
+                break;
+            }
+        }
+        expect_clean = false;
+        let written = log.written().0;
+        if random.below(4) == 0
+            && let Ok(durable) = log.finish()
+        {
+            assert_eq!(durable.0, written, "seed {seed}");
+            model.durable = durable.0;
+            expect_clean = true;
+        }
+        disk.free();
+        if random.below(3) == 0 {
+            disk.fail_write(u64::MAX);
+            disk.fail_sync(u64::MAX);
+            disk.freeze_at_sync(u64::MAX);
+            disk.kill();
+        } else {
+            disk.crash();
+        }
+    }
+    start(&disk, &mut model, seed);
+}
+
+#[test]
+fn what_was_synced_survives_every_crash() {
+    match SEED_ONLY {
+        Some(seed) => one_seed(seed),
+        None => (0..SEEDS).for_each(one_seed),
+    }
+}
+
+#[test]
+fn a_failed_sync_is_believed_forever() {
+    let mut lost = 0;
+    for seed in 0..200 {
+        let disk = FaultyDisk::new(seed);
+        let mut model = Model::default();
+        let mut random = Random(seed);
+        let mut log = start(&disk, &mut model, seed).writer.unwrap();
+        let (batch, payloads) = model.batch(&mut random);
+        log.append(&batch).unwrap();
+        model.records.extend(payloads);
+        disk.fail_sync(1);
+        let first = log.sync().unwrap_err();
+        // The disk would take a second sync; the writer must not ask for it.
+        assert_eq!(log.sync().unwrap_err(), first);
+        assert!(matches!(log.append(&batch), Err(AppendError::Poisoned(_))));
+        assert!(matches!(log.rotate(), Err(AppendError::Poisoned(_))));
+        assert_eq!(log.durable(), Lsn(0));
+        assert!(log.poisoned().is_some());
+        assert!(matches!(log.finish(), Err(AppendError::Poisoned(_))));
+        // The process starts again on the same machine, sees the records, relies on them; then the power fails.
+        disk.kill();
+        let opened = start(&disk, &mut model, seed);
+        assert_eq!(opened.writer.unwrap().durable(), opened.last_lsn);
+        disk.crash();
+        let opened = start(&disk, &mut model, seed);
+        lost += u64::from(opened.records == 0);
+    }
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let disk = FaultyDisk::new(1);
+    let mut model = Model::default();
+    let mut random = Random(1);
+    let mut log = start(&disk, &mut model, 1).writer.unwrap();
+    disk.full_after(1000);
+    let mut refused = 0;
+    for _ in 0..200 {
+        let (batch, payloads) = model.batch(&mut random);
+        while let Err(error) = log.append(&batch) {
+            assert!(matches!(error, AppendError::Write(_)), "{error}");
+            refused += 1;
+            if refused % 3 == 0 {
+                disk.full_after(500);
+            }
+        }
+        model.records.extend(payloads);
+    }
+    assert!(refused > 20);
+    disk.free();
+    model.durable = log.sync().unwrap().0;
+    disk.crash();
+    assert!(disk.list(Path::new("/data")).unwrap().len() > 10);
+    start(&disk, &mut model, 1);
+}
+
+#[test]
+fn a_failed_write_that_cannot_be_undone_poisons() {
+    let disk = FaultyDisk::new(3);
+    let mut model = Model::default();
+    let mut random = Random(3);
+    let mut log = start(&disk, &mut model, 3).writer.unwrap();
+    let (batch, payloads) = model.batch(&mut random);
+    log.append(&batch).unwrap();
+    log.sync().unwrap();
+    model.records.extend(payloads);
+    model.durable = log.durable().0;
+    disk.fail_write(1);
+    disk.fail_truncate(true);
+    let (next, payloads) = model.batch(&mut random);
+    assert!(matches!(log.append(&next), Err(AppendError::Poisoned(_))));
+    assert!(log.sync().is_err());
+    disk.crash();
+    // Unknown outcome: it may be there or not.
+    model.records.extend(payloads);
+    start(&disk, &mut model, 3);
+}

@@ -1,0 +1,538 @@
+//! Every byte of a small store flipped, every file cut at every length: it recovers what is promised, or names file and offset.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+
+use snapshot::{
+    Batch, Damage, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenError, OpenOptions, Opened,
+    Tail, open, prune, read_sealed, repair, scan, write_sealed,
+};
+
+const NODE: u64 = 0x00c0_ffee;
+const DIR: &str = "/data";
+
+fn payload(lsn: u64) -> Vec<u8> {
+    format!(
+        "record {lsn}, {}",
+        "x".repeat(usize::try_from(lsn % 5).unwrap())
+    )
+    .into_bytes()
+}
+
+fn append(log: &mut LogWriter<FaultyDisk>, records: u64) {
+    let mut batch = Batch::new();
+    for next in 1..=records {
+        batch.push(&payload(log.written().0 + next)).unwrap();
+    }
+    log.append(&batch).unwrap();
+}
+
+/// Segments 1..=5 (batches of 2, 3) and 6..=10 (2, 2, 1). Without an end mark, the last batch says that 9 was durable... of 9.
+fn store(end_mark: bool) -> FaultyDisk {
+    let disk = FaultyDisk::new(1);
+    let mut log = LogWriter::create(&disk, Path::new(DIR), NODE, Lsn(1)).unwrap();
+    append(&mut log, 2);
+    log.sync().unwrap();
+    append(&mut log, 3);
+    log.rotate().unwrap();
+    append(&mut log, 2);
+    log.sync().unwrap();
+    append(&mut log, 2);
+    append(&mut log, 1);
+    log.sync().unwrap();
+    if end_mark {
+        log.finish().unwrap();
+    }
+    disk
+}
+
+/// Without an end mark this is what the log itself can prove: the last two batches say "7 was durable".
+const PROVEN: u64 = 7;
+
+fn image(disk: &FaultyDisk, start: u64, end: u64) -> PathBuf {
+    let mut image = ImageWriter::create(disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
+    for lsn in 1..=start {
+        image.block(&payload(lsn)).unwrap();
+    }
+    image.publish(Lsn(end)).unwrap().path
+}
+
+fn copy_of(disk: &FaultyDisk) -> FaultyDisk {
+    let copy = FaultyDisk::new(9);
+    for name in disk.list(Path::new(DIR)).unwrap() {
+        let path = Path::new(DIR).join(name);
+        copy.put(&path, &disk.read(&path).unwrap());
+    }
+    copy
+}
+
+type Recovered = (Opened<FaultyDisk>, Vec<Vec<u8>>);
+
+fn recover(disk: &FaultyDisk, options: OpenOptions) -> Result<Recovered, Vec<Damage>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    let mut records = Vec::new();
+    let opened = open(
+        disk,
+        Path::new(DIR),
+        options,
+        |block| {
+            all.push(block.to_vec());
+            Ok(())
+        },
+        |lsn, payload| {
+            records.push((lsn, payload.to_vec()));
+            Ok(())
+        },
+    );
+    match opened {
+        Ok(opened) => {
+            all.extend(records.into_iter().map(|(_, payload)| payload));
+            Ok((opened, all))
+        }
+        Err(OpenError::Damaged(damage)) => {
+            assert!(!damage.is_empty());
+            Err(damage)
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn options() -> OpenOptions {
+    OpenOptions::new(NODE)
+}
+
+fn right_prefix(records: &[Vec<u8>]) -> u64 {
+    for (lsn, record) in (1..).zip(records) {
+        assert!(*record == payload(lsn), "wrong record {lsn}");
+    }
+    u64::try_from(records.len()).unwrap()
+}
+
+fn segments(disk: &FaultyDisk) -> Vec<PathBuf> {
+    let scan = scan(disk, Path::new(DIR), Some(NODE)).unwrap();
+    scan.segments
+        .into_iter()
+        .map(|segment| segment.path)
+        .collect()
+}
+
+/// Opens, goes on writing, stops, and opens again: what was recovered stays, and what was added is there.
+fn goes_on(disk: &FaultyDisk, (opened, records): Recovered) {
+    let mut log = opened.writer.unwrap();
+    assert_eq!(log.written(), opened.last_lsn);
+    append(&mut log, 2);
+    log.finish().unwrap();
+    let (again, more) = recover(disk, options()).unwrap();
+    assert!(again.clean);
+    assert_eq!(more.len(), records.len() + 2);
+    right_prefix(&more);
+}
+
+#[test]
+fn every_flip_in_the_log() {
+    for end_mark in [true, false] {
+        let disk = store(end_mark);
+        let segments = segments(&disk);
+        assert_eq!(segments.len(), 2);
+        for path in &segments {
+            let whole = disk.read(path).unwrap();
+            for at in 0..whole.len() {
+                for mask in [1_u8 << (at % 8), 0xff] {
+                    let damaged = copy_of(&disk);
+                    let mut bytes = whole.clone();
+                    bytes[at] ^= mask;
+                    damaged.put(path, &bytes);
+                    let in_mark = end_mark && path == &segments[1] && at >= whole.len() - 44;
+                    let before = scan(&damaged, Path::new(DIR), Some(NODE)).unwrap();
+                    match recover(&damaged, options()) {
+                        Ok((opened, records)) => {
+                            assert!(before.damage.is_empty());
+                            let last = right_prefix(&records);
+                            assert!(!end_mark || (in_mark && last == 10), "flip at {at} unseen");
+                            assert!(
+                                last >= PROVEN && path == &segments[1],
+                                "flip at {at} unseen"
+                            );
+                            assert!(!opened.clean);
+                            goes_on(&damaged, (opened, records));
+                        }
+                        Err(damage) => {
+                            assert!(!before.damage.is_empty());
+                            assert_eq!(&damage[0].path, path);
+                            let offset = usize::try_from(damage[0].offset).unwrap();
+                            assert!(offset <= at && at < offset + 80, "{at}: {}", damage[0]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cut_of_the_log() {
+    for end_mark in [true, false] {
+        let disk = store(end_mark);
+        let segments = segments(&disk);
+        for path in &segments {
+            let whole = disk.read(path).unwrap();
+            for length in 0..whole.len() {
+                let cut = copy_of(&disk);
+                cut.put(path, &whole[..length]);
+                match recover(&cut, options()) {
+                    Ok(recovered) => {
+                        assert_eq!(path, &segments[1]);
+                        assert!(right_prefix(&recovered.1) >= 5);
+                        goes_on(&cut, recovered);
+                    }
+                    // At a batch boundary it is the next segment that shows the gap.
+                    Err(damage) => {
+                        assert!(path == &segments[0] && segments.contains(&damage[0].path))
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flip_and_cut_of_an_image() {
+    let disk = store(false);
+    let path = image(&disk, 6, 8);
+    let whole = disk.read(&path).unwrap();
+    let (opened, records) = recover(&copy_of(&disk), options()).unwrap();
+    assert_eq!((right_prefix(&records), opened.records), (10, 4));
+    for at in 0..whole.len() {
+        let damaged = copy_of(&disk);
+        damaged
+            .flip_bit(&path, u64::try_from(at * 8 + at % 8).unwrap())
+            .unwrap();
+        let damage = recover(&damaged, options()).unwrap_err();
+        assert_eq!(damage[0].path, path);
+        damaged.put(&path, &whole[..at]);
+        let damage = recover(&damaged, options()).unwrap_err();
+        assert_eq!(damage[0].path, path);
+    }
+    let longer = copy_of(&disk);
+    longer.put(&path, &[whole, vec![0]].concat());
+    recover(&longer, options()).unwrap_err();
+}
+
+#[test]
+fn every_flip_and_cut_of_a_sealed_file() {
+    let disk = FaultyDisk::new(1);
+    let path = Path::new("/data/node");
+    write_sealed(&disk, path, b"sealed").unwrap();
+    let whole = disk.read(path).unwrap();
+    assert_eq!(read_sealed(&disk, path).unwrap(), b"sealed");
+    for at in 0..whole.len() {
+        disk.flip_bit(path, u64::try_from(at * 8 + at % 8).unwrap())
+            .unwrap();
+        read_sealed(&disk, path).unwrap_err();
+        disk.put(path, &whole[..at]);
+        read_sealed(&disk, path).unwrap_err();
+        disk.put(path, &whole);
+    }
+}
+
+#[test]
+fn bytes_after_an_end_mark_are_damage() {
+    let disk = store(true);
+    let path = &segments(&disk)[1];
+    let whole = disk.read(path).unwrap();
+    disk.put(path, &[whole.clone(), vec![0]].concat());
+    let damage = recover(&disk, options()).unwrap_err();
+    assert_eq!(damage[0].offset, u64::try_from(whole.len()).unwrap());
+}
+
+#[test]
+fn missing_files_are_damage() {
+    let dir = Path::new(DIR);
+    // The first segment, without an image.
+    let disk = store(false);
+    disk.remove(&segments(&disk)[0]).unwrap();
+    let damage = recover(&disk, options()).unwrap_err();
+    assert!(
+        damage[0]
+            .what
+            .contains("neither in an image nor in the log"),
+        "{}",
+        damage[0]
+    );
+    // With an image that covers it, it is not missed.
+    image(&disk, 5, 7);
+    assert_eq!(recover(&disk, options()).unwrap().1.len(), 10);
+
+    // One in the middle.
+    let disk = store(false);
+    let (opened, _) = recover(&disk, options()).unwrap();
+    let mut log = opened.writer.unwrap();
+    log.rotate().unwrap();
+    append(&mut log, 1);
+    drop(log);
+    disk.remove(&segments(&disk)[1]).unwrap();
+    let damage = recover(&disk, options()).unwrap_err();
+    assert!(damage[0].what.contains("gap"), "{}", damage[0]);
+
+    // The last one, where an image says that it was there; and all of them.
+    let disk = store(false);
+    image(&disk, 5, 9);
+    disk.remove(&segments(&disk)[1]).unwrap();
+    let damage = recover(&disk, options()).unwrap_err();
+    assert!(damage[0].what.contains("durable up to 9"), "{}", damage[0]);
+    disk.remove(&segments(&disk)[0]).unwrap();
+    let damage = recover(&disk, options()).unwrap_err();
+    assert!(damage[0].what.contains("no log beside"), "{}", damage[0]);
+
+    // A directory that has nothing is empty, and says so.
+    let empty = FaultyDisk::new(1);
+    let found = scan(&empty, dir, None).unwrap();
+    assert!(found.is_empty() && found.tail == Tail::Empty && found.damage.is_empty());
+}
+
+#[test]
+fn files_of_another_node_and_odd_names_are_damage() {
+    let disk = store(true);
+    let damage = recover(&disk, OpenOptions::new(1)).unwrap_err();
+    assert!(damage[0].what.contains("belongs to node"), "{}", damage[0]);
+    let path = image(&disk, 5, 7);
+    let damage = recover(&disk, OpenOptions::new(1)).unwrap_err();
+    assert_eq!(damage[0].path, path);
+    disk.put(Path::new("/data/log-12.seg"), b"");
+    let damage = recover(&disk, options()).unwrap_err();
+    assert!(damage[0].path.ends_with("log-12.seg"));
+}
+
+#[test]
+fn an_older_image_only_when_asked_for() {
+    let disk = store(false);
+    image(&disk, 4, 6);
+    let newest = image(&disk, 8, 9);
+    disk.flip_bit(&newest, 500).unwrap();
+    recover(&disk, options()).unwrap_err();
+    let mut older = options();
+    older.allow_older_image = true;
+    let (opened, records) = recover(&disk, older).unwrap();
+    assert_eq!((right_prefix(&records), opened.records), (10, 6));
+    assert!(
+        disk.read(&PathBuf::from(format!("{}.damaged", newest.display())))
+            .is_ok()
+    );
+    drop(opened);
+    recover(&disk, options()).unwrap();
+}
+
+#[test]
+fn a_run_without_a_log_in_between() {
+    let disk = store(true);
+    let mut without = options();
+    without.log = false;
+    let before = disk.list(Path::new(DIR)).unwrap();
+    let (opened, records) = recover(&disk, without).unwrap();
+    assert!(opened.writer.is_none() && records.len() == 10);
+    assert_eq!(disk.list(Path::new(DIR)).unwrap(), before);
+    let mut image = ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(20)).unwrap();
+    (1..=20).for_each(|lsn| image.block(&payload(lsn)).unwrap());
+    image.publish_without_log().unwrap();
+    let recovered = recover(&disk, options()).unwrap();
+    assert_eq!(recovered.0.last_lsn, Lsn(20));
+    goes_on(&disk, recovered);
+    // Loading what came before the gap would lose what was only in that image.
+    let newest = scan(&disk, Path::new(DIR), None)
+        .unwrap()
+        .images
+        .pop()
+        .unwrap();
+    disk.remove(&newest.path).unwrap();
+    recover(&disk, options()).unwrap_err();
+}
+
+#[test]
+fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
+    let dir = Path::new(DIR);
+    for with_image in [false, true] {
+        let disk = store(true);
+        if with_image {
+            image(&disk, 5, 9);
+        }
+        let segments = segments(&disk);
+        for path in &segments {
+            for at in 0..disk.read(path).unwrap().len() {
+                let damaged = copy_of(&disk);
+                damaged
+                    .flip_bit(path, u64::try_from(at * 8).unwrap())
+                    .unwrap();
+                let broken = damaged.read(path).unwrap();
+                if scan(&damaged, dir, None).unwrap().damage.is_empty() {
+                    assert!(repair(&damaged, dir, Some(NODE)).unwrap().done.is_empty());
+                    continue;
+                }
+                let repaired = repair(&damaged, dir, Some(NODE)).unwrap();
+                if !repaired.left.is_empty() {
+                    assert!(
+                        repaired.done.is_empty() && !with_image && at < 48,
+                        "{at}: {repaired:?}"
+                    );
+                    continue;
+                }
+                let kept = PathBuf::from(format!("{}.damaged", path.display()));
+                assert!(damaged.read(&kept).unwrap() == broken);
+                let (opened, records) = recover(&damaged, options()).unwrap();
+                let last = right_prefix(&records);
+                let covered = if with_image || path == &segments[1] {
+                    5
+                } else {
+                    0
+                };
+                assert!(
+                    last >= covered,
+                    "flip at {at} of {}: {last}",
+                    path.display()
+                );
+                // No number is given a second time.
+                let mut log = opened.writer.unwrap();
+                assert!(log.written() >= Lsn(10), "flip at {at}: {}", log.written());
+                append(&mut log, 1);
+                let next = log.finish().unwrap();
+                let again = recover(&damaged, options()).unwrap();
+                assert_eq!((again.0.last_lsn, again.1.len()), (next, records.len() + 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
+    let dir = Path::new(DIR);
+    let disk = store(false);
+    image(&disk, 5, 7);
+    let newest = image(&disk, 8, 9);
+    disk.flip_bit(&newest, 333).unwrap();
+    let repaired = repair(&disk, dir, None).unwrap();
+    assert!(
+        repaired.left.is_empty() && repaired.done.len() == 1,
+        "{repaired:?}"
+    );
+    assert_eq!(right_prefix(&recover(&disk, options()).unwrap().1), 10);
+
+    // Only a log that does not begin at 1: nothing to start from.
+    let disk = store(false);
+    disk.remove(&segments(&disk)[0]).unwrap();
+    let before = disk.list(dir).unwrap();
+    let repaired = repair(&disk, dir, None).unwrap();
+    assert!(repaired.done.is_empty() && !repaired.left.is_empty());
+    assert_eq!(disk.list(dir).unwrap(), before);
+    let mut allow = options();
+    allow.allow_damage = true;
+    recover(&disk, allow).unwrap_err();
+
+    // A missing end of the log: the image is what is left.
+    let disk = store(false);
+    image(&disk, 5, 9);
+    disk.remove(&segments(&disk)[1]).unwrap();
+    let (opened, records) = recover(&disk, allow).unwrap();
+    assert_eq!((records.len(), opened.last_lsn), (5, Lsn(9)));
+    assert!(!opened.done.is_empty());
+    drop(opened);
+    recover(&disk, options()).unwrap();
+}
+
+#[test]
+fn trimmed_and_pruned_it_still_recovers() {
+    let dir = Path::new(DIR);
+    let disk = FaultyDisk::new(4);
+    let (opened, _) = recover(&disk, options()).unwrap();
+    assert!(opened.clean && opened.image.is_none());
+    let mut log = opened.writer.unwrap();
+    log.set_segment_bytes_max(200);
+    for round in 0..6 {
+        (0..10).for_each(|_| append(&mut log, 3));
+        let start = log.sync().unwrap();
+        image(&disk, start.0, start.0);
+        let keep_from = prune(&disk, dir, 2).unwrap();
+        assert_eq!(keep_from.0, if round == 0 { 0 } else { start.0 - 30 + 1 });
+        let removed = log.trim(keep_from).unwrap();
+        assert_eq!(removed > 0, round > 0);
+    }
+    let others = segments(&disk).len() - 1;
+    assert_eq!(
+        log.trim(Lsn(u64::MAX)).unwrap(),
+        u64::try_from(others).unwrap()
+    );
+    let found = scan(&disk, dir, None).unwrap();
+    assert_eq!(
+        (found.images.len(), found.segments.len(), found.damage.len()),
+        (2, 1, 0)
+    );
+    disk.crash();
+    assert_eq!(right_prefix(&recover(&disk, options()).unwrap().1), 180);
+}
+
+#[test]
+fn a_callback_error_names_file_and_offset() {
+    let disk = store(false);
+    let result = open(
+        &disk,
+        Path::new(DIR),
+        options(),
+        |_| Ok(()),
+        |lsn, _| {
+            if lsn == Lsn(6) {
+                Err("no such slot".to_owned())
+            } else {
+                Ok(())
+            }
+        },
+    );
+    let Err(OpenError::Callback {
+        path,
+        offset,
+        message,
+    }) = result
+    else {
+        panic!("{result:?}");
+    };
+    assert_eq!(path, segments(&disk)[1]);
+    assert_eq!((offset, message.as_str()), (48 + 44, "no such slot"));
+    let path = image(&disk, 3, 5);
+    let result = open(
+        &disk,
+        Path::new(DIR),
+        options(),
+        |_| Err("no".to_owned()),
+        |_, _| Ok(()),
+    );
+    assert!(matches!(result, Err(OpenError::Callback { path: at, offset: 32, .. }) if at == path));
+}
+
+#[test]
+fn leftovers_are_removed_by_a_start() {
+    let disk = store(true);
+    let mut image = ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap();
+    image.block(b"never published").unwrap();
+    std::mem::forget(image);
+    let found = scan(&disk, Path::new(DIR), None).unwrap();
+    assert_eq!(
+        (
+            found.leftovers.len(),
+            found.images.len(),
+            found.damage.len()
+        ),
+        (1, 0, 0)
+    );
+    recover(&disk, options()).unwrap();
+    assert!(
+        scan(&disk, Path::new(DIR), None)
+            .unwrap()
+            .leftovers
+            .is_empty()
+    );
+    // Dropped in good order, it takes its file along.
+    drop(ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap());
+    assert!(
+        scan(&disk, Path::new(DIR), None)
+            .unwrap()
+            .leftovers
+            .is_empty()
+    );
+}

@@ -1,0 +1,81 @@
+//! A message arrived; a user has read.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Error};
+use crate::limits::ADVANCE_AHEAD_MAX;
+use crate::types::{ChatId, Sequence, TimeMs, UserId};
+
+/// Arguments of `advance`: exactly one of `to` and `allocate`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advance {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// The sequence of a message that was stored; an older one changes no sequence.
+    #[serde(default)]
+    pub to: Option<Sequence>,
+    /// Hand out this many next sequences, each exactly once.
+    #[serde(default)]
+    pub allocate: Option<u64>,
+    /// The newest message's time; the server's if absent.
+    #[serde(default)]
+    pub time: Option<TimeMs>,
+    /// Who sent it; their own messages are not unread to them.
+    #[serde(default)]
+    pub sender_id: Option<UserId>,
+    /// Allow `to` more than 1 000 000 ahead.
+    #[serde(default)]
+    pub force: Option<bool>,
+}
+
+impl Check for Advance {
+    fn check(&self) -> Result<(), Error> {
+        match (self.to, self.allocate) {
+            (Some(_), None) => Ok(()),
+            (None, Some(count)) if (1..=ADVANCE_AHEAD_MAX).contains(&count) => Ok(()),
+            (None, Some(_)) => {
+                Err(Error::invalid(format!("allocate: must be 1 to {ADVANCE_AHEAD_MAX}")))
+            }
+            _ => Err(Error::invalid("advance needs either `to` or `allocate`, not both")),
+        }
+    }
+}
+
+/// Answer of `advance`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdvanceReply {
+    /// First sequence handed out; with `to` the same as `last_sequence`.
+    pub first_sequence: Sequence,
+    /// Last sequence handed out; with `to` the stored one.
+    pub last_sequence: Sequence,
+    /// Time of the newest sequence.
+    pub last_time: TimeMs,
+}
+
+/// Arguments of `mark_read`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkRead {
+    /// Who has read.
+    pub user_id: UserId,
+    /// In which chat.
+    pub chat_id: ChatId,
+    /// Up to which sequence; at most the chat's last.
+    pub seq: Sequence,
+}
+
+impl Check for MarkRead {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Answer of `mark_read`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MarkReadReply {
+    /// The stored read position, which never goes backward.
+    pub max_read_seq: Sequence,
+    /// What is still unread.
+    pub unread: u64,
+}

@@ -1,0 +1,249 @@
+//! What can be asked of the store and what it answers, independent of any encoding or transport.
+//!
+//! One table below names every command: its wire code, its name, whether it writes, its arguments
+//! and its reply. Both doors, the client, `chatshard call` and the tests are made from it. The
+//! arguments and replies are plain serde structs: as JSON they are objects, on the wire they are
+//! arrays in field order (so fields are only ever added at the end).
+//!
+//! # Layout
+//! - [`chat`]: create, members, status: what backends do to chats
+//! - [`message`]: advance, mark_read
+//! - [`membership`]: list, detail, delete, flags: a user's own rows
+//! - [`node`]: hello, ping, stats, snapshot
+//! - [`transfer`]: export and import
+//! - [`error`]: the one error type with its codes
+//! - [`unread`]: the one formula of what is unread
+
+pub mod chat;
+pub mod error;
+pub mod membership;
+pub mod message;
+pub mod node;
+pub mod transfer;
+pub mod unread;
+
+pub use error::{Error, ErrorCode};
+
+use serde::de::Deserializer;
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+
+/// What came of a command.
+pub type Outcome = Result<Reply, Error>;
+
+/// Whether a command may change anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Changes nothing, and goes on when the log is stuck.
+    Read,
+    /// Needs the log.
+    Write,
+}
+
+/// Anything that answers commands: the node itself, or a client that is connected to one.
+pub trait Call: Clone + Send + Sync + 'static {
+    /// Runs one command.
+    fn call(&self, command: Command) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Arguments that must hold more than their types say.
+trait Check {
+    /// Refuses what no type can refuse: too many ids, contradicting options.
+    fn check(&self) -> Result<(), Error>;
+}
+
+macro_rules! commands {
+    ($($(#[$doc:meta])* $code:literal $variant:ident $name:literal $class:ident $arguments:ty => $reply:ty;)+) => {
+        /// A command with its arguments, checked.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Command {
+            $($(#[$doc])* $variant($arguments)),+
+        }
+
+        /// What a successful command answers.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Reply {
+            $(
+                #[doc = concat!("Answer of `", $name, "`.")]
+                $variant($reply)
+            ),+
+        }
+
+        /// A command's identity without its arguments.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $variant),+
+        }
+
+        impl Kind {
+            /// Every command, by code.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The number that names the command on the wire.
+            pub const fn code(self) -> u8 {
+                match self { $(Self::$variant => $code),+ }
+            }
+
+            /// The command's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Read or write.
+            pub const fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class),+ }
+            }
+
+            /// The command with this code.
+            pub const fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// The command with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// Position in [`Self::ALL`], for per-command tables.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+
+        impl Command {
+            /// Which command it is.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$variant(_) => Kind::$variant),+ }
+            }
+
+            /// Decodes the arguments of `kind` (not yet [`Self::check`]ed).
+            pub fn deserialize_arguments<'de, D: Deserializer<'de>>(
+                kind: Kind,
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                match kind {
+                    $(Kind::$variant => <$arguments>::deserialize(deserializer).map(Self::$variant)),+
+                }
+            }
+
+            /// Encodes the arguments.
+            pub fn serialize_arguments<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Self::$variant(arguments) => arguments.serialize(serializer)),+ }
+            }
+
+            /// Refuses arguments that are over a limit or contradict each other.
+            pub fn check(&self) -> Result<(), Error> {
+                match self { $(Self::$variant(arguments) => arguments.check()),+ }
+            }
+        }
+
+        impl Reply {
+            /// Decodes the reply body of `kind`.
+            pub fn deserialize_body<'de, D: Deserializer<'de>>(
+                kind: Kind,
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                match kind {
+                    $(Kind::$variant => <$reply>::deserialize(deserializer).map(Self::$variant)),+
+                }
+            }
+
+            /// Which command's reply it is.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$variant(_) => Kind::$variant),+ }
+            }
+        }
+
+        impl Serialize for Reply {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Self::$variant(body) => body.serialize(serializer)),+ }
+            }
+        }
+
+        $(impl From<$arguments> for Command {
+            fn from(arguments: $arguments) -> Self {
+                Self::$variant(arguments)
+            }
+        })+
+    };
+}
+
+commands! {
+    /// Introduces a connection and tells what the node is.
+    1 Hello "hello" Read node::Hello => node::HelloReply;
+    /// Does nothing, successfully.
+    2 Ping "ping" Read node::Ping => node::PingReply;
+    /// Counts and sizes of the node.
+    3 Stats "stats" Read node::Stats => node::StatsReply;
+    /// Writes an image now; answers when it is published.
+    4 Snapshot "snapshot" Read node::Snapshot => node::SnapshotReply;
+    /// A page of everything, as import takes it.
+    5 Export "export" Read transfer::Export => transfer::ExportReply;
+    /// Takes chats and members as they are.
+    6 Import "import" Write transfer::Import => transfer::ImportReply;
+    /// A user's rows, pinned first, then newest-joined first.
+    16 List "list" Read membership::List => membership::ListReply;
+    /// Chats by id.
+    17 Detail "detail" Read membership::Detail => membership::DetailReply;
+    /// Takes chats off a user's list until their next message.
+    18 Delete "delete" Write membership::Delete => ();
+    /// Sets a row's flags.
+    19 SetFlags "set_flags" Write membership::SetFlags => membership::SetFlagsReply;
+    /// Sets last_online_time.
+    20 Touch "touch" Write membership::Touch => membership::TouchReply;
+    /// Hides a chat's history from a user; the row stays.
+    21 Clear "clear" Write membership::Clear => membership::ClearReply;
+    /// Raises a read position.
+    22 MarkRead "mark_read" Write message::MarkRead => message::MarkReadReply;
+    /// Raises or hands out a chat's sequence.
+    32 Advance "advance" Write message::Advance => message::AdvanceReply;
+    /// Makes a chat and its members.
+    33 Create "create" Write chat::Create => chat::CreateReply;
+    /// Adds members to a chat.
+    34 AddMembers "add_members" Write chat::AddMembers => chat::AddMembersReply;
+    /// Removes members from a chat.
+    35 RemoveMembers "remove_members" Write chat::RemoveMembers => chat::RemoveMembersReply;
+    /// A chat's members.
+    36 Members "members" Read chat::Members => chat::MembersReply;
+    /// Enables or disables a chat.
+    37 SetStatus "set_status" Write chat::SetStatus => chat::SetStatusReply;
+    /// Ends a chat for good.
+    38 Dissolve "dissolve" Write chat::Dissolve => ();
+}
+
+impl Command {
+    /// Read or write.
+    pub const fn class(&self) -> Class {
+        self.kind().class()
+    }
+
+    /// Decodes and checks arguments given as a JSON object.
+    pub fn from_json(kind: Kind, arguments: serde_json::Value) -> Result<Self, Error> {
+        let command = Self::deserialize_arguments(kind, arguments)
+            .map_err(|error| Error::invalid(format!("{}: {error}", kind.name())))?;
+        command.check()?;
+        Ok(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_names_are_unique_and_found_again() {
+        for (index, &kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(Kind::from_code(kind.code()), Some(kind));
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+            assert_eq!(kind.index(), index);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_in_json() {
+        let wrong = serde_json::json!({"user_id": "u", "limits": 3});
+        let error = Command::from_json(Kind::List, wrong).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+        assert!(error.message.contains("limits"), "{}", error.message);
+    }
+}

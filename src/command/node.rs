@@ -1,0 +1,221 @@
+//! The connection and the node: hello, ping, stats, snapshot.
+
+use serde::{Deserialize, Serialize};
+
+use super::chat::check_text;
+use super::{Check, Error};
+use crate::limits;
+
+/// Arguments of `hello`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// The secret, where the server asks for one.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The client's name and version, for the server's log.
+    #[serde(default)]
+    pub client: Option<String>,
+    /// Move this connection to the core of this shard.
+    #[serde(default)]
+    pub shard: Option<u16>,
+}
+
+impl Check for Hello {
+    fn check(&self) -> Result<(), Error> {
+        check_text("token", self.token.as_deref())?;
+        check_text("client", self.client.as_deref())
+    }
+}
+
+/// Answer of `hello`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// `chatshard`.
+    pub server: String,
+    /// The server's version.
+    pub version: String,
+    /// The protocol's version.
+    pub protocol: u16,
+    /// How many shards the node has.
+    pub shards: u16,
+    /// How many slots there are.
+    pub slots: u16,
+    /// Seed of the hash: slot = xxh64(key, seed) mod slots, shard = slot mod shards.
+    pub hash_seed: u64,
+    /// The shard whose core this connection is on.
+    pub shard: u16,
+    /// What the server takes.
+    pub limits: Limits,
+}
+
+/// The limits that a client can meet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Largest request frame, in bytes.
+    pub request_bytes: u64,
+    /// Largest reply frame, in bytes.
+    pub reply_bytes: u64,
+    /// Most ids in a request.
+    pub ids: u64,
+    /// Most users in `create`, `add_members`, `remove_members`.
+    pub users: u64,
+    /// Most lines in `import`.
+    pub import_lines: u64,
+    /// Requests in flight after which the server stops reading.
+    pub in_flight: u64,
+    /// Longest id, in bytes.
+    pub id_bytes: u64,
+    /// A connection without a request for this long is closed, in ms.
+    pub idle_ms: u64,
+}
+
+impl Limits {
+    /// The limits of this build.
+    pub fn of_this_build() -> Self {
+        fn wide(value: usize) -> u64 {
+            u64::try_from(value).unwrap_or(u64::MAX)
+        }
+        Self {
+            request_bytes: wide(limits::REQUEST_BYTES_MAX),
+            reply_bytes: wide(limits::REPLY_BYTES_MAX),
+            ids: wide(limits::IDS_MAX),
+            users: wide(limits::USERS_MAX),
+            import_lines: wide(limits::IMPORT_LINES_MAX),
+            in_flight: wide(limits::IN_FLIGHT_MAX),
+            id_bytes: wide(limits::ID_BYTES_MAX),
+            idle_ms: limits::IDLE_TIMEOUT_MS,
+        }
+    }
+}
+
+macro_rules! empty_arguments {
+    ($($(#[$doc:meta])* $name:ident;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $name {}
+
+            impl Check for $name {
+                fn check(&self) -> Result<(), Error> {
+                    Ok(())
+                }
+            }
+        )+
+    };
+}
+
+empty_arguments! {
+    /// Arguments of `ping`: none.
+    Ping;
+    /// Arguments of `stats`: none.
+    Stats;
+    /// Arguments of `snapshot`: none.
+    Snapshot;
+}
+
+/// Answer of `ping`: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PingReply {}
+
+/// Answer of `snapshot`, when the image is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotReply {
+    /// The image's path on the server.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Chats and memberships in it.
+    pub records: u64,
+}
+
+/// Answer of `stats`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatsReply {
+    /// The server's version.
+    pub version: String,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// Chats, dissolved ones not counted.
+    pub chats: u64,
+    /// Dissolved chats, whose ids are kept.
+    pub dissolved: u64,
+    /// Users with at least one row.
+    pub users: u64,
+    /// Memberships, deleted ones counted.
+    pub memberships: u64,
+    /// Chat events still to be delivered to users' shards.
+    pub outbox: u64,
+    /// Requests answered since the start.
+    pub requests: u64,
+    /// Errors among them.
+    pub errors: u64,
+    /// Open connections of the TCP door.
+    pub connections: u64,
+    /// Resident memory of the process, in bytes.
+    pub memory_bytes: u64,
+    /// The log.
+    pub log: LogStats,
+    /// The newest snapshot.
+    pub snapshot: SnapshotStats,
+    /// Each shard.
+    pub shards: Vec<ShardStats>,
+}
+
+/// State of the log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogStats {
+    /// `always`, `everysec`, `never`, or `off`.
+    pub mode: String,
+    /// `ok`, `stalled` (a write failed and is retried) or `poisoned` (a sync failed).
+    pub state: String,
+    /// Sequence number of the newest record.
+    pub last_lsn: u64,
+    /// Newest record that is synced to the disk.
+    pub durable_lsn: u64,
+    /// Bytes of records that wait to be written.
+    pub queued_bytes: u64,
+    /// Bytes written since the start.
+    pub written_bytes: u64,
+    /// Syncs since the start.
+    pub syncs: u64,
+}
+
+/// The newest snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotStats {
+    /// When it was published; 0 if none was since the start.
+    pub last_time: u64,
+    /// Its size.
+    pub last_bytes: u64,
+    /// How long it took.
+    pub last_duration_ms: u64,
+    /// Snapshots since the start.
+    pub taken: u64,
+    /// Snapshots that failed since the start.
+    pub failed: u64,
+    /// 1 while one is being written.
+    pub running: u64,
+}
+
+/// One shard's share.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShardStats {
+    /// The shard's number.
+    pub shard: u16,
+    /// Chats on it, dissolved ones not counted.
+    pub chats: u64,
+    /// Dissolved chats on it.
+    pub dissolved: u64,
+    /// Users on it with at least one row.
+    pub users: u64,
+    /// Rows on it.
+    pub memberships: u64,
+    /// Chat events still to be delivered.
+    pub outbox: u64,
+    /// Commands that it ran.
+    pub commands: u64,
+    /// Connections on its core.
+    pub connections: u64,
+}

@@ -1,0 +1,168 @@
+//! Export and import: chats and members as they are, one JSON line each outside.
+
+use serde::{Deserialize, Serialize};
+
+use super::chat::{check_cursor, check_limit};
+use super::{Check, Error};
+use crate::limits::{EXPORT_LINES_MAX, IMPORT_LINES_MAX};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+
+/// A chat's line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChatLine {
+    /// The chat's id.
+    pub id: ChatId,
+    /// Who made it.
+    pub creator_id: UserId,
+    /// Single, group or official.
+    #[serde(rename = "type")]
+    pub chat_type: ChatType,
+    /// Normal (the default) or disabled.
+    #[serde(default)]
+    pub status: Option<ChatStatus>,
+    /// Whether its messages are encrypted.
+    #[serde(default)]
+    pub is_enc: Flag,
+    /// The newest message's sequence.
+    #[serde(default)]
+    pub last_sequence: Sequence,
+    /// The newest message's time.
+    #[serde(default)]
+    pub last_time: TimeMs,
+    /// When it was made.
+    #[serde(default)]
+    pub created_at: TimeMs,
+    /// The chat's version; 1 if absent.
+    #[serde(default)]
+    pub version: Option<u64>,
+    /// 1: the chat is gone and its id never used again.
+    #[serde(default)]
+    pub dissolved: Flag,
+    /// Digest of the `create` request that made it, so that the same request is known again.
+    #[serde(default)]
+    pub request_digest: Option<String>,
+}
+
+/// A membership's line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberLine {
+    /// Who.
+    pub user_id: UserId,
+    /// In which chat.
+    pub chat_id: ChatId,
+    /// The list row's `id`; if given it must be `chat_id`.
+    #[serde(default)]
+    pub id: Option<ChatId>,
+    /// Pinned.
+    #[serde(default)]
+    pub is_top: Flag,
+    /// Muted.
+    #[serde(default)]
+    pub is_mute: Flag,
+    /// 0 means deleted; 1 if absent.
+    #[serde(default)]
+    pub is_show: Option<Flag>,
+    /// Hidden.
+    #[serde(default)]
+    pub is_hide: Flag,
+    /// Read position.
+    #[serde(default)]
+    pub max_read_seq: Sequence,
+    /// When the user was last online in it.
+    #[serde(default)]
+    pub last_online_time: TimeMs,
+    /// First sequence that counts; 1 if absent.
+    #[serde(default)]
+    pub join_seq: Option<Sequence>,
+    /// Delete watermark; if absent the chat's last sequence for a deleted row, else 0.
+    #[serde(default)]
+    pub deleted_to_seq: Option<Sequence>,
+    /// The user's own newest message.
+    #[serde(default)]
+    pub sent_seq: Sequence,
+    /// Marked as unread by hand.
+    #[serde(default)]
+    pub marked_unread: Flag,
+    /// Place in the user's list: larger is joined later. In order of arrival if absent.
+    #[serde(default)]
+    pub join_order: Option<u64>,
+    /// The row's version in the user's change log; the user's next if absent.
+    #[serde(default)]
+    pub version: Option<u64>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// Most lines in the answer.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+impl Check for Export {
+    fn check(&self) -> Result<(), Error> {
+        check_cursor(self.cursor.as_deref())?;
+        check_limit(self.limit, EXPORT_LINES_MAX)
+    }
+}
+
+/// Answer of `export`: a chat's line comes before or with its members' lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExportReply {
+    /// Chats of this page.
+    pub chats: Vec<ChatLine>,
+    /// Members of this page.
+    pub members: Vec<MemberLine>,
+    /// Where the next page starts; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Arguments of `import`: the chats are taken before the members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// Chats.
+    #[serde(default)]
+    pub chats: Vec<ChatLine>,
+    /// Members, of these chats or of chats that are there.
+    #[serde(default)]
+    pub members: Vec<MemberLine>,
+    /// Take lines for chats and memberships that are there: the higher sequence of both stays.
+    #[serde(default)]
+    pub merge: Option<bool>,
+}
+
+impl Check for Import {
+    fn check(&self) -> Result<(), Error> {
+        let lines = self.chats.len().saturating_add(self.members.len());
+        if lines > IMPORT_LINES_MAX {
+            return Err(Error::too_large(format!(
+                "at most {IMPORT_LINES_MAX} lines in one request, this one has {lines}"
+            )));
+        }
+        for member in &self.members {
+            if member.id.as_ref().is_some_and(|id| *id != member.chat_id) {
+                return Err(Error::invalid(format!(
+                    "member {} of {}: id and chat_id differ",
+                    member.user_id, member.chat_id
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Answer of `import`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportReply {
+    /// Chats taken.
+    pub chats: u64,
+    /// Members taken.
+    pub members: u64,
+}

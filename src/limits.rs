@@ -1,0 +1,74 @@
+//! Every bound of the node in one file, related to each other at compile time.
+//!
+//! A limit that clients can meet is also told by `hello` (see [`crate::command::hello::Limits`]).
+
+/// Number of slots. A key's slot is `xxh64(key, hash_seed) % SLOTS`.
+pub const SLOTS: u16 = 4096;
+
+/// Longest id (chat or user), in bytes of UTF-8.
+pub const ID_BYTES_MAX: usize = 128;
+/// Largest sequence, time (ms) and version: 2^53 - 1, which JavaScript reads exactly.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// How far `advance {to}` may move a chat's sequence without `force`, and the most that
+/// `allocate` hands out at once.
+pub const ADVANCE_AHEAD_MAX: u64 = 1_000_000;
+/// How far a client's time may lie ahead of the server's, in milliseconds (one day).
+pub const TIME_AHEAD_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// Largest request frame, in bytes after the length prefix.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Largest reply frame, in bytes after the length prefix.
+pub const REPLY_BYTES_MAX: usize = 16 << 20;
+/// Deepest nesting of arrays in a request.
+pub const NESTING_MAX: usize = 8;
+/// Most ids in one request.
+pub const IDS_MAX: usize = 1000;
+/// Most users in one `create`, `add_members` or `remove_members`.
+pub const USERS_MAX: usize = 10_000;
+/// Most lines (chats and members together) in one `import` request.
+pub const IMPORT_LINES_MAX: usize = 10_000;
+/// Most lines in one `export` reply; also the default.
+pub const EXPORT_LINES_MAX: usize = 1000;
+/// Most members in one `members` reply; also the default.
+pub const MEMBERS_PAGE_MAX: usize = 10_000;
+/// Longest string argument that is not an id (token, client name, cursor), in bytes.
+pub const TEXT_BYTES_MAX: usize = 4096;
+/// Largest HTTP body, in bytes.
+pub const HTTP_BODY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+
+/// Requests in flight on one connection; past it the server stops reading that connection.
+pub const IN_FLIGHT_MAX: usize = 1024;
+/// Connections of each door (TCP, HTTP) a node.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Requests that one core may have under way on another core; past it: 429.
+pub const CROSS_CORE_MAX: usize = 64 * 1024;
+/// Bytes of encoded replies a connection may hold before the server stops reading from it.
+pub const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// A connection with unsent replies that takes no byte for this long is dropped, in ms.
+pub const WRITE_TIMEOUT_MS: u64 = 30_000;
+/// A connection that sent half a frame and no more for this long is dropped, in ms.
+pub const FRAME_TIMEOUT_MS: u64 = 30_000;
+/// A connection without any request for this long is closed, in ms.
+pub const IDLE_TIMEOUT_MS: u64 = 600_000;
+
+/// Bytes of records that may wait for the log; past it writes get 429.
+pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Users of one chat event that are delivered in one step (one message a shard).
+pub const DELIVERY_SLICE: usize = 256;
+/// Entries (members of a chat, rows of a user) in one copy-on-write chunk.
+pub const CHUNK_ENTRIES_MAX: usize = 64;
+/// Bytes of one image block; a larger slot is cut into several.
+pub const IMAGE_BLOCK_BYTES: usize = 256 << 10;
+
+const _: () = assert!(SLOTS.is_power_of_two());
+const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);
+const _: () = assert!(TEXT_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX < REPLY_BYTES_MAX);
+const _: () = assert!(UNSENT_BYTES_MAX <= REPLY_BYTES_MAX);
+const _: () = assert!(IDS_MAX <= USERS_MAX);
+const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
+const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX);
+// A record holds at most one request's users or lines; a batch gathers many records.
+const _: () = assert!(4 * REQUEST_BYTES_MAX <= snapshot::RECORD_BYTES_MAX);
+const _: () = assert!(2 * LOG_QUEUE_BYTES_MAX <= snapshot::BATCH_BYTES_MAX);
+const _: () = assert!(2 * IMAGE_BLOCK_BYTES <= snapshot::RECORD_BYTES_MAX);

@@ -1,0 +1,423 @@
+//! The one place where a slot changes: an event is applied to it, live and in replay alike.
+//!
+//! Invariants:
+//! - Applying looks at nothing but the slot and the event: no clock, no randomness, no other slot.
+//! - Whoever commits an event has checked that it fits; an event that does not fit the slot is
+//!   damage, and is told as such.
+
+use std::sync::Arc;
+
+use super::event::{
+    Advanced, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone, Dissolved, Event,
+    FlagsSet, MembersAdded, MembersImported, MembersRemoved, Read, RowChanged, StatusSet, Touched,
+};
+use super::state::{
+    Chat, ChatHead, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport, SlotState, User,
+};
+use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId};
+
+/// What a shard holds, counted as it changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Chats that are not dissolved.
+    pub chats: u64,
+    /// Dissolved chats.
+    pub dissolved: u64,
+    /// Users with at least one row.
+    pub users: u64,
+    /// Rows.
+    pub memberships: u64,
+    /// Chat events with deliveries under way.
+    pub outbox: u64,
+}
+
+/// A slot with what is needed to change it.
+pub struct Applier<'a> {
+    /// The slot.
+    pub slot: &'a mut SlotState,
+    /// The shard's counts.
+    pub counts: &'a mut Counts,
+    /// The node's key hash.
+    pub hasher: KeyHasher,
+}
+
+fn misfit(what: &str, id: &dyn std::fmt::Display) -> BadRecord {
+    BadRecord(format!("{what} {id} does not fit the state"))
+}
+
+impl Applier<'_> {
+    /// Applies one event.
+    ///
+    /// # Errors
+    /// If the event names something that is not there, which in replay means damage.
+    pub fn apply(&mut self, event: Event) -> Result<(), BadRecord> {
+        match event {
+            Event::Created(event) => self.created(event),
+            Event::MembersAdded(event) => self.members_added(event),
+            Event::MembersRemoved(event) => self.members_removed(event),
+            Event::Advanced(event) => self.advanced(event),
+            Event::Deleted(event) => self.deleted(event),
+            Event::StatusSet(event) => self.status_set(event),
+            Event::Dissolved(event) => self.dissolved(event),
+            Event::DeliveryDone(event) => self.delivery_done(event),
+            Event::ChatImported(event) => self.chat_imported(event),
+            Event::MembersImported(event) => self.members_imported(event),
+            Event::RowChanged(event) => self.row_changed(event),
+            Event::Read(event) => self.read(event),
+            Event::FlagsSet(event) => self.flags_set(event),
+            Event::Touched(event) => self.touched(event),
+            Event::Cleared(event) => self.cleared(event),
+        }
+    }
+
+    fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
+        let hash = self.hasher.hash(id.as_str());
+        self.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", id))
+    }
+
+    fn created(&mut self, event: Created) -> Result<(), BadRecord> {
+        let hash = self.hasher.hash(event.chat_id.as_str());
+        if self.slot.chat(&event.chat_id, hash).is_some() {
+            return Err(misfit("new chat", &event.chat_id));
+        }
+        let mut chat = Chat::new(ChatHead {
+            id: event.chat_id,
+            creator_id: event.creator_id,
+            chat_type: event.chat_type,
+            status: ChatStatus::Normal,
+            is_enc: event.is_enc,
+            dissolved: false,
+            last_sequence: Sequence::ZERO,
+            last_time: TimeMs::ZERO,
+            created_at: event.created_at,
+            version: 1,
+            event: 0,
+            request_digest: event.request_digest,
+            epoch: 0,
+            next_order: 1,
+        });
+        join(&mut chat, event.user_ids, self.hasher, self.counts)?;
+        self.counts.chats += 1;
+        self.slot.insert_chat(chat, self.hasher);
+        Ok(())
+    }
+
+    fn members_added(&mut self, event: MembersAdded) -> Result<(), BadRecord> {
+        let (hasher, hash) = (self.hasher, self.hasher.hash(event.chat_id.as_str()));
+        let chat = self.slot.chat_mut(&event.chat_id, hash).ok_or_else(|| misfit("chat", &event.chat_id))?;
+        chat.head.version += 1;
+        join(chat, event.user_ids, hasher, self.counts)
+    }
+
+    fn members_removed(&mut self, event: MembersRemoved) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let chat = self.chat(&event.chat_id)?;
+        chat.head.version += 1;
+        for user_id in &event.user_ids {
+            chat.members.remove(user_id.as_str(), hasher.hash(user_id.as_str()));
+        }
+        post(chat, Deliveries::Same(Effect::Remove, event.user_ids));
+        self.counts.outbox += 1;
+        Ok(())
+    }
+
+    fn advanced(&mut self, event: Advanced) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let chat = self.chat(&event.chat_id)?;
+        if let Some((user_id, sent_seq)) = event.sent
+            && let Some(member) = chat.members.get_mut(user_id.as_str(), hasher.hash(user_id.as_str()))
+        {
+            member.sent_seq = member.sent_seq.max(sent_seq);
+        }
+        if event.to > chat.head.last_sequence {
+            chat.head.last_sequence = event.to;
+            chat.head.last_time = event.time;
+            if !chat.deleters.is_empty() {
+                chat.head.epoch += 1;
+                let deleters = std::mem::take(&mut chat.deleters);
+                post(chat, Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
+                self.counts.outbox += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn deleted(&mut self, event: Deleted) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let chat = self.chat(&event.chat_id)?;
+        let back = event.to < chat.head.last_sequence;
+        if !back {
+            let deleted_in = chat.head.epoch + 1;
+            let member = chat
+                .members
+                .get_mut(event.user_id.as_str(), hasher.hash(event.user_id.as_str()))
+                .ok_or_else(|| misfit("member", &event.user_id))?;
+            member.deleted_in = deleted_in;
+            Arc::make_mut(&mut chat.deleters).push(event.user_id.clone());
+        }
+        post(chat, Deliveries::Same(Effect::Delete { to: event.to, back }, vec![event.user_id]));
+        self.counts.outbox += 1;
+        Ok(())
+    }
+
+    fn status_set(&mut self, event: StatusSet) -> Result<(), BadRecord> {
+        let chat = self.chat(&event.chat_id)?;
+        chat.head.status = event.status;
+        chat.head.version += 1;
+        Ok(())
+    }
+
+    fn dissolved(&mut self, event: Dissolved) -> Result<(), BadRecord> {
+        let chat = self.chat(&event.chat_id)?;
+        chat.head.dissolved = true;
+        chat.head.version += 1;
+        chat.deleters = Arc::default();
+        let members = std::mem::take(&mut chat.members);
+        let users: Vec<_> = members.iter().map(|member| member.user_id.clone()).collect();
+        let posted = !users.is_empty();
+        if posted {
+            post(chat, Deliveries::Same(Effect::Remove, users));
+        }
+        self.counts.outbox += u64::from(posted);
+        self.counts.chats -= 1;
+        self.counts.dissolved += 1;
+        Ok(())
+    }
+
+    fn delivery_done(&mut self, event: DeliveryDone) -> Result<(), BadRecord> {
+        let chat = self.chat(&event.chat_id)?;
+        match chat.outbox.front() {
+            Some(entry) if entry.event == event.event => {
+                chat.outbox.pop_front();
+                self.counts.outbox -= 1;
+                Ok(())
+            }
+            _ => Err(misfit("delivery of", &event.chat_id)),
+        }
+    }
+
+    fn chat_imported(&mut self, event: ChatImported) -> Result<(), BadRecord> {
+        let hash = self.hasher.hash(event.head.id.as_str());
+        if let Some(chat) = self.slot.chat_mut(&event.head.id, hash) {
+            chat.head = event.head;
+            return Ok(());
+        }
+        if event.head.dissolved {
+            self.counts.dissolved += 1;
+        } else {
+            self.counts.chats += 1;
+        }
+        self.slot.insert_chat(Chat::new(event.head), self.hasher);
+        Ok(())
+    }
+
+    fn members_imported(&mut self, event: MembersImported) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let chat = self.chat(&event.chat_id)?;
+        let mut deliveries = Vec::with_capacity(event.members.len());
+        for (mut member, effect) in event.members {
+            if member.deleted_in != 0 {
+                member.deleted_in = chat.head.epoch + 1;
+            }
+            deliveries.push((member.user_id.clone(), effect));
+            if chat.is_deleted_by(&member) {
+                Arc::make_mut(&mut chat.deleters).push(member.user_id.clone());
+            }
+            let hash = hasher.hash(member.user_id.as_str());
+            chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
+            match chat.members.get_mut(member.user_id.as_str(), hash) {
+                Some(stored) => *stored = Member { order: stored.order, ..member },
+                None => chat.members.insert(member, hash),
+            }
+            chat.members.index_if_long(|key| hasher.hash(key));
+        }
+        post(chat, Deliveries::Each(deliveries));
+        self.counts.outbox += 1;
+        Ok(())
+    }
+
+    fn row_changed(&mut self, event: RowChanged) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let user = self.slot.user_or_new(&event.user_id, hasher.hash(event.user_id.as_str()), hasher);
+        let before = user.rows.len();
+        change_row(user, event, hasher);
+        let after = user.rows.len();
+        self.counts.memberships = self.counts.memberships + wide(after) - wide(before);
+        self.counts.users = self.counts.users + u64::from(after > 0) - u64::from(before > 0);
+        Ok(())
+    }
+
+    /// Changes a row that is there, as the user's next version.
+    fn change(
+        &mut self,
+        user_id: &UserId,
+        chat_id: &ChatId,
+        change: impl FnOnce(&mut RowFacts),
+    ) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let user = self
+            .slot
+            .user_mut(user_id, hasher.hash(user_id.as_str()))
+            .ok_or_else(|| misfit("user", user_id))?;
+        let row = user
+            .rows
+            .get_mut(chat_id.as_str(), hasher.hash(chat_id.as_str()))
+            .ok_or_else(|| misfit("row of", user_id))?;
+        change(&mut row.facts);
+        user.version += 1;
+        row.version = user.version;
+        Ok(())
+    }
+
+    fn read(&mut self, event: Read) -> Result<(), BadRecord> {
+        self.change(&event.user_id, &event.chat_id, |facts| {
+            facts.max_read_seq = facts.max_read_seq.max(event.seq);
+            facts.marked_unread = Flag::NO;
+        })
+    }
+
+    fn flags_set(&mut self, event: FlagsSet) -> Result<(), BadRecord> {
+        self.change(&event.user_id, &event.chat_id, |facts| {
+            facts.is_top = event.is_top.unwrap_or(facts.is_top);
+            facts.is_mute = event.is_mute.unwrap_or(facts.is_mute);
+            facts.is_hide = event.is_hide.unwrap_or(facts.is_hide);
+            facts.marked_unread = event.marked_unread.unwrap_or(facts.marked_unread);
+        })
+    }
+
+    fn cleared(&mut self, event: Cleared) -> Result<(), BadRecord> {
+        self.change(&event.user_id, &event.chat_id, |facts| cover(facts, event.to))
+    }
+
+    fn touched(&mut self, event: Touched) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let user = self
+            .slot
+            .user_mut(&event.user_id, hasher.hash(event.user_id.as_str()))
+            .ok_or_else(|| misfit("user", &event.user_id))?;
+        let later = |row: &Row| row.facts.last_online_time < event.time;
+        match event.chat_ids {
+            None => user.rows.update_all(later, |row| row.facts.last_online_time = event.time),
+            Some(chat_ids) => {
+                for chat_id in chat_ids {
+                    let hash = hasher.hash(chat_id.as_str());
+                    if user.rows.get(chat_id.as_str(), hash).is_some_and(later)
+                        && let Some(row) = user.rows.get_mut(chat_id.as_str(), hash)
+                    {
+                        row.facts.last_online_time = event.time;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A watermark: what is at or below it is neither shown nor unread.
+fn cover(facts: &mut RowFacts, to: Sequence) {
+    facts.deleted_to_seq = facts.deleted_to_seq.max(to);
+    facts.max_read_seq = facts.max_read_seq.max(to);
+    facts.marked_unread = Flag::NO;
+}
+
+/// Adds members and the event that tells their rows.
+fn join(
+    chat: &mut Chat,
+    user_ids: Vec<UserId>,
+    hasher: KeyHasher,
+    counts: &mut Counts,
+) -> Result<(), BadRecord> {
+    let join_seq =
+        chat.head.last_sequence.checked_add(1).map_err(|_| misfit("join of", &chat.head.id))?;
+    for user_id in &user_ids {
+        let member = Member {
+            user_id: user_id.clone(),
+            order: chat.head.next_order,
+            join_seq,
+            sent_seq: Sequence::ZERO,
+            deleted_in: 0,
+        };
+        chat.head.next_order += 1;
+        chat.members.insert(member, hasher.hash(user_id.as_str()));
+        chat.members.index_if_long(|key| hasher.hash(key));
+    }
+    if !user_ids.is_empty() {
+        post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));
+        counts.outbox += 1;
+    }
+    Ok(())
+}
+
+/// Puts the chat's next event into its outbox.
+fn post(chat: &mut Chat, deliveries: Deliveries) {
+    chat.head.event += 1;
+    chat.outbox.push_back(Arc::new(OutboxEntry { event: chat.head.event, deliveries }));
+}
+
+/// What a chat's event does to a user's row. A row that is not there has nothing to delete or to
+/// bring back.
+fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
+    let hash = hasher.hash(event.chat_id.as_str());
+    let RowChanged { chat_id, event, effect, .. } = event;
+    match effect {
+        Effect::Remove => {
+            if user.rows.remove(chat_id.as_str(), hash).is_some() {
+                user.version += 1;
+            }
+        }
+        Effect::Delete { to, back } => update_row(user, &chat_id, hash, event, |facts| {
+            cover(facts, to);
+            facts.is_top = Flag::NO;
+            facts.is_show = Flag(back);
+        }),
+        Effect::Return => update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES),
+        Effect::Join { join_seq } => {
+            user.version += 1;
+            let version = user.version;
+            put_row(user, hasher, Row { chat_id, order: user.next_order, facts: RowFacts::joined(join_seq), version, event });
+        }
+        Effect::Import(import) => import_row(user, hasher, chat_id, event, *import),
+    }
+}
+
+fn update_row(user: &mut User, chat_id: &ChatId, hash: u64, event: u64, change: impl FnOnce(&mut RowFacts)) {
+    if let Some(row) = user.rows.get_mut(chat_id.as_str(), hash) {
+        change(&mut row.facts);
+        user.version += 1;
+        row.version = user.version;
+        row.event = event;
+    }
+}
+
+/// Adds a row, or starts one afresh where it stands.
+fn put_row(user: &mut User, hasher: KeyHasher, row: Row) {
+    let hash = hasher.hash(row.chat_id.as_str());
+    user.next_order = user.next_order.max(row.order.saturating_add(1));
+    match user.rows.get_mut(row.chat_id.as_str(), hash) {
+        Some(stored) => *stored = Row { order: stored.order, ..row },
+        None => user.rows.insert(row, hash),
+    }
+    user.rows.index_if_long(|key| hasher.hash(key));
+}
+
+/// Takes an imported row; merged with one that is there, the higher positions of both stay.
+fn import_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, import: RowImport) {
+    let version = import.version.unwrap_or(user.version + 1);
+    user.version = user.version.max(version);
+    let order = match import.join_order {
+        Some(order) if !user.rows.has_order(order) => order,
+        _ => user.next_order,
+    };
+    let mut facts = import.row;
+    if let Some(stored) = user.rows.get(chat_id.as_str(), hasher.hash(chat_id.as_str())) {
+        facts.max_read_seq = facts.max_read_seq.max(stored.facts.max_read_seq);
+        facts.deleted_to_seq = facts.deleted_to_seq.max(stored.facts.deleted_to_seq);
+        facts.last_online_time = facts.last_online_time.max(stored.facts.last_online_time);
+        facts.join_seq = facts.join_seq.max(stored.facts.join_seq);
+    }
+    put_row(user, hasher, Row { chat_id, order, facts, version, event });
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

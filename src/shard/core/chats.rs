@@ -1,0 +1,175 @@
+//! Commands that make and change chats.
+
+use std::collections::HashSet;
+
+use super::{Core, Step};
+use crate::command::chat::{
+    AddMembers, AddMembersReply, Create, CreateReply, Dissolve, MemberItem, Members, MembersReply,
+    RemoveMembers, RemoveMembersReply, SetStatus, SetStatusReply,
+};
+use crate::command::{Error, ErrorCode, Outcome, Reply};
+use crate::limits::MEMBERS_PAGE_MAX;
+use crate::shard::event::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};
+use crate::shard::op::{Answer, Output, ReplyTo};
+use crate::shard::state::Chat;
+use crate::types::{ChatId, ChatType, Flag, UserId};
+
+impl Core {
+    pub(super) fn create(&mut self, to: ReplyTo, create: Create, derived: bool, out: &mut Output) -> Step {
+        let Some(id) = create.id.clone() else {
+            return Step::Done(Err(Error::invalid("create: no id")));
+        };
+        if let Some(chat) = self.find_chat(&id) {
+            let version = chat.head.version;
+            if chat.head.dissolved {
+                return Step::Done(Err(Error::gone()));
+            }
+            return match (self.is_same_request(chat, &create, derived), derived) {
+                (true, _) => self.created(to, id, false, version),
+                (false, true) => Step::Part(Answer::Collision),
+                (false, false) => Step::Done(Err(Error::new(
+                    ErrorCode::Conflict,
+                    format!("chat {id} exists and was made by another request"),
+                ))),
+            };
+        }
+        let slot = self.slot_of_chat(&id);
+        let event = Created {
+            chat_id: id.clone(),
+            chat_type: create.chat_type,
+            is_enc: create.is_enc.unwrap_or(Flag::NO),
+            created_at: create.created_at.unwrap_or(self.now),
+            request_digest: create.digest(),
+            creator_id: create.creator_id,
+            user_ids: each_once(create.user_ids),
+        };
+        self.commit(slot, event, out);
+        self.deliver(&id, out);
+        self.created(to, id, true, 1)
+    }
+
+    fn created(&mut self, to: ReplyTo, id: ChatId, created: bool, version: u64) -> Step {
+        let reply = CreateReply { id: id.clone(), created, version };
+        self.after_deliveries(&[id], to, Answer::Done(Ok(Reply::Create(reply))))
+    }
+
+    /// Whether `create` asks for the chat that is there. A derived id belongs to its two users,
+    /// whoever of them asks and however.
+    fn is_same_request(&self, chat: &Chat, create: &Create, derived: bool) -> bool {
+        if chat.head.request_digest != 0 && !derived {
+            return chat.head.request_digest == create.digest();
+        }
+        let users: HashSet<&UserId> = create.user_ids.iter().collect();
+        let same_users = users.len() == chat.members.len()
+            && users.iter().all(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some());
+        let same_head = chat.head.creator_id == create.creator_id
+            && chat.head.is_enc == create.is_enc.unwrap_or(Flag::NO)
+            && create.created_at.is_none_or(|at| at == chat.head.created_at);
+        chat.head.chat_type == create.chat_type && same_users && (derived || same_head)
+    }
+
+    pub(super) fn add_members(&mut self, to: ReplyTo, add: AddMembers, out: &mut Output) -> Step {
+        let chat = match self.changeable(&add.chat_id) {
+            Ok(chat) => chat,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        if let Err(invalid) = chat.head.last_sequence.checked_add(1) {
+            return Step::Done(Err(invalid.into()));
+        }
+        let user_ids: Vec<UserId> = each_once(add.user_ids)
+            .into_iter()
+            .filter(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_none())
+            .collect();
+        let (added, members) = (wide(user_ids.len()), wide(chat.members.len() + user_ids.len()));
+        if added > 0 {
+            let slot = self.slot_of_chat(&add.chat_id);
+            self.commit(slot, MembersAdded { chat_id: add.chat_id.clone(), user_ids }, out);
+            self.deliver(&add.chat_id, out);
+        }
+        let reply = Reply::AddMembers(AddMembersReply { added, members });
+        self.after_deliveries(&[add.chat_id], to, Answer::Done(Ok(reply)))
+    }
+
+    pub(super) fn remove_members(&mut self, to: ReplyTo, remove: RemoveMembers, out: &mut Output) -> Step {
+        let chat = match self.changeable(&remove.chat_id) {
+            Ok(chat) => chat,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        let user_ids: Vec<UserId> = each_once(remove.user_ids)
+            .into_iter()
+            .filter(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some())
+            .collect();
+        let (removed, members) = (wide(user_ids.len()), wide(chat.members.len() - user_ids.len()));
+        if removed > 0 {
+            let slot = self.slot_of_chat(&remove.chat_id);
+            self.commit(slot, MembersRemoved { chat_id: remove.chat_id.clone(), user_ids }, out);
+            self.deliver(&remove.chat_id, out);
+        }
+        let reply = Reply::RemoveMembers(RemoveMembersReply { removed, members });
+        self.after_deliveries(&[remove.chat_id], to, Answer::Done(Ok(reply)))
+    }
+
+    /// A chat whose members may change.
+    fn changeable(&self, id: &ChatId) -> Result<&Chat, Error> {
+        let chat = self.live_chat(id)?;
+        if chat.head.chat_type == ChatType::Single {
+            return Err(Error::invalid("chat_id: a single chat's two members are fixed"));
+        }
+        Ok(chat)
+    }
+
+    pub(super) fn members(&self, members: &Members) -> Outcome {
+        let chat = self.live_chat(&members.chat_id)?;
+        let after = match &members.cursor {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| Error::invalid("cursor: not one of `members`"))?,
+        };
+        let limit = members.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MEMBERS_PAGE_MAX);
+        let mut page: Vec<_> = chat.members.iter_after(after).take(limit + 1).collect();
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next_cursor = page.last().filter(|_| more).map(|member| member.order.to_string());
+        let items = page
+            .into_iter()
+            .map(|member| MemberItem { user_id: member.user_id.clone(), join_seq: member.join_seq })
+            .collect();
+        Ok(Reply::Members(MembersReply { items, next_cursor }))
+    }
+
+    pub(super) fn set_status(&mut self, set: SetStatus, out: &mut Output) -> Outcome {
+        let head = &self.live_chat(&set.chat_id)?.head;
+        let mut version = head.version;
+        if head.status != set.status {
+            version += 1;
+            let slot = self.slot_of_chat(&set.chat_id);
+            self.commit(slot, StatusSet { chat_id: set.chat_id, status: set.status }, out);
+        }
+        Ok(Reply::SetStatus(SetStatusReply { version }))
+    }
+
+    pub(super) fn dissolve(&mut self, to: ReplyTo, dissolve: Dissolve, out: &mut Output) -> Step {
+        match self.live_chat(&dissolve.chat_id) {
+            Err(error) => return Step::Done(Err(error)),
+            Ok(chat) if chat.head.chat_type == ChatType::Single => {
+                return Step::Done(Err(Error::invalid(
+                    "chat_id: a single chat is not dissolved; disable it by set_status",
+                )));
+            }
+            Ok(_) => {}
+        }
+        let slot = self.slot_of_chat(&dissolve.chat_id);
+        self.commit(slot, Dissolved { chat_id: dissolve.chat_id.clone() }, out);
+        self.deliver(&dissolve.chat_id, out);
+        self.after_deliveries(&[dissolve.chat_id], to, Answer::Done(Ok(Reply::Dissolve(()))))
+    }
+}
+
+/// The users in their order, each once.
+fn each_once(user_ids: Vec<UserId>) -> Vec<UserId> {
+    let mut seen = HashSet::with_capacity(user_ids.len());
+    user_ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

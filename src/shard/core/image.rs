@@ -1,0 +1,346 @@
+//! Images: a shard's state at one instant, taken slot by slot while work goes on.
+//!
+//! An image begins at one point between two steps. From then on a slot is captured when the walk
+//! comes to it, or before its first change, whichever is earlier; so all slots are captured as they
+//! were at the beginning. A capture holds on to chunks (see [`crate::shard::roster`]) and copies
+//! only heads; it is encoded elsewhere.
+//!
+//! ```text
+//! block: [slot u16 BE][slot sequence u64 BE] item*
+//! item:  [code u8][fields: MessagePack array]
+//! ```
+//!
+//! A slot may take several blocks; items are applied in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Core;
+use crate::limits::IMAGE_BLOCK_BYTES;
+use crate::shard::event::BadRecord;
+use crate::shard::roster::Chunk;
+use crate::shard::state::{Chat, ChatHead, Deliveries, Member, OutboxEntry, Row, SlotState, User};
+use crate::types::{ChatId, KeyHasher, Slot, UserId};
+
+/// Users in one item of deleters or of an outbox entry.
+const USERS_AN_ITEM: usize = 1000;
+
+const ITEM_CHAT: u8 = 1;
+const ITEM_MEMBERS: u8 = 2;
+const ITEM_DELETERS: u8 = 3;
+const ITEM_OUTBOX: u8 = 4;
+const ITEM_USER: u8 = 5;
+const ITEM_ROWS: u8 = 6;
+
+/// How far the image under way has come.
+#[derive(Debug, Default)]
+pub(super) struct ImageWalk {
+    number: u64,
+    /// For each own slot whether it was captured; empty when no image is under way.
+    captured: Vec<bool>,
+    next: usize,
+    /// Captured before the walk came to them.
+    early: VecDeque<SlotCapture>,
+}
+
+impl ImageWalk {
+    /// Number of the newest image that was begun.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// A slot as it was at one instant; may be sent to another thread.
+#[derive(Debug)]
+pub struct SlotCapture {
+    slot: Slot,
+    seq: u64,
+    chats: Vec<ChatCapture>,
+    users: Vec<UserCapture>,
+}
+
+#[derive(Debug)]
+struct ChatCapture {
+    head: ChatHead,
+    members: Vec<Chunk<Member>>,
+    deleters: Arc<Vec<UserId>>,
+    outbox: Vec<Arc<OutboxEntry>>,
+}
+
+#[derive(Debug)]
+struct UserCapture {
+    head: UserHead,
+    rows: Vec<Chunk<Row>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct UserHead {
+    id: UserId,
+    version: u64,
+    next_order: u64,
+}
+
+impl Core {
+    /// Begins image `number`, unless it was begun already.
+    pub fn begin_image(&mut self, number: u64) {
+        if number > self.image.number {
+            self.image =
+                ImageWalk { number, captured: vec![false; self.slots.len()], next: 0, early: VecDeque::new() };
+        }
+    }
+
+    /// The next slot of the image under way; none when all have been given out.
+    pub fn next_capture(&mut self) -> Option<SlotCapture> {
+        if let Some(early) = self.image.early.pop_front() {
+            return Some(early);
+        }
+        while let Some(captured) = self.image.captured.get_mut(self.image.next) {
+            let index = self.image.next;
+            self.image.next += 1;
+            if !std::mem::replace(captured, true) {
+                return self.capture(index);
+            }
+        }
+        self.end_image();
+        None
+    }
+
+    /// Gives the image under way up, or ends it.
+    pub fn end_image(&mut self) {
+        self.image.captured = Vec::new();
+        self.image.early = VecDeque::new();
+    }
+
+    pub(super) fn capture_before_change(&mut self, slot: Slot) {
+        let index = usize::from(slot.get() / self.shards.get());
+        if let Some(captured) = self.image.captured.get_mut(index)
+            && !std::mem::replace(captured, true)
+            && let Some(capture) = self.capture(index)
+        {
+            self.image.early.push_back(capture);
+        }
+    }
+
+    fn capture(&self, index: usize) -> Option<SlotCapture> {
+        let number = index.checked_mul(usize::from(self.shards.get()))?.checked_add(self.shard.index())?;
+        let slot = Slot::new(u16::try_from(number).ok()?)?;
+        let state = self.slots.get(index)?;
+        Some(SlotCapture {
+            slot,
+            seq: state.seq,
+            chats: state.chats().map(ChatCapture::of).collect(),
+            users: state.users().map(UserCapture::of).collect(),
+        })
+    }
+
+    /// Takes a block of an image.
+    ///
+    /// # Errors
+    /// If the block cannot be read or is of another shard.
+    pub fn restore(&mut self, block: &[u8]) -> Result<(), BadRecord> {
+        let bad = || BadRecord("image block too short".into());
+        let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
+        let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
+        let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
+        let index = self.slot_index(slot)?;
+        let hasher = self.hasher;
+        let state = self.slots.get_mut(index).ok_or_else(bad)?;
+        state.seq = u64::from_be_bytes(*seq);
+        while let Some((&code, fields)) = items.split_first() {
+            items = fields;
+            restore_item(state, hasher, code, &mut items)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what the image and the log brought; once, before work begins.
+    pub fn recount(&mut self) {
+        let mut counts = super::Counts::default();
+        for chat in self.slots.iter().flat_map(SlotState::chats) {
+            counts.chats += u64::from(!chat.head.dissolved);
+            counts.dissolved += u64::from(chat.head.dissolved);
+            counts.outbox += u64::try_from(chat.outbox.len()).unwrap_or(0);
+        }
+        for user in self.slots.iter().flat_map(SlotState::users) {
+            counts.users += u64::from(!user.rows.is_empty());
+            counts.memberships += u64::try_from(user.rows.len()).unwrap_or(0);
+        }
+        self.counts = counts;
+    }
+}
+
+fn restore_item(
+    state: &mut SlotState,
+    hasher: KeyHasher,
+    code: u8,
+    bytes: &mut &[u8],
+) -> Result<(), BadRecord> {
+    match code {
+        ITEM_CHAT => state.insert_chat(Chat::new(read(bytes)?), hasher),
+        ITEM_MEMBERS => {
+            let (chat_id, members): (ChatId, Vec<Member>) = read(bytes)?;
+            let chat = chat_of(state, hasher, &chat_id)?;
+            for member in members {
+                let hash = hasher.hash(member.user_id.as_str());
+                chat.members.insert(member, hash);
+            }
+            chat.members.index_if_long(|key| hasher.hash(key));
+        }
+        ITEM_DELETERS => {
+            let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
+            Arc::make_mut(&mut chat_of(state, hasher, &chat_id)?.deleters).extend(users);
+        }
+        ITEM_OUTBOX => {
+            let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
+            let outbox = &mut chat_of(state, hasher, &chat_id)?.outbox;
+            match outbox.back_mut().filter(|entry| entry.event == event) {
+                Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
+                None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
+            }
+        }
+        ITEM_USER => {
+            let head: UserHead = read(bytes)?;
+            let user = state.user_or_new(&head.id, hasher.hash(head.id.as_str()), hasher);
+            (user.version, user.next_order) = (head.version, head.next_order);
+        }
+        ITEM_ROWS => {
+            let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
+            let user = state.user_or_new(&user_id, hasher.hash(user_id.as_str()), hasher);
+            for row in rows {
+                let hash = hasher.hash(row.chat_id.as_str());
+                user.rows.insert(row, hash);
+            }
+            user.rows.index_if_long(|key| hasher.hash(key));
+        }
+        other => return Err(BadRecord(format!("unknown image item {other}"))),
+    }
+    Ok(())
+}
+
+fn chat_of<'a>(state: &'a mut SlotState, hasher: KeyHasher, id: &ChatId) -> Result<&'a mut Chat, BadRecord> {
+    state
+        .chat_mut(id, hasher.hash(id.as_str()))
+        .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+}
+
+/// Reads one value and moves past it.
+fn read<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, BadRecord> {
+    rmp_serde::from_read(bytes).map_err(|error| BadRecord(error.to_string()))
+}
+
+impl ChatCapture {
+    fn of(chat: &Chat) -> Self {
+        Self {
+            head: chat.head.clone(),
+            members: chat.members.chunks(),
+            deleters: Arc::clone(&chat.deleters),
+            outbox: chat.outbox.iter().cloned().collect(),
+        }
+    }
+
+    fn encode<E: Emit>(&self, blocks: &mut Blocks<'_, E>) -> Result<(), E::Error> {
+        let id = &self.head.id;
+        blocks.item(ITEM_CHAT, &self.head)?;
+        for chunk in &self.members {
+            blocks.item(ITEM_MEMBERS, &(id, &**chunk))?;
+        }
+        for users in self.deleters.chunks(USERS_AN_ITEM) {
+            blocks.item(ITEM_DELETERS, &(id, users))?;
+        }
+        for entry in &self.outbox {
+            for start in (0..entry.deliveries.len()).step_by(USERS_AN_ITEM) {
+                let part = entry.deliveries.part(start, USERS_AN_ITEM);
+                blocks.item(ITEM_OUTBOX, &(id, entry.event, part))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl UserCapture {
+    fn of(user: &User) -> Self {
+        let head = UserHead { id: user.id.clone(), version: user.version, next_order: user.next_order };
+        Self { head, rows: user.rows.chunks() }
+    }
+
+    fn encode<E: Emit>(&self, blocks: &mut Blocks<'_, E>) -> Result<(), E::Error> {
+        blocks.item(ITEM_USER, &self.head)?;
+        for chunk in &self.rows {
+            blocks.item(ITEM_ROWS, &(&self.head.id, &**chunk))?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes encoded blocks; a closure does.
+pub trait Emit {
+    /// Why a block was not taken.
+    type Error;
+    /// Takes a block.
+    fn emit(&mut self, block: &[u8]) -> Result<(), Self::Error>;
+}
+
+impl<E, F: FnMut(&[u8]) -> Result<(), E>> Emit for F {
+    type Error = E;
+    fn emit(&mut self, block: &[u8]) -> Result<(), E> {
+        self(block)
+    }
+}
+
+/// Cuts a slot's items into blocks.
+struct Blocks<'a, E: Emit> {
+    header: [u8; 10],
+    buffer: Vec<u8>,
+    emit: &'a mut E,
+}
+
+impl<E: Emit> Blocks<'_, E> {
+    fn item(&mut self, code: u8, fields: &impl Serialize) -> Result<(), E::Error> {
+        self.buffer.push(code);
+        // Writing into a Vec does not fail, and these types have no value that cannot be encoded.
+        let encoded = rmp_serde::encode::write(&mut self.buffer, fields);
+        assert!(encoded.is_ok(), "an image item was not encoded: {encoded:?}");
+        if self.buffer.len() >= IMAGE_BLOCK_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), E::Error> {
+        self.emit.emit(&self.buffer)?;
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&self.header);
+        Ok(())
+    }
+}
+
+impl SlotCapture {
+    /// Chats and rows in it.
+    pub fn records(&self) -> u64 {
+        let rows: usize = self.users.iter().flat_map(|user| &user.rows).map(|chunk| chunk.len()).sum();
+        u64::try_from(self.chats.len().saturating_add(rows)).unwrap_or(u64::MAX)
+    }
+
+    /// Writes the slot's blocks; none if it never held anything.
+    ///
+    /// # Errors
+    /// Those of `emit`.
+    pub fn encode<E: Emit>(&self, emit: &mut E) -> Result<(), E::Error> {
+        if self.seq == 0 {
+            return Ok(());
+        }
+        let mut header = [0; 10];
+        let (slot, seq) = header.split_at_mut(2);
+        slot.copy_from_slice(&self.slot.get().to_be_bytes());
+        seq.copy_from_slice(&self.seq.to_be_bytes());
+        let mut blocks = Blocks { header, buffer: header.to_vec(), emit };
+        for chat in &self.chats {
+            chat.encode(&mut blocks)?;
+        }
+        for user in &self.users {
+            user.encode(&mut blocks)?;
+        }
+        // The last block goes out even without items: it carries the slot's sequence.
+        blocks.flush()
+    }
+}

@@ -1,0 +1,210 @@
+//! Deliveries: a chat's event reaches the rows of its users, on this shard or another.
+//!
+//! Invariants:
+//! - A chat's events are delivered one at a time, in order; of the one under way at most one slice
+//!   is out. So a row sees the events of a chat in order, and a giant chat takes small steps.
+//! - An event leaves the outbox by a record of its own, written before the next event goes out.
+//!   So what is delivered twice after a crash is the last event only, and the row knows its number.
+//! - Whoever waits for a delivery is answered exactly once.
+
+use std::collections::HashMap;
+
+use super::{Core, Step};
+use crate::limits::DELIVERY_SLICE;
+use crate::shard::event::{DeliveryDone, RowChanged};
+use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
+use crate::shard::state::{Effect, Row};
+use crate::types::{ChatId, Flag, ShardId, UserId};
+
+/// The event of a chat that is being delivered.
+#[derive(Debug)]
+pub(super) struct Running {
+    event: u64,
+    /// Rows that were sent to.
+    sent: usize,
+    /// Messages that are not confirmed.
+    unconfirmed: usize,
+}
+
+/// Who waits for deliveries.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    next: u64,
+    waiting: HashMap<u64, Waiter>,
+    /// For each chat: up to which event, and who.
+    chats: HashMap<ChatId, Vec<(u64, u64)>>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    to: ReplyTo,
+    /// Chats that it still waits for.
+    chats: usize,
+    answer: Answer,
+}
+
+impl Waiters {
+    fn add(&mut self, to: ReplyTo, answer: Answer, chats: Vec<(ChatId, u64)>) {
+        let key = self.next;
+        self.next += 1;
+        self.waiting.insert(key, Waiter { to, chats: chats.len(), answer });
+        for (chat_id, event) in chats {
+            self.chats.entry(chat_id).or_default().push((event, key));
+        }
+    }
+
+    /// Notes that all events of a chat up to `event` are delivered; answers who waited for the last.
+    fn finish(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
+        let Some(entries) = self.chats.get_mut(chat_id) else { return };
+        let mut done = Vec::new();
+        entries.retain(|&(until, key)| {
+            if until <= event {
+                done.push(key);
+            }
+            until > event
+        });
+        if entries.is_empty() {
+            self.chats.remove(chat_id);
+        }
+        for key in done {
+            let Some(waiter) = self.waiting.get_mut(&key) else { continue };
+            waiter.chats -= 1;
+            if waiter.chats == 0
+                && let Some(waiter) = self.waiting.remove(&key)
+            {
+                out.answers.push(Answered { to: waiter.to, answer: waiter.answer, after_log: true });
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Answers once all that these chats decided so far has reached its rows.
+    pub(super) fn after_deliveries(&mut self, chat_ids: &[ChatId], to: ReplyTo, answer: Answer) -> Step {
+        let open: Vec<(ChatId, u64)> = chat_ids
+            .iter()
+            .filter_map(|chat_id| {
+                let event = self.find_chat(chat_id)?.outbox.back()?.event;
+                Some((chat_id.clone(), event))
+            })
+            .collect();
+        if open.is_empty() {
+            return Step::Part(answer);
+        }
+        self.waiters.add(to, answer, open);
+        Step::Later
+    }
+
+    /// Begins to deliver the chat's oldest event, unless one is under way.
+    pub(super) fn deliver(&mut self, chat_id: &ChatId, out: &mut Output) {
+        if self.running.contains_key(chat_id) {
+            return;
+        }
+        let Some(event) = self.find_chat(chat_id).and_then(|chat| chat.outbox.front()).map(|entry| entry.event)
+        else {
+            return;
+        };
+        self.running.insert(chat_id.clone(), Running { event, sent: 0, unconfirmed: 0 });
+        self.send_slice(chat_id, out);
+    }
+
+    /// A slice is confirmed by one of its shards.
+    pub(super) fn delivered(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
+        let Some(running) = self.running.get_mut(chat_id) else { return };
+        if running.event != event || running.unconfirmed == 0 {
+            return;
+        }
+        running.unconfirmed -= 1;
+        if running.unconfirmed == 0 {
+            self.send_slice(chat_id, out);
+        }
+    }
+
+    /// Sends the next slice of the event under way, or ends it.
+    fn send_slice(&mut self, chat_id: &ChatId, out: &mut Output) {
+        let (Some(running), Some(entry)) = (
+            self.running.get(chat_id),
+            self.find_chat(chat_id).and_then(|chat| chat.outbox.front()),
+        ) else {
+            return;
+        };
+        let (event, slice) = (running.event, entry.deliveries.slice(running.sent, DELIVERY_SLICE));
+        if slice.is_empty() {
+            self.end_delivery(chat_id, event, out);
+            return;
+        }
+        let sent = slice.len();
+        let mut by_shard: Vec<(ShardId, Vec<(UserId, Effect)>)> = Vec::new();
+        for (user_id, effect) in slice {
+            let shard = self.slot_of_user(&user_id).shard(self.shards);
+            match by_shard.iter_mut().find(|(other, _)| *other == shard) {
+                Some((_, rows)) => rows.push((user_id, effect)),
+                None => by_shard.push((shard, vec![(user_id, effect)])),
+            }
+        }
+        if let Some(running) = self.running.get_mut(chat_id) {
+            running.sent += sent;
+            running.unconfirmed = by_shard.len();
+        }
+        for (shard, rows) in by_shard {
+            let message = Message::Deliver { from: self.shard, chat_id: chat_id.clone(), event, rows };
+            self.send(shard, message, out);
+        }
+    }
+
+    fn end_delivery(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
+        self.running.remove(chat_id);
+        let slot = self.slot_of_chat(chat_id);
+        self.commit(slot, DeliveryDone { chat_id: chat_id.clone(), event }, out);
+        self.waiters.finish(chat_id, event, out);
+        self.deliver(chat_id, out);
+    }
+
+    /// Applies a chat's event to the rows that do not have it yet, and confirms.
+    pub(super) fn take_delivery(
+        &mut self,
+        from: ShardId,
+        chat_id: ChatId,
+        event: u64,
+        rows: Vec<(UserId, Effect)>,
+        out: &mut Output,
+    ) {
+        for (user_id, effect) in rows {
+            let hash = self.hash_of(chat_id.as_str());
+            let row = self.find_user(&user_id).and_then(|user| user.rows.get(chat_id.as_str(), hash));
+            if !changes(row, event, &effect) {
+                continue;
+            }
+            let slot = self.slot_of_user(&user_id);
+            self.commit(slot, RowChanged { user_id, chat_id: chat_id.clone(), event, effect }, out);
+        }
+        self.send(from, Message::Delivered { chat_id, event }, out);
+    }
+
+    /// Sends a message, to another shard or to this one.
+    pub(super) fn send(&self, shard: ShardId, message: Message, out: &mut Output) {
+        out.messages.push((shard, Envelope { image: self.image.number(), message }));
+    }
+}
+
+/// Whether an event still has something to do to a row.
+fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
+    let Some(row) = row else {
+        return matches!(effect, Effect::Join { .. } | Effect::Import(_));
+    };
+    if row.event >= event {
+        return false;
+    }
+    let facts = &row.facts;
+    match effect {
+        Effect::Return => facts.is_show == Flag::NO,
+        Effect::Delete { to, back } => {
+            facts.deleted_to_seq < *to
+                || facts.max_read_seq < *to
+                || facts.is_show != Flag(*back)
+                || facts.is_top == Flag::YES
+                || facts.marked_unread == Flag::YES
+        }
+        Effect::Join { .. } | Effect::Remove | Effect::Import(_) => true,
+    }
+}

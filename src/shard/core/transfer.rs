@@ -1,0 +1,313 @@
+//! Export and import: a shard's part of both.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Core, Step};
+use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
+use crate::command::{Error, ErrorCode, Reply};
+use crate::limits::INTEGER_MAX;
+use crate::shard::event::{Advanced, ChatImported, MembersImported};
+use crate::shard::op::{Answer, ExportPage, ExportRow, Output, ReplyTo};
+use crate::shard::state::{Chat, ChatHead, Effect, Member, RowFacts, RowImport, SlotState};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, UserId};
+
+impl Core {
+    /// A page of a slot: chats by id, each followed by its members in join order.
+    pub(super) fn export_page(&self, slot: Slot, after: Option<(ChatId, u64)>, limit: usize) -> Answer {
+        let mut page = ExportPage::default();
+        let Ok(state) = self.slot(slot) else { return Answer::ExportPage(page) };
+        for chat in chats_from(state, after.as_ref()) {
+            let resumed = after.as_ref().filter(|(id, _)| *id == chat.head.id).map(|&(_, order)| order);
+            if resumed.is_none() {
+                if page.chats.len() + page.members.len() >= limit {
+                    break;
+                }
+                page.chats.push(chat_line(&chat.head));
+                page.next = Some((chat.head.id.clone(), 0));
+            }
+            for member in chat.members.iter_after(resumed.unwrap_or(0)) {
+                if page.chats.len() + page.members.len() >= limit {
+                    return Answer::ExportPage(page);
+                }
+                page.members.push(member_line(chat, member));
+                page.next = Some((chat.head.id.clone(), member.order));
+            }
+        }
+        if page.chats.len() + page.members.len() < limit {
+            page.next = None;
+        }
+        Answer::ExportPage(page)
+    }
+
+    pub(super) fn export_rows(&self, pairs: &[(UserId, ChatId)]) -> Answer {
+        let row = |(user_id, chat_id): &(UserId, ChatId)| {
+            self.find_row(user_id, chat_id).map(|row| ExportRow {
+                facts: row.facts.clone(),
+                order: row.order,
+                version: row.version,
+            })
+        };
+        Answer::ExportRows(pairs.iter().map(row).collect())
+    }
+
+    /// Takes chats and members, all of them or none.
+    pub(super) fn import(&mut self, to: ReplyTo, import: Import, out: &mut Output) -> Step {
+        let merge = import.merge == Some(true);
+        let plan = match self.plan_import(import, merge) {
+            Ok(plan) => plan,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        let (mut chats, mut members) = (0, 0);
+        let mut touched = Vec::with_capacity(plan.len());
+        for (chat_id, part) in plan {
+            let slot = self.slot_of_chat(&chat_id);
+            if let Some(head) = part.head {
+                chats += 1;
+                let (to, time) = (head.last_sequence, head.last_time);
+                let stored = self.find_chat(&chat_id).map_or(to, |chat| chat.head.last_sequence);
+                let head = ChatHead { last_sequence: stored, ..head };
+                self.commit(slot, ChatImported { head }, out);
+                if to > stored {
+                    // Newer messages bring deleted rows back, as they do when they arrive.
+                    self.commit(slot, Advanced { chat_id: chat_id.clone(), to, time, sent: None }, out);
+                }
+            }
+            if !part.members.is_empty() {
+                members += u64::try_from(part.members.len()).unwrap_or(0);
+                let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
+                self.commit(slot, event, out);
+            }
+            self.deliver(&chat_id, out);
+            touched.push(chat_id);
+        }
+        let reply = Reply::Import(ImportReply { chats, members });
+        self.after_deliveries(&touched, to, Answer::Done(Ok(reply)))
+    }
+
+    /// Checks every line and decides what each chat becomes; changes nothing.
+    fn plan_import(&self, import: Import, merge: bool) -> Result<BTreeMap<ChatId, ChatPlan>, Error> {
+        let mut plan: BTreeMap<ChatId, ChatPlan> = BTreeMap::new();
+        for line in import.chats {
+            let head = self.plan_chat(&line, merge)?;
+            if plan.insert(line.id.clone(), ChatPlan { head: Some(head), members: Vec::new() }).is_some() {
+                return Err(Error::invalid(format!("chat {}: twice in one request", line.id)));
+            }
+        }
+        let mut by_chat: HashMap<ChatId, Vec<MemberLine>> = HashMap::new();
+        for line in import.members {
+            by_chat.entry(line.chat_id.clone()).or_default().push(line);
+        }
+        for (chat_id, lines) in by_chat {
+            let part = plan.entry(chat_id.clone()).or_default();
+            let head = match &part.head {
+                Some(head) => head,
+                None => &self.live_chat(&chat_id).map_err(|error| about_chat(&chat_id, error))?.head,
+            };
+            if head.dissolved {
+                return Err(about_chat(&chat_id, Error::gone()));
+            }
+            part.members = self.plan_members(head, lines, merge)?;
+        }
+        Ok(plan)
+    }
+
+    fn plan_chat(&self, line: &ChatLine, merge: bool) -> Result<ChatHead, Error> {
+        let head = head_of_line(line)?;
+        let Some(stored) = self.find_chat(&line.id).map(|chat| &chat.head) else { return Ok(head) };
+        if !merge {
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                format!("chat {}: it is there already; import with merge to join both", line.id),
+            ));
+        }
+        if stored.dissolved != head.dissolved {
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                format!("chat {}: dissolved on one side only", line.id),
+            ));
+        }
+        if stored.chat_type != head.chat_type {
+            return Err(Error::new(ErrorCode::Conflict, format!("chat {}: of another type", line.id)));
+        }
+        let newer = head.last_sequence > stored.last_sequence;
+        Ok(ChatHead {
+            last_sequence: head.last_sequence.max(stored.last_sequence),
+            last_time: if newer { head.last_time } else { stored.last_time },
+            version: head.version.max(stored.version.saturating_add(1)),
+            event: stored.event,
+            epoch: stored.epoch,
+            next_order: stored.next_order,
+            ..head
+        })
+    }
+
+    fn plan_members(
+        &self,
+        head: &ChatHead,
+        lines: Vec<MemberLine>,
+        merge: bool,
+    ) -> Result<Vec<(Member, Effect)>, Error> {
+        let chat = self.find_chat(&head.id);
+        let mut seen = HashSet::with_capacity(lines.len());
+        let mut planned = Vec::with_capacity(lines.len());
+        let mut count = chat.map_or(0, |chat| chat.members.len());
+        for line in lines {
+            let stored = chat.and_then(|chat| {
+                chat.members.get(line.user_id.as_str(), self.hash_of(line.user_id.as_str()))
+            });
+            if !seen.insert(line.user_id.clone()) || (stored.is_some() && !merge) {
+                return Err(Error::new(ErrorCode::Conflict, describe(&line, "it is there already")));
+            }
+            count += usize::from(stored.is_none());
+            let order = head.next_order.saturating_add(u64::try_from(planned.len()).unwrap_or(0));
+            planned.push(plan_member(head, line, order, stored)?);
+        }
+        if head.chat_type == ChatType::Single && count > 2 {
+            return Err(Error::invalid(format!("chat {}: a single chat has two members", head.id)));
+        }
+        Ok(planned)
+    }
+}
+
+/// What an import does to one chat.
+#[derive(Default)]
+struct ChatPlan {
+    head: Option<ChatHead>,
+    members: Vec<(Member, Effect)>,
+}
+
+fn about_chat(id: &ChatId, error: Error) -> Error {
+    Error::new(error.code, format!("chat {id}: {}", error.message))
+}
+
+fn describe(line: &MemberLine, why: &str) -> String {
+    format!("member {} of {}: {why}", line.user_id, line.chat_id)
+}
+
+/// The chats of a slot by id, from the one that a cursor stands in.
+fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<&'a Chat> {
+    let mut chats: Vec<&Chat> = state
+        .chats()
+        .filter(|chat| after.is_none_or(|(id, _)| chat.head.id >= *id))
+        .collect();
+    chats.sort_unstable_by(|a, b| a.head.id.cmp(&b.head.id));
+    chats
+}
+
+fn chat_line(head: &ChatHead) -> ChatLine {
+    ChatLine {
+        id: head.id.clone(),
+        creator_id: head.creator_id.clone(),
+        chat_type: head.chat_type,
+        status: Some(head.status),
+        is_enc: head.is_enc,
+        last_sequence: head.last_sequence,
+        last_time: head.last_time,
+        created_at: head.created_at,
+        version: Some(head.version),
+        dissolved: Flag(head.dissolved),
+        request_digest: (head.request_digest != 0).then(|| format!("{:016x}", head.request_digest)),
+    }
+}
+
+fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
+    let request_digest = match &line.request_digest {
+        None => 0,
+        Some(hex) => u64::from_str_radix(hex, 16)
+            .map_err(|_| Error::invalid(format!("chat {}: request_digest: not 16 hex digits", line.id)))?,
+    };
+    Ok(ChatHead {
+        id: line.id.clone(),
+        creator_id: line.creator_id.clone(),
+        chat_type: line.chat_type,
+        status: line.status.unwrap_or(ChatStatus::Normal),
+        is_enc: line.is_enc,
+        dissolved: line.dissolved.0,
+        last_sequence: line.last_sequence,
+        last_time: line.last_time,
+        created_at: line.created_at,
+        version: bounded(line.version.unwrap_or(1), "version", &line.id)?,
+        event: 0,
+        request_digest,
+        epoch: 0,
+        next_order: 1,
+    })
+}
+
+fn bounded(value: u64, name: &str, of: &dyn std::fmt::Display) -> Result<u64, Error> {
+    if value > INTEGER_MAX {
+        return Err(Error::invalid(format!("{of}: {name}: at most 2^53-1")));
+    }
+    Ok(value)
+}
+
+/// What the chat knows of a member; the row's side is filled in from the row's shard. Until then it
+/// is the row that a delivery on its way will make.
+fn member_line(chat: &Chat, member: &Member) -> MemberLine {
+    let facts = RowFacts::joined(member.join_seq);
+    let mut line = MemberLine {
+        user_id: member.user_id.clone(),
+        chat_id: chat.head.id.clone(),
+        id: None,
+        is_top: facts.is_top,
+        is_mute: facts.is_mute,
+        is_show: None,
+        is_hide: facts.is_hide,
+        max_read_seq: facts.max_read_seq,
+        last_online_time: facts.last_online_time,
+        join_seq: Some(member.join_seq),
+        deleted_to_seq: None,
+        sent_seq: member.sent_seq,
+        marked_unread: facts.marked_unread,
+        join_order: None,
+        version: None,
+    };
+    line.is_show = Some(Flag(!chat.is_deleted_by(member)));
+    line
+}
+
+fn plan_member(
+    head: &ChatHead,
+    line: MemberLine,
+    order: u64,
+    stored: Option<&Member>,
+) -> Result<(Member, Effect), Error> {
+    let last = head.last_sequence;
+    let shown = line.is_show.unwrap_or(Flag::YES);
+    let deleted_to_seq =
+        line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last });
+    let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?);
+    for (name, value) in
+        [("max_read_seq", line.max_read_seq), ("deleted_to_seq", deleted_to_seq), ("sent_seq", line.sent_seq)]
+    {
+        if value > last {
+            let why = format!("{name} {value} is beyond the chat's last_sequence {last}");
+            return Err(Error::invalid(describe(&line, &why)));
+        }
+    }
+    if join_seq.get() > last.get().saturating_add(1) {
+        return Err(Error::invalid(describe(&line, "join_seq is beyond the chat's next sequence")));
+    }
+    let join_order = line.join_order.map(|order| bounded(order, "join_order", &line.chat_id)).transpose()?;
+    let version = line.version.map(|version| bounded(version, "version", &line.chat_id)).transpose()?;
+    let row = RowFacts {
+        is_top: line.is_top,
+        is_mute: line.is_mute,
+        is_show: shown,
+        is_hide: line.is_hide,
+        marked_unread: line.marked_unread,
+        max_read_seq: line.max_read_seq,
+        last_online_time: line.last_online_time,
+        join_seq,
+        deleted_to_seq,
+    };
+    let member = Member {
+        user_id: line.user_id,
+        order,
+        join_seq,
+        sent_seq: stored.map_or(line.sent_seq, |stored| stored.sent_seq.max(line.sent_seq)),
+        // Only whether; the epoch is set where it is applied.
+        deleted_in: u64::from(!shown.0),
+    };
+    Ok((member, Effect::Import(Box::new(RowImport { row, join_order, version }))))
+}

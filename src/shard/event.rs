@@ -1,0 +1,252 @@
+//! Events: what was decided, as it goes into the log.
+//!
+//! A record of the log is one event of one slot. Replay applies the same events with the same code
+//! ([`super::apply`]), so that what comes out is what was there.
+//!
+//! ```text
+//! record payload: [slot u16 BE][slot sequence u64 BE][event code u8][fields: MessagePack array]
+//! ```
+//!
+//! Codes are never used twice; new fields are added at the end.
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{ChatHead, Effect, Member};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
+
+/// A record that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRecord(pub String);
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),+ $(,)? })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
+
+            impl From<$name> for Event {
+                fn from(event: $name) -> Self {
+                    Self::$name(event)
+                }
+            }
+        )+
+
+        /// A decision.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event { $($(#[$doc])* $name($name)),+ }
+
+        impl Event {
+            fn code(&self) -> u8 {
+                match self { $(Self::$name(_) => $code),+ }
+            }
+
+            fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), rmp_serde::encode::Error> {
+                match self { $(Self::$name(event) => rmp_serde::encode::write(out, event)),+ }
+            }
+
+            fn decode_fields(code: u8, bytes: &[u8]) -> Result<Self, BadRecord> {
+                match code {
+                    $($code => rmp_serde::from_slice(bytes).map(Self::$name)
+                        .map_err(|error| BadRecord(format!(concat!(stringify!($name), ": {}"), error))),)+
+                    other => Err(BadRecord(format!("unknown event code {other}"))),
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A chat was made.
+    1 Created {
+        /// Its id.
+        chat_id: ChatId,
+        /// Its type.
+        chat_type: ChatType,
+        /// Who made it.
+        creator_id: UserId,
+        /// Encrypted.
+        is_enc: Flag,
+        /// When.
+        created_at: TimeMs,
+        /// Digest of the request.
+        request_digest: u64,
+        /// First members, each once.
+        user_ids: Vec<UserId>,
+    }
+    /// Users joined; none of them was a member.
+    2 MembersAdded {
+        /// The chat.
+        chat_id: ChatId,
+        /// Who, each once.
+        user_ids: Vec<UserId>,
+    }
+    /// Members left.
+    3 MembersRemoved {
+        /// The chat.
+        chat_id: ChatId,
+        /// Who, each once.
+        user_ids: Vec<UserId>,
+    }
+    /// A message arrived, or sequences were handed out.
+    4 Advanced {
+        /// The chat.
+        chat_id: ChatId,
+        /// The stored sequence after it.
+        to: Sequence,
+        /// Time of the newest sequence.
+        time: TimeMs,
+        /// The member who sent it, with the position of their own newest message.
+        sent: Option<(UserId, Sequence)>,
+    }
+    /// A member deleted the chat.
+    5 Deleted {
+        /// The chat.
+        chat_id: ChatId,
+        /// Who.
+        user_id: UserId,
+        /// Watermark.
+        to: Sequence,
+    }
+    /// A chat was enabled or disabled.
+    6 StatusSet {
+        /// The chat.
+        chat_id: ChatId,
+        /// What it is now.
+        status: ChatStatus,
+    }
+    /// A chat ended for good.
+    7 Dissolved {
+        /// The chat.
+        chat_id: ChatId,
+    }
+    /// All deliveries of an event are confirmed.
+    8 DeliveryDone {
+        /// The chat.
+        chat_id: ChatId,
+        /// The event's number.
+        event: u64,
+    }
+    /// A chat was imported, new or merged.
+    9 ChatImported {
+        /// What it is now.
+        head: ChatHead,
+    }
+    /// Members were imported, new or merged.
+    10 MembersImported {
+        /// The chat.
+        chat_id: ChatId,
+        /// Each member with what happens to its row; `deleted_in` tells only whether.
+        members: Vec<(Member, Effect)>,
+    }
+    /// A chat's event reached a row.
+    32 RowChanged {
+        /// Whose row.
+        user_id: UserId,
+        /// Of which chat.
+        chat_id: ChatId,
+        /// The event's number in that chat.
+        event: u64,
+        /// What it does.
+        effect: Effect,
+    }
+    /// A user has read.
+    33 Read {
+        /// Whose row.
+        user_id: UserId,
+        /// Of which chat.
+        chat_id: ChatId,
+        /// Up to where.
+        seq: Sequence,
+    }
+    /// A user set flags; what is absent stays.
+    34 FlagsSet {
+        /// Whose row.
+        user_id: UserId,
+        /// Of which chat.
+        chat_id: ChatId,
+        /// Pin.
+        is_top: Option<Flag>,
+        /// Mute.
+        is_mute: Option<Flag>,
+        /// Hide.
+        is_hide: Option<Flag>,
+        /// Mark as unread.
+        marked_unread: Option<Flag>,
+    }
+    /// A user was online.
+    35 Touched {
+        /// Who.
+        user_id: UserId,
+        /// In which chats; in all without it.
+        chat_ids: Option<Vec<ChatId>>,
+        /// When.
+        time: TimeMs,
+    }
+    /// A user cleared a chat's history.
+    36 Cleared {
+        /// Whose row.
+        user_id: UserId,
+        /// Of which chat.
+        chat_id: ChatId,
+        /// Watermark.
+        to: Sequence,
+    }
+}
+
+/// Length of a record's fixed part.
+const HEADER_BYTES: usize = 2 + 8 + 1;
+
+/// Appends the record of an event.
+///
+/// # Errors
+/// If a field cannot be encoded, which no value of these types leads to.
+pub fn encode(slot: Slot, seq: u64, event: &Event, out: &mut Vec<u8>) -> Result<(), BadRecord> {
+    out.extend_from_slice(&slot.get().to_be_bytes());
+    out.extend_from_slice(&seq.to_be_bytes());
+    out.push(event.code());
+    event.encode_fields(out).map_err(|error| BadRecord(error.to_string()))
+}
+
+/// The slot that a record belongs to.
+pub fn slot_of(payload: &[u8]) -> Result<Slot, BadRecord> {
+    payload
+        .first_chunk::<2>()
+        .and_then(|bytes| Slot::new(u16::from_be_bytes(*bytes)))
+        .ok_or_else(|| BadRecord("no slot".into()))
+}
+
+/// A record's slot, its slot sequence and its event.
+pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
+    let slot = slot_of(payload)?;
+    let (header, fields) =
+        payload.split_at_checked(HEADER_BYTES).ok_or_else(|| BadRecord("too short".into()))?;
+    let seq = header.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+    match (seq, header.last()) {
+        (Some(seq), Some(&code)) => Ok((slot, seq, Event::decode_fields(code, fields)?)),
+        _ => Err(BadRecord("too short".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let slot = Slot::new(4095).unwrap();
+        let event = Event::from(RowChanged {
+            user_id: UserId::new("u").unwrap(),
+            chat_id: ChatId::new("c").unwrap(),
+            event: 3,
+            effect: Effect::Delete { to: Sequence::new(9).unwrap(), back: true },
+        });
+        let mut bytes = Vec::new();
+        encode(slot, 77, &event, &mut bytes).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), (slot, 77, event));
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "prefix of {len} bytes");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A shard: the state machine that owns a part of the slots.
+//!
+//! Nothing here sees sockets, files, clocks or bytes of the wire protocol.
+//!
+//! # Layout
+//! - [`roster`]: ordered lists in copy-on-write chunks: a chat's members, a user's rows
+//! - [`state`]: what a slot holds
+//! - [`event`]: what was decided, as the log has it
+//! - [`apply`]: the one place where events change state
+//! - [`op`]: what a shard is asked and what it tells
+//! - [`core`]: the state machine
+//! - [`gate`]: holds answers back until the log has what they promise
+
+pub mod apply;
+pub mod core;
+pub mod event;
+pub mod gate;
+pub mod op;
+pub mod roster;
+pub mod state;
+
+pub use self::core::Core;

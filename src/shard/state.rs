@@ -1,0 +1,394 @@
+//! What a slot holds: chats with their members, users with their rows.
+//!
+//! Plain data and lookups; who may change it and how is in [`super::apply`].
+//!
+//! Invariants:
+//! - A chat's outbox holds its events, oldest first, whose deliveries are not all confirmed.
+//! - A row's `event` is the number of the last chat event that was applied to it.
+//! - A dissolved chat has no members; its id stays for ever.
+//! - A user without rows may stay, because its version and order numbers must not start again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+
+use super::roster::{Entry, Roster};
+use crate::command::membership::{ChatItem, ListRow};
+use crate::command::unread::Floors;
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, KeyHasher, Sequence, TimeMs, UserId};
+
+/// A chat's own facts, without its members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChatHead {
+    /// The chat's id.
+    pub id: ChatId,
+    /// Who made it.
+    pub creator_id: UserId,
+    /// Single, group or official.
+    pub chat_type: ChatType,
+    /// Normal or disabled.
+    pub status: ChatStatus,
+    /// Encrypted.
+    pub is_enc: Flag,
+    /// Gone for good.
+    pub dissolved: bool,
+    /// Newest sequence.
+    pub last_sequence: Sequence,
+    /// Its time.
+    pub last_time: TimeMs,
+    /// When the chat was made.
+    pub created_at: TimeMs,
+    /// Counts changes of the head and of the member set.
+    pub version: u64,
+    /// Number of the last event that had deliveries.
+    pub event: u64,
+    /// Digest of the `create` request; 0 if it came by import without one.
+    pub request_digest: u64,
+    /// Counts the times that deleted rows were brought back; see [`Member::deleted_in`].
+    pub epoch: u64,
+    /// Order of the next member.
+    pub next_order: u64,
+}
+
+impl ChatHead {
+    /// The chat as `detail` tells it to a reader with this floor.
+    pub fn item(&self, last_read_sequence: Sequence) -> ChatItem {
+        ChatItem {
+            id: self.id.clone(),
+            creator_id: self.creator_id.clone(),
+            chat_type: self.chat_type,
+            status: self.status,
+            is_enc: self.is_enc,
+            last_read_sequence,
+            last_sequence: self.last_sequence,
+            last_time: self.last_time,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// One user of a chat, as the chat knows them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub user_id: UserId,
+    /// Place in the chat's join order.
+    pub order: u64,
+    /// First sequence that counts for them.
+    pub join_seq: Sequence,
+    /// Their own newest message.
+    pub sent_seq: Sequence,
+    /// The chat's epoch, plus one, in which they deleted the chat; deleted only while that is
+    /// the current epoch. So one message brings all rows back at the cost of one number.
+    pub deleted_in: u64,
+}
+
+impl Entry for Member {
+    fn key(&self) -> &str {
+        self.user_id.as_str()
+    }
+    fn order(&self) -> u64 {
+        self.order
+    }
+}
+
+/// What a chat event does to one row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// The user became a member.
+    #[serde(rename = "j")]
+    Join {
+        /// First sequence that counts.
+        join_seq: Sequence,
+    },
+    /// The user is no member any more.
+    #[serde(rename = "r")]
+    Remove,
+    /// The user deleted the chat.
+    #[serde(rename = "d")]
+    Delete {
+        /// Watermark.
+        to: Sequence,
+        /// Something newer is there already: the row does not leave the list.
+        back: bool,
+    },
+    /// A message brings the deleted row back.
+    #[serde(rename = "b")]
+    Return,
+    /// The row was imported.
+    #[serde(rename = "i")]
+    Import(Box<RowImport>),
+}
+
+/// A row as import brings it; what is absent is decided where the row is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowImport {
+    /// Flags, positions and times.
+    pub row: RowFacts,
+    /// Place in the user's list.
+    pub join_order: Option<u64>,
+    /// Version in the user's change log.
+    pub version: Option<u64>,
+}
+
+/// A chat event whose deliveries are not all confirmed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// The event's number in its chat.
+    pub event: u64,
+    /// Who must hear of it, and of what.
+    pub deliveries: Deliveries,
+}
+
+/// The rows that an event reaches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Deliveries {
+    /// The same effect for each user.
+    #[serde(rename = "s")]
+    Same(Effect, Vec<UserId>),
+    /// Each user's own.
+    #[serde(rename = "e")]
+    Each(Vec<(UserId, Effect)>),
+}
+
+impl Deliveries {
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Same(_, users) => users.len(),
+            Self::Each(users) => users.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds another part of the same event's deliveries.
+    pub fn extend(&mut self, part: Self) {
+        match (self, part) {
+            (Self::Same(_, users), Self::Same(_, more)) => users.extend(more),
+            (Self::Each(users), Self::Each(more)) => users.extend(more),
+            (Self::Each(users), more @ Self::Same(..)) => users.extend(more.slice(0, more.len())),
+            (this @ Self::Same(..), more @ Self::Each(_)) => {
+                let mut users = this.slice(0, this.len());
+                users.extend(more.slice(0, more.len()));
+                *this = Self::Each(users);
+            }
+        }
+    }
+
+    /// The same as [`Self::slice`], as deliveries of their own.
+    pub fn part(&self, start: usize, count: usize) -> Self {
+        match self {
+            Self::Same(effect, users) => {
+                Self::Same(effect.clone(), users.iter().skip(start).take(count).cloned().collect())
+            }
+            Self::Each(_) => Self::Each(self.slice(start, count)),
+        }
+    }
+
+    /// The deliveries from `start` on, at most `count`.
+    pub fn slice(&self, start: usize, count: usize) -> Vec<(UserId, Effect)> {
+        match self {
+            Self::Same(effect, users) => {
+                users.iter().skip(start).take(count).map(|user| (user.clone(), effect.clone())).collect()
+            }
+            Self::Each(users) => users.iter().skip(start).take(count).cloned().collect(),
+        }
+    }
+}
+
+/// A chat.
+#[derive(Debug)]
+pub struct Chat {
+    /// Its own facts.
+    pub head: ChatHead,
+    /// Its members, in join order.
+    pub members: Roster<Member>,
+    /// Who deleted the chat since its last message (may hold users that left since).
+    pub deleters: Arc<Vec<UserId>>,
+    /// Events with deliveries under way, oldest first.
+    pub outbox: VecDeque<Arc<OutboxEntry>>,
+}
+
+impl Chat {
+    /// A chat without members.
+    pub fn new(head: ChatHead) -> Self {
+        Self { head, members: Roster::default(), deleters: Arc::default(), outbox: VecDeque::new() }
+    }
+
+    /// Whether this member deleted the chat and no message came since.
+    pub fn is_deleted_by(&self, member: &Member) -> bool {
+        member.deleted_in == self.head.epoch + 1
+    }
+}
+
+/// What of a row is visible or counts, without its bookkeeping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowFacts {
+    /// Pinned.
+    pub is_top: Flag,
+    /// Muted.
+    pub is_mute: Flag,
+    /// In the list; 0 once deleted.
+    pub is_show: Flag,
+    /// Hidden.
+    pub is_hide: Flag,
+    /// Marked as unread by hand.
+    pub marked_unread: Flag,
+    /// Read position.
+    pub max_read_seq: Sequence,
+    /// Last time online in it.
+    pub last_online_time: TimeMs,
+    /// First sequence that counts.
+    pub join_seq: Sequence,
+    /// Delete watermark.
+    pub deleted_to_seq: Sequence,
+}
+
+impl RowFacts {
+    /// The row of a member who joined at `join_seq`: all before it is read.
+    pub fn joined(join_seq: Sequence) -> Self {
+        Self {
+            is_top: Flag::NO,
+            is_mute: Flag::NO,
+            is_show: Flag::YES,
+            is_hide: Flag::NO,
+            marked_unread: Flag::NO,
+            max_read_seq: Floors { join_seq, ..Floors::default() }.floor(),
+            last_online_time: TimeMs::ZERO,
+            join_seq,
+            deleted_to_seq: Sequence::ZERO,
+        }
+    }
+
+    /// The row's floors, with the sent position that only the chat knows.
+    pub fn floors(&self, sent_seq: Sequence) -> Floors {
+        Floors {
+            join_seq: self.join_seq,
+            deleted_to_seq: self.deleted_to_seq,
+            max_read_seq: self.max_read_seq,
+            sent_seq,
+        }
+    }
+}
+
+/// One chat of a user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The chat's id.
+    pub chat_id: ChatId,
+    /// Place in the user's join order.
+    pub order: u64,
+    /// What the user sees.
+    pub facts: RowFacts,
+    /// The user's version at the row's last change.
+    pub version: u64,
+    /// Last chat event applied.
+    pub event: u64,
+}
+
+impl Entry for Row {
+    fn key(&self) -> &str {
+        self.chat_id.as_str()
+    }
+    fn order(&self) -> u64 {
+        self.order
+    }
+}
+
+impl Row {
+    /// The row as `list` tells it.
+    pub fn list_row(&self) -> ListRow {
+        ListRow {
+            chat_id: self.chat_id.clone(),
+            is_top: self.facts.is_top,
+            is_mute: self.facts.is_mute,
+            is_show: self.facts.is_show,
+            is_hide: self.facts.is_hide,
+            max_read_seq: self.facts.max_read_seq,
+            last_online_time: self.facts.last_online_time,
+        }
+    }
+}
+
+/// A user.
+#[derive(Debug)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Counts the changes of its rows.
+    pub version: u64,
+    /// Order of the next row.
+    pub next_order: u64,
+    /// Its rows, in join order.
+    pub rows: Roster<Row>,
+}
+
+/// A slot: one small table of chats and one of users.
+#[derive(Debug, Default)]
+pub struct SlotState {
+    /// Number of records applied.
+    pub seq: u64,
+    chats: HashTable<Box<Chat>>,
+    users: HashTable<Box<User>>,
+}
+
+/// All keys of a slot share the bits that chose the slot; the tables need others.
+fn table_hash(hash: u64) -> u64 {
+    (hash >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl SlotState {
+    /// The chat with this id; `hash` is the id's.
+    pub fn chat(&self, id: &ChatId, hash: u64) -> Option<&Chat> {
+        self.chats.find(table_hash(hash), |chat| chat.head.id == *id).map(|chat| &**chat)
+    }
+
+    /// The same, to be changed.
+    pub fn chat_mut(&mut self, id: &ChatId, hash: u64) -> Option<&mut Chat> {
+        self.chats.find_mut(table_hash(hash), |chat| chat.head.id == *id).map(|chat| &mut **chat)
+    }
+
+    /// Adds a chat whose id is new.
+    pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
+        let hash = |chat: &Box<Chat>| table_hash(hasher.hash(chat.head.id.as_str()));
+        let chat = Box::new(chat);
+        self.chats.insert_unique(hash(&chat), chat, hash);
+    }
+
+    /// All chats, in no order.
+    pub fn chats(&self) -> impl Iterator<Item = &Chat> {
+        self.chats.iter().map(|chat| &**chat)
+    }
+
+    /// The user with this id; `hash` is the id's.
+    pub fn user(&self, id: &UserId, hash: u64) -> Option<&User> {
+        self.users.find(table_hash(hash), |user| user.id == *id).map(|user| &**user)
+    }
+
+    /// The same, to be changed.
+    pub fn user_mut(&mut self, id: &UserId, hash: u64) -> Option<&mut User> {
+        self.users.find_mut(table_hash(hash), |user| user.id == *id).map(|user| &mut **user)
+    }
+
+    /// The user with this id, made if it is new.
+    pub fn user_or_new(&mut self, id: &UserId, key_hash: u64, hasher: KeyHasher) -> &mut User {
+        let hash = |user: &Box<User>| table_hash(hasher.hash(user.id.as_str()));
+        self.users
+            .entry(table_hash(key_hash), |user| user.id == *id, hash)
+            .or_insert_with(|| {
+                Box::new(User { id: id.clone(), version: 0, next_order: 1, rows: Roster::default() })
+            })
+            .into_mut()
+    }
+
+    /// All users, in no order.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().map(|user| &**user)
+    }
+}

@@ -1,0 +1,462 @@
+//! Values that cannot be wrong: ids, sequences, times, flags, slots.
+//!
+//! Each type checks itself when it is made, also when it is decoded by serde, so that code behind
+//! the doors never meets an id that is too long or a sequence that JavaScript cannot read.
+//!
+//! Invariants:
+//! - [`ChatId`] and [`UserId`]: 1 to 128 bytes of UTF-8 without control characters.
+//! - [`Sequence`] and [`TimeMs`]: 0 to 2^53 - 1.
+//! - [`Flag`]: 0 or 1 outside, `bool` inside.
+
+use std::fmt;
+
+use compact_str::CompactString;
+use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+use serde::ser::{Serialize, Serializer};
+use twox_hash::XxHash64;
+
+use crate::limits::{ID_BYTES_MAX, INTEGER_MAX, SLOTS};
+
+/// Why a value was refused. The message is fit for the caller's eyes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+fn check_id(text: &str) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Err(Invalid("an id must not be empty".into()));
+    }
+    if text.len() > ID_BYTES_MAX {
+        return Err(Invalid(format!(
+            "an id must be at most {ID_BYTES_MAX} bytes, this one has {}",
+            text.len()
+        )));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Invalid("an id must hold no control characters".into()));
+    }
+    Ok(())
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(CompactString);
+
+        impl $name {
+            /// Checks `text` and keeps a copy of it.
+            pub fn new(text: &str) -> Result<Self, Invalid> {
+                check_id(text)?;
+                Ok(Self(CompactString::new(text)))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::new(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Id;
+                impl Visitor<'_> for Id {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an id (a string)")
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::new(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Id)
+            }
+        }
+    };
+}
+
+id_type! {
+    /// A chat's id.
+    ChatId
+}
+id_type! {
+    /// A user's id.
+    UserId
+}
+
+macro_rules! integer_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The smallest value.
+            pub const ZERO: Self = Self(0);
+
+            /// Checks that `value` is at most 2^53 - 1.
+            pub fn new(value: u64) -> Result<Self, Invalid> {
+                if value > INTEGER_MAX {
+                    return Err(Invalid(format!(
+                        concat!("a ", $what, " must be at most 2^53-1, this one is {}"),
+                        value
+                    )));
+                }
+                Ok(Self(value))
+            }
+
+            /// The value as a plain integer.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_u64(self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Integer;
+                impl Visitor<'_> for Integer {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("a ", $what, " (an integer from 0 to 2^53-1)"))
+                    }
+
+                    fn visit_u64<E: de::Error>(self, value: u64) -> Result<$name, E> {
+                        $name::new(value).map_err(E::custom)
+                    }
+
+                    fn visit_i64<E: de::Error>(self, value: i64) -> Result<$name, E> {
+                        u64::try_from(value)
+                            .map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
+                            .and_then(|value| self.visit_u64(value))
+                    }
+                }
+                deserializer.deserialize_u64(Integer)
+            }
+        }
+    };
+}
+
+integer_type! {
+    /// A message's number in its chat; 0 stands for "before the first message".
+    Sequence, "sequence"
+}
+integer_type! {
+    /// Milliseconds since the Unix epoch.
+    TimeMs, "time"
+}
+
+impl Sequence {
+    /// `self + count`, or an error beyond 2^53 - 1.
+    pub fn checked_add(self, count: u64) -> Result<Self, Invalid> {
+        Self::new(self.0.saturating_add(count))
+    }
+}
+
+impl TimeMs {
+    /// `self + milliseconds`, held at 2^53 - 1.
+    pub fn saturating_add(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(milliseconds).min(INTEGER_MAX))
+    }
+}
+
+/// Yes or no; 1 or 0 in every encoding, as the API's tables have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Flag(pub bool);
+
+impl Flag {
+    /// 1.
+    pub const YES: Self = Self(true);
+    /// 0.
+    pub const NO: Self = Self(false);
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 { "1" } else { "0" })
+    }
+}
+
+impl Serialize for Flag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(u8::from(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match small_integer(deserializer, "0 or 1")? {
+            0 => Ok(Self::NO),
+            1 => Ok(Self::YES),
+            other => Err(de::Error::invalid_value(Unexpected::Unsigned(other), &"0 or 1")),
+        }
+    }
+}
+
+/// Reads an unsigned integer, naming what is expected when something else is there.
+fn small_integer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<u64, D::Error> {
+    struct Small(&'static str);
+    impl Visitor<'_> for Small {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<u64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<u64, E> {
+            u64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
+        }
+    }
+    deserializer.deserialize_u64(Small(expected))
+}
+
+macro_rules! code_type {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $($(#[$variant_doc:meta])* $variant:ident = $code:literal),+) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant = $code),+
+        }
+
+        impl $name {
+            /// The number that stands for it in every encoding.
+            pub const fn code(self) -> u8 {
+                match self {
+                    $(Self::$variant => $code),+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.code(), f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_u8(self.code())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                match small_integer(deserializer, $expected)? {
+                    $($code => Ok(Self::$variant),)+
+                    other => Err(de::Error::invalid_value(Unexpected::Unsigned(other), &$expected)),
+                }
+            }
+        }
+    };
+}
+
+code_type! {
+    /// What kind of chat it is.
+    ChatType, "a type (1 single, 2 group, 3 official)",
+    /// Two users, fixed.
+    Single = 1,
+    /// Any number of members, who come and go.
+    Group = 2,
+    /// An official account's chat.
+    Official = 3
+}
+
+code_type! {
+    /// Whether a chat takes messages.
+    ChatStatus, "a status (1 normal, 2 disabled)",
+    /// It does.
+    Normal = 1,
+    /// `advance` is refused; everything else works.
+    Disabled = 2
+}
+
+/// A part of the key space: the unit of growth, of images, and of placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot with this number, if it is below [`SLOTS`].
+    pub fn new(number: u16) -> Option<Self> {
+        (number < SLOTS).then_some(Self(number))
+    }
+
+    /// The slot's number, below [`SLOTS`].
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// All slots in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOTS).map(Self)
+    }
+
+    /// The shard that owns this slot on a node of `shards` shards.
+    pub fn shard(self, shards: ShardCount) -> ShardId {
+        ShardId(self.0 % shards.0)
+    }
+}
+
+/// A shard's number on its node, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// The number as an index into per-shard tables.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// How many shards a node has: at least one, at most [`SLOTS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardCount(u16);
+
+impl ShardCount {
+    /// Checks the range.
+    pub fn new(count: u16) -> Result<Self, Invalid> {
+        if count == 0 || count > SLOTS {
+            return Err(Invalid(format!("the number of shards must be 1 to {SLOTS}")));
+        }
+        Ok(Self(count))
+    }
+
+    /// The count as a plain integer.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// All shards in order.
+    pub fn all(self) -> impl Iterator<Item = ShardId> {
+        (0..self.0).map(ShardId)
+    }
+}
+
+/// The seeded hash that places keys: xxh64, which every language has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyHasher {
+    seed: u64,
+}
+
+impl KeyHasher {
+    /// A hasher with the node's seed (kept in its data directory).
+    pub const fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The seed.
+    pub const fn seed(self) -> u64 {
+        self.seed
+    }
+
+    /// The key's 64-bit hash.
+    pub fn hash(self, key: &str) -> u64 {
+        XxHash64::oneshot(self.seed, key.as_bytes())
+    }
+
+    /// The slot of a key whose hash is known.
+    pub fn slot_of_hash(hash: u64) -> Slot {
+        // The remainder is below SLOTS, so the conversion never falls back.
+        Slot(u16::try_from(hash % u64::from(SLOTS)).unwrap_or(0))
+    }
+
+    /// The key's slot.
+    pub fn slot(self, key: &str) -> Slot {
+        Self::slot_of_hash(self.hash(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_checked() {
+        assert!(ChatId::new("").is_err());
+        assert!(ChatId::new(&"x".repeat(128)).is_ok());
+        assert!(ChatId::new(&"x".repeat(129)).is_err());
+        assert!(UserId::new("a\nb").is_err());
+        assert!(UserId::new("a\u{85}b").is_err());
+        assert!(UserId::new("会话").is_ok());
+        assert!(serde_json::from_str::<UserId>("7").is_err());
+    }
+
+    #[test]
+    fn integers_stay_exact_in_javascript() {
+        assert_eq!(Sequence::new(INTEGER_MAX).unwrap().get(), INTEGER_MAX);
+        assert!(Sequence::new(INTEGER_MAX + 1).is_err());
+        assert!(serde_json::from_str::<TimeMs>("-1").is_err());
+        assert!(serde_json::from_str::<TimeMs>("1.0").is_err());
+        assert!(serde_json::from_str::<TimeMs>("9007199254740992").is_err());
+    }
+
+    #[test]
+    fn flags_are_zero_or_one() {
+        assert_eq!(serde_json::from_str::<Flag>("1").unwrap(), Flag::YES);
+        assert!(serde_json::from_str::<Flag>("2").is_err());
+        assert!(serde_json::from_str::<Flag>("true").is_err());
+        assert_eq!(serde_json::to_string(&Flag::YES).unwrap(), "1");
+    }
+
+    #[test]
+    fn the_hash_is_the_published_xxh64() {
+        // Test vectors of the reference implementation: xxh64("", 0) and xxh64("a", 0).
+        assert_eq!(KeyHasher::new(0).hash(""), 0xEF46_DB37_51D8_E999);
+        assert_eq!(KeyHasher::new(0).hash("a"), 0xD24E_C4F1_A98C_6E5B);
+    }
+
+    #[test]
+    fn every_slot_has_one_shard() {
+        let shards = ShardCount::new(3).unwrap();
+        assert_eq!(Slot::all().count(), usize::from(SLOTS));
+        assert!(Slot::all().all(|slot| slot.shard(shards).0 < 3));
+        assert!(Slot::new(SLOTS).is_none());
+    }
+}
