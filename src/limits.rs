@@ -1,6 +1,6 @@
 //! Every bound of the node in one file, related to each other at compile time.
 //!
-//! A limit that clients can meet is also told by `hello` (see [`crate::command::hello::Limits`]).
+//! A limit that clients can meet is also told by `hello` (see [`crate::command::node::Limits`]).
 
 /// Number of slots. A key's slot is `xxh64(key, hash_seed) % SLOTS`.
 pub const SLOTS: u16 = 4096;

@@ -169,7 +169,7 @@ impl Core {
     fn run(&mut self, to: ReplyTo, op: Op, out: &mut Output) -> Step {
         match op {
             Op::Run(command) => self.run_command(to, command, out),
-            Op::Create { create, derived } => self.create(to, create, derived, out),
+            Op::Create { create, id_from } => self.create(to, create, id_from, out),
             Op::Details { ids, user_id } => Step::Part(self.details(&ids, user_id.as_ref())),
             Op::Facts { user_id, ids } => Step::Part(self.facts(&user_id, &ids)),
             Op::Delete(delete) => self.delete(to, delete, out),

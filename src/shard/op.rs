@@ -31,12 +31,12 @@ pub struct ReplyTo {
 pub enum Op {
     /// A command all of whose keys are here, or whose chat is.
     Run(Command),
-    /// `create` with its id filled in; `derived` if the id was made from the two users.
+    /// `create` with its id filled in.
     Create {
         /// The request; its id is there.
         create: Create,
-        /// The id was derived, so that another chat may stand there by collision.
-        derived: bool,
+        /// Where the id comes from.
+        id_from: IdFrom,
     },
     /// The chats' side of `detail`.
     Details {
@@ -71,12 +71,23 @@ pub enum Op {
     Stats,
 }
 
+/// Where a new chat's id comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdFrom {
+    /// The caller named it.
+    Caller,
+    /// Derived from a single chat's two users; it belongs to them, whoever of them asks and how.
+    Users,
+    /// Drawn at random.
+    Chance,
+}
+
 /// What a shard answers.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// The command's reply.
     Done(Outcome),
-    /// The derived id belongs to a chat of other users.
+    /// An id that the caller did not name belongs to another chat: take another.
     Collision,
     /// One for each id asked.
     Details(Vec<Option<DetailPart>>),
@@ -198,4 +209,11 @@ pub struct Output {
     pub messages: Vec<(ShardId, Envelope)>,
     /// Answers.
     pub answers: Vec<Answered>,
+}
+
+impl Output {
+    /// Whether there is nothing to carry out.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.messages.is_empty() && self.answers.is_empty()
+    }
 }

@@ -10,24 +10,23 @@ use crate::command::chat::{
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::MEMBERS_PAGE_MAX;
 use crate::shard::event::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};
-use crate::shard::op::{Answer, Output, ReplyTo};
+use crate::shard::op::{Answer, IdFrom, Output, ReplyTo};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId};
 
 impl Core {
-    pub(super) fn create(&mut self, to: ReplyTo, create: Create, derived: bool, out: &mut Output) -> Step {
+    pub(super) fn create(&mut self, to: ReplyTo, create: Create, id_from: IdFrom, out: &mut Output) -> Step {
         let Some(id) = create.id.clone() else {
             return Step::Done(Err(Error::invalid("create: no id")));
         };
         if let Some(chat) = self.find_chat(&id) {
             let version = chat.head.version;
-            if chat.head.dissolved {
-                return Step::Done(Err(Error::gone()));
-            }
-            return match (self.is_same_request(chat, &create, derived), derived) {
-                (true, _) => self.created(to, id, false, version),
-                (false, true) => Step::Part(Answer::Collision),
-                (false, false) => Step::Done(Err(Error::new(
+            return match id_from {
+                IdFrom::Caller if chat.head.dissolved => Step::Done(Err(Error::gone())),
+                IdFrom::Caller if self.is_same_request(chat, &create) => self.created(to, id, false, version),
+                IdFrom::Users if self.is_of_users(chat, &create) => self.created(to, id, false, version),
+                IdFrom::Users | IdFrom::Chance => Step::Part(Answer::Collision),
+                IdFrom::Caller => Step::Done(Err(Error::new(
                     ErrorCode::Conflict,
                     format!("chat {id} exists and was made by another request"),
                 ))),
@@ -53,19 +52,24 @@ impl Core {
         self.after_deliveries(&[id], to, Answer::Done(Ok(Reply::Create(reply))))
     }
 
-    /// Whether `create` asks for the chat that is there. A derived id belongs to its two users,
-    /// whoever of them asks and however.
-    fn is_same_request(&self, chat: &Chat, create: &Create, derived: bool) -> bool {
-        if chat.head.request_digest != 0 && !derived {
+    /// Whether `create` is the request that made the chat.
+    fn is_same_request(&self, chat: &Chat, create: &Create) -> bool {
+        if chat.head.request_digest != 0 {
             return chat.head.request_digest == create.digest();
         }
-        let users: HashSet<&UserId> = create.user_ids.iter().collect();
-        let same_users = users.len() == chat.members.len()
-            && users.iter().all(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some());
-        let same_head = chat.head.creator_id == create.creator_id
+        // An imported chat: all that is known must agree.
+        self.is_of_users(chat, create)
+            && chat.head.creator_id == create.creator_id
             && chat.head.is_enc == create.is_enc.unwrap_or(Flag::NO)
-            && create.created_at.is_none_or(|at| at == chat.head.created_at);
-        chat.head.chat_type == create.chat_type && same_users && (derived || same_head)
+            && create.created_at.is_none_or(|at| at == chat.head.created_at)
+    }
+
+    /// Whether the chat is of this type and has just these members.
+    fn is_of_users(&self, chat: &Chat, create: &Create) -> bool {
+        let users: HashSet<&UserId> = create.user_ids.iter().collect();
+        chat.head.chat_type == create.chat_type
+            && users.len() == chat.members.len()
+            && users.iter().all(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some())
     }
 
     pub(super) fn add_members(&mut self, to: ReplyTo, add: AddMembers, out: &mut Output) -> Step {

@@ -1,0 +1,56 @@
+//! `call COMMAND JSON`: any command of the table, for scripts.
+
+use std::io::{self, Read};
+
+use clap::Args;
+
+use super::output::print_json;
+use super::{Connection, Failure};
+use crate::command::{Call, Command, Kind};
+use crate::limits::REPLY_BYTES_MAX;
+
+/// Arguments of `call`.
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The command's name, like `advance`
+    pub command: String,
+    /// Its arguments as a JSON object; `-` reads them from stdin
+    #[arg(default_value = "{}")]
+    pub json: String,
+    /// The server.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Sends the command and prints its reply.
+pub async fn run(args: CallArgs) -> Result<(), Failure> {
+    let json = if args.json == "-" { from_stdin()? } else { args.json };
+    let command = parse(&args.command, &json)?;
+    let client = args.connection.open().await?;
+    print_json(&client.call(command).await?)
+}
+
+/// The command that a name and a JSON object stand for.
+pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
+    let Some(kind) = Kind::from_name(name) else {
+        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        return Err(Failure::new(format!("no command `{name}`; there are: {}", names.join(", "))));
+    };
+    let arguments: serde_json::Value = serde_json::from_str(json)
+        .map_err(|error| Failure::new(format!("the arguments are no JSON: {error}")))?;
+    if !arguments.is_object() {
+        return Err(Failure::new("the arguments must be a JSON object, like {\"user_id\": \"u1\"}"));
+    }
+    Ok(Command::from_json(kind, arguments)?)
+}
+
+fn from_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    // More than the largest frame cannot be sent anyway.
+    let limit = u64::try_from(REPLY_BYTES_MAX).unwrap_or(u64::MAX);
+    io::stdin()
+        .take(limit)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new(format!("stdin: {error}")))?;
+    Ok(text)
+}

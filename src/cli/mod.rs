@@ -1,0 +1,173 @@
+//! The command line: what can be typed, and which function does it.
+//!
+//! # Layout
+//! - [`call`]: any command, JSON in and out
+//! - [`people`]: list, detail, delete, stats, for people to read
+//! - [`transfer`]: import and export of JSON lines
+//! - [`generate`]: data sets of realistic shape
+//! - [`inspect`]: a data directory, offline
+//! - [`serve`] and [`demo`]: the server itself
+//! - [`output`]: writing to files, whole or not at all
+//! - [`failure`]: what ends a command, and its exit code
+//!
+//! # Invariants
+//! - Results go to stdout, everything else to stderr.
+//! - Exit codes: 0 done, 1 failed (or, for `inspect`, damaged), 2 wrong usage.
+//! - A reader that closes the pipe (`| head`) ends a command quietly with 0.
+
+pub mod call;
+pub mod demo;
+pub mod failure;
+pub mod generate;
+pub mod inspect;
+pub mod output;
+pub mod people;
+pub mod serve;
+pub mod transfer;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use failure::Failure;
+
+use crate::client::{Client, ClientOptions};
+use crate::config::settings::{ServeArgs, variable, SETTINGS};
+
+/// Everything that can be typed.
+#[derive(Debug, Parser)]
+#[command(name = "chatshard", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Run the server; a flag wins over its environment variable, that over the TOML file
+    Serve(Box<ServeArgs>),
+    /// Send any command; prints the reply's body as JSON
+    Call(call::CallArgs),
+    /// A user's chats, pinned first, then newest-joined first
+    List(people::ListArgs),
+    /// Chats by id
+    Detail(people::DetailArgs),
+    /// Take chats off a user's list until their next message
+    Delete(people::DeleteArgs),
+    /// Counts and sizes of the server
+    Stats(people::StatsArgs),
+    /// Read chats and members from JSON lines
+    Import(transfer::ImportArgs),
+    /// Write chats and members as JSON lines
+    Export(transfer::ExportArgs),
+    /// Tools for measuring
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Check a data directory while no server uses it
+    Inspect(inspect::InspectArgs),
+}
+
+/// Tools for measuring.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Write a data set of realistic shape, in the format of `import`
+    Generate(generate::GenerateArgs),
+}
+
+/// Where the server is, and how to enter.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// The server's TCP door
+    #[arg(long, value_name = "ADDR", env = "CHATSHARD_ADDR", default_value = "127.0.0.1:7700")]
+    pub addr: String,
+    /// The secret, where the server asks for one
+    #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(&self) -> Result<Client, Failure> {
+        let client = Client::connect(&self.addr, self.options()).await;
+        client.map_err(|error| Failure::new(format!("{}: {error}", self.addr)))
+    }
+
+    // The client may get more options than these.
+    #[allow(clippy::needless_update)]
+    fn options(&self) -> ClientOptions {
+        ClientOptions {
+            token: self.token.clone().filter(|token| !token.is_empty()),
+            name: Some(concat!("chatshard-cli/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..Default::default()
+        }
+    }
+}
+
+/// The definition of the command line, for parsing, tests and completions.
+pub fn definition() -> clap::Command {
+    // Defaults and variables stand in the help from the table of settings, so that they cannot
+    // differ from it.
+    Cli::command().mut_subcommand("serve", |serve| {
+        serve.mut_args(|argument| {
+            let name = argument.get_id().as_str().to_owned();
+            let found = SETTINGS.iter().find(|(setting, _)| *setting == name);
+            let (Some((_, default)), Some(help)) = (found, argument.get_help().cloned()) else {
+                return argument;
+            };
+            let default =
+                if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
+            argument.help(format!("{help}{default} [env: {}]", variable(&name)))
+        })
+    })
+}
+
+/// Parses and runs one command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = definition().try_get_matches_from(arguments);
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => dispatch(cli.action).unwrap_or_else(|failure| failure.report()),
+        Err(error) => {
+            // Help that nobody reads any more is no failure.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+fn dispatch(action: Action) -> Result<ExitCode, Failure> {
+    match action {
+        Action::Serve(args) => serve::run(&args),
+        Action::Call(args) => block_on(call::run(args)),
+        Action::List(args) => block_on(people::list(args)),
+        Action::Detail(args) => block_on(people::detail(args)),
+        Action::Delete(args) => block_on(people::delete(args)),
+        Action::Stats(args) => block_on(people::stats(args)),
+        Action::Import(args) => block_on(transfer::import::run(args)),
+        Action::Export(args) => block_on(transfer::export::run(args)),
+        Action::Bench(Bench::Generate(args)) => generate::run(&args),
+        Action::Inspect(args) => inspect::run(&args),
+    }
+}
+
+/// Runs a client command on a runtime of its own.
+fn block_on<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let done = runtime.block_on(command);
+    // A thread that still waits for stdin must not hold the process.
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        definition().debug_assert();
+    }
+}

@@ -1,0 +1,115 @@
+//! Results: to stdout, or to a file that is there whole or not at all.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::Failure;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+enum Place {
+    /// stdout, or something that is no regular file (a pipe, `/dev/null`): nothing to rename over.
+    Stream(Box<dyn Write + Send>),
+    /// Written beside its place, and moved there by [`Output::finish`].
+    File(NamedTempFile, PathBuf),
+}
+
+/// Where a stream of lines goes.
+///
+/// A file takes its name only when all is written and synced; if the command fails before, what was
+/// there stays and the unfinished file is removed. It is readable by its owner alone.
+pub struct Output {
+    name: String,
+    buffer: Vec<u8>,
+    place: Place,
+}
+
+impl Output {
+    /// Opens `target`; `-` is stdout.
+    pub fn create(target: &Path) -> Result<Self, Failure> {
+        let name = target.display().to_string();
+        let place = if target == Path::new("-") {
+            Place::Stream(Box::new(io::stdout()))
+        } else {
+            place_of(target).map_err(Failure::output(&name))?
+        };
+        Ok(Self { name, buffer: Vec::with_capacity(2 * BUFFER_BYTES), place })
+    }
+
+    /// Room for the next line. Whoever filled it calls [`Self::flush_if_full`] after.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Hands the buffer on when it has grown enough.
+    pub fn flush_if_full(&mut self) -> Result<(), Failure> {
+        if self.buffer.len() < BUFFER_BYTES { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes what is left, syncs it, and gives the file its name.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let failed = Failure::output(&self.name);
+        match self.place {
+            Place::Stream(mut stream) => stream.flush().map_err(failed),
+            Place::File(file, target) => persist(file, &target).map_err(failed),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let stream: &mut dyn Write = match &mut self.place {
+            Place::Stream(stream) => stream,
+            Place::File(file, _) => file,
+        };
+        stream.write_all(&self.buffer).map_err(Failure::output(&self.name))?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+fn place_of(target: &Path) -> io::Result<Place> {
+    // The file behind a link is replaced, not the link.
+    let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    match std::fs::metadata(&target) {
+        Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
+        Ok(found) if !found.is_file() => {
+            Ok(Place::Stream(Box::new(File::options().write(true).open(&target)?)))
+        }
+        _ => Ok(Place::File(NamedTempFile::new_in(directory(&target))?, target)),
+    }
+}
+
+fn persist(file: NamedTempFile, target: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(target).map_err(|error| error.error)?;
+    // The name is safe only when the directory is.
+    File::open(directory(target))?.sync_all()
+}
+
+fn directory(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Prints lines to stdout.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+    written.and_then(|()| stdout.flush()).map_err(Failure::output("stdout"))
+}
+
+/// Prints JSON to stdout: indented for a person, on one line for a program.
+pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let text = if io::stdout().is_terminal() {
+        serde_json::to_string_pretty(value)
+    } else {
+        serde_json::to_string(value)
+    };
+    print(&text.map_err(|error| Failure::new(error.to_string()))?)
+}

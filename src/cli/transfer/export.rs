@@ -1,0 +1,75 @@
+//! `export`: page after page, the next one under way while this one is written.
+
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+
+use super::line::Line;
+use super::{Counts, ExportArgs, progress};
+use crate::cli::Failure;
+use crate::cli::failure::tell;
+use crate::cli::output::Output;
+use crate::command::node::Stats;
+use crate::command::transfer::{Export, ExportReply};
+use crate::command::{Call, Reply};
+
+/// Exports to a file.
+pub async fn run(args: ExportArgs) -> Result<(), Failure> {
+    let client = args.connection.open().await?;
+    let output = Output::create(&args.file)?;
+    let expected = match client.call(Stats {}.into()).await {
+        Ok(Reply::Stats(stats)) => Some(stats.chats + stats.dissolved + stats.memberships),
+        // A server that may not tell can still export.
+        _ => None,
+    };
+    let bar = progress(expected, false);
+    let started = Instant::now();
+    let done = export(client, output, &bar).await;
+    bar.finish_and_clear();
+    tell(format_args!("{}", done?.summary("exported", started)));
+    Ok(())
+}
+
+/// Writes everything to `output`, which is finished only if all of it came.
+pub async fn export<C: Call>(
+    client: C,
+    mut output: Output,
+    bar: &ProgressBar,
+) -> Result<Counts, Failure> {
+    let mut counts = Counts::default();
+    let mut page = fetch(client.clone(), None).await?;
+    loop {
+        let cursor = page.next_cursor.take();
+        let next = cursor.map(|cursor| tokio::spawn(fetch(client.clone(), Some(cursor))));
+        let written = write_page(page, &mut output)?;
+        counts.add(written);
+        bar.inc(written.lines());
+        let Some(next) = next else { break };
+        page = next.await.map_err(|error| Failure::new(error.to_string()))??;
+    }
+    output.finish()?;
+    Ok(counts)
+}
+
+async fn fetch<C: Call>(client: C, cursor: Option<String>) -> Result<ExportReply, Failure> {
+    match client.call(Export { cursor, limit: None }.into()).await? {
+        Reply::Export(page) => Ok(page),
+        _ => Err(Failure::new("the server answered another command")),
+    }
+}
+
+/// A page's chats before its members, as import wants them.
+fn write_page(page: ExportReply, output: &mut Output) -> Result<Counts, Failure> {
+    let counts = Counts {
+        chats: u64::try_from(page.chats.len()).unwrap_or(u64::MAX),
+        members: u64::try_from(page.members.len()).unwrap_or(u64::MAX),
+    };
+    let chats = page.chats.into_iter().map(Line::Chat);
+    for line in chats.chain(page.members.into_iter().map(Line::Member)) {
+        serde_json::to_writer(&mut *output.buffer(), &line)
+            .map_err(|error| Failure::new(error.to_string()))?;
+        output.buffer().push(b'\n');
+        output.flush_if_full()?;
+    }
+    Ok(counts)
+}

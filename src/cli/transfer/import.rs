@@ -1,0 +1,192 @@
+//! `import`: a thread reads and parses, this side keeps several requests in flight.
+//!
+//! Requests are sent in the file's order and their replies looked at in that order. A chat's
+//! members may be in a later request than the chat: the server gets the chat first, since requests
+//! of one connection reach each shard in the order sent.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::line::{Batch, Batches};
+use super::{Counts, ImportArgs, progress};
+use crate::cli::Failure;
+use crate::cli::failure::tell;
+use crate::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
+
+/// Requests in flight.
+const IN_FLIGHT: usize = 8;
+/// Parsed batches that may wait to be sent.
+const PARSED: usize = 4;
+const READ_BUFFER_BYTES: usize = 1 << 20;
+/// First and longest pause before a request that the server was too busy for is sent again.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a server may be busy in one go.
+const BUSY_MAX: Duration = Duration::from_secs(60);
+
+/// Imports a file.
+pub async fn run(args: ImportArgs) -> Result<(), Failure> {
+    let name = if args.file == Path::new("-") {
+        "stdin".to_owned()
+    } else {
+        args.file.display().to_string()
+    };
+    let (reader, length) = open(&args.file, &name)?;
+    let client = args.connection.open().await?;
+    let bar = progress(length, true);
+    let started = Instant::now();
+    let done = import(client, Batches::new(reader, &name, args.merge), &name, &bar).await;
+    bar.finish_and_clear();
+    let counts = done?;
+    tell(format_args!("{}", counts.summary("imported", started)));
+    Ok(())
+}
+
+type Reader = Box<dyn BufRead + Send>;
+
+/// The file and its length, if it has one.
+fn open(path: &Path, name: &str) -> Result<(Reader, Option<u64>), Failure> {
+    if path == Path::new("-") {
+        return Ok((Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin())), None));
+    }
+    let failed = |error: io::Error| Failure::new(format!("{name}: {error}"));
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let length = metadata.is_file().then_some(metadata.len());
+    Ok((Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file)), length))
+}
+
+/// Sends all batches; stops at the first that is refused or cannot be read.
+pub async fn import<C: Call, R: BufRead + Send + 'static>(
+    client: C,
+    batches: Batches<R>,
+    name: &str,
+    bar: &ProgressBar,
+) -> Result<Counts, Failure> {
+    let mut parsed = parse_on_a_thread(batches)?;
+    let mut pipeline =
+        Pipeline { client, in_flight: VecDeque::new(), was_busy: false, counts: Counts::default() };
+    let started = Instant::now();
+    while let Some(batch) = parsed.recv().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(failure) => {
+                // What stands before the bad line is taken, as the message's line number suggests.
+                while pipeline.settle_oldest(name).await?.is_some() {}
+                return Err(failure);
+            }
+        };
+        if pipeline.in_flight.len() >= IN_FLIGHT
+            && let Some(bytes) = pipeline.settle_oldest(name).await?
+        {
+            bar.inc(bytes);
+            let seconds = started.elapsed().as_secs().max(1);
+            bar.set_message(format!("{} lines/s", pipeline.counts.lines() / seconds));
+        }
+        pipeline.send(batch);
+    }
+    while let Some(bytes) = pipeline.settle_oldest(name).await? {
+        bar.inc(bytes);
+    }
+    Ok(pipeline.counts)
+}
+
+type Parsed = Result<Batch, Failure>;
+
+fn parse_on_a_thread<R: BufRead + Send + 'static>(
+    mut batches: Batches<R>,
+) -> Result<mpsc::Receiver<Parsed>, Failure> {
+    let (sender, receiver) = mpsc::channel(PARSED);
+    let work = move || {
+        while let Some(batch) = batches.next_batch().transpose() {
+            let failed = batch.is_err();
+            // No receiver: the import has failed and said so.
+            if sender.blocking_send(batch).is_err() || failed {
+                break;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("import-parse".to_owned()).spawn(work);
+    thread.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
+    Ok(receiver)
+}
+
+struct Sent {
+    /// Kept to be sent again if the server was too busy.
+    batch: Batch,
+    reply: JoinHandle<Outcome>,
+}
+
+struct Pipeline<C> {
+    client: C,
+    in_flight: VecDeque<Sent>,
+    /// A request was refused as busy while those in flight were on their way: they may have come
+    /// to a chat that was not there yet.
+    was_busy: bool,
+    counts: Counts,
+}
+
+impl<C: Call> Pipeline<C> {
+    fn send(&mut self, batch: Batch) {
+        let client = self.client.clone();
+        let command = Command::from(batch.import.clone());
+        let reply = tokio::spawn(async move { client.call(command).await });
+        self.in_flight.push_back(Sent { batch, reply });
+    }
+
+    /// Waits for the oldest request in flight and tells how many bytes of the file it held; none
+    /// if there is none.
+    async fn settle_oldest(&mut self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(Sent { batch, reply }) = self.in_flight.pop_front() else {
+            self.was_busy = false;
+            return Ok(None);
+        };
+        let outcome = reply.await.map_err(|error| Failure::new(error.to_string()))?;
+        let outcome = match outcome {
+            Err(error) if self.is_passing(&error) => self.send_again(&batch).await,
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(Reply::Import(reply)) => {
+                self.counts.add(Counts { chats: reply.chats, members: reply.members });
+                Ok(Some(batch.file_bytes))
+            }
+            Ok(_) => Err(Failure::new("the server answered another command")),
+            Err(error) => Err(refused(name, &batch, &error)),
+        }
+    }
+
+    fn is_passing(&self, error: &Error) -> bool {
+        error.code == ErrorCode::Busy || (self.was_busy && error.code == ErrorCode::NotFound)
+    }
+
+    /// Sends a batch again until the server has time; all before it have been taken by now.
+    async fn send_again(&mut self, batch: &Batch) -> Outcome {
+        self.was_busy = true;
+        let (started, mut pause) = (Instant::now(), PAUSE_MIN);
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            match self.client.call(batch.import.clone().into()).await {
+                Err(error) if error.code == ErrorCode::Busy && started.elapsed() < BUSY_MAX => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn refused(name: &str, batch: &Batch, error: &Error) -> Failure {
+    let (first, last) = (batch.first_line, batch.last_line);
+    let after = match first {
+        1 => "lines after these may have been taken".to_owned(),
+        _ => format!("the lines before {first} were taken, lines after {last} may have been"),
+    };
+    Failure::new(format!("{name}: lines {first} to {last}: {error} ({after})"))
+}

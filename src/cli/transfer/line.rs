@@ -1,0 +1,176 @@
+//! One line of a transfer file, and a reader that makes requests of many.
+//!
+//! Invariants of the batches:
+//! - They hold the file's lines in the file's order, and know which lines they hold.
+//! - Each fits a request: at most [`BATCH_LINES_MAX`] lines and [`BATCH_BYTES_MAX`] encoded bytes.
+//! - A member without `join_order` has its line's number, so that lists come in the file's order
+//!   however the server spreads the requests.
+
+use std::io::{self, BufRead, Read};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Failure;
+use crate::command::transfer::{ChatLine, Import, MemberLine};
+use crate::limits::{IMPORT_LINES_MAX, REQUEST_BYTES_MAX};
+
+/// Most lines in a request.
+pub const BATCH_LINES_MAX: usize = 5000;
+/// Most bytes of arguments in a request; the rest of the frame is room for its other fields.
+pub const BATCH_BYTES_MAX: usize = 700 << 10;
+/// Longest line, in bytes. The longest that the server takes is far shorter, escapes included.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+
+const _: () = assert!(BATCH_LINES_MAX <= IMPORT_LINES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX < REQUEST_BYTES_MAX);
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// `{"chat":{...}}`
+    Chat(ChatLine),
+    /// `{"member":{...}}`
+    Member(MemberLine),
+}
+
+impl Line {
+    /// Reads a line; the message says what is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if let Self::Member(member) = &line
+            && member.id.as_ref().is_some_and(|id| *id != member.chat_id)
+        {
+            return Err("id and chat_id differ".to_owned());
+        }
+        Ok(line)
+    }
+
+    /// No fewer bytes than this line's encoding as an array of MessagePack has, given its length as
+    /// JSON. That is never the shorter one, since it spells out names and digits; for most lines
+    /// the sum of what each field can take is the better bound: ids, text, and 9 bytes an integer.
+    fn encoded_bytes(&self, json_bytes: usize) -> usize {
+        const REST: usize = 3 * 3 + 14 * 9;
+        let texts = match self {
+            Self::Chat(chat) => {
+                let digest = chat.request_digest.as_ref().map_or(0, String::len);
+                chat.id.as_str().len() + chat.creator_id.as_str().len() + digest
+            }
+            Self::Member(member) => {
+                let id = member.id.as_ref().map_or(0, |id| id.as_str().len());
+                member.chat_id.as_str().len() + member.user_id.as_str().len() + id
+            }
+        };
+        json_bytes.min(texts + REST)
+    }
+}
+
+/// Lines that go to the server in one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Number of the first line, from 1.
+    pub first_line: u64,
+    /// Number of the last line.
+    pub last_line: u64,
+    /// How many bytes of the file they are.
+    pub file_bytes: u64,
+    /// The request.
+    pub import: Import,
+}
+
+/// Makes batches of a file.
+pub struct Batches<R> {
+    reader: R,
+    name: String,
+    merge: bool,
+    line: u64,
+    text: Vec<u8>,
+    /// Read already, and no longer fitting the batch before.
+    held: Option<Held>,
+}
+
+struct Held {
+    line: Line,
+    number: u64,
+    encoded_bytes: usize,
+    file_bytes: u64,
+}
+
+impl<R: BufRead> Batches<R> {
+    /// Reads `reader`, whose `name` stands in the messages.
+    pub fn new(reader: R, name: impl Into<String>, merge: bool) -> Self {
+        let (text, name) = (Vec::with_capacity(4096), name.into());
+        Self { reader, name, merge, line: 0, text, held: None }
+    }
+
+    /// The next batch; none at the end of the file. Lines before a bad one are handed out first.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>, Failure> {
+        let Some(first) = self.take()? else { return Ok(None) };
+        let mut import =
+            Import { chats: Vec::new(), members: Vec::new(), merge: self.merge.then_some(true) };
+        let mut batch = (first.number, first.number, 0_u64);
+        let (mut lines, mut bytes) = (0, 0);
+        let mut next = Some(first);
+        while let Some(held) = next {
+            bytes += held.encoded_bytes;
+            if lines == BATCH_LINES_MAX || bytes > BATCH_BYTES_MAX {
+                self.held = Some(held);
+                break;
+            }
+            lines += 1;
+            batch.1 = held.number;
+            batch.2 += held.file_bytes;
+            match held.line {
+                Line::Chat(chat) => import.chats.push(chat),
+                Line::Member(member) => import.members.push(member),
+            }
+            next = self.take()?;
+        }
+        let (first_line, last_line, file_bytes) = batch;
+        Ok(Some(Batch { first_line, last_line, file_bytes, import }))
+    }
+
+    fn take(&mut self) -> Result<Option<Held>, Failure> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
+        let mut file_bytes = 0;
+        loop {
+            let read = self.read_line()?;
+            if read == 0 {
+                return Ok(None);
+            }
+            file_bytes += u64::try_from(read).unwrap_or(u64::MAX);
+            if !self.text.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        let mut line = Line::parse(self.text.trim_ascii()).map_err(|why| self.bad_line(&why))?;
+        if let Line::Member(member) = &mut line {
+            member.join_order.get_or_insert(self.line);
+        }
+        let encoded_bytes = line.encoded_bytes(self.text.len());
+        Ok(Some(Held { line, number: self.line, encoded_bytes, file_bytes }))
+    }
+
+    /// Reads one line and its newline into `text`; 0 at the end.
+    fn read_line(&mut self) -> Result<usize, Failure> {
+        self.text.clear();
+        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+        let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.text);
+        let read = read.map_err(|error: io::Error| self.failure(&error.to_string()))?;
+        self.line += u64::from(read > 0);
+        if read == LINE_BYTES_MAX && !self.text.ends_with(b"\n") {
+            return Err(self.bad_line(&format!("longer than {LINE_BYTES_MAX} bytes")));
+        }
+        Ok(read)
+    }
+
+    fn bad_line(&self, why: &str) -> Failure {
+        Failure::new(format!("{}:{}: {why}", self.name, self.line))
+    }
+
+    fn failure(&self, why: &str) -> Failure {
+        Failure::new(format!("{}: {why}", self.name))
+    }
+}

@@ -1,0 +1,88 @@
+//! `import` and `export`: JSON lines, `{"chat":{...}}` and `{"member":{...}}`.
+//!
+//! # Layout
+//! - [`line`]: one line, and reading them in batches
+//! - [`import`]: batches to the server, several in flight
+//! - [`export`]: pages from the server
+
+pub mod export;
+pub mod import;
+pub mod line;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Connection;
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// File of JSON lines, a chat's line before its members'; `-` reads stdin
+    pub file: PathBuf,
+    /// Take chats and members that are there already: the higher sequence of both stays
+    #[arg(long)]
+    pub merge: bool,
+    /// The server.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// File to write, whole or not at all; `-` writes to stdout
+    pub file: PathBuf,
+    /// The server.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// What was taken or written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Chats.
+    pub chats: u64,
+    /// Members.
+    pub members: u64,
+}
+
+impl Counts {
+    fn lines(self) -> u64 {
+        self.chats.saturating_add(self.members)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.chats = self.chats.saturating_add(other.chats);
+        self.members = self.members.saturating_add(other.members);
+    }
+
+    /// The last line on stderr.
+    fn summary(self, verb: &str, started: Instant) -> String {
+        let elapsed = started.elapsed().max(Duration::from_millis(1));
+        let lines = self.lines();
+        let rate = u128::from(lines).saturating_mul(1000) / elapsed.as_millis().max(1);
+        format!(
+            "{verb} {} chats and {} members ({lines} lines) in {:.1} s, {rate} lines/s",
+            self.chats,
+            self.members,
+            elapsed.as_secs_f64(),
+        )
+    }
+}
+
+/// A bar on stderr if that is a terminal. Its position is bytes where `bytes` is true, else lines;
+/// without a length it only turns.
+fn progress(length: Option<u64>, bytes: bool) -> ProgressBar {
+    let template = match (length, bytes) {
+        (Some(_), true) => "{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}",
+        (None, true) => "{spinner} {bytes} {bytes_per_sec} {msg}",
+        (Some(_), false) => "{bar:32} {human_pos}/{human_len} lines {per_sec} {eta}",
+        (None, false) => "{spinner} {human_pos} lines {per_sec}",
+    };
+    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let style = ProgressStyle::with_template(template);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

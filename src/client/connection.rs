@@ -1,0 +1,131 @@
+//! One connection without tasks: requests are gathered, flushed, and answered in any order.
+//!
+//! Invariants:
+//! - Nothing is sent before [`Connection::flush`], and nothing read outside
+//!   [`Connection::receive`].
+//! - Both may be dropped at any await: a later call goes on where they were.
+//!
+//! Whoever sends more than `limits.in_flight` requests (or more bytes than the sockets hold)
+//! without receiving in between waits for a server that waits for them.
+
+use std::collections::HashMap;
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, ToSocketAddrs};
+
+use super::{ClientError, ClientOptions, within};
+use crate::command::node::HelloReply;
+use crate::command::{Command, Error, ErrorCode, Kind, Reply};
+use crate::limits::REPLY_BYTES_MAX;
+use crate::protocol::{Answer, CONNECTION_ID, decode_reply, encode_request, frame};
+
+/// Bytes to make room for before each read.
+const READ_BYTES: usize = 64 << 10;
+
+/// A connection that has said `hello`.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+    last_id: u64,
+    open: HashMap<u64, Kind>,
+}
+
+impl Connection {
+    /// Connects and introduces itself.
+    pub async fn connect(
+        address: impl ToSocketAddrs,
+        options: &ClientOptions,
+    ) -> Result<(Self, HelloReply), ClientError> {
+        within(options.connect_timeout, async {
+            let stream = TcpStream::connect(address).await?;
+            // Batches are flushed whole; holding their ends back would only add latency.
+            stream.set_nodelay(true)?;
+            let mut connection = Self {
+                stream,
+                input: BytesMut::new(),
+                output: BytesMut::new(),
+                last_id: CONNECTION_ID,
+                open: HashMap::new(),
+            };
+            connection.send(&options.hello().into()).map_err(ClientError::Request)?;
+            connection.flush().await?;
+            match connection.receive().await?.outcome {
+                Ok(Reply::Hello(hello)) => Ok((connection, hello)),
+                Ok(_) => Err(ClientError::Refused(Error::new(
+                    ErrorCode::Unavailable,
+                    "the answer to hello is no answer to hello",
+                ))),
+                Err(error) => Err(ClientError::Refused(error)),
+            }
+        })
+        .await
+    }
+
+    /// Adds a request to what the next flush sends, and returns its id.
+    pub fn send(&mut self, command: &Command) -> Result<u64, Error> {
+        let id = self.last_id + 1;
+        encode_request(id, command, &mut self.output)?;
+        self.last_id = id;
+        self.open.insert(id, command.kind());
+        Ok(id)
+    }
+
+    /// Requests that were sent, or will be with the next flush, and have no answer yet.
+    pub fn in_flight(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Sends what was gathered.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        while self.output.has_remaining() {
+            self.stream.write_buf(&mut self.output).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next answer, of whichever request. An error of the connection itself is
+    /// [`ClientError::Refused`].
+    pub async fn receive(&mut self) -> Result<Answer, ClientError> {
+        loop {
+            if let Some(answer) = self.received()? {
+                return Ok(answer);
+            }
+            self.input.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(ClientError::Closed);
+            }
+        }
+    }
+
+    /// An answer that is here already, if there is one.
+    pub fn received(&mut self) -> Result<Option<Answer>, ClientError> {
+        let open = &mut self.open;
+        next_answer(&mut self.input, |id| open.remove(&id))
+    }
+
+    /// The socket, and what was read from it beyond the last answer.
+    pub(super) fn into_parts(self) -> (TcpStream, BytesMut, u64) {
+        (self.stream, self.input, self.last_id)
+    }
+}
+
+/// Takes the first whole frame of `input` apart.
+pub(super) fn next_answer(
+    input: &mut BytesMut,
+    kind: impl FnOnce(u64) -> Option<Kind>,
+) -> Result<Option<Answer>, ClientError> {
+    let Some(payload) = frame::first(input, REPLY_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let bytes = payload.len();
+    let answer = decode_reply(payload, kind)?;
+    input.advance(frame::HEADER_BYTES + bytes);
+    match answer {
+        Answer { id: CONNECTION_ID, outcome: Err(error) } => Err(ClientError::Refused(error)),
+        answer => Ok(Some(answer)),
+    }
+}

@@ -1,0 +1,214 @@
+//! The Rust client: many calls at once on one connection, each answered by its request id.
+//!
+//! Invariants:
+//! - Calls are written in the order in which they were made, so calls for one key keep their order.
+//! - At most as many requests are in flight as the server takes; further calls wait, in order.
+//! - A call ends with the server's answer, or with a 503 that says what is known: "not applied" if
+//!   the request never left or changes nothing, "outcome unknown" if it left and no answer came.
+//! - The connection ends when the last [`Client`] is dropped, and the client does not reconnect: what
+//!   to do with calls of unknown outcome is for the caller to decide.
+//!
+//! # Layout
+//! - [`connection`]: one connection without tasks, for tools that send many requests before reading
+//! - `task`: the task behind a [`Client`]
+
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
+
+pub mod connection;
+mod task;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::net::ToSocketAddrs;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use connection::Connection;
+
+use crate::command::node::{Hello, HelloReply};
+use crate::command::{Call, Class, Command, Error, Outcome};
+use crate::limits::IN_FLIGHT_MAX;
+use crate::protocol::{BadReply, FrameError};
+use task::Outgoing;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How to connect.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// The secret, where the server asks for one.
+    pub token: Option<String>,
+    /// Name and version of the program, for the server's log.
+    pub name: Option<String>,
+    /// Ask for the core of this shard.
+    pub shard: Option<u16>,
+    /// How long connecting and `hello` may take together.
+    pub connect_timeout: Duration,
+    /// How long a call may take, waiting for its turn included.
+    pub call_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            name: Some(concat!("chatshard-rust/", env!("CARGO_PKG_VERSION")).to_owned()),
+            shard: None,
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    /// Everything but the secret, of which it says only whether there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("token", &self.token.as_ref().map(|_| "(secret)"))
+            .field("name", &self.name)
+            .field("shard", &self.shard)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("call_timeout", &self.call_timeout)
+            .finish()
+    }
+}
+
+impl ClientOptions {
+    fn hello(&self) -> Hello {
+        Hello { token: self.token.clone(), client: self.name.clone(), shard: self.shard }
+    }
+}
+
+/// Why there is no connection, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The network.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server ended the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// Connecting took longer than the options allow.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// The server refused `hello`, or ended the connection with this error.
+    #[error("the server refused: {0}")]
+    Refused(Error),
+    /// A request that cannot be encoded.
+    #[error("{0}")]
+    Request(Error),
+    /// What came is no frame.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// What came is no reply.
+    #[error("{0}")]
+    Reply(#[from] BadReply),
+}
+
+/// A connection that any number of tasks may call at once. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    hello: HelloReply,
+    call_timeout: Duration,
+    /// One permit a request that the server may hold. It bounds the queue as well.
+    in_flight: Arc<Semaphore>,
+    queue: mpsc::UnboundedSender<Outgoing>,
+    /// Why the connection ended, once it has.
+    ended: Arc<OnceLock<String>>,
+}
+
+impl Client {
+    /// Connects, introduces itself with `hello`, and starts the connection's task on the current
+    /// tokio runtime.
+    pub async fn connect(
+        address: impl ToSocketAddrs,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        let (connection, hello) = Connection::connect(address, &options).await?;
+        let permits = usize::try_from(hello.limits.in_flight).unwrap_or(IN_FLIGHT_MAX);
+        let in_flight = Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
+        // Unbounded in type only: whoever sends holds a permit.
+        let (queue, outgoing) = mpsc::unbounded_channel();
+        let ended = Arc::new(OnceLock::new());
+        let idle = Duration::from_millis(hello.limits.idle_ms);
+        tokio::spawn(task::run(connection, outgoing, idle, in_flight.clone(), ended.clone()));
+        let call_timeout = options.call_timeout;
+        Ok(Self { shared: Arc::new(Shared { hello, call_timeout, in_flight, queue, ended }) })
+    }
+
+    /// What the server said of itself.
+    pub fn hello(&self) -> &HelloReply {
+        &self.shared.hello
+    }
+
+    /// Whether the connection has ended; every further call then fails with "not applied".
+    pub fn is_closed(&self) -> bool {
+        self.shared.ended.get().is_some()
+    }
+
+    /// Hands a command to the task. An error here means that nothing was sent.
+    async fn submit(&self, command: Command) -> Result<oneshot::Receiver<Outcome>, Error> {
+        let shared = &self.shared;
+        // Only the end of the connection closes the semaphore.
+        let permit = shared.in_flight.clone().acquire_owned().await.map_err(|_| self.not_sent())?;
+        let (answer, answered) = oneshot::channel();
+        shared.queue.send(Outgoing { command, answer, permit }).map_err(|_| self.not_sent())?;
+        Ok(answered)
+    }
+
+    fn not_sent(&self) -> Error {
+        Error::not_applied(self.shared.ended.get().map_or("connection lost", String::as_str))
+    }
+}
+
+impl Call for Client {
+    /// Sends the command and waits for its answer. Dropped before its turn to be sent, it is not
+    /// sent; dropped later, the server still runs it.
+    async fn call(&self, command: Command) -> Outcome {
+        let class = command.class();
+        let patience = self.shared.call_timeout;
+        let now = Instant::now();
+        // A patience without end is a year, to a connection.
+        let deadline = now.checked_add(patience).unwrap_or(now + YEAR);
+        let answered = match timeout_at(deadline, self.submit(command)).await {
+            Ok(submitted) => submitted?,
+            Err(_) => {
+                return Err(Error::not_applied("too many requests in flight for too long"));
+            }
+        };
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            // The answer could not be decoded, or the runtime stopped under the task.
+            Ok(Err(_)) => Err(unanswered(class, "connection lost")),
+            Err(_) => Err(unanswered(class, &format!("no answer within {patience:?}"))),
+        }
+    }
+}
+
+/// The error of a request that was, or may have been, sent. A read changes nothing, so that its
+/// outcome is known in the one respect that matters to whoever wants to try again.
+fn unanswered(class: Class, why: &str) -> Error {
+    match class {
+        Class::Read => Error::not_applied(why),
+        Class::Write => Error::outcome_unknown(why),
+    }
+}
+
+/// `future`, or [`ClientError::Timeout`] after `patience`.
+async fn within<T>(
+    patience: Duration,
+    future: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    timeout(patience, future).await.map_err(|_| ClientError::Timeout(patience))?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The task behind a client: one future writes, one reads, and the first to end ends both.
+//!
+//! Invariants:
+//! - A request is in `open` before its first byte can leave; so what is in the queue at the end was
+//!   not sent, and what is in `open` may have been.
+//! - A request whose caller is gone before its turn is not sent.
+//! - Every caller hears of its request, also at the end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::connection::next_answer;
+use super::{ClientError, Connection, unanswered};
+use crate::command::node::Ping;
+use crate::command::{Command, Error, Kind, Outcome};
+use crate::protocol::encode_request;
+
+/// Encoded requests that are gathered for one write.
+const BATCH_BYTES: usize = 64 << 10;
+/// Bytes to make room for before each read.
+const READ_BYTES: usize = 64 << 10;
+
+/// However little quiet a server allows, its client does not spin.
+const PING_EVERY_MIN: Duration = Duration::from_millis(10);
+
+/// A request on its way to the socket.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) command: Command,
+    pub(super) answer: oneshot::Sender<Outcome>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// A request that the server may have.
+struct Open {
+    kind: Kind,
+    answer: oneshot::Sender<Outcome>,
+    /// Given back when the answer is here, not when the caller stops waiting: until then the
+    /// server holds the request.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The open requests by id; locked for a moment at a time, by the two halves of one task.
+#[derive(Default)]
+struct OpenRequests(Mutex<HashMap<u64, Open>>);
+
+impl OpenRequests {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs until the last client is dropped or the connection breaks, then answers what is left.
+pub(super) async fn run(
+    connection: Connection,
+    mut queue: mpsc::UnboundedReceiver<Outgoing>,
+    idle: Duration,
+    in_flight: Arc<Semaphore>,
+    ended: Arc<OnceLock<String>>,
+) {
+    let (stream, input, last_id) = connection.into_parts();
+    let (reader, writer) = stream.into_split();
+    let open = OpenRequests::default();
+    let end = {
+        let mut writing =
+            Writing { writer, next_id: last_id + 1, open: &open, in_flight: &in_flight };
+        tokio::select! {
+            end = read_all(reader, input, &open) => end,
+            end = writing.write_all(&mut queue, (idle / 2).max(PING_EVERY_MIN)) => end,
+        }
+    };
+    let why = match end {
+        Ok(()) => "the client is gone".to_owned(),
+        Err(error) => format!("connection lost: {error}"),
+    };
+    tracing::debug!(why, "a client's connection ended");
+    // From here on nobody gets into the queue; then it is emptied.
+    let _ = ended.set(why.clone());
+    in_flight.close();
+    queue.close();
+    while let Some(request) = queue.recv().await {
+        let _ = request.answer.send(Err(Error::not_applied(&why)));
+    }
+    for (_, request) in open.lock().drain() {
+        let _ = request.answer.send(Err(unanswered(request.kind.class(), &why)));
+    }
+}
+
+/// Hands each answer to its caller. Ends only with an error.
+async fn read_all(
+    mut reader: OwnedReadHalf,
+    mut input: BytesMut,
+    open: &OpenRequests,
+) -> Result<(), ClientError> {
+    loop {
+        let mut request = None;
+        while let Some(answer) = next_answer(&mut input, |id| {
+            request = open.lock().remove(&id);
+            request.as_ref().map(|request| request.kind)
+        })? {
+            // A caller that is gone does not mind.
+            if let Some(request) = request.take() {
+                let _ = request.answer.send(answer.outcome);
+            }
+        }
+        input.reserve(READ_BYTES);
+        if reader.read_buf(&mut input).await? == 0 {
+            return Err(ClientError::Closed);
+        }
+    }
+}
+
+struct Writing<'a> {
+    writer: OwnedWriteHalf,
+    next_id: u64,
+    open: &'a OpenRequests,
+    in_flight: &'a Arc<Semaphore>,
+}
+
+impl Writing<'_> {
+    /// Writes what comes through the queue, in batches. Ends well when every client is dropped.
+    async fn write_all(
+        &mut self,
+        queue: &mut mpsc::UnboundedReceiver<Outgoing>,
+        idle: Duration,
+    ) -> Result<(), ClientError> {
+        let mut output = BytesMut::with_capacity(BATCH_BYTES);
+        loop {
+            match tokio::time::timeout(idle, queue.recv()).await {
+                Ok(Some(request)) => self.put(request, &mut output),
+                Ok(None) => return Ok(()),
+                Err(_) => self.put_ping(&mut output),
+            }
+            while output.len() < BATCH_BYTES
+                && let Ok(request) = queue.try_recv()
+            {
+                self.put(request, &mut output);
+            }
+            while output.has_remaining() {
+                self.writer.write_buf(&mut output).await?;
+            }
+        }
+    }
+
+    fn put(&mut self, request: Outgoing, output: &mut BytesMut) {
+        let Outgoing { command, answer, permit } = request;
+        if answer.is_closed() {
+            return;
+        }
+        if let Err(error) = encode_request(self.next_id, &command, output) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        let open = Open { kind: command.kind(), answer, _permit: permit };
+        self.open.lock().insert(self.next_id, open);
+        self.next_id += 1;
+    }
+
+    /// Keeps the server from closing a connection that is only quiet. With every permit taken the
+    /// connection is not quiet, and needs none.
+    fn put_ping(&mut self, output: &mut BytesMut) {
+        if let Ok(permit) = self.in_flight.clone().try_acquire_owned() {
+            // Kept until `put` has looked: a request whose caller is gone is not sent.
+            let (answer, _answered) = oneshot::channel();
+            self.put(Outgoing { command: Ping {}.into(), answer, permit }, output);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! One validated [`Config`] from flags, environment, file and defaults, in this order of precedence.
+//!
+//! # Layout
+//! - [`settings`]: the table of all settings, and the four places they come from
+//! - [`secret`]: tokens and keys, which are never printed
+//!
+//! # Invariants
+//! - A `Config` can be served: what cannot work or is not safe was refused, with the place of the
+//!   wrong value in the message.
+//! - Secrets are in it, their files are not read again.
+
+pub mod secret;
+pub mod settings;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use secret::{Secret, Tokens};
+pub use settings::{Environment, ServeArgs};
+
+use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS, TEXT_BYTES_MAX};
+use crate::types::ShardCount;
+use settings::Merged;
+
+/// Smallest log file, in bytes: below it a log would be nothing but file names.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Shortest secret for HS256 tokens, in bytes: as long as the signature (RFC 7518, 3.2).
+pub const JWT_SECRET_BYTES_MIN: usize = 32;
+/// Longest interval or time-out, in seconds (a year).
+const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
+
+/// What is wrong with the configuration, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn variable(name: &str) -> Self {
+        Self(format!("environment {name}: is not UTF-8"))
+    }
+}
+
+/// When an acknowledged write is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FsyncMode {
+    /// Before it is acknowledged.
+    Always,
+    /// Within about a second.
+    EverySecond,
+    /// When the system likes.
+    Never,
+}
+
+impl FsyncMode {
+    /// The word for it in flags and in `stats`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySecond => "everysec",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// Whether there is a log beside the snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogMode {
+    /// There is: nothing acknowledged is lost (see [`FsyncMode`]).
+    On,
+    /// There is none: what came after the last snapshot is lost with the process.
+    Off,
+}
+
+/// How the HTTP door knows its user.
+#[derive(Debug, Clone)]
+pub enum HttpAuth {
+    /// By `X-User-Id`, which a gateway sets.
+    Header,
+    /// By the claim `sub` of a token that is signed (HS256) with this secret.
+    Jwt(Secret),
+}
+
+/// How messages about the server's own doings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything that `serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory of log and snapshots.
+    pub data_dir: PathBuf,
+    /// TCP door.
+    pub listen: SocketAddr,
+    /// HTTP door, unless off.
+    pub http: Option<SocketAddr>,
+    /// Admin listener, unless off.
+    pub admin: Option<SocketAddr>,
+    /// Number of shards.
+    pub shards: ShardCount,
+    /// When an acknowledged write is on the disk.
+    pub fsync: FsyncMode,
+    /// Whether there is a log.
+    pub log: LogMode,
+    /// How the HTTP door knows its user.
+    pub http_auth: HttpAuth,
+    /// Tokens of TCP and admin callers.
+    pub tokens: Tokens,
+    /// Begin a new store in an empty directory.
+    pub init: bool,
+    /// Serve a throw-away directory with example data; whoever serves it names the directory.
+    pub demo: bool,
+    /// Time between snapshots; none: never by time.
+    pub snapshot_interval: Option<Duration>,
+    /// Growth of the log, in bytes, after which a snapshot is due.
+    pub snapshot_log_bytes: u64,
+    /// Size of a log file, in bytes, after which the next one begins.
+    pub log_segment_bytes: u64,
+    /// Start with what is whole although something is damaged.
+    pub allow_damage: bool,
+    /// Which messages are written: directives of tracing's `EnvFilter`, checked.
+    pub log_level: String,
+    /// How they are written.
+    pub log_format: LogFormat,
+    /// Most connections of each door.
+    pub connections_max: usize,
+    /// A connection without a request for this long is closed.
+    pub idle_timeout: Duration,
+    /// Pin each shard's thread to a core.
+    pub pin: bool,
+}
+
+impl Config {
+    /// The configuration of this process: `args`, its environment, and the file that they name.
+    pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        Self::from_sources(args, &settings::process_environment()?)
+    }
+
+    /// The same with an environment that the caller brings.
+    pub fn from_sources(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
+        let merged = Merged::load(args, environment)?;
+        let config = Self {
+            data_dir: merged.get("data_dir", data_dir)?,
+            listen: merged.get("listen", address)?,
+            http: merged.get("http", address_or_off)?,
+            admin: merged.get("admin", address_or_off)?,
+            shards: merged.get("shards", shards)?,
+            fsync: merged.get("fsync", fsync)?,
+            log: merged.get("log", log)?,
+            http_auth: http_auth(&merged)?,
+            tokens: merged.get("token_file", token_file)?,
+            init: merged.get("init", boolean)?,
+            demo: merged.get("demo", boolean)?,
+            snapshot_interval: merged.get("snapshot_interval_s", interval)?,
+            snapshot_log_bytes: merged.get("snapshot_log_bytes", integer(1, u64::MAX))?,
+            log_segment_bytes: merged
+                .get("log_segment_bytes", integer(LOG_SEGMENT_BYTES_MIN, u64::MAX))?,
+            allow_damage: merged.get("allow_damage", boolean)?,
+            log_level: merged.get("log_level", log_level)?,
+            log_format: merged.get("log_format", log_format)?,
+            connections_max: merged.get("connections_max", connections)?,
+            idle_timeout: merged.get("idle_timeout_s", seconds(1))?,
+            pin: merged.get("pin", boolean)?,
+        };
+        config.refuse_unsafe(&merged)?;
+        Ok(config)
+    }
+
+    /// Defaults on loopback, each port chosen by the system: for tests.
+    pub fn ephemeral(data_dir: impl Into<PathBuf>) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data_dir: data_dir.into(),
+            listen: any,
+            http: Some(any),
+            admin: Some(any),
+            shards: cores(),
+            fsync: FsyncMode::Always,
+            log: LogMode::On,
+            http_auth: HttpAuth::Header,
+            tokens: Tokens::default(),
+            init: true,
+            demo: false,
+            snapshot_interval: None,
+            snapshot_log_bytes: 256 << 20,
+            log_segment_bytes: 64 << 20,
+            allow_damage: false,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+            connections_max: CONNECTIONS_MAX,
+            idle_timeout: Duration::from_millis(IDLE_TIMEOUT_MS),
+            pin: false,
+        }
+    }
+
+    /// Refuses doors that anybody could enter, and settings that contradict each other.
+    fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
+        for (name, address) in [("listen", Some(self.listen)), ("admin", self.admin)] {
+            if address.is_some_and(is_open) && !self.tokens.required() {
+                return Err(merged.error(
+                    name,
+                    "beyond loopback callers must show a token: set token_file",
+                ));
+            }
+        }
+        let trusted = merged.get("trust_gateway", boolean)?;
+        let by_header = matches!(self.http_auth, HttpAuth::Header);
+        if self.http.is_some_and(is_open) && by_header && !trusted {
+            return Err(merged.error(
+                "http",
+                "beyond loopback anybody could send X-User-Id: set http_auth to jwt, or \
+                 trust_gateway if nothing but a gateway that sets the header can reach it",
+            ));
+        }
+        let doors = [("listen", Some(self.listen)), ("http", self.http), ("admin", self.admin)];
+        for (index, (name, address)) in doors.iter().enumerate() {
+            let taken = doors.iter().take(index).find(|(_, other)| other == address);
+            if let Some((other, _)) = taken
+                && address.is_some_and(|address| address.port() != 0)
+            {
+                return Err(merged.error(name, format!("{other} has the same address")));
+            }
+        }
+        if self.demo && merged.is_flag("data_dir") {
+            return Err(merged.error("data_dir", "--demo serves a throw-away directory"));
+        }
+        Ok(())
+    }
+}
+
+fn is_open(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
+fn data_dir(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no address: write IP:PORT, like 127.0.0.1:7700 or [::1]:7700")
+    })
+}
+
+fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    address(text).map(Some).map_err(|why| format!("{why}, or `off`"))
+}
+
+fn cores() -> ShardCount {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = u16::try_from(cores).unwrap_or(SLOTS).clamp(1, SLOTS);
+    ShardCount::new(count).unwrap_or_else(|_| unreachable!("held in range above"))
+}
+
+fn shards(text: &str) -> Result<ShardCount, String> {
+    if text == "auto" {
+        return Ok(cores());
+    }
+    let count = integer(1, u64::from(SLOTS))(text).map_err(|why| format!("{why}, or `auto`"))?;
+    let count = u16::try_from(count).map_err(|error| error.to_string())?;
+    ShardCount::new(count).map_err(|invalid| invalid.0)
+}
+
+fn fsync(text: &str) -> Result<FsyncMode, String> {
+    one_of(text, &[
+        ("always", FsyncMode::Always),
+        ("everysec", FsyncMode::EverySecond),
+        ("never", FsyncMode::Never),
+    ])
+}
+
+fn log(text: &str) -> Result<LogMode, String> {
+    // A boolean in the TOML file means the same.
+    one_of(text, &[
+        ("on", LogMode::On),
+        ("off", LogMode::Off),
+        ("true", LogMode::On),
+        ("false", LogMode::Off),
+    ])
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    one_of(text, &[
+        ("true", true),
+        ("false", false),
+        ("1", true),
+        ("0", false),
+        ("on", true),
+        ("off", false),
+    ])
+}
+
+fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        format!("`{text}` is none of {}", names.join(", "))
+    })
+}
+
+/// A parser of integers in a range.
+fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| match text.parse() {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        _ if max == u64::MAX => Err(format!("`{text}` is no integer of at least {min}")),
+        _ => Err(format!("`{text}` is no integer from {min} to {max}")),
+    }
+}
+
+fn seconds(min: u64) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| integer(min, SECONDS_MAX)(text).map(Duration::from_secs)
+}
+
+fn interval(text: &str) -> Result<Option<Duration>, String> {
+    seconds(0)(text).map(|interval| (!interval.is_zero()).then_some(interval))
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let max = u64::try_from(CONNECTIONS_MAX).unwrap_or(u64::MAX);
+    let count = integer(1, max)(text)?;
+    usize::try_from(count).map_err(|error| error.to_string())
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    let checked = tracing_subscriber::EnvFilter::try_new(text);
+    checked.map(|_| text.to_owned()).map_err(|error| format!("`{text}`: {error}"))
+}
+
+fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(Path::new(path)).map_err(|error| format!("{path}: {error}"))
+}
+
+fn token_file(path: &str) -> Result<Tokens, String> {
+    if path.is_empty() {
+        return Ok(Tokens::default());
+    }
+    let tokens = Tokens::from_lines(&read(path)?);
+    if !tokens.required() {
+        return Err(format!("{path}: holds no token; the door would be open"));
+    }
+    if tokens.iter().any(|token| token.expose().len() > TEXT_BYTES_MAX) {
+        return Err(format!("{path}: a token is longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    Ok(tokens)
+}
+
+fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
+    let jwt = merged.get("http_auth", |text| one_of(text, &[("header", false), ("jwt", true)]))?;
+    if !jwt {
+        return Ok(HttpAuth::Header);
+    }
+    if merged.get("jwt_secret_file", |path| Ok(path.is_empty()))? {
+        return Err(merged.error("http_auth", "jwt needs jwt_secret_file"));
+    }
+    merged.get("jwt_secret_file", |path| {
+        let text = read(path)?;
+        // An editor ends the file with a newline that is no part of the secret.
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.len() < JWT_SECRET_BYTES_MIN {
+            return Err(format!("{path}: the secret must have {JWT_SECRET_BYTES_MIN} bytes or more"));
+        }
+        Ok(HttpAuth::Jwt(Secret::new(secret)))
+    })
+}

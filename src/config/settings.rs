@@ -1,0 +1,245 @@
+//! The settings as text, from four places: flags, environment, file, defaults.
+//!
+//! One table names every setting; its flag (`--data-dir`), its variable (`CHATSHARD_DATA_DIR`), its
+//! key in the TOML file (`data_dir`) and its default are made from it. All are text until
+//! [`super::Config`] parses them, so that one parser and one message serve all four places.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::ConfigError;
+
+/// What variables of the environment begin with.
+pub const PREFIX: &str = "CHATSHARD_";
+
+/// The environment, as names and values; explicit, so that tests need not change their process.
+pub type Environment = BTreeMap<String, String>;
+
+macro_rules! settings {
+    ($($(#[$attribute:meta])* $name:ident = $default:literal;)+) => {
+        /// The flags of `serve`; what is not given is absent.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+        pub struct Settings {
+            $($(#[$attribute])* #[arg(long)] pub $name: Option<String>,)+
+        }
+
+        /// Every setting and its default; an empty one means "none".
+        pub const SETTINGS: &[(&str, &str)] = &[$((stringify!($name), $default)),+];
+
+        impl Settings {
+            fn given(&self) -> Vec<(&'static str, String)> {
+                let all = [$((stringify!($name), &self.$name)),+];
+                all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+            }
+        }
+    };
+}
+
+settings! {
+    /// Directory of log and snapshots
+    #[arg(value_name = "DIR")]
+    data_dir = "./chatshard-data";
+    /// TCP door
+    #[arg(value_name = "ADDR")]
+    listen = "127.0.0.1:7700";
+    /// HTTP door, or off
+    #[arg(value_name = "ADDR")]
+    http = "127.0.0.1:7780";
+    /// Admin listener (health, metrics, POST /call), or off
+    #[arg(value_name = "ADDR")]
+    admin = "127.0.0.1:7790";
+    /// Number of shards; auto: one a core
+    #[arg(value_name = "N")]
+    shards = "auto";
+    /// When an acknowledged write is on the disk
+    #[arg(value_parser = ["always", "everysec", "never"])]
+    fsync = "always";
+    /// Off: snapshots alone, for caches and for measuring
+    #[arg(value_parser = ["on", "off"])]
+    log = "on";
+    /// How the HTTP door knows its user: the header X-User-Id, or a signed token
+    #[arg(value_parser = ["header", "jwt"])]
+    http_auth = "header";
+    /// File with the secret that HS256 tokens are signed with
+    #[arg(value_name = "FILE")]
+    jwt_secret_file = "";
+    /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
+    #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    trust_gateway = "false";
+    /// File with the tokens of TCP and admin callers, one per line
+    #[arg(value_name = "FILE")]
+    token_file = "";
+    /// Begin a new store in an empty directory
+    #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    init = "false";
+    /// Serve a throw-away directory with example data, and print commands to try
+    #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    demo = "false";
+    /// Seconds between snapshots; 0: never by time
+    #[arg(value_name = "SECONDS")]
+    snapshot_interval_s = "300";
+    /// Growth of the log, in bytes, after which a snapshot is due
+    #[arg(value_name = "BYTES")]
+    snapshot_log_bytes = "268435456";
+    /// Size of a log file, in bytes, after which the next one begins
+    #[arg(value_name = "BYTES")]
+    log_segment_bytes = "67108864";
+    /// Start with what is whole although log or snapshot is damaged; writes may be lost
+    #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_damage = "false";
+    /// off, error, warn, info, debug, trace, or directives like `info,chatshard::net=debug`
+    #[arg(value_name = "LEVEL")]
+    log_level = "info";
+    /// Messages for people or for machines
+    #[arg(value_parser = ["text", "json"])]
+    log_format = "text";
+    /// Most connections of each door
+    #[arg(value_name = "N")]
+    connections_max = "10000";
+    /// Seconds after which a connection without a request is closed
+    #[arg(value_name = "SECONDS")]
+    idle_timeout_s = "600";
+    /// Pin each shard's thread to a core
+    #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pin = "true";
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct ServeArgs {
+    /// TOML file with settings [env: CHATSHARD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One flag a setting.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// The name of a setting's environment variable.
+pub fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase())
+}
+
+/// The variables of this process that begin with [`PREFIX`].
+pub fn process_environment() -> Result<Environment, ConfigError> {
+    let mut found = Environment::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+        let value = value.into_string().map_err(|_| ConfigError::variable(name))?;
+        found.insert(name.to_owned(), value);
+    }
+    Ok(found)
+}
+
+const FLAG: &str = "flag";
+const ENVIRONMENT: &str = "environment";
+const DEFAULT: &str = "default";
+
+/// All four places, merged.
+pub(super) struct Merged(Figment);
+
+impl Merged {
+    pub(super) fn load(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
+        let variables = SETTINGS.iter().filter_map(|(name, _)| {
+            // An empty variable is what a compose file makes of one that is not set. Unknown ones
+            // are passed over: an orchestrator sets CHATSHARD_SERVICE_HOST and its like unasked.
+            let value = environment.get(&variable(name)).filter(|value| !value.is_empty())?;
+            Some((*name, value.clone()))
+        });
+        let defaults = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let mut figment = Figment::new().merge(Layer::new(DEFAULT, defaults));
+        let from_environment = environment.get(&variable("config")).filter(|path| !path.is_empty());
+        if let Some(path) = args.config.clone().or(from_environment.map(PathBuf::from)) {
+            figment = figment.merge(file(&path)?);
+        }
+        figment = figment.merge(Layer::new(ENVIRONMENT, variables));
+        Ok(Self(figment.merge(Layer::new(FLAG, args.settings.given()))))
+    }
+
+    /// Parses one setting; an error says where the wrong value stands.
+    pub(super) fn get<T>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let text: String =
+            self.0.extract_inner(name).map_err(|error| self.error(name, error.to_string()))?;
+        parse(text.trim()).map_err(|why| self.error(name, why))
+    }
+
+    /// Whether the setting was given as a flag.
+    pub(super) fn is_flag(&self, name: &str) -> bool {
+        self.origin(name) == FLAG
+    }
+
+    /// An error about a setting, with the place of its value.
+    pub(super) fn error(&self, name: &str, why: impl fmt::Display) -> ConfigError {
+        let place = match self.origin(name).as_str() {
+            FLAG => format!("flag --{}", name.replace('_', "-")),
+            ENVIRONMENT => format!("environment {}", variable(name)),
+            DEFAULT => format!("default of {name}"),
+            file => format!("{file}: {name}"),
+        };
+        ConfigError(format!("{place}: {why}"))
+    }
+
+    fn origin(&self, name: &str) -> String {
+        let metadata = self.0.find_metadata(name);
+        metadata.map_or(DEFAULT.to_owned(), |metadata| metadata.name.clone().into_owned())
+    }
+}
+
+/// Settings of one place, all text.
+struct Layer {
+    place: String,
+    values: Dict,
+}
+
+impl Layer {
+    fn new(place: &str, values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value)));
+        Self { place: place.to_owned(), values: values.collect() }
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.place.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// Reads the TOML file. A key that is no setting is an error: a misspelt `fsync` must not be lost.
+fn file(path: &Path) -> Result<Layer, ConfigError> {
+    use figment::providers::{Format, Toml};
+
+    let place = format!("file {}", path.display());
+    let wrong = |why: String| ConfigError(format!("{place}: {why}"));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let table: Dict = Toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let mut values = Vec::new();
+    for (key, value) in &table {
+        let Some((name, _)) = SETTINGS.iter().find(|(name, _)| name == key) else {
+            return Err(wrong(format!("unknown key `{key}`")));
+        };
+        let value = match value {
+            Value::String(_, text) => text.clone(),
+            Value::Bool(_, yes) => yes.to_string(),
+            Value::Num(_, number) => match (number.to_u128(), number.to_i128()) {
+                (Some(number), _) => number.to_string(),
+                (_, Some(number)) => number.to_string(),
+                _ => return Err(wrong(format!("{name}: must not be a fraction"))),
+            },
+            _ => return Err(wrong(format!("{name}: must be a string, a number or a boolean"))),
+        };
+        values.push((*name, value));
+    }
+    Ok(Layer::new(&place, values))
+}

@@ -1,0 +1,221 @@
+//! The admin's routes: health, readiness, metrics, any command, and a page for operators.
+//!
+//! Invariants:
+//! - With a token check, everything that tells or changes anything asks for the token. Health and
+//!   readiness do not (a supervisor has none), nor does the page: it is the same bytes for
+//!   everyone and asks its user for the token.
+//! - A web page of another site cannot run a command here, not even where no token is asked for
+//!   (see `refuse_foreign_page`).
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY};
+use axum::http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Map, Value};
+
+use super::auth::bearer;
+use super::body::{self, Missing};
+use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
+use super::{ask, metered};
+use crate::command::{Call, Command, Error, ErrorCode, Kind};
+use crate::metrics::{self, MetricsInput, SharedMeter};
+
+/// Tells whether the node takes all requests, or why not.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Gathers what `/metrics` shows.
+pub type MetricsSource =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
+/// Tells whether a token is right; compares in constant time.
+pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What the admin's routes need.
+#[derive(Clone)]
+pub struct Admin<C> {
+    /// Answers the commands.
+    pub store: C,
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/metrics`.
+    pub metrics: MetricsSource,
+    /// If there, a token is asked for. Without it the listener must be on loopback only.
+    pub token_check: Option<TokenCheck>,
+    /// Counts the commands; one for each core.
+    pub meter: SharedMeter,
+}
+
+impl<C> fmt::Debug for Admin<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with_token = self.token_check.is_some();
+        f.debug_struct("Admin").field("with_token", &with_token).finish_non_exhaustive()
+    }
+}
+
+/// The routes for operators and backends.
+pub fn admin_router<C: Call>(state: Admin<C>) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz::<C>))
+        .route("/metrics", get(metrics_text::<C>))
+        .route("/call/{command}", post(call::<C>))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_route)
+        .with_state(state)
+}
+
+/// The process answers: nothing else is claimed.
+async fn healthz() -> Response {
+    success("ok", 64)
+}
+
+async fn readyz<C: Call>(State(admin): State<Admin<C>>) -> Response {
+    match (admin.readiness)() {
+        Ok(()) => success("ready", 64),
+        Err(why) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+async fn metrics_text<C: Call>(State(admin): State<Admin<C>>, headers: HeaderMap) -> Response {
+    if let Err(failure) = admin.authenticate(&headers) {
+        return failure.into_response();
+    }
+    let input = (admin.metrics)().await;
+    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    with_body(StatusCode::OK, content_type, Body::from(metrics::render(&input)))
+}
+
+async fn call<C: Call>(
+    State(admin): State<Admin<C>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    // Who may not call is not told what there is to call.
+    if let Err(failure) = admin.admit(request.headers()) {
+        return match Kind::from_name(&name) {
+            Some(kind) => metered(&admin.meter, kind, async { Err(failure) }).await,
+            None => failure.into_response(),
+        };
+    }
+    let Some(kind) = Kind::from_name(&name) else {
+        return unknown_command().into_response();
+    };
+    metered(&admin.meter, kind, async {
+        let bytes = body::read(request.into_body()).await?;
+        let arguments: Map<String, Value> = body::parse(&bytes, Missing::Empty)?;
+        let command = Command::from_json(kind, Value::Object(arguments))?;
+        Ok(success(ask(&admin.store, command).await?, 1024))
+    })
+    .await
+}
+
+fn unknown_command() -> Failure {
+    let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let message = format!("there is no such command; there are: {}", names.join(", "));
+    Failure::new(StatusCode::NOT_FOUND, message)
+}
+
+impl<C> Admin<C> {
+    /// Whether the caller has the token, where one is asked for.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        match &self.token_check {
+            Some(is_right) if !is_right(bearer(headers)?) => {
+                Err(Failure::unauthenticated("the token is wrong"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller may run a command.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        refuse_foreign_page(headers, self.token_check.is_some())?;
+        self.authenticate(headers)
+    }
+}
+
+/// Browsers put the page's own site into `Origin`, whatever the page's script wants; other clients
+/// send none and pass.
+///
+/// The origin must be the host that was asked. That alone does not stop a site that points its own
+/// name at 127.0.0.1 (DNS rebinding): there both are that name. So where no token is asked for,
+/// the host must moreover be an address or `localhost`, which no site can own.
+fn refuse_foreign_page(headers: &HeaderMap, with_token: bool) -> Result<(), Failure> {
+    let refused = || {
+        let message = "Origin: commands are not taken from a page of another site";
+        Failure::from(Error::new(ErrorCode::PermissionDenied, message))
+    };
+    let Some(origin) = single(headers, &ORIGIN).map_err(|_| refused())? else {
+        return Ok(());
+    };
+    let host = single(headers, &HOST).map_err(|_| refused())?.ok_or_else(refused)?;
+    let origin = origin.to_str().map_err(|_| refused())?;
+    let (scheme, origin) = origin.split_once("://").ok_or_else(refused)?;
+    let origin: Authority = origin.parse().map_err(|_| refused())?;
+    let host = Authority::try_from(host.as_bytes()).map_err(|_| refused())?;
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
+    let same = origin.host().eq_ignore_ascii_case(host.host()) && port(&origin) == port(&host);
+    if same && (with_token || nobodys_name(host.host())) { Ok(()) } else { Err(refused()) }
+}
+
+/// An address, or the name that stands for this machine everywhere.
+fn nobodys_name(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+/// The page may load nothing from anywhere, ask only this listener, and be framed by nobody.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+async fn page() -> Response {
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    let mut response = with_body(StatusCode::OK, html, Body::from(include_str!("operator.html")));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(origin: &str, host: &str, with_token: bool) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, origin.parse().unwrap());
+        headers.insert(HOST, host.parse().unwrap());
+        refuse_foreign_page(&headers, with_token).is_ok()
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused() {
+        assert!(refuse_foreign_page(&HeaderMap::new(), false).is_ok());
+        assert!(admitted("http://127.0.0.1:7790", "127.0.0.1:7790", false));
+        assert!(admitted("http://[::1]:7790", "[::1]:7790", false));
+        assert!(admitted("http://LOCALHOST:7790", "localhost:7790", false));
+        assert!(admitted("https://ops.example", "ops.example:443", true));
+        // A name that its owner pointed at this machine.
+        assert!(!admitted("http://evil.example:7790", "evil.example:7790", false));
+        for origin in ["http://evil.example", "null", "", "http://127.0.0.1:80", "127.0.0.1:7790"] {
+            assert!(!admitted(origin, "127.0.0.1:7790", false), "{origin}");
+            assert!(!admitted(origin, "127.0.0.1:7790", true), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The one shape of every answer: `{"code":200,"data":...,"msg":""}`.
+//!
+//! Invariants:
+//! - `code` is the HTTP status; on a failure `data` is null and `msg` says why.
+//! - A failure's message is made by this program: it holds no secret and no framework's words.
+//! - Answers are never cached: they are one user's, and of this moment.
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::command::Error;
+
+/// What a JSON answer is labelled with.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The label of answers that must not be kept.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    code: u16,
+    data: T,
+    msg: &'a str,
+}
+
+/// `data` with status 200. `bytes_expected` sizes the buffer, so that a long list is written
+/// without moving it over and over.
+pub(super) fn success<T: Serialize>(data: T, bytes_expected: usize) -> Response {
+    respond(StatusCode::OK, data, "", bytes_expected)
+}
+
+fn respond<T: Serialize>(
+    status: StatusCode,
+    data: T,
+    msg: &str,
+    bytes_expected: usize,
+) -> Response {
+    let mut bytes = Vec::with_capacity(bytes_expected);
+    let envelope = Envelope { code: status.as_u16(), data, msg };
+    if let Err(error) = serde_json::to_writer(&mut bytes, &envelope) {
+        // Writing to memory does not fail, and no reply has a map with keys that are not strings.
+        return Failure::internal(format!("the answer could not be encoded: {error}"))
+            .into_response();
+    }
+    with_body(status, JSON, Body::from(bytes))
+}
+
+/// A response with the headers that every answer has.
+pub(super) fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// Why a request has no data: becomes the envelope with `data` null.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    status: StatusCode,
+    message: Cow<'static, str>,
+}
+
+impl Failure {
+    /// A failure that may have a status no command has (405, 408).
+    pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// 401.
+    pub(super) fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
+    /// 500: the program is wrong, not the request.
+    pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// What the client is told.
+    #[cfg(test)]
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status =
+            StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, error.message)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = respond(self.status, (), &self.message, 64 + self.message.len());
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// The answer to a path that no route has.
+pub(super) async fn unknown_route(uri: Uri) -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, format!("there is no route {}", uri.path()))
+}
+
+/// The answer to a path that has a route, by another method.
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
+}
+
+/// A header that may be there once at most: two of them are two opinions, and choosing one is how
+/// a gateway's word gets replaced by a client's.
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, MoreThanOne> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(MoreThanOne) } else { Ok(first) }
+}
+
+/// A header was there twice.
+#[derive(Debug)]
+pub(super) struct MoreThanOne;

@@ -1,0 +1,60 @@
+//! The HTTP doors: JSON in, a [`crate::command::Command`] to the store, one envelope out.
+//!
+//! Two routers that share no route. The app's router is for end users behind a gateway: it knows
+//! who calls and only ever touches the caller's own rows. The admin's router is for backends and
+//! operators: every command, health, metrics and a page.
+//!
+//! **Architecture invariant**: nothing here listens, accepts or spawns; a router is a plain service
+//! that the server gives connections to. Nothing here creates a chat, a member or a message for an end user.
+//!
+//! **Architecture invariant**: every answer of the app's router is the envelope, whatever went
+//! wrong; no message of a framework reaches a client. (Only what hyper refuses before a request
+//! exists, a broken request line say, is answered without one.)
+//!
+//! # Layout
+//! - [`envelope`]: what every answer looks like, and how a failure becomes one
+//! - [`auth`]: who calls: a trusted gateway's header, or a JWT
+//! - `body`: a request's body as JSON, within its limits of size and time
+//! - [`app`]: the app's three routes
+//! - [`admin`]: health, metrics, any command, the operators' page
+//! - [`serve`]: one connection, driven by hyper
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+pub mod admin;
+pub mod app;
+pub mod auth;
+mod body;
+pub mod envelope;
+pub mod serve;
+
+pub use admin::{Admin, MetricsSource, Readiness, TokenCheck, admin_router};
+pub use app::{App, app_router};
+pub use auth::{JwtVerifier, SecretError, UserAuth};
+
+use std::time::Instant;
+
+use axum::response::{IntoResponse, Response};
+
+use crate::command::{Call, Command, Kind, Reply};
+use crate::metrics::SharedMeter;
+use envelope::Failure;
+
+/// Runs the work of one request of a known command and records how it went, the failures before
+/// the store (credentials, body) included.
+async fn metered(
+    meter: &SharedMeter,
+    kind: Kind,
+    work: impl Future<Output = Result<Response, Failure>>,
+) -> Response {
+    let start = Instant::now();
+    let response = work.await.unwrap_or_else(Failure::into_response);
+    meter.record(kind, response.status().as_u16(), start.elapsed());
+    response
+}
+
+/// Checks a command's limits and asks the store.
+async fn ask<C: Call>(store: &C, command: impl Into<Command>) -> Result<Reply, Failure> {
+    let command = command.into();
+    command.check()?;
+    Ok(store.call(command).await?)
+}

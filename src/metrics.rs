@@ -1,0 +1,392 @@
+//! What is counted about requests, and how it is shown to Prometheus.
+//!
+//! Invariants:
+//! - [`Meter`] is plain data: recording is a few additions at fixed places, without allocation or
+//!   atomics. Each core has its own; they are merged only when somebody looks.
+//! - Buckets are fixed: upper bounds of 4 us times powers of two, up to 8.388608 s, and one for
+//!   all that is slower.
+//! - Rendering shows only the commands that were seen, so that its size follows what is used.
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
+    NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::command::node::{LogStats, ShardStats, SnapshotStats, StatsReply};
+use crate::command::{ErrorCode, Kind};
+
+/// The content type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const KINDS: usize = Kind::ALL.len();
+/// 200, each error code, and whatever else a door may say (405, 408, 500).
+const STATUSES: usize = ErrorCode::ALL.len() + 2;
+const FIRST_BUCKET_NS: u64 = 4_000;
+/// Buckets with an upper bound: 4 us, 8 us, ... 4 us * 2^21 = 8.388608 s.
+const BOUNDED_BUCKETS: usize = 22;
+const BUCKETS: usize = BOUNDED_BUCKETS + 1;
+
+/// Requests of one door on one core, by command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meter {
+    kinds: [KindMeter; KINDS],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct KindMeter {
+    statuses: [u64; STATUSES],
+    buckets: [u64; BUCKETS],
+    sum_ns: u64,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self { kinds: [KindMeter::default(); KINDS] }
+    }
+}
+
+impl Meter {
+    /// Counts one answered request.
+    pub fn record(&mut self, kind: Kind, status: u16, latency: Duration) {
+        let Some(meter) = self.kinds.get_mut(kind.index()) else {
+            return;
+        };
+        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        meter.sum_ns = meter.sum_ns.saturating_add(ns);
+        add(&mut meter.statuses, status_index(status), 1);
+        add(&mut meter.buckets, bucket_index(ns), 1);
+    }
+
+    /// Adds another core's counts.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.kinds.iter_mut().zip(&other.kinds) {
+            mine.sum_ns = mine.sum_ns.saturating_add(theirs.sum_ns);
+            add_all(&mut mine.statuses, &theirs.statuses);
+            add_all(&mut mine.buckets, &theirs.buckets);
+        }
+    }
+
+    /// How many requests were recorded.
+    pub fn requests(&self) -> u64 {
+        self.kinds.iter().map(KindMeter::count).sum()
+    }
+
+    /// How many of them failed.
+    pub fn errors(&self) -> u64 {
+        self.kinds.iter().flat_map(|kind| kind.statuses.iter().skip(1)).sum()
+    }
+
+    /// The commands that were seen.
+    fn seen(&self) -> impl Iterator<Item = (&'static str, &KindMeter)> {
+        let kinds = Kind::ALL.iter().map(|kind| kind.name()).zip(&self.kinds);
+        kinds.filter(|(_, meter)| meter.count() > 0)
+    }
+}
+
+impl KindMeter {
+    fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+fn add(counts: &mut [u64], index: usize, by: u64) {
+    if let Some(count) = counts.get_mut(index) {
+        *count = count.saturating_add(by);
+    }
+}
+
+fn add_all(mine: &mut [u64], theirs: &[u64]) {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine = mine.saturating_add(*theirs);
+    }
+}
+
+/// 0 for success, then the error codes in their order, then the rest.
+fn status_index(status: u16) -> usize {
+    if status == 200 {
+        return 0;
+    }
+    let known = ErrorCode::ALL.iter().position(|code| code.status() == status);
+    known.map_or(STATUSES - 1, |position| position + 1)
+}
+
+/// The label of each place that [`status_index`] gives.
+fn status_labels() -> impl Iterator<Item = String> {
+    let codes = ErrorCode::ALL.iter().map(|code| code.status().to_string());
+    std::iter::once("200".to_owned()).chain(codes).chain(std::iter::once("other".to_owned()))
+}
+
+/// The first bucket whose upper bound is not below `ns`.
+fn bucket_index(ns: u64) -> usize {
+    let units = ns.div_ceil(FIRST_BUCKET_NS);
+    // The power of two at or above `units`: one bucket for each.
+    let power = u64::BITS - units.saturating_sub(1).leading_zeros();
+    usize::try_from(power).unwrap_or(BOUNDED_BUCKETS).min(BOUNDED_BUCKETS)
+}
+
+/// Upper bounds in seconds, the last one infinite.
+fn bucket_bounds() -> impl Iterator<Item = f64> {
+    let bounds = (0..BOUNDED_BUCKETS)
+        .map(|power| Duration::from_nanos(FIRST_BUCKET_NS << power).as_secs_f64());
+    bounds.chain(std::iter::once(f64::INFINITY))
+}
+
+/// A [`Meter`] that an HTTP router can hold (routers must be `Send`). With one for each core the
+/// lock is never waited for, except while somebody reads it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedMeter(Arc<Mutex<Meter>>);
+
+impl SharedMeter {
+    /// Counts one answered request.
+    pub fn record(&self, kind: Kind, status: u16, latency: Duration) {
+        self.lock().record(kind, status, latency);
+    }
+
+    /// Adds what was counted so far to `total`.
+    pub fn merge_into(&self, total: &mut Meter) {
+        total.merge(&self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Meter> {
+        // Counters have no state in which a panic could leave them broken.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All that [`render`] shows.
+#[derive(Debug, Clone, Default)]
+pub struct MetricsInput {
+    /// The store's answer to `stats`.
+    pub stats: StatsReply,
+    /// Requests of the TCP door, all cores merged.
+    pub tcp: Meter,
+    /// Requests of the HTTP doors, all cores merged.
+    pub http: Meter,
+}
+
+/// The metrics as OpenMetrics text.
+pub fn render(input: &MetricsInput) -> String {
+    let mut registry = Registry::with_prefix("chatshard");
+    // A collector must be 'static; a scrape every few seconds may well copy some kilobytes.
+    registry.register_collector(Box::new(Node(input.clone())));
+    let mut text = String::with_capacity(32 << 10);
+    match prometheus_client::encoding::text::encode(&mut text, &registry) {
+        Ok(()) => text,
+        // Writing to a String does not fail. An empty scrape must still be a whole one.
+        Err(fmt::Error) => "# EOF\n".to_owned(),
+    }
+}
+
+#[derive(Debug)]
+struct Node(MetricsInput);
+
+impl Collector for Node {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self(MetricsInput { stats, tcp, http }) = self;
+        let mut page = Page(encoder);
+        let doors = [("tcp", tcp), ("http", http)];
+        page.requests(&doors)?;
+        page.durations(&doors)?;
+        page.node(stats)?;
+        page.log(&stats.log)?;
+        page.snapshot(&stats.snapshot)?;
+        page.shards(&stats.shards)
+    }
+}
+
+/// Writes families, one helper a shape.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+type Doors<'a> = [(&'static str, &'a Meter)];
+
+impl Page<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(encoder)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(encoder)
+    }
+
+    fn info(&mut self, name: &str, help: &str, labels: impl EncodeLabelSet) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&labels)
+    }
+
+    fn requests(&mut self, doors: &Doors<'_>) -> fmt::Result {
+        let help = "Requests answered, by door, command and status";
+        let mut family = self.0.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for &(door, meter) in doors {
+            for (command, kind) in meter.seen() {
+                for (status, &count) in status_labels().zip(&kind.statuses) {
+                    if count > 0 {
+                        let labels =
+                            [("door", door), ("command", command), ("status", status.as_str())];
+                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn durations(&mut self, doors: &Doors<'_>) -> fmt::Result {
+        let name = "request_duration_seconds";
+        let help = "Time from a request to its answer, in the server";
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for &(door, meter) in doors {
+            for (command, kind) in meter.seen() {
+                let labels = [("door", door), ("command", command)];
+                let sum = Duration::from_nanos(kind.sum_ns).as_secs_f64();
+                let buckets: Vec<_> = bucket_bounds().zip(kind.buckets).collect();
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                    sum,
+                    kind.count(),
+                    &buckets,
+                    None,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, stats: &StatsReply) -> fmt::Result {
+        self.info("build", "The running program", [("version", stats.version.as_str())])?;
+        self.gauge("uptime_seconds", "Time since the start", seconds(stats.uptime_ms))?;
+        self.gauge("chats", "Chats, dissolved ones not counted", stats.chats)?;
+        self.gauge("dissolved_chats", "Dissolved chats, whose ids are kept", stats.dissolved)?;
+        self.gauge("users", "Users with at least one row", stats.users)?;
+        self.gauge("memberships", "Memberships, deleted ones counted", stats.memberships)?;
+        self.gauge("outbox", "Chat events still to be delivered", stats.outbox)?;
+        self.gauge("connections", "Open connections of the TCP door", stats.connections)?;
+        self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)
+    }
+
+    fn log(&mut self, log: &LogStats) -> fmt::Result {
+        self.info("log", "How the log is synced", [("mode", log.mode.as_str())])?;
+        let help = "1 for the state that the log is in";
+        let mut family = self.0.encode_descriptor("log_state", help, None, MetricType::Gauge)?;
+        for state in ["ok", "stalled", "poisoned"] {
+            let value = u64::from(log.state == state);
+            let labels = [("state", state)];
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        self.gauge("log_last_lsn", "Number of the newest record", log.last_lsn)?;
+        self.gauge("log_durable_lsn", "Newest record that is synced", log.durable_lsn)?;
+        self.gauge("log_queued_bytes", "Bytes that wait to be written", log.queued_bytes)?;
+        self.counter("log_written_bytes", "Bytes written since the start", log.written_bytes)?;
+        self.counter("log_syncs", "Syncs since the start", log.syncs)
+    }
+
+    fn snapshot(&mut self, snapshot: &SnapshotStats) -> fmt::Result {
+        let last = [
+            ("snapshot_last_timestamp_seconds", "When it was published", snapshot.last_time),
+            ("snapshot_last_duration_seconds", "How long it took", snapshot.last_duration_ms),
+        ];
+        for (name, help, milliseconds) in last {
+            self.gauge(name, help, seconds(milliseconds))?;
+        }
+        self.gauge("snapshot_last_bytes", "Size of the newest one", snapshot.last_bytes)?;
+        self.gauge("snapshot_running", "1 while one is written", snapshot.running)?;
+        self.counter("snapshot_taken", "Snapshots since the start", snapshot.taken)?;
+        self.counter("snapshot_failed", "Those that failed", snapshot.failed)
+    }
+
+    fn shards(&mut self, shards: &[ShardStats]) -> fmt::Result {
+        type Field = fn(&ShardStats) -> u64;
+        let gauges: [(&str, &str, Field); 6] = [
+            ("shard_chats", "Chats on the shard", |shard| shard.chats),
+            ("shard_dissolved_chats", "Dissolved chats on it", |shard| shard.dissolved),
+            ("shard_users", "Users on it", |shard| shard.users),
+            ("shard_memberships", "Rows on it", |shard| shard.memberships),
+            ("shard_connections", "Connections on its core", |shard| shard.connections),
+            ("shard_outbox", "Chat events still to be delivered", |shard| shard.outbox),
+        ];
+        for (name, help, field) in gauges {
+            let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for shard in shards {
+                let labels = [("shard", shard.shard)];
+                ConstGauge::new(field(shard)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let (name, help) = ("shard_commands", "Commands that the shard ran");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for shard in shards {
+            let labels = [("shard", shard.shard)];
+            ConstCounter::new(shard.commands).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_what_is_at_or_below_its_bound() {
+        let bounds: Vec<_> = bucket_bounds().collect();
+        assert_eq!(bounds.len(), BUCKETS);
+        assert_eq!(bounds[BOUNDED_BUCKETS - 1], 8.388_608);
+        for ns in [0, 1, 4_000, 4_001, 8_000, 8_001, 1_000_000, 8_388_608_000, 8_388_608_001] {
+            let index = bucket_index(ns);
+            let seconds = Duration::from_nanos(ns).as_secs_f64();
+            assert!(seconds <= bounds[index], "{ns}");
+            assert!(index == 0 || seconds > bounds[index - 1], "{ns}");
+        }
+        assert_eq!(bucket_index(u64::MAX), BOUNDED_BUCKETS);
+    }
+
+    #[test]
+    fn every_status_has_its_label() {
+        let labels: Vec<_> = status_labels().collect();
+        assert_eq!(labels.len(), STATUSES);
+        for status in [200, 400, 429, 503] {
+            assert_eq!(labels[status_index(status)], status.to_string());
+        }
+        assert_eq!(labels[status_index(405)], "other");
+    }
+
+    #[test]
+    fn merging_adds_up() {
+        let mut one = Meter::default();
+        one.record(Kind::List, 200, Duration::from_micros(3));
+        let mut other = one.clone();
+        other.record(Kind::Import, 503, Duration::MAX);
+        one.merge(&other);
+        assert_eq!((one.requests(), one.errors()), (3, 1));
+
+        let shared = SharedMeter::default();
+        shared.record(Kind::List, 200, Duration::ZERO);
+        shared.merge_into(&mut one);
+        assert_eq!(one.requests(), 4);
+    }
+
+    #[test]
+    fn only_commands_that_were_seen_are_rendered() {
+        let mut input = MetricsInput::default();
+        input.tcp.record(Kind::List, 200, Duration::from_micros(5));
+        input.stats.log.state = "stalled".into();
+        let text = render(&input);
+        let seen = "chatshard_requests_total{door=\"tcp\",command=\"list\",status=\"200\"} 1\n";
+        assert!(text.contains(seen), "{text}");
+        assert!(text.contains("chatshard_log_state{state=\"stalled\"} 1\n"), "{text}");
+        assert!(!text.contains("\"http\"") && !text.contains("\"detail\""), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Listeners: each new connection goes to the core with the fewest.
+//!
+//! Invariants:
+//! - At most `connections_max` connections are open; one more is closed at once.
+//! - Running out of file descriptors pauses accepting; it does not end it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+/// Connections that the operating system may hold before they are accepted.
+const BACKLOG: i32 = 4096;
+/// Pause after an accept that failed.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds a listener; its port may be 0 for any free one.
+///
+/// # Errors
+/// Those of the operating system, with the address.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+/// Open connections of a door, and how many there may be.
+#[derive(Debug)]
+pub struct Door {
+    open: AtomicUsize,
+    max: usize,
+    name: &'static str,
+}
+
+impl Door {
+    /// A door for at most `max` connections.
+    pub fn new(name: &'static str, max: usize) -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(0), max, name })
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Lets one more in, as long as the guard lives; none if it is full.
+    fn enter(self: &Arc<Self>) -> Option<Guest> {
+        let entered = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+            (open < self.max).then_some(open + 1)
+        });
+        entered.is_ok().then(|| Guest(Arc::clone(self)))
+    }
+}
+
+/// A connection's place in its door; leaving it makes room.
+#[derive(Debug)]
+pub struct Guest(Arc<Door>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Accepts until told to stop. `serve` gets each connection, ready to be moved to a core.
+pub async fn accept(
+    listener: std::net::TcpListener,
+    door: Arc<Door>,
+    mut stop: watch::Receiver<bool>,
+    serve: impl Fn(std::net::TcpStream, Guest),
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, peer)) => match door.enter() {
+                Some(guest) => hand_over(stream, guest, &serve),
+                None => warn!(%peer, door = door.name, max = door.max, "too many connections; one more was closed"),
+            },
+            Err(error) => {
+                // The caller went away, or there are no descriptors left: neither ends the door.
+                warn!(%error, door = door.name, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn hand_over(stream: TcpStream, guest: Guest, serve: &impl Fn(std::net::TcpStream, Guest)) {
+    let prepared = stream.set_nodelay(true).and_then(|()| stream.into_std());
+    match prepared {
+        Ok(stream) => serve(stream, guest),
+        Err(error) => debug!(%error, "a connection broke while it was accepted"),
+    }
+}

@@ -1,0 +1,395 @@
+//! One connection: whole frames in, replies out, held to its limits.
+//!
+//! A turn of its task decodes the frames that are there, submits their commands, flushes once,
+//! encodes the replies that are ready and writes them with one call.
+//!
+//! Invariants:
+//! - The first request is `hello`; before it nothing else is run.
+//! - At most `IN_FLIGHT_MAX` requests are under way, and no more is read while `UNSENT_BYTES_MAX`
+//!   bytes of replies wait: a client that does not read is held back, then dropped.
+//! - An error of a request does not end the connection; an error of the framing does, after the
+//!   replies that are owed.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Sleep;
+use tracing::{debug, info};
+
+use super::accept::Guest;
+use crate::command::node::Hello;
+use crate::command::{Command, Error, ErrorCode, Outcome, Reply};
+use crate::limits::{
+    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
+};
+use crate::node::NodeInfo;
+use crate::node::mailbox::Control;
+use crate::node::worker::{Local, Replies, Ticket};
+use crate::protocol::{self, CONNECTION_ID, frame};
+use crate::types::ShardId;
+
+/// Free space asked for before a read, in bytes.
+const READ_BYTES: usize = 16 << 10;
+/// Requests after which the replies that are ready are encoded, so that their size is seen.
+const REQUESTS_A_ROUND: usize = 32;
+/// A connection looks at its time limits this often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Whether a client's token is good.
+pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What all connections of the door share.
+pub struct NetConfig {
+    /// The check of tokens; none if clients need none.
+    pub token_check: Option<TokenCheck>,
+    /// A connection without any request for this long is closed.
+    pub idle: Duration,
+    /// Turns true when the server stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A connection between two cores.
+struct Moving {
+    stream: std::net::TcpStream,
+    guest: Guest,
+    config: Arc<NetConfig>,
+    /// Bytes that were read and not decoded.
+    input: BytesMut,
+    output: BytesMut,
+    greeted: bool,
+    /// The `hello` that the new core answers.
+    hello: Option<u64>,
+}
+
+/// Gives a new connection to a core.
+pub fn start(node: &NodeInfo, shard: ShardId, stream: std::net::TcpStream, guest: Guest, config: Arc<NetConfig>) {
+    let moving = Moving {
+        stream,
+        guest,
+        config,
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        greeted: false,
+        hello: None,
+    };
+    move_to(node, shard, moving);
+}
+
+fn move_to(node: &NodeInfo, shard: ShardId, moving: Moving) {
+    if let Some(mailbox) = node.mailboxes.get(shard.index()) {
+        // Counted before it arrives, so that a flood of new connections is spread evenly.
+        mailbox.connections.fetch_add(1, Ordering::Relaxed);
+    }
+    node.control(shard, Control::Connection(Box::new(move |local| arrive(local, moving))));
+}
+
+fn arrive(local: &Local, moving: Moving) {
+    let local = local.clone();
+    tokio::task::spawn_local(async move {
+        let (node, shard) = (local.node(), local.shard());
+        if let Err(error) = run(local, moving).await {
+            debug!(%error, "a connection ended");
+        }
+        if let Some(mailbox) = node.mailboxes.get(shard.index()) {
+            mailbox.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+}
+
+async fn run(local: Local, moving: Moving) -> io::Result<()> {
+    let mut connection = Connection::new(local, moving)?;
+    loop {
+        connection.turn();
+        connection.write()?;
+        if let Some(shard) = connection.ready_to_move() {
+            return connection.depart(shard);
+        }
+        if connection.is_done() {
+            return Ok(());
+        }
+        connection.wait().await?;
+    }
+}
+
+/// What ended a wait.
+enum Woken {
+    ByInput,
+    ByTime,
+    ByOther,
+}
+
+struct Connection {
+    local: Local,
+    stream: TcpStream,
+    guest: Guest,
+    config: Arc<NetConfig>,
+    stop: watch::Receiver<bool>,
+    input: BytesMut,
+    output: BytesMut,
+    replies: Rc<Replies>,
+    ready: Vec<(u64, Outcome)>,
+    greeted: bool,
+    /// No more requests are taken; it ends when what is owed was sent.
+    closing: bool,
+    /// Where a `hello` wants to go, and its request id.
+    moving: Option<(ShardId, u64)>,
+    last_request: Instant,
+    last_read: Instant,
+    last_write: Instant,
+    /// When the time limits are looked at next.
+    look: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    fn new(local: Local, moving: Moving) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut connection = Self {
+            stream: TcpStream::from_std(moving.stream)?,
+            guest: moving.guest,
+            stop: moving.config.stop.clone(),
+            config: moving.config,
+            input: moving.input,
+            output: moving.output,
+            replies: Rc::default(),
+            ready: Vec::new(),
+            greeted: moving.greeted,
+            closing: false,
+            moving: None,
+            last_request: now,
+            last_read: now,
+            last_write: now,
+            look: Box::pin(tokio::time::sleep(LOOK_INTERVAL)),
+            local,
+        };
+        if let Some(request_id) = moving.hello {
+            connection.answer_hello(request_id);
+        }
+        Ok(connection)
+    }
+
+    /// Decodes, submits, flushes, encodes; until there is no whole frame or no room.
+    fn turn(&mut self) {
+        if *self.stop.borrow() {
+            self.closing = true;
+        }
+        self.local.tick();
+        let started = Instant::now();
+        loop {
+            let taken = self.take_requests(started);
+            self.local.flush();
+            self.encode_ready();
+            if taken < REQUESTS_A_ROUND {
+                return;
+            }
+        }
+    }
+
+    fn may_take(&self) -> bool {
+        !self.closing
+            && self.moving.is_none()
+            && self.output.len() < UNSENT_BYTES_MAX
+            && self.replies.in_flight() < IN_FLIGHT_MAX
+    }
+
+    /// Submits the next requests; how many.
+    fn take_requests(&mut self, started: Instant) -> usize {
+        let mut taken = 0;
+        while taken < REQUESTS_A_ROUND && self.may_take() {
+            let (bytes, decoded) = match frame::first(&self.input, REQUEST_BYTES_MAX) {
+                Ok(None) => break,
+                Ok(Some(payload)) => (frame::HEADER_BYTES + payload.len(), protocol::decode_request(payload)),
+                Err(error) => {
+                    self.refuse(CONNECTION_ID, error.into());
+                    break;
+                }
+            };
+            self.input.advance(bytes);
+            self.last_request = started;
+            taken += 1;
+            match decoded {
+                Ok(request) => self.take(request.id, request.command, started),
+                Err(refused) => match refused.id {
+                    Some(_) if !self.greeted => self.refuse(refused.id.unwrap_or(CONNECTION_ID), refused.error),
+                    Some(id) => self.replies.push(id, Err(refused.error)),
+                    None => self.refuse(CONNECTION_ID, refused.error),
+                },
+            }
+        }
+        taken
+    }
+
+    fn take(&mut self, id: u64, command: Command, started: Instant) {
+        match command {
+            Command::Hello(hello) => self.hello(id, hello),
+            _ if !self.greeted => {
+                let error = Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
+                self.refuse(id, error);
+            }
+            command => {
+                let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started);
+                self.local.submit(ticket, command);
+            }
+        }
+    }
+
+    fn hello(&mut self, id: u64, hello: Hello) {
+        if let Some(check) = &self.config.token_check
+            && !hello.token.as_deref().is_some_and(|token| check(token))
+        {
+            let error = Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
+            return self.refuse(id, error);
+        }
+        if !self.greeted {
+            info!(
+                peer = self.stream.peer_addr().map_or("gone".into(), |peer| peer.to_string()),
+                client = hello.client.as_deref().unwrap_or("unnamed"),
+                "a client connected"
+            );
+        }
+        self.greeted = true;
+        let own = self.local.shard();
+        match hello.shard.map(ShardId) {
+            Some(shard) if shard.0 >= self.local.node().shards.get() => {
+                let error = Error::invalid(format!("hello: there is no shard {}", shard.0));
+                self.replies.push(id, Err(error));
+            }
+            Some(shard) if shard != own => self.moving = Some((shard, id)),
+            _ => self.answer_hello(id),
+        }
+    }
+
+    fn answer_hello(&mut self, id: u64) {
+        let hello = self.local.node().hello(self.local.shard());
+        self.replies.push(id, Ok(Reply::Hello(hello)));
+    }
+
+    /// Answers with an error and takes nothing more.
+    fn refuse(&mut self, id: u64, error: Error) {
+        self.replies.push(id, Err(error));
+        self.closing = true;
+    }
+
+    fn encode_ready(&mut self) {
+        self.replies.take(&mut self.ready);
+        if !self.ready.is_empty() && self.output.is_empty() {
+            self.last_write = Instant::now();
+        }
+        for (id, outcome) in self.ready.drain(..) {
+            protocol::encode_reply(id, &outcome, &mut self.output);
+        }
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match self.stream.try_write(&self.output) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    self.output.advance(bytes);
+                    self.last_write = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.output.is_empty() {
+            // An idle connection holds no buffers.
+            self.output = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        self.input.reserve(READ_BYTES);
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => {
+                self.closing = true;
+                Ok(())
+            }
+            Ok(_) => {
+                self.last_read = Instant::now();
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for bytes, for room, for replies, for the stop, or for a time limit.
+    async fn wait(&mut self) -> io::Result<()> {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        let may_read = self.may_take();
+        let woken = tokio::select! {
+            readable = self.stream.readable(), if may_read => {
+                readable?;
+                Woken::ByInput
+            }
+            writable = self.stream.writable(), if !self.output.is_empty() => {
+                writable?;
+                Woken::ByOther
+            }
+            () = self.replies.ready() => Woken::ByOther,
+            _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::ByOther,
+            () = &mut self.look => Woken::ByTime,
+        };
+        match woken {
+            Woken::ByInput => self.read(),
+            Woken::ByOther => Ok(()),
+            Woken::ByTime => {
+                self.look.as_mut().reset(tokio::time::Instant::now() + LOOK_INTERVAL);
+                self.check_time()
+            }
+        }
+    }
+
+    fn check_time(&self) -> io::Result<()> {
+        let late = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        if !self.output.is_empty() {
+            if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
+                return late("the client does not read its replies");
+            }
+        } else if self.replies.in_flight() == 0 {
+            if !self.input.is_empty() && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS) {
+                return late("half a frame came and no more");
+            }
+            if self.last_request.elapsed() > self.config.idle {
+                return late("no request for a long time");
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.closing && self.output.is_empty() && self.replies.in_flight() == 0
+    }
+
+    fn ready_to_move(&self) -> Option<ShardId> {
+        let (shard, _) = self.moving?;
+        (self.replies.in_flight() == 0).then_some(shard)
+    }
+
+    /// Goes to another core; the replies that are not sent yet go along.
+    fn depart(self, shard: ShardId) -> io::Result<()> {
+        let node = self.local.node();
+        let moving = Moving {
+            stream: self.stream.into_std()?,
+            guest: self.guest,
+            config: self.config,
+            input: self.input,
+            output: self.output,
+            greeted: self.greeted,
+            hello: self.moving.map(|(_, id)| id),
+        };
+        move_to(&node, shard, moving);
+        Ok(())
+    }
+}

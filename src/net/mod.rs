@@ -1,0 +1,11 @@
+//! The TCP door: bytes in, commands to the node, replies out.
+//!
+//! # Layout
+//! - [`accept`]: listeners; hands each connection to a core
+//! - [`connection`]: one connection's life
+//!
+//! **Architecture invariant**: this door and the HTTP door do not know each other; both hand a
+//! [`crate::command::Command`] to the node and get a [`crate::command::Reply`] back.
+
+pub mod accept;
+pub mod connection;

@@ -1,0 +1,434 @@
+//! The node's one log: a queue that all shards feed, and the thread that writes it.
+//!
+//! Group commit: while one sync runs, the next batches gather; one sync then serves them all.
+//!
+//! Invariants:
+//! - Records get their sequence numbers (LSN) in the order in which they are pushed, under one lock.
+//!   A shard pushes before it sends any message that depends on what it pushed, so the log never
+//!   holds an effect without its cause.
+//! - [`Log::reached`] is what replies may rely on: what is durable (`always`), or what the
+//!   operating system has (`everysec`, `never`). It never goes back.
+//! - A failed write is kept and tried again; a failed sync ends writing until the next start.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn};
+use tracing::{error, info, warn};
+
+use super::mailbox::Mailbox;
+use crate::command::Error;
+use crate::command::node::LogStats;
+use crate::limits::LOG_QUEUE_BYTES_MAX;
+
+/// Batches are joined up to this size before they are written, in bytes.
+const JOINED_BYTES_MAX: usize = 4 << 20;
+/// How long after a failed write the next attempt comes.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often `everysec` syncs.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When a reply may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogMode {
+    /// After its record is synced to the disk.
+    Always,
+    /// After its record is written; a sync follows within a second.
+    EverySec,
+    /// After its record is written; the operating system decides when it syncs.
+    Never,
+    /// There is no log; snapshots alone.
+    Off,
+}
+
+impl LogMode {
+    /// The name in configuration and `stats`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySec => "everysec",
+            Self::Never => "never",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// How the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogState {
+    /// It takes records.
+    Ok,
+    /// A write failed and is tried again; writes of clients are refused meanwhile.
+    Stalled,
+    /// A sync failed; writes of clients are refused until a restart.
+    Poisoned,
+}
+
+impl LogState {
+    /// The name in `stats`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Stalled => "stalled",
+            Self::Poisoned => "poisoned",
+        }
+    }
+
+    /// What a client is told.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Ok => "the log takes writes",
+            Self::Stalled => "the log cannot be written (disk full?); it is tried again",
+            Self::Poisoned => "a sync of the log failed; restart the server",
+        }
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Stalled => 1,
+            Self::Poisoned => 2,
+        }
+    }
+
+    const fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Ok,
+            1 => Self::Stalled,
+            _ => Self::Poisoned,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    batches: VecDeque<Batch>,
+    /// Number of the newest record that was pushed.
+    tail: u64,
+    trim: Option<Lsn>,
+    sync_now: bool,
+    stop: bool,
+}
+
+impl Queue {
+    fn has_work(&self) -> bool {
+        !self.batches.is_empty() || self.trim.is_some() || self.sync_now || self.stop
+    }
+}
+
+/// The shards' side of the log.
+pub struct Log {
+    mode: LogMode,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    tail: AtomicU64,
+    written: AtomicU64,
+    durable: AtomicU64,
+    state: AtomicU8,
+    stopped: AtomicBool,
+    queued_bytes: AtomicUsize,
+    written_bytes: AtomicU64,
+    syncs: AtomicU64,
+    mailboxes: Arc<[Mailbox]>,
+}
+
+impl Log {
+    /// A log whose newest record is `last`; `mailboxes` are woken when it moves.
+    pub fn new(mode: LogMode, last: Lsn, mailboxes: Arc<[Mailbox]>) -> Self {
+        Self {
+            mode,
+            queue: Mutex::new(Queue { tail: last.0, ..Queue::default() }),
+            wake: Condvar::new(),
+            tail: AtomicU64::new(last.0),
+            written: AtomicU64::new(last.0),
+            durable: AtomicU64::new(last.0),
+            state: AtomicU8::new(LogState::Ok.code()),
+            stopped: AtomicBool::new(false),
+            queued_bytes: AtomicUsize::new(0),
+            written_bytes: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            mailboxes,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that can panic runs under this lock.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands records over. They are numbered and in order from here on; `records` is empty after.
+    pub fn push(&self, records: &mut Batch) {
+        let count = u64::try_from(records.count()).unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        let mut queue = self.lock();
+        queue.tail += count;
+        self.tail.store(queue.tail, Ordering::Release);
+        if self.mode == LogMode::Off || self.state() == LogState::Poisoned {
+            records.clear();
+            return;
+        }
+        self.queued_bytes.fetch_add(records.len_bytes(), Ordering::Relaxed);
+        let idle = !queue.has_work();
+        match queue.batches.back_mut() {
+            Some(last) if last.len_bytes() + records.len_bytes() <= JOINED_BYTES_MAX => {
+                if last.append(records).is_err() {
+                    queue.batches.push_back(std::mem::take(records));
+                }
+            }
+            _ => queue.batches.push_back(std::mem::take(records)),
+        }
+        drop(queue);
+        if idle {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Number of the newest record that was pushed by any shard.
+    pub fn tail(&self) -> Lsn {
+        Lsn(self.tail.load(Ordering::Acquire))
+    }
+
+    /// Up to which record replies may leave.
+    pub fn reached(&self) -> Lsn {
+        match self.mode {
+            LogMode::Always => self.durable(),
+            LogMode::EverySec | LogMode::Never => Lsn(self.written.load(Ordering::SeqCst)),
+            LogMode::Off => self.tail(),
+        }
+    }
+
+    /// Up to which record all is on the disk.
+    pub fn durable(&self) -> Lsn {
+        match self.mode {
+            LogMode::Off => self.tail(),
+            _ => Lsn(self.durable.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The mode it runs in.
+    pub fn mode(&self) -> LogMode {
+        self.mode
+    }
+
+    /// How it is.
+    pub fn state(&self) -> LogState {
+        LogState::from_code(self.state.load(Ordering::Acquire))
+    }
+
+    /// Bytes written since the start.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why writes must be refused now, if they must.
+    pub fn refusal(&self) -> Option<Error> {
+        match self.state() {
+            LogState::Ok if self.queued_bytes.load(Ordering::Relaxed) > LOG_QUEUE_BYTES_MAX => Some(Error::new(
+                crate::command::ErrorCode::Busy,
+                "not applied: the log's queue is full; try again later",
+            )),
+            LogState::Ok => None,
+            state => Some(Error::not_applied(state.why())),
+        }
+    }
+
+    /// Removes segments whose records are all below `keep_from`, when there is time.
+    pub fn trim(&self, keep_from: Lsn) {
+        self.lock().trim = Some(keep_from);
+        self.wake.notify_one();
+    }
+
+    /// Asks for a sync soon, whatever the mode.
+    pub fn sync_now(&self) {
+        self.lock().sync_now = true;
+        self.wake.notify_one();
+    }
+
+    /// Writes what is queued, syncs, sets the end mark, and ends the thread.
+    pub fn stop(&self) {
+        self.lock().stop = true;
+        self.wake.notify_one();
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Its figures.
+    pub fn stats(&self) -> LogStats {
+        LogStats {
+            mode: self.mode.name().into(),
+            state: self.state().name().into(),
+            last_lsn: self.tail().0,
+            durable_lsn: self.durable().0,
+            queued_bytes: u64::try_from(self.queued_bytes.load(Ordering::Relaxed)).unwrap_or(u64::MAX),
+            written_bytes: self.written_bytes(),
+            syncs: self.syncs.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set_state(&self, state: LogState) {
+        if self.state.swap(state.code(), Ordering::AcqRel) != state.code() {
+            self.wake_shards();
+        }
+    }
+
+    fn wake_shards(&self) {
+        for mailbox in self.mailboxes.iter().filter(|mailbox| mailbox.waits_for_log()) {
+            mailbox.wake();
+        }
+    }
+}
+
+/// The thread's side of the log.
+pub struct LogThread<D: Disk> {
+    log: Arc<Log>,
+    writer: LogWriter<D>,
+    last_sync: Instant,
+}
+
+impl<D: Disk> LogThread<D> {
+    /// The writer of `log`.
+    pub fn new(log: Arc<Log>, writer: LogWriter<D>) -> Self {
+        Self { log, writer, last_sync: Instant::now() }
+    }
+
+    /// Runs until [`Log::stop`]; whether the log was closed with its end mark.
+    pub fn run(mut self) -> bool {
+        loop {
+            let (batches, trim, sync_now, stop) = self.wait();
+            for batch in batches {
+                self.write(&batch);
+            }
+            self.sync_if_due(sync_now || stop);
+            if let Some(keep_from) = trim {
+                self.trim(keep_from);
+            }
+            if stop {
+                return self.finish();
+            }
+        }
+    }
+
+    /// Waits for work, or for the next sync of `everysec`.
+    fn wait(&self) -> (VecDeque<Batch>, Option<Lsn>, bool, bool) {
+        let mut queue = self.log.lock();
+        while !queue.has_work() {
+            queue = if self.sync_is_owed() {
+                let left = SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed());
+                let (queue, timeout) =
+                    self.log.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
+                if timeout.timed_out() {
+                    return (VecDeque::new(), None, false, false);
+                }
+                queue
+            } else {
+                self.log.wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+        let batches = std::mem::take(&mut queue.batches);
+        // What was pushed before the stop is written; the queue is empty when it is seen.
+        (batches, queue.trim.take(), std::mem::take(&mut queue.sync_now), queue.stop)
+    }
+
+    fn sync_is_owed(&self) -> bool {
+        self.log.mode == LogMode::EverySec
+            && self.log.state() == LogState::Ok
+            && self.writer.durable() < self.writer.written()
+    }
+
+    /// Writes one batch, again and again while the disk refuses it.
+    fn write(&mut self, batch: &Batch) {
+        let bytes = batch.len_bytes();
+        while self.log.state() != LogState::Poisoned {
+            let appended = self.writer.append(batch);
+            // The append may have begun a new segment, which syncs the old one.
+            self.publish(|log| &log.durable, self.writer.durable());
+            match appended {
+                Ok(written) => {
+                    self.log.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+                    self.publish(|log| &log.written, written);
+                    if self.log.state() == LogState::Stalled {
+                        info!("the log can be written again");
+                        self.log.set_state(LogState::Ok);
+                    }
+                    break;
+                }
+                Err(AppendError::Write(error)) => {
+                    if self.log.state() == LogState::Ok {
+                        warn!(%error, "the log cannot be written; writes are refused and it is tried again");
+                        self.log.set_state(LogState::Stalled);
+                    }
+                    if self.log.lock().stop {
+                        // What follows must not be written without this.
+                        self.log.set_state(LogState::Poisoned);
+                        break;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+                Err(AppendError::Poisoned(poisoned)) => self.poison(&poisoned),
+            }
+        }
+        self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn sync_if_due(&mut self, now: bool) {
+        let due = match self.log.mode {
+            LogMode::Always => true,
+            LogMode::EverySec => now || self.last_sync.elapsed() >= SYNC_INTERVAL,
+            LogMode::Never | LogMode::Off => now,
+        };
+        if !due || self.log.state() == LogState::Poisoned || self.writer.durable() == self.writer.written() {
+            return;
+        }
+        match self.writer.sync() {
+            Ok(durable) => {
+                self.log.syncs.fetch_add(1, Ordering::Relaxed);
+                self.last_sync = Instant::now();
+                self.publish(|log| &log.durable, durable);
+            }
+            Err(poisoned) => self.poison(&poisoned),
+        }
+    }
+
+    /// Moves a mark forward and wakes the shards that wait for it.
+    fn publish(&self, mark: impl Fn(&Log) -> &AtomicU64, to: Lsn) {
+        if mark(&self.log).fetch_max(to.0, Ordering::SeqCst) < to.0 {
+            self.log.wake_shards();
+        }
+    }
+
+    fn poison(&self, poisoned: &snapshot::Poisoned) {
+        error!(reason = %poisoned.reason, "a sync of the log failed; writes are refused until a restart");
+        self.log.set_state(LogState::Poisoned);
+    }
+
+    fn trim(&mut self, keep_from: Lsn) {
+        match self.writer.trim(keep_from) {
+            Ok(removed) => info!(removed, %keep_from, "log segments removed that the snapshots cover"),
+            Err(error) => warn!(%error, "old log segments could not be removed"),
+        }
+    }
+
+    fn finish(self) -> bool {
+        let log = Arc::clone(&self.log);
+        let closed = match self.writer.finish() {
+            Ok(durable) => {
+                log.durable.fetch_max(durable.0, Ordering::AcqRel);
+                true
+            }
+            Err(error) => {
+                error!(%error, "the log could not be closed");
+                false
+            }
+        };
+        log.stopped.store(true, Ordering::Release);
+        log.wake_shards();
+        closed
+    }
+}

@@ -1,0 +1,98 @@
+//! What other threads put before a core.
+//!
+//! Contract:
+//! - Three lanes. *Peers* (answers and messages of shards) and *control* are never refused, so that
+//!   cores cannot wait for each other in a circle; they are bounded by what clients may bring in.
+//!   *Requests* of other cores are bounded by the sender ([`crate::limits::CROSS_CORE_MAX`]).
+//! - A lane keeps the order of each sender.
+//! - [`Mailbox::wake`] may be called by anyone, any number of times; the core wakes once.
+//! - A mailbox is never closed; after a stop nobody reads it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use crossbeam::queue::SegQueue;
+use tokio::sync::{Notify, oneshot};
+
+use super::worker::{Local, Report};
+use crate::command::{Command, Outcome};
+use crate::shard::core::SlotCapture;
+use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
+
+/// What one core sends another.
+#[derive(Debug)]
+pub enum Peer {
+    /// Run this and answer.
+    Request(ReplyTo, Op),
+    /// The answer to an op.
+    Answer(ReplyTo, Answer),
+    /// From shard to shard.
+    Message(Envelope),
+}
+
+/// What the node asks of a core.
+pub enum Control {
+    /// Serve this connection.
+    Connection(Box<dyn FnOnce(&Local) + Send>),
+    /// Run a command and tell the outcome.
+    Call(Command, oneshot::Sender<Outcome>),
+    /// Begin this image.
+    BeginImage(u64),
+    /// Give the next slots of the image under way, at most so many; an empty answer is the end.
+    Capture(usize, SyncSender<Vec<SlotCapture>>),
+    /// Give the image under way up.
+    EndImage,
+    /// Tell your figures.
+    Report(oneshot::Sender<Report>),
+    /// Tell when nothing is under way.
+    Drain(oneshot::Sender<()>),
+}
+
+/// A core's mailbox.
+#[derive(Default)]
+pub struct Mailbox {
+    /// Answers and messages.
+    pub peers: SegQueue<Vec<Peer>>,
+    /// Requests of other cores.
+    pub requests: SegQueue<Vec<Peer>>,
+    /// The node's own.
+    pub control: SegQueue<Control>,
+    /// Connections that this core serves.
+    pub connections: AtomicUsize,
+    /// Requests that this core answered.
+    pub answered: AtomicU64,
+    /// Errors among them.
+    pub errors: AtomicU64,
+    notify: Notify,
+    waits_for_log: AtomicBool,
+}
+
+impl Mailbox {
+    /// Counts an answered request. Only the core itself does.
+    pub fn count(&self, is_error: bool) {
+        self.answered.store(self.answered.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if is_error {
+            self.errors.store(self.errors.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the core look.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Waits until woken.
+    pub async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Whether the core holds answers that wait for the log.
+    pub fn waits_for_log(&self) -> bool {
+        self.waits_for_log.load(Ordering::SeqCst)
+    }
+
+    /// Says so.
+    pub fn set_waits_for_log(&self, waits: bool) {
+        self.waits_for_log.store(waits, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,221 @@
+//! A running node: one thread a core, the log's thread, the snapshot's thread.
+//!
+//! Everything that the sans-IO parts (shard, router) need from the world is here: threads, queues,
+//! clocks, wake-ups. The doors stand above it.
+//!
+//! # Layout
+//! - [`log`]: the queue of records and the thread that writes them
+//! - [`mailbox`]: what reaches a core from other threads
+//! - [`worker`]: a core at work
+//! - [`snapshotter`]: images while work goes on
+//! - [`store`]: the data directory: identity, lock, recovery
+
+pub mod log;
+pub mod mailbox;
+pub mod snapshotter;
+pub mod store;
+pub mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::command::node::{HelloReply, Limits, StatsReply};
+use crate::command::{Call, Command, Error, Outcome};
+use crate::limits::SLOTS;
+use crate::metrics::{Meter, MetricsInput};
+use crate::types::{KeyHasher, ShardCount, ShardId};
+use log::{Log, LogState};
+use mailbox::{Control, Mailbox};
+use snapshotter::{SnapshotRequest, SnapshotStatus};
+use worker::Report;
+
+/// Version of the wire protocol.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// What all parts of a node share.
+pub struct NodeInfo {
+    /// How many shards, and cores.
+    pub shards: ShardCount,
+    /// The node's key hash.
+    pub hasher: KeyHasher,
+    /// One for each core.
+    pub mailboxes: Arc<[Mailbox]>,
+    /// The log.
+    pub log: Arc<Log>,
+    /// Asks for snapshots.
+    pub snapshots: std::sync::mpsc::Sender<SnapshotRequest>,
+    /// How the snapshots went.
+    pub snapshot_status: Arc<SnapshotStatus>,
+    /// Where the data is.
+    pub data_dir: PathBuf,
+    /// When the node started.
+    pub started: Instant,
+    /// No new work is taken.
+    pub stopping: AtomicBool,
+}
+
+impl NodeInfo {
+    /// Why writes must be refused now, if they must.
+    pub fn refusal(&self) -> Option<Error> {
+        self.log.refusal()
+    }
+
+    /// What `hello` answers on a core.
+    pub fn hello(&self, shard: ShardId) -> HelloReply {
+        HelloReply {
+            server: "chatshard".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            protocol: PROTOCOL_VERSION,
+            shards: self.shards.get(),
+            slots: SLOTS,
+            hash_seed: self.hasher.seed(),
+            shard: shard.0,
+            limits: Limits::of_this_build(),
+        }
+    }
+
+    /// Takes a snapshot; answers when it is published.
+    pub async fn snapshot(&self) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        if self.snapshots.send(SnapshotRequest::Take(sender)).is_err() {
+            return Err(Error::not_applied("the server is stopping"));
+        }
+        let stopped = || Err(Error::outcome_unknown("the server stopped before the snapshot ended"));
+        receiver.await.unwrap_or_else(|_| stopped())
+    }
+
+    /// Connections of the TCP door.
+    pub fn connections(&self) -> usize {
+        self.mailboxes.iter().map(|mailbox| mailbox.connections.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The core with the fewest connections.
+    pub fn least_loaded(&self) -> ShardId {
+        let load = |shard: &ShardId| {
+            self.mailboxes
+                .get(shard.index())
+                .map_or(usize::MAX, |mailbox| mailbox.connections.load(Ordering::Relaxed))
+        };
+        self.shards.all().min_by_key(load).unwrap_or(ShardId(0))
+    }
+
+    /// Puts something into a core's mailbox.
+    pub fn control(&self, shard: ShardId, control: Control) {
+        if let Some(mailbox) = self.mailboxes.get(shard.index()) {
+            mailbox.control.push(control);
+            mailbox.wake();
+        }
+    }
+
+    /// Fills in what shards do not know.
+    pub fn complete_stats(&self, stats: &mut StatsReply) {
+        stats.version = env!("CARGO_PKG_VERSION").into();
+        stats.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        stats.connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
+        stats.memory_bytes = resident_bytes();
+        let total = |count: fn(&Mailbox) -> &AtomicU64| {
+            self.mailboxes.iter().map(|mailbox| count(mailbox).load(Ordering::Relaxed)).sum()
+        };
+        stats.requests = total(|mailbox| &mailbox.answered);
+        stats.errors = total(|mailbox| &mailbox.errors);
+        stats.log = self.log.stats();
+        stats.snapshot = self.snapshot_status.stats();
+        for shard in &mut stats.shards {
+            if let Some(mailbox) = self.mailboxes.get(usize::from(shard.shard)) {
+                let connections = mailbox.connections.load(Ordering::Relaxed);
+                shard.connections = u64::try_from(connections).unwrap_or(u64::MAX);
+            }
+        }
+    }
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}
+
+/// A way into the node from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    node: Arc<NodeInfo>,
+    /// The core that runs the calls; each in turn without it.
+    shard: Option<ShardId>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Handle {
+    /// A way into this node; calls go to the cores in turn.
+    pub fn new(node: Arc<NodeInfo>) -> Self {
+        Self { node, shard: None, next: Arc::default() }
+    }
+
+    /// A way into one core, for callers that live on it.
+    pub fn on_core(node: Arc<NodeInfo>, shard: ShardId) -> Self {
+        Self { shard: Some(shard), ..Self::new(node) }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &NodeInfo {
+        &self.node
+    }
+
+    /// Whether it takes reads and writes now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.node.stopping.load(Ordering::Acquire) {
+            return Err("the server is stopping".into());
+        }
+        match self.node.log.state() {
+            LogState::Ok => Ok(()),
+            state => Err(state.why().into()),
+        }
+    }
+
+    /// The figures of all cores; the HTTP doors add their own.
+    pub async fn metrics(&self) -> MetricsInput {
+        let mut input =
+            MetricsInput { stats: StatsReply::default(), tcp: Meter::default(), http: Meter::default() };
+        for report in self.reports().await {
+            input.stats.chats += report.shard.chats;
+            input.stats.dissolved += report.shard.dissolved;
+            input.stats.users += report.shard.users;
+            input.stats.memberships += report.shard.memberships;
+            input.stats.outbox += report.shard.outbox;
+            input.stats.shards.push(report.shard);
+            input.tcp.merge(&report.tcp);
+        }
+        self.node.complete_stats(&mut input.stats);
+        input
+    }
+
+    async fn reports(&self) -> Vec<Report> {
+        let mut reports = Vec::with_capacity(self.node.mailboxes.len());
+        for shard in self.node.shards.all() {
+            let (sender, receiver) = oneshot::channel();
+            self.node.control(shard, Control::Report(sender));
+            reports.extend(receiver.await);
+        }
+        reports
+    }
+}
+
+impl Call for Handle {
+    async fn call(&self, command: Command) -> Outcome {
+        let shard = self.shard.unwrap_or_else(|| {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.node.mailboxes.len().max(1);
+            ShardId(u16::try_from(turn).unwrap_or(0))
+        });
+        let (sender, receiver) = oneshot::channel();
+        self.node.control(shard, Control::Call(command, sender));
+        receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
+    }
+}

@@ -1,0 +1,267 @@
+//! The data directory: whose it is, that nobody else uses it, and what is in it.
+//!
+//! ```text
+//! DIR/node           identity: JSON in a sealed file (see snapshot/format.md)
+//! DIR/lock           held by the running process
+//! DIR/log-*.seg      the log
+//! DIR/image-*.img    snapshots
+//! ```
+//!
+//! Invariants:
+//! - A directory is used by one process at a time.
+//! - The store never starts empty where data was expected: a missing directory is made, an empty
+//!   one needs `--init`, and one with data but without its identity is damage.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use snapshot::{
+    Disk, ImageInfo, LogWriter, Lsn, OpenError, OpenOptions, ReadError, RealDisk, read_sealed, write_sealed,
+};
+use tracing::{info, warn};
+
+use crate::limits::SLOTS;
+use crate::shard::Core;
+use crate::shard::event;
+use crate::types::{KeyHasher, ShardCount};
+
+const IDENTITY_FILE: &str = "node";
+const LOCK_FILE: &str = "lock";
+
+/// Who the node is; made once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Version of this file's fields.
+    pub version: u32,
+    /// Stands in every file of the log and in every image.
+    pub node_id: u64,
+    /// Seed of the key hash.
+    pub hash_seed: u64,
+    /// Number of slots.
+    pub slots: u16,
+}
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error("{0}: the directory is used by another chatshard")]
+    Locked(PathBuf),
+    /// It is empty, and may be a volume that was not mounted.
+    #[error(
+        "{0}: the directory is there and empty. If this is a new store, start once with --init; \
+         if data was here, look whether the volume is mounted"
+    )]
+    Empty(PathBuf),
+    /// It is of a version that this build does not know.
+    #[error("{path}: {what}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something is not whole.
+    #[error("{}", describe(.0))]
+    Damaged(OpenError),
+    /// A sealed file is not whole.
+    #[error("{0}")]
+    Identity(ReadError),
+    /// The operating system refused.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+fn describe(error: &OpenError) -> String {
+    format!(
+        "{error}\nNothing was changed. `chatshard inspect DIR` shows all of it; \
+         --allow-damage starts with what is whole and keeps copies of the damaged files"
+    )
+}
+
+/// How to open a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// Go on with what is whole.
+    pub allow_damage: bool,
+    /// Write a log.
+    pub log: bool,
+    /// Size at which a segment of the log is followed by the next, in bytes.
+    pub segment_bytes_max: u64,
+}
+
+/// A directory that belongs to this process.
+#[derive(Debug)]
+pub struct Store {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Who the node is.
+    pub identity: Identity,
+    /// Held as long as the store is used.
+    _lock: File,
+}
+
+/// What a start found.
+pub struct Recovered {
+    /// One core for each shard.
+    pub cores: Vec<Core>,
+    /// Goes on with the log; none if it is off.
+    pub writer: Option<LogWriter<RealDisk>>,
+    /// The image that was loaded.
+    pub image: Option<ImageInfo>,
+    /// Newest record.
+    pub last: Lsn,
+    /// Whether the run before ended with a clean stop.
+    pub clean: bool,
+}
+
+impl Store {
+    /// Opens or makes a directory, and locks it.
+    ///
+    /// # Errors
+    /// If it is in use, unexpectedly empty, damaged, or of another kind.
+    pub fn open(dir: &Path, init: bool) -> Result<Self, StoreError> {
+        let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
+        let is_new = !dir.try_exists().map_err(io)?;
+        if is_new {
+            std::fs::create_dir_all(dir).map_err(io)?;
+        }
+        let lock = lock(dir)?;
+        let identity_path = dir.join(IDENTITY_FILE);
+        let has_identity = identity_path.try_exists().map_err(io)?;
+        let identity = if has_identity {
+            read_identity(&identity_path)?
+        } else {
+            if !is_empty(dir).map_err(io)? {
+                let what = "the file is missing, and the directory holds other files; \
+                            it is not a chatshard directory, or it is damaged";
+                return Err(StoreError::Foreign { path: identity_path, what: what.into() });
+            }
+            if !is_new && !init {
+                return Err(StoreError::Empty(dir.to_path_buf()));
+            }
+            make_identity(&identity_path)?
+        };
+        Ok(Self { dir: dir.to_path_buf(), identity, _lock: lock })
+    }
+
+    /// Reads the newest image and the log after it.
+    ///
+    /// # Errors
+    /// If something is not whole.
+    pub fn recover(&self, shards: ShardCount, options: StoreOptions) -> Result<Recovered, StoreError> {
+        let hasher = KeyHasher::new(self.identity.hash_seed);
+        let mut cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
+        let open = OpenOptions {
+            node_id: self.identity.node_id,
+            segment_bytes_max: options.segment_bytes_max,
+            log: options.log,
+            allow_damage: options.allow_damage,
+            allow_older_image: options.allow_damage,
+        };
+        // Both callbacks are called one after the other, never at once.
+        let shared = std::cell::RefCell::new(&mut cores);
+        let opened = snapshot::open(
+            &RealDisk,
+            &self.dir,
+            open,
+            |block| on_core(&mut shared.borrow_mut(), shards, block, Core::restore),
+            |_, record| on_core(&mut shared.borrow_mut(), shards, record, Core::replay),
+        )
+        .map_err(StoreError::Damaged)?;
+        for done in &opened.done {
+            info!("{done}");
+        }
+        if opened.torn_bytes > 0 {
+            warn!(bytes = opened.torn_bytes, "the log's torn tail, never acknowledged, was cut");
+        }
+        cores.iter_mut().for_each(Core::recount);
+        info!(
+            image = opened.image.as_ref().map_or("none".into(), |image| image.path.display().to_string()),
+            records = opened.records,
+            last_lsn = opened.last_lsn.0,
+            clean = opened.clean,
+            "recovered"
+        );
+        Ok(Recovered {
+            cores,
+            writer: opened.writer,
+            image: opened.image,
+            last: opened.last_lsn,
+            clean: opened.clean,
+        })
+    }
+}
+
+/// Gives bytes that begin with a slot to the core that owns it.
+fn on_core(
+    cores: &mut [Core],
+    shards: ShardCount,
+    bytes: &[u8],
+    take: impl FnOnce(&mut Core, &[u8]) -> Result<(), event::BadRecord>,
+) -> Result<(), String> {
+    let slot = event::slot_of(bytes).map_err(|error| error.to_string())?;
+    let core = cores.get_mut(slot.shard(shards).index()).ok_or("no such shard")?;
+    take(core, bytes).map_err(|error| error.to_string())
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(LOCK_FILE);
+    let opened = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|error| StoreError::Io { path: path.clone(), error })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.to_path_buf())),
+        Err(TryLockError::Error(error)) => Err(StoreError::Io { path, error }),
+    }
+}
+
+/// Whether the directory holds nothing but our own lock (and what a fresh file system brings).
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name != LOCK_FILE && name != "lost+found" && name != "node.tmp" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn read_identity(path: &Path) -> Result<Identity, StoreError> {
+    let bytes = read_sealed(&RealDisk, path).map_err(StoreError::Identity)?;
+    let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };
+    let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
+    if identity.version != 1 || identity.slots != SLOTS {
+        return Err(foreign(format!(
+            "version {} with {} slots; this build knows version 1 with {SLOTS}",
+            identity.version, identity.slots
+        )));
+    }
+    Ok(identity)
+}
+
+fn make_identity(path: &Path) -> Result<Identity, StoreError> {
+    let io = |error| StoreError::Io { path: path.to_path_buf(), error };
+    let random = || getrandom::u64().map_err(|error| io(io::Error::other(error)));
+    // Above 2^53 JSON clients of `hello` would not read the seed exactly.
+    let identity = Identity {
+        version: 1,
+        node_id: random()?,
+        hash_seed: random()? & crate::limits::INTEGER_MAX,
+        slots: SLOTS,
+    };
+    let bytes = serde_json::to_vec(&identity).map_err(|error| io(io::Error::other(error)))?;
+    write_sealed(&RealDisk, path, &bytes).map_err(io)?;
+    if let Some(parent) = path.parent().and_then(Path::parent) {
+        // A new directory's own name must last too; some file systems refuse, and lose nothing.
+        drop(RealDisk.sync_dir(parent));
+    }
+    Ok(identity)
+}

@@ -1,0 +1,463 @@
+//! A core at work: one shard, one router, and what holds answers until they may leave.
+//!
+//! The life of a request: a door hands a command in with a [`Ticket`]; the router makes ops of it;
+//! those for this core's shard run at once, the others are gathered for each core and sent together
+//! by [`Worker::flush`]. A flush hands the records of all that was decided to the log, then sends
+//! messages, then lets answers go, or holds them until the log has what they promise. An answer
+//! finds its way back through the router of the core that asked, and its ticket.
+//!
+//! Invariants:
+//! - Records go to the log before any message or answer that depends on them leaves this core.
+//! - Whoever calls [`Worker::submit`] or takes from the mailbox flushes before it waits.
+//! - Every ticket is answered exactly once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::NodeInfo;
+use super::log::{LogMode, LogState};
+use super::mailbox::{Control, Mailbox, Peer};
+use crate::command::node::{PingReply, ShardStats};
+use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
+use crate::limits::CROSS_CORE_MAX;
+use crate::metrics::Meter;
+use crate::router::{Router, Sent};
+use crate::shard::Core;
+use crate::shard::gate::Gate;
+use crate::shard::core::SlotCapture;
+use crate::shard::op::{Answered, Envelope, Op, Output, ReplyTo};
+use crate::types::{ShardId, TimeMs};
+
+/// Messages of this shard to itself that one flush takes; more wait for the next turn, so that a
+/// giant's deliveries do not keep others waiting.
+const OWN_MESSAGES_A_FLUSH: usize = 16;
+/// Batches of other cores that one turn takes.
+const BATCHES_A_TURN: usize = 16;
+
+/// A core, as the tasks on it share it.
+#[derive(Clone)]
+pub struct Local(Rc<RefCell<Worker>>);
+
+/// Replies for one connection, in the order in which they became ready.
+#[derive(Debug, Default)]
+pub struct Replies {
+    ready: RefCell<Vec<(u64, Outcome)>>,
+    in_flight: Cell<usize>,
+    notify: Notify,
+}
+
+impl Replies {
+    /// Takes what is ready.
+    pub fn take(&self, into: &mut Vec<(u64, Outcome)>) {
+        into.append(&mut self.ready.borrow_mut());
+    }
+
+    /// Requests that have no reply yet, or whose reply was not taken.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.get() + self.ready.borrow().len()
+    }
+
+    /// Waits until replies are ready.
+    pub async fn ready(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Adds a reply that needed no shard.
+    pub fn push(&self, request_id: u64, outcome: Outcome) {
+        self.ready.borrow_mut().push((request_id, outcome));
+        self.notify.notify_one();
+    }
+}
+
+/// What is needed to answer a caller.
+pub struct Ticket {
+    kind: Kind,
+    started: Instant,
+    caller: Caller,
+}
+
+enum Caller {
+    Connection(Rc<Replies>, u64),
+    Call(oneshot::Sender<Outcome>),
+}
+
+impl Ticket {
+    /// A request of a connection; `started` is when it was read.
+    pub fn of_connection(replies: &Rc<Replies>, request_id: u64, kind: Kind, started: Instant) -> Self {
+        replies.in_flight.set(replies.in_flight.get() + 1);
+        Self { kind, started, caller: Caller::Connection(Rc::clone(replies), request_id) }
+    }
+
+    /// A call from another thread or task.
+    pub fn of_call(kind: Kind, sender: oneshot::Sender<Outcome>) -> Self {
+        Self { kind, started: Instant::now(), caller: Caller::Call(sender) }
+    }
+}
+
+/// A core's figures.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The shard's counts.
+    pub shard: ShardStats,
+    /// Requests of connections; calls are measured by the door that makes them.
+    pub tcp: Meter,
+}
+
+/// See the module's documentation.
+pub struct Worker {
+    shard: ShardId,
+    core: Core,
+    router: Router<Ticket>,
+    gate: Gate,
+    node: Arc<NodeInfo>,
+    out: Output,
+    /// Ops that the router asked for and that are not on their way yet.
+    ops: Vec<Sent>,
+    /// For each core what this turn sends it.
+    outbound: Vec<(Vec<Peer>, Vec<Peer>)>,
+    /// Messages of this shard to itself.
+    own: VecDeque<Envelope>,
+    tcp: Meter,
+    draining: Vec<oneshot::Sender<()>>,
+}
+
+impl Worker {
+    /// A worker for a recovered core.
+    pub fn new(mut core: Core, node: Arc<NodeInfo>, seed: u64) -> Self {
+        let shard = core.shard();
+        let cores = usize::from(node.shards.get());
+        let mut out = Output::default();
+        core.start(&mut out);
+        Self {
+            shard,
+            core,
+            router: Router::new(shard, node.shards, node.hasher, seed),
+            gate: Gate::default(),
+            out,
+            ops: Vec::new(),
+            outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
+            own: VecDeque::new(),
+            tcp: Meter::default(),
+            draining: Vec::new(),
+            node,
+        }
+    }
+
+    fn tick(&mut self) {
+        self.core.tick(now());
+        self.core.refuse_writes(self.node.refusal());
+    }
+
+    /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
+    fn submit(&mut self, ticket: Ticket, command: Command) {
+        if self.router.pending() >= CROSS_CORE_MAX {
+            let busy = Error::new(ErrorCode::Busy, "not applied: too many requests under way; try again later");
+            return self.finish(ticket, Err(busy));
+        }
+        match command {
+            Command::Ping(_) => self.finish(ticket, Ok(Reply::Ping(PingReply {}))),
+            Command::Hello(_) => {
+                let hello = self.node.hello(self.shard);
+                self.finish(ticket, Ok(Reply::Hello(hello)));
+            }
+            command => {
+                if let Some((ticket, outcome)) = self.router.submit(ticket, command, &mut self.ops) {
+                    self.finish(ticket, outcome);
+                }
+                self.run_ops();
+            }
+        }
+    }
+
+    /// Runs the ops for this core's shard, and puts the others on their way.
+    fn run_ops(&mut self) {
+        while !self.ops.is_empty() {
+            for (shard, to, op) in std::mem::take(&mut self.ops) {
+                if shard == self.shard {
+                    self.run_op(to, op);
+                } else if let Some((requests, _)) = self.outbound.get_mut(shard.index()) {
+                    requests.push(Peer::Request(to, op));
+                }
+            }
+        }
+    }
+
+    /// Runs an op; an answer that promises nothing goes at once.
+    fn run_op(&mut self, to: ReplyTo, op: Op) {
+        self.core.request(to, op, &mut self.out);
+        while self.out.answers.last().is_some_and(|answered| !answered.after_log) {
+            let Some(answered) = self.out.answers.pop() else { return };
+            self.dispatch(answered);
+        }
+    }
+
+    /// Hands records to the log, sends messages, and lets answers go or holds them.
+    fn flush(&mut self) {
+        let mut own_left = OWN_MESSAGES_A_FLUSH;
+        loop {
+            self.run_ops();
+            self.settle();
+            self.release();
+            if !self.ops.is_empty() {
+                continue;
+            }
+            match self.own.pop_front() {
+                Some(envelope) => self.core.message(envelope, &mut self.out),
+                None => break,
+            }
+            own_left -= 1;
+            if own_left == 0 {
+                self.settle();
+                break;
+            }
+        }
+        self.send();
+        if !self.own.is_empty() || !self.ops.is_empty() {
+            self.mailbox().wake();
+        }
+        if !self.draining.is_empty() && self.is_idle() {
+            self.draining.drain(..).for_each(|done| _ = done.send(()));
+        }
+    }
+
+    /// Carries an output out: records, messages, answers.
+    fn settle(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        self.node.log.push(&mut self.out.records);
+        for (shard, envelope) in self.out.messages.drain(..) {
+            if shard == self.shard {
+                self.own.push_back(envelope);
+            } else if let Some((_, peers)) = self.outbound.get_mut(shard.index()) {
+                peers.push(Peer::Message(envelope));
+            }
+        }
+        // The newest record of any shard is behind all that these answers may depend on.
+        let until = self.node.log.tail();
+        for answered in std::mem::take(&mut self.out.answers) {
+            if answered.after_log && self.node.log.mode() != LogMode::Off {
+                self.gate.hold(until, answered);
+            } else {
+                self.dispatch(answered);
+            }
+        }
+    }
+
+    /// Lets held answers go that the log has reached.
+    fn release(&mut self) {
+        if self.gate.is_empty() {
+            return;
+        }
+        // Said before looking: whoever moves the log after this look wakes us.
+        self.mailbox().set_waits_for_log(true);
+        let reached = self.node.log.reached();
+        while let Some(answered) = self.gate.release(reached) {
+            self.dispatch(answered);
+        }
+        let state = self.node.log.state();
+        while state != LogState::Ok
+            && let Some(answered) = self.gate.fail(state.why())
+        {
+            self.dispatch(answered);
+        }
+        self.mailbox().set_waits_for_log(!self.gate.is_empty());
+    }
+
+    /// Brings an answer to the router that asked.
+    fn dispatch(&mut self, answered: Answered) {
+        let Answered { to, answer, .. } = answered;
+        if to.core != self.shard {
+            if let Some((_, peers)) = self.outbound.get_mut(to.core.index()) {
+                peers.push(Peer::Answer(to, answer));
+            }
+            return;
+        }
+        if let Some((ticket, outcome)) = self.router.answer(to, answer, &mut self.ops) {
+            self.finish(ticket, outcome);
+        }
+    }
+
+    fn finish(&mut self, ticket: Ticket, mut outcome: Outcome) {
+        if let Ok(Reply::Stats(stats)) = &mut outcome {
+            self.node.complete_stats(stats);
+        }
+        let status = outcome.as_ref().map_or_else(|error| error.code.status(), |_| 200);
+        self.mailbox().count(status != 200);
+        match ticket.caller {
+            Caller::Connection(replies, request_id) => {
+                self.tcp.record(ticket.kind, status, ticket.started.elapsed());
+                replies.in_flight.set(replies.in_flight.get().saturating_sub(1));
+                replies.push(request_id, outcome);
+            }
+            Caller::Call(sender) => {
+                // A caller that went away needs no answer.
+                drop(sender.send(outcome));
+            }
+        }
+    }
+
+    /// Sends each core what gathered for it, and wakes it once.
+    fn send(&mut self) {
+        for ((requests, peers), mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter()) {
+            if requests.is_empty() && peers.is_empty() {
+                continue;
+            }
+            if !peers.is_empty() {
+                mailbox.peers.push(std::mem::take(peers));
+            }
+            if !requests.is_empty() {
+                mailbox.requests.push(std::mem::take(requests));
+            }
+            mailbox.wake();
+        }
+    }
+
+    fn mailbox(&self) -> &Mailbox {
+        // One for each core, made with the node.
+        &self.node.mailboxes[self.shard.index()]
+    }
+
+    fn is_idle(&self) -> bool {
+        self.router.pending() == 0 && self.gate.is_empty() && self.own.is_empty() && self.ops.is_empty()
+    }
+
+    fn take_peer(&mut self, peer: Peer) {
+        match peer {
+            Peer::Request(to, op) => self.run_op(to, op),
+            Peer::Answer(to, answer) => self.dispatch(Answered { to, answer, after_log: false }),
+            Peer::Message(envelope) => self.core.message(envelope, &mut self.out),
+        }
+    }
+
+    /// Takes from the lanes of other cores; whether there was anything.
+    fn take_peers(&mut self) -> bool {
+        let mailboxes = Arc::clone(&self.node.mailboxes);
+        let Some(mailbox) = mailboxes.get(self.shard.index()) else { return false };
+        let mut any = false;
+        for lane in [&mailbox.peers, &mailbox.requests] {
+            for batch in std::iter::from_fn(|| lane.pop()).take(BATCHES_A_TURN) {
+                any = true;
+                batch.into_iter().for_each(|peer| self.take_peer(peer));
+                self.settle();
+            }
+        }
+        any
+    }
+
+    fn report(&self) -> Report {
+        let connections = self.mailbox().connections.load(Ordering::Relaxed);
+        let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+        Report {
+            shard: ShardStats { connections, ..self.core.stats() },
+            tcp: self.tcp.clone(),
+        }
+    }
+
+    fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
+        // What is captured must be with the log when the snapshot asks for its end.
+        self.settle();
+        std::iter::from_fn(|| self.core.next_capture()).take(count).collect()
+    }
+}
+
+impl Local {
+    /// Shares a worker among the tasks of its core.
+    pub fn new(worker: Worker) -> Self {
+        Self(Rc::new(RefCell::new(worker)))
+    }
+
+    /// The node that it is part of.
+    pub fn node(&self) -> Arc<NodeInfo> {
+        Arc::clone(&self.0.borrow().node)
+    }
+
+    /// The shard of this core.
+    pub fn shard(&self) -> ShardId {
+        self.0.borrow().shard
+    }
+
+    /// Takes the time and the log's state; before each batch of requests.
+    pub fn tick(&self) {
+        self.0.borrow_mut().tick();
+    }
+
+    /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
+    pub fn submit(&self, ticket: Ticket, command: Command) {
+        match command {
+            Command::Snapshot(_) => self.snapshot(ticket),
+            command => self.0.borrow_mut().submit(ticket, command),
+        }
+    }
+
+    /// Hands records to the log, sends messages, and lets answers go or holds them.
+    pub fn flush(&self) {
+        self.0.borrow_mut().flush();
+    }
+
+    /// Serves the mailbox for as long as the core lives.
+    pub async fn serve(self) {
+        let node = self.node();
+        let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
+        loop {
+            mailbox.woken().await;
+            while self.turn(mailbox) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Takes from the mailbox; whether there was anything.
+    fn turn(&self, mailbox: &Mailbox) -> bool {
+        self.tick();
+        let mut any = false;
+        while let Some(control) = mailbox.control.pop() {
+            any = true;
+            self.control(control);
+        }
+        any |= self.0.borrow_mut().take_peers();
+        self.flush();
+        any
+    }
+
+    fn control(&self, control: Control) {
+        match control {
+            Control::Connection(serve) => serve(self),
+            Control::Call(command, sender) => {
+                let ticket = Ticket::of_call(command.kind(), sender);
+                self.submit(ticket, command);
+            }
+            Control::BeginImage(number) => self.0.borrow_mut().core.begin_image(number),
+            Control::Capture(count, sender) => {
+                let captures = self.0.borrow_mut().captures(count);
+                // Whoever asked may have given up.
+                drop(sender.try_send(captures));
+            }
+            Control::EndImage => self.0.borrow_mut().core.end_image(),
+            Control::Report(sender) => drop(sender.send(self.0.borrow().report())),
+            Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
+        }
+    }
+
+    /// Asks the snapshot thread; the core works on meanwhile.
+    fn snapshot(&self, ticket: Ticket) {
+        let node = self.node();
+        let local = self.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = node.snapshot().await;
+            local.0.borrow_mut().finish(ticket, outcome);
+        });
+    }
+}
+
+/// The wall clock, in milliseconds since the Unix epoch.
+fn now() -> TimeMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    TimeMs::new(u64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or_default()
+}

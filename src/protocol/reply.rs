@@ -1,0 +1,337 @@
+//! Replies: `[request_id, status, body]`.
+//!
+//! Invariants:
+//! - Every outcome has a reply that fits into a frame: one that is too large becomes a 413 error.
+//! - Decoding passes over elements that a newer server added at the end of any array of fields.
+
+use bytes::{BufMut, BytesMut};
+
+use super::CONNECTION_ID;
+use super::frame::Open;
+use super::value::{Manner, Value};
+use super::walk::{Head, Malformed, Reader};
+use crate::command::{Error, ErrorCode, Kind, Outcome, Reply};
+use crate::limits::{REPLY_BYTES_MAX, TEXT_BYTES_MAX};
+
+/// The status of a reply that is no error.
+pub const STATUS_OK: u16 = 200;
+
+/// Appends a whole frame to `out`: the outcome, or a 413 if that is over the reply limit.
+pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
+    let problem = match outcome {
+        Ok(reply) => match encode_success(id, reply, out) {
+            Ok(()) => return,
+            Err(problem) => problem,
+        },
+        Err(error) => error.clone(),
+    };
+    encode_error(id, &problem, out);
+}
+
+/// Appends a successful reply. On an error `out` is as before.
+///
+/// Commands whose replies are written by hand branch off here.
+fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Error> {
+    let open = Open::begin(out);
+    write_head(id, STATUS_OK, out);
+    let body = serde::Serialize::serialize(reply, &mut rmp_serde::Serializer::new(out.writer()));
+    if let Err(error) = body {
+        // No reply type can fail to encode; if one ever does, the caller hears of it.
+        open.abandon(out);
+        return Err(Error::outcome_unknown(&format!("the reply cannot be encoded: {error}")));
+    }
+    open.finish(out, REPLY_BYTES_MAX).map_err(|error| {
+        let name = reply.kind().name();
+        Error::too_large(format!("{name}: the reply is too large: {error}; use limit and cursor"))
+    })
+}
+
+/// Appends an error reply.
+pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
+    // A message is for people: what is cut off from a long one is no loss.
+    let cut = error.message.floor_char_boundary(TEXT_BYTES_MAX);
+    let message = error.message.get(..cut).unwrap_or_default();
+    let open = Open::begin(out);
+    write_head(id, error.code.status(), out);
+    let mut writer = out.writer();
+    let written = rmp::encode::write_array_len(&mut writer, 2)
+        .and_then(|_| rmp::encode::write_str(&mut writer, error.code.name()))
+        .and_then(|()| rmp::encode::write_str(&mut writer, message));
+    // Neither can fail: a buffer in memory takes every write, and the message is short.
+    debug_assert!(written.is_ok());
+    let finished = open.finish(out, REPLY_BYTES_MAX);
+    debug_assert!(finished.is_ok());
+}
+
+/// Appends the reply's first two elements and the head of the array; the body must follow.
+fn write_head(id: u64, status: u16, out: &mut BytesMut) {
+    let mut writer = out.writer();
+    let written = rmp::encode::write_array_len(&mut writer, 3)
+        .and_then(|_| rmp::encode::write_uint(&mut writer, id))
+        .and_then(|_| rmp::encode::write_uint(&mut writer, status.into()));
+    debug_assert!(written.is_ok(), "a buffer in memory takes every write");
+}
+
+/// A reply as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The request that it answers; [`CONNECTION_ID`] for an error of the connection.
+    pub id: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Why a reply makes no sense; the connection cannot be trusted any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadReply {
+    /// Not `[request_id, status, body]`.
+    #[error("a reply is an array of request_id, status and body")]
+    Shape,
+    /// The bytes are no value of this protocol.
+    #[error("{0}")]
+    Malformed(String),
+    /// No such request is open.
+    #[error("a reply to request {0}, which is not open")]
+    NotOpen(u64),
+    /// The body is not what the command answers.
+    #[error("the reply of {command}: {why}")]
+    Body {
+        /// The command's name.
+        command: &'static str,
+        /// What is wrong, and where.
+        why: String,
+    },
+}
+
+impl From<Malformed> for BadReply {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed.to_string())
+    }
+}
+
+/// Decodes the payload of one frame. `kind` says which command the open request with this id is;
+/// it is asked once, and not at all for [`CONNECTION_ID`].
+pub fn decode_reply(
+    payload: &[u8],
+    kind: impl FnOnce(u64) -> Option<Kind>,
+) -> Result<Answer, BadReply> {
+    let mut reader = Reader::new(payload);
+    let elements = match reader.head()? {
+        Head::Array(elements) if elements >= 3 => elements,
+        _ => return Err(BadReply::Shape),
+    };
+    let (Head::Unsigned(id), Head::Unsigned(status)) = (reader.head()?, reader.head()?) else {
+        return Err(BadReply::Shape);
+    };
+    let kind =
+        if id == CONNECTION_ID { None } else { Some(kind(id).ok_or(BadReply::NotOpen(id))?) };
+    let outcome = match kind {
+        Some(kind) if status == u64::from(STATUS_OK) => {
+            Ok(Reply::deserialize_body(kind, Value::new(&mut reader, Manner::Reply))
+                .map_err(|error| BadReply::Body { command: kind.name(), why: error.to_string() })?)
+        }
+        _ => Err(error_body(status, &mut reader)?),
+    };
+    for _ in 3..elements {
+        reader.skip()?;
+    }
+    reader.end()?;
+    Ok(Answer { id, outcome })
+}
+
+/// Reads `[error, message]`.
+fn error_body(status: u64, reader: &mut Reader<'_>) -> Result<Error, BadReply> {
+    let elements = match reader.head()? {
+        Head::Array(elements) if elements >= 2 => elements,
+        _ => return Err(BadReply::Shape),
+    };
+    let (Head::Text(name), Head::Text(message)) = (reader.head()?, reader.head()?) else {
+        return Err(BadReply::Shape);
+    };
+    for _ in 2..elements {
+        reader.skip()?;
+    }
+    let message = String::from_utf8_lossy(message);
+    let known = u16::try_from(status).ok().and_then(ErrorCode::from_status);
+    Ok(match (known, status) {
+        (Some(code), _) => Error::new(code, message.into_owned()),
+        // A code of a newer server: by its class, as in HTTP.
+        (None, 400..=499) => {
+            let name = String::from_utf8_lossy(name);
+            Error::invalid(format!("{status} {name}: {message}"))
+        }
+        (None, _) => {
+            let name = String::from_utf8_lossy(name);
+            Error::outcome_unknown(&format!("{status} {name}: {message}"))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::samples::Draw;
+    use super::*;
+    use crate::command::membership::{ListReply, ListRow};
+    use crate::protocol::frame;
+    use crate::types::{ChatId, Flag, Sequence, TimeMs};
+
+    fn payload(id: u64, outcome: &Outcome) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        encode_reply(id, outcome, &mut out);
+        let payload = frame::next(&mut out, REPLY_BYTES_MAX).unwrap().unwrap();
+        assert!(out.is_empty());
+        payload.to_vec()
+    }
+
+    /// A value as a tree, for the test that changes it.
+    enum Node {
+        Array(Vec<Node>),
+        Raw(Vec<u8>),
+    }
+
+    impl Node {
+        fn read(reader: &mut Reader<'_>) -> Self {
+            let before = reader.rest();
+            match reader.head().unwrap() {
+                Head::Array(n) => Self::Array((0..n).map(|_| Self::read(reader)).collect()),
+                _ => Self::Raw(before[..before.len() - reader.rest().len()].to_vec()),
+            }
+        }
+
+        fn write(&self, out: &mut Vec<u8>) {
+            match self {
+                Self::Raw(bytes) => out.extend(bytes),
+                Self::Array(elements) => {
+                    let length = u32::try_from(elements.len()).unwrap();
+                    rmp::encode::write_array_len(out, length).unwrap();
+                    elements.iter().for_each(|element| element.write(out));
+                }
+            }
+        }
+
+        /// Puts `[nil]` at the end of every array but the lists, which stand at depth `list`.
+        fn grow(&mut self, list: Option<usize>, depth: usize) {
+            if let Self::Array(elements) = self {
+                elements.iter_mut().for_each(|element| element.grow(list, depth + 1));
+                if list != Some(depth) {
+                    elements.push(Self::Array(vec![Self::Raw(vec![0xc0])]));
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_reply_comes_back(choices: Vec<u64>, id in 1..=u64::MAX) {
+            for &kind in Kind::ALL {
+                let outcome = Ok(Draw::new(&choices).reply(kind));
+                let answer = decode_reply(&payload(id, &outcome), |_| Some(kind));
+                prop_assert_eq!(answer, Ok(Answer { id, outcome }));
+            }
+        }
+
+        #[test]
+        fn every_truncation_is_an_error(choices: Vec<u64>) {
+            for &kind in Kind::ALL {
+                let bytes = payload(9, &Ok(Draw::new(&choices).reply(kind)));
+                for length in 0..bytes.len() {
+                    prop_assert!(decode_reply(&bytes[..length], |_| Some(kind)).is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            for &kind in Kind::ALL {
+                let _ = decode_reply(&bytes, |_| Some(kind));
+                let _ = decode_reply(&[&[0x93, 1, 0xcc, 200][..], &bytes].concat(), |_| Some(kind));
+            }
+        }
+
+        #[test]
+        fn fields_of_a_newer_server_are_passed_over(choices: Vec<u64>) {
+            for &kind in Kind::ALL {
+                let reply = Draw::new(&choices).reply(kind);
+                let bytes = payload(3, &Ok(reply.clone()));
+                // What stands at depth 2 is a list, except in these replies, which hold structs.
+                let list = match kind {
+                    Kind::Hello | Kind::SetFlags => None,
+                    Kind::Stats => continue,
+                    _ => Some(2),
+                };
+                let mut tree = Node::read(&mut Reader::new(&bytes));
+                tree.grow(list, 0);
+                let mut longer = Vec::new();
+                tree.write(&mut longer);
+                let answer = decode_reply(&longer, |_| Some(kind));
+                prop_assert_eq!(answer, Ok(Answer { id: 3, outcome: Ok(reply) }));
+            }
+        }
+    }
+
+    #[test]
+    fn every_error_comes_back() {
+        for &code in ErrorCode::ALL {
+            let outcome = Err(Error::new(code, "why 为什么"));
+            let answer = decode_reply(&payload(1, &outcome), |_| Some(Kind::Ping)).unwrap();
+            assert_eq!(answer, Answer { id: 1, outcome });
+        }
+    }
+
+    #[test]
+    fn errors_of_the_connection_need_no_request() {
+        let outcome = Err(Error::new(ErrorCode::Unauthenticated, "hello comes first"));
+        let answer = decode_reply(&payload(CONNECTION_ID, &outcome), |_| None).unwrap();
+        assert_eq!(answer, Answer { id: CONNECTION_ID, outcome });
+        let stray = decode_reply(&payload(5, &Ok(Reply::Ping(Default::default()))), |_| None);
+        assert_eq!(stray, Err(BadReply::NotOpen(5)));
+    }
+
+    #[test]
+    fn unknown_codes_are_taken_by_their_class() {
+        let decoded = |status: [u8; 3]| {
+            let bytes = [&[0x93, 1][..], &status, &[0x92, 0xa1, b'n', 0xa1, b'm']].concat();
+            decode_reply(&bytes, |_| Some(Kind::Ping)).unwrap().outcome.unwrap_err()
+        };
+        assert_eq!(decoded([0xcd, 0x01, 0x9a]), Error::new(ErrorCode::Gone, "m"));
+        assert_eq!(decoded([0xcd, 0x01, 0xc3]), Error::invalid("451 n: m"));
+        assert_eq!(decoded([0xcd, 0x01, 0xf8]), Error::outcome_unknown("504 n: m"));
+    }
+
+    #[test]
+    fn nothing_is_nil_and_an_empty_struct_an_empty_array() {
+        assert_eq!(payload(1, &Ok(Reply::Delete(()))), [0x93, 1, 0xcc, 200, 0xc0]);
+        assert_eq!(payload(1, &Ok(Reply::Ping(Default::default()))), [0x93, 1, 0xcc, 200, 0x90]);
+    }
+
+    #[test]
+    fn a_reply_over_the_limit_becomes_an_error() {
+        let row = ListRow {
+            chat_id: ChatId::new(&"x".repeat(128)).unwrap(),
+            is_top: Flag::NO,
+            is_mute: Flag::NO,
+            is_show: Flag::YES,
+            is_hide: Flag::NO,
+            max_read_seq: Sequence::ZERO,
+            last_online_time: TimeMs::ZERO,
+        };
+        let items = vec![row; REPLY_BYTES_MAX / 128];
+        let mut out = BytesMut::from(&b"before"[..]);
+        encode_reply(4, &Ok(Reply::List(ListReply { items, next_cursor: None })), &mut out);
+        let mut out = out.split_off(6);
+        let reply = frame::next(&mut out, REPLY_BYTES_MAX).unwrap().unwrap();
+        let error = decode_reply(&reply, |_| Some(Kind::List)).unwrap().outcome.unwrap_err();
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert!(error.message.contains("limit and cursor"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let outcome = Err(Error::invalid("会".repeat(10_000)));
+        let error = decode_reply(&payload(1, &outcome), |_| Some(Kind::Ping)).unwrap();
+        let message = error.outcome.unwrap_err().message;
+        assert_eq!(message.chars().count(), TEXT_BYTES_MAX / 3);
+    }
+}

@@ -1,0 +1,344 @@
+//! Valid commands and replies of every kind, drawn from a list of random choices (tests only).
+
+use crate::command::chat::*;
+use crate::command::membership::*;
+use crate::command::message::*;
+use crate::command::node::*;
+use crate::command::transfer::*;
+use crate::command::{Command, Kind, Reply};
+use crate::limits::INTEGER_MAX;
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+
+/// Turns choices into values; when they run out, every further one is 0.
+pub(super) struct Draw<'a> {
+    choices: std::slice::Iter<'a, u64>,
+}
+
+impl<'a> Draw<'a> {
+    pub(super) fn new(choices: &'a [u64]) -> Self {
+        Self { choices: choices.iter() }
+    }
+
+    fn any(&mut self) -> u64 {
+        self.choices.next().copied().unwrap_or(0)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.any() % bound
+    }
+
+    fn yes(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    /// Mostly small, sometimes up to 2^53 - 1.
+    fn integer(&mut self) -> u64 {
+        let bits = self.below(54);
+        self.any() & INTEGER_MAX & ((1 << bits) - 1)
+    }
+
+    fn small(&mut self) -> u16 {
+        u16::try_from(self.below(1 << 16)).unwrap()
+    }
+
+    fn text(&mut self) -> String {
+        let length = self.below(40);
+        (0..length)
+            .filter_map(|_| char::from_u32(0x21 + u32::from(self.small()) % 0x5000))
+            .filter(|character| !character.is_control())
+            .collect()
+    }
+
+    fn id(&mut self) -> String {
+        format!("i{}", self.text())
+    }
+
+    fn chat(&mut self) -> ChatId {
+        ChatId::new(&self.id()).unwrap()
+    }
+
+    fn user(&mut self) -> UserId {
+        UserId::new(&self.id()).unwrap()
+    }
+
+    fn sequence(&mut self) -> Sequence {
+        Sequence::new(self.integer()).unwrap()
+    }
+
+    fn time(&mut self) -> TimeMs {
+        TimeMs::new(self.integer()).unwrap()
+    }
+
+    fn flag(&mut self) -> Flag {
+        Flag(self.yes())
+    }
+
+    fn chat_type(&mut self) -> ChatType {
+        [ChatType::Group, ChatType::Official][usize::from(self.yes())]
+    }
+
+    fn status(&mut self) -> ChatStatus {
+        [ChatStatus::Normal, ChatStatus::Disabled][usize::from(self.yes())]
+    }
+
+    fn maybe<T>(&mut self, draw: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.yes().then(|| draw(self))
+    }
+
+    fn list<T>(&mut self, mut draw: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let length = self.below(20);
+        (0..length).map(|_| draw(self)).collect()
+    }
+
+    fn page(&mut self) -> u32 {
+        u32::from(self.small()) % 1000 + 1
+    }
+
+    fn row(&mut self) -> ListRow {
+        ListRow {
+            chat_id: self.chat(),
+            is_top: self.flag(),
+            is_mute: self.flag(),
+            is_show: self.flag(),
+            is_hide: self.flag(),
+            max_read_seq: self.sequence(),
+            last_online_time: self.time(),
+        }
+    }
+
+    fn chat_line(&mut self) -> ChatLine {
+        ChatLine {
+            id: self.chat(),
+            creator_id: self.user(),
+            chat_type: self.chat_type(),
+            status: self.maybe(Self::status),
+            is_enc: self.flag(),
+            last_sequence: self.sequence(),
+            last_time: self.time(),
+            created_at: self.time(),
+            version: self.maybe(Self::integer),
+            dissolved: self.flag(),
+            request_digest: self.maybe(Self::text),
+        }
+    }
+
+    fn member_line(&mut self) -> MemberLine {
+        let chat_id = self.chat();
+        MemberLine {
+            user_id: self.user(),
+            chat_id: chat_id.clone(),
+            id: self.yes().then_some(chat_id),
+            is_top: self.flag(),
+            is_mute: self.flag(),
+            is_show: self.maybe(Self::flag),
+            is_hide: self.flag(),
+            max_read_seq: self.sequence(),
+            last_online_time: self.time(),
+            join_seq: self.maybe(Self::sequence),
+            deleted_to_seq: self.maybe(Self::sequence),
+            sent_seq: self.sequence(),
+            marked_unread: self.flag(),
+            join_order: self.maybe(Self::integer),
+            version: self.maybe(Self::integer),
+        }
+    }
+
+    fn item(&mut self) -> ChatItem {
+        ChatItem {
+            id: self.chat(),
+            creator_id: self.user(),
+            chat_type: self.chat_type(),
+            status: self.status(),
+            is_enc: self.flag(),
+            last_read_sequence: self.sequence(),
+            last_sequence: self.sequence(),
+            last_time: self.time(),
+            created_at: self.time(),
+        }
+    }
+
+    fn advance(&mut self) -> Advance {
+        let by_number = self.yes();
+        Advance {
+            chat_id: self.chat(),
+            to: by_number.then(|| self.sequence()),
+            allocate: (!by_number).then(|| self.below(1_000_000) + 1),
+            time: self.maybe(Self::time),
+            sender_id: self.maybe(Self::user),
+            force: self.maybe(Self::yes),
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        Limits {
+            request_bytes: self.integer(),
+            reply_bytes: self.integer(),
+            ids: self.integer(),
+            users: self.integer(),
+            import_lines: self.integer(),
+            in_flight: self.integer(),
+            id_bytes: self.integer(),
+            idle_ms: self.integer(),
+        }
+    }
+
+    fn stats(&mut self) -> StatsReply {
+        StatsReply {
+            version: self.text(),
+            chats: self.any(),
+            log: LogStats { mode: self.text(), last_lsn: self.any(), ..LogStats::default() },
+            snapshot: SnapshotStats { taken: self.any(), ..SnapshotStats::default() },
+            shards: self.list(|draw| ShardStats { shard: draw.small(), ..ShardStats::default() }),
+            ..StatsReply::default()
+        }
+    }
+
+    /// A command of this kind that passes its check.
+    pub(super) fn command(&mut self, kind: Kind) -> Command {
+        match kind {
+            Kind::Hello => Hello {
+                token: self.maybe(Self::text),
+                client: self.maybe(Self::text),
+                shard: self.maybe(Self::small),
+            }
+            .into(),
+            Kind::Ping => Ping {}.into(),
+            Kind::Stats => Stats {}.into(),
+            Kind::Snapshot => Snapshot {}.into(),
+            Kind::Export => {
+                Export { cursor: self.maybe(Self::text), limit: self.maybe(Self::page) }.into()
+            }
+            Kind::Import => Import {
+                chats: self.list(Self::chat_line),
+                members: self.list(Self::member_line),
+                merge: self.maybe(Self::yes),
+            }
+            .into(),
+            Kind::List => List {
+                user_id: self.user(),
+                limit: self.maybe(Self::page),
+                cursor: self.maybe(Self::text),
+            }
+            .into(),
+            Kind::Detail => {
+                Detail { ids: self.list(Self::chat), user_id: self.maybe(Self::user) }.into()
+            }
+            Kind::Delete => Delete {
+                user_id: self.user(),
+                ids: self.list(Self::chat),
+                up_to: self.maybe(Self::sequence),
+            }
+            .into(),
+            Kind::SetFlags => SetFlags {
+                user_id: self.user(),
+                chat_id: self.chat(),
+                is_top: self.maybe(Self::flag),
+                is_mute: self.maybe(Self::flag),
+                is_hide: self.maybe(Self::flag),
+                marked_unread: self.maybe(Self::flag),
+            }
+            .into(),
+            Kind::Touch => Touch {
+                user_id: self.user(),
+                chat_ids: self.maybe(|draw| draw.list(Self::chat)),
+                time: self.maybe(Self::time),
+            }
+            .into(),
+            Kind::Clear => Clear { user_id: self.user(), chat_id: self.chat() }.into(),
+            Kind::MarkRead => {
+                MarkRead { user_id: self.user(), chat_id: self.chat(), seq: self.sequence() }.into()
+            }
+            Kind::Advance => self.advance().into(),
+            Kind::Create => Create {
+                id: self.maybe(Self::chat),
+                chat_type: self.chat_type(),
+                creator_id: self.user(),
+                is_enc: self.maybe(Self::flag),
+                created_at: self.maybe(Self::time),
+                user_ids: self.list(Self::user),
+            }
+            .into(),
+            Kind::AddMembers => {
+                AddMembers { chat_id: self.chat(), user_ids: self.list(Self::user) }.into()
+            }
+            Kind::RemoveMembers => {
+                RemoveMembers { chat_id: self.chat(), user_ids: self.list(Self::user) }.into()
+            }
+            Kind::Members => Members {
+                chat_id: self.chat(),
+                cursor: self.maybe(Self::text),
+                limit: self.maybe(Self::page),
+            }
+            .into(),
+            Kind::SetStatus => SetStatus { chat_id: self.chat(), status: self.status() }.into(),
+            Kind::Dissolve => Dissolve { chat_id: self.chat() }.into(),
+        }
+    }
+
+    /// A reply of this kind.
+    pub(super) fn reply(&mut self, kind: Kind) -> Reply {
+        match kind {
+            Kind::Hello => Reply::Hello(HelloReply {
+                server: self.text(),
+                version: self.text(),
+                protocol: self.small(),
+                shards: self.small(),
+                slots: self.small(),
+                hash_seed: self.any(),
+                shard: self.small(),
+                limits: self.limits(),
+            }),
+            Kind::Ping => Reply::Ping(PingReply {}),
+            Kind::Stats => Reply::Stats(self.stats()),
+            Kind::Snapshot => Reply::Snapshot(SnapshotReply {
+                path: self.text(),
+                bytes: self.any(),
+                records: self.any(),
+            }),
+            Kind::Export => Reply::Export(ExportReply {
+                chats: self.list(Self::chat_line),
+                members: self.list(Self::member_line),
+                next_cursor: self.maybe(Self::text),
+            }),
+            Kind::Import => Reply::Import(ImportReply { chats: self.any(), members: self.any() }),
+            Kind::List => Reply::List(ListReply {
+                items: self.list(Self::row),
+                next_cursor: self.maybe(Self::text),
+            }),
+            Kind::Detail => Reply::Detail(DetailReply { items: self.list(Self::item) }),
+            Kind::Delete => Reply::Delete(()),
+            Kind::SetFlags => {
+                Reply::SetFlags(SetFlagsReply { row: self.row(), version: self.any() })
+            }
+            Kind::Touch => Reply::Touch(TouchReply { touched: self.any() }),
+            Kind::Clear => Reply::Clear(ClearReply { deleted_to_seq: self.sequence() }),
+            Kind::MarkRead => {
+                Reply::MarkRead(MarkReadReply { max_read_seq: self.sequence(), unread: self.any() })
+            }
+            Kind::Advance => Reply::Advance(AdvanceReply {
+                first_sequence: self.sequence(),
+                last_sequence: self.sequence(),
+                last_time: self.time(),
+            }),
+            Kind::Create => Reply::Create(CreateReply {
+                id: self.chat(),
+                created: self.yes(),
+                version: self.any(),
+            }),
+            Kind::AddMembers => {
+                Reply::AddMembers(AddMembersReply { added: self.any(), members: self.any() })
+            }
+            Kind::RemoveMembers => Reply::RemoveMembers(RemoveMembersReply {
+                removed: self.any(),
+                members: self.any(),
+            }),
+            Kind::Members => Reply::Members(MembersReply {
+                items: self
+                    .list(|draw| MemberItem { user_id: draw.user(), join_seq: draw.sequence() }),
+                next_cursor: self.maybe(Self::text),
+            }),
+            Kind::SetStatus => Reply::SetStatus(SetStatusReply { version: self.any() }),
+            Kind::Dissolve => Reply::Dissolve(()),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `create`: finding the chat's id, and another one when it is taken.
+
+use sha2::{Digest, Sha256};
+
+use super::{Gather, Router, Sent, mixed_up};
+use crate::command::chat::Create;
+use crate::command::{Error, ErrorCode, Outcome};
+use crate::shard::op::{Answer, IdFrom, Op, ReplyTo};
+use crate::types::{ChatId, ChatType};
+
+/// Ids tried before giving up; two collisions of 64 bits in a row do not happen by chance.
+const TRIES_MAX: u32 = 16;
+
+/// A `create` under way.
+pub(super) struct Creating {
+    create: Create,
+    id_from: IdFrom,
+    /// For a derived id: the hash that it was taken from.
+    hash: [u8; 32],
+    tries: u32,
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_create(&mut self, entry: u64, create: Create, out: &mut Vec<Sent>) -> Gather {
+        let id_from = match (&create.id, create.chat_type) {
+            (Some(_), _) => IdFrom::Caller,
+            (None, ChatType::Single) => IdFrom::Users,
+            (None, ChatType::Group | ChatType::Official) => IdFrom::Chance,
+        };
+        let mut creating = Creating { hash: hash_of_users(&create), create, id_from, tries: 0 };
+        self.send_create(&mut creating, entry, out);
+        Gather::Create(creating)
+    }
+
+    pub(super) fn gather_create(
+        &mut self,
+        creating: &mut Creating,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::Done(outcome) => Some(outcome),
+            Answer::Collision if creating.tries < TRIES_MAX => {
+                creating.hash = Sha256::digest(creating.hash).into();
+                self.send_create(creating, to.entry, out);
+                None
+            }
+            Answer::Collision => {
+                Some(Err(Error::new(ErrorCode::Conflict, "no free id was found; name one")))
+            }
+            _ => Some(mixed_up()),
+        }
+    }
+
+    fn send_create(&mut self, creating: &mut Creating, entry: u64, out: &mut Vec<Sent>) {
+        creating.tries += 1;
+        let mut create = creating.create.clone();
+        if creating.id_from != IdFrom::Caller {
+            create.id = self.new_id(creating);
+        }
+        let Some(id) = &create.id else { return };
+        let shard = self.shard_of_chat(id);
+        let op = Op::Create { id_from: creating.id_from, create };
+        out.push((shard, self.reply_to(entry, 0), op));
+    }
+
+    fn new_id(&mut self, creating: &Creating) -> Option<ChatId> {
+        let number = match creating.id_from {
+            IdFrom::Users => u64::from_be_bytes(*creating.hash.first_chunk::<8>()?),
+            IdFrom::Caller | IdFrom::Chance => self.draw(),
+        };
+        let prefix = match creating.create.chat_type {
+            ChatType::Single => 's',
+            ChatType::Group => 'g',
+            ChatType::Official => 'o',
+        };
+        ChatId::new(&format!("{prefix}_{number:016x}")).ok()
+    }
+}
+
+/// SHA-256 of the users in order, each followed by a zero byte, which no id holds.
+fn hash_of_users(create: &Create) -> [u8; 32] {
+    let mut users: Vec<&str> = create.user_ids.iter().map(|id| id.as_str()).collect();
+    users.sort_unstable();
+    let mut hash = Sha256::new();
+    for user in users {
+        hash.update(user.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().into()
+}

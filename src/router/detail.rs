@@ -1,0 +1,99 @@
+//! `detail`: chats from their shards, a user's floors from the user's shard.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Gather, Router, Sent, mixed_up};
+use crate::command::membership::{ChatItem, Detail, DetailReply};
+use crate::command::unread::Floors;
+use crate::command::{Outcome, Reply};
+use crate::shard::op::{Answer, DetailPart, Op, ReplyTo};
+use crate::shard::state::RowFacts;
+use crate::types::{ChatId, ShardId};
+
+/// A `detail` under way.
+pub(super) struct Detailing {
+    with_user: bool,
+    /// What came, by position in the question.
+    parts: Vec<Option<DetailPart>>,
+    facts: Vec<Option<RowFacts>>,
+    /// For each part of the scatter: the positions that it asked for.
+    positions: Vec<Vec<usize>>,
+    missing: usize,
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_detail(
+        &self,
+        entry: u64,
+        detail: Detail,
+        out: &mut Vec<Sent>,
+    ) -> Result<Gather, Outcome> {
+        let mut seen = HashSet::with_capacity(detail.ids.len());
+        let ids: Vec<ChatId> = detail.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+        let mut by_shard: BTreeMap<u16, (Vec<usize>, Vec<ChatId>)> = BTreeMap::new();
+        for (position, id) in ids.iter().enumerate() {
+            let (positions, part) = by_shard.entry(self.shard_of_chat(id).0).or_default();
+            positions.push(position);
+            part.push(id.clone());
+        }
+        if by_shard.is_empty() {
+            return Err(Ok(Reply::Detail(DetailReply { items: Vec::new() })));
+        }
+        let mut detailing = Detailing {
+            with_user: detail.user_id.is_some(),
+            parts: vec![None; ids.len()],
+            facts: vec![None; ids.len()],
+            positions: Vec::with_capacity(by_shard.len()),
+            missing: by_shard.len() + usize::from(detail.user_id.is_some()),
+        };
+        for (part, (shard, (positions, ids))) in (0u32..).zip(by_shard) {
+            detailing.positions.push(positions);
+            let op = Op::Details { ids, user_id: detail.user_id.clone() };
+            out.push((ShardId(shard), self.reply_to(entry, part), op));
+        }
+        if let Some(user_id) = detail.user_id {
+            let shard = self.shard_of_user(&user_id);
+            out.push((shard, self.reply_to(entry, 0), Op::Facts { user_id, ids }));
+        }
+        Ok(Gather::Detail(detailing))
+    }
+}
+
+impl Detailing {
+    pub(super) fn gather(&mut self, to: ReplyTo, answer: Answer) -> Option<Outcome> {
+        match answer {
+            Answer::Details(parts) => {
+                let positions = usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
+                for (part, &position) in parts.into_iter().zip(positions.into_iter().flatten()) {
+                    if let Some(place) = self.parts.get_mut(position) {
+                        *place = part;
+                    }
+                }
+            }
+            Answer::Facts(facts) => self.facts = facts,
+            Answer::Done(outcome @ Err(_)) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        self.missing = self.missing.saturating_sub(1);
+        (self.missing == 0).then(|| {
+            let parts = std::mem::take(&mut self.parts).into_iter();
+            let facts = std::mem::take(&mut self.facts).into_iter();
+            let items = parts.zip(facts).filter_map(|(part, facts)| item(part?, facts, self.with_user));
+            Ok(Reply::Detail(DetailReply { items: items.collect() }))
+        })
+    }
+}
+
+/// The chat as this reader sees it; nothing if there is a reader who is no member.
+fn item(part: DetailPart, facts: Option<RowFacts>, with_user: bool) -> Option<ChatItem> {
+    if !with_user {
+        return Some(part.item);
+    }
+    // The row may lag behind the chat by a delivery on its way; both know some floors.
+    let member = part.member?;
+    let floors = facts.map_or(member, |facts| Floors {
+        join_seq: facts.join_seq.max(member.join_seq),
+        ..facts.floors(member.sent_seq)
+    });
+    Some(ChatItem { last_read_sequence: floors.floor(), ..part.item })
+}

@@ -1,0 +1,179 @@
+//! `export`: lines from the chats' shards, completed by the users' shards.
+//!
+//! The order is slot by slot, in a slot chat by chat, in a chat member by member; so it is the same
+//! whatever the number of shards.
+
+use std::collections::BTreeMap;
+
+use super::{Gather, Router, Sent, mixed_up};
+use crate::command::transfer::{Export, ExportReply, MemberLine};
+use crate::command::{Error, Outcome, Reply};
+use crate::limits::EXPORT_LINES_MAX;
+use crate::shard::op::{Answer, ExportRow, Op, ReplyTo};
+use crate::types::{ChatId, ShardId, Slot, UserId};
+
+/// An `export` under way.
+pub(super) struct Exporting {
+    slot: Slot,
+    limit: usize,
+    reply: ExportReply,
+    /// For each part of the second round: which members it completes.
+    positions: Vec<Vec<usize>>,
+    missing: usize,
+}
+
+/// Where a page starts.
+struct Place {
+    slot: Slot,
+    after: Option<(ChatId, u64)>,
+}
+
+impl Place {
+    fn parse(cursor: Option<&str>) -> Result<Self, Error> {
+        let bad = || Error::invalid("cursor: not one of `export`");
+        let mut parts = cursor.unwrap_or("0").splitn(3, '.');
+        let number = parts.next().and_then(|slot| slot.parse().ok()).ok_or_else(bad)?;
+        let slot = Slot::new(number).ok_or_else(bad)?;
+        let after = match (parts.next(), parts.next()) {
+            (None, None) => None,
+            (Some(order), Some(id)) => {
+                let order = order.parse().map_err(|_| bad())?;
+                Some((ChatId::new(id).map_err(|_| bad())?, order))
+            }
+            _ => return Err(bad()),
+        };
+        Ok(Self { slot, after })
+    }
+
+    fn to_cursor(&self) -> String {
+        match &self.after {
+            None => self.slot.get().to_string(),
+            Some((id, order)) => format!("{}.{order}.{id}", self.slot.get()),
+        }
+    }
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_export(
+        &self,
+        entry: u64,
+        export: Export,
+        out: &mut Vec<Sent>,
+    ) -> Result<Gather, Outcome> {
+        let place = Place::parse(export.cursor.as_deref()).map_err(Err)?;
+        let limit = export.limit.and_then(|limit| usize::try_from(limit).ok());
+        let exporting = Exporting {
+            slot: place.slot,
+            limit: limit.unwrap_or(EXPORT_LINES_MAX),
+            reply: ExportReply { chats: Vec::new(), members: Vec::new(), next_cursor: None },
+            positions: Vec::new(),
+            missing: 0,
+        };
+        self.ask_page(&exporting, place.after, entry, out);
+        Ok(Gather::Export(exporting))
+    }
+
+    fn ask_page(
+        &self,
+        exporting: &Exporting,
+        after: Option<(ChatId, u64)>,
+        entry: u64,
+        out: &mut Vec<Sent>,
+    ) {
+        let slot = exporting.slot;
+        let limit = exporting.limit.saturating_sub(exporting.lines());
+        let op = Op::ExportPage { slot, after, limit };
+        out.push((slot.shard(self.shards), self.reply_to(entry, 0), op));
+    }
+
+    pub(super) fn gather_export(
+        &self,
+        exporting: &mut Exporting,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::ExportPage(page) => {
+                exporting.reply.chats.extend(page.chats);
+                exporting.reply.members.extend(page.members);
+                let next_slot = Slot::new(exporting.slot.get() + 1);
+                let place = match (page.next, next_slot) {
+                    (Some(after), _) => Some(Place { slot: exporting.slot, after: Some(after) }),
+                    (None, Some(slot)) => Some(Place { slot, after: None }),
+                    (None, None) => None,
+                };
+                match place {
+                    Some(place) if exporting.lines() < exporting.limit => {
+                        exporting.slot = place.slot;
+                        self.ask_page(exporting, place.after, to.entry, out);
+                        None
+                    }
+                    place => {
+                        exporting.reply.next_cursor = place.map(|place| place.to_cursor());
+                        self.ask_rows(exporting, to.entry, out)
+                    }
+                }
+            }
+            Answer::ExportRows(rows) => exporting.complete(to, rows),
+            Answer::Done(outcome @ Err(_)) => Some(outcome),
+            _ => Some(mixed_up()),
+        }
+    }
+
+    /// The second round: what the rows know.
+    fn ask_rows(&self, exporting: &mut Exporting, entry: u64, out: &mut Vec<Sent>) -> Option<Outcome> {
+        let mut parts: BTreeMap<u16, (Vec<usize>, Vec<(UserId, ChatId)>)> = BTreeMap::new();
+        for (position, line) in exporting.reply.members.iter().enumerate() {
+            let (positions, pairs) = parts.entry(self.shard_of_user(&line.user_id).0).or_default();
+            positions.push(position);
+            pairs.push((line.user_id.clone(), line.chat_id.clone()));
+        }
+        if parts.is_empty() {
+            return Some(exporting.finish());
+        }
+        exporting.missing = parts.len();
+        for (part, (shard, (positions, pairs))) in (0u32..).zip(parts) {
+            exporting.positions.push(positions);
+            out.push((ShardId(shard), self.reply_to(entry, part), Op::ExportRows(pairs)));
+        }
+        None
+    }
+}
+
+impl Exporting {
+    fn lines(&self) -> usize {
+        self.reply.chats.len() + self.reply.members.len()
+    }
+
+    fn complete(&mut self, to: ReplyTo, rows: Vec<Option<ExportRow>>) -> Option<Outcome> {
+        let positions = usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
+        for (row, &position) in rows.into_iter().zip(positions.into_iter().flatten()) {
+            if let (Some(row), Some(line)) = (row, self.reply.members.get_mut(position)) {
+                complete(line, row);
+            }
+        }
+        self.missing = self.missing.saturating_sub(1);
+        (self.missing == 0).then(|| self.finish())
+    }
+
+    fn finish(&mut self) -> Outcome {
+        let empty = ExportReply { chats: Vec::new(), members: Vec::new(), next_cursor: None };
+        Ok(Reply::Export(std::mem::replace(&mut self.reply, empty)))
+    }
+}
+
+fn complete(line: &mut MemberLine, row: ExportRow) {
+    let facts = row.facts;
+    line.is_top = facts.is_top;
+    line.is_mute = facts.is_mute;
+    line.is_show = Some(facts.is_show);
+    line.is_hide = facts.is_hide;
+    line.max_read_seq = facts.max_read_seq;
+    line.last_online_time = facts.last_online_time;
+    line.join_seq = Some(facts.join_seq);
+    line.deleted_to_seq = Some(facts.deleted_to_seq);
+    line.marked_unread = facts.marked_unread;
+    line.join_order = Some(row.order);
+    line.version = Some(row.version);
+}

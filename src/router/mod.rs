@@ -1,0 +1,254 @@
+//! The way of a command: key -> slot -> shard, and back.
+//!
+//! A command whose keys lie on one shard goes there whole. Others are scattered into parts, one a
+//! shard, and their answers gathered; an `export` takes two rounds. The router is sans-IO like the
+//! shard: commands and answers in, ops and outcomes out. One router lives on each core; the tickets
+//! it keeps are whatever its owner needs to answer a caller.
+//!
+//! Invariants:
+//! - Every ticket is given back exactly once, with its outcome.
+//! - Parts of one command are sent in the order of shards, so that the same run gives the same order.
+
+mod create;
+mod detail;
+mod export;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::command::membership::Delete;
+use crate::command::node::StatsReply;
+use crate::command::transfer::{Import, ImportReply};
+use crate::command::{Command, Error, Outcome, Reply};
+use crate::shard::op::{Answer, Op, ReplyTo};
+use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
+use create::Creating;
+use detail::Detailing;
+use export::Exporting;
+
+/// An op on its way to a shard.
+pub type Sent = (ShardId, ReplyTo, Op);
+
+/// See the module's documentation.
+pub struct Router<T> {
+    core: ShardId,
+    shards: ShardCount,
+    hasher: KeyHasher,
+    /// State of the generator of random ids (SplitMix64; Steele, Lea, Flood 2014).
+    random: u64,
+    next: u64,
+    pending: HashMap<u64, Pending<T>>,
+}
+
+struct Pending<T> {
+    ticket: T,
+    gather: Gather,
+}
+
+/// What is being gathered for a command.
+enum Gather {
+    One,
+    Create(Creating),
+    Detail(Detailing),
+    Delete(Missing),
+    Import { missing: Missing, taken: ImportReply },
+    Export(Exporting),
+    Stats { missing: Missing, stats: Box<StatsReply> },
+}
+
+/// Parts that have not answered, and the first error of those that have.
+#[derive(Default)]
+struct Missing {
+    parts: usize,
+    error: Option<Error>,
+}
+
+impl Missing {
+    fn of(parts: usize) -> Self {
+        Self { parts, error: None }
+    }
+
+    /// Notes an answer; the outcome once it was the last.
+    fn note(&mut self, outcome: Outcome, whole: impl FnOnce() -> Reply) -> Option<Outcome> {
+        self.parts = self.parts.saturating_sub(1);
+        if let Err(error) = outcome {
+            self.error.get_or_insert(error);
+        }
+        (self.parts == 0).then(|| self.error.take().map_or_else(|| Ok(whole()), Err))
+    }
+}
+
+/// What an answer leads to.
+enum Next {
+    Wait,
+    Finish(Outcome),
+}
+
+/// An answer that does not belong to its question, which only a defect leads to.
+fn mixed_up() -> Outcome {
+    Err(Error::outcome_unknown("a shard gave an answer of another kind"))
+}
+
+impl<T> Router<T> {
+    /// A router on `core` of a node of `shards`; `seed` makes the random ids of this run differ.
+    pub fn new(core: ShardId, shards: ShardCount, hasher: KeyHasher, seed: u64) -> Self {
+        Self { core, shards, hasher, random: seed, next: 0, pending: HashMap::new() }
+    }
+
+    /// Commands under way.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Takes a command; what must be asked of shards is put into `out`. The outcome comes from a
+    /// later [`Self::answer`], or at once if no shard is needed.
+    pub fn submit(&mut self, ticket: T, command: Command, out: &mut Vec<Sent>) -> Option<(T, Outcome)> {
+        let entry = self.next;
+        self.next += 1;
+        let gather = match self.scatter(entry, command, out) {
+            Ok(gather) => gather,
+            Err(outcome) => return Some((ticket, outcome)),
+        };
+        self.pending.insert(entry, Pending { ticket, gather });
+        None
+    }
+
+    /// Takes a shard's answer. Gives the ticket back with its outcome, or asks more.
+    pub fn answer(&mut self, to: ReplyTo, answer: Answer, out: &mut Vec<Sent>) -> Option<(T, Outcome)> {
+        let mut pending = self.pending.remove(&to.entry)?;
+        match self.gather(&mut pending.gather, to, answer, out) {
+            Next::Finish(outcome) => Some((pending.ticket, outcome)),
+            Next::Wait => {
+                self.pending.insert(to.entry, pending);
+                None
+            }
+        }
+    }
+
+    /// Gives every ticket back, for a stop.
+    pub fn abandon(&mut self) -> impl Iterator<Item = T> {
+        std::mem::take(&mut self.pending).into_values().map(|pending| pending.ticket)
+    }
+
+    fn scatter(&mut self, entry: u64, command: Command, out: &mut Vec<Sent>) -> Result<Gather, Outcome> {
+        let one = |shard: ShardId, command: Command, out: &mut Vec<Sent>| {
+            out.push((shard, self.reply_to(entry, 0), Op::Run(command)));
+            Ok(Gather::One)
+        };
+        match command {
+            Command::List(ref list) => one(self.shard_of_user(&list.user_id), command, out),
+            Command::SetFlags(ref set) => one(self.shard_of_user(&set.user_id), command, out),
+            Command::Touch(ref touch) => one(self.shard_of_user(&touch.user_id), command, out),
+            Command::Advance(ref advance) => one(self.shard_of_chat(&advance.chat_id), command, out),
+            Command::MarkRead(ref read) => one(self.shard_of_chat(&read.chat_id), command, out),
+            Command::Clear(ref clear) => one(self.shard_of_chat(&clear.chat_id), command, out),
+            Command::AddMembers(ref add) => one(self.shard_of_chat(&add.chat_id), command, out),
+            Command::RemoveMembers(ref remove) => one(self.shard_of_chat(&remove.chat_id), command, out),
+            Command::Members(ref members) => one(self.shard_of_chat(&members.chat_id), command, out),
+            Command::SetStatus(ref set) => one(self.shard_of_chat(&set.chat_id), command, out),
+            Command::Dissolve(ref dissolve) => one(self.shard_of_chat(&dissolve.chat_id), command, out),
+            Command::Create(create) => Ok(self.scatter_create(entry, create, out)),
+            Command::Detail(detail) => self.scatter_detail(entry, detail, out),
+            Command::Delete(delete) => self.scatter_delete(entry, delete, out),
+            Command::Import(import) => self.scatter_import(entry, import, out),
+            Command::Export(export) => self.scatter_export(entry, export, out),
+            Command::Stats(_) => {
+                let shards = self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
+                out.extend(shards);
+                let missing = Missing::of(usize::from(self.shards.get()));
+                Ok(Gather::Stats { missing, stats: Box::default() })
+            }
+            Command::Hello(_) | Command::Ping(_) | Command::Snapshot(_) => Err(Err(Error::invalid(
+                format!("{} is not for a shard", command.kind().name()),
+            ))),
+        }
+    }
+
+    fn gather(&mut self, gather: &mut Gather, to: ReplyTo, answer: Answer, out: &mut Vec<Sent>) -> Next {
+        let finished = match (gather, answer) {
+            (Gather::One, Answer::Done(outcome)) => Some(outcome),
+            (Gather::Create(creating), answer) => self.gather_create(creating, to, answer, out),
+            (Gather::Detail(detailing), answer) => detailing.gather(to, answer),
+            (Gather::Delete(missing), Answer::Done(outcome)) => {
+                missing.note(outcome, || Reply::Delete(()))
+            }
+            (Gather::Import { missing, taken }, Answer::Done(outcome)) => {
+                if let Ok(Reply::Import(part)) = &outcome {
+                    taken.chats += part.chats;
+                    taken.members += part.members;
+                }
+                missing.note(outcome, || Reply::Import(taken.clone()))
+            }
+            (Gather::Export(exporting), answer) => self.gather_export(exporting, to, answer, out),
+            (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
+                stats.chats += shard.chats;
+                stats.dissolved += shard.dissolved;
+                stats.users += shard.users;
+                stats.memberships += shard.memberships;
+                stats.outbox += shard.outbox;
+                stats.shards.push(shard);
+                stats.shards.sort_unstable_by_key(|shard| shard.shard);
+                missing.note(Ok(Reply::Delete(())), || Reply::Stats((**stats).clone()))
+            }
+            _ => Some(mixed_up()),
+        };
+        finished.map_or(Next::Wait, Next::Finish)
+    }
+
+    fn scatter_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Result<Gather, Outcome> {
+        let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
+        for id in delete.ids {
+            parts.entry(self.shard_of_chat(&id).0).or_default().push(id);
+        }
+        if parts.is_empty() {
+            return Err(Ok(Reply::Delete(())));
+        }
+        let missing = Missing::of(parts.len());
+        for (shard, ids) in parts {
+            let part = Delete { user_id: delete.user_id.clone(), ids, up_to: delete.up_to };
+            out.push((ShardId(shard), self.reply_to(entry, 0), Op::Delete(part)));
+        }
+        Ok(Gather::Delete(missing))
+    }
+
+    fn scatter_import(&self, entry: u64, import: Import, out: &mut Vec<Sent>) -> Result<Gather, Outcome> {
+        let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
+        let empty = || Import { chats: Vec::new(), members: Vec::new(), merge: import.merge };
+        for line in import.chats {
+            let shard = self.shard_of_chat(&line.id);
+            parts.entry(shard.0).or_insert_with(empty).chats.push(line);
+        }
+        for line in import.members {
+            let shard = self.shard_of_chat(&line.chat_id);
+            parts.entry(shard.0).or_insert_with(empty).members.push(line);
+        }
+        let taken = ImportReply { chats: 0, members: 0 };
+        if parts.is_empty() {
+            return Err(Ok(Reply::Import(taken)));
+        }
+        let missing = Missing::of(parts.len());
+        for (shard, part) in parts {
+            out.push((ShardId(shard), self.reply_to(entry, 0), Op::Import(part)));
+        }
+        Ok(Gather::Import { missing, taken })
+    }
+
+    fn reply_to(&self, entry: u64, part: u32) -> ReplyTo {
+        ReplyTo { core: self.core, entry, part }
+    }
+
+    fn shard_of_chat(&self, id: &ChatId) -> ShardId {
+        self.hasher.slot(id.as_str()).shard(self.shards)
+    }
+
+    fn shard_of_user(&self, id: &UserId) -> ShardId {
+        self.hasher.slot(id.as_str()).shard(self.shards)
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,494 @@
+//! Wiring: start, recovery, serving, stop; in reading order.
+//!
+//! Threads: one for each core, one for the log, one for snapshots; the calling thread accepts
+//! connections, serves the admin listener and waits for signals.
+//!
+//! Invariants:
+//! - The admin listener is open before recovery begins, so that a long recovery is seen as
+//!   "starting"; the other doors open when the data is there.
+//! - After a stop every request that was read is answered, and the log has its end mark.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+use tracing::{error, info, warn};
+
+use crate::command::{Call, Command, Error, Outcome};
+use crate::config::{self, Config, FsyncMode};
+use crate::http::{self, Admin, App, JwtVerifier, SecretError, UserAuth};
+use crate::metrics::{Meter, MetricsInput, SharedMeter};
+use crate::net::accept::{Door, accept, bind};
+use crate::net::connection::{self, NetConfig};
+use crate::node::log::{Log, LogMode, LogThread};
+use crate::node::mailbox::{Control, Mailbox};
+use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
+use crate::node::store::{Recovered, Store, StoreError, StoreOptions};
+use crate::node::worker::{Local, Worker};
+use crate::node::{Handle, NodeInfo};
+use crate::shard::Core;
+use crate::types::{KeyHasher, ShardId};
+
+/// How long a stop waits for connections to take their replies.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections of the admin listener.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The operating system refused something.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The secret of the HTTP door cannot be used.
+    #[error("jwt_secret_file: {0}")]
+    Secret(#[from] SecretError),
+    /// The log could not be closed; the next start will check it.
+    #[error("the log could not be closed")]
+    Unclosed,
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// TCP door.
+    pub tcp: SocketAddr,
+    /// HTTP door, unless off.
+    pub http: Option<SocketAddr>,
+    /// Admin listener, unless off.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start, or not stop cleanly.
+pub fn run(config: Config) -> Result<(), StartError> {
+    run_with(config, |_| {})
+}
+
+/// The same; `on_ready` runs on a thread of its own once all doors are open.
+///
+/// # Errors
+/// If it cannot start, or not stop cleanly.
+pub fn run_with(config: Config, on_ready: impl FnOnce(&Addresses) + Send + 'static) -> Result<(), StartError> {
+    run_until(config, signalled, on_ready)
+}
+
+/// The same until `stop`, which is called on the runtime's thread, gives a future that ends.
+///
+/// # Errors
+/// If it cannot start, or not stop cleanly.
+pub fn run_until<F: Future<Output = ()>>(
+    config: Config,
+    stop: impl FnOnce() -> F,
+    on_ready: impl FnOnce(&Addresses) + Send + 'static,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async { serve(config, stop(), Box::new(on_ready)).await })
+}
+
+/// Ends with SIGTERM or SIGINT.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        error!("signals cannot be caught; only a kill ends this server");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+type OnReady = Box<dyn FnOnce(&Addresses) + Send>;
+
+async fn serve(config: Config, stop: impl Future<Output = ()>, on_ready: OnReady) -> Result<(), StartError> {
+    tokio::pin!(stop);
+    let listeners = Listeners::bind(&config)?;
+    let auth = user_auth(&config)?;
+    let (closing, stopping) = watch::channel(false);
+    let late = Late::default();
+    let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
+    if let Some(listener) = listeners.admin {
+        let router = admin_router(&config, &late, &meters);
+        serve_here(listener, Door::new("admin", ADMIN_CONNECTIONS_MAX), router, stopping.clone());
+    }
+
+    info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
+    let (store, recovered) = tokio::select! {
+        recovered = recover(&config) => recovered?,
+        () = &mut stop => return Ok(()),
+    };
+    let node = Node::start(&config, &store, recovered)?;
+    let core_meters = node.info.shards.all().map(|_| SharedMeter::default()).collect::<Vec<_>>();
+    drop(meters.set(core_meters.clone()));
+
+    let tcp_door = Door::new("tcp", config.connections_max);
+    let http_door = Door::new("http", config.connections_max);
+    accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &stopping);
+    if let Some(listener) = listeners.http {
+        accept_http(listener, &http_door, &node.info, auth, &core_meters, &stopping);
+    }
+    drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
+    let addresses = listeners.addresses;
+    info!(tcp = %addresses.tcp, http = ?addresses.http, admin = ?addresses.admin,
+        shards = node.info.shards.get(), "ready");
+    std::thread::spawn(move || on_ready(&addresses));
+
+    stop.await;
+    info!("stopping: no new connections; what is in flight is answered");
+    node.info.stopping.store(true, Ordering::Release);
+    closing.send_replace(true);
+    wait_empty(&[&tcp_door, &http_door]).await;
+    node.stop().await
+}
+
+/// Sockets that are bound before anything else is done.
+struct Listeners {
+    tcp: std::net::TcpListener,
+    http: Option<std::net::TcpListener>,
+    admin: Option<std::net::TcpListener>,
+    addresses: Addresses,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> io::Result<Self> {
+        let tcp = bind(config.listen)?;
+        let http = config.http.map(bind).transpose()?;
+        let admin = config.admin.map(bind).transpose()?;
+        let address = |listener: &Option<std::net::TcpListener>| {
+            listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
+        };
+        let addresses =
+            Addresses { tcp: tcp.local_addr()?, http: address(&http)?, admin: address(&admin)? };
+        Ok(Self { tcp, http, admin, addresses })
+    }
+}
+
+/// The store for those who are there before it.
+#[derive(Clone, Default)]
+struct Late {
+    handle: Arc<OnceLock<Handle>>,
+}
+
+impl Call for Late {
+    async fn call(&self, command: Command) -> Outcome {
+        match self.handle.get() {
+            Some(handle) => handle.call(command).await,
+            None => Err(Error::not_applied("the server is starting")),
+        }
+    }
+}
+
+fn admin_router(config: &Config, late: &Late, meters: &Arc<OnceLock<Vec<SharedMeter>>>) -> axum::Router {
+    let admin_meter = SharedMeter::default();
+    let readiness = {
+        let late = late.clone();
+        move || late.handle.get().map_or_else(|| Err("the server is starting".into()), Handle::readiness)
+    };
+    let metrics = {
+        let (late, meters, admin_meter) = (late.clone(), Arc::clone(meters), admin_meter.clone());
+        move || {
+            let (late, meters, admin_meter) = (late.clone(), Arc::clone(&meters), admin_meter.clone());
+            let gathered = async move {
+                let mut input = match late.handle.get() {
+                    Some(handle) => handle.metrics().await,
+                    None => MetricsInput {
+                        stats: Default::default(),
+                        tcp: Meter::default(),
+                        http: Meter::default(),
+                    },
+                };
+                let cores = meters.get().into_iter().flatten();
+                cores.chain([&admin_meter]).for_each(|meter| meter.merge_into(&mut input.http));
+                input
+            };
+            Box::pin(gathered) as std::pin::Pin<Box<dyn Future<Output = MetricsInput> + Send>>
+        }
+    };
+    http::admin_router(Admin {
+        store: late.clone(),
+        readiness: Arc::new(readiness),
+        metrics: Arc::new(metrics),
+        token_check: token_check(config),
+        meter: admin_meter,
+    })
+}
+
+fn token_check(config: &Config) -> Option<Arc<dyn Fn(&str) -> bool + Send + Sync>> {
+    let tokens = config.tokens.clone();
+    tokens.required().then(|| Arc::new(move |token: &str| tokens.accept(Some(token))) as _)
+}
+
+fn user_auth(config: &Config) -> Result<UserAuth, SecretError> {
+    Ok(match &config.http_auth {
+        config::HttpAuth::Header => UserAuth::Header,
+        config::HttpAuth::Jwt(secret) => UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(secret.expose())?)),
+    })
+}
+
+/// Reads the data on a thread of its own, so that the admin listener answers meanwhile.
+async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
+    let (dir, shards, init) = (config.data_dir.clone(), config.shards, config.init);
+    let options = StoreOptions {
+        allow_damage: config.allow_damage,
+        log: config.log == config::LogMode::On,
+        segment_bytes_max: config.log_segment_bytes,
+    };
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new().name("recovery".into()).spawn(move || {
+        let opened = Store::open(&dir, init).and_then(|store| {
+            let recovered = store.recover(shards, options)?;
+            Ok((store, recovered))
+        });
+        drop(sender.send(opened));
+    })?;
+    let recovered = receiver.await.map_err(|_| io::Error::other("recovery broke off"))?;
+    Ok(recovered?)
+}
+
+/// A running node with its threads.
+struct Node<'a> {
+    info: Arc<NodeInfo>,
+    /// Held, with its lock, until all threads are done.
+    _store: &'a Store,
+    cores: Vec<JoinHandle<()>>,
+    log: Option<JoinHandle<bool>>,
+    snapshotter: JoinHandle<()>,
+    end: watch::Sender<bool>,
+}
+
+impl<'a> Node<'a> {
+    fn start(config: &Config, store: &'a Store, recovered: Recovered) -> io::Result<Self> {
+        let mailboxes: Arc<[Mailbox]> = config.shards.all().map(|_| Mailbox::default()).collect();
+        let mode = match (config.log, config.fsync) {
+            (config::LogMode::Off, _) => LogMode::Off,
+            (config::LogMode::On, FsyncMode::Always) => LogMode::Always,
+            (config::LogMode::On, FsyncMode::EverySecond) => LogMode::EverySec,
+            (config::LogMode::On, FsyncMode::Never) => LogMode::Never,
+        };
+        let (snapshots, requests) = mpsc::channel();
+        let info = Arc::new(NodeInfo {
+            shards: config.shards,
+            hasher: KeyHasher::new(store.identity.hash_seed),
+            log: Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes))),
+            mailboxes,
+            snapshots,
+            snapshot_status: Arc::default(),
+            data_dir: store.dir.clone(),
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+        });
+        let log = recovered
+            .writer
+            .map(|writer| {
+                let thread = LogThread::new(Arc::clone(&info.log), writer);
+                std::thread::Builder::new().name("log".into()).spawn(move || thread.run())
+            })
+            .transpose()?;
+        let policy =
+            SnapshotPolicy { interval: config.snapshot_interval, log_bytes: config.snapshot_log_bytes };
+        let snapshotter = Snapshotter::new(
+            snapshot::RealDisk,
+            store.identity.node_id,
+            &info,
+            requests,
+            policy,
+            recovered.image.as_ref(),
+        );
+        let snapshotter =
+            std::thread::Builder::new().name("snapshot".into()).spawn(move || snapshotter.run())?;
+        let (end, ended) = watch::channel(false);
+        let mut cores = Vec::new();
+        for core in recovered.cores {
+            cores.push(start_core(core, &info, config.pin, ended.clone())?);
+        }
+        Ok(Self { info, _store: store, cores, log, snapshotter, end })
+    }
+
+    /// Lets the cores finish, closes the log, ends all threads.
+    async fn stop(self) -> Result<(), StartError> {
+        let drained = async {
+            for shard in self.info.shards.all() {
+                let (sender, receiver) = oneshot::channel();
+                self.info.control(shard, Control::Drain(sender));
+                drop(receiver.await);
+            }
+        };
+        if tokio::time::timeout(STOP_PATIENCE, drained).await.is_err() {
+            warn!("some requests could not be finished; they were never acknowledged");
+        }
+        if self.info.log.mode() == LogMode::Off && self.info.snapshot().await.is_err() {
+            error!("the last snapshot failed; what came after the one before is lost");
+        }
+        self.end.send_replace(true);
+        join_all(self.cores).await;
+        self.info.log.stop();
+        let closed = match self.log {
+            Some(thread) => join(thread).await.unwrap_or(false),
+            None => true,
+        };
+        // One that is being taken ends first, or fails because the log is closed.
+        drop(self.info.snapshots.send(SnapshotRequest::Stop));
+        _ = join(self.snapshotter).await;
+        if closed {
+            info!("stopped cleanly");
+            Ok(())
+        } else {
+            Err(StartError::Unclosed)
+        }
+    }
+}
+
+async fn join_all(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if join(thread).await.is_none() {
+            error!("a core ended by a panic");
+        }
+    }
+}
+
+/// Waits for a thread without holding this one; none if it panicked.
+async fn join<T: Send + 'static>(thread: JoinHandle<T>) -> Option<T> {
+    tokio::task::spawn_blocking(move || thread.join().ok()).await.ok().flatten()
+}
+
+fn start_core(
+    core: Core,
+    node: &Arc<NodeInfo>,
+    pin: bool,
+    mut ended: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let seed = getrandom::u64().map_err(io::Error::other)?;
+    let (node, shard) = (Arc::clone(node), core.shard());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("core-{}", shard.0)).spawn(move || {
+        if pin {
+            pin_to_core(shard);
+        }
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, async move {
+            let local = Local::new(Worker::new(core, node, seed));
+            tokio::select! {
+                () = local.serve() => {}
+                _ = ended.wait_for(|ended| *ended) => {}
+            }
+        });
+    })
+}
+
+fn pin_to_core(shard: ShardId) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(shard.index() % cores.len().max(1))
+        && !core_affinity::set_for_current(*core)
+    {
+        warn!(shard = shard.0, "the thread could not be pinned");
+    }
+}
+
+fn accept_tcp(
+    listener: std::net::TcpListener,
+    door: &Arc<Door>,
+    node: &Arc<NodeInfo>,
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+) {
+    let net = Arc::new(NetConfig {
+        token_check: token_check(config),
+        idle: config.idle_timeout,
+        stop: stopping.clone(),
+    });
+    let node = Arc::clone(node);
+    let accepting = accept(listener, Arc::clone(door), stopping.clone(), move |stream, guest| {
+        connection::start(&node, node.least_loaded(), stream, guest, Arc::clone(&net));
+    });
+    tokio::task::spawn_local(tell_end("tcp", accepting));
+}
+
+fn accept_http(
+    listener: std::net::TcpListener,
+    door: &Arc<Door>,
+    node: &Arc<NodeInfo>,
+    auth: UserAuth,
+    meters: &[SharedMeter],
+    stopping: &watch::Receiver<bool>,
+) {
+    let routers: Vec<(ShardId, axum::Router)> = node
+        .shards
+        .all()
+        .zip(meters)
+        .map(|(shard, meter)| {
+            let store = Handle::on_core(Arc::clone(node), shard);
+            (shard, http::app_router(App { store, auth: auth.clone(), meter: meter.clone() }))
+        })
+        .collect();
+    let (node, stop) = (Arc::clone(node), stopping.clone());
+    let turns = RefCell::new(VecDeque::from(routers));
+    let accepting = accept(listener, Arc::clone(door), stopping.clone(), move |stream, guest| {
+        let mut turns = turns.borrow_mut();
+        turns.rotate_left(1);
+        let Some((shard, router)) = turns.front().cloned() else { return };
+        let stop = stop.clone();
+        let serve = move |_: &Local| {
+            tokio::task::spawn_local(async move {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    http::serve::connection(stream, router, stop).await;
+                }
+                drop(guest);
+            });
+        };
+        node.control(shard, Control::Connection(Box::new(serve)));
+    });
+    tokio::task::spawn_local(tell_end("http", accepting));
+}
+
+/// Serves a listener on this thread.
+fn serve_here(
+    listener: std::net::TcpListener,
+    door: Arc<Door>,
+    router: axum::Router,
+    stopping: watch::Receiver<bool>,
+) {
+    let stop = stopping.clone();
+    let accepting = accept(listener, door, stopping, move |stream, guest| {
+        let (router, stop) = (router.clone(), stop.clone());
+        tokio::task::spawn_local(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                http::serve::connection(stream, router, stop).await;
+            }
+            drop(guest);
+        });
+    });
+    tokio::task::spawn_local(tell_end("admin", accepting));
+}
+
+async fn tell_end(door: &'static str, accepting: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = accepting.await {
+        error!(%error, door, "the listener ended");
+    }
+}
+
+async fn wait_empty(doors: &[&Arc<Door>]) {
+    let deadline = Instant::now() + STOP_PATIENCE;
+    while doors.iter().any(|door| door.open() > 0) {
+        if Instant::now() > deadline {
+            warn!("some clients did not take their replies in time");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

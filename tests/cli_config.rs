@@ -1,0 +1,154 @@
+//! Where settings come from, which one wins, and what is refused.
+
+use std::path::PathBuf;
+
+use chatshard::config::{Config, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
+use clap::Parser;
+
+#[derive(Parser)]
+struct Serve {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
+    let line = ["serve"].iter().chain(flags);
+    let args = Serve::try_parse_from(line).map_err(|error| error.to_string())?.args;
+    let pairs = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Config::from_sources(&args, &Environment::from_iter(pairs)).map_err(|error| error.to_string())
+}
+
+fn refusal(flags: &[&str], environment: &[(&str, &str)]) -> String {
+    load(flags, environment).expect_err("must be refused")
+}
+
+struct File(tempfile::NamedTempFile);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Self(file)
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_documents() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("./chatshard-data"));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7700");
+    assert_eq!(config.http.unwrap().to_string(), "127.0.0.1:7780");
+    assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:7790");
+    assert_eq!((config.fsync, config.log), (FsyncMode::Always, LogMode::On));
+    assert_eq!(config.snapshot_interval.unwrap().as_secs(), 300);
+    assert_eq!((config.snapshot_log_bytes, config.log_segment_bytes), (256 << 20, 64 << 20));
+    assert!(!config.init && !config.demo && !config.allow_damage && config.pin);
+    assert!(matches!(config.http_auth, HttpAuth::Header));
+    assert!(!config.tokens.required());
+    let limits = chatshard::command::node::Limits::of_this_build();
+    assert_eq!(config.idle_timeout.as_millis(), u128::from(limits.idle_ms));
+    assert_eq!(config.connections_max, chatshard::limits::CONNECTIONS_MAX);
+}
+
+#[test]
+fn the_flag_wins_then_the_environment_then_the_file() {
+    let file = File::new("shards = 3\nfsync = \"never\"\nhttp = \"off\"\nlog = false\npin = false\n");
+    let from_file = ["--config", file.path()];
+    let config = load(&from_file, &[]).unwrap();
+    assert_eq!((config.shards.get(), config.fsync), (3, FsyncMode::Never));
+    assert_eq!((config.http, config.log, config.pin), (None, LogMode::Off, false));
+
+    let environment = [("CHATSHARD_SHARDS", "4"), ("CHATSHARD_FSYNC", "")];
+    let config = load(&from_file, &environment).unwrap();
+    assert_eq!((config.shards.get(), config.fsync), (4, FsyncMode::Never));
+
+    let flags = ["--config", file.path(), "--shards", "5", "--fsync=everysec", "--pin"];
+    let config = load(&flags, &environment).unwrap();
+    assert_eq!((config.shards.get(), config.fsync), (5, FsyncMode::EverySecond));
+    assert!(config.pin);
+}
+
+#[test]
+fn the_environment_can_name_the_file_and_a_flag_can_take_back() {
+    let file = File::new("admin = \"127.0.0.1:0\"\n");
+    let environment = [("CHATSHARD_CONFIG", file.path()), ("CHATSHARD_INIT", "1")];
+    let config = load(&[], &environment).unwrap();
+    assert!(config.init && config.admin.unwrap().port() == 0);
+    assert!(!load(&["--init=false"], &environment).unwrap().init);
+    // What an orchestrator sets unasked, and what the client commands use.
+    load(&[], &[("CHATSHARD_SERVICE_HOST", "10.0.0.1"), ("CHATSHARD_TOKEN", "x")]).unwrap();
+}
+
+#[test]
+fn errors_name_the_place_and_the_setting() {
+    let file = File::new("lisen = \"127.0.0.1:1\"\n");
+    let error = refusal(&["--config", file.path()], &[]);
+    assert!(error.contains("unknown key `lisen`") && error.contains(file.path()), "{error}");
+
+    let file = File::new("shards = -1\n");
+    let error = refusal(&["--config", file.path()], &[]);
+    assert!(error.contains(file.path()) && error.contains("shards: `-1`"), "{error}");
+
+    let file = File::new("shards = [1]\n");
+    assert!(refusal(&["--config", file.path()], &[]).contains("shards: must be"));
+
+    let error = refusal(&["--listen", "localhost:1"], &[]);
+    assert!(error.starts_with("flag --listen: `localhost:1` is no address"), "{error}");
+    let error = refusal(&[], &[("CHATSHARD_IDLE_TIMEOUT_S", "0")]);
+    assert!(error.starts_with("environment CHATSHARD_IDLE_TIMEOUT_S: `0`"), "{error}");
+    assert!(refusal(&[], &[("CHATSHARD_LOG_LEVEL", "a=b=c")]).contains("CHATSHARD_LOG_LEVEL"));
+    assert!(refusal(&["--fsync", "sometimes"], &[]).contains("everysec"));
+    assert!(refusal(&["--shards", "4097"], &[]).contains("4096"));
+    assert!(refusal(&["--config", "/no/such/file.toml"], &[]).contains("/no/such/file.toml"));
+    assert!(refusal(&["--log-segment-bytes", "1"], &[]).contains("--log-segment-bytes"));
+}
+
+#[test]
+fn open_doors_are_refused() {
+    let error = refusal(&["--listen", "0.0.0.0:7700"], &[]);
+    assert!(error.starts_with("flag --listen:") && error.contains("token_file"), "{error}");
+    assert!(refusal(&[], &[("CHATSHARD_ADMIN", "[::]:7790")]).contains("token_file"));
+    // A mapped address is as open as the one it stands for.
+    assert!(refusal(&["--listen", "[::ffff:10.0.0.1]:7700"], &[]).contains("token_file"));
+    load(&["--listen", "[::ffff:127.0.0.1]:7700"], &[]).unwrap();
+
+    let tokens = File::new("# ops\nopen sesame\n");
+    let flags = ["--listen=0.0.0.0:7700", "--admin=0.0.0.0:7790", "--token-file", tokens.path()];
+    let config = load(&flags, &[]).unwrap();
+    assert!(config.tokens.accept(Some("open sesame")) && !config.tokens.accept(None));
+    assert!(!format!("{config:?}").contains("sesame"));
+
+    let empty = File::new("# nothing\n");
+    assert!(refusal(&["--token-file", empty.path()], &[]).contains("no token"));
+}
+
+#[test]
+fn the_http_door_needs_a_gateway_or_signed_tokens() {
+    let open = "--http=0.0.0.0:7780";
+    let error = refusal(&[open], &[]);
+    assert!(error.contains("trust_gateway") && error.contains("jwt"), "{error}");
+    load(&[open, "--trust-gateway"], &[]).unwrap();
+
+    let jwt = "--http-auth=jwt";
+    assert!(refusal(&[jwt], &[]).contains("jwt_secret_file"));
+    let short = File::new("too short\n");
+    assert!(refusal(&[jwt, "--jwt-secret-file", short.path()], &[]).contains("32 bytes"));
+    let secret = File::new("0123456789abcdef0123456789abcdef\n");
+    let config = load(&[open, jwt, "--jwt-secret-file", secret.path()], &[]).unwrap();
+    let HttpAuth::Jwt(key) = &config.http_auth else { panic!("jwt was asked for") };
+    assert_eq!(key.expose(), b"0123456789abcdef0123456789abcdef");
+    assert!(!format!("{config:?}").contains("0123456789"));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let error = refusal(&["--http", "127.0.0.1:7700"], &[]);
+    assert!(error.contains("listen has the same address"), "{error}");
+    load(&["--http=127.0.0.1:0", "--admin=127.0.0.1:0"], &[]).unwrap();
+    assert!(refusal(&["--demo", "--data-dir", "/tmp/x"], &[]).contains("throw-away"));
+    assert!(load(&["--demo"], &[("CHATSHARD_DATA_DIR", "/data")]).unwrap().demo);
+}

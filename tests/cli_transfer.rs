@@ -1,0 +1,252 @@
+//! Import and export against a server that only remembers.
+
+use std::io::Cursor;
+use std::sync::{Arc, Mutex};
+
+use chatshard::cli::Failure;
+use chatshard::cli::output::Output;
+use chatshard::cli::transfer::export::export;
+use chatshard::cli::transfer::import::import;
+use chatshard::cli::transfer::line::{BATCH_BYTES_MAX, BATCH_LINES_MAX, Batches, Line};
+use chatshard::cli::transfer::Counts;
+use chatshard::command::transfer::{ExportReply, Import, ImportReply};
+use chatshard::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
+use indicatif::ProgressBar;
+
+type Script = dyn Fn(usize, &Command) -> Outcome + Send + Sync;
+
+/// Remembers each command and answers by a script that gets the command's number.
+#[derive(Clone)]
+struct Fake {
+    seen: Arc<Mutex<Vec<Command>>>,
+    script: Arc<Script>,
+}
+
+impl Fake {
+    fn new(script: impl Fn(usize, &Command) -> Outcome + Send + Sync + 'static) -> Self {
+        Self { seen: Arc::default(), script: Arc::new(script) }
+    }
+
+    fn taking_all() -> Self {
+        Self::new(|_, command| taken(command))
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let seen = self.seen.lock().unwrap();
+        let imports = seen.iter().filter_map(|command| match command {
+            Command::Import(import) => Some(import.clone()),
+            _ => None,
+        });
+        imports.collect()
+    }
+}
+
+impl Call for Fake {
+    async fn call(&self, command: Command) -> Outcome {
+        command.check()?;
+        let number = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.push(command.clone());
+            seen.len() - 1
+        };
+        tokio::task::yield_now().await;
+        (self.script)(number, &command)
+    }
+}
+
+fn taken(command: &Command) -> Outcome {
+    let Command::Import(import) = command else { panic!("only imports are sent") };
+    let (chats, members) = (import.chats.len() as u64, import.members.len() as u64);
+    Ok(Reply::Import(ImportReply { chats, members }))
+}
+
+fn batches(text: &str) -> Batches<Cursor<Vec<u8>>> {
+    Batches::new(Cursor::new(text.as_bytes().to_vec()), "data.jsonl", false)
+}
+
+async fn run(fake: &Fake, text: &str) -> Result<Counts, String> {
+    let done = import(fake.clone(), batches(text), "data.jsonl", &ProgressBar::hidden()).await;
+    done.map_err(|failure| failure.to_string())
+}
+
+fn chat(id: &str) -> String {
+    format!("{{\"chat\":{{\"id\":\"{id}\",\"creator_id\":\"u\",\"type\":2}}}}\n")
+}
+
+fn member(chat: &str, user: &str) -> String {
+    format!("{{\"member\":{{\"user_id\":\"{user}\",\"chat_id\":\"{chat}\"}}}}\n")
+}
+
+fn many(lines: usize) -> String {
+    let members = (1..lines).map(|number| member("g", &format!("user-{number}")));
+    chat("g") + &members.collect::<String>()
+}
+
+#[test]
+fn lines_are_checked() {
+    let good = r#"{"member":{"user_id":"u","chat_id":"c","id":"c","is_top":1,"join_seq":4}}"#;
+    let line = Line::parse(good.as_bytes()).unwrap();
+    let again = serde_json::to_vec(&line).unwrap();
+    assert_eq!(Line::parse(&again).unwrap(), line);
+
+    for (text, why) in [
+        (r#"{"chat":{"id":"c","creator_id":"u"}}"#, "type"),
+        (r#"{"chat":{"id":"","creator_id":"u","type":1}}"#, "empty"),
+        (r#"{"chat":{"id":"c","creator_id":"u","type":4}}"#, "1 single"),
+        (r#"{"member":{"user_id":"u","chat_id":"c","is_top":true}}"#, "0 or 1"),
+        (r#"{"member":{"user_id":"u","chat_id":"c","max_read_seq":-1}}"#, "sequence"),
+        (r#"{"member":{"user_id":"u","chat_id":"c","pinned":1}}"#, "pinned"),
+        (r#"{"member":{"user_id":"u","chat_id":"c","id":"d"}}"#, "differ"),
+        (r#"{"message":{}}"#, "message"),
+        (r#"{"chat":{"id":"c","creator_id":"u","type":1}} x"#, "trailing"),
+        ("[]", "line 1"),
+        ("\u{feff}{}", ""),
+    ] {
+        let error = Line::parse(text.as_bytes()).unwrap_err();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn batches_fit_a_request_and_keep_the_order() {
+    let mut reader = batches(&many(12_000));
+    let (mut next_line, mut chats, mut members, mut bytes) = (1, 0, 0, 0);
+    while let Some(batch) = reader.next_batch().unwrap() {
+        let import = &batch.import;
+        let lines = import.chats.len() + import.members.len();
+        assert!(lines <= BATCH_LINES_MAX);
+        assert_eq!(batch.first_line, next_line);
+        next_line = batch.last_line + 1;
+        assert_eq!(next_line - batch.first_line, lines as u64);
+        for (index, row) in import.members.iter().enumerate() {
+            let line = batch.first_line + (index + import.chats.len()) as u64;
+            assert_eq!(row.join_order, Some(line), "a list comes in the file's order");
+        }
+        chats += import.chats.len();
+        members += import.members.len();
+        bytes += batch.file_bytes;
+    }
+    assert_eq!((chats, members), (1, 11_999));
+    assert_eq!(bytes, many(12_000).len() as u64);
+}
+
+#[test]
+fn the_encoded_request_is_below_the_bound() {
+    // The worst lines there are: longest ids, largest numbers.
+    let big = 9_007_199_254_740_991_u64;
+    let id = "x".repeat(128);
+    let line = format!(
+        "{{\"member\":{{\"user_id\":\"{id}\",\"chat_id\":\"{id}\",\"id\":\"{id}\",\
+         \"max_read_seq\":{big},\"last_online_time\":{big},\"join_seq\":{big},\
+         \"deleted_to_seq\":{big},\"sent_seq\":{big},\"join_order\":{big},\"version\":{big}}}}}\n"
+    );
+    let short = member("c", "u");
+    for text in [line.repeat(5000), short.repeat(5000), (line + &short).repeat(2500)] {
+        let mut reader = batches(&text);
+        while let Some(batch) = reader.next_batch().unwrap() {
+            let encoded = rmp_serde::to_vec(&batch.import).unwrap();
+            assert!(encoded.len() <= BATCH_BYTES_MAX + 64, "{} bytes", encoded.len());
+        }
+    }
+}
+
+#[test]
+fn blank_lines_and_a_missing_last_newline_are_fine() {
+    let text = format!("\n{}\r\n  \n{}", chat("c"), member("c", "u").trim_end());
+    let batch = batches(&text).next_batch().unwrap().unwrap();
+    assert_eq!((batch.import.chats.len(), batch.import.members.len()), (1, 1));
+    assert_eq!(batch.import.members[0].join_order, Some(5));
+    assert!(batches("\n \n").next_batch().unwrap().is_none());
+}
+
+#[test]
+fn a_line_without_end_is_refused() {
+    let text = chat("c") + &"x".repeat(1 << 20);
+    let Err(Failure::Message(message)) = batches(&text).next_batch() else { panic!("refused") };
+    assert!(message.starts_with("data.jsonl:2: longer than"), "{message}");
+}
+
+#[tokio::test]
+async fn everything_is_sent_once_and_counted() {
+    let fake = Fake::taking_all();
+    let counts = run(&fake, &many(60_001)).await.unwrap();
+    assert_eq!(counts, Counts { chats: 1, members: 60_000 });
+    let sent: usize = fake.imports().iter().map(|import| import.members.len()).sum();
+    assert_eq!(sent, 60_000);
+}
+
+#[tokio::test]
+async fn a_bad_line_is_named() {
+    let text = chat("c") + &member("c", "u") + "{\"member\":{}}\n" + &member("c", "v");
+    let message = run(&Fake::taking_all(), &text).await.unwrap_err();
+    assert!(message.starts_with("data.jsonl:3: missing field `user_id`"), "{message}");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_lines() {
+    let fake = Fake::new(|number, command| match number {
+        1 => Err(Error::new(ErrorCode::Conflict, "the chat is there")),
+        _ => taken(command),
+    });
+    let message = run(&fake, &many(20_000)).await.unwrap_err();
+    let first = fake.imports()[0].members.len() + 1;
+    let lines = format!("data.jsonl: lines {} to ", first + 1);
+    assert!(message.starts_with(&lines), "{message}");
+    assert!(message.contains("conflict: the chat is there"), "{message}");
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again() {
+    // The second request is refused, and the third finds no chat because of that.
+    let fake = Fake::new(|number, command| match number {
+        0 | 3 => Err(Error::new(ErrorCode::Busy, "later")),
+        1 => Err(Error::no_chat()),
+        _ => taken(command),
+    });
+    let counts = run(&fake, &many(20_000)).await.unwrap();
+    assert_eq!(counts, Counts { chats: 1, members: 19_999 });
+    // A chat that is missing for another reason stays an error.
+    let fake = Fake::new(|_, _| Err(Error::no_chat()));
+    assert!(run(&fake, &member("c", "u")).await.unwrap_err().contains("not_found"));
+}
+
+#[tokio::test]
+async fn pages_become_lines_and_a_half_file_never_stays() {
+    let page = |number: usize| {
+        let chats = vec![
+            serde_json::from_str(&format!(
+                r#"{{"id":"c{number}","creator_id":"u","type":2}}"#
+            ))
+            .unwrap(),
+        ];
+        let members =
+            vec![serde_json::from_str(r#"{"user_id":"u","chat_id":"c0","join_order":9}"#).unwrap()];
+        let next_cursor = (number < 2).then(|| number.to_string());
+        Ok(Reply::Export(ExportReply { chats, members, next_cursor }))
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("all.jsonl");
+    std::fs::write(&out, "before").unwrap();
+
+    let failing = Fake::new(move |number, _| match number {
+        2 => Err(Error::new(ErrorCode::Unavailable, "stopping")),
+        number => page(number),
+    });
+    let output = Output::create(&out).unwrap();
+    assert!(export(failing, output, &ProgressBar::hidden()).await.is_err());
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "before");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+
+    let output = Output::create(&out).unwrap();
+    let fake = Fake::new(move |number, _| page(number));
+    let counts = export(fake.clone(), output, &ProgressBar::hidden()).await.unwrap();
+    assert_eq!(counts, Counts { chats: 3, members: 3 });
+    let text = std::fs::read_to_string(&out).unwrap();
+    let lines: Vec<Line> = text.lines().map(|line| Line::parse(line.as_bytes()).unwrap()).collect();
+    assert!(matches!(&lines[..2], [Line::Chat(_), Line::Member(_)]) && lines.len() == 6);
+    let cursors = fake.seen.lock().unwrap().iter().map(|command| match command {
+        Command::Export(export) => export.cursor.clone(),
+        _ => panic!("only exports are sent"),
+    }).collect::<Vec<_>>();
+    assert_eq!(cursors, [None, Some("0".to_owned()), Some("1".to_owned())]);
+}

@@ -1,0 +1,766 @@
+//! Both HTTP doors, driven without a socket: a fake store answers from a closure, and each test
+//! looks at the very bytes that a client would get.
+// clippy.toml lets the tests themselves unwrap; here their helpers do it too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use hyper::body::Frame;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use chatshard::command::membership::{ChatItem, DetailReply, ListReply, ListRow};
+use chatshard::command::node::{PingReply, ShardStats, StatsReply};
+use chatshard::command::{Call, Command, Error, Kind, Outcome, Reply};
+use chatshard::http::{Admin, App, JwtVerifier, UserAuth, admin_router, app_router};
+use chatshard::limits::{HTTP_BODY_BYTES_MAX, IDS_MAX};
+use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
+use chatshard::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+
+/// The API's own examples, trailing commas included.
+const LIST_EXAMPLE: &str = r#"{
+    "code": 200,
+    "data": {
+        "items": [
+            {
+                "id": "s_a7be32fecc0b2015",
+                "chat_id": "s_a7be32fecc0b2015",
+                "is_top": 0,
+                "is_mute": 0,
+                "is_show": 1,
+                "is_hide": 0,
+                "max_read_seq": 0,
+                "last_online_time": 0,
+            }
+        ]
+    },
+    "msg": ""
+}"#;
+const DETAIL_EXAMPLE: &str = r#"{
+    "code": 200,
+    "data": {
+        "items": [
+            {
+                "id": "s_a7be32fecc0b2015",
+                "creator_id": "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca",
+                "type": 1,
+                "status": 1,
+                "is_enc": 0,
+                "last_read_sequence": 0,
+                "last_sequence": 0,
+                "last_time": 0,
+                "created_at": 0,
+            }
+        ]
+    },
+    "msg": ""
+}"#;
+const DELETE_EXAMPLE: &str = r#"{
+    "code": 200,
+    "data": null,
+    "msg": ""
+}"#;
+
+/// The example as it goes over the wire: none of its strings holds a blank or `,}`.
+fn wire(example: &str) -> String {
+    let tight: String = example.chars().filter(|c| !c.is_whitespace()).collect();
+    tight.replace(",}", "}")
+}
+
+// ---- the fake store ----
+
+#[derive(Clone)]
+struct Fake {
+    answer: Arc<dyn Fn(&Command) -> Outcome + Send + Sync>,
+    asked: Arc<Mutex<Vec<Command>>>,
+}
+
+impl Fake {
+    fn new(answer: impl Fn(&Command) -> Outcome + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), asked: Arc::default() }
+    }
+
+    /// Answers as the API's examples do.
+    fn examples() -> Self {
+        Self::new(|command| match command {
+            Command::List(_) => Ok(Reply::List(list_reply())),
+            Command::Detail(_) => Ok(Reply::Detail(detail_reply())),
+            Command::Delete(_) => Ok(Reply::Delete(())),
+            Command::Ping(_) => Ok(Reply::Ping(PingReply {})),
+            Command::Dissolve(_) => Err(Error::gone()),
+            other => Err(Error::not_applied(other.kind().name())),
+        })
+    }
+
+    fn asked(&self) -> Vec<Command> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Call for Fake {
+    async fn call(&self, command: Command) -> Outcome {
+        self.asked.lock().unwrap().push(command.clone());
+        (self.answer)(&command)
+    }
+}
+
+fn chat(id: &str) -> ChatId {
+    ChatId::new(id).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn list_reply() -> ListReply {
+    let row = ListRow {
+        chat_id: chat("s_a7be32fecc0b2015"),
+        is_top: Flag::NO,
+        is_mute: Flag::NO,
+        is_show: Flag::YES,
+        is_hide: Flag::NO,
+        max_read_seq: Sequence::ZERO,
+        last_online_time: TimeMs::ZERO,
+    };
+    // A cursor of the store is none of the API's fields.
+    ListReply { items: vec![row], next_cursor: Some("c".into()) }
+}
+
+fn detail_reply() -> DetailReply {
+    let item = ChatItem {
+        id: chat("s_a7be32fecc0b2015"),
+        creator_id: user("0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca"),
+        chat_type: ChatType::Single,
+        status: ChatStatus::Normal,
+        is_enc: Flag::NO,
+        last_read_sequence: Sequence::ZERO,
+        last_sequence: Sequence::ZERO,
+        last_time: TimeMs::ZERO,
+        created_at: TimeMs::ZERO,
+    };
+    DetailReply { items: vec![item] }
+}
+
+// ---- asking ----
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    /// Checks that this is a whole failure with `status`, and gives its message.
+    #[track_caller]
+    fn failure(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/json");
+        assert_eq!(self.headers["cache-control"], "no-store");
+        let mut json = self.json();
+        let msg = json["msg"].take().as_str().unwrap().to_owned();
+        assert_eq!(json, json!({"code": status, "data": null, "msg": null}));
+        assert!(self.body.starts_with(&format!("{{\"code\":{status},\"data\":null,\"msg\":\"")));
+        assert!(!msg.is_empty());
+        msg
+    }
+}
+
+async fn ask(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let body = String::from_utf8(bytes.to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+type Headers<'a> = &'a [(&'a str, &'a str)];
+const ALICE: Headers<'static> = &[("x-user-id", "alice")];
+
+async fn send(
+    router: &Router,
+    method: &str,
+    path: &str,
+    headers: Headers<'_>,
+    body: impl Into<Body>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, value.as_bytes());
+    }
+    ask(router, request.body(body.into()).unwrap()).await
+}
+
+async fn post(router: &Router, path: &str, headers: Headers<'_>, body: impl Into<Body>) -> Answer {
+    send(router, "POST", path, headers, body).await
+}
+
+fn app_with(store: &Fake, auth: UserAuth) -> Router {
+    app_router(App { store: store.clone(), auth, meter: SharedMeter::default() })
+}
+
+fn app(store: &Fake) -> Router {
+    app_with(store, UserAuth::Header)
+}
+
+// ---- the API's three ----
+
+#[tokio::test]
+async fn the_examples_of_the_api_come_back_byte_for_byte() {
+    let store = Fake::examples();
+    let router = app(&store);
+    let ids = r#"{"ids": ["s_a7be32fecc0b2015"]}"#;
+    let routes = [
+        ("/chat/mine-list", "", LIST_EXAMPLE),
+        ("/chat/detail", ids, DETAIL_EXAMPLE),
+        ("/chat/delete", ids, DELETE_EXAMPLE),
+    ];
+    for (path, body, example) in routes {
+        let answer = post(&router, path, ALICE, body).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.body, wire(example), "{path}");
+    }
+
+    // What the store was asked is about the caller, each time.
+    let asked = store.asked();
+    assert!(matches!(&asked[0], Command::List(list) if list.user_id == user("alice")
+        && list.limit.is_none() && list.cursor.is_none()));
+    assert!(matches!(&asked[1], Command::Detail(detail) if detail.user_id == Some(user("alice"))
+        && detail.ids == [chat("s_a7be32fecc0b2015")]));
+    assert!(matches!(&asked[2], Command::Delete(delete) if delete.user_id == user("alice")
+        && delete.ids == [chat("s_a7be32fecc0b2015")] && delete.up_to.is_none()));
+}
+
+#[tokio::test]
+async fn items_have_the_fields_of_the_api_in_its_order() {
+    let router = app(&Fake::examples());
+    let list = post(&router, "/chat/mine-list", ALICE, "{}").await;
+    let detail = post(&router, "/chat/detail", ALICE, r#"{"ids":["x"]}"#).await;
+    let list_fields = [
+        "id",
+        "chat_id",
+        "is_top",
+        "is_mute",
+        "is_show",
+        "is_hide",
+        "max_read_seq",
+        "last_online_time",
+    ];
+    let detail_fields = [
+        "id",
+        "creator_id",
+        "type",
+        "status",
+        "is_enc",
+        "last_read_sequence",
+        "last_sequence",
+        "last_time",
+        "created_at",
+    ];
+    assert_eq!(keys_of_first_item(&list.body), list_fields);
+    assert_eq!(keys_of_first_item(&detail.body), detail_fields);
+    let list = list.json();
+    assert_eq!(list["data"].as_object().unwrap().len(), 1, "the items and nothing else");
+    for (name, value) in list["data"]["items"][0].as_object().unwrap() {
+        let is_text = matches!(name.as_str(), "id" | "chat_id");
+        assert!(if is_text { value.is_string() } else { value.is_u64() }, "{name}");
+    }
+}
+
+/// The keys as they stand in the text (a parsed map may have lost their order).
+fn keys_of_first_item(body: &str) -> Vec<&str> {
+    let (_, item) = body.split_once("[{").unwrap();
+    let (item, _) = item.split_once('}').unwrap();
+    item.split(',').map(|field| field.split('"').nth(1).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_users_whole_list_is_one_answer() {
+    let rows = 10_000;
+    let store = Fake::new(move |_| {
+        let items = vec![list_reply().items.remove(0); rows];
+        Ok(Reply::List(ListReply { items, next_cursor: None }))
+    });
+    let answer = post(&app(&store), "/chat/mine-list", ALICE, "").await;
+    assert_eq!(answer.json()["data"]["items"].as_array().unwrap().len(), rows);
+}
+
+// ---- bodies ----
+
+#[tokio::test]
+async fn bodies_are_taken_as_clients_send_them() {
+    let store = Fake::examples();
+    let router = app(&store);
+    for body in ["", " \n", "{}", r#"{"limit":1,"later":[{"a":null}]}"#, r#"{"user_id":"alice"}"#] {
+        assert_eq!(post(&router, "/chat/mine-list", ALICE, body).await.status, 200, "{body}");
+    }
+    // What curl says of `-d`, and what fetch says of a string.
+    for content_type in ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8"] {
+        let headers = [("x-user-id", "alice"), ("content-type", content_type)];
+        let body = r#"{"ids":[],"extra":{"x":1}}"#;
+        assert_eq!(post(&router, "/chat/detail", &headers, body).await.status, 200);
+    }
+    let body = r#"{"ids":["x"],"up_to":7}"#;
+    assert_eq!(post(&router, "/chat/delete", ALICE, body).await.status, 200);
+    let asked = store.asked();
+    let last = asked.last().unwrap();
+    assert!(matches!(last, Command::Delete(delete) if delete.up_to.unwrap().get() == 7));
+}
+
+#[tokio::test]
+async fn wrong_bodies_are_refused_before_the_store() {
+    let store = Fake::examples();
+    let router = app(&store);
+    let long_id = format!(r#"{{"ids":["{}"]}}"#, "x".repeat(129));
+    let deep = format!(r#"{{"ids":{}"#, "[".repeat(500_000));
+    let wrong = [
+        "",
+        "{}",
+        "null",
+        "[[\"x\"]]",
+        "ids=x",
+        r#"{"ids""#,
+        r#"{"ids":null}"#,
+        r#"{"ids":"x"}"#,
+        r#"{"ids":[7]}"#,
+        r#"{"ids":[""]}"#,
+        r#"{"ids":["\n"]}"#,
+        r#"{"ids":[],"ids":[]}"#,
+        r#"{"ids":["x"],}"#,
+        r#"{"ids":[]} {}"#,
+        long_id.as_str(),
+        deep.as_str(),
+    ];
+    for body in wrong {
+        for path in ["/chat/detail", "/chat/delete"] {
+            post(&router, path, ALICE, body.to_owned()).await.failure(400);
+        }
+    }
+    post(&router, "/chat/delete", ALICE, r#"{"ids":[],"up_to":-1}"#).await.failure(400);
+    post(&router, "/chat/mine-list", ALICE, "[]").await.failure(400);
+    post(&router, "/chat/detail", ALICE, &b"{\"ids\":[\"\xff\"]}"[..]).await.failure(400);
+    // Another user is never named, not even in vain.
+    for (path, body) in [
+        ("/chat/mine-list", r#"{"user_id":"bob"}"#),
+        ("/chat/detail", r#"{"ids":["x"],"user_id":"bob"}"#),
+        ("/chat/delete", r#"{"ids":["x"],"user_id":"bob"}"#),
+    ] {
+        assert!(post(&router, path, ALICE, body).await.failure(403).contains("user_id"));
+    }
+    assert!(store.asked().is_empty());
+}
+
+#[tokio::test]
+async fn too_much_is_413() {
+    let store = Fake::examples();
+    let router = app(&store);
+    let ids = |count: usize| json!({"ids": vec!["x"; count]}).to_string();
+    assert_eq!(post(&router, "/chat/detail", ALICE, ids(IDS_MAX)).await.status, 200);
+    for path in ["/chat/detail", "/chat/delete"] {
+        let message = post(&router, path, ALICE, ids(IDS_MAX + 1)).await.failure(413);
+        assert!(message.contains("ids"), "{message}");
+    }
+
+    let fits = |bytes: usize| format!("{{\"ids\":[]}}{}", " ".repeat(bytes - 10));
+    let most = fits(HTTP_BODY_BYTES_MAX);
+    assert_eq!(post(&router, "/chat/detail", ALICE, most.clone()).await.status, 200);
+    let over = fits(HTTP_BODY_BYTES_MAX + 1);
+    post(&router, "/chat/detail", ALICE, over.clone()).await.failure(413);
+    // In pieces, the length is not announced.
+    assert_eq!(post(&router, "/chat/detail", ALICE, Body::new(Pieces::of(most))).await.status, 200);
+    post(&router, "/chat/detail", ALICE, Body::new(Pieces::of(over))).await.failure(413);
+}
+
+/// A body that comes in pieces, and then may break off.
+struct Pieces {
+    rest: Bytes,
+    broken: bool,
+}
+
+impl Pieces {
+    fn of(body: String) -> Self {
+        Self { rest: body.into(), broken: false }
+    }
+}
+
+impl axum::body::HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        use std::task::Poll;
+        if !self.rest.is_empty() {
+            let bytes = self.rest.len().min(10_000);
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(bytes)))));
+        }
+        let end = self.broken.then(|| Err(std::io::ErrorKind::UnexpectedEof.into()));
+        Poll::Ready(end)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_refused_even_if_it_would_parse() {
+    let store = Fake::examples();
+    let body = Body::new(Pieces { rest: "{\"ids\":[]}".into(), broken: true });
+    post(&app(&store), "/chat/delete", ALICE, body).await.failure(400);
+    assert!(store.asked().is_empty());
+}
+
+// ---- routes and errors ----
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_told_in_the_envelope() {
+    let router = app(&Fake::examples());
+    for path in ["/", "/chat", "/chat/detail/", "/call/list", "/metrics", "/healthz"] {
+        assert!(post(&router, path, ALICE, "{}").await.failure(404).contains(path));
+    }
+    for method in ["GET", "PUT", "OPTIONS"] {
+        let answer = send(&router, method, "/chat/detail", ALICE, "").await;
+        assert!(answer.failure(405).contains(method));
+        assert_eq!(answer.headers["allow"], "POST");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_store_is_the_envelopes() {
+    for &code in chatshard::command::ErrorCode::ALL {
+        let store = Fake::new(move |_| Err(Error::new(code, "why it \"failed\"")));
+        let answer = post(&app(&store), "/chat/mine-list", ALICE, "").await;
+        assert_eq!(answer.failure(code.status()), "why it \"failed\"");
+    }
+    // A store that answers something else is our own mistake.
+    let store = Fake::new(|_| Ok(Reply::Delete(())));
+    post(&app(&store), "/chat/mine-list", ALICE, "").await.failure(500);
+}
+
+// ---- who calls ----
+
+#[tokio::test]
+async fn the_gateways_header_names_exactly_one_user() {
+    let store = Fake::examples();
+    let router = app(&store);
+    let long = "x".repeat(129);
+    let cases: [(Headers<'_>, u16); 6] = [
+        (&[], 401),
+        (&[("x-user-id", "")], 401),
+        (&[("x-user-id", "alice"), ("X-User-Id", "alice")], 401),
+        (&[("authorization", "Bearer alice")], 401),
+        (&[("x-user-id", &long)], 400),
+        (&[("x-user-id", "a\tb")], 400),
+    ];
+    for (headers, status) in cases {
+        let answer = post(&router, "/chat/mine-list", headers, "").await;
+        let message = answer.failure(status);
+        assert!(message.contains("X-User-Id"), "{message}");
+    }
+    assert!(store.asked().is_empty());
+    let answer = post(&router, "/chat/mine-list", &[("x-user-id", "用户")], "").await;
+    assert_eq!(answer.status, 200);
+    assert!(matches!(&store.asked()[0], Command::List(list) if list.user_id == user("用户")));
+}
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+fn jwt() -> UserAuth {
+    UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(SECRET).unwrap()))
+}
+
+fn token(header: &jsonwebtoken::Header, claims: &Value, secret: &[u8]) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(secret);
+    jsonwebtoken::encode(header, claims, &key).unwrap()
+}
+
+/// base64url of a token's part, for tokens that no honest library makes.
+fn part(json: &Value) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in json.to_string().as_bytes().chunks(3) {
+        let byte = |at: usize| three.get(at).copied().map_or(0, u32::from);
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..=three.len() {
+            text.push(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into());
+        }
+    }
+    text
+}
+
+/// A token with any header, signed with HS256 and our secret whatever the header says.
+fn signed(header: &Value, claims: &Value) -> String {
+    let message = format!("{}.{}", part(header), part(claims));
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+    let algorithm = jsonwebtoken::Algorithm::HS256;
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+async fn with_token(router: &Router, token: &str) -> Answer {
+    let bearer = format!("Bearer {token}");
+    // The other door's header must not count here.
+    let headers = [("authorization", bearer.as_str()), ("x-user-id", "mallory")];
+    post(router, "/chat/mine-list", &headers, "").await
+}
+
+#[tokio::test]
+async fn a_good_token_names_the_user() {
+    let store = Fake::examples();
+    let router = app_with(&store, jwt());
+    let header = jsonwebtoken::Header::default();
+    let claims = json!({"sub": "alice", "exp": now() + 60, "nbf": now() - 60, "aud": "im"});
+    assert_eq!(with_token(&router, &token(&header, &claims, SECRET)).await.status, 200);
+    assert!(matches!(&store.asked()[0], Command::List(list) if list.user_id == user("alice")));
+}
+
+#[tokio::test]
+async fn every_other_token_is_refused() {
+    let store = Fake::examples();
+    let router = app_with(&store, jwt());
+    let header = jsonwebtoken::Header::default();
+    let exp = now() + 60;
+    let good = token(&header, &json!({"sub": "alice", "exp": exp}), SECRET);
+
+    let mut refused = vec![("no token", String::new()), ("not a token", "a.b.c".into())];
+    for (why, claims) in [
+        ("expired", json!({"sub": "alice", "exp": now() - 60})),
+        ("no exp", json!({"sub": "alice"})),
+        ("exp as text", json!({"sub": "alice", "exp": exp.to_string()})),
+        ("not yet valid", json!({"sub": "alice", "exp": exp, "nbf": now() + 60})),
+        ("nbf as text", json!({"sub": "alice", "exp": exp, "nbf": "0"})),
+        ("no sub", json!({"exp": exp})),
+        ("sub as number", json!({"sub": 7, "exp": exp})),
+        ("empty sub", json!({"sub": "", "exp": exp})),
+        ("long sub", json!({"sub": "x".repeat(129), "exp": exp})),
+    ] {
+        refused.push((why, token(&header, &claims, SECRET)));
+    }
+    let claims = json!({"sub": "alice", "exp": exp});
+    refused.push(("other secret", token(&header, &claims, b"another secret of 32 or more bytes")));
+    let hs512 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS512);
+    refused.push(("HS512", token(&hs512, &claims, SECRET)));
+    let crit = jsonwebtoken::Header { crit: Some(vec!["exp".into()]), ..header };
+    refused.push(("critical extension", token(&crit, &claims, SECRET)));
+    // Rightly signed with our secret, so that the header alone is what is wrong.
+    for alg in ["RS256", "ES256", "none", "None", "hs256", ""] {
+        refused.push(("other algorithm", signed(&json!({"alg": alg, "typ": "JWT"}), &claims)));
+        let unsigned = format!("{}.{}.", part(&json!({"alg": alg})), part(&claims));
+        refused.push(("no signature", unsigned));
+    }
+    refused.push(("no algorithm", signed(&json!({"typ": "JWT"}), &claims)));
+    let other_user = part(&json!({"sub": "bob", "exp": exp}));
+    let (start, signature) = good.rsplit_once('.').unwrap();
+    let header = start.split_once('.').unwrap().0;
+    refused.push(("forged claims", format!("{header}.{other_user}.{signature}")));
+    refused.push(("signature taken off", format!("{start}.")));
+
+    for (why, token) in &refused {
+        let answer = with_token(&router, token).await;
+        assert_eq!(answer.status, 401, "{why}: {}", answer.body);
+        let message = answer.failure(401);
+        assert!(token.is_empty() || !message.contains(token), "{why}: {message}");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+    let twice = format!("Bearer {good}");
+    let headers = [("authorization", twice.as_str()), ("authorization", twice.as_str())];
+    post(&router, "/chat/mine-list", &headers, "").await.failure(401);
+    post(&router, "/chat/mine-list", ALICE, "").await.failure(401);
+    assert!(store.asked().is_empty());
+    // The hand-made tokens above were refused for what they say, not for how they were made.
+    let by_hand = signed(&json!({"alg": "HS256"}), &claims);
+    for good in [good, by_hand] {
+        assert_eq!(with_token(&router, &good).await.status, 200);
+    }
+}
+
+// ---- the admin's door ----
+
+struct Operated {
+    store: Fake,
+    router: Router,
+    trouble: Arc<Mutex<Option<&'static str>>>,
+}
+
+fn admin(token: Option<&'static str>) -> Operated {
+    let store = Fake::examples();
+    let trouble = Arc::new(Mutex::new(None::<&'static str>));
+    let seen = trouble.clone();
+    let meter = SharedMeter::default();
+    let counted = meter.clone();
+    let router = admin_router(Admin {
+        store: store.clone(),
+        readiness: Arc::new(move || seen.lock().unwrap().map_or(Ok(()), |why| Err(why.into()))),
+        metrics: Arc::new(move || {
+            let mut http = Meter::default();
+            counted.merge_into(&mut http);
+            let shards = vec![ShardStats::default(), ShardStats { shard: 1, ..Default::default() }];
+            let mut stats = StatsReply { shards, chats: 3, ..Default::default() };
+            stats.log.state = "ok".into();
+            Box::pin(async move { MetricsInput { stats, tcp: Meter::default(), http } })
+        }),
+        token_check: token
+            .map(|right| -> chatshard::http::TokenCheck { Arc::new(move |given| given == right) }),
+        meter,
+    });
+    Operated { store, router, trouble }
+}
+
+#[tokio::test]
+async fn any_command_can_be_called() {
+    let Operated { store, router, .. } = admin(None);
+    let answer = post(&router, "/call/list", &[], r#"{"user_id":"alice","limit":5}"#).await;
+    assert_eq!(answer.json()["data"]["next_cursor"], "c");
+    assert_eq!(keys_of_first_item(&answer.body).len(), 8);
+    assert!(matches!(&store.asked()[0], Command::List(list) if list.limit == Some(5)));
+
+    let answer = post(&router, "/call/ping", &[], "").await;
+    assert_eq!(answer.body, r#"{"code":200,"data":{},"msg":""}"#);
+    let answer = post(&router, "/call/delete", &[], r#"{"user_id":"a","ids":[]}"#).await;
+    assert_eq!(answer.body, wire(DELETE_EXAMPLE));
+    post(&router, "/call/dissolve", &[], r#"{"chat_id":"x"}"#).await.failure(410);
+    post(&router, "/call/touch", &[], r#"{"user_id":"x"}"#).await.failure(503);
+}
+
+#[tokio::test]
+async fn wrong_calls_are_told_in_the_envelope() {
+    let Operated { store, router, .. } = admin(None);
+    for path in ["/call/nothing", "/call/List", "/call/%ff"] {
+        let message = post(&router, path, &[], "{}").await.failure(404);
+        for kind in Kind::ALL {
+            assert!(message.contains(kind.name()), "{message}");
+        }
+    }
+    for path in ["/call", "/call/", "/call/list/x", "/chat/mine-list"] {
+        post(&router, path, &[], "{}").await.failure(404);
+    }
+    send(&router, "GET", "/call/list", &[], "").await.failure(405);
+    for (body, status) in [
+        ("", 400),
+        ("[]", 400),
+        (r#"{"user_id":"a","limits":1}"#, 400),
+        (r#"{"user_id":"a","limit":0}"#, 400),
+        (r#"{"user_id":7}"#, 400),
+    ] {
+        post(&router, "/call/list", &[], body).await.failure(status);
+    }
+    let ids = json!({"ids": vec!["x"; IDS_MAX + 1]}).to_string();
+    post(&router, "/call/detail", &[], ids).await.failure(413);
+    post(&router, "/call/detail", &[], " ".repeat(HTTP_BODY_BYTES_MAX + 1)).await.failure(413);
+    assert!(store.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_where_there_is_one() {
+    let Operated { store, router, .. } = admin(Some("right"));
+    for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("x-user-id", "alice")]] {
+        post(&router, "/call/ping", headers, "").await.failure(401);
+        post(&router, "/call/nothing", headers, "").await.failure(401);
+        send(&router, "GET", "/metrics", headers, "").await.failure(401);
+    }
+    assert!(store.asked().is_empty());
+    for path in ["/healthz", "/readyz", "/"] {
+        assert_eq!(send(&router, "GET", path, &[], "").await.status, 200);
+    }
+    let right: Headers<'_> = &[("authorization", "Bearer right")];
+    assert_eq!(post(&router, "/call/ping", right, "").await.status, 200);
+    assert_eq!(send(&router, "GET", "/metrics", right, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_call_nothing() {
+    let Operated { store, router, .. } = admin(None);
+    let own = [("host", "127.0.0.1:7790"), ("origin", "http://127.0.0.1:7790")];
+    assert_eq!(post(&router, "/call/ping", &own, "").await.status, 200);
+    let foreign: [Headers<'_>; 4] = [
+        &[("host", "127.0.0.1:7790"), ("origin", "https://evil.example")],
+        &[("host", "127.0.0.1:7790"), ("origin", "null")],
+        &[("host", "evil.example:7790"), ("origin", "http://evil.example:7790")],
+        &[("origin", "http://127.0.0.1:7790")],
+    ];
+    for headers in foreign {
+        assert!(post(&router, "/call/ping", headers, "").await.failure(403).contains("Origin"));
+    }
+    assert_eq!(store.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_two_things() {
+    let Operated { router, trouble, .. } = admin(None);
+    let health = r#"{"code":200,"data":"ok","msg":""}"#;
+    assert_eq!(send(&router, "GET", "/healthz", &[], "").await.body, health);
+    assert_eq!(send(&router, "GET", "/readyz", &[], "").await.status, 200);
+    *trouble.lock().unwrap() = Some("the log is poisoned");
+    assert_eq!(send(&router, "GET", "/healthz", &[], "").await.body, health);
+    let answer = send(&router, "GET", "/readyz", &[], "").await;
+    assert_eq!(answer.failure(503), "the log is poisoned");
+}
+
+#[tokio::test]
+async fn the_page_needs_nothing_from_elsewhere() {
+    let answer = send(&admin(None).router, "GET", "/", &[], "").await;
+    assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
+    let policy = answer.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(!answer.body.contains("http://") && !answer.body.contains("https://"));
+    assert!(!answer.body.contains("innerHTML"));
+}
+
+#[tokio::test]
+async fn metrics_are_whole_and_well_formed() {
+    let Operated { router, .. } = admin(None);
+    post(&router, "/call/ping", &[], "").await;
+    post(&router, "/call/list", &[], "{}").await;
+    let answer = send(&router, "GET", "/metrics", &[], "").await;
+    let content_type = answer.headers["content-type"].to_str().unwrap();
+    assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"));
+    let samples = samples(&answer.body);
+    let value = |name: &str| {
+        let found = samples.iter().find(|(sample, _)| sample == name);
+        found.unwrap_or_else(|| panic!("no {name} in\n{}", answer.body)).1
+    };
+    let requests = |command: &str, status: &str| {
+        format!(
+            "chatshard_requests_total{{door=\"http\",command=\"{command}\",status=\"{status}\"}}"
+        )
+    };
+    assert_eq!(value(&requests("ping", "200")), 1.0);
+    assert_eq!(value(&requests("list", "400")), 1.0);
+    assert_eq!(value("chatshard_chats"), 3.0);
+    assert_eq!(value("chatshard_log_state{state=\"ok\"}"), 1.0);
+    assert_eq!(value("chatshard_log_state{state=\"poisoned\"}"), 0.0);
+    assert_eq!(value("chatshard_log_syncs_total"), 0.0);
+    assert_eq!(value("chatshard_shard_commands_total{shard=\"1\"}"), 0.0);
+    let last =
+        "chatshard_request_duration_seconds_bucket{le=\"+Inf\",door=\"http\",command=\"ping\"}";
+    assert_eq!(value(last), 1.0);
+}
+
+/// Each sample's name with its labels, and its value; checks the text's shape on the way.
+fn samples(text: &str) -> Vec<(String, f64)> {
+    let body = text.strip_suffix("# EOF\n").expect("the end mark");
+    let mut family = "";
+    let mut samples = Vec::new();
+    for line in body.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            family = comment.split(' ').nth(1).unwrap();
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with(family), "{line} under {family}");
+        samples.push((name.to_owned(), value.parse().unwrap()));
+    }
+    samples
+}

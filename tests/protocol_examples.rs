@@ -1,0 +1,343 @@
+//! `protocol.md` says what the code does: its examples are decoded and encoded again, its tables are
+//! held against the types.
+//!
+//! When an example no longer has the bytes that the code writes, the failure shows the hex to paste.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::BytesMut;
+use chatshard::command::node::Limits;
+use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
+use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
+use chatshard::protocol::{
+    self, CONNECTION_ID, decode_reply, decode_request, encode_reply, encode_request, frame,
+};
+use chatshard::types::{KeyHasher, ShardCount};
+use serde_json::Value;
+
+const PAGE: &str = include_str!("../protocol.md");
+
+/// A fence that begins with "```hex request NAME" or "```hex reply NAME MARK".
+#[derive(Debug)]
+struct Example {
+    /// Of the page, for messages.
+    line: usize,
+    is_request: bool,
+    /// The command's name, or `connection`.
+    name: String,
+    json: Value,
+    /// The whole frame.
+    bytes: Vec<u8>,
+}
+
+fn examples() -> Vec<Example> {
+    let mut examples = Vec::new();
+    let mut lines = PAGE.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let Some(fence) = line.strip_prefix("```hex ") else { continue };
+        let words: Vec<&str> = fence.split(' ').collect();
+        let known = ["request", "reply"].contains(&words[0]);
+        let marked = words.get(2).is_none_or(|mark| mark.ends_with("illustrative"));
+        assert!(known && marked && words.len() <= 3, "line {}: fence {fence:?}", index + 1);
+        let mut example = Example {
+            line: index + 1,
+            is_request: words[0] == "request",
+            name: words[1].to_owned(),
+            json: Value::Null,
+            bytes: Vec::new(),
+        };
+        for (_, line) in lines.by_ref().take_while(|(_, line)| *line != "```") {
+            if let Some(json) = line.strip_prefix("# json: ") {
+                example.json = serde_json::from_str(json).unwrap();
+            }
+            let hex = line.split('#').next().unwrap_or_default();
+            example
+                .bytes
+                .extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
+        }
+        examples.push(example);
+    }
+    assert!(!examples.is_empty());
+    examples
+}
+
+impl Example {
+    fn kind(&self) -> Kind {
+        Kind::from_name(&self.name).unwrap_or_else(|| panic!("line {}: no such command", self.line))
+    }
+
+    fn payload(&self, bytes_max: usize) -> Vec<u8> {
+        let mut buffer = BytesMut::from(&self.bytes[..]);
+        let payload = frame::next(&mut buffer, bytes_max).unwrap();
+        let payload = payload.unwrap_or_else(|| panic!("line {}: frame too short", self.line));
+        assert!(buffer.is_empty(), "line {}: bytes behind the frame", self.line);
+        payload.to_vec()
+    }
+
+    fn assert_encodes_as(&self, encoded: &[u8]) {
+        let hex = |bytes: &[u8]| {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(hex(encoded), hex(&self.bytes), "line {}: left is the code's", self.line);
+    }
+
+    /// What the JSON line says, as the codec has it.
+    fn outcome(&self, decoded: &Outcome) -> Outcome {
+        let body = &self.json["body"];
+        let status = u16::try_from(self.json["status"].as_u64().unwrap()).unwrap();
+        if status == protocol::reply::STATUS_OK {
+            let kind = self.kind();
+            let reply = Reply::deserialize_body(kind, body.clone())
+                .unwrap_or_else(|error| panic!("line {}: {error}", self.line));
+            // No field of the JSON is unknown, and none is missing.
+            if let Ok(decoded) = decoded {
+                assert_eq!(&serde_json::to_value(decoded).unwrap(), body, "line {}", self.line);
+            }
+            return Ok(reply);
+        }
+        let code = ErrorCode::from_status(status).unwrap();
+        assert_eq!(body["error"], code.name(), "line {}", self.line);
+        Err(Error::new(code, body["message"].as_str().unwrap().to_owned()))
+    }
+}
+
+#[test]
+fn every_request_means_what_it_says() {
+    for example in examples().iter().filter(|example| example.is_request) {
+        let request = decode_request(&example.payload(REQUEST_BYTES_MAX))
+            .unwrap_or_else(|refused| panic!("line {}: {refused}", example.line));
+        let meant = Command::from_json(example.kind(), example.json.clone())
+            .unwrap_or_else(|error| panic!("line {}: {error}", example.line));
+        assert_eq!(request.command, meant, "line {}", example.line);
+        let mut encoded = BytesMut::new();
+        encode_request(request.id, &meant, &mut encoded).unwrap();
+        example.assert_encodes_as(&encoded);
+    }
+}
+
+#[test]
+fn every_reply_means_what_it_says() {
+    for example in examples().iter().filter(|example| !example.is_request) {
+        let kind = Kind::from_name(&example.name);
+        let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind)
+            .unwrap_or_else(|error| panic!("line {}: {error}", example.line));
+        assert_eq!(answer.id == CONNECTION_ID, example.name == "connection");
+        assert_eq!(answer.outcome, example.outcome(&answer.outcome), "line {}", example.line);
+        let mut encoded = BytesMut::new();
+        encode_reply(answer.id, &answer.outcome, &mut encoded);
+        example.assert_encodes_as(&encoded);
+    }
+}
+
+#[test]
+fn the_examples_are_a_conversation() {
+    let examples = examples();
+    let script: Vec<&Example> = examples.iter().filter(|e| e.name != "connection").collect();
+    let mut last_id = 0;
+    for pair in script.chunks(2) {
+        let [request, reply] = pair else { panic!("line {}: no reply", pair[0].line) };
+        assert!(request.is_request && !reply.is_request, "line {}", request.line);
+        assert_eq!(request.name, reply.name, "line {}", reply.line);
+        let id = decode_request(&request.payload(REQUEST_BYTES_MAX)).unwrap().id;
+        let kind = Some(reply.kind());
+        let answered = decode_reply(&reply.payload(REPLY_BYTES_MAX), |_| kind).unwrap().id;
+        assert_eq!((id, answered), (last_id + 1, id), "line {}", reply.line);
+        last_id = id;
+    }
+    assert_eq!(script[0].name, "hello", "hello comes first");
+    for kind in Kind::ALL {
+        let answered = script.iter().any(|example| {
+            !example.is_request && example.name == kind.name() && example.json["status"] == 200
+        });
+        assert!(answered, "{} has no example", kind.name());
+    }
+}
+
+/// The cells of the rows of every table whose head is `| head... |`, without backquotes.
+fn table<'a>(text: &'a str, head: &[&str]) -> Vec<Vec<&'a str>> {
+    let cells = |line: &'a str| -> Vec<&'a str> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+    };
+    let mut rows = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with('|') && cells(line).starts_with(head) {
+            rows.extend(lines.by_ref().take_while(|line| line.starts_with('|')).skip(1).map(cells));
+        }
+    }
+    rows
+}
+
+/// The part of the page under this heading, up to the next of any level.
+fn section(heading: &str) -> &'static str {
+    let start = PAGE
+        .find(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("the page has no {heading:?}"));
+    let text = &PAGE[start + heading.len() + 2..];
+    &text[..text.find("\n#").unwrap_or(text.len())]
+}
+
+#[test]
+fn the_table_of_commands_is_complete() {
+    let written: Vec<(u8, &str, &str)> = table(section("## Commands"), &["code", "name"])
+        .iter()
+        .map(|row| {
+            let name = row[1].trim_start_matches("[`").split('`').next().unwrap();
+            (row[0].parse().unwrap(), name, row[2])
+        })
+        .collect();
+    let real: Vec<(u8, &str, &str)> = Kind::ALL
+        .iter()
+        .map(|kind| {
+            let class = match kind.class() {
+                Class::Read => "read",
+                Class::Write => "write",
+            };
+            (kind.code(), kind.name(), class)
+        })
+        .collect();
+    assert_eq!(written, real);
+    for (code, name, class) in real {
+        let opening = format!("\nCode {code}, {class}. ");
+        assert!(section(&format!("### `{name}`")).starts_with(&opening), "{name}");
+    }
+}
+
+#[test]
+fn the_table_of_errors_is_complete() {
+    let written: HashSet<(String, String)> = table(section("## Errors"), &["status", "error"])
+        .iter()
+        .map(|row| (row[0].to_owned(), row[1].to_owned()))
+        .collect();
+    let real: HashSet<(String, String)> = ErrorCode::ALL
+        .iter()
+        .map(|code| (code.status().to_string(), code.name().to_owned()))
+        .collect();
+    assert_eq!(written, real);
+}
+
+#[test]
+fn the_table_of_limits_is_this_builds() {
+    let limits = serde_json::to_string(&Limits::of_this_build()).unwrap();
+    let written: Vec<String> = table(section("## Limits"), &["name", "value"])
+        .iter()
+        .map(|row| format!("\"{}\":{}", row[0], row[1]))
+        .collect();
+    assert_eq!(limits, format!("{{{}}}", written.join(",")));
+}
+
+#[test]
+fn the_table_of_slots_is_right() {
+    let shards = ShardCount::new(4).unwrap();
+    let rows = table(section("## Which shard"), &["key", "seed"]);
+    assert!(!rows.is_empty());
+    for row in rows {
+        let hasher = KeyHasher::new(row[1].parse().unwrap());
+        let slot = hasher.slot(row[0]);
+        let real = [
+            format!("{:016x}", hasher.hash(row[0])),
+            slot.get().to_string(),
+            slot.shard(shards).0.to_string(),
+        ];
+        assert_eq!(row[2..], real, "{}", row[0]);
+    }
+}
+
+/// Names in the order in which a JSON text has them at the top level of its object.
+fn top_level_names(json: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut depth, mut in_string, mut start) = (0, false, 0);
+    for (index, character) in json.char_indices() {
+        match character {
+            '"' => {
+                in_string = !in_string;
+                if in_string {
+                    start = index + 1;
+                } else if depth == 1 && json[index + 1..].starts_with(':') {
+                    names.push(json[start..index].to_owned());
+                }
+            }
+            '{' | '[' if !in_string => depth += 1,
+            '}' | ']' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The names in the second column of `text`'s field table, whose first counts from 1.
+fn fields(text: &str) -> Vec<String> {
+    let rows = table(text, &["#", "name", "type"]);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row[0], (index + 1).to_string(), "{row:?}");
+    }
+    rows.iter().map(|row| row[1].to_owned()).collect()
+}
+
+#[test]
+fn every_field_is_listed_in_its_position() {
+    for example in examples().iter().filter(|example| example.name != "connection") {
+        let section = section(&format!("### `{}`", example.name));
+        let (arguments, reply) = section.split_once("\nReply: ").unwrap_or_else(|| {
+            section
+                .split_once("\nReply:\n")
+                .unwrap_or_else(|| panic!("{} has no reply", example.name))
+        });
+        let (written, json) = if example.is_request {
+            let command = Command::from_json(example.kind(), example.json.clone()).unwrap();
+            let mut json = Vec::new();
+            command.serialize_arguments(&mut serde_json::Serializer::new(&mut json)).unwrap();
+            (fields(arguments), String::from_utf8(json).unwrap())
+        } else {
+            let kind = Some(example.kind());
+            let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
+            let Ok(body) = answer.outcome else { continue };
+            (fields(reply), serde_json::to_string(&body).unwrap())
+        };
+        assert_eq!(top_level_names(&json), written, "{}, line {}", example.name, example.line);
+    }
+}
+
+#[test]
+fn every_record_lists_its_fields_in_their_position() {
+    // Where an example of each record is found: the reply, and the path in it.
+    let found_in: HashMap<&str, (&str, &str)> = HashMap::from([
+        ("row", ("set_flags", "row")),
+        ("chat", ("detail", "items")),
+        ("member", ("members", "items")),
+        ("chat_line", ("export", "chats")),
+        ("member_line", ("export", "members")),
+        ("limits", ("hello", "limits")),
+        ("log_stats", ("stats", "log")),
+        ("snapshot_stats", ("stats", "snapshot")),
+        ("shard_stats", ("stats", "shards")),
+    ]);
+    assert_eq!(PAGE.matches("\n### Record `").count(), found_in.len());
+    for (record, (name, field)) in found_in {
+        let examples = examples();
+        let example = examples
+            .iter()
+            .find(|e| !e.is_request && e.name == name && e.json["status"] == 200)
+            .unwrap();
+        let kind = Some(example.kind());
+        let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
+        let json = serde_json::to_string(&answer.outcome.unwrap()).unwrap();
+        let start = json.find(&format!("\"{field}\":")).unwrap() + field.len() + 3;
+        let object = &json[start..];
+        let object = &object[object.find('{').unwrap()..=object.find('}').unwrap()];
+        let mut names = top_level_names(object);
+        if record == "row" {
+            assert_eq!(names.remove(0), "id", "JSON alone has the id twice");
+        }
+        assert_eq!(names, fields(section(&format!("### Record `{record}`"))), "{record}");
+    }
+}
+
+#[test]
+fn the_version_is_the_codes() {
+    assert!(
+        PAGE.starts_with(&format!("# The chatshard protocol, version {}\n", protocol::VERSION))
+    );
+}
