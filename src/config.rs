@@ -202,10 +202,9 @@ impl Config {
     fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
         for (name, address) in [("listen", Some(self.listen)), ("admin", self.admin)] {
             if address.is_some_and(is_open) && !self.tokens.required() {
-                return Err(merged.error(
-                    name,
-                    "beyond loopback callers must show a token: set token_file",
-                ));
+                return Err(
+                    merged.error(name, "beyond loopback callers must show a token: set token_file")
+                );
             }
         }
         let trusted = merged.get("trust_gateway", boolean)?;
@@ -273,21 +272,27 @@ fn shards(text: &str) -> Result<ShardCount, String> {
 }
 
 fn fsync(text: &str) -> Result<FsyncMode, String> {
-    one_of(text, &[
-        ("always", FsyncMode::Always),
-        ("everysec", FsyncMode::EverySecond),
-        ("never", FsyncMode::Never),
-    ])
+    one_of(
+        text,
+        &[
+            ("always", FsyncMode::Always),
+            ("everysec", FsyncMode::EverySecond),
+            ("never", FsyncMode::Never),
+        ],
+    )
 }
 
 fn log(text: &str) -> Result<LogMode, String> {
     // A boolean in the TOML file means the same.
-    one_of(text, &[
-        ("on", LogMode::On),
-        ("off", LogMode::Off),
-        ("true", LogMode::On),
-        ("false", LogMode::Off),
-    ])
+    one_of(
+        text,
+        &[
+            ("on", LogMode::On),
+            ("off", LogMode::Off),
+            ("true", LogMode::On),
+            ("false", LogMode::Off),
+        ],
+    )
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -295,14 +300,17 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
-    one_of(text, &[
-        ("true", true),
-        ("false", false),
-        ("1", true),
-        ("0", false),
-        ("on", true),
-        ("off", false),
-    ])
+    one_of(
+        text,
+        &[
+            ("true", true),
+            ("false", false),
+            ("1", true),
+            ("0", false),
+            ("on", true),
+            ("off", false),
+        ],
+    )
 }
 
 fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
@@ -372,7 +380,9 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
         // An editor ends the file with a newline that is no part of the secret.
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.len() < JWT_SECRET_BYTES_MIN {
-            return Err(format!("{path}: the secret must have {JWT_SECRET_BYTES_MIN} bytes or more"));
+            return Err(format!(
+                "{path}: the secret must have {JWT_SECRET_BYTES_MIN} bytes or more"
+            ));
         }
         Ok(HttpAuth::Jwt(Secret::new(secret)))
     })

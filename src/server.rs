@@ -82,7 +82,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
 ///
 /// # Errors
 /// If it cannot start, or not stop cleanly.
-pub fn run_with(config: Config, on_ready: impl FnOnce(&Addresses) + Send + 'static) -> Result<(), StartError> {
+pub fn run_with(
+    config: Config,
+    on_ready: impl FnOnce(&Addresses) + Send + 'static,
+) -> Result<(), StartError> {
     run_until(config, signalled, on_ready)
 }
 
@@ -116,7 +119,11 @@ async fn signalled() {
 
 type OnReady = Box<dyn FnOnce(&Addresses) + Send>;
 
-async fn serve(config: Config, stop: impl Future<Output = ()>, on_ready: OnReady) -> Result<(), StartError> {
+async fn serve(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    on_ready: OnReady,
+) -> Result<(), StartError> {
     tokio::pin!(stop);
     let listeners = Listeners::bind(&config)?;
     let auth = user_auth(&config)?;
@@ -194,16 +201,25 @@ impl Call for Late {
     }
 }
 
-fn admin_router(config: &Config, late: &Late, meters: &Arc<OnceLock<Vec<SharedMeter>>>) -> axum::Router {
+fn admin_router(
+    config: &Config,
+    late: &Late,
+    meters: &Arc<OnceLock<Vec<SharedMeter>>>,
+) -> axum::Router {
     let admin_meter = SharedMeter::default();
     let readiness = {
         let late = late.clone();
-        move || late.handle.get().map_or_else(|| Err("the server is starting".into()), Handle::readiness)
+        move || {
+            late.handle
+                .get()
+                .map_or_else(|| Err("the server is starting".into()), Handle::readiness)
+        }
     };
     let metrics = {
         let (late, meters, admin_meter) = (late.clone(), Arc::clone(meters), admin_meter.clone());
         move || {
-            let (late, meters, admin_meter) = (late.clone(), Arc::clone(&meters), admin_meter.clone());
+            let (late, meters, admin_meter) =
+                (late.clone(), Arc::clone(&meters), admin_meter.clone());
             let gathered = async move {
                 let mut input = match late.handle.get() {
                     Some(handle) => handle.metrics().await,
@@ -237,7 +253,9 @@ fn token_check(config: &Config) -> Option<Arc<dyn Fn(&str) -> bool + Send + Sync
 fn user_auth(config: &Config) -> Result<UserAuth, SecretError> {
     Ok(match &config.http_auth {
         config::HttpAuth::Header => UserAuth::Header,
-        config::HttpAuth::Jwt(secret) => UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(secret.expose())?)),
+        config::HttpAuth::Jwt(secret) => {
+            UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(secret.expose())?))
+        }
     })
 }
 
@@ -300,8 +318,10 @@ impl<'a> Node<'a> {
                 std::thread::Builder::new().name("log".into()).spawn(move || thread.run())
             })
             .transpose()?;
-        let policy =
-            SnapshotPolicy { interval: config.snapshot_interval, log_bytes: config.snapshot_log_bytes };
+        let policy = SnapshotPolicy {
+            interval: config.snapshot_interval,
+            log_bytes: config.snapshot_log_bytes,
+        };
         let snapshotter = Snapshotter::new(
             snapshot::RealDisk,
             store.identity.node_id,

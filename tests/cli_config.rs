@@ -1,5 +1,7 @@
 //! Where settings come from, which one wins, and what is refused.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
+
 use std::path::PathBuf;
 
 use chatshard::config::{Config, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
@@ -56,7 +58,8 @@ fn defaults_are_those_of_the_documents() {
 
 #[test]
 fn the_flag_wins_then_the_environment_then_the_file() {
-    let file = File::new("shards = 3\nfsync = \"never\"\nhttp = \"off\"\nlog = false\npin = false\n");
+    let file =
+        File::new("shards = 3\nfsync = \"never\"\nhttp = \"off\"\nlog = false\npin = false\n");
     let from_file = ["--config", file.path()];
     let config = load(&from_file, &[]).unwrap();
     assert_eq!((config.shards.get(), config.fsync), (3, FsyncMode::Never));

@@ -1,14 +1,16 @@
 //! Import and export against a server that only remembers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
+
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use chatshard::cli::Failure;
 use chatshard::cli::output::Output;
+use chatshard::cli::transfer::Counts;
 use chatshard::cli::transfer::export::export;
 use chatshard::cli::transfer::import::import;
 use chatshard::cli::transfer::line::{BATCH_BYTES_MAX, BATCH_LINES_MAX, Batches, Line};
-use chatshard::cli::transfer::Counts;
 use chatshard::command::transfer::{ExportReply, Import, ImportReply};
 use chatshard::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
 use indicatif::ProgressBar;
@@ -214,10 +216,8 @@ async fn a_busy_server_is_asked_again() {
 async fn pages_become_lines_and_a_half_file_never_stays() {
     let page = |number: usize| {
         let chats = vec![
-            serde_json::from_str(&format!(
-                r#"{{"id":"c{number}","creator_id":"u","type":2}}"#
-            ))
-            .unwrap(),
+            serde_json::from_str(&format!(r#"{{"id":"c{number}","creator_id":"u","type":2}}"#))
+                .unwrap(),
         ];
         let members =
             vec![serde_json::from_str(r#"{"user_id":"u","chat_id":"c0","join_order":9}"#).unwrap()];
@@ -244,9 +244,15 @@ async fn pages_become_lines_and_a_half_file_never_stays() {
     let text = std::fs::read_to_string(&out).unwrap();
     let lines: Vec<Line> = text.lines().map(|line| Line::parse(line.as_bytes()).unwrap()).collect();
     assert!(matches!(&lines[..2], [Line::Chat(_), Line::Member(_)]) && lines.len() == 6);
-    let cursors = fake.seen.lock().unwrap().iter().map(|command| match command {
-        Command::Export(export) => export.cursor.clone(),
-        _ => panic!("only exports are sent"),
-    }).collect::<Vec<_>>();
+    let cursors = fake
+        .seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|command| match command {
+            Command::Export(export) => export.cursor.clone(),
+            _ => panic!("only exports are sent"),
+        })
+        .collect::<Vec<_>>();
     assert_eq!(cursors, [None, Some("0".to_owned()), Some("1".to_owned())]);
 }

@@ -45,11 +45,7 @@ pub(crate) fn trailing_checksum(bytes: &[u8], seed: u32) -> Result<u32, u32> {
         return Err(0);
     };
     let stored = u32::from_le_bytes(*stored);
-    if crc32c::crc32c_append(seed, body) == stored {
-        Ok(stored)
-    } else {
-        Err(stored)
-    }
+    if crc32c::crc32c_append(seed, body) == stored { Ok(stored) } else { Err(stored) }
 }
 
 /// A file of known length, seen through a buffer that slides over it.
@@ -64,13 +60,7 @@ pub(crate) struct Window<F> {
 impl<F: DiskFile> Window<F> {
     pub(crate) fn new(file: F) -> io::Result<Self> {
         let len = file.len()?;
-        Ok(Self {
-            file,
-            len,
-            buffer: Vec::new(),
-            start: 0,
-            filled: 0,
-        })
+        Ok(Self { file, len, buffer: Vec::new(), start: 0, filled: 0 })
     }
 
     /// Length of the file in bytes when it was opened.

@@ -126,10 +126,7 @@ impl DiskFile for RealFile {
 
     fn append_pair(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         let written = loop {
-            match self
-                .0
-                .write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
-            {
+            match self.0.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result?,
             }

@@ -21,11 +21,7 @@ pub struct Damage {
 
 impl Damage {
     pub(crate) fn new(path: &Path, offset: u64, what: impl Into<String>) -> Self {
-        Self {
-            path: path.to_path_buf(),
-            offset,
-            what: what.into(),
-        }
+        Self { path: path.to_path_buf(), offset, what: what.into() }
     }
 }
 

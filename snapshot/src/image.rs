@@ -56,10 +56,7 @@ pub(crate) struct ImageName {
 
 impl ImageName {
     pub(crate) fn path(self, dir: &Path) -> PathBuf {
-        dir.join(format!(
-            "image-{:020}-{:010}.img",
-            self.start.0, self.counter
-        ))
+        dir.join(format!("image-{:020}-{:010}.img", self.start.0, self.counter))
     }
 
     /// `None`: not an image's name. `Some(None)`: it means to be one and is none that we write.

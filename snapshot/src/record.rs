@@ -181,9 +181,7 @@ pub(crate) fn frame_length(head: &[u8]) -> Result<usize, String> {
     let length = length.ok_or("the frame is cut short")?;
     match usize::try_from(length) {
         Ok(length) if length <= RECORD_BYTES_MAX => Ok(length),
-        _ => Err(format!(
-            "a length of {length} bytes is over the limit of {RECORD_BYTES_MAX}"
-        )),
+        _ => Err(format!("a length of {length} bytes is over the limit of {RECORD_BYTES_MAX}")),
     }
 }
 

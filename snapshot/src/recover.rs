@@ -132,9 +132,7 @@ impl Names {
                 (Some(Some(first)), _) => names.segments.push(first),
                 (_, Some(Some(image))) => names.images.push(image),
                 (Some(None), _) | (_, Some(None)) => {
-                    names
-                        .wrong
-                        .push(Damage::new(&path, 0, "no file of ours has such a name"));
+                    names.wrong.push(Damage::new(&path, 0, "no file of ours has such a name"));
                 }
                 (None, None) => {}
             }

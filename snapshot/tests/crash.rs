@@ -18,10 +18,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 33) % limit
     }
 }
@@ -76,27 +73,13 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     let base = opened.image.as_ref().map_or(0, |image| image.start_lsn.0);
     assert_eq!(u64::try_from(all.len()).unwrap(), base, "seed {seed}");
     for (index, (lsn, payload)) in replayed.into_iter().enumerate() {
-        assert_eq!(
-            lsn.0,
-            base + u64::try_from(index).unwrap() + 1,
-            "seed {seed}: order"
-        );
+        assert_eq!(lsn.0, base + u64::try_from(index).unwrap() + 1, "seed {seed}: order");
         all.push(payload);
     }
     let last = u64::try_from(all.len()).unwrap();
-    assert!(
-        last >= model.durable,
-        "seed {seed}: {last} of {} durable records",
-        model.durable
-    );
-    assert!(
-        all.len() <= model.records.len(),
-        "seed {seed}: records that were never written"
-    );
-    assert!(
-        all == model.records[..all.len()],
-        "seed {seed}: other records came back"
-    );
+    assert!(last >= model.durable, "seed {seed}: {last} of {} durable records", model.durable);
+    assert!(all.len() <= model.records.len(), "seed {seed}: records that were never written");
+    assert!(all == model.records[..all.len()], "seed {seed}: other records came back");
     assert_eq!(opened.last_lsn.0, last, "seed {seed}");
     model.records = all;
     model.durable = last;
@@ -167,10 +150,7 @@ fn one_seed(seed: u64) {
     let mut expect_clean = false;
     for _ in 0..4 {
         let opened = start(&disk, &mut model, seed);
-        assert!(
-            opened.clean || !expect_clean,
-            "seed {seed}: a clean stop was not seen as one"
-        );
+        assert!(opened.clean || !expect_clean, "seed {seed}: a clean stop was not seen as one");
         let mut log = opened.writer.unwrap();
         for _ in 0..random.below(25) {
             if !step(&disk, &mut log, &mut model, &mut random) {

@@ -12,11 +12,7 @@ const NODE: u64 = 0x00c0_ffee;
 const DIR: &str = "/data";
 
 fn payload(lsn: u64) -> Vec<u8> {
-    format!(
-        "record {lsn}, {}",
-        "x".repeat(usize::try_from(lsn % 5).unwrap())
-    )
-    .into_bytes()
+    format!("record {lsn}, {}", "x".repeat(usize::try_from(lsn % 5).unwrap())).into_bytes()
 }
 
 fn append(log: &mut LogWriter<FaultyDisk>, records: u64) {
@@ -110,10 +106,7 @@ fn right_prefix(records: &[Vec<u8>]) -> u64 {
 
 fn segments(disk: &FaultyDisk) -> Vec<PathBuf> {
     let scan = scan(disk, Path::new(DIR), Some(NODE)).unwrap();
-    scan.segments
-        .into_iter()
-        .map(|segment| segment.path)
-        .collect()
+    scan.segments.into_iter().map(|segment| segment.path).collect()
 }
 
 /// Opens, goes on writing, stops, and opens again: what was recovered stays, and what was added is there.
@@ -149,10 +142,7 @@ fn every_flip_in_the_log() {
                             assert!(before.damage.is_empty());
                             let last = right_prefix(&records);
                             assert!(!end_mark || (in_mark && last == 10), "flip at {at} unseen");
-                            assert!(
-                                last >= PROVEN && path == &segments[1],
-                                "flip at {at} unseen"
-                            );
+                            assert!(last >= PROVEN && path == &segments[1], "flip at {at} unseen");
                             assert!(!opened.clean);
                             goes_on(&damaged, (opened, records));
                         }
@@ -204,9 +194,7 @@ fn every_flip_and_cut_of_an_image() {
     assert_eq!((right_prefix(&records), opened.records), (10, 4));
     for at in 0..whole.len() {
         let damaged = copy_of(&disk);
-        damaged
-            .flip_bit(&path, u64::try_from(at * 8 + at % 8).unwrap())
-            .unwrap();
+        damaged.flip_bit(&path, u64::try_from(at * 8 + at % 8).unwrap()).unwrap();
         let damage = recover(&damaged, options()).unwrap_err();
         assert_eq!(damage[0].path, path);
         damaged.put(&path, &whole[..at]);
@@ -226,8 +214,7 @@ fn every_flip_and_cut_of_a_sealed_file() {
     let whole = disk.read(path).unwrap();
     assert_eq!(read_sealed(&disk, path).unwrap(), b"sealed");
     for at in 0..whole.len() {
-        disk.flip_bit(path, u64::try_from(at * 8 + at % 8).unwrap())
-            .unwrap();
+        disk.flip_bit(path, u64::try_from(at * 8 + at % 8).unwrap()).unwrap();
         read_sealed(&disk, path).unwrap_err();
         disk.put(path, &whole[..at]);
         read_sealed(&disk, path).unwrap_err();
@@ -252,13 +239,7 @@ fn missing_files_are_damage() {
     let disk = store(false);
     disk.remove(&segments(&disk)[0]).unwrap();
     let damage = recover(&disk, options()).unwrap_err();
-    assert!(
-        damage[0]
-            .what
-            .contains("neither in an image nor in the log"),
-        "{}",
-        damage[0]
-    );
+    assert!(damage[0].what.contains("neither in an image nor in the log"), "{}", damage[0]);
     // With an image that covers it, it is not missed.
     image(&disk, 5, 7);
     assert_eq!(recover(&disk, options()).unwrap().1.len(), 10);
@@ -314,10 +295,7 @@ fn an_older_image_only_when_asked_for() {
     older.allow_older_image = true;
     let (opened, records) = recover(&disk, older).unwrap();
     assert_eq!((right_prefix(&records), opened.records), (10, 6));
-    assert!(
-        disk.read(&PathBuf::from(format!("{}.damaged", newest.display())))
-            .is_ok()
-    );
+    assert!(disk.read(&PathBuf::from(format!("{}.damaged", newest.display()))).is_ok());
     drop(opened);
     recover(&disk, options()).unwrap();
 }
@@ -338,11 +316,7 @@ fn a_run_without_a_log_in_between() {
     assert_eq!(recovered.0.last_lsn, Lsn(20));
     goes_on(&disk, recovered);
     // Loading what came before the gap would lose what was only in that image.
-    let newest = scan(&disk, Path::new(DIR), None)
-        .unwrap()
-        .images
-        .pop()
-        .unwrap();
+    let newest = scan(&disk, Path::new(DIR), None).unwrap().images.pop().unwrap();
     disk.remove(&newest.path).unwrap();
     recover(&disk, options()).unwrap_err();
 }
@@ -359,9 +333,7 @@ fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
         for path in &segments {
             for at in 0..disk.read(path).unwrap().len() {
                 let damaged = copy_of(&disk);
-                damaged
-                    .flip_bit(path, u64::try_from(at * 8).unwrap())
-                    .unwrap();
+                damaged.flip_bit(path, u64::try_from(at * 8).unwrap()).unwrap();
                 let broken = damaged.read(path).unwrap();
                 if scan(&damaged, dir, None).unwrap().damage.is_empty() {
                     assert!(repair(&damaged, dir, Some(NODE)).unwrap().done.is_empty());
@@ -379,16 +351,8 @@ fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
                 assert!(damaged.read(&kept).unwrap() == broken);
                 let (opened, records) = recover(&damaged, options()).unwrap();
                 let last = right_prefix(&records);
-                let covered = if with_image || path == &segments[1] {
-                    5
-                } else {
-                    0
-                };
-                assert!(
-                    last >= covered,
-                    "flip at {at} of {}: {last}",
-                    path.display()
-                );
+                let covered = if with_image || path == &segments[1] { 5 } else { 0 };
+                assert!(last >= covered, "flip at {at} of {}: {last}", path.display());
                 // No number is given a second time.
                 let mut log = opened.writer.unwrap();
                 assert!(log.written() >= Lsn(10), "flip at {at}: {}", log.written());
@@ -409,10 +373,7 @@ fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
     let newest = image(&disk, 8, 9);
     disk.flip_bit(&newest, 333).unwrap();
     let repaired = repair(&disk, dir, None).unwrap();
-    assert!(
-        repaired.left.is_empty() && repaired.done.len() == 1,
-        "{repaired:?}"
-    );
+    assert!(repaired.left.is_empty() && repaired.done.len() == 1, "{repaired:?}");
     assert_eq!(right_prefix(&recover(&disk, options()).unwrap().1), 10);
 
     // Only a log that does not begin at 1: nothing to start from.
@@ -455,15 +416,9 @@ fn trimmed_and_pruned_it_still_recovers() {
         assert_eq!(removed > 0, round > 0);
     }
     let others = segments(&disk).len() - 1;
-    assert_eq!(
-        log.trim(Lsn(u64::MAX)).unwrap(),
-        u64::try_from(others).unwrap()
-    );
+    assert_eq!(log.trim(Lsn(u64::MAX)).unwrap(), u64::try_from(others).unwrap());
     let found = scan(&disk, dir, None).unwrap();
-    assert_eq!(
-        (found.images.len(), found.segments.len(), found.damage.len()),
-        (2, 1, 0)
-    );
+    assert_eq!((found.images.len(), found.segments.len(), found.damage.len()), (2, 1, 0));
     disk.crash();
     assert_eq!(right_prefix(&recover(&disk, options()).unwrap().1), 180);
 }
@@ -477,31 +432,16 @@ fn a_callback_error_names_file_and_offset() {
         options(),
         |_| Ok(()),
         |lsn, _| {
-            if lsn == Lsn(6) {
-                Err("no such slot".to_owned())
-            } else {
-                Ok(())
-            }
+            if lsn == Lsn(6) { Err("no such slot".to_owned()) } else { Ok(()) }
         },
     );
-    let Err(OpenError::Callback {
-        path,
-        offset,
-        message,
-    }) = result
-    else {
+    let Err(OpenError::Callback { path, offset, message }) = result else {
         panic!("{result:?}");
     };
     assert_eq!(path, segments(&disk)[1]);
     assert_eq!((offset, message.as_str()), (48 + 44, "no such slot"));
     let path = image(&disk, 3, 5);
-    let result = open(
-        &disk,
-        Path::new(DIR),
-        options(),
-        |_| Err("no".to_owned()),
-        |_, _| Ok(()),
-    );
+    let result = open(&disk, Path::new(DIR), options(), |_| Err("no".to_owned()), |_, _| Ok(()));
     assert!(matches!(result, Err(OpenError::Callback { path: at, offset: 32, .. }) if at == path));
 }
 
@@ -512,27 +452,10 @@ fn leftovers_are_removed_by_a_start() {
     image.block(b"never published").unwrap();
     std::mem::forget(image);
     let found = scan(&disk, Path::new(DIR), None).unwrap();
-    assert_eq!(
-        (
-            found.leftovers.len(),
-            found.images.len(),
-            found.damage.len()
-        ),
-        (1, 0, 0)
-    );
+    assert_eq!((found.leftovers.len(), found.images.len(), found.damage.len()), (1, 0, 0));
     recover(&disk, options()).unwrap();
-    assert!(
-        scan(&disk, Path::new(DIR), None)
-            .unwrap()
-            .leftovers
-            .is_empty()
-    );
+    assert!(scan(&disk, Path::new(DIR), None).unwrap().leftovers.is_empty());
     // Dropped in good order, it takes its file along.
     drop(ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap());
-    assert!(
-        scan(&disk, Path::new(DIR), None)
-            .unwrap()
-            .leftovers
-            .is_empty()
-    );
+    assert!(scan(&disk, Path::new(DIR), None).unwrap().leftovers.is_empty());
 }

@@ -35,10 +35,7 @@ fn what_is_synced_stays_and_the_rest_is_anything() {
         holes += u32::from(rest.windows(2).any(|pair| pair == [0, b'b']));
         torn += u32::from(rest.windows(2).any(|pair| pair == [b'b', 0]));
     }
-    assert!(
-        lost > 20 && kept > 20 && holes > 20 && torn > 20,
-        "{lost} {kept} {holes} {torn}"
-    );
+    assert!(lost > 20 && kept > 20 && holes > 20 && torn > 20, "{lost} {kept} {holes} {torn}");
 }
 
 #[test]
@@ -48,8 +45,7 @@ fn names_that_are_not_synced_may_be_lost() {
         let disk = FaultyDisk::new(seed);
         disk.put(Path::new("/d/old"), b"old");
         disk.create_new(Path::new(FILE)).unwrap();
-        disk.rename(Path::new("/d/old"), Path::new("/d/new"))
-            .unwrap();
+        disk.rename(Path::new("/d/old"), Path::new("/d/new")).unwrap();
         disk.crash();
         let names = disk.list(Path::new("/d")).unwrap();
         created += u32::from(names.contains(&"file".to_owned()));
@@ -74,10 +70,7 @@ fn a_replaced_file_is_the_old_or_the_new_one() {
         let replaced = replace(&disk, path, &[2; 150]).is_ok();
         disk.crash();
         let bytes = disk.read(path).unwrap();
-        assert!(
-            bytes == [2; 150] || (!replaced && bytes == [1; 150]),
-            "seed {seed}"
-        );
+        assert!(bytes == [2; 150] || (!replaced && bytes == [1; 150]), "seed {seed}");
     }
 }
 
@@ -85,10 +78,7 @@ fn a_replaced_file_is_the_old_or_the_new_one() {
 fn faults_come_when_asked_for() {
     let disk = FaultyDisk::new(5);
     let mut file = disk.create_new(Path::new(FILE)).unwrap();
-    assert_eq!(
-        disk.create_new(Path::new(FILE)).unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(disk.create_new(Path::new(FILE)).unwrap_err().kind(), ErrorKind::AlreadyExists);
     disk.fail_write(2);
     file.append(&[1; 10]).unwrap();
     file.append(&[1; 10]).unwrap_err();
@@ -96,10 +86,7 @@ fn faults_come_when_asked_for() {
     file.truncate(10).unwrap();
     disk.full_after(15);
     file.append(&[1; 10]).unwrap();
-    assert_eq!(
-        file.append(&[1; 10]).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
+    assert_eq!(file.append(&[1; 10]).unwrap_err().kind(), ErrorKind::StorageFull);
     assert_eq!(file.len().unwrap(), 25);
     file.truncate(20).unwrap();
     file.append(&[1; 5]).unwrap();

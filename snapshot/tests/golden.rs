@@ -38,9 +38,7 @@ fn written_today() -> FaultyDisk {
 }
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("golden/v1")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1").join(name)
 }
 
 #[test]
@@ -52,10 +50,7 @@ fn todays_bytes_are_the_golden_ones() {
             std::fs::create_dir_all(golden("")).unwrap();
             std::fs::write(golden(name), &today).unwrap();
         }
-        assert!(
-            std::fs::read(golden(name)).unwrap() == today,
-            "{name} is written differently"
-        );
+        assert!(std::fs::read(golden(name)).unwrap() == today, "{name} is written differently");
     }
 }
 
@@ -67,14 +62,8 @@ fn golden_files_are_read() {
         disk.put(&dir.join(name), &std::fs::read(golden(name)).unwrap());
     }
     let found = scan(&disk, dir, None).unwrap();
-    assert_eq!(
-        (found.node_id, found.tail, found.damage.len()),
-        (Some(NODE), Tail::EndMark, 0)
-    );
-    assert_eq!(
-        (found.segments[0].batches, found.segments[0].records),
-        (2, 3)
-    );
+    assert_eq!((found.node_id, found.tail, found.damage.len()), (Some(NODE), Tail::EndMark, 0));
+    assert_eq!((found.segments[0].batches, found.segments[0].records), (2, 3));
     let mut blocks = Vec::new();
     let mut records = Vec::new();
     let opened = open(
@@ -91,10 +80,7 @@ fn golden_files_are_read() {
         },
     );
     let image = opened.unwrap().image.unwrap();
-    assert_eq!(
-        (image.start_lsn, image.end_lsn, image.blocks),
-        (Lsn(2), Lsn(3), 2)
-    );
+    assert_eq!((image.start_lsn, image.end_lsn, image.blocks), (Lsn(2), Lsn(3), 2));
     assert_eq!(blocks, [b"block one".to_vec(), vec![0xff; 40]]);
     assert_eq!(records, [(Lsn(3), "third, 会话".as_bytes().to_vec())]);
     let sealed = read_sealed(&disk, &dir.join(SEALED)).unwrap();
@@ -115,35 +101,21 @@ fn fields_are_where_the_document_says() {
     assert_eq!(&segment[48..52], &[0xc1, b'B', 0xff, 0x01]);
     assert_eq!((u32_at(52), u32_at(56), u32_at(60)), (1, body, 2));
     assert_eq!((u64_at(64), u64_at(72)), (1, 0));
-    assert_eq!(
-        u32_at(80),
-        u32_at(44),
-        "the first batch names the segment header"
-    );
+    assert_eq!(u32_at(80), u32_at(44), "the first batch names the segment header");
     let seed = crc32c::crc32c(&NODE.to_le_bytes());
     assert_eq!(u32_at(88), crc32c::crc32c_append(seed, &segment[48..88]));
     assert_eq!(u32_at(96), 5);
     assert_eq!(u32_at(92), crc32c::crc32c(&segment[96..105]));
     let second = 92 + 21;
-    assert_eq!(
-        u64_at(second + 24),
-        2,
-        "the second batch says that 2 is durable"
-    );
+    assert_eq!(u64_at(second + 24), 2, "the second batch says that 2 is durable");
     let mark = segment.len() - 44;
-    assert_eq!(
-        (u32_at(mark + 4), u64_at(mark + 16), u64_at(mark + 24)),
-        (2, 4, 3)
-    );
+    assert_eq!((u32_at(mark + 4), u64_at(mark + 16), u64_at(mark + 24)), (2, 4, 3));
 
     let image = std::fs::read(golden(IMAGE)).unwrap();
     assert_eq!(image.len(), 32 + 17 + 48 + 40);
     assert_eq!(&image[image.len() - 40..image.len() - 32], b"chshend\n");
     let sealed = std::fs::read(golden(SEALED)).unwrap();
-    assert_eq!(
-        (&sealed[..8], sealed.len()),
-        (b"chshseal".as_slice(), 20 + 27)
-    );
+    assert_eq!((&sealed[..8], sealed.len()), (b"chshseal".as_slice(), 20 + 27));
 }
 
 #[test]

@@ -15,9 +15,7 @@ fn payloads() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 fn batch_of(payloads: &[Vec<u8>]) -> Batch {
     let mut batch = Batch::new();
-    payloads
-        .iter()
-        .for_each(|payload| batch.push(payload).unwrap());
+    payloads.iter().for_each(|payload| batch.push(payload).unwrap());
     batch
 }
 
@@ -97,10 +95,7 @@ fn limits_hold_and_leave_the_batch_as_it_was() {
     let mut batch = batch_of(&[b"one".to_vec()]);
     let before = batch.clone();
     let large = vec![7; RECORD_BYTES_MAX + 1];
-    assert_eq!(
-        batch.push(&large),
-        Err(RecordError::RecordTooLarge { bytes: large.len() })
-    );
+    assert_eq!(batch.push(&large), Err(RecordError::RecordTooLarge { bytes: large.len() }));
     assert_eq!(batch, before);
     let mut count = 1;
     while batch.push(&large[1..]).is_ok() {
@@ -109,10 +104,7 @@ fn limits_hold_and_leave_the_batch_as_it_was() {
     assert_eq!(batch.count(), count);
     assert!(batch.len_bytes() <= BATCH_BYTES_MAX);
     let mut other = batch.clone();
-    assert!(matches!(
-        batch.append(&mut other),
-        Err(RecordError::BatchFull { .. })
-    ));
+    assert!(matches!(batch.append(&mut other), Err(RecordError::BatchFull { .. })));
     assert_eq!((batch.count(), other.count()), (count, count));
 }
 
@@ -141,20 +133,12 @@ fn an_image_of_many_sizes_comes_back() {
     }
     assert!(reader.next_block().unwrap().is_none());
     // A second one of the same start is the newer one.
-    let second = ImageWriter::create(&disk, dir, 1, Lsn(4))
-        .unwrap()
-        .publish(Lsn(6))
-        .unwrap();
+    let second = ImageWriter::create(&disk, dir, 1, Lsn(4)).unwrap().publish(Lsn(6)).unwrap();
     assert!(second.path > info.path);
     // An image that could not be written in full is never published.
     let mut image = ImageWriter::create(&disk, dir, 1, Lsn(9)).unwrap();
     disk.full_after(1000);
-    assert!(
-        image
-            .block(&[1; 300_000])
-            .and_then(|()| image.block(b"more"))
-            .is_err()
-    );
+    assert!(image.block(&[1; 300_000]).and_then(|()| image.block(b"more")).is_err());
     disk.free();
     assert!(image.publish(Lsn(9)).is_err());
     assert_eq!(disk.list(dir).unwrap().len(), 2);
@@ -170,9 +154,7 @@ fn the_operating_systems_files() {
     assert!(records.is_empty());
     let mut log = log.unwrap();
     log.set_segment_bytes_max(5000);
-    let payloads: Vec<Vec<u8>> = (0..200_u8)
-        .map(|byte| vec![byte; usize::from(byte)])
-        .collect();
+    let payloads: Vec<Vec<u8>> = (0..200_u8).map(|byte| vec![byte; usize::from(byte)]).collect();
     for some in payloads.chunks(7) {
         log.append(&batch_of(some)).unwrap();
     }
@@ -184,16 +166,8 @@ fn the_operating_systems_files() {
     let mut log = log.unwrap();
     log.append(&batch_of(&payloads[..3])).unwrap();
     drop(log);
-    let last = scan(&RealDisk, &dir, Some(1))
-        .unwrap()
-        .segments
-        .pop()
-        .unwrap();
-    RealDisk
-        .open_append(&last.path)
-        .unwrap()
-        .append(b"torn")
-        .unwrap();
+    let last = scan(&RealDisk, &dir, Some(1)).unwrap().segments.pop().unwrap();
+    RealDisk.open_append(&last.path).unwrap().append(b"torn").unwrap();
     let (records, log) = replay(&RealDisk, &dir);
     assert_eq!(records.len(), 203);
     let mut log = log.unwrap();
@@ -227,9 +201,5 @@ fn how_fast_a_log_is_read() {
         },
     );
     let seconds = began.elapsed().as_secs_f64();
-    println!(
-        "{} records, {:.2} GB/s",
-        opened.unwrap().records,
-        bytes as f64 / 1e9 / seconds
-    );
+    println!("{} records, {:.2} GB/s", opened.unwrap().records, bytes as f64 / 1e9 / seconds);
 }

@@ -39,7 +39,9 @@ pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
     let arguments: serde_json::Value = serde_json::from_str(json)
         .map_err(|error| Failure::new(format!("the arguments are no JSON: {error}")))?;
     if !arguments.is_object() {
-        return Err(Failure::new("the arguments must be a JSON object, like {\"user_id\": \"u1\"}"));
+        return Err(Failure::new(
+            "the arguments must be a JSON object, like {\"user_id\": \"u1\"}",
+        ));
     }
     Ok(Command::from_json(kind, arguments)?)
 }

@@ -81,9 +81,10 @@ fn as_json(scan: &Scan, done: &[String]) -> Value {
         }),
         tail => json!({ "state": tail_name(tail) }),
     };
-    let damage = scan.damage.iter().map(|damage| {
-        json!({ "path": damage.path, "offset": damage.offset, "what": damage.what })
-    });
+    let damage = scan
+        .damage
+        .iter()
+        .map(|damage| json!({ "path": damage.path, "offset": damage.offset, "what": damage.what }));
     json!({
         // A string: JavaScript cannot read 64 bits.
         "node_id": scan.node_id.map(|node_id| format!("{node_id:016x}")),

@@ -33,7 +33,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use failure::Failure;
 
 use crate::client::{Client, ClientOptions};
-use crate::config::settings::{ServeArgs, variable, SETTINGS};
+use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
 /// Everything that can be typed.
 #[derive(Debug, Parser)]

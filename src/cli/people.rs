@@ -7,9 +7,7 @@ use comfy_table::{Table, presets};
 
 use super::output::{print, print_json};
 use super::{Connection, Failure};
-use crate::command::membership::{
-    ChatItem, Delete, Detail, DetailReply, List, ListReply, ListRow,
-};
+use crate::command::membership::{ChatItem, Delete, Detail, DetailReply, List, ListReply, ListRow};
 use crate::command::node::{Stats, StatsReply};
 use crate::command::{Call, Command, Reply};
 use crate::limits::IDS_MAX;
@@ -149,7 +147,8 @@ fn table(header: &[&str]) -> Table {
 }
 
 fn list_table(rows: &[ListRow]) -> String {
-    let mut table = table(&["chat", "pinned", "muted", "shown", "hidden", "read to", "last online"]);
+    let mut table =
+        table(&["chat", "pinned", "muted", "shown", "hidden", "read to", "last online"]);
     for row in rows {
         table.add_row([
             row.chat_id.to_string(),
@@ -165,8 +164,17 @@ fn list_table(rows: &[ListRow]) -> String {
 }
 
 fn detail_table(chats: &[ChatItem]) -> String {
-    let header =
-        ["chat", "creator", "type", "status", "encrypted", "read to", "last", "last time", "created"];
+    let header = [
+        "chat",
+        "creator",
+        "type",
+        "status",
+        "encrypted",
+        "read to",
+        "last",
+        "last time",
+        "created",
+    ];
     let mut table = table(&header);
     for chat in chats {
         table.add_row([

@@ -110,8 +110,7 @@ impl<'de> Visitor<'de> for ListRowVisitor {
             seq: &mut A,
             position: usize,
         ) -> Result<T, A::Error> {
-            seq.next_element()?
-                .ok_or_else(|| de::Error::invalid_length(position, &"seven fields"))
+            seq.next_element()?.ok_or_else(|| de::Error::invalid_length(position, &"seven fields"))
         }
         let row = ListRow {
             chat_id: next(&mut seq, 0)?,

@@ -66,9 +66,8 @@ impl Tokens {
         }
         let candidate = token.unwrap_or_default().as_bytes();
         // All are compared, so that the time does not tell which one it was.
-        let found = self.0.iter().fold(Choice::from(0), |found, secret| {
-            found | secret.compare(candidate)
-        });
+        let found =
+            self.0.iter().fold(Choice::from(0), |found, secret| found | secret.compare(candidate));
         token.is_some() && bool::from(found)
     }
 }

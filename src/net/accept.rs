@@ -33,7 +33,9 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    bound().map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+    bound().map_err(|error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
 }
 
 /// Open connections of a door, and how many there may be.
@@ -90,7 +92,9 @@ pub async fn accept(
         match accepted {
             Ok((stream, peer)) => match door.enter() {
                 Some(guest) => hand_over(stream, guest, &serve),
-                None => warn!(%peer, door = door.name, max = door.max, "too many connections; one more was closed"),
+                None => {
+                    warn!(%peer, door = door.name, max = door.max, "too many connections; one more was closed")
+                }
             },
             Err(error) => {
                 // The caller went away, or there are no descriptors left: neither ends the door.

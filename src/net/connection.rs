@@ -69,7 +69,13 @@ struct Moving {
 }
 
 /// Gives a new connection to a core.
-pub fn start(node: &NodeInfo, shard: ShardId, stream: std::net::TcpStream, guest: Guest, config: Arc<NetConfig>) {
+pub fn start(
+    node: &NodeInfo,
+    shard: ShardId,
+    stream: std::net::TcpStream,
+    guest: Guest,
+    config: Arc<NetConfig>,
+) {
     let moving = Moving {
         stream,
         guest,
@@ -204,7 +210,9 @@ impl Connection {
         while taken < REQUESTS_A_ROUND && self.may_take() {
             let (bytes, decoded) = match frame::first(&self.input, REQUEST_BYTES_MAX) {
                 Ok(None) => break,
-                Ok(Some(payload)) => (frame::HEADER_BYTES + payload.len(), protocol::decode_request(payload)),
+                Ok(Some(payload)) => {
+                    (frame::HEADER_BYTES + payload.len(), protocol::decode_request(payload))
+                }
                 Err(error) => {
                     self.refuse(CONNECTION_ID, error.into());
                     break;
@@ -216,7 +224,9 @@ impl Connection {
             match decoded {
                 Ok(request) => self.take(request.id, request.command, started),
                 Err(refused) => match refused.id {
-                    Some(_) if !self.greeted => self.refuse(refused.id.unwrap_or(CONNECTION_ID), refused.error),
+                    Some(_) if !self.greeted => {
+                        self.refuse(refused.id.unwrap_or(CONNECTION_ID), refused.error)
+                    }
                     Some(id) => self.replies.push(id, Err(refused.error)),
                     None => self.refuse(CONNECTION_ID, refused.error),
                 },
@@ -229,7 +239,8 @@ impl Connection {
         match command {
             Command::Hello(hello) => self.hello(id, hello),
             _ if !self.greeted => {
-                let error = Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
+                let error =
+                    Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
                 self.refuse(id, error);
             }
             command => {
@@ -243,7 +254,8 @@ impl Connection {
         if let Some(check) = &self.config.token_check
             && !hello.token.as_deref().is_some_and(|token| check(token))
         {
-            let error = Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
+            let error =
+                Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
             return self.refuse(id, error);
         }
         if !self.greeted {
@@ -358,7 +370,9 @@ impl Connection {
                 return late("the client does not read its replies");
             }
         } else if self.replies.in_flight() == 0 {
-            if !self.input.is_empty() && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS) {
+            if !self.input.is_empty()
+                && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS)
+            {
                 return late("half a frame came and no more");
             }
             if self.last_request.elapsed() > self.config.idle {

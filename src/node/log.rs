@@ -227,10 +227,12 @@ impl Log {
     /// Why writes must be refused now, if they must.
     pub fn refusal(&self) -> Option<Error> {
         match self.state() {
-            LogState::Ok if self.queued_bytes.load(Ordering::Relaxed) > LOG_QUEUE_BYTES_MAX => Some(Error::new(
-                crate::command::ErrorCode::Busy,
-                "not applied: the log's queue is full; try again later",
-            )),
+            LogState::Ok if self.queued_bytes.load(Ordering::Relaxed) > LOG_QUEUE_BYTES_MAX => {
+                Some(Error::new(
+                    crate::command::ErrorCode::Busy,
+                    "not applied: the log's queue is full; try again later",
+                ))
+            }
             LogState::Ok => None,
             state => Some(Error::not_applied(state.why())),
         }
@@ -266,7 +268,8 @@ impl Log {
             state: self.state().name().into(),
             last_lsn: self.tail().0,
             durable_lsn: self.durable().0,
-            queued_bytes: u64::try_from(self.queued_bytes.load(Ordering::Relaxed)).unwrap_or(u64::MAX),
+            queued_bytes: u64::try_from(self.queued_bytes.load(Ordering::Relaxed))
+                .unwrap_or(u64::MAX),
             written_bytes: self.written_bytes(),
             syncs: self.syncs.load(Ordering::Relaxed),
         }
@@ -351,7 +354,9 @@ impl<D: Disk> LogThread<D> {
             self.publish(|log| &log.durable, self.writer.durable());
             match appended {
                 Ok(written) => {
-                    self.log.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+                    self.log
+                        .written_bytes
+                        .fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
                     self.publish(|log| &log.written, written);
                     if self.log.state() == LogState::Stalled {
                         info!("the log can be written again");
@@ -383,7 +388,10 @@ impl<D: Disk> LogThread<D> {
             LogMode::EverySec => now || self.last_sync.elapsed() >= SYNC_INTERVAL,
             LogMode::Never | LogMode::Off => now,
         };
-        if !due || self.log.state() == LogState::Poisoned || self.writer.durable() == self.writer.written() {
+        if !due
+            || self.log.state() == LogState::Poisoned
+            || self.writer.durable() == self.writer.written()
+        {
             return;
         }
         match self.writer.sync() {
@@ -410,7 +418,9 @@ impl<D: Disk> LogThread<D> {
 
     fn trim(&mut self, keep_from: Lsn) {
         match self.writer.trim(keep_from) {
-            Ok(removed) => info!(removed, %keep_from, "log segments removed that the snapshots cover"),
+            Ok(removed) => {
+                info!(removed, %keep_from, "log segments removed that the snapshots cover")
+            }
             Err(error) => warn!(%error, "old log segments could not be removed"),
         }
     }

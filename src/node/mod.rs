@@ -84,7 +84,8 @@ impl NodeInfo {
         if self.snapshots.send(SnapshotRequest::Take(sender)).is_err() {
             return Err(Error::not_applied("the server is stopping"));
         }
-        let stopped = || Err(Error::outcome_unknown("the server stopped before the snapshot ended"));
+        let stopped =
+            || Err(Error::outcome_unknown("the server stopped before the snapshot ended"));
         receiver.await.unwrap_or_else(|_| stopped())
     }
 
@@ -137,7 +138,9 @@ impl NodeInfo {
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|kib| kib.parse::<u64>().ok());
     kib.unwrap_or(0).saturating_mul(1024)
 }
 
@@ -182,8 +185,11 @@ impl Handle {
 
     /// The figures of all cores; the HTTP doors add their own.
     pub async fn metrics(&self) -> MetricsInput {
-        let mut input =
-            MetricsInput { stats: StatsReply::default(), tcp: Meter::default(), http: Meter::default() };
+        let mut input = MetricsInput {
+            stats: StatsReply::default(),
+            tcp: Meter::default(),
+            http: Meter::default(),
+        };
         for report in self.reports().await {
             input.stats.chats += report.shard.chats;
             input.stats.dissolved += report.shard.dissolved;

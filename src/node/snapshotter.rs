@@ -217,8 +217,11 @@ impl<D: Disk> Snapshotter<D> {
         }
         let end = node.log.tail();
         wait_durable(node, end)?;
-        let image =
-            if node.log.mode() == LogMode::Off { image.publish_without_log()? } else { image.publish(end)? };
+        let image = if node.log.mode() == LogMode::Off {
+            image.publish_without_log()?
+        } else {
+            image.publish(end)?
+        };
         Ok((image, records))
     }
 

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use snapshot::{
-    Disk, ImageInfo, LogWriter, Lsn, OpenError, OpenOptions, ReadError, RealDisk, read_sealed, write_sealed,
+    Disk, ImageInfo, LogWriter, Lsn, OpenError, OpenOptions, ReadError, RealDisk, read_sealed,
+    write_sealed,
 };
 use tracing::{info, warn};
 
@@ -156,9 +157,14 @@ impl Store {
     ///
     /// # Errors
     /// If something is not whole.
-    pub fn recover(&self, shards: ShardCount, options: StoreOptions) -> Result<Recovered, StoreError> {
+    pub fn recover(
+        &self,
+        shards: ShardCount,
+        options: StoreOptions,
+    ) -> Result<Recovered, StoreError> {
         let hasher = KeyHasher::new(self.identity.hash_seed);
-        let mut cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
+        let mut cores: Vec<Core> =
+            shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
         let open = OpenOptions {
             node_id: self.identity.node_id,
             segment_bytes_max: options.segment_bytes_max,
@@ -184,7 +190,10 @@ impl Store {
         }
         cores.iter_mut().for_each(Core::recount);
         info!(
-            image = opened.image.as_ref().map_or("none".into(), |image| image.path.display().to_string()),
+            image = opened
+                .image
+                .as_ref()
+                .map_or("none".into(), |image| image.path.display().to_string()),
             records = opened.records,
             last_lsn = opened.last_lsn.0,
             clean = opened.clean,
@@ -237,7 +246,8 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
 fn read_identity(path: &Path) -> Result<Identity, StoreError> {
     let bytes = read_sealed(&RealDisk, path).map_err(StoreError::Identity)?;
     let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };
-    let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
+    let identity: Identity =
+        serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
     if identity.version != 1 || identity.slots != SLOTS {
         return Err(foreign(format!(
             "version {} with {} slots; this build knows version 1 with {SLOTS}",

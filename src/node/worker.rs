@@ -29,8 +29,8 @@ use crate::limits::CROSS_CORE_MAX;
 use crate::metrics::Meter;
 use crate::router::{Router, Sent};
 use crate::shard::Core;
-use crate::shard::gate::Gate;
 use crate::shard::core::SlotCapture;
+use crate::shard::gate::Gate;
 use crate::shard::op::{Answered, Envelope, Op, Output, ReplyTo};
 use crate::types::{ShardId, TimeMs};
 
@@ -89,7 +89,12 @@ enum Caller {
 
 impl Ticket {
     /// A request of a connection; `started` is when it was read.
-    pub fn of_connection(replies: &Rc<Replies>, request_id: u64, kind: Kind, started: Instant) -> Self {
+    pub fn of_connection(
+        replies: &Rc<Replies>,
+        request_id: u64,
+        kind: Kind,
+        started: Instant,
+    ) -> Self {
         replies.in_flight.set(replies.in_flight.get() + 1);
         Self { kind, started, caller: Caller::Connection(Rc::clone(replies), request_id) }
     }
@@ -157,7 +162,10 @@ impl Worker {
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
     fn submit(&mut self, ticket: Ticket, command: Command) {
         if self.router.pending() >= CROSS_CORE_MAX {
-            let busy = Error::new(ErrorCode::Busy, "not applied: too many requests under way; try again later");
+            let busy = Error::new(
+                ErrorCode::Busy,
+                "not applied: too many requests under way; try again later",
+            );
             return self.finish(ticket, Err(busy));
         }
         match command {
@@ -167,7 +175,8 @@ impl Worker {
                 self.finish(ticket, Ok(Reply::Hello(hello)));
             }
             command => {
-                if let Some((ticket, outcome)) = self.router.submit(ticket, command, &mut self.ops) {
+                if let Some((ticket, outcome)) = self.router.submit(ticket, command, &mut self.ops)
+                {
                     self.finish(ticket, outcome);
                 }
                 self.run_ops();
@@ -305,7 +314,8 @@ impl Worker {
 
     /// Sends each core what gathered for it, and wakes it once.
     fn send(&mut self) {
-        for ((requests, peers), mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter()) {
+        for ((requests, peers), mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter())
+        {
             if requests.is_empty() && peers.is_empty() {
                 continue;
             }
@@ -325,7 +335,10 @@ impl Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.router.pending() == 0 && self.gate.is_empty() && self.own.is_empty() && self.ops.is_empty()
+        self.router.pending() == 0
+            && self.gate.is_empty()
+            && self.own.is_empty()
+            && self.ops.is_empty()
     }
 
     fn take_peer(&mut self, peer: Peer) {
@@ -354,10 +367,7 @@ impl Worker {
     fn report(&self) -> Report {
         let connections = self.mailbox().connections.load(Ordering::Relaxed);
         let connections = u64::try_from(connections).unwrap_or(u64::MAX);
-        Report {
-            shard: ShardStats { connections, ..self.core.stats() },
-            tcp: self.tcp.clone(),
-        }
+        Report { shard: ShardStats { connections, ..self.core.stats() }, tcp: self.tcp.clone() }
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {

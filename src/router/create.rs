@@ -21,7 +21,12 @@ pub(super) struct Creating {
 }
 
 impl<T> Router<T> {
-    pub(super) fn scatter_create(&mut self, entry: u64, create: Create, out: &mut Vec<Sent>) -> Gather {
+    pub(super) fn scatter_create(
+        &mut self,
+        entry: u64,
+        create: Create,
+        out: &mut Vec<Sent>,
+    ) -> Gather {
         let id_from = match (&create.id, create.chat_type) {
             (Some(_), _) => IdFrom::Caller,
             (None, ChatType::Single) => IdFrom::Users,

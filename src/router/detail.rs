@@ -29,7 +29,8 @@ impl<T> Router<T> {
         out: &mut Vec<Sent>,
     ) -> Result<Gather, Outcome> {
         let mut seen = HashSet::with_capacity(detail.ids.len());
-        let ids: Vec<ChatId> = detail.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+        let ids: Vec<ChatId> =
+            detail.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
         let mut by_shard: BTreeMap<u16, (Vec<usize>, Vec<ChatId>)> = BTreeMap::new();
         for (position, id) in ids.iter().enumerate() {
             let (positions, part) = by_shard.entry(self.shard_of_chat(id).0).or_default();
@@ -63,7 +64,8 @@ impl Detailing {
     pub(super) fn gather(&mut self, to: ReplyTo, answer: Answer) -> Option<Outcome> {
         match answer {
             Answer::Details(parts) => {
-                let positions = usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
+                let positions =
+                    usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
                 for (part, &position) in parts.into_iter().zip(positions.into_iter().flatten()) {
                     if let Some(place) = self.parts.get_mut(position) {
                         *place = part;
@@ -78,7 +80,8 @@ impl Detailing {
         (self.missing == 0).then(|| {
             let parts = std::mem::take(&mut self.parts).into_iter();
             let facts = std::mem::take(&mut self.facts).into_iter();
-            let items = parts.zip(facts).filter_map(|(part, facts)| item(part?, facts, self.with_user));
+            let items =
+                parts.zip(facts).filter_map(|(part, facts)| item(part?, facts, self.with_user));
             Ok(Reply::Detail(DetailReply { items: items.collect() }))
         })
     }

@@ -122,7 +122,12 @@ impl<T> Router<T> {
     }
 
     /// The second round: what the rows know.
-    fn ask_rows(&self, exporting: &mut Exporting, entry: u64, out: &mut Vec<Sent>) -> Option<Outcome> {
+    fn ask_rows(
+        &self,
+        exporting: &mut Exporting,
+        entry: u64,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
         let mut parts: BTreeMap<u16, (Vec<usize>, Vec<(UserId, ChatId)>)> = BTreeMap::new();
         for (position, line) in exporting.reply.members.iter().enumerate() {
             let (positions, pairs) = parts.entry(self.shard_of_user(&line.user_id).0).or_default();

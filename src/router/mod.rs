@@ -101,7 +101,12 @@ impl<T> Router<T> {
 
     /// Takes a command; what must be asked of shards is put into `out`. The outcome comes from a
     /// later [`Self::answer`], or at once if no shard is needed.
-    pub fn submit(&mut self, ticket: T, command: Command, out: &mut Vec<Sent>) -> Option<(T, Outcome)> {
+    pub fn submit(
+        &mut self,
+        ticket: T,
+        command: Command,
+        out: &mut Vec<Sent>,
+    ) -> Option<(T, Outcome)> {
         let entry = self.next;
         self.next += 1;
         let gather = match self.scatter(entry, command, out) {
@@ -113,7 +118,12 @@ impl<T> Router<T> {
     }
 
     /// Takes a shard's answer. Gives the ticket back with its outcome, or asks more.
-    pub fn answer(&mut self, to: ReplyTo, answer: Answer, out: &mut Vec<Sent>) -> Option<(T, Outcome)> {
+    pub fn answer(
+        &mut self,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<(T, Outcome)> {
         let mut pending = self.pending.remove(&to.entry)?;
         match self.gather(&mut pending.gather, to, answer, out) {
             Next::Finish(outcome) => Some((pending.ticket, outcome)),
@@ -129,7 +139,12 @@ impl<T> Router<T> {
         std::mem::take(&mut self.pending).into_values().map(|pending| pending.ticket)
     }
 
-    fn scatter(&mut self, entry: u64, command: Command, out: &mut Vec<Sent>) -> Result<Gather, Outcome> {
+    fn scatter(
+        &mut self,
+        entry: u64,
+        command: Command,
+        out: &mut Vec<Sent>,
+    ) -> Result<Gather, Outcome> {
         let one = |shard: ShardId, command: Command, out: &mut Vec<Sent>| {
             out.push((shard, self.reply_to(entry, 0), Op::Run(command)));
             Ok(Gather::One)
@@ -138,32 +153,47 @@ impl<T> Router<T> {
             Command::List(ref list) => one(self.shard_of_user(&list.user_id), command, out),
             Command::SetFlags(ref set) => one(self.shard_of_user(&set.user_id), command, out),
             Command::Touch(ref touch) => one(self.shard_of_user(&touch.user_id), command, out),
-            Command::Advance(ref advance) => one(self.shard_of_chat(&advance.chat_id), command, out),
+            Command::Advance(ref advance) => {
+                one(self.shard_of_chat(&advance.chat_id), command, out)
+            }
             Command::MarkRead(ref read) => one(self.shard_of_chat(&read.chat_id), command, out),
             Command::Clear(ref clear) => one(self.shard_of_chat(&clear.chat_id), command, out),
             Command::AddMembers(ref add) => one(self.shard_of_chat(&add.chat_id), command, out),
-            Command::RemoveMembers(ref remove) => one(self.shard_of_chat(&remove.chat_id), command, out),
-            Command::Members(ref members) => one(self.shard_of_chat(&members.chat_id), command, out),
+            Command::RemoveMembers(ref remove) => {
+                one(self.shard_of_chat(&remove.chat_id), command, out)
+            }
+            Command::Members(ref members) => {
+                one(self.shard_of_chat(&members.chat_id), command, out)
+            }
             Command::SetStatus(ref set) => one(self.shard_of_chat(&set.chat_id), command, out),
-            Command::Dissolve(ref dissolve) => one(self.shard_of_chat(&dissolve.chat_id), command, out),
+            Command::Dissolve(ref dissolve) => {
+                one(self.shard_of_chat(&dissolve.chat_id), command, out)
+            }
             Command::Create(create) => Ok(self.scatter_create(entry, create, out)),
             Command::Detail(detail) => self.scatter_detail(entry, detail, out),
             Command::Delete(delete) => self.scatter_delete(entry, delete, out),
             Command::Import(import) => self.scatter_import(entry, import, out),
             Command::Export(export) => self.scatter_export(entry, export, out),
             Command::Stats(_) => {
-                let shards = self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
+                let shards =
+                    self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
                 out.extend(shards);
                 let missing = Missing::of(usize::from(self.shards.get()));
                 Ok(Gather::Stats { missing, stats: Box::default() })
             }
-            Command::Hello(_) | Command::Ping(_) | Command::Snapshot(_) => Err(Err(Error::invalid(
-                format!("{} is not for a shard", command.kind().name()),
-            ))),
+            Command::Hello(_) | Command::Ping(_) | Command::Snapshot(_) => {
+                Err(Err(Error::invalid(format!("{} is not for a shard", command.kind().name()))))
+            }
         }
     }
 
-    fn gather(&mut self, gather: &mut Gather, to: ReplyTo, answer: Answer, out: &mut Vec<Sent>) -> Next {
+    fn gather(
+        &mut self,
+        gather: &mut Gather,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Next {
         let finished = match (gather, answer) {
             (Gather::One, Answer::Done(outcome)) => Some(outcome),
             (Gather::Create(creating), answer) => self.gather_create(creating, to, answer, out),
@@ -194,7 +224,12 @@ impl<T> Router<T> {
         finished.map_or(Next::Wait, Next::Finish)
     }
 
-    fn scatter_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Result<Gather, Outcome> {
+    fn scatter_delete(
+        &self,
+        entry: u64,
+        delete: Delete,
+        out: &mut Vec<Sent>,
+    ) -> Result<Gather, Outcome> {
         let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
         for id in delete.ids {
             parts.entry(self.shard_of_chat(&id).0).or_default().push(id);
@@ -210,7 +245,12 @@ impl<T> Router<T> {
         Ok(Gather::Delete(missing))
     }
 
-    fn scatter_import(&self, entry: u64, import: Import, out: &mut Vec<Sent>) -> Result<Gather, Outcome> {
+    fn scatter_import(
+        &self,
+        entry: u64,
+        import: Import,
+        out: &mut Vec<Sent>,
+    ) -> Result<Gather, Outcome> {
         let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
         let empty = || Import { chats: Vec::new(), members: Vec::new(), merge: import.merge };
         for line in import.chats {

@@ -12,7 +12,8 @@ use super::event::{
     FlagsSet, MembersAdded, MembersImported, MembersRemoved, Read, RowChanged, StatusSet, Touched,
 };
 use super::state::{
-    Chat, ChatHead, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport, SlotState, User,
+    Chat, ChatHead, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport, SlotState,
+    User,
 };
 use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId};
 
@@ -104,7 +105,10 @@ impl Applier<'_> {
 
     fn members_added(&mut self, event: MembersAdded) -> Result<(), BadRecord> {
         let (hasher, hash) = (self.hasher, self.hasher.hash(event.chat_id.as_str()));
-        let chat = self.slot.chat_mut(&event.chat_id, hash).ok_or_else(|| misfit("chat", &event.chat_id))?;
+        let chat = self
+            .slot
+            .chat_mut(&event.chat_id, hash)
+            .ok_or_else(|| misfit("chat", &event.chat_id))?;
         chat.head.version += 1;
         join(chat, event.user_ids, hasher, self.counts)
     }
@@ -125,7 +129,8 @@ impl Applier<'_> {
         let hasher = self.hasher;
         let chat = self.chat(&event.chat_id)?;
         if let Some((user_id, sent_seq)) = event.sent
-            && let Some(member) = chat.members.get_mut(user_id.as_str(), hasher.hash(user_id.as_str()))
+            && let Some(member) =
+                chat.members.get_mut(user_id.as_str(), hasher.hash(user_id.as_str()))
         {
             member.sent_seq = member.sent_seq.max(sent_seq);
         }
@@ -238,7 +243,8 @@ impl Applier<'_> {
 
     fn row_changed(&mut self, event: RowChanged) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let user = self.slot.user_or_new(&event.user_id, hasher.hash(event.user_id.as_str()), hasher);
+        let user =
+            self.slot.user_or_new(&event.user_id, hasher.hash(event.user_id.as_str()), hasher);
         let before = user.rows.len();
         change_row(user, event, hasher);
         let after = user.rows.len();
@@ -370,17 +376,35 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
             facts.is_top = Flag::NO;
             facts.is_show = Flag(back);
         }),
-        Effect::Return => update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES),
+        Effect::Return => {
+            update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES)
+        }
         Effect::Join { join_seq } => {
             user.version += 1;
             let version = user.version;
-            put_row(user, hasher, Row { chat_id, order: user.next_order, facts: RowFacts::joined(join_seq), version, event });
+            put_row(
+                user,
+                hasher,
+                Row {
+                    chat_id,
+                    order: user.next_order,
+                    facts: RowFacts::joined(join_seq),
+                    version,
+                    event,
+                },
+            );
         }
         Effect::Import(import) => import_row(user, hasher, chat_id, event, *import),
     }
 }
 
-fn update_row(user: &mut User, chat_id: &ChatId, hash: u64, event: u64, change: impl FnOnce(&mut RowFacts)) {
+fn update_row(
+    user: &mut User,
+    chat_id: &ChatId,
+    hash: u64,
+    event: u64,
+    change: impl FnOnce(&mut RowFacts),
+) {
     if let Some(row) = user.rows.get_mut(chat_id.as_str(), hash) {
         change(&mut row.facts);
         user.version += 1;

@@ -20,8 +20,8 @@ mod transfer;
 
 use std::collections::HashMap;
 
-pub use image::SlotCapture;
 use image::ImageWalk;
+pub use image::SlotCapture;
 use outbox::{Running, Waiters};
 
 use super::apply::{Applier, Counts};
@@ -159,7 +159,8 @@ impl Core {
             }
             Message::Delivered { chat_id, event } => self.delivered(&chat_id, event, out),
             Message::Row { to, user_id, chat_id, action, last_sequence, sent_seq } => {
-                let outcome = self.row_action(user_id, chat_id, action, last_sequence, sent_seq, out);
+                let outcome =
+                    self.row_action(user_id, chat_id, action, last_sequence, sent_seq, out);
                 let answer = Answer::Done(outcome);
                 out.answers.push(Answered { to, answer, after_log: true });
             }
@@ -173,7 +174,9 @@ impl Core {
             Op::Details { ids, user_id } => Step::Part(self.details(&ids, user_id.as_ref())),
             Op::Facts { user_id, ids } => Step::Part(self.facts(&user_id, &ids)),
             Op::Delete(delete) => self.delete(to, delete, out),
-            Op::ExportPage { slot, after, limit } => Step::Part(self.export_page(slot, after, limit)),
+            Op::ExportPage { slot, after, limit } => {
+                Step::Part(self.export_page(slot, after, limit))
+            }
             Op::ExportRows(pairs) => Step::Part(self.export_rows(&pairs)),
             Op::Import(import) => self.import(to, import, out),
             Op::Stats => Step::Part(Answer::Stats(self.stats())),
@@ -220,7 +223,8 @@ impl Core {
         self.capture_before_change(slot);
         let seq = self.slot(slot).map_or(0, |state| state.seq) + 1;
         let mut encoded = Ok(());
-        let framed = out.records.push_with(|bytes| encoded = event::encode(slot, seq, &event, bytes));
+        let framed =
+            out.records.push_with(|bytes| encoded = event::encode(slot, seq, &event, bytes));
         let applied = framed
             .map_err(|error| BadRecord(error.to_string()))
             .and(encoded)
@@ -292,9 +296,11 @@ fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.class(),
         Op::Create { .. } | Op::Delete(_) | Op::Import(_) => Class::Write,
-        Op::Details { .. } | Op::Facts { .. } | Op::ExportPage { .. } | Op::ExportRows(_) | Op::Stats => {
-            Class::Read
-        }
+        Op::Details { .. }
+        | Op::Facts { .. }
+        | Op::ExportPage { .. }
+        | Op::ExportRows(_)
+        | Op::Stats => Class::Read,
     }
 }
 

@@ -7,10 +7,10 @@
 use snapshot::record::Batch;
 
 use super::state::{Effect, RowFacts};
+use crate::command::chat::Create;
 use crate::command::membership::{ChatItem, Delete};
 use crate::command::node::ShardStats;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
-use crate::command::chat::Create;
 use crate::command::unread::Floors;
 use crate::command::{Command, Outcome};
 use crate::types::{ChatId, Sequence, ShardId, Slot, UserId};

@@ -87,7 +87,9 @@ impl<T: Entry> Roster<T> {
         let last_chunk = at == self.chunks.len();
         match at.checked_sub(1).and_then(|at| self.chunks.get_mut(at)) {
             None => self.chunks.insert(0, Arc::new(vec![entry])),
-            Some(chunk) if chunk.len() >= CHUNK_ENTRIES_MAX && last_chunk && last_order(chunk) < order => {
+            Some(chunk)
+                if chunk.len() >= CHUNK_ENTRIES_MAX && last_chunk && last_order(chunk) < order =>
+            {
                 self.chunks.push(Arc::new(vec![entry]));
             }
             Some(chunk) => {
@@ -137,7 +139,11 @@ impl<T: Entry> Roster<T> {
     /// Entries after `order`, oldest first.
     pub fn iter_after(&self, order: u64) -> impl Iterator<Item = &T> {
         let from = self.chunks.partition_point(|chunk| last_order(chunk) <= order);
-        self.chunks.iter().skip(from).flat_map(|chunk| chunk.iter()).skip_while(move |entry| entry.order() <= order)
+        self.chunks
+            .iter()
+            .skip(from)
+            .flat_map(|chunk| chunk.iter())
+            .skip_while(move |entry| entry.order() <= order)
     }
 
     /// Entries before `order`, newest first.
@@ -171,7 +177,8 @@ impl<T: Entry> Roster<T> {
     }
 
     fn place_of(&self, order: u64) -> Option<Place> {
-        let chunk = self.chunks.partition_point(|chunk| first_order(chunk) <= order).checked_sub(1)?;
+        let chunk =
+            self.chunks.partition_point(|chunk| first_order(chunk) <= order).checked_sub(1)?;
         let entry = self.chunks.get(chunk)?.binary_search_by_key(&order, Entry::order).ok()?;
         Some(Place { chunk, entry })
     }
@@ -185,7 +192,10 @@ impl<T: Entry> Roster<T> {
         };
         let found = index.find(hash, |other| {
             other.hash == hash
-                && self.place_of(other.order).and_then(|place| self.at(place)).is_some_and(|entry| entry.key() == key)
+                && self
+                    .place_of(other.order)
+                    .and_then(|place| self.at(place))
+                    .is_some_and(|entry| entry.key() == key)
         })?;
         self.place_of(found.order)
     }
@@ -211,7 +221,9 @@ impl<T: Entry> Roster<T> {
 
     /// Keeps a roster that shrinks from ending up as many tiny chunks.
     fn join_with_next(&mut self, at: usize) {
-        let (Some(this), Some(next)) = (self.chunks.get(at), self.chunks.get(at + 1)) else { return };
+        let (Some(this), Some(next)) = (self.chunks.get(at), self.chunks.get(at + 1)) else {
+            return;
+        };
         if this.len() + next.len() > CHUNK_ENTRIES_MAX / 2 {
             return;
         }

@@ -194,9 +194,12 @@ impl Deliveries {
     /// The deliveries from `start` on, at most `count`.
     pub fn slice(&self, start: usize, count: usize) -> Vec<(UserId, Effect)> {
         match self {
-            Self::Same(effect, users) => {
-                users.iter().skip(start).take(count).map(|user| (user.clone(), effect.clone())).collect()
-            }
+            Self::Same(effect, users) => users
+                .iter()
+                .skip(start)
+                .take(count)
+                .map(|user| (user.clone(), effect.clone()))
+                .collect(),
             Self::Each(users) => users.iter().skip(start).take(count).cloned().collect(),
         }
     }
@@ -382,7 +385,12 @@ impl SlotState {
         self.users
             .entry(table_hash(key_hash), |user| user.id == *id, hash)
             .or_insert_with(|| {
-                Box::new(User { id: id.clone(), version: 0, next_order: 1, rows: Roster::default() })
+                Box::new(User {
+                    id: id.clone(),
+                    version: 0,
+                    next_order: 1,
+                    rows: Roster::default(),
+                })
             })
             .into_mut()
     }

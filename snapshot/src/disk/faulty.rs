@@ -37,9 +37,7 @@ impl FaultyDisk {
     /// An empty disk without faults; the seed decides what crashes and torn writes keep.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State::new(seed))),
-        }
+        Self { state: Arc::new(Mutex::new(State::new(seed))) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,11 +161,7 @@ impl Disk for FaultyDisk {
 
 impl FaultyDisk {
     fn file(&self, state: &State, id: u64) -> FaultyFile {
-        FaultyFile {
-            state: Arc::clone(&self.state),
-            id,
-            epoch: state.epoch,
-        }
+        FaultyFile { state: Arc::clone(&self.state), id, epoch: state.epoch }
     }
 }
 

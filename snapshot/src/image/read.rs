@@ -93,22 +93,12 @@ impl<D: Disk> ImageReader<D> {
         let path = &self.info.path;
         let damaged = |what: String| ReadError::from(Damage::new(path, offset, what));
         let left = self.blocks_end - offset;
-        let head = self
-            .window
-            .view(offset, FRAME_BYTES)
-            .map_err(at(path))?
-            .unwrap_or_default();
+        let head = self.window.view(offset, FRAME_BYTES).map_err(at(path))?.unwrap_or_default();
         let bytes = FRAME_BYTES + frame_length(head).map_err(damaged)?;
         if u64_of(bytes) > left {
-            return Err(damaged(format!(
-                "a block of {bytes} bytes claimed, {left} there"
-            )));
+            return Err(damaged(format!("a block of {bytes} bytes claimed, {left} there")));
         }
-        let frame = self
-            .window
-            .view(offset, bytes)
-            .map_err(at(path))?
-            .unwrap_or_default();
+        let frame = self.window.view(offset, bytes).map_err(at(path))?.unwrap_or_default();
         let (checksum, payload, _) = check_frame(frame).map_err(damaged)?;
         self.blocks_checksum = crc32c::crc32c_append(self.blocks_checksum, &checksum);
         self.blocks_seen += 1;

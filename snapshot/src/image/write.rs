@@ -41,16 +41,10 @@ impl<D: Disk> ImageWriter<D> {
         let newest = list_images(disk, dir)?;
         let same = newest.iter().filter(|name| name.start == start_lsn);
         let counter = same.map(|name| name.counter).max().unwrap_or(0);
-        let name = ImageName {
-            start: start_lsn,
-            counter: counter.saturating_add(1),
-        };
+        let name = ImageName { start: start_lsn, counter: counter.saturating_add(1) };
         let path = name.path(dir);
         let file = create_anew(disk, &tmp_path(&path))?;
-        let header = ImageHeader {
-            node_id,
-            start: start_lsn,
-        };
+        let header = ImageHeader { node_id, start: start_lsn };
         let (buffer, header_checksum) = header.encode();
         let info = ImageInfo {
             path: path.clone(),

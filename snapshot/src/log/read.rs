@@ -81,11 +81,9 @@ impl WalkError {
     pub(crate) fn in_file(self, path: &Path) -> OpenError {
         match self {
             WalkError::Io(error) => OpenError::Io(at(path)(error)),
-            WalkError::Callback { offset, message } => OpenError::Callback {
-                path: path.to_path_buf(),
-                offset,
-                message,
-            },
+            WalkError::Callback { offset, message } => {
+                OpenError::Callback { path: path.to_path_buf(), offset, message }
+            }
         }
     }
 }
@@ -106,18 +104,13 @@ impl<D: Disk> Segment<D> {
         let head = window.view(0, SEGMENT_HEADER_BYTES).map_err(at(path))?;
         let decoded = match head {
             Some(head) => SegmentHeader::decode(head),
-            None => Err(HeaderError::Broken(
-                "the segment header is cut short".into(),
-            )),
+            None => Err(HeaderError::Broken("the segment header is cut short".into())),
         };
         let damaged = |offset, what: String| Header::Damaged(Damage::new(path, offset, what));
         let header = match decoded {
             Ok((header, _)) if header.first != first => {
                 let inside = header.first;
-                damaged(
-                    24,
-                    format!("the name says LSN {first}, the header {inside}"),
-                )
+                damaged(24, format!("the name says LSN {first}, the header {inside}"))
             }
             Ok((header, checksum)) => Header::Whole(header, checksum),
             Err(HeaderError::Version(version)) => {
@@ -128,11 +121,7 @@ impl<D: Disk> Segment<D> {
             Err(HeaderError::Broken(what)) => damaged(0, what),
         };
         let path = path.to_path_buf();
-        Ok(Self {
-            path,
-            window,
-            header,
-        })
+        Ok(Self { path, window, header })
     }
 
     /// Length of the file in bytes.
@@ -155,10 +144,7 @@ impl<D: Disk> Segment<D> {
             chain: checksum,
             node_id: header.node_id,
         };
-        let mut reader = BatchReader {
-            verify_records,
-            checksums: Vec::new(),
-        };
+        let mut reader = BatchReader { verify_records, checksums: Vec::new() };
         let mut body = Body {
             last: header.first.previous(),
             batches: 0,
@@ -210,21 +196,19 @@ impl<D: Disk> Segment<D> {
     fn broken(&mut self, place: &Place, offset: u64, what: &str) -> io::Result<End> {
         let after = place.offset.saturating_add(1);
         let wanted = place.first;
-        Ok(
-            match find_claim(&mut self.window, after, wanted, place.node_id)? {
-                None => {
-                    let what = format!("{what} (LSN {wanted})");
-                    End::Torn(Damage::new(&self.path, offset, what))
-                }
-                Some((at, header)) => {
-                    let durable = header.durable;
-                    let what = format!(
-                        "{what} (LSN {wanted}), and this is no torn write: the batch at byte {at} says that LSN {durable} was durable"
-                    );
-                    End::Damaged(Damage::new(&self.path, offset, what))
-                }
-            },
-        )
+        Ok(match find_claim(&mut self.window, after, wanted, place.node_id)? {
+            None => {
+                let what = format!("{what} (LSN {wanted})");
+                End::Torn(Damage::new(&self.path, offset, what))
+            }
+            Some((at, header)) => {
+                let durable = header.durable;
+                let what = format!(
+                    "{what} (LSN {wanted}), and this is no torn write: the batch at byte {at} says that LSN {durable} was durable"
+                );
+                End::Damaged(Damage::new(&self.path, offset, what))
+            }
+        })
     }
 }
 
@@ -269,12 +253,7 @@ impl BatchReader {
             let there = window.left(body_start);
             return wrong(format!("{body_bytes} bytes claimed, {there} there"));
         }
-        let batch = ReadBatch {
-            header,
-            checksum,
-            body_start,
-            end,
-        };
+        let batch = ReadBatch { header, checksum, body_start, end };
         if self.verify_records {
             let body = window.view(body_start, usize_of(body_bytes))?;
             if let Err((at, what)) = self.verify(&header, body.unwrap_or_default()) {

@@ -101,14 +101,7 @@ pub fn open<D: Disk>(
         load_image(disk, &image.path, on_image_block)?;
     }
     let base = base(&names, chosen.image.clone(), node_id);
-    let walk = walk_log(
-        disk,
-        dir,
-        &names.segments,
-        &base,
-        Depth::Start,
-        &mut on_record,
-    )?;
+    let walk = walk_log(disk, dir, &names.segments, &base, Depth::Start, &mut on_record)?;
     if !walk.damage.is_empty() {
         return Err(OpenError::Damaged(walk.damage));
     }
@@ -155,10 +148,7 @@ fn choose_image<D: Disk>(
     names: &Names,
     options: &OpenOptions,
 ) -> Result<Chosen, OpenError> {
-    let mut chosen = Chosen {
-        image: None,
-        damaged: Vec::new(),
-    };
+    let mut chosen = Chosen { image: None, damaged: Vec::new() };
     let mut damage = Vec::new();
     for &name in names.images.iter().rev() {
         let blocks = options.allow_older_image && chosen.image.is_none();
@@ -207,11 +197,7 @@ fn set_aside<D: Disk>(
     for path in paths {
         let aside = free_name(disk, dir, path)?;
         disk.rename(path, &aside).map_err(at(path))?;
-        done.push(format!(
-            "renamed the damaged {} to {}",
-            path.display(),
-            aside.display()
-        ));
+        done.push(format!("renamed the damaged {} to {}", path.display(), aside.display()));
     }
     Ok(())
 }
@@ -232,10 +218,7 @@ fn go_on<D: Disk>(
         let path = &last.report.path;
         disk.remove(path).map_err(at(path))?;
         disk.sync_dir(dir).map_err(at(dir))?;
-        done.push(format!(
-            "removed {}, which has no header yet",
-            path.display()
-        ));
+        done.push(format!("removed {}, which has no header yet", path.display()));
         return new_segment(disk, dir, node_id, walk, before);
     }
     let Some(last) = segments.last() else {
@@ -275,10 +258,7 @@ fn put_in_order<D: Disk>(disk: &D, last: &Walked, done: &mut Vec<String>) -> io:
     rewrite(disk, path, keep)?;
     let cut = last.report.bytes.saturating_sub(keep);
     if cut > 0 && !last.report.end_mark {
-        done.push(format!(
-            "cut {cut} torn bytes at byte {keep} of {}",
-            path.display()
-        ));
+        done.push(format!("cut {cut} torn bytes at byte {keep} of {}", path.display()));
     }
     Ok(())
 }
@@ -311,8 +291,5 @@ fn new_segment<D: Disk>(
 }
 
 fn firsts(segments: &[Walked]) -> VecDeque<Lsn> {
-    segments
-        .iter()
-        .map(|segment| segment.report.first_lsn)
-        .collect()
+    segments.iter().map(|segment| segment.report.first_lsn).collect()
 }

@@ -42,10 +42,7 @@ pub fn repair<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> Result<Rep
     }
     let first = survey.names.segments.first().copied();
     let Some(plan) = Plan::of(&survey, first) else {
-        return Ok(Repaired {
-            done: Vec::new(),
-            left: survey.scan.damage,
-        });
+        return Ok(Repaired { done: Vec::new(), left: survey.scan.damage });
     };
     let done = plan.carry_out(disk, dir)?;
     let left = self::survey(disk, dir, node_id)?.scan.damage;
@@ -76,18 +73,10 @@ impl Plan {
         if !(reaches || is_newest) || (image.is_none() && first != Some(Lsn(1))) {
             return None;
         }
-        let damaged_images = survey
-            .scan
-            .images
-            .iter()
-            .filter(|image| image.state.is_err());
+        let damaged_images = survey.scan.images.iter().filter(|image| image.state.is_err());
         let mut aside: Vec<PathBuf> = damaged_images.map(|image| image.path.clone()).collect();
         aside.extend(survey.names.wrong.iter().map(|damage| damage.path.clone()));
-        let mut plan = Plan {
-            aside,
-            cut: None,
-            goes_on: None,
-        };
+        let mut plan = Plan { aside, cut: None, goes_on: None };
         plan.log(survey, start);
         Some(plan)
     }
@@ -96,17 +85,11 @@ impl Plan {
     fn log(&mut self, survey: &Survey, start: Lsn) {
         let segments = survey.walk.segments.as_slice();
         let wrong = |segment: &Walked| segment.refused || segment.broken;
-        let lost_tail = survey
-            .walk
-            .damage
-            .iter()
-            .any(|_| !segments.iter().any(wrong));
+        let lost_tail = survey.walk.damage.iter().any(|_| !segments.iter().any(wrong));
         if !segments.iter().any(wrong) && !lost_tail {
             return;
         }
-        let needed = segments
-            .iter()
-            .rposition(|it| it.report.first_lsn <= start.next());
+        let needed = segments.iter().rposition(|it| it.report.first_lsn <= start.next());
         let needed = needed.unwrap_or(0);
         let (older, kept_or_after) = segments.split_at_checked(needed).unwrap_or_default();
         // A link that is broken at the first needed segment is about what comes before it.
@@ -116,12 +99,9 @@ impl Plan {
             it.refused && !link_only
         };
         let older_wrong = older.iter().any(wrong)
-            || kept_or_after
-                .first()
-                .is_some_and(|it| it.refused && usable(it));
+            || kept_or_after.first().is_some_and(|it| it.refused && usable(it));
         if older_wrong {
-            self.aside
-                .extend(older.iter().map(|it| it.report.path.clone()));
+            self.aside.extend(older.iter().map(|it| it.report.path.clone()));
         }
         let stop = kept_or_after
             .iter()
@@ -133,9 +113,7 @@ impl Plan {
             }
             return;
         };
-        let refused = kept_or_after
-            .get(stop)
-            .is_some_and(|it| first_refused(stop, it));
+        let refused = kept_or_after.get(stop).is_some_and(|it| first_refused(stop, it));
         let keep = if refused { stop } else { stop + 1 };
         let (kept, after) = kept_or_after.split_at_checked(keep).unwrap_or_default();
         self.end_after(survey, start, kept, after);
@@ -147,10 +125,7 @@ impl Plan {
         let mut beyond = start;
         let images = survey.scan.images.iter();
         for image in images {
-            let end = image
-                .state
-                .as_ref()
-                .map_or(image.start_lsn, |info| info.end_lsn);
+            let end = image.state.as_ref().map_or(image.start_lsn, |info| info.end_lsn);
             beyond = beyond.max(end);
         }
         for segment in kept {
@@ -160,8 +135,7 @@ impl Plan {
             beyond = beyond.max(highest(segment));
         }
         // Newest first: should the machine stop in between, the log has an end and no gap.
-        self.aside
-            .extend(after.iter().rev().map(|it| it.report.path.clone()));
+        self.aside.extend(after.iter().rev().map(|it| it.report.path.clone()));
         if let Some(segment) = kept.last() {
             let report = &segment.report;
             if report.bytes > report.whole_bytes {
@@ -195,9 +169,7 @@ impl Plan {
         if let Some(header) = &self.goes_on {
             let (base, first) = (header.base, header.first);
             create_segment(disk, dir, header).map_err(|(error, _)| error)?;
-            done.push(format!(
-                "the log ends at LSN {base} and goes on with {first}"
-            ));
+            done.push(format!("the log ends at LSN {base} and goes on with {first}"));
         }
         Ok(done)
     }
@@ -216,12 +188,8 @@ fn highest(segment: &Walked) -> Lsn {
 
 /// A name beside `path` that is not taken: `<name>.damaged`, `<name>.damaged-2`, ...
 pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Result<PathBuf> {
-    let taken: Vec<PathBuf> = disk
-        .list(dir)
-        .map_err(at(dir))?
-        .iter()
-        .map(|name| dir.join(name))
-        .collect();
+    let taken: Vec<PathBuf> =
+        disk.list(dir).map_err(at(dir))?.iter().map(|name| dir.join(name)).collect();
     let names = (2..u64::MAX).map(|number| format!(".damaged-{number}"));
     let mut names = std::iter::once(".damaged".to_owned()).chain(names);
     let free = names.find_map(|suffix| {

@@ -48,47 +48,24 @@ pub(super) fn survey<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> io:
             Err(found) => damage.push(found.clone()),
         }
         let path = name.path(dir);
-        images.push(ImageReport {
-            path,
-            start_lsn: name.start,
-            state,
-        });
+        images.push(ImageReport { path, start_lsn: name.start, state });
     }
-    let image = images
-        .iter()
-        .find_map(|image| image.state.as_ref().ok())
-        .cloned();
+    let image = images.iter().find_map(|image| image.state.as_ref().ok()).cloned();
     images.reverse();
     let base = base(&names, image.clone(), node_id);
-    let walk = walk_log(
-        disk,
-        dir,
-        &names.segments,
-        &base,
-        Depth::Full,
-        &mut |_, _| Ok(()),
-    );
+    let walk = walk_log(disk, dir, &names.segments, &base, Depth::Full, &mut |_, _| Ok(()));
     let walk = walk.map_err(only_io)?;
     damage.extend_from_slice(&walk.damage);
     let scan = Scan {
         node_id: walk.node_id,
         images,
-        segments: walk
-            .segments
-            .iter()
-            .map(|segment| segment.report.clone())
-            .collect(),
+        segments: walk.segments.iter().map(|segment| segment.report.clone()).collect(),
         tail: walk.tail.clone(),
         damage,
         leftovers: names.leftovers.clone(),
         last_lsn: walk.position,
     };
-    Ok(Survey {
-        names,
-        walk,
-        scan,
-        image,
-    })
+    Ok(Survey { names, walk, scan, image })
 }
 
 /// What the log is replayed onto, given the image that was chosen.
@@ -98,11 +75,7 @@ pub(super) fn base(names: &Names, image: Option<ImageInfo>, node_id: Option<u64>
         None if names.images.is_empty() => Some(Lsn(0)),
         None => None,
     };
-    Base {
-        image,
-        position,
-        node_id,
-    }
+    Base { image, position, node_id }
 }
 
 /// Verifies one image: header and footer, or all of it.

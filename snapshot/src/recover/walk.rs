@@ -68,9 +68,7 @@ pub(super) fn walk_log<D: Disk>(
     depth: Depth,
     on_record: RecordFn<'_>,
 ) -> Result<LogWalk, OpenError> {
-    let start = base
-        .position
-        .or(firsts.first().map(|first| first.previous()));
+    let start = base.position.or(firsts.first().map(|first| first.previous()));
     let mut walk = LogWalk {
         segments: Vec::new(),
         tail: Tail::Empty,
@@ -90,14 +88,7 @@ pub(super) fn walk_log<D: Disk>(
             is_last: next.is_none(),
             replay_after,
         };
-        link = walk.segment(
-            disk,
-            &segment_path(dir, first),
-            first,
-            link,
-            &step,
-            on_record,
-        )?;
+        link = walk.segment(disk, &segment_path(dir, first), first, link, &step, on_record)?;
         if depth == Depth::Start && !walk.damage.is_empty() {
             return Ok(walk);
         }
@@ -185,10 +176,7 @@ impl LogWalk {
         let node_id = *self.node_id.get_or_insert(header.node_id);
         if header.node_id != node_id {
             let found = header.node_id;
-            return damaged(
-                16,
-                format!("the file belongs to node {found:#x}, not {node_id:#x}"),
-            );
+            return damaged(16, format!("the file belongs to node {found:#x}, not {node_id:#x}"));
         }
         let first = header.first;
         let before = first.previous();
@@ -203,10 +191,7 @@ impl LogWalk {
                 );
             }
             if continues && header.previous != chain {
-                return damaged(
-                    40,
-                    "the segment does not follow the one before it".to_owned(),
-                );
+                return damaged(40, "the segment does not follow the one before it".to_owned());
             }
         }
         let accepted = header.kind == Kind::LossAccepted && header.base <= self.position;
@@ -263,14 +248,8 @@ impl LogWalk {
             let what = format!("there is no log beside the image {}", image.path.display());
             self.damage.push(Damage::new(dir, 0, what));
         } else if last < end {
-            let path = self
-                .segments
-                .last()
-                .map_or(dir, |segment| &segment.report.path);
-            let bytes = self
-                .segments
-                .last()
-                .map_or(0, |segment| segment.report.whole_bytes);
+            let path = self.segments.last().map_or(dir, |segment| &segment.report.path);
+            let bytes = self.segments.last().map_or(0, |segment| segment.report.whole_bytes);
             let what = format!(
                 "the log ends at LSN {last}, and was durable up to {end} when the image {} was published",
                 image.path.display()
@@ -293,13 +272,7 @@ impl Walked {
             whole_bytes: 0,
             end_mark: false,
         };
-        Self {
-            report,
-            body: None,
-            node_id: 0,
-            refused: false,
-            broken: false,
-        }
+        Self { report, body: None, node_id: 0, refused: false, broken: false }
     }
 
     fn describe(&mut self, body: &Body) {
@@ -308,18 +281,12 @@ impl Walked {
         report.batches = body.batches;
         report.records = body.records;
         report.end_mark = matches!(body.end, End::Mark);
-        report.whole_bytes = if report.end_mark {
-            report.bytes
-        } else {
-            body.whole_bytes
-        };
+        report.whole_bytes = if report.end_mark { report.bytes } else { body.whole_bytes };
     }
 
     /// Whether the whole part is nothing but a header.
     pub(super) fn has_no_record(&self) -> bool {
-        self.body
-            .as_ref()
-            .is_some_and(|body| body.whole_bytes <= u64_of(SEGMENT_HEADER_BYTES))
+        self.body.as_ref().is_some_and(|body| body.whole_bytes <= u64_of(SEGMENT_HEADER_BYTES))
     }
 }
 

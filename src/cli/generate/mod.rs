@@ -196,8 +196,8 @@ impl Generator {
         let first = mix(derive(self.seed, USER_IDS, 0).wrapping_add(user));
         line.extend_from_slice(b"0x");
         push_hex(line, first, 16);
-        push_hex(line, mix(first ^ USER_IDS), 16);
-        push_hex(line, mix(first.wrapping_add(USER_IDS)), 8);
+        push_hex(line, mix(first.rotate_left(32)), 16);
+        push_hex(line, mix(!first), 8);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Who is in which chat: the sizes of all groups, and the members of one chat, without keeping any.
 //!
 //! - Two thirds of the chats are single, each of another pair of users.
-//! - Group sizes are long-tailed (as many groups twice as large as half as many members would
-//!   give), scaled so that their sum is exactly what is left of the memberships.
-//! - One user in 40 000 (at least one) is heavy: in 10 000 groups, or in all if there are fewer.
+//! - Group sizes are long-tailed: each doubling of the size halves the number of groups. They are
+//!   scaled so that their sum is exactly what the single chats leave of the memberships.
+//! - One user in 40 000 (1 to 100 of them) is heavy: in about 10 000 groups, or in all
+//!   if there are fewer.
 //! - Each group draws its other members from all users, or from the first half of them, quarter,
 //!   and so on: so a few users are in many chats and half of them in few.
 //!
@@ -19,6 +20,8 @@ pub const GROUP_SIZE_MIN: u64 = 2;
 pub const HEAVY_GROUPS: u64 = 10_000;
 /// One user in so many is heavy.
 pub const USERS_PER_HEAVY: u64 = 40_000;
+/// Most heavy users: each is thought of once a group.
+pub const HEAVY_MAX: u64 = 100;
 /// Most users and most chats of a data set.
 pub const COUNT_MAX: u64 = 100_000_000;
 
@@ -26,6 +29,7 @@ const SIZES: u64 = 1;
 const PAIRS: u64 = 2;
 const LEVELS: u64 = 3;
 const MEMBERS: u64 = 4;
+const HEAVY: u64 = 5;
 
 /// What a chat is, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +74,7 @@ impl Shape {
                 "{users} users are {pairs} pairs, too few for {singles} single chats"
             ));
         }
-        let heavy = (users / USERS_PER_HEAVY).max(1);
+        let heavy = (users / USERS_PER_HEAVY).clamp(1, HEAVY_MAX);
         let ordinary = users - heavy;
         let size_max = GROUP_SIZE_MAX.min(ordinary);
         let (least, most) =
@@ -85,6 +89,12 @@ impl Shape {
         fit(&mut sizes, memberships - 2 * singles, size_max);
         let pairs = Permutation::new(derive(seed, PAIRS, 0), pairs);
         Ok(Self { seed, heavy, heavy_groups: HEAVY_GROUPS.min(groups), ordinary, pairs, sizes })
+    }
+
+    /// The order in which a heavy user takes groups: the first ones are the user's.
+    fn heavy_order(&self, user: u64) -> Permutation {
+        let groups = u64::try_from(self.sizes.len()).unwrap_or(u64::MAX);
+        Permutation::new(derive(self.seed, HEAVY, user), groups)
     }
 
     /// Fills `members` with the users of a chat, by number.
@@ -102,14 +112,10 @@ impl Shape {
     fn group_members(&self, group: u64, members: &mut Vec<u64>) {
         let size = usize::try_from(group).ok().and_then(|index| self.sizes.get(index));
         let size = size.copied().unwrap_or_default();
-        let groups = u64::try_from(self.sizes.len()).unwrap_or(u64::MAX);
-        // One place stays for an ordinary user: a group of heavy ones alone would be odd.
-        let room = usize::try_from(size.saturating_sub(1)).unwrap_or(usize::MAX);
-        let chosen = (0..self.heavy).filter(|&heavy| {
-            // Spread evenly over the groups, each heavy user from another place on.
-            let place = (group + heavy * groups / self.heavy) % groups;
-            (place + 1) * self.heavy_groups / groups > place * self.heavy_groups / groups
-        });
+        let room = usize::try_from(size).unwrap_or(usize::MAX);
+        // Who is asked first changes, so that small groups do not always turn the same ones away.
+        let asked = (0..self.heavy).map(|index| (index + group) % self.heavy);
+        let chosen = asked.filter(|&user| self.heavy_order(user).at(group) < self.heavy_groups);
         members.extend(chosen.take(room));
         let count = size - u64::try_from(members.len()).unwrap_or(size);
         let mut random = Random::new(derive(self.seed, LEVELS, group));
@@ -132,10 +138,11 @@ fn pair(number: u64) -> (u64, u64) {
     (number - second * (second - 1) / 2, second)
 }
 
+/// Up to twice the bound, since most data sets scale down, and the largest groups should reach it.
 fn draw_size(random: &mut Random, size_max: u64) -> u64 {
     let doubled = random.next().trailing_zeros().min(20);
     let least = 3_u64 << doubled;
-    (least + random.below(least)).clamp(GROUP_SIZE_MIN, size_max)
+    (least + random.below(least)).clamp(GROUP_SIZE_MIN, 2 * size_max)
 }
 
 /// Scales sizes so that their sum is `target`, which [`Shape::new`] found possible.

@@ -1,7 +1,7 @@
 //! `import` and `export`: JSON lines, `{"chat":{...}}` and `{"member":{...}}`.
 //!
 //! # Layout
-//! - [`line`]: one line, and reading them in batches
+//! - [`mod@line`]: one line, and reading them in batches
 //! - [`import`]: batches to the server, several in flight
 //! - [`export`]: pages from the server
 

@@ -15,7 +15,13 @@ use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId};
 
 impl Core {
-    pub(super) fn create(&mut self, to: ReplyTo, create: Create, id_from: IdFrom, out: &mut Output) -> Step {
+    pub(super) fn create(
+        &mut self,
+        to: ReplyTo,
+        create: Create,
+        id_from: IdFrom,
+        out: &mut Output,
+    ) -> Step {
         let Some(id) = create.id.clone() else {
             return Step::Done(Err(Error::invalid("create: no id")));
         };
@@ -23,8 +29,12 @@ impl Core {
             let version = chat.head.version;
             return match id_from {
                 IdFrom::Caller if chat.head.dissolved => Step::Done(Err(Error::gone())),
-                IdFrom::Caller if self.is_same_request(chat, &create) => self.created(to, id, false, version),
-                IdFrom::Users if self.is_of_users(chat, &create) => self.created(to, id, false, version),
+                IdFrom::Caller if self.is_same_request(chat, &create) => {
+                    self.created(to, id, false, version)
+                }
+                IdFrom::Users if self.is_of_users(chat, &create) => {
+                    self.created(to, id, false, version)
+                }
                 IdFrom::Users | IdFrom::Chance => Step::Part(Answer::Collision),
                 IdFrom::Caller => Step::Done(Err(Error::new(
                     ErrorCode::Conflict,
@@ -69,7 +79,9 @@ impl Core {
         let users: HashSet<&UserId> = create.user_ids.iter().collect();
         chat.head.chat_type == create.chat_type
             && users.len() == chat.members.len()
-            && users.iter().all(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some())
+            && users
+                .iter()
+                .all(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some())
     }
 
     pub(super) fn add_members(&mut self, to: ReplyTo, add: AddMembers, out: &mut Output) -> Step {
@@ -94,7 +106,12 @@ impl Core {
         self.after_deliveries(&[add.chat_id], to, Answer::Done(Ok(reply)))
     }
 
-    pub(super) fn remove_members(&mut self, to: ReplyTo, remove: RemoveMembers, out: &mut Output) -> Step {
+    pub(super) fn remove_members(
+        &mut self,
+        to: ReplyTo,
+        remove: RemoveMembers,
+        out: &mut Output,
+    ) -> Step {
         let chat = match self.changeable(&remove.chat_id) {
             Ok(chat) => chat,
             Err(error) => return Step::Done(Err(error)),
@@ -126,9 +143,12 @@ impl Core {
         let chat = self.live_chat(&members.chat_id)?;
         let after = match &members.cursor {
             None => 0,
-            Some(cursor) => cursor.parse().map_err(|_| Error::invalid("cursor: not one of `members`"))?,
+            Some(cursor) => {
+                cursor.parse().map_err(|_| Error::invalid("cursor: not one of `members`"))?
+            }
         };
-        let limit = members.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MEMBERS_PAGE_MAX);
+        let limit =
+            members.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MEMBERS_PAGE_MAX);
         let mut page: Vec<_> = chat.members.iter_after(after).take(limit + 1).collect();
         let more = page.len() > limit;
         page.truncate(limit);

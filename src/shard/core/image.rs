@@ -87,8 +87,12 @@ impl Core {
     /// Begins image `number`, unless it was begun already.
     pub fn begin_image(&mut self, number: u64) {
         if number > self.image.number {
-            self.image =
-                ImageWalk { number, captured: vec![false; self.slots.len()], next: 0, early: VecDeque::new() };
+            self.image = ImageWalk {
+                number,
+                captured: vec![false; self.slots.len()],
+                next: 0,
+                early: VecDeque::new(),
+            };
         }
     }
 
@@ -125,7 +129,8 @@ impl Core {
     }
 
     fn capture(&self, index: usize) -> Option<SlotCapture> {
-        let number = index.checked_mul(usize::from(self.shards.get()))?.checked_add(self.shard.index())?;
+        let number =
+            index.checked_mul(usize::from(self.shards.get()))?.checked_add(self.shard.index())?;
         let slot = Slot::new(u16::try_from(number).ok()?)?;
         let state = self.slots.get(index)?;
         Some(SlotCapture {
@@ -220,7 +225,11 @@ fn restore_item(
     Ok(())
 }
 
-fn chat_of<'a>(state: &'a mut SlotState, hasher: KeyHasher, id: &ChatId) -> Result<&'a mut Chat, BadRecord> {
+fn chat_of<'a>(
+    state: &'a mut SlotState,
+    hasher: KeyHasher,
+    id: &ChatId,
+) -> Result<&'a mut Chat, BadRecord> {
     state
         .chat_mut(id, hasher.hash(id.as_str()))
         .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
@@ -262,7 +271,8 @@ impl ChatCapture {
 
 impl UserCapture {
     fn of(user: &User) -> Self {
-        let head = UserHead { id: user.id.clone(), version: user.version, next_order: user.next_order };
+        let head =
+            UserHead { id: user.id.clone(), version: user.version, next_order: user.next_order };
         Self { head, rows: user.rows.chunks() }
     }
 
@@ -317,7 +327,8 @@ impl<E: Emit> Blocks<'_, E> {
 impl SlotCapture {
     /// Chats and rows in it.
     pub fn records(&self) -> u64 {
-        let rows: usize = self.users.iter().flat_map(|user| &user.rows).map(|chunk| chunk.len()).sum();
+        let rows: usize =
+            self.users.iter().flat_map(|user| &user.rows).map(|chunk| chunk.len()).sum();
         u64::try_from(self.chats.len().saturating_add(rows)).unwrap_or(u64::MAX)
     }
 

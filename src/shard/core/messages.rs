@@ -26,7 +26,12 @@ impl Core {
         let last_time = if target.last > stored { given_time } else { chat.head.last_time };
         if target.last > stored || sent.is_some() {
             let slot = self.slot_of_chat(&advance.chat_id);
-            let event = Advanced { chat_id: advance.chat_id.clone(), to: target.last, time: last_time, sent };
+            let event = Advanced {
+                chat_id: advance.chat_id.clone(),
+                to: target.last,
+                time: last_time,
+                sent,
+            };
             self.commit(slot, event, out);
             self.deliver(&advance.chat_id, out);
         }
@@ -60,10 +65,12 @@ impl Core {
                 .get(user_id.as_str(), self.hash_of(user_id.as_str()))
                 .ok_or_else(Error::no_membership)?;
             match action {
-                RowAction::Read(seq) if seq > chat.head.last_sequence => Err(Error::invalid(format!(
-                    "seq: {seq} is beyond the chat's last_sequence {}",
-                    chat.head.last_sequence
-                ))),
+                RowAction::Read(seq) if seq > chat.head.last_sequence => {
+                    Err(Error::invalid(format!(
+                        "seq: {seq} is beyond the chat's last_sequence {}",
+                        chat.head.last_sequence
+                    )))
+                }
                 _ => Ok((chat.head.last_sequence, member.sent_seq)),
             }
         });
@@ -87,7 +94,8 @@ impl Core {
         sent_seq: Sequence,
         out: &mut Output,
     ) -> Outcome {
-        let mut facts = self.find_row(&user_id, &chat_id).ok_or_else(Error::no_membership)?.facts.clone();
+        let mut facts =
+            self.find_row(&user_id, &chat_id).ok_or_else(Error::no_membership)?.facts.clone();
         let slot = self.slot_of_user(&user_id);
         match action {
             RowAction::Read(seq) => {
@@ -99,7 +107,8 @@ impl Core {
                 Ok(Reply::MarkRead(MarkReadReply { max_read_seq: facts.max_read_seq, unread }))
             }
             RowAction::Clear => {
-                let covered = facts.deleted_to_seq >= last_sequence && facts.max_read_seq >= last_sequence;
+                let covered =
+                    facts.deleted_to_seq >= last_sequence && facts.max_read_seq >= last_sequence;
                 if !covered || facts.marked_unread == Flag::YES {
                     self.commit(slot, Cleared { user_id, chat_id, to: last_sequence }, out);
                 }

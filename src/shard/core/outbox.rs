@@ -72,7 +72,11 @@ impl Waiters {
             if waiter.chats == 0
                 && let Some(waiter) = self.waiting.remove(&key)
             {
-                out.answers.push(Answered { to: waiter.to, answer: waiter.answer, after_log: true });
+                out.answers.push(Answered {
+                    to: waiter.to,
+                    answer: waiter.answer,
+                    after_log: true,
+                });
             }
         }
     }
@@ -80,7 +84,12 @@ impl Waiters {
 
 impl Core {
     /// Answers once all that these chats decided so far has reached its rows.
-    pub(super) fn after_deliveries(&mut self, chat_ids: &[ChatId], to: ReplyTo, answer: Answer) -> Step {
+    pub(super) fn after_deliveries(
+        &mut self,
+        chat_ids: &[ChatId],
+        to: ReplyTo,
+        answer: Answer,
+    ) -> Step {
         let open: Vec<(ChatId, u64)> = chat_ids
             .iter()
             .filter_map(|chat_id| {
@@ -100,7 +109,8 @@ impl Core {
         if self.running.contains_key(chat_id) {
             return;
         }
-        let Some(event) = self.find_chat(chat_id).and_then(|chat| chat.outbox.front()).map(|entry| entry.event)
+        let Some(event) =
+            self.find_chat(chat_id).and_then(|chat| chat.outbox.front()).map(|entry| entry.event)
         else {
             return;
         };
@@ -147,7 +157,8 @@ impl Core {
             running.unconfirmed = by_shard.len();
         }
         for (shard, rows) in by_shard {
-            let message = Message::Deliver { from: self.shard, chat_id: chat_id.clone(), event, rows };
+            let message =
+                Message::Deliver { from: self.shard, chat_id: chat_id.clone(), event, rows };
             self.send(shard, message, out);
         }
     }
@@ -171,7 +182,8 @@ impl Core {
     ) {
         for (user_id, effect) in rows {
             let hash = self.hash_of(chat_id.as_str());
-            let row = self.find_user(&user_id).and_then(|user| user.rows.get(chat_id.as_str(), hash));
+            let row =
+                self.find_user(&user_id).and_then(|user| user.rows.get(chat_id.as_str(), hash));
             if !changes(row, event, &effect) {
                 continue;
             }

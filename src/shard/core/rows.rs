@@ -36,7 +36,9 @@ impl Core {
         let part = |id: &ChatId| {
             let chat = self.find_chat(id).filter(|chat| !chat.head.dissolved)?;
             let member = user_id
-                .and_then(|user_id| chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str())))
+                .and_then(|user_id| {
+                    chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))
+                })
                 .map(|member| Floors {
                     join_seq: member.join_seq,
                     sent_seq: member.sent_seq,
@@ -54,7 +56,8 @@ impl Core {
 
     pub(super) fn delete(&mut self, to: ReplyTo, delete: Delete, out: &mut Output) -> Step {
         let mut seen = HashSet::with_capacity(delete.ids.len());
-        let ids: Vec<ChatId> = delete.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+        let ids: Vec<ChatId> =
+            delete.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
         for id in &ids {
             if let Some(to) = self.delete_watermark(&delete.user_id, id, delete.up_to) {
                 let slot = self.slot_of_chat(id);
@@ -67,7 +70,12 @@ impl Core {
     }
 
     /// Up to where the user deletes the chat; none if there is nothing to do.
-    fn delete_watermark(&self, user_id: &UserId, id: &ChatId, up_to: Option<Sequence>) -> Option<Sequence> {
+    fn delete_watermark(
+        &self,
+        user_id: &UserId,
+        id: &ChatId,
+        up_to: Option<Sequence>,
+    ) -> Option<Sequence> {
         let chat = self.live_chat(id).ok()?;
         let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
         if chat.is_deleted_by(member) {
@@ -79,7 +87,8 @@ impl Core {
 
     pub(super) fn set_flags(&mut self, set: SetFlags, out: &mut Output) -> Outcome {
         let row = self.find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
-        let differs = |wanted: Option<Flag>, stored: Flag| wanted.is_some_and(|wanted| wanted != stored);
+        let differs =
+            |wanted: Option<Flag>, stored: Flag| wanted.is_some_and(|wanted| wanted != stored);
         let facts = &row.facts;
         if differs(set.is_top, facts.is_top)
             || differs(set.is_mute, facts.is_mute)
@@ -110,13 +119,21 @@ impl Core {
             None => (user.rows.len(), user.rows.iter().any(|row| earlier(row, time))),
             Some(ids) => {
                 let ids: HashSet<&ChatId> = ids.iter().collect();
-                let rows = ids.iter().filter_map(|id| user.rows.get(id.as_str(), self.hash_of(id.as_str())));
-                rows.fold((0, false), |(count, changes), row| (count + 1, changes || earlier(row, time)))
+                let rows = ids
+                    .iter()
+                    .filter_map(|id| user.rows.get(id.as_str(), self.hash_of(id.as_str())));
+                rows.fold((0, false), |(count, changes), row| {
+                    (count + 1, changes || earlier(row, time))
+                })
             }
         };
         if changes {
             let slot = self.slot_of_user(&touch.user_id);
-            self.commit(slot, Touched { user_id: touch.user_id, chat_ids: touch.chat_ids, time }, out);
+            self.commit(
+                slot,
+                Touched { user_id: touch.user_id, chat_ids: touch.chat_ids, time },
+                out,
+            );
         }
         let touched = u64::try_from(touched).unwrap_or(u64::MAX);
         Ok(Reply::Touch(TouchReply { touched }))

@@ -13,11 +13,17 @@ use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, UserId};
 
 impl Core {
     /// A page of a slot: chats by id, each followed by its members in join order.
-    pub(super) fn export_page(&self, slot: Slot, after: Option<(ChatId, u64)>, limit: usize) -> Answer {
+    pub(super) fn export_page(
+        &self,
+        slot: Slot,
+        after: Option<(ChatId, u64)>,
+        limit: usize,
+    ) -> Answer {
         let mut page = ExportPage::default();
         let Ok(state) = self.slot(slot) else { return Answer::ExportPage(page) };
         for chat in chats_from(state, after.as_ref()) {
-            let resumed = after.as_ref().filter(|(id, _)| *id == chat.head.id).map(|&(_, order)| order);
+            let resumed =
+                after.as_ref().filter(|(id, _)| *id == chat.head.id).map(|&(_, order)| order);
             if resumed.is_none() {
                 if page.chats.len() + page.members.len() >= limit {
                     break;
@@ -69,7 +75,11 @@ impl Core {
                 self.commit(slot, ChatImported { head }, out);
                 if to > stored {
                     // Newer messages bring deleted rows back, as they do when they arrive.
-                    self.commit(slot, Advanced { chat_id: chat_id.clone(), to, time, sent: None }, out);
+                    self.commit(
+                        slot,
+                        Advanced { chat_id: chat_id.clone(), to, time, sent: None },
+                        out,
+                    );
                 }
             }
             if !part.members.is_empty() {
@@ -85,11 +95,18 @@ impl Core {
     }
 
     /// Checks every line and decides what each chat becomes; changes nothing.
-    fn plan_import(&self, import: Import, merge: bool) -> Result<BTreeMap<ChatId, ChatPlan>, Error> {
+    fn plan_import(
+        &self,
+        import: Import,
+        merge: bool,
+    ) -> Result<BTreeMap<ChatId, ChatPlan>, Error> {
         let mut plan: BTreeMap<ChatId, ChatPlan> = BTreeMap::new();
         for line in import.chats {
             let head = self.plan_chat(&line, merge)?;
-            if plan.insert(line.id.clone(), ChatPlan { head: Some(head), members: Vec::new() }).is_some() {
+            if plan
+                .insert(line.id.clone(), ChatPlan { head: Some(head), members: Vec::new() })
+                .is_some()
+            {
                 return Err(Error::invalid(format!("chat {}: twice in one request", line.id)));
             }
         }
@@ -101,7 +118,9 @@ impl Core {
             let part = plan.entry(chat_id.clone()).or_default();
             let head = match &part.head {
                 Some(head) => head,
-                None => &self.live_chat(&chat_id).map_err(|error| about_chat(&chat_id, error))?.head,
+                None => {
+                    &self.live_chat(&chat_id).map_err(|error| about_chat(&chat_id, error))?.head
+                }
             };
             if head.dissolved {
                 return Err(about_chat(&chat_id, Error::gone()));
@@ -127,7 +146,10 @@ impl Core {
             ));
         }
         if stored.chat_type != head.chat_type {
-            return Err(Error::new(ErrorCode::Conflict, format!("chat {}: of another type", line.id)));
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                format!("chat {}: of another type", line.id),
+            ));
         }
         let newer = head.last_sequence > stored.last_sequence;
         Ok(ChatHead {
@@ -156,7 +178,10 @@ impl Core {
                 chat.members.get(line.user_id.as_str(), self.hash_of(line.user_id.as_str()))
             });
             if !seen.insert(line.user_id.clone()) || (stored.is_some() && !merge) {
-                return Err(Error::new(ErrorCode::Conflict, describe(&line, "it is there already")));
+                return Err(Error::new(
+                    ErrorCode::Conflict,
+                    describe(&line, "it is there already"),
+                ));
             }
             count += usize::from(stored.is_none());
             let order = head.next_order.saturating_add(u64::try_from(planned.len()).unwrap_or(0));
@@ -186,10 +211,8 @@ fn describe(line: &MemberLine, why: &str) -> String {
 
 /// The chats of a slot by id, from the one that a cursor stands in.
 fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<&'a Chat> {
-    let mut chats: Vec<&Chat> = state
-        .chats()
-        .filter(|chat| after.is_none_or(|(id, _)| chat.head.id >= *id))
-        .collect();
+    let mut chats: Vec<&Chat> =
+        state.chats().filter(|chat| after.is_none_or(|(id, _)| chat.head.id >= *id)).collect();
     chats.sort_unstable_by(|a, b| a.head.id.cmp(&b.head.id));
     chats
 }
@@ -213,8 +236,9 @@ fn chat_line(head: &ChatHead) -> ChatLine {
 fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
     let request_digest = match &line.request_digest {
         None => 0,
-        Some(hex) => u64::from_str_radix(hex, 16)
-            .map_err(|_| Error::invalid(format!("chat {}: request_digest: not 16 hex digits", line.id)))?,
+        Some(hex) => u64::from_str_radix(hex, 16).map_err(|_| {
+            Error::invalid(format!("chat {}: request_digest: not 16 hex digits", line.id))
+        })?,
     };
     Ok(ChatHead {
         id: line.id.clone(),
@@ -274,12 +298,13 @@ fn plan_member(
 ) -> Result<(Member, Effect), Error> {
     let last = head.last_sequence;
     let shown = line.is_show.unwrap_or(Flag::YES);
-    let deleted_to_seq =
-        line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last });
+    let deleted_to_seq = line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last });
     let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?);
-    for (name, value) in
-        [("max_read_seq", line.max_read_seq), ("deleted_to_seq", deleted_to_seq), ("sent_seq", line.sent_seq)]
-    {
+    for (name, value) in [
+        ("max_read_seq", line.max_read_seq),
+        ("deleted_to_seq", deleted_to_seq),
+        ("sent_seq", line.sent_seq),
+    ] {
         if value > last {
             let why = format!("{name} {value} is beyond the chat's last_sequence {last}");
             return Err(Error::invalid(describe(&line, &why)));
@@ -288,8 +313,10 @@ fn plan_member(
     if join_seq.get() > last.get().saturating_add(1) {
         return Err(Error::invalid(describe(&line, "join_seq is beyond the chat's next sequence")));
     }
-    let join_order = line.join_order.map(|order| bounded(order, "join_order", &line.chat_id)).transpose()?;
-    let version = line.version.map(|version| bounded(version, "version", &line.chat_id)).transpose()?;
+    let join_order =
+        line.join_order.map(|order| bounded(order, "join_order", &line.chat_id)).transpose()?;
+    let version =
+        line.version.map(|version| bounded(version, "version", &line.chat_id)).transpose()?;
     let row = RowFacts {
         is_top: line.is_top,
         is_mute: line.is_mute,

@@ -97,17 +97,12 @@ impl State {
         if epoch != self.epoch {
             return Err(io::Error::other("opened before the crash"));
         }
-        self.files
-            .get_mut(&id)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(super) fn find(&self, path: &Path) -> io::Result<u64> {
         self.check()?;
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<u64> {
@@ -132,8 +127,7 @@ impl State {
         let id = self.find(from)?;
         self.names.remove(from);
         self.names.insert(to.to_path_buf(), id);
-        self.pending
-            .push(NameChange::Rename(from.to_path_buf(), to.to_path_buf(), id));
+        self.pending.push(NameChange::Rename(from.to_path_buf(), to.to_path_buf(), id));
         Ok(())
     }
 
@@ -156,9 +150,7 @@ impl State {
 
     pub(super) fn append(&mut self, epoch: u64, id: u64, bytes: &[u8]) -> io::Result<()> {
         self.data(epoch, id)?;
-        let room = self
-            .room
-            .map_or(bytes.len(), |room| usize_of(room).min(bytes.len()));
+        let room = self.room.map_or(bytes.len(), |room| usize_of(room).min(bytes.len()));
         let fails = count_down(&mut self.faults.write);
         let taken = if fails { self.up_to(room) } else { room };
         if let Some(room) = &mut self.room {
@@ -233,8 +225,7 @@ impl State {
             return Err(io::Error::other("the sync fails, as was asked for"));
         }
         data.safe.truncate(data.same);
-        data.safe
-            .extend_from_slice(data.seen.get(data.same..).unwrap_or_default());
+        data.safe.extend_from_slice(data.seen.get(data.same..).unwrap_or_default());
         data.same = data.seen.len();
         Ok(())
     }
@@ -264,11 +255,7 @@ impl State {
         let count = self.up_to(self.pending.len());
         for (index, change) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             // A file system with a journal keeps a beginning of the changes; others keep any of them.
-            let kept = if in_order {
-                index < count
-            } else {
-                self.chance()
-            };
+            let kept = if in_order { index < count } else { self.chance() };
             if kept {
                 change.apply(&mut self.safe_names);
             }
@@ -278,11 +265,7 @@ impl State {
         files.retain(|id, _| self.names.values().any(|used| used == id));
         for data in files.values_mut() {
             let bytes = self.survivors(data);
-            *data = Data {
-                same: bytes.len(),
-                safe: bytes.clone(),
-                seen: bytes,
-            };
+            *data = Data { same: bytes.len(), safe: bytes.clone(), seen: bytes };
         }
         self.files = files;
     }
@@ -343,11 +326,7 @@ impl State {
     }
 
     pub(super) fn put(&mut self, path: &Path, bytes: &[u8]) {
-        let data = Data {
-            seen: bytes.to_vec(),
-            safe: bytes.to_vec(),
-            same: bytes.len(),
-        };
+        let data = Data { seen: bytes.to_vec(), safe: bytes.to_vec(), same: bytes.len() };
         let id = self.new_file(path, data);
         self.safe_names.insert(path.to_path_buf(), id);
     }
