@@ -27,7 +27,7 @@ use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App, JwtVerifier, SecretError, UserAuth};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
 use crate::net::accept::{Door, accept, bind};
-use crate::net::connection::{self, NetConfig};
+use crate::net::connection::{self, NetConfig, TokenCheck};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
@@ -245,7 +245,7 @@ fn admin_router(
     })
 }
 
-fn token_check(config: &Config) -> Option<Arc<dyn Fn(&str) -> bool + Send + Sync>> {
+fn token_check(config: &Config) -> Option<TokenCheck> {
     let tokens = config.tokens.clone();
     tokens.required().then(|| Arc::new(move |token: &str| tokens.accept(Some(token))) as _)
 }

@@ -174,7 +174,7 @@ commands! {
     /// Does nothing, successfully.
     2 Ping "ping" Read node::Ping => node::PingReply;
     /// Counts and sizes of the node.
-    3 Stats "stats" Read node::Stats => node::StatsReply;
+    3 Stats "stats" Read node::Stats => Box<node::StatsReply>;
     /// Writes an image now; answers when it is published.
     4 Snapshot "snapshot" Read node::Snapshot => node::SnapshotReply;
     /// A page of everything, as import takes it.

@@ -24,16 +24,17 @@ use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::accept::Guest;
+use super::order::{Held, Order, Way};
 use crate::command::node::Hello;
-use crate::command::{Command, Error, ErrorCode, Outcome, Reply};
+use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
     FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
-use crate::node::worker::{Local, Replies, Ticket};
+use crate::node::worker::{Local, Ready, Replies, Ticket};
 use crate::protocol::{self, CONNECTION_ID, frame};
-use crate::types::ShardId;
+use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
 const READ_BYTES: usize = 16 << 10;
@@ -126,9 +127,9 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
 
 /// What ended a wait.
 enum Woken {
-    ByInput,
-    ByTime,
-    ByOther,
+    Input,
+    Time,
+    Other,
 }
 
 struct Connection {
@@ -140,7 +141,9 @@ struct Connection {
     input: BytesMut,
     output: BytesMut,
     replies: Rc<Replies>,
-    ready: Vec<(u64, Outcome)>,
+    ready: Vec<Ready>,
+    order: Order,
+    hasher: KeyHasher,
     greeted: bool,
     /// No more requests are taken; it ends when what is owed was sent.
     closing: bool,
@@ -165,6 +168,8 @@ impl Connection {
             output: moving.output,
             replies: Rc::default(),
             ready: Vec::new(),
+            order: Order::default(),
+            hasher: local.node().hasher,
             greeted: moving.greeted,
             closing: false,
             moving: None,
@@ -190,18 +195,25 @@ impl Connection {
         loop {
             let taken = self.take_requests(started);
             self.local.flush();
-            self.encode_ready();
+            while self.encode_ready() {
+                self.submit_held();
+                self.local.flush();
+            }
             if taken < REQUESTS_A_ROUND {
                 return;
             }
         }
     }
 
+    fn in_flight(&self) -> usize {
+        self.replies.in_flight() + self.order.held()
+    }
+
     fn may_take(&self) -> bool {
         !self.closing
             && self.moving.is_none()
             && self.output.len() < UNSENT_BYTES_MAX
-            && self.replies.in_flight() < IN_FLIGHT_MAX
+            && self.in_flight() < IN_FLIGHT_MAX
     }
 
     /// Submits the next requests; how many.
@@ -243,11 +255,19 @@ impl Connection {
                     Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
                 self.refuse(id, error);
             }
-            command => {
-                let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started);
-                self.local.submit(ticket, command);
-            }
+            command => match Way::of(&command, self.hasher) {
+                None => self.submit(id, command, started, 0),
+                Some(way) if self.order.may_go(way) => {
+                    self.submit(id, command, started, way.mark())
+                }
+                Some(way) => self.order.hold(Held { id, command, started, way }),
+            },
         }
+    }
+
+    fn submit(&self, id: u64, command: Command, started: Instant, mark: u64) {
+        let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started, mark);
+        self.local.submit(ticket, command);
     }
 
     fn hello(&mut self, id: u64, hello: Hello) {
@@ -278,7 +298,8 @@ impl Connection {
     }
 
     fn answer_hello(&mut self, id: u64) {
-        let hello = self.local.node().hello(self.local.shard());
+        let mut hello = self.local.node().hello(self.local.shard());
+        hello.limits.idle_ms = u64::try_from(self.config.idle.as_millis()).unwrap_or(u64::MAX);
         self.replies.push(id, Ok(Reply::Hello(hello)));
     }
 
@@ -288,13 +309,27 @@ impl Connection {
         self.closing = true;
     }
 
-    fn encode_ready(&mut self) {
+    /// Encodes the replies that are ready; whether that may let held requests go.
+    fn encode_ready(&mut self) -> bool {
         self.replies.take(&mut self.ready);
         if !self.ready.is_empty() && self.output.is_empty() {
             self.last_write = Instant::now();
         }
-        for (id, outcome) in self.ready.drain(..) {
-            protocol::encode_reply(id, &outcome, &mut self.output);
+        let mut freed = false;
+        for ready in self.ready.drain(..) {
+            protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
+            if let Some(way) = Way::of_mark(ready.mark) {
+                self.order.done(way);
+                freed = true;
+            }
+        }
+        freed && self.order.held() > 0
+    }
+
+    /// Submits the held requests that nothing is before any more.
+    fn submit_held(&mut self) {
+        while let Some(held) = self.order.release() {
+            self.submit(held.id, held.command, held.started, held.way.mark());
         }
     }
 
@@ -343,20 +378,20 @@ impl Connection {
         let woken = tokio::select! {
             readable = self.stream.readable(), if may_read => {
                 readable?;
-                Woken::ByInput
+                Woken::Input
             }
             writable = self.stream.writable(), if !self.output.is_empty() => {
                 writable?;
-                Woken::ByOther
+                Woken::Other
             }
-            () = self.replies.ready() => Woken::ByOther,
-            _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::ByOther,
-            () = &mut self.look => Woken::ByTime,
+            () = self.replies.ready() => Woken::Other,
+            _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::Other,
+            () = &mut self.look => Woken::Time,
         };
         match woken {
-            Woken::ByInput => self.read(),
-            Woken::ByOther => Ok(()),
-            Woken::ByTime => {
+            Woken::Input => self.read(),
+            Woken::Other => Ok(()),
+            Woken::Time => {
                 self.look.as_mut().reset(tokio::time::Instant::now() + LOOK_INTERVAL);
                 self.check_time()
             }
@@ -369,7 +404,7 @@ impl Connection {
             if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
                 return late("the client does not read its replies");
             }
-        } else if self.replies.in_flight() == 0 {
+        } else if self.in_flight() == 0 {
             if !self.input.is_empty()
                 && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS)
             {
@@ -383,12 +418,12 @@ impl Connection {
     }
 
     fn is_done(&self) -> bool {
-        self.closing && self.output.is_empty() && self.replies.in_flight() == 0
+        self.closing && self.output.is_empty() && self.in_flight() == 0
     }
 
     fn ready_to_move(&self) -> Option<ShardId> {
         let (shard, _) = self.moving?;
-        (self.replies.in_flight() == 0).then_some(shard)
+        (self.in_flight() == 0).then_some(shard)
     }
 
     /// Goes to another core; the replies that are not sent yet go along.

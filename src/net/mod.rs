@@ -3,9 +3,11 @@
 //! # Layout
 //! - [`accept`]: listeners; hands each connection to a core
 //! - [`connection`]: one connection's life
+//! - [`order`]: which requests of a connection wait for which
 //!
 //! **Architecture invariant**: this door and the HTTP door do not know each other; both hand a
 //! [`crate::command::Command`] to the node and get a [`crate::command::Reply`] back.
 
 pub mod accept;
 pub mod connection;
+pub mod order;

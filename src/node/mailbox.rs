@@ -1,10 +1,12 @@
 //! What other threads put before a core.
 //!
 //! Contract:
-//! - Three lanes. *Peers* (answers and messages of shards) and *control* are never refused, so that
-//!   cores cannot wait for each other in a circle; they are bounded by what clients may bring in.
-//!   *Requests* of other cores are bounded by the sender ([`crate::limits::CROSS_CORE_MAX`]).
-//! - A lane keeps the order of each sender.
+//! - Two lanes: what other cores send, and what the node asks. Neither ever refuses or blocks, so
+//!   that cores cannot wait for each other in a circle. They are bounded all the same, by what
+//!   clients may bring in: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under way,
+//!   each of which has few messages out at a time.
+//! - A lane is one queue for all senders: what was put in before is taken out before. So a request
+//!   for a user's row cannot be overtaken by a delivery that was caused by a later request.
 //! - [`Mailbox::wake`] may be called by anyone, any number of times; the core wakes once.
 //! - A mailbox is never closed; after a stop nobody reads it.
 
@@ -51,10 +53,8 @@ pub enum Control {
 /// A core's mailbox.
 #[derive(Default)]
 pub struct Mailbox {
-    /// Answers and messages.
+    /// What other cores sent.
     pub peers: SegQueue<Vec<Peer>>,
-    /// Requests of other cores.
-    pub requests: SegQueue<Vec<Peer>>,
     /// The node's own.
     pub control: SegQueue<Control>,
     /// Connections that this core serves.

@@ -44,17 +44,28 @@ const BATCHES_A_TURN: usize = 16;
 #[derive(Clone)]
 pub struct Local(Rc<RefCell<Worker>>);
 
+/// A reply for one connection.
+#[derive(Debug)]
+pub struct Ready {
+    /// The request's id.
+    pub request_id: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What its ticket was marked with.
+    pub mark: u64,
+}
+
 /// Replies for one connection, in the order in which they became ready.
 #[derive(Debug, Default)]
 pub struct Replies {
-    ready: RefCell<Vec<(u64, Outcome)>>,
+    ready: RefCell<Vec<Ready>>,
     in_flight: Cell<usize>,
     notify: Notify,
 }
 
 impl Replies {
     /// Takes what is ready.
-    pub fn take(&self, into: &mut Vec<(u64, Outcome)>) {
+    pub fn take(&self, into: &mut Vec<Ready>) {
         into.append(&mut self.ready.borrow_mut());
     }
 
@@ -70,7 +81,11 @@ impl Replies {
 
     /// Adds a reply that needed no shard.
     pub fn push(&self, request_id: u64, outcome: Outcome) {
-        self.ready.borrow_mut().push((request_id, outcome));
+        self.add(Ready { request_id, outcome, mark: 0 });
+    }
+
+    fn add(&self, ready: Ready) {
+        self.ready.borrow_mut().push(ready);
         self.notify.notify_one();
     }
 }
@@ -83,20 +98,22 @@ pub struct Ticket {
 }
 
 enum Caller {
-    Connection(Rc<Replies>, u64),
+    Connection { replies: Rc<Replies>, request_id: u64, mark: u64 },
     Call(oneshot::Sender<Outcome>),
 }
 
 impl Ticket {
-    /// A request of a connection; `started` is when it was read.
+    /// A request of a connection; `started` is when it was read, `mark` comes back with its reply.
     pub fn of_connection(
         replies: &Rc<Replies>,
         request_id: u64,
         kind: Kind,
         started: Instant,
+        mark: u64,
     ) -> Self {
         replies.in_flight.set(replies.in_flight.get() + 1);
-        Self { kind, started, caller: Caller::Connection(Rc::clone(replies), request_id) }
+        let replies = Rc::clone(replies);
+        Self { kind, started, caller: Caller::Connection { replies, request_id, mark } }
     }
 
     /// A call from another thread or task.
@@ -125,7 +142,7 @@ pub struct Worker {
     /// Ops that the router asked for and that are not on their way yet.
     ops: Vec<Sent>,
     /// For each core what this turn sends it.
-    outbound: Vec<(Vec<Peer>, Vec<Peer>)>,
+    outbound: Vec<Vec<Peer>>,
     /// Messages of this shard to itself.
     own: VecDeque<Envelope>,
     tcp: Meter,
@@ -190,8 +207,8 @@ impl Worker {
             for (shard, to, op) in std::mem::take(&mut self.ops) {
                 if shard == self.shard {
                     self.run_op(to, op);
-                } else if let Some((requests, _)) = self.outbound.get_mut(shard.index()) {
-                    requests.push(Peer::Request(to, op));
+                } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
+                    outbound.push(Peer::Request(to, op));
                 }
             }
         }
@@ -244,8 +261,8 @@ impl Worker {
         for (shard, envelope) in self.out.messages.drain(..) {
             if shard == self.shard {
                 self.own.push_back(envelope);
-            } else if let Some((_, peers)) = self.outbound.get_mut(shard.index()) {
-                peers.push(Peer::Message(envelope));
+            } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
+                outbound.push(Peer::Message(envelope));
             }
         }
         // The newest record of any shard is behind all that these answers may depend on.
@@ -283,8 +300,8 @@ impl Worker {
     fn dispatch(&mut self, answered: Answered) {
         let Answered { to, answer, .. } = answered;
         if to.core != self.shard {
-            if let Some((_, peers)) = self.outbound.get_mut(to.core.index()) {
-                peers.push(Peer::Answer(to, answer));
+            if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
+                outbound.push(Peer::Answer(to, answer));
             }
             return;
         }
@@ -300,10 +317,10 @@ impl Worker {
         let status = outcome.as_ref().map_or_else(|error| error.code.status(), |_| 200);
         self.mailbox().count(status != 200);
         match ticket.caller {
-            Caller::Connection(replies, request_id) => {
+            Caller::Connection { replies, request_id, mark } => {
                 self.tcp.record(ticket.kind, status, ticket.started.elapsed());
                 replies.in_flight.set(replies.in_flight.get().saturating_sub(1));
-                replies.push(request_id, outcome);
+                replies.add(Ready { request_id, outcome, mark });
             }
             Caller::Call(sender) => {
                 // A caller that went away needs no answer.
@@ -314,18 +331,11 @@ impl Worker {
 
     /// Sends each core what gathered for it, and wakes it once.
     fn send(&mut self) {
-        for ((requests, peers), mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter())
-        {
-            if requests.is_empty() && peers.is_empty() {
-                continue;
+        for (outbound, mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter()) {
+            if !outbound.is_empty() {
+                mailbox.peers.push(std::mem::take(outbound));
+                mailbox.wake();
             }
-            if !peers.is_empty() {
-                mailbox.peers.push(std::mem::take(peers));
-            }
-            if !requests.is_empty() {
-                mailbox.requests.push(std::mem::take(requests));
-            }
-            mailbox.wake();
         }
     }
 
@@ -349,17 +359,15 @@ impl Worker {
         }
     }
 
-    /// Takes from the lanes of other cores; whether there was anything.
+    /// Takes what other cores sent; whether there was anything.
     fn take_peers(&mut self) -> bool {
         let mailboxes = Arc::clone(&self.node.mailboxes);
         let Some(mailbox) = mailboxes.get(self.shard.index()) else { return false };
         let mut any = false;
-        for lane in [&mailbox.peers, &mailbox.requests] {
-            for batch in std::iter::from_fn(|| lane.pop()).take(BATCHES_A_TURN) {
-                any = true;
-                batch.into_iter().for_each(|peer| self.take_peer(peer));
-                self.settle();
-            }
+        for batch in std::iter::from_fn(|| mailbox.peers.pop()).take(BATCHES_A_TURN) {
+            any = true;
+            batch.into_iter().for_each(|peer| self.take_peer(peer));
+            self.settle();
         }
         any
     }

@@ -289,7 +289,7 @@ impl<'a> Draw<'a> {
                 limits: self.limits(),
             }),
             Kind::Ping => Reply::Ping(PingReply {}),
-            Kind::Stats => Reply::Stats(self.stats()),
+            Kind::Stats => Reply::Stats(Box::new(self.stats())),
             Kind::Snapshot => Reply::Snapshot(SnapshotReply {
                 path: self.text(),
                 bytes: self.any(),

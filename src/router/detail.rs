@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Gather, Router, Sent, mixed_up};
+use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::membership::{ChatItem, Detail, DetailReply};
 use crate::command::unread::Floors;
 use crate::command::{Outcome, Reply};
@@ -27,7 +27,7 @@ impl<T> Router<T> {
         entry: u64,
         detail: Detail,
         out: &mut Vec<Sent>,
-    ) -> Result<Gather, Outcome> {
+    ) -> Scattered {
         let mut seen = HashSet::with_capacity(detail.ids.len());
         let ids: Vec<ChatId> =
             detail.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
@@ -38,7 +38,7 @@ impl<T> Router<T> {
             part.push(id.clone());
         }
         if by_shard.is_empty() {
-            return Err(Ok(Reply::Detail(DetailReply { items: Vec::new() })));
+            return Scattered::Finished(Ok(Reply::Detail(DetailReply { items: Vec::new() })));
         }
         let mut detailing = Detailing {
             with_user: detail.user_id.is_some(),
@@ -56,7 +56,7 @@ impl<T> Router<T> {
             let shard = self.shard_of_user(&user_id);
             out.push((shard, self.reply_to(entry, 0), Op::Facts { user_id, ids }));
         }
-        Ok(Gather::Detail(detailing))
+        Scattered::Asked(Gather::Detail(detailing))
     }
 }
 

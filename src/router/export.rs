@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Gather, Router, Sent, mixed_up};
+use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::transfer::{Export, ExportReply, MemberLine};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::EXPORT_LINES_MAX;
@@ -21,6 +21,9 @@ pub(super) struct Exporting {
     positions: Vec<Vec<usize>>,
     missing: usize,
 }
+
+/// Members of a page on one shard: their positions in the page, and who they are.
+type RowsPart = (Vec<usize>, Vec<(UserId, ChatId)>);
 
 /// Where a page starts.
 struct Place {
@@ -59,8 +62,11 @@ impl<T> Router<T> {
         entry: u64,
         export: Export,
         out: &mut Vec<Sent>,
-    ) -> Result<Gather, Outcome> {
-        let place = Place::parse(export.cursor.as_deref()).map_err(Err)?;
+    ) -> Scattered {
+        let place = match Place::parse(export.cursor.as_deref()) {
+            Ok(place) => place,
+            Err(error) => return Scattered::Finished(Err(error)),
+        };
         let limit = export.limit.and_then(|limit| usize::try_from(limit).ok());
         let exporting = Exporting {
             slot: place.slot,
@@ -70,7 +76,7 @@ impl<T> Router<T> {
             missing: 0,
         };
         self.ask_page(&exporting, place.after, entry, out);
-        Ok(Gather::Export(exporting))
+        Scattered::Asked(Gather::Export(exporting))
     }
 
     fn ask_page(
@@ -128,7 +134,7 @@ impl<T> Router<T> {
         entry: u64,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        let mut parts: BTreeMap<u16, (Vec<usize>, Vec<(UserId, ChatId)>)> = BTreeMap::new();
+        let mut parts: BTreeMap<u16, RowsPart> = BTreeMap::new();
         for (position, line) in exporting.reply.members.iter().enumerate() {
             let (positions, pairs) = parts.entry(self.shard_of_user(&line.user_id).0).or_default();
             positions.push(position);

@@ -77,10 +77,12 @@ impl Missing {
     }
 }
 
-/// What an answer leads to.
-enum Next {
-    Wait,
-    Finish(Outcome),
+/// What becomes of a command that was taken.
+enum Scattered {
+    /// Shards were asked.
+    Asked(Gather),
+    /// There was nobody to ask.
+    Finished(Outcome),
 }
 
 /// An answer that does not belong to its question, which only a defect leads to.
@@ -110,8 +112,8 @@ impl<T> Router<T> {
         let entry = self.next;
         self.next += 1;
         let gather = match self.scatter(entry, command, out) {
-            Ok(gather) => gather,
-            Err(outcome) => return Some((ticket, outcome)),
+            Scattered::Asked(gather) => gather,
+            Scattered::Finished(outcome) => return Some((ticket, outcome)),
         };
         self.pending.insert(entry, Pending { ticket, gather });
         None
@@ -126,8 +128,8 @@ impl<T> Router<T> {
     ) -> Option<(T, Outcome)> {
         let mut pending = self.pending.remove(&to.entry)?;
         match self.gather(&mut pending.gather, to, answer, out) {
-            Next::Finish(outcome) => Some((pending.ticket, outcome)),
-            Next::Wait => {
+            Some(outcome) => Some((pending.ticket, outcome)),
+            None => {
                 self.pending.insert(to.entry, pending);
                 None
             }
@@ -139,15 +141,10 @@ impl<T> Router<T> {
         std::mem::take(&mut self.pending).into_values().map(|pending| pending.ticket)
     }
 
-    fn scatter(
-        &mut self,
-        entry: u64,
-        command: Command,
-        out: &mut Vec<Sent>,
-    ) -> Result<Gather, Outcome> {
+    fn scatter(&mut self, entry: u64, command: Command, out: &mut Vec<Sent>) -> Scattered {
         let one = |shard: ShardId, command: Command, out: &mut Vec<Sent>| {
             out.push((shard, self.reply_to(entry, 0), Op::Run(command)));
-            Ok(Gather::One)
+            Scattered::Asked(Gather::One)
         };
         match command {
             Command::List(ref list) => one(self.shard_of_user(&list.user_id), command, out),
@@ -169,7 +166,7 @@ impl<T> Router<T> {
             Command::Dissolve(ref dissolve) => {
                 one(self.shard_of_chat(&dissolve.chat_id), command, out)
             }
-            Command::Create(create) => Ok(self.scatter_create(entry, create, out)),
+            Command::Create(create) => Scattered::Asked(self.scatter_create(entry, create, out)),
             Command::Detail(detail) => self.scatter_detail(entry, detail, out),
             Command::Delete(delete) => self.scatter_delete(entry, delete, out),
             Command::Import(import) => self.scatter_import(entry, import, out),
@@ -179,10 +176,11 @@ impl<T> Router<T> {
                     self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
                 out.extend(shards);
                 let missing = Missing::of(usize::from(self.shards.get()));
-                Ok(Gather::Stats { missing, stats: Box::default() })
+                Scattered::Asked(Gather::Stats { missing, stats: Box::default() })
             }
             Command::Hello(_) | Command::Ping(_) | Command::Snapshot(_) => {
-                Err(Err(Error::invalid(format!("{} is not for a shard", command.kind().name()))))
+                let name = command.kind().name();
+                Scattered::Finished(Err(Error::invalid(format!("{name} is not for a shard"))))
             }
         }
     }
@@ -193,8 +191,8 @@ impl<T> Router<T> {
         to: ReplyTo,
         answer: Answer,
         out: &mut Vec<Sent>,
-    ) -> Next {
-        let finished = match (gather, answer) {
+    ) -> Option<Outcome> {
+        match (gather, answer) {
             (Gather::One, Answer::Done(outcome)) => Some(outcome),
             (Gather::Create(creating), answer) => self.gather_create(creating, to, answer, out),
             (Gather::Detail(detailing), answer) => detailing.gather(to, answer),
@@ -217,40 +215,29 @@ impl<T> Router<T> {
                 stats.outbox += shard.outbox;
                 stats.shards.push(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);
-                missing.note(Ok(Reply::Delete(())), || Reply::Stats((**stats).clone()))
+                missing.note(Ok(Reply::Delete(())), || Reply::Stats(stats.clone()))
             }
             _ => Some(mixed_up()),
-        };
-        finished.map_or(Next::Wait, Next::Finish)
+        }
     }
 
-    fn scatter_delete(
-        &self,
-        entry: u64,
-        delete: Delete,
-        out: &mut Vec<Sent>,
-    ) -> Result<Gather, Outcome> {
+    fn scatter_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Scattered {
         let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
         for id in delete.ids {
             parts.entry(self.shard_of_chat(&id).0).or_default().push(id);
         }
         if parts.is_empty() {
-            return Err(Ok(Reply::Delete(())));
+            return Scattered::Finished(Ok(Reply::Delete(())));
         }
         let missing = Missing::of(parts.len());
         for (shard, ids) in parts {
             let part = Delete { user_id: delete.user_id.clone(), ids, up_to: delete.up_to };
             out.push((ShardId(shard), self.reply_to(entry, 0), Op::Delete(part)));
         }
-        Ok(Gather::Delete(missing))
+        Scattered::Asked(Gather::Delete(missing))
     }
 
-    fn scatter_import(
-        &self,
-        entry: u64,
-        import: Import,
-        out: &mut Vec<Sent>,
-    ) -> Result<Gather, Outcome> {
+    fn scatter_import(&self, entry: u64, import: Import, out: &mut Vec<Sent>) -> Scattered {
         let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
         let empty = || Import { chats: Vec::new(), members: Vec::new(), merge: import.merge };
         for line in import.chats {
@@ -263,13 +250,13 @@ impl<T> Router<T> {
         }
         let taken = ImportReply { chats: 0, members: 0 };
         if parts.is_empty() {
-            return Err(Ok(Reply::Import(taken)));
+            return Scattered::Finished(Ok(Reply::Import(taken)));
         }
         let missing = Missing::of(parts.len());
         for (shard, part) in parts {
             out.push((ShardId(shard), self.reply_to(entry, 0), Op::Import(part)));
         }
-        Ok(Gather::Import { missing, taken })
+        Scattered::Asked(Gather::Import { missing, taken })
     }
 
     fn reply_to(&self, entry: u64, part: u32) -> ReplyTo {

@@ -359,9 +359,8 @@ impl SlotState {
 
     /// Adds a chat whose id is new.
     pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
-        let hash = |chat: &Box<Chat>| table_hash(hasher.hash(chat.head.id.as_str()));
-        let chat = Box::new(chat);
-        self.chats.insert_unique(hash(&chat), chat, hash);
+        let hash = |chat: &Chat| table_hash(hasher.hash(chat.head.id.as_str()));
+        self.chats.insert_unique(hash(&chat), Box::new(chat), |chat| hash(chat));
     }
 
     /// All chats, in no order.
@@ -381,9 +380,9 @@ impl SlotState {
 
     /// The user with this id, made if it is new.
     pub fn user_or_new(&mut self, id: &UserId, key_hash: u64, hasher: KeyHasher) -> &mut User {
-        let hash = |user: &Box<User>| table_hash(hasher.hash(user.id.as_str()));
+        let hash = |user: &User| table_hash(hasher.hash(user.id.as_str()));
         self.users
-            .entry(table_hash(key_hash), |user| user.id == *id, hash)
+            .entry(table_hash(key_hash), |user| user.id == *id, |user| hash(user))
             .or_insert_with(|| {
                 Box::new(User {
                     id: id.clone(),

@@ -1,0 +1,227 @@
+//! Keeps the requests of one connection that name the same user in the order sent.
+//!
+//! Most requests keep their order by themselves: they travel to their shard in a queue. But
+//! `delete`, `clear` and `mark_read` go to the chat first and reach the user's row from there; what
+//! the same connection sends for the same user behind them would overtake them. So it is held until
+//! they are answered. (`mark_read`s do not wait for each other: they may be applied in any order.)
+//!
+//! Invariants:
+//! - A held request leaves in its turn: never before one for the same user that was held earlier.
+//! - A user is in the table exactly while a detour or a held request of theirs is there.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use crate::command::Command;
+use crate::types::KeyHasher;
+
+/// What a request means for the order, in one number: the hash of the user that it names, but for
+/// its lowest bits. (Two users with one hash wait for each other; that is all.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way(u64);
+
+impl Way {
+    /// It goes over the chat, and has reached the user only when it is answered.
+    const DETOUR: u64 = 0b01;
+    /// It is a `mark_read`.
+    const READ: u64 = 0b10;
+
+    /// The way of a command; none if it names no user.
+    pub fn of(command: &Command, hasher: KeyHasher) -> Option<Self> {
+        let (user_id, bits) = match command {
+            Command::List(list) => (&list.user_id, 0),
+            Command::Detail(detail) => (detail.user_id.as_ref()?, 0),
+            Command::SetFlags(set) => (&set.user_id, 0),
+            Command::Touch(touch) => (&touch.user_id, 0),
+            Command::Delete(delete) => (&delete.user_id, Self::DETOUR),
+            Command::Clear(clear) => (&clear.user_id, Self::DETOUR),
+            Command::MarkRead(read) => (&read.user_id, Self::DETOUR | Self::READ),
+            _ => return None,
+        };
+        let user = hasher.hash(user_id.as_str()) & !(Self::DETOUR | Self::READ);
+        Some(Self(user | bits))
+    }
+
+    /// The number that its ticket carries; 0 if its answer need not be noted.
+    pub fn mark(self) -> u64 {
+        if self.is_detour() { self.0 } else { 0 }
+    }
+
+    /// The way of an answer that needs to be noted.
+    pub fn of_mark(mark: u64) -> Option<Self> {
+        (mark != 0).then_some(Self(mark))
+    }
+
+    fn user(self) -> u64 {
+        self.0 & !(Self::DETOUR | Self::READ)
+    }
+
+    fn is_detour(self) -> bool {
+        self.0 & Self::DETOUR != 0
+    }
+
+    fn is_read(self) -> bool {
+        self.0 & Self::READ != 0
+    }
+}
+
+#[derive(Debug, Default)]
+struct User {
+    reads: usize,
+    others: usize,
+    held: usize,
+}
+
+impl User {
+    fn is_idle(&self) -> bool {
+        self.reads == 0 && self.others == 0 && self.held == 0
+    }
+}
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+pub struct Held {
+    /// Its id.
+    pub id: u64,
+    /// What it asks.
+    pub command: Command,
+    /// When it was read.
+    pub started: Instant,
+    /// Its way.
+    pub way: Way,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Order {
+    users: HashMap<u64, User>,
+    held: VecDeque<Held>,
+}
+
+impl Order {
+    /// Requests that wait.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether a request may go now. If it takes a detour it is noted; [`Self::done`] must follow
+    /// when it is answered.
+    pub fn may_go(&mut self, way: Way) -> bool {
+        match self.users.get_mut(&way.user()) {
+            Some(user)
+                if user.held > 0 || user.others > 0 || (user.reads > 0 && !way.is_read()) =>
+            {
+                false
+            }
+            Some(user) => {
+                note(user, way);
+                true
+            }
+            None => {
+                if way.is_detour() {
+                    note(self.users.entry(way.user()).or_default(), way);
+                }
+                true
+            }
+        }
+    }
+
+    /// Holds a request that may not go.
+    pub fn hold(&mut self, held: Held) {
+        self.users.entry(held.way.user()).or_default().held += 1;
+        self.held.push_back(held);
+    }
+
+    /// A request that took a detour is answered.
+    pub fn done(&mut self, way: Way) {
+        let Some(user) = self.users.get_mut(&way.user()) else { return };
+        let count = if way.is_read() { &mut user.reads } else { &mut user.others };
+        *count = count.saturating_sub(1);
+        if user.is_idle() {
+            self.users.remove(&way.user());
+        }
+    }
+
+    /// The next held request that may go now; it is noted as by [`Self::may_go`].
+    pub fn release(&mut self) -> Option<Held> {
+        let mut passed: Vec<u64> = Vec::new();
+        for at in 0..self.held.len() {
+            let way = self.held.get(at)?.way;
+            let user = self.users.get_mut(&way.user())?;
+            let free = user.others == 0 && (user.reads == 0 || way.is_read());
+            if free && !passed.contains(&way.user()) {
+                user.held -= 1;
+                note(user, way);
+                if user.is_idle() {
+                    self.users.remove(&way.user());
+                }
+                return self.held.remove(at);
+            }
+            passed.push(way.user());
+        }
+        None
+    }
+}
+
+fn note(user: &mut User, way: Way) {
+    if way.is_detour() {
+        let count = if way.is_read() { &mut user.reads } else { &mut user.others };
+        *count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Kind;
+
+    fn command(kind: Kind, user: &str) -> Command {
+        let arguments = match kind {
+            Kind::List => serde_json::json!({"user_id": user}),
+            Kind::MarkRead => serde_json::json!({"user_id": user, "chat_id": "c", "seq": 1}),
+            _ => serde_json::json!({"user_id": user, "chat_id": "c"}),
+        };
+        Command::from_json(kind, arguments).unwrap()
+    }
+
+    fn way(kind: Kind, user: &str) -> Way {
+        Way::of(&command(kind, user), KeyHasher::new(1)).unwrap()
+    }
+
+    fn held(id: u64, kind: Kind, user: &str) -> Held {
+        Held { id, command: command(kind, user), started: Instant::now(), way: way(kind, user) }
+    }
+
+    #[test]
+    fn what_follows_a_detour_waits_and_keeps_its_order() {
+        let mut order = Order::default();
+        assert!(order.may_go(way(Kind::Clear, "a")));
+        assert!(!order.may_go(way(Kind::List, "a")));
+        order.hold(held(1, Kind::List, "a"));
+        order.hold(held(2, Kind::MarkRead, "a"));
+        order.hold(held(3, Kind::List, "a"));
+        assert!(order.may_go(way(Kind::List, "b")), "another user does not wait");
+        assert!(order.release().is_none());
+        order.done(way(Kind::Clear, "a"));
+        assert_eq!(order.release().unwrap().id, 1);
+        assert_eq!(order.release().unwrap().id, 2);
+        assert!(order.release().is_none(), "the read is under way");
+        assert!(!order.may_go(way(Kind::List, "a")));
+        order.done(way(Kind::MarkRead, "a"));
+        assert_eq!(order.release().unwrap().id, 3);
+        assert_eq!(order.held(), 0);
+        assert!(order.users.is_empty());
+    }
+
+    #[test]
+    fn reads_do_not_wait_for_reads() {
+        let mut order = Order::default();
+        assert!(order.may_go(way(Kind::MarkRead, "a")));
+        assert!(order.may_go(way(Kind::MarkRead, "a")));
+        order.done(way(Kind::MarkRead, "a"));
+        assert!(!order.may_go(way(Kind::List, "a")));
+        order.done(way(Kind::MarkRead, "a"));
+        assert!(order.may_go(way(Kind::List, "a")));
+        assert!(order.users.is_empty());
+    }
+}
