@@ -14,6 +14,7 @@ use snapshot::{RealDisk, Scan, Tail};
 use super::Failure;
 use super::failure::tell;
 use super::output::{print, print_json};
+use crate::node::store::lock;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -36,6 +37,8 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::new(format!("{}: {error}", args.dir.display())))?;
     let mut done = Vec::new();
     if args.repair {
+        // Held until the repair is done: a running server would write on into a file we replace.
+        let _lock = lock(&args.dir).map_err(|error| Failure::new(error.to_string()))?;
         let repaired = snapshot::repair(&RealDisk, &args.dir, None);
         done = repaired.map_err(|error| Failure::new(error.to_string()))?.done;
     }

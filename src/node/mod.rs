@@ -9,7 +9,9 @@
 //! - [`worker`]: a core at work
 //! - [`snapshotter`]: images while work goes on
 //! - [`store`]: the data directory: identity, lock, recovery
+//! - [`load`]: recovery on all cores
 
+pub mod load;
 pub mod log;
 pub mod mailbox;
 pub mod snapshotter;

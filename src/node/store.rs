@@ -12,6 +12,7 @@
 //! - The store never starts empty where data was expected: a missing directory is made, an empty
 //!   one needs `--init`, and one with data but without its identity is damage.
 
+use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,9 @@ use snapshot::{
 };
 use tracing::{info, warn};
 
+use super::load::load;
 use crate::limits::SLOTS;
 use crate::shard::Core;
-use crate::shard::event;
 use crate::types::{KeyHasher, ShardCount};
 
 const IDENTITY_FILE: &str = "node";
@@ -163,8 +164,7 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Recovered, StoreError> {
         let hasher = KeyHasher::new(self.identity.hash_seed);
-        let mut cores: Vec<Core> =
-            shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
+        let cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
         let open = OpenOptions {
             node_id: self.identity.node_id,
             segment_bytes_max: options.segment_bytes_max,
@@ -172,23 +172,28 @@ impl Store {
             allow_damage: options.allow_damage,
             allow_older_image: options.allow_damage,
         };
-        // Both callbacks are called one after the other, never at once.
-        let shared = std::cell::RefCell::new(&mut cores);
-        let opened = snapshot::open(
-            &RealDisk,
-            &self.dir,
-            open,
-            |block| on_core(&mut shared.borrow_mut(), shards, block, Core::restore),
-            |_, record| on_core(&mut shared.borrow_mut(), shards, record, Core::replay),
-        )
-        .map_err(StoreError::Damaged)?;
+        let loaded = load(cores, shards, |feeder| {
+            // Both callbacks are called one after the other, never at once.
+            let feeder = RefCell::new(feeder);
+            snapshot::open(
+                &RealDisk,
+                &self.dir,
+                open,
+                |block| feeder.borrow_mut().image_block(block),
+                |lsn, record| feeder.borrow_mut().record(lsn, record),
+            )
+        });
+        let (cores, opened) = loaded.map_err(|error| StoreError::Foreign {
+            path: self.dir.clone(),
+            what: format!("whole by its checksums, but of no use to this build: {error}"),
+        })?;
+        let opened = opened.map_err(StoreError::Damaged)?;
         for done in &opened.done {
             info!("{done}");
         }
         if opened.torn_bytes > 0 {
             warn!(bytes = opened.torn_bytes, "the log's torn tail, never acknowledged, was cut");
         }
-        cores.iter_mut().for_each(Core::recount);
         info!(
             image = opened
                 .image
@@ -209,19 +214,11 @@ impl Store {
     }
 }
 
-/// Gives bytes that begin with a slot to the core that owns it.
-fn on_core(
-    cores: &mut [Core],
-    shards: ShardCount,
-    bytes: &[u8],
-    take: impl FnOnce(&mut Core, &[u8]) -> Result<(), event::BadRecord>,
-) -> Result<(), String> {
-    let slot = event::slot_of(bytes).map_err(|error| error.to_string())?;
-    let core = cores.get_mut(slot.shard(shards).index()).ok_or("no such shard")?;
-    take(core, bytes).map_err(|error| error.to_string())
-}
-
-fn lock(dir: &Path) -> Result<File, StoreError> {
+/// Locks a directory for as long as the file is held.
+///
+/// # Errors
+/// If another process has it.
+pub fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(LOCK_FILE);
     let opened = File::options().create(true).truncate(false).write(true).open(&path);
     let file = opened.map_err(|error| StoreError::Io { path: path.clone(), error })?;
