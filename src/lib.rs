@@ -1,4 +1,50 @@
-//! chatshard: an in-memory, sharded store of chat metadata that runs beside an IM backend.
+//! chatshard: an in-memory, sharded store of chat (会话) metadata that runs as a sidecar beside an
+//! instant-messaging backend.
+//!
+//! One process keeps, for each chat, its head and its members, and for each user the rows of their
+//! chats. Chats and users are spread over shards, one a core; a log and snapshots keep what was
+//! acknowledged; a MessagePack protocol over TCP serves backends, JSON over HTTP serves apps.
+//!
+//! ```text
+//! TCP bytes -> net -> protocol ---+
+//!                                 +-> Command -> router -> shard ----> Reply (back the same way)
+//! HTTP JSON -> http --------------+              (key -> slot -> core)   |  ^
+//!                                                     validate -> Event -> log -> apply
+//!                                                                        |
+//!                                                                   snapshot
+//! ```
+//!
+//! # The life of a request
+//!
+//! A connection lives on one core. It decodes whole frames ([`protocol`]) into commands
+//! ([`command`]) and hands them to its core's worker ([`node::worker`]). The router ([`router`])
+//! turns each into ops for the shards that own its keys. A shard ([`shard`]) validates, makes an
+//! event of what it decided, writes the event's record and applies it: the only way anything
+//! changes. Where users' rows on other shards must hear of it, messages go out, and the answer
+//! waits for their confirmation. The worker hands the records to the log ([`node::log`]) before
+//! anything that depends on them leaves, and holds answers until the log has them. Then the reply
+//! goes back to where the command came from.
+//!
+//! # Layout
+//!
+//! An import points down this table, never up; `tests/tidy.rs` checks it.
+//!
+//! | layer | modules | knows of |
+//! |---|---|---|
+//! | 1 | [`types`], [`limits`] | nothing |
+//! | 2 | [`command`] | what can be asked and answered |
+//! | 3 | [`protocol`], [`shard`], [`metrics`] | bytes of the wire; state (they do not see each other) |
+//! | 4 | [`router`], [`client`] | keys and shards; the protocol from the other side |
+//! | 5 | [`node`] | threads, queues, clocks, the data directory |
+//! | 6 | [`net`], [`http`] | the two doors (they do not see each other) |
+//! | 7 | [`config`], [`server`] | wiring: start, recovery, stop |
+//! | 8 | [`cli`] | the command line |
+//!
+//! The member crate `snapshot` is the contract with the disk; it knows only bytes.
+//!
+//! **Architecture invariants**: `shard` and `router` have no clock, no sockets, no files, no async
+//! and no randomness of their own. Doors hand in a [`command::Command`] and get a
+//! [`command::Reply`]; no command holds a socket.
 
 pub mod cli;
 pub mod client;

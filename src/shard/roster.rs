@@ -83,28 +83,34 @@ impl<T: Entry> Roster<T> {
     /// Adds an entry. Its key must be new and its order free.
     pub fn insert(&mut self, entry: T, hash: u64) {
         let order = entry.order();
-        let at = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
-        let last_chunk = at == self.chunks.len();
-        match at.checked_sub(1).and_then(|at| self.chunks.get_mut(at)) {
-            None => self.chunks.insert(0, Arc::new(vec![entry])),
-            Some(chunk)
-                if chunk.len() >= CHUNK_ENTRIES_MAX && last_chunk && last_order(chunk) < order =>
-            {
-                self.chunks.push(Arc::new(vec![entry]));
-            }
-            Some(chunk) => {
-                let entries = Arc::make_mut(chunk);
-                let place = entries.partition_point(|other| other.order() < order);
+        match self.chunks.last_mut() {
+            // Nearly always the newest entry is added.
+            Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {
+                let entries = Arc::make_mut(last);
                 reserve_tight(entries);
-                entries.insert(place, entry);
-                if entries.len() > CHUNK_ENTRIES_MAX {
-                    let upper = entries.split_off(entries.len() / 2);
-                    self.chunks.insert(at, Arc::new(upper));
-                }
+                entries.push(entry);
             }
+            Some(last) if last_order(last) > order => self.insert_between(entry),
+            _ => self.chunks.push(Arc::new(vec![entry])),
         }
         self.len += 1;
         self.note_inserted(hash, order);
+    }
+
+    /// Adds an entry that is not the newest.
+    fn insert_between(&mut self, entry: T) {
+        let order = entry.order();
+        let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
+        let at = after.saturating_sub(1);
+        let Some(chunk) = self.chunks.get_mut(at) else { return };
+        let entries = Arc::make_mut(chunk);
+        let place = entries.partition_point(|other| other.order() < order);
+        reserve_tight(entries);
+        entries.insert(place, entry);
+        if entries.len() > CHUNK_ENTRIES_MAX {
+            let upper = entries.split_off(entries.len() / 2);
+            self.chunks.insert(at + 1, Arc::new(upper));
+        }
     }
 
     /// Takes the entry with this key out.
@@ -128,7 +134,8 @@ impl<T: Entry> Roster<T> {
 
     /// Whether an entry stands at this order.
     pub fn has_order(&self, order: u64) -> bool {
-        self.place_of(order).is_some()
+        self.chunks.last().is_some_and(|last| last_order(last) >= order)
+            && self.place_of(order).is_some()
     }
 
     /// All entries, oldest first.
