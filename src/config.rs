@@ -240,7 +240,16 @@ fn data_dir(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("must not be empty".to_owned());
     }
-    Ok(PathBuf::from(text))
+    if text != "auto" {
+        return Ok(PathBuf::from(text));
+    }
+    // Where the XDG base directory specification has a user's data; an empty variable counts as unset.
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("XDG_DATA_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("chatshard"))
+        .ok_or_else(|| "auto needs $XDG_DATA_HOME or $HOME; name a directory".to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

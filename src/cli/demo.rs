@@ -169,7 +169,8 @@ pub fn hints(addresses: &Addresses, by_header: bool) -> String {
             );
         }
     }
-    let _ = writeln!(text, "\n  chatshard list {EXAMPLE_USER} --addr {tcp}");
+    let program = std::env::current_exe().unwrap_or_else(|_| "chatshard".into());
+    let _ = writeln!(text, "\n  {} list {EXAMPLE_USER} --addr {tcp}", program.display());
     if let Some(admin) = addresses.admin.map(reachable) {
         let _ = writeln!(text, "\nThe admin page: http://{admin}/");
     }

@@ -40,9 +40,9 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Directory of log and snapshots
+    /// Directory of log and snapshots; auto: $XDG_DATA_HOME/chatshard, else ~/.local/share/chatshard
     #[arg(value_name = "DIR")]
-    data_dir = "./chatshard-data";
+    data_dir = "auto";
     /// TCP door
     #[arg(value_name = "ADDR")]
     listen = "127.0.0.1:7700";

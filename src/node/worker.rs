@@ -2,13 +2,13 @@
 //!
 //! The life of a request: a door hands a command in with a [`Ticket`]; the router makes ops of it;
 //! those for this core's shard run at once, the others are gathered for each core and sent together
-//! by [`Worker::flush`]. A flush hands the records of all that was decided to the log, then sends
+//! by [`Local::flush`]. A flush hands the records of all that was decided to the log, then sends
 //! messages, then lets answers go, or holds them until the log has what they promise. An answer
 //! finds its way back through the router of the core that asked, and its ticket.
 //!
 //! Invariants:
 //! - Records go to the log before any message or answer that depends on them leaves this core.
-//! - Whoever calls [`Worker::submit`] or takes from the mailbox flushes before it waits.
+//! - Whoever calls [`Local::submit`] or takes from the mailbox flushes before it waits.
 //! - Every ticket is answered exactly once.
 
 use std::cell::{Cell, RefCell};

@@ -4,7 +4,7 @@
 //! answers ([`Output`]). So the same code runs in production, in replay and in a simulation.
 //!
 //! Each family of commands has its own file beside this one; all of them end in
-//! [`Core::commit`], the one point where an event becomes a record and is applied.
+//! `Core::commit`, the one point where an event becomes a record and is applied.
 //!
 //! Invariants:
 //! - An event is written into the output before anything that depends on it.
