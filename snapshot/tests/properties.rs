@@ -175,31 +175,3 @@ fn the_operating_systems_files() {
     assert_eq!(log.sync().unwrap(), Lsn(204));
     assert!(log.trim(Lsn(150)).unwrap() > 0);
 }
-
-/// Not a test of correctness: `cargo test --release --test properties -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_a_log_is_read() {
-    let temp = tempfile::tempdir().unwrap();
-    let mut log = LogWriter::create(&RealDisk, temp.path(), 1, Lsn(1)).unwrap();
-    let batch = batch_of(&vec![vec![3; 100]; 2000]);
-    while log.bytes_written() < 1 << 30 {
-        log.append(&batch).unwrap();
-    }
-    let bytes = log.bytes_written();
-    log.finish().unwrap();
-    let began = std::time::Instant::now();
-    let mut sum = 0;
-    let opened = open(
-        &RealDisk,
-        temp.path(),
-        OpenOptions::new(1),
-        |_| Ok(()),
-        |_, payload| {
-            sum += payload.len();
-            Ok(())
-        },
-    );
-    let seconds = began.elapsed().as_secs_f64();
-    println!("{} records, {:.2} GB/s", opened.unwrap().records, bytes as f64 / 1e9 / seconds);
-}

@@ -143,6 +143,8 @@ struct Connection {
     replies: Rc<Replies>,
     ready: Vec<Ready>,
     order: Order,
+    /// Held requests may go since the last look.
+    freed: bool,
     hasher: KeyHasher,
     greeted: bool,
     /// No more requests are taken; it ends when what is owed was sent.
@@ -169,6 +171,7 @@ impl Connection {
             replies: Rc::default(),
             ready: Vec::new(),
             order: Order::default(),
+            freed: false,
             hasher: local.node().hasher,
             greeted: moving.greeted,
             closing: false,
@@ -195,9 +198,11 @@ impl Connection {
         loop {
             let taken = self.take_requests(started);
             self.local.flush();
-            while self.encode_ready() {
+            self.encode_ready();
+            while std::mem::take(&mut self.freed) {
                 self.submit_held();
                 self.local.flush();
+                self.encode_ready();
             }
             if taken < REQUESTS_A_ROUND {
                 return;
@@ -236,13 +241,13 @@ impl Connection {
             match decoded {
                 Ok(request) => self.take(request.id, request.command, started),
                 Err(refused) => match refused.id {
-                    Some(_) if !self.greeted => {
-                        self.refuse(refused.id.unwrap_or(CONNECTION_ID), refused.error)
-                    }
+                    Some(id) if !self.greeted => self.refuse(id, refused.error),
                     Some(id) => self.replies.push(id, Err(refused.error)),
                     None => self.refuse(CONNECTION_ID, refused.error),
                 },
             }
+            // At once, so that the room that replies take is seen before the next request.
+            self.encode_ready();
         }
         taken
     }
@@ -309,21 +314,19 @@ impl Connection {
         self.closing = true;
     }
 
-    /// Encodes the replies that are ready; whether that may let held requests go.
-    fn encode_ready(&mut self) -> bool {
+    /// Encodes the replies that are ready.
+    fn encode_ready(&mut self) {
         self.replies.take(&mut self.ready);
         if !self.ready.is_empty() && self.output.is_empty() {
             self.last_write = Instant::now();
         }
-        let mut freed = false;
         for ready in self.ready.drain(..) {
             protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
             if let Some(way) = Way::of_mark(ready.mark) {
                 self.order.done(way);
-                freed = true;
+                self.freed = self.order.held() > 0;
             }
         }
-        freed && self.order.held() > 0
     }
 
     /// Submits the held requests that nothing is before any more.

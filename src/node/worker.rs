@@ -37,6 +37,9 @@ use crate::types::{ShardId, TimeMs};
 /// Messages of this shard to itself that one flush takes; more wait for the next turn, so that a
 /// giant's deliveries do not keep others waiting.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
+/// Bytes of records after which they go to the log before the turn is over; with one more request
+/// they stay far below what a batch of the log can hold.
+const RECORDS_BYTES: usize = 4 << 20;
 /// Batches of other cores that one turn takes.
 const BATCHES_A_TURN: usize = 16;
 
@@ -217,6 +220,9 @@ impl Worker {
     /// Runs an op; an answer that promises nothing goes at once.
     fn run_op(&mut self, to: ReplyTo, op: Op) {
         self.core.request(to, op, &mut self.out);
+        if self.out.records.len_bytes() >= RECORDS_BYTES {
+            self.settle();
+        }
         while self.out.answers.last().is_some_and(|answered| !answered.after_log) {
             let Some(answered) = self.out.answers.pop() else { return };
             self.dispatch(answered);
@@ -355,7 +361,10 @@ impl Worker {
         match peer {
             Peer::Request(to, op) => self.run_op(to, op),
             Peer::Answer(to, answer) => self.dispatch(Answered { to, answer, after_log: false }),
-            Peer::Message(envelope) => self.core.message(envelope, &mut self.out),
+            Peer::Message(envelope) => {
+                self.core.message(envelope, &mut self.out);
+                self.settle();
+            }
         }
     }
 

@@ -147,7 +147,9 @@ impl Core {
             Step::Part(answer) => answer,
             Step::Later => return,
         };
-        out.answers.push(Answered { to, answer, after_log: writes });
+        // A refusal promises nothing.
+        let after_log = writes && !matches!(answer, Answer::Done(Err(_)));
+        out.answers.push(Answered { to, answer, after_log });
     }
 
     /// Takes a message of another shard, or of this one.
