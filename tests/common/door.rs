@@ -1,0 +1,310 @@
+//! One way to ask a node, whichever door it is behind: commands in, outcomes out, both in JSON where
+//! that reads better.
+
+use chatshard::client::{Client, ClientOptions};
+use chatshard::command::{Call, Command, Error, ErrorCode, Kind, Outcome, Reply};
+use serde_json::{Value, json};
+
+use super::server::{HttpConnection, TestServer};
+use super::sim::SimNode;
+
+/// A node that answers one command after the other.
+pub trait Door {
+    /// Runs a command.
+    fn call(&mut self, command: Command) -> Outcome;
+
+    /// Runs a command given as JSON.
+    fn call_json(&mut self, name: &str, arguments: Value) -> Outcome {
+        let kind = Kind::from_name(name).unwrap_or_else(|| panic!("no command {name}"));
+        self.call(Command::from_json(kind, arguments)?)
+    }
+
+    /// Waits until what commands left under way is done.
+    fn settle(&mut self);
+
+    /// The server's time, in ms; a real one's only roughly.
+    fn now(&self) -> u64;
+}
+
+/// What scenarios say.
+impl dyn Door + '_ {
+    /// The reply to a command that must succeed.
+    #[track_caller]
+    pub fn ok(&mut self, name: &str, arguments: Value) -> Value {
+        match self.call_json(name, arguments.clone()) {
+            Ok(reply) => serde_json::to_value(reply).unwrap(),
+            Err(error) => panic!("{name} {arguments}: {error}"),
+        }
+    }
+
+    /// A command that must fail with this status; gives the message.
+    #[track_caller]
+    pub fn fails(&mut self, name: &str, arguments: Value, status: u16) -> String {
+        match self.call_json(name, arguments.clone()) {
+            Ok(reply) => {
+                panic!("{name} {arguments} gave {}", serde_json::to_value(reply).unwrap())
+            }
+            Err(error) => {
+                assert_eq!(error.code.status(), status, "{name} {arguments}: {error}");
+                assert!(!error.message.is_empty(), "{name} {arguments}: no message");
+                error.message.into_owned()
+            }
+        }
+    }
+
+    /// A user's whole list.
+    #[track_caller]
+    pub fn list(&mut self, user: &str) -> Vec<Value> {
+        let mut reply = self.ok("list", json!({"user_id": user}));
+        assert_eq!(reply["next_cursor"], Value::Null);
+        let Value::Array(items) = reply["items"].take() else { panic!("no items") };
+        items
+    }
+
+    /// The ids of a user's list.
+    #[track_caller]
+    pub fn listed(&mut self, user: &str) -> Vec<String> {
+        self.list(user).iter().map(|row| row["chat_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The row of a user's list for a chat.
+    #[track_caller]
+    pub fn row(&mut self, user: &str, chat: &str) -> Value {
+        let rows = self.list(user);
+        let found = rows.iter().find(|row| row["chat_id"] == chat);
+        found.unwrap_or_else(|| panic!("{user} has no {chat} in the list: {rows:?}")).clone()
+    }
+
+    /// A chat as `detail` tells it to a user.
+    #[track_caller]
+    pub fn chat_of(&mut self, user: &str, chat: &str) -> Value {
+        self.ok("detail", json!({"ids": [chat], "user_id": user}))["items"][0].take()
+    }
+
+    /// How many messages are unread, as an app works it out from `detail`.
+    #[track_caller]
+    pub fn unread(&mut self, user: &str, chat: &str) -> i64 {
+        let chat = self.chat_of(user, chat);
+        chat["last_sequence"].as_i64().unwrap() - chat["last_read_sequence"].as_i64().unwrap()
+    }
+
+    /// The user ids of a chat's members.
+    #[track_caller]
+    pub fn members(&mut self, chat: &str) -> Vec<String> {
+        let reply = self.ok("members", json!({"chat_id": chat}));
+        let items = reply["items"].as_array().unwrap();
+        items.iter().map(|item| item["user_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Makes a group with these members.
+    #[track_caller]
+    pub fn group(&mut self, id: &str, users: &[&str]) {
+        let made = self.ok(
+            "create",
+            json!({"id": id, "type": 2, "creator_id": "maker", "created_at": 5, "user_ids": users}),
+        );
+        assert_eq!(made, json!({"id": id, "created": true, "version": 1}));
+    }
+
+    /// A message arrives: its sequence, with a time that goes with it.
+    #[track_caller]
+    pub fn message(&mut self, chat: &str, to: u64) {
+        self.ok("advance", json!({"chat_id": chat, "to": to, "time": 1000 + to}));
+        self.settle();
+    }
+
+    /// Everything, as `export` tells it: chats and members, sorted, so that nodes that place their
+    /// keys differently can be compared.
+    #[track_caller]
+    pub fn export(&mut self, limit: Option<u32>) -> (Vec<Value>, Vec<Value>) {
+        self.settle();
+        let (mut chats, mut members) = (Vec::new(), Vec::new());
+        let mut cursor = Value::Null;
+        loop {
+            let mut arguments = json!({"cursor": cursor});
+            if let Some(limit) = limit {
+                arguments["limit"] = limit.into();
+            }
+            let mut page = self.ok("export", arguments);
+            let Value::Array(some) = page["chats"].take() else { panic!("no chats") };
+            chats.extend(some);
+            let Value::Array(some) = page["members"].take() else { panic!("no members") };
+            members.extend(some);
+            cursor = page["next_cursor"].take();
+            if cursor.is_null() {
+                break;
+            }
+        }
+        chats.sort_by_key(Value::to_string);
+        members.sort_by_key(Value::to_string);
+        (chats, members)
+    }
+}
+
+impl Door for SimNode {
+    fn call(&mut self, command: Command) -> Outcome {
+        self.run(command)
+    }
+
+    fn settle(&mut self) {
+        Self::settle(self);
+    }
+
+    fn now(&self) -> u64 {
+        self.time()
+    }
+}
+
+/// A node that crashes after every command and starts again with another number of shards.
+pub struct RestartDoor {
+    node: SimNode,
+    /// Whether the start finds an image too, begun before the command on one core only.
+    with_image: bool,
+    starts: usize,
+}
+
+impl RestartDoor {
+    /// An empty node.
+    pub fn new(hash_seed: u64, with_image: bool) -> Self {
+        Self { node: SimNode::new(2, hash_seed), with_image, starts: 0 }
+    }
+}
+
+impl Door for RestartDoor {
+    fn call(&mut self, command: Command) -> Outcome {
+        self.starts += 1;
+        let shards = [1, 5, 2, 3][self.starts % 4];
+        if self.with_image {
+            let core = u16::try_from(self.starts % 7).unwrap();
+            self.node.begin_image(core);
+            self.node.capture(core, 100);
+        }
+        let outcome = self.node.run(command);
+        // The crash comes while the command's after-effects are under way.
+        let mut next = if self.with_image {
+            let image = self.node.finish_image();
+            self.node.crashed_with_image(shards, &image)
+        } else {
+            self.node.crashed(shards)
+        };
+        // Whether it crashed or not, the same comes of it in the end.
+        self.node.settle();
+        next.settle();
+        next.assert_same_state(&mut self.node, "the restart changed something");
+        self.node = next;
+        outcome
+    }
+
+    fn settle(&mut self) {
+        self.node.settle();
+    }
+
+    fn now(&self) -> u64 {
+        self.node.time()
+    }
+}
+
+/// The server's clock, roughly: it runs in this process.
+fn wall_clock() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Waits until no event is being delivered.
+fn settle_by_stats(door: &mut dyn Door) {
+    while door.ok("stats", json!({}))["outbox"] != 0 {
+        std::thread::yield_now();
+    }
+}
+
+/// The TCP door of a server of its own, through the Rust client.
+pub struct TcpDoor {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    server: TestServer,
+}
+
+impl TcpDoor {
+    /// Starts a server and connects to it.
+    pub fn start(shards: u16) -> Self {
+        let server = TestServer::start(&[("shards", &shards.to_string())]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client =
+            runtime.block_on(Client::connect(server.tcp(), ClientOptions::default())).unwrap();
+        Self { client, runtime, server }
+    }
+
+    /// Ends the server cleanly.
+    pub fn stop(self) {
+        drop(self.client);
+        drop(self.runtime);
+        self.server.stop();
+    }
+}
+
+impl Door for TcpDoor {
+    fn call(&mut self, command: Command) -> Outcome {
+        self.runtime.block_on(self.client.call(command))
+    }
+
+    fn settle(&mut self) {
+        settle_by_stats(self);
+    }
+
+    fn now(&self) -> u64 {
+        wall_clock()
+    }
+}
+
+/// The admin's `POST /call/COMMAND` of a server of its own.
+pub struct AdminDoor {
+    connection: HttpConnection,
+    server: TestServer,
+}
+
+impl AdminDoor {
+    /// Starts a server and connects to it.
+    pub fn start(shards: u16) -> Self {
+        let server = TestServer::start(&[("shards", &shards.to_string())]);
+        Self { connection: HttpConnection::open(server.admin()), server }
+    }
+
+    /// Ends the server cleanly.
+    pub fn stop(self) {
+        drop(self.connection);
+        self.server.stop();
+    }
+}
+
+impl Door for AdminDoor {
+    fn call(&mut self, command: Command) -> Outcome {
+        let arguments = command.serialize_arguments(serde_json::value::Serializer).unwrap();
+        self.call_json(command.kind().name(), arguments)
+    }
+
+    /// The JSON goes to the server as it is, wrong or not.
+    fn call_json(&mut self, name: &str, arguments: Value) -> Outcome {
+        let path = format!("/call/{name}");
+        let (status, body) = self.connection.post(&path, &[], &arguments.to_string());
+        let mut envelope: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(envelope["code"], status, "{body}");
+        let data = envelope["data"].take();
+        if status == 200 {
+            assert_eq!(envelope["msg"], "");
+            let kind = Kind::from_name(name).unwrap();
+            return Ok(Reply::deserialize_body(kind, data).unwrap());
+        }
+        assert!(data.is_null(), "{body}");
+        let code =
+            ErrorCode::from_status(status).unwrap_or_else(|| panic!("status {status}: {body}"));
+        Err(Error::new(code, envelope["msg"].as_str().unwrap().to_owned()))
+    }
+
+    fn settle(&mut self) {
+        settle_by_stats(self);
+    }
+
+    fn now(&self) -> u64 {
+        wall_clock()
+    }
+}

@@ -1,0 +1,98 @@
+//! The examples of `protocol.md`, as its fences have them.
+// Each test crate uses its own part of this.
+#![allow(dead_code)]
+
+use bytes::BytesMut;
+use chatshard::command::Kind;
+use chatshard::protocol::frame;
+use serde_json::Value;
+
+/// The page.
+pub const PAGE: &str = include_str!("../../protocol.md");
+
+/// How exactly an answer is as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A server answers just this.
+    Exact,
+    /// A message's text may differ.
+    Message,
+    /// Figures and texts differ.
+    Illustrative,
+}
+
+/// A fence that begins with "```hex request NAME" or "```hex reply NAME MARK".
+#[derive(Debug)]
+pub struct Example {
+    /// Of the page, for messages.
+    pub line: usize,
+    /// Or a reply.
+    pub is_request: bool,
+    /// The command's name, or `connection`.
+    pub name: String,
+    /// How exact it is.
+    pub mark: Mark,
+    /// What the bytes mean.
+    pub json: Value,
+    /// The whole frame.
+    pub bytes: Vec<u8>,
+}
+
+/// All examples of the page, in order.
+pub fn examples() -> Vec<Example> {
+    let mut examples = Vec::new();
+    let mut lines = PAGE.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let Some(fence) = line.strip_prefix("```hex ") else { continue };
+        let words: Vec<&str> = fence.split(' ').collect();
+        let known = ["request", "reply"].contains(&words[0]);
+        assert!(known && words.len() <= 3, "line {}: fence {fence:?}", index + 1);
+        let mark = match words.get(2) {
+            None => Mark::Exact,
+            Some(&"message-illustrative") => Mark::Message,
+            Some(&"illustrative") => Mark::Illustrative,
+            Some(other) => panic!("line {}: mark {other:?}", index + 1),
+        };
+        let mut example = Example {
+            line: index + 1,
+            is_request: words[0] == "request",
+            name: words[1].to_owned(),
+            mark,
+            json: Value::Null,
+            bytes: Vec::new(),
+        };
+        for (_, line) in lines.by_ref().take_while(|(_, line)| *line != "```") {
+            if let Some(json) = line.strip_prefix("# json: ") {
+                example.json = serde_json::from_str(json).unwrap();
+            }
+            let hex = line.split('#').next().unwrap_or_default();
+            example
+                .bytes
+                .extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
+        }
+        examples.push(example);
+    }
+    assert!(!examples.is_empty());
+    examples
+}
+
+/// Bytes as the page writes them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+impl Example {
+    /// The command.
+    pub fn kind(&self) -> Kind {
+        Kind::from_name(&self.name).unwrap_or_else(|| panic!("line {}: no such command", self.line))
+    }
+
+    /// What the frame holds.
+    pub fn payload(&self, bytes_max: usize) -> Vec<u8> {
+        let mut buffer = BytesMut::from(&self.bytes[..]);
+        let payload = frame::next(&mut buffer, bytes_max).unwrap();
+        let payload = payload.unwrap_or_else(|| panic!("line {}: frame too short", self.line));
+        assert!(buffer.is_empty(), "line {}: bytes behind the frame", self.line);
+        payload.to_vec()
+    }
+}

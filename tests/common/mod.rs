@@ -1,0 +1,22 @@
+//! What the tests of the whole node share.
+//!
+//! # Layout
+//! - `sim`: a node without threads, clock or files: its cores and routers, driven step by step
+//! - `server`: the real server in this process, and a small HTTP client
+//! - `door`: one way to ask all of them
+//! - `examples`: the examples of `protocol.md`
+// Each test crate uses its own part of this.
+#![allow(dead_code, unused_imports)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+pub mod door;
+pub mod examples;
+pub mod server;
+pub mod sim;
+
+pub use door::{AdminDoor, Door, RestartDoor, TcpDoor};
+pub use server::{HttpConnection, TestServer};
+pub use sim::SimNode;
+
+/// A time of which all tests are "now", in ms: no test looks at the clock.
+pub const NOW: u64 = 1_800_000_000_000;

@@ -1,0 +1,158 @@
+//! The real server in this process, with a data directory and ports of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use chatshard::config::{Config, Environment, ServeArgs};
+use chatshard::server::{self, Addresses, StartError};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// No test waits this long unless the server is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server. Dropped without [`Self::stop`] it is asked to end and not waited for.
+pub struct TestServer {
+    addresses: Addresses,
+    dir: Option<TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), StartError>>>,
+}
+
+impl TestServer {
+    /// Starts a server on a fresh directory. `settings` are those of the file and the environment,
+    /// by their names; without `fsync` nothing is synced, because no test pulls the plug.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut started = Self::start_in(&dir.path().join("data"), settings);
+        started.dir = Some(dir);
+        started
+    }
+
+    /// The same on a directory that the caller keeps.
+    pub fn start_in(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let data_dir = data_dir.to_str().unwrap();
+        let fixed = [
+            ("data_dir", data_dir),
+            ("listen", "127.0.0.1:0"),
+            ("http", "127.0.0.1:0"),
+            ("admin", "127.0.0.1:0"),
+            ("fsync", "never"),
+            ("pin", "false"),
+        ];
+        let environment: Environment = fixed
+            .iter()
+            .chain(settings)
+            .map(|(name, value)| (chatshard::config::settings::variable(name), (*value).to_owned()))
+            .collect();
+        let config = Config::from_sources(&ServeArgs::default(), &environment).unwrap();
+        let (ready, is_ready) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let until = || async {
+                // A sender that went away asks for the same.
+                drop(stopped.await);
+            };
+            server::run_until(config, until, move |addresses| _ = ready.send(*addresses))
+        });
+        match is_ready.recv_timeout(PATIENCE) {
+            Ok(addresses) => Self { addresses, dir: None, stop: Some(stop), thread: Some(thread) },
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the server does not get ready"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                panic!("the server did not start: {:?}", thread.join())
+            }
+        }
+    }
+
+    /// The TCP door.
+    pub fn tcp(&self) -> SocketAddr {
+        self.addresses.tcp
+    }
+
+    /// The HTTP door of apps.
+    pub fn http(&self) -> SocketAddr {
+        self.addresses.http.unwrap()
+    }
+
+    /// The admin listener.
+    pub fn admin(&self) -> SocketAddr {
+        self.addresses.admin.unwrap()
+    }
+
+    /// Stops the server as SIGTERM does, and checks that it ended cleanly.
+    pub fn stop(mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        ended.unwrap_or_else(|_| panic!("the server panicked")).unwrap();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && !std::thread::panicking()
+        {
+            drop(thread.join());
+        }
+    }
+}
+
+/// One HTTP/1.1 connection, one request after the other.
+pub struct HttpConnection {
+    stream: BufReader<TcpStream>,
+    address: SocketAddr,
+}
+
+impl HttpConnection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream), address }
+    }
+
+    /// Posts a body, and gives the answer's status and body.
+    pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        let mut request = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        self.answer()
+    }
+
+    /// Asks one of the app's routes as a user.
+    pub fn post_as(&mut self, user: &str, path: &str, body: &str) -> (u16, String) {
+        self.post(path, &[("x-user-id", user)], body)
+    }
+
+    fn answer(&mut self) -> (u16, String) {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        let status =
+            line.split(' ').nth(1).unwrap_or_else(|| panic!("no status: {line:?}")).parse();
+        let mut length = None;
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line).unwrap();
+            if line == "\r\n" {
+                break;
+            }
+            let (name, value) =
+                line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
+            if name.eq_ignore_ascii_case("content-length") {
+                length = Some(value.trim().parse().unwrap());
+            }
+        }
+        let mut body = vec![0; length.expect("the answer has a length")];
+        self.stream.read_exact(&mut body).unwrap();
+        (status.unwrap(), String::from_utf8(body).unwrap())
+    }
+}

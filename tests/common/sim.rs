@@ -1,0 +1,392 @@
+//! A whole node in one thread: the cores and routers of production, and between them lanes that are
+//! emptied one message at a time.
+//!
+//! What production promises holds here too: each lane between two cores keeps its order, and a
+//! step's records are in the log before its messages and answers go out. What production does not
+//! promise is decided here by [`Order`]: by turns, or at random from a seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chatshard::command::node::{PingReply, Stats};
+use chatshard::command::{Command, Outcome, Reply};
+use chatshard::router::Router;
+use chatshard::shard::core::SlotCapture;
+use chatshard::shard::op::{Answer, Envelope, Op, Output, ReplyTo};
+use chatshard::shard::{Core, event};
+use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use serde_json::Value;
+
+/// Which lane is served next.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// One after the other.
+    Turns(usize),
+    /// Any, drawn from this state.
+    Random(u64),
+}
+
+impl Order {
+    fn pick(&mut self, choices: usize) -> usize {
+        match self {
+            Self::Turns(next) => {
+                *next = next.wrapping_add(1);
+                *next % choices
+            }
+            Self::Random(state) => {
+                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mut mixed = *state;
+                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                usize::try_from((mixed ^ (mixed >> 31)) % choices as u64).unwrap()
+            }
+        }
+    }
+}
+
+enum Cargo {
+    Request(ReplyTo, Op),
+    Message(Envelope),
+    Answer(ReplyTo, Answer),
+}
+
+/// Requests, messages and answers overtake each other; production has them in at most as many lanes.
+const LANES_A_LINK: usize = 3;
+
+/// An image with the place in the log that it was begun at.
+#[derive(Debug, Clone, Default)]
+pub struct SimImage {
+    /// Blocks, as they go to the disk.
+    pub blocks: Vec<Vec<u8>>,
+    /// Records that were in the log when it began.
+    pub log_start: usize,
+}
+
+/// See the module's documentation.
+pub struct SimNode {
+    shards: ShardCount,
+    hash_seed: u64,
+    now: u64,
+    cores: Vec<Core>,
+    routers: Vec<Router<u64>>,
+    /// At `(from * shards + to) * LANES_A_LINK + kind`.
+    lanes: Vec<VecDeque<Cargo>>,
+    /// Lanes that hold something.
+    busy: Vec<usize>,
+    order: Order,
+    log: Vec<Vec<u8>>,
+    /// Length of the log after each step that wrote to it: where a crash may cut.
+    cuts: Vec<usize>,
+    finished: BTreeMap<u64, Outcome>,
+    next_ticket: u64,
+    starts: u64,
+    image_number: u64,
+    image: SimImage,
+}
+
+impl SimNode {
+    /// An empty node.
+    pub fn new(shards: u16, hash_seed: u64) -> Self {
+        Self::from_parts(shards, hash_seed, 1, &SimImage::default(), Vec::new())
+    }
+
+    /// A node that finds just these records.
+    pub fn from_log(shards: u16, hash_seed: u64, records: &[Vec<u8>]) -> Self {
+        Self::from_parts(shards, hash_seed, 1, &SimImage::default(), records.to_vec())
+    }
+
+    /// A node that finds an image and a log.
+    fn from_parts(
+        shards: u16,
+        hash_seed: u64,
+        starts: u64,
+        image: &SimImage,
+        log: Vec<Vec<u8>>,
+    ) -> Self {
+        let shards = ShardCount::new(shards).unwrap();
+        let hasher = KeyHasher::new(hash_seed);
+        let mut cores: Vec<Core> =
+            shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
+        let owner = |bytes: &[u8]| event::slot_of(bytes).unwrap().shard(shards).index();
+        for block in &image.blocks {
+            cores[owner(block)].restore(block).unwrap();
+        }
+        // Records that the image holds already must be passed over.
+        for record in &log[image.log_start / 2..] {
+            cores[owner(record)].replay(record).unwrap();
+        }
+        let lanes = usize::from(shards.get()).pow(2) * LANES_A_LINK;
+        let routers = shards
+            .all()
+            .map(|shard| Router::new(shard, shards, hasher, (starts << 16) + u64::from(shard.0)))
+            .collect();
+        let mut node = Self {
+            shards,
+            hash_seed,
+            now: super::NOW,
+            cores,
+            routers,
+            lanes: std::iter::repeat_with(VecDeque::new).take(lanes).collect(),
+            busy: Vec::new(),
+            order: Order::Turns(0),
+            cuts: vec![log.len()],
+            log,
+            finished: BTreeMap::new(),
+            next_ticket: 0,
+            starts,
+            image_number: 0,
+            image: SimImage::default(),
+        };
+        for index in 0..node.cores.len() {
+            let mut out = Output::default();
+            node.cores[index].start(&mut out);
+            node.carry_out(index, out);
+        }
+        node
+    }
+
+    /// Serves the lanes in a random order from now on.
+    pub fn shuffle(&mut self, seed: u64) {
+        self.order = Order::Random(seed);
+    }
+
+    /// The server's time.
+    pub fn set_time(&mut self, ms: u64) {
+        self.now = ms;
+    }
+
+    /// The server's time.
+    pub fn time(&self) -> u64 {
+        self.now
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> u16 {
+        self.shards.get()
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> &[Vec<u8>] {
+        &self.log
+    }
+
+    /// Lengths that the log may have after a crash: a step's records are one batch, whole or not there.
+    pub fn cuts(&self) -> &[usize] {
+        &self.cuts
+    }
+
+    /// Hands a command to a core; its outcome comes with later steps.
+    pub fn submit(&mut self, core: u16, command: Command) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        if let Err(error) = command.check() {
+            self.finished.insert(ticket, Err(error));
+            return ticket;
+        }
+        if let Command::Ping(_) = command {
+            self.finished.insert(ticket, Ok(Reply::Ping(PingReply {})));
+            return ticket;
+        }
+        let index = usize::from(core % self.shards.get());
+        let mut ops = Vec::new();
+        if let Some((ticket, outcome)) = self.routers[index].submit(ticket, command, &mut ops) {
+            self.finished.insert(ticket, outcome);
+        }
+        self.send_ops(index, ops);
+        ticket
+    }
+
+    /// The outcome of a command, once it is there.
+    pub fn take(&mut self, ticket: u64) -> Option<Outcome> {
+        self.finished.remove(&ticket)
+    }
+
+    /// Runs a command until its outcome is there; what it leaves under way stays under way.
+    pub fn run(&mut self, command: Command) -> Outcome {
+        let core = u16::try_from(self.next_ticket % u64::from(self.shards.get())).unwrap();
+        let ticket = self.submit(core, command);
+        loop {
+            if let Some(outcome) = self.take(ticket) {
+                return outcome;
+            }
+            assert!(self.step(), "the node is quiet and the command has no outcome");
+        }
+    }
+
+    /// Goes on until nothing is under way.
+    pub fn settle(&mut self) {
+        while self.step() {}
+        assert!(self.routers.iter().all(|router| router.pending() == 0), "a command was forgotten");
+    }
+
+    /// Delivers one thing; false if nothing is under way.
+    pub fn step(&mut self) -> bool {
+        if self.busy.is_empty() {
+            return false;
+        }
+        let chosen = self.order.pick(self.busy.len());
+        let at = self.busy[chosen];
+        let to = at / LANES_A_LINK % self.cores.len();
+        let cargo = self.lanes[at].pop_front().unwrap();
+        if self.lanes[at].is_empty() {
+            self.busy.swap_remove(chosen);
+        }
+        let mut out = Output::default();
+        self.cores[to].tick(TimeMs::new(self.now).unwrap());
+        match cargo {
+            Cargo::Request(from, op) => self.cores[to].request(from, op, &mut out),
+            Cargo::Message(envelope) => self.cores[to].message(envelope, &mut out),
+            Cargo::Answer(entry, answer) => {
+                let mut ops = Vec::new();
+                if let Some((ticket, outcome)) = self.routers[to].answer(entry, answer, &mut ops) {
+                    assert!(self.finished.insert(ticket, outcome).is_none(), "answered twice");
+                }
+                self.send_ops(to, ops);
+            }
+        }
+        self.carry_out(to, out);
+        true
+    }
+
+    fn send_ops(&mut self, from: usize, ops: Vec<(ShardId, ReplyTo, Op)>) {
+        for (shard, to, op) in ops {
+            self.put(from, shard, 0, Cargo::Request(to, op));
+        }
+    }
+
+    fn carry_out(&mut self, from: usize, out: Output) {
+        if !out.records.is_empty() {
+            self.log.extend(out.records.payloads().map(<[u8]>::to_vec));
+            self.cuts.push(self.log.len());
+        }
+        for (shard, envelope) in out.messages {
+            self.put(from, shard, 1, Cargo::Message(envelope));
+        }
+        for answered in out.answers {
+            self.put(from, answered.to.core, 2, Cargo::Answer(answered.to, answered.answer));
+        }
+    }
+
+    fn put(&mut self, from: usize, to: ShardId, kind: usize, cargo: Cargo) {
+        let at = (from * self.cores.len() + to.index()) * LANES_A_LINK + kind;
+        if self.lanes[at].is_empty() {
+            self.busy.push(at);
+        }
+        self.lanes[at].push_back(cargo);
+    }
+
+    /// The node as it is after a crash now: nothing is left but its log.
+    pub fn crashed(&self, shards: u16) -> Self {
+        self.found(shards, &SimImage::default())
+    }
+
+    /// The same, started from an image and the log after it.
+    pub fn crashed_with_image(&self, shards: u16, image: &SimImage) -> Self {
+        self.found(shards, image)
+    }
+
+    /// The same, started from an image alone, as with `--log off`.
+    pub fn crashed_without_log(&self, shards: u16, image: &SimImage) -> Self {
+        let image = SimImage { blocks: image.blocks.clone(), log_start: 0 };
+        Self::from_parts(shards, self.hash_seed, self.starts + 1, &image, Vec::new())
+    }
+
+    fn found(&self, shards: u16, image: &SimImage) -> Self {
+        let mut node =
+            Self::from_parts(shards, self.hash_seed, self.starts + 1, image, self.log.clone());
+        node.now = self.now;
+        // Order's state goes on; what it drew so far is no concern of the new run.
+        node.order = self.order.clone();
+        node
+    }
+
+    /// Crashes, and starts from the log alone.
+    pub fn restart(&mut self, shards: u16) {
+        *self = self.crashed(shards);
+    }
+
+    /// Takes an image now, crashes, and starts from it and the log.
+    pub fn restart_from_image(&mut self, shards: u16) {
+        self.begin_image(0);
+        let image = self.finish_image();
+        *self = self.crashed_with_image(shards, &image);
+    }
+
+    /// Begins an image on one core; the others begin with [`Self::finish_image`], or when a message
+    /// of a core that has begun reaches them.
+    pub fn begin_image(&mut self, core: u16) {
+        self.image_number += 1;
+        self.image = SimImage { blocks: Vec::new(), log_start: self.log.len() };
+        let index = usize::from(core % self.shards.get());
+        self.cores[index].begin_image(self.image_number);
+    }
+
+    /// Takes some slots of the image that was begun, on one core.
+    pub fn capture(&mut self, core: u16, count: usize) {
+        let index = usize::from(core % self.shards.get());
+        for _ in 0..count {
+            let Some(capture) = self.cores[index].next_capture() else { return };
+            encode(&capture, &mut self.image.blocks);
+        }
+    }
+
+    /// Takes the rest of the image.
+    pub fn finish_image(&mut self) -> SimImage {
+        for core in &mut self.cores {
+            core.begin_image(self.image_number);
+            while let Some(capture) = core.next_capture() {
+                encode(&capture, &mut self.image.blocks);
+            }
+        }
+        std::mem::take(&mut self.image)
+    }
+
+    /// Everything the node holds, as an image has it: one text for each item and for each entry of a
+    /// roster, with its slot and the slot's sequence; independent of the number of shards.
+    pub fn state(&mut self) -> BTreeSet<String> {
+        self.begin_image(0);
+        let blocks = self.finish_image().blocks;
+        blocks.iter().flat_map(|block| items(block)).collect()
+    }
+
+    /// Fails, telling what differs, unless both hold the same.
+    #[track_caller]
+    pub fn assert_same_state(&mut self, other: &mut Self, why: &str) {
+        let (ours, theirs) = (self.state(), other.state());
+        let mine: Vec<_> = ours.difference(&theirs).collect();
+        let others: Vec<_> = theirs.difference(&ours).collect();
+        assert!(mine.is_empty() && others.is_empty(), "{why}:\nhere {mine:#?}\nthere {others:#?}");
+        let counts = |node: &mut Self| {
+            let Ok(Reply::Stats(mut stats)) = node.run(Stats {}.into()) else { panic!("no stats") };
+            stats.shards.clear();
+            stats
+        };
+        assert_eq!(counts(self), counts(other), "{why}");
+    }
+}
+
+/// The items of a block: `[code][MessagePack array]`; members (2) and rows (6) one by one.
+fn items(block: &[u8]) -> Vec<String> {
+    let (head, mut rest) = block.split_at(10);
+    let slot = u16::from_be_bytes([head[0], head[1]]);
+    let seq = u64::from_be_bytes(head[2..].try_into().unwrap());
+    let mut items = vec![format!("slot {slot} at {seq}")];
+    while let Some((code, fields)) = rest.split_first() {
+        rest = fields;
+        let item: Value = rmp_serde::from_read(&mut rest).unwrap();
+        match (code, &item[1]) {
+            (2 | 6, Value::Array(entries)) => items.extend(
+                entries.iter().map(|entry| format!("slot {slot}: {code} {} {entry}", item[0])),
+            ),
+            _ => items.push(format!("slot {slot}: {code} {item}")),
+        }
+    }
+    items
+}
+
+fn encode(capture: &SlotCapture, blocks: &mut Vec<Vec<u8>>) {
+    let mut keep = |block: &[u8]| -> Result<(), std::convert::Infallible> {
+        blocks.push(block.to_vec());
+        Ok(())
+    };
+    let Ok(()) = capture.encode(&mut keep);
+}

@@ -1,0 +1,332 @@
+//! One TCP connection and its limits: `hello`, order, pipelining, bad bytes (protocol.md).
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use chatshard::command::{Command, ErrorCode, Kind, Outcome, Reply};
+use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX};
+use chatshard::protocol::{self, frame};
+use chatshard::types::{ChatId, KeyHasher, ShardCount};
+use common::TestServer;
+use serde_json::json;
+
+/// No read waits this long unless the server is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A blocking connection that writes and reads frames.
+struct Raw {
+    stream: TcpStream,
+    input: BytesMut,
+    kinds: HashMap<u64, Kind>,
+}
+
+impl Raw {
+    /// Connects without a `hello`.
+    fn open(server: &TestServer) -> Self {
+        let stream = TcpStream::connect(server.tcp()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, input: BytesMut::new(), kinds: HashMap::new() }
+    }
+
+    /// Connects and says `hello`.
+    fn greeted(server: &TestServer) -> Self {
+        let mut raw = Self::open(server);
+        assert!(raw.call(1, Kind::Hello, json!({})).is_ok());
+        raw
+    }
+
+    fn send(&mut self, requests: &[(u64, Kind, serde_json::Value)]) {
+        self.try_send(requests).unwrap();
+    }
+
+    fn try_send(&mut self, requests: &[(u64, Kind, serde_json::Value)]) -> std::io::Result<()> {
+        let mut out = BytesMut::new();
+        for (id, kind, arguments) in requests {
+            let command = Command::from_json(*kind, arguments.clone()).unwrap();
+            protocol::encode_request(*id, &command, &mut out).unwrap();
+            self.kinds.insert(*id, *kind);
+        }
+        self.stream.write_all(&out)
+    }
+
+    /// The next reply; none when the server has closed.
+    fn receive(&mut self) -> Option<(u64, Outcome)> {
+        loop {
+            if let Some(payload) = frame::next(&mut self.input, 16 << 20).unwrap() {
+                let kinds = &self.kinds;
+                let answer =
+                    protocol::decode_reply(&payload, |id| kinds.get(&id).copied()).unwrap();
+                return Some((answer.id, answer.outcome));
+            }
+            let mut bytes = [0; 64 << 10];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.input.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn call(&mut self, id: u64, kind: Kind, arguments: serde_json::Value) -> Outcome {
+        self.send(&[(id, kind, arguments)]);
+        let (answered, outcome) = self.receive().expect("the server closed");
+        assert_eq!(answered, id);
+        outcome
+    }
+
+    /// All replies to these ids, whatever their order.
+    fn receive_all(&mut self, count: usize) -> HashMap<u64, Outcome> {
+        (0..count).map(|_| self.receive().expect("the server closed")).collect()
+    }
+
+    fn assert_refused(&mut self, id: u64, code: ErrorCode) {
+        let (answered, outcome) = self.receive().expect("an error before the end");
+        assert_eq!((answered, outcome.unwrap_err().code), (id, code));
+        assert!(self.receive().is_none(), "the server closes after it");
+    }
+}
+
+fn two_shards(settings: &[(&str, &str)]) -> TestServer {
+    let mut all = vec![("shards", "2")];
+    all.extend(settings);
+    TestServer::start(&all)
+}
+
+/// A group of one user, whose id is on this shard.
+fn chat_on(shard: u16, hasher: KeyHasher) -> ChatId {
+    (0..)
+        .map(|number| ChatId::new(&format!("chat-{number}")).unwrap())
+        .find(|id| hasher.slot(id.as_str()).shard(ShardCount::new(2).unwrap()).0 == shard)
+        .unwrap()
+}
+
+fn hasher(raw: &mut Raw) -> KeyHasher {
+    match raw.call(2, Kind::Hello, json!({})) {
+        Ok(Reply::Hello(hello)) => KeyHasher::new(hello.hash_seed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn hello_comes_first() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::open(&server);
+    raw.send(&[(7, Kind::Ping, json!({}))]);
+    raw.assert_refused(7, ErrorCode::Unauthenticated);
+    server.stop();
+}
+
+#[test]
+fn a_token_is_asked_for_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens");
+    std::fs::write(&tokens, "a-token-of-this-test\n").unwrap();
+    let server = two_shards(&[("token_file", tokens.to_str().unwrap())]);
+    for hello in [json!({}), json!({"token": "another"})] {
+        let mut raw = Raw::open(&server);
+        raw.send(&[(1, Kind::Hello, hello)]);
+        raw.assert_refused(1, ErrorCode::Unauthenticated);
+    }
+    let mut raw = Raw::open(&server);
+    assert!(raw.call(1, Kind::Hello, json!({"token": "a-token-of-this-test"})).is_ok());
+    assert!(raw.call(2, Kind::Ping, json!({})).is_ok());
+    server.stop();
+}
+
+#[test]
+fn hello_moves_the_connection_to_a_shard() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::greeted(&server);
+    for round in 0..6u64 {
+        let wanted = u16::try_from(round % 2).unwrap();
+        // What is behind the move in the same packet must arrive too.
+        let (hello, ping) = (10 + 2 * round, 11 + 2 * round);
+        raw.send(&[(hello, Kind::Hello, json!({"shard": wanted})), (ping, Kind::Ping, json!({}))]);
+        let mut replies = raw.receive_all(2);
+        match replies.remove(&hello) {
+            Some(Ok(Reply::Hello(reply))) => assert_eq!(reply.shard, wanted),
+            other => panic!("{other:?}"),
+        }
+        assert!(replies.remove(&ping).unwrap().is_ok());
+    }
+    let error = raw.call(90, Kind::Hello, json!({"shard": 2})).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+    assert!(raw.call(91, Kind::Ping, json!({})).is_ok(), "an error of a request ends nothing");
+    server.stop();
+}
+
+/// Rule 12: what one connection sends for one user is applied in order, also where it goes over
+/// chats on the other shard, and also while the log is slow.
+#[test]
+fn requests_for_one_user_keep_their_order() {
+    for fsync in ["always", "never"] {
+        let server = two_shards(&[("fsync", fsync)]);
+        let mut raw = Raw::greeted(&server);
+        let hasher = hasher(&mut raw);
+        let mut id = 100;
+        let mut next = || {
+            id += 1;
+            id
+        };
+        for shard in [0, 1] {
+            let chat = chat_on(shard, hasher);
+            let create = json!({"id": chat, "type": 2, "creator_id": "u", "user_ids": ["u"]});
+            assert!(raw.call(next(), Kind::Create, create).is_ok());
+            for round in 1..=30u64 {
+                let row = json!({"user_id": "u", "chat_id": chat});
+                let ids: Vec<u64> = (0..8).map(|_| next()).collect();
+                raw.send(&[
+                    (ids[0], Kind::Advance, json!({"chat_id": chat, "allocate": 2})),
+                    (
+                        ids[1],
+                        Kind::MarkRead,
+                        json!({"user_id": "u", "chat_id": chat, "seq": 2 * round - 1}),
+                    ),
+                    (ids[2], Kind::List, json!({"user_id": "u"})),
+                    (ids[3], Kind::Delete, json!({"user_id": "u", "ids": [chat]})),
+                    (ids[4], Kind::List, json!({"user_id": "u"})),
+                    (ids[5], Kind::Clear, row),
+                    (ids[6], Kind::Detail, json!({"ids": [chat], "user_id": "u"})),
+                    (ids[7], Kind::Advance, json!({"chat_id": chat, "to": 2 * round})),
+                ]);
+                let replies = raw.receive_all(8);
+                let read = |id: u64| match &replies[&id] {
+                    Ok(Reply::List(list)) => list
+                        .items
+                        .iter()
+                        .find(|row| row.chat_id == chat)
+                        .map(|row| row.max_read_seq.get()),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(read(ids[2]), Some(2 * round - 1), "the list sees the read before it");
+                assert_eq!(read(ids[4]), None, "the list sees the delete before it");
+                match &replies[&ids[6]] {
+                    Ok(Reply::Detail(detail)) => {
+                        assert_eq!(detail.items[0].last_read_sequence.get(), 2 * round);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        server.stop();
+    }
+}
+
+/// More requests than may be in flight, all sent before a reply is read: none is lost or refused.
+#[test]
+fn pipelining_past_the_limit_is_held_back_and_answered() {
+    let server = two_shards(&[("fsync", "always")]);
+    let mut raw = Raw::greeted(&server);
+    let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u"]});
+    assert!(raw.call(2, Kind::Create, create).is_ok());
+    let count = 4 * IN_FLIGHT_MAX;
+    let requests: Vec<_> = (0..count)
+        .map(|at| {
+            let id = 1000 + u64::try_from(at).unwrap();
+            (id, Kind::Advance, json!({"chat_id": "g", "allocate": 1}))
+        })
+        .collect();
+    raw.send(&requests);
+    let mut handed_out: Vec<(u64, u64)> = raw
+        .receive_all(count)
+        .into_iter()
+        .map(|(id, outcome)| match outcome {
+            Ok(Reply::Advance(reply)) => (id, reply.last_sequence.get()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    handed_out.sort_unstable();
+    // In the order sent, each once.
+    let expected: Vec<(u64, u64)> =
+        (0..count).map(|at| u64::try_from(at).unwrap()).map(|at| (1000 + at, 1 + at)).collect();
+    assert_eq!(handed_out, expected);
+    server.stop();
+}
+
+#[test]
+fn an_error_of_a_request_ends_nothing() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::greeted(&server);
+    // [5, 200, []]: no such command. [6, 16, [7]]: a list of user 7.
+    for payload in [&[0x93, 5, 0xcc, 200, 0x90][..], &[0x93, 6, 16, 0x91, 7][..]] {
+        let length = u32::try_from(payload.len()).unwrap();
+        raw.stream.write_all(&length.to_be_bytes()).unwrap();
+        raw.stream.write_all(payload).unwrap();
+        raw.kinds.insert(u64::from(payload[1]), Kind::Ping);
+        let (id, outcome) = raw.receive().unwrap();
+        assert_eq!(
+            (id, outcome.unwrap_err().code),
+            (u64::from(payload[1]), ErrorCode::InvalidArgument)
+        );
+    }
+    assert!(raw.call(9, Kind::Ping, json!({})).is_ok());
+    server.stop();
+}
+
+#[test]
+fn an_error_of_the_framing_is_told_and_ends_the_connection() {
+    let server = two_shards(&[]);
+    let too_large = u32::try_from(REQUEST_BYTES_MAX + 1).unwrap();
+    for (header, code) in [
+        (u32::MAX, ErrorCode::TooLarge),
+        (too_large, ErrorCode::TooLarge),
+        (0, ErrorCode::InvalidArgument),
+    ] {
+        let mut raw = Raw::greeted(&server);
+        raw.stream.write_all(&header.to_be_bytes()).unwrap();
+        raw.assert_refused(0, code);
+    }
+    let mut other = Raw::greeted(&server);
+    assert!(other.call(2, Kind::Ping, json!({})).is_ok(), "others go on");
+    server.stop();
+}
+
+#[test]
+fn what_was_sent_before_a_half_close_is_answered() {
+    let server = two_shards(&[("fsync", "always")]);
+    let mut raw = Raw::greeted(&server);
+    raw.send(&[
+        (2, Kind::Create, json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u"]})),
+        (3, Kind::Advance, json!({"chat_id": "g", "allocate": 1})),
+    ]);
+    raw.stream.shutdown(Shutdown::Write).unwrap();
+    let replies = raw.receive_all(2);
+    assert!(replies.values().all(Result::is_ok), "{replies:?}");
+    assert!(raw.receive().is_none());
+    server.stop();
+}
+
+#[test]
+fn one_connection_too_many_is_closed_and_makes_room_again() {
+    let server = two_shards(&[("connections_max", "2")]);
+    let first = Raw::greeted(&server);
+    let mut second = Raw::greeted(&server);
+    let mut third = Raw::open(&server);
+    let mut byte = [0];
+    let closed = third.stream.read(&mut byte);
+    assert!(
+        matches!(&closed, Ok(0))
+            || closed.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    );
+    drop(first);
+    // The server notices the end of the first within its next turn.
+    let entered = (0..1000).any(|_| {
+        let mut raw = Raw::open(&server);
+        let sent = raw.try_send(&[(1, Kind::Hello, json!({}))]).is_ok();
+        let entered = sent && raw.receive().is_some_and(|(_, outcome)| outcome.is_ok());
+        if !entered {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        entered
+    });
+    assert!(entered, "a place that was left is free");
+    assert!(second.call(2, Kind::Ping, json!({})).is_ok());
+    drop(second);
+    server.stop();
+}
