@@ -310,6 +310,7 @@ impl<'a> Node<'a> {
             data_dir: store.dir.clone(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
         let log = recovered
             .writer
@@ -355,6 +356,7 @@ impl<'a> Node<'a> {
         if self.info.log.mode() == LogMode::Off && self.info.snapshot().await.is_err() {
             error!("the last snapshot failed; what came after the one before is lost");
         }
+        self.info.ended.store(true, Ordering::Release);
         self.end.send_replace(true);
         join_all(self.cores).await;
         self.info.log.stop();

@@ -1,5 +1,8 @@
 //! One TCP connection and its limits: `hello`, order, pipelining, bad bytes (protocol.md).
 
+// Helpers beside the tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 mod common;
 
 use std::collections::HashMap;

@@ -55,7 +55,8 @@ pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
 pub use log::{AppendError, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
 pub use recover::{
-    ImageReport, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open, repair, scan,
+    ImageReport, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open, open_with_verdict,
+    repair, scan,
 };
 pub use replace::{SEALED_BYTES_MAX, read_sealed, replace, write_sealed};
 

@@ -16,7 +16,7 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use open::{OpenOptions, Opened, open};
+pub use open::{OpenOptions, Opened, open, open_with_verdict};
 pub use repair::{Repaired, repair};
 pub use scan::scan;
 

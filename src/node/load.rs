@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //! - A shard gets image blocks and records in the order in which they are on the disk.
+//! - The disk is not changed before every shard has taken everything ([`Feeder::verdict`]).
 //! - A reader that is faster than the shards waits: at most a few batches lie between them.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use snapshot::Lsn;
@@ -35,6 +36,7 @@ struct Batch {
 pub struct Feeder {
     shards: ShardCount,
     lanes: Vec<(Batch, SyncSender<Batch>)>,
+    verdicts: Receiver<Result<(), BadRecord>>,
 }
 
 impl Feeder {
@@ -54,55 +56,67 @@ impl Feeder {
         self.put(Piece::Record(lsn), record)
     }
 
+    /// There is no more: waits until the shards have taken everything.
+    ///
+    /// # Errors
+    /// What a shard could not take, and where it stands.
+    pub fn verdict(&mut self) -> Result<(), String> {
+        // A lane that is closed belongs to a shard whose verdict tells why.
+        _ = self.lanes.iter_mut().try_for_each(hand_over);
+        self.lanes.clear();
+        self.verdicts.iter().collect::<Result<(), BadRecord>>().map_err(|error| error.to_string())
+    }
+
     fn put(&mut self, piece: Piece, bytes: &[u8]) -> Result<(), String> {
         let slot = slot_of(bytes).map_err(|error| error.to_string())?;
         let lane = self.lanes.get_mut(slot.shard(self.shards).index()).ok_or("no such shard")?;
         lane.0.bytes.extend_from_slice(bytes);
         lane.0.pieces.push((piece, bytes.len()));
-        if lane.0.bytes.len() >= BATCH_BYTES { hand_over(lane) } else { Ok(()) }
-    }
-
-    fn finish(mut self) -> Result<(), String> {
-        self.lanes.iter_mut().try_for_each(hand_over)
+        if lane.0.bytes.len() < BATCH_BYTES {
+            return Ok(());
+        }
+        hand_over(lane).or_else(|()| self.verdict())
     }
 }
 
-fn hand_over((batch, lane): &mut (Batch, SyncSender<Batch>)) -> Result<(), String> {
-    lane.send(std::mem::take(batch))
-        .map_err(|_| "a shard could not take what came before".to_owned())
+/// Fails if the shard has given up.
+fn hand_over((batch, lane): &mut (Batch, SyncSender<Batch>)) -> Result<(), ()> {
+    lane.send(std::mem::take(batch)).map_err(|_| ())
 }
 
-/// Runs `read`, which feeds, with one thread a core taking its part; gives the cores back.
-///
-/// # Errors
-/// What a shard could not take, with its place; it is told before what `read` says of it.
-pub fn load<T, E>(
+/// Runs `read`, which feeds and asks for the verdict, with one thread a core taking its part; gives
+/// the cores back.
+pub fn load<T>(
     cores: Vec<Core>,
     shards: ShardCount,
-    read: impl FnOnce(&mut Feeder) -> Result<T, E>,
-) -> Result<(Vec<Core>, Result<T, E>), BadRecord> {
+    read: impl FnOnce(&mut Feeder) -> T,
+) -> (Vec<Core>, T) {
     thread::scope(|scope| {
+        let (tell, verdicts) = channel();
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
-        for core in cores {
+        for mut core in cores {
             let (sender, receiver) = sync_channel(BATCHES);
             lanes.push((Batch::default(), sender));
-            threads.push(scope.spawn(move || take(core, &receiver)));
+            let tell = tell.clone();
+            threads.push(scope.spawn(move || {
+                let taken = take(&mut core, &receiver);
+                // Whoever does not ask for the verdict has an error of its own.
+                _ = tell.send(taken);
+                core
+            }));
         }
-        let mut feeder = Feeder { shards, lanes };
+        drop(tell);
+        let mut feeder = Feeder { shards, lanes, verdicts };
         let read = read(&mut feeder);
-        // A shard that gave up tells why below.
-        _ = feeder.finish();
-        let mut cores = Vec::new();
-        for thread in threads {
-            let panicked = || Err(BadRecord("a shard's thread panicked".into()));
-            cores.push(thread.join().unwrap_or_else(|_| panicked())?);
-        }
-        Ok((cores, read))
+        drop(feeder);
+        let cores = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        (cores, read)
     })
 }
 
-fn take(mut core: Core, batches: &Receiver<Batch>) -> Result<Core, BadRecord> {
+fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
+    let mut counted = false;
     for batch in batches {
         let mut rest = batch.bytes.as_slice();
         for (piece, len) in batch.pieces {
@@ -110,18 +124,24 @@ fn take(mut core: Core, batches: &Receiver<Batch>) -> Result<Core, BadRecord> {
             rest = after;
             match piece {
                 Piece::ImageBlock => {
-                    core.restore(bytes).map_err(|error| about("image block", error))?
+                    core.restore(bytes).map_err(|error| about("image block", &error))?;
                 }
                 Piece::Record(lsn) => {
-                    core.replay(bytes).map_err(|error| about(&format!("record {lsn}"), error))?;
+                    // The image brought things without counting them; records count on from there.
+                    if !std::mem::replace(&mut counted, true) {
+                        core.recount();
+                    }
+                    core.replay(bytes).map_err(|error| about(&format!("record {lsn}"), &error))?;
                 }
             }
         }
     }
-    core.recount();
-    Ok(core)
+    if !counted {
+        core.recount();
+    }
+    Ok(())
 }
 
-fn about(what: &str, error: BadRecord) -> BadRecord {
+fn about(what: &str, error: &BadRecord) -> BadRecord {
     BadRecord(format!("{what}: {error}"))
 }

@@ -58,6 +58,8 @@ pub struct NodeInfo {
     pub started: Instant,
     /// No new work is taken.
     pub stopping: AtomicBool,
+    /// The cores are told to end: nobody answers any more what is put before them.
+    pub ended: AtomicBool,
 }
 
 impl NodeInfo {

@@ -86,6 +86,8 @@ enum SnapshotError {
     Disk(#[from] io::Error),
     #[error("core {0} did not answer")]
     Core(u16),
+    #[error("the server is stopping")]
+    Ended,
     #[error("{0}")]
     Log(&'static str),
 }
@@ -237,7 +239,17 @@ impl<D: Disk> Snapshotter<D> {
 fn capture(node: &NodeInfo, shard: ShardId) -> Result<Vec<SlotCapture>, SnapshotError> {
     let (sender, receiver) = sync_channel(1);
     node.control(shard, Control::Capture(SLOTS_A_SLICE, sender));
-    receiver.recv_timeout(CORE_PATIENCE).map_err(|_| SnapshotError::Core(shard.0))
+    let deadline = Instant::now() + CORE_PATIENCE;
+    loop {
+        match receiver.recv_timeout(LOOK_INTERVAL) {
+            Ok(captures) => return Ok(captures),
+            Err(RecvTimeoutError::Timeout) if node.ended.load(Ordering::Acquire) => {
+                return Err(SnapshotError::Ended);
+            }
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+            Err(_) => return Err(SnapshotError::Core(shard.0)),
+        }
+    }
 }
 
 /// Waits until the log is durable up to `lsn`.

@@ -133,7 +133,7 @@ impl Store {
         let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
         let is_new = !dir.try_exists().map_err(io)?;
         if is_new {
-            std::fs::create_dir_all(dir).map_err(io)?;
+            create_dirs(dir).map_err(io)?;
         }
         let lock = lock(dir)?;
         let identity_path = dir.join(IDENTITY_FILE);
@@ -172,21 +172,18 @@ impl Store {
             allow_damage: options.allow_damage,
             allow_older_image: options.allow_damage,
         };
-        let loaded = load(cores, shards, |feeder| {
-            // Both callbacks are called one after the other, never at once.
+        let (cores, opened) = load(cores, shards, |feeder| {
+            // The callbacks are called one after the other, never at once.
             let feeder = RefCell::new(feeder);
-            snapshot::open(
+            snapshot::open_with_verdict(
                 &RealDisk,
                 &self.dir,
                 open,
                 |block| feeder.borrow_mut().image_block(block),
                 |lsn, record| feeder.borrow_mut().record(lsn, record),
+                || feeder.borrow_mut().verdict(),
             )
         });
-        let (cores, opened) = loaded.map_err(|error| StoreError::Foreign {
-            path: self.dir.clone(),
-            what: format!("whole by its checksums, but of no use to this build: {error}"),
-        })?;
         let opened = opened.map_err(StoreError::Damaged)?;
         for done in &opened.done {
             info!("{done}");
@@ -266,9 +263,17 @@ fn make_identity(path: &Path) -> Result<Identity, StoreError> {
     };
     let bytes = serde_json::to_vec(&identity).map_err(|error| io(io::Error::other(error)))?;
     write_sealed(&RealDisk, path, &bytes).map_err(io)?;
-    if let Some(parent) = path.parent().and_then(Path::parent) {
-        // A new directory's own name must last too; some file systems refuse, and lose nothing.
-        drop(RealDisk.sync_dir(parent));
-    }
     Ok(identity)
+}
+
+/// Makes a directory and those above it that are missing, so that their names last.
+fn create_dirs(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    for path in missing {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // Some file systems refuse to sync a directory, and lose nothing by it.
+        _ = RealDisk.sync_dir(parent.unwrap_or(Path::new(".")));
+    }
+    Ok(())
 }

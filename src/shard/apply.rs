@@ -157,8 +157,9 @@ impl Applier<'_> {
                 .members
                 .get_mut(event.user_id.as_str(), hasher.hash(event.user_id.as_str()))
                 .ok_or_else(|| misfit("member", &event.user_id))?;
-            member.deleted_in = deleted_in;
-            Arc::make_mut(&mut chat.deleters).push(event.user_id.clone());
+            if std::mem::replace(&mut member.deleted_in, deleted_in) != deleted_in {
+                Arc::make_mut(&mut chat.deleters).push(event.user_id.clone());
+            }
         }
         post(chat, Deliveries::Same(Effect::Delete { to: event.to, back }, vec![event.user_id]));
         self.counts.outbox += 1;

@@ -81,7 +81,23 @@ pub fn open<D: Disk>(
     dir: &Path,
     options: OpenOptions,
     on_image_block: impl FnMut(&[u8]) -> Result<(), String>,
+    on_record: impl FnMut(Lsn, &[u8]) -> Result<(), String>,
+) -> Result<Opened<D>, OpenError> {
+    open_with_verdict(disk, dir, options, on_image_block, on_record, || Ok(()))
+}
+
+/// The same for a caller that takes what it is given on other threads: `verdict` is asked once, after all was given and before
+/// the disk is changed, whether everything could be taken.
+///
+/// # Errors
+/// As [`open`]; an error of `verdict` is told with the directory, and nothing was changed.
+pub fn open_with_verdict<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    options: OpenOptions,
+    on_image_block: impl FnMut(&[u8]) -> Result<(), String>,
     mut on_record: impl FnMut(Lsn, &[u8]) -> Result<(), String>,
+    verdict: impl FnOnce() -> Result<(), String>,
 ) -> Result<Opened<D>, OpenError> {
     let node_id = Some(options.node_id);
     let mut done = Vec::new();
@@ -105,6 +121,12 @@ pub fn open<D: Disk>(
     if !walk.damage.is_empty() {
         return Err(OpenError::Damaged(walk.damage));
     }
+
+    verdict().map_err(|message| OpenError::Callback {
+        path: dir.to_path_buf(),
+        offset: 0,
+        message,
+    })?;
 
     // Everything is read. From here on the disk is changed.
     set_aside(disk, dir, &chosen.damaged, &mut done)?;

@@ -69,7 +69,8 @@ impl Core {
         self.after_deliveries(&ids, to, Answer::Done(Ok(Reply::Delete(()))))
     }
 
-    /// Up to where the user deletes the chat; none if there is nothing to do.
+    /// Up to where the user deletes the chat; none if they are no member. A repeated delete covers
+    /// what the first did, also where the user set the row's flags in between.
     fn delete_watermark(
         &self,
         user_id: &UserId,
@@ -78,11 +79,9 @@ impl Core {
     ) -> Option<Sequence> {
         let chat = self.live_chat(id).ok()?;
         let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
-        if chat.is_deleted_by(member) {
-            return None;
-        }
         let last = chat.head.last_sequence;
-        Some(up_to.map_or(last, |up_to| up_to.min(last)))
+        let wanted = up_to.filter(|_| !chat.is_deleted_by(member)).unwrap_or(last);
+        Some(wanted.min(last))
     }
 
     pub(super) fn set_flags(&mut self, set: SetFlags, out: &mut Output) -> Outcome {

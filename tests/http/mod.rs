@@ -1,0 +1,211 @@
+//! What the tests of the HTTP doors share: the API's examples, a store that answers from a closure,
+//! and a way to ask a router without a socket.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use chatshard::command::membership::{ChatItem, DetailReply, ListReply, ListRow};
+use chatshard::command::node::PingReply;
+use chatshard::command::{Call, Command, Error, Outcome, Reply};
+use chatshard::http::{App, UserAuth, app_router};
+use chatshard::metrics::SharedMeter;
+use chatshard::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+
+/// The API's own examples, trailing commas included.
+pub const LIST_EXAMPLE: &str = r#"{
+    "code": 200,
+    "data": {
+        "items": [
+            {
+                "id": "s_a7be32fecc0b2015",
+                "chat_id": "s_a7be32fecc0b2015",
+                "is_top": 0,
+                "is_mute": 0,
+                "is_show": 1,
+                "is_hide": 0,
+                "max_read_seq": 0,
+                "last_online_time": 0,
+            }
+        ]
+    },
+    "msg": ""
+}"#;
+pub const DETAIL_EXAMPLE: &str = r#"{
+    "code": 200,
+    "data": {
+        "items": [
+            {
+                "id": "s_a7be32fecc0b2015",
+                "creator_id": "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca",
+                "type": 1,
+                "status": 1,
+                "is_enc": 0,
+                "last_read_sequence": 0,
+                "last_sequence": 0,
+                "last_time": 0,
+                "created_at": 0,
+            }
+        ]
+    },
+    "msg": ""
+}"#;
+pub const DELETE_EXAMPLE: &str = r#"{
+    "code": 200,
+    "data": null,
+    "msg": ""
+}"#;
+
+/// The example as it goes over the wire: none of its strings holds a blank or `,}`.
+pub fn wire(example: &str) -> String {
+    let tight: String = example.chars().filter(|c| !c.is_whitespace()).collect();
+    tight.replace(",}", "}")
+}
+
+// ---- the fake store ----
+
+#[derive(Clone)]
+pub struct Fake {
+    answer: Arc<dyn Fn(&Command) -> Outcome + Send + Sync>,
+    asked: Arc<Mutex<Vec<Command>>>,
+}
+
+impl Fake {
+    pub fn new(answer: impl Fn(&Command) -> Outcome + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), asked: Arc::default() }
+    }
+
+    /// Answers as the API's examples do.
+    pub fn examples() -> Self {
+        Self::new(|command| match command {
+            Command::List(_) => Ok(Reply::List(list_reply())),
+            Command::Detail(_) => Ok(Reply::Detail(detail_reply())),
+            Command::Delete(_) => Ok(Reply::Delete(())),
+            Command::Ping(_) => Ok(Reply::Ping(PingReply {})),
+            Command::Dissolve(_) => Err(Error::gone()),
+            other => Err(Error::not_applied(other.kind().name())),
+        })
+    }
+
+    pub fn asked(&self) -> Vec<Command> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Call for Fake {
+    async fn call(&self, command: Command) -> Outcome {
+        self.asked.lock().unwrap().push(command.clone());
+        (self.answer)(&command)
+    }
+}
+
+pub fn chat(id: &str) -> ChatId {
+    ChatId::new(id).unwrap()
+}
+
+pub fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+pub fn list_reply() -> ListReply {
+    let row = ListRow {
+        chat_id: chat("s_a7be32fecc0b2015"),
+        is_top: Flag::NO,
+        is_mute: Flag::NO,
+        is_show: Flag::YES,
+        is_hide: Flag::NO,
+        max_read_seq: Sequence::ZERO,
+        last_online_time: TimeMs::ZERO,
+    };
+    // A cursor of the store is none of the API's fields.
+    ListReply { items: vec![row], next_cursor: Some("c".into()) }
+}
+
+pub fn detail_reply() -> DetailReply {
+    let item = ChatItem {
+        id: chat("s_a7be32fecc0b2015"),
+        creator_id: user("0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca"),
+        chat_type: ChatType::Single,
+        status: ChatStatus::Normal,
+        is_enc: Flag::NO,
+        last_read_sequence: Sequence::ZERO,
+        last_sequence: Sequence::ZERO,
+        last_time: TimeMs::ZERO,
+        created_at: TimeMs::ZERO,
+    };
+    DetailReply { items: vec![item] }
+}
+
+// ---- asking ----
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    /// Checks that this is a whole failure with `status`, and gives its message.
+    #[track_caller]
+    pub fn failure(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/json");
+        assert_eq!(self.headers["cache-control"], "no-store");
+        let mut json = self.json();
+        let msg = json["msg"].take().as_str().unwrap().to_owned();
+        assert_eq!(json, json!({"code": status, "data": null, "msg": null}));
+        assert!(self.body.starts_with(&format!("{{\"code\":{status},\"data\":null,\"msg\":\"")));
+        assert!(!msg.is_empty());
+        msg
+    }
+}
+
+pub async fn ask(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let body = String::from_utf8(bytes.to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+pub const ALICE: Headers<'static> = &[("x-user-id", "alice")];
+
+pub async fn send(
+    router: &Router,
+    method: &str,
+    path: &str,
+    headers: Headers<'_>,
+    body: impl Into<Body>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, value.as_bytes());
+    }
+    ask(router, request.body(body.into()).unwrap()).await
+}
+
+pub async fn post(
+    router: &Router,
+    path: &str,
+    headers: Headers<'_>,
+    body: impl Into<Body>,
+) -> Answer {
+    send(router, "POST", path, headers, body).await
+}
+
+pub fn app_with(store: &Fake, auth: UserAuth) -> Router {
+    app_router(App { store: store.clone(), auth, meter: SharedMeter::default() })
+}
+
+pub fn app(store: &Fake) -> Router {
+    app_with(store, UserAuth::Header)
+}

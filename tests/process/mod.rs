@@ -1,0 +1,199 @@
+//! Real `chatshard` processes for tests: start, wait until ready, stop, kill.
+//!
+//! Invariants:
+//! - No process outlives the value that stands for it.
+//! - Ports are the system's choice; the server tells them when it is ready.
+//! - Waiting ends with an event or with [`PATIENCE`], which no healthy run comes near.
+
+pub mod check;
+pub mod ledger;
+pub mod load;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it is taken for stuck.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that was told to serve, and may not be ready yet.
+pub struct Starting {
+    child: Child,
+    ready: Receiver<SocketAddr>,
+    messages: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// A process that is ready.
+pub struct Server {
+    starting: Starting,
+    /// Its TCP door.
+    pub address: SocketAddr,
+}
+
+/// A process that ended instead of getting ready.
+pub struct Refused {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All that it told.
+    pub messages: String,
+}
+
+/// The command of this build, without the environment's own settings.
+pub fn chatshard() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CHATSHARD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a command of this build to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    chatshard().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+impl Starting {
+    /// Starts a server on `dir`, with the TCP door alone.
+    pub fn new(dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = chatshard();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--http", "off", "--admin", "off"]);
+        command
+            .args(["--log-format", "json", "--pin=false", "--data-dir"])
+            .arg(dir)
+            .args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (sender, ready) = channel();
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&messages);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = address_when_ready(&line) {
+                    let _ = sender.send(address);
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { child, ready, messages, reader: Some(reader) }
+    }
+
+    /// Waits until it serves, or has ended.
+    pub fn ready(self) -> Result<Server, Refused> {
+        match self.ready.recv_timeout(PATIENCE) {
+            Ok(address) => Ok(Server { starting: self, address }),
+            Err(RecvTimeoutError::Disconnected) => {
+                let mut starting = self;
+                let status = starting.wait();
+                Err(Refused { status, messages: starting.messages() })
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("the server does not get ready:\n{}", self.messages())
+            }
+        }
+    }
+
+    /// All that it told so far.
+    pub fn messages(&self) -> String {
+        self.messages.lock().unwrap().join("\n")
+    }
+
+    /// SIGKILL: no handler runs and nothing is flushed.
+    pub fn kill(&mut self) {
+        // An error says that it has ended already.
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
+                }
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end:\n{}", self.messages());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Server {
+    /// Starts a server on `dir` and waits until it serves.
+    pub fn start(dir: &Path, arguments: &[&str]) -> Self {
+        match Starting::new(dir, arguments).ready() {
+            Ok(server) => server,
+            Err(Refused { status, messages }) => {
+                panic!("the server did not start ({status}):\n{messages}")
+            }
+        }
+    }
+
+    /// All that it told so far.
+    pub fn messages(&self) -> String {
+        self.starting.messages()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.starting.kill();
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.starting.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.starting.wait()
+    }
+}
+
+/// The TCP door's address, if this is the message that tells it.
+fn address_when_ready(line: &str) -> Option<SocketAddr> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = message.get("fields")?;
+    (fields.get("message")? == "ready").then(|| fields.get("tcp")?.as_str()?.parse().ok()).flatten()
+}
+
+/// Random numbers that are the same on every machine: SplitMix64 (Steele, Lea, Flood 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    /// 64 random bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is above 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// One of these, if there are any.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        let count = u64::try_from(from.len()).unwrap();
+        (count > 0).then(|| &from[usize::try_from(self.below(count)).unwrap()])
+    }
+}
