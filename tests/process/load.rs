@@ -205,9 +205,7 @@ fn set_flags(random: &mut Random, id: &ChatId, chat: &Chat) -> Option<Command> {
     let user_id = free_row(random, chat)?.clone();
     let mut some = || (random.below(2) == 0).then(|| Flag(random.below(2) == 0));
     let (is_mute, is_hide) = (some(), some());
-    // A delete that repeats one in force changes nothing; what was pinned in between stays pinned.
-    let may_be_deleted = chat.rows[&user_id].deleted.is_some();
-    let (is_top, marked_unread) = if may_be_deleted { (None, None) } else { (some(), some()) };
+    let (is_top, marked_unread) = (some(), some());
     Some(SetFlags { user_id, chat_id: id.clone(), is_top, is_mute, is_hide, marked_unread }.into())
 }
 
