@@ -64,7 +64,7 @@ impl Shard {
                 members: members.collect(),
                 merge: None,
             };
-            assert_eq!(shard.ask(Op::Import(import)), 1);
+            assert_eq!(shard.ask(Op::Import(import.into())), 1);
         }
         shard
     }

@@ -12,74 +12,22 @@ use chatshard::command::node::Limits;
 use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use chatshard::protocol::{
-    self, CONNECTION_ID, decode_reply, decode_request, encode_reply, encode_request, frame,
+    self, CONNECTION_ID, decode_reply, decode_request, encode_reply, encode_request,
 };
 use chatshard::types::{KeyHasher, ShardCount};
-use serde_json::Value;
 
-const PAGE: &str = include_str!("../protocol.md");
+#[path = "common/examples.rs"]
+mod examples;
 
-/// A fence that begins with "```hex request NAME" or "```hex reply NAME MARK".
-#[derive(Debug)]
-struct Example {
-    /// Of the page, for messages.
-    line: usize,
-    is_request: bool,
-    /// The command's name, or `connection`.
-    name: String,
-    json: Value,
-    /// The whole frame.
-    bytes: Vec<u8>,
+use examples::{Example, PAGE, examples, hex};
+
+trait Holds {
+    fn assert_encodes_as(&self, encoded: &[u8]);
+    fn outcome(&self, decoded: &Outcome) -> Outcome;
 }
 
-fn examples() -> Vec<Example> {
-    let mut examples = Vec::new();
-    let mut lines = PAGE.lines().enumerate();
-    while let Some((index, line)) = lines.next() {
-        let Some(fence) = line.strip_prefix("```hex ") else { continue };
-        let words: Vec<&str> = fence.split(' ').collect();
-        let known = ["request", "reply"].contains(&words[0]);
-        let marked = words.get(2).is_none_or(|mark| mark.ends_with("illustrative"));
-        assert!(known && marked && words.len() <= 3, "line {}: fence {fence:?}", index + 1);
-        let mut example = Example {
-            line: index + 1,
-            is_request: words[0] == "request",
-            name: words[1].to_owned(),
-            json: Value::Null,
-            bytes: Vec::new(),
-        };
-        for (_, line) in lines.by_ref().take_while(|(_, line)| *line != "```") {
-            if let Some(json) = line.strip_prefix("# json: ") {
-                example.json = serde_json::from_str(json).unwrap();
-            }
-            let hex = line.split('#').next().unwrap_or_default();
-            example
-                .bytes
-                .extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
-        }
-        examples.push(example);
-    }
-    assert!(!examples.is_empty());
-    examples
-}
-
-impl Example {
-    fn kind(&self) -> Kind {
-        Kind::from_name(&self.name).unwrap_or_else(|| panic!("line {}: no such command", self.line))
-    }
-
-    fn payload(&self, bytes_max: usize) -> Vec<u8> {
-        let mut buffer = BytesMut::from(&self.bytes[..]);
-        let payload = frame::next(&mut buffer, bytes_max).unwrap();
-        let payload = payload.unwrap_or_else(|| panic!("line {}: frame too short", self.line));
-        assert!(buffer.is_empty(), "line {}: bytes behind the frame", self.line);
-        payload.to_vec()
-    }
-
+impl Holds for Example {
     fn assert_encodes_as(&self, encoded: &[u8]) {
-        let hex = |bytes: &[u8]| {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
-        };
         assert_eq!(hex(encoded), hex(&self.bytes), "line {}: left is the code's", self.line);
     }
 

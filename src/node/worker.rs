@@ -246,6 +246,8 @@ impl Worker {
             own_left -= 1;
             if own_left == 0 {
                 self.settle();
+                // An answer that is held from here on must find the log willing to wake us.
+                self.release();
                 break;
             }
         }

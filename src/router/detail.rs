@@ -98,5 +98,7 @@ fn item(part: DetailPart, facts: Option<RowFacts>, with_user: bool) -> Option<Ch
         join_seq: facts.join_seq.max(member.join_seq),
         ..facts.floors(member.sent_seq)
     });
-    Some(ChatItem { last_read_sequence: floors.floor(), ..part.item })
+    // Nor may the row be ahead: it was asked apart, and what is unread is never less than nothing.
+    let last_read_sequence = floors.floor().min(part.item.last_sequence);
+    Some(ChatItem { last_read_sequence, ..part.item })
 }

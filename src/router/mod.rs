@@ -1,7 +1,7 @@
 //! The way of a command: key -> slot -> shard, and back.
 //!
 //! A command whose keys lie on one shard goes there whole. Others are scattered into parts, one a
-//! shard, and their answers gathered; an `export` takes two rounds. The router is sans-IO like the
+//! shard, and their answers gathered; an `export` and an `import` take two rounds. The router is sans-IO like the
 //! shard: commands and answers in, ops and outcomes out. One router lives on each core; the tickets
 //! it keeps are whatever its owner needs to answer a caller.
 //!
@@ -12,18 +12,19 @@
 mod create;
 mod detail;
 mod export;
+mod import;
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::command::membership::Delete;
 use crate::command::node::StatsReply;
-use crate::command::transfer::{Import, ImportReply};
 use crate::command::{Command, Error, Outcome, Reply};
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
 use create::Creating;
 use detail::Detailing;
 use export::Exporting;
+use import::Importing;
 
 /// An op on its way to a shard.
 pub type Sent = (ShardId, ReplyTo, Op);
@@ -50,7 +51,7 @@ enum Gather {
     Create(Creating),
     Detail(Detailing),
     Delete(Missing),
-    Import { missing: Missing, taken: ImportReply },
+    Import(Importing),
     Export(Exporting),
     Stats { missing: Missing, stats: Box<StatsReply> },
 }
@@ -199,12 +200,8 @@ impl<T> Router<T> {
             (Gather::Delete(missing), Answer::Done(outcome)) => {
                 missing.note(outcome, || Reply::Delete(()))
             }
-            (Gather::Import { missing, taken }, Answer::Done(outcome)) => {
-                if let Ok(Reply::Import(part)) = &outcome {
-                    taken.chats += part.chats;
-                    taken.members += part.members;
-                }
-                missing.note(outcome, || Reply::Import(taken.clone()))
+            (Gather::Import(importing), Answer::Done(outcome)) => {
+                self.gather_import(importing, to, outcome, out)
             }
             (Gather::Export(exporting), answer) => self.gather_export(exporting, to, answer, out),
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
@@ -235,28 +232,6 @@ impl<T> Router<T> {
             out.push((ShardId(shard), self.reply_to(entry, 0), Op::Delete(part)));
         }
         Scattered::Asked(Gather::Delete(missing))
-    }
-
-    fn scatter_import(&self, entry: u64, import: Import, out: &mut Vec<Sent>) -> Scattered {
-        let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
-        let empty = || Import { chats: Vec::new(), members: Vec::new(), merge: import.merge };
-        for line in import.chats {
-            let shard = self.shard_of_chat(&line.id);
-            parts.entry(shard.0).or_insert_with(empty).chats.push(line);
-        }
-        for line in import.members {
-            let shard = self.shard_of_chat(&line.chat_id);
-            parts.entry(shard.0).or_insert_with(empty).members.push(line);
-        }
-        let taken = ImportReply { chats: 0, members: 0 };
-        if parts.is_empty() {
-            return Scattered::Finished(Ok(Reply::Import(taken)));
-        }
-        let missing = Missing::of(parts.len());
-        for (shard, part) in parts {
-            out.push((ShardId(shard), self.reply_to(entry, 0), Op::Import(part)));
-        }
-        Scattered::Asked(Gather::Import { missing, taken })
     }
 
     fn reply_to(&self, entry: u64, part: u32) -> ReplyTo {

@@ -180,7 +180,8 @@ impl Core {
                 Step::Part(self.export_page(slot, after, limit))
             }
             Op::ExportRows(pairs) => Step::Part(self.export_rows(&pairs)),
-            Op::Import(import) => self.import(to, import, out),
+            Op::CheckImport(import) => Step::Part(self.check_import(&import)),
+            Op::Import(import) => self.import(to, &import, out),
             Op::Stats => Step::Part(Answer::Stats(self.stats())),
         }
     }
@@ -297,7 +298,8 @@ impl Core {
 fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.class(),
-        Op::Create { .. } | Op::Delete(_) | Op::Import(_) => Class::Write,
+        // A check is refused when the import would be.
+        Op::Create { .. } | Op::Delete(_) | Op::CheckImport(_) | Op::Import(_) => Class::Write,
         Op::Details { .. }
         | Op::Facts { .. }
         | Op::ExportPage { .. }

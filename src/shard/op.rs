@@ -4,6 +4,8 @@
 //! from shard to shard. [`Output`] is everything that one step of the core leads to; whoever drives
 //! the core carries it out in this order: records to the log, then messages, then answers.
 
+use std::sync::Arc;
+
 use snapshot::record::Batch;
 
 use super::state::{Effect, RowFacts};
@@ -65,8 +67,10 @@ pub enum Op {
     },
     /// The users' side of a page of `export`.
     ExportRows(Vec<(UserId, ChatId)>),
+    /// Whether [`Op::Import`] would take these lines; changes nothing.
+    CheckImport(Arc<Import>),
     /// Those lines of an `import` whose chats are on this shard.
-    Import(Import),
+    Import(Arc<Import>),
     /// The shard's counts.
     Stats,
 }

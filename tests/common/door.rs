@@ -1,6 +1,8 @@
 //! One way to ask a node, whichever door it is behind: commands in, outcomes out, both in JSON where
 //! that reads better.
 
+use std::time::Duration;
+
 use chatshard::client::{Client, ClientOptions};
 use chatshard::command::{Call, Command, Error, ErrorCode, Kind, Outcome, Reply};
 use serde_json::{Value, json};
@@ -229,8 +231,10 @@ impl TcpDoor {
     pub fn start(shards: u16) -> Self {
         let server = TestServer::start(&[("shards", &shards.to_string())]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client =
-            runtime.block_on(Client::connect(server.tcp(), ClientOptions::default())).unwrap();
+        // Long for any machine, and shorter than the timers that happen to wake a server that sleeps
+        // on an answer.
+        let options = ClientOptions { call_timeout: Duration::from_secs(10), ..Default::default() };
+        let client = runtime.block_on(Client::connect(server.tcp(), options)).unwrap();
         Self { client, runtime, server }
     }
 

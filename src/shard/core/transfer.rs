@@ -56,10 +56,15 @@ impl Core {
         Answer::ExportRows(pairs.iter().map(row).collect())
     }
 
+    /// Whether these lines could be taken.
+    pub(super) fn check_import(&self, import: &Import) -> Answer {
+        let nothing_yet = ImportReply { chats: 0, members: 0 };
+        Answer::Done(self.plan_import(import).map(|_| Reply::Import(nothing_yet)))
+    }
+
     /// Takes chats and members, all of them or none.
-    pub(super) fn import(&mut self, to: ReplyTo, import: Import, out: &mut Output) -> Step {
-        let merge = import.merge == Some(true);
-        let plan = match self.plan_import(import, merge) {
+    pub(super) fn import(&mut self, to: ReplyTo, import: &Import, out: &mut Output) -> Step {
+        let plan = match self.plan_import(import) {
             Ok(plan) => plan,
             Err(error) => return Step::Done(Err(error)),
         };
@@ -95,14 +100,11 @@ impl Core {
     }
 
     /// Checks every line and decides what each chat becomes; changes nothing.
-    fn plan_import(
-        &self,
-        import: Import,
-        merge: bool,
-    ) -> Result<BTreeMap<ChatId, ChatPlan>, Error> {
+    fn plan_import(&self, import: &Import) -> Result<BTreeMap<ChatId, ChatPlan>, Error> {
+        let merge = import.merge == Some(true);
         let mut plan: BTreeMap<ChatId, ChatPlan> = BTreeMap::new();
-        for line in import.chats {
-            let head = self.plan_chat(&line, merge)?;
+        for line in &import.chats {
+            let head = self.plan_chat(line, merge)?;
             if plan
                 .insert(line.id.clone(), ChatPlan { head: Some(head), members: Vec::new() })
                 .is_some()
@@ -110,20 +112,18 @@ impl Core {
                 return Err(Error::invalid(format!("chat {}: twice in one request", line.id)));
             }
         }
-        let mut by_chat: HashMap<ChatId, Vec<MemberLine>> = HashMap::new();
-        for line in import.members {
-            by_chat.entry(line.chat_id.clone()).or_default().push(line);
+        let mut by_chat: HashMap<&ChatId, Vec<&MemberLine>> = HashMap::new();
+        for line in &import.members {
+            by_chat.entry(&line.chat_id).or_default().push(line);
         }
         for (chat_id, lines) in by_chat {
             let part = plan.entry(chat_id.clone()).or_default();
             let head = match &part.head {
                 Some(head) => head,
-                None => {
-                    &self.live_chat(&chat_id).map_err(|error| about_chat(&chat_id, error))?.head
-                }
+                None => &self.live_chat(chat_id).map_err(|error| about_chat(chat_id, error))?.head,
             };
             if head.dissolved {
-                return Err(about_chat(&chat_id, Error::gone()));
+                return Err(about_chat(chat_id, Error::gone()));
             }
             part.members = self.plan_members(head, lines, merge)?;
         }
@@ -159,6 +159,10 @@ impl Core {
             event: stored.event,
             epoch: stored.epoch,
             next_order: stored.next_order,
+            request_digest: match head.request_digest {
+                0 => stored.request_digest,
+                known => known,
+            },
             ..head
         })
     }
@@ -166,7 +170,7 @@ impl Core {
     fn plan_members(
         &self,
         head: &ChatHead,
-        lines: Vec<MemberLine>,
+        lines: Vec<&MemberLine>,
         merge: bool,
     ) -> Result<Vec<(Member, Effect)>, Error> {
         let chat = self.find_chat(&head.id);
@@ -177,15 +181,16 @@ impl Core {
             let stored = chat.and_then(|chat| {
                 chat.members.get(line.user_id.as_str(), self.hash_of(line.user_id.as_str()))
             });
-            if !seen.insert(line.user_id.clone()) || (stored.is_some() && !merge) {
-                return Err(Error::new(
-                    ErrorCode::Conflict,
-                    describe(&line, "it is there already"),
-                ));
+            if !seen.insert(&line.user_id) || (stored.is_some() && !merge) {
+                return Err(Error::new(ErrorCode::Conflict, describe(line, "it is there already")));
             }
             count += usize::from(stored.is_none());
             let order = head.next_order.saturating_add(u64::try_from(planned.len()).unwrap_or(0));
-            planned.push(plan_member(head, line, order, stored)?);
+            // Whether the stored row is deleted and stays so: no newer message comes by this import.
+            let stays_deleted = chat.zip(stored).is_some_and(|(chat, stored)| {
+                chat.is_deleted_by(stored) && chat.head.last_sequence == head.last_sequence
+            });
+            planned.push(plan_member(head, line, order, stored, stays_deleted)?);
         }
         if head.chat_type == ChatType::Single && count > 2 {
             return Err(Error::invalid(format!("chat {}: a single chat has two members", head.id)));
@@ -292,27 +297,23 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
 
 fn plan_member(
     head: &ChatHead,
-    line: MemberLine,
+    line: &MemberLine,
     order: u64,
     stored: Option<&Member>,
+    stays_deleted: bool,
 ) -> Result<(Member, Effect), Error> {
+    // An export of a node at work may tell a row later than its chat: what lies beyond the chat's
+    // last message is not there, and nobody can have read, sent or deleted it.
     let last = head.last_sequence;
     let shown = line.is_show.unwrap_or(Flag::YES);
-    let deleted_to_seq = line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last });
-    let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?);
-    for (name, value) in [
-        ("max_read_seq", line.max_read_seq),
-        ("deleted_to_seq", deleted_to_seq),
-        ("sent_seq", line.sent_seq),
-    ] {
-        if value > last {
-            let why = format!("{name} {value} is beyond the chat's last_sequence {last}");
-            return Err(Error::invalid(describe(&line, &why)));
-        }
-    }
-    if join_seq.get() > last.get().saturating_add(1) {
-        return Err(Error::invalid(describe(&line, "join_seq is beyond the chat's next sequence")));
-    }
+    let deleted_to_seq =
+        line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last }).min(last);
+    let sent_seq = line.sent_seq.min(last);
+    // What is newer than a delete brings the row back: it is covered or shown, never neither.
+    let shown = Flag(shown.0 || (deleted_to_seq < last && !stays_deleted));
+    let next = last.checked_add(1).unwrap_or(last);
+    let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?).min(next);
+    let join_seq = stored.map_or(join_seq, |stored| stored.join_seq.max(join_seq));
     let join_order =
         line.join_order.map(|order| bounded(order, "join_order", &line.chat_id)).transpose()?;
     let version =
@@ -323,16 +324,16 @@ fn plan_member(
         is_show: shown,
         is_hide: line.is_hide,
         marked_unread: line.marked_unread,
-        max_read_seq: line.max_read_seq,
+        max_read_seq: line.max_read_seq.min(last),
         last_online_time: line.last_online_time,
         join_seq,
         deleted_to_seq,
     };
     let member = Member {
-        user_id: line.user_id,
+        user_id: line.user_id.clone(),
         order,
         join_seq,
-        sent_seq: stored.map_or(line.sent_seq, |stored| stored.sent_seq.max(line.sent_seq)),
+        sent_seq: stored.map_or(sent_seq, |stored| stored.sent_seq.max(sent_seq)),
         // Only whether; the epoch is set where it is applied.
         deleted_in: u64::from(!shown.0),
     };

@@ -1,0 +1,84 @@
+//! `import`: lines to the shards of their chats, all of them or none.
+//!
+//! Where several shards take part, each is asked first whether it could take its part; only when all
+//! could, the parts are taken. (What another connection does between the two rounds may still make
+//! a shard refuse; then the error says so, and the chats of other shards were taken.)
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Gather, Missing, Router, Scattered, Sent};
+use crate::command::transfer::{Import, ImportReply};
+use crate::command::{Outcome, Reply};
+use crate::shard::op::{Op, ReplyTo};
+use crate::types::ShardId;
+
+/// An `import` under way.
+pub(super) struct Importing {
+    parts: Vec<(ShardId, Arc<Import>)>,
+    /// The parts are being looked at, not taken yet.
+    checking: bool,
+    missing: Missing,
+    taken: ImportReply,
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_import(
+        &self,
+        entry: u64,
+        import: Import,
+        out: &mut Vec<Sent>,
+    ) -> Scattered {
+        let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
+        let empty = || Import { chats: Vec::new(), members: Vec::new(), merge: import.merge };
+        for line in import.chats {
+            let shard = self.shard_of_chat(&line.id);
+            parts.entry(shard.0).or_insert_with(empty).chats.push(line);
+        }
+        for line in import.members {
+            let shard = self.shard_of_chat(&line.chat_id);
+            parts.entry(shard.0).or_insert_with(empty).members.push(line);
+        }
+        let taken = ImportReply { chats: 0, members: 0 };
+        if parts.is_empty() {
+            return Scattered::Finished(Ok(Reply::Import(taken)));
+        }
+        let parts: Vec<_> =
+            parts.into_iter().map(|(shard, part)| (ShardId(shard), Arc::new(part))).collect();
+        let checking = parts.len() > 1;
+        let mut importing = Importing { parts, checking, missing: Missing::default(), taken };
+        self.send_import(&mut importing, entry, out);
+        Scattered::Asked(Gather::Import(importing))
+    }
+
+    pub(super) fn gather_import(
+        &self,
+        importing: &mut Importing,
+        to: ReplyTo,
+        outcome: Outcome,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        if let Ok(Reply::Import(part)) = &outcome {
+            importing.taken.chats += part.chats;
+            importing.taken.members += part.members;
+        }
+        let taken = &importing.taken;
+        let outcome = importing.missing.note(outcome, || Reply::Import(taken.clone()))?;
+        if !importing.checking || outcome.is_err() {
+            return Some(outcome);
+        }
+        importing.checking = false;
+        importing.taken = ImportReply { chats: 0, members: 0 };
+        self.send_import(importing, to.entry, out);
+        None
+    }
+
+    fn send_import(&self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
+        importing.missing = Missing::of(importing.parts.len());
+        for (shard, part) in &importing.parts {
+            let part = Arc::clone(part);
+            let op = if importing.checking { Op::CheckImport(part) } else { Op::Import(part) };
+            out.push((*shard, self.reply_to(entry, 0), op));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What may happen at once does: commands of several connections, and messages between shards in any
+//! order that the links allow. Afterwards nothing is half done.
+//!
+//! `PROPTEST_CASES` sets the number of cases and draws new ones; without it the same ones are run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use chatshard::command::{Command, Kind};
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use serde_json::{Value, json};
+
+use common::{Door, SimNode};
+
+const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// What several connections ask of one chat at once.
+#[derive(Debug, Clone)]
+enum Ask {
+    Delete(usize, Option<u64>),
+    Allocate(Option<usize>),
+    Late(usize),
+    Read(usize, u64),
+    Clear(usize),
+    Pin(usize),
+    Leave(usize),
+    Join(usize),
+    Look(usize),
+}
+
+impl Ask {
+    fn command(&self) -> Command {
+        let (name, arguments) = match *self {
+            Self::Delete(user, up_to) => {
+                ("delete", json!({"user_id": USERS[user], "ids": ["g"], "up_to": up_to}))
+            }
+            Self::Allocate(sender) => {
+                let sender = sender.map(|user| USERS[user]);
+                ("advance", json!({"chat_id": "g", "allocate": 1, "time": 1, "sender_id": sender}))
+            }
+            Self::Late(user) => {
+                ("advance", json!({"chat_id": "g", "to": 1, "time": 1, "sender_id": USERS[user]}))
+            }
+            Self::Read(user, seq) => {
+                ("mark_read", json!({"user_id": USERS[user], "chat_id": "g", "seq": seq}))
+            }
+            Self::Clear(user) => ("clear", json!({"user_id": USERS[user], "chat_id": "g"})),
+            Self::Pin(user) => {
+                ("set_flags", json!({"user_id": USERS[user], "chat_id": "g", "is_top": 1}))
+            }
+            Self::Leave(user) => {
+                ("remove_members", json!({"chat_id": "g", "user_ids": [USERS[user]]}))
+            }
+            Self::Join(user) => ("add_members", json!({"chat_id": "g", "user_ids": [USERS[user]]})),
+            Self::Look(user) => ("detail", json!({"ids": ["g"], "user_id": USERS[user]})),
+        };
+        Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
+    }
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let user = || 0..USERS.len();
+    prop_oneof![
+        6 => (user(), prop::option::of(0..8_u64)).prop_map(|(user, up_to)| Ask::Delete(user, up_to)),
+        6 => prop::option::of(user()).prop_map(Ask::Allocate),
+        1 => user().prop_map(Ask::Late),
+        2 => (user(), 0..8_u64).prop_map(|(user, seq)| Ask::Read(user, seq)),
+        1 => user().prop_map(Ask::Clear),
+        1 => user().prop_map(Ask::Pin),
+        1 => user().prop_map(Ask::Leave),
+        1 => user().prop_map(Ask::Join),
+        2 => user().prop_map(Ask::Look),
+    ]
+}
+
+/// What comes between two asks.
+#[derive(Debug, Clone)]
+enum Pause {
+    /// So many messages are delivered.
+    Steps(usize),
+    /// The node crashes and starts from its log.
+    Crash(u16),
+    /// It starts from its log and an image, which was begun on one core, so many steps before.
+    Image { core: u16, captured: usize, steps: usize, shards: u16 },
+}
+
+fn pause() -> impl Strategy<Value = Pause> {
+    prop_oneof![
+        20 => (0..8_usize).prop_map(Pause::Steps),
+        1 => (1..5_u16).prop_map(Pause::Crash),
+        1 => (0..4_u16, 0..3000_usize, 0..12_usize, 1..5_u16)
+            .prop_map(|(core, captured, steps, shards)| Pause::Image { core, captured, steps, shards }),
+    ]
+}
+
+/// When all is quiet: each delete covers all messages, or its row is back. Never neither.
+fn check_quiet(node: &mut SimNode) -> Result<(), TestCaseError> {
+    node.settle();
+    let door: &mut dyn Door = node;
+    let (chats, members) = door.export(None);
+    let last = chats[0]["last_sequence"].as_u64().unwrap();
+    for line in &members {
+        let user = line["user_id"].as_str().unwrap();
+        prop_assert!(!line["version"].is_null(), "no row: {}", line);
+        let deleted_to = line["deleted_to_seq"].as_u64().unwrap();
+        if line["is_show"] == 0 {
+            prop_assert_eq!(deleted_to, last, "gone, and not covered: {}", line);
+            prop_assert_eq!(door.unread(user, "g"), 0);
+        }
+        prop_assert_eq!(door.listed(user).len(), usize::from(line["is_show"] == 1), "{}", user);
+        let read = line["max_read_seq"].as_u64().unwrap();
+        prop_assert!(deleted_to <= read && read <= last, "{}", line);
+        prop_assert!(door.unread(user, "g") >= 0);
+    }
+    let rows: usize = USERS.iter().map(|user| door.listed(user).len()).sum();
+    let shown = members.iter().filter(|line| line["is_show"] == 1).count();
+    prop_assert_eq!(rows, shown, "a row without a member");
+    prop_assert_eq!(&door.ok("stats", json!({}))["outbox"], &json!(0));
+    // A message brings every row back, whatever was under way before.
+    door.message("g", last + 1);
+    for line in &members {
+        let user = line["user_id"].as_str().unwrap();
+        prop_assert_eq!(door.listed(user), ["g"]);
+        prop_assert!(door.unread(user, "g") >= 1);
+    }
+    Ok(())
+}
+
+fn race(asks: &[(Ask, u16, Pause)], seed: u64) -> Result<(), TestCaseError> {
+    let mut node = SimNode::new(4, seed);
+    node.shuffle(seed);
+    door(&mut node).group("g", &USERS);
+    door(&mut node).message("g", 2);
+    let mut open: Vec<(u64, &Ask)> = Vec::new();
+    let mut handed_out = BTreeSet::new();
+    for (ask, core, pause) in asks {
+        open.push((node.submit(*core, ask.command()), ask));
+        match *pause {
+            Pause::Steps(steps) => (0..steps).for_each(|_| _ = node.step()),
+            Pause::Crash(shards) => node.restart(shards),
+            Pause::Image { core, captured, steps, shards } => {
+                node.begin_image(core);
+                node.capture(core, captured);
+                (0..steps).for_each(|_| _ = node.step());
+                let image = node.finish_image();
+                // The image alone is a state to start from as well.
+                check_quiet(&mut node.crashed_without_log(shards, &image))?;
+                node = node.crashed_with_image(shards, &image);
+            }
+        }
+        let mut answered = |node: &mut SimNode| {
+            open.retain(|(ticket, ask)| match node.take(*ticket) {
+                None => true,
+                Some(outcome) => {
+                    if let (Ask::Allocate(_), Ok(reply)) = (ask, &outcome) {
+                        let reply = serde_json::to_value(reply).unwrap();
+                        let first = reply["first_sequence"].as_u64().unwrap();
+                        assert!(handed_out.insert(first), "{first} was handed out twice");
+                    }
+                    if let (Ask::Look(user), Ok(reply)) = (ask, &outcome) {
+                        check_look(*user, &serde_json::to_value(reply).unwrap());
+                    }
+                    false
+                }
+            });
+        };
+        answered(&mut node);
+        if matches!(pause, Pause::Crash(_) | Pause::Image { .. }) {
+            // Nobody gets an answer from a node that crashed.
+            open.clear();
+        }
+    }
+    check_quiet(&mut node)
+}
+
+/// An app subtracts; what it gets must be a number of messages.
+fn check_look(user: usize, reply: &Value) {
+    for item in reply["items"].as_array().unwrap() {
+        let (read, last) = (item["last_read_sequence"].as_u64(), item["last_sequence"].as_u64());
+        assert!(read <= last, "{} has read more than there is: {item}", USERS[user]);
+    }
+}
+
+fn door(node: &mut SimNode) -> &mut dyn Door {
+    node
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    TestRunner::new(ProptestConfig {
+        cases: asked.unwrap_or(cases),
+        failure_persistence: None,
+        rng_seed: if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(20_261_123) },
+        ..ProptestConfig::default()
+    })
+}
+
+#[test]
+fn a_delete_covers_the_message_or_the_row_is_back() {
+    let stories = (prop::collection::vec((ask(), 0..4_u16, pause()), 1..=25), any::<u64>());
+    let outcome = runner(400).run(&stories, |(asks, seed)| race(&asks, seed));
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn a_detail_never_tells_more_read_than_there_is() {
+    for seed in 0..300 {
+        let mut node = SimNode::new(4, seed);
+        node.shuffle(seed);
+        door(&mut node).group("g", &["a"]);
+        door(&mut node).message("g", 2);
+        let look = node.submit(0, Ask::Look(0).command());
+        node.step();
+        node.step();
+        // Between the chat's part of the answer and the row's, a message comes and is read.
+        node.submit(1, Ask::Allocate(None).command());
+        node.submit(1, Ask::Read(0, 3).command());
+        node.settle();
+        check_look(0, &serde_json::to_value(node.take(look).unwrap().unwrap()).unwrap());
+    }
+}
+
+#[test]
+fn two_creates_of_one_chat_make_it_once() {
+    let create = json!({"type": 1, "creator_id": "a", "user_ids": ["a", "b"]});
+    for seed in 0..200 {
+        let mut node = SimNode::new(4, seed);
+        node.shuffle(seed);
+        let command = || Command::from_json(Kind::Create, create.clone()).unwrap();
+        let tickets: Vec<u64> = (0..4).map(|core| node.submit(core, command())).collect();
+        node.settle();
+        let replies: Vec<Value> = tickets
+            .iter()
+            .map(|ticket| serde_json::to_value(node.take(*ticket).unwrap().unwrap()).unwrap())
+            .collect();
+        assert_eq!(replies.iter().filter(|reply| reply["created"] == true).count(), 1);
+        assert!(replies.iter().all(|reply| reply["id"] == replies[0]["id"]));
+        let id = replies[0]["id"].as_str().unwrap().to_owned();
+        for user in ["a", "b"] {
+            assert_eq!(door(&mut node).listed(user), [id.as_str()]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_create_finds_every_row() {
+    for seed in 0..200 {
+        let mut node = SimNode::new(5, seed);
+        node.shuffle(seed);
+        let users: Vec<String> = (0..20).map(|number| format!("u{number}")).collect();
+        let create = json!({"id": "g", "type": 2, "creator_id": "m", "user_ids": users});
+        door(&mut node).ok("create", create);
+        // No settling: the answer itself promises the rows.
+        for user in &users {
+            assert_eq!(door(&mut node).listed(user), ["g"], "seed {seed}: {user}");
+            assert_eq!(
+                door(&mut node).ok("mark_read", json!({"user_id": user, "chat_id": "g", "seq": 0}))
+                    ["unread"],
+                0
+            );
+        }
+        door(&mut node).ok("delete", json!({"user_id": "u3", "ids": ["g"]}));
+        assert!(door(&mut node).listed("u3").is_empty(), "seed {seed}");
+        door(&mut node).ok("dissolve", json!({"chat_id": "g"}));
+        for user in &users {
+            assert!(door(&mut node).listed(user).is_empty(), "seed {seed}: {user}");
+        }
+    }
+}
+
+#[test]
+fn requests_for_a_chat_are_applied_in_the_order_sent() {
+    for seed in 0..200 {
+        let mut node = SimNode::new(4, seed);
+        node.shuffle(seed);
+        door(&mut node).group("g", &USERS);
+        // One connection, nothing awaited.
+        let send = |node: &mut SimNode, name: &str, arguments: Value| {
+            let command = Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap();
+            node.submit(1, command)
+        };
+        let tickets = [
+            send(&mut node, "advance", json!({"chat_id": "g", "allocate": 3, "time": 1})),
+            send(&mut node, "advance", json!({"chat_id": "g", "allocate": 2, "time": 1})),
+            send(&mut node, "mark_read", json!({"user_id": "a", "chat_id": "g", "seq": 5})),
+            send(&mut node, "delete", json!({"user_id": "a", "ids": ["g"]})),
+            send(&mut node, "advance", json!({"chat_id": "g", "to": 6, "time": 1})),
+            send(&mut node, "clear", json!({"user_id": "b", "chat_id": "g"})),
+            send(&mut node, "set_status", json!({"chat_id": "g", "status": 2})),
+            send(&mut node, "advance", json!({"chat_id": "g", "allocate": 1, "time": 1})),
+        ];
+        node.settle();
+        let outcomes: Vec<Value> = tickets
+            .iter()
+            .map(|ticket| match node.take(*ticket).unwrap() {
+                Ok(reply) => serde_json::to_value(reply).unwrap(),
+                Err(error) => json!(error.code.status()),
+            })
+            .collect();
+        assert_eq!(outcomes[0]["first_sequence"], 1);
+        assert_eq!(outcomes[1]["first_sequence"], 4);
+        assert_eq!(outcomes[2], json!({"max_read_seq": 5, "unread": 0}));
+        assert_eq!(outcomes[4]["last_sequence"], 6);
+        assert_eq!(outcomes[5], json!({"deleted_to_seq": 6}));
+        assert_eq!(outcomes[7], 423);
+        let row = door(&mut node).row("a", "g");
+        assert_eq!((&row["is_show"], &row["max_read_seq"]), (&json!(1), &json!(5)));
+    }
+}

@@ -1,0 +1,177 @@
+//! `protocol.md` against the real server: its conversation is held over a socket, and what the server
+//! answers is what the page says, byte by byte.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use chatshard::command::node::Ping;
+use chatshard::command::{Command, ErrorCode, Kind};
+use chatshard::limits::{ID_BYTES_MAX, IDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
+use chatshard::protocol::{Answer, CONNECTION_ID, decode_reply, encode_request};
+use serde_json::json;
+
+use common::TestServer;
+use common::examples::{Example, Mark, examples, hex};
+
+/// A bare connection.
+struct Wire(TcpStream);
+
+impl Wire {
+    fn open(server: &TestServer) -> Self {
+        let stream = TcpStream::connect(server.tcp()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self(stream)
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    /// The next frame, length included; none when the server has closed.
+    fn frame(&mut self) -> Option<Vec<u8>> {
+        let mut frame = vec![0; 4];
+        match self.0.read(&mut frame).unwrap() {
+            0 => return None,
+            read => self.0.read_exact(&mut frame[read..]).unwrap(),
+        }
+        let length = u32::from_be_bytes(frame[..].try_into().unwrap());
+        frame.resize(4 + usize::try_from(length).unwrap(), 0);
+        self.0.read_exact(&mut frame[4..]).unwrap();
+        Some(frame)
+    }
+
+    fn answer(&mut self, kind: Kind) -> Answer {
+        let frame = self.frame().expect("the server answers");
+        decode_reply(&frame[4..], |_| Some(kind)).unwrap()
+    }
+}
+
+fn decode(example: &Example, frame: &[u8]) -> Answer {
+    assert!(frame.len() <= REPLY_BYTES_MAX);
+    decode_reply(&frame[4..], |_| Some(example.kind())).unwrap()
+}
+
+#[test]
+fn the_conversation_of_the_page_takes_place() {
+    let server = TestServer::start(&[("shards", "2")]);
+    let mut wire = Wire::open(&server);
+    let examples = examples();
+    let script: Vec<&Example> = examples.iter().filter(|e| e.name != "connection").collect();
+    let mut exact = 0;
+    for pair in script.chunks(2) {
+        let [request, reply] = pair else { panic!("line {}: no reply", pair[0].line) };
+        wire.send(&request.bytes);
+        let frame = wire.frame().unwrap_or_else(|| panic!("line {}: closed", request.line));
+        let (answered, written) = (decode(reply, &frame), decode(reply, &reply.bytes));
+        assert_eq!(answered.id, written.id, "line {}", reply.line);
+        match (reply.mark, answered.outcome, written.outcome) {
+            (Mark::Exact, answered, written) => {
+                assert_eq!(answered, written, "line {}", reply.line);
+                assert_eq!(
+                    hex(&frame),
+                    hex(&reply.bytes),
+                    "line {}: left is the server's",
+                    reply.line
+                );
+                exact += 1;
+            }
+            (Mark::Message, Err(answered), Err(written)) => {
+                assert_eq!(answered.code, written.code, "line {}", reply.line);
+            }
+            (Mark::Illustrative, Ok(answered), Ok(written)) => {
+                assert_eq!(answered.kind(), written.kind(), "line {}", reply.line);
+            }
+            (_, answered, written) => {
+                panic!("line {}: {answered:?} instead of {written:?}", reply.line)
+            }
+        }
+    }
+    assert!(exact >= 20, "most of the conversation is exact");
+    drop(wire);
+    server.stop();
+}
+
+/// The frame of a command with one of its texts replaced by another of the same length.
+fn doctored(command: &str, arguments: serde_json::Value, from: &str, to: &[u8]) -> Vec<u8> {
+    let command = Command::from_json(Kind::from_name(command).unwrap(), arguments).unwrap();
+    let mut frame = BytesMut::new();
+    encode_request(7, &command, &mut frame).unwrap();
+    let at = frame.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+    assert_eq!(from.len(), to.len());
+    frame[at..at + to.len()].copy_from_slice(to);
+    frame.to_vec()
+}
+
+/// Opens a connection that has said `hello`.
+fn introduced(server: &TestServer) -> Wire {
+    let mut wire = Wire::open(server);
+    let hello = examples().into_iter().find(|example| example.name == "hello").unwrap();
+    wire.send(&hello.bytes);
+    assert!(wire.answer(Kind::Hello).outcome.is_ok());
+    wire
+}
+
+#[test]
+fn bad_values_fail_their_own_request_only() {
+    let server = TestServer::start(&[("shards", "2")]);
+    let mut wire = introduced(&server);
+    let id = "x".repeat(ID_BYTES_MAX);
+    let list = json!({"user_id": "mark"});
+    let bad = [
+        (Kind::List, doctored("list", list.clone(), "mark", b"m\nrk"), ErrorCode::InvalidArgument),
+        (
+            Kind::List,
+            doctored("list", list.clone(), "mark", b"m\xffrk"),
+            ErrorCode::InvalidArgument,
+        ),
+        (Kind::Detail, too_many_ids(), ErrorCode::TooLarge),
+    ];
+    for (kind, frame, code) in bad {
+        wire.send(&frame);
+        let answer = wire.answer(kind);
+        assert_eq!(answer.id, 7);
+        assert_eq!(answer.outcome.unwrap_err().code, code, "{kind:?}");
+    }
+    // The longest id is none of these.
+    wire.send(&doctored("list", json!({"user_id": id}), &id, id.as_bytes()));
+    assert!(wire.answer(Kind::List).outcome.is_ok());
+    drop(wire);
+    server.stop();
+}
+
+fn too_many_ids() -> Vec<u8> {
+    let ids: Vec<String> = (0..=IDS_MAX).map(|number| format!("c{number}")).collect();
+    let arguments = json!({"ids": ids});
+    // Not checked here: the server must.
+    let command = Command::deserialize_arguments(Kind::Detail, arguments).unwrap();
+    let mut frame = BytesMut::new();
+    encode_request(7, &command, &mut frame).unwrap();
+    frame.to_vec()
+}
+
+#[test]
+fn a_frame_that_cannot_be_read_ends_its_own_connection_only() {
+    let server = TestServer::start(&[("shards", "2")]);
+    let mut other = introduced(&server);
+    let too_long = u32::try_from(REQUEST_BYTES_MAX + 1).unwrap().to_be_bytes();
+    for beginning in [[0, 0, 0, 0], too_long] {
+        let mut wire = introduced(&server);
+        wire.send(&beginning);
+        let answer = wire.answer(Kind::Ping);
+        assert_eq!(answer.id, CONNECTION_ID);
+        assert!(answer.outcome.is_err());
+        assert_eq!(wire.frame(), None, "the connection is closed");
+    }
+    let mut ping = BytesMut::new();
+    encode_request(8, &Ping {}.into(), &mut ping).unwrap();
+    other.send(&ping);
+    assert!(other.answer(Kind::Ping).outcome.is_ok());
+    drop(other);
+    server.stop();
+}
