@@ -71,6 +71,7 @@ scenarios! {
     3 One delete::up_to_beyond_the_last_is_the_last;
     3 One delete::an_older_up_to_takes_nothing_back;
     3 One delete::repeating_it_changes_nothing;
+    3 One delete::repeating_it_takes_what_was_set_since;
     3 One delete::mute_and_hide_stay_pin_and_mark_go;
     3 One delete::a_late_message_does_not_bring_it_back;
     3 One delete::a_chat_without_messages_can_be_deleted;

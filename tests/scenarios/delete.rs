@@ -81,6 +81,20 @@ pub fn repeating_it_changes_nothing(door: &mut dyn Door) {
     }
 }
 
+pub fn repeating_it_takes_what_was_set_since(door: &mut dyn Door) {
+    door.group("g", &["a"]);
+    door.message("g", 3);
+    let delete = json!({"user_id": "a", "ids": ["g"]});
+    door.ok("delete", delete.clone());
+    let pin = json!({"user_id": "a", "chat_id": "g", "is_top": 1, "marked_unread": 1});
+    door.ok("set_flags", pin);
+    door.ok("delete", delete);
+    assert!(door.listed("a").is_empty());
+    door.message("g", 4);
+    assert_eq!(door.row("a", "g")["is_top"], 0);
+    assert_eq!(door.unread("a", "g"), 1);
+}
+
 /// The version of a's row in g, read by setting nothing.
 fn version(door: &mut dyn Door) -> u64 {
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g"}))["version"].as_u64().unwrap()

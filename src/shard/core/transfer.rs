@@ -9,7 +9,7 @@ use crate::limits::INTEGER_MAX;
 use crate::shard::event::{Advanced, ChatImported, MembersImported};
 use crate::shard::op::{Answer, ExportPage, ExportRow, Output, ReplyTo};
 use crate::shard::state::{Chat, ChatHead, Effect, Member, RowFacts, RowImport, SlotState};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, UserId};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 
 impl Core {
     /// A page of a slot: chats by id, each followed by its members in join order.
@@ -152,10 +152,13 @@ impl Core {
             ));
         }
         let newer = head.last_sequence > stored.last_sequence;
+        let unknown = head.created_at == TimeMs::ZERO;
         Ok(ChatHead {
             last_sequence: head.last_sequence.max(stored.last_sequence),
             last_time: if newer { head.last_time } else { stored.last_time },
             version: head.version.max(stored.version.saturating_add(1)),
+            status: line.status.unwrap_or(stored.status),
+            created_at: if unknown { stored.created_at } else { head.created_at },
             event: stored.event,
             epoch: stored.epoch,
             next_order: stored.next_order,
