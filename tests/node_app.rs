@@ -5,61 +5,14 @@ mod common;
 
 use serde_json::{Value, json};
 
+use common::seed::{DELETE_EXAMPLE, DETAIL_EXAMPLE, LIST_EXAMPLE, wire};
 use common::{HttpConnection, TestServer};
 
-const LIST_EXAMPLE: &str = r#"{
-    "code": 200,
-    "data": {
-        "items": [
-            {
-                "id": "s_a7be32fecc0b2015",
-                "chat_id": "s_a7be32fecc0b2015",
-                "is_top": 0,
-                "is_mute": 0,
-                "is_show": 1,
-                "is_hide": 0,
-                "max_read_seq": 0,
-                "last_online_time": 0,
-            }
-        ]
-    },
-    "msg": ""
-}"#;
-const DETAIL_EXAMPLE: &str = r#"{
-    "code": 200,
-    "data": {
-        "items": [
-            {
-                "id": "s_a7be32fecc0b2015",
-                "creator_id": "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca",
-                "type": 1,
-                "status": 1,
-                "is_enc": 0,
-                "last_read_sequence": 0,
-                "last_sequence": 0,
-                "last_time": 0,
-                "created_at": 0,
-            }
-        ]
-    },
-    "msg": ""
-}"#;
-const DELETE_EXAMPLE: &str = r#"{
-    "code": 200,
-    "data": null,
-    "msg": ""
-}"#;
 const EMPTY_LIST: &str = r#"{"code": 200, "data": {"items": []}, "msg": ""}"#;
 
 const CREATOR: &str = "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca";
 const OTHER: &str = "0xother";
 const CHAT: &str = "s_a7be32fecc0b2015";
-
-/// The example without its blanks and its trailing commas; none of its strings holds either.
-fn wire(example: &str) -> String {
-    let tight: String = example.chars().filter(|c| !c.is_whitespace()).collect();
-    tight.replace(",}", "}")
-}
 
 /// A command of the backend, through the admin's door.
 fn backend(server: &TestServer, command: &str, arguments: &Value) -> Value {

@@ -7,7 +7,7 @@ use super::{Check, Error};
 use crate::limits;
 
 /// Arguments of `hello`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
     /// The secret, where the server asks for one.
@@ -19,6 +19,17 @@ pub struct Hello {
     /// Move this connection to the core of this shard.
     #[serde(default)]
     pub shard: Option<u16>,
+}
+
+impl std::fmt::Debug for Hello {
+    /// Without the token, which no message may show.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello")
+            .field("token", &self.token.as_ref().map(|_| "..."))
+            .field("client", &self.client)
+            .field("shard", &self.shard)
+            .finish()
+    }
 }
 
 impl Check for Hello {

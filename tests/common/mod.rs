@@ -5,12 +5,14 @@
 //! - `server`: the real server in this process, and a small HTTP client
 //! - `door`: one way to ask all of them
 //! - `examples`: the examples of `protocol.md`
+//! - `seed`: the examples of the API
 // Each test crate uses its own part of this.
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod door;
 pub mod examples;
+pub mod seed;
 pub mod server;
 pub mod sim;
 
