@@ -312,3 +312,30 @@ fn requests_for_a_chat_are_applied_in_the_order_sent() {
         assert_eq!((&row["is_show"], &row["max_read_seq"]), (&json!(1), &json!(5)));
     }
 }
+
+/// Requests of one import follow each other without waiting; members may come behind their chats.
+#[test]
+fn imports_in_a_row_build_on_each_other() {
+    for seed in 0..100 {
+        let mut node = SimNode::new(3, seed);
+        node.shuffle(seed);
+        let import = |arguments: Value| Command::from_json(Kind::Import, arguments).unwrap();
+        let ids: Vec<String> = (0..9).map(|number| format!("chat{number}")).collect();
+        let mut tickets = Vec::new();
+        // Many chats, then members of one (a single shard), then members of all; in between one
+        // that is refused.
+        let chat = |id: &String| json!({"id": id, "type": 2, "creator_id": "m"});
+        let member = |user: &str, id: &String| json!({"user_id": user, "chat_id": id});
+        let chats: Vec<Value> = ids.iter().map(chat).collect();
+        tickets.push((node.submit(0, import(json!({"chats": chats}))), true));
+        tickets.push((node.submit(0, import(json!({"members": [member("a", &ids[3])]}))), true));
+        tickets.push((node.submit(0, import(json!({"chats": chats}))), false));
+        let members: Vec<Value> = ids.iter().map(|id| member("b", id)).collect();
+        tickets.push((node.submit(0, import(json!({"members": members}))), true));
+        node.settle();
+        for (ticket, taken) in tickets {
+            let outcome = node.take(ticket).expect("an answer");
+            assert_eq!(outcome.is_ok(), taken, "seed {seed}: {outcome:?}");
+        }
+    }
+}

@@ -3,6 +3,11 @@
 //! Where several shards take part, each is asked first whether it could take its part; only when all
 //! could, the parts are taken. (What another connection does between the two rounds may still make
 //! a shard refuse; then the error says so, and the chats of other shards were taken.)
+//!
+//! Invariants:
+//! - An import is looked at only when those before it were sent to be taken. Shards work in the order
+//!   sent, so the lines of a request may build on those of the request before it, which need not be
+//!   answered yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +29,7 @@ pub(super) struct Importing {
 
 impl<T> Router<T> {
     pub(super) fn scatter_import(
-        &self,
+        &mut self,
         entry: u64,
         import: Import,
         out: &mut Vec<Sent>,
@@ -47,12 +52,17 @@ impl<T> Router<T> {
             parts.into_iter().map(|(shard, part)| (ShardId(shard), Arc::new(part))).collect();
         let checking = parts.len() > 1;
         let mut importing = Importing { parts, checking, missing: Missing::default(), taken };
-        self.send_import(&mut importing, entry, out);
+        if self.import_is_checked {
+            self.imports_waiting.push_back(entry);
+        } else {
+            self.import_is_checked = checking;
+            self.send_import(&mut importing, entry, out);
+        }
         Scattered::Asked(Gather::Import(importing))
     }
 
     pub(super) fn gather_import(
-        &self,
+        &mut self,
         importing: &mut Importing,
         to: ReplyTo,
         outcome: Outcome,
@@ -64,13 +74,32 @@ impl<T> Router<T> {
         }
         let taken = &importing.taken;
         let outcome = importing.missing.note(outcome, || Reply::Import(taken.clone()))?;
-        if !importing.checking || outcome.is_err() {
+        if !importing.checking {
             return Some(outcome);
         }
-        importing.checking = false;
-        importing.taken = ImportReply { chats: 0, members: 0 };
-        self.send_import(importing, to.entry, out);
-        None
+        self.import_is_checked = false;
+        let refused = outcome.is_err().then_some(outcome);
+        if refused.is_none() {
+            importing.checking = false;
+            importing.taken = ImportReply { chats: 0, members: 0 };
+            self.send_import(importing, to.entry, out);
+        }
+        self.send_waiting_imports(out);
+        refused
+    }
+
+    /// Goes on with those that waited, up to the next one that is checked first.
+    fn send_waiting_imports(&mut self, out: &mut Vec<Sent>) {
+        while !self.import_is_checked
+            && let Some(entry) = self.imports_waiting.pop_front()
+        {
+            let Some(mut pending) = self.pending.remove(&entry) else { continue };
+            if let Gather::Import(importing) = &mut pending.gather {
+                self.import_is_checked = importing.checking;
+                self.send_import(importing, entry, out);
+            }
+            self.pending.insert(entry, pending);
+        }
     }
 
     fn send_import(&self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {

@@ -14,7 +14,7 @@ mod detail;
 mod export;
 mod import;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::command::membership::Delete;
 use crate::command::node::StatsReply;
@@ -38,6 +38,9 @@ pub struct Router<T> {
     random: u64,
     next: u64,
     pending: HashMap<u64, Pending<T>>,
+    /// Whether an import is being looked at, and those that wait until it is sent to be taken.
+    import_is_checked: bool,
+    imports_waiting: VecDeque<u64>,
 }
 
 struct Pending<T> {
@@ -94,7 +97,16 @@ fn mixed_up() -> Outcome {
 impl<T> Router<T> {
     /// A router on `core` of a node of `shards`; `seed` makes the random ids of this run differ.
     pub fn new(core: ShardId, shards: ShardCount, hasher: KeyHasher, seed: u64) -> Self {
-        Self { core, shards, hasher, random: seed, next: 0, pending: HashMap::new() }
+        Self {
+            core,
+            shards,
+            hasher,
+            random: seed,
+            next: 0,
+            pending: HashMap::new(),
+            import_is_checked: false,
+            imports_waiting: VecDeque::new(),
+        }
     }
 
     /// Commands under way.
