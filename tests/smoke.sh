@@ -101,7 +101,8 @@ jq -e '.code == 200 and .msg == "" and (.data.items[0] | keys_unsorted) == ["id"
 route mine-list '{}' | jq -e --arg gone "$gone" '.data.items | all(.id != $gone)' >/dev/null || fail "deleted and listed"
 curl -fsS "http://$admin/healthz" >/dev/null || fail "healthz"
 curl -fsS "http://$admin/readyz" >/dev/null || fail "readyz"
-curl -fsS "http://$admin/metrics" | grep -q '^chatshard_chats 2000$' || fail "metrics"
+curl -fsS "http://$admin/metrics" >metrics || fail "metrics"
+grep -q '^chatshard_chats 2000$' metrics || fail "metrics: $(head -c 300 metrics)"
 curl -fsS -X POST "http://$admin/call/advance" -d "{\"chat_id\":\"$chat\",\"allocate\":3}" |
     jq -e '.code == 200 and .data.last_sequence == .data.first_sequence + 2' >/dev/null || fail "call/advance"
 answers >answers_before
