@@ -40,7 +40,7 @@ pub const HTTP_BODY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 pub const IN_FLIGHT_MAX: usize = 1024;
 /// Connections of each door (TCP, HTTP) a node.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Requests that one core may have under way on another core; past it: 429.
+/// Commands of all its connections that one core may have under way; past it: 429.
 pub const CROSS_CORE_MAX: usize = 64 * 1024;
 /// Bytes of encoded replies a connection may hold before the server stops reading from it.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;

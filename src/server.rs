@@ -26,7 +26,7 @@ use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App, JwtVerifier, SecretError, UserAuth};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
-use crate::net::accept::{Door, accept, bind};
+use crate::net::accept::{Door, Guest, accept, bind};
 use crate::net::connection::{self, NetConfig, TokenCheck};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
@@ -466,12 +466,7 @@ fn accept_http(
         let Some((shard, router)) = turns.front().cloned() else { return };
         let stop = stop.clone();
         let serve = move |_: &Local| {
-            tokio::task::spawn_local(async move {
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    http::serve::connection(stream, router, stop).await;
-                }
-                drop(guest);
-            });
+            spawn_http(stream, guest, router, stop);
         };
         node.control(shard, Control::Connection(Box::new(serve)));
     });
@@ -488,14 +483,24 @@ fn serve_here(
     let stop = stopping.clone();
     let accepting = accept(listener, door, stopping, move |stream, guest| {
         let (router, stop) = (router.clone(), stop.clone());
-        tokio::task::spawn_local(async move {
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                http::serve::connection(stream, router, stop).await;
-            }
-            drop(guest);
-        });
+        spawn_http(stream, guest, router, stop);
     });
     tokio::task::spawn_local(tell_end("admin", accepting));
+}
+
+/// Serves an HTTP connection on this thread.
+fn spawn_http(
+    stream: std::net::TcpStream,
+    guest: Guest,
+    router: axum::Router,
+    stop: watch::Receiver<bool>,
+) {
+    tokio::task::spawn_local(async move {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            http::serve::connection(stream, router, stop).await;
+        }
+        drop(guest);
+    });
 }
 
 async fn tell_end(door: &'static str, accepting: impl Future<Output = io::Result<()>>) {

@@ -318,6 +318,11 @@ code_type! {
     Disabled = 2
 }
 
+/// A count as the encodings have it. No supported machine counts past 64 bits.
+pub fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// A part of the key space: the unit of growth, of images, and of placement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);

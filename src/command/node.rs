@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::chat::check_text;
 use super::{Check, Error};
 use crate::limits;
+use crate::types::wide;
+
+/// Version of the wire protocol; `protocol::VERSION` says when it changes.
+pub const PROTOCOL_VERSION: u16 = 1;
 
 /// Arguments of `hello`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,9 +88,6 @@ pub struct Limits {
 impl Limits {
     /// The limits of this build.
     pub fn of_this_build() -> Self {
-        fn wide(value: usize) -> u64 {
-            u64::try_from(value).unwrap_or(u64::MAX)
-        }
         Self {
             request_bytes: wide(limits::REQUEST_BYTES_MAX),
             reply_bytes: wide(limits::REPLY_BYTES_MAX),
@@ -172,6 +173,18 @@ pub struct StatsReply {
     pub snapshot: SnapshotStats,
     /// Each shard.
     pub shards: Vec<ShardStats>,
+}
+
+impl StatsReply {
+    /// Adds a shard and its share to the node's figures.
+    pub fn add_shard(&mut self, shard: ShardStats) {
+        self.chats += shard.chats;
+        self.dissolved += shard.dissolved;
+        self.users += shard.users;
+        self.memberships += shard.memberships;
+        self.outbox += shard.outbox;
+        self.shards.push(shard);
+    }
 }
 
 /// State of the log.

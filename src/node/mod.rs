@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::command::node::{HelloReply, Limits, StatsReply};
+use crate::command::node::{HelloReply, Limits, PROTOCOL_VERSION, StatsReply};
 use crate::command::{Call, Command, Error, Outcome};
 use crate::limits::SLOTS;
 use crate::metrics::{Meter, MetricsInput};
@@ -34,9 +34,6 @@ use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use snapshotter::{SnapshotRequest, SnapshotStatus};
 use worker::Report;
-
-/// Version of the wire protocol.
-pub const PROTOCOL_VERSION: u16 = 1;
 
 /// What all parts of a node share.
 pub struct NodeInfo {
@@ -195,12 +192,7 @@ impl Handle {
             http: Meter::default(),
         };
         for report in self.reports().await {
-            input.stats.chats += report.shard.chats;
-            input.stats.dissolved += report.shard.dissolved;
-            input.stats.users += report.shard.users;
-            input.stats.memberships += report.shard.memberships;
-            input.stats.outbox += report.shard.outbox;
-            input.stats.shards.push(report.shard);
+            input.stats.add_shard(report.shard);
             input.tcp.merge(&report.tcp);
         }
         self.node.complete_stats(&mut input.stats);

@@ -120,8 +120,6 @@ pub struct Recovered {
     pub image: Option<ImageInfo>,
     /// Newest record.
     pub last: Lsn,
-    /// Whether the run before ended with a clean stop.
-    pub clean: bool,
 }
 
 impl Store {
@@ -201,13 +199,7 @@ impl Store {
             clean = opened.clean,
             "recovered"
         );
-        Ok(Recovered {
-            cores,
-            writer: opened.writer,
-            image: opened.image,
-            last: opened.last_lsn,
-            clean: opened.clean,
-        })
+        Ok(Recovered { cores, writer: opened.writer, image: opened.image, last: opened.last_lsn })
     }
 }
 

@@ -15,7 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, oneshot};
@@ -239,17 +238,12 @@ impl Worker {
             if !self.ops.is_empty() {
                 continue;
             }
-            match self.own.pop_front() {
-                Some(envelope) => self.core.message(envelope, &mut self.out),
-                None => break,
-            }
+            // The loop ends only here, behind a release: so an answer that is held has told the
+            // log whom to wake.
+            let next = if own_left > 0 { self.own.pop_front() } else { None };
+            let Some(envelope) = next else { break };
             own_left -= 1;
-            if own_left == 0 {
-                self.settle();
-                // An answer that is held from here on must find the log willing to wake us.
-                self.release();
-                break;
-            }
+            self.core.message(envelope, &mut self.out);
         }
         self.send();
         if !self.own.is_empty() || !self.ops.is_empty() {
@@ -384,9 +378,7 @@ impl Worker {
     }
 
     fn report(&self) -> Report {
-        let connections = self.mailbox().connections.load(Ordering::Relaxed);
-        let connections = u64::try_from(connections).unwrap_or(u64::MAX);
-        Report { shard: ShardStats { connections, ..self.core.stats() }, tcp: self.tcp.clone() }
+        Report { shard: self.core.stats(), tcp: self.tcp.clone() }
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {

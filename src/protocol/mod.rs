@@ -34,9 +34,11 @@ pub use frame::FrameError;
 pub use reply::{Answer, BadReply, decode_reply, encode_reply};
 pub use request::{Refused, Request, decode_request, encode_request};
 
+use crate::command::node::PROTOCOL_VERSION;
+
 /// The protocol's version, as `hello` tells it. It changes when an old client would misread a new
 /// server; fields and commands that are only added do not change it.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = PROTOCOL_VERSION;
 
 /// The id of replies that answer no request: an error of the connection, which then closes.
 pub const CONNECTION_ID: u64 = 0;

@@ -149,11 +149,6 @@ impl<T> Router<T> {
         }
     }
 
-    /// Gives every ticket back, for a stop.
-    pub fn abandon(&mut self) -> impl Iterator<Item = T> {
-        std::mem::take(&mut self.pending).into_values().map(|pending| pending.ticket)
-    }
-
     fn scatter(&mut self, entry: u64, command: Command, out: &mut Vec<Sent>) -> Scattered {
         let one = |shard: ShardId, command: Command, out: &mut Vec<Sent>| {
             out.push((shard, self.reply_to(entry, 0), Op::Run(command)));
@@ -217,12 +212,7 @@ impl<T> Router<T> {
             }
             (Gather::Export(exporting), answer) => self.gather_export(exporting, to, answer, out),
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
-                stats.chats += shard.chats;
-                stats.dissolved += shard.dissolved;
-                stats.users += shard.users;
-                stats.memberships += shard.memberships;
-                stats.outbox += shard.outbox;
-                stats.shards.push(shard);
+                stats.add_shard(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);
                 missing.note(Ok(Reply::Delete(())), || Reply::Stats(stats.clone()))
             }

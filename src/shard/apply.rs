@@ -15,7 +15,7 @@ use super::state::{
     Chat, ChatHead, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport, SlotState,
     User,
 };
-use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
 
 /// What a shard holds, counted as it changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -233,9 +233,8 @@ impl Applier<'_> {
             chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
             match chat.members.get_mut(member.user_id.as_str(), hash) {
                 Some(stored) => *stored = Member { order: stored.order, ..member },
-                None => chat.members.insert(member, hash),
+                None => chat.members.insert(member, hasher),
             }
-            chat.members.index_if_long(|key| hasher.hash(key));
         }
         post(chat, Deliveries::Each(deliveries));
         self.counts.outbox += 1;
@@ -345,8 +344,7 @@ fn join(
             deleted_in: 0,
         };
         chat.head.next_order += 1;
-        chat.members.insert(member, hasher.hash(user_id.as_str()));
-        chat.members.index_if_long(|key| hasher.hash(key));
+        chat.members.insert(member, hasher);
     }
     if !user_ids.is_empty() {
         post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));
@@ -420,9 +418,8 @@ fn put_row(user: &mut User, hasher: KeyHasher, row: Row) {
     user.next_order = user.next_order.max(row.order.saturating_add(1));
     match user.rows.get_mut(row.chat_id.as_str(), hash) {
         Some(stored) => *stored = Row { order: stored.order, ..row },
-        None => user.rows.insert(row, hash),
+        None => user.rows.insert(row, hasher),
     }
-    user.rows.index_if_long(|key| hasher.hash(key));
 }
 
 /// Takes an imported row; merged with one that is there, the higher positions of both stay.
@@ -441,8 +438,4 @@ fn import_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, i
         facts.join_seq = facts.join_seq.max(stored.facts.join_seq);
     }
     put_row(user, hasher, Row { chat_id, order, facts, version, event });
-}
-
-fn wide(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::limits::CHUNK_ENTRIES_MAX;
+use crate::types::KeyHasher;
 
 /// Up to this many entries are searched one by one; past it an index is kept.
 const INDEXED_FROM: usize = 32;
@@ -81,8 +82,8 @@ impl<T: Entry> Roster<T> {
     }
 
     /// Adds an entry. Its key must be new and its order free.
-    pub fn insert(&mut self, entry: T, hash: u64) {
-        let order = entry.order();
+    pub fn insert(&mut self, entry: T, hasher: KeyHasher) {
+        let (hash, order) = (hasher.hash(entry.key()), entry.order());
         match self.chunks.last_mut() {
             // Nearly always the newest entry is added.
             Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {
@@ -94,7 +95,13 @@ impl<T: Entry> Roster<T> {
             _ => self.chunks.push(Arc::new(vec![entry])),
         }
         self.len += 1;
-        self.note_inserted(hash, order);
+        match &mut self.index {
+            Some(index) => {
+                index.insert_unique(hash, IndexEntry { hash, order }, |entry| entry.hash);
+            }
+            None if self.len > INDEXED_FROM => self.build_index(hasher),
+            None => {}
+        }
     }
 
     /// Adds an entry that is not the newest.
@@ -207,20 +214,10 @@ impl<T: Entry> Roster<T> {
         self.place_of(found.order)
     }
 
-    fn note_inserted(&mut self, hash: u64, order: u64) {
-        if let Some(index) = &mut self.index {
-            index.insert_unique(hash, IndexEntry { hash, order }, |entry| entry.hash);
-        }
-    }
-
-    /// Builds the index once the roster is long; `hash_of` gives each key's hash.
-    pub fn index_if_long(&mut self, hash_of: impl Fn(&str) -> u64) {
-        if self.index.is_some() || self.len <= INDEXED_FROM {
-            return;
-        }
+    fn build_index(&mut self, hasher: KeyHasher) {
         let mut index = HashTable::with_capacity(self.len * 2);
         for entry in self.iter() {
-            let (hash, order) = (hash_of(entry.key()), entry.order());
+            let (hash, order) = (hasher.hash(entry.key()), entry.order());
             index.insert_unique(hash, IndexEntry { hash, order }, |entry: &IndexEntry| entry.hash);
         }
         self.index = Some(Box::new(index));
@@ -264,7 +261,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::KeyHasher;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Item {
@@ -312,8 +308,7 @@ mod tests {
                         let hash = hasher.hash(&key);
                         if roster.get(&key, hash).is_none() && !roster.has_order(order) {
                             let item = Item { key, order, value: 0 };
-                            roster.insert(item.clone(), hash);
-                            roster.index_if_long(|key| hasher.hash(key));
+                            roster.insert(item.clone(), hasher);
                             model.insert(order, item);
                         }
                     }

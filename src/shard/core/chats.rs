@@ -12,7 +12,7 @@ use crate::limits::MEMBERS_PAGE_MAX;
 use crate::shard::event::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};
 use crate::shard::op::{Answer, IdFrom, Output, ReplyTo};
 use crate::shard::state::Chat;
-use crate::types::{ChatId, ChatType, Flag, UserId};
+use crate::types::{ChatId, ChatType, Flag, UserId, wide};
 
 impl Core {
     pub(super) fn create(
@@ -192,8 +192,4 @@ impl Core {
 fn each_once(user_ids: Vec<UserId>) -> Vec<UserId> {
     let mut seen = HashSet::with_capacity(user_ids.len());
     user_ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
-}
-
-fn wide(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -188,11 +188,7 @@ fn restore_item(
         ITEM_MEMBERS => {
             let (chat_id, members): (ChatId, Vec<Member>) = read(bytes)?;
             let chat = chat_of(state, hasher, &chat_id)?;
-            for member in members {
-                let hash = hasher.hash(member.user_id.as_str());
-                chat.members.insert(member, hash);
-            }
-            chat.members.index_if_long(|key| hasher.hash(key));
+            members.into_iter().for_each(|member| chat.members.insert(member, hasher));
         }
         ITEM_DELETERS => {
             let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
@@ -214,11 +210,7 @@ fn restore_item(
         ITEM_ROWS => {
             let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
             let user = state.user_or_new(&user_id, hasher.hash(user_id.as_str()), hasher);
-            for row in rows {
-                let hash = hasher.hash(row.chat_id.as_str());
-                user.rows.insert(row, hash);
-            }
-            user.rows.index_if_long(|key| hasher.hash(key));
+            rows.into_iter().for_each(|row| user.rows.insert(row, hasher));
         }
         other => return Err(BadRecord(format!("unknown image item {other}"))),
     }
