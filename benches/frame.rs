@@ -32,6 +32,8 @@ fn requests() -> Vec<(&'static str, Command)> {
         time: None,
         sender_id: Some(user_id(1)),
         force: None,
+        idempotency_key: None,
+        if_version: None,
     };
     vec![
         ("list", List { user_id: user_id(1), limit: None, cursor: None }.into()),

@@ -63,6 +63,7 @@ impl Shard {
                 chats: numbers.map(chat).collect(),
                 members: members.collect(),
                 merge: None,
+                idempotency_key: None,
             };
             assert_eq!(shard.ask(Op::Import(import.into())), 1);
         }
@@ -132,6 +133,7 @@ fn member(chat: usize, nth: usize, chats: usize) -> MemberLine {
         marked_unread: Flag::NO,
         join_order: None,
         version: None,
+        removed: Flag::NO,
     }
 }
 
@@ -155,6 +157,8 @@ fn advance(shard: &mut Shard) -> Op {
         time: None,
         sender_id: None,
         force: None,
+        idempotency_key: None,
+        if_version: None,
     }))
 }
 
@@ -162,7 +166,10 @@ fn mark_read(shard: &mut Shard) -> Op {
     let chat = shard.below(shard.chats);
     let user_id = user_id((chat + shard.below(MEMBERS)) % shard.users());
     let seq = Sequence::new(u64::try_from(shard.below(1_000_000)).unwrap()).unwrap();
-    Op::Run(MarkRead { user_id, chat_id: chat_id(chat), seq }.into())
+    Op::Run(
+        MarkRead { user_id, chat_id: chat_id(chat), seq, idempotency_key: None, if_version: None }
+            .into(),
+    )
 }
 
 fn core(criterion: &mut Criterion) {

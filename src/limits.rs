@@ -53,6 +53,23 @@ pub const IDLE_TIMEOUT_MS: u64 = 600_000;
 
 /// Bytes of records that may wait for the log; past it writes get 429.
 pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// How long an idempotency key is remembered, by logged time, in ms.
+pub const IDEMPOTENCY_WINDOW_MS: u64 = 10 * 60 * 1000;
+/// Idempotency keys that a node remembers; beyond it the oldest go first.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
+/// Removed chats that a user's change log still tells of.
+pub const TOMBSTONES_MAX: usize = 1000;
+/// Most changes in one `sync` reply; also the default.
+pub const SYNC_PAGE_MAX: usize = 1000;
+/// Most conversations in one page.
+pub const CONVERSATIONS_PAGE_MAX: usize = 200;
+/// Conversations in a page where no limit is given.
+pub const CONVERSATIONS_PAGE: usize = 50;
+/// Differences that `verify` names; it counts them all.
+pub const DIFFERENCES_MAX: usize = 1000;
+/// Watches that may be open on one connection.
+pub const WATCHES_MAX: usize = 16;
+
 /// Users of one chat event that are delivered in one step (one message a shard).
 pub const DELIVERY_SLICE: usize = 256;
 /// Entries (members of a chat, rows of a user) in one copy-on-write chunk.

@@ -4,7 +4,7 @@
 //! the doors never meets an id that is too long or a sequence that JavaScript cannot read.
 //!
 //! Invariants:
-//! - [`ChatId`] and [`UserId`]: 1 to 128 bytes of UTF-8 without control characters.
+//! - [`ChatId`], [`UserId`] and [`IdempotencyKey`]: 1 to 128 bytes of UTF-8 without control characters.
 //! - [`Sequence`] and [`TimeMs`]: 0 to 2^53 - 1.
 //! - [`Flag`]: 0 or 1 outside, `bool` inside.
 
@@ -110,6 +110,10 @@ id_type! {
 id_type! {
     /// A user's id.
     UserId
+}
+id_type! {
+    /// A caller's name for one request, so that it is known when it comes again. Of the form of an id.
+    IdempotencyKey
 }
 
 macro_rules! integer_type {

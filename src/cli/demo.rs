@@ -69,7 +69,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// The API's example just as it is printed there, and four chats with some life in them.
 pub fn data(now_ms: u64) -> Result<Import, Invalid> {
     let ago = |minutes: u64| TimeMs::new(now_ms.saturating_sub(minutes * 60_000));
-    let mut import = Import { chats: Vec::new(), members: Vec::new(), merge: None };
+    let mut import =
+        Import { chats: Vec::new(), members: Vec::new(), merge: None, idempotency_key: None };
     let mut chat = |chat: ChatLine, members: Vec<MemberLine>| {
         import.chats.push(chat);
         import.members.extend(members);
@@ -145,6 +146,7 @@ fn member(user: &str, chat: &str, read: u64, join_order: u64) -> Result<MemberLi
         marked_unread: Flag::NO,
         join_order: Some(join_order),
         version: None,
+        removed: Flag::NO,
     })
 }
 

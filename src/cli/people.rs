@@ -117,7 +117,12 @@ pub async fn detail(args: DetailArgs) -> Result<(), Failure> {
 pub async fn delete(args: DeleteArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     for ids in args.ids.chunks(IDS_MAX) {
-        let command = Delete { user_id: args.user.clone(), ids: ids.to_vec(), up_to: None };
+        let command = Delete {
+            user_id: args.user.clone(),
+            ids: ids.to_vec(),
+            up_to: None,
+            idempotency_key: None,
+        };
         ask(&client, command).await?;
     }
     if args.format.is_json() { print_json(&()) } else { print("done") }

@@ -85,7 +85,8 @@ fn list(user: usize) -> Command {
 }
 
 fn delete() -> Command {
-    Delete { user_id: UserId::new("u").unwrap(), ids: vec![], up_to: None }.into()
+    Delete { user_id: UserId::new("u").unwrap(), ids: vec![], up_to: None, idempotency_key: None }
+        .into()
 }
 
 /// An answer that names the request's user, so that mixed-up answers are seen.
@@ -252,7 +253,13 @@ async fn a_request_over_the_limit_is_refused_here() {
     let client = Client::connect(address, ClientOptions::default()).await.unwrap();
     let user_ids = vec![UserId::new(&"x".repeat(128)).unwrap(); 9000];
     let chat_id = crate::types::ChatId::new("c").unwrap();
-    let command = crate::command::chat::AddMembers { chat_id, user_ids }.into();
+    let command = crate::command::chat::AddMembers {
+        chat_id,
+        user_ids,
+        idempotency_key: None,
+        if_version: None,
+    }
+    .into();
     let error = client.call(command).await.unwrap_err();
     assert_eq!(error.code, crate::command::ErrorCode::TooLarge);
 }

@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Error};
 use crate::limits::{IDS_MAX, MEMBERS_PAGE_MAX, TEXT_BYTES_MAX, USERS_MAX};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, KeyHasher, Sequence, TimeMs, UserId};
+use crate::types::{
+    ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId,
+};
 
 /// Arguments of `create`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
-    /// The chat's id; without it a single chat's is derived from its users, others' are random.
+    /// The chat's id; without it a single chat's is derived from its users, others' from the
+    /// idempotency key, or at random.
     #[serde(default)]
     pub id: Option<ChatId>,
     /// Single, group or official.
@@ -26,6 +29,9 @@ pub struct Create {
     pub created_at: Option<TimeMs>,
     /// The first members; exactly two for a single chat.
     pub user_ids: Vec<UserId>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Create {
@@ -80,6 +86,12 @@ pub struct AddMembers {
     pub chat_id: ChatId,
     /// Who joins; those who are members already stay as they are.
     pub user_ids: Vec<UserId>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the chat's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for AddMembers {
@@ -105,6 +117,12 @@ pub struct RemoveMembers {
     pub chat_id: ChatId,
     /// Who leaves; those who are no members are ignored.
     pub user_ids: Vec<UserId>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the chat's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for RemoveMembers {
@@ -169,6 +187,12 @@ pub struct SetStatus {
     pub chat_id: ChatId,
     /// 1 normal, 2 disabled.
     pub status: ChatStatus,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the chat's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for SetStatus {
@@ -190,6 +214,12 @@ pub struct SetStatusReply {
 pub struct Dissolve {
     /// The chat.
     pub chat_id: ChatId,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the chat's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for Dissolve {

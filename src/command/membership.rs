@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chat::{check_cursor, check_ids};
 use super::{Check, Error};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// Arguments of `list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -209,6 +209,9 @@ pub struct Delete {
     /// The newest sequence that the user saw; each chat's last one if absent.
     #[serde(default)]
     pub up_to: Option<Sequence>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Check for Delete {
@@ -237,6 +240,12 @@ pub struct SetFlags {
     /// Mark as unread, without moving the read position.
     #[serde(default)]
     pub marked_unread: Option<Flag>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the row's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for SetFlags {
@@ -266,6 +275,9 @@ pub struct Touch {
     /// When; the server's time if absent. An older time changes nothing.
     #[serde(default)]
     pub time: Option<TimeMs>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Check for Touch {
@@ -289,6 +301,12 @@ pub struct Clear {
     pub user_id: UserId,
     /// Of which chat.
     pub chat_id: ChatId,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the row's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for Clear {
@@ -302,4 +320,28 @@ impl Check for Clear {
 pub struct ClearReply {
     /// What is at or below it is gone for the user.
     pub deleted_to_seq: Sequence,
+}
+
+/// Arguments of `erase_user`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EraseUser {
+    /// Whose every trace goes.
+    pub user_id: UserId,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Check for EraseUser {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Answer of `erase_user`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EraseUserReply {
+    /// How many memberships went.
+    pub memberships: u64,
 }

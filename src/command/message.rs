@@ -1,10 +1,13 @@
 //! A message arrived; a user has read.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::chat::check_ids;
 use super::{Check, Error};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::types::{ChatId, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// Arguments of `advance`: exactly one of `to` and `allocate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,12 @@ pub struct Advance {
     /// Allow `to` more than 1 000 000 ahead.
     #[serde(default)]
     pub force: Option<bool>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the chat's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for Advance {
@@ -63,6 +72,12 @@ pub struct MarkRead {
     pub chat_id: ChatId,
     /// Up to which sequence; at most the chat's last.
     pub seq: Sequence,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Only if this is the row's version; else 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 impl Check for MarkRead {
@@ -78,4 +93,58 @@ pub struct MarkReadReply {
     pub max_read_seq: Sequence,
     /// What is still unread.
     pub unread: u64,
+}
+
+/// Arguments of `mark_read_many`: each item is as a `mark_read` of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkReadMany {
+    /// Who has read.
+    pub user_id: UserId,
+    /// In which chats, and up to where; each chat once.
+    pub items: Vec<ReadItem>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Check for MarkReadMany {
+    fn check(&self) -> Result<(), Error> {
+        check_ids("items", self.items.len())?;
+        let mut seen = HashSet::with_capacity(self.items.len());
+        match self.items.iter().find(|item| !seen.insert(&item.chat_id)) {
+            Some(twice) => Err(Error::invalid(format!("items: chat {} twice", twice.chat_id))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One chat of `mark_read_many`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadItem {
+    /// Which chat.
+    pub chat_id: ChatId,
+    /// Up to which sequence; at most the chat's last.
+    pub seq: Sequence,
+}
+
+/// Answer of `mark_read_many`: one result for each item, in the order asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MarkReadManyReply {
+    /// The results.
+    pub items: Vec<ReadResult>,
+}
+
+/// What came of one item. One that is refused changes nothing and keeps no other from being taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadResult {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// 200, or the status that a `mark_read` of it would have.
+    pub status: u16,
+    /// The stored read position; absent if it was refused.
+    pub max_read_seq: Option<Sequence>,
+    /// What is still unread; absent if it was refused.
+    pub unread: Option<u64>,
 }

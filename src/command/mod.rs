@@ -7,14 +7,18 @@
 //!
 //! # Layout
 //! - [`chat`]: create, members, status: what backends do to chats
-//! - [`message`]: advance, mark_read
+//! - [`message`]: advance, mark_read, mark_read_many
 //! - [`membership`]: list, detail, delete, flags: a user's own rows
-//! - [`node`]: hello, ping, stats, snapshot
+//! - [`conversation`]: conversations, unread, explain: rows and chats together
+//! - [`change`]: sync, watch, cancel: what changed
+//! - [`node`]: hello, ping, stats, snapshot, verify
 //! - [`transfer`]: export and import
 //! - [`error`]: the one error type with its codes
 //! - [`unread`]: the one formula of what is unread
 
+pub mod change;
 pub mod chat;
+pub mod conversation;
 pub mod error;
 pub mod membership;
 pub mod message;
@@ -181,6 +185,12 @@ commands! {
     5 Export "export" Read transfer::Export => transfer::ExportReply;
     /// Takes chats and members as they are.
     6 Import "import" Write transfer::Import => transfer::ImportReply;
+    /// Recounts everything that is kept incrementally and names each difference.
+    7 Verify "verify" Read node::Verify => node::VerifyReply;
+    /// A stream of all changes of the node, as they become durable.
+    8 Watch "watch" Read change::Watch => change::WatchEvent;
+    /// Ends a watch of the same connection.
+    9 Cancel "cancel" Read change::Cancel => ();
     /// A user's rows, pinned first, then newest-joined first.
     16 List "list" Read membership::List => membership::ListReply;
     /// Chats by id.
@@ -195,6 +205,18 @@ commands! {
     21 Clear "clear" Write membership::Clear => membership::ClearReply;
     /// Raises a read position.
     22 MarkRead "mark_read" Write message::MarkRead => message::MarkReadReply;
+    /// Raises read positions of several chats.
+    23 MarkReadMany "mark_read_many" Write message::MarkReadMany => message::MarkReadManyReply;
+    /// A page of a user's conversations: rows with their chats and unread counts.
+    24 Conversations "conversations" Read conversation::Conversations => conversation::ConversationsReply;
+    /// Unread totals of many users.
+    25 Unread "unread" Read conversation::Unread => conversation::UnreadReply;
+    /// A user's changes since a version.
+    26 Sync "sync" Read change::Sync => change::SyncReply;
+    /// Why a chat is listed and unread as it is.
+    27 Explain "explain" Read conversation::Explain => conversation::ExplainReply;
+    /// Removes every trace of a user.
+    28 EraseUser "erase_user" Write membership::EraseUser => membership::EraseUserReply;
     /// Raises or hands out a chat's sequence.
     32 Advance "advance" Write message::Advance => message::AdvanceReply;
     /// Makes a chat and its members.

@@ -83,6 +83,12 @@ pub struct Limits {
     pub id_bytes: u64,
     /// A connection without a request for this long is closed, in ms.
     pub idle_ms: u64,
+    /// How long an idempotency key is remembered, in ms.
+    pub idempotency_ms: u64,
+    /// How many of them are remembered by a node; beyond it the oldest go first.
+    pub idempotency_keys: u64,
+    /// How many removed chats `sync` still tells of for each user.
+    pub tombstones: u64,
 }
 
 impl Limits {
@@ -97,6 +103,9 @@ impl Limits {
             in_flight: wide(limits::IN_FLIGHT_MAX),
             id_bytes: wide(limits::ID_BYTES_MAX),
             idle_ms: limits::IDLE_TIMEOUT_MS,
+            idempotency_ms: limits::IDEMPOTENCY_WINDOW_MS,
+            idempotency_keys: wide(limits::IDEMPOTENCY_KEYS_MAX),
+            tombstones: wide(limits::TOMBSTONES_MAX),
         }
     }
 }
@@ -125,6 +134,8 @@ empty_arguments! {
     Stats;
     /// Arguments of `snapshot`: none.
     Snapshot;
+    /// Arguments of `verify`: none.
+    Verify;
 }
 
 /// Answer of `ping`: nothing.
@@ -140,6 +151,21 @@ pub struct SnapshotReply {
     pub bytes: u64,
     /// Chats and memberships in it.
     pub records: u64,
+}
+
+/// Answer of `verify`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VerifyReply {
+    /// Chats that were looked at, dissolved ones counted.
+    pub chats: u64,
+    /// Members that were held against their rows.
+    pub members: u64,
+    /// Rows that were held against their chats.
+    pub rows: u64,
+    /// How many differences there are.
+    pub differences: u64,
+    /// The first of them, in words.
+    pub items: Vec<String>,
 }
 
 /// Answer of `stats`.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::chat::{check_cursor, check_limit};
 use super::{Check, Error};
 use crate::limits::{EXPORT_LINES_MAX, IMPORT_LINES_MAX};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// A chat's line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,9 @@ pub struct MemberLine {
     /// The row's version in the user's change log; the user's next if absent.
     #[serde(default)]
     pub version: Option<u64>,
+    /// 1: the user is no member any more; only `user_id`, `chat_id` and `version` count.
+    #[serde(default)]
+    pub removed: Flag,
 }
 
 /// Arguments of `export`.
@@ -136,6 +139,9 @@ pub struct Import {
     /// Take lines for chats and memberships that are there: the higher sequence of both stays.
     #[serde(default)]
     pub merge: Option<bool>,
+    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Check for Import {

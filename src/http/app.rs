@@ -89,7 +89,7 @@ async fn detail<C: Call>(State(app): State<App<C>>, request: Request) -> Respons
 async fn delete<C: Call>(State(app): State<App<C>>, request: Request) -> Response {
     metered(&app.meter, Kind::Delete, async {
         let (user_id, DeleteBody { ids, up_to }) = app.caller(request, Missing::Refuse).await?;
-        match ask(&app.store, Delete { user_id, ids, up_to }).await? {
+        match ask(&app.store, Delete { user_id, ids, up_to, idempotency_key: None }).await? {
             Reply::Delete(()) => Ok(success((), 64)),
             other => Err(other_reply(&other)),
         }

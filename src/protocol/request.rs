@@ -256,7 +256,12 @@ mod tests {
         let id = "x".repeat(128);
         let user_ids = vec![crate::types::UserId::new(&id).unwrap(); 9000];
         let chat_id = crate::types::ChatId::new("c").unwrap();
-        let command = Command::from(crate::command::chat::AddMembers { chat_id, user_ids });
+        let command = Command::from(crate::command::chat::AddMembers {
+            chat_id,
+            user_ids,
+            idempotency_key: None,
+            if_version: None,
+        });
         let mut out = BytesMut::from(&b"before"[..]);
         let error = encode_request(1, &command, &mut out).unwrap_err();
         assert_eq!(error.code, ErrorCode::TooLarge);

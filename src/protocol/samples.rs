@@ -1,13 +1,15 @@
 //! Valid commands and replies of every kind, drawn from a list of random choices (tests only).
 
+use crate::command::change::*;
 use crate::command::chat::*;
+use crate::command::conversation::*;
 use crate::command::membership::*;
 use crate::command::message::*;
 use crate::command::node::*;
 use crate::command::transfer::*;
 use crate::command::{Command, Kind, Reply};
 use crate::limits::INTEGER_MAX;
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// Turns choices into values; when they run out, every further one is 0.
 pub(super) struct Draw<'a> {
@@ -59,6 +61,14 @@ impl<'a> Draw<'a> {
 
     fn user(&mut self) -> UserId {
         UserId::new(&self.id()).unwrap()
+    }
+
+    fn key(&mut self) -> Option<IdempotencyKey> {
+        self.maybe(|draw| IdempotencyKey::new(&draw.id()).unwrap())
+    }
+
+    fn version(&mut self) -> Option<u64> {
+        self.maybe(Self::integer)
     }
 
     fn sequence(&mut self) -> Sequence {
@@ -140,6 +150,7 @@ impl<'a> Draw<'a> {
             marked_unread: self.flag(),
             join_order: self.maybe(Self::integer),
             version: self.maybe(Self::integer),
+            removed: self.flag(),
         }
     }
 
@@ -157,6 +168,65 @@ impl<'a> Draw<'a> {
         }
     }
 
+    fn conversation(&mut self) -> Conversation {
+        let (row, chat) = (self.row(), self.item());
+        Conversation {
+            id: chat.id,
+            chat_id: row.chat_id,
+            is_top: row.is_top,
+            is_mute: row.is_mute,
+            is_show: row.is_show,
+            is_hide: row.is_hide,
+            max_read_seq: row.max_read_seq,
+            last_online_time: row.last_online_time,
+            creator_id: chat.creator_id,
+            chat_type: chat.chat_type,
+            status: chat.status,
+            is_enc: chat.is_enc,
+            last_read_sequence: chat.last_read_sequence,
+            last_sequence: chat.last_sequence,
+            last_time: chat.last_time,
+            created_at: chat.created_at,
+            unread: self.any(),
+            marked_unread: self.flag(),
+        }
+    }
+
+    fn sync_item(&mut self) -> SyncItem {
+        let row = self.row();
+        SyncItem {
+            op: [SyncOp::Upsert, SyncOp::Remove][usize::from(self.yes())],
+            id: row.chat_id.clone(),
+            chat_id: row.chat_id,
+            is_top: row.is_top,
+            is_mute: row.is_mute,
+            is_show: row.is_show,
+            is_hide: row.is_hide,
+            max_read_seq: row.max_read_seq,
+            last_online_time: row.last_online_time,
+            marked_unread: self.flag(),
+            version: self.any(),
+        }
+    }
+
+    fn watch_event(&mut self) -> WatchEvent {
+        let ops = WatchOp::ALL;
+        WatchEvent {
+            offset: self.text(),
+            user_id: self.maybe(Self::user),
+            chat_id: self.maybe(Self::chat),
+            op: ops[usize::from(self.small()) % ops.len()],
+            last_sequence: self.maybe(Self::sequence),
+            last_time: self.maybe(Self::time),
+            seq: self.maybe(Self::sequence),
+            is_top: self.maybe(Self::flag),
+            is_mute: self.maybe(Self::flag),
+            is_hide: self.maybe(Self::flag),
+            marked_unread: self.maybe(Self::flag),
+            status: self.maybe(Self::status),
+        }
+    }
+
     fn advance(&mut self) -> Advance {
         let by_number = self.yes();
         Advance {
@@ -166,6 +236,8 @@ impl<'a> Draw<'a> {
             time: self.maybe(Self::time),
             sender_id: self.maybe(Self::user),
             force: self.maybe(Self::yes),
+            idempotency_key: self.key(),
+            if_version: self.version(),
         }
     }
 
@@ -179,6 +251,9 @@ impl<'a> Draw<'a> {
             in_flight: self.integer(),
             id_bytes: self.integer(),
             idle_ms: self.integer(),
+            idempotency_ms: self.integer(),
+            idempotency_keys: self.integer(),
+            tombstones: self.integer(),
         }
     }
 
@@ -212,6 +287,7 @@ impl<'a> Draw<'a> {
                 chats: self.list(Self::chat_line),
                 members: self.list(Self::member_line),
                 merge: self.maybe(Self::yes),
+                idempotency_key: self.key(),
             }
             .into(),
             Kind::List => List {
@@ -227,6 +303,7 @@ impl<'a> Draw<'a> {
                 user_id: self.user(),
                 ids: self.list(Self::chat),
                 up_to: self.maybe(Self::sequence),
+                idempotency_key: self.key(),
             }
             .into(),
             Kind::SetFlags => SetFlags {
@@ -236,18 +313,32 @@ impl<'a> Draw<'a> {
                 is_mute: self.maybe(Self::flag),
                 is_hide: self.maybe(Self::flag),
                 marked_unread: self.maybe(Self::flag),
+                idempotency_key: self.key(),
+                if_version: self.version(),
             }
             .into(),
             Kind::Touch => Touch {
                 user_id: self.user(),
                 chat_ids: self.maybe(|draw| draw.list(Self::chat)),
                 time: self.maybe(Self::time),
+                idempotency_key: self.key(),
             }
             .into(),
-            Kind::Clear => Clear { user_id: self.user(), chat_id: self.chat() }.into(),
-            Kind::MarkRead => {
-                MarkRead { user_id: self.user(), chat_id: self.chat(), seq: self.sequence() }.into()
+            Kind::Clear => Clear {
+                user_id: self.user(),
+                chat_id: self.chat(),
+                idempotency_key: self.key(),
+                if_version: self.version(),
             }
+            .into(),
+            Kind::MarkRead => MarkRead {
+                user_id: self.user(),
+                chat_id: self.chat(),
+                seq: self.sequence(),
+                idempotency_key: self.key(),
+                if_version: self.version(),
+            }
+            .into(),
             Kind::Advance => self.advance().into(),
             Kind::Create => Create {
                 id: self.maybe(Self::chat),
@@ -256,22 +347,79 @@ impl<'a> Draw<'a> {
                 is_enc: self.maybe(Self::flag),
                 created_at: self.maybe(Self::time),
                 user_ids: self.list(Self::user),
+                idempotency_key: self.key(),
             }
             .into(),
-            Kind::AddMembers => {
-                AddMembers { chat_id: self.chat(), user_ids: self.list(Self::user) }.into()
+            Kind::AddMembers => AddMembers {
+                chat_id: self.chat(),
+                user_ids: self.list(Self::user),
+                idempotency_key: self.key(),
+                if_version: self.version(),
             }
-            Kind::RemoveMembers => {
-                RemoveMembers { chat_id: self.chat(), user_ids: self.list(Self::user) }.into()
+            .into(),
+            Kind::RemoveMembers => RemoveMembers {
+                chat_id: self.chat(),
+                user_ids: self.list(Self::user),
+                idempotency_key: self.key(),
+                if_version: self.version(),
             }
+            .into(),
             Kind::Members => Members {
                 chat_id: self.chat(),
                 cursor: self.maybe(Self::text),
                 limit: self.maybe(Self::page),
             }
             .into(),
-            Kind::SetStatus => SetStatus { chat_id: self.chat(), status: self.status() }.into(),
-            Kind::Dissolve => Dissolve { chat_id: self.chat() }.into(),
+            Kind::SetStatus => SetStatus {
+                chat_id: self.chat(),
+                status: self.status(),
+                idempotency_key: self.key(),
+                if_version: self.version(),
+            }
+            .into(),
+            Kind::Dissolve => Dissolve {
+                chat_id: self.chat(),
+                idempotency_key: self.key(),
+                if_version: self.version(),
+            }
+            .into(),
+            Kind::Verify => Verify {}.into(),
+            Kind::Watch => Watch { from: self.maybe(Self::text) }.into(),
+            Kind::Cancel => Cancel { request_id: self.any() }.into(),
+            Kind::MarkReadMany => {
+                let mut number = 0;
+                MarkReadMany {
+                    user_id: self.user(),
+                    items: self.list(|draw| {
+                        number += 1;
+                        let chat_id = ChatId::new(&format!("{number}{}", draw.id())).unwrap();
+                        ReadItem { chat_id, seq: draw.sequence() }
+                    }),
+                    idempotency_key: self.key(),
+                }
+                .into()
+            }
+            Kind::Conversations => Conversations {
+                user_id: self.user(),
+                limit: self.maybe(Self::page).map(|limit| limit % 200 + 1),
+                cursor: self.maybe(Self::text),
+                unread_only: self.maybe(Self::yes),
+                chat_type: self.maybe(Self::chat_type),
+                hidden: self.maybe(Self::flag),
+                active_since: self.maybe(Self::time),
+            }
+            .into(),
+            Kind::Unread => Unread { user_ids: self.list(Self::user) }.into(),
+            Kind::Sync => Sync {
+                user_id: self.user(),
+                since: self.maybe(|draw| Since { log: draw.text(), version: draw.integer() }),
+                limit: self.maybe(Self::page),
+            }
+            .into(),
+            Kind::Explain => Explain { user_id: self.user(), chat_id: self.chat() }.into(),
+            Kind::EraseUser => {
+                EraseUser { user_id: self.user(), idempotency_key: self.key() }.into()
+            }
         }
     }
 
@@ -339,6 +487,58 @@ impl<'a> Draw<'a> {
             }),
             Kind::SetStatus => Reply::SetStatus(SetStatusReply { version: self.any() }),
             Kind::Dissolve => Reply::Dissolve(()),
+            Kind::Verify => Reply::Verify(VerifyReply {
+                chats: self.any(),
+                members: self.any(),
+                rows: self.any(),
+                differences: self.any(),
+                items: self.list(Self::text),
+            }),
+            Kind::Watch => Reply::Watch(self.watch_event()),
+            Kind::Cancel => Reply::Cancel(()),
+            Kind::MarkReadMany => Reply::MarkReadMany(MarkReadManyReply {
+                items: self.list(|draw| ReadResult {
+                    chat_id: draw.chat(),
+                    status: draw.small(),
+                    max_read_seq: draw.maybe(Self::sequence),
+                    unread: draw.maybe(Self::any),
+                }),
+            }),
+            Kind::Conversations => Reply::Conversations(ConversationsReply {
+                items: self.list(Self::conversation),
+                next_cursor: self.maybe(Self::text),
+                moved: self.yes(),
+            }),
+            Kind::Unread => Reply::Unread(UnreadReply {
+                items: self.list(|draw| UnreadItem {
+                    user_id: draw.user(),
+                    messages: draw.any(),
+                    chats: draw.any(),
+                    muted_messages: draw.any(),
+                    muted_chats: draw.any(),
+                }),
+            }),
+            Kind::Sync => Reply::Sync(SyncReply {
+                log: self.text(),
+                version: self.any(),
+                reset: self.yes(),
+                reason: self.maybe(Self::text),
+                more: self.yes(),
+                items: self.list(Self::sync_item),
+            }),
+            Kind::Explain => Reply::Explain(ExplainReply {
+                listed: self.yes(),
+                reasons: self.list(Self::text),
+                last_sequence: self.sequence(),
+                floors: ExplainFloors {
+                    join: self.sequence(),
+                    deleted: self.sequence(),
+                    read: self.sequence(),
+                    sent: self.sequence(),
+                },
+                unread: self.any(),
+            }),
+            Kind::EraseUser => Reply::EraseUser(EraseUserReply { memberships: self.any() }),
         }
     }
 }

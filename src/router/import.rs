@@ -35,7 +35,12 @@ impl<T> Router<T> {
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
-        let empty = || Import { chats: Vec::new(), members: Vec::new(), merge: import.merge };
+        let empty = || Import {
+            chats: Vec::new(),
+            members: Vec::new(),
+            merge: import.merge,
+            idempotency_key: import.idempotency_key.clone(),
+        };
         for line in import.chats {
             let shard = self.shard_of_chat(&line.id);
             parts.entry(shard.0).or_insert_with(empty).chats.push(line);

@@ -186,7 +186,18 @@ impl<T> Router<T> {
                 let missing = Missing::of(usize::from(self.shards.get()));
                 Scattered::Asked(Gather::Stats { missing, stats: Box::default() })
             }
-            Command::Hello(_) | Command::Ping(_) | Command::Snapshot(_) => {
+            Command::Hello(_)
+            | Command::Ping(_)
+            | Command::Snapshot(_)
+            | Command::Watch(_)
+            | Command::Cancel(_)
+            | Command::Verify(_)
+            | Command::MarkReadMany(_)
+            | Command::Conversations(_)
+            | Command::Unread(_)
+            | Command::Sync(_)
+            | Command::Explain(_)
+            | Command::EraseUser(_) => {
                 let name = command.kind().name();
                 Scattered::Finished(Err(Error::invalid(format!("{name} is not for a shard"))))
             }
@@ -230,7 +241,12 @@ impl<T> Router<T> {
         }
         let missing = Missing::of(parts.len());
         for (shard, ids) in parts {
-            let part = Delete { user_id: delete.user_id.clone(), ids, up_to: delete.up_to };
+            let part = Delete {
+                user_id: delete.user_id.clone(),
+                ids,
+                up_to: delete.up_to,
+                idempotency_key: delete.idempotency_key.clone(),
+            };
             out.push((ShardId(shard), self.reply_to(entry, 0), Op::Delete(part)));
         }
         Scattered::Asked(Gather::Delete(missing))

@@ -164,13 +164,13 @@ impl Ledger {
             Command::Delete(delete) => {
                 self.send_row(&delete.ids[0], &delete.user_id, RowOp::Delete)
             }
-            Command::AddMembers(AddMembers { chat_id, user_ids }) => {
+            Command::AddMembers(AddMembers { chat_id, user_ids, .. }) => {
                 self.send_members(chat_id, user_ids, true)
             }
-            Command::RemoveMembers(RemoveMembers { chat_id, user_ids }) => {
+            Command::RemoveMembers(RemoveMembers { chat_id, user_ids, .. }) => {
                 self.send_members(chat_id, user_ids, false)
             }
-            Command::Dissolve(Dissolve { chat_id }) => {
+            Command::Dissolve(Dissolve { chat_id, .. }) => {
                 self.chat(chat_id).dissolved = Once::Sent;
                 self.live.retain(|id| id != chat_id);
                 Op::Dissolve(chat_id.clone())
@@ -430,18 +430,40 @@ pub mod commands {
     ) -> Command {
         let to = to.map(|to| Sequence::new(to).unwrap());
         let chat_id = chat_id.clone();
-        Advance { chat_id, to, allocate, time: None, sender_id: sender.cloned(), force: None }
-            .into()
+        Advance {
+            chat_id,
+            to,
+            allocate,
+            time: None,
+            sender_id: sender.cloned(),
+            force: None,
+            idempotency_key: None,
+            if_version: None,
+        }
+        .into()
     }
 
     /// `mark_read`.
     pub fn mark_read(user_id: &UserId, chat_id: &ChatId, seq: u64) -> Command {
         let seq = Sequence::new(seq).unwrap();
-        MarkRead { user_id: user_id.clone(), chat_id: chat_id.clone(), seq }.into()
+        MarkRead {
+            user_id: user_id.clone(),
+            chat_id: chat_id.clone(),
+            seq,
+            idempotency_key: None,
+            if_version: None,
+        }
+        .into()
     }
 
     /// `delete` of one chat.
     pub fn delete(user_id: &UserId, chat_id: &ChatId) -> Command {
-        Delete { user_id: user_id.clone(), ids: vec![chat_id.clone()], up_to: None }.into()
+        Delete {
+            user_id: user_id.clone(),
+            ids: vec![chat_id.clone()],
+            up_to: None,
+            idempotency_key: None,
+        }
+        .into()
     }
 }

@@ -168,7 +168,16 @@ fn create(random: &mut Random, ledger: &Ledger) -> Command {
         some_users(random)
     };
     let creator_id = user(0);
-    Create { id: Some(id), chat_type, creator_id, is_enc: None, created_at: None, user_ids }.into()
+    Create {
+        id: Some(id),
+        chat_type,
+        creator_id,
+        is_enc: None,
+        created_at: None,
+        user_ids,
+        idempotency_key: None,
+    }
+    .into()
 }
 
 /// Some users, each once.
@@ -206,7 +215,19 @@ fn set_flags(random: &mut Random, id: &ChatId, chat: &Chat) -> Option<Command> {
     let mut some = || (random.below(2) == 0).then(|| Flag(random.below(2) == 0));
     let (is_mute, is_hide) = (some(), some());
     let (is_top, marked_unread) = (some(), some());
-    Some(SetFlags { user_id, chat_id: id.clone(), is_top, is_mute, is_hide, marked_unread }.into())
+    Some(
+        SetFlags {
+            user_id,
+            chat_id: id.clone(),
+            is_top,
+            is_mute,
+            is_hide,
+            marked_unread,
+            idempotency_key: None,
+            if_version: None,
+        }
+        .into(),
+    )
 }
 
 fn change_members(random: &mut Random, id: &ChatId, chat: &Chat) -> Option<Command> {
@@ -226,13 +247,15 @@ fn change_members(random: &mut Random, id: &ChatId, chat: &Chat) -> Option<Comma
         }
     };
     Some(match come {
-        true => AddMembers { chat_id, user_ids }.into(),
-        false => RemoveMembers { chat_id, user_ids }.into(),
+        true => AddMembers { chat_id, user_ids, idempotency_key: None, if_version: None }.into(),
+        false => {
+            RemoveMembers { chat_id, user_ids, idempotency_key: None, if_version: None }.into()
+        }
     })
 }
 
 fn dissolve(id: &ChatId, chat: &Chat) -> Option<Command> {
     let quiet = chat.change.is_none() && chat.rows.values().all(|row| row.open.is_none());
     let may = quiet && !chat.is_single() && chat.dissolved == Once::No;
-    may.then(|| Dissolve { chat_id: id.clone() }.into())
+    may.then(|| Dissolve { chat_id: id.clone(), idempotency_key: None, if_version: None }.into())
 }

@@ -106,8 +106,12 @@ impl<R: BufRead> Batches<R> {
     /// The next batch; none at the end of the file. Lines before a bad one are handed out first.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, Failure> {
         let Some(first) = self.take()? else { return Ok(None) };
-        let mut import =
-            Import { chats: Vec::new(), members: Vec::new(), merge: self.merge.then_some(true) };
+        let mut import = Import {
+            chats: Vec::new(),
+            members: Vec::new(),
+            merge: self.merge.then_some(true),
+            idempotency_key: None,
+        };
         let mut batch = (first.number, first.number, 0_u64);
         let (mut lines, mut bytes) = (0, 0);
         let mut next = Some(first);

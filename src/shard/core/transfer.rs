@@ -293,6 +293,7 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
         marked_unread: facts.marked_unread,
         join_order: None,
         version: None,
+        removed: Flag::NO,
     };
     line.is_show = Some(Flag(!chat.is_deleted_by(member)));
     line
