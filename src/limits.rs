@@ -70,6 +70,13 @@ pub const DIFFERENCES_MAX: usize = 1000;
 /// Watches that may be open on one connection.
 pub const WATCHES_MAX: usize = 16;
 
+/// Rows in one slice of a scan over users' rows; a shard works on no more at once.
+pub const SCAN_ROWS: usize = 2048;
+/// Rows that a shard may be asked to look at without waiting for its turn.
+pub const SCAN_ROWS_AT_ONCE: usize = 256;
+/// Users whose rows are held at once for `unread`.
+pub const USERS_A_SCAN: usize = 256;
+
 /// Users of one chat event that are delivered in one step (one message a shard).
 pub const DELIVERY_SLICE: usize = 256;
 /// Entries (members of a chat, rows of a user) in one copy-on-write chunk.

@@ -407,7 +407,12 @@ impl KeyHasher {
 
     /// The key's 64-bit hash.
     pub fn hash(self, key: &str) -> u64 {
-        XxHash64::oneshot(self.seed, key.as_bytes())
+        self.hash_bytes(key.as_bytes())
+    }
+
+    /// The 64-bit hash of any bytes.
+    pub fn hash_bytes(self, bytes: &[u8]) -> u64 {
+        XxHash64::oneshot(self.seed, bytes)
     }
 
     /// The slot of a key whose hash is known.

@@ -24,7 +24,7 @@ use super::log::{LogMode, LogState};
 use super::mailbox::{Control, Mailbox, Peer};
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
-use crate::limits::CROSS_CORE_MAX;
+use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::metrics::Meter;
 use crate::router::{Router, Sent};
 use crate::shard::Core;
@@ -33,9 +33,10 @@ use crate::shard::gate::Gate;
 use crate::shard::op::{Answered, Envelope, Op, Output, ReplyTo};
 use crate::types::{ShardId, TimeMs};
 
-/// Messages of this shard to itself that one flush takes; more wait for the next turn, so that a
-/// giant's deliveries do not keep others waiting.
+/// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
+/// wait for the next turn, so that a giant's deliveries do not keep others waiting.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
+const OWN_ROWS_A_FLUSH: usize = 256;
 /// Bytes of records after which they go to the log before the turn is over; with one more request
 /// they stay far below what a batch of the log can hold.
 const RECORDS_BYTES: usize = 4 << 20;
@@ -147,6 +148,8 @@ pub struct Worker {
     outbound: Vec<Vec<Peer>>,
     /// Messages of this shard to itself.
     own: VecDeque<Envelope>,
+    /// Ops that look at many rows; one is run a turn, so that others are served in between.
+    long: VecDeque<(ReplyTo, Op)>,
     tcp: Meter,
     draining: Vec<oneshot::Sender<()>>,
 }
@@ -167,6 +170,7 @@ impl Worker {
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
             own: VecDeque::new(),
+            long: VecDeque::new(),
             tcp: Meter::default(),
             draining: Vec::new(),
             node,
@@ -208,11 +212,27 @@ impl Worker {
         while !self.ops.is_empty() {
             for (shard, to, op) in std::mem::take(&mut self.ops) {
                 if shard == self.shard {
-                    self.run_op(to, op);
+                    self.take_op(to, op);
                 } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
                     outbound.push(Peer::Request(to, op));
                 }
             }
+        }
+    }
+
+    /// Runs an op, now or when it is its turn.
+    fn take_op(&mut self, to: ReplyTo, op: Op) {
+        if op.rows() > SCAN_ROWS_AT_ONCE {
+            self.long.push_back((to, op));
+        } else {
+            self.run_op(to, op);
+        }
+    }
+
+    /// Runs one of the ops that look at many rows.
+    fn run_long(&mut self) {
+        if let Some((to, op)) = self.long.pop_front() {
+            self.run_op(to, op);
         }
     }
 
@@ -231,6 +251,7 @@ impl Worker {
     /// Hands records to the log, sends messages, and lets answers go or holds them.
     fn flush(&mut self) {
         let mut own_left = OWN_MESSAGES_A_FLUSH;
+        let mut rows_left = OWN_ROWS_A_FLUSH;
         loop {
             self.run_ops();
             self.settle();
@@ -240,13 +261,14 @@ impl Worker {
             }
             // The loop ends only here, behind a release: so an answer that is held has told the
             // log whom to wake.
-            let next = if own_left > 0 { self.own.pop_front() } else { None };
+            let next = if own_left > 0 && rows_left > 0 { self.own.pop_front() } else { None };
             let Some(envelope) = next else { break };
             own_left -= 1;
+            rows_left = rows_left.saturating_sub(envelope.message.rows());
             self.core.message(envelope, &mut self.out);
         }
         self.send();
-        if !self.own.is_empty() || !self.ops.is_empty() {
+        if !self.own.is_empty() || !self.ops.is_empty() || !self.long.is_empty() {
             self.mailbox().wake();
         }
         if !self.draining.is_empty() && self.is_idle() {
@@ -351,11 +373,12 @@ impl Worker {
             && self.gate.is_empty()
             && self.own.is_empty()
             && self.ops.is_empty()
+            && self.long.is_empty()
     }
 
     fn take_peer(&mut self, peer: Peer) {
         match peer {
-            Peer::Request(to, op) => self.run_op(to, op),
+            Peer::Request(to, op) => self.take_op(to, op),
             Peer::Answer(to, answer) => self.dispatch(Answered { to, answer, after_log: false }),
             Peer::Message(envelope) => {
                 self.core.message(envelope, &mut self.out);
@@ -443,6 +466,7 @@ impl Local {
             self.control(control);
         }
         any |= self.0.borrow_mut().take_peers();
+        self.0.borrow_mut().run_long();
         self.flush();
         any
     }

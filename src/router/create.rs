@@ -27,12 +27,17 @@ impl<T> Router<T> {
         create: Create,
         out: &mut Vec<Sent>,
     ) -> Gather {
-        let id_from = match (&create.id, create.chat_type) {
-            (Some(_), _) => IdFrom::Caller,
-            (None, ChatType::Single) => IdFrom::Users,
-            (None, ChatType::Group | ChatType::Official) => IdFrom::Chance,
+        let id_from = match (&create.id, create.chat_type, &create.idempotency_key) {
+            (Some(_), _, _) => IdFrom::Caller,
+            (None, ChatType::Single, _) => IdFrom::Users,
+            (None, ChatType::Group | ChatType::Official, Some(_)) => IdFrom::Key,
+            (None, ChatType::Group | ChatType::Official, None) => IdFrom::Chance,
         };
-        let mut creating = Creating { hash: hash_of_users(&create), create, id_from, tries: 0 };
+        let hash = match (&create.idempotency_key, id_from) {
+            (Some(key), IdFrom::Key) => Sha256::digest(key.as_str()).into(),
+            _ => hash_of_users(&create),
+        };
+        let mut creating = Creating { hash, create, id_from, tries: 0 };
         self.send_create(&mut creating, entry, out);
         Gather::Create(creating)
     }
@@ -72,7 +77,7 @@ impl<T> Router<T> {
 
     fn new_id(&mut self, creating: &Creating) -> Option<ChatId> {
         let number = match creating.id_from {
-            IdFrom::Users => u64::from_be_bytes(*creating.hash.first_chunk::<8>()?),
+            IdFrom::Users | IdFrom::Key => u64::from_be_bytes(*creating.hash.first_chunk::<8>()?),
             IdFrom::Caller | IdFrom::Chance => self.draw(),
         };
         let prefix = match creating.create.chat_type {

@@ -9,8 +9,8 @@ use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::transfer::{Export, ExportReply, MemberLine};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::EXPORT_LINES_MAX;
-use crate::shard::op::{Answer, ExportRow, Op, ReplyTo};
-use crate::types::{ChatId, ShardId, Slot, UserId};
+use crate::shard::op::{Answer, ExportPlace, ExportRow, Op, Pair, ReplyTo};
+use crate::types::{ChatId, Flag, ShardId, Slot, UserId};
 
 /// An `export` under way.
 pub(super) struct Exporting {
@@ -23,15 +23,16 @@ pub(super) struct Exporting {
 }
 
 /// Members of a page on one shard: their positions in the page, and who they are.
-type RowsPart = (Vec<usize>, Vec<(UserId, ChatId)>);
+type RowsPart = (Vec<usize>, Vec<Pair>);
 
 /// Where a page starts.
 struct Place {
     slot: Slot,
-    after: Option<(ChatId, u64)>,
+    after: Option<ExportPlace>,
 }
 
 impl Place {
+    /// Reads `slot`, `slot.order.chat_id` or `slot.uVERSION.user_id`.
     fn parse(cursor: Option<&str>) -> Result<Self, Error> {
         let bad = || Error::invalid("cursor: not one of `export`");
         let mut parts = cursor.unwrap_or("0").splitn(3, '.');
@@ -39,19 +40,27 @@ impl Place {
         let slot = Slot::new(number).ok_or_else(bad)?;
         let after = match (parts.next(), parts.next()) {
             (None, None) => None,
-            (Some(order), Some(id)) => {
-                let order = order.parse().map_err(|_| bad())?;
-                Some((ChatId::new(id).map_err(|_| bad())?, order))
-            }
+            (Some(place), Some(id)) => Some(match place.strip_prefix('u') {
+                None => ExportPlace::Member(
+                    ChatId::new(id).map_err(|_| bad())?,
+                    place.parse().map_err(|_| bad())?,
+                ),
+                Some(version) => ExportPlace::Gone(
+                    UserId::new(id).map_err(|_| bad())?,
+                    version.parse().map_err(|_| bad())?,
+                ),
+            }),
             _ => return Err(bad()),
         };
         Ok(Self { slot, after })
     }
 
     fn to_cursor(&self) -> String {
+        let slot = self.slot.get();
         match &self.after {
-            None => self.slot.get().to_string(),
-            Some((id, order)) => format!("{}.{order}.{id}", self.slot.get()),
+            None => slot.to_string(),
+            Some(ExportPlace::Member(id, order)) => format!("{slot}.{order}.{id}"),
+            Some(ExportPlace::Gone(id, version)) => format!("{slot}.u{version}.{id}"),
         }
     }
 }
@@ -82,7 +91,7 @@ impl<T> Router<T> {
     fn ask_page(
         &self,
         exporting: &Exporting,
-        after: Option<(ChatId, u64)>,
+        after: Option<ExportPlace>,
         entry: u64,
         out: &mut Vec<Sent>,
     ) {
@@ -135,7 +144,8 @@ impl<T> Router<T> {
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
         let mut parts: BTreeMap<u16, RowsPart> = BTreeMap::new();
-        for (position, line) in exporting.reply.members.iter().enumerate() {
+        let members = exporting.reply.members.iter().enumerate();
+        for (position, line) in members.filter(|(_, line)| line.removed == Flag::NO) {
             let (positions, pairs) = parts.entry(self.shard_of_user(&line.user_id).0).or_default();
             positions.push(position);
             pairs.push((line.user_id.clone(), line.chat_id.clone()));

@@ -16,7 +16,7 @@ use super::{Gather, Missing, Router, Scattered, Sent};
 use crate::command::transfer::{Import, ImportReply};
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Op, ReplyTo};
-use crate::types::ShardId;
+use crate::types::{Flag, ShardId};
 
 /// An `import` under way.
 pub(super) struct Importing {
@@ -46,7 +46,11 @@ impl<T> Router<T> {
             parts.entry(shard.0).or_insert_with(empty).chats.push(line);
         }
         for line in import.members {
-            let shard = self.shard_of_chat(&line.chat_id);
+            // What a user is no member of any more is known to the user alone.
+            let shard = match line.removed {
+                Flag::YES => self.shard_of_user(&line.user_id),
+                Flag::NO => self.shard_of_chat(&line.chat_id),
+            };
             parts.entry(shard.0).or_insert_with(empty).members.push(line);
         }
         let taken = ImportReply { chats: 0, members: 0 };

@@ -1,7 +1,7 @@
 //! The way of a command: key -> slot -> shard, and back.
 //!
 //! A command whose keys lie on one shard goes there whole. Others are scattered into parts, one a
-//! shard, and their answers gathered; an `export` and an `import` take two rounds. The router is sans-IO like the
+//! shard, and their answers gathered; some take several rounds. The router is sans-IO like the
 //! shard: commands and answers in, ops and outcomes out. One router lives on each core; the tickets
 //! it keeps are whatever its owner needs to answer a caller.
 //!
@@ -11,8 +11,13 @@
 
 mod create;
 mod detail;
+mod erase;
+mod explain;
 mod export;
 mod import;
+mod listing;
+mod read_many;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -23,8 +28,13 @@ use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
 use create::Creating;
 use detail::Detailing;
+use erase::Erasing;
+use explain::Explaining;
 use export::Exporting;
 use import::Importing;
+use listing::{ListingGather, UnreadGather};
+use read_many::ReadingMany;
+use verify::Verifying;
 
 /// An op on its way to a shard.
 pub type Sent = (ShardId, ReplyTo, Op);
@@ -56,6 +66,12 @@ enum Gather {
     Delete(Missing),
     Import(Importing),
     Export(Exporting),
+    Conversations(Box<ListingGather>),
+    Unread(Box<UnreadGather>),
+    Explain(Explaining),
+    ReadMany(ReadingMany),
+    Erase(Box<Erasing>),
+    Verify(Box<Verifying>),
     Stats { missing: Missing, stats: Box<StatsReply> },
 }
 
@@ -186,18 +202,18 @@ impl<T> Router<T> {
                 let missing = Missing::of(usize::from(self.shards.get()));
                 Scattered::Asked(Gather::Stats { missing, stats: Box::default() })
             }
+            Command::Sync(ref sync) => one(self.shard_of_user(&sync.user_id), command, out),
+            Command::Conversations(asked) => self.scatter_conversations(entry, asked, out),
+            Command::Unread(unread) => self.scatter_unread(entry, unread, out),
+            Command::Explain(explain) => self.scatter_explain(entry, explain, out),
+            Command::MarkReadMany(many) => self.scatter_read_many(entry, many, out),
+            Command::EraseUser(erase) => self.scatter_erase(entry, erase, out),
+            Command::Verify(_) => self.scatter_verify(entry, out),
             Command::Hello(_)
             | Command::Ping(_)
             | Command::Snapshot(_)
             | Command::Watch(_)
-            | Command::Cancel(_)
-            | Command::Verify(_)
-            | Command::MarkReadMany(_)
-            | Command::Conversations(_)
-            | Command::Unread(_)
-            | Command::Sync(_)
-            | Command::Explain(_)
-            | Command::EraseUser(_) => {
+            | Command::Cancel(_) => {
                 let name = command.kind().name();
                 Scattered::Finished(Err(Error::invalid(format!("{name} is not for a shard"))))
             }
@@ -222,6 +238,14 @@ impl<T> Router<T> {
                 self.gather_import(importing, to, outcome, out)
             }
             (Gather::Export(exporting), answer) => self.gather_export(exporting, to, answer, out),
+            (Gather::Conversations(listing), answer) => {
+                self.gather_conversations(listing, to, answer, out)
+            }
+            (Gather::Unread(gather), answer) => self.gather_unread(gather, to, answer, out),
+            (Gather::Explain(explaining), answer) => explaining.gather(to, answer),
+            (Gather::ReadMany(reading), answer) => reading.gather(to, answer),
+            (Gather::Erase(erasing), answer) => self.gather_erase(erasing, to, answer, out),
+            (Gather::Verify(verifying), answer) => self.gather_verify(verifying, to, answer, out),
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
                 stats.add_shard(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);

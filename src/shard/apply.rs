@@ -8,36 +8,20 @@
 use std::sync::Arc;
 
 use super::event::{
-    Advanced, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone, Dissolved, Event,
-    FlagsSet, MembersAdded, MembersImported, MembersRemoved, Read, RowChanged, StatusSet, Touched,
+    Advanced, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
+    Dissolved, Event, FlagsSet, GoneImported, MemberErased, MembersAdded, MembersImported,
+    MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
 };
 use super::state::{
-    Chat, ChatHead, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport, SlotState,
-    User,
+    Chat, ChatHead, Counts, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport,
+    SlotState, User,
 };
 use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
-
-/// What a shard holds, counted as it changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Chats that are not dissolved.
-    pub chats: u64,
-    /// Dissolved chats.
-    pub dissolved: u64,
-    /// Users with at least one row.
-    pub users: u64,
-    /// Rows.
-    pub memberships: u64,
-    /// Chat events with deliveries under way.
-    pub outbox: u64,
-}
 
 /// A slot with what is needed to change it.
 pub struct Applier<'a> {
     /// The slot.
     pub slot: &'a mut SlotState,
-    /// The shard's counts.
-    pub counts: &'a mut Counts,
     /// The node's key hash.
     pub hasher: KeyHasher,
 }
@@ -68,6 +52,10 @@ impl Applier<'_> {
             Event::FlagsSet(event) => self.flags_set(event),
             Event::Touched(event) => self.touched(event),
             Event::Cleared(event) => self.cleared(event),
+            Event::MemberErased(event) => self.member_erased(event),
+            Event::UserErased(event) => self.user_erased(event),
+            Event::GoneImported(event) => self.gone_imported(event),
+            Event::Answered(event) => self.answered(event),
         }
     }
 
@@ -97,20 +85,20 @@ impl Applier<'_> {
             epoch: 0,
             next_order: 1,
         });
-        join(&mut chat, event.user_ids, self.hasher, self.counts)?;
-        self.counts.chats += 1;
+        join(&mut chat, event.user_ids, self.hasher, &mut self.slot.counts)?;
+        self.slot.counts.chats += 1;
         self.slot.insert_chat(chat, self.hasher);
         Ok(())
     }
 
     fn members_added(&mut self, event: MembersAdded) -> Result<(), BadRecord> {
-        let (hasher, hash) = (self.hasher, self.hasher.hash(event.chat_id.as_str()));
-        let chat = self
-            .slot
-            .chat_mut(&event.chat_id, hash)
-            .ok_or_else(|| misfit("chat", &event.chat_id))?;
+        let hasher = self.hasher;
+        let mut counts = self.slot.counts;
+        let chat = self.chat(&event.chat_id)?;
         chat.head.version += 1;
-        join(chat, event.user_ids, hasher, self.counts)
+        join(chat, event.user_ids, hasher, &mut counts)?;
+        self.slot.counts = counts;
+        Ok(())
     }
 
     fn members_removed(&mut self, event: MembersRemoved) -> Result<(), BadRecord> {
@@ -121,7 +109,7 @@ impl Applier<'_> {
             chat.members.remove(user_id.as_str(), hasher.hash(user_id.as_str()));
         }
         post(chat, Deliveries::Same(Effect::Remove, event.user_ids));
-        self.counts.outbox += 1;
+        self.slot.counts.outbox += 1;
         Ok(())
     }
 
@@ -141,7 +129,7 @@ impl Applier<'_> {
                 chat.head.epoch += 1;
                 let deleters = std::mem::take(&mut chat.deleters);
                 post(chat, Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
-                self.counts.outbox += 1;
+                self.slot.counts.outbox += 1;
             }
         }
         Ok(())
@@ -162,7 +150,7 @@ impl Applier<'_> {
             }
         }
         post(chat, Deliveries::Same(Effect::Delete { to: event.to, back }, vec![event.user_id]));
-        self.counts.outbox += 1;
+        self.slot.counts.outbox += 1;
         Ok(())
     }
 
@@ -184,9 +172,9 @@ impl Applier<'_> {
         if posted {
             post(chat, Deliveries::Same(Effect::Remove, users));
         }
-        self.counts.outbox += u64::from(posted);
-        self.counts.chats -= 1;
-        self.counts.dissolved += 1;
+        self.slot.counts.outbox += u64::from(posted);
+        self.slot.counts.chats -= 1;
+        self.slot.counts.dissolved += 1;
         Ok(())
     }
 
@@ -195,7 +183,7 @@ impl Applier<'_> {
         match chat.outbox.front() {
             Some(entry) if entry.event == event.event => {
                 chat.outbox.pop_front();
-                self.counts.outbox -= 1;
+                self.slot.counts.outbox -= 1;
                 Ok(())
             }
             _ => Err(misfit("delivery of", &event.chat_id)),
@@ -209,9 +197,9 @@ impl Applier<'_> {
             return Ok(());
         }
         if event.head.dissolved {
-            self.counts.dissolved += 1;
+            self.slot.counts.dissolved += 1;
         } else {
-            self.counts.chats += 1;
+            self.slot.counts.chats += 1;
         }
         self.slot.insert_chat(Chat::new(event.head), self.hasher);
         Ok(())
@@ -237,7 +225,7 @@ impl Applier<'_> {
             }
         }
         post(chat, Deliveries::Each(deliveries));
-        self.counts.outbox += 1;
+        self.slot.counts.outbox += 1;
         Ok(())
     }
 
@@ -248,8 +236,9 @@ impl Applier<'_> {
         let before = user.rows.len();
         change_row(user, event, hasher);
         let after = user.rows.len();
-        self.counts.memberships = self.counts.memberships + wide(after) - wide(before);
-        self.counts.users = self.counts.users + u64::from(after > 0) - u64::from(before > 0);
+        let counts = &mut self.slot.counts;
+        counts.memberships = counts.memberships + wide(after) - wide(before);
+        counts.users = counts.users + u64::from(after > 0) - u64::from(before > 0);
         Ok(())
     }
 
@@ -270,8 +259,9 @@ impl Applier<'_> {
             .get_mut(chat_id.as_str(), hasher.hash(chat_id.as_str()))
             .ok_or_else(|| misfit("row of", user_id))?;
         change(&mut row.facts);
-        user.version += 1;
-        row.version = user.version;
+        user.head.imported = false;
+        user.head.version += 1;
+        row.version = user.head.version;
         Ok(())
     }
 
@@ -293,6 +283,52 @@ impl Applier<'_> {
 
     fn cleared(&mut self, event: Cleared) -> Result<(), BadRecord> {
         self.change(&event.user_id, &event.chat_id, |facts| cover(facts, event.to))
+    }
+
+    fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let chat = self.chat(&event.chat_id)?;
+        chat.head.version += 1;
+        if chat.head.creator_id == event.user_id {
+            chat.head.creator_id = erased_creator()?;
+        }
+        if chat.deleters.contains(&event.user_id) {
+            Arc::make_mut(&mut chat.deleters).retain(|user_id| *user_id != event.user_id);
+        }
+        let hash = hasher.hash(event.user_id.as_str());
+        if chat.members.remove(event.user_id.as_str(), hash).is_some() {
+            post(chat, Deliveries::Same(Effect::Erase, vec![event.user_id]));
+            self.slot.counts.outbox += 1;
+        }
+        Ok(())
+    }
+
+    fn user_erased(&mut self, event: UserErased) -> Result<(), BadRecord> {
+        let hash = self.hasher.hash(event.user_id.as_str());
+        match self.slot.remove_user(&event.user_id, hash) {
+            Some(user) if !user.rows.is_empty() => Err(misfit("erased user", &event.user_id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn gone_imported(&mut self, event: GoneImported) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        let hash = hasher.hash(event.user_id.as_str());
+        let user = self.slot.user_or_new(&event.user_id, hash, hasher);
+        let version = import_version(user, event.version);
+        user.unbury(&event.chat_id);
+        user.bury(event.chat_id, version);
+        Ok(())
+    }
+
+    fn answered(&mut self, event: Answered) -> Result<(), BadRecord> {
+        let mut answer = event.answer;
+        let hash = self.hasher.hash(&answer.scope);
+        // One whose time is over may still be there.
+        self.slot.answers.remove(&answer.scope, hash);
+        answer.order = self.slot.answers.last().map_or(1, |last| last.order.saturating_add(1));
+        self.slot.answers.insert(answer, self.hasher);
+        Ok(())
     }
 
     fn touched(&mut self, event: Touched) -> Result<(), BadRecord> {
@@ -317,6 +353,11 @@ impl Applier<'_> {
         }
         Ok(())
     }
+}
+
+/// Stands for an erased user where the maker of a chat is named.
+fn erased_creator() -> Result<UserId, BadRecord> {
+    UserId::new("erased").map_err(|invalid| BadRecord(invalid.0))
 }
 
 /// A watermark: what is at or below it is neither shown nor unread.
@@ -367,9 +408,11 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
     match effect {
         Effect::Remove => {
             if user.rows.remove(chat_id.as_str(), hash).is_some() {
-                user.version += 1;
+                let version = user.next_version();
+                user.bury(chat_id, version);
             }
         }
+        Effect::Erase => drop(user.rows.remove(chat_id.as_str(), hash)),
         Effect::Delete { to, back } => update_row(user, &chat_id, hash, event, |facts| {
             cover(facts, to);
             facts.is_top = Flag::NO;
@@ -379,14 +422,13 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
             update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES)
         }
         Effect::Join { join_seq } => {
-            user.version += 1;
-            let version = user.version;
+            let version = user.next_version();
             put_row(
                 user,
                 hasher,
                 Row {
                     chat_id,
-                    order: user.next_order,
+                    order: user.head.next_order,
                     facts: RowFacts::joined(join_seq),
                     version,
                     event,
@@ -406,8 +448,9 @@ fn update_row(
 ) {
     if let Some(row) = user.rows.get_mut(chat_id.as_str(), hash) {
         change(&mut row.facts);
-        user.version += 1;
-        row.version = user.version;
+        user.head.imported = false;
+        user.head.version += 1;
+        row.version = user.head.version;
         row.event = event;
     }
 }
@@ -415,20 +458,36 @@ fn update_row(
 /// Adds a row, or starts one afresh where it stands.
 fn put_row(user: &mut User, hasher: KeyHasher, row: Row) {
     let hash = hasher.hash(row.chat_id.as_str());
-    user.next_order = user.next_order.max(row.order.saturating_add(1));
+    user.head.next_order = user.head.next_order.max(row.order.saturating_add(1));
+    user.unbury(&row.chat_id);
     match user.rows.get_mut(row.chat_id.as_str(), hash) {
         Some(stored) => *stored = Row { order: stored.order, ..row },
         None => user.rows.insert(row, hasher),
     }
 }
 
+/// The version of an imported change. The one that it names counts only as long as all that the
+/// user has was imported: whoever followed the user's changes would not see an older one.
+fn import_version(user: &mut User, named: Option<u64>) -> u64 {
+    match named {
+        Some(version) if user.head.imported => {
+            user.head.version = user.head.version.max(version);
+            version
+        }
+        None if user.head.imported => {
+            user.head.version += 1;
+            user.head.version
+        }
+        _ => user.next_version(),
+    }
+}
+
 /// Takes an imported row; merged with one that is there, the higher positions of both stay.
 fn import_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, import: RowImport) {
-    let version = import.version.unwrap_or(user.version + 1);
-    user.version = user.version.max(version);
+    let version = import_version(user, import.version);
     let order = match import.join_order {
         Some(order) if !user.rows.has_order(order) => order,
-        _ => user.next_order,
+        _ => user.head.next_order,
     };
     let mut facts = import.row;
     if let Some(stored) = user.rows.get(chat_id.as_str(), hasher.hash(chat_id.as_str())) {

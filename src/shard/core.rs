@@ -11,25 +11,31 @@
 //! - A slot's sequence rises by one with each event.
 //! - While an image is being taken, a slot is captured before its first change.
 
+mod answers;
+mod changes;
 mod chats;
+mod erase;
 mod image;
+mod listing;
 mod messages;
 mod outbox;
 mod rows;
 mod transfer;
+mod verify;
 
 use std::collections::HashMap;
 
+use answers::Answers;
 use image::ImageWalk;
 pub use image::SlotCapture;
 use outbox::{Running, Waiters};
 
-use super::apply::{Applier, Counts};
+use super::apply::Applier;
 use super::event::{self, BadRecord, Event};
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo};
 use super::state::{Chat, SlotState, User};
 use crate::command::node::ShardStats;
-use crate::command::{Class, Command, Error, Outcome};
+use crate::command::{Class, Command, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{SLOTS, TIME_AHEAD_MS_MAX};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, Slot, TimeMs, UserId};
 
@@ -39,6 +45,8 @@ enum Step {
     Done(Outcome),
     /// An answer that is only a part.
     Part(Answer),
+    /// The reply, to be told when all that these chats decided so far has reached its rows.
+    AfterDeliveries(Vec<ChatId>, Reply),
     /// It is answered later, or by another shard.
     Later,
 }
@@ -56,12 +64,14 @@ pub struct Core {
     hasher: KeyHasher,
     /// The slots of this shard; slot `s` is at `s / shards`.
     slots: Vec<SlotState>,
-    counts: Counts,
     now: TimeMs,
+    /// Which log it is whose versions users' clients hold; see [`Self::set_incarnation`].
+    incarnation: u64,
     /// Why writes are refused, if they are.
     refusal: Option<Error>,
     running: HashMap<ChatId, Running>,
     waiters: Waiters,
+    answers: Answers,
     image: ImageWalk,
     commands: u64,
 }
@@ -75,11 +85,12 @@ impl Core {
             shards,
             hasher,
             slots: std::iter::repeat_with(SlotState::default).take(own).collect(),
-            counts: Counts::default(),
             now: TimeMs::ZERO,
+            incarnation: 0,
             refusal: None,
             running: HashMap::new(),
             waiters: Waiters::default(),
+            answers: Answers::default(),
             image: ImageWalk::default(),
             commands: 0,
         }
@@ -93,6 +104,12 @@ impl Core {
     /// Tells the time; commands without a time of their own use it. It never goes back.
     pub fn tick(&mut self, now: TimeMs) {
         self.now = self.now.max(now);
+        self.let_go_over();
+    }
+
+    /// Names the log that versions belong to. It changes when a start may have lost what was told.
+    pub fn set_incarnation(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
     }
 
     /// Refuses writes with this error until it is lifted; nothing is applied meanwhile.
@@ -121,6 +138,7 @@ impl Core {
 
     /// Begins to work after recovery: deliveries that a stop left open go out again.
     pub fn start(&mut self, out: &mut Output) {
+        self.gather_answers();
         let open: Vec<ChatId> = self
             .slots
             .iter()
@@ -142,13 +160,31 @@ impl Core {
             out.answers.push(Answered { to, answer, after_log: false });
             return;
         }
-        let answer = match self.run(to, op, out) {
+        // What is told to clients that hold on to it must not be taken back by a crash.
+        let promises = writes || matches!(op, Op::Run(Command::Sync(_)));
+        let keyed = self.keyed(&op);
+        let step = match keyed.as_ref().and_then(|keyed| self.first_answer(keyed)) {
+            Some(step) => step,
+            None => {
+                let step = self.run(to, op, out);
+                self.keep_answer(keyed, &step, out);
+                step
+            }
+        };
+        let answer = match step {
             Step::Done(outcome) => Answer::Done(outcome),
             Step::Part(answer) => answer,
+            Step::AfterDeliveries(chat_ids, reply) => {
+                let answer = Answer::Done(Ok(reply));
+                match self.after_deliveries(&chat_ids, to, answer) {
+                    Some(answer) => answer,
+                    None => return,
+                }
+            }
             Step::Later => return,
         };
         // A refusal promises nothing.
-        let after_log = writes && !matches!(answer, Answer::Done(Err(_)));
+        let after_log = promises && !matches!(answer, Answer::Done(Err(_)));
         out.answers.push(Answered { to, answer, after_log });
     }
 
@@ -160,10 +196,12 @@ impl Core {
                 self.take_delivery(from, chat_id, event, rows, out);
             }
             Message::Delivered { chat_id, event } => self.delivered(&chat_id, event, out),
-            Message::Row { to, user_id, chat_id, action, last_sequence, sent_seq } => {
-                let outcome =
-                    self.row_action(user_id, chat_id, action, last_sequence, sent_seq, out);
-                let answer = Answer::Done(outcome);
+            Message::Row { to, user_id, request, key } => {
+                let answer = Answer::Done(self.row_request(&user_id, request, key.as_ref(), out));
+                out.answers.push(Answered { to, answer, after_log: true });
+            }
+            Message::Rows { to, user_id, requests, key } => {
+                let answer = self.row_requests(&user_id, requests, key.as_ref(), out);
                 out.answers.push(Answered { to, answer, after_log: true });
             }
         }
@@ -172,16 +210,28 @@ impl Core {
     fn run(&mut self, to: ReplyTo, op: Op, out: &mut Output) -> Step {
         match op {
             Op::Run(command) => self.run_command(to, command, out),
-            Op::Create { create, id_from } => self.create(to, create, id_from, out),
+            Op::Create { create, id_from } => self.create(create, id_from, out),
             Op::Details { ids, user_id } => Step::Part(self.details(&ids, user_id.as_ref())),
             Op::Facts { user_id, ids } => Step::Part(self.facts(&user_id, &ids)),
-            Op::Delete(delete) => self.delete(to, delete, out),
+            Op::Delete(delete) => self.delete(delete, out),
             Op::ExportPage { slot, after, limit } => {
                 Step::Part(self.export_page(slot, after, limit))
             }
             Op::ExportRows(pairs) => Step::Part(self.export_rows(&pairs)),
             Op::CheckImport(import) => Step::Part(self.check_import(&import)),
-            Op::Import(import) => self.import(to, &import, out),
+            Op::Import(import) => self.import(&import, out),
+            Op::Rows(user_ids) => Step::Part(self.rows(user_ids)),
+            Op::Conversations(listing, part) => Step::Part(self.conversations(&listing, &part)),
+            Op::Unread(rows, refs) => Step::Part(self.unread(&rows, &refs)),
+            Op::MarkReadMany(many) => self.mark_read_many(to, many, out),
+            Op::ExplainChat(explain) => Step::Part(self.explain_chat(&explain)),
+            Op::EraseBegin(erase) => Step::Part(self.rows(vec![erase.user_id])),
+            Op::EraseMember(user_id, ids) => self.erase_member(to, &user_id, &ids, out),
+            Op::EraseSweep(user_id, from) => self.erase_sweep(&user_id, from, out),
+            Op::EraseEnd(erase, memberships) => self.erase_end(erase, memberships, out),
+            Op::VerifySlot(index) => Step::Part(self.verify_slot(index)),
+            Op::VerifyChats(pairs) => Step::Part(self.verify_chats(&pairs)),
+            Op::VerifyRows(pairs) => Step::Part(self.verify_rows(&pairs)),
             Op::Stats => Step::Part(Answer::Stats(self.stats())),
         }
     }
@@ -190,15 +240,16 @@ impl Core {
         match command {
             Command::List(list) => self.list(&list).into(),
             Command::Members(members) => self.members(&members).into(),
-            Command::AddMembers(add) => self.add_members(to, add, out),
-            Command::RemoveMembers(remove) => self.remove_members(to, remove, out),
+            Command::AddMembers(add) => self.add_members(add, out),
+            Command::RemoveMembers(remove) => self.remove_members(remove, out),
             Command::SetStatus(set) => self.set_status(set, out).into(),
-            Command::Dissolve(dissolve) => self.dissolve(to, dissolve, out),
+            Command::Dissolve(dissolve) => self.dissolve(dissolve, out),
             Command::Advance(advance) => self.advance(advance, out).into(),
             Command::MarkRead(read) => self.mark_read(to, read, out),
             Command::Clear(clear) => self.clear(to, clear, out),
             Command::SetFlags(set) => self.set_flags(set, out).into(),
             Command::Touch(touch) => self.touch(touch, out).into(),
+            Command::Sync(sync) => self.sync(&sync).into(),
             other => Step::Done(Err(Error::invalid(format!(
                 "{} is not run by a shard",
                 other.kind().name()
@@ -208,16 +259,16 @@ impl Core {
 
     /// The shard's counts.
     pub fn stats(&self) -> ShardStats {
-        ShardStats {
-            shard: self.shard.0,
-            chats: self.counts.chats,
-            dissolved: self.counts.dissolved,
-            users: self.counts.users,
-            memberships: self.counts.memberships,
-            outbox: self.counts.outbox,
-            commands: self.commands,
-            connections: 0,
+        let mut stats =
+            ShardStats { shard: self.shard.0, commands: self.commands, ..ShardStats::default() };
+        for slot in &self.slots {
+            stats.chats += slot.counts.chats;
+            stats.dissolved += slot.counts.dissolved;
+            stats.users += slot.counts.users;
+            stats.memberships += slot.counts.memberships;
+            stats.outbox += slot.counts.outbox;
         }
+        stats
     }
 
     /// Makes an event a record and applies it: the one point where anything changes.
@@ -240,7 +291,7 @@ impl Core {
         let index = self.slot_index(slot)?;
         let Some(state) = self.slots.get_mut(index) else { return Err(not_here(slot)) };
         state.seq += 1;
-        Applier { slot: state, counts: &mut self.counts, hasher: self.hasher }.apply(event)
+        Applier { slot: state, hasher: self.hasher }.apply(event)
     }
 
     fn slot_index(&self, slot: Slot) -> Result<usize, BadRecord> {
@@ -299,12 +350,38 @@ fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.class(),
         // A check is refused when the import would be.
-        Op::Create { .. } | Op::Delete(_) | Op::CheckImport(_) | Op::Import(_) => Class::Write,
+        Op::Create { .. }
+        | Op::Delete(_)
+        | Op::CheckImport(_)
+        | Op::Import(_)
+        | Op::MarkReadMany(_)
+        | Op::EraseBegin(_)
+        | Op::EraseMember(..)
+        | Op::EraseSweep(..)
+        | Op::EraseEnd(..) => Class::Write,
         Op::Details { .. }
         | Op::Facts { .. }
         | Op::ExportPage { .. }
         | Op::ExportRows(_)
+        | Op::Rows(_)
+        | Op::Conversations(..)
+        | Op::Unread(..)
+        | Op::ExplainChat(_)
+        | Op::VerifySlot(_)
+        | Op::VerifyChats(_)
+        | Op::VerifyRows(_)
         | Op::Stats => Class::Read,
+    }
+}
+
+/// Whether what a change is meant for has the version that the caller saw.
+fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(), Error> {
+    match wanted {
+        Some(wanted) if wanted != stored => Err(Error::new(
+            ErrorCode::Conflict,
+            format!("if_version: the {what} has version {stored}, not {wanted}"),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{ChatHead, Effect, Member};
+use super::state::{ChatHead, Effect, FirstAnswer, Member};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 
 /// A record that cannot be read.
@@ -140,6 +140,13 @@ events! {
         /// Each member with what happens to its row; `deleted_in` tells only whether.
         members: Vec<(Member, Effect)>,
     }
+    /// A user was erased: they are no member any more, and not named as the chat's maker.
+    11 MemberErased {
+        /// The chat.
+        chat_id: ChatId,
+        /// Who.
+        user_id: UserId,
+    }
     /// A chat's event reached a row.
     32 RowChanged {
         /// Whose row.
@@ -192,6 +199,25 @@ events! {
         chat_id: ChatId,
         /// Watermark.
         to: Sequence,
+    }
+    /// A user was erased: versions, orders and tombstones are forgotten.
+    37 UserErased {
+        /// Who.
+        user_id: UserId,
+    }
+    /// It was imported that a user is no member of a chat any more.
+    38 GoneImported {
+        /// Whose row it was.
+        user_id: UserId,
+        /// Of which chat.
+        chat_id: ChatId,
+        /// The version of the removal; the user's next without it.
+        version: Option<u64>,
+    }
+    /// A request with an idempotency key was answered.
+    64 Answered {
+        /// The answer.
+        answer: FirstAnswer,
     }
 }
 

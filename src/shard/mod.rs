@@ -7,6 +7,7 @@
 //! - [`state`]: what a slot holds
 //! - [`event`]: what was decided, as the log has it
 //! - [`apply`]: the one place where events change state
+//! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`op`]: what a shard is asked and what it tells
 //! - [`core`]: the state machine
 //! - [`gate`]: holds answers back until the log has what they promise
@@ -15,6 +16,7 @@ pub mod apply;
 pub mod core;
 pub mod event;
 pub mod gate;
+pub mod listing;
 pub mod op;
 pub mod roster;
 pub mod state;

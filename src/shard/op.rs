@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use snapshot::record::Batch;
 
+use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
 use super::state::{Effect, RowFacts};
 use crate::command::chat::Create;
-use crate::command::membership::{ChatItem, Delete};
+use crate::command::conversation::Explain;
+use crate::command::membership::{ChatItem, Delete, EraseUser};
+use crate::command::message::{MarkReadMany, ReadResult};
 use crate::command::node::ShardStats;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::unread::Floors;
-use crate::command::{Command, Outcome};
-use crate::types::{ChatId, Sequence, ShardId, Slot, UserId};
+use crate::command::{Command, Error, Outcome};
+use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
 /// Whom an answer is for: an entry in the table of the router on that core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub enum Op {
         /// Which slot.
         slot: Slot,
         /// Lines up to and with this one were told.
-        after: Option<(ChatId, u64)>,
+        after: Option<ExportPlace>,
         /// Most lines.
         limit: usize,
     },
@@ -71,8 +74,46 @@ pub enum Op {
     CheckImport(Arc<Import>),
     /// Those lines of an `import` whose chats are on this shard.
     Import(Arc<Import>),
+    /// These users' rows as they are now.
+    Rows(Vec<UserId>),
+    /// Those of a user's conversations whose chats are on this shard, among these rows.
+    Conversations(Arc<Listing>, Part),
+    /// What is unread in the chats of these rows, which are on this shard.
+    Unread(Rows, Vec<RowRef>),
+    /// Those chats of a `mark_read_many` that are on this shard.
+    MarkReadMany(MarkReadMany),
+    /// The chat's side of `explain`.
+    ExplainChat(Explain),
+    /// What `erase_user` has to remove: the user's rows, or the answer that it had before.
+    EraseBegin(EraseUser),
+    /// The user is removed from these chats, which are on this shard.
+    EraseMember(UserId, Vec<ChatId>),
+    /// The user is looked for as the maker of chats, in some slots of this shard from this one on.
+    EraseSweep(UserId, usize),
+    /// The user is forgotten, if no rows are left; so many memberships went.
+    EraseEnd(EraseUser, u64),
+    /// Recounts one slot of this shard, and tells what it holds of each membership.
+    VerifySlot(usize),
+    /// What the chats, which are on this shard, hold of these memberships.
+    VerifyChats(Vec<Pair>),
+    /// What the users, who are on this shard, hold of these memberships.
+    VerifyRows(Vec<Pair>),
     /// The shard's counts.
     Stats,
+}
+
+impl Op {
+    /// How many rows it looks at, where that may be many: a core runs such ops between others.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Conversations(_, part) => part.refs.len(),
+            Self::Unread(_, refs) => refs.len(),
+            Self::EraseMember(_, ids) => ids.len(),
+            Self::EraseSweep(..) | Self::VerifySlot(_) => usize::MAX,
+            Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// Where a new chat's id comes from.
@@ -82,6 +123,8 @@ pub enum IdFrom {
     Caller,
     /// Derived from a single chat's two users; it belongs to them, whoever of them asks and how.
     Users,
+    /// Derived from the idempotency key; it belongs to the request, whenever it comes again.
+    Key,
     /// Drawn at random.
     Chance,
 }
@@ -103,6 +146,75 @@ pub enum Answer {
     ExportRows(Vec<Option<ExportRow>>),
     /// The shard's counts.
     Stats(ShardStats),
+    /// Rows, one set for each user asked.
+    Rows(Vec<UserRows>),
+    /// The best of a part.
+    Conversations(ListingPart),
+    /// For users, by their position in the rows, what a part adds to their totals.
+    Unread(Vec<(u32, Totals)>),
+    /// One for each item of the part.
+    MarkReadMany(Vec<ReadResult>),
+    /// The chat's side of `explain`; none if there is no such chat.
+    ExplainChat(Option<ChatView>),
+    /// How many memberships went.
+    EraseMember(u64),
+    /// The next slot to look into, if there are more.
+    EraseSweep(Option<usize>),
+    /// A slot; none if there are no more.
+    VerifySlot(Option<Box<SlotView>>),
+    /// One for each pair asked.
+    VerifyChats(Vec<ChatSide>),
+    /// One for each pair asked.
+    VerifyRows(Vec<Option<RowSide>>),
+}
+
+/// A user in a chat.
+pub type Pair = (UserId, ChatId);
+
+/// A chat as `explain` needs it.
+#[derive(Debug, Clone)]
+pub struct ChatView {
+    /// The chat, with `last_read_sequence` 0.
+    pub item: ChatItem,
+    /// Gone for good.
+    pub dissolved: bool,
+    /// If the user is a member: what the chat knows of their floors.
+    pub member: Option<Floors>,
+}
+
+/// What a chat holds of a membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatSide {
+    /// Number of the chat's last event; 0 if there is no such chat.
+    pub event: u64,
+    /// Deliveries are under way.
+    pub is_busy: bool,
+    /// If the user is a member: the sequence that they joined at, and whether they deleted the chat.
+    pub member: Option<(Sequence, bool)>,
+}
+
+/// What a user holds of a membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowSide {
+    /// Number of the last chat event that was applied.
+    pub event: u64,
+    /// The sequence that they joined at.
+    pub join_seq: Sequence,
+    /// Not in the list.
+    pub is_deleted: bool,
+}
+
+/// What a slot holds, for `verify`.
+#[derive(Debug, Clone, Default)]
+pub struct SlotView {
+    /// Chats in it, dissolved ones counted.
+    pub chats: u64,
+    /// Each member of them.
+    pub members: Vec<(Pair, ChatSide)>,
+    /// Each row of the users in it.
+    pub rows: Vec<(Pair, RowSide)>,
+    /// What disagrees within the slot.
+    pub differences: Vec<String>,
 }
 
 /// A chat as its own shard sees it.
@@ -122,7 +234,16 @@ pub struct ExportPage {
     /// Members, with what the chat knows of them.
     pub members: Vec<MemberLine>,
     /// The last line told, if there are more in this slot.
-    pub next: Option<(ChatId, u64)>,
+    pub next: Option<ExportPlace>,
+}
+
+/// A line of `export` in its slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportPlace {
+    /// A chat's member of this order; 0 is the chat itself.
+    Member(ChatId, u64),
+    /// A user's removal of this version.
+    Gone(UserId, u64),
 }
 
 /// A row with its bookkeeping, for `export`.
@@ -137,12 +258,35 @@ pub struct ExportRow {
 }
 
 /// A user's own change to a row, which needed the chat's word first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowAction {
     /// `mark_read`.
     Read(Sequence),
     /// `clear`.
     Clear,
+}
+
+/// Such a change on its way from the chat to the row.
+#[derive(Debug, Clone)]
+pub struct RowRequest {
+    /// The chat.
+    pub chat_id: ChatId,
+    /// What.
+    pub action: RowAction,
+    /// Only if the row has this version.
+    pub if_version: Option<u64>,
+    /// The chat's word. A refusal goes on to the row too if there is an idempotency key: the first
+    /// answer is kept there.
+    pub checked: Result<Checked, Error>,
+}
+
+/// What the chat knew when it checked a user's change.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked {
+    /// Its newest sequence.
+    pub last_sequence: Sequence,
+    /// The user's own newest message.
+    pub sent_seq: Sequence,
 }
 
 /// What one shard tells another.
@@ -172,15 +316,34 @@ pub enum Message {
         to: ReplyTo,
         /// Whose row.
         user_id: UserId,
-        /// Of which chat.
-        chat_id: ChatId,
         /// What.
-        action: RowAction,
-        /// The chat's newest sequence when it checked.
-        last_sequence: Sequence,
-        /// The user's own newest message then.
-        sent_seq: Sequence,
+        request: RowRequest,
+        /// The key of the request.
+        key: Option<IdempotencyKey>,
     },
+    /// The same for several rows of a user, each by itself.
+    Rows {
+        /// Who asked.
+        to: ReplyTo,
+        /// Whose rows.
+        user_id: UserId,
+        /// What.
+        requests: Vec<RowRequest>,
+        /// The key of the request.
+        key: Option<IdempotencyKey>,
+    },
+}
+
+impl Message {
+    /// Rows that it changes.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Deliver { rows, .. } => rows.len(),
+            Self::Rows { requests, .. } => requests.len(),
+            Self::Row { .. } => 1,
+            Self::Delivered { .. } => 0,
+        }
+    }
 }
 
 /// A message with the image that its sender has begun, so that the receiver begins no later: then

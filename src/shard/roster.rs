@@ -139,6 +139,23 @@ impl<T: Entry> Roster<T> {
         Some(entry)
     }
 
+    /// The entry with the lowest order.
+    pub fn first(&self) -> Option<&T> {
+        self.chunks.first()?.first()
+    }
+
+    /// The entry with the highest order.
+    pub fn last(&self) -> Option<&T> {
+        self.chunks.last()?.last()
+    }
+
+    /// Takes the entry with the lowest order out.
+    pub fn pop_first(&mut self, hasher: KeyHasher) -> Option<T> {
+        let first = self.first()?;
+        let (key, hash) = (first.key().to_owned(), hasher.hash(first.key()));
+        self.remove(&key, hash)
+    }
+
     /// Whether an entry stands at this order.
     pub fn has_order(&self, order: u64) -> bool {
         self.chunks.last().is_some_and(|last| last_order(last) >= order)

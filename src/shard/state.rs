@@ -7,17 +7,21 @@
 //! - A row's `event` is the number of the last chat event that was applied to it.
 //! - A dissolved chat has no members; its id stays for ever.
 //! - A user without rows may stay, because its version and order numbers must not start again.
+//! - Each change of a user's rows but `touch` takes the user's next version, so that versions tell what changed since.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use compact_str::CompactString;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::roster::{Entry, Roster};
 use crate::command::membership::{ChatItem, ListRow};
 use crate::command::unread::Floors;
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, KeyHasher, Sequence, TimeMs, UserId};
+use crate::limits::TOMBSTONES_MAX;
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
 
 /// A chat's own facts, without its members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +124,9 @@ pub enum Effect {
     /// The row was imported.
     #[serde(rename = "i")]
     Import(Box<RowImport>),
+    /// The user is erased: the row goes, and nothing tells of it.
+    #[serde(rename = "x")]
+    Erase,
 }
 
 /// A row as import brings it; what is absent is decided where the row is kept.
@@ -319,17 +326,114 @@ impl Row {
     }
 }
 
-/// A user.
-#[derive(Debug)]
-pub struct User {
-    /// Its id.
+/// A user's own facts, without their rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserHead {
+    /// The user's id.
     pub id: UserId,
-    /// Counts the changes of its rows.
+    /// Counts the changes of their rows.
     pub version: u64,
     /// Order of the next row.
     pub next_order: u64,
-    /// Its rows, in join order.
+    /// All their changes came by import: versions that an import names may still be taken as they are.
+    #[serde(default)]
+    pub imported: bool,
+}
+
+/// Chats that a user is no member of any more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Each chat with the version of its removal, oldest first.
+    pub chats: VecDeque<(ChatId, u64)>,
+    /// Removals up to this version may be forgotten.
+    pub forgotten_to: u64,
+}
+
+/// A user.
+#[derive(Debug)]
+pub struct User {
+    /// Their own facts.
+    pub head: UserHead,
+    /// Their rows, in join order.
     pub rows: Roster<Row>,
+    /// What they had; none if there was never anything.
+    pub gone: Option<Arc<Gone>>,
+}
+
+impl User {
+    /// A user without rows.
+    pub fn new(id: UserId) -> Self {
+        let head = UserHead { id, version: 0, next_order: 1, imported: true };
+        Self { head, rows: Roster::default(), gone: None }
+    }
+
+    /// Takes the next version.
+    pub fn next_version(&mut self) -> u64 {
+        self.head.imported = false;
+        self.head.version += 1;
+        self.head.version
+    }
+
+    /// Notes that a chat was removed with this version; the oldest removals beyond the limit are
+    /// forgotten.
+    pub fn bury(&mut self, chat_id: ChatId, version: u64) {
+        let gone = Arc::make_mut(self.gone.get_or_insert_default());
+        let after = gone.chats.partition_point(|(_, other)| *other <= version);
+        gone.chats.insert(after, (chat_id, version));
+        if gone.chats.len() > TOMBSTONES_MAX
+            && let Some((_, version)) = gone.chats.pop_front()
+        {
+            gone.forgotten_to = version;
+        }
+    }
+
+    /// Forgets the removal of a chat that is there again.
+    pub fn unbury(&mut self, chat_id: &ChatId) {
+        if let Some(gone) = &mut self.gone
+            && let Some(at) = gone.chats.iter().position(|(id, _)| id == chat_id)
+        {
+            Arc::make_mut(gone).chats.remove(at);
+        }
+    }
+}
+
+/// What a request with an idempotency key was answered, for when it comes again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FirstAnswer {
+    /// Whom and what the key is for, and the key.
+    pub scope: CompactString,
+    /// Place in the slot's order of answers.
+    pub order: u64,
+    /// Digest of the request.
+    pub request: u64,
+    /// When it was answered.
+    pub at: TimeMs,
+    /// The reply, encoded.
+    pub reply: Bytes,
+}
+
+impl Entry for FirstAnswer {
+    fn key(&self) -> &str {
+        &self.scope
+    }
+    fn order(&self) -> u64 {
+        self.order
+    }
+}
+
+/// What a slot holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Chats that are not dissolved.
+    pub chats: u64,
+    /// Dissolved chats.
+    pub dissolved: u64,
+    /// Users with at least one row.
+    pub users: u64,
+    /// Rows.
+    pub memberships: u64,
+    /// Chat events with deliveries under way.
+    pub outbox: u64,
 }
 
 /// A slot: one small table of chats and one of users.
@@ -337,6 +441,11 @@ pub struct User {
 pub struct SlotState {
     /// Number of records applied.
     pub seq: u64,
+    /// Answers to requests with idempotency keys, oldest first. The oldest are let go when their
+    /// time is over or there are too many on the node; no record tells of that.
+    pub answers: Roster<FirstAnswer>,
+    /// What is in it, counted as it changes.
+    pub counts: Counts,
     chats: HashTable<Box<Chat>>,
     users: HashTable<Box<User>>,
 }
@@ -370,28 +479,42 @@ impl SlotState {
 
     /// The user with this id; `hash` is the id's.
     pub fn user(&self, id: &UserId, hash: u64) -> Option<&User> {
-        self.users.find(table_hash(hash), |user| user.id == *id).map(|user| &**user)
+        self.users.find(table_hash(hash), |user| user.head.id == *id).map(|user| &**user)
     }
 
     /// The same, to be changed.
     pub fn user_mut(&mut self, id: &UserId, hash: u64) -> Option<&mut User> {
-        self.users.find_mut(table_hash(hash), |user| user.id == *id).map(|user| &mut **user)
+        self.users.find_mut(table_hash(hash), |user| user.head.id == *id).map(|user| &mut **user)
     }
 
     /// The user with this id, made if it is new.
     pub fn user_or_new(&mut self, id: &UserId, key_hash: u64, hasher: KeyHasher) -> &mut User {
-        let hash = |user: &User| table_hash(hasher.hash(user.id.as_str()));
+        let hash = |user: &User| table_hash(hasher.hash(user.head.id.as_str()));
         self.users
-            .entry(table_hash(key_hash), |user| user.id == *id, |user| hash(user))
-            .or_insert_with(|| {
-                Box::new(User {
-                    id: id.clone(),
-                    version: 0,
-                    next_order: 1,
-                    rows: Roster::default(),
-                })
-            })
+            .entry(table_hash(key_hash), |user| user.head.id == *id, |user| hash(user))
+            .or_insert_with(|| Box::new(User::new(id.clone())))
             .into_mut()
+    }
+
+    /// Forgets a user.
+    pub fn remove_user(&mut self, id: &UserId, hash: u64) -> Option<User> {
+        let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
+        Some(*found.remove().0)
+    }
+
+    /// What is in it, counted anew.
+    pub fn recount(&self) -> Counts {
+        let mut counts = Counts::default();
+        for chat in self.chats() {
+            counts.chats += u64::from(!chat.head.dissolved);
+            counts.dissolved += u64::from(chat.head.dissolved);
+            counts.outbox += wide(chat.outbox.len());
+        }
+        for user in self.users() {
+            counts.users += u64::from(!user.rows.is_empty());
+            counts.memberships += wide(user.rows.len());
+        }
+        counts
     }
 
     /// All users, in no order.

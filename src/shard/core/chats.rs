@@ -10,18 +10,12 @@ use crate::command::chat::{
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::MEMBERS_PAGE_MAX;
 use crate::shard::event::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};
-use crate::shard::op::{Answer, IdFrom, Output, ReplyTo};
+use crate::shard::op::{Answer, IdFrom, Output};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId, wide};
 
 impl Core {
-    pub(super) fn create(
-        &mut self,
-        to: ReplyTo,
-        create: Create,
-        id_from: IdFrom,
-        out: &mut Output,
-    ) -> Step {
+    pub(super) fn create(&mut self, create: Create, id_from: IdFrom, out: &mut Output) -> Step {
         let Some(id) = create.id.clone() else {
             return Step::Done(Err(Error::invalid("create: no id")));
         };
@@ -30,12 +24,13 @@ impl Core {
             return match id_from {
                 IdFrom::Caller if chat.head.dissolved => Step::Done(Err(Error::gone())),
                 IdFrom::Caller if self.is_same_request(chat, &create) => {
-                    self.created(to, id, false, version)
+                    created(id, false, version)
                 }
-                IdFrom::Users if self.is_of_users(chat, &create) => {
-                    self.created(to, id, false, version)
+                IdFrom::Users if self.is_of_users(chat, &create) => created(id, false, version),
+                IdFrom::Key if !chat.head.dissolved && self.is_same_request(chat, &create) => {
+                    created(id, false, version)
                 }
-                IdFrom::Users | IdFrom::Chance => Step::Part(Answer::Collision),
+                IdFrom::Users | IdFrom::Chance | IdFrom::Key => Step::Part(Answer::Collision),
                 IdFrom::Caller => Step::Done(Err(Error::new(
                     ErrorCode::Conflict,
                     format!("chat {id} exists and was made by another request"),
@@ -54,12 +49,7 @@ impl Core {
         };
         self.commit(slot, event, out);
         self.deliver(&id, out);
-        self.created(to, id, true, 1)
-    }
-
-    fn created(&mut self, to: ReplyTo, id: ChatId, created: bool, version: u64) -> Step {
-        let reply = CreateReply { id: id.clone(), created, version };
-        self.after_deliveries(&[id], to, Answer::Done(Ok(Reply::Create(reply))))
+        created(id, true, 1)
     }
 
     /// Whether `create` is the request that made the chat.
@@ -84,8 +74,8 @@ impl Core {
                 .all(|id| chat.members.get(id.as_str(), self.hash_of(id.as_str())).is_some())
     }
 
-    pub(super) fn add_members(&mut self, to: ReplyTo, add: AddMembers, out: &mut Output) -> Step {
-        let chat = match self.changeable(&add.chat_id) {
+    pub(super) fn add_members(&mut self, add: AddMembers, out: &mut Output) -> Step {
+        let chat = match self.changeable(&add.chat_id, add.if_version) {
             Ok(chat) => chat,
             Err(error) => return Step::Done(Err(error)),
         };
@@ -103,16 +93,11 @@ impl Core {
             self.deliver(&add.chat_id, out);
         }
         let reply = Reply::AddMembers(AddMembersReply { added, members });
-        self.after_deliveries(&[add.chat_id], to, Answer::Done(Ok(reply)))
+        Step::AfterDeliveries(vec![add.chat_id], reply)
     }
 
-    pub(super) fn remove_members(
-        &mut self,
-        to: ReplyTo,
-        remove: RemoveMembers,
-        out: &mut Output,
-    ) -> Step {
-        let chat = match self.changeable(&remove.chat_id) {
+    pub(super) fn remove_members(&mut self, remove: RemoveMembers, out: &mut Output) -> Step {
+        let chat = match self.changeable(&remove.chat_id, remove.if_version) {
             Ok(chat) => chat,
             Err(error) => return Step::Done(Err(error)),
         };
@@ -127,12 +112,13 @@ impl Core {
             self.deliver(&remove.chat_id, out);
         }
         let reply = Reply::RemoveMembers(RemoveMembersReply { removed, members });
-        self.after_deliveries(&[remove.chat_id], to, Answer::Done(Ok(reply)))
+        Step::AfterDeliveries(vec![remove.chat_id], reply)
     }
 
     /// A chat whose members may change.
-    fn changeable(&self, id: &ChatId) -> Result<&Chat, Error> {
+    fn changeable(&self, id: &ChatId, if_version: Option<u64>) -> Result<&Chat, Error> {
         let chat = self.live_chat(id)?;
+        check_version(chat, if_version)?;
         if chat.head.chat_type == ChatType::Single {
             return Err(Error::invalid("chat_id: a single chat's two members are fixed"));
         }
@@ -161,7 +147,9 @@ impl Core {
     }
 
     pub(super) fn set_status(&mut self, set: SetStatus, out: &mut Output) -> Outcome {
-        let head = &self.live_chat(&set.chat_id)?.head;
+        let chat = self.live_chat(&set.chat_id)?;
+        check_version(chat, set.if_version)?;
+        let head = &chat.head;
         let mut version = head.version;
         if head.status != set.status {
             version += 1;
@@ -171,8 +159,12 @@ impl Core {
         Ok(Reply::SetStatus(SetStatusReply { version }))
     }
 
-    pub(super) fn dissolve(&mut self, to: ReplyTo, dissolve: Dissolve, out: &mut Output) -> Step {
-        match self.live_chat(&dissolve.chat_id) {
+    pub(super) fn dissolve(&mut self, dissolve: Dissolve, out: &mut Output) -> Step {
+        let checked = self.live_chat(&dissolve.chat_id).and_then(|chat| {
+            check_version(chat, dissolve.if_version)?;
+            Ok(chat)
+        });
+        match checked {
             Err(error) => return Step::Done(Err(error)),
             Ok(chat) if chat.head.chat_type == ChatType::Single => {
                 return Step::Done(Err(Error::invalid(
@@ -184,8 +176,18 @@ impl Core {
         let slot = self.slot_of_chat(&dissolve.chat_id);
         self.commit(slot, Dissolved { chat_id: dissolve.chat_id.clone() }, out);
         self.deliver(&dissolve.chat_id, out);
-        self.after_deliveries(&[dissolve.chat_id], to, Answer::Done(Ok(Reply::Dissolve(()))))
+        Step::AfterDeliveries(vec![dissolve.chat_id], Reply::Dissolve(()))
     }
+}
+
+fn created(id: ChatId, created: bool, version: u64) -> Step {
+    let reply = CreateReply { id: id.clone(), created, version };
+    Step::AfterDeliveries(vec![id], Reply::Create(reply))
+}
+
+/// Whether a chat has the version that a change was meant for.
+fn check_version(chat: &Chat, wanted: Option<u64>) -> Result<(), Error> {
+    super::check_version("chat", chat.head.version, wanted)
 }
 
 /// The users in their order, each once.

@@ -15,14 +15,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::Core;
 use crate::limits::IMAGE_BLOCK_BYTES;
 use crate::shard::event::BadRecord;
 use crate::shard::roster::Chunk;
-use crate::shard::state::{Chat, ChatHead, Deliveries, Member, OutboxEntry, Row, SlotState, User};
+use crate::shard::state::{
+    Chat, ChatHead, Deliveries, FirstAnswer, Gone, Member, OutboxEntry, Row, SlotState, User,
+    UserHead,
+};
 use crate::types::{ChatId, KeyHasher, Slot, UserId};
 
 /// Users in one item of deleters or of an outbox entry.
@@ -34,6 +37,8 @@ const ITEM_DELETERS: u8 = 3;
 const ITEM_OUTBOX: u8 = 4;
 const ITEM_USER: u8 = 5;
 const ITEM_ROWS: u8 = 6;
+const ITEM_GONE: u8 = 7;
+const ITEM_ANSWERS: u8 = 8;
 
 /// How far the image under way has come.
 #[derive(Debug, Default)]
@@ -60,6 +65,7 @@ pub struct SlotCapture {
     seq: u64,
     chats: Vec<ChatCapture>,
     users: Vec<UserCapture>,
+    answers: Vec<Chunk<FirstAnswer>>,
 }
 
 #[derive(Debug)]
@@ -74,13 +80,7 @@ struct ChatCapture {
 struct UserCapture {
     head: UserHead,
     rows: Vec<Chunk<Row>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct UserHead {
-    id: UserId,
-    version: u64,
-    next_order: u64,
+    gone: Option<Arc<Gone>>,
 }
 
 impl Core {
@@ -138,6 +138,7 @@ impl Core {
             seq: state.seq,
             chats: state.chats().map(ChatCapture::of).collect(),
             users: state.users().map(UserCapture::of).collect(),
+            answers: state.answers.chunks(),
         })
     }
 
@@ -163,17 +164,9 @@ impl Core {
 
     /// Counts what the image and the log brought; once, before work begins.
     pub fn recount(&mut self) {
-        let mut counts = super::Counts::default();
-        for chat in self.slots.iter().flat_map(SlotState::chats) {
-            counts.chats += u64::from(!chat.head.dissolved);
-            counts.dissolved += u64::from(chat.head.dissolved);
-            counts.outbox += u64::try_from(chat.outbox.len()).unwrap_or(0);
+        for slot in &mut self.slots {
+            slot.counts = slot.recount();
         }
-        for user in self.slots.iter().flat_map(SlotState::users) {
-            counts.users += u64::from(!user.rows.is_empty());
-            counts.memberships += u64::try_from(user.rows.len()).unwrap_or(0);
-        }
-        self.counts = counts;
     }
 }
 
@@ -204,13 +197,22 @@ fn restore_item(
         }
         ITEM_USER => {
             let head: UserHead = read(bytes)?;
-            let user = state.user_or_new(&head.id, hasher.hash(head.id.as_str()), hasher);
-            (user.version, user.next_order) = (head.version, head.next_order);
+            let hash = hasher.hash(head.id.as_str());
+            state.user_or_new(&head.id, hash, hasher).head = head.clone();
         }
         ITEM_ROWS => {
             let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
             let user = state.user_or_new(&user_id, hasher.hash(user_id.as_str()), hasher);
             rows.into_iter().for_each(|row| user.rows.insert(row, hasher));
+        }
+        ITEM_GONE => {
+            let (user_id, gone): (UserId, Gone) = read(bytes)?;
+            let hash = hasher.hash(user_id.as_str());
+            state.user_or_new(&user_id, hash, hasher).gone = Some(Arc::new(gone));
+        }
+        ITEM_ANSWERS => {
+            let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
+            answers.into_iter().for_each(|answer| state.answers.insert(answer, hasher));
         }
         other => return Err(BadRecord(format!("unknown image item {other}"))),
     }
@@ -263,15 +265,16 @@ impl ChatCapture {
 
 impl UserCapture {
     fn of(user: &User) -> Self {
-        let head =
-            UserHead { id: user.id.clone(), version: user.version, next_order: user.next_order };
-        Self { head, rows: user.rows.chunks() }
+        Self { head: user.head.clone(), rows: user.rows.chunks(), gone: user.gone.clone() }
     }
 
     fn encode<E: Emit>(&self, blocks: &mut Blocks<'_, E>) -> Result<(), E::Error> {
         blocks.item(ITEM_USER, &self.head)?;
         for chunk in &self.rows {
             blocks.item(ITEM_ROWS, &(&self.head.id, &**chunk))?;
+        }
+        if let Some(gone) = &self.gone {
+            blocks.item(ITEM_GONE, &(&self.head.id, &**gone))?;
         }
         Ok(())
     }
@@ -342,6 +345,9 @@ impl SlotCapture {
         }
         for user in &self.users {
             user.encode(&mut blocks)?;
+        }
+        for chunk in &self.answers {
+            blocks.item(ITEM_ANSWERS, &(&**chunk,))?;
         }
         // The last block goes out even without items: it carries the slot's sequence.
         blocks.flush()

@@ -1,14 +1,16 @@
 //! A message arrived; a user has read.
 
-use super::{Core, Step};
+use super::{Core, Step, check_version};
 use crate::command::membership::{Clear, ClearReply};
-use crate::command::message::{Advance, AdvanceReply, MarkRead, MarkReadReply};
+use crate::command::message::{
+    Advance, AdvanceReply, MarkRead, MarkReadMany, MarkReadReply, ReadResult,
+};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::shard::event::{Advanced, Cleared, Read};
-use crate::shard::op::{Message, Output, ReplyTo, RowAction};
+use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
 use crate::shard::state::ChatHead;
-use crate::types::{ChatId, ChatStatus, Flag, Sequence, UserId};
+use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, Sequence, UserId};
 
 impl Core {
     pub(super) fn advance(&mut self, advance: Advance, out: &mut Output) -> Outcome {
@@ -16,6 +18,7 @@ impl Core {
         if chat.head.status == ChatStatus::Disabled {
             return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
         }
+        check_version("chat", chat.head.version, advance.if_version)?;
         let stored = chat.head.last_sequence;
         let target = target(&chat.head, &advance)?;
         let given_time = self.time_or_now(advance.time)?;
@@ -44,60 +47,103 @@ impl Core {
 
     /// The chat checks, the row decides: its shard answers.
     pub(super) fn mark_read(&mut self, to: ReplyTo, read: MarkRead, out: &mut Output) -> Step {
-        self.ask_row(to, read.user_id, read.chat_id, RowAction::Read(read.seq), out)
+        let MarkRead { user_id, chat_id, seq, idempotency_key, if_version } = read;
+        let request = self.check_row(&user_id, chat_id, RowAction::Read(seq), if_version);
+        self.ask_row(to, user_id, request, idempotency_key, out)
     }
 
     pub(super) fn clear(&mut self, to: ReplyTo, clear: Clear, out: &mut Output) -> Step {
-        self.ask_row(to, clear.user_id, clear.chat_id, RowAction::Clear, out)
+        let Clear { user_id, chat_id, idempotency_key, if_version } = clear;
+        let request = self.check_row(&user_id, chat_id, RowAction::Clear, if_version);
+        self.ask_row(to, user_id, request, idempotency_key, out)
+    }
+
+    /// The chats check, the rows decide, each by itself.
+    pub(super) fn mark_read_many(
+        &mut self,
+        to: ReplyTo,
+        many: MarkReadMany,
+        out: &mut Output,
+    ) -> Step {
+        let MarkReadMany { user_id, items, idempotency_key: key } = many;
+        let requests = items
+            .into_iter()
+            .map(|item| self.check_row(&user_id, item.chat_id, RowAction::Read(item.seq), None))
+            .collect();
+        let shard = self.slot_of_user(&user_id).shard(self.shards);
+        self.send(shard, Message::Rows { to, user_id, requests, key }, out);
+        Step::Later
+    }
+
+    fn check_row(
+        &self,
+        user_id: &UserId,
+        chat_id: ChatId,
+        action: RowAction,
+        if_version: Option<u64>,
+    ) -> RowRequest {
+        let checked = self.live_chat(&chat_id).and_then(|chat| {
+            let member = chat
+                .members
+                .get(user_id.as_str(), self.hash_of(user_id.as_str()))
+                .ok_or_else(Error::no_membership)?;
+            let last_sequence = chat.head.last_sequence;
+            match action {
+                RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(
+                    "seq: {seq} is beyond the chat's last_sequence {last_sequence}"
+                ))),
+                _ => Ok(Checked { last_sequence, sent_seq: member.sent_seq }),
+            }
+        });
+        RowRequest { chat_id, action, if_version, checked }
     }
 
     fn ask_row(
         &mut self,
         to: ReplyTo,
         user_id: UserId,
-        chat_id: ChatId,
-        action: RowAction,
+        request: RowRequest,
+        key: Option<IdempotencyKey>,
         out: &mut Output,
     ) -> Step {
-        let checked = self.live_chat(&chat_id).and_then(|chat| {
-            let member = chat
-                .members
-                .get(user_id.as_str(), self.hash_of(user_id.as_str()))
-                .ok_or_else(Error::no_membership)?;
-            match action {
-                RowAction::Read(seq) if seq > chat.head.last_sequence => {
-                    Err(Error::invalid(format!(
-                        "seq: {seq} is beyond the chat's last_sequence {}",
-                        chat.head.last_sequence
-                    )))
-                }
-                _ => Ok((chat.head.last_sequence, member.sent_seq)),
-            }
-        });
-        let (last_sequence, sent_seq) = match checked {
-            Ok(checked) => checked,
-            Err(error) => return Step::Done(Err(error)),
-        };
+        match &request.checked {
+            Err(error) if key.is_none() => return Step::Done(Err(error.clone())),
+            _ => {}
+        }
         let shard = self.slot_of_user(&user_id).shard(self.shards);
-        let message = Message::Row { to, user_id, chat_id, action, last_sequence, sent_seq };
-        self.send(shard, message, out);
+        self.send(shard, Message::Row { to, user_id, request, key }, out);
         Step::Later
     }
 
     /// A user's change to a row, after the chat's word.
-    pub(super) fn row_action(
+    pub(super) fn row_request(
         &mut self,
-        user_id: UserId,
-        chat_id: ChatId,
-        action: RowAction,
-        last_sequence: Sequence,
-        sent_seq: Sequence,
+        user_id: &UserId,
+        request: RowRequest,
+        key: Option<&IdempotencyKey>,
         out: &mut Output,
     ) -> Outcome {
-        let mut facts =
-            self.find_row(&user_id, &chat_id).ok_or_else(Error::no_membership)?.facts.clone();
+        let keyed = key.map(|key| self.keyed_row(user_id, &request, key));
+        if let Some(keyed) = &keyed
+            && let Some(reply) = self.recall(keyed)?
+        {
+            return Ok(reply);
+        }
+        let reply = self.change_row(user_id, request, out)?;
+        if let Some(keyed) = keyed {
+            self.keep(keyed, &reply, out);
+        }
+        Ok(reply)
+    }
+
+    fn change_row(&mut self, user_id: &UserId, request: RowRequest, out: &mut Output) -> Outcome {
+        let Checked { last_sequence, sent_seq } = request.checked?;
+        let (user_id, chat_id) = (user_id.clone(), request.chat_id);
+        let row = self.find_row(&user_id, &chat_id).ok_or_else(Error::no_membership)?;
+        check_version("row", row.version, request.if_version)?;
+        let mut facts = row.facts.clone();
         let slot = self.slot_of_user(&user_id);
-        match action {
+        match request.action {
             RowAction::Read(seq) => {
                 if facts.max_read_seq < seq || facts.marked_unread == Flag::YES {
                     self.commit(slot, Read { user_id, chat_id, seq }, out);
@@ -116,6 +162,42 @@ impl Core {
                 Ok(Reply::Clear(ClearReply { deleted_to_seq }))
             }
         }
+    }
+
+    /// Several changes of a user, each by itself. A conflict of the key is one of the whole request.
+    pub(super) fn row_requests(
+        &mut self,
+        user_id: &UserId,
+        requests: Vec<RowRequest>,
+        key: Option<&IdempotencyKey>,
+        out: &mut Output,
+    ) -> Answer {
+        let conflict = requests.iter().find_map(|request| {
+            let keyed = self.keyed_row(user_id, request, key?);
+            self.recall(&keyed).err()
+        });
+        if let Some(conflict) = conflict {
+            return Answer::Done(Err(conflict));
+        }
+        let results = requests.into_iter().map(|request| {
+            let chat_id = request.chat_id.clone();
+            match self.row_request(user_id, request, key, out) {
+                Ok(Reply::MarkRead(MarkReadReply { max_read_seq, unread })) => ReadResult {
+                    chat_id,
+                    status: 200,
+                    max_read_seq: Some(max_read_seq),
+                    unread: Some(unread),
+                },
+                Ok(_) => ReadResult { chat_id, status: 200, max_read_seq: None, unread: None },
+                Err(error) => ReadResult {
+                    chat_id,
+                    status: error.code.status(),
+                    max_read_seq: None,
+                    unread: None,
+                },
+            }
+        });
+        Answer::MarkReadMany(results.collect())
     }
 }
 

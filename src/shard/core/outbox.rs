@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::{Core, Step};
+use super::Core;
 use crate::limits::DELIVERY_SLICE;
 use crate::shard::event::{DeliveryDone, RowChanged};
 use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
@@ -83,13 +83,14 @@ impl Waiters {
 }
 
 impl Core {
-    /// Answers once all that these chats decided so far has reached its rows.
+    /// Keeps an answer until all that these chats decided so far has reached its rows; gives it back
+    /// if it has.
     pub(super) fn after_deliveries(
         &mut self,
         chat_ids: &[ChatId],
         to: ReplyTo,
         answer: Answer,
-    ) -> Step {
+    ) -> Option<Answer> {
         let open: Vec<(ChatId, u64)> = chat_ids
             .iter()
             .filter_map(|chat_id| {
@@ -98,10 +99,10 @@ impl Core {
             })
             .collect();
         if open.is_empty() {
-            return Step::Part(answer);
+            return Some(answer);
         }
         self.waiters.add(to, answer, open);
-        Step::Later
+        None
     }
 
     /// Begins to deliver the chat's oldest event, unless one is under way.
@@ -217,6 +218,6 @@ fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
                 || facts.is_top == Flag::YES
                 || facts.marked_unread == Flag::YES
         }
-        Effect::Join { .. } | Effect::Remove | Effect::Import(_) => true,
+        Effect::Join { .. } | Effect::Remove | Effect::Import(_) | Effect::Erase => true,
     }
 }

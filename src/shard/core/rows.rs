@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::{Core, Step};
+use super::{Core, Step, check_version};
 use crate::command::membership::{
     Delete, List, ListReply, SetFlags, SetFlagsReply, Touch, TouchReply,
 };
 use crate::command::unread::Floors;
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::event::{Deleted, FlagsSet, Touched};
-use crate::shard::op::{Answer, DetailPart, Output, ReplyTo};
+use crate::shard::op::{Answer, DetailPart, Output};
 use crate::shard::state::{Row, User};
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
@@ -54,19 +54,31 @@ impl Core {
         Answer::Facts(ids.iter().map(facts).collect())
     }
 
-    pub(super) fn delete(&mut self, to: ReplyTo, delete: Delete, out: &mut Output) -> Step {
+    /// Each chat by itself: a repeat with the same key takes those that it did not take before.
+    pub(super) fn delete(&mut self, delete: Delete, out: &mut Output) -> Step {
         let mut seen = HashSet::with_capacity(delete.ids.len());
-        let ids: Vec<ChatId> =
-            delete.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+        let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
+        let mut keyed = Vec::new();
         for id in &ids {
+            let keyed_id = self.keyed_delete(&delete, id);
+            match keyed_id.as_ref().map(|keyed| self.recall(keyed)) {
+                None | Some(Ok(None)) => keyed.push((id, keyed_id)),
+                Some(Ok(Some(_))) => {}
+                Some(Err(conflict)) => return Step::Done(Err(conflict)),
+            }
+        }
+        for (id, keyed) in keyed {
             if let Some(to) = self.delete_watermark(&delete.user_id, id, delete.up_to) {
                 let slot = self.slot_of_chat(id);
                 let event = Deleted { chat_id: id.clone(), user_id: delete.user_id.clone(), to };
                 self.commit(slot, event, out);
                 self.deliver(id, out);
             }
+            if let Some(keyed) = keyed {
+                self.keep(keyed, &Reply::Delete(()), out);
+            }
         }
-        self.after_deliveries(&ids, to, Answer::Done(Ok(Reply::Delete(()))))
+        Step::AfterDeliveries(ids, Reply::Delete(()))
     }
 
     /// Up to where the user deletes the chat; none if they are no member. A repeated delete covers
@@ -86,6 +98,7 @@ impl Core {
 
     pub(super) fn set_flags(&mut self, set: SetFlags, out: &mut Output) -> Outcome {
         let row = self.find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
+        check_version("row", row.version, set.if_version)?;
         let differs =
             |wanted: Option<Flag>, stored: Flag| wanted.is_some_and(|wanted| wanted != stored);
         let facts = &row.facts;

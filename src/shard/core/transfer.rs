@@ -1,47 +1,66 @@
 //! Export and import: a shard's part of both.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
+use super::answers::Keyed;
 use super::{Core, Step};
 use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
 use crate::command::{Error, ErrorCode, Reply};
 use crate::limits::INTEGER_MAX;
-use crate::shard::event::{Advanced, ChatImported, MembersImported};
-use crate::shard::op::{Answer, ExportPage, ExportRow, Output, ReplyTo};
-use crate::shard::state::{Chat, ChatHead, Effect, Member, RowFacts, RowImport, SlotState};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
+use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported};
+use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow, Output};
+use crate::shard::state::{Chat, ChatHead, Effect, Gone, Member, RowFacts, RowImport, SlotState};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId, wide};
 
 impl Core {
-    /// A page of a slot: chats by id, each followed by its members in join order.
+    /// A page of a slot: chats by id, each followed by its members in join order; then what users
+    /// are no member of any more.
     pub(super) fn export_page(
         &self,
         slot: Slot,
-        after: Option<(ChatId, u64)>,
+        after: Option<ExportPlace>,
         limit: usize,
     ) -> Answer {
         let mut page = ExportPage::default();
         let Ok(state) = self.slot(slot) else { return Answer::ExportPage(page) };
-        for chat in chats_from(state, after.as_ref()) {
-            let resumed =
-                after.as_ref().filter(|(id, _)| *id == chat.head.id).map(|&(_, order)| order);
-            if resumed.is_none() {
-                if page.chats.len() + page.members.len() >= limit {
-                    break;
+        let full = |page: &ExportPage| page.chats.len() + page.members.len() >= limit;
+        let (after_member, after_gone) = match after {
+            None => (None, None),
+            Some(ExportPlace::Member(id, order)) => (Some((id, order)), None),
+            Some(ExportPlace::Gone(id, version)) => (None, Some((id, version))),
+        };
+        if after_gone.is_none() {
+            for chat in chats_from(state, after_member.as_ref()) {
+                let resumed = after_member.as_ref().filter(|(id, _)| *id == chat.head.id);
+                let resumed = resumed.map(|&(_, order)| order);
+                if resumed.is_none() {
+                    if full(&page) {
+                        return Answer::ExportPage(page);
+                    }
+                    page.chats.push(chat_line(&chat.head));
+                    page.next = Some(ExportPlace::Member(chat.head.id.clone(), 0));
                 }
-                page.chats.push(chat_line(&chat.head));
-                page.next = Some((chat.head.id.clone(), 0));
+                for member in chat.members.iter_after(resumed.unwrap_or(0)) {
+                    if full(&page) {
+                        return Answer::ExportPage(page);
+                    }
+                    page.members.push(member_line(chat, member));
+                    page.next = Some(ExportPlace::Member(chat.head.id.clone(), member.order));
+                }
             }
-            for member in chat.members.iter_after(resumed.unwrap_or(0)) {
-                if page.chats.len() + page.members.len() >= limit {
+        }
+        for (user_id, gone) in gone_from(state, after_gone.as_ref()) {
+            let known = after_gone.as_ref().filter(|(id, _)| id == user_id);
+            let known = known.map_or(0, |&(_, version)| version);
+            for (chat_id, version) in gone.chats.iter().filter(|(_, version)| *version > known) {
+                if full(&page) {
                     return Answer::ExportPage(page);
                 }
-                page.members.push(member_line(chat, member));
-                page.next = Some((chat.head.id.clone(), member.order));
+                page.members.push(gone_line(user_id, chat_id, *version));
+                page.next = Some(ExportPlace::Gone(user_id.clone(), *version));
             }
         }
-        if page.chats.len() + page.members.len() < limit {
-            page.next = None;
-        }
+        page.next = None;
         Answer::ExportPage(page)
     }
 
@@ -63,69 +82,115 @@ impl Core {
     }
 
     /// Takes chats and members, all of them or none.
-    pub(super) fn import(&mut self, to: ReplyTo, import: &Import, out: &mut Output) -> Step {
-        let plan = match self.plan_import(import) {
+    pub(super) fn import(&mut self, import: &Import, out: &mut Output) -> Step {
+        let Plan { chats: plan, mut taken } = match self.plan_import(import) {
             Ok(plan) => plan,
             Err(error) => return Step::Done(Err(error)),
         };
-        let (mut chats, mut members) = (0, 0);
         let mut touched = Vec::with_capacity(plan.len());
         for (chat_id, part) in plan {
-            let slot = self.slot_of_chat(&chat_id);
-            if let Some(head) = part.head {
-                chats += 1;
-                let (to, time) = (head.last_sequence, head.last_time);
-                let stored = self.find_chat(&chat_id).map_or(to, |chat| chat.head.last_sequence);
-                let head = ChatHead { last_sequence: stored, ..head };
-                self.commit(slot, ChatImported { head }, out);
-                if to > stored {
-                    // Newer messages bring deleted rows back, as they do when they arrive.
-                    self.commit(
-                        slot,
-                        Advanced { chat_id: chat_id.clone(), to, time, sent: None },
-                        out,
-                    );
-                }
-            }
-            if !part.members.is_empty() {
-                members += u64::try_from(part.members.len()).unwrap_or(0);
-                let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
-                self.commit(slot, event, out);
-            }
-            self.deliver(&chat_id, out);
+            taken.chats += u64::from(part.head.is_some());
+            taken.members += wide(part.members.len());
+            self.import_chat(&chat_id, part, out);
             touched.push(chat_id);
         }
-        let reply = Reply::Import(ImportReply { chats, members });
-        self.after_deliveries(&touched, to, Answer::Done(Ok(reply)))
+        for line in import.members.iter().filter(|line| line.removed == Flag::YES) {
+            taken.members += 1;
+            self.import_gone(line, out);
+        }
+        Step::AfterDeliveries(touched, Reply::Import(taken))
     }
 
-    /// Checks every line and decides what each chat becomes; changes nothing.
-    fn plan_import(&self, import: &Import) -> Result<BTreeMap<ChatId, ChatPlan>, Error> {
+    fn import_chat(&mut self, chat_id: &ChatId, part: ChatPlan, out: &mut Output) {
+        let slot = self.slot_of_chat(chat_id);
+        if let Some(head) = part.head {
+            let (to, time) = (head.last_sequence, head.last_time);
+            let stored = self.find_chat(chat_id).map_or(to, |chat| chat.head.last_sequence);
+            let head = ChatHead { last_sequence: stored, ..head };
+            self.commit(slot, ChatImported { head }, out);
+            if to > stored {
+                // Newer messages bring deleted rows back, as they do when they arrive.
+                let chat_id = chat_id.clone();
+                self.commit(slot, Advanced { chat_id, to, time, sent: None }, out);
+            }
+        }
+        if !part.members.is_empty() {
+            let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
+            self.commit(slot, event, out);
+        }
+        if let Some(keyed) = part.keyed {
+            let nothing_more = ImportReply { chats: 0, members: 0 };
+            self.keep(keyed, &Reply::Import(nothing_more), out);
+        }
+        self.deliver(chat_id, out);
+    }
+
+    /// A user is no member of a chat any more; the user is on this shard. What is known already
+    /// stays as it is.
+    fn import_gone(&mut self, line: &MemberLine, out: &mut Output) {
+        let user = self.find_user(&line.user_id);
+        let known = user.is_some_and(|user| {
+            let gone = user.gone.iter().flat_map(|gone| &gone.chats);
+            user.rows.get(line.chat_id.as_str(), self.hash_of(line.chat_id.as_str())).is_some()
+                || gone.into_iter().any(|(chat_id, _)| *chat_id == line.chat_id)
+        });
+        if !known {
+            let slot = self.slot_of_user(&line.user_id);
+            let event = GoneImported {
+                user_id: line.user_id.clone(),
+                chat_id: line.chat_id.clone(),
+                version: line.version,
+            };
+            self.commit(slot, event, out);
+        }
+    }
+
+    /// Checks every line and decides what each chat becomes; changes nothing. Chats that were taken
+    /// before with the same key are only counted.
+    fn plan_import(&self, import: &Import) -> Result<Plan, Error> {
         let merge = import.merge == Some(true);
-        let mut plan: BTreeMap<ChatId, ChatPlan> = BTreeMap::new();
+        let mut lines: BTreeMap<&ChatId, (Option<&ChatLine>, Vec<&MemberLine>)> = BTreeMap::new();
         for line in &import.chats {
-            let head = self.plan_chat(line, merge)?;
-            if plan
-                .insert(line.id.clone(), ChatPlan { head: Some(head), members: Vec::new() })
-                .is_some()
-            {
+            if lines.entry(&line.id).or_default().0.replace(line).is_some() {
                 return Err(Error::invalid(format!("chat {}: twice in one request", line.id)));
             }
         }
-        let mut by_chat: HashMap<&ChatId, Vec<&MemberLine>> = HashMap::new();
         for line in &import.members {
-            by_chat.entry(&line.chat_id).or_default().push(line);
-        }
-        for (chat_id, lines) in by_chat {
-            let part = plan.entry(chat_id.clone()).or_default();
-            let head = match &part.head {
-                Some(head) => head,
-                None => &self.live_chat(chat_id).map_err(|error| about_chat(chat_id, error))?.head,
-            };
-            if head.dissolved {
-                return Err(about_chat(chat_id, Error::gone()));
+            if line.removed == Flag::YES {
+                line.version
+                    .map(|version| bounded(version, "version", &line.chat_id))
+                    .transpose()?;
+            } else {
+                lines.entry(&line.chat_id).or_default().1.push(line);
             }
-            part.members = self.plan_members(head, lines, merge)?;
+        }
+        let mut plan = Plan { chats: BTreeMap::new(), taken: ImportReply { chats: 0, members: 0 } };
+        for (chat_id, (chat, members)) in lines {
+            let key = import.idempotency_key.as_ref();
+            let keyed = key.map(|key| self.keyed_import(chat_id, chat, &members, key));
+            if let Some(keyed) = &keyed
+                && self.recall(keyed).map_err(|error| about_chat(chat_id, error))?.is_some()
+            {
+                plan.taken.chats += u64::from(chat.is_some());
+                plan.taken.members += wide(members.len());
+                continue;
+            }
+            let head = chat.map(|line| self.plan_chat(line, merge)).transpose()?;
+            let mut part = ChatPlan { head, members: Vec::new(), keyed };
+            if !members.is_empty() {
+                let head = match &part.head {
+                    Some(head) => head,
+                    None => {
+                        let chat = self.live_chat(chat_id);
+                        &chat.map_err(|error| about_chat(chat_id, error))?.head
+                    }
+                };
+                if head.dissolved {
+                    return Err(about_chat(chat_id, Error::gone()));
+                }
+                part.members = self.plan_members(head, members, merge)?;
+            }
+            plan.chats.insert(chat_id.clone(), part);
         }
         Ok(plan)
     }
@@ -202,11 +267,18 @@ impl Core {
     }
 }
 
+/// What an import does.
+struct Plan {
+    chats: BTreeMap<ChatId, ChatPlan>,
+    /// What was taken before.
+    taken: ImportReply,
+}
+
 /// What an import does to one chat.
-#[derive(Default)]
 struct ChatPlan {
     head: Option<ChatHead>,
     members: Vec<(Member, Effect)>,
+    keyed: Option<Keyed>,
 }
 
 fn about_chat(id: &ChatId, error: Error) -> Error {
@@ -223,6 +295,18 @@ fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<&'
         state.chats().filter(|chat| after.is_none_or(|(id, _)| chat.head.id >= *id)).collect();
     chats.sort_unstable_by(|a, b| a.head.id.cmp(&b.head.id));
     chats
+}
+
+/// The users of a slot that have lost chats, by id, from the one that a cursor stands in.
+fn gone_from<'a>(
+    state: &'a SlotState,
+    after: Option<&(UserId, u64)>,
+) -> Vec<(&'a UserId, &'a Gone)> {
+    let users = state.users().filter(|user| after.is_none_or(|(id, _)| user.head.id >= *id));
+    let mut gone: Vec<_> =
+        users.filter_map(|user| Some((&user.head.id, user.gone.as_deref()?))).collect();
+    gone.sort_unstable_by_key(|(user_id, _)| *user_id);
+    gone
 }
 
 fn chat_line(head: &ChatHead) -> ChatLine {
@@ -277,13 +361,13 @@ fn bounded(value: u64, name: &str, of: &dyn std::fmt::Display) -> Result<u64, Er
 /// is the row that a delivery on its way will make.
 fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     let facts = RowFacts::joined(member.join_seq);
-    let mut line = MemberLine {
+    MemberLine {
         user_id: member.user_id.clone(),
         chat_id: chat.head.id.clone(),
         id: None,
         is_top: facts.is_top,
         is_mute: facts.is_mute,
-        is_show: None,
+        is_show: Some(Flag(!chat.is_deleted_by(member))),
         is_hide: facts.is_hide,
         max_read_seq: facts.max_read_seq,
         last_online_time: facts.last_online_time,
@@ -294,9 +378,29 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
         join_order: None,
         version: None,
         removed: Flag::NO,
-    };
-    line.is_show = Some(Flag(!chat.is_deleted_by(member)));
-    line
+    }
+}
+
+/// That a user is no member of a chat any more.
+fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
+    MemberLine {
+        user_id: user_id.clone(),
+        chat_id: chat_id.clone(),
+        id: None,
+        is_top: Flag::NO,
+        is_mute: Flag::NO,
+        is_show: Some(Flag::NO),
+        is_hide: Flag::NO,
+        max_read_seq: Sequence::ZERO,
+        last_online_time: TimeMs::ZERO,
+        join_seq: None,
+        deleted_to_seq: None,
+        sent_seq: Sequence::ZERO,
+        marked_unread: Flag::NO,
+        join_order: None,
+        version: Some(version),
+        removed: Flag::YES,
+    }
 }
 
 fn plan_member(

@@ -1,0 +1,111 @@
+//! `erase_user`: round by round, a few chats at a time; see [`crate::shard::core`]'s part.
+
+use std::collections::VecDeque;
+
+use super::{Gather, Router, Scattered, Sent, mixed_up};
+use crate::command::membership::EraseUser;
+use crate::command::{Error, ErrorCode, Outcome};
+use crate::shard::listing::UserRows;
+use crate::shard::op::{Answer, Op, ReplyTo};
+use crate::types::{ChatId, ShardId};
+
+/// Chats that one step removes a user from.
+const CHATS_A_STEP: usize = 64;
+/// Times that the user may turn out to have joined chats meanwhile.
+const ROUNDS_MAX: u32 = 16;
+
+/// An `erase_user` under way.
+pub(super) struct Erasing {
+    erase: EraseUser,
+    memberships: u64,
+    /// Chats that are left, by shard.
+    left: VecDeque<(ShardId, Vec<ChatId>)>,
+    /// The shard whose chats are looked through; none before that began.
+    swept: Option<ShardId>,
+    rounds: u32,
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_erase(
+        &self,
+        entry: u64,
+        erase: EraseUser,
+        out: &mut Vec<Sent>,
+    ) -> Scattered {
+        let shard = self.shard_of_user(&erase.user_id);
+        out.push((shard, self.reply_to(entry, 0), Op::EraseBegin(erase.clone())));
+        Scattered::Asked(Gather::Erase(Box::new(Erasing {
+            erase,
+            memberships: 0,
+            left: VecDeque::new(),
+            swept: None,
+            rounds: 0,
+        })))
+    }
+
+    pub(super) fn gather_erase(
+        &self,
+        erasing: &mut Erasing,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let user_id = erasing.erase.user_id.clone();
+        let mut ask = |shard, op| out.push((shard, self.reply_to(to.entry, 0), op));
+        match answer {
+            Answer::Rows(rows) => {
+                erasing.rounds += 1;
+                if erasing.rounds > ROUNDS_MAX {
+                    return Some(Err(Error::new(
+                        ErrorCode::Busy,
+                        "outcome unknown: the user is being added to chats all the time; try again",
+                    )));
+                }
+                erasing.left = self.by_shard(&rows);
+            }
+            Answer::EraseMember(memberships) => erasing.memberships += memberships,
+            Answer::EraseSweep(Some(next)) => {
+                if let Some(shard) = erasing.swept {
+                    ask(shard, Op::EraseSweep(user_id, next));
+                    return None;
+                }
+                return Some(mixed_up());
+            }
+            Answer::EraseSweep(None) => {
+                erasing.swept = erasing.swept.map(|shard| ShardId(shard.0 + 1));
+                if let Some(shard) = erasing.swept.filter(|shard| shard.0 < self.shards.get()) {
+                    ask(shard, Op::EraseSweep(user_id, 0));
+                    return None;
+                }
+            }
+            Answer::Done(outcome) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        if let Some((shard, ids)) = erasing.left.pop_front() {
+            ask(shard, Op::EraseMember(user_id, ids));
+        } else if erasing.swept.is_none() {
+            erasing.swept = Some(ShardId(0));
+            ask(ShardId(0), Op::EraseSweep(user_id, 0));
+        } else {
+            let end = Op::EraseEnd(erasing.erase.clone(), erasing.memberships);
+            ask(self.shard_of_user(&user_id), end);
+        }
+        None
+    }
+
+    /// The chats of these rows, in small groups of one shard each.
+    fn by_shard(&self, rows: &[UserRows]) -> VecDeque<(ShardId, Vec<ChatId>)> {
+        let mut shards: Vec<Vec<ChatId>> = vec![Vec::new(); usize::from(self.shards.get())];
+        for row in rows.iter().flat_map(|user| &user.chunks).flat_map(|chunk| chunk.iter()) {
+            if let Some(ids) = shards.get_mut(self.shard_of_chat(&row.chat_id).index()) {
+                ids.push(row.chat_id.clone());
+            }
+        }
+        let groups = self.shards.all().zip(shards);
+        groups
+            .flat_map(|(shard, ids)| {
+                ids.chunks(CHATS_A_STEP).map(|ids| (shard, ids.to_vec())).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,275 @@
+//! `conversations` and `unread`: the users' rows from their shards, then slice by slice their chats.
+//!
+//! Invariants:
+//! - One slice is out at a time. Its parts go to all shards that own chats of it at once; the next
+//!   goes when all have answered. So many long lists take turns on a core.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Gather, Router, Scattered, Sent, mixed_up};
+use crate::command::conversation::{
+    Conversation, Conversations, ConversationsReply, Unread, UnreadItem, UnreadReply,
+};
+use crate::command::{Outcome, Reply};
+use crate::limits::{CONVERSATIONS_PAGE, SCAN_ROWS, USERS_A_SCAN};
+use crate::shard::listing::{
+    Listing, ListingPart, PageStart, Part, Place, Rows, Seen, Slicer, Totals, UserRows, order,
+};
+use crate::shard::op::{Answer, Op, ReplyTo};
+use crate::types::{Flag, ShardId, UserId};
+
+/// A `conversations` under way.
+pub(super) struct ListingGather {
+    asked: Conversations,
+    start: Option<PageStart>,
+    limit: usize,
+    /// What the slices share, once the rows are there.
+    scan: Option<(Arc<Listing>, Slicer)>,
+    missing: usize,
+    /// The best so far, in order: at most one more than the page has.
+    best: Vec<Conversation>,
+    seen: Seen,
+}
+
+/// An `unread` under way.
+pub(super) struct UnreadGather {
+    users: Vec<UserId>,
+    totals: Vec<Totals>,
+    /// Users whose rows are not asked for yet, and those that are being asked.
+    next_user: usize,
+    /// Rows that came, by position of the user.
+    rows: Vec<Option<UserRows>>,
+    /// For each part of the question for rows: which users.
+    positions: Vec<Vec<usize>>,
+    /// The slices of the users that are looked at now, and where these begin.
+    scan: Option<(Rows, Slicer, usize)>,
+    missing: usize,
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_conversations(
+        &self,
+        entry: u64,
+        asked: Conversations,
+        out: &mut Vec<Sent>,
+    ) -> Scattered {
+        let start = match asked.cursor.as_deref().map(PageStart::parse).transpose() {
+            Ok(start) => start,
+            Err(error) => return Scattered::Finished(Err(error)),
+        };
+        let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok());
+        let shard = self.shard_of_user(&asked.user_id);
+        out.push((shard, self.reply_to(entry, 0), Op::Rows(vec![asked.user_id.clone()])));
+        Scattered::Asked(Gather::Conversations(Box::new(ListingGather {
+            asked,
+            start,
+            limit: limit.unwrap_or(CONVERSATIONS_PAGE),
+            scan: None,
+            missing: 1,
+            best: Vec::new(),
+            seen: Seen::default(),
+        })))
+    }
+
+    pub(super) fn gather_conversations(
+        &self,
+        listing: &mut ListingGather,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::Rows(rows) => {
+                let rows: Rows = Arc::new(rows);
+                let shared = Listing {
+                    rows: Arc::clone(&rows),
+                    asked: listing.asked.clone(),
+                    wanted: listing.limit + 1,
+                    start: listing.start.clone(),
+                };
+                listing.scan = Some((Arc::new(shared), Slicer::new(rows)));
+            }
+            Answer::Conversations(part) => listing.take(part),
+            Answer::Done(outcome @ Err(_)) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        listing.missing = listing.missing.saturating_sub(1);
+        if listing.missing > 0 {
+            return None;
+        }
+        let until = listing.until();
+        let Some((shared, slicer)) = &mut listing.scan else { return Some(mixed_up()) };
+        let parts = slicer.next(SCAN_ROWS, self.hasher, self.shards);
+        if parts.is_empty() {
+            return Some(Ok(Reply::Conversations(listing.finish(self.hasher))));
+        }
+        listing.missing = parts.len();
+        for (shard, refs) in parts {
+            let part = Part { refs, until: until.clone() };
+            let op = Op::Conversations(Arc::clone(shared), part);
+            out.push((shard, self.reply_to(to.entry, 0), op));
+        }
+        None
+    }
+
+    pub(super) fn scatter_unread(
+        &self,
+        entry: u64,
+        unread: Unread,
+        out: &mut Vec<Sent>,
+    ) -> Scattered {
+        let mut seen = HashSet::with_capacity(unread.user_ids.len());
+        let users: Vec<UserId> =
+            unread.user_ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+        if users.is_empty() {
+            return Scattered::Finished(Ok(Reply::Unread(UnreadReply { items: Vec::new() })));
+        }
+        let mut gather = UnreadGather {
+            totals: vec![Totals::default(); users.len()],
+            users,
+            next_user: 0,
+            rows: Vec::new(),
+            positions: Vec::new(),
+            scan: None,
+            missing: 0,
+        };
+        self.ask_rows_of(&mut gather, entry, out);
+        Scattered::Asked(Gather::Unread(Box::new(gather)))
+    }
+
+    /// Asks for the rows of the next users.
+    fn ask_rows_of(&self, gather: &mut UnreadGather, entry: u64, out: &mut Vec<Sent>) {
+        let from = gather.next_user;
+        let users = gather.users.iter().skip(from).take(USERS_A_SCAN);
+        let mut parts: Vec<(Vec<usize>, Vec<UserId>)> =
+            vec![Default::default(); usize::from(self.shards.get())];
+        let mut count = 0;
+        for (position, user_id) in users.enumerate() {
+            count += 1;
+            if let Some((positions, ids)) = parts.get_mut(self.shard_of_user(user_id).index()) {
+                positions.push(position);
+                ids.push(user_id.clone());
+            }
+        }
+        gather.next_user = from + count;
+        gather.rows = vec![None; count];
+        gather.positions.clear();
+        for (shard, (positions, ids)) in self.shards.all().zip(parts) {
+            if !ids.is_empty() {
+                let part = u32::try_from(gather.positions.len()).unwrap_or(u32::MAX);
+                gather.positions.push(positions);
+                out.push((shard, self.reply_to(entry, part), Op::Rows(ids)));
+            }
+        }
+        gather.missing = gather.positions.len();
+    }
+
+    pub(super) fn gather_unread(
+        &self,
+        gather: &mut UnreadGather,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::Rows(rows) => gather.take_rows(to, rows),
+            Answer::Unread(totals) => gather.take_totals(totals),
+            Answer::Done(outcome @ Err(_)) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        gather.missing = gather.missing.saturating_sub(1);
+        if gather.missing > 0 {
+            return None;
+        }
+        if gather.scan.is_none() {
+            let rows: Rows =
+                Arc::new(std::mem::take(&mut gather.rows).into_iter().flatten().collect());
+            let first = gather.next_user - rows.len();
+            gather.scan = Some((Arc::clone(&rows), Slicer::new(rows), first));
+        }
+        let (rows, slicer, _) = gather.scan.as_mut()?;
+        let parts: Vec<(ShardId, _)> = slicer.next(SCAN_ROWS, self.hasher, self.shards);
+        if !parts.is_empty() {
+            gather.missing = parts.len();
+            for (shard, refs) in parts {
+                let op = Op::Unread(Arc::clone(rows), refs);
+                out.push((shard, self.reply_to(to.entry, 0), op));
+            }
+            return None;
+        }
+        gather.scan = None;
+        if gather.next_user < gather.users.len() {
+            self.ask_rows_of(gather, to.entry, out);
+            return None;
+        }
+        Some(Ok(Reply::Unread(gather.finish())))
+    }
+}
+
+impl ListingGather {
+    /// Joins what a part found with the best so far.
+    fn take(&mut self, part: ListingPart) {
+        self.seen.join(part.seen);
+        self.best.extend(part.items);
+        self.best.sort_by(|a, b| {
+            let key = |item: &Conversation| (item.is_top == Flag::YES, item.last_time);
+            let ((a_top, a_time), (b_top, b_time)) = (key(a), key(b));
+            order((a_top, a_time, &a.chat_id), (b_top, b_time, &b.chat_id))
+        });
+        self.best.truncate(self.limit + 1);
+    }
+
+    /// Behind this place nothing can come into the page any more.
+    fn until(&self) -> Option<Place> {
+        (self.best.len() > self.limit).then(|| self.best.last().map(Place::of)).flatten()
+    }
+
+    fn finish(&mut self, hasher: crate::types::KeyHasher) -> ConversationsReply {
+        let mut items = std::mem::take(&mut self.best);
+        let more = items.len() > self.limit;
+        items.truncate(self.limit);
+        let moved = self.start.as_ref().is_some_and(|start| start.seen != self.seen);
+        let mut seen = self.seen;
+        for item in &items {
+            let hash = hasher.hash(item.chat_id.as_str());
+            seen.add(item.is_top == Flag::YES, item.last_time, hash);
+        }
+        let last = items.last().filter(|_| more);
+        let next_cursor = last.map(|last| PageStart { place: Place::of(last), seen }.to_cursor());
+        ConversationsReply { items, next_cursor, moved }
+    }
+}
+
+impl UnreadGather {
+    fn take_rows(&mut self, to: ReplyTo, rows: Vec<UserRows>) {
+        let positions = usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
+        for (rows, &position) in rows.into_iter().zip(positions.into_iter().flatten()) {
+            if let Some(place) = self.rows.get_mut(position) {
+                *place = Some(rows);
+            }
+        }
+    }
+
+    fn take_totals(&mut self, totals: Vec<(u32, Totals)>) {
+        let first = self.scan.as_ref().map_or(0, |(_, _, first)| *first);
+        for (user, part) in totals {
+            let position = usize::try_from(user).ok().and_then(|user| user.checked_add(first));
+            if let Some(total) = position.and_then(|position| self.totals.get_mut(position)) {
+                total.join(part);
+            }
+        }
+    }
+
+    fn finish(&mut self) -> UnreadReply {
+        let users = std::mem::take(&mut self.users).into_iter();
+        let item = |(user_id, totals): (UserId, &Totals)| UnreadItem {
+            user_id,
+            messages: totals.messages,
+            chats: totals.chats,
+            muted_messages: totals.muted_messages,
+            muted_chats: totals.muted_chats,
+        };
+        UnreadReply { items: users.zip(&self.totals).map(item).collect() }
+    }
+}

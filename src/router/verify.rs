@@ -1,0 +1,208 @@
+//! `verify`: slot by slot, what chats hold of memberships is held against what users hold of them.
+//!
+//! Both sides are asked one after the other, and between the two a delivery may arrive. So a pair
+//! that differs is asked again: the chat, then the row, then the chat. If the chat had nothing under
+//! way and no new event all the while, the row could not change either, and the difference is real.
+
+use std::collections::VecDeque;
+
+use super::{Gather, Router, Scattered, Sent, mixed_up};
+use crate::command::node::VerifyReply;
+use crate::command::{Outcome, Reply};
+use crate::limits::DIFFERENCES_MAX;
+use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotView};
+use crate::types::{ShardId, wide};
+
+/// Pairs that are asked of a shard at once.
+const PAIRS_A_STEP: usize = 1024;
+
+/// A `verify` under way.
+pub(super) struct Verifying {
+    shard: ShardId,
+    /// The next slot of it.
+    next: usize,
+    /// What is still to be asked of the slot before the next one.
+    left: VecDeque<Ask>,
+    /// What the answer under way is held against.
+    against: Against,
+    reply: VerifyReply,
+}
+
+/// A question, and what its answer is held against.
+struct Ask {
+    shard: ShardId,
+    op: Op,
+    against: Against,
+}
+
+enum Against {
+    /// A slot is being looked at.
+    Slot,
+    /// Rows of these pairs are asked; this is what the chats said.
+    Chats(Vec<(Pair, ChatSide)>),
+    /// Chats of these pairs are asked; this is what the rows said.
+    Rows(Vec<(Pair, RowSide)>),
+    /// The second look: the chat is asked.
+    Chat(Pair),
+    /// The row is asked; this is what the chat said.
+    Row(Pair, ChatSide),
+    /// The chat is asked again; this is what both said.
+    Again(Pair, ChatSide, Option<RowSide>),
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_verify(&self, entry: u64, out: &mut Vec<Sent>) -> Scattered {
+        out.push((ShardId(0), self.reply_to(entry, 0), Op::VerifySlot(0)));
+        Scattered::Asked(Gather::Verify(Box::new(Verifying {
+            shard: ShardId(0),
+            next: 0,
+            left: VecDeque::new(),
+            against: Against::Slot,
+            reply: VerifyReply::default(),
+        })))
+    }
+
+    pub(super) fn gather_verify(
+        &self,
+        verifying: &mut Verifying,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let against = std::mem::replace(&mut verifying.against, Against::Slot);
+        match (against, answer) {
+            (Against::Slot, Answer::VerifySlot(Some(view))) => {
+                verifying.next += 1;
+                self.take_slot(verifying, *view);
+            }
+            (Against::Slot, Answer::VerifySlot(None)) => {
+                verifying.shard = ShardId(verifying.shard.0 + 1);
+                verifying.next = 0;
+                if verifying.shard.0 >= self.shards.get() {
+                    let reply = std::mem::take(&mut verifying.reply);
+                    return Some(Ok(Reply::Verify(reply)));
+                }
+            }
+            (Against::Chats(chats), Answer::VerifyRows(rows)) => {
+                verifying.reply.members += wide(chats.len());
+                for ((pair, chat), row) in chats.into_iter().zip(rows) {
+                    if difference(&pair, &chat, row.as_ref()).is_some() {
+                        verifying.left.push_front(self.second_look(pair));
+                    }
+                }
+            }
+            (Against::Rows(rows), Answer::VerifyChats(chats)) => {
+                verifying.reply.rows += wide(rows.len());
+                for ((pair, row), chat) in rows.into_iter().zip(chats) {
+                    if difference(&pair, &chat, Some(&row)).is_some() {
+                        verifying.left.push_front(self.second_look(pair));
+                    }
+                }
+            }
+            (Against::Chat(pair), Answer::VerifyChats(mut chats)) => {
+                if let Some(chat) = chats.pop() {
+                    let op = Op::VerifyRows(vec![pair.clone()]);
+                    let shard = self.shard_of_user(&pair.0);
+                    let against = Against::Row(pair, chat);
+                    verifying.left.push_front(Ask { shard, op, against });
+                }
+            }
+            (Against::Row(pair, chat), Answer::VerifyRows(mut rows)) => {
+                let op = Op::VerifyChats(vec![pair.clone()]);
+                let shard = self.shard_of_chat(&pair.1);
+                let against = Against::Again(pair, chat, rows.pop().flatten());
+                verifying.left.push_front(Ask { shard, op, against });
+            }
+            (Against::Again(pair, before, row), Answer::VerifyChats(mut chats)) => {
+                let stood_still = chats.pop().is_some_and(|chat| chat == before && !chat.is_busy);
+                if stood_still && let Some(text) = difference(&pair, &before, row.as_ref()) {
+                    verifying.note(text);
+                }
+            }
+            (_, Answer::Done(outcome @ Err(_))) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        let next = verifying.left.pop_front().unwrap_or(Ask {
+            shard: verifying.shard,
+            op: Op::VerifySlot(verifying.next),
+            against: Against::Slot,
+        });
+        verifying.against = next.against;
+        out.push((next.shard, self.reply_to(to.entry, 0), next.op));
+        None
+    }
+
+    /// Plans the questions about a slot.
+    fn take_slot(&self, verifying: &mut Verifying, view: SlotView) {
+        verifying.reply.chats += view.chats;
+        view.differences.into_iter().for_each(|text| verifying.note(text));
+        for members in self.grouped(view.members, |pair| self.shard_of_user(&pair.0)) {
+            let (shard, members) = members;
+            let op = Op::VerifyRows(members.iter().map(|(pair, _)| pair.clone()).collect());
+            verifying.left.push_back(Ask { shard, op, against: Against::Chats(members) });
+        }
+        for rows in self.grouped(view.rows, |pair| self.shard_of_chat(&pair.1)) {
+            let (shard, rows) = rows;
+            let op = Op::VerifyChats(rows.iter().map(|(pair, _)| pair.clone()).collect());
+            verifying.left.push_back(Ask { shard, op, against: Against::Rows(rows) });
+        }
+    }
+
+    /// Pairs in groups of one shard each.
+    fn grouped<S>(
+        &self,
+        pairs: Vec<(Pair, S)>,
+        shard_of: impl Fn(&Pair) -> ShardId,
+    ) -> Vec<(ShardId, Vec<(Pair, S)>)> {
+        let mut groups: Vec<(ShardId, Vec<(Pair, S)>)> = Vec::new();
+        for (pair, side) in pairs {
+            let shard = shard_of(&pair);
+            let open = groups
+                .iter_mut()
+                .rev()
+                .find(|(other, group)| *other == shard && group.len() < PAIRS_A_STEP);
+            match open {
+                Some((_, group)) => group.push((pair, side)),
+                None => groups.push((shard, vec![(pair, side)])),
+            }
+        }
+        groups
+    }
+
+    fn second_look(&self, pair: Pair) -> Ask {
+        let op = Op::VerifyChats(vec![pair.clone()]);
+        Ask { shard: self.shard_of_chat(&pair.1), op, against: Against::Chat(pair) }
+    }
+}
+
+impl Verifying {
+    fn note(&mut self, text: String) {
+        self.reply.differences += 1;
+        if self.reply.items.len() < DIFFERENCES_MAX {
+            self.reply.items.push(text);
+        }
+    }
+}
+
+/// In what a chat and a user disagree, in words.
+fn difference((user_id, chat_id): &Pair, chat: &ChatSide, row: Option<&RowSide>) -> Option<String> {
+    let what = match (&chat.member, row) {
+        (None, None) => return None,
+        (Some(_), None) => "the chat has the member, the user has no row".into(),
+        (None, Some(_)) => "the user has a row, the chat has no such member".into(),
+        (Some((join_seq, _)), Some(row)) if *join_seq != row.join_seq => {
+            format!("join_seq is {join_seq} for the chat and {} for the user", row.join_seq)
+        }
+        (Some((_, true)), Some(RowSide { is_deleted: false, .. })) => {
+            "deleted for the chat, listed for the user".into()
+        }
+        (Some((_, false)), Some(RowSide { is_deleted: true, .. })) => {
+            "deleted for the user, not for the chat".into()
+        }
+        (Some(_), Some(row)) if row.event > chat.event => {
+            format!("the row has event {} of {} that the chat had", row.event, chat.event)
+        }
+        _ => return None,
+    };
+    Some(format!("user {user_id} in chat {chat_id}: {what}"))
+}

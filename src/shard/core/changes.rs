@@ -1,0 +1,159 @@
+//! `sync`: a user's changes since a version.
+//!
+//! A row carries the version of its last change, and a removed chat that of its removal, so the
+//! changes since a version are those with a higher one; each chat is told once, as it is now.
+//!
+//! A listing from the start takes several answers too. What happens meanwhile has higher versions
+//! and is told behind it. Its `log` names the version at which it began: what was removed up to
+//! there was never told, and need not be taken back.
+
+use super::Core;
+use crate::command::change::{Since, Sync, SyncItem, SyncOp, SyncReply};
+use crate::command::{Outcome, Reply};
+use crate::limits::SYNC_PAGE_MAX;
+use crate::shard::state::{Row, User};
+use crate::types::{ChatId, Flag, Sequence, TimeMs};
+
+/// From where a `sync` goes on.
+struct Start {
+    /// Changes up to this version are known.
+    known: u64,
+    /// For a listing from the start: the version at which it began.
+    began: Option<u64>,
+    /// Why the caller must forget all rows, if so.
+    reset: Option<String>,
+}
+
+/// A change of a user's rows.
+enum Change<'a> {
+    Row(&'a Row),
+    Gone(&'a ChatId),
+}
+
+impl Core {
+    pub(super) fn sync(&self, sync: &Sync) -> Outcome {
+        let user = self.find_user(&sync.user_id);
+        let newest = user.map_or(0, |user| user.head.version);
+        let start = self.sync_start(sync.since.as_ref(), user, newest);
+        let limit =
+            sync.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(SYNC_PAGE_MAX);
+        let mut changes = user.map_or_else(Vec::new, |user| changes(user, &start));
+        let more = keep_first(&mut changes, limit);
+        let version = match changes.last() {
+            Some((version, _)) if more => *version,
+            _ => newest,
+        };
+        let incarnation = self.incarnation;
+        let log = match start.began.filter(|_| more) {
+            None => format!("{incarnation:016x}"),
+            Some(began) => format!("{incarnation:016x}.{began}"),
+        };
+        let items = changes.into_iter().map(|(version, change)| item(version, &change)).collect();
+        Ok(Reply::Sync(SyncReply {
+            log,
+            version,
+            reset: start.reset.is_some(),
+            reason: start.reset,
+            more,
+            items,
+        }))
+    }
+
+    fn sync_start(&self, since: Option<&Since>, user: Option<&User>, newest: u64) -> Start {
+        let whole = |reset| Start { known: 0, began: Some(newest), reset };
+        let Some(since) = since else { return whole(None) };
+        let forgotten_to =
+            user.and_then(|user| user.gone.as_ref()).map_or(0, |gone| gone.forgotten_to);
+        let Some((log, began)) = parse_log(&since.log) else {
+            return whole(Some("since.log is none of this server's".into()));
+        };
+        if log != self.incarnation {
+            return whole(Some(
+                "since.log is of another log: changes that it told may have been lost".into(),
+            ));
+        }
+        let version = since.version;
+        if version > newest || began.is_some_and(|began| began > newest) {
+            return whole(Some(format!("since.version {version} is above the user's {newest}")));
+        }
+        if began.unwrap_or(version) < forgotten_to {
+            return whole(Some(format!(
+                "since.version {version} is too old: removals are kept from {forgotten_to} on"
+            )));
+        }
+        Start { known: version, began, reset: None }
+    }
+}
+
+/// Takes `log` apart: the incarnation, and where a listing began.
+fn parse_log(log: &str) -> Option<(u64, Option<u64>)> {
+    match log.split_once('.') {
+        None => Some((u64::from_str_radix(log, 16).ok()?, None)),
+        Some((log, began)) => Some((u64::from_str_radix(log, 16).ok()?, Some(began.parse().ok()?))),
+    }
+}
+
+/// The changes that the caller does not know, in no order.
+fn changes<'a>(user: &'a User, start: &Start) -> Vec<(u64, Change<'a>)> {
+    // A removal before the listing began is none to the caller.
+    let removed_from = start.began.unwrap_or(0).max(start.known);
+    let rows = user.rows.iter().filter(|row| {
+        let shown = row.facts.is_show == Flag::YES;
+        row.version > if shown { start.known } else { removed_from }
+    });
+    let gone = user.gone.iter().flat_map(|gone| &gone.chats);
+    let gone = gone.filter(|(_, version)| *version > removed_from);
+    rows.map(|row| (row.version, Change::Row(row)))
+        .chain(gone.map(|(chat_id, version)| (*version, Change::Gone(chat_id))))
+        .collect()
+}
+
+/// Keeps the oldest changes, in order, and with the last of them all of the same version (imported
+/// rows may share one); whether some were left out.
+fn keep_first(changes: &mut Vec<(u64, Change<'_>)>, limit: usize) -> bool {
+    let key = |change: &(u64, Change<'_>)| change.0;
+    if changes.len() <= limit {
+        changes.sort_unstable_by_key(key);
+        return false;
+    }
+    let (_, (last, _), _) = changes.select_nth_unstable_by_key(limit.saturating_sub(1), key);
+    let last = *last;
+    let before = changes.len();
+    changes.retain(|(version, _)| *version <= last);
+    changes.sort_unstable_by_key(key);
+    changes.len() < before
+}
+
+fn item(version: u64, change: &Change<'_>) -> SyncItem {
+    match change {
+        Change::Row(row) => {
+            let shown = row.facts.is_show == Flag::YES;
+            SyncItem {
+                op: if shown { SyncOp::Upsert } else { SyncOp::Remove },
+                id: row.chat_id.clone(),
+                chat_id: row.chat_id.clone(),
+                is_top: row.facts.is_top,
+                is_mute: row.facts.is_mute,
+                is_show: row.facts.is_show,
+                is_hide: row.facts.is_hide,
+                max_read_seq: row.facts.max_read_seq,
+                last_online_time: row.facts.last_online_time,
+                marked_unread: row.facts.marked_unread,
+                version,
+            }
+        }
+        Change::Gone(chat_id) => SyncItem {
+            op: SyncOp::Remove,
+            id: (*chat_id).clone(),
+            chat_id: (*chat_id).clone(),
+            is_top: Flag::NO,
+            is_mute: Flag::NO,
+            is_show: Flag::NO,
+            is_hide: Flag::NO,
+            max_read_seq: Sequence::ZERO,
+            last_online_time: TimeMs::ZERO,
+            marked_unread: Flag::NO,
+            version,
+        },
+    }
+}

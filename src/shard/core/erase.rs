@@ -1,0 +1,88 @@
+//! `erase_user`: every trace of a user goes, in steps that hold no shard for long.
+//!
+//! The chats of the user's rows remove them first; then all chats are looked through for the user as
+//! their maker; at last the user is forgotten. A crash leaves a part of the work done and the
+//! request unanswered: repeating it does the rest.
+
+use super::{Core, Step};
+use crate::command::Reply;
+use crate::command::membership::{EraseUser, EraseUserReply};
+use crate::shard::event::{MemberErased, UserErased};
+use crate::shard::op::{Answer, Output, ReplyTo};
+use crate::types::{ChatId, UserId};
+
+/// Chats that one step looks through.
+const CHATS_A_STEP: u64 = 4096;
+
+impl Core {
+    pub(super) fn erase_member(
+        &mut self,
+        to: ReplyTo,
+        user_id: &UserId,
+        ids: &[ChatId],
+        out: &mut Output,
+    ) -> Step {
+        let hash = self.hash_of(user_id.as_str());
+        let mut memberships = 0;
+        for id in ids {
+            let is_member = self
+                .find_chat(id)
+                .is_some_and(|chat| chat.members.get(user_id.as_str(), hash).is_some());
+            if is_member {
+                memberships += 1;
+                self.erase_from(id.clone(), user_id, out);
+            }
+        }
+        match self.after_deliveries(ids, to, Answer::EraseMember(memberships)) {
+            Some(answer) => Step::Part(answer),
+            None => Step::Later,
+        }
+    }
+
+    /// Looks through the chats of some slots, from the own slot `from` on.
+    pub(super) fn erase_sweep(&mut self, user_id: &UserId, from: usize, out: &mut Output) -> Step {
+        let mut looked = 0;
+        let mut next = from;
+        let mut found = Vec::new();
+        while looked < CHATS_A_STEP
+            && let Some(slot) = self.slots.get(next)
+        {
+            let names = slot
+                .chats()
+                .filter(|chat| chat.head.creator_id == *user_id || chat.deleters.contains(user_id));
+            found.extend(names.map(|chat| chat.head.id.clone()));
+            // An empty slot is work too.
+            looked = looked.saturating_add(slot.counts.chats + slot.counts.dissolved + 1);
+            next += 1;
+        }
+        for chat_id in found {
+            self.erase_from(chat_id, user_id, out);
+        }
+        Step::Part(Answer::EraseSweep((next < self.slots.len()).then_some(next)))
+    }
+
+    fn erase_from(&mut self, chat_id: ChatId, user_id: &UserId, out: &mut Output) {
+        let slot = self.slot_of_chat(&chat_id);
+        let event = MemberErased { chat_id: chat_id.clone(), user_id: user_id.clone() };
+        self.commit(slot, event, out);
+        self.deliver(&chat_id, out);
+    }
+
+    /// Forgets the user; if rows came meanwhile, tells them instead.
+    pub(super) fn erase_end(
+        &mut self,
+        erase: EraseUser,
+        memberships: u64,
+        out: &mut Output,
+    ) -> Step {
+        let user = self.find_user(&erase.user_id);
+        if user.is_some_and(|user| !user.rows.is_empty()) {
+            return Step::Part(self.rows(vec![erase.user_id]));
+        }
+        if user.is_some() {
+            let slot = self.slot_of_user(&erase.user_id);
+            self.commit(slot, UserErased { user_id: erase.user_id }, out);
+        }
+        Step::Done(Ok(Reply::EraseUser(EraseUserReply { memberships })))
+    }
+}

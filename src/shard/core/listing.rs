@@ -1,0 +1,179 @@
+//! A shard's part of `conversations`, `unread` and `explain`: its chats, joined with rows that came
+//! along.
+
+use std::collections::HashMap;
+
+use super::Core;
+use crate::command::conversation::{Conversation, Conversations, Explain};
+use crate::command::unread::Floors;
+use crate::shard::listing::{Listing, ListingPart, Part, RowRef, Totals, UserRows, order};
+use crate::shard::op::{Answer, ChatView};
+use crate::shard::state::{Chat, Row};
+use crate::types::{Flag, KeyHasher, Sequence, UserId};
+
+impl Core {
+    /// The users' rows as they are now.
+    pub(super) fn rows(&self, user_ids: Vec<UserId>) -> Answer {
+        let rows = |user_id: UserId| {
+            let chunks = self.find_user(&user_id).map_or_else(Vec::new, |user| user.rows.chunks());
+            UserRows { user_id, chunks }
+        };
+        Answer::Rows(user_ids.into_iter().map(rows).collect())
+    }
+
+    pub(super) fn conversations(&self, listing: &Listing, part: &Part) -> Answer {
+        let Some(user) = listing.rows.first() else {
+            return Answer::Conversations(ListingPart::default());
+        };
+        let member = Reader { id: &user.user_id, hash: self.hash_of(user.user_id.as_str()) };
+        let mut found: Vec<(&Row, &Chat)> = Vec::new();
+        let mut answer = ListingPart::default();
+        for (at, row, chat) in self.joined(&listing.rows, &part.refs) {
+            if !is_wanted(&listing.asked, row, chat, &member) {
+                continue;
+            }
+            let (pinned, time) = (row.facts.is_top == Flag::YES, chat.head.last_time);
+            if let Some(start) = &listing.start
+                && start.place.order_of(pinned, time, &row.chat_id).is_le()
+            {
+                answer.seen.add(pinned, time, at.hash);
+                continue;
+            }
+            let is_behind = |until: &crate::shard::listing::Place| {
+                until.order_of(pinned, time, &row.chat_id).is_gt()
+            };
+            if !part.until.as_ref().is_some_and(is_behind) {
+                found.push((row, chat));
+            }
+        }
+        if found.len() > listing.wanted {
+            found.select_nth_unstable_by(listing.wanted, |a, b| order(key(*a), key(*b)));
+            found.truncate(listing.wanted);
+        }
+        found.sort_unstable_by(|a, b| order(key(*a), key(*b)));
+        answer.items =
+            found.into_iter().map(|(row, chat)| conversation(row, chat, &member)).collect();
+        Answer::Conversations(answer)
+    }
+
+    pub(super) fn unread(&self, rows: &[UserRows], refs: &[RowRef]) -> Answer {
+        let mut totals: HashMap<u32, Totals> = HashMap::new();
+        let mut reader: Option<(u32, Reader<'_>)> = None;
+        for (at, row, chat) in self.joined(rows, refs) {
+            if row.facts.is_hide == Flag::YES {
+                continue;
+            }
+            // The rows of a user follow each other.
+            if reader.as_ref().is_none_or(|(user, _)| *user != at.user) {
+                let user = usize::try_from(at.user).ok().and_then(|user| rows.get(user));
+                reader = user.map(|user| {
+                    let hash = self.hash_of(user.user_id.as_str());
+                    (at.user, Reader { id: &user.user_id, hash })
+                });
+            }
+            let Some((_, reader)) = &reader else { continue };
+            let unread = reader.unread(row, chat);
+            totals.entry(at.user).or_default().add(
+                row.facts.is_mute,
+                unread,
+                row.facts.marked_unread,
+            );
+        }
+        Answer::Unread(totals.into_iter().collect())
+    }
+
+    /// Rows that are in their user's list, with their chats; those that are dissolved are left out.
+    fn joined<'a>(
+        &'a self,
+        rows: &'a [UserRows],
+        refs: &'a [RowRef],
+    ) -> impl Iterator<Item = (RowRef, &'a Row, &'a Chat)> {
+        refs.iter().filter_map(|at| {
+            let row = at.of(rows)?;
+            if row.facts.is_show == Flag::NO {
+                return None;
+            }
+            let chat = self.slot(KeyHasher::slot_of_hash(at.hash)).ok()?;
+            let chat = chat.chat(&row.chat_id, at.hash)?;
+            (!chat.head.dissolved).then_some((*at, row, chat))
+        })
+    }
+
+    pub(super) fn explain_chat(&self, explain: &Explain) -> Answer {
+        let view = self.find_chat(&explain.chat_id).map(|chat| ChatView {
+            item: chat.head.item(Sequence::ZERO),
+            dissolved: chat.head.dissolved,
+            member: self.floors_of(chat, &explain.user_id),
+        });
+        Answer::ExplainChat(view)
+    }
+
+    /// What a chat knows of a member's floors.
+    pub(super) fn floors_of(&self, chat: &Chat, user_id: &UserId) -> Option<Floors> {
+        let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
+        let (join_seq, sent_seq) = (member.join_seq, member.sent_seq);
+        Some(Floors { join_seq, sent_seq, ..Floors::default() })
+    }
+}
+
+/// Whose rows they are.
+struct Reader<'a> {
+    id: &'a UserId,
+    hash: u64,
+}
+
+impl Reader<'_> {
+    /// The floors of the row, with the sent position that the chat has.
+    fn floors(&self, row: &Row, chat: &Chat) -> Floors {
+        let member = chat.members.get(self.id.as_str(), self.hash);
+        row.facts.floors(member.map_or(Sequence::ZERO, |member| member.sent_seq))
+    }
+
+    fn unread(&self, row: &Row, chat: &Chat) -> u64 {
+        // Most often all is read, and then the member need not be looked for.
+        match row.facts.floors(Sequence::ZERO).unread(chat.head.last_sequence) {
+            0 => 0,
+            _ => self.floors(row, chat).unread(chat.head.last_sequence),
+        }
+    }
+}
+
+fn is_wanted(asked: &Conversations, row: &Row, chat: &Chat, reader: &Reader<'_>) -> bool {
+    asked.chat_type.is_none_or(|wanted| wanted == chat.head.chat_type)
+        && asked.hidden.is_none_or(|wanted| wanted == row.facts.is_hide)
+        && asked.active_since.is_none_or(|since| chat.head.last_time >= since)
+        && (asked.unread_only != Some(true)
+            || row.facts.marked_unread == Flag::YES
+            || reader.unread(row, chat) > 0)
+}
+
+fn key<'a>(
+    (row, chat): (&'a Row, &'a Chat),
+) -> (bool, crate::types::TimeMs, &'a crate::types::ChatId) {
+    (row.facts.is_top == Flag::YES, chat.head.last_time, &row.chat_id)
+}
+
+fn conversation(row: &Row, chat: &Chat, reader: &Reader<'_>) -> Conversation {
+    let (facts, head) = (&row.facts, &chat.head);
+    let floors = reader.floors(row, chat);
+    Conversation {
+        id: row.chat_id.clone(),
+        chat_id: row.chat_id.clone(),
+        is_top: facts.is_top,
+        is_mute: facts.is_mute,
+        is_show: facts.is_show,
+        is_hide: facts.is_hide,
+        max_read_seq: facts.max_read_seq,
+        last_online_time: facts.last_online_time,
+        creator_id: head.creator_id.clone(),
+        chat_type: head.chat_type,
+        status: head.status,
+        is_enc: head.is_enc,
+        last_read_sequence: floors.floor().min(head.last_sequence),
+        last_sequence: head.last_sequence,
+        last_time: head.last_time,
+        created_at: head.created_at,
+        unread: floors.unread(head.last_sequence),
+        marked_unread: facts.marked_unread,
+    }
+}

@@ -1,0 +1,136 @@
+//! A shard's part of `verify`: what its chats and its users hold of memberships, and what is counted.
+
+use super::Core;
+use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotView};
+use crate::shard::state::{Chat, Row, SlotState, User};
+use crate::types::Flag;
+
+impl Core {
+    /// Recounts the own slot `index`.
+    pub(super) fn verify_slot(&self, index: usize) -> Answer {
+        let Some(state) = self.slots.get(index) else { return Answer::VerifySlot(None) };
+        let number = index * usize::from(self.shards.get()) + self.shard.index();
+        let mut view = SlotView { differences: counted(number, state), ..SlotView::default() };
+        for chat in state.chats() {
+            view.chats += 1;
+            view.differences.extend(chat_differences(chat));
+            for member in chat.members.iter() {
+                let pair = (member.user_id.clone(), chat.head.id.clone());
+                let side = ChatSide {
+                    member: Some((member.join_seq, chat.is_deleted_by(member))),
+                    ..without_member(chat)
+                };
+                view.members.push((pair, side));
+            }
+        }
+        for user in state.users() {
+            view.differences.extend(user_differences(user));
+            let rows = user.rows.iter();
+            view.rows.extend(
+                rows.map(|row| ((user.head.id.clone(), row.chat_id.clone()), row_side(row))),
+            );
+        }
+        Answer::VerifySlot(Some(Box::new(view)))
+    }
+
+    pub(super) fn verify_chats(&self, pairs: &[Pair]) -> Answer {
+        let side = |(user_id, chat_id): &Pair| match self.find_chat(chat_id) {
+            None => ChatSide { event: 0, is_busy: false, member: None },
+            Some(chat) => {
+                let hash = self.hash_of(user_id.as_str());
+                let member = chat.members.get(user_id.as_str(), hash);
+                let member = member.map(|member| (member.join_seq, chat.is_deleted_by(member)));
+                ChatSide { member, ..without_member(chat) }
+            }
+        };
+        Answer::VerifyChats(pairs.iter().map(side).collect())
+    }
+
+    pub(super) fn verify_rows(&self, pairs: &[Pair]) -> Answer {
+        let side = |(user_id, chat_id): &Pair| self.find_row(user_id, chat_id).map(row_side);
+        Answer::VerifyRows(pairs.iter().map(side).collect())
+    }
+}
+
+fn without_member(chat: &Chat) -> ChatSide {
+    ChatSide { event: chat.head.event, is_busy: !chat.outbox.is_empty(), member: None }
+}
+
+fn row_side(row: &Row) -> RowSide {
+    RowSide {
+        event: row.event,
+        join_seq: row.facts.join_seq,
+        is_deleted: row.facts.is_show == Flag::NO,
+    }
+}
+
+fn counted(number: usize, state: &SlotState) -> Vec<String> {
+    let (kept, real) = (state.counts, state.recount());
+    let pairs = [
+        ("chats", kept.chats, real.chats),
+        ("dissolved chats", kept.dissolved, real.dissolved),
+        ("users", kept.users, real.users),
+        ("memberships", kept.memberships, real.memberships),
+        ("outbox", kept.outbox, real.outbox),
+    ];
+    let wrong = pairs.into_iter().filter(|(_, kept, real)| kept != real);
+    wrong
+        .map(|(what, kept, real)| format!("slot {number}: {what} counted as {kept}, are {real}"))
+        .collect()
+}
+
+fn chat_differences(chat: &Chat) -> Vec<String> {
+    let head = &chat.head;
+    let mut found = Vec::new();
+    if head.dissolved && !chat.members.is_empty() {
+        found.push(format!("chat {}: dissolved, and has members", head.id));
+    }
+    if chat.members.last().is_some_and(|last| last.order >= head.next_order) {
+        found.push(format!("chat {}: next_order {} is taken", head.id, head.next_order));
+    }
+    if chat.outbox.back().is_some_and(|last| last.event > head.event) {
+        found.push(format!("chat {}: its outbox is ahead of event {}", head.id, head.event));
+    }
+    let deleted = chat.members.iter().filter(|member| chat.is_deleted_by(member));
+    let deleted = deleted.filter(|member| !chat.deleters.contains(&member.user_id));
+    found.extend(deleted.map(|member| {
+        format!("chat {}: {} deleted it and is not remembered for it", head.id, member.user_id)
+    }));
+    found
+}
+
+fn user_differences(user: &User) -> Vec<String> {
+    let head = &user.head;
+    let mut found = Vec::new();
+    if user.rows.last().is_some_and(|last| last.order >= head.next_order) {
+        found.push(format!("user {}: next_order {} is taken", head.id, head.next_order));
+    }
+    let ahead = user.rows.iter().filter(|row| row.version > head.version);
+    found.extend(ahead.map(|row| {
+        let (version, of) = (row.version, head.version);
+        format!("user {}: row {} has version {version} of {of}", head.id, row.chat_id)
+    }));
+    let gone = user.gone.iter().flat_map(|gone| &gone.chats);
+    found.extend(gone.filter(|(_, version)| *version > head.version).map(|(chat_id, version)| {
+        format!("user {}: {chat_id} is gone with version {version} of {}", head.id, head.version)
+    }));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{KeyHasher, ShardCount, ShardId, Slot};
+
+    #[test]
+    fn every_own_slot_can_be_verified() {
+        let shards = ShardCount::new(3).unwrap();
+        let core = Core::new(ShardId(1), shards, KeyHasher::new(7));
+        let own = Slot::all().filter(|slot| slot.shard(shards) == ShardId(1)).count();
+        let slots = (0..).map_while(|index| match core.verify_slot(index) {
+            Answer::VerifySlot(view) => view,
+            _ => None,
+        });
+        assert_eq!(slots.count(), own);
+    }
+}
