@@ -13,7 +13,7 @@ use super::format::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use crate::bytes::{Window, u64_of, usize_of};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::at;
 use crate::record::{Frames, check_frame};
 use crate::{Damage, Lsn, OpenError};
@@ -26,8 +26,8 @@ pub(crate) type RecordFn<'a> = &'a mut dyn FnMut(Lsn, &[u8]) -> Result<(), Strin
 
 /// An open segment whose header has been looked at.
 pub(crate) struct Segment<D: Disk> {
-    path: PathBuf,
-    window: Window<D::File>,
+    pub(super) path: PathBuf,
+    pub(super) window: Window<D::File>,
     pub(crate) header: Header,
 }
 
@@ -89,11 +89,26 @@ impl WalkError {
 }
 
 /// Where the next batch must begin and what it must be.
-struct Place {
-    offset: u64,
-    first: Lsn,
-    chain: u32,
+pub(super) struct Place {
+    pub(super) offset: u64,
+    pub(super) first: Lsn,
+    pub(super) chain: u32,
     node_id: u64,
+}
+
+impl Place {
+    /// Of the first batch behind a segment header with this checksum.
+    pub(super) fn behind_header(header: &SegmentHeader, checksum: u32) -> Self {
+        let offset = u64_of(SEGMENT_HEADER_BYTES);
+        Self { offset, first: header.first, chain: checksum, node_id: header.node_id }
+    }
+
+    /// Goes on to what comes behind this batch or end mark.
+    pub(super) fn pass(&mut self, batch: &ReadBatch) {
+        self.offset = batch.end;
+        self.first = batch.header.last().next();
+        self.chain = batch.checksum;
+    }
 }
 
 impl<D: Disk> Segment<D> {
@@ -138,13 +153,8 @@ impl<D: Disk> Segment<D> {
         verify_records: bool,
         on_record: RecordFn<'_>,
     ) -> Result<Body, WalkError> {
-        let mut place = Place {
-            offset: u64_of(SEGMENT_HEADER_BYTES),
-            first: header.first,
-            chain: checksum,
-            node_id: header.node_id,
-        };
-        let mut reader = BatchReader { verify_records, checksums: Vec::new() };
+        let mut place = Place::behind_header(header, checksum);
+        let mut reader = BatchReader::default();
         let mut body = Body {
             last: header.first.previous(),
             batches: 0,
@@ -155,7 +165,7 @@ impl<D: Disk> Segment<D> {
             end: End::Open,
         };
         while self.window.left(place.offset) > 0 {
-            let batch = match reader.read(&mut self.window, &place)? {
+            let batch = match reader.read(&mut self.window, &place, |_| verify_records)? {
                 Ok(batch) => batch,
                 Err((offset, what)) => {
                     body.end = self.broken(&place, offset, &what)?;
@@ -163,26 +173,28 @@ impl<D: Disk> Segment<D> {
                 }
             };
             body.chain = batch.checksum;
-            place.chain = batch.checksum;
-            place.offset = batch.end;
             if batch.header.end_mark {
                 body.end = self.after_end_mark(batch.end);
                 break;
             }
             if verify_records {
-                hand_on(&mut self.window, &batch, on_record)?;
+                for (offset, lsn, payload) in records(&mut self.window, &batch)? {
+                    on_record(lsn, payload)
+                        .map_err(|message| WalkError::Callback { offset, message })?;
+                }
             }
             body.whole_chain = batch.checksum;
             body.last = batch.header.last();
             body.batches += 1;
             body.records += u64::from(batch.header.records);
             body.whole_bytes = batch.end;
-            place.first = body.last.next();
+            place.pass(&batch);
         }
         Ok(body)
     }
 
-    fn after_end_mark(&self, offset: u64) -> End {
+    /// Nothing may come behind an end mark.
+    pub(super) fn after_end_mark(&self, offset: u64) -> End {
         match self.window.left(offset) {
             0 => End::Mark,
             more => {
@@ -212,24 +224,27 @@ impl<D: Disk> Segment<D> {
     }
 }
 
-struct ReadBatch {
-    header: BatchHeader,
+pub(super) struct ReadBatch {
+    pub(super) header: BatchHeader,
     checksum: u32,
     body_start: u64,
-    end: u64,
+    pub(super) end: u64,
 }
 
-struct BatchReader {
-    verify_records: bool,
+/// Reads batches; it keeps the memory for their records' checksums.
+#[derive(Default)]
+pub(super) struct BatchReader {
     checksums: Vec<u8>,
 }
 
 impl BatchReader {
-    /// The batch at `place`, verified; or offset and reason why there is none.
-    fn read<F: crate::DiskFile>(
+    /// The batch at `place`, or offset and reason why there is none. The header is verified, and the records where
+    /// `verify_records` says so.
+    pub(super) fn read<F: DiskFile>(
         &mut self,
         window: &mut Window<F>,
         place: &Place,
+        verify_records: impl FnOnce(&BatchHeader) -> bool,
     ) -> io::Result<Result<ReadBatch, (u64, String)>> {
         let wrong = |what: String| Ok(Err((place.offset, what)));
         let Some(head) = window.view(place.offset, BATCH_HEADER_BYTES)? else {
@@ -254,7 +269,7 @@ impl BatchReader {
             return wrong(format!("{body_bytes} bytes claimed, {there} there"));
         }
         let batch = ReadBatch { header, checksum, body_start, end };
-        if self.verify_records {
+        if verify_records(&batch.header) {
             let body = window.view(body_start, usize_of(body_bytes))?;
             if let Err((at, what)) = self.verify(&header, body.unwrap_or_default()) {
                 return Ok(Err((body_start.saturating_add(at), what)));
@@ -284,26 +299,24 @@ impl BatchReader {
     }
 }
 
-/// Gives each record of a verified batch to the callback.
-fn hand_on<F: crate::DiskFile>(
-    window: &mut Window<F>,
+/// The records of a verified batch: offset of the frame, number, payload.
+pub(super) fn records<'w, F: DiskFile>(
+    window: &'w mut Window<F>,
     batch: &ReadBatch,
-    on_record: RecordFn<'_>,
-) -> Result<(), WalkError> {
+) -> io::Result<impl Iterator<Item = (u64, Lsn, &'w [u8])>> {
     let bytes = usize_of(u64::from(batch.header.body_bytes));
     let body = window.view(batch.body_start, bytes)?.unwrap_or_default();
-    let mut offset = batch.body_start;
-    let mut lsn = batch.header.first;
-    for (frame_bytes, payload) in Frames(body) {
-        on_record(lsn, payload).map_err(|message| WalkError::Callback { offset, message })?;
-        offset = offset.saturating_add(frame_bytes);
-        lsn = lsn.next();
-    }
-    Ok(())
+    let begin = (batch.body_start, batch.header.first);
+    Ok(Frames(body).scan(begin, |(offset, lsn), (frame_bytes, payload)| {
+        let record = (*offset, *lsn, payload);
+        *offset = offset.saturating_add(frame_bytes);
+        *lsn = lsn.next();
+        Some(record)
+    }))
 }
 
 /// Searches from `offset` on for a valid batch header that says that `wanted` was durable when it was written.
-fn find_claim<F: crate::DiskFile>(
+fn find_claim<F: DiskFile>(
     window: &mut Window<F>,
     mut offset: u64,
     wanted: Lsn,
