@@ -10,6 +10,8 @@ use crate::disk::DiskFile;
 
 /// How much a window reads at once: large enough for the disk, small enough for the second-level cache to help.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How much it reads the first time, and twice as much each time after: often a header is all that is wanted of a file.
+const CHUNK_BYTES_FIRST: usize = 4 << 10;
 
 pub(crate) fn u64_of(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
@@ -55,12 +57,14 @@ pub(crate) struct Window<F> {
     buffer: Vec<u8>,
     start: u64,
     filled: usize,
+    chunk_bytes: usize,
 }
 
 impl<F: DiskFile> Window<F> {
     pub(crate) fn new(file: F) -> io::Result<Self> {
         let len = file.len()?;
-        Ok(Self { file, len, buffer: Vec::new(), start: 0, filled: 0 })
+        let chunk_bytes = CHUNK_BYTES_FIRST;
+        Ok(Self { file, len, buffer: Vec::new(), start: 0, filled: 0, chunk_bytes })
     }
 
     /// Length of the file in bytes when it was opened.
@@ -95,7 +99,8 @@ impl<F: DiskFile> Window<F> {
     }
 
     fn slide(&mut self, offset: u64, bytes: usize) -> io::Result<()> {
-        let want = usize_of(u64_of(bytes.max(CHUNK_BYTES)).min(self.left(offset)));
+        let want = usize_of(u64_of(bytes.max(self.chunk_bytes)).min(self.left(offset)));
+        self.chunk_bytes = self.chunk_bytes.saturating_mul(2).min(CHUNK_BYTES);
         match self.position(offset) {
             Some(at) => {
                 self.buffer.copy_within(at..self.filled, 0);
