@@ -3,6 +3,7 @@
 //! # Invariants
 //! - A length is compared with what is left of the file before anything is allocated for it.
 //! - The window holds at most one view, or one chunk, at a time, however long the file is.
+//! - A file that grows or shrinks under the window is seen as it was, or gives an error; only `refresh` looks anew.
 
 use std::io;
 
@@ -67,7 +68,21 @@ impl<F: DiskFile> Window<F> {
         Ok(Self { file, len, buffer: Vec::new(), start: 0, filled: 0, chunk_bytes })
     }
 
-    /// Length of the file in bytes when it was opened.
+    /// Takes the file as it is now: its length, and no byte that was read before.
+    pub(crate) fn refresh(&mut self) -> io::Result<()> {
+        self.forget();
+        self.len = self.file.len()?;
+        Ok(())
+    }
+
+    /// Gives the memory back. What is viewed next is read again.
+    pub(crate) fn forget(&mut self) {
+        self.buffer = Vec::new();
+        self.filled = 0;
+        self.chunk_bytes = CHUNK_BYTES_FIRST;
+    }
+
+    /// Length of the file in bytes when it was opened, or refreshed.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -118,6 +133,8 @@ impl<F: DiskFile> Window<F> {
                 break;
             };
             match self.file.read_at(room, at)? {
+                // Shorter than it was. What was asked for may be there all the same: a writer cuts off a failed write.
+                0 if self.filled >= bytes => break,
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => self.filled = self.filled.saturating_add(read).min(want),
             }

@@ -8,7 +8,8 @@
 //!   append, sync                    create, block, publish
 //!        |                                  |
 //!    LogWriter  --> log-*.seg          ImageWriter --> image-*.img
-//!                        \                 /
+//!                   /    \                 /
+//!     LogFollower <-      \               /
 //!                         scan   (reads, decides, changes nothing)
 //!                           |
 //!                         open   (loads, replays, then cuts the torn tail)      repair (only when told)
@@ -17,7 +18,7 @@
 //! # Layout
 //! - [`disk`]: what is asked of a file system; the real one, and a faulty one for tests and simulation
 //! - [`record`]: the frame around one record, and a batch of them
-//! - [`log`]: segments, the writer, the walk through a segment
+//! - [`log`]: segments, the writer, the walk through a segment, the follower of a log that is being written
 //! - [`image`]: writer, reader and pruning of images
 //! - [`mod@replace`]: the durable replace, and small sealed files
 //! - [`recover`]: scan, open, repair
@@ -52,7 +53,9 @@ pub mod replace;
 pub use disk::{Disk, DiskFile, FaultyDisk, RealDisk};
 pub use error::{Damage, OpenError, ReadError};
 pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
-pub use log::{AppendError, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT};
+pub use log::{
+    AppendError, FollowError, LogFollower, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT,
+};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
 pub use recover::{
     ImageReport, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open, open_with_verdict,

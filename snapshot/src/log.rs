@@ -7,10 +7,12 @@
 //! - Each batch says which record was durable when it was written. A torn tail is therefore told from damage.
 //! - A failed sync ends the writer for good; a failed write leaves it as if the write had not been tried.
 
+mod follow;
 mod format;
 mod read;
 mod write;
 
+pub use follow::{FollowError, LogFollower};
 pub use write::{AppendError, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT};
 
 pub(crate) use format::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_first, segment_path};

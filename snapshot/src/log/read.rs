@@ -1,4 +1,4 @@
-//! The walk through one segment: what is whole, where it ends, and why there.
+//! The walk through one segment: what is whole, where it ends, and why there. Its parts serve the follower too.
 //!
 //! # Invariants
 //! - Records are handed on only when the whole batch they are in is verified.
@@ -27,6 +27,8 @@ pub(crate) type RecordFn<'a> = &'a mut dyn FnMut(Lsn, &[u8]) -> Result<(), Strin
 /// An open segment whose header has been looked at.
 pub(crate) struct Segment<D: Disk> {
     pub(super) path: PathBuf,
+    /// First record, by its name.
+    pub(super) first: Lsn,
     pub(super) window: Window<D::File>,
     pub(crate) header: Header,
 }
@@ -136,7 +138,7 @@ impl<D: Disk> Segment<D> {
             Err(HeaderError::Broken(what)) => damaged(0, what),
         };
         let path = path.to_path_buf();
-        Ok(Self { path, window, header })
+        Ok(Self { path, first, window, header })
     }
 
     /// Length of the file in bytes.

@@ -1,0 +1,349 @@
+//! A reader that follows a log while the writer in the same process goes on with it.
+//!
+//! What is written the bytes cannot tell, only the writer can: behind the last record that it reported there may be half a
+//! batch, or a whole one that will be cut off again and have another in its place.
+//!
+//! # Invariants
+//! - No byte is believed that does not belong to a batch which the caller knew to be written before the byte was read.
+//! - Records are handed on in order, each once, only when the whole batch they are in is verified and bound to the batch
+//!   before it. Between calls the place is kept, and whatever failed may be tried again from there.
+//! - A follower that has caught up holds a file and no memory worth mention.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::format::{Kind, SegmentHeader, segment_first, segment_path};
+use super::read::{BatchReader, End, Header, Place, ReadBatch, Segment, records};
+use crate::disk::Disk;
+use crate::error::at;
+use crate::record::FRAME_BYTES;
+use crate::{Damage, Lsn, ReadError};
+
+/// How often a directory is listed in which each time all segments were removed before one could be opened.
+const LISTINGS_MAX: usize = 8;
+
+/// Why a log cannot be followed. Nothing that was handed on is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The next record is not in the log any more: trimmed, or before a break that a repair or a run without a log left.
+    #[error("the log begins at LSN {oldest}")]
+    Gone {
+        /// The first record that can be handed on without a gap up to the log's end.
+        oldest: Lsn,
+    },
+    /// The file system said no; the message names the file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A record that was written is not there as it was written.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+}
+
+impl From<ReadError> for FollowError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => FollowError::Io(error),
+            ReadError::Damaged(damage) => FollowError::Damaged(damage),
+        }
+    }
+}
+
+/// Hands on the records of a log that is being written. Any number of them may follow one [`LogWriter`](crate::LogWriter).
+///
+/// A start ([`open`](crate::open)) may write the last segment anew: a follower from before it is of no use afterwards.
+pub struct LogFollower<D: Disk> {
+    disk: D,
+    dir: PathBuf,
+    node_id: u64,
+    segment: Segment<D>,
+    /// The first batch of which not all was handed on.
+    place: Place,
+    reader: BatchReader,
+    /// The last record that was handed on.
+    position: Lsn,
+    /// The segment's length and bytes were read when the log was known to be written up to here.
+    known: Lsn,
+}
+
+impl<D: Disk> LogFollower<D> {
+    /// Begins to follow the log in `dir`: [`next`](Self::next) will hand on the records from `from` on, this one included;
+    /// `Lsn(0)` is the same as `Lsn(1)`. A `from` that was not written yet is waited for.
+    ///
+    /// Only headers of segments are read here. The first `next` looks for the batch, and does so by the headers of batches.
+    ///
+    /// # Errors
+    /// [`FollowError::Gone`] if the log does not hold `from`, or has a break between it and its end;
+    /// [`FollowError::Io`] of kind `NotFound` if there is no log.
+    pub fn open(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Self, FollowError> {
+        let from = from.max(Lsn(1));
+        match find(disk, dir, node_id, from)? {
+            Found::In(segment, place) => Ok(Self {
+                disk: disk.clone(),
+                dir: dir.to_path_buf(),
+                node_id,
+                segment,
+                place,
+                reader: BatchReader::default(),
+                position: from.previous(),
+                known: Lsn(0),
+            }),
+            Found::Behind(oldest) => Err(FollowError::Gone { oldest }),
+            Found::NoLog => {
+                let missing = io::Error::new(io::ErrorKind::NotFound, "there is no log");
+                Err(at(dir)(missing).into())
+            }
+        }
+    }
+
+    /// The first record that the log in `dir` can hand on without a gap up to its end, or that would be; `None` without a log.
+    ///
+    /// # Errors
+    /// Of the file system; a damaged segment header is `InvalidData`.
+    pub fn oldest(disk: &D, dir: &Path, node_id: u64) -> io::Result<Option<Lsn>> {
+        // Record 0 is in no log: all segments up to the last break are asked.
+        match find(disk, dir, node_id, Lsn(0)) {
+            Ok(Found::In(segment, _)) => Ok(Some(segment.first)),
+            Ok(Found::Behind(oldest)) => Ok(Some(oldest)),
+            Ok(Found::NoLog) => Ok(None),
+            Err(ReadError::Io(error)) => Err(error),
+            Err(ReadError::Damaged(damage)) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, damage))
+            }
+        }
+    }
+
+    /// The last record that was handed on; before the first one, the record before it.
+    #[must_use]
+    pub fn position(&self) -> Lsn {
+        self.position
+    }
+
+    /// Hands on the records after [`position`](Self::position) up to `until`, and returns the new position.
+    ///
+    /// `until` is what the caller knows to be written, and durable if that is asked for: a number that the writer reported
+    /// before this call. Should it end inside a batch, the rest of the batch is for a later call.
+    ///
+    /// Stops after the batch with which `bytes_max` bytes of payload are reached, 8 more counted for each record so that empty
+    /// ones count too: at least one batch is handed on if there is one, and it may be larger than `bytes_max`.
+    ///
+    /// # Errors
+    /// Only if nothing was handed on by this call; else the next call has the error, if it is still one. After
+    /// [`FollowError::Gone`] the follower is of no use; the others may be tried again.
+    pub fn next(
+        &mut self,
+        until: Lsn,
+        bytes_max: usize,
+        mut on_record: impl FnMut(Lsn, &[u8]),
+    ) -> Result<Lsn, FollowError> {
+        let before = self.position;
+        let mut bytes = 0_usize;
+        let mut result = Ok(());
+        while self.position < until && (self.position == before || bytes < bytes_max) {
+            match self.step(until, &mut on_record) {
+                Ok(more) => bytes = bytes.saturating_add(more),
+                Err(error) => {
+                    // Tried again, it is read again.
+                    self.known = Lsn(0);
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        if self.place.first > self.known {
+            // All that was known is handed on: what else was read must be read again.
+            self.segment.window.forget();
+        }
+        match result {
+            Err(error) if self.position == before => Err(error),
+            _ => Ok(self.position),
+        }
+    }
+
+    /// One batch, or one step over what is no batch. Returns the bytes that were handed on.
+    fn step(
+        &mut self,
+        until: Lsn,
+        on_record: &mut impl FnMut(Lsn, &[u8]),
+    ) -> Result<usize, FollowError> {
+        if self.place.first > self.known {
+            let refreshed = self.segment.window.refresh();
+            refreshed.map_err(at(&self.segment.path))?;
+            self.known = until;
+        }
+        if self.segment.window.left(self.place.offset) == 0 {
+            self.next_segment(until)?;
+            return Ok(0);
+        }
+        let (window, place) = (&mut self.segment.window, &self.place);
+        let wanted = self.position.next();
+        let read = self.reader.read(window, place, |header| header.last() >= wanted);
+        let batch = read.map_err(at(&self.segment.path))?.map_err(|(offset, what)| {
+            let first = self.place.first;
+            let what = format!("{what} (LSN {first}), and LSN {until} was written");
+            Damage::new(&self.segment.path, offset, what)
+        })?;
+        if batch.header.end_mark
+            && let End::Damaged(damage) = self.segment.after_end_mark(batch.end)
+        {
+            return Err(damage.into());
+        }
+        let mut bytes = 0;
+        if batch.header.last() >= wanted {
+            bytes = self.hand_on(&batch, until, on_record)?;
+        }
+        if batch.header.last() <= self.position {
+            self.place.pass(&batch);
+        }
+        Ok(bytes)
+    }
+
+    fn hand_on(
+        &mut self,
+        batch: &ReadBatch,
+        until: Lsn,
+        on_record: &mut impl FnMut(Lsn, &[u8]),
+    ) -> Result<usize, FollowError> {
+        let mut bytes = 0_usize;
+        let after = self.position;
+        let all = records(&mut self.segment.window, batch).map_err(at(&self.segment.path))?;
+        for (_, lsn, payload) in all.skip_while(|(_, lsn, _)| *lsn <= after) {
+            if lsn > until {
+                break;
+            }
+            on_record(lsn, payload);
+            self.position = lsn;
+            bytes = bytes.saturating_add(payload.len()).saturating_add(FRAME_BYTES);
+        }
+        Ok(bytes)
+    }
+
+    /// This segment was read to its end, and more is written: there must be a next one.
+    fn next_segment(&mut self, until: Lsn) -> Result<(), FollowError> {
+        let first = self.place.first;
+        if first == self.segment.first {
+            return Err(self.lost(until).into());
+        }
+        let path = segment_path(&self.dir, first);
+        let segment = match Segment::open(&self.disk, &path, first) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(self.missing(until));
+            }
+            opened => opened?,
+        };
+        let (header, checksum) = match header_of(&segment, self.node_id)? {
+            Some(whole) => whole,
+            None => return Err(Damage::new(&path, 0, "the segment header is cut short").into()),
+        };
+        if header.kind != Kind::Continues {
+            return Err(FollowError::Gone { oldest: first });
+        }
+        if header.previous != self.place.chain {
+            let what = "the segment does not follow the one before it";
+            return Err(Damage::new(&path, 40, what).into());
+        }
+        self.place = Place::behind_header(&header, checksum);
+        self.segment = segment;
+        self.known = until;
+        Ok(())
+    }
+
+    /// Segments are removed oldest first: if all up to the one that is due are gone they were trimmed, else one is lost.
+    fn missing(&self, until: Lsn) -> FollowError {
+        match find(&self.disk, &self.dir, self.node_id, Lsn(0)) {
+            Ok(Found::Behind(oldest)) if oldest > self.place.first => FollowError::Gone { oldest },
+            Ok(_) => self.lost(until).into(),
+            Err(error) => error.into(),
+        }
+    }
+
+    fn lost(&self, until: Lsn) -> Damage {
+        let first = self.place.first;
+        let what = format!("LSN {first} should follow here, and LSN {until} was written");
+        Damage::new(&self.segment.path, self.place.offset, what)
+    }
+}
+
+impl<D: Disk> std::fmt::Debug for LogFollower<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("LogFollower");
+        fields.field("segment", &self.segment.path).field("offset", &self.place.offset);
+        fields.field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// Where a record is.
+enum Found<D: Disk> {
+    /// In this segment, or to be written behind it.
+    In(Segment<D>, Place),
+    /// In no segment; this is the first record from which on there is no gap.
+    Behind(Lsn),
+    NoLog,
+}
+
+/// Looks for the segment of `from`, from the newest one back, and no further than to a break.
+fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<D>, ReadError> {
+    for _ in 0..LISTINGS_MAX {
+        let firsts = segments(disk, dir)?;
+        let mut oldest = None;
+        let mut trimmed = false;
+        for &first in firsts.iter().rev() {
+            let segment = match Segment::open(disk, &segment_path(dir, first), first) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // Removed since the listing, and all that are older with it.
+                    trimmed = true;
+                    continue;
+                }
+                opened => opened?,
+            };
+            let (header, checksum) = match header_of(&segment, node_id)? {
+                Some(whole) => whole,
+                // The writer is making it: it holds no record yet.
+                None if firsts.last() == Some(&first) => continue,
+                None => {
+                    let what = "the segment header is damaged or cut short";
+                    return Err(Damage::new(&segment.path, 0, what).into());
+                }
+            };
+            if first <= from {
+                let place = Place::behind_header(&header, checksum);
+                return Ok(Found::In(segment, place));
+            }
+            oldest = Some(first);
+            if header.kind != Kind::Continues {
+                break;
+            }
+        }
+        match oldest {
+            Some(oldest) => return Ok(Found::Behind(oldest)),
+            None if !trimmed => return Ok(Found::NoLog),
+            None => {}
+        }
+    }
+    let busy = io::Error::new(io::ErrorKind::NotFound, "the log is removed faster than it is read");
+    Err(at(dir)(busy).into())
+}
+
+/// The first record of each segment, oldest first.
+fn segments<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Lsn>> {
+    let names = disk.list(dir).map_err(at(dir))?;
+    let mut firsts: Vec<Lsn> = names.iter().filter_map(|name| segment_first(name)?).collect();
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// `None`: it is not there in full, with nothing behind it.
+fn header_of<D: Disk>(
+    segment: &Segment<D>,
+    node_id: u64,
+) -> Result<Option<(SegmentHeader, u32)>, Damage> {
+    match &segment.header {
+        Header::Whole(header, _) if header.node_id != node_id => {
+            let found = header.node_id;
+            let what = format!("the file belongs to node {found:#x}, not {node_id:#x}");
+            Err(Damage::new(&segment.path, 16, what))
+        }
+        Header::Whole(header, checksum) => Ok(Some((*header, *checksum))),
+        Header::Torn => Ok(None),
+        Header::Damaged(damage) => Err(damage.clone()),
+    }
+}
