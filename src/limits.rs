@@ -67,6 +67,12 @@ pub const CONVERSATIONS_PAGE_MAX: usize = 200;
 pub const CONVERSATIONS_PAGE: usize = 50;
 /// Differences that `verify` names; it counts them all.
 pub const DIFFERENCES_MAX: usize = 1000;
+/// Bytes of records whose changes are held for watchers; also of those that wait to be told.
+pub const WATCH_RING_BYTES: usize = 16 << 20;
+/// Bytes of records that a watcher is given at once when it resumes from the log's files.
+pub const WATCH_PAGE_BYTES: usize = 256 << 10;
+/// How long a watcher hears nothing before it gets a heartbeat, in ms.
+pub const HEARTBEAT_MS: u64 = 10_000;
 /// Watches that may be open on one connection.
 pub const WATCHES_MAX: usize = 16;
 

@@ -1,6 +1,6 @@
 //! Wiring: start, recovery, serving, stop; in reading order.
 //!
-//! Threads: one for each core, one for the log, one for snapshots; the calling thread accepts
+//! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
 //! connections, serves the admin listener and waits for signals.
 //!
 //! Invariants:
@@ -31,7 +31,8 @@ use crate::net::connection::{self, NetConfig, TokenCheck};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
-use crate::node::store::{Recovered, Store, StoreError, StoreOptions};
+use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions};
+use crate::node::watch::{Watch, WatchThread};
 use crate::node::worker::{Local, Worker};
 use crate::node::{Handle, NodeInfo};
 use crate::shard::Core;
@@ -265,6 +266,11 @@ async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
     let options = StoreOptions {
         allow_damage: config.allow_damage,
         log: config.log == config::LogMode::On,
+        at_risk: match (config.log, config.fsync) {
+            (config::LogMode::Off, _) => AtRisk::Always,
+            (config::LogMode::On, FsyncMode::Always) => AtRisk::Nothing,
+            (config::LogMode::On, FsyncMode::EverySecond | FsyncMode::Never) => AtRisk::Unclean,
+        },
         segment_bytes_max: config.log_segment_bytes,
     };
     let (sender, receiver) = oneshot::channel();
@@ -286,6 +292,7 @@ struct Node<'a> {
     _store: &'a Store,
     cores: Vec<JoinHandle<()>>,
     log: Option<JoinHandle<bool>>,
+    telling: JoinHandle<()>,
     snapshotter: JoinHandle<()>,
     end: watch::Sender<bool>,
 }
@@ -300,10 +307,13 @@ impl<'a> Node<'a> {
             (config::LogMode::On, FsyncMode::Never) => LogMode::Never,
         };
         let (snapshots, requests) = mpsc::channel();
+        let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
+        let watch = Arc::new(Watch::new(Arc::clone(&log), recovered.incarnation));
         let info = Arc::new(NodeInfo {
             shards: config.shards,
             hasher: KeyHasher::new(store.identity.hash_seed),
-            log: Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes))),
+            log,
+            watch: Arc::clone(&watch),
             mailboxes,
             snapshots,
             snapshot_status: Arc::default(),
@@ -316,9 +326,14 @@ impl<'a> Node<'a> {
             .writer
             .map(|writer| {
                 let thread = LogThread::new(Arc::clone(&info.log), writer);
+                let thread = thread.telling(Arc::clone(&info.watch));
                 std::thread::Builder::new().name("log".into()).spawn(move || thread.run())
             })
             .transpose()?;
+        let telling =
+            WatchThread::new(watch, snapshot::RealDisk, store.dir.clone(), store.identity.node_id);
+        let telling =
+            std::thread::Builder::new().name("watch".into()).spawn(move || telling.run())?;
         let policy = SnapshotPolicy {
             interval: config.snapshot_interval,
             log_bytes: config.snapshot_log_bytes,
@@ -338,7 +353,7 @@ impl<'a> Node<'a> {
         for core in recovered.cores {
             cores.push(start_core(core, &info, config.pin, ended.clone())?);
         }
-        Ok(Self { info, _store: store, cores, log, snapshotter, end })
+        Ok(Self { info, _store: store, cores, log, telling, snapshotter, end })
     }
 
     /// Lets the cores finish, closes the log, ends all threads.
@@ -364,6 +379,8 @@ impl<'a> Node<'a> {
             Some(thread) => join(thread).await.unwrap_or(false),
             None => true,
         };
+        self.info.watch.stop();
+        _ = join(self.telling).await;
         // One that is being taken ends first, or fails because the log is closed.
         drop(self.info.snapshots.send(SnapshotRequest::Stop));
         _ = join(self.snapshotter).await;

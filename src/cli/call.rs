@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use clap::Args;
 
-use super::output::print_json;
+use super::output::{print_json, print_json_line};
 use super::{Connection, Failure};
+use crate::command::change::Watch;
 use crate::command::{Call, Command, Kind};
 use crate::limits::REPLY_BYTES_MAX;
 
@@ -26,8 +27,20 @@ pub struct CallArgs {
 pub async fn run(args: CallArgs) -> Result<(), Failure> {
     let json = if args.json == "-" { from_stdin()? } else { args.json };
     let command = parse(&args.command, &json)?;
+    if let Command::Watch(watch) = command {
+        return follow(&args.connection, watch).await;
+    }
     let client = args.connection.open().await?;
     print_json(&client.call(command).await?)
+}
+
+/// Prints changes, one a line, until the server or the reader of the lines ends it.
+async fn follow(connection: &Connection, watch: Watch) -> Result<(), Failure> {
+    let mut changes = connection.changes(watch.from).await?;
+    loop {
+        let change = changes.next().await;
+        print_json_line(&change.map_err(|error| Failure::new(error.to_string()))?)?;
+    }
 }
 
 /// The command that a name and a JSON object stand for.

@@ -14,7 +14,7 @@ use snapshot::{RealDisk, Scan, Tail};
 use super::Failure;
 use super::failure::tell;
 use super::output::{print, print_json};
-use crate::node::store::lock;
+use crate::node::store::{lock, renew_incarnation};
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -41,6 +41,9 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         let _lock = lock(&args.dir).map_err(|error| Failure::new(error.to_string()))?;
         let repaired = snapshot::repair(&RealDisk, &args.dir, None);
         done = repaired.map_err(|error| Failure::new(error.to_string()))?.done;
+        if !done.is_empty() {
+            renew_incarnation(&args.dir).map_err(|error| Failure::new(error.to_string()))?;
+        }
     }
     let scan = snapshot::scan(&RealDisk, &args.dir, None)
         .map_err(|error| Failure::new(error.to_string()))?;

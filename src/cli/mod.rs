@@ -32,7 +32,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use failure::Failure;
 
-use crate::client::{Client, ClientOptions};
+use crate::client::{Changes, Client, ClientOptions};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
 /// Everything that can be typed.
@@ -93,6 +93,12 @@ impl Connection {
     pub async fn open(&self) -> Result<Client, Failure> {
         let client = Client::connect(&self.addr, self.options()).await;
         client.map_err(|error| Failure::new(format!("{}: {error}", self.addr)))
+    }
+
+    /// Opens the stream of changes.
+    pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
+        let changes = Changes::open(&self.addr, &self.options(), from).await;
+        changes.map_err(|error| Failure::new(format!("{}: {error}", self.addr)))
     }
 
     // The client may get more options than these.

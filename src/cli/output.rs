@@ -104,6 +104,11 @@ pub fn print(text: &str) -> Result<(), Failure> {
     written.and_then(|()| stdout.flush()).map_err(Failure::output("stdout"))
 }
 
+/// Prints JSON to stdout on one line, at once.
+pub fn print_json_line<T: Serialize>(value: &T) -> Result<(), Failure> {
+    print(&serde_json::to_string(value).map_err(|error| Failure::new(error.to_string()))?)
+}
+
 /// Prints JSON to stdout: indented for a person, on one line for a program.
 pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = if io::stdout().is_terminal() {

@@ -104,7 +104,14 @@ impl Connection {
     /// An answer that is here already, if there is one.
     pub fn received(&mut self) -> Result<Option<Answer>, ClientError> {
         let open = &mut self.open;
-        next_answer(&mut self.input, |id| open.remove(&id))
+        let answer = next_answer(&mut self.input, |id| open.get(&id).copied())?;
+        if let Some(answer) = &answer {
+            let goes_on = matches!(answer.outcome, Ok(Reply::Watch(_)));
+            if !goes_on {
+                self.open.remove(&answer.id);
+            }
+        }
+        Ok(answer)
     }
 
     /// The socket, and what was read from it beyond the last answer.

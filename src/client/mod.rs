@@ -10,10 +10,12 @@
 //!
 //! # Layout
 //! - [`connection`]: one connection without tasks, for tools that send many requests before reading
+//! - [`changes`]: the stream of changes
 //! - `task`: the task behind a [`Client`]
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
+pub mod changes;
 pub mod connection;
 mod task;
 
@@ -26,6 +28,7 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use changes::Changes;
 pub use connection::Connection;
 
 use crate::command::node::{Hello, HelloReply};
@@ -173,6 +176,10 @@ impl Call for Client {
     /// Sends the command and waits for its answer. Dropped before its turn to be sent, it is not
     /// sent; dropped later, the server still runs it.
     async fn call(&self, command: Command) -> Outcome {
+        if let Command::Watch(_) | Command::Cancel(_) = command {
+            let name = command.kind().name();
+            return Err(Error::invalid(format!("{name}: a stream is opened with client::Changes")));
+        }
         let class = command.class();
         let patience = self.shared.call_timeout;
         let now = Instant::now();

@@ -150,6 +150,9 @@ watch_ops! {
     Clear,
     /// A user was erased.
     Erase,
+    /// Something that a newer server tells and this version has no name for.
+    #[serde(other)]
+    Other,
 }
 
 /// One change, as `watch` tells it. What does not belong to the op is absent.

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - The first request is `hello`; before it nothing else is run.
-//! - At most `IN_FLIGHT_MAX` requests are under way, and no more is read while `UNSENT_BYTES_MAX`
+//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), and no more is read while `UNSENT_BYTES_MAX`
 //!   bytes of replies wait: a client that does not read is held back, then dropped.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
@@ -25,6 +25,7 @@ use tracing::{debug, info};
 
 use super::accept::Guest;
 use super::order::{Held, Order, Way};
+use super::watching::Watches;
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
@@ -125,6 +126,14 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
     }
 }
 
+/// Waits until a time, or for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What ended a wait.
 enum Woken {
     Input,
@@ -143,6 +152,7 @@ struct Connection {
     replies: Rc<Replies>,
     ready: Vec<Ready>,
     order: Order,
+    watches: Watches,
     /// Held requests may go since the last look.
     freed: bool,
     hasher: KeyHasher,
@@ -171,6 +181,7 @@ impl Connection {
             replies: Rc::default(),
             ready: Vec::new(),
             order: Order::default(),
+            watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
             greeted: moving.greeted,
@@ -192,6 +203,8 @@ impl Connection {
     fn turn(&mut self) {
         if *self.stop.borrow() {
             self.closing = true;
+            let stopping = Error::not_applied("watch: the server is stopping");
+            self.watches.end(&stopping, &mut self.output);
         }
         self.local.tick();
         let started = Instant::now();
@@ -205,9 +218,21 @@ impl Connection {
                 self.encode_ready();
             }
             if taken < REQUESTS_A_ROUND {
-                return;
+                break;
             }
         }
+        self.fill_watches();
+    }
+
+    /// Adds what the watches have to tell.
+    fn fill_watches(&mut self) {
+        if self.watches.is_empty() || self.closing {
+            return;
+        }
+        if self.output.is_empty() {
+            self.last_write = Instant::now();
+        }
+        self.watches.fill(&mut self.output);
     }
 
     fn in_flight(&self) -> usize {
@@ -260,6 +285,21 @@ impl Connection {
                     Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
                 self.refuse(id, error);
             }
+            Command::Watch(watch) => {
+                if let Err(error) = self.watches.begin(id, watch.from.as_deref()) {
+                    self.replies.push(id, Err(error));
+                }
+            }
+            Command::Cancel(cancel) => {
+                let outcome = match self.watches.cancel(cancel.request_id) {
+                    true => Ok(Reply::Cancel(())),
+                    false => Err(Error::new(
+                        ErrorCode::NotFound,
+                        "request_id: no watch of this connection has it",
+                    )),
+                };
+                self.replies.push(id, outcome);
+            }
             command => match Way::of(&command, self.hasher) {
                 None => self.submit(id, command, started, 0),
                 Some(way) if self.order.may_go(way) => {
@@ -295,6 +335,11 @@ impl Connection {
         match hello.shard.map(ShardId) {
             Some(shard) if shard.0 >= self.local.node().shards.get() => {
                 let error = Error::invalid(format!("hello: there is no shard {}", shard.0));
+                self.replies.push(id, Err(error));
+            }
+            Some(shard) if shard != own && !self.watches.is_empty() => {
+                let error =
+                    Error::invalid("hello: the connection watches; cancel that before it moves");
                 self.replies.push(id, Err(error));
             }
             Some(shard) if shard != own => self.moving = Some((shard, id)),
@@ -378,6 +423,8 @@ impl Connection {
             self.input = BytesMut::new();
         }
         let may_read = self.may_take();
+        let may_tell = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
+        let heartbeat = self.watches.next_heartbeat().filter(|_| may_tell);
         let woken = tokio::select! {
             readable = self.stream.readable(), if may_read => {
                 readable?;
@@ -389,6 +436,8 @@ impl Connection {
             }
             () = self.replies.ready() => Woken::Other,
             _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::Other,
+            () = self.watches.changed(), if may_tell => Woken::Other,
+            () = until(heartbeat), if heartbeat.is_some() => Woken::Other,
             () = &mut self.look => Woken::Time,
         };
         match woken {
@@ -413,7 +462,7 @@ impl Connection {
             {
                 return late("half a frame came and no more");
             }
-            if self.last_request.elapsed() > self.config.idle {
+            if self.watches.is_empty() && self.last_request.elapsed() > self.config.idle {
                 return late("no request for a long time");
             }
         }

@@ -4,6 +4,7 @@
 //! - [`accept`]: listeners; hands each connection to a core
 //! - [`connection`]: one connection's life
 //! - [`order`]: which requests of a connection wait for which
+//! - [`watching`]: the watches of a connection
 //!
 //! **Architecture invariant**: this door and the HTTP door do not know each other; both hand a
 //! [`crate::command::Command`] to the node and get a [`crate::command::Reply`] back.
@@ -11,3 +12,4 @@
 pub mod accept;
 pub mod connection;
 pub mod order;
+pub mod watching;

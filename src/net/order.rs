@@ -4,6 +4,7 @@
 //! `delete`, `clear` and `mark_read` go to the chat first and reach the user's row from there; what
 //! the same connection sends for the same user behind them would overtake them. So it is held until
 //! they are answered. (`mark_read`s do not wait for each other: they may be applied in any order.)
+//! `unread` names many users: it waits for every detour, and what is behind it waits for it.
 //!
 //! Invariants:
 //! - A held request leaves in its turn: never before one for the same user that was held earlier.
@@ -16,7 +17,7 @@ use crate::command::Command;
 use crate::types::KeyHasher;
 
 /// What a request means for the order, in one number: the hash of the user that it names, but for
-/// its lowest bits. (Two users with one hash wait for each other; that is all.)
+/// its lowest three bits. (Two users with one hash wait for each other; that is all.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way(u64);
 
@@ -25,6 +26,9 @@ impl Way {
     const DETOUR: u64 = 0b01;
     /// It is a `mark_read`.
     const READ: u64 = 0b10;
+    /// It names any number of users.
+    const EVERYONE: u64 = 0b100;
+    const BITS: u64 = Self::DETOUR | Self::READ | Self::EVERYONE;
 
     /// The way of a command; none if it names no user.
     pub fn of(command: &Command, hasher: KeyHasher) -> Option<Self> {
@@ -36,9 +40,15 @@ impl Way {
             Command::Delete(delete) => (&delete.user_id, Self::DETOUR),
             Command::Clear(clear) => (&clear.user_id, Self::DETOUR),
             Command::MarkRead(read) => (&read.user_id, Self::DETOUR | Self::READ),
+            Command::MarkReadMany(many) => (&many.user_id, Self::DETOUR | Self::READ),
+            Command::EraseUser(erase) => (&erase.user_id, Self::DETOUR),
+            Command::Conversations(asked) => (&asked.user_id, 0),
+            Command::Sync(sync) => (&sync.user_id, 0),
+            Command::Explain(explain) => (&explain.user_id, 0),
+            Command::Unread(_) => return Some(Self(Self::EVERYONE)),
             _ => return None,
         };
-        let user = hasher.hash(user_id.as_str()) & !(Self::DETOUR | Self::READ);
+        let user = hasher.hash(user_id.as_str()) & !Self::BITS;
         Some(Self(user | bits))
     }
 
@@ -53,7 +63,7 @@ impl Way {
     }
 
     fn user(self) -> u64 {
-        self.0 & !(Self::DETOUR | Self::READ)
+        self.0 & !Self::BITS
     }
 
     fn is_detour(self) -> bool {
@@ -62,6 +72,10 @@ impl Way {
 
     fn is_read(self) -> bool {
         self.0 & Self::READ != 0
+    }
+
+    fn is_everyone(self) -> bool {
+        self.0 & Self::EVERYONE != 0
     }
 }
 
@@ -73,6 +87,10 @@ struct User {
 }
 
 impl User {
+    fn is_on_detour(&self) -> bool {
+        self.reads > 0 || self.others > 0
+    }
+
     fn is_idle(&self) -> bool {
         self.reads == 0 && self.others == 0 && self.held == 0
     }
@@ -96,6 +114,8 @@ pub struct Held {
 pub struct Order {
     users: HashMap<u64, User>,
     held: VecDeque<Held>,
+    /// Held requests that name any number of users.
+    everyone_held: usize,
 }
 
 impl Order {
@@ -107,6 +127,12 @@ impl Order {
     /// Whether a request may go now. If it takes a detour it is noted; [`Self::done`] must follow
     /// when it is answered.
     pub fn may_go(&mut self, way: Way) -> bool {
+        if self.everyone_held > 0 {
+            return false;
+        }
+        if way.is_everyone() {
+            return self.users.is_empty();
+        }
         match self.users.get_mut(&way.user()) {
             Some(user)
                 if user.held > 0 || user.others > 0 || (user.reads > 0 && !way.is_read()) =>
@@ -128,7 +154,11 @@ impl Order {
 
     /// Holds a request that may not go.
     pub fn hold(&mut self, held: Held) {
-        self.users.entry(held.way.user()).or_default().held += 1;
+        if held.way.is_everyone() {
+            self.everyone_held += 1;
+        } else {
+            self.users.entry(held.way.user()).or_default().held += 1;
+        }
         self.held.push_back(held);
     }
 
@@ -147,6 +177,14 @@ impl Order {
         let mut passed: Vec<u64> = Vec::new();
         for at in 0..self.held.len() {
             let way = self.held.get(at)?.way;
+            if way.is_everyone() {
+                // Nothing behind it goes before it.
+                if at > 0 || self.users.values().any(User::is_on_detour) {
+                    return None;
+                }
+                self.everyone_held -= 1;
+                return self.held.remove(at);
+            }
             let user = self.users.get_mut(&way.user())?;
             let free = user.others == 0 && (user.reads == 0 || way.is_read());
             if free && !passed.contains(&way.user()) {
@@ -211,6 +249,28 @@ mod tests {
         assert_eq!(order.release().unwrap().id, 3);
         assert_eq!(order.held(), 0);
         assert!(order.users.is_empty());
+    }
+
+    #[test]
+    fn what_names_everyone_waits_for_all_and_all_for_it() {
+        let unread = Command::from_json(Kind::Unread, serde_json::json!({"user_ids": ["a"]}));
+        let unread = unread.unwrap();
+        let everyone = Way::of(&unread, KeyHasher::new(1)).unwrap();
+        let held_unread =
+            |id| Held { id, command: unread.clone(), started: Instant::now(), way: everyone };
+        let mut order = Order::default();
+        assert!(order.may_go(everyone), "nothing is under way");
+        assert!(order.may_go(way(Kind::Clear, "a")));
+        assert!(!order.may_go(everyone));
+        order.hold(held_unread(1));
+        assert!(!order.may_go(way(Kind::List, "b")), "it would overtake");
+        order.hold(held(2, Kind::List, "b"));
+        assert!(order.release().is_none());
+        order.done(way(Kind::Clear, "a"));
+        assert_eq!(order.release().unwrap().id, 1);
+        assert_eq!(order.release().unwrap().id, 2);
+        assert!(order.release().is_none());
+        assert!(order.users.is_empty() && order.everyone_held == 0);
     }
 
     #[test]

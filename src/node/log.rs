@@ -19,6 +19,7 @@ use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn};
 use tracing::{error, info, warn};
 
 use super::mailbox::Mailbox;
+use super::watch::Watch;
 use crate::command::Error;
 use crate::command::node::LogStats;
 use crate::limits::LOG_QUEUE_BYTES_MAX;
@@ -293,22 +294,34 @@ pub struct LogThread<D: Disk> {
     log: Arc<Log>,
     writer: LogWriter<D>,
     last_sync: Instant,
+    watch: Option<Arc<Watch>>,
 }
 
 impl<D: Disk> LogThread<D> {
     /// The writer of `log`.
     pub fn new(log: Arc<Log>, writer: LogWriter<D>) -> Self {
-        Self { log, writer, last_sync: Instant::now() }
+        Self { log, writer, last_sync: Instant::now(), watch: None }
+    }
+
+    /// Tells what is written to those who watch.
+    #[must_use]
+    pub fn telling(self, watch: Arc<Watch>) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Runs until [`Log::stop`]; whether the log was closed with its end mark.
     pub fn run(mut self) -> bool {
         loop {
             let (batches, trim, sync_now, stop) = self.wait();
+            let mut written = VecDeque::with_capacity(batches.len());
             for batch in batches {
-                self.write(&batch);
+                let first = self.writer.written().next();
+                if self.write(&batch) {
+                    written.push_back((first, batch));
+                }
             }
             self.sync_if_due(sync_now || stop);
+            self.tell(written);
             if let Some(keep_from) = trim {
                 self.trim(keep_from);
             }
@@ -345,9 +358,19 @@ impl<D: Disk> LogThread<D> {
             && self.writer.durable() < self.writer.written()
     }
 
-    /// Writes one batch, again and again while the disk refuses it.
-    fn write(&mut self, batch: &Batch) {
+    /// Hands batches on to those who watch, as far as replies may rely on them.
+    fn tell(&self, written: VecDeque<(Lsn, Batch)>) {
+        let Some(watch) = self.watch.as_ref().filter(|watch| watch.is_watched()) else { return };
+        let reached = self.log.reached();
+        for (first, batch) in written.into_iter().filter(|(first, _)| *first <= reached) {
+            watch.offer(first, batch);
+        }
+    }
+
+    /// Writes one batch, again and again while the disk refuses it; whether it was written.
+    fn write(&mut self, batch: &Batch) -> bool {
         let bytes = batch.len_bytes();
+        let mut is_written = false;
         while self.log.state() != LogState::Poisoned {
             let appended = self.writer.append(batch);
             // The append may have begun a new segment, which syncs the old one.
@@ -358,6 +381,7 @@ impl<D: Disk> LogThread<D> {
                         .written_bytes
                         .fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
                     self.publish(|log| &log.written, written);
+                    is_written = true;
                     if self.log.state() == LogState::Stalled {
                         info!("the log can be written again");
                         self.log.set_state(LogState::Ok);
@@ -380,6 +404,7 @@ impl<D: Disk> LogThread<D> {
             }
         }
         self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        is_written
     }
 
     fn sync_if_due(&mut self, now: bool) {

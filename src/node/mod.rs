@@ -10,12 +10,14 @@
 //! - [`snapshotter`]: images while work goes on
 //! - [`store`]: the data directory: identity, lock, recovery
 //! - [`load`]: recovery on all cores
+//! - [`watch`]: the stream of changes
 
 pub mod load;
 pub mod log;
 pub mod mailbox;
 pub mod snapshotter;
 pub mod store;
+pub mod watch;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ pub struct NodeInfo {
     pub mailboxes: Arc<[Mailbox]>,
     /// The log.
     pub log: Arc<Log>,
+    /// Tells changes to those who watch.
+    pub watch: Arc<watch::Watch>,
     /// Asks for snapshots.
     pub snapshots: std::sync::mpsc::Sender<SnapshotRequest>,
     /// How the snapshots went.

@@ -43,6 +43,26 @@ pub struct Identity {
     pub hash_seed: u64,
     /// Number of slots.
     pub slots: u16,
+    /// Which log it is that clients hold offsets and versions of. It changes when a start may have
+    /// lost what was told; 0 in a directory that is older than this number.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// What the run before might lose of what it told.
+    #[serde(default)]
+    pub at_risk: AtRisk,
+}
+
+/// What a run may lose of what it told to clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtRisk {
+    /// Nothing: all of it was durable.
+    #[default]
+    Nothing,
+    /// Something, if it does not stop cleanly.
+    Unclean,
+    /// Something, however it stops.
+    Always,
 }
 
 /// Why the data directory cannot be used.
@@ -95,6 +115,8 @@ pub struct StoreOptions {
     pub allow_damage: bool,
     /// Write a log.
     pub log: bool,
+    /// What this run may lose of what it tells.
+    pub at_risk: AtRisk,
     /// Size at which a segment of the log is followed by the next, in bytes.
     pub segment_bytes_max: u64,
 }
@@ -114,6 +136,8 @@ pub struct Store {
 pub struct Recovered {
     /// One core for each shard.
     pub cores: Vec<Core>,
+    /// Which log it is that clients hold offsets and versions of.
+    pub incarnation: u64,
     /// Goes on with the log; none if it is off.
     pub writer: Option<LogWriter<RealDisk>>,
     /// The image that was loaded.
@@ -183,6 +207,15 @@ impl Store {
             )
         });
         let opened = opened.map_err(StoreError::Damaged)?;
+        let lost = match self.identity.at_risk {
+            AtRisk::Nothing => false,
+            AtRisk::Unclean => !opened.clean,
+            AtRisk::Always => true,
+        };
+        let lost = lost || (options.allow_damage && !opened.done.is_empty());
+        let identity = self.identity_of_run(lost, options.at_risk)?;
+        let mut cores = cores;
+        cores.iter_mut().for_each(|core| core.set_incarnation(identity.incarnation));
         for done in &opened.done {
             info!("{done}");
         }
@@ -199,8 +232,43 @@ impl Store {
             clean = opened.clean,
             "recovered"
         );
-        Ok(Recovered { cores, writer: opened.writer, image: opened.image, last: opened.last_lsn })
+        Ok(Recovered {
+            cores,
+            incarnation: identity.incarnation,
+            writer: opened.writer,
+            image: opened.image,
+            last: opened.last_lsn,
+        })
     }
+
+    /// The identity for the run that begins; written before the run tells anything.
+    fn identity_of_run(&self, lost: bool, at_risk: AtRisk) -> Result<Identity, StoreError> {
+        let path = self.dir.join(IDENTITY_FILE);
+        let mut identity = Identity { at_risk, ..self.identity.clone() };
+        if lost || identity.incarnation == 0 {
+            identity.incarnation = draw(&path)?;
+            info!(
+                "a new log for clients that sync or watch: what they were told may have been lost"
+            );
+        }
+        if identity != self.identity {
+            write_identity(&path, &identity)?;
+        }
+        Ok(identity)
+    }
+}
+
+/// Makes clients that sync or watch begin anew, after a repair that may have lost what they were told.
+///
+/// # Errors
+/// If the identity cannot be read or written. A directory without one has nothing to renew.
+pub fn renew_incarnation(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(IDENTITY_FILE);
+    if !path.try_exists().map_err(|error| StoreError::Io { path: path.clone(), error })? {
+        return Ok(());
+    }
+    let identity = read_identity(&path)?;
+    write_identity(&path, &Identity { incarnation: draw(&path)?, ..identity })
 }
 
 /// Locks a directory for as long as the file is held.
@@ -244,18 +312,31 @@ fn read_identity(path: &Path) -> Result<Identity, StoreError> {
 }
 
 fn make_identity(path: &Path) -> Result<Identity, StoreError> {
-    let io = |error| StoreError::Io { path: path.to_path_buf(), error };
-    let random = || getrandom::u64().map_err(|error| io(io::Error::other(error)));
-    // Above 2^53 JSON clients of `hello` would not read the seed exactly.
     let identity = Identity {
         version: 1,
-        node_id: random()?,
-        hash_seed: random()? & crate::limits::INTEGER_MAX,
+        node_id: draw(path)?,
+        hash_seed: draw(path)?,
         slots: SLOTS,
+        incarnation: draw(path)?,
+        at_risk: AtRisk::Nothing,
     };
-    let bytes = serde_json::to_vec(&identity).map_err(|error| io(io::Error::other(error)))?;
-    write_sealed(&RealDisk, path, &bytes).map_err(io)?;
+    write_identity(path, &identity)?;
     Ok(identity)
+}
+
+/// A random number; JSON clients read it exactly, which they would not above 2^53.
+fn draw(path: &Path) -> Result<u64, StoreError> {
+    let random = getrandom::u64().map_err(|error| StoreError::Io {
+        path: path.to_path_buf(),
+        error: io::Error::other(error),
+    })?;
+    Ok((random & crate::limits::INTEGER_MAX).max(1))
+}
+
+fn write_identity(path: &Path, identity: &Identity) -> Result<(), StoreError> {
+    let io = |error| StoreError::Io { path: path.to_path_buf(), error };
+    let bytes = serde_json::to_vec(identity).map_err(|error| io(io::Error::other(error)))?;
+    write_sealed(&RealDisk, path, &bytes).map_err(io)
 }
 
 /// Makes a directory and those above it that are missing, so that their names last.

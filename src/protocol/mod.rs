@@ -31,7 +31,7 @@ mod walk;
 mod samples;
 
 pub use frame::FrameError;
-pub use reply::{Answer, BadReply, decode_reply, encode_reply};
+pub use reply::{Answer, BadReply, body_of, decode_reply, encode_body, encode_error, encode_reply};
 pub use request::{Refused, Request, decode_request, encode_request};
 
 use crate::command::node::PROTOCOL_VERSION;

@@ -46,6 +46,24 @@ fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Erro
     })
 }
 
+/// The body of a reply, for [`encode_body`].
+///
+/// # Errors
+/// If a field cannot be encoded, which no reply leads to.
+pub fn body_of(reply: &Reply) -> Result<Vec<u8>, Error> {
+    rmp_serde::to_vec(reply)
+        .map_err(|error| Error::outcome_unknown(&format!("the reply cannot be encoded: {error}")))
+}
+
+/// Appends a successful reply whose body is there already, as the many receivers of one stream share it.
+pub fn encode_body(id: u64, body: &[u8], out: &mut BytesMut) {
+    let open = Open::begin(out);
+    write_head(id, STATUS_OK, out);
+    out.extend_from_slice(body);
+    let finished = open.finish(out, REPLY_BYTES_MAX);
+    debug_assert!(finished.is_ok(), "what a stream tells is small");
+}
+
 /// Appends an error reply.
 pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
     // A message is for people: what is cut off from a long one is no loss.

@@ -94,6 +94,20 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         Ok(value)
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        let Head::Text(bytes) = self.reader.head()? else {
+            return Err(ValueError::new("expected a string"));
+        };
+        let name =
+            std::str::from_utf8(bytes).map_err(|_| ValueError::new("the text is not UTF-8"))?;
+        visitor.visit_enum(de::value::BorrowedStrDeserializer::new(name))
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         self.reader.skip()?;
         visitor.visit_unit()
@@ -105,7 +119,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map enum identifier
+        unit_struct seq tuple tuple_struct map identifier
     }
 }
 

@@ -215,7 +215,7 @@ impl<T> Router<T> {
             | Command::Watch(_)
             | Command::Cancel(_) => {
                 let name = command.kind().name();
-                Scattered::Finished(Err(Error::invalid(format!("{name} is not for a shard"))))
+                Scattered::Finished(Err(Error::invalid(format!("{name} is asked of a connection"))))
             }
         }
     }

@@ -10,7 +10,7 @@ use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::node::VerifyReply;
 use crate::command::{Outcome, Reply};
 use crate::limits::DIFFERENCES_MAX;
-use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotView};
+use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotsView};
 use crate::types::{ShardId, wide};
 
 /// Pairs that are asked of a shard at once.
@@ -18,10 +18,9 @@ const PAIRS_A_STEP: usize = 1024;
 
 /// A `verify` under way.
 pub(super) struct Verifying {
-    shard: ShardId,
-    /// The next slot of it.
-    next: usize,
-    /// What is still to be asked of the slot before the next one.
+    /// The shard and its own slot that come next, or are being looked at.
+    next: Option<(ShardId, usize)>,
+    /// What is still to be asked of the slots before.
     left: VecDeque<Ask>,
     /// What the answer under way is held against.
     against: Against,
@@ -36,8 +35,8 @@ struct Ask {
 }
 
 enum Against {
-    /// A slot is being looked at.
-    Slot,
+    /// Slots are being looked at.
+    Slots,
     /// Rows of these pairs are asked; this is what the chats said.
     Chats(Vec<(Pair, ChatSide)>),
     /// Chats of these pairs are asked; this is what the rows said.
@@ -52,12 +51,11 @@ enum Against {
 
 impl<T> Router<T> {
     pub(super) fn scatter_verify(&self, entry: u64, out: &mut Vec<Sent>) -> Scattered {
-        out.push((ShardId(0), self.reply_to(entry, 0), Op::VerifySlot(0)));
+        out.push((ShardId(0), self.reply_to(entry, 0), Op::VerifySlots(0)));
         Scattered::Asked(Gather::Verify(Box::new(Verifying {
-            shard: ShardId(0),
-            next: 0,
+            next: Some((ShardId(0), 0)),
             left: VecDeque::new(),
-            against: Against::Slot,
+            against: Against::Slots,
             reply: VerifyReply::default(),
         })))
     }
@@ -69,19 +67,17 @@ impl<T> Router<T> {
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        let against = std::mem::replace(&mut verifying.against, Against::Slot);
+        let against = std::mem::replace(&mut verifying.against, Against::Slots);
         match (against, answer) {
-            (Against::Slot, Answer::VerifySlot(Some(view))) => {
-                verifying.next += 1;
-                self.take_slot(verifying, *view);
-            }
-            (Against::Slot, Answer::VerifySlot(None)) => {
-                verifying.shard = ShardId(verifying.shard.0 + 1);
-                verifying.next = 0;
-                if verifying.shard.0 >= self.shards.get() {
-                    let reply = std::mem::take(&mut verifying.reply);
-                    return Some(Ok(Reply::Verify(reply)));
-                }
+            (Against::Slots, Answer::VerifySlots(view)) => {
+                verifying.next = match view.next {
+                    Some(next) => verifying.next.map(|(shard, _)| (shard, next)),
+                    None => verifying
+                        .next
+                        .map(|(shard, _)| (ShardId(shard.0 + 1), 0))
+                        .filter(|(shard, _)| shard.0 < self.shards.get()),
+                };
+                self.take_slots(verifying, *view);
             }
             (Against::Chats(chats), Answer::VerifyRows(rows)) => {
                 verifying.reply.members += wide(chats.len());
@@ -122,18 +118,21 @@ impl<T> Router<T> {
             (_, Answer::Done(outcome @ Err(_))) => return Some(outcome),
             _ => return Some(mixed_up()),
         }
-        let next = verifying.left.pop_front().unwrap_or(Ask {
-            shard: verifying.shard,
-            op: Op::VerifySlot(verifying.next),
-            against: Against::Slot,
+        let slots = verifying.next.map(|(shard, from)| Ask {
+            shard,
+            op: Op::VerifySlots(from),
+            against: Against::Slots,
         });
+        let Some(next) = verifying.left.pop_front().or(slots) else {
+            return Some(Ok(Reply::Verify(std::mem::take(&mut verifying.reply))));
+        };
         verifying.against = next.against;
         out.push((next.shard, self.reply_to(to.entry, 0), next.op));
         None
     }
 
-    /// Plans the questions about a slot.
-    fn take_slot(&self, verifying: &mut Verifying, view: SlotView) {
+    /// Plans the questions about some slots.
+    fn take_slots(&self, verifying: &mut Verifying, view: SlotsView) {
         verifying.reply.chats += view.chats;
         view.differences.into_iter().for_each(|text| verifying.note(text));
         for members in self.grouped(view.members, |pair| self.shard_of_user(&pair.0)) {

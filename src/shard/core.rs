@@ -229,7 +229,7 @@ impl Core {
             Op::EraseMember(user_id, ids) => self.erase_member(to, &user_id, &ids, out),
             Op::EraseSweep(user_id, from) => self.erase_sweep(&user_id, from, out),
             Op::EraseEnd(erase, memberships) => self.erase_end(erase, memberships, out),
-            Op::VerifySlot(index) => Step::Part(self.verify_slot(index)),
+            Op::VerifySlots(from) => Step::Part(self.verify_slots(from)),
             Op::VerifyChats(pairs) => Step::Part(self.verify_chats(&pairs)),
             Op::VerifyRows(pairs) => Step::Part(self.verify_rows(&pairs)),
             Op::Stats => Step::Part(Answer::Stats(self.stats())),
@@ -367,7 +367,7 @@ fn op_class(op: &Op) -> Class {
         | Op::Conversations(..)
         | Op::Unread(..)
         | Op::ExplainChat(_)
-        | Op::VerifySlot(_)
+        | Op::VerifySlots(_)
         | Op::VerifyChats(_)
         | Op::VerifyRows(_)
         | Op::Stats => Class::Read,

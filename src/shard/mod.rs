@@ -10,6 +10,7 @@
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`op`]: what a shard is asked and what it tells
 //! - [`core`]: the state machine
+//! - [`told`]: what a record tells those who watch
 //! - [`gate`]: holds answers back until the log has what they promise
 
 pub mod apply;
@@ -20,5 +21,6 @@ pub mod listing;
 pub mod op;
 pub mod roster;
 pub mod state;
+pub mod told;
 
 pub use self::core::Core;

@@ -92,8 +92,8 @@ pub enum Op {
     EraseSweep(UserId, usize),
     /// The user is forgotten, if no rows are left; so many memberships went.
     EraseEnd(EraseUser, u64),
-    /// Recounts one slot of this shard, and tells what it holds of each membership.
-    VerifySlot(usize),
+    /// Recounts some slots of this shard from this one on, and tells what they hold of memberships.
+    VerifySlots(usize),
     /// What the chats, which are on this shard, hold of these memberships.
     VerifyChats(Vec<Pair>),
     /// What the users, who are on this shard, hold of these memberships.
@@ -109,7 +109,7 @@ impl Op {
             Self::Conversations(_, part) => part.refs.len(),
             Self::Unread(_, refs) => refs.len(),
             Self::EraseMember(_, ids) => ids.len(),
-            Self::EraseSweep(..) | Self::VerifySlot(_) => usize::MAX,
+            Self::EraseSweep(..) | Self::VerifySlots(_) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
             _ => 0,
         }
@@ -160,8 +160,8 @@ pub enum Answer {
     EraseMember(u64),
     /// The next slot to look into, if there are more.
     EraseSweep(Option<usize>),
-    /// A slot; none if there are no more.
-    VerifySlot(Option<Box<SlotView>>),
+    /// Slots.
+    VerifySlots(Box<SlotsView>),
     /// One for each pair asked.
     VerifyChats(Vec<ChatSide>),
     /// One for each pair asked.
@@ -204,16 +204,18 @@ pub struct RowSide {
     pub is_deleted: bool,
 }
 
-/// What a slot holds, for `verify`.
+/// What some slots hold, for `verify`.
 #[derive(Debug, Clone, Default)]
-pub struct SlotView {
-    /// Chats in it, dissolved ones counted.
+pub struct SlotsView {
+    /// The next own slot, if there are more.
+    pub next: Option<usize>,
+    /// Chats in them, dissolved ones counted.
     pub chats: u64,
     /// Each member of them.
     pub members: Vec<(Pair, ChatSide)>,
-    /// Each row of the users in it.
+    /// Each row of the users in them.
     pub rows: Vec<(Pair, RowSide)>,
-    /// What disagrees within the slot.
+    /// What disagrees within a slot.
     pub differences: Vec<String>,
 }
 

@@ -12,6 +12,7 @@ use chatshard::command::{Command, Outcome, Reply};
 use chatshard::router::Router;
 use chatshard::shard::core::SlotCapture;
 use chatshard::shard::op::{Answer, Envelope, Op, Output, ReplyTo};
+use chatshard::shard::state::FirstAnswer;
 use chatshard::shard::{Core, event};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::Value;
@@ -366,7 +367,7 @@ impl SimNode {
     }
 }
 
-/// The items of a block: `[code][MessagePack array]`; members (2) and rows (6) one by one.
+/// The items of a block: `[code][MessagePack array]`; members (2), rows (6) and kept answers (8) one by one.
 fn items(block: &[u8]) -> Vec<String> {
     let (head, mut rest) = block.split_at(10);
     let slot = u16::from_be_bytes([head[0], head[1]]);
@@ -374,6 +375,12 @@ fn items(block: &[u8]) -> Vec<String> {
     let mut items = vec![format!("slot {slot} at {seq}")];
     while let Some((code, fields)) = rest.split_first() {
         rest = fields;
+        if *code == 8 {
+            // Kept answers hold bytes, which JSON has no form for.
+            let (answers,): (Vec<FirstAnswer>,) = rmp_serde::from_read(&mut rest).unwrap();
+            items.extend(answers.iter().map(|answer| format!("slot {slot}: 8 {answer:?}")));
+            continue;
+        }
         let item: Value = rmp_serde::from_read(&mut rest).unwrap();
         match (code, &item[1]) {
             (2 | 6, Value::Array(entries)) => items.extend(

@@ -1,0 +1,224 @@
+//! The watches of one connection: changes from the node's stream, framed as they have room.
+//!
+//! Invariants:
+//! - Nothing is added while [`UNSENT_BYTES_MAX`] bytes wait to be sent; a watcher that does not read
+//!   falls back in the stream, and is cut off when what it needs next is no longer held.
+//! - A watch that ended by an error has told it in its last frame; a cancelled one tells nothing more.
+
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use snapshot::Lsn;
+use tokio::sync::{oneshot, watch};
+
+use crate::command::change::WatchEvent;
+use crate::command::{Error, ErrorCode, Reply};
+use crate::limits::{HEARTBEAT_MS, UNSENT_BYTES_MAX, WATCHES_MAX};
+use crate::node::watch::{Next, Page, ResumeState, Watch, Watcher};
+use crate::protocol;
+
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
+
+/// What comes of a question for a page of the log's files.
+type FromFiles = Result<(Arc<Page>, ResumeState), Error>;
+
+struct Watching {
+    request_id: u64,
+    /// Keeps the stream alive.
+    _watcher: Watcher,
+    /// Everything up to this record was told.
+    position: Lsn,
+    /// It has caught up with the stream once; if it falls out of it, it is too slow.
+    is_live: bool,
+    files: Files,
+    told: Instant,
+    greeted: bool,
+}
+
+/// Reading on in the log's files.
+enum Files {
+    /// Not now; this is where it goes on.
+    At(ResumeState),
+    /// A page is being read.
+    Reading(oneshot::Receiver<FromFiles>),
+    /// A page has come, or the reason why none will.
+    Read(FromFiles),
+}
+
+/// See the module's documentation.
+pub struct Watches {
+    stream: Arc<Watch>,
+    open: Vec<Watching>,
+    news: Option<watch::Receiver<u64>>,
+}
+
+impl Watches {
+    /// None yet.
+    pub fn new(stream: Arc<Watch>) -> Self {
+        Self { stream, open: Vec::new(), news: None }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Opens a watch.
+    ///
+    /// # Errors
+    /// 429 for too many, 400 for a request id that is used by another, and those of [`Watch::begin`].
+    pub fn begin(&mut self, request_id: u64, from: Option<&str>) -> Result<(), Error> {
+        if self.open.len() >= WATCHES_MAX {
+            return Err(Error::new(
+                ErrorCode::Busy,
+                format!("watch: at most {WATCHES_MAX} on one connection"),
+            ));
+        }
+        if self.open.iter().any(|watching| watching.request_id == request_id) {
+            return Err(Error::invalid("request_id: a watch of this connection has it"));
+        }
+        let (watcher, position) = self.stream.begin(from)?;
+        self.news.get_or_insert_with(|| self.stream.news());
+        self.open.push(Watching {
+            request_id,
+            _watcher: watcher,
+            position,
+            is_live: false,
+            files: Files::At(ResumeState::at(position)),
+            told: Instant::now(),
+            greeted: false,
+        });
+        Ok(())
+    }
+
+    /// Ends a watch; whether there was one.
+    pub fn cancel(&mut self, request_id: u64) -> bool {
+        let before = self.open.len();
+        self.open.retain(|watching| watching.request_id != request_id);
+        self.open.len() < before
+    }
+
+    /// Ends all watches with an error.
+    pub fn end(&mut self, why: &Error, out: &mut BytesMut) {
+        for watching in self.open.drain(..) {
+            protocol::encode_error(watching.request_id, why, out);
+        }
+    }
+
+    /// Adds what there is to tell and room for.
+    pub fn fill(&mut self, out: &mut BytesMut) {
+        if let Some(news) = &mut self.news {
+            // Before looking: what comes later wakes us.
+            news.borrow_and_update();
+        }
+        let stream = &self.stream;
+        self.open.retain_mut(|watching| match watching.fill(stream, out) {
+            Ok(()) => true,
+            Err(error) => {
+                protocol::encode_error(watching.request_id, &error, out);
+                false
+            }
+        });
+    }
+
+    /// When the next heartbeat is due.
+    pub fn next_heartbeat(&self) -> Option<Instant> {
+        self.open.iter().map(|watching| watching.told + HEARTBEAT).min()
+    }
+
+    /// Waits until there may be something to tell.
+    pub async fn changed(&mut self) {
+        let Self { open, news, .. } = self;
+        let news = async {
+            let looks = match news {
+                Some(news) => news.changed().await.is_ok(),
+                None => false,
+            };
+            if !looks {
+                // The stream has ended with the server.
+                pending::<()>().await;
+            }
+        };
+        let read = poll_fn(|context| {
+            for watching in open.iter_mut() {
+                if let Files::Reading(answer) = &mut watching.files
+                    && let Poll::Ready(read) = Pin::new(answer).poll(context)
+                {
+                    let ended = || Err(Error::not_applied("watch: the server is stopping"));
+                    watching.files = Files::Read(read.unwrap_or_else(|_| ended()));
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        });
+        tokio::select! {
+            () = news => {}
+            () = read => {}
+        }
+    }
+}
+
+impl Watching {
+    fn fill(&mut self, stream: &Watch, out: &mut BytesMut) -> Result<(), Error> {
+        if !self.greeted || self.told.elapsed() >= HEARTBEAT {
+            self.greeted = true;
+            self.told = Instant::now();
+            protocol::encode_body(self.request_id, &body(&stream.heartbeat(self.position)), out);
+        }
+        while out.len() < UNSENT_BYTES_MAX {
+            match std::mem::replace(&mut self.files, Files::At(ResumeState::at(self.position))) {
+                Files::Read(read) => {
+                    let (page, state) = read?;
+                    self.tell(&page, usize::MAX, out);
+                    self.files = Files::At(state);
+                }
+                reading @ Files::Reading(_) => {
+                    self.files = reading;
+                    return Ok(());
+                }
+                Files::At(state) => match stream.next(self.position) {
+                    Next::Page(page) => {
+                        self.is_live = true;
+                        self.tell(&page, UNSENT_BYTES_MAX, out);
+                    }
+                    Next::Nothing => {
+                        self.is_live = true;
+                        self.files = Files::At(state);
+                        return Ok(());
+                    }
+                    Next::InFiles(_) if self.is_live => {
+                        return Err(stream.too_slow(self.position));
+                    }
+                    Next::InFiles(until) => {
+                        self.files = Files::Reading(stream.read_files(state, until));
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the changes of a page, until `out` holds `bytes_max`.
+    fn tell(&mut self, page: &Page, bytes_max: usize, out: &mut BytesMut) {
+        for (lsn, body) in page.encoded_after(self.position, body) {
+            if out.len() >= bytes_max {
+                return;
+            }
+            protocol::encode_body(self.request_id, body, out);
+            self.position = lsn;
+            self.told = Instant::now();
+        }
+        self.position = self.position.max(page.last);
+    }
+}
+
+fn body(event: &WatchEvent) -> Vec<u8> {
+    let body = protocol::body_of(&Reply::Watch(event.clone()));
+    // Writing to memory does not fail.
+    debug_assert!(body.is_ok(), "{body:?}");
+    body.unwrap_or_default()
+}

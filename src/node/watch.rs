@@ -1,0 +1,458 @@
+//! The stream of changes: what the log has, told to any number of watchers.
+//!
+//! While somebody watches, the log's thread hands each batch on when replies may rely on it: it
+//! gives the batch away instead of dropping it, and does nothing else. A thread of its own takes the
+//! records apart, once for all watchers, into pages. The newest pages are held in a ring; whoever
+//! resumes from further back is given pages read from the log's files until the ring has what comes
+//! next.
+//!
+//! Invariants:
+//! - A watcher is told every change behind its offset, in the order of the log, each once; or it is
+//!   told that it cannot be.
+//! - Only what replies may rely on is told ([`Log::reached`]).
+//! - Memory is bounded by [`WATCH_RING_BYTES`], by as much again of batches on their way into the
+//!   ring, and by one page for each watcher that resumes. A watcher that falls out of the ring is
+//!   cut off; writers never wait for one.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use snapshot::{Batch, Disk, FollowError, LogFollower, Lsn};
+use tokio::sync::{oneshot, watch};
+use tracing::{error, warn};
+
+use super::log::{Log, LogMode};
+use crate::command::change::{WatchEvent, WatchOp};
+use crate::command::{Error, ErrorCode};
+use crate::limits::{WATCH_PAGE_BYTES, WATCH_RING_BYTES};
+use crate::shard::event;
+use crate::shard::told::{nothing, told};
+
+/// Changes that follow each other in the log.
+pub struct Page {
+    /// The first record that it covers.
+    pub first: Lsn,
+    /// The last record that it covers; it may tell of none.
+    pub last: Lsn,
+    /// The changes, with their records.
+    pub events: Vec<(Lsn, WatchEvent)>,
+    /// Bytes of the records.
+    bytes: usize,
+    /// The changes as a door sends them, made by the first connection that needs them.
+    encoded: OnceLock<Vec<Vec<u8>>>,
+}
+
+impl Page {
+    /// The changes behind `position`, encoded by `encode`, which is called once for each change of the
+    /// page, whoever asks.
+    pub fn encoded_after(
+        &self,
+        position: Lsn,
+        encode: impl Fn(&WatchEvent) -> Vec<u8>,
+    ) -> impl Iterator<Item = (Lsn, &[u8])> {
+        let encoded = self
+            .encoded
+            .get_or_init(|| self.events.iter().map(|(_, event)| encode(event)).collect());
+        let events = self.events.iter().map(|(lsn, _)| *lsn).zip(encoded.iter().map(Vec::as_slice));
+        events.filter(move |(lsn, _)| *lsn > position)
+    }
+}
+
+/// The newest pages, without a gap.
+#[derive(Default)]
+struct Ring {
+    pages: VecDeque<Arc<Page>>,
+    bytes: usize,
+}
+
+impl Ring {
+    fn push(&mut self, page: Arc<Page>) {
+        if self.pages.back().is_some_and(|last| last.last.next() != page.first) {
+            // Batches were dropped on their way here.
+            self.clear();
+        }
+        self.bytes += page.bytes;
+        self.pages.push_back(page);
+        while self.bytes > WATCH_RING_BYTES
+            && self.pages.len() > 1
+            && let Some(oldest) = self.pages.pop_front()
+        {
+            self.bytes -= oldest.bytes;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.pages.clear();
+        self.bytes = 0;
+    }
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Inbox {
+    /// Each with its first record and the watch that it was kept for.
+    batches: VecDeque<(Lsn, u64, Batch)>,
+    bytes: usize,
+    resumes: VecDeque<Resume>,
+    stop: bool,
+}
+
+/// A watcher that reads on in the log's files.
+struct Resume {
+    state: ResumeState,
+    until: Lsn,
+    reply: oneshot::Sender<Result<(Arc<Page>, ResumeState), Error>>,
+}
+
+/// Where a watcher is in the log's files; opaque.
+pub struct ResumeState {
+    position: Lsn,
+    follower: Option<Box<dyn Follow>>,
+}
+
+/// A [`LogFollower`] of whichever disk.
+trait Follow: Send {
+    fn next(
+        &mut self,
+        until: Lsn,
+        bytes_max: usize,
+        on_record: &mut dyn FnMut(Lsn, &[u8]),
+    ) -> Result<Lsn, FollowError>;
+}
+
+impl<D: Disk> Follow for LogFollower<D>
+where
+    LogFollower<D>: Send,
+{
+    fn next(
+        &mut self,
+        until: Lsn,
+        bytes_max: usize,
+        on_record: &mut dyn FnMut(Lsn, &[u8]),
+    ) -> Result<Lsn, FollowError> {
+        LogFollower::next(self, until, bytes_max, on_record)
+    }
+}
+
+/// What a watcher gets next.
+pub enum Next {
+    /// This page, from the ring.
+    Page(Arc<Page>),
+    /// Nothing: it has all.
+    Nothing,
+    /// What comes next is in the log's files, up to this record.
+    InFiles(Lsn),
+}
+
+/// The stream, as the log's thread, its own thread and all connections share it.
+pub struct Watch {
+    log: Arc<Log>,
+    incarnation: u64,
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    ring: Mutex<Ring>,
+    watchers: AtomicUsize,
+    /// Counts the times that somebody began to watch when nobody did: between two of them batches are
+    /// not kept.
+    era: AtomicU64,
+    /// Turns with every page, so that connections look.
+    news: watch::Sender<u64>,
+}
+
+/// Held by a watcher; while one is held, the log's batches are kept.
+pub struct Watcher(Arc<Watch>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if self.0.watchers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.ring().clear();
+        }
+    }
+}
+
+impl Watch {
+    /// The stream of a log of this incarnation.
+    pub fn new(log: Arc<Log>, incarnation: u64) -> Self {
+        Self {
+            log,
+            incarnation,
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            ring: Mutex::default(),
+            watchers: AtomicUsize::new(0),
+            era: AtomicU64::new(0),
+            news: watch::Sender::new(0),
+        }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing that can panic runs under this lock, nor under the next one.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody watches.
+    pub fn is_watched(&self) -> bool {
+        self.watchers.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes a batch that replies may rely on; its first record has this number. Only the log's thread
+    /// calls it, in the log's order.
+    pub fn offer(&self, first: Lsn, batch: Batch) {
+        let mut inbox = self.inbox();
+        let bytes = batch.len_bytes();
+        if inbox.bytes + bytes > WATCH_RING_BYTES && !inbox.batches.is_empty() {
+            // The thread does not keep up. It goes on behind the gap, and those who miss what was
+            // in it are told.
+            inbox.batches.clear();
+            inbox.bytes = 0;
+        }
+        inbox.bytes += bytes;
+        inbox.batches.push_back((first, self.era.load(Ordering::Acquire), batch));
+        drop(inbox);
+        self.wake.notify_one();
+    }
+
+    /// Begins to watch: the place behind `from`, or now.
+    ///
+    /// # Errors
+    /// 503 if there is no log, 400 or 409 if `from` cannot be gone on from.
+    pub fn begin(self: &Arc<Self>, from: Option<&str>) -> Result<(Watcher, Lsn), Error> {
+        if self.log.mode() == LogMode::Off {
+            return Err(Error::not_applied("watch: the server keeps no log (--log off)"));
+        }
+        // From here on batches are kept; so what is reached now is either told already or kept.
+        if self.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.era.fetch_add(1, Ordering::AcqRel);
+            self.ring().clear();
+        }
+        let watcher = Watcher(Arc::clone(self));
+        let reached = self.log.reached();
+        let position = match from {
+            None => reached,
+            Some(from) => self.parse_offset(from, reached)?,
+        };
+        Ok((watcher, position))
+    }
+
+    fn parse_offset(&self, text: &str, reached: Lsn) -> Result<Lsn, Error> {
+        let bad = || Error::invalid("from: not an offset of `watch`");
+        let (incarnation, lsn) = text.split_once('.').ok_or_else(bad)?;
+        let incarnation = u64::from_str_radix(incarnation, 16).map_err(|_| bad())?;
+        let lsn = Lsn(lsn.parse().map_err(|_| bad())?);
+        if incarnation != self.incarnation || lsn > reached {
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                format!(
+                    "from: an offset of another log, whose changes may have been lost; \
+                     this one's newest is {}",
+                    self.offset(reached)
+                ),
+            ));
+        }
+        Ok(lsn)
+    }
+
+    /// The offset behind a record.
+    pub fn offset(&self, lsn: Lsn) -> String {
+        format!("{:016x}.{lsn}", self.incarnation)
+    }
+
+    /// That nothing happened up to a record.
+    pub fn heartbeat(&self, lsn: Lsn) -> WatchEvent {
+        WatchEvent { offset: self.offset(lsn), ..nothing(WatchOp::Heartbeat) }
+    }
+
+    /// What is told to a watcher that was cut off, with the offset that it can go on from.
+    pub fn too_slow(&self, position: Lsn) -> Error {
+        Error::new(
+            ErrorCode::Busy,
+            format!(
+                "the watcher is too slow and was cut off; watch again from {}",
+                self.offset(position)
+            ),
+        )
+    }
+
+    /// What comes behind `position`.
+    pub fn next(&self, position: Lsn) -> Next {
+        let ring = self.ring();
+        match ring.pages.front() {
+            Some(oldest) if oldest.first <= position.next() => {
+                let at = ring.pages.partition_point(|page| page.last <= position);
+                ring.pages.get(at).map_or(Next::Nothing, |page| Next::Page(Arc::clone(page)))
+            }
+            Some(oldest) => Next::InFiles(oldest.first.previous()),
+            None => {
+                drop(ring);
+                let reached = self.log.reached();
+                if position < reached { Next::InFiles(reached) } else { Next::Nothing }
+            }
+        }
+    }
+
+    /// Turns when there is something new; whoever waits looks again.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// A page from the log's files: changes behind the state's position, up to `until`.
+    ///
+    /// # Errors
+    /// 409 with the oldest offset that is kept if the log does not hold them any more.
+    pub fn read_files(
+        &self,
+        state: ResumeState,
+        until: Lsn,
+    ) -> oneshot::Receiver<Result<(Arc<Page>, ResumeState), Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox().resumes.push_back(Resume { state, until, reply });
+        self.wake.notify_one();
+        answer
+    }
+
+    /// Ends the thread.
+    pub fn stop(&self) {
+        self.inbox().stop = true;
+        self.wake.notify_one();
+    }
+}
+
+impl ResumeState {
+    /// Behind a record.
+    pub fn at(position: Lsn) -> Self {
+        Self { position, follower: None }
+    }
+}
+
+/// The stream's thread.
+pub struct WatchThread<D: Disk> {
+    watch: Arc<Watch>,
+    disk: D,
+    dir: PathBuf,
+    node_id: u64,
+}
+
+impl<D: Disk + Clone + Send + 'static> WatchThread<D>
+where
+    LogFollower<D>: Send,
+{
+    /// The thread of a stream whose log is in `dir`.
+    pub fn new(watch: Arc<Watch>, disk: D, dir: PathBuf, node_id: u64) -> Self {
+        Self { watch, disk, dir, node_id }
+    }
+
+    /// Runs until [`Watch::stop`].
+    pub fn run(self) {
+        loop {
+            let (batches, resume) = {
+                let mut inbox = self.watch.inbox();
+                while inbox.batches.is_empty() && inbox.resumes.is_empty() && !inbox.stop {
+                    inbox = self.watch.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+                }
+                if inbox.stop {
+                    return;
+                }
+                inbox.bytes = 0;
+                (std::mem::take(&mut inbox.batches), inbox.resumes.pop_front())
+            };
+            if !batches.is_empty() {
+                for (first, era, batch) in batches {
+                    self.take(first, era, &batch);
+                }
+                self.watch.news.send_modify(|turn| *turn = turn.wrapping_add(1));
+            }
+            if let Some(Resume { state, until, reply }) = resume {
+                // A watcher that went away needs no page.
+                drop(reply.send(self.read(state, until)));
+            }
+        }
+    }
+
+    /// Makes a batch a page of the ring.
+    fn take(&self, first: Lsn, era: u64, batch: &Batch) {
+        let mut page = Draft::new(first);
+        for payload in batch.payloads() {
+            page.add(&self.watch, page.last.next(), payload);
+        }
+        let mut ring = self.watch.ring();
+        if self.watch.is_watched() && self.watch.era.load(Ordering::Acquire) == era {
+            ring.push(Arc::new(page.finish()));
+        }
+    }
+
+    fn read(&self, mut state: ResumeState, until: Lsn) -> Result<(Arc<Page>, ResumeState), Error> {
+        let from = state.position.next();
+        let mut page = Draft::new(from);
+        let mut read = |state: &mut ResumeState| {
+            let follower = match &mut state.follower {
+                Some(follower) => follower,
+                none => none.insert(Box::new(LogFollower::open(
+                    &self.disk,
+                    &self.dir,
+                    self.node_id,
+                    from,
+                )?)),
+            };
+            follower.next(until, WATCH_PAGE_BYTES, &mut |lsn, payload| {
+                page.add(&self.watch, lsn, payload);
+            })
+        };
+        match read(&mut state) {
+            Ok(last) => {
+                page.last = last;
+                state.position = last;
+                Ok((Arc::new(page.finish()), state))
+            }
+            Err(FollowError::Gone { oldest }) => Err(Error::new(
+                ErrorCode::Conflict,
+                format!(
+                    "from: the log does not hold this offset any more; the oldest is {}",
+                    self.watch.offset(oldest.previous())
+                ),
+            )),
+            Err(error) => {
+                warn!(%error, "the log could not be read for a watcher");
+                Err(Error::not_applied("watch: the log could not be read"))
+            }
+        }
+    }
+}
+
+/// A page that is being made.
+struct Draft {
+    first: Lsn,
+    last: Lsn,
+    events: Vec<(Lsn, WatchEvent)>,
+    bytes: usize,
+}
+
+impl Draft {
+    fn new(first: Lsn) -> Self {
+        Self { first, last: first.previous(), events: Vec::new(), bytes: 0 }
+    }
+
+    fn add(&mut self, watch: &Watch, lsn: Lsn, payload: &[u8]) {
+        self.last = lsn;
+        self.bytes += payload.len();
+        match event::decode(payload) {
+            Ok((_, _, event)) => {
+                if let Some(change) = told(event) {
+                    self.events.push((lsn, WatchEvent { offset: watch.offset(lsn), ..change }));
+                }
+            }
+            // This very program wrote it.
+            Err(error) => error!(%lsn, %error, "a record of the log cannot be told"),
+        }
+    }
+
+    fn finish(self) -> Page {
+        let Self { first, last, events, bytes } = self;
+        Page { first, last, events, bytes, encoded: OnceLock::new() }
+    }
+}

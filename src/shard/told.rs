@@ -1,0 +1,114 @@
+//! What a record tells those who watch the node.
+//!
+//! Everything comes from the record itself: a change is told as it was decided, whatever the state
+//! has become since. One record tells at most one change. What only finishes a change that another
+//! record tells (an event on its way to users, a confirmed delivery, a kept answer) tells nothing.
+
+use super::event::{
+    Advanced, ChatImported, Cleared, Created, Dissolved, Event, FlagsSet, GoneImported, Read,
+    RowChanged, StatusSet, UserErased,
+};
+use super::state::Effect;
+use crate::command::change::{WatchEvent, WatchOp};
+
+/// What is told of an event; its offset is left empty.
+pub fn told(event: Event) -> Option<WatchEvent> {
+    Some(match event {
+        Event::Created(Created { chat_id, creator_id, .. }) => WatchEvent {
+            chat_id: Some(chat_id),
+            user_id: Some(creator_id),
+            ..nothing(WatchOp::Create)
+        },
+        Event::ChatImported(ChatImported { head }) => WatchEvent {
+            chat_id: Some(head.id),
+            user_id: Some(head.creator_id),
+            last_sequence: Some(head.last_sequence),
+            last_time: Some(head.last_time),
+            status: Some(head.status),
+            ..nothing(WatchOp::Create)
+        },
+        Event::Advanced(Advanced { chat_id, to, time, sent }) => WatchEvent {
+            chat_id: Some(chat_id),
+            user_id: sent.map(|(user_id, _)| user_id),
+            last_sequence: Some(to),
+            last_time: Some(time),
+            ..nothing(WatchOp::Advance)
+        },
+        Event::StatusSet(StatusSet { chat_id, status }) => {
+            WatchEvent { chat_id: Some(chat_id), status: Some(status), ..nothing(WatchOp::Status) }
+        }
+        Event::Dissolved(Dissolved { chat_id }) => {
+            WatchEvent { chat_id: Some(chat_id), ..nothing(WatchOp::Dissolve) }
+        }
+        Event::RowChanged(changed) => row_changed(changed),
+        Event::Read(Read { user_id, chat_id, seq }) => WatchEvent {
+            user_id: Some(user_id),
+            chat_id: Some(chat_id),
+            seq: Some(seq),
+            ..nothing(WatchOp::Read)
+        },
+        Event::Cleared(Cleared { user_id, chat_id, to }) => WatchEvent {
+            user_id: Some(user_id),
+            chat_id: Some(chat_id),
+            seq: Some(to),
+            ..nothing(WatchOp::Clear)
+        },
+        Event::FlagsSet(set) => flags_set(set),
+        Event::GoneImported(GoneImported { user_id, chat_id, .. }) => {
+            WatchEvent { user_id: Some(user_id), chat_id: Some(chat_id), ..nothing(WatchOp::Leave) }
+        }
+        Event::UserErased(UserErased { user_id }) => {
+            WatchEvent { user_id: Some(user_id), ..nothing(WatchOp::Erase) }
+        }
+        Event::MembersAdded(_)
+        | Event::MembersRemoved(_)
+        | Event::MembersImported(_)
+        | Event::MemberErased(_)
+        | Event::Deleted(_)
+        | Event::DeliveryDone(_)
+        | Event::Touched(_)
+        | Event::Answered(_) => return None,
+    })
+}
+
+fn row_changed(changed: RowChanged) -> WatchEvent {
+    let RowChanged { user_id, chat_id, effect, .. } = changed;
+    let (op, seq) = match effect {
+        Effect::Join { join_seq } => (WatchOp::Join, Some(join_seq)),
+        Effect::Remove | Effect::Erase => (WatchOp::Leave, None),
+        Effect::Delete { to, .. } => (WatchOp::Delete, Some(to)),
+        Effect::Return => (WatchOp::Return, None),
+        Effect::Import(import) => (WatchOp::Import, Some(import.row.max_read_seq)),
+    };
+    WatchEvent { user_id: Some(user_id), chat_id: Some(chat_id), seq, ..nothing(op) }
+}
+
+fn flags_set(set: FlagsSet) -> WatchEvent {
+    WatchEvent {
+        user_id: Some(set.user_id),
+        chat_id: Some(set.chat_id),
+        is_top: set.is_top,
+        is_mute: set.is_mute,
+        is_hide: set.is_hide,
+        marked_unread: set.marked_unread,
+        ..nothing(WatchOp::Flags)
+    }
+}
+
+/// A change of which nothing is known but its kind.
+pub fn nothing(op: WatchOp) -> WatchEvent {
+    WatchEvent {
+        offset: String::new(),
+        user_id: None,
+        chat_id: None,
+        op,
+        last_sequence: None,
+        last_time: None,
+        seq: None,
+        is_top: None,
+        is_mute: None,
+        is_hide: None,
+        marked_unread: None,
+        status: None,
+    }
+}
