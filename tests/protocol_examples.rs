@@ -224,6 +224,13 @@ fn fields(text: &str) -> Vec<String> {
     rows.iter().map(|row| row[1].to_owned()).collect()
 }
 
+/// A command's arguments as JSON, in their order.
+fn arguments_json(command: &Command) -> String {
+    let mut json = Vec::new();
+    command.serialize_arguments(&mut serde_json::Serializer::new(&mut json)).unwrap();
+    String::from_utf8(json).unwrap()
+}
+
 #[test]
 fn every_field_is_listed_in_its_position() {
     for example in examples().iter().filter(|example| example.name != "connection") {
@@ -235,9 +242,7 @@ fn every_field_is_listed_in_its_position() {
         });
         let (written, json) = if example.is_request {
             let command = Command::from_json(example.kind(), example.json.clone()).unwrap();
-            let mut json = Vec::new();
-            command.serialize_arguments(&mut serde_json::Serializer::new(&mut json)).unwrap();
-            (fields(arguments), String::from_utf8(json).unwrap())
+            (fields(arguments), arguments_json(&command))
         } else {
             let kind = Some(example.kind());
             let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
@@ -250,11 +255,16 @@ fn every_field_is_listed_in_its_position() {
 
 #[test]
 fn every_record_lists_its_fields_in_their_position() {
-    // Where an example of each record is found: the reply, and the path in it.
-    let found_in: HashMap<&str, (&str, &str)> = HashMap::from([
+    // Where an example of each record is found: the command, and the field of its reply.
+    let in_replies: HashMap<&str, (&str, &str)> = HashMap::from([
         ("row", ("set_flags", "row")),
         ("chat", ("detail", "items")),
         ("member", ("members", "items")),
+        ("conversation", ("conversations", "items")),
+        ("unread_item", ("unread", "items")),
+        ("read_result", ("mark_read_many", "items")),
+        ("sync_item", ("sync", "items")),
+        ("explain_floors", ("explain", "floors")),
         ("chat_line", ("export", "chats")),
         ("member_line", ("export", "members")),
         ("limits", ("hello", "limits")),
@@ -262,16 +272,31 @@ fn every_record_lists_its_fields_in_their_position() {
         ("snapshot_stats", ("stats", "snapshot")),
         ("shard_stats", ("stats", "shards")),
     ]);
-    assert_eq!(PAGE.matches("\n### Record `").count(), found_in.len());
-    for (record, (name, field)) in found_in {
-        let examples = examples();
-        let example = examples
-            .iter()
-            .find(|e| !e.is_request && e.name == name && e.json["status"] == 200)
-            .unwrap();
+    // The same for those that only requests have.
+    let in_requests: HashMap<&str, (&str, &str)> =
+        HashMap::from([("since", ("sync", "since")), ("read_item", ("mark_read_many", "items"))]);
+    assert_eq!(PAGE.matches("\n### Record `").count(), in_replies.len() + in_requests.len());
+    let examples = examples();
+    let find = |is_request: bool, name: &str, field: &str| {
+        let of_the_command = |e: &&Example| e.is_request == is_request && e.name == name;
+        let has_the_field = |e: &&Example| match is_request {
+            true => !e.json[field].is_null(),
+            false => e.json["status"] == 200,
+        };
+        examples.iter().filter(of_the_command).find(has_the_field).unwrap()
+    };
+    let replies = in_replies.into_iter().map(|(record, (name, field))| {
+        let example = find(false, name, field);
         let kind = Some(example.kind());
         let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
-        let json = serde_json::to_string(&answer.outcome.unwrap()).unwrap();
+        (record, field, serde_json::to_string(&answer.outcome.unwrap()).unwrap())
+    });
+    let requests = in_requests.into_iter().map(|(record, (name, field))| {
+        let example = find(true, name, field);
+        let command = decode_request(&example.payload(REQUEST_BYTES_MAX)).unwrap().command;
+        (record, field, arguments_json(&command))
+    });
+    for (record, field, json) in replies.chain(requests) {
         let start = json.find(&format!("\"{field}\":")).unwrap() + field.len() + 3;
         let object = &json[start..];
         let object = &object[object.find('{').unwrap()..=object.find('}').unwrap()];

@@ -17,9 +17,14 @@ pub enum Mark {
     Exact,
     /// A message's text may differ.
     Message,
+    /// The texts in [`VARYING_TEXTS`] may differ.
+    Texts,
     /// Figures and texts differ.
     Illustrative,
 }
+
+/// Fields of replies whose texts are another server's business.
+pub const VARYING_TEXTS: &[&str] = &["log", "offset", "reason", "reasons"];
 
 /// A fence that begins with "```hex request NAME" or "```hex reply NAME MARK".
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub fn examples() -> Vec<Example> {
         let mark = match words.get(2) {
             None => Mark::Exact,
             Some(&"message-illustrative") => Mark::Message,
+            Some(&"text-illustrative") => Mark::Texts,
             Some(&"illustrative") => Mark::Illustrative,
             Some(other) => panic!("line {}: mark {other:?}", index + 1),
         };
