@@ -425,6 +425,12 @@ fn the_readme_s_limits_are_those_of_the_program() {
         ("IN_FLIGHT_MAX", wide(limits::IN_FLIGHT_MAX)),
         ("CONNECTIONS_MAX", wide(limits::CONNECTIONS_MAX)),
         ("IDLE_TIMEOUT_MS", limits::IDLE_TIMEOUT_MS),
+        ("CONVERSATIONS_PAGE_MAX", wide(limits::CONVERSATIONS_PAGE_MAX)),
+        ("SYNC_PAGE_MAX", wide(limits::SYNC_PAGE_MAX)),
+        ("TOMBSTONES_MAX", wide(limits::TOMBSTONES_MAX)),
+        ("IDEMPOTENCY_WINDOW_MS", limits::IDEMPOTENCY_WINDOW_MS),
+        ("IDEMPOTENCY_KEYS_MAX", wide(limits::IDEMPOTENCY_KEYS_MAX)),
+        ("WATCHES_MAX", wide(limits::WATCHES_MAX)),
         ("SLOTS", u64::from(limits::SLOTS)),
     ];
     for row in table(&document("README.md"), "what") {
