@@ -81,16 +81,21 @@ impl Watches {
         if self.open.iter().any(|watching| watching.request_id == request_id) {
             return Err(Error::invalid("request_id: a watch of this connection has it"));
         }
-        let (watcher, position) = self.stream.begin(from)?;
+        let (watcher, state) = self.stream.begin(from)?;
+        let (position, is_lost) = (state.position(), state.is_lost());
+        let files = match is_lost {
+            true => Files::Reading(self.stream.read_files(state, position)),
+            false => Files::At(state),
+        };
         self.news.get_or_insert_with(|| self.stream.news());
         self.open.push(Watching {
             request_id,
             _watcher: watcher,
             position,
             is_live: false,
-            files: Files::At(ResumeState::at(position)),
+            files,
             told: Instant::now(),
-            greeted: false,
+            greeted: is_lost,
         });
         Ok(())
     }

@@ -109,6 +109,8 @@ struct Resume {
 /// Where a watcher is in the log's files; opaque.
 pub struct ResumeState {
     position: Lsn,
+    /// Its offset is of another log: there is nothing to go on from.
+    is_lost: bool,
     follower: Option<Box<dyn Follow>>,
 }
 
@@ -218,11 +220,12 @@ impl Watch {
         self.wake.notify_one();
     }
 
-    /// Begins to watch: the place behind `from`, or now.
+    /// Begins to watch behind `from`, or behind all that is reached now.
     ///
     /// # Errors
-    /// 503 if there is no log, 400 or 409 if `from` cannot be gone on from.
-    pub fn begin(self: &Arc<Self>, from: Option<&str>) -> Result<(Watcher, Lsn), Error> {
+    /// 503 if there is no log, 400 if `from` is no offset. That it is not kept any more is told when it
+    /// is read.
+    pub fn begin(self: &Arc<Self>, from: Option<&str>) -> Result<(Watcher, ResumeState), Error> {
         if self.log.mode() == LogMode::Off {
             return Err(Error::not_applied("watch: the server keeps no log (--log off)"));
         }
@@ -233,29 +236,20 @@ impl Watch {
         }
         let watcher = Watcher(Arc::clone(self));
         let reached = self.log.reached();
-        let position = match from {
-            None => reached,
+        let state = match from {
+            None => ResumeState::at(reached),
             Some(from) => self.parse_offset(from, reached)?,
         };
-        Ok((watcher, position))
+        Ok((watcher, state))
     }
 
-    fn parse_offset(&self, text: &str, reached: Lsn) -> Result<Lsn, Error> {
+    fn parse_offset(&self, text: &str, reached: Lsn) -> Result<ResumeState, Error> {
         let bad = || Error::invalid("from: not an offset of `watch`");
         let (incarnation, lsn) = text.split_once('.').ok_or_else(bad)?;
         let incarnation = u64::from_str_radix(incarnation, 16).map_err(|_| bad())?;
         let lsn = Lsn(lsn.parse().map_err(|_| bad())?);
-        if incarnation != self.incarnation || lsn > reached {
-            return Err(Error::new(
-                ErrorCode::Conflict,
-                format!(
-                    "from: an offset of another log, whose changes may have been lost; \
-                     this one's newest is {}",
-                    self.offset(reached)
-                ),
-            ));
-        }
-        Ok(lsn)
+        let is_lost = incarnation != self.incarnation || lsn > reached;
+        Ok(ResumeState { is_lost, ..ResumeState::at(lsn) })
     }
 
     /// The offset behind a record.
@@ -326,7 +320,17 @@ impl Watch {
 impl ResumeState {
     /// Behind a record.
     pub fn at(position: Lsn) -> Self {
-        Self { position, follower: None }
+        Self { position, is_lost: false, follower: None }
+    }
+
+    /// Everything up to this record is told.
+    pub fn position(&self) -> Lsn {
+        self.position
+    }
+
+    /// Whether its offset is of another log; reading on tells the error.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 }
 
@@ -387,6 +391,12 @@ where
     }
 
     fn read(&self, mut state: ResumeState, until: Lsn) -> Result<(Arc<Page>, ResumeState), Error> {
+        if state.is_lost {
+            let oldest = LogFollower::oldest(&self.disk, &self.dir, self.node_id);
+            let oldest = oldest.ok().flatten().unwrap_or_else(|| self.watch.log.reached().next());
+            let why = "an offset of another log, whose changes may have been lost";
+            return Err(self.not_kept(why, oldest));
+        }
         let from = state.position.next();
         let mut page = Draft::new(from);
         let mut read = |state: &mut ResumeState| {
@@ -409,18 +419,22 @@ where
                 state.position = last;
                 Ok((Arc::new(page.finish()), state))
             }
-            Err(FollowError::Gone { oldest }) => Err(Error::new(
-                ErrorCode::Conflict,
-                format!(
-                    "from: the log does not hold this offset any more; the oldest is {}",
-                    self.watch.offset(oldest.previous())
-                ),
-            )),
+            Err(FollowError::Gone { oldest }) => {
+                Err(self.not_kept("the log does not hold this offset any more", oldest))
+            }
             Err(error) => {
                 warn!(%error, "the log could not be read for a watcher");
                 Err(Error::not_applied("watch: the log could not be read"))
             }
         }
+    }
+}
+
+impl<D: Disk> WatchThread<D> {
+    /// 409, with the offset before the oldest record that can be told.
+    fn not_kept(&self, why: &str, oldest: Lsn) -> Error {
+        let oldest = self.watch.offset(oldest.previous());
+        Error::new(ErrorCode::Conflict, format!("from: {why}; the oldest kept is {oldest}"))
     }
 }
 
