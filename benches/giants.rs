@@ -1,0 +1,375 @@
+//! What giants cost, and what they cost others: a user with 50 000 chats, a group with 100 000
+//! members, totals of many users. A real server in this process, on one shard, through its socket.
+//!
+//! ```text
+//! cargo bench --bench giants             the sizes above
+//! cargo bench --bench giants -- --test   small ones, to see that it works
+//! ```
+//!
+//! A neighbour asks for a short list every half millisecond, on a connection of its own; its latency
+//! is taken from the time at which it meant to ask. What it sees in quiet is told beside what it
+//! sees during each piece of work. The figures are of this machine and this run: compare within it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout)]
+// The test server is shared with the tests, which use more of it.
+#![allow(dead_code)]
+
+#[path = "../tests/common/server.rs"]
+mod server;
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chatshard::client::{ClientOptions, Connection};
+use chatshard::command::{Command, Kind, Reply};
+use comfy_table::{Table, presets};
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use server::TestServer;
+use tokio::runtime::Runtime;
+
+/// How often the neighbour asks.
+const NEIGHBOUR_EVERY: Duration = Duration::from_micros(500);
+const IMPORT_LINES: usize = 4000;
+
+struct Sizes {
+    chats: usize,
+    members: usize,
+    users: usize,
+    chats_a_user: usize,
+    pages: usize,
+    advances: usize,
+}
+
+const FULL: Sizes = Sizes {
+    chats: 50_000,
+    members: 100_000,
+    users: 1000,
+    chats_a_user: 50,
+    pages: 200,
+    advances: 100_000,
+};
+const SMALL: Sizes =
+    Sizes { chats: 300, members: 500, users: 20, chats_a_user: 5, pages: 3, advances: 100 };
+
+/// A connection that is driven step by step.
+struct Caller {
+    runtime: Runtime,
+    connection: Connection,
+}
+
+impl Caller {
+    fn connect(server: &TestServer) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let options = ClientOptions::default();
+        let (connection, _) =
+            runtime.block_on(Connection::connect(server.tcp(), &options)).unwrap();
+        Self { runtime, connection }
+    }
+
+    fn ask(&mut self, name: &str, arguments: Value) -> Reply {
+        self.run(&command(name, arguments))
+    }
+
+    fn run(&mut self, command: &Command) -> Reply {
+        self.connection.send(command).unwrap();
+        let answer = self.runtime.block_on(async {
+            self.connection.flush().await.unwrap();
+            self.connection.receive().await.unwrap()
+        });
+        answer.outcome.unwrap()
+    }
+
+    /// Sends many, sixteen at a time.
+    fn pipeline(&mut self, commands: impl Iterator<Item = Command>) {
+        for command in commands {
+            self.connection.send(&command).unwrap();
+            if self.connection.in_flight() >= 16 {
+                self.settle();
+            }
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.runtime.block_on(async {
+            self.connection.flush().await.unwrap();
+            while self.connection.in_flight() > 0 {
+                self.connection.receive().await.unwrap().outcome.unwrap();
+            }
+        });
+    }
+}
+
+fn command(name: &str, arguments: Value) -> Command {
+    Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
+}
+
+type Latencies = Histogram<u64>;
+
+/// Does a piece of work while the neighbour asks; how long each of its parts took, and what the
+/// neighbour saw.
+fn beside_neighbour(
+    server: &TestServer,
+    work: impl FnOnce() -> Latencies,
+) -> (Latencies, Latencies) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut neighbour = Caller::connect(server);
+    let asking = {
+        let stop = Arc::clone(&stop);
+        let list = command("list", json!({"user_id": "neighbour"}));
+        std::thread::spawn(move || {
+            let mut latencies = Latencies::new(3).unwrap();
+            let mut next = Instant::now();
+            while !stop.load(Ordering::Relaxed) {
+                next += NEIGHBOUR_EVERY;
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                neighbour.run(&list);
+                latencies.record(micros(next.elapsed())).unwrap();
+            }
+            latencies
+        })
+    };
+    let parts = work();
+    stop.store(true, Ordering::Relaxed);
+    (parts, asking.join().unwrap())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap().max(1)
+}
+
+/// Runs something many times, and takes the time of each.
+fn timed(times: usize, mut run: impl FnMut(usize)) -> Latencies {
+    let mut latencies = Latencies::new(3).unwrap();
+    for number in 0..times {
+        let started = Instant::now();
+        run(number);
+        latencies.record(micros(started.elapsed())).unwrap();
+    }
+    latencies
+}
+
+/// CPU that this process used, in milliseconds: server and load together.
+fn cpu_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks as f64 * 10.0
+}
+
+struct Report {
+    table: Table,
+}
+
+impl Report {
+    fn new() -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_header([
+            "work",
+            "times",
+            "p50 us",
+            "p99 us",
+            "max us",
+            "neighbour p50 us",
+            "p99 us",
+            "p99.9 us",
+        ]);
+        Self { table }
+    }
+
+    fn add(&mut self, what: &str, (parts, neighbour): &(Latencies, Latencies)) {
+        self.table.add_row([
+            what.to_owned(),
+            parts.len().to_string(),
+            parts.value_at_quantile(0.5).to_string(),
+            parts.value_at_quantile(0.99).to_string(),
+            parts.max().to_string(),
+            neighbour.value_at_quantile(0.5).to_string(),
+            neighbour.value_at_quantile(0.99).to_string(),
+            neighbour.value_at_quantile(0.999).to_string(),
+        ]);
+    }
+}
+
+/// `chats` chats of one user, and as many rows of others.
+fn load(caller: &mut Caller, user: &str, prefix: &str, chats: usize) {
+    let numbers: Vec<usize> = (0..chats).collect();
+    for group in numbers.chunks(IMPORT_LINES / 3) {
+        let id = |number: &usize| format!("{prefix}{number:016x}");
+        let lines: Vec<Value> = group
+            .iter()
+            .map(|number| {
+                json!({"id": id(number), "type": 2, "creator_id": "m",
+                       "last_sequence": 9, "last_time": 1_000_000 + number * 7919 % 1_000_003})
+            })
+            .collect();
+        let members: Vec<Value> = group
+            .iter()
+            .flat_map(|number| {
+                [
+                    json!({"user_id": user, "chat_id": id(number), "max_read_seq": number % 10}),
+                    json!({"user_id": format!("other{}", number % 97), "chat_id": id(number)}),
+                ]
+            })
+            .collect();
+        caller.ask("import", json!({"chats": lines, "members": members}));
+    }
+}
+
+fn main() {
+    let sizes = if std::env::args().any(|argument| argument == "--test") { SMALL } else { FULL };
+    let server =
+        TestServer::start(&[("shards", "1"), ("pin", "true"), ("snapshot_interval_s", "0")]);
+    let mut caller = Caller::connect(&server);
+    caller.ask("create", json!({"type": 1, "creator_id": "m", "user_ids": ["neighbour", "m"]}));
+    load(&mut caller, "heavy", "h", sizes.chats);
+    for user in 0..sizes.users {
+        load(&mut caller, &format!("user{user}"), &format!("u{user}-"), sizes.chats_a_user);
+    }
+    let mut report = Report::new();
+    let quiet =
+        beside_neighbour(&server, || timed(200, |_| std::thread::sleep(Duration::from_millis(5))));
+    report.add("nothing, for a second", &quiet);
+    conversations(&server, &mut caller, &sizes, &mut report);
+    totals(&server, &mut caller, &sizes, &mut report);
+    group(&server, &mut caller, &sizes, &mut report);
+    println!("{}", report.table);
+    advances(&mut caller, &sizes);
+    kept_index(&sizes);
+    let verified = serde_json::to_value(caller.ask("verify", json!({}))).unwrap();
+    assert_eq!(verified["differences"], 0, "{verified}");
+    drop(caller);
+    server.stop();
+}
+
+fn conversations(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
+    let pages = |caller: &mut Caller, filter: Value| {
+        let mut cursor = Value::Null;
+        timed(sizes.pages, |_| {
+            let mut asked = json!({"user_id": "heavy", "limit": 50, "cursor": cursor});
+            asked.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
+            let reply = serde_json::to_value(caller.ask("conversations", asked)).unwrap();
+            assert!(!reply["items"].as_array().unwrap().is_empty());
+            cursor = reply["next_cursor"].clone();
+        })
+    };
+    let chats = sizes.chats;
+    let seen = beside_neighbour(server, || pages(caller, json!({})));
+    report.add(&format!("a page of 50 of {chats} conversations"), &seen);
+    let seen = beside_neighbour(server, || pages(caller, json!({"unread_only": true})));
+    report.add("the same, unread only", &seen);
+    let asked = json!({"user_id": "user0", "limit": 50});
+    let small = beside_neighbour(server, || {
+        timed(sizes.pages, |_| drop(caller.ask("conversations", asked.clone())))
+    });
+    report.add(&format!("a page of {} conversations", sizes.chats_a_user), &small);
+}
+
+fn totals(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
+    let users: Vec<String> = (0..sizes.users).map(|user| format!("user{user}")).collect();
+    let seen = beside_neighbour(server, || {
+        timed(sizes.pages / 10 + 1, |_| {
+            let reply = caller.ask("unread", json!({"user_ids": users}));
+            let reply = serde_json::to_value(reply).unwrap();
+            assert!(reply["items"][0]["messages"].as_u64().unwrap() > 0);
+        })
+    });
+    report
+        .add(&format!("unread of {} users, {} chats each", sizes.users, sizes.chats_a_user), &seen);
+    let seen = beside_neighbour(server, || {
+        timed(sizes.pages / 10 + 1, |_| drop(caller.ask("unread", json!({"user_ids": ["heavy"]}))))
+    });
+    report.add(&format!("unread of a user with {} chats", sizes.chats), &seen);
+    let seen = beside_neighbour(server, || {
+        timed(sizes.pages / 10 + 1, |_| drop(caller.ask("sync", json!({"user_id": "heavy"}))))
+    });
+    report.add("the first 1000 changes of that user", &seen);
+}
+
+fn group(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
+    let members: Vec<String> = (0..sizes.members).map(|number| format!("member{number}")).collect();
+    let calls: Vec<&[String]> = members.chunks(10_000).collect();
+    let seen = beside_neighbour(server, || {
+        timed(calls.len(), |number| {
+            let users = calls[number];
+            if number == 0 {
+                let create =
+                    json!({"id": "giant", "type": 2, "creator_id": "m", "user_ids": users});
+                caller.ask("create", create);
+            } else {
+                caller.ask("add_members", json!({"chat_id": "giant", "user_ids": users}));
+            }
+        })
+    });
+    report.add(&format!("a group of {} made, 10000 a call", sizes.members), &seen);
+    caller
+        .ask("create", json!({"id": "pair", "type": 2, "creator_id": "m", "user_ids": ["a", "b"]}));
+}
+
+/// What the other way would cost: an ordered index of each user's conversations, kept up to date by
+/// every message for every member of its chat, as plain as it can be, on this thread alone.
+fn kept_index(sizes: &Sizes) {
+    type Index = BTreeSet<(Reverse<u64>, String)>;
+    let id = |number: usize| format!("h{number:016x}");
+    let of = |chats: usize| -> Index { (0..chats).map(|n| (Reverse(n as u64), id(n))).collect() };
+    let mut time = 10_000_000_u64;
+    for members in [2, 100, sizes.members] {
+        let mut indexes: Vec<Index> = (0..members).map(|_| of(sizes.chats_a_user)).collect();
+        let mut last = 0;
+        let rounds = (200_000 / members).clamp(1, 1000);
+        let started = Instant::now();
+        for _ in 0..rounds {
+            time += 1;
+            for index in &mut indexes {
+                let old = (Reverse(last), id(0));
+                index.remove(&old);
+                index.insert((Reverse(time), old.1));
+            }
+            last = time;
+        }
+        let each = started.elapsed().as_secs_f64() * 1e6 / rounds as f64;
+        println!(
+            "kept index: a message to a chat of {members}: {each:.1} us for its members' indexes"
+        );
+    }
+    let index = of(sizes.chats);
+    let page = timed(sizes.pages, |_| assert!(index.iter().take(50).count() > 0));
+    println!(
+        "kept index: a page of 50 of {} conversations: p50 {} us, and at least {} bytes a row",
+        sizes.chats,
+        page.value_at_quantile(0.5),
+        size_of::<(Reverse<u64>, String)>() + id(0).len()
+    );
+}
+
+/// The same messages to a chat of two and to the giant, in turns.
+fn advances(caller: &mut Caller, sizes: &Sizes) {
+    let mut round = |chat: &str, sender: &str| {
+        let advance =
+            command("advance", json!({"chat_id": chat, "allocate": 1, "sender_id": sender}));
+        let (started, cpu) = (Instant::now(), cpu_ms());
+        caller.pipeline((0..sizes.advances).map(|_| advance.clone()));
+        let each = sizes.advances as f64 / 1000.0;
+        (started.elapsed().as_secs_f64() * 1000.0 / each, (cpu_ms() - cpu) / each)
+    };
+    let mut rounds: Vec<[(f64, f64); 2]> =
+        (0..5).map(|_| [round("pair", "a"), round("giant", "member77")]).collect();
+    rounds.sort_by(|a, b| (a[1].1 / a[0].1).total_cmp(&(b[1].1 / b[0].1)));
+    let [pair, giant] = rounds[rounds.len() / 2];
+    println!(
+        "advance, median of {} rounds, us each: 2 members {:.2} ({:.2} CPU), {} members {:.2} ({:.2} CPU): \
+         {:.2} times the CPU",
+        rounds.len(),
+        pair.0,
+        pair.1,
+        sizes.members,
+        giant.0,
+        giant.1,
+        giant.1 / pair.1
+    );
+}
