@@ -1,0 +1,260 @@
+//! What the model shows: lists, details, conversations, counts, and what changed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::acts::{Filter, Spoil};
+use super::store::{Answer, Chat, Model, Row, each_once};
+
+/// Where a conversation stands: pinned first, then newest message first, then by id.
+pub type Place = (bool, std::cmp::Reverse<u64>, String);
+
+/// How far a client has paged through a user's conversations.
+pub struct Paging {
+    pub filter: Filter,
+    pub cursor: String,
+    /// Where the page before ended, and what stood up to there.
+    pub end: Place,
+    pub before: BTreeSet<Place>,
+}
+
+/// A page as it must be.
+pub struct Page {
+    pub items: Vec<Value>,
+    /// If there is more: where this page ends, and what stands up to there.
+    pub end: Option<(Place, BTreeSet<Place>)>,
+    pub moved: bool,
+}
+
+/// A device of a user: what it knows, and up to where.
+#[derive(Default)]
+pub struct Device {
+    /// `log` and `version` of the last answer.
+    pub since: Option<(String, u64)>,
+    /// While a listing from the start goes on: the version at which it began.
+    pub listing: Option<u64>,
+    /// How often the user had been erased then.
+    pub erased: u64,
+    /// The rows that are in the list, as far as it was told.
+    pub rows: std::collections::BTreeMap<String, Value>,
+}
+
+/// An answer to `sync` as it must be; `log` is for the node to choose.
+pub struct Changes {
+    pub version: u64,
+    pub reset: bool,
+    pub more: bool,
+    pub items: Vec<Value>,
+    pub listing: Option<u64>,
+}
+
+impl Model {
+    pub fn list(&self, user: &str) -> Vec<Value> {
+        let Some(user) = self.users.get(user) else { return Vec::new() };
+        let mut rows: Vec<(&String, &Row)> =
+            user.rows.iter().filter(|(_, row)| !row.deleted).collect();
+        rows.sort_by_key(|(_, row)| (!row.top, u64::MAX - row.order));
+        rows.into_iter().map(|(chat, row)| row.told(chat)).collect()
+    }
+
+    pub fn detail(&self, ids: &[String], user: Option<&str>) -> Value {
+        let mut items = Vec::new();
+        for id in ids {
+            let Some(chat) = self.chats.get(id).filter(|chat| !chat.dissolved) else { continue };
+            let floor = match user {
+                None => 0,
+                Some(user) => match chat.member(user) {
+                    None => continue,
+                    Some(member) => self.users[user].rows[id].floor(member.sent),
+                },
+            };
+            items.push(chat_told(id, chat, floor));
+        }
+        json!({"items": items})
+    }
+
+    pub fn members(&self, id: &str) -> Answer {
+        match self.chats.get(id) {
+            None => Err(404),
+            Some(chat) if chat.dissolved => Err(410),
+            Some(chat) => {
+                let items: Vec<Value> = chat
+                    .members
+                    .iter()
+                    .map(|member| json!({"user_id": member.user, "join_seq": member.join}))
+                    .collect();
+                Ok(json!({"items": items, "next_cursor": null}))
+            }
+        }
+    }
+
+    /// The user's rows that are in the list, each with its chat, floor and unread messages.
+    fn shown(&self, user: &str) -> impl Iterator<Item = (&String, &Row, &Chat, u64, u64)> {
+        let user_id = user.to_owned();
+        let rows = self.users.get(user).into_iter().flat_map(|user| &user.rows);
+        rows.filter(|(_, row)| !row.deleted).map(move |(id, row)| {
+            let chat = &self.chats[id];
+            let floor = row.floor(chat.member(&user_id).unwrap().sent);
+            (id, row, chat, floor, chat.last.saturating_sub(floor))
+        })
+    }
+
+    pub fn conversations(
+        &self,
+        user: &str,
+        filter: &Filter,
+        limit: usize,
+        from: Option<&Paging>,
+    ) -> Page {
+        let mut all: Vec<(Place, Value)> = self
+            .shown(user)
+            .filter(|(_, row, chat, _, unread)| {
+                (filter.unread_only != Some(true) || *unread > 0 || row.marked)
+                    && filter.kind.is_none_or(|kind| kind == chat.request.kind)
+                    && filter.hidden.is_none_or(|hidden| hidden == row.hide)
+                    && filter.active_since.is_none_or(|since| chat.last_time >= since)
+            })
+            .map(|(id, row, chat, floor, unread)| {
+                let mut told = row.told(id);
+                let chat_told = chat_told(id, chat, floor);
+                for (name, value) in chat_told.as_object().unwrap() {
+                    told[name] = value.clone();
+                }
+                told["unread"] = json!(unread);
+                told["marked_unread"] = json!(u8::from(row.marked));
+                ((!row.top, std::cmp::Reverse(chat.last_time), id.clone()), told)
+            })
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let up_to = |end: &Place| -> BTreeSet<Place> {
+            all.iter().map(|(place, _)| place).filter(|place| *place <= end).cloned().collect()
+        };
+        let moved = from.is_some_and(|from| up_to(&from.end) != from.before);
+        let behind: Vec<&(Place, Value)> =
+            all.iter().filter(|(place, _)| from.is_none_or(|from| *place > from.end)).collect();
+        let more = behind.len() > limit;
+        let page = &behind[..behind.len().min(limit)];
+        let end = page.last().filter(|_| more).map(|(place, _)| (place.clone(), up_to(place)));
+        Page { items: page.iter().map(|(_, told)| told.clone()).collect(), end, moved }
+    }
+
+    pub fn unread(&self, users: &[String]) -> Value {
+        let items: Vec<Value> = each_once(users)
+            .iter()
+            .map(|user| {
+                let (mut counts, mut muted) = ((0, 0), (0, 0));
+                for (_, row, _, _, unread) in self.shown(user).filter(|(_, row, ..)| !row.hide) {
+                    let (messages, chats) = if row.mute { &mut muted } else { &mut counts };
+                    *messages += unread;
+                    *chats += u64::from(unread > 0 || row.marked);
+                }
+                json!({
+                    "user_id": user, "messages": counts.0, "chats": counts.1,
+                    "muted_messages": muted.0, "muted_chats": muted.1,
+                })
+            })
+            .collect();
+        json!({"items": items})
+    }
+
+    /// Without the reasons.
+    pub fn explain(&self, user: &str, id: &str) -> Answer {
+        let chat = self.chats.get(id).ok_or(404_u16)?;
+        let none = json!({"join": 0, "deleted": 0, "read": 0, "sent": 0});
+        let (listed, floors, unread) = match (chat.member(user), self.find_row(user, id)) {
+            (Some(member), Some(row)) => (
+                !row.deleted,
+                json!({
+                    "join": row.join - 1, "deleted": row.deleted_to, "read": row.read, "sent": member.sent,
+                }),
+                chat.last.saturating_sub(row.floor(member.sent)),
+            ),
+            _ => (false, none, 0),
+        };
+        Ok(json!({
+            "listed": listed, "last_sequence": chat.last, "floors": floors, "unread": unread,
+        }))
+    }
+
+    /// What a device is to be told.
+    pub fn sync(&self, user: &str, device: &Device, spoil: Spoil, limit: Option<u32>) -> Changes {
+        let known = self.users.get(user);
+        let newest = known.map_or(0, |user| user.version);
+        let erased = self.erased.get(user).copied().unwrap_or(0);
+        let (reset, after, listing) = match (&device.since, spoil) {
+            (None, _) => (false, 0, Some(newest)),
+            (Some(_), Spoil::OtherLog | Spoil::Ahead) => (true, 0, Some(newest)),
+            (Some((_, version)), Spoil::Nothing) => {
+                // A device that was never told anything has nothing to forget.
+                let is_of_before = device.erased != erased && *version > 0;
+                match is_of_before || *version > newest {
+                    true => (true, 0, Some(newest)),
+                    false => (false, *version, device.listing),
+                }
+            }
+        };
+        // Each with whether it is in the list.
+        let mut all: Vec<(u64, bool, Value)> = Vec::new();
+        for (chat, row) in known.into_iter().flat_map(|user| &user.rows) {
+            let mut told = row.told(chat);
+            told["op"] = json!(if row.deleted { "remove" } else { "upsert" });
+            told["marked_unread"] = json!(u8::from(row.marked));
+            all.push((row.version, !row.deleted, told));
+        }
+        for (chat, version) in known.into_iter().flat_map(|user| &user.gone) {
+            let mut told = Row { deleted: true, ..Row::default() }.told(chat);
+            told["op"] = json!("remove");
+            told["marked_unread"] = json!(0);
+            all.push((*version, false, told));
+        }
+        // Whoever starts from nothing needs not be told what was removed before that.
+        let since_removed = listing.unwrap_or(0);
+        all.retain(|(version, shown, _)| *version > after && (*shown || *version > since_removed));
+        all.sort_by_key(|(version, ..)| *version);
+        let limit = usize::try_from(limit.unwrap_or(1000)).unwrap();
+        let more = all.len() > limit;
+        all.truncate(limit);
+        let version = if more { all.last().unwrap().0 } else { newest };
+        let items = all.into_iter().map(|(version, _, mut told)| {
+            told["version"] = json!(version);
+            told
+        });
+        Changes { version, reset, more, items: items.collect(), listing: listing.filter(|_| more) }
+    }
+}
+
+impl Device {
+    /// Takes an answer as an app would.
+    pub fn take(&mut self, told: &Value, changes: &Changes, erased: u64) {
+        if told["reset"] == true {
+            self.rows.clear();
+        }
+        for item in told["items"].as_array().unwrap() {
+            let mut row = item.clone();
+            let fields = row.as_object_mut().unwrap();
+            let chat = fields["chat_id"].as_str().unwrap().to_owned();
+            match fields["op"].as_str() {
+                Some("upsert") => {
+                    for name in ["op", "version", "marked_unread"] {
+                        fields.remove(name);
+                    }
+                    self.rows.insert(chat, row);
+                }
+                _ => drop(self.rows.remove(&chat)),
+            }
+        }
+        let log = told["log"].as_str().unwrap().to_owned();
+        self.since = Some((log, told["version"].as_u64().unwrap()));
+        self.listing = changes.listing;
+        self.erased = erased;
+    }
+}
+
+fn chat_told(id: &str, chat: &Chat, floor: u64) -> Value {
+    json!({
+        "id": id, "creator_id": chat.creator, "type": chat.request.kind, "status": chat.status,
+        "is_enc": chat.request.is_enc, "last_read_sequence": floor, "last_sequence": chat.last,
+        "last_time": chat.last_time, "created_at": chat.request.created_at,
+    })
+}
