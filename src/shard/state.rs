@@ -338,6 +338,10 @@ pub struct UserHead {
     /// All their changes came by import: versions that an import names may still be taken as they are.
     #[serde(default)]
     pub imported: bool,
+    /// Sequence of the slot when it was made: who is erased and joins again is another user, whose
+    /// versions are not those that were told before.
+    #[serde(default)]
+    pub born: u64,
 }
 
 /// Chats that a user is no member of any more.
@@ -361,9 +365,9 @@ pub struct User {
 }
 
 impl User {
-    /// A user without rows.
-    pub fn new(id: UserId) -> Self {
-        let head = UserHead { id, version: 0, next_order: 1, imported: true };
+    /// A user without rows, made at this sequence of their slot.
+    pub fn new(id: UserId, born: u64) -> Self {
+        let head = UserHead { id, version: 0, next_order: 1, imported: true, born };
         Self { head, rows: Roster::default(), gone: None }
     }
 
@@ -383,7 +387,8 @@ impl User {
         if gone.chats.len() > TOMBSTONES_MAX
             && let Some((_, version)) = gone.chats.pop_front()
         {
-            gone.forgotten_to = version;
+            // An import may bring older ones later.
+            gone.forgotten_to = gone.forgotten_to.max(version);
         }
     }
 
@@ -490,9 +495,10 @@ impl SlotState {
     /// The user with this id, made if it is new.
     pub fn user_or_new(&mut self, id: &UserId, key_hash: u64, hasher: KeyHasher) -> &mut User {
         let hash = |user: &User| table_hash(hasher.hash(user.head.id.as_str()));
+        let born = self.seq;
         self.users
             .entry(table_hash(key_hash), |user| user.head.id == *id, |user| hash(user))
-            .or_insert_with(|| Box::new(User::new(id.clone())))
+            .or_insert_with(|| Box::new(User::new(id.clone(), born)))
             .into_mut()
     }
 

@@ -6,6 +6,9 @@
 //! A listing from the start takes several answers too. What happens meanwhile has higher versions
 //! and is told behind it. Its `log` names the version at which it began: what was removed up to
 //! there was never told, and need not be taken back.
+//!
+//! `log` also names when the user was made: one who was erased and joins again counts versions from
+//! the start, and a version that was told before is none of theirs.
 
 use super::Core;
 use crate::command::change::{Since, Sync, SyncItem, SyncOp, SyncReply};
@@ -43,11 +46,12 @@ impl Core {
             Some((version, _)) if more => *version,
             _ => newest,
         };
-        let incarnation = self.incarnation;
-        let log = match start.began.filter(|_| more) {
-            None => format!("{incarnation:016x}"),
-            Some(began) => format!("{incarnation:016x}.{began}"),
+        let log = Log {
+            incarnation: self.incarnation,
+            born: born(user),
+            began: start.began.filter(|_| more),
         };
+        let log = log.to_string();
         let items = changes.into_iter().map(|(version, change)| item(version, &change)).collect();
         Ok(Reply::Sync(SyncReply {
             log,
@@ -64,15 +68,19 @@ impl Core {
         let Some(since) = since else { return whole(None) };
         let forgotten_to =
             user.and_then(|user| user.gone.as_ref()).map_or(0, |gone| gone.forgotten_to);
-        let Some((log, began)) = parse_log(&since.log) else {
+        let Some(Log { incarnation, born: known_born, began }) = Log::parse(&since.log) else {
             return whole(Some("since.log is none of this server's".into()));
         };
-        if log != self.incarnation {
+        if incarnation != self.incarnation {
             return whole(Some(
                 "since.log is of another log: changes that it told may have been lost".into(),
             ));
         }
         let version = since.version;
+        // Who was told of nothing yet has nothing to forget.
+        if version > 0 && known_born != born(user) {
+            return whole(Some("the user was erased since: versions start again".into()));
+        }
         if version > newest || began.is_some_and(|began| began > newest) {
             return whole(Some(format!("since.version {version} is above the user's {newest}")));
         }
@@ -85,12 +93,36 @@ impl Core {
     }
 }
 
-/// Takes `log` apart: the incarnation, and where a listing began.
-fn parse_log(log: &str) -> Option<(u64, Option<u64>)> {
-    match log.split_once('.') {
-        None => Some((u64::from_str_radix(log, 16).ok()?, None)),
-        Some((log, began)) => Some((u64::from_str_radix(log, 16).ok()?, Some(began.parse().ok()?))),
+/// What the text `log` says.
+struct Log {
+    incarnation: u64,
+    /// Of the user; 0 for one that is not there.
+    born: u64,
+    /// Where a listing began.
+    began: Option<u64>,
+}
+
+impl Log {
+    fn parse(text: &str) -> Option<Self> {
+        let (log, began) = match text.split_once('.') {
+            None => (text, None),
+            Some((log, began)) => (log, Some(began.parse().ok()?)),
+        };
+        let (incarnation, born) = log.split_once('-')?;
+        let hex = |text| u64::from_str_radix(text, 16).ok();
+        Some(Self { incarnation: hex(incarnation)?, born: hex(born)?, began })
     }
+}
+
+impl std::fmt::Display for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}-{:x}", self.incarnation, self.born)?;
+        self.began.map_or(Ok(()), |began| write!(f, ".{began}"))
+    }
+}
+
+fn born(user: Option<&User>) -> u64 {
+    user.map_or(0, |user| user.head.born)
 }
 
 /// The changes that the caller does not know, in no order.
