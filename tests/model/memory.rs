@@ -1,11 +1,11 @@
 //! Idempotency keys in the model: first answers, and the writes that look for them in their own way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::acts::{Create, Request, Write};
-use super::store::{Answer, Model, each_once};
+use super::store::{Answer, Model, derived_ids, each_once};
 
 /// How long a first answer is told again, in ms.
 const WINDOW: u64 = 10 * 60 * 1000;
@@ -152,7 +152,15 @@ impl Model {
             return self.once(scope(id), &content, |model| model.create_as(id, create));
         }
         if create.kind == 1 {
-            let id = self.single_id(&create.users);
+            let users: BTreeSet<String> = users.into_iter().collect();
+            let mut ids = derived_ids(&users);
+            // Where the first answer is, or else the first id that is free or theirs already.
+            let ends = |id: &String| {
+                let first = scope(id).map(|scope| self.recall(&scope, &content));
+                !matches!(first, None | Some(Ok(None)))
+                    || self.chats.get(id).is_none_or(|chat| chat.is_single_of(&users))
+            };
+            let id = ids.find(ends).unwrap();
             return self.once(scope(&id), &content, |model| model.create_as(&id, create));
         }
         // Ids that were made from the key before are tried again, each with its own memory.

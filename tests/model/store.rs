@@ -100,7 +100,7 @@ impl Chat {
         self.members.iter_mut().find(|member| member.user == user)
     }
 
-    fn is_single_of(&self, users: &BTreeSet<String>) -> bool {
+    pub fn is_single_of(&self, users: &BTreeSet<String>) -> bool {
         let members: BTreeSet<String> =
             self.members.iter().map(|member| member.user.clone()).collect();
         self.request.kind == 1 && members == *users
@@ -209,13 +209,6 @@ impl Model {
             self.join(id, &user);
         }
         Ok(json!({"id": id, "created": true, "version": 1}))
-    }
-
-    /// Where a single chat without an id is: the first derived id that is free, or theirs already.
-    pub fn single_id(&self, users: &[String]) -> String {
-        let users: BTreeSet<String> = users.iter().cloned().collect();
-        let mut ids = derived_ids(&users);
-        ids.find(|id| self.chats.get(id).is_none_or(|chat| chat.is_single_of(&users))).unwrap()
     }
 
     /// The users of a change to a chat's members that it concerns.
