@@ -110,12 +110,19 @@ fn command(name: &str, arguments: Value) -> Command {
 
 type Latencies = Histogram<u64>;
 
+/// What came of a piece of work.
+struct Seen {
+    /// How long each of its parts took.
+    parts: Latencies,
+    /// CPU that all of it took, in milliseconds: server, load and neighbour.
+    cpu_ms: f64,
+    /// What the neighbour saw meanwhile.
+    neighbour: Latencies,
+}
+
 /// Does a piece of work while the neighbour asks; how long each of its parts took, and what the
 /// neighbour saw.
-fn beside_neighbour(
-    server: &TestServer,
-    work: impl FnOnce() -> Latencies,
-) -> (Latencies, Latencies) {
+fn beside_neighbour(server: &TestServer, work: impl FnOnce() -> Latencies) -> Seen {
     let stop = Arc::new(AtomicBool::new(false));
     let mut neighbour = Caller::connect(server);
     let asking = {
@@ -133,9 +140,11 @@ fn beside_neighbour(
             latencies
         })
     };
+    let cpu = cpu_ms();
     let parts = work();
+    let cpu_ms = cpu_ms() - cpu;
     stop.store(true, Ordering::Relaxed);
-    (parts, asking.join().unwrap())
+    Seen { parts, cpu_ms, neighbour: asking.join().unwrap() }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -175,6 +184,7 @@ impl Report {
             "p50 us",
             "p99 us",
             "max us",
+            "CPU ms each",
             "neighbour p50 us",
             "p99 us",
             "p99.9 us",
@@ -182,13 +192,14 @@ impl Report {
         Self { table }
     }
 
-    fn add(&mut self, what: &str, (parts, neighbour): &(Latencies, Latencies)) {
+    fn add(&mut self, what: &str, Seen { parts, cpu_ms, neighbour }: &Seen) {
         self.table.add_row([
             what.to_owned(),
             parts.len().to_string(),
             parts.value_at_quantile(0.5).to_string(),
             parts.value_at_quantile(0.99).to_string(),
             parts.max().to_string(),
+            format!("{:.2}", cpu_ms / parts.len() as f64),
             neighbour.value_at_quantile(0.5).to_string(),
             neighbour.value_at_quantile(0.99).to_string(),
             neighbour.value_at_quantile(0.999).to_string(),

@@ -77,9 +77,9 @@ pub const HEARTBEAT_MS: u64 = 10_000;
 pub const WATCHES_MAX: usize = 16;
 
 /// Rows in one slice of a scan over users' rows; a shard works on no more at once.
-pub const SCAN_ROWS: usize = 2048;
+pub const SCAN_ROWS: usize = 512;
 /// Rows that a shard may be asked to look at without waiting for its turn.
-pub const SCAN_ROWS_AT_ONCE: usize = 256;
+pub const SCAN_ROWS_AT_ONCE: usize = 128;
 /// Users whose rows are held at once for `unread`.
 pub const USERS_A_SCAN: usize = 256;
 

@@ -466,6 +466,12 @@ impl SlotState {
         self.chats.find(table_hash(hash), |chat| chat.head.id == *id).map(|chat| &**chat)
     }
 
+    /// A chat that may have this id, without looking at it: a first step of looking many up, in which
+    /// no lookup waits for the memory of another. Whoever uses it compares the id.
+    pub fn chat_candidate(&self, hash: u64) -> Option<&Chat> {
+        self.chats.find(table_hash(hash), |_| true).map(|chat| &**chat)
+    }
+
     /// The same, to be changed.
     pub fn chat_mut(&mut self, id: &ChatId, hash: u64) -> Option<&mut Chat> {
         self.chats.find_mut(table_hash(hash), |chat| chat.head.id == *id).map(|chat| &mut **chat)

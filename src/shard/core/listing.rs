@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use super::Core;
 use crate::command::conversation::{Conversation, Conversations, Explain};
 use crate::command::unread::Floors;
-use crate::shard::listing::{Listing, ListingPart, Part, RowRef, Totals, UserRows, order};
+use crate::shard::listing::{Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order};
 use crate::shard::op::{Answer, ChatView};
 use crate::shard::state::{Chat, Row};
-use crate::types::{Flag, KeyHasher, Sequence, UserId};
+use crate::types::{ChatId, Flag, KeyHasher, Sequence, TimeMs, UserId};
+
+/// Rows that are looked up together.
+const BLOCK: usize = 32;
 
 impl Core {
     /// The users' rows as they are now.
@@ -28,24 +31,22 @@ impl Core {
         let member = Reader { id: &user.user_id, hash: self.hash_of(user.user_id.as_str()) };
         let mut found: Vec<(&Row, &Chat)> = Vec::new();
         let mut answer = ListingPart::default();
-        for (at, row, chat) in self.joined(&listing.rows, &part.refs) {
+        self.for_each_joined(&listing.rows, &part.refs, |at, row, chat| {
             if !is_wanted(&listing.asked, row, chat, &member) {
-                continue;
+                return;
             }
             let (pinned, time) = (row.facts.is_top == Flag::YES, chat.head.last_time);
             if let Some(start) = &listing.start
                 && start.place.order_of(pinned, time, &row.chat_id).is_le()
             {
                 answer.seen.add(pinned, time, at.hash);
-                continue;
+                return;
             }
-            let is_behind = |until: &crate::shard::listing::Place| {
-                until.order_of(pinned, time, &row.chat_id).is_gt()
-            };
+            let is_behind = |until: &Place| until.order_of(pinned, time, &row.chat_id).is_gt();
             if !part.until.as_ref().is_some_and(is_behind) {
                 found.push((row, chat));
             }
-        }
+        });
         if found.len() > listing.wanted {
             found.select_nth_unstable_by(listing.wanted, |a, b| order(key(*a), key(*b)));
             found.truncate(listing.wanted);
@@ -59,9 +60,9 @@ impl Core {
     pub(super) fn unread(&self, rows: &[UserRows], refs: &[RowRef]) -> Answer {
         let mut totals: HashMap<u32, Totals> = HashMap::new();
         let mut reader: Option<(u32, Reader<'_>)> = None;
-        for (at, row, chat) in self.joined(rows, refs) {
+        self.for_each_joined(rows, refs, |at, row, chat| {
             if row.facts.is_hide == Flag::YES {
-                continue;
+                return;
             }
             // The rows of a user follow each other.
             if reader.as_ref().is_none_or(|(user, _)| *user != at.user) {
@@ -71,32 +72,52 @@ impl Core {
                     (at.user, Reader { id: &user.user_id, hash })
                 });
             }
-            let Some((_, reader)) = &reader else { continue };
+            let Some((_, reader)) = &reader else { return };
             let unread = reader.unread(row, chat);
             totals.entry(at.user).or_default().add(
                 row.facts.is_mute,
                 unread,
                 row.facts.marked_unread,
             );
-        }
+        });
         Answer::Unread(totals.into_iter().collect())
     }
 
-    /// Rows that are in their user's list, with their chats; those that are dissolved are left out.
-    fn joined<'a>(
+    /// Calls `visit` for the rows that are in their user's list, with their chats; those that are
+    /// dissolved are left out.
+    ///
+    /// Most of the time goes into waiting for memory. So a block of rows is taken in three rounds: find
+    /// all chats, touch all of them, then read; the waits of a round overlap.
+    fn for_each_joined<'a>(
         &'a self,
         rows: &'a [UserRows],
-        refs: &'a [RowRef],
-    ) -> impl Iterator<Item = (RowRef, &'a Row, &'a Chat)> {
-        refs.iter().filter_map(|at| {
-            let row = at.of(rows)?;
-            if row.facts.is_show == Flag::NO {
-                return None;
+        refs: &[RowRef],
+        mut visit: impl FnMut(RowRef, &'a Row, &'a Chat),
+    ) {
+        for block in refs.chunks(BLOCK) {
+            let mut found: [Option<&Chat>; BLOCK] = [None; BLOCK];
+            for (place, at) in found.iter_mut().zip(block) {
+                let slot = self.slot(KeyHasher::slot_of_hash(at.hash)).ok();
+                *place = slot.and_then(|slot| slot.chat_candidate(at.hash));
             }
-            let chat = self.slot(KeyHasher::slot_of_hash(at.hash)).ok()?;
-            let chat = chat.chat(&row.chat_id, at.hash)?;
-            (!chat.head.dissolved).then_some((*at, row, chat))
-        })
+            let touched = found.iter().flatten().fold(0, |sum: u64, chat| {
+                sum.wrapping_add(chat.head.last_time.get() ^ u64::from(chat.head.dissolved))
+            });
+            std::hint::black_box(touched);
+            for (candidate, at) in found.iter().zip(block) {
+                let Some(row) = at.of(rows).filter(|row| row.facts.is_show == Flag::YES) else {
+                    continue;
+                };
+                let chat = match candidate {
+                    Some(chat) if chat.head.id == row.chat_id => Some(*chat),
+                    Some(_) => self.find_chat(&row.chat_id),
+                    None => None,
+                };
+                if let Some(chat) = chat.filter(|chat| !chat.head.dissolved) {
+                    visit(*at, row, chat);
+                }
+            }
+        }
     }
 
     pub(super) fn explain_chat(&self, explain: &Explain) -> Answer {
@@ -147,9 +168,7 @@ fn is_wanted(asked: &Conversations, row: &Row, chat: &Chat, reader: &Reader<'_>)
             || reader.unread(row, chat) > 0)
 }
 
-fn key<'a>(
-    (row, chat): (&'a Row, &'a Chat),
-) -> (bool, crate::types::TimeMs, &'a crate::types::ChatId) {
+fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> (bool, TimeMs, &'a ChatId) {
     (row.facts.is_top == Flag::YES, chat.head.last_time, &row.chat_id)
 }
 
