@@ -86,7 +86,20 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8], missing: Missing) -> Resul
         text @ [b'{', ..] => text,
         _ => return Err(Error::invalid("the body must be a JSON object").into()),
     };
-    serde_json::from_slice(text).map_err(|error| Error::invalid(format!("body: {error}")).into())
+    serde_json::from_slice(text).map_err(|error| wrong_field::<T>(text, &error).into())
+}
+
+/// Which field of a body is wrong, and why. The body is read once more to find out: keeping track
+/// of the place costs time, and nearly every body is right.
+fn wrong_field<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Error {
+    let again: Result<T, _> =
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(text));
+    match again {
+        Err(placed) if placed.path().iter().len() > 0 => {
+            Error::invalid(format!("{}: {}", placed.path(), placed.inner()))
+        }
+        _ => Error::invalid(format!("body: {error}")),
+    }
 }
 
 #[cfg(test)]
