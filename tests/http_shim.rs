@@ -476,6 +476,20 @@ async fn wrong_calls_are_told_in_the_envelope() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_a_connection_is_refused() {
+    let Operated { store, router, .. } = admin(None);
+    for (path, body) in [("/call/watch", "{}"), ("/call/cancel", r#"{"request_id":1}"#)] {
+        let message = post(&router, path, &[], body).await.failure(400);
+        let name = path.trim_start_matches("/call/");
+        assert!(message.starts_with(name) && message.contains("connection"), "{message}");
+    }
+    assert!(store.asked().is_empty());
+    // Hello is answered as by the other door, though nothing moves.
+    post(&router, "/call/hello", &[], "{}").await;
+    assert!(matches!(&store.asked()[..], [Command::Hello(_)]));
+}
+
+#[tokio::test]
 async fn a_token_is_asked_for_where_there_is_one() {
     let Operated { store, router, .. } = admin(Some("right"));
     for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("x-user-id", "alice")]] {

@@ -6,6 +6,7 @@
 //!   everyone and asks its user for the token.
 //! - A web page of another site cannot run a command here, not even where no token is asked for
 //!   (see `refuse_foreign_page`).
+//! - Commands that belong to a connection are refused: here each request stands alone.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fmt;
@@ -113,12 +114,24 @@ async fn call<C: Call>(
         return unknown_command().into_response();
     };
     metered(&admin.meter, kind, async {
+        refuse_streams(kind)?;
         let bytes = body::read(request.into_body()).await?;
         let arguments: Map<String, Value> = body::parse(&bytes, Missing::Empty)?;
         let command = Command::from_json(kind, Value::Object(arguments))?;
         Ok(success(ask(&admin.store, command).await?, 1024))
     })
     .await
+}
+
+/// A watch lives as long as its connection and answers many times.
+fn refuse_streams(kind: Kind) -> Result<(), Error> {
+    match kind {
+        Kind::Watch | Kind::Cancel => Err(Error::invalid(format!(
+            "{}: a watch belongs to a connection of the TCP door; here, ask sync again and again",
+            kind.name()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn unknown_command() -> Failure {
