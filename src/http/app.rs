@@ -1,33 +1,43 @@
-//! The app's routes: the API's three, for the caller's own rows.
+//! The app's routes, for the caller's own rows: the API's three, lists and changes, marks. Beside
+//! them the API's document, and a page that shows it.
 //!
 //! Invariants:
 //! - The user of every command is the caller; a body that names another user is refused.
-//! - `data` holds the API's fields in the API's order, and nothing else.
+//! - `data` of the API's three holds the API's fields in the API's order, and nothing else.
 //! - A body may have fields that this version does not know.
+//! - What changes anything takes the header `Idempotency-Key`; elsewhere it is not looked at.
+//! - A body may say under which condition or up to where it is meant (`if_version`, `up_to`)
+//!   wherever its command can: not passing that on would do more than was asked for, without a word.
 //!
-//! `Idempotency-Key` has its place in `delete`: once commands take a key, it goes into the
-//! arguments there. Until then nothing is lost by not reading it: deleting twice is deleting once.
+//! A new route is a type that is a `Route`, in the file of its family, and a line in `each_route`.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
+mod list;
+mod mark;
+mod seed;
+
+use std::sync::LazyLock;
+
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::post;
-use serde::{Deserialize, Serialize};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
 
 use super::auth::UserAuth;
-use super::body::{self, Missing};
-use super::envelope::{Failure, success, unknown_route, wrong_method};
+use super::body;
+use super::envelope::{Failure, JSON, single, success, unknown_route, with_body, wrong_method};
+use super::openapi::Document;
+use super::route::{Caller, Route, Visit};
 use super::{ask, metered};
-use crate::command::membership::{Delete, Detail, List};
-use crate::command::{Call, Error, ErrorCode, Kind, Reply};
+use crate::command::{Call, Class, Error, ErrorCode};
 use crate::metrics::SharedMeter;
-use crate::types::{ChatId, Sequence, UserId};
+use crate::types::{IdempotencyKey, UserId};
 
-/// A common row's JSON with two ids of 18 bytes: sizes the buffer of a list, no more.
-const LIST_ROW_BYTES: usize = 176;
-/// The same for a chat.
-const CHAT_BYTES: usize = 256;
+/// The caller's name for a request, so that it is known when it comes again.
+const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What the app's routes need.
 #[derive(Debug, Clone)]
@@ -42,77 +52,59 @@ pub struct App<C> {
 
 /// The routes that end users' apps reach.
 pub fn app_router<C: Call>(state: App<C>) -> Router {
-    Router::new()
-        .route("/chat/mine-list", post(mine_list::<C>))
-        .route("/chat/detail", post(detail::<C>))
-        .route("/chat/delete", post(delete::<C>))
+    let Served(router) = each_route(Served(Router::new()));
+    router
+        .route("/openapi.json", get(document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_route)
         .with_state(state)
 }
 
-/// `data` of the API's two lists: the items alone, without a cursor.
-#[derive(Serialize)]
-struct Items<T> {
-    items: Vec<T>,
+/// Every route for the caller's own rows, in the order that the document tells them.
+fn each_route<V: Visit>(visitor: V) -> V {
+    visitor
+        .route::<seed::MineList>()
+        .route::<seed::Detail>()
+        .route::<seed::Delete>()
+        .route::<list::Conversations>()
+        .route::<list::Sync>()
+        .route::<list::Unread>()
+        .route::<mark::Read>()
+        .route::<mark::Flags>()
+        .route::<mark::Clear>()
 }
 
-async fn mine_list<C: Call>(State(app): State<App<C>>, request: Request) -> Response {
-    metered(&app.meter, Kind::List, async {
-        let (user_id, _) = app.caller::<NoFields>(request, Missing::Empty).await?;
-        let list = List { user_id, limit: None, cursor: None };
-        match ask(&app.store, list).await? {
-            Reply::List(list) => {
-                let bytes = 64 + list.items.len() * LIST_ROW_BYTES;
-                Ok(success(Items { items: list.items }, bytes))
-            }
-            other => Err(other_reply(&other)),
-        }
+/// The routes as a router.
+struct Served<C>(Router<App<C>>);
+
+impl<C: Call> Visit for Served<C> {
+    fn route<R: Route>(self) -> Self {
+        Self(self.0.route(R::PATH, post(answer::<R, C>)))
+    }
+}
+
+async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) -> Response {
+    metered(&app.meter, R::KIND, async {
+        let (caller, body) = app.caller::<R>(request).await?;
+        let reply = ask(&app.store, body.command(caller)).await?;
+        let kind = reply.kind();
+        let data = R::data(reply).ok_or_else(|| {
+            Failure::internal(format!("the store answered as to {}", kind.name()))
+        })?;
+        let bytes = R::bytes_expected(&data);
+        Ok(success(data, bytes))
     })
     .await
 }
 
-async fn detail<C: Call>(State(app): State<App<C>>, request: Request) -> Response {
-    metered(&app.meter, Kind::Detail, async {
-        let (user_id, DetailBody { ids }) = app.caller(request, Missing::Refuse).await?;
-        match ask(&app.store, Detail { ids, user_id: Some(user_id) }).await? {
-            Reply::Detail(detail) => {
-                let bytes = 64 + detail.items.len() * CHAT_BYTES;
-                Ok(success(Items { items: detail.items }, bytes))
-            }
-            other => Err(other_reply(&other)),
-        }
-    })
-    .await
-}
-
-async fn delete<C: Call>(State(app): State<App<C>>, request: Request) -> Response {
-    metered(&app.meter, Kind::Delete, async {
-        let (user_id, DeleteBody { ids, up_to }) = app.caller(request, Missing::Refuse).await?;
-        match ask(&app.store, Delete { user_id, ids, up_to, idempotency_key: None }).await? {
-            Reply::Delete(()) => Ok(success((), 64)),
-            other => Err(other_reply(&other)),
-        }
-    })
-    .await
-}
-
-/// A body with no fields of its own.
-#[derive(Deserialize)]
-struct NoFields {}
-
-#[derive(Deserialize)]
-struct DetailBody {
-    ids: Vec<ChatId>,
-}
-
-#[derive(Deserialize)]
-struct DeleteBody {
-    ids: Vec<ChatId>,
-    /// The newest sequence that the caller saw. Not passing it on would delete more than was
-    /// asked for, without a word.
-    #[serde(default)]
-    up_to: Option<Sequence>,
+/// The API's document. It is the same for everyone, so that nobody is asked who they are.
+async fn document() -> Response {
+    static DOCUMENT: LazyLock<Result<Bytes, String>> =
+        LazyLock::new(|| each_route(Document::default()).into_json());
+    match &*DOCUMENT {
+        Ok(json) => with_body(StatusCode::OK, JSON, Body::from(json.clone())),
+        Err(why) => Failure::internal(format!("the document: {why}")).into_response(),
+    }
 }
 
 /// Any body's fields, and the one that none of them may have.
@@ -124,22 +116,31 @@ struct Named {
 
 impl<C: Call> App<C> {
     /// Who calls, and with what. The caller comes first: a stranger's body is not even read.
-    async fn caller<T: serde::de::DeserializeOwned>(
-        &self,
-        request: Request,
-        missing: Missing,
-    ) -> Result<(UserId, T), Failure> {
-        let caller = self.auth.user(request.headers())?;
+    async fn caller<R: Route>(&self, request: Request) -> Result<(Caller, R), Failure> {
+        let user_id = self.auth.user(request.headers())?;
+        let idempotency_key = match R::KIND.class() {
+            Class::Read => None,
+            Class::Write => idempotency_key(request.headers())?,
+        };
         let bytes = body::read(request.into_body()).await?;
-        let named: Named = body::parse(&bytes, missing)?;
-        if named.user_id.is_some_and(|user_id| user_id != caller) {
+        let named: Named = body::parse(&bytes, R::MISSING)?;
+        if named.user_id.is_some_and(|named| named != user_id) {
             let message = "user_id: the caller's own rows only; leave it out";
             return Err(Error::new(ErrorCode::PermissionDenied, message).into());
         }
-        Ok((caller, body::parse(&bytes, missing)?))
+        let body = body::parse(&bytes, R::MISSING)?;
+        Ok((Caller { user_id, idempotency_key }, body))
     }
 }
 
-fn other_reply(reply: &Reply) -> Failure {
-    Failure::internal(format!("the store answered as to {}", reply.kind().name()))
+/// The key of a change, if there is one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Failure> {
+    let refused = |why: &dyn std::fmt::Display| Error::invalid(format!("Idempotency-Key: {why}"));
+    let value = single(headers, &KEY_HEADER).map_err(|_| refused(&"it is there more than once"))?;
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    // As bytes, for the reason of `X-User-Id`.
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| refused(&"it must be UTF-8"))?;
+    Ok(Some(IdempotencyKey::new(text).map_err(|why| refused(&why))?))
 }

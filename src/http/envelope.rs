@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::command::Error;
 
 /// What a JSON answer is labelled with.
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The label of answers that must not be kept.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 

@@ -9,13 +9,16 @@
 //!
 //! **Architecture invariant**: every answer of the app's router is the envelope, whatever went
 //! wrong; no message of a framework reaches a client. (Only what hyper refuses before a request
-//! exists, a broken request line say, is answered without one.)
+//! exists, a broken request line say, is answered without one; and the API's document and the
+//! files of its page are what they are.)
 //!
 //! # Layout
 //! - [`envelope`]: what every answer looks like, and how a failure becomes one
 //! - [`auth`]: who calls: a trusted gateway's header, or a JWT
 //! - `body`: a request's body as JSON, within its limits of size and time
-//! - [`app`]: the app's three routes
+//! - `route`: what a route of the app is
+//! - [`app`]: the app's routes: the API's three, and what else is for the caller's own rows
+//! - `openapi`: the app's routes as an OpenAPI document
 //! - [`admin`]: health, metrics, any command, the operators' page
 //! - [`serve`]: one connection, driven by hyper
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -25,6 +28,8 @@ pub mod app;
 pub mod auth;
 mod body;
 pub mod envelope;
+mod openapi;
+mod route;
 pub mod serve;
 
 pub use admin::{Admin, MetricsSource, Readiness, TokenCheck, admin_router};

@@ -1,5 +1,9 @@
 //! What the tests of the HTTP doors share: the API's examples, a store that answers from a closure,
-//! and a way to ask a router without a socket.
+//! and a way to ask a router without a socket. Below it the tests of the app's further routes and
+//! of the API's document.
+
+mod document;
+mod own;
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +13,12 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use chatshard::command::membership::{ChatItem, DetailReply, ListReply, ListRow};
+use chatshard::command::change::{SyncItem, SyncOp, SyncReply};
+use chatshard::command::conversation::{Conversation, ConversationsReply, UnreadItem, UnreadReply};
+use chatshard::command::membership::{
+    ChatItem, ClearReply, DetailReply, ListReply, ListRow, SetFlagsReply,
+};
+use chatshard::command::message::MarkReadReply;
 use chatshard::command::node::PingReply;
 use chatshard::command::{Call, Command, Error, Outcome, Reply};
 use chatshard::http::{App, UserAuth, app_router};
@@ -40,6 +49,12 @@ impl Fake {
             Command::List(_) => Ok(Reply::List(list_reply())),
             Command::Detail(_) => Ok(Reply::Detail(detail_reply())),
             Command::Delete(_) => Ok(Reply::Delete(())),
+            Command::Conversations(_) => Ok(Reply::Conversations(conversations_reply())),
+            Command::Sync(_) => Ok(Reply::Sync(sync_reply())),
+            Command::Unread(_) => Ok(Reply::Unread(unread_reply())),
+            Command::MarkRead(_) => Ok(Reply::MarkRead(read_reply())),
+            Command::SetFlags(_) => Ok(Reply::SetFlags(flags_reply())),
+            Command::Clear(_) => Ok(Reply::Clear(ClearReply { deleted_to_seq: sequence(9) })),
             Command::Ping(_) => Ok(Reply::Ping(PingReply {})),
             Command::Dissolve(_) => Err(Error::gone()),
             other => Err(Error::not_applied(other.kind().name())),
@@ -64,6 +79,14 @@ pub fn chat(id: &str) -> ChatId {
 
 pub fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
+}
+
+pub fn sequence(value: u64) -> Sequence {
+    Sequence::new(value).unwrap()
+}
+
+pub fn time(value: u64) -> TimeMs {
+    TimeMs::new(value).unwrap()
 }
 
 pub fn list_reply() -> ListReply {
@@ -93,6 +116,64 @@ pub fn detail_reply() -> DetailReply {
         created_at: TimeMs::ZERO,
     };
     DetailReply { items: vec![item] }
+}
+
+pub fn conversations_reply() -> ConversationsReply {
+    let item = Conversation {
+        id: chat("g_1"),
+        chat_id: chat("g_1"),
+        is_top: Flag::YES,
+        is_mute: Flag::NO,
+        is_show: Flag::YES,
+        is_hide: Flag::NO,
+        max_read_seq: sequence(7),
+        last_online_time: time(1),
+        creator_id: user("bob"),
+        chat_type: ChatType::Group,
+        status: ChatStatus::Disabled,
+        is_enc: Flag::YES,
+        last_read_sequence: sequence(8),
+        last_sequence: sequence(10),
+        last_time: time(1_700_000_000_000),
+        created_at: time(2),
+        unread: 2,
+        marked_unread: Flag::NO,
+    };
+    ConversationsReply { items: vec![item], next_cursor: Some("c2".into()), moved: true }
+}
+
+pub fn sync_reply() -> SyncReply {
+    let item = |op, id, is_show, version| SyncItem {
+        op,
+        id: chat(id),
+        chat_id: chat(id),
+        is_top: Flag::NO,
+        is_mute: Flag::YES,
+        is_show,
+        is_hide: Flag::NO,
+        max_read_seq: sequence(3),
+        last_online_time: time(4),
+        marked_unread: Flag::YES,
+        version,
+    };
+    let items =
+        vec![item(SyncOp::Upsert, "g_1", Flag::YES, 5), item(SyncOp::Remove, "g_2", Flag::NO, 6)];
+    let (log, reason) = ("l2".into(), Some("of another log".into()));
+    SyncReply { log, version: 6, reset: true, reason, more: false, items }
+}
+
+pub fn unread_reply() -> UnreadReply {
+    let user_id = user("alice");
+    let counts = UnreadItem { user_id, messages: 5, chats: 2, muted_messages: 40, muted_chats: 1 };
+    UnreadReply { items: vec![counts] }
+}
+
+pub fn read_reply() -> MarkReadReply {
+    MarkReadReply { max_read_seq: sequence(7), unread: 3 }
+}
+
+pub fn flags_reply() -> SetFlagsReply {
+    SetFlagsReply { row: list_reply().items.remove(0), version: 12 }
 }
 
 // ---- asking ----
