@@ -18,8 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY};
-use axum::http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -29,6 +28,7 @@ use serde_json::{Map, Value};
 use super::auth::bearer;
 use super::body::{self, Missing};
 use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
+use super::page::html;
 use super::{ask, metered};
 use crate::command::{Call, Command, Error, ErrorCode, Kind};
 use crate::metrics::{self, MetricsInput, SharedMeter};
@@ -196,14 +196,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 async fn page() -> Response {
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    let mut response = with_body(StatusCode::OK, html, Body::from(include_str!("operator.html")));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+    html(include_str!("operator.html"), PAGE_POLICY)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use super::body;
 use super::envelope::{Failure, JSON, single, success, unknown_route, with_body, wrong_method};
 use super::openapi::Document;
 use super::route::{Caller, Route, Visit};
-use super::{ask, metered};
+use super::{ask, docs, metered};
 use crate::command::{Call, Class, Error, ErrorCode};
 use crate::metrics::SharedMeter;
 use crate::types::{IdempotencyKey, UserId};
@@ -55,6 +55,7 @@ pub fn app_router<C: Call>(state: App<C>) -> Router {
     let Served(router) = each_route(Served(Router::new()));
     router
         .route("/openapi.json", get(document))
+        .merge(docs::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_route)
         .with_state(state)

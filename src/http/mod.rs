@@ -19,7 +19,9 @@
 //! - `route`: what a route of the app is
 //! - [`app`]: the app's routes: the API's three, and what else is for the caller's own rows
 //! - `openapi`: the app's routes as an OpenAPI document
+//! - `docs`: a page that shows the document
 //! - [`admin`]: health, metrics, any command, the operators' page
+//! - `page`: what every page for browsers is sent with
 //! - [`serve`]: one connection, driven by hyper
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -27,8 +29,10 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 mod body;
+mod docs;
 pub mod envelope;
 mod openapi;
+mod page;
 mod route;
 pub mod serve;
 

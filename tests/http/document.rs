@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::response::Response;
 use serde_json::{Map, Value};
 
 use chatshard::command::ErrorCode;
@@ -29,7 +30,14 @@ const WHOLE: &[(&str, &str)] = &[
 ];
 
 /// What else the router serves; none of it is of the API.
-const BESIDE: &[&str] = &["/openapi.json"];
+const BESIDE: &[&str] = &[
+    "/docs",
+    "/docs/",
+    "/docs/docs.js",
+    "/docs/swagger-ui-bundle.js",
+    "/docs/swagger-ui.css",
+    "/openapi.json",
+];
 
 async fn document() -> Value {
     let answer = send(&app(&Fake::examples()), "GET", "/openapi.json", &[], "").await;
@@ -353,4 +361,67 @@ async fn every_name_in_the_document_is_defined_and_used() {
         defined.extend(names.iter().map(|name| format!("#/components/{family}/{name}")));
     }
     assert_eq!(named, defined);
+}
+
+// ---- the page ----
+
+/// Asks without a user, and leaves the body as it is: it may be compressed.
+async fn get(path: &str) -> Response {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    app(&Fake::examples()).oneshot(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_page_may_load_its_own_files_and_nothing_else() {
+    let answer = send(&app(&Fake::examples()), "GET", "/docs", &[], "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
+    assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    assert_eq!(answer.headers["x-frame-options"], "DENY");
+    let policy = answer.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
+    assert!(!answer.body.contains("//"), "a place elsewhere");
+
+    let links: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|link| answer.body.split(link).skip(1))
+        .map(|behind| behind.split('"').next().unwrap())
+        .filter(|link| !link.starts_with("data:"))
+        .collect();
+    assert_eq!(links.len(), 4, "{links:?}");
+    for link in links {
+        assert!(!link.starts_with('/'), "{link} would not stand below another path");
+        let file = get(&format!("/{link}")).await;
+        assert_eq!(file.status(), 200, "{link}");
+        let expected = match link.rsplit('.').next().unwrap() {
+            "js" => "text/javascript; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            _ => "application/json",
+        };
+        assert_eq!(file.headers()["content-type"], expected, "{link}");
+        let compressed = file.headers().contains_key("content-encoding");
+        let bytes = axum::body::to_bytes(file.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(bytes.starts_with(&[0x1f, 0x8b]), compressed, "{link}: gzip as labelled");
+        assert!(!bytes.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_page_is_told_in_the_envelope() {
+    let router = app(&Fake::examples());
+    for path in ["/docs/x", "/docs/index.html", "/docs/../docs.js", "/openapi.yaml"] {
+        send(&router, "GET", path, &[], "").await.failure(404);
+    }
+    for path in BESIDE {
+        let answer = post(&router, path, ALICE, "{}").await;
+        answer.failure(405);
+        assert_eq!(answer.headers["allow"], "GET,HEAD");
+    }
+    let moved = get("/docs/").await;
+    assert_eq!(
+        (moved.status().as_u16(), &moved.headers()["location"]),
+        (308, &"../docs".parse().unwrap())
+    );
 }

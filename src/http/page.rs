@@ -1,0 +1,28 @@
+//! What every page for browsers is sent with.
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use super::envelope::with_body;
+
+/// A page that may do what `policy` says, that nobody may frame, and that tells nobody where its
+/// reader comes from.
+pub(super) fn html(text: &'static str, policy: HeaderValue) -> Response {
+    let mut response = file("text/html; charset=utf-8", Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// A file of a page, which is what its label says and nothing else.
+pub(super) fn file(content_type: &'static str, body: Body) -> Response {
+    let mut response = with_body(StatusCode::OK, HeaderValue::from_static(content_type), body);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
