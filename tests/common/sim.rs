@@ -112,7 +112,9 @@ impl SimNode {
             cores[owner(block)].restore(block).unwrap();
         }
         // What the image brought is counted here; what the log brings counts itself.
-        cores.iter_mut().for_each(Core::recount);
+        if !image.blocks.is_empty() {
+            cores.iter_mut().for_each(Core::recount);
+        }
         // Records that the image holds already must be passed over.
         for record in &log[image.log_start / 2..] {
             cores[owner(record)].replay(record).unwrap();

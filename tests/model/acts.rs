@@ -241,8 +241,8 @@ impl Filter {
 
 // ---- at random ----
 
-pub const USERS: u32 = 4;
-pub const CHATS: u32 = 6;
+pub const USERS: u32 = 3;
+pub const CHATS: u32 = 4;
 
 fn user() -> impl Strategy<Value = String> {
     (0..USERS).prop_map(|number| format!("u{number}"))
@@ -254,7 +254,7 @@ fn users() -> impl Strategy<Value = Vec<String>> {
 
 fn chat() -> impl Strategy<Value = String> {
     prop_oneof![
-        12 => (0..CHATS).prop_map(|number| format!("c{number}")),
+        16 => (0..CHATS).prop_map(|number| format!("c{number}")),
         1 => Just(derived_id(&["u0".into(), "u1".into()].into())),
     ]
 }
@@ -282,14 +282,29 @@ fn create() -> impl Strategy<Value = Create> {
     )
 }
 
-/// A group of several users, with which a story begins.
-fn beginning() -> impl Strategy<Value = Act> {
-    let several = prop::collection::vec(user(), 2..5);
-    (0..CHATS, several, user()).prop_map(|(number, users, creator)| {
-        let id = Some(format!("c{number}"));
-        let create = Create { id, kind: 2, creator, is_enc: 0, created_at: 5, users };
-        Act::Write(Write::Create(create), None, Wanted::Nothing)
-    })
+/// How a chat of a story begins: a group, some of its messages, a user's flags.
+fn beginning(number: u32) -> impl Strategy<Value = Vec<Step>> {
+    let several = prop::collection::vec(user(), 1..5);
+    let last = prop::option::weighted(0.8, 1..10_u64);
+    let flags = prop::option::weighted(0.4, (user(), any::<[bool; 4]>()));
+    (several, user(), last, 100..110_u64, flags).prop_map(
+        move |(users, creator, last, time, flags)| {
+            let chat = format!("c{number}");
+            let id = Some(chat.clone());
+            let create = Create { id, kind: 2, creator, is_enc: 0, created_at: 5, users };
+            let advance = last.map(|last| {
+                let forward = Forward::To(last, false);
+                Write::Advance { chat: chat.clone(), forward, time, sender: None }
+            });
+            let flags = flags.map(|(user, flags)| Write::Flags(user, chat, flags.map(Some)));
+            [Some(Write::Create(create)), advance, flags]
+                .into_iter()
+                .flatten()
+                .map(|write| Act::Write(write, None, Wanted::Nothing))
+                .map(|act| Step { act, fate: Fate::Lives })
+                .collect()
+        },
+    )
 }
 
 fn advance() -> impl Strategy<Value = Write> {
@@ -326,10 +341,10 @@ fn write() -> impl Strategy<Value = Write> {
 
 fn filter() -> impl Strategy<Value = Filter> {
     (
-        prop::option::weighted(0.3, any::<bool>()),
-        prop::option::weighted(0.2, 1..4_u64),
-        prop::option::weighted(0.3, any::<bool>()),
-        prop::option::weighted(0.2, 100..110_u64),
+        prop::option::weighted(0.2, any::<bool>()),
+        prop::option::weighted(0.1, 1..4_u64),
+        prop::option::weighted(0.2, any::<bool>()),
+        prop::option::weighted(0.1, 100..110_u64),
     )
         .prop_map(|(unread_only, kind, hidden, active_since)| Filter {
             unread_only,
@@ -347,9 +362,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (1..4_u64).prop_map(Wanted::Wrong),
     ];
     let spoil = prop_oneof![16 => Just(Spoil::Nothing), 1 => Just(Spoil::OtherLog), 1 => Just(Spoil::Ahead)];
-    let page = (user(), 0..2_u8, filter(), 1..6_u32)
+    let page = (user(), 0..2_u8, filter(), 1..4_u32)
         .prop_map(|(user, client, filter, limit)| Act::Page { user, client, filter, limit });
-    let sync = (user(), 0..2_u8, prop::option::weighted(0.7, 1..6_u32), spoil)
+    let sync = (user(), 0..2_u8, prop::option::weighted(0.7, 1..4_u32), spoil)
         .prop_map(|(user, device, limit, spoil)| Act::Sync { user, device, limit, spoil });
     // No sum of these is the window itself.
     let wait = prop_oneof![Just(1), Just(240_000), Just(400_001)];
@@ -357,15 +372,15 @@ fn act() -> impl Strategy<Value = Act> {
         20 => (write(), key, wanted).prop_map(|(write, key, wanted)| Act::Write(write, key, wanted)),
         2 => any::<Index>().prop_map(Act::Again),
         1 => wait.prop_map(Act::Wait),
-        4 => page,
-        6 => sync,
+        7 => page,
+        8 => sync,
         1 => prop::collection::vec(user(), 0..4).prop_map(Act::Unread),
         1 => (user(), chat()).prop_map(|(user, chat)| Act::Explain(user, chat)),
     ]
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    let inside = (0..12_usize, 1..6_u16, prop::option::of(0..5_u16))
+    let inside = (0..9_usize, 1..6_u16, prop::option::of(0..5_u16))
         .prop_map(|(steps, shards, image_from)| Fate::CrashInside { steps, shards, image_from });
     prop_oneof![
         16 => Just(Fate::Lives),
@@ -378,11 +393,11 @@ fn fate() -> impl Strategy<Value = Fate> {
 /// A story: mostly short, at times long.
 pub fn story() -> impl Strategy<Value = Vec<Step>> {
     let step = || (act(), fate()).prop_map(|(act, fate)| Step { act, fate });
-    let begins = (beginning(), Just(Fate::Lives)).prop_map(|(act, fate)| Step { act, fate });
+    let begins = (0..CHATS).map(|number| prop::option::weighted(0.8, beginning(number)));
     let rest = prop_oneof![
         9 => prop::collection::vec(step(), 1..=14),
         1 => prop::collection::vec(step(), 1..=80),
     ];
-    (prop::collection::vec(begins, 0..=4), rest)
-        .prop_map(|(begins, rest)| begins.into_iter().chain(rest).collect())
+    (begins.collect::<Vec<_>>(), rest)
+        .prop_map(|(begins, rest)| begins.into_iter().flatten().flatten().chain(rest).collect())
 }

@@ -432,8 +432,8 @@ impl Play {
                     break;
                 }
             }
-            for chat in &chats {
-                self.explain(user, chat)?;
+            for chat in self.model.chats.keys().cloned().collect::<Vec<_>>() {
+                self.explain(user, &chat)?;
             }
             // Devices that lag behind, and one that is new.
             for device in 0..3 {
