@@ -10,8 +10,8 @@
 //! - A watcher is told every change behind its offset, in the order of the log, each once; or it is
 //!   told that it cannot be.
 //! - Only what replies may rely on is told ([`Log::reached`]).
-//! - Memory is bounded by [`WATCH_RING_BYTES`], by as much again of batches on their way into the
-//!   ring, and by one page for each watcher that resumes. A watcher that falls out of the ring is
+//! - Memory is bounded by [`WatchBounds`]: by the ring, by as much again of batches on their way into
+//!   it, and by one page for each watcher that resumes. A watcher that falls out of the ring is
 //!   cut off; writers never wait for one.
 
 use std::collections::VecDeque;
@@ -60,6 +60,21 @@ impl Page {
     }
 }
 
+/// How much is held for watchers.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchBounds {
+    /// Bytes of the records in the ring; of those that wait to get there, as many again.
+    pub ring_bytes: usize,
+    /// Bytes of the records in a page from the log's files.
+    pub page_bytes: usize,
+}
+
+impl Default for WatchBounds {
+    fn default() -> Self {
+        Self { ring_bytes: WATCH_RING_BYTES, page_bytes: WATCH_PAGE_BYTES }
+    }
+}
+
 /// The newest pages, without a gap.
 #[derive(Default)]
 struct Ring {
@@ -68,14 +83,14 @@ struct Ring {
 }
 
 impl Ring {
-    fn push(&mut self, page: Arc<Page>) {
+    fn push(&mut self, page: Arc<Page>, bytes_max: usize) {
         if self.pages.back().is_some_and(|last| last.last.next() != page.first) {
             // Batches were dropped on their way here.
             self.clear();
         }
         self.bytes += page.bytes;
         self.pages.push_back(page);
-        while self.bytes > WATCH_RING_BYTES
+        while self.bytes > bytes_max
             && self.pages.len() > 1
             && let Some(oldest) = self.pages.pop_front()
         {
@@ -152,6 +167,7 @@ pub enum Next {
 pub struct Watch {
     log: Arc<Log>,
     incarnation: u64,
+    bounds: WatchBounds,
     inbox: Mutex<Inbox>,
     wake: Condvar,
     ring: Mutex<Ring>,
@@ -177,9 +193,15 @@ impl Drop for Watcher {
 impl Watch {
     /// The stream of a log of this incarnation.
     pub fn new(log: Arc<Log>, incarnation: u64) -> Self {
+        Self::bounded(log, incarnation, WatchBounds::default())
+    }
+
+    /// The same with other bounds.
+    pub fn bounded(log: Arc<Log>, incarnation: u64, bounds: WatchBounds) -> Self {
         Self {
             log,
             incarnation,
+            bounds,
             inbox: Mutex::default(),
             wake: Condvar::new(),
             ring: Mutex::default(),
@@ -208,7 +230,7 @@ impl Watch {
     pub fn offer(&self, first: Lsn, batch: Batch) {
         let mut inbox = self.inbox();
         let bytes = batch.len_bytes();
-        if inbox.bytes + bytes > WATCH_RING_BYTES && !inbox.batches.is_empty() {
+        if inbox.bytes + bytes > self.bounds.ring_bytes && !inbox.batches.is_empty() {
             // The thread does not keep up. It goes on behind the gap, and those who miss what was
             // in it are told.
             inbox.batches.clear();
@@ -386,7 +408,7 @@ where
         }
         let mut ring = self.watch.ring();
         if self.watch.is_watched() && self.watch.era.load(Ordering::Acquire) == era {
-            ring.push(Arc::new(page.finish()));
+            ring.push(Arc::new(page.finish()), self.watch.bounds.ring_bytes);
         }
     }
 
@@ -409,7 +431,7 @@ where
                     from,
                 )?)),
             };
-            follower.next(until, WATCH_PAGE_BYTES, &mut |lsn, payload| {
+            follower.next(until, self.watch.bounds.page_bytes, &mut |lsn, payload| {
                 page.add(&self.watch, lsn, payload);
             })
         };
