@@ -185,7 +185,7 @@ impl Watching {
                     self.files = reading;
                     return Ok(());
                 }
-                Files::At(state) => match stream.next(self.position) {
+                Files::At(state) => match stream.next(self.position, self.is_live) {
                     Next::Page(page) => {
                         self.is_live = true;
                         self.tell(&page, UNSENT_BYTES_MAX, out);

@@ -295,8 +295,9 @@ impl Watch {
         )
     }
 
-    /// What comes behind `position`.
-    pub fn next(&self, position: Lsn) -> Next {
+    /// What comes behind `position`. `is_live`: the watcher has had all that there was once, so that all else
+    /// comes to it through the ring.
+    pub fn next(&self, position: Lsn, is_live: bool) -> Next {
         let ring = self.ring();
         match ring.pages.front() {
             Some(oldest) if oldest.first <= position.next() => {
@@ -304,6 +305,8 @@ impl Watch {
                 ring.pages.get(at).map_or(Next::Nothing, |page| Next::Page(Arc::clone(page)))
             }
             Some(oldest) => Next::InFiles(oldest.first.previous()),
+            // What the log has reached beyond its position is on its way: not lost, and not to be read twice.
+            None if is_live => Next::Nothing,
             None => {
                 drop(ring);
                 let reached = self.log.reached();
