@@ -171,6 +171,8 @@ pub struct Watch {
     inbox: Mutex<Inbox>,
     wake: Condvar,
     ring: Mutex<Ring>,
+    /// Changes under the ring's lock only: who empties the ring because nobody watches, or because somebody
+    /// begins to, must not meet another who watches already.
     watchers: AtomicUsize,
     /// Counts the times that somebody began to watch when nobody did: between two of them batches are
     /// not kept.
@@ -184,8 +186,9 @@ pub struct Watcher(Arc<Watch>);
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        if self.0.watchers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.ring().clear();
+        let mut ring = self.0.ring();
+        if self.0.watchers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            ring.clear();
         }
     }
 }
@@ -220,9 +223,10 @@ impl Watch {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody watches.
+    /// Whether somebody watches. Asked behind a move of [`Log::reached`], it is yes for everybody who has
+    /// not seen that move when they began.
     pub fn is_watched(&self) -> bool {
-        self.watchers.load(Ordering::Acquire) > 0
+        self.watchers.load(Ordering::SeqCst) > 0
     }
 
     /// Takes a batch that replies may rely on; its first record has this number. Only the log's thread
@@ -251,11 +255,14 @@ impl Watch {
         if self.log.mode() == LogMode::Off {
             return Err(Error::not_applied("watch: the server keeps no log (--log off)"));
         }
-        // From here on batches are kept; so what is reached now is either told already or kept.
-        if self.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+        let mut ring = self.ring();
+        if !self.is_watched() {
             self.era.fetch_add(1, Ordering::AcqRel);
-            self.ring().clear();
+            ring.clear();
         }
+        // From here on batches are kept; so what is reached now is either told already or kept.
+        self.watchers.fetch_add(1, Ordering::SeqCst);
+        drop(ring);
         let watcher = Watcher(Arc::clone(self));
         let reached = self.log.reached();
         let state = match from {
