@@ -226,7 +226,11 @@ impl Connection {
 
     /// Adds what the watches have to tell.
     fn fill_watches(&mut self) {
-        if self.watches.is_empty() || self.closing {
+        if self.closing {
+            // A stream ends with its connection; what is left to send are the replies that are owed.
+            self.watches.clear();
+        }
+        if self.watches.is_empty() {
             return;
         }
         if self.output.is_empty() {

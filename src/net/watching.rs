@@ -114,6 +114,11 @@ impl Watches {
         }
     }
 
+    /// Ends all watches without a word.
+    pub fn clear(&mut self) {
+        self.open.clear();
+    }
+
     /// Adds what there is to tell and room for.
     pub fn fill(&mut self, out: &mut BytesMut) {
         if let Some(news) = &mut self.news {
