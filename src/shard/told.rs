@@ -19,6 +19,9 @@ pub fn told(event: Event) -> Option<WatchEvent> {
             user_id: Some(creator_id),
             ..nothing(WatchOp::Create)
         },
+        Event::ChatImported(ChatImported { head }) if head.dissolved => {
+            WatchEvent { chat_id: Some(head.id), ..nothing(WatchOp::Dissolve) }
+        }
         Event::ChatImported(ChatImported { head }) => WatchEvent {
             chat_id: Some(head.id),
             user_id: Some(head.creator_id),
