@@ -451,8 +451,12 @@ impl Local {
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
         loop {
             mailbox.woken().await;
-            while self.turn(mailbox) {
-                tokio::task::yield_now().await;
+            let any = self.turn(mailbox);
+            // Also behind a turn that only woke itself for what is left to do: a wake that is there
+            // already is taken without giving the connections their turn.
+            tokio::task::yield_now().await;
+            if any {
+                mailbox.wake();
             }
         }
     }

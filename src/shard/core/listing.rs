@@ -31,7 +31,8 @@ impl Core {
         let member = Reader { id: &user.user_id, hash: self.hash_of(user.user_id.as_str()) };
         let mut found: Vec<(&Row, &Chat)> = Vec::new();
         let mut answer = ListingPart::default();
-        self.for_each_joined(&listing.rows, &part.refs, |at, row, chat| {
+        let looks_at_members = listing.asked.unread_only == Some(true);
+        self.for_each_joined(&listing.rows, &part.refs, looks_at_members, |at, row, chat| {
             if !is_wanted(&listing.asked, row, chat, &member) {
                 return;
             }
@@ -60,7 +61,7 @@ impl Core {
     pub(super) fn unread(&self, rows: &[UserRows], refs: &[RowRef]) -> Answer {
         let mut totals: HashMap<u32, Totals> = HashMap::new();
         let mut reader: Option<(u32, Reader<'_>)> = None;
-        self.for_each_joined(rows, refs, |at, row, chat| {
+        self.for_each_joined(rows, refs, true, |at, row, chat| {
             if row.facts.is_hide == Flag::YES {
                 return;
             }
@@ -86,12 +87,14 @@ impl Core {
     /// Calls `visit` for the rows that are in their user's list, with their chats; those that are
     /// dissolved are left out.
     ///
-    /// Most of the time goes into waiting for memory. So a block of rows is taken in three rounds: find
-    /// all chats, touch all of them, then read; the waits of a round overlap.
+    /// Most of the time goes into waiting for memory. So a block of rows is taken in rounds: find all
+    /// chats, touch all of them (and their members, if these are looked at), then read; the waits of a
+    /// round overlap.
     fn for_each_joined<'a>(
         &'a self,
         rows: &'a [UserRows],
         refs: &[RowRef],
+        looks_at_members: bool,
         mut visit: impl FnMut(RowRef, &'a Row, &'a Chat),
     ) {
         for block in refs.chunks(BLOCK) {
@@ -104,6 +107,11 @@ impl Core {
                 sum.wrapping_add(chat.head.last_time.get() ^ u64::from(chat.head.dissolved))
             });
             std::hint::black_box(touched);
+            if looks_at_members {
+                let members = found.iter().flatten().filter_map(|chat| chat.members.first());
+                let touched = members.fold(0, |sum: u64, member| sum.wrapping_add(member.order));
+                std::hint::black_box(touched);
+            }
             for (candidate, at) in found.iter().zip(block) {
                 let Some(row) = at.of(rows).filter(|row| row.facts.is_show == Flag::YES) else {
                     continue;
