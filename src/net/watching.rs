@@ -12,13 +12,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use snapshot::Lsn;
 use tokio::sync::{oneshot, watch};
 
 use crate::command::change::WatchEvent;
 use crate::command::{Error, ErrorCode, Reply};
 use crate::limits::{HEARTBEAT_MS, UNSENT_BYTES_MAX, WATCHES_MAX};
-use crate::node::watch::{Next, Page, ResumeState, Watch, Watcher};
+use crate::node::watch::{Lsn, Next, Page, ResumeState, Watch, Watcher};
 use crate::protocol;
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);

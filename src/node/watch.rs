@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use snapshot::{Batch, Disk, FollowError, LogFollower, Lsn};
+pub use snapshot::Lsn;
+use snapshot::{Batch, Disk, FollowError, LogFollower};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
