@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::membership::EraseUser;
-use crate::command::{Error, ErrorCode, Outcome};
+use crate::command::{Error, Outcome};
 use crate::shard::listing::UserRows;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, ShardId};
@@ -56,9 +56,8 @@ impl<T> Router<T> {
             Answer::Rows(rows) => {
                 erasing.rounds += 1;
                 if erasing.rounds > ROUNDS_MAX {
-                    return Some(Err(Error::new(
-                        ErrorCode::Busy,
-                        "outcome unknown: the user is being added to chats all the time; try again",
+                    return Some(Err(Error::outcome_unknown(
+                        "the user is being added to chats all the time; try again",
                     )));
                 }
                 erasing.left = self.by_shard(&rows);

@@ -24,7 +24,7 @@ use crate::limits::{IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::event::Answered;
 use crate::shard::op::{Op, Output, RowAction, RowRequest};
 use crate::shard::state::FirstAnswer;
-use crate::types::{ChatId, IdempotencyKey, KeyHasher, Slot, TimeMs, UserId, wide};
+use crate::types::{ChatId, IdempotencyKey, KeyHasher, Slot, TimeMs, UserId};
 
 /// Answers whose time is over that one step lets go at the most.
 const LET_GO_A_STEP: usize = 2;
@@ -286,12 +286,4 @@ fn decode(bytes: &[u8]) -> Result<Reply, Error> {
     let kind = Kind::from_code(*code).ok_or_else(lost)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
     Reply::deserialize_body(kind, &mut deserializer).map_err(|_| lost())
-}
-
-/// How many answers a shard keeps, for `stats` and tests.
-impl Core {
-    /// Answers to requests with idempotency keys that are kept.
-    pub fn answers_kept(&self) -> u64 {
-        wide(self.answers.slots.len())
-    }
 }
