@@ -36,12 +36,13 @@ use crate::types::{ShardId, TimeMs};
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
 /// wait for the next turn, so that a giant's deliveries do not keep others waiting.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
-const OWN_ROWS_A_FLUSH: usize = 256;
+const OWN_ROWS_A_FLUSH: usize = 64;
 /// Bytes of records after which they go to the log before the turn is over; with one more request
 /// they stay far below what a batch of the log can hold.
 const RECORDS_BYTES: usize = 4 << 20;
-/// Batches of other cores that one turn takes.
+/// Batches of other cores that one turn takes, and rows that these may change.
 const BATCHES_A_TURN: usize = 16;
+const PEER_ROWS_A_TURN: usize = 256;
 
 /// A core, as the tasks on it share it.
 #[derive(Clone)]
@@ -392,8 +393,14 @@ impl Worker {
         let mailboxes = Arc::clone(&self.node.mailboxes);
         let Some(mailbox) = mailboxes.get(self.shard.index()) else { return false };
         let mut any = false;
-        for batch in std::iter::from_fn(|| mailbox.peers.pop()).take(BATCHES_A_TURN) {
+        let mut rows = 0;
+        for _ in 0..BATCHES_A_TURN {
+            if rows >= PEER_ROWS_A_TURN {
+                break;
+            }
+            let Some(batch) = mailbox.peers.pop() else { break };
             any = true;
+            rows += batch.iter().map(Peer::rows).sum::<usize>();
             batch.into_iter().for_each(|peer| self.take_peer(peer));
             self.settle();
         }

@@ -13,8 +13,8 @@ use super::event::{
     MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
 };
 use super::state::{
-    Chat, ChatHead, Counts, Deliveries, Effect, Member, OutboxEntry, Row, RowFacts, RowImport,
-    SlotState, User,
+    Chat, ChatHead, Counts, Deliveries, Effect, Member, NewestBy, OutboxEntry, Row, RowFacts,
+    RowImport, SlotState, User,
 };
 use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
 
@@ -116,21 +116,28 @@ impl Applier<'_> {
     fn advanced(&mut self, event: Advanced) -> Result<(), BadRecord> {
         let hasher = self.hasher;
         let chat = self.chat(&event.chat_id)?;
-        if let Some((user_id, sent_seq)) = event.sent
-            && let Some(member) =
-                chat.members.get_mut(user_id.as_str(), hasher.hash(user_id.as_str()))
-        {
-            member.sent_seq = member.sent_seq.max(sent_seq);
+        let mut sent = None;
+        if let Some((user_id, sent_seq)) = event.sent {
+            let hash = hasher.hash(user_id.as_str());
+            if let Some(member) = chat.members.get_mut(user_id.as_str(), hash) {
+                member.sent_seq = member.sent_seq.max(sent_seq);
+                sent = Some((hash, member.sent_seq));
+            }
         }
-        if event.to > chat.head.last_sequence {
+        let is_newer = event.to > chat.head.last_sequence;
+        if is_newer {
+            chat.newest_by = NewestBy::Nobody;
             chat.head.last_sequence = event.to;
             chat.head.last_time = event.time;
-            if !chat.deleters.is_empty() {
-                chat.head.epoch += 1;
-                let deleters = std::mem::take(&mut chat.deleters);
-                post(chat, Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
-                self.slot.counts.outbox += 1;
-            }
+        }
+        if let Some((hash, sent_seq)) = sent {
+            chat.note_sent(hash, sent_seq);
+        }
+        if is_newer && !chat.deleters.is_empty() {
+            chat.head.epoch += 1;
+            let deleters = std::mem::take(&mut chat.deleters);
+            post(chat, Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
+            self.slot.counts.outbox += 1;
         }
         Ok(())
     }
@@ -219,6 +226,7 @@ impl Applier<'_> {
             }
             let hash = hasher.hash(member.user_id.as_str());
             chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
+            chat.note_sent(hash, member.sent_seq);
             match chat.members.get_mut(member.user_id.as_str(), hash) {
                 Some(stored) => *stored = Member { order: stored.order, ..member },
                 None => chat.members.insert(member, hasher),

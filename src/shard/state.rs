@@ -223,12 +223,53 @@ pub struct Chat {
     pub deleters: Arc<Vec<UserId>>,
     /// Events with deliveries under way, oldest first.
     pub outbox: VecDeque<Arc<OutboxEntry>>,
+    /// Whose own message is the newest; follows from the members.
+    pub newest_by: NewestBy,
+}
+
+/// Whose own message is the newest of a chat. It spares looking for a member to know whether
+/// something is unread to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewestBy {
+    /// No member's.
+    Nobody,
+    /// At most that of the member with this hash.
+    One(u64),
+    /// Maybe that of several, as the senders named.
+    Anybody,
 }
 
 impl Chat {
     /// A chat without members.
     pub fn new(head: ChatHead) -> Self {
-        Self { head, members: Roster::default(), deleters: Arc::default(), outbox: VecDeque::new() }
+        Self {
+            head,
+            members: Roster::default(),
+            deleters: Arc::default(),
+            outbox: VecDeque::new(),
+            newest_by: NewestBy::Nobody,
+        }
+    }
+
+    /// Notes the position of a member's own newest message, whenever it or the chat's newest changes.
+    pub fn note_sent(&mut self, hash: u64, sent_seq: Sequence) {
+        if sent_seq < self.head.last_sequence {
+            return;
+        }
+        self.newest_by = match self.newest_by {
+            NewestBy::Nobody => NewestBy::One(hash),
+            NewestBy::One(other) if other == hash => NewestBy::One(hash),
+            _ => NewestBy::Anybody,
+        };
+    }
+
+    /// Whether the newest message may be this member's own.
+    pub fn newest_may_be_by(&self, hash: u64) -> bool {
+        match self.newest_by {
+            NewestBy::Nobody => false,
+            NewestBy::One(other) => other == hash,
+            NewestBy::Anybody => true,
+        }
     }
 
     /// Whether this member deleted the chat and no message came since.

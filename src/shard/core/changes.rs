@@ -40,8 +40,7 @@ impl Core {
         let start = self.sync_start(sync.since.as_ref(), user, newest);
         let limit =
             sync.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(SYNC_PAGE_MAX);
-        let mut changes = user.map_or_else(Vec::new, |user| changes(user, &start));
-        let more = keep_first(&mut changes, limit);
+        let (changes, more) = user.map_or((Vec::new(), false), |user| changes(user, &start, limit));
         let version = match changes.last() {
             Some((version, _)) if more => *version,
             _ => newest,
@@ -125,35 +124,35 @@ fn born(user: Option<&User>) -> u64 {
     user.map_or(0, |user| user.head.born)
 }
 
-/// The changes that the caller does not know, in no order.
-fn changes<'a>(user: &'a User, start: &Start) -> Vec<(u64, Change<'a>)> {
-    // A removal before the listing began is none to the caller.
-    let removed_from = start.began.unwrap_or(0).max(start.known);
-    let rows = user.rows.iter().filter(|row| {
-        let shown = row.facts.is_show == Flag::YES;
-        row.version > if shown { start.known } else { removed_from }
-    });
-    let gone = user.gone.iter().flat_map(|gone| &gone.chats);
-    let gone = gone.filter(|(_, version)| *version > removed_from);
-    rows.map(|row| (row.version, Change::Row(row)))
-        .chain(gone.map(|(chat_id, version)| (*version, Change::Gone(chat_id))))
-        .collect()
+/// The oldest changes that the caller does not know, in order, about `limit` of them; and whether
+/// there are more. With the last of them come all of the same version: imported rows may share one.
+fn changes<'a>(user: &'a User, start: &Start, limit: usize) -> (Vec<(u64, Change<'a>)>, bool) {
+    let mut versions: Vec<u64> = unknown(user, start).map(|(version, _)| version).collect();
+    let last = match limit.checked_sub(1).filter(|_| versions.len() > limit) {
+        None => u64::MAX,
+        Some(last) => *versions.select_nth_unstable(last).1,
+    };
+    // Looked for a second time: of a giant's changes, few are told at once.
+    let told = unknown(user, start).filter(|(version, _)| *version <= last);
+    let mut told: Vec<(u64, Change<'a>)> = told.collect();
+    told.sort_unstable_by_key(|(version, _)| *version);
+    let more = told.len() < versions.len();
+    (told, more)
 }
 
-/// Keeps the oldest changes, in order, and with the last of them all of the same version (imported
-/// rows may share one); whether some were left out.
-fn keep_first(changes: &mut Vec<(u64, Change<'_>)>, limit: usize) -> bool {
-    let key = |change: &(u64, Change<'_>)| change.0;
-    if changes.len() <= limit {
-        changes.sort_unstable_by_key(key);
-        return false;
-    }
-    let (_, (last, _), _) = changes.select_nth_unstable_by_key(limit.saturating_sub(1), key);
-    let last = *last;
-    let before = changes.len();
-    changes.retain(|(version, _)| *version <= last);
-    changes.sort_unstable_by_key(key);
-    changes.len() < before
+/// The changes that the caller does not know, in no order.
+fn unknown<'a>(user: &'a User, start: &Start) -> impl Iterator<Item = (u64, Change<'a>)> {
+    let known = start.known;
+    // A removal before the listing began is none to the caller.
+    let removed_from = start.began.unwrap_or(0).max(known);
+    let rows = user.rows.iter().filter(move |row| {
+        let shown = row.facts.is_show == Flag::YES;
+        row.version > if shown { known } else { removed_from }
+    });
+    let gone = user.gone.iter().flat_map(|gone| &gone.chats);
+    let gone = gone.filter(move |(_, version)| *version > removed_from);
+    rows.map(|row| (row.version, Change::Row(row)))
+        .chain(gone.map(|(chat_id, version)| (*version, Change::Gone(chat_id))))
 }
 
 fn item(version: u64, change: &Change<'_>) -> SyncItem {

@@ -181,7 +181,10 @@ fn restore_item(
         ITEM_MEMBERS => {
             let (chat_id, members): (ChatId, Vec<Member>) = read(bytes)?;
             let chat = chat_of(state, hasher, &chat_id)?;
-            members.into_iter().for_each(|member| chat.members.insert(member, hasher));
+            for member in members {
+                chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
+                chat.members.insert(member, hasher);
+            }
         }
         ITEM_DELETERS => {
             let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;

@@ -31,8 +31,7 @@ impl Core {
         let member = Reader { id: &user.user_id, hash: self.hash_of(user.user_id.as_str()) };
         let mut found: Vec<(&Row, &Chat)> = Vec::new();
         let mut answer = ListingPart::default();
-        let looks_at_members = listing.asked.unread_only == Some(true);
-        self.for_each_joined(&listing.rows, &part.refs, looks_at_members, |at, row, chat| {
+        self.for_each_joined(&listing.rows, &part.refs, false, |at, row, chat| {
             if !is_wanted(&listing.asked, row, chat, &member) {
                 return;
             }
@@ -158,6 +157,12 @@ impl Reader<'_> {
         row.facts.floors(member.map_or(Sequence::ZERO, |member| member.sent_seq))
     }
 
+    /// Whether anything is unread; seldom looks at the chat's members.
+    fn has_unread(&self, row: &Row, chat: &Chat) -> bool {
+        let without_sent = row.facts.floors(Sequence::ZERO).unread(chat.head.last_sequence);
+        without_sent > 0 && (!chat.newest_may_be_by(self.hash) || self.unread(row, chat) > 0)
+    }
+
     fn unread(&self, row: &Row, chat: &Chat) -> u64 {
         // Most often all is read, and then the member need not be looked for.
         match row.facts.floors(Sequence::ZERO).unread(chat.head.last_sequence) {
@@ -173,7 +178,7 @@ fn is_wanted(asked: &Conversations, row: &Row, chat: &Chat, reader: &Reader<'_>)
         && asked.active_since.is_none_or(|since| chat.head.last_time >= since)
         && (asked.unread_only != Some(true)
             || row.facts.marked_unread == Flag::YES
-            || reader.unread(row, chat) > 0)
+            || reader.has_unread(row, chat))
 }
 
 fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> (bool, TimeMs, &'a ChatId) {
