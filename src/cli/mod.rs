@@ -5,6 +5,7 @@
 //! - [`people`]: list, detail, delete, stats, for people to read
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
+//! - [`bench`]: the load tool
 //! - [`inspect`]: a data directory, offline
 //! - [`serve`] and [`demo`]: the server itself
 //! - [`output`]: writing to files, whole or not at all
@@ -15,6 +16,7 @@
 //! - Exit codes: 0 done, 1 failed (or, for `inspect`, damaged), 2 wrong usage.
 //! - A reader that closes the pipe (`| head`) ends a command quietly with 0.
 
+pub mod bench;
 pub mod call;
 pub mod demo;
 pub mod failure;
@@ -30,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use bench::Bench;
 pub use failure::Failure;
 
 use crate::client::{Changes, Client, ClientOptions};
@@ -68,13 +71,6 @@ pub enum Action {
     Bench(Bench),
     /// Check a data directory while no server uses it
     Inspect(inspect::InspectArgs),
-}
-
-/// Tools for measuring.
-#[derive(Debug, Subcommand)]
-pub enum Bench {
-    /// Write a data set of realistic shape, in the format of `import`
-    Generate(generate::GenerateArgs),
 }
 
 /// Where the server is, and how to enter.
@@ -153,6 +149,9 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Stats(args) => block_on(people::stats(args)),
         Action::Import(args) => block_on(transfer::import::run(args)),
         Action::Export(args) => block_on(transfer::export::run(args)),
+        Action::Bench(Bench::Run(args)) => bench::run::run(&args).map(|()| ExitCode::SUCCESS),
+        Action::Bench(Bench::Fill(args)) => block_on(bench::fill::run(args)),
+        Action::Bench(Bench::Canned(args)) => bench::canned::run(&args).map(|()| ExitCode::SUCCESS),
         Action::Bench(Bench::Generate(args)) => generate::run(&args),
         Action::Inspect(args) => inspect::run(&args),
     }

@@ -5,7 +5,7 @@
 //! hit exactly. A chat's line is followed by its members' lines; fields that have their default
 //! value are left out.
 
-mod random;
+pub(in crate::cli) mod random;
 mod shape;
 
 use std::io::Write;

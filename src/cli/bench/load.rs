@@ -1,0 +1,429 @@
+//! The load side: connections that keep requests in flight, and the latencies of their replies.
+//!
+//! A thread drives its share of the connections, each a task of its own. A task fills its output
+//! with as many requests as the depth allows, writes, waits, cuts what came, and begins again.
+//!
+//! - **Closed loop**: a request follows a reply. The latency counts from when it was encoded.
+//! - **Open loop** (`--rate`): requests are due at fixed times, whatever the server does, and the
+//!   latency counts from then. A server that stops for a while is charged for all that was due
+//!   meanwhile, also for what could not be sent because the depth was reached.
+//!
+//! What counts: with `--seconds` the replies that come between the end of the warm-up and the end;
+//! with `--requests` exactly so many requests behind the warm-up, and all their replies.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use hdrhistogram::Histogram;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, LocalSet, yield_now};
+use tokio::time::{sleep, timeout};
+
+use super::wire::{Cut, GREETING, Slot, Wire};
+use super::work::Asks;
+use crate::cli::Failure;
+
+/// Free space asked for before a read.
+const READ_BYTES: usize = 64 << 10;
+/// How long connecting and greeting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last replies may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// A timer is this imprecise; what is nearer is waited for without one.
+const TIMER_SLACK: Duration = Duration::from_millis(2);
+/// Longest latency that is told apart.
+const LATENCY_NS_MAX: u64 = 600_000_000_000;
+/// Different faults that are kept.
+const FAULTS_MAX: usize = 8;
+
+/// What every thread does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where the server is.
+    pub addr: String,
+    /// Connections of this thread.
+    pub connections: usize,
+    /// Requests in flight on each.
+    pub depth: u16,
+    /// Seconds that do not count.
+    pub warmup: Duration,
+    /// How long to measure, unless requests are counted.
+    pub span: Duration,
+    /// How many requests, instead.
+    pub requests: Option<u64>,
+    /// Time between two requests of a connection, in the open loop.
+    pub interval: Option<Duration>,
+    /// Between the first requests of two connections, in the open loop.
+    pub stagger: Duration,
+}
+
+/// What came of it.
+pub struct Measured {
+    /// Latencies of the successes, in ns.
+    pub latency: Histogram<u64>,
+    /// Replies that are no success.
+    pub errors: u64,
+    /// The first few kinds of them, and how often each came.
+    pub faults: BTreeMap<String, u64>,
+    /// Bytes of the replies.
+    pub reply_bytes: u64,
+    /// Requests that were due in the open loop and could not be sent.
+    pub not_sent: u64,
+    /// When the last reply that counts came.
+    pub last: Option<Instant>,
+}
+
+impl Measured {
+    /// Nothing yet.
+    pub fn new() -> Result<Self, Failure> {
+        let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
+        let latency = latency.map_err(|error| Failure::new(error.to_string()))?;
+        let faults = BTreeMap::new();
+        Ok(Self { latency, errors: 0, faults, reply_bytes: 0, not_sent: 0, last: None })
+    }
+
+    /// Adds another thread's.
+    pub fn add(&mut self, other: &Self) -> Result<(), Failure> {
+        self.latency.add(&other.latency).map_err(|error| Failure::new(error.to_string()))?;
+        self.errors += other.errors;
+        for (fault, count) in &other.faults {
+            self.note(fault, *count);
+        }
+        self.reply_bytes += other.reply_bytes;
+        self.not_sent += other.not_sent;
+        self.last = self.last.max(other.last);
+        Ok(())
+    }
+
+    fn note(&mut self, fault: &str, count: u64) {
+        if let Some(known) = self.faults.get_mut(fault) {
+            *known += count;
+        } else if self.faults.len() < FAULTS_MAX {
+            self.faults.insert(fault.to_owned(), count);
+        }
+    }
+}
+
+/// How threads and whoever started them talk.
+pub struct Signals {
+    /// Told when the connections are there.
+    pub ready: mpsc::Sender<()>,
+    /// Tells when to begin.
+    pub begin: mpsc::Receiver<Instant>,
+    /// Replies that count so far, of all threads.
+    pub progress: Arc<AtomicU64>,
+}
+
+/// One thread's whole run. `wire` makes each connection's side of the protocol.
+///
+/// # Errors
+/// If a connection breaks or what comes is no reply. Faults of single requests are counted.
+pub fn drive<W: Wire + 'static>(
+    plan: &Plan,
+    asks: Asks,
+    wire: impl Fn() -> W,
+    signals: Signals,
+) -> Result<Measured, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut lines = Vec::new();
+        for _ in 0..plan.connections {
+            lines.push(Line::open(&plan.addr, plan.depth, wire()).await?);
+        }
+        // Nobody listens or says when to begin where another thread has failed.
+        let gone = || Failure::new("another thread failed");
+        signals.ready.send(()).map_err(|_| gone())?;
+        let began = signals.begin.recv().map_err(|_| gone())?;
+        let from = began + plan.warmup;
+        let shared = Rc::new(Shared {
+            asks: RefCell::new(asks),
+            measured: RefCell::new(Measured::new()?),
+            left: Cell::new(plan.requests.unwrap_or(u64::MAX)),
+            counts_requests: plan.requests.is_some(),
+            from,
+            until: plan.requests.is_none().then(|| from + plan.span),
+            progress: signals.progress,
+        });
+        let mut tasks = JoinSet::new();
+        let mut due = began;
+        for mut line in lines {
+            line.pace = plan.interval.map(|interval| Pace { due, interval });
+            due += plan.stagger;
+            tasks.spawn_local(line.run(Rc::clone(&shared)));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|error| Failure::new(error.to_string()))??;
+        }
+        Ok(shared.measured.replace(Measured::new()?))
+    })
+}
+
+/// What the connections of a thread share.
+struct Shared {
+    asks: RefCell<Asks>,
+    measured: RefCell<Measured>,
+    /// Requests behind the warm-up that may still be sent.
+    left: Cell<u64>,
+    counts_requests: bool,
+    /// The end of the warm-up.
+    from: Instant,
+    until: Option<Instant>,
+    progress: Arc<AtomicU64>,
+}
+
+impl Shared {
+    /// Whether nothing more is to be sent.
+    fn is_over(&self, now: Instant) -> bool {
+        self.left.get() == 0 || self.until.is_some_and(|until| now >= until)
+    }
+
+    /// Whether one more request may be sent, which is then counted.
+    fn may_send(&self, now: Instant) -> bool {
+        if self.is_over(now) {
+            return false;
+        }
+        if self.counts_requests && now >= self.from {
+            self.left.set(self.left.get() - 1);
+        }
+        true
+    }
+
+    /// Whether a reply that comes now to a request sent then counts.
+    fn counts(&self, sent: Sent, now: Instant) -> bool {
+        if self.counts_requests {
+            sent.at >= self.from
+        } else {
+            now >= self.from && self.until.is_none_or(|until| now < until)
+        }
+    }
+}
+
+/// The open loop of one connection.
+struct Pace {
+    /// When the next request is due.
+    due: Instant,
+    interval: Duration,
+}
+
+/// Of one open request.
+#[derive(Clone, Copy)]
+struct Sent {
+    /// When it was sent.
+    at: Instant,
+    /// When it should have been.
+    due: Instant,
+}
+
+/// One connection.
+struct Line<W> {
+    stream: TcpStream,
+    wire: W,
+    input: BytesMut,
+    output: BytesMut,
+    /// By slot; slot 0 is none.
+    sent: Vec<Sent>,
+    free: Vec<Slot>,
+    depth: usize,
+    pace: Option<Pace>,
+}
+
+impl<W: Wire> Line<W> {
+    /// Connects and greets.
+    async fn open(addr: &str, depth: Slot, wire: W) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::new(format!("{addr}: {error}"));
+        let opening = async {
+            let stream = TcpStream::connect(addr).await.map_err(failed)?;
+            stream.set_nodelay(true).map_err(failed)?;
+            let now = Instant::now();
+            let mut line = Self {
+                stream,
+                wire,
+                input: BytesMut::new(),
+                output: BytesMut::new(),
+                sent: vec![Sent { at: now, due: now }; usize::from(depth) + 1],
+                free: (1..=depth).rev().collect(),
+                depth: depth.into(),
+                pace: None,
+            };
+            line.wire.greeting(&mut line.output);
+            let mut waits = !line.output.is_empty();
+            while waits {
+                line.write().map_err(failed)?;
+                line.wait(None).await.map_err(failed)?;
+                line.read().map_err(failed)?;
+                if let Some(cut) = line.cut()? {
+                    if let Some(fault) = cut.fault.filter(|_| cut.slot == GREETING) {
+                        return Err(Failure::new(format!("{addr}: {fault}")));
+                    }
+                    waits = false;
+                }
+            }
+            Ok(line)
+        };
+        timeout(CONNECT_TIMEOUT, opening)
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(format!("{addr}: no connection in time"))))
+    }
+
+    async fn run(mut self, shared: Rc<Shared>) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::new(format!("a connection broke: {error}"));
+        let mut drain_until = None;
+        loop {
+            let now = Instant::now();
+            self.fill(&shared, now);
+            self.write().map_err(failed)?;
+            let mut wake =
+                self.pace.as_ref().map(|pace| pace.due).filter(|_| !self.free.is_empty());
+            if shared.is_over(now) {
+                if self.free.len() == self.depth {
+                    break;
+                }
+                let until = *drain_until.get_or_insert(now + DRAIN_TIMEOUT);
+                if now >= until {
+                    return Err(Failure::new("requests were not answered"));
+                }
+                wake = Some(until);
+            } else if self.free.len() == self.depth && wake.is_none() {
+                // Nothing is open and nothing was sent: only the other connections' share is left.
+                wake = Some(now + TIMER_SLACK);
+            }
+            self.wait(wake).await.map_err(failed)?;
+            self.read().map_err(failed)?;
+            self.take_replies(&shared)?;
+        }
+        if let Some((pace, until)) = self.pace.zip(shared.until) {
+            let late = until.saturating_duration_since(pace.due).as_nanos();
+            let not_sent = late.checked_div(pace.interval.as_nanos()).unwrap_or(0);
+            let not_sent = u64::try_from(not_sent).unwrap_or(u64::MAX);
+            shared.measured.borrow_mut().not_sent += not_sent;
+        }
+        Ok(())
+    }
+
+    /// Appends as many requests as may be in flight, or as are due.
+    fn fill(&mut self, shared: &Shared, now: Instant) {
+        let mut asks = shared.asks.borrow_mut();
+        while !self.free.is_empty() {
+            let due = match &self.pace {
+                None => now,
+                Some(pace) if pace.due <= now => pace.due,
+                Some(_) => break,
+            };
+            if !shared.may_send(now) {
+                break;
+            }
+            if let Some(pace) = &mut self.pace {
+                pace.due += pace.interval;
+            }
+            let Some(slot) = self.free.pop() else { break };
+            if let Some(place) = self.sent.get_mut(usize::from(slot)) {
+                *place = Sent { at: now, due };
+            }
+            self.wire.encode(asks.next(), slot, &mut self.output);
+        }
+    }
+
+    /// Takes all whole replies.
+    fn take_replies(&mut self, shared: &Shared) -> Result<(), Failure> {
+        let now = Instant::now();
+        let mut measured = shared.measured.borrow_mut();
+        let mut counted = 0;
+        while let Some(Cut { bytes, slot, fault }) = self.cut()? {
+            let Some(sent) = self.sent.get(usize::from(slot)).copied().filter(|_| slot > 0) else {
+                return Err(Failure::new(format!("a reply to request {slot}, which is not open")));
+            };
+            self.free.push(slot);
+            if self.free.len() > self.depth {
+                return Err(Failure::new(format!("two replies to request {slot}")));
+            }
+            if !shared.counts(sent, now) {
+                continue;
+            }
+            counted += 1;
+            measured.reply_bytes += u64::try_from(bytes).unwrap_or(0);
+            measured.last = Some(now);
+            match fault {
+                None => {
+                    let latency = now.saturating_duration_since(sent.due).as_nanos();
+                    measured.latency.saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+                }
+                Some(fault) => {
+                    measured.errors += 1;
+                    measured.note(&fault, 1);
+                }
+            }
+        }
+        if counted > 0 {
+            shared.progress.fetch_add(counted, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes the first reply, if it is whole.
+    fn cut(&mut self) -> Result<Option<Cut>, Failure> {
+        let cut = self.wire.cut(&self.input).map_err(Failure::new)?;
+        if let Some(cut) = &cut {
+            self.input.advance(cut.bytes);
+        }
+        Ok(cut)
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match self.stream.try_write(&self.output) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => self.output.advance(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        self.input.reserve(READ_BYTES);
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for bytes, for room where some are to be written, or for a time.
+    async fn wait(&self, wake: Option<Instant>) -> io::Result<()> {
+        let interest = match self.output.is_empty() {
+            true => Interest::READABLE,
+            false => Interest::READABLE | Interest::WRITABLE,
+        };
+        let Some(wake) = wake else { return self.stream.ready(interest).await.map(drop) };
+        tokio::select! {
+            ready = self.stream.ready(interest) => ready.map(drop),
+            () = until(wake) => Ok(()),
+        }
+    }
+}
+
+/// Waits for a time, more exactly than a timer does.
+async fn until(time: Instant) {
+    loop {
+        let left = time.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        if left > TIMER_SLACK {
+            sleep(left - TIMER_SLACK).await;
+        } else {
+            yield_now().await;
+        }
+    }
+}

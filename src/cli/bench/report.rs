@@ -1,0 +1,176 @@
+//! What a run tells: one JSON object, or a table for people.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::load::Measured;
+
+/// One run's figures. Times are in microseconds.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What was measured.
+    pub target: &'static str,
+    /// What was asked.
+    pub work: &'static str,
+    /// How keys were chosen.
+    pub keys: &'static str,
+    /// Connections.
+    pub connections: usize,
+    /// Requests in flight on each.
+    pub depth: u16,
+    /// Threads of the load side.
+    pub threads: usize,
+    /// Requests a second that were due; none in the closed loop.
+    pub rate: Option<f64>,
+    /// How long was measured.
+    pub seconds: f64,
+    /// Successes.
+    pub requests: u64,
+    /// Replies that are no success.
+    pub errors: u64,
+    /// The first few kinds of them.
+    pub faults: BTreeMap<String, u64>,
+    /// Requests that were due and could not be sent.
+    pub not_sent: u64,
+    /// Successes a second.
+    pub requests_per_s: f64,
+    /// Bytes of a reply, on average.
+    pub reply_bytes: f64,
+    /// Half of the latencies are at most this; and so on.
+    pub p50_us: f64,
+    /// 90 %.
+    pub p90_us: f64,
+    /// 99 %.
+    pub p99_us: f64,
+    /// 99.9 %.
+    pub p999_us: f64,
+    /// 99.99 %.
+    pub p9999_us: f64,
+    /// The longest.
+    pub max_us: f64,
+    /// The server's user and system time, if its process is known.
+    pub server_cpu_us: Option<u64>,
+    /// The same for each reply.
+    pub server_cpu_us_per_request: Option<f64>,
+}
+
+/// What was asked for, as the report names it.
+pub struct Asked {
+    /// The system.
+    pub target: &'static str,
+    /// The work.
+    pub work: &'static str,
+    /// The distribution.
+    pub keys: &'static str,
+    /// Connections.
+    pub connections: usize,
+    /// Depth.
+    pub depth: u16,
+    /// Threads.
+    pub threads: usize,
+    /// Rate.
+    pub rate: Option<f64>,
+}
+
+impl Report {
+    /// Puts it together.
+    pub fn new(
+        asked: Asked,
+        measured: &Measured,
+        span: Duration,
+        server_cpu_us: Option<u64>,
+    ) -> Self {
+        let Asked { target, work, keys, connections, depth, threads, rate } = asked;
+        let seconds = span.as_secs_f64();
+        let requests = measured.latency.len();
+        let answered = requests + measured.errors;
+        let us = |quantile| microseconds(measured.latency.value_at_quantile(quantile));
+        Self {
+            target,
+            work,
+            keys,
+            connections,
+            depth,
+            threads,
+            rate,
+            seconds,
+            requests,
+            errors: measured.errors,
+            faults: measured.faults.clone(),
+            not_sent: measured.not_sent,
+            requests_per_s: ratio(float(requests), seconds),
+            reply_bytes: ratio(float(measured.reply_bytes), float(answered)),
+            p50_us: us(0.5),
+            p90_us: us(0.9),
+            p99_us: us(0.99),
+            p999_us: us(0.999),
+            p9999_us: us(0.9999),
+            max_us: microseconds(longest(&measured.latency)),
+            server_cpu_us,
+            server_cpu_us_per_request: server_cpu_us.map(|us| ratio(float(us), float(answered))),
+        }
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_header([format!("{} on {}", self.work, self.target), String::new()]);
+        let load = match self.rate {
+            Some(rate) => format!("{rate} requests/s due"),
+            None => "closed loop".to_owned(),
+        };
+        let connections = format!("{} x {} in flight, {load}", self.connections, self.depth);
+        let mut row = |name: &str, value: String| {
+            table.add_row([name.to_owned(), value]);
+        };
+        row("connections", connections);
+        row("requests", format!("{} in {:.2} s", self.requests, self.seconds));
+        row("requests/s", format!("{:.0}", self.requests_per_s));
+        if self.errors > 0 {
+            row("errors", self.errors.to_string());
+        }
+        for (fault, count) in &self.faults {
+            row("", format!("{count} x {fault}"));
+        }
+        if self.not_sent > 0 {
+            row("due and not sent", self.not_sent.to_string());
+        }
+        row("reply", format!("{:.0} bytes", self.reply_bytes));
+        for (name, us) in [
+            ("p50", self.p50_us),
+            ("p90", self.p90_us),
+            ("p99", self.p99_us),
+            ("p99.9", self.p999_us),
+            ("p99.99", self.p9999_us),
+            ("max", self.max_us),
+        ] {
+            row(name, format!("{us:.1} µs"));
+        }
+        if let Some(us) = self.server_cpu_us_per_request {
+            row("server CPU", format!("{us:.2} µs a request"));
+        }
+        table.to_string()
+    }
+}
+
+fn longest(latency: &Histogram<u64>) -> u64 {
+    if latency.is_empty() { 0 } else { latency.max() }
+}
+
+fn microseconds(ns: u64) -> f64 {
+    float(ns) / 1000.0
+}
+
+fn ratio(what: f64, of: f64) -> f64 {
+    if of > 0.0 { what / of } else { 0.0 }
+}
+
+#[allow(clippy::cast_precision_loss, clippy::as_conversions)] // figures are rounded anyway
+fn float(value: u64) -> f64 {
+    value as f64
+}

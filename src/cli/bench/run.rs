@@ -1,0 +1,330 @@
+//! `bench run`: one work on one system.
+
+use std::io;
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::data::{Data, DataArgs};
+use super::draw::Keys;
+use super::load::{Measured, Plan, Signals, drive};
+use super::report::{Asked, Report};
+use super::wire::Look;
+use super::wire::framed::Framed;
+use super::wire::http::Http;
+use super::wire::valkey::Valkey;
+use super::work::{Asks, Work};
+use crate::cli::Failure;
+use crate::cli::generate::random::derive;
+use crate::cli::output::{print, print_json_line};
+use crate::limits::IN_FLIGHT_MAX;
+
+/// How often the progress bar moves.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A second has so many of the clock ticks of /proc, on all platforms that have it.
+const TICK_US: u64 = 10_000;
+
+/// Whom to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// chatshard's TCP door
+    Chatshard,
+    /// chatshard's HTTP door for apps
+    Http,
+    /// `bench canned`: the limit of the network path
+    Canned,
+    /// Valkey, or another server of its protocol
+    Valkey,
+}
+
+impl Target {
+    /// Its name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chatshard => "chatshard",
+            Self::Http => "http",
+            Self::Canned => "canned",
+            Self::Valkey => "valkey",
+        }
+    }
+
+    /// Where it listens if nothing else is said.
+    pub fn default_addr(self) -> &'static str {
+        match self {
+            Self::Chatshard => "127.0.0.1:7700",
+            Self::Http => "127.0.0.1:7780",
+            Self::Canned => super::canned::DEFAULT_ADDR,
+            Self::Valkey => "127.0.0.1:6379",
+        }
+    }
+}
+
+/// Arguments of `bench run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Whom to ask
+    #[arg(long, value_enum, default_value = "chatshard")]
+    pub target: Target,
+    /// Where it listens [default: the target's usual address on loopback]
+    #[arg(long)]
+    pub addr: Option<String>,
+    /// The secret, where chatshard asks for one
+    #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// What to ask
+    #[arg(long, value_enum, default_value = "mixed")]
+    pub work: Work,
+    /// Connections, shared out to the threads
+    #[arg(long, default_value = "50")]
+    pub connections: NonZeroUsize,
+    /// Requests in flight on each connection
+    #[arg(long, default_value = "16")]
+    pub depth: NonZeroU16,
+    /// How long to measure
+    #[arg(long, default_value_t = 5.0, conflicts_with = "requests")]
+    pub seconds: f64,
+    /// Send exactly so many requests instead
+    #[arg(long, value_name = "N")]
+    pub requests: Option<NonZeroU64>,
+    /// Seconds of load before anything counts
+    #[arg(long, default_value_t = 0.0)]
+    pub warmup: f64,
+    /// Requests a second, due at fixed times from which the latency counts; without it, each
+    /// follows a reply
+    #[arg(long, value_name = "R")]
+    pub rate: Option<f64>,
+    /// How keys are chosen
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub keys: Keys,
+    /// How much data there is, as given to `bench fill`
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Threads of the load side
+    #[arg(long, default_value = "1")]
+    pub threads: NonZeroUsize,
+    /// The same seed asks for the same keys
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Decode each reply and see whether all is there; costs the load side time
+    #[arg(long)]
+    pub check: bool,
+    /// The server's process: its CPU time is told
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArgs {
+    fn check(&self) -> Result<(), Failure> {
+        let refuse = |why: String| Err(Failure::new(why));
+        if usize::from(self.depth.get()) > IN_FLIGHT_MAX {
+            return refuse(format!("--depth: at most {IN_FLIGHT_MAX}"));
+        }
+        if self.threads > self.connections {
+            return refuse("--threads: more than there are connections".to_owned());
+        }
+        if self.target == Target::Http && matches!(self.work, Work::Advance | Work::Mixed) {
+            return refuse("--work: the HTTP door for apps has no advance".to_owned());
+        }
+        let time = |value: f64| (0.0..=86_400.0).contains(&value);
+        if !time(self.seconds) || !time(self.warmup) {
+            return refuse("--seconds and --warmup: 0 to 86400".to_owned());
+        }
+        if self.rate.is_some_and(|rate| !(0.001..=1e9).contains(&rate)) {
+            return refuse("--rate: 0.001 to 1000000000".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What one of the threads does.
+    fn plan(&self, thread: usize) -> Plan {
+        let (connections, threads) = (self.connections.get(), self.threads.get());
+        let share = |all: usize| all / threads + usize::from(thread < all % threads);
+        let requests = self.requests.map(|all| {
+            let (threads, thread) = (crate::types::wide(threads), crate::types::wide(thread));
+            all.get() / threads + u64::from(thread < all.get() % threads)
+        });
+        let interval = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let times = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Plan {
+            addr: self.addr.clone().unwrap_or_else(|| self.target.default_addr().to_owned()),
+            connections: share(connections),
+            depth: self.depth.get(),
+            warmup: Duration::from_secs_f64(self.warmup),
+            span: Duration::from_secs_f64(self.seconds),
+            requests,
+            interval: interval.map(|interval| interval.saturating_mul(times(connections))),
+            stagger: interval.unwrap_or_default().saturating_mul(times(threads)),
+        }
+    }
+
+    fn look(&self) -> Look {
+        match self.check {
+            true => Look::Check { with_deletes: self.work == Work::Mixed },
+            false => Look::Status,
+        }
+    }
+}
+
+/// Measures and tells.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    args.check()?;
+    let data = Data::new(args.data)?;
+    let progress = Arc::new(AtomicU64::new(0));
+    let (ready, is_ready) = mpsc::channel();
+    let mut threads = Vec::new();
+    for number in 0..args.threads.get() {
+        let (begin, begins) = mpsc::channel();
+        let signals = Signals { ready: ready.clone(), begin: begins, progress: progress.clone() };
+        threads.push((start(args, data, number, signals)?, begin));
+    }
+    drop(ready);
+    // Less than all are ready only if one has failed, which then says why.
+    let all_ready = is_ready.iter().take(threads.len()).count() == threads.len();
+    let began = Instant::now();
+    let threads: Vec<_> = threads
+        .into_iter()
+        .map(|(thread, begin)| {
+            if all_ready {
+                let _ = begin.send(began);
+            }
+            thread
+        })
+        .collect();
+    let from = began + Duration::from_secs_f64(args.warmup);
+    let watched = if all_ready { watch(args, from, &threads, &progress)? } else { None };
+    let mut measured = Measured::new()?;
+    for thread in threads {
+        let ended = thread.join().map_err(|_| Failure::new("a thread panicked"))?;
+        measured.add(&ended?)?;
+    }
+    let span = match args.requests {
+        None => Duration::from_secs_f64(args.seconds),
+        Some(_) => {
+            measured.last.map_or(Duration::ZERO, |last| last.saturating_duration_since(from))
+        }
+    };
+    let asked = Asked {
+        target: args.target.name(),
+        work: args.work.name(),
+        keys: if args.keys == Keys::Zipf { "zipf" } else { "uniform" },
+        connections: args.connections.get(),
+        depth: args.depth.get(),
+        threads: args.threads.get(),
+        rate: args.rate,
+    };
+    let report = Report::new(asked, &measured, span, watched);
+    if args.json { print_json_line(&report) } else { print(&report.table()) }
+}
+
+type Thread = JoinHandle<Result<Measured, Failure>>;
+
+fn start(args: &RunArgs, data: Data, number: usize, signals: Signals) -> Result<Thread, Failure> {
+    let (plan, look, target) = (args.plan(number), args.look(), args.target);
+    let token = args.token.clone().filter(|token| !token.is_empty());
+    let seed = derive(args.seed, 41, crate::types::wide(number));
+    let asks = Asks::new(args.work, args.keys, &data, seed);
+    let work = move || match target {
+        Target::Chatshard | Target::Canned => {
+            drive(&plan, asks, || Framed::new(data, token.clone(), look), signals)
+        }
+        Target::Http => drive(&plan, asks, || Http::new(data, look), signals),
+        Target::Valkey => drive(&plan, asks, || Valkey::new(data, look), signals),
+    };
+    let thread = std::thread::Builder::new().name(format!("load-{number}")).spawn(work);
+    thread.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))
+}
+
+/// Moves the bar, and reads the server's clock where counting begins and where it ends.
+fn watch(
+    args: &RunArgs,
+    from: Instant,
+    threads: &[Thread],
+    progress: &AtomicU64,
+) -> Result<Option<u64>, Failure> {
+    let span = Duration::from_secs_f64(args.seconds);
+    let until = args.requests.is_none().then(|| from + span);
+    let bar = bar(args);
+    let cpu = || args.server_pid.map(cpu_us).transpose();
+    let is_over = || threads.iter().any(JoinHandle::is_finished);
+    while Instant::now() < from && !is_over() {
+        std::thread::sleep(from.saturating_duration_since(Instant::now()).min(LOOK_INTERVAL));
+    }
+    let before = cpu()?;
+    while !is_over() {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            break;
+        }
+        // Where requests are counted the end is not known before.
+        let pause = if args.requests.is_some() && args.server_pid.is_some() {
+            Duration::from_millis(2)
+        } else {
+            LOOK_INTERVAL
+        };
+        std::thread::sleep(left.unwrap_or(pause).min(pause));
+        let count = progress.load(Ordering::Relaxed);
+        match until {
+            Some(_) => {
+                bar.set_position(milliseconds(Instant::now().saturating_duration_since(from)))
+            }
+            None => bar.set_position(count),
+        }
+        bar.set_message(format!("{count} requests"));
+    }
+    let after = cpu()?;
+    bar.finish_and_clear();
+    Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before)))
+}
+
+/// A bar on stderr if that is a terminal.
+fn bar(args: &RunArgs) -> ProgressBar {
+    let length = match args.requests {
+        Some(requests) => requests.get(),
+        None => milliseconds(Duration::from_secs_f64(args.seconds)),
+    };
+    let style = ProgressStyle::with_template("{bar:32} {percent} % {msg} {eta}");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// User and system time of a process, all its threads together.
+fn cpu_us(pid: u32) -> Result<u64, Failure> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path);
+    let text = text.map_err(|error: io::Error| Failure::new(format!("{path}: {error}")))?;
+    ticks(&text)
+        .map(|ticks| ticks.saturating_mul(TICK_US))
+        .ok_or_else(|| Failure::new(format!("{path}: not as expected")))
+}
+
+/// Fields 14 and 15. The name, field 2, may hold anything, brackets and spaces too.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    let mut fields = behind.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    next()?.checked_add(next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_process_is_read() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("7 (a) S 1"), None);
+        assert!(cpu_us(std::process::id()).is_ok());
+    }
+}

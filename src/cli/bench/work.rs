@@ -1,0 +1,175 @@
+//! What is asked: one command over and over, or the mix of a chat backend.
+
+use clap::ValueEnum;
+
+use super::super::generate::random::Random;
+use super::data::{CHATS_A_USER, Data, ROWS_MARKED, sequence_now};
+use super::draw::{Draw, Keys};
+
+/// The work of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Work {
+    /// One chat's details for one of its members
+    Detail1,
+    /// Details of 20 chats of one user
+    Detail20,
+    /// A user's list of 50 rows
+    List50,
+    /// The next sequence of a chat
+    Advance,
+    /// A read position
+    #[value(name = "mark_read")]
+    MarkRead,
+    /// 40 % list50, 30 % detail20, 15 % advance, 14 % mark_read, 1 % delete
+    Mixed,
+}
+
+impl Work {
+    /// Its name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Detail1 => "detail1",
+            Self::Detail20 => "detail20",
+            Self::List50 => "list50",
+            Self::Advance => "advance",
+            Self::MarkRead => "mark_read",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
+/// One request, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// All rows of a user.
+    List {
+        /// Whose.
+        user: u64,
+    },
+    /// Details of some of a user's chats.
+    Detail {
+        /// For whom.
+        user: u64,
+        /// The first row; the others follow it, and behind the last comes row 0.
+        row: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The next sequence of a chat.
+    Advance {
+        /// Of which.
+        chat: u64,
+    },
+    /// A read position.
+    MarkRead {
+        /// Whose.
+        user: u64,
+        /// In which of their rows.
+        row: u64,
+        /// Up to where.
+        seq: u64,
+    },
+    /// A one-sided delete of one chat.
+    Delete {
+        /// Whose.
+        user: u64,
+        /// Which of their rows.
+        row: u64,
+    },
+}
+
+/// An endless stream of requests.
+pub struct Asks {
+    work: Work,
+    users: Draw,
+    chats: Draw,
+    random: Random,
+}
+
+impl Asks {
+    /// The same seed gives the same requests, but for the read positions.
+    pub fn new(work: Work, keys: Keys, data: &Data, seed: u64) -> Self {
+        Self {
+            work,
+            users: Draw::new(keys, data.users()),
+            chats: Draw::new(keys, data.chats()),
+            random: Random::new(seed),
+        }
+    }
+
+    /// The next request.
+    pub fn next(&mut self) -> Ask {
+        match self.work {
+            Work::Detail1 => self.detail(1),
+            Work::Detail20 => self.detail(20),
+            Work::List50 => self.list(),
+            Work::Advance => self.advance(),
+            Work::MarkRead => self.mark_read(),
+            Work::Mixed => match self.random.below(100) {
+                0..40 => self.list(),
+                40..70 => self.detail(20),
+                70..85 => self.advance(),
+                85..99 => self.mark_read(),
+                _ => self.delete(),
+            },
+        }
+    }
+
+    fn list(&mut self) -> Ask {
+        Ask::List { user: self.users.next(&mut self.random) }
+    }
+
+    fn detail(&mut self, count: u64) -> Ask {
+        let user = self.users.next(&mut self.random);
+        Ask::Detail { user, row: self.random.below(CHATS_A_USER), count }
+    }
+
+    fn advance(&mut self) -> Ask {
+        Ask::Advance { chat: self.chats.next(&mut self.random) }
+    }
+
+    fn mark_read(&mut self) -> Ask {
+        let user = self.users.next(&mut self.random);
+        Ask::MarkRead { user, row: self.random.below(ROWS_MARKED), seq: sequence_now() }
+    }
+
+    fn delete(&mut self) -> Ask {
+        let user = self.users.next(&mut self.random);
+        Ask::Delete { user, row: ROWS_MARKED + self.random.below(CHATS_A_USER - ROWS_MARKED) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::data::DataArgs;
+
+    #[test]
+    fn the_mix_is_as_it_says() {
+        let data = Data::new(DataArgs { chats: 1000, users: 20 }).unwrap();
+        let mut asks = Asks::new(Work::Mixed, Keys::Uniform, &data, 1);
+        let mut found = [0_u32; 5];
+        for _ in 0..100_000 {
+            let kind = match asks.next() {
+                Ask::List { .. } => 0,
+                Ask::Detail { count, .. } => {
+                    assert_eq!(count, 20);
+                    1
+                }
+                Ask::Advance { .. } => 2,
+                Ask::MarkRead { row, .. } => {
+                    assert!(row < ROWS_MARKED);
+                    3
+                }
+                Ask::Delete { row, .. } => {
+                    assert!((ROWS_MARKED..CHATS_A_USER).contains(&row));
+                    4
+                }
+            };
+            found[kind] += 1;
+        }
+        for (found, wanted) in found.into_iter().zip([40_000, 30_000, 15_000, 14_000, 1000]) {
+            assert!(found.abs_diff(wanted) < 800, "{found} instead of {wanted}");
+        }
+    }
+}
