@@ -1,7 +1,9 @@
 //! The load side: connections that keep requests in flight, and the latencies of their replies.
 //!
-//! A thread drives its share of the connections, each a task of its own. A task fills its output
-//! with as many requests as the depth allows, writes, waits, cuts what came, and begins again.
+//! A thread drives its share of the connections in rounds: fill each output with as many requests as
+//! the depth allows, write, wait until one of them has something, cut what came, and begin again.
+//! In a round every connection has its turn once. (A task for each was tried: the scheduler served
+//! some twenty times as often as others.)
 //!
 //! - **Closed loop**: a request follows a reply. The latency counts from when it was encoded.
 //! - **Open loop** (`--rate`): requests are due at fixed times, whatever the server does, and the
@@ -11,19 +13,18 @@
 //! What counts: with `--seconds` the replies that come between the end of the warm-up and the end;
 //! with `--requests` exactly so many requests behind the warm-up, and all their replies.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use hdrhistogram::Histogram;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::task::{JoinSet, LocalSet, yield_now};
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::wire::{Cut, GREETING, Slot, Wire};
@@ -125,7 +126,7 @@ pub struct Signals {
 ///
 /// # Errors
 /// If a connection breaks or what comes is no reply. Faults of single requests are counted.
-pub fn drive<W: Wire + 'static>(
+pub fn drive<W: Wire>(
     plan: &Plan,
     asks: Asks,
     wire: impl Fn() -> W,
@@ -133,7 +134,8 @@ pub fn drive<W: Wire + 'static>(
 ) -> Result<Measured, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    LocalSet::new().block_on(&runtime, async {
+    // All connections are polled in each round, which the runtime would take for a task that hogs it.
+    runtime.block_on(unconstrained(async {
         let mut lines = Vec::new();
         for _ in 0..plan.connections {
             lines.push(Line::open(&plan.addr, plan.depth, wire()).await?);
@@ -143,35 +145,82 @@ pub fn drive<W: Wire + 'static>(
         signals.ready.send(()).map_err(|_| gone())?;
         let began = signals.begin.recv().map_err(|_| gone())?;
         let from = began + plan.warmup;
-        let shared = Rc::new(Shared {
-            asks: RefCell::new(asks),
-            measured: RefCell::new(Measured::new()?),
-            left: Cell::new(plan.requests.unwrap_or(u64::MAX)),
+        let mut due = began;
+        for line in &mut lines {
+            line.pace = plan.interval.map(|interval| Pace { due, interval });
+            due += plan.stagger;
+        }
+        let mut shared = Shared {
+            asks,
+            measured: Measured::new()?,
+            left: plan.requests.unwrap_or(u64::MAX),
             counts_requests: plan.requests.is_some(),
             from,
             until: plan.requests.is_none().then(|| from + plan.span),
             progress: signals.progress,
-        });
-        let mut tasks = JoinSet::new();
-        let mut due = began;
-        for mut line in lines {
-            line.pace = plan.interval.map(|interval| Pace { due, interval });
-            due += plan.stagger;
-            tasks.spawn_local(line.run(Rc::clone(&shared)));
+        };
+        rounds(&mut lines, &mut shared).await?;
+        shared.note_not_sent(&lines);
+        Ok(shared.measured)
+    }))
+}
+
+/// Goes round until all is sent and answered.
+async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::new(format!("a connection broke: {error}"));
+    let mut drain_until = None;
+    loop {
+        let now = Instant::now();
+        let mut wake: Option<Instant> = None;
+        for line in lines.iter_mut() {
+            line.fill(shared, now);
+            line.write().map_err(failed)?;
+            let due = line.pace.as_ref().map(|pace| pace.due).filter(|_| !line.free.is_empty());
+            wake = wake.into_iter().chain(due).min();
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|error| Failure::new(error.to_string()))??;
+        if shared.is_over(now) {
+            if lines.iter().all(Line::is_idle) {
+                return Ok(());
+            }
+            let until = *drain_until.get_or_insert(now + DRAIN_TIMEOUT);
+            if now >= until {
+                return Err(Failure::new("requests were not answered"));
+            }
+            wake = Some(until);
         }
-        Ok(shared.measured.replace(Measured::new()?))
-    })
+        // A silent server must not keep the end from being seen.
+        let wake = wake.or(shared.until);
+        let ready = poll_fn(|context| any_ready(lines, context));
+        match wake {
+            None => ready.await,
+            Some(wake) => tokio::select! {
+                () = ready => {}
+                () = until(wake) => {}
+            },
+        }
+        for line in lines.iter_mut().filter(|line| line.is_ready) {
+            line.read().map_err(failed)?;
+            line.take_replies(shared)?;
+        }
+    }
+}
+
+/// Notes which connections may have something.
+fn any_ready<W: Wire>(lines: &mut [Line<W>], context: &mut Context<'_>) -> Poll<()> {
+    let mut any = false;
+    for line in lines {
+        line.is_ready = line.poll_ready(context);
+        any |= line.is_ready;
+    }
+    if any { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// What the connections of a thread share.
 struct Shared {
-    asks: RefCell<Asks>,
-    measured: RefCell<Measured>,
+    asks: Asks,
+    measured: Measured,
     /// Requests behind the warm-up that may still be sent.
-    left: Cell<u64>,
+    left: u64,
     counts_requests: bool,
     /// The end of the warm-up.
     from: Instant,
@@ -182,16 +231,16 @@ struct Shared {
 impl Shared {
     /// Whether nothing more is to be sent.
     fn is_over(&self, now: Instant) -> bool {
-        self.left.get() == 0 || self.until.is_some_and(|until| now >= until)
+        self.left == 0 || self.until.is_some_and(|until| now >= until)
     }
 
     /// Whether one more request may be sent, which is then counted.
-    fn may_send(&self, now: Instant) -> bool {
+    fn may_send(&mut self, now: Instant) -> bool {
         if self.is_over(now) {
             return false;
         }
         if self.counts_requests && now >= self.from {
-            self.left.set(self.left.get() - 1);
+            self.left -= 1;
         }
         true
     }
@@ -202,6 +251,16 @@ impl Shared {
             sent.at >= self.from
         } else {
             now >= self.from && self.until.is_none_or(|until| now < until)
+        }
+    }
+
+    /// Counts what was due before the end and did not find its connection free.
+    fn note_not_sent<W>(&mut self, lines: &[Line<W>]) {
+        let Some(until) = self.until else { return };
+        for pace in lines.iter().filter_map(|line| line.pace.as_ref()) {
+            let late = until.saturating_duration_since(pace.due).as_nanos();
+            let not_sent = late.checked_div(pace.interval.as_nanos()).unwrap_or(0);
+            self.measured.not_sent += u64::try_from(not_sent).unwrap_or(u64::MAX);
         }
     }
 }
@@ -233,6 +292,8 @@ struct Line<W> {
     free: Vec<Slot>,
     depth: usize,
     pace: Option<Pace>,
+    /// It may have something to read, or room for what is to be written.
+    is_ready: bool,
 }
 
 impl<W: Wire> Line<W> {
@@ -252,12 +313,13 @@ impl<W: Wire> Line<W> {
                 free: (1..=depth).rev().collect(),
                 depth: depth.into(),
                 pace: None,
+                is_ready: false,
             };
             line.wire.greeting(&mut line.output);
             let mut waits = !line.output.is_empty();
             while waits {
                 line.write().map_err(failed)?;
-                line.wait(None).await.map_err(failed)?;
+                line.wait().await;
                 line.read().map_err(failed)?;
                 if let Some(cut) = line.cut()? {
                     if let Some(fault) = cut.fault.filter(|_| cut.slot == GREETING) {
@@ -273,44 +335,13 @@ impl<W: Wire> Line<W> {
             .unwrap_or_else(|_| Err(Failure::new(format!("{addr}: no connection in time"))))
     }
 
-    async fn run(mut self, shared: Rc<Shared>) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::new(format!("a connection broke: {error}"));
-        let mut drain_until = None;
-        loop {
-            let now = Instant::now();
-            self.fill(&shared, now);
-            self.write().map_err(failed)?;
-            let mut wake =
-                self.pace.as_ref().map(|pace| pace.due).filter(|_| !self.free.is_empty());
-            if shared.is_over(now) {
-                if self.free.len() == self.depth {
-                    break;
-                }
-                let until = *drain_until.get_or_insert(now + DRAIN_TIMEOUT);
-                if now >= until {
-                    return Err(Failure::new("requests were not answered"));
-                }
-                wake = Some(until);
-            } else if self.free.len() == self.depth && wake.is_none() {
-                // Nothing is open and nothing was sent: only the other connections' share is left.
-                wake = Some(now + TIMER_SLACK);
-            }
-            self.wait(wake).await.map_err(failed)?;
-            self.read().map_err(failed)?;
-            self.take_replies(&shared)?;
-        }
-        if let Some((pace, until)) = self.pace.zip(shared.until) {
-            let late = until.saturating_duration_since(pace.due).as_nanos();
-            let not_sent = late.checked_div(pace.interval.as_nanos()).unwrap_or(0);
-            let not_sent = u64::try_from(not_sent).unwrap_or(u64::MAX);
-            shared.measured.borrow_mut().not_sent += not_sent;
-        }
-        Ok(())
+    /// Whether nothing is open.
+    fn is_idle(&self) -> bool {
+        self.free.len() == self.depth
     }
 
     /// Appends as many requests as may be in flight, or as are due.
-    fn fill(&mut self, shared: &Shared, now: Instant) {
-        let mut asks = shared.asks.borrow_mut();
+    fn fill(&mut self, shared: &mut Shared, now: Instant) {
         while !self.free.is_empty() {
             let due = match &self.pace {
                 None => now,
@@ -327,14 +358,13 @@ impl<W: Wire> Line<W> {
             if let Some(place) = self.sent.get_mut(usize::from(slot)) {
                 *place = Sent { at: now, due };
             }
-            self.wire.encode(asks.next(), slot, &mut self.output);
+            self.wire.encode(shared.asks.next(), slot, &mut self.output);
         }
     }
 
     /// Takes all whole replies.
-    fn take_replies(&mut self, shared: &Shared) -> Result<(), Failure> {
+    fn take_replies(&mut self, shared: &mut Shared) -> Result<(), Failure> {
         let now = Instant::now();
-        let mut measured = shared.measured.borrow_mut();
         let mut counted = 0;
         while let Some(Cut { bytes, slot, fault }) = self.cut()? {
             let Some(sent) = self.sent.get(usize::from(slot)).copied().filter(|_| slot > 0) else {
@@ -348,6 +378,7 @@ impl<W: Wire> Line<W> {
                 continue;
             }
             counted += 1;
+            let measured = &mut shared.measured;
             measured.reply_bytes += u64::try_from(bytes).unwrap_or(0);
             measured.last = Some(now);
             match fault {
@@ -399,17 +430,16 @@ impl<W: Wire> Line<W> {
         }
     }
 
-    /// Waits for bytes, for room where some are to be written, or for a time.
-    async fn wait(&self, wake: Option<Instant>) -> io::Result<()> {
-        let interest = match self.output.is_empty() {
-            true => Interest::READABLE,
-            false => Interest::READABLE | Interest::WRITABLE,
-        };
-        let Some(wake) = wake else { return self.stream.ready(interest).await.map(drop) };
-        tokio::select! {
-            ready = self.stream.ready(interest) => ready.map(drop),
-            () = until(wake) => Ok(()),
-        }
+    /// Waits for bytes, and for room where some are to be written.
+    async fn wait(&self) {
+        poll_fn(|context| if self.poll_ready(context) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
+    }
+
+    /// An error counts as ready: the next read or write tells it.
+    fn poll_ready(&self, context: &mut Context<'_>) -> bool {
+        let readable = self.stream.poll_read_ready(context).is_ready();
+        readable || (!self.output.is_empty() && self.stream.poll_write_ready(context).is_ready())
     }
 }
 
