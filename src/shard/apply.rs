@@ -414,13 +414,12 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
     let hash = hasher.hash(event.chat_id.as_str());
     let RowChanged { chat_id, event, effect, .. } = event;
     match effect {
-        Effect::Remove => {
+        Effect::Remove | Effect::Erase => {
             if user.rows.remove(chat_id.as_str(), hash).is_some() {
                 let version = user.next_version();
                 user.bury(chat_id, version);
             }
         }
-        Effect::Erase => drop(user.rows.remove(chat_id.as_str(), hash)),
         Effect::Delete { to, back } => update_row(user, &chat_id, hash, event, |facts| {
             cover(facts, to);
             facts.is_top = Flag::NO;

@@ -124,7 +124,8 @@ pub enum Effect {
     /// The row was imported.
     #[serde(rename = "i")]
     Import(Box<RowImport>),
-    /// The user is erased: the row goes, and nothing tells of it.
+    /// The user is being erased: the row goes. Until the user is forgotten, which a crash may put off,
+    /// `sync` tells of it as of any removal.
     #[serde(rename = "x")]
     Erase,
 }

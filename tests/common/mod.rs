@@ -6,12 +6,14 @@
 //! - `door`: one way to ask all of them
 //! - `examples`: the examples of `protocol.md`
 //! - `seed`: the examples of the API
+//! - `random`: numbers from a seed
 // Each test crate uses its own part of this.
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod door;
 pub mod examples;
+pub mod random;
 pub mod seed;
 pub mod server;
 pub mod sim;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chatshard::command::node::{PingReply, Stats};
 use chatshard::command::{Command, Outcome, Reply};
+use chatshard::limits::IDEMPOTENCY_WINDOW_MS;
 use chatshard::router::Router;
 use chatshard::shard::core::SlotCapture;
 use chatshard::shard::op::{Answer, Envelope, Op, Output, ReplyTo};
@@ -17,13 +18,15 @@ use chatshard::shard::{Core, event};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::Value;
 
+use super::random::Random;
+
 /// Which lane is served next.
 #[derive(Debug, Clone)]
 pub enum Order {
     /// One after the other.
     Turns(usize),
     /// Any, drawn from this state.
-    Random(u64),
+    Random(Random),
 }
 
 impl Order {
@@ -33,13 +36,7 @@ impl Order {
                 *next = next.wrapping_add(1);
                 *next % choices
             }
-            Self::Random(state) => {
-                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                let mut mixed = *state;
-                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                usize::try_from((mixed ^ (mixed >> 31)) % choices as u64).unwrap()
-            }
+            Self::Random(random) => usize::try_from(random.below(choices as u64)).unwrap(),
         }
     }
 }
@@ -80,6 +77,7 @@ pub struct SimNode {
     finished: BTreeMap<u64, Outcome>,
     next_ticket: u64,
     starts: u64,
+    incarnation: u64,
     image_number: u64,
     image: SimImage,
 }
@@ -138,6 +136,7 @@ impl SimNode {
             finished: BTreeMap::new(),
             next_ticket: 0,
             starts,
+            incarnation: 0,
             image_number: 0,
             image: SimImage::default(),
         };
@@ -151,7 +150,7 @@ impl SimNode {
 
     /// Serves the lanes in a random order from now on.
     pub fn shuffle(&mut self, seed: u64) {
-        self.order = Order::Random(seed);
+        self.order = Order::Random(Random::new(seed));
     }
 
     /// The server's time.
@@ -295,13 +294,35 @@ impl SimNode {
         Self::from_parts(shards, self.hash_seed, self.starts + 1, &image, Vec::new())
     }
 
+    /// The node as it is after a crash that took what is behind these records from it, although it
+    /// was answered: as without `fsync always`. The versions that were told are those of another log.
+    pub fn crashed_with_loss(&self, shards: u16, length: usize) -> Self {
+        let log = self.log[..length].to_vec();
+        let mut node =
+            Self::from_parts(shards, self.hash_seed, self.starts + 1, &SimImage::default(), log);
+        node.take_over(self);
+        node.set_incarnation(self.incarnation + 1);
+        node
+    }
+
     fn found(&self, shards: u16, image: &SimImage) -> Self {
         let mut node =
             Self::from_parts(shards, self.hash_seed, self.starts + 1, image, self.log.clone());
-        node.now = self.now;
-        // Order's state goes on; what it drew so far is no concern of the new run.
-        node.order = self.order.clone();
+        node.take_over(self);
         node
+    }
+
+    /// What a crash leaves as it is.
+    fn take_over(&mut self, crashed: &Self) {
+        self.now = crashed.now;
+        // Order's state goes on; what it drew so far is no concern of the new run.
+        self.order = crashed.order.clone();
+        self.set_incarnation(crashed.incarnation);
+    }
+
+    fn set_incarnation(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        self.cores.iter_mut().for_each(|core| core.set_incarnation(incarnation));
     }
 
     /// Crashes, and starts from the log alone.
@@ -346,11 +367,12 @@ impl SimNode {
     }
 
     /// Everything the node holds, as an image has it: one text for each item and for each entry of a
-    /// roster, with its slot and the slot's sequence; independent of the number of shards.
+    /// roster, with its slot and the slot's sequence; independent of the number of shards, and of how
+    /// long it remembers answers that are told no more.
     pub fn state(&mut self) -> BTreeSet<String> {
         self.begin_image(0);
         let blocks = self.finish_image().blocks;
-        blocks.iter().flat_map(|block| items(block)).collect()
+        blocks.iter().flat_map(|block| items(block, self.now)).collect()
     }
 
     /// Fails, telling what differs, unless both hold the same.
@@ -370,7 +392,7 @@ impl SimNode {
 }
 
 /// The items of a block: `[code][MessagePack array]`; members (2), rows (6) and kept answers (8) one by one.
-fn items(block: &[u8]) -> Vec<String> {
+fn items(block: &[u8], now: u64) -> Vec<String> {
     let (head, mut rest) = block.split_at(10);
     let slot = u16::from_be_bytes([head[0], head[1]]);
     let seq = u64::from_be_bytes(head[2..].try_into().unwrap());
@@ -380,7 +402,13 @@ fn items(block: &[u8]) -> Vec<String> {
         if *code == 8 {
             // Kept answers hold bytes, which JSON has no form for.
             let (answers,): (Vec<FirstAnswer>,) = rmp_serde::from_read(&mut rest).unwrap();
-            items.extend(answers.iter().map(|answer| format!("slot {slot}: 8 {answer:?}")));
+            let told =
+                answers.iter().filter(|answer| answer.at.get() + IDEMPOTENCY_WINDOW_MS > now);
+            items.extend(told.map(|answer| {
+                // Its place is behind what is still remembered.
+                let FirstAnswer { scope, order: _, request, at, reply } = answer;
+                format!("slot {slot}: 8 {scope:?} {request} {at} {reply:?}")
+            }));
             continue;
         }
         let item: Value = rmp_serde::from_read(&mut rest).unwrap();
