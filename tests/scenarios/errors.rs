@@ -207,8 +207,9 @@ pub fn touch_sets_the_time_online(door: &mut dyn Door) {
     // No version: apps that are online all day do not make the change log long.
     assert_eq!(door.ok("set_flags", json!({"user_id": "a", "chat_id": "g2"}))["version"], 2);
     assert_eq!(door.ok("touch", json!({"user_id": "nobody"})), json!({"touched": 0}));
-    assert_eq!(door.ok("touch", json!({"user_id": "a", "chat_ids": []})), json!({"touched": 0}));
+    // A core takes the time before a batch of requests: only what was answered is surely over.
     let now = door.now();
+    assert_eq!(door.ok("touch", json!({"user_id": "a", "chat_ids": []})), json!({"touched": 0}));
     door.ok("touch", json!({"user_id": "a"}));
     assert!(online(door, "g1") >= now);
 }
