@@ -3,14 +3,16 @@
 //! servers through TCP and HTTP.
 //!
 //! The rules are those of the design's section on data and exact semantics: 1 list, 2 detail,
-//! 3 delete, 4 advance, 5 mark_read, 6 unread, 7 members, 8 create, 9 dissolve, 11 all or nothing
-//! (see also `node_crash.rs`). Rule 0 is "anything else is a clear error and changes nothing", and
+//! 3 delete, 4 advance, 5 mark_read, 6 unread, 7 members, 8 create, 9 dissolve, 10 the change log, 11 all or
+//! nothing and repeats (see also `node_crash.rs`). Rule 0 is "anything else is a clear error and changes nothing", and
 //! the other commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "scenarios/advance.rs"]
 mod advance;
 mod common;
+#[path = "scenarios/conversations.rs"]
+mod conversations;
 #[path = "scenarios/create.rs"]
 mod create;
 #[path = "scenarios/delete.rs"]
@@ -19,16 +21,30 @@ mod delete;
 mod detail;
 #[path = "scenarios/dissolve.rs"]
 mod dissolve;
+#[path = "scenarios/erase.rs"]
+mod erase;
 #[path = "scenarios/errors.rs"]
 mod errors;
+#[path = "scenarios/explain.rs"]
+mod explain;
 #[path = "scenarios/list.rs"]
 mod list;
 #[path = "scenarios/members.rs"]
 mod members;
 #[path = "scenarios/read.rs"]
 mod read;
+#[path = "scenarios/read_many.rs"]
+mod read_many;
+#[path = "scenarios/repeats.rs"]
+mod repeats;
+#[path = "scenarios/sync.rs"]
+mod sync;
 #[path = "scenarios/transfer.rs"]
 mod transfer;
+#[path = "scenarios/unread.rs"]
+mod unread;
+#[path = "scenarios/versions.rs"]
+mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -93,8 +109,17 @@ scenarios! {
     5 One read::beyond_the_last_is_an_error;
     5 One read::reading_takes_the_mark_away;
     5 One read::only_members_read;
+    5 One read_many::each_item_is_a_mark_read;
+    5 One read_many::a_refused_item_keeps_no_other_from_being_taken;
+    5 One read_many::a_deleted_chat_can_be_read;
+    5 One read_many::wrong_requests_are_refused_whole;
     6 One read::unread_by_each_floor;
     6 One read::own_messages_are_read_by_sending;
+    6 One unread::totals_add_up_the_chats;
+    6 One unread::muted_chats_are_counted_apart;
+    6 One unread::a_mark_counts_a_chat_and_no_message;
+    6 One unread::hidden_and_deleted_chats_are_not_counted;
+    6 One unread::many_users_in_the_order_asked_each_once;
     7 One members::history_is_not_unread;
     7 One members::adding_again_resets_nothing;
     7 One members::removing_takes_the_row_and_rejoining_starts_afresh;
@@ -115,6 +140,24 @@ scenarios! {
     9 One dissolve::its_id_is_never_used_again;
     9 One dissolve::a_single_chat_is_disabled_instead;
     9 One dissolve::status_changes_count_once;
+    10 One sync::the_first_tells_the_list;
+    10 One sync::each_changed_chat_once_as_it_is_now;
+    10 One sync::what_is_no_change_is_not_told;
+    10 One sync::a_deleted_chat_is_removed_and_comes_back;
+    10 One sync::chats_that_were_left_leave_tombstones;
+    10 One sync::pages_of_changes;
+    10 One sync::a_listing_leaves_out_what_went_before_it;
+    10 One sync::an_unknown_log_or_version_starts_again;
+    10 One sync::an_old_point_starts_again_when_tombstones_are_forgotten;
+    10 One sync::an_erased_user_starts_again;
+    11 One repeats::the_first_answer_comes_again;
+    11 One repeats::numbers_are_handed_out_once;
+    11 One repeats::another_request_is_a_conflict;
+    11 One repeats::a_key_is_for_one_target;
+    11 One repeats::errors_are_not_remembered;
+    11 One repeats::an_id_is_derived_from_the_key;
+    11 One repeats::each_chat_of_a_delete_is_remembered_apart;
+    11 One repeats::keys_have_the_form_of_ids;
     11 Two transfer::imported_elsewhere_it_answers_the_same;
     11 Two transfer::pages_make_up_the_whole_export;
     11 Two transfer::life_goes_on_after_import;
@@ -130,6 +173,28 @@ scenarios! {
     0 One errors::ids_of_every_language;
     0 One errors::flags_are_set_one_by_one;
     0 One errors::touch_sets_the_time_online;
+    0 One conversations::an_item_is_the_row_and_the_chat;
+    0 One conversations::an_unknown_user_has_none;
+    0 One conversations::pinned_first_then_newest_then_by_id;
+    0 One conversations::what_is_deleted_dissolved_or_left_is_not_there;
+    0 One conversations::filters_leave_out;
+    0 One conversations::pages_make_up_all_of_them;
+    0 One conversations::a_page_tells_that_earlier_ones_moved;
+    0 One conversations::a_cursor_stands_behind_a_chat_that_went;
+    0 One conversations::wrong_cursors_and_limits_are_refused;
+    0 One versions::a_rows_version;
+    0 One versions::a_chats_version;
+    0 One versions::existence_is_looked_at_first;
+    0 One versions::a_repeat_gets_the_first_answer_although_the_version_moved_on;
+    0 One explain::each_floor_is_told;
+    0 One explain::what_is_not_listed;
+    0 One explain::reasons_differ_with_the_case;
+    0 One explain::verify_counts_and_finds_nothing;
+    0 One erase::all_memberships_go;
+    0 One erase::the_makers_name_goes;
+    0 One erase::who_joins_again_is_a_new_user;
+    0 One erase::a_single_chat_stays_with_the_other;
+    0 One erase::a_user_of_many_chats;
 }
 
 impl Scenario {
