@@ -38,7 +38,10 @@ fn import(numbers: std::ops::Range<u64>) -> Command {
             "last_time": 1_000_000 + number * 7919 % 20_011,
         })
     };
-    let member = |number: u64| json!({"user_id": "u", "chat_id": id(number), "is_top": u8::from(number % 50 == 0)});
+    let member = |number: u64| {
+        let is_top = u8::from(number.is_multiple_of(50));
+        json!({"user_id": "u", "chat_id": id(number), "is_top": is_top})
+    };
     let chats: Vec<Value> = numbers.clone().map(chat).collect();
     let members: Vec<Value> = numbers.map(member).collect();
     command("import", json!({"chats": chats, "members": members}))
