@@ -358,7 +358,7 @@ impl<W: Wire> Line<W> {
             if let Some(place) = self.sent.get_mut(usize::from(slot)) {
                 *place = Sent { at: now, due };
             }
-            self.wire.encode(shared.asks.next(), slot, &mut self.output);
+            self.wire.encode(shared.asks.draw(), slot, &mut self.output);
         }
     }
 

@@ -98,7 +98,7 @@ impl Asks {
     }
 
     /// The next request.
-    pub fn next(&mut self) -> Ask {
+    pub fn draw(&mut self) -> Ask {
         match self.work {
             Work::Detail1 => self.detail(1),
             Work::Detail20 => self.detail(20),
@@ -150,7 +150,7 @@ mod tests {
         let mut asks = Asks::new(Work::Mixed, Keys::Uniform, &data, 1);
         let mut found = [0_u32; 5];
         for _ in 0..100_000 {
-            let kind = match asks.next() {
+            let kind = match asks.draw() {
                 Ask::List { .. } => 0,
                 Ask::Detail { count, .. } => {
                     assert_eq!(count, 20);
