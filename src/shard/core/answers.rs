@@ -193,11 +193,10 @@ impl Core {
 
     /// Keeps what a step answers, if there is a key and it is an answer.
     pub(super) fn keep_answer(&mut self, keyed: Option<Keyed>, step: &Step, out: &mut Output) {
-        match (keyed, step) {
-            (Some(keyed), Step::Done(Ok(reply)) | Step::AfterDeliveries(_, reply)) => {
-                self.keep(keyed, reply, out);
-            }
-            _ => {}
+        if let (Some(keyed), Step::Done(Ok(reply)) | Step::AfterDeliveries(_, reply)) =
+            (keyed, step)
+        {
+            self.keep(keyed, reply, out);
         }
     }
 
@@ -237,10 +236,9 @@ impl Core {
         let hasher = self.hasher;
         if let Some(slot) = self.answers.slots.pop_front()
             && let Ok(index) = self.slot_index(slot)
+            && let Some(state) = self.slots.get_mut(index)
         {
-            if let Some(state) = self.slots.get_mut(index) {
-                state.answers.pop_first(hasher);
-            }
+            state.answers.pop_first(hasher);
         }
     }
 

@@ -1,0 +1,286 @@
+//! The stream behind the doors: log, ring and files on a disk in memory, step by step, with bounds so
+//! small that everything is on the edge.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use chatshard::command::change::WatchEvent;
+use chatshard::command::{Error, ErrorCode, Kind, Reply};
+use chatshard::limits::REPLY_BYTES_MAX;
+use chatshard::net::watching::Watches;
+use chatshard::node::log::{Log, LogMode, LogThread};
+use chatshard::node::mailbox::Mailbox;
+use chatshard::node::watch::{Next, Watch, WatchBounds, WatchThread};
+use chatshard::protocol::{decode_reply, frame};
+use chatshard::shard::event::{self, Advanced, Event};
+use chatshard::types::{ChatId, Sequence, Slot, TimeMs};
+use snapshot::{Batch, Disk, FaultyDisk, LogWriter, Lsn};
+
+use super::tools::{PATIENCE, offset_in};
+
+const NODE: u64 = 7;
+const INCARNATION: u64 = 0x1234;
+/// Of the one watch that a [`Reader`] has.
+const REQUEST: u64 = 5;
+
+/// A log and its stream.
+struct Node {
+    disk: FaultyDisk,
+    log: Arc<Log>,
+    watch: Arc<Watch>,
+    log_thread: Option<JoinHandle<bool>>,
+    telling: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// The stream's own thread is started by [`Self::tell`].
+    fn start(mode: LogMode, bounds: WatchBounds) -> Self {
+        let disk = FaultyDisk::new(1);
+        disk.create_dir(dir()).unwrap();
+        let mailboxes: Arc<[Mailbox]> = std::iter::once(Mailbox::default()).collect();
+        let log = Arc::new(Log::new(mode, Lsn(0), mailboxes));
+        let mut writer = LogWriter::create(&disk, dir(), NODE, Lsn(1)).unwrap();
+        writer.set_segment_bytes_max(2000);
+        let watch = Arc::new(Watch::bounded(Arc::clone(&log), INCARNATION, bounds));
+        let thread = LogThread::new(Arc::clone(&log), writer).telling(Arc::clone(&watch));
+        let log_thread = Some(std::thread::spawn(move || thread.run()));
+        Self { disk, log, watch, log_thread, telling: None }
+    }
+
+    /// The same with a ring that holds a few records.
+    fn small(mode: LogMode) -> Self {
+        let mut node = Self::start(mode, WatchBounds { ring_bytes: 400, page_bytes: 150 });
+        node.tell();
+        node
+    }
+
+    fn tell(&mut self) {
+        let watch = Arc::clone(&self.watch);
+        let thread = WatchThread::new(watch, self.disk.clone(), dir().to_owned(), NODE);
+        self.telling = Some(std::thread::spawn(move || thread.run()));
+    }
+
+    /// Message number `number` of the one chat.
+    fn push(&self, number: u64) {
+        push(&self.log, number);
+    }
+
+    /// Waits until replies may rely on so many records.
+    #[track_caller]
+    fn until_reached(&self, number: u64) {
+        until("the record", || self.log.reached() >= Lsn(number));
+    }
+
+    fn reader(&self, from: Option<&str>) -> Reader {
+        Reader::open(&self.watch, from).unwrap()
+    }
+
+    fn offset(&self, number: u64) -> String {
+        self.watch.offset(Lsn(number))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.log.stop();
+        self.watch.stop();
+        for thread in [self.telling.take()].into_iter().flatten() {
+            assert!(thread.join().is_ok() || std::thread::panicking());
+        }
+        assert!(self.log_thread.take().unwrap().join().is_ok() || std::thread::panicking());
+    }
+}
+
+fn dir() -> &'static Path {
+    Path::new("/data")
+}
+
+fn push(log: &Log, number: u64) {
+    let event = Event::from(Advanced {
+        chat_id: ChatId::new("g").unwrap(),
+        to: Sequence::new(number).unwrap(),
+        time: TimeMs::new(number).unwrap(),
+        sent: None,
+    });
+    let mut record = Vec::new();
+    event::encode(Slot::new(0).unwrap(), number, &event, &mut record).unwrap();
+    let mut batch = Batch::new();
+    batch.push(&record).unwrap();
+    log.push(&mut batch);
+}
+
+#[track_caller]
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// One watch of a connection, without the connection.
+struct Reader {
+    watches: Watches,
+    runtime: tokio::runtime::Runtime,
+    /// Offset of the first thing told.
+    began: Option<String>,
+    /// The sequences told.
+    seen: Vec<u64>,
+    ended: Option<Error>,
+}
+
+impl Reader {
+    fn open(watch: &Arc<Watch>, from: Option<&str>) -> Result<Self, Error> {
+        let mut watches = Watches::new(Arc::clone(watch));
+        watches.begin(REQUEST, from)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut reader = Self { watches, runtime, began: None, seen: Vec::new(), ended: None };
+        reader.fill();
+        Ok(reader)
+    }
+
+    /// Takes what there is; how many changes.
+    fn fill(&mut self) -> usize {
+        let before = self.seen.len();
+        let mut out = BytesMut::new();
+        self.watches.fill(&mut out);
+        while let Some(payload) = frame::next(&mut out, REPLY_BYTES_MAX).unwrap() {
+            let answer = decode_reply(&payload, |_| Some(Kind::Watch)).unwrap();
+            assert_eq!(answer.id, REQUEST);
+            assert_eq!(self.ended, None, "an error is the last thing told");
+            match answer.outcome {
+                Ok(Reply::Watch(event)) => self.take(event),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => self.ended = Some(error),
+            }
+        }
+        self.seen.len() - before
+    }
+
+    fn take(&mut self, event: WatchEvent) {
+        if self.began.is_none() {
+            self.began = Some(event.offset.clone());
+        }
+        self.seen.extend(event.last_sequence.map(Sequence::get));
+    }
+
+    /// Waits for news, and takes it.
+    fn wait(&mut self) {
+        let changed = async { tokio::time::timeout(PATIENCE, self.watches.changed()).await };
+        self.runtime.block_on(changed).expect("there is no news");
+        self.fill();
+    }
+
+    /// Takes everything up to this change, or to the end of the watch.
+    fn until(&mut self, number: u64) {
+        while self.ended.is_none() && self.seen.last().is_none_or(|last| *last < number) {
+            self.wait();
+        }
+    }
+
+    /// Waits for the end of the watch.
+    fn end(&mut self) -> Error {
+        while self.ended.is_none() {
+            self.wait();
+        }
+        self.ended.clone().unwrap()
+    }
+}
+
+fn range(from: u64, to: u64) -> Vec<u64> {
+    (from..=to).collect()
+}
+
+/// A watcher looks whenever its connection turns: also between the moment at which a record is durable,
+/// and its writer answered, and the one at which the record is in the ring.
+#[test]
+fn a_change_on_its_way_is_no_gap() {
+    let mut node = Node::start(LogMode::Always, WatchBounds::default());
+    let mut reader = node.reader(None);
+    assert_eq!(reader.began, Some(node.offset(0)));
+    node.push(1);
+    node.until_reached(1);
+    assert_eq!((reader.fill(), &reader.ended), (0, &None));
+    node.tell();
+    reader.until(1);
+    node.push(2);
+    reader.until(2);
+    assert_eq!((reader.seen, reader.ended), (range(1, 2), None));
+}
+
+/// A watcher that had all and falls out of the ring is cut off. Behind the offset that it is told, and
+/// behind any other, the files have the rest.
+#[test]
+fn who_falls_out_of_the_ring_goes_on_in_the_files() {
+    let node = Node::small(LogMode::Always);
+    let (mut slow, mut quick) = (node.reader(None), node.reader(None));
+    node.push(1);
+    slow.until(1);
+    for number in 2..=100 {
+        node.push(number);
+        quick.until(number);
+    }
+    let error = slow.end();
+    assert_eq!((error.code, slow.seen.as_slice()), (ErrorCode::Busy, &[1][..]));
+    assert_eq!(offset_in(&error.message), node.offset(1));
+    for from in [1, 2, 50, 99] {
+        let mut resumed = node.reader(Some(&node.offset(from)));
+        resumed.until(100);
+        assert_eq!((resumed.seen, resumed.ended), (range(from + 1, 100), None));
+    }
+    assert_eq!(quick.seen, range(1, 100));
+}
+
+/// Whoever is the last to go empties the ring; whoever comes in that moment must not lose what is told to
+/// them.
+#[test]
+fn watchers_that_come_and_go_do_not_disturb_each_other() {
+    let mut node = Node::start(LogMode::Never, WatchBounds::default());
+    node.tell();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in (1..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                push(&node.log, number);
+                while node.log.reached() < Lsn(number) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let comers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..20000 {
+                        let (_watcher, state) = node.watch.begin(None).unwrap();
+                        let began = state.position();
+                        loop {
+                            match node.watch.next(began, true) {
+                                Next::Page(page) => {
+                                    assert_eq!(
+                                        page.events
+                                            .iter()
+                                            .map(|(lsn, _)| *lsn)
+                                            .find(|lsn| *lsn > began),
+                                        Some(began.next())
+                                    );
+                                    break;
+                                }
+                                Next::Nothing => std::thread::yield_now(),
+                                Next::InFiles(until) => {
+                                    panic!("behind {began}: up to {until} it is gone")
+                                }
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        let failed = comers.into_iter().filter_map(|comer| comer.join().err()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(failed, 0);
+    });
+}
