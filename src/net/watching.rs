@@ -53,12 +53,14 @@ pub struct Watches {
     stream: Arc<Watch>,
     open: Vec<Watching>,
     news: Option<watch::Receiver<u64>>,
+    /// Something was left untold for want of room, and no news will come of it.
+    more: bool,
 }
 
 impl Watches {
     /// None yet.
     pub fn new(stream: Arc<Watch>) -> Self {
-        Self { stream, open: Vec::new(), news: None }
+        Self { stream, open: Vec::new(), news: None, more: false }
     }
 
     /// Whether there are none.
@@ -124,9 +126,13 @@ impl Watches {
             // Before looking: what comes later wakes us.
             news.borrow_and_update();
         }
-        let stream = &self.stream;
-        self.open.retain_mut(|watching| match watching.fill(stream, out) {
-            Ok(()) => true,
+        let Self { stream, open, more, .. } = self;
+        *more = false;
+        open.retain_mut(|watching| match watching.fill(stream, out) {
+            Ok(has_more) => {
+                *more |= has_more;
+                true
+            }
             Err(error) => {
                 protocol::encode_error(watching.request_id, &error, out);
                 false
@@ -139,9 +145,13 @@ impl Watches {
         self.open.iter().map(|watching| watching.told + HEARTBEAT).min()
     }
 
-    /// Waits until there may be something to tell.
+    /// Waits until there may be something to tell. To be asked only while there is room for it.
     pub async fn changed(&mut self) {
-        let Self { open, news, .. } = self;
+        let Self { open, news, more, .. } = self;
+        if *more {
+            // Others on this core have their turn in between.
+            return tokio::task::yield_now().await;
+        }
         let news = async {
             let looks = match news {
                 Some(news) => news.changed().await.is_ok(),
@@ -172,7 +182,8 @@ impl Watches {
 }
 
 impl Watching {
-    fn fill(&mut self, stream: &Watch, out: &mut BytesMut) -> Result<(), Error> {
+    /// Adds what there is room for; whether there may be more.
+    fn fill(&mut self, stream: &Watch, out: &mut BytesMut) -> Result<bool, Error> {
         if !self.greeted || self.told.elapsed() >= HEARTBEAT {
             self.greeted = true;
             self.told = Instant::now();
@@ -187,7 +198,7 @@ impl Watching {
                 }
                 reading @ Files::Reading(_) => {
                     self.files = reading;
-                    return Ok(());
+                    return Ok(false);
                 }
                 Files::At(state) => match stream.next(self.position, self.is_live) {
                     Next::Page(page) => {
@@ -197,7 +208,7 @@ impl Watching {
                     Next::Nothing => {
                         self.is_live = true;
                         self.files = Files::At(state);
-                        return Ok(());
+                        return Ok(false);
                     }
                     Next::InFiles(_) if self.is_live => {
                         return Err(stream.too_slow(self.position));
@@ -208,7 +219,7 @@ impl Watching {
                 },
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Adds the changes of a page, until `out` holds `bytes_max`.
