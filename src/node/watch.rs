@@ -56,8 +56,9 @@ impl Page {
         let encoded = self
             .encoded
             .get_or_init(|| self.events.iter().map(|(_, event)| encode(event)).collect());
+        let told = self.events.partition_point(|(lsn, _)| *lsn <= position);
         let events = self.events.iter().map(|(lsn, _)| *lsn).zip(encoded.iter().map(Vec::as_slice));
-        events.filter(move |(lsn, _)| *lsn > position)
+        events.skip(told)
     }
 }
 
