@@ -252,6 +252,31 @@ fn pipelining_past_the_limit_is_held_back_and_answered() {
     server.stop();
 }
 
+/// Replies that fill the connection again and again, to requests that came at once: nothing of the client
+/// follows that could wake it.
+#[test]
+fn large_replies_to_pipelined_requests_follow_each_other() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::greeted(&server);
+    let users: Vec<String> = (0..2000).map(|user| format!("{user:->100}")).collect();
+    let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": users});
+    assert!(raw.call(2, Kind::Create, create).is_ok());
+    // Less than after which a connection looks at its time limits, and so at everything.
+    raw.stream.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
+    let requests: Vec<_> =
+        (100..250).map(|id| (id, Kind::Members, json!({"chat_id": "g"}))).collect();
+    raw.send(&requests);
+    let replies = raw.receive_all(requests.len());
+    for outcome in replies.values() {
+        match outcome {
+            Ok(Reply::Members(members)) => assert_eq!(members.items.len(), 2000),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(replies.len(), requests.len());
+    server.stop();
+}
+
 #[test]
 fn an_error_of_a_request_ends_nothing() {
     let server = two_shards(&[]);

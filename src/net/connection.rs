@@ -427,6 +427,12 @@ impl Connection {
             self.input = BytesMut::new();
         }
         let may_read = self.may_take();
+        if may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None)) {
+            // Requests were left for want of room, and the socket has taken what was in their way: nothing
+            // that is waited for below needs to come. Others on this core have their turn in between.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
         let may_tell = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
         let heartbeat = self.watches.next_heartbeat().filter(|_| may_tell);
         let woken = tokio::select! {
