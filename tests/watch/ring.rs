@@ -12,7 +12,7 @@ use chatshard::command::change::WatchEvent;
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use chatshard::limits::REPLY_BYTES_MAX;
 use chatshard::net::watching::Watches;
-use chatshard::node::log::{Log, LogMode, LogThread};
+use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::watch::{Next, Watch, WatchBounds, WatchThread};
 use chatshard::protocol::{decode_reply, frame};
@@ -20,6 +20,7 @@ use chatshard::shard::event::{self, Advanced, Event};
 use chatshard::types::{ChatId, Sequence, Slot, TimeMs};
 use snapshot::{Batch, Disk, FaultyDisk, LogWriter, Lsn};
 
+use super::process::Random;
 use super::tools::{PATIENCE, offset_in};
 
 const NODE: u64 = 7;
@@ -283,4 +284,128 @@ fn watchers_that_come_and_go_do_not_disturb_each_other() {
         done.store(true, Ordering::Relaxed);
         assert_eq!(failed, 0);
     });
+}
+
+#[test]
+fn only_what_is_durable_is_told() {
+    let node = Node::small(LogMode::Always);
+    let mut live = node.reader(None);
+    node.push(1);
+    live.until(1);
+
+    // The disk is full: neither written nor told. Then there is room: told once.
+    node.disk.full_after(0);
+    node.push(2);
+    until("the stall", || node.log.state() == LogState::Stalled);
+    let mut resumed = node.reader(Some(&node.offset(0)));
+    resumed.until(1);
+    assert_eq!((live.fill(), resumed.fill()), (0, 0));
+    node.disk.free();
+    live.until(2);
+    resumed.until(2);
+
+    // Written and not synced: it is in the file, and may not be there after a crash.
+    node.disk.fail_sync(1);
+    node.push(3);
+    until("the poison", || node.log.state() == LogState::Poisoned);
+    node.push(4);
+    let mut late = node.reader(Some(&node.offset(1)));
+    late.until(2);
+    for reader in [&mut live, &mut resumed, &mut late] {
+        assert_eq!((reader.fill(), &reader.ended), (0, &None));
+    }
+    assert_eq!((live.seen, resumed.seen, late.seen), (range(1, 2), range(1, 2), vec![2]));
+    let beyond = Reader::open(&node.watch, Some(&node.offset(3))).unwrap().end();
+    assert_eq!((beyond.code, offset_in(&beyond.message)), (ErrorCode::Conflict, node.offset(0)));
+}
+
+#[test]
+fn without_sync_what_is_written_is_told() {
+    for mode in [LogMode::EverySec, LogMode::Never] {
+        let node = Node::small(mode);
+        let mut reader = node.reader(None);
+        (1..=50).for_each(|number| {
+            node.push(number);
+            reader.until(number);
+        });
+        assert_eq!((reader.seen, reader.ended), (range(1, 50), None));
+    }
+}
+
+/// While the stream's thread does not keep up, batches are dropped: that is a gap for those who are up to
+/// date, and none for those who read the files.
+#[test]
+fn batches_dropped_on_their_way_are_a_gap() {
+    let mut node = Node::start(LogMode::Never, WatchBounds { ring_bytes: 400, page_bytes: 150 });
+    let mut live = node.reader(None);
+    for number in 1..=200 {
+        // Each a batch of its own.
+        node.push(number);
+        node.until_reached(number);
+    }
+    let mut resumed = node.reader(Some(&node.offset(0)));
+    node.tell();
+    let error = live.end();
+    assert_eq!((error.code, offset_in(&error.message)), (ErrorCode::Busy, node.offset(0)));
+    resumed.until(200);
+    assert_eq!((resumed.seen, resumed.ended), (range(1, 200), None));
+}
+
+/// Many who fall behind again and again, and go on from where they were told to.
+#[test]
+fn however_often_it_is_cut_off_nothing_is_lost_or_repeated() {
+    const COUNT: u64 = 3000;
+    let node = Node::small(LogMode::Never);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (1..=COUNT).for_each(|number| node.push(number)));
+        for seed in 0..4 {
+            let node = &node;
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                let mut seen = Vec::new();
+                let mut from = node.offset(0);
+                while seen.len() as u64 != COUNT {
+                    let mut reader = node.reader(Some(&from));
+                    while reader.ended.is_none() && reader.seen.last() != Some(&COUNT) {
+                        if random.below(20) == 0 {
+                            // It goes away for as long as some messages take.
+                            let until = node.log.reached().0 + random.below(50);
+                            while node.log.reached().0 < until.min(COUNT) {
+                                std::thread::yield_now();
+                            }
+                        }
+                        reader.wait();
+                    }
+                    seen.append(&mut reader.seen);
+                    if let Some(error) = reader.ended {
+                        assert_eq!(error.code, ErrorCode::Busy, "{error}");
+                        from = offset_in(&error.message);
+                    }
+                }
+                assert!(seen.iter().copied().eq(1..=COUNT), "{seen:?}");
+            });
+        }
+    });
+}
+
+/// A socket that takes all at once gives no sign of room later; what is left is told all the same.
+#[test]
+fn what_there_was_no_room_for_follows_without_news() {
+    let mut node = Node::start(LogMode::Never, WatchBounds::default());
+    node.tell();
+    let count = 40_000;
+    (1..=count).for_each(|number| node.push(number));
+    node.until_reached(count);
+    let begin = node.offset(0);
+    // From the files, and from the ring: the second comes while the first holds it.
+    let mut from_files = node.reader(Some(&begin));
+    from_files.until(count);
+    assert!(from_files.seen == range(1, count) && from_files.ended.is_none());
+    (count + 1..=2 * count).for_each(|number| node.push(number));
+    node.until_reached(2 * count);
+    let mut from_ring = node.reader(Some(&node.offset(count)));
+    from_ring.until(2 * count);
+    assert!(from_ring.seen == range(count + 1, 2 * count) && from_ring.ended.is_none());
+    from_files.until(2 * count);
+    assert!(from_files.seen == range(1, 2 * count) && from_files.ended.is_none());
 }
