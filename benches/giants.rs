@@ -304,7 +304,7 @@ fn totals(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut 
 
 fn group(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
     let members: Vec<String> = (0..sizes.members).map(|number| format!("member{number}")).collect();
-    for (id, a_call) in [("giant", 1000), ("giant at once", 10_000)] {
+    for (id, a_call) in [("giant", 500), ("giant at once", 10_000)] {
         let calls: Vec<&[String]> = members.chunks(a_call).collect();
         let seen = beside_neighbour(server, || {
             timed(calls.len(), |number| {

@@ -5,7 +5,7 @@
 //! - [`people`]: list, detail, delete, stats, for people to read
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
-//! - [`bench`]: the load tool
+//! - [`mod@bench`]: the load tool
 //! - [`inspect`]: a data directory, offline
 //! - [`serve`] and [`demo`]: the server itself
 //! - [`output`]: writing to files, whole or not at all
