@@ -447,7 +447,7 @@ impl Connection {
             () = self.replies.ready() => Woken::Other,
             _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::Other,
             () = self.watches.changed(), if may_tell => Woken::Other,
-            () = until(heartbeat), if heartbeat.is_some() => Woken::Other,
+            () = until(heartbeat) => Woken::Other,
             () = &mut self.look => Woken::Time,
         };
         match woken {

@@ -1,14 +1,14 @@
 //! `detail`: chats from their shards, a user's floors from the user's shard.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
+use super::parts::Parts;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::membership::{ChatItem, Detail, DetailReply};
-use crate::command::unread::Floors;
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, DetailPart, Op, ReplyTo};
 use crate::shard::state::RowFacts;
-use crate::types::{ChatId, ShardId};
+use crate::types::ChatId;
 
 /// A `detail` under way.
 pub(super) struct Detailing {
@@ -16,8 +16,7 @@ pub(super) struct Detailing {
     /// What came, by position in the question.
     parts: Vec<Option<DetailPart>>,
     facts: Vec<Option<RowFacts>>,
-    /// For each part of the scatter: the positions that it asked for.
-    positions: Vec<Vec<usize>>,
+    asked: Parts,
     missing: usize,
 }
 
@@ -31,26 +30,21 @@ impl<T> Router<T> {
         let mut seen = HashSet::with_capacity(detail.ids.len());
         let ids: Vec<ChatId> =
             detail.ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
-        let mut by_shard: BTreeMap<u16, (Vec<usize>, Vec<ChatId>)> = BTreeMap::new();
-        for (position, id) in ids.iter().enumerate() {
-            let (positions, part) = by_shard.entry(self.shard_of_chat(id).0).or_default();
-            positions.push(position);
-            part.push(id.clone());
-        }
-        if by_shard.is_empty() {
+        if ids.is_empty() {
             return Scattered::Finished(Ok(Reply::Detail(DetailReply { items: Vec::new() })));
         }
-        let mut detailing = Detailing {
+        let (asked, parts) =
+            Parts::cut(ids.iter().cloned().enumerate(), |id| self.shard_of_chat(id));
+        let detailing = Detailing {
             with_user: detail.user_id.is_some(),
             parts: vec![None; ids.len()],
             facts: vec![None; ids.len()],
-            positions: Vec::with_capacity(by_shard.len()),
-            missing: by_shard.len() + usize::from(detail.user_id.is_some()),
+            missing: asked.len() + usize::from(detail.user_id.is_some()),
+            asked,
         };
-        for (part, (shard, (positions, ids))) in (0u32..).zip(by_shard) {
-            detailing.positions.push(positions);
+        for (part, shard, ids) in parts {
             let op = Op::Details { ids, user_id: detail.user_id.clone() };
-            out.push((ShardId(shard), self.reply_to(entry, part), op));
+            out.push((shard, self.reply_to(entry, part), op));
         }
         if let Some(user_id) = detail.user_id {
             let shard = self.shard_of_user(&user_id);
@@ -64,13 +58,7 @@ impl Detailing {
     pub(super) fn gather(&mut self, to: ReplyTo, answer: Answer) -> Option<Outcome> {
         match answer {
             Answer::Details(parts) => {
-                let positions =
-                    usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
-                for (part, &position) in parts.into_iter().zip(positions.into_iter().flatten()) {
-                    if let Some(place) = self.parts.get_mut(position) {
-                        *place = part;
-                    }
-                }
+                self.asked.put(to, parts, &mut self.parts, |place, part| *place = part);
             }
             Answer::Facts(facts) => self.facts = facts,
             Answer::Done(outcome @ Err(_)) => return Some(outcome),
@@ -94,10 +82,7 @@ fn item(part: DetailPart, facts: Option<RowFacts>, with_user: bool) -> Option<Ch
     }
     // The row may lag behind the chat by a delivery on its way; both know some floors.
     let member = part.member?;
-    let floors = facts.map_or(member, |facts| Floors {
-        join_seq: facts.join_seq.max(member.join_seq),
-        ..facts.floors(member.sent_seq)
-    });
+    let floors = facts.map_or(member, |facts| facts.floors_as(member));
     // Nor may the row be ahead: it was asked apart, and what is unread is never less than nothing.
     let last_read_sequence = floors.floor().min(part.item.last_sequence);
     Some(ChatItem { last_read_sequence, ..part.item })

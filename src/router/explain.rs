@@ -56,7 +56,6 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
     if chat.item.status == ChatStatus::Disabled {
         say("the chat is disabled: it takes no messages".into());
     }
-    // The row may lag behind the chat by a delivery on its way, as in `detail`.
     let (Some(member), Some(row)) = (chat.member, row) else {
         match (chat.member.is_some(), row.is_some()) {
             (true, false) => say("the user just joined: their row is on its way".into()),
@@ -73,8 +72,7 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
             unread,
         };
     };
-    let floors =
-        Floors { join_seq: row.join_seq.max(member.join_seq), ..row.floors(member.sent_seq) };
+    let floors = row.floors_as(member);
     let listed = row.is_show == Flag::YES && !chat.dissolved;
     if row.is_show == Flag::NO {
         say(format!(

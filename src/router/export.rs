@@ -3,27 +3,23 @@
 //! The order is slot by slot, in a slot chat by chat, in a chat member by member; so it is the same
 //! whatever the number of shards.
 
-use std::collections::BTreeMap;
-
+use super::parts::Parts;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::transfer::{Export, ExportReply, MemberLine};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::EXPORT_LINES_MAX;
 use crate::shard::op::{Answer, ExportPlace, ExportRow, Op, Pair, ReplyTo};
-use crate::types::{ChatId, Flag, ShardId, Slot, UserId};
+use crate::types::{ChatId, Flag, Slot, UserId};
 
 /// An `export` under way.
 pub(super) struct Exporting {
     slot: Slot,
     limit: usize,
     reply: ExportReply,
-    /// For each part of the second round: which members it completes.
-    positions: Vec<Vec<usize>>,
+    /// Which members each part of the second round completes.
+    asked: Parts,
     missing: usize,
 }
-
-/// Members of a page on one shard: their positions in the page, and who they are.
-type RowsPart = (Vec<usize>, Vec<Pair>);
 
 /// Where a page starts.
 struct Place {
@@ -81,7 +77,7 @@ impl<T> Router<T> {
             slot: place.slot,
             limit: limit.unwrap_or(EXPORT_LINES_MAX),
             reply: ExportReply { chats: Vec::new(), members: Vec::new(), next_cursor: None },
-            positions: Vec::new(),
+            asked: Parts::default(),
             missing: 0,
         };
         self.ask_page(&exporting, place.after, entry, out);
@@ -143,20 +139,17 @@ impl<T> Router<T> {
         entry: u64,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        let mut parts: BTreeMap<u16, RowsPart> = BTreeMap::new();
         let members = exporting.reply.members.iter().enumerate();
-        for (position, line) in members.filter(|(_, line)| line.removed == Flag::NO) {
-            let (positions, pairs) = parts.entry(self.shard_of_user(&line.user_id).0).or_default();
-            positions.push(position);
-            pairs.push((line.user_id.clone(), line.chat_id.clone()));
-        }
+        let rows = members.filter(|(_, line)| line.removed == Flag::NO);
+        let pairs = rows.map(|(at, line)| (at, (line.user_id.clone(), line.chat_id.clone())));
+        let (asked, parts) = Parts::cut(pairs, |pair: &Pair| self.shard_of_user(&pair.0));
         if parts.is_empty() {
             return Some(exporting.finish());
         }
-        exporting.missing = parts.len();
-        for (part, (shard, (positions, pairs))) in (0u32..).zip(parts) {
-            exporting.positions.push(positions);
-            out.push((ShardId(shard), self.reply_to(entry, part), Op::ExportRows(pairs)));
+        exporting.missing = asked.len();
+        exporting.asked = asked;
+        for (part, shard, pairs) in parts {
+            out.push((shard, self.reply_to(entry, part), Op::ExportRows(pairs)));
         }
         None
     }
@@ -168,12 +161,11 @@ impl Exporting {
     }
 
     fn complete(&mut self, to: ReplyTo, rows: Vec<Option<ExportRow>>) -> Option<Outcome> {
-        let positions = usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
-        for (row, &position) in rows.into_iter().zip(positions.into_iter().flatten()) {
-            if let (Some(row), Some(line)) = (row, self.reply.members.get_mut(position)) {
+        self.asked.put(to, rows, &mut self.reply.members, |line, row| {
+            if let Some(row) = row {
                 complete(line, row);
             }
-        }
+        });
         self.missing = self.missing.saturating_sub(1);
         (self.missing == 0).then(|| self.finish())
     }

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::parts::Parts;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::conversation::{
     Conversation, Conversations, ConversationsReply, Unread, UnreadItem, UnreadReply,
@@ -14,7 +15,8 @@ use crate::command::conversation::{
 use crate::command::{Outcome, Reply};
 use crate::limits::{CONVERSATIONS_PAGE, SCAN_ROWS, USERS_A_SCAN};
 use crate::shard::listing::{
-    Listing, ListingPart, PageStart, Part, Place, Rows, Seen, Slicer, Totals, UserRows, order,
+    Listing, ListingPart, PageStart, Part, Place, Rows, Seen, Slicer, Totals, UserRows, key_of,
+    order,
 };
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{Flag, ShardId, UserId};
@@ -40,8 +42,8 @@ pub(super) struct UnreadGather {
     next_user: usize,
     /// Rows that came, by position of the user.
     rows: Vec<Option<UserRows>>,
-    /// For each part of the question for rows: which users.
-    positions: Vec<Vec<usize>>,
+    /// Which users each part of the question for rows is about.
+    asked: Parts,
     /// The slices of the users that are looked at now, and where these begin.
     scan: Option<(Rows, Slicer, usize)>,
     missing: usize,
@@ -130,7 +132,7 @@ impl<T> Router<T> {
             users,
             next_user: 0,
             rows: Vec::new(),
-            positions: Vec::new(),
+            asked: Parts::default(),
             scan: None,
             missing: 0,
         };
@@ -142,27 +144,15 @@ impl<T> Router<T> {
     fn ask_rows_of(&self, gather: &mut UnreadGather, entry: u64, out: &mut Vec<Sent>) {
         let from = gather.next_user;
         let users = gather.users.iter().skip(from).take(USERS_A_SCAN);
-        let mut parts: Vec<(Vec<usize>, Vec<UserId>)> =
-            vec![Default::default(); usize::from(self.shards.get())];
-        let mut count = 0;
-        for (position, user_id) in users.enumerate() {
-            count += 1;
-            if let Some((positions, ids)) = parts.get_mut(self.shard_of_user(user_id).index()) {
-                positions.push(position);
-                ids.push(user_id.clone());
-            }
+        let users: Vec<(usize, UserId)> = users.cloned().enumerate().collect();
+        gather.next_user = from + users.len();
+        gather.rows = vec![None; users.len()];
+        let (asked, parts) = Parts::cut(users, |user_id| self.shard_of_user(user_id));
+        for (part, shard, ids) in parts {
+            out.push((shard, self.reply_to(entry, part), Op::Rows(ids)));
         }
-        gather.next_user = from + count;
-        gather.rows = vec![None; count];
-        gather.positions.clear();
-        for (shard, (positions, ids)) in self.shards.all().zip(parts) {
-            if !ids.is_empty() {
-                let part = u32::try_from(gather.positions.len()).unwrap_or(u32::MAX);
-                gather.positions.push(positions);
-                out.push((shard, self.reply_to(entry, part), Op::Rows(ids)));
-            }
-        }
-        gather.missing = gather.positions.len();
+        gather.missing = asked.len();
+        gather.asked = asked;
     }
 
     pub(super) fn gather_unread(
@@ -212,11 +202,7 @@ impl ListingGather {
     fn take(&mut self, part: ListingPart) {
         self.seen.join(part.seen);
         self.best.extend(part.items);
-        self.best.sort_by(|a, b| {
-            let key = |item: &Conversation| (item.is_top == Flag::YES, item.last_time);
-            let ((a_top, a_time), (b_top, b_time)) = (key(a), key(b));
-            order((a_top, a_time, &a.chat_id), (b_top, b_time, &b.chat_id))
-        });
+        self.best.sort_by(|a, b| order(key_of(a), key_of(b)));
         self.best.truncate(self.limit + 1);
     }
 
@@ -243,12 +229,7 @@ impl ListingGather {
 
 impl UnreadGather {
     fn take_rows(&mut self, to: ReplyTo, rows: Vec<UserRows>) {
-        let positions = usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
-        for (rows, &position) in rows.into_iter().zip(positions.into_iter().flatten()) {
-            if let Some(place) = self.rows.get_mut(position) {
-                *place = Some(rows);
-            }
-        }
+        self.asked.put(to, rows, &mut self.rows, |place, rows| *place = Some(rows));
     }
 
     fn take_totals(&mut self, totals: Vec<(u32, Totals)>) {

@@ -16,6 +16,7 @@ mod explain;
 mod export;
 mod import;
 mod listing;
+mod parts;
 mod read_many;
 mod verify;
 

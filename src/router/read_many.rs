@@ -1,18 +1,15 @@
 //! `mark_read_many`: each chat's shard checks its part and hands it on to the user's.
 
-use std::collections::BTreeMap;
-
+use super::parts::Parts;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::message::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::op::{Answer, Op, ReplyTo};
-use crate::types::ShardId;
 
 /// A `mark_read_many` under way.
 pub(super) struct ReadingMany {
     results: Vec<Option<ReadResult>>,
-    /// For each part: the positions that it asked for.
-    positions: Vec<Vec<usize>>,
+    asked: Parts,
     missing: usize,
     error: Option<Error>,
 }
@@ -24,31 +21,21 @@ impl<T> Router<T> {
         many: MarkReadMany,
         out: &mut Vec<Sent>,
     ) -> Scattered {
-        let mut parts: BTreeMap<u16, (Vec<usize>, Vec<ReadItem>)> = BTreeMap::new();
-        let count = many.items.len();
-        for (position, item) in many.items.into_iter().enumerate() {
-            let (positions, items) = parts.entry(self.shard_of_chat(&item.chat_id).0).or_default();
-            positions.push(position);
-            items.push(item);
-        }
-        if parts.is_empty() {
+        if many.items.is_empty() {
             let reply = MarkReadManyReply { items: Vec::new() };
             return Scattered::Finished(Ok(Reply::MarkReadMany(reply)));
         }
-        let mut reading = ReadingMany {
-            results: vec![None; count],
-            positions: Vec::with_capacity(parts.len()),
-            missing: parts.len(),
-            error: None,
-        };
-        for (part, (shard, (positions, items))) in (0u32..).zip(parts) {
-            reading.positions.push(positions);
+        let results = vec![None; many.items.len()];
+        let items = many.items.into_iter().enumerate();
+        let (asked, parts) = Parts::cut(items, |item: &ReadItem| self.shard_of_chat(&item.chat_id));
+        let reading = ReadingMany { results, missing: asked.len(), asked, error: None };
+        for (part, shard, items) in parts {
             let op = Op::MarkReadMany(MarkReadMany {
                 user_id: many.user_id.clone(),
                 items,
                 idempotency_key: many.idempotency_key.clone(),
             });
-            out.push((ShardId(shard), self.reply_to(entry, part), op));
+            out.push((shard, self.reply_to(entry, part), op));
         }
         Scattered::Asked(Gather::ReadMany(reading))
     }
@@ -58,14 +45,9 @@ impl ReadingMany {
     pub(super) fn gather(&mut self, to: ReplyTo, answer: Answer) -> Option<Outcome> {
         match answer {
             Answer::MarkReadMany(results) => {
-                let positions =
-                    usize::try_from(to.part).ok().and_then(|part| self.positions.get(part));
-                for (result, &position) in results.into_iter().zip(positions.into_iter().flatten())
-                {
-                    if let Some(place) = self.results.get_mut(position) {
-                        *place = Some(result);
-                    }
-                }
+                self.asked.put(to, results, &mut self.results, |place, result| {
+                    *place = Some(result);
+                });
             }
             Answer::Done(Err(error)) => drop(self.error.get_or_insert(error)),
             _ => return Some(mixed_up()),

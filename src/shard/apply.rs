@@ -13,8 +13,8 @@ use super::event::{
     MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
 };
 use super::state::{
-    Chat, ChatHead, Counts, Deliveries, Effect, Member, NewestBy, OutboxEntry, Row, RowFacts,
-    RowImport, SlotState, User,
+    Chat, ChatHead, Deliveries, Effect, Member, NewestBy, OutboxEntry, Row, RowFacts, RowImport,
+    SlotState, User,
 };
 use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
 
@@ -85,7 +85,7 @@ impl Applier<'_> {
             epoch: 0,
             next_order: 1,
         });
-        join(&mut chat, event.user_ids, self.hasher, &mut self.slot.counts)?;
+        self.slot.counts.outbox += join(&mut chat, event.user_ids, self.hasher)?;
         self.slot.counts.chats += 1;
         self.slot.insert_chat(chat, self.hasher);
         Ok(())
@@ -93,11 +93,10 @@ impl Applier<'_> {
 
     fn members_added(&mut self, event: MembersAdded) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let mut counts = self.slot.counts;
         let chat = self.chat(&event.chat_id)?;
         chat.head.version += 1;
-        join(chat, event.user_ids, hasher, &mut counts)?;
-        self.slot.counts = counts;
+        let posted = join(chat, event.user_ids, hasher)?;
+        self.slot.counts.outbox += posted;
         Ok(())
     }
 
@@ -267,9 +266,7 @@ impl Applier<'_> {
             .get_mut(chat_id.as_str(), hasher.hash(chat_id.as_str()))
             .ok_or_else(|| misfit("row of", user_id))?;
         change(&mut row.facts);
-        user.head.imported = false;
-        user.head.version += 1;
-        row.version = user.head.version;
+        row.version = user.head.next_version();
         Ok(())
     }
 
@@ -375,13 +372,8 @@ fn cover(facts: &mut RowFacts, to: Sequence) {
     facts.marked_unread = Flag::NO;
 }
 
-/// Adds members and the event that tells their rows.
-fn join(
-    chat: &mut Chat,
-    user_ids: Vec<UserId>,
-    hasher: KeyHasher,
-    counts: &mut Counts,
-) -> Result<(), BadRecord> {
+/// Adds members and the event that tells their rows; how many events that is.
+fn join(chat: &mut Chat, user_ids: Vec<UserId>, hasher: KeyHasher) -> Result<u64, BadRecord> {
     let join_seq =
         chat.head.last_sequence.checked_add(1).map_err(|_| misfit("join of", &chat.head.id))?;
     for user_id in &user_ids {
@@ -395,11 +387,11 @@ fn join(
         chat.head.next_order += 1;
         chat.members.insert(member, hasher);
     }
-    if !user_ids.is_empty() {
-        post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));
-        counts.outbox += 1;
+    if user_ids.is_empty() {
+        return Ok(0);
     }
-    Ok(())
+    post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));
+    Ok(1)
 }
 
 /// Puts the chat's next event into its outbox.
@@ -416,7 +408,7 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
     match effect {
         Effect::Remove | Effect::Erase => {
             if user.rows.remove(chat_id.as_str(), hash).is_some() {
-                let version = user.next_version();
+                let version = user.head.next_version();
                 user.bury(chat_id, version);
             }
         }
@@ -429,7 +421,7 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
             update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES)
         }
         Effect::Join { join_seq } => {
-            let version = user.next_version();
+            let version = user.head.next_version();
             put_row(
                 user,
                 hasher,
@@ -455,9 +447,7 @@ fn update_row(
 ) {
     if let Some(row) = user.rows.get_mut(chat_id.as_str(), hash) {
         change(&mut row.facts);
-        user.head.imported = false;
-        user.head.version += 1;
-        row.version = user.head.version;
+        row.version = user.head.next_version();
         row.event = event;
     }
 }
@@ -485,7 +475,7 @@ fn import_version(user: &mut User, named: Option<u64>) -> u64 {
             user.head.version += 1;
             user.head.version
         }
-        _ => user.next_version(),
+        _ => user.head.next_version(),
     }
 }
 

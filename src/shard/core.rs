@@ -294,6 +294,12 @@ impl Core {
         Applier { slot: state, hasher: self.hasher }.apply(event)
     }
 
+    /// The slot that is at `index` among those of this shard.
+    fn own_slot(&self, index: usize) -> Option<Slot> {
+        let first = index.checked_mul(usize::from(self.shards.get()))?;
+        Slot::new(u16::try_from(first.checked_add(self.shard.index())?).ok()?)
+    }
+
     fn slot_index(&self, slot: Slot) -> Result<usize, BadRecord> {
         if slot.shard(self.shards) != self.shard {
             return Err(not_here(slot));

@@ -117,15 +117,18 @@ impl Place {
 
     /// The place of a conversation.
     pub fn of(item: &Conversation) -> Self {
-        Self {
-            pinned: item.is_top == Flag::YES,
-            last_time: item.last_time,
-            chat_id: item.chat_id.clone(),
-        }
+        let (pinned, last_time, chat_id) = key_of(item);
+        Self { pinned, last_time, chat_id: chat_id.clone() }
     }
 }
 
-type Key<'a> = (bool, TimeMs, &'a ChatId);
+/// A sort key: pinned, time of the newest message, id.
+pub type Key<'a> = (bool, TimeMs, &'a ChatId);
+
+/// The sort key of a conversation.
+pub fn key_of(item: &Conversation) -> Key<'_> {
+    (item.is_top == Flag::YES, item.last_time, &item.chat_id)
+}
 
 /// The order of two sort keys.
 pub fn order(a: Key<'_>, b: Key<'_>) -> Ordering {

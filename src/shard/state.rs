@@ -318,6 +318,12 @@ impl RowFacts {
         }
     }
 
+    /// The row's floors as the chat's member has them. The row may lag behind the chat by a delivery
+    /// on its way: both know where the user joined.
+    pub fn floors_as(&self, member: Floors) -> Floors {
+        Floors { join_seq: self.join_seq.max(member.join_seq), ..self.floors(member.sent_seq) }
+    }
+
     /// The row's floors, with the sent position that only the chat knows.
     pub fn floors(&self, sent_seq: Sequence) -> Floors {
         Floors {
@@ -386,6 +392,15 @@ pub struct UserHead {
     pub born: u64,
 }
 
+impl UserHead {
+    /// Takes the next version, for a change that is not imported.
+    pub fn next_version(&mut self) -> u64 {
+        self.imported = false;
+        self.version += 1;
+        self.version
+    }
+}
+
 /// Chats that a user is no member of any more.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gone {
@@ -411,13 +426,6 @@ impl User {
     pub fn new(id: UserId, born: u64) -> Self {
         let head = UserHead { id, version: 0, next_order: 1, imported: true, born };
         Self { head, rows: Roster::default(), gone: None }
-    }
-
-    /// Takes the next version.
-    pub fn next_version(&mut self) -> u64 {
-        self.head.imported = false;
-        self.head.version += 1;
-        self.head.version
     }
 
     /// Notes that a chat was removed with this version; the oldest removals beyond the limit are

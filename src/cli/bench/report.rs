@@ -12,20 +12,9 @@ use super::load::Measured;
 /// One run's figures. Times are in microseconds.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was measured.
-    pub target: &'static str,
-    /// What was asked.
-    pub work: &'static str,
-    /// How keys were chosen.
-    pub keys: &'static str,
-    /// Connections.
-    pub connections: usize,
-    /// Requests in flight on each.
-    pub depth: u16,
-    /// Threads of the load side.
-    pub threads: usize,
-    /// Requests a second that were due; none in the closed loop.
-    pub rate: Option<f64>,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub asked: Asked,
     /// How long was measured.
     pub seconds: f64,
     /// Successes.
@@ -59,20 +48,21 @@ pub struct Report {
 }
 
 /// What was asked for, as the report names it.
+#[derive(Debug, Serialize)]
 pub struct Asked {
-    /// The system.
+    /// What was measured.
     pub target: &'static str,
-    /// The work.
+    /// What was asked.
     pub work: &'static str,
-    /// The distribution.
+    /// How keys were chosen.
     pub keys: &'static str,
     /// Connections.
     pub connections: usize,
-    /// Depth.
+    /// Requests in flight on each.
     pub depth: u16,
-    /// Threads.
+    /// Threads of the load side.
     pub threads: usize,
-    /// Rate.
+    /// Requests a second that were due; none in the closed loop.
     pub rate: Option<f64>,
 }
 
@@ -84,19 +74,12 @@ impl Report {
         span: Duration,
         server_cpu_us: Option<u64>,
     ) -> Self {
-        let Asked { target, work, keys, connections, depth, threads, rate } = asked;
         let seconds = span.as_secs_f64();
         let requests = measured.latency.len();
         let answered = requests + measured.errors;
         let us = |quantile| microseconds(measured.latency.value_at_quantile(quantile));
         Self {
-            target,
-            work,
-            keys,
-            connections,
-            depth,
-            threads,
-            rate,
+            asked,
             seconds,
             requests,
             errors: measured.errors,
@@ -119,12 +102,13 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header([format!("{} on {}", self.work, self.target), String::new()]);
-        let load = match self.rate {
+        table.set_header([format!("{} on {}", self.asked.work, self.asked.target), String::new()]);
+        let load = match self.asked.rate {
             Some(rate) => format!("{rate} requests/s due"),
             None => "closed loop".to_owned(),
         };
-        let connections = format!("{} x {} in flight, {load}", self.connections, self.depth);
+        let connections =
+            format!("{} x {} in flight, {load}", self.asked.connections, self.asked.depth);
         let mut row = |name: &str, value: String| {
             table.add_row([name.to_owned(), value]);
         };

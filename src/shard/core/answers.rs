@@ -52,11 +52,7 @@ impl Core {
                 let key = create.idempotency_key.as_ref()?;
                 (create.id.as_ref(), None, key, create.digest() ^ u64::from(Kind::Create.code()))
             }
-            Op::EraseBegin(erase) => {
-                let key = erase.idempotency_key.as_ref()?;
-                return Some(self.keyed_erase(&erase.user_id, key));
-            }
-            Op::EraseEnd(erase, _) => {
+            Op::EraseBegin(erase) | Op::EraseEnd(erase, _) => {
                 let key = erase.idempotency_key.as_ref()?;
                 return Some(self.keyed_erase(&erase.user_id, key));
             }
@@ -245,8 +241,8 @@ impl Core {
     /// Finds the answers that a start brought.
     pub(super) fn gather_answers(&mut self) {
         let mut found: Vec<(TimeMs, Slot)> = Vec::new();
-        for slot in Slot::all().filter(|slot| slot.shard(self.shards) == self.shard) {
-            let Ok(state) = self.slot(slot) else { continue };
+        for (index, state) in self.slots.iter().enumerate() {
+            let Some(slot) = self.own_slot(index) else { continue };
             found.extend(state.answers.iter().map(|answer| (answer.at, slot)));
         }
         found.sort_unstable();

@@ -129,9 +129,7 @@ impl Core {
     }
 
     fn capture(&self, index: usize) -> Option<SlotCapture> {
-        let number =
-            index.checked_mul(usize::from(self.shards.get()))?.checked_add(self.shard.index())?;
-        let slot = Slot::new(u16::try_from(number).ok()?)?;
+        let slot = self.own_slot(index)?;
         let state = self.slots.get(index)?;
         Some(SlotCapture {
             slot,

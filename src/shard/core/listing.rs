@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use super::Core;
 use crate::command::conversation::{Conversation, Conversations, Explain};
 use crate::command::unread::Floors;
-use crate::shard::listing::{Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order};
+use crate::shard::listing::{
+    Key, Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order,
+};
 use crate::shard::op::{Answer, ChatView};
 use crate::shard::state::{Chat, Row};
-use crate::types::{ChatId, Flag, KeyHasher, Sequence, TimeMs, UserId};
+use crate::types::{Flag, KeyHasher, Sequence, UserId};
 
 /// Rows that are looked up together.
 const BLOCK: usize = 32;
@@ -181,7 +183,7 @@ fn is_wanted(asked: &Conversations, row: &Row, chat: &Chat, reader: &Reader<'_>)
             || reader.has_unread(row, chat))
 }
 
-fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> (bool, TimeMs, &'a ChatId) {
+fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> Key<'a> {
     (row.facts.is_top == Flag::YES, chat.head.last_time, &row.chat_id)
 }
 

@@ -6,7 +6,6 @@ use super::{Core, Step, check_version};
 use crate::command::membership::{
     Delete, List, ListReply, SetFlags, SetFlagsReply, Touch, TouchReply,
 };
-use crate::command::unread::Floors;
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::event::{Deleted, FlagsSet, Touched};
 use crate::shard::op::{Answer, DetailPart, Output};
@@ -35,15 +34,7 @@ impl Core {
     pub(super) fn details(&self, ids: &[ChatId], user_id: Option<&UserId>) -> Answer {
         let part = |id: &ChatId| {
             let chat = self.find_chat(id).filter(|chat| !chat.head.dissolved)?;
-            let member = user_id
-                .and_then(|user_id| {
-                    chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))
-                })
-                .map(|member| Floors {
-                    join_seq: member.join_seq,
-                    sent_seq: member.sent_seq,
-                    ..Floors::default()
-                });
+            let member = user_id.and_then(|user_id| self.floors_of(chat, user_id));
             Some(DetailPart { item: chat.head.item(Sequence::ZERO), member })
         };
         Answer::Details(ids.iter().map(part).collect())

@@ -1,9 +1,11 @@
 //! A shard's part of `verify`: what its chats and its users hold of memberships, and what is counted.
 
+use std::collections::HashSet;
+
 use super::Core;
 use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotsView};
 use crate::shard::state::{Chat, Row, SlotState, User};
-use crate::types::Flag;
+use crate::types::{Flag, Slot, UserId};
 
 /// Memberships after which a step ends; the slot that reaches it is told whole.
 const PAIRS_A_STEP: usize = 1024;
@@ -16,8 +18,7 @@ impl Core {
         while view.members.len() + view.rows.len() < PAIRS_A_STEP
             && let Some(state) = self.slots.get(index)
         {
-            let number = index * usize::from(self.shards.get()) + self.shard.index();
-            look_at(number, state, &mut view);
+            look_at(self.own_slot(index), state, &mut view);
             index += 1;
         }
         view.next = (index < self.slots.len()).then_some(index);
@@ -43,8 +44,8 @@ impl Core {
     }
 }
 
-fn look_at(number: usize, state: &SlotState, view: &mut SlotsView) {
-    view.differences.extend(counted(number, state));
+fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {
+    view.differences.extend(counted(slot.map_or(0, Slot::get), state));
     for chat in state.chats() {
         view.chats += 1;
         view.differences.extend(chat_differences(chat));
@@ -74,7 +75,7 @@ fn row_side(row: &Row) -> RowSide {
     }
 }
 
-fn counted(number: usize, state: &SlotState) -> Vec<String> {
+fn counted(number: u16, state: &SlotState) -> Vec<String> {
     let (kept, real) = (state.counts, state.recount());
     let pairs = [
         ("chats", kept.chats, real.chats),
@@ -102,7 +103,8 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
         found.push(format!("chat {}: its outbox is ahead of event {}", head.id, head.event));
     }
     let deleted = chat.members.iter().filter(|member| chat.is_deleted_by(member));
-    let deleted = deleted.filter(|member| !chat.deleters.contains(&member.user_id));
+    let remembered: HashSet<&UserId> = chat.deleters.iter().collect();
+    let deleted = deleted.filter(|member| !remembered.contains(&member.user_id));
     found.extend(deleted.map(|member| {
         format!("chat {}: {} deleted it and is not remembered for it", head.id, member.user_id)
     }));
