@@ -58,13 +58,18 @@ impl Default for Meter {
 impl Meter {
     /// Counts one answered request.
     pub fn record(&mut self, kind: Kind, status: u16, latency: Duration) {
+        self.record_many(kind, status, latency, 1);
+    }
+
+    /// Counts answered requests, each of which took this long.
+    pub fn record_many(&mut self, kind: Kind, status: u16, latency: Duration, count: u64) {
         let Some(meter) = self.kinds.get_mut(kind.index()) else {
             return;
         };
         let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        meter.sum_ns = meter.sum_ns.saturating_add(ns);
-        add(&mut meter.statuses, status_index(status), 1);
-        add(&mut meter.buckets, bucket_index(ns), 1);
+        meter.sum_ns = meter.sum_ns.saturating_add(ns.saturating_mul(count));
+        add(&mut meter.statuses, status_index(status), count);
+        add(&mut meter.buckets, bucket_index(ns), count);
     }
 
     /// Adds another core's counts.

@@ -32,10 +32,16 @@ fn check_id(text: &str) -> Result<(), Invalid> {
             text.len()
         )));
     }
-    if text.chars().any(char::is_control) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    if !text.as_bytes().iter().all(is_plain) && text.chars().any(char::is_control) {
         return Err(Invalid("an id must hold no control characters".into()));
     }
     Ok(())
+}
+
+/// Whether a text may be an id.
+pub fn is_id(text: &str) -> bool {
+    check_id(text).is_ok()
 }
 
 macro_rules! id_type {
@@ -49,6 +55,11 @@ macro_rules! id_type {
             pub fn new(text: &str) -> Result<Self, Invalid> {
                 check_id(text)?;
                 Ok(Self(CompactString::new(text)))
+            }
+
+            /// Moves the id out of a value that is not used again.
+            pub fn take(&mut self) -> Self {
+                Self(std::mem::take(&mut self.0))
             }
 
             /// The id as text.

@@ -61,6 +61,19 @@ pub struct ListRow {
     pub last_online_time: TimeMs,
 }
 
+/// A [`ListRow`] whose id is read where the row is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `ListRow`")]
+pub struct ListRowRef<'a> {
+    pub chat_id: &'a str,
+    pub is_top: Flag,
+    pub is_mute: Flag,
+    pub is_show: Flag,
+    pub is_hide: Flag,
+    pub max_read_seq: Sequence,
+    pub last_online_time: TimeMs,
+}
+
 const LIST_ROW_FIELDS: &[&str] = &[
     "id",
     "chat_id",
@@ -195,6 +208,21 @@ pub struct ChatItem {
     /// The newest message's time.
     pub last_time: TimeMs,
     /// When the chat was made.
+    pub created_at: TimeMs,
+}
+
+/// A [`ChatItem`] whose ids are read where the chat is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `ChatItem`")]
+pub struct ChatItemRef<'a> {
+    pub id: &'a str,
+    pub creator_id: &'a str,
+    pub chat_type: ChatType,
+    pub status: ChatStatus,
+    pub is_enc: Flag,
+    pub last_read_sequence: Sequence,
+    pub last_sequence: Sequence,
+    pub last_time: TimeMs,
     pub created_at: TimeMs,
 }
 

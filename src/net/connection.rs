@@ -25,6 +25,7 @@ use tracing::{debug, info};
 
 use super::accept::Guest;
 use super::order::{Held, Order, Way};
+use super::reads::Reads;
 use super::watching::Watches;
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
@@ -152,6 +153,7 @@ struct Connection {
     replies: Rc<Replies>,
     ready: Vec<Ready>,
     order: Order,
+    reads: Reads,
     watches: Watches,
     /// Held requests may go since the last look.
     freed: bool,
@@ -181,6 +183,7 @@ impl Connection {
             replies: Rc::default(),
             ready: Vec::new(),
             order: Order::default(),
+            reads: Reads::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
@@ -250,14 +253,35 @@ impl Connection {
             && self.in_flight() < IN_FLIGHT_MAX
     }
 
-    /// Submits the next requests; how many.
+    /// Takes the next requests: answers plain reads, submits the others; how many.
     fn take_requests(&mut self, started: Instant) -> usize {
+        let was_empty = self.output.is_empty();
+        let taken = self.take_frames(started);
+        if taken > 0 {
+            self.last_request = started;
+            self.reads.note(&self.local, started);
+            if was_empty {
+                self.last_write = started;
+            }
+        }
+        taken
+    }
+
+    fn take_frames(&mut self, started: Instant) -> usize {
         let mut taken = 0;
         while taken < REQUESTS_A_ROUND && self.may_take() {
             let (bytes, decoded) = match frame::first(&self.input, REQUEST_BYTES_MAX) {
                 Ok(None) => break,
                 Ok(Some(payload)) => {
-                    (frame::HEADER_BYTES + payload.len(), protocol::decode_request(payload))
+                    let bytes = frame::HEADER_BYTES + payload.len();
+                    let (local, order, output) = (&self.local, &self.order, &mut self.output);
+                    if self.greeted && self.reads.answer(payload, local, order, self.hasher, output)
+                    {
+                        self.input.advance(bytes);
+                        taken += 1;
+                        continue;
+                    }
+                    (bytes, protocol::decode_request(payload))
                 }
                 Err(error) => {
                     self.refuse(CONNECTION_ID, error.into());
@@ -265,7 +289,6 @@ impl Connection {
                 }
             };
             self.input.advance(bytes);
-            self.last_request = started;
             taken += 1;
             match decoded {
                 Ok(request) => self.take(request.id, request.command, started),

@@ -4,6 +4,7 @@
 //! - [`accept`]: listeners; hands each connection to a core
 //! - [`connection`]: one connection's life
 //! - [`order`]: which requests of a connection wait for which
+//! - [`reads`]: plain reads, answered where the data stand
 //! - [`watching`]: the watches of a connection
 //!
 //! **Architecture invariant**: this door and the HTTP door do not know each other; both hand a
@@ -12,4 +13,5 @@
 pub mod accept;
 pub mod connection;
 pub mod order;
+pub mod reads;
 pub mod watching;

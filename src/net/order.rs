@@ -124,6 +124,15 @@ impl Order {
         self.held.len()
     }
 
+    /// Whether a read that names this user may go now.
+    pub fn may_read(&self, user_id: &str, hasher: KeyHasher) -> bool {
+        if self.users.is_empty() && self.everyone_held == 0 {
+            return true;
+        }
+        let user = hasher.hash(user_id) & !Way::BITS;
+        self.everyone_held == 0 && !self.users.contains_key(&user)
+    }
+
     /// Whether a request may go now. If it takes a detour it is noted; [`Self::done`] must follow
     /// when it is answered.
     pub fn may_go(&mut self, way: Way) -> bool {

@@ -86,6 +86,11 @@ impl Mailbox {
         }
     }
 
+    /// Counts answers that are no errors.
+    pub fn count_many(&self, count: u64) {
+        self.answered.store(self.answered.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+    }
+
     /// Makes the core look.
     pub fn wake(&self) {
         self.notify.notify_one();

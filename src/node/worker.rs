@@ -447,6 +447,19 @@ impl Local {
         }
     }
 
+    /// Reads from this core's shard in place; none if that cannot tell. What is read is counted by
+    /// [`Self::note_reads`].
+    pub fn read<T>(&self, read: impl FnOnce(&mut Core) -> Option<T>) -> Option<T> {
+        read(&mut self.0.borrow_mut().core)
+    }
+
+    /// Counts requests that were answered by [`Self::read`], all of them within `latency`.
+    pub fn note_reads(&self, kind: Kind, count: u64, latency: Duration) {
+        let worker = &mut *self.0.borrow_mut();
+        worker.tcp.record_many(kind, 200, latency, count);
+        worker.mailbox().count_many(count);
+    }
+
     /// Hands records to the log, sends messages, and lets answers go or holds them.
     pub fn flush(&self) {
         self.0.borrow_mut().flush();

@@ -17,11 +17,13 @@
 //! - `walk`: MessagePack heads, the bounded walk over a value
 //! - `value`: serde over such values, with errors that name the field
 //! - [`request`]: `[request_id, command, arguments]`
-//! - [`reply`]: `[request_id, status, body]`; hand-written encoders of hot replies belong beside it
+//! - [`reply`]: `[request_id, status, body]`
+//! - [`hot`]: the plain reads, both ways, without serde
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
 pub mod frame;
+pub mod hot;
 pub mod reply;
 pub mod request;
 mod value;

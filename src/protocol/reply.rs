@@ -30,7 +30,7 @@ pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
 
 /// Appends a successful reply. On an error `out` is as before.
 ///
-/// Commands whose replies are written by hand branch off here.
+/// Those of the plain reads are written by [`super::hot`].
 fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Error> {
     let open = Open::begin(out);
     write_head(id, STATUS_OK, out);
@@ -82,7 +82,7 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
 }
 
 /// Appends the reply's first two elements and the head of the array; the body must follow.
-fn write_head(id: u64, status: u16, out: &mut BytesMut) {
+pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
     let mut writer = out.writer();
     let written = rmp::encode::write_array_len(&mut writer, 3)
         .and_then(|_| rmp::encode::write_uint(&mut writer, id))

@@ -41,7 +41,7 @@ pub(super) enum Head<'a> {
 }
 
 /// Reads heads from the front of a slice.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }

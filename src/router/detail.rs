@@ -80,10 +80,7 @@ fn item(part: DetailPart, facts: Option<RowFacts>, with_user: bool) -> Option<Ch
     if !with_user {
         return Some(part.item);
     }
-    // The row may lag behind the chat by a delivery on its way; both know some floors.
-    let member = part.member?;
-    let floors = facts.map_or(member, |facts| facts.floors_as(member));
-    // Nor may the row be ahead: it was asked apart, and what is unread is never less than nothing.
-    let last_read_sequence = floors.floor().min(part.item.last_sequence);
+    let last_read_sequence =
+        RowFacts::last_read(facts.as_ref(), part.member?, part.item.last_sequence);
     Some(ChatItem { last_read_sequence, ..part.item })
 }

@@ -61,12 +61,12 @@ impl Applier<'_> {
 
     fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
         let hash = self.hasher.hash(id.as_str());
-        self.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", id))
+        self.slot.chat_mut(id.as_str(), hash).ok_or_else(|| misfit("chat", id))
     }
 
     fn created(&mut self, event: Created) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.chat_id.as_str());
-        if self.slot.chat(&event.chat_id, hash).is_some() {
+        if self.slot.chat(event.chat_id.as_str(), hash).is_some() {
             return Err(misfit("new chat", &event.chat_id));
         }
         let mut chat = Chat::new(ChatHead {
@@ -198,7 +198,7 @@ impl Applier<'_> {
 
     fn chat_imported(&mut self, event: ChatImported) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.head.id.as_str());
-        if let Some(chat) = self.slot.chat_mut(&event.head.id, hash) {
+        if let Some(chat) = self.slot.chat_mut(event.head.id.as_str(), hash) {
             chat.head = event.head;
             return Ok(());
         }
@@ -259,7 +259,7 @@ impl Applier<'_> {
         let hasher = self.hasher;
         let user = self
             .slot
-            .user_mut(user_id, hasher.hash(user_id.as_str()))
+            .user_mut(user_id.as_str(), hasher.hash(user_id.as_str()))
             .ok_or_else(|| misfit("user", user_id))?;
         let row = user
             .rows
@@ -340,7 +340,7 @@ impl Applier<'_> {
         let hasher = self.hasher;
         let user = self
             .slot
-            .user_mut(&event.user_id, hasher.hash(event.user_id.as_str()))
+            .user_mut(event.user_id.as_str(), hasher.hash(event.user_id.as_str()))
             .ok_or_else(|| misfit("user", &event.user_id))?;
         let later = |row: &Row| row.facts.last_online_time < event.time;
         match event.chat_ids {

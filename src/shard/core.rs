@@ -19,6 +19,7 @@ mod image;
 mod listing;
 mod messages;
 mod outbox;
+mod reads;
 mod rows;
 mod transfer;
 mod verify;
@@ -29,6 +30,7 @@ use answers::Answers;
 use image::ImageWalk;
 pub use image::SlotCapture;
 use outbox::{Running, Waiters};
+pub use reads::ListRows;
 
 use super::apply::Applier;
 use super::event::{self, BadRecord, Event};
@@ -322,7 +324,7 @@ impl Core {
     /// The chat, dissolved or not.
     fn find_chat(&self, id: &ChatId) -> Option<&Chat> {
         let hash = self.hasher.hash(id.as_str());
-        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.chat(id, hash)
+        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.chat(id.as_str(), hash)
     }
 
     /// The chat for a command that needs it alive.
@@ -333,7 +335,7 @@ impl Core {
 
     fn find_user(&self, id: &UserId) -> Option<&User> {
         let hash = self.hasher.hash(id.as_str());
-        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user(id, hash)
+        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user(id.as_str(), hash)
     }
 
     fn hash_of(&self, key: &str) -> u64 {

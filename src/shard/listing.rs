@@ -12,7 +12,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::roster::Chunk;
+use super::roster::Chunks;
 use super::state::Row;
 use crate::command::Error;
 use crate::command::conversation::{Conversation, Conversations};
@@ -24,7 +24,7 @@ pub struct UserRows {
     /// Whose.
     pub user_id: UserId,
     /// The rows, in join order.
-    pub chunks: Vec<Chunk<Row>>,
+    pub chunks: Chunks<Row>,
 }
 
 /// The rows of one or more users, as all parts of a command share them.

@@ -5,20 +5,28 @@
 //! small one, because a change touches one chunk; and an image can hold on to the chunks (by
 //! [`Arc`]) while changes go on, because a shared chunk is copied before it is changed.
 //!
+//! A chunk is one allocation of exactly its entries: nothing is kept in reserve, and reading the entries
+//! behind a roster waits for memory once. To add one costs a move of at most a chunk.
+//!
 //! Invariants:
 //! - Orders strictly rise over all chunks; no chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
-//! - Keys are unique. The index is there exactly if the roster has grown past `INDEXED_FROM`
-//!   entries once, and then it holds one (hash, order) pair for each entry.
+//! - Keys are unique. How they are found follows from the most entries that there ever were: see
+//!   [`Lookup`], which knows each entry once.
 
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::KeyHasher;
 
-/// Up to this many entries are searched one by one; past it an index is kept.
-const INDEXED_FROM: usize = 32;
+/// Up to this many entries are compared one by one.
+const TAGGED_FROM: usize = 4;
+/// Up to this many entries have tags; past it an index is kept.
+const INDEXED_FROM: usize = 256;
+/// Tags that are compared at once.
+const TAGS_AT_ONCE: usize = 16;
 
 /// What a roster holds.
 pub trait Entry: Clone {
@@ -26,10 +34,14 @@ pub trait Entry: Clone {
     fn key(&self) -> &str;
     /// Its place.
     fn order(&self) -> u64;
+    /// Moves the entry out. What is left is good for nothing but to be dropped.
+    fn take(&mut self) -> Self;
 }
 
 /// Entries that are copied together when an image still holds them.
-pub type Chunk<T> = Arc<Vec<T>>;
+pub type Chunk<T> = Arc<[T]>;
+/// All chunks of a roster: nearly always one.
+pub type Chunks<T> = SmallVec<[Chunk<T>; 1]>;
 
 #[derive(Debug, Clone, Copy)]
 struct IndexEntry {
@@ -37,17 +49,30 @@ struct IndexEntry {
     order: u64,
 }
 
+/// How an entry is found by its key.
+#[derive(Debug)]
+enum Lookup {
+    /// All keys are compared.
+    Scan,
+    /// Sixteen bits of each key's hash, in the entries' order: they fit into a few cache lines, and
+    /// nearly always only the right key is compared.
+    #[expect(clippy::box_collection, reason = "most rosters have none, and each has room for it")]
+    Tags(Box<Vec<u16>>),
+    /// One pair for each entry.
+    Index(Box<HashTable<IndexEntry>>),
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Roster<T> {
-    chunks: Vec<Chunk<T>>,
-    index: Option<Box<HashTable<IndexEntry>>>,
+    chunks: Chunks<T>,
+    lookup: Lookup,
     len: usize,
 }
 
 impl<T> Default for Roster<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), index: None, len: 0 }
+        Self { chunks: SmallVec::new(), lookup: Lookup::Scan, len: 0 }
     }
 }
 
@@ -84,57 +109,76 @@ impl<T: Entry> Roster<T> {
     /// Adds an entry. Its key must be new and its order free.
     pub fn insert(&mut self, entry: T, hasher: KeyHasher) {
         let (hash, order) = (hasher.hash(entry.key()), entry.order());
-        match self.chunks.last_mut() {
+        let place = match self.chunks.last() {
             // Nearly always the newest entry is added.
             Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {
-                let entries = Arc::make_mut(last);
-                reserve_tight(entries);
-                entries.push(entry);
+                Some(Place { chunk: self.chunks.len() - 1, entry: last.len() })
             }
-            Some(last) if last_order(last) > order => self.insert_between(entry),
-            _ => self.chunks.push(Arc::new(vec![entry])),
+            Some(last) if last_order(last) > order => Some(self.place_for(order)),
+            _ => None,
+        };
+        match place {
+            None => {
+                self.note_added(self.len, hash, order);
+                self.chunks.push(Arc::new([entry]));
+            }
+            Some(place) => {
+                self.note_added(self.position(place), hash, order);
+                self.insert_at(place, entry);
+            }
         }
         self.len += 1;
-        match &mut self.index {
-            Some(index) => {
-                index.insert_unique(hash, IndexEntry { hash, order }, |entry| entry.hash);
-            }
-            None if self.len > INDEXED_FROM => self.build_index(hasher),
-            None => {}
-        }
+        self.grow_lookup(hasher);
     }
 
-    /// Adds an entry that is not the newest.
-    fn insert_between(&mut self, entry: T) {
-        let order = entry.order();
+    /// Where an entry that is not the newest belongs.
+    fn place_for(&self, order: u64) -> Place {
         let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
-        let at = after.saturating_sub(1);
-        let Some(chunk) = self.chunks.get_mut(at) else { return };
-        let entries = Arc::make_mut(chunk);
-        let place = entries.partition_point(|other| other.order() < order);
-        reserve_tight(entries);
-        entries.insert(place, entry);
-        if entries.len() > CHUNK_ENTRIES_MAX {
-            let upper = entries.split_off(entries.len() / 2);
-            self.chunks.insert(at + 1, Arc::new(upper));
+        let chunk = after.saturating_sub(1);
+        let entry = self
+            .chunks
+            .get(chunk)
+            .map_or(0, |entries| entries.partition_point(|other| other.order() < order));
+        Place { chunk, entry }
+    }
+
+    fn insert_at(&mut self, place: Place, entry: T) {
+        let Some(chunk) = self.chunks.get_mut(place.chunk) else { return };
+        let mut longer = with_entry(chunk, place.entry, entry);
+        if longer.len() > CHUNK_ENTRIES_MAX
+            && let Some(entries) = Arc::get_mut(&mut longer)
+        {
+            let (lower, upper) = entries.split_at_mut(entries.len() / 2);
+            let upper = upper.iter_mut().map(Entry::take).collect();
+            longer = lower.iter_mut().map(Entry::take).collect();
+            self.chunks.insert(place.chunk + 1, upper);
+        }
+        if let Some(chunk) = self.chunks.get_mut(place.chunk) {
+            *chunk = longer;
         }
     }
 
     /// Takes the entry with this key out.
     pub fn remove(&mut self, key: &str, hash: u64) -> Option<T> {
         let place = self.find(key, hash)?;
-        let entries = Arc::make_mut(self.chunks.get_mut(place.chunk)?);
-        let entry = entries.remove(place.entry);
-        if entries.is_empty() {
+        let position = self.position(place);
+        let chunk = self.chunks.get_mut(place.chunk)?;
+        let entry = chunk.get(place.entry)?.clone();
+        if chunk.len() == 1 {
             self.chunks.remove(place.chunk);
         } else {
+            *chunk = without_entry(chunk, place.entry);
             self.join_with_next(place.chunk);
         }
         self.len -= 1;
-        if let Some(index) = &mut self.index
-            && let Ok(found) = index.find_entry(hash, |other| other.order == entry.order())
-        {
-            found.remove();
+        match &mut self.lookup {
+            Lookup::Scan => {}
+            Lookup::Tags(tags) => _ = tags.remove(position),
+            Lookup::Index(index) => {
+                if let Ok(found) = index.find_entry(hash, |other| other.order == entry.order()) {
+                    found.remove();
+                }
+            }
         }
         Some(entry)
     }
@@ -199,8 +243,13 @@ impl<T: Entry> Roster<T> {
     }
 
     /// The chunks as they are now, to be read while changes go on.
-    pub fn chunks(&self) -> Vec<Chunk<T>> {
+    pub fn chunks(&self) -> Chunks<T> {
         self.chunks.clone()
+    }
+
+    /// The chunks where they are.
+    pub fn as_chunks(&self) -> &[Chunk<T>] {
+        &self.chunks
     }
 
     fn at(&self, place: Place) -> Option<&T> {
@@ -215,29 +264,98 @@ impl<T: Entry> Roster<T> {
     }
 
     fn find(&self, key: &str, hash: u64) -> Option<Place> {
-        let Some(index) = &self.index else {
-            return self.chunks.iter().enumerate().find_map(|(chunk, entries)| {
+        match &self.lookup {
+            Lookup::Scan => self.chunks.iter().enumerate().find_map(|(chunk, entries)| {
                 let entry = entries.iter().position(|entry| entry.key() == key)?;
                 Some(Place { chunk, entry })
-            });
-        };
-        let found = index.find(hash, |other| {
-            other.hash == hash
-                && self
-                    .place_of(other.order)
-                    .and_then(|place| self.at(place))
-                    .is_some_and(|entry| entry.key() == key)
-        })?;
-        self.place_of(found.order)
+            }),
+            Lookup::Tags(tags) => self.find_tagged(tags, key, tag(hash)),
+            Lookup::Index(index) => {
+                let found = index.find(hash, |other| {
+                    other.hash == hash
+                        && self
+                            .place_of(other.order)
+                            .and_then(|place| self.at(place))
+                            .is_some_and(|entry| entry.key() == key)
+                })?;
+                self.place_of(found.order)
+            }
+        }
     }
 
-    fn build_index(&mut self, hasher: KeyHasher) {
-        let mut index = HashTable::with_capacity(self.len * 2);
-        for entry in self.iter() {
-            let (hash, order) = (hasher.hash(entry.key()), entry.order());
-            index.insert_unique(hash, IndexEntry { hash, order }, |entry: &IndexEntry| entry.hash);
+    fn find_tagged(&self, tags: &[u16], key: &str, tag: u16) -> Option<Place> {
+        for (number, block) in tags.chunks(TAGS_AT_ONCE).enumerate() {
+            // Without a way out of the loop, so that it becomes a few wide comparisons.
+            let any = block.iter().fold(false, |any, other| any | (*other == tag));
+            if !any {
+                continue;
+            }
+            for (at, _) in block.iter().enumerate().filter(|(_, other)| **other == tag) {
+                let place = self.place_at(number * TAGS_AT_ONCE + at)?;
+                if self.at(place).is_some_and(|entry| entry.key() == key) {
+                    return Some(place);
+                }
+            }
         }
-        self.index = Some(Box::new(index));
+        None
+    }
+
+    /// How many entries are before a place.
+    fn position(&self, place: Place) -> usize {
+        match self.lookup {
+            Lookup::Tags(_) => {
+                let before = self.chunks.iter().take(place.chunk);
+                before.map(|chunk| chunk.len()).sum::<usize>() + place.entry
+            }
+            // Only tags are kept by position; it would be long to count for a giant.
+            _ => 0,
+        }
+    }
+
+    /// The place that so many entries are before.
+    fn place_at(&self, position: usize) -> Option<Place> {
+        let mut left = position;
+        for (chunk, entries) in self.chunks.iter().enumerate() {
+            match left.checked_sub(entries.len()) {
+                Some(after) => left = after,
+                None => return Some(Place { chunk, entry: left }),
+            }
+        }
+        None
+    }
+
+    fn note_added(&mut self, position: usize, hash: u64, order: u64) {
+        match &mut self.lookup {
+            Lookup::Scan => {}
+            Lookup::Tags(tags) => {
+                reserve_tight(tags);
+                tags.insert(position, tag(hash));
+            }
+            Lookup::Index(index) => {
+                index.insert_unique(hash, IndexEntry { hash, order }, |entry| entry.hash);
+            }
+        }
+    }
+
+    /// Changes the way of lookup when there are enough entries for the next.
+    fn grow_lookup(&mut self, hasher: KeyHasher) {
+        match self.lookup {
+            Lookup::Scan if self.len > TAGGED_FROM => {
+                let tags = self.iter().map(|entry| tag(hasher.hash(entry.key()))).collect();
+                self.lookup = Lookup::Tags(Box::new(tags));
+            }
+            Lookup::Tags(_) if self.len > INDEXED_FROM => {
+                let mut index = HashTable::with_capacity(self.len * 2);
+                for entry in self.iter() {
+                    let (hash, order) = (hasher.hash(entry.key()), entry.order());
+                    index.insert_unique(hash, IndexEntry { hash, order }, |entry: &IndexEntry| {
+                        entry.hash
+                    });
+                }
+                self.lookup = Lookup::Index(Box::new(index));
+            }
+            _ => {}
+        }
     }
 
     /// Keeps a roster that shrinks from ending up as many tiny chunks.
@@ -248,11 +366,39 @@ impl<T: Entry> Roster<T> {
         if this.len() + next.len() > CHUNK_ENTRIES_MAX / 2 {
             return;
         }
-        let next = self.chunks.remove(at + 1);
+        let joined = this.iter().chain(next.iter()).cloned().collect();
+        self.chunks.remove(at + 1);
         if let Some(this) = self.chunks.get_mut(at) {
-            Arc::make_mut(this).extend(next.iter().cloned());
+            *this = joined;
         }
     }
+}
+
+/// Sixteen bits of a key's hash.
+fn tag(hash: u64) -> u16 {
+    u16::try_from(hash >> 48).unwrap_or_default()
+}
+
+/// The chunk with one more entry. If nobody else holds it, its entries are moved.
+fn with_entry<T: Entry>(chunk: &mut Chunk<T>, at: usize, entry: T) -> Chunk<T> {
+    let at = at.min(chunk.len());
+    match Arc::get_mut(chunk) {
+        Some(entries) => {
+            let (before, after) = entries.split_at_mut(at);
+            let (before, after) = (before.iter_mut(), after.iter_mut());
+            before.map(Entry::take).chain([entry]).chain(after.map(Entry::take)).collect()
+        }
+        None => {
+            let (before, after) = chunk.split_at(at);
+            before.iter().cloned().chain([entry]).chain(after.iter().cloned()).collect()
+        }
+    }
+}
+
+/// The chunk without one of its entries.
+fn without_entry<T: Entry>(chunk: &mut Chunk<T>, at: usize) -> Chunk<T> {
+    let (before, rest) = chunk.split_at(at.min(chunk.len()));
+    before.iter().chain(rest.iter().skip(1)).cloned().collect()
 }
 
 fn first_order<T: Entry>(chunk: &Chunk<T>) -> u64 {
@@ -263,11 +409,10 @@ fn last_order<T: Entry>(chunk: &Chunk<T>) -> u64 {
     chunk.last().map_or(0, Entry::order)
 }
 
-/// Grows by half instead of doubling from four: most rosters have a handful of entries.
-fn reserve_tight<T>(entries: &mut Vec<T>) {
-    if entries.len() == entries.capacity() {
-        let more = (entries.len() / 2).clamp(1, CHUNK_ENTRIES_MAX);
-        entries.reserve_exact(more);
+/// Grows by a little instead of doubling: there are as many rosters as users.
+fn reserve_tight(tags: &mut Vec<u16>) {
+    if tags.len() == tags.capacity() {
+        tags.reserve_exact(TAGS_AT_ONCE);
     }
 }
 
@@ -293,6 +438,9 @@ mod tests {
         fn order(&self) -> u64 {
             self.order
         }
+        fn take(&mut self) -> Self {
+            Self { key: std::mem::take(&mut self.key), ..*self }
+        }
     }
 
     #[derive(Debug, Clone)]
@@ -304,7 +452,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => (0u16..300, 0u64..2000).prop_map(|(key, order)| Step::Insert(key, order)),
+            4 => (0u16..400, 0u64..2000).prop_map(|(key, order)| Step::Insert(key, order)),
             2 => (0u16..300).prop_map(Step::Remove),
             1 => (0u16..300, any::<u32>()).prop_map(|(key, value)| Step::Update(key, value)),
         ]

@@ -18,7 +18,7 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::roster::{Entry, Roster};
-use crate::command::membership::{ChatItem, ListRow};
+use crate::command::membership::{ChatItem, ChatItemRef, ListRow, ListRowRef};
 use crate::command::unread::Floors;
 use crate::limits::TOMBSTONES_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
@@ -57,6 +57,21 @@ pub struct ChatHead {
 }
 
 impl ChatHead {
+    /// The chat as `detail` tells it to a reader with this floor, where it stands.
+    pub fn item_ref(&self, last_read_sequence: Sequence) -> ChatItemRef<'_> {
+        ChatItemRef {
+            id: self.id.as_str(),
+            creator_id: self.creator_id.as_str(),
+            chat_type: self.chat_type,
+            status: self.status,
+            is_enc: self.is_enc,
+            last_read_sequence,
+            last_sequence: self.last_sequence,
+            last_time: self.last_time,
+            created_at: self.created_at,
+        }
+    }
+
     /// The chat as `detail` tells it to a reader with this floor.
     pub fn item(&self, last_read_sequence: Sequence) -> ChatItem {
         ChatItem {
@@ -95,6 +110,9 @@ impl Entry for Member {
     }
     fn order(&self) -> u64 {
         self.order
+    }
+    fn take(&mut self) -> Self {
+        Self { user_id: self.user_id.take(), ..*self }
     }
 }
 
@@ -318,6 +336,13 @@ impl RowFacts {
         }
     }
 
+    /// Up to where the user has read a chat, as `detail` tells it. `member` is what the chat knows of their
+    /// floors, `row` what the user's own row knows: it may lag behind the chat by a delivery on its way,
+    /// and if it was asked apart it may be ahead.
+    pub fn last_read(row: Option<&Self>, member: Floors, last_sequence: Sequence) -> Sequence {
+        row.map_or(member, |row| row.floors_as(member)).floor().min(last_sequence)
+    }
+
     /// The row's floors as the chat's member has them. The row may lag behind the chat by a delivery
     /// on its way: both know where the user joined.
     pub fn floors_as(&self, member: Floors) -> Floors {
@@ -357,9 +382,25 @@ impl Entry for Row {
     fn order(&self) -> u64 {
         self.order
     }
+    fn take(&mut self) -> Self {
+        Self { chat_id: self.chat_id.take(), facts: self.facts.clone(), ..*self }
+    }
 }
 
 impl Row {
+    /// The row as `list` tells it, where it stands.
+    pub fn list_row_ref(&self) -> ListRowRef<'_> {
+        ListRowRef {
+            chat_id: self.chat_id.as_str(),
+            is_top: self.facts.is_top,
+            is_mute: self.facts.is_mute,
+            is_show: self.facts.is_show,
+            is_hide: self.facts.is_hide,
+            max_read_seq: self.facts.max_read_seq,
+            last_online_time: self.facts.last_online_time,
+        }
+    }
+
     /// The row as `list` tells it.
     pub fn list_row(&self) -> ListRow {
         ListRow {
@@ -474,6 +515,13 @@ impl Entry for FirstAnswer {
     fn order(&self) -> u64 {
         self.order
     }
+    fn take(&mut self) -> Self {
+        Self {
+            scope: std::mem::take(&mut self.scope),
+            reply: std::mem::take(&mut self.reply),
+            ..*self
+        }
+    }
 }
 
 /// What a slot holds.
@@ -512,8 +560,8 @@ fn table_hash(hash: u64) -> u64 {
 
 impl SlotState {
     /// The chat with this id; `hash` is the id's.
-    pub fn chat(&self, id: &ChatId, hash: u64) -> Option<&Chat> {
-        self.chats.find(table_hash(hash), |chat| chat.head.id == *id).map(|chat| &**chat)
+    pub fn chat(&self, id: &str, hash: u64) -> Option<&Chat> {
+        self.chats.find(table_hash(hash), |chat| chat.head.id.as_str() == id).map(|chat| &**chat)
     }
 
     /// A chat that may have this id, without looking at it: a first step of looking many up, in which
@@ -523,8 +571,10 @@ impl SlotState {
     }
 
     /// The same, to be changed.
-    pub fn chat_mut(&mut self, id: &ChatId, hash: u64) -> Option<&mut Chat> {
-        self.chats.find_mut(table_hash(hash), |chat| chat.head.id == *id).map(|chat| &mut **chat)
+    pub fn chat_mut(&mut self, id: &str, hash: u64) -> Option<&mut Chat> {
+        self.chats
+            .find_mut(table_hash(hash), |chat| chat.head.id.as_str() == id)
+            .map(|chat| &mut **chat)
     }
 
     /// Adds a chat whose id is new.
@@ -539,13 +589,15 @@ impl SlotState {
     }
 
     /// The user with this id; `hash` is the id's.
-    pub fn user(&self, id: &UserId, hash: u64) -> Option<&User> {
-        self.users.find(table_hash(hash), |user| user.head.id == *id).map(|user| &**user)
+    pub fn user(&self, id: &str, hash: u64) -> Option<&User> {
+        self.users.find(table_hash(hash), |user| user.head.id.as_str() == id).map(|user| &**user)
     }
 
     /// The same, to be changed.
-    pub fn user_mut(&mut self, id: &UserId, hash: u64) -> Option<&mut User> {
-        self.users.find_mut(table_hash(hash), |user| user.head.id == *id).map(|user| &mut **user)
+    pub fn user_mut(&mut self, id: &str, hash: u64) -> Option<&mut User> {
+        self.users
+            .find_mut(table_hash(hash), |user| user.head.id.as_str() == id)
+            .map(|user| &mut **user)
     }
 
     /// The user with this id, made if it is new.

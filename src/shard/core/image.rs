@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use super::Core;
 use crate::limits::IMAGE_BLOCK_BYTES;
 use crate::shard::event::BadRecord;
-use crate::shard::roster::Chunk;
+use crate::shard::roster::Chunks;
 use crate::shard::state::{
     Chat, ChatHead, Deliveries, FirstAnswer, Gone, Member, OutboxEntry, Row, SlotState, User,
     UserHead,
@@ -65,13 +65,13 @@ pub struct SlotCapture {
     seq: u64,
     chats: Vec<ChatCapture>,
     users: Vec<UserCapture>,
-    answers: Vec<Chunk<FirstAnswer>>,
+    answers: Chunks<FirstAnswer>,
 }
 
 #[derive(Debug)]
 struct ChatCapture {
     head: ChatHead,
-    members: Vec<Chunk<Member>>,
+    members: Chunks<Member>,
     deleters: Arc<Vec<UserId>>,
     outbox: Vec<Arc<OutboxEntry>>,
 }
@@ -79,7 +79,7 @@ struct ChatCapture {
 #[derive(Debug)]
 struct UserCapture {
     head: UserHead,
-    rows: Vec<Chunk<Row>>,
+    rows: Chunks<Row>,
     gone: Option<Arc<Gone>>,
 }
 
@@ -226,7 +226,7 @@ fn chat_of<'a>(
     id: &ChatId,
 ) -> Result<&'a mut Chat, BadRecord> {
     state
-        .chat_mut(id, hasher.hash(id.as_str()))
+        .chat_mut(id.as_str(), hasher.hash(id.as_str()))
         .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
 }
 

@@ -20,7 +20,8 @@ impl Core {
     /// The users' rows as they are now.
     pub(super) fn rows(&self, user_ids: Vec<UserId>) -> Answer {
         let rows = |user_id: UserId| {
-            let chunks = self.find_user(&user_id).map_or_else(Vec::new, |user| user.rows.chunks());
+            let chunks =
+                self.find_user(&user_id).map(|user| user.rows.chunks()).unwrap_or_default();
             UserRows { user_id, chunks }
         };
         Answer::Rows(user_ids.into_iter().map(rows).collect())
