@@ -11,11 +11,14 @@
 
 use std::collections::VecDeque;
 
+use bytes::BytesMut;
 use chatshard::command::Command;
 use chatshard::command::membership::List;
-use chatshard::command::message::{Advance, MarkRead};
+use chatshard::command::message::{Advance, AdvanceRef, MarkRead};
 use chatshard::command::transfer::{ChatLine, Import, MemberLine};
+use chatshard::protocol::hot;
 use chatshard::shard::Core;
+use chatshard::shard::core::Soon;
 use chatshard::shard::op::{Op, Output, ReplyTo};
 use chatshard::types::{
     ChatId, ChatType, Flag, KeyHasher, Sequence, ShardCount, ShardId, TimeMs, UserId,
@@ -196,5 +199,97 @@ fn core(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, core);
+/// The requests that a connection answers itself, from the key to the bytes of the reply; sixteen at a
+/// time, as they come when they are pipelined.
+fn answered_here(criterion: &mut Criterion) {
+    let mut shard = Shard::new();
+    let mut out = BytesMut::new();
+    let mut group = criterion.benchmark_group("hot");
+    group.throughput(Throughput::Elements(PIPELINED));
+    group.bench_function("list of 50", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            let users: Vec<UserId> = (0..PIPELINED).map(|_| a_user(&mut shard)).collect();
+            warm(&mut shard.core, users.iter().map(|user| (Some(user), None)));
+            for user_id in &users {
+                let rows = shard.core.read_list(user_id.as_str(), hot::ROWS_MAX).unwrap();
+                hot::write_list(1, rows, &mut out);
+            }
+            out.len()
+        });
+    });
+    for count in [1, DETAILS] {
+        group.bench_function(format!("detail of {count}"), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                let asked: Vec<(UserId, Vec<ChatId>)> =
+                    (0..PIPELINED).map(|_| a_detail(&mut shard, count)).collect();
+                warm(&mut shard.core, asked.iter().map(|(user, ids)| (Some(user), ids.first())));
+                for (user_id, ids) in &asked {
+                    let ids = ids.iter().map(ChatId::as_str);
+                    let items = shard.core.read_details(ids, Some(user_id.as_str())).unwrap();
+                    assert_eq!(items.len(), count);
+                    hot::write_detail(1, items.into_iter(), &mut out);
+                }
+                out.len()
+            });
+        });
+    }
+    group.bench_function("advance", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            let chats: Vec<ChatId> =
+                (0..PIPELINED).map(|_| chat_id(shard.below(shard.chats))).collect();
+            warm(&mut shard.core, chats.iter().map(|chat| (None, Some(chat))));
+            for chat_id in &chats {
+                let advance = AdvanceRef {
+                    chat_id: chat_id.as_str(),
+                    to: None,
+                    allocate: Some(1),
+                    time: None,
+                    sender_id: None,
+                    force: None,
+                    if_version: None,
+                };
+                let reply = shard.core.advance_here(advance, &mut shard.out).unwrap().unwrap();
+                hot::write_advance(1, &reply, &mut out);
+            }
+            shard.out.records.clear();
+            out.len()
+        });
+    });
+    group.finish();
+}
+
+/// Requests that come at once.
+const PIPELINED: u64 = 16;
+
+fn a_user(shard: &mut Shard) -> UserId {
+    user_id(shard.below(shard.users()))
+}
+
+/// A user and some of the user's chats.
+fn a_detail(shard: &mut Shard, count: usize) -> (UserId, Vec<ChatId>) {
+    let (user, users) = (shard.below(shard.users()), shard.users());
+    // The first member of each of these; see `member`.
+    let first = shard.below(shard.chats / users - count + 1);
+    (user_id(user), (first..first + count).map(|nth| chat_id(nth * users + user)).collect())
+}
+
+fn warm<'a>(
+    core: &mut Core,
+    asked: impl Iterator<Item = (Option<&'a UserId>, Option<&'a ChatId>)>,
+) {
+    let soon: Vec<Soon<'_>> = asked
+        .map(|(user, chat)| Soon {
+            user_id: user.map(UserId::as_str),
+            chat_id: chat.map(ChatId::as_str),
+        })
+        .collect();
+    if std::env::var_os("CHATSHARD_BENCH_COLD").is_none() {
+        core.warm(&soon);
+    }
+}
+
+criterion_group!(benches, core, answered_here);
 criterion_main!(benches);

@@ -38,7 +38,41 @@ pub struct Advance {
     pub if_version: Option<u64>,
 }
 
+/// An `advance` without a key, whose ids are read where they lie; the fields are those of [`Advance`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `Advance`")]
+pub struct AdvanceRef<'a> {
+    pub chat_id: &'a str,
+    pub to: Option<Sequence>,
+    pub allocate: Option<u64>,
+    pub time: Option<TimeMs>,
+    pub sender_id: Option<&'a str>,
+    pub force: Option<bool>,
+    pub if_version: Option<u64>,
+}
+
+impl Advance {
+    /// The request but for its key.
+    pub fn as_ref(&self) -> AdvanceRef<'_> {
+        AdvanceRef {
+            chat_id: self.chat_id.as_str(),
+            to: self.to,
+            allocate: self.allocate,
+            time: self.time,
+            sender_id: self.sender_id.as_ref().map(UserId::as_str),
+            force: self.force,
+            if_version: self.if_version,
+        }
+    }
+}
+
 impl Check for Advance {
+    fn check(&self) -> Result<(), Error> {
+        self.as_ref().check()
+    }
+}
+
+impl Check for AdvanceRef<'_> {
     fn check(&self) -> Result<(), Error> {
         match (self.to, self.allocate) {
             (Some(_), None) => Ok(()),

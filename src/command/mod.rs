@@ -51,7 +51,7 @@ pub trait Call: Clone + Send + Sync + 'static {
 }
 
 /// Arguments that must hold more than their types say.
-trait Check {
+pub(crate) trait Check {
     /// Refuses what no type can refuse: too many ids, contradicting options.
     fn check(&self) -> Result<(), Error>;
 }

@@ -18,14 +18,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::accept::Guest;
+use super::buffers;
+use super::hot::{self, Hot};
 use super::order::{Held, Order, Way};
-use super::reads::Reads;
 use super::watching::Watches;
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
@@ -34,8 +36,9 @@ use crate::limits::{
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
-use crate::node::worker::{Local, Ready, Replies, Ticket};
-use crate::protocol::{self, CONNECTION_ID, frame};
+use crate::node::worker::{Local, Ready, Replies, Soon, Ticket};
+use crate::protocol::hot::HotRequest;
+use crate::protocol::{self, CONNECTION_ID, FrameError, frame};
 use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
@@ -142,6 +145,30 @@ enum Woken {
     Other,
 }
 
+/// A request as it lies in the input.
+struct Frame<'a> {
+    payload: &'a [u8],
+    /// Its plain form, if it has one.
+    hot: Option<HotRequest<'a>>,
+}
+
+type Frames<'a> = SmallVec<[Frame<'a>; REQUESTS_A_ROUND]>;
+
+/// Adds the first whole frames of `input`; what is wrong behind them.
+fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<FrameError> {
+    while frames.len() < REQUESTS_A_ROUND {
+        match frame::first(input, REQUEST_BYTES_MAX) {
+            Ok(Some(payload)) => {
+                frames.push(Frame { payload, hot: protocol::hot::read(payload) });
+                input = input.get(frame::HEADER_BYTES + payload.len()..).unwrap_or_default();
+            }
+            Ok(None) => break,
+            Err(error) => return Some(error),
+        }
+    }
+    None
+}
+
 struct Connection {
     local: Local,
     stream: TcpStream,
@@ -153,7 +180,7 @@ struct Connection {
     replies: Rc<Replies>,
     ready: Vec<Ready>,
     order: Order,
-    reads: Reads,
+    hot: Hot,
     watches: Watches,
     /// Held requests may go since the last look.
     freed: bool,
@@ -183,7 +210,7 @@ impl Connection {
             replies: Rc::default(),
             ready: Vec::new(),
             order: Order::default(),
-            reads: Reads::default(),
+            hot: Hot::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
@@ -256,10 +283,11 @@ impl Connection {
     /// Takes the next requests: answers plain reads, submits the others; how many.
     fn take_requests(&mut self, started: Instant) -> usize {
         let was_empty = self.output.is_empty();
+        buffers::fill(&mut self.output);
         let taken = self.take_frames(started);
         if taken > 0 {
             self.last_request = started;
-            self.reads.note(&self.local, started);
+            self.hot.note(&self.local, started);
             if was_empty {
                 self.last_write = started;
             }
@@ -268,40 +296,63 @@ impl Connection {
     }
 
     fn take_frames(&mut self, started: Instant) -> usize {
-        let mut taken = 0;
-        while taken < REQUESTS_A_ROUND && self.may_take() {
-            let (bytes, decoded) = match frame::first(&self.input, REQUEST_BYTES_MAX) {
-                Ok(None) => break,
-                Ok(Some(payload)) => {
-                    let bytes = frame::HEADER_BYTES + payload.len();
-                    let (local, order, output) = (&self.local, &self.order, &mut self.output);
-                    if self.greeted && self.reads.answer(payload, local, order, self.hasher, output)
-                    {
-                        self.input.advance(bytes);
-                        taken += 1;
-                        continue;
-                    }
-                    (bytes, protocol::decode_request(payload))
-                }
-                Err(error) => {
-                    self.refuse(CONNECTION_ID, error.into());
-                    break;
-                }
-            };
-            self.input.advance(bytes);
-            taken += 1;
-            match decoded {
-                Ok(request) => self.take(request.id, request.command, started),
-                Err(refused) => match refused.id {
-                    Some(id) if !self.greeted => self.refuse(id, refused.error),
-                    Some(id) => self.replies.push(id, Err(refused.error)),
-                    None => self.refuse(CONNECTION_ID, refused.error),
-                },
-            }
-            // At once, so that the room that replies take is seen before the next request.
-            self.encode_ready();
-        }
+        // Taken out, so that requests can be looked at where they lie while they are run.
+        let mut input = std::mem::take(&mut self.input);
+        let (bytes, taken) = self.run_frames(&input, started);
+        input.advance(bytes);
+        self.input = input;
         taken
+    }
+
+    /// Runs the frames at the front of `input`; how many bytes and requests they were.
+    fn run_frames(&mut self, input: &[u8], started: Instant) -> (usize, usize) {
+        let mut frames = Frames::new();
+        let error = look_ahead(input, &mut frames);
+        self.warm(&frames);
+        let (mut bytes, mut taken) = (0, 0);
+        for frame in &frames {
+            if !self.may_take() {
+                return (bytes, taken);
+            }
+            bytes += frame::HEADER_BYTES + frame.payload.len();
+            taken += 1;
+            if !self.take_hot(frame.hot, started) {
+                self.take_any(frame.payload, started);
+            }
+        }
+        if let Some(error) = error.filter(|_| self.may_take()) {
+            self.refuse(CONNECTION_ID, error.into());
+        }
+        (bytes, taken)
+    }
+
+    /// Brings near what requests will look at, where it is more than one.
+    fn warm(&self, frames: &[Frame<'_>]) {
+        let hot = frames.iter().filter_map(|frame| frame.hot.as_ref());
+        let soon: SmallVec<[Soon<'_>; REQUESTS_A_ROUND]> = hot.map(hot::soon).collect();
+        if soon.len() > 1 {
+            self.local.warm(&soon);
+        }
+    }
+
+    fn take_hot(&mut self, request: Option<HotRequest<'_>>, started: Instant) -> bool {
+        let Some(request) = request.filter(|_| self.greeted) else { return false };
+        let replies = &self.replies;
+        let ticket = |id, kind| Ticket::of_connection(replies, id, kind, started, 0);
+        self.hot.take(request, &self.local, &self.order, self.hasher, ticket, &mut self.output)
+    }
+
+    fn take_any(&mut self, payload: &[u8], started: Instant) {
+        match protocol::decode_request(payload) {
+            Ok(request) => self.take(request.id, request.command, started),
+            Err(refused) => match refused.id {
+                Some(id) if !self.greeted => self.refuse(id, refused.error),
+                Some(id) => self.replies.push(id, Err(refused.error)),
+                None => self.refuse(CONNECTION_ID, refused.error),
+            },
+        }
+        // At once, so that the room that replies take is seen before the next request.
+        self.encode_ready();
     }
 
     fn take(&mut self, id: u64, command: Command, started: Instant) {
@@ -413,6 +464,7 @@ impl Connection {
         while !self.output.is_empty() {
             match self.stream.try_write(&self.output) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) if bytes == self.output.len() => self.output.clear(),
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.last_write = Instant::now();
@@ -422,13 +474,13 @@ impl Connection {
             }
         }
         if self.output.is_empty() {
-            // An idle connection holds no buffers.
-            self.output = BytesMut::new();
+            buffers::empty(&mut self.output);
         }
         Ok(())
     }
 
     fn read(&mut self) -> io::Result<()> {
+        buffers::fill(&mut self.input);
         self.input.reserve(READ_BYTES);
         match self.stream.try_read_buf(&mut self.input) {
             Ok(0) => {
@@ -447,7 +499,7 @@ impl Connection {
     /// Waits for bytes, for room, for replies, for the stop, or for a time limit.
     async fn wait(&mut self) -> io::Result<()> {
         if self.input.is_empty() {
-            self.input = BytesMut::new();
+            buffers::empty(&mut self.input);
         }
         let may_read = self.may_take();
         if may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None)) {

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, oneshot};
 use super::NodeInfo;
 use super::log::{LogMode, LogState};
 use super::mailbox::{Control, Mailbox, Peer};
+use crate::command::message::{AdvanceRef, AdvanceReply};
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
@@ -29,8 +30,9 @@ use crate::metrics::Meter;
 use crate::router::{Router, Sent};
 use crate::shard::Core;
 use crate::shard::core::SlotCapture;
+pub use crate::shard::core::Soon;
 use crate::shard::gate::Gate;
-use crate::shard::op::{Answered, Envelope, Op, Output, ReplyTo};
+use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo};
 use crate::types::{ShardId, TimeMs};
 
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
@@ -135,6 +137,17 @@ pub struct Report {
     pub tcp: Meter,
 }
 
+/// What became of a request that its connection would answer at once.
+#[derive(Debug)]
+pub enum Taken {
+    /// This is its reply.
+    Now(AdvanceReply),
+    /// Its ticket was taken; the answer comes as any other's.
+    Later,
+    /// It is not for this core.
+    Elsewhere,
+}
+
 /// See the module's documentation.
 pub struct Worker {
     shard: ShardId,
@@ -208,15 +221,43 @@ impl Worker {
         }
     }
 
+    fn advance(&mut self, advance: AdvanceRef<'_>, ticket: impl FnOnce() -> Ticket) -> Taken {
+        if self.router.pending() >= CROSS_CORE_MAX {
+            return Taken::Elsewhere;
+        }
+        let Some(outcome) = self.core.advance_here(advance, &mut self.out) else {
+            return Taken::Elsewhere;
+        };
+        if self.out.records.len_bytes() >= RECORDS_BYTES {
+            self.settle();
+        }
+        match outcome {
+            Ok(reply) if self.node.log.mode() == LogMode::Off => return Taken::Now(reply),
+            Ok(reply) => {
+                let entry = self.router.park(ticket());
+                let to = ReplyTo { core: self.shard, entry, part: 0 };
+                let answer = Answer::Done(Ok(Reply::Advance(reply)));
+                self.out.answers.push(Answered { to, answer, after_log: true });
+            }
+            Err(error) => self.finish(ticket(), Err(error)),
+        }
+        Taken::Later
+    }
+
     /// Runs the ops for this core's shard, and puts the others on their way.
     fn run_ops(&mut self) {
         while !self.ops.is_empty() {
-            for (shard, to, op) in std::mem::take(&mut self.ops) {
+            // Taken out and put back, so that its memory serves the next.
+            let mut ops = std::mem::take(&mut self.ops);
+            for (shard, to, op) in ops.drain(..) {
                 if shard == self.shard {
                     self.take_op(to, op);
                 } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
                     outbound.push(Peer::Request(to, op));
                 }
+            }
+            if self.ops.is_empty() {
+                self.ops = ops;
             }
         }
     }
@@ -292,13 +333,15 @@ impl Worker {
         }
         // The newest record of any shard is behind all that these answers may depend on.
         let until = self.node.log.tail();
-        for answered in std::mem::take(&mut self.out.answers) {
+        let mut answers = std::mem::take(&mut self.out.answers);
+        for answered in answers.drain(..) {
             if answered.after_log && self.node.log.mode() != LogMode::Off {
                 self.gate.hold(until, answered);
             } else {
                 self.dispatch(answered);
             }
         }
+        self.out.answers = answers;
     }
 
     /// Lets held answers go that the log has reached.
@@ -448,13 +491,24 @@ impl Local {
     }
 
     /// Reads from this core's shard in place; none if that cannot tell. What is read is counted by
-    /// [`Self::note_reads`].
+    /// [`Self::note_answered`].
     pub fn read<T>(&self, read: impl FnOnce(&mut Core) -> Option<T>) -> Option<T> {
         read(&mut self.0.borrow_mut().core)
     }
 
-    /// Counts requests that were answered by [`Self::read`], all of them within `latency`.
-    pub fn note_reads(&self, kind: Kind, count: u64, latency: Duration) {
+    /// Brings near what requests will look at.
+    pub fn warm(&self, soon: &[Soon<'_>]) {
+        self.0.borrow().core.warm(soon);
+    }
+
+    /// Takes an `advance` for a chat of this core's shard. If its reply may leave at once, it is the
+    /// caller's to tell and to count. [`Self::flush`] must follow.
+    pub fn advance(&self, advance: AdvanceRef<'_>, ticket: impl FnOnce() -> Ticket) -> Taken {
+        self.0.borrow_mut().advance(advance, ticket)
+    }
+
+    /// Counts requests that the caller has answered, all of them within `latency`.
+    pub fn note_answered(&self, kind: Kind, count: u64, latency: Duration) {
         let worker = &mut *self.0.borrow_mut();
         worker.tcp.record_many(kind, 200, latency, count);
         worker.mailbox().count_many(count);

@@ -86,6 +86,11 @@ impl Open {
         Self { start }
     }
 
+    /// The frame that begins at `start`, where there is room for its length already.
+    pub(super) fn at(start: usize) -> Self {
+        Self { start }
+    }
+
     /// Fills in the length. If the payload is over `bytes_max`, the whole frame is taken back.
     pub fn finish(self, out: &mut BytesMut, bytes_max: usize) -> Result<(), FrameError> {
         let bytes = out.len().saturating_sub(self.start.saturating_add(HEADER_BYTES));

@@ -1,5 +1,5 @@
-//! The reads that are most of the load, without serde: the request is looked at where it lies, and
-//! the reply is written where it leaves from. Nothing is allocated.
+//! The requests that are most of the load, without serde: a request is looked at where it lies, and its
+//! reply is written where it leaves from. Nothing is allocated.
 //!
 //! Only the plain form of a request is known here; whatever else comes takes the way of
 //! [`super::decode_request`], which also makes the errors. So there are no errors in this file.
@@ -11,32 +11,36 @@
 use bytes::BytesMut;
 
 use super::CONNECTION_ID;
-use super::frame::Open;
-use super::reply::{STATUS_OK, write_head};
+use super::frame::{HEADER_BYTES, Open};
+use super::reply::STATUS_OK;
 use super::walk::{Head, Reader};
-use crate::command::Kind;
 use crate::command::membership::{ChatItemRef, ListRowRef};
+use crate::command::message::{AdvanceRef, AdvanceReply};
+use crate::command::{Check, Kind};
 use crate::limits::{ID_BYTES_MAX, REPLY_BYTES_MAX};
-use crate::types::is_id;
+use crate::types::{Sequence, TimeMs, is_id};
 
 /// Most ids of a `detail` that is read here.
 pub const IDS_MAX: usize = 64;
 /// Most rows of a `list` that is written here: so many fit into a reply whatever their ids are.
 pub const ROWS_MAX: usize = 4096;
 
-const _: () = assert!(ROWS_MAX * ROW_BYTES_MAX < REPLY_BYTES_MAX);
+/// Arguments of `advance`, the key and the version at their end.
+const ADVANCE_ARGUMENTS: usize = 8;
+
+const _: () = assert!(ROWS_MAX * ROW_BYTES_MAX < REPLY_BYTES_MAX && ROWS_MAX < 1 << 16);
 const _: () = assert!(IDS_MAX * ITEM_BYTES_MAX < REPLY_BYTES_MAX);
 
-/// A request that only reads.
+/// A request in its plain form.
 #[derive(Debug, Clone, Copy)]
-pub struct HotRead<'a> {
+pub struct HotRequest<'a> {
     /// The client's number for it.
     pub id: u64,
     /// What is asked.
     pub ask: Ask<'a>,
 }
 
-/// What a [`HotRead`] asks.
+/// What a [`HotRequest`] asks.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
     /// `list` of all rows.
@@ -51,6 +55,8 @@ pub enum Ask<'a> {
         /// For whom.
         user_id: Option<&'a str>,
     },
+    /// `advance` without an idempotency key.
+    Advance(AdvanceRef<'a>),
 }
 
 impl<'a> Ask<'a> {
@@ -59,14 +65,16 @@ impl<'a> Ask<'a> {
         match self {
             Self::List { .. } => Kind::List,
             Self::Detail { .. } => Kind::Detail,
+            Self::Advance(_) => Kind::Advance,
         }
     }
 
-    /// The user that it names.
+    /// The user whose rows it is about.
     pub fn user_id(self) -> Option<&'a str> {
         match self {
             Self::List { user_id } => Some(user_id),
             Self::Detail { user_id, .. } => user_id,
+            Self::Advance(_) => None,
         }
     }
 }
@@ -87,8 +95,8 @@ impl<'a> Iterator for Ids<'a> {
     }
 }
 
-/// The request in a frame's payload, if it is a plain read.
-pub fn read(payload: &[u8]) -> Option<HotRead<'_>> {
+/// The request in a frame's payload, if it is one of these in its plain form.
+pub fn read(payload: &[u8]) -> Option<HotRequest<'_>> {
     let mut reader = Reader::new(payload);
     let [Head::Array(3), Head::Unsigned(request_id), Head::Unsigned(code), Head::Array(arguments)] =
         [reader.head().ok()?, reader.head().ok()?, reader.head().ok()?, reader.head().ok()?]
@@ -109,10 +117,7 @@ pub fn read(payload: &[u8]) -> Option<HotRead<'_>> {
             let Head::Array(left @ 1..=IDS_MAX) = reader.head().ok()? else { return None };
             let ids = Ids { reader, left };
             for _ in 0..left {
-                let text = id(&mut reader)?;
-                if !is_id(text) {
-                    return None;
-                }
+                id(&mut reader)?;
             }
             let user_id = match arguments {
                 2 if !reader.at_nil() => Some(id(&mut reader)?),
@@ -123,15 +128,62 @@ pub fn read(payload: &[u8]) -> Option<HotRead<'_>> {
             };
             Ask::Detail { ids, user_id }
         }
+        Kind::Advance if (2..=ADVANCE_ARGUMENTS).contains(&arguments) => {
+            Ask::Advance(advance(&mut reader, arguments)?)
+        }
         _ => return None,
     };
     reader.end().ok()?;
-    ask.user_id().is_none_or(is_id).then_some(HotRead { id: request_id, ask })
+    Some(HotRequest { id: request_id, ask })
 }
 
+fn advance<'a>(reader: &mut Reader<'a>, arguments: usize) -> Option<AdvanceRef<'a>> {
+    let mut heads = [Head::Nil; ADVANCE_ARGUMENTS];
+    for head in heads.iter_mut().take(arguments) {
+        *head = reader.head().ok()?;
+    }
+    let [chat_id, to, allocate, time, sender_id, force, Head::Nil, Head::Nil] = heads else {
+        return None;
+    };
+    let advance = AdvanceRef {
+        chat_id: text(chat_id)?,
+        to: optional(to, |to| Sequence::new(integer(to)?).ok())?,
+        allocate: optional(allocate, integer)?,
+        time: optional(time, |time| TimeMs::new(integer(time)?).ok())?,
+        sender_id: optional(sender_id, text)?,
+        force: optional(force, |force| match force {
+            Head::Bool(force) => Some(force),
+            _ => None,
+        })?,
+        if_version: None,
+    };
+    advance.check().ok()?;
+    Some(advance)
+}
+
+/// A value that may be nil; nothing if it is another than it should be.
+fn optional<'a, T>(head: Head<'a>, read: impl FnOnce(Head<'a>) -> Option<T>) -> Option<Option<T>> {
+    match head {
+        Head::Nil => Some(None),
+        head => read(head).map(Some),
+    }
+}
+
+/// The next id, checked.
 fn id<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
-    match reader.head() {
-        Ok(Head::Text(bytes)) => std::str::from_utf8(bytes).ok(),
+    text(reader.head().ok()?)
+}
+
+fn text(head: Head<'_>) -> Option<&str> {
+    match head {
+        Head::Text(bytes) => std::str::from_utf8(bytes).ok().filter(|text| is_id(text)),
+        _ => None,
+    }
+}
+
+fn integer(head: Head<'_>) -> Option<u64> {
+    match head {
+        Head::Unsigned(value) => Some(value),
         _ => None,
     }
 }
@@ -148,31 +200,40 @@ const ROW_BYTES_MAX: usize = 1 + TEXT_BYTES_MAX + 4 + 2 * INTEGER_BYTES_MAX + IN
 const ITEM_BYTES_MAX: usize =
     1 + 2 * TEXT_BYTES_MAX + 3 + 4 * INTEGER_BYTES_MAX + INTEGER_BYTES_MAX;
 
+/// Room that is made at a time, in bytes; more than a row or an item may take.
+const ROOM_BYTES: usize = 4096;
+/// What a row or an item usually takes at most, in bytes.
+const USUAL_BYTES: usize = 64;
+
+const _: () = assert!(ROW_BYTES_MAX < ROOM_BYTES && ITEM_BYTES_MAX < ROOM_BYTES);
+
 /// Appends the reply of a `list` of all rows: at most [`ROWS_MAX`].
 pub fn write_list<'r>(
     id: u64,
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
     out: &mut BytesMut,
 ) {
-    let open = Open::begin(out);
-    write_head(id, STATUS_OK, out);
-    out.extend_from_slice(&[ARRAY_FIX | 2]);
-    array_len(rows.len(), out);
-    let mut piece = Piece([0; ROW_BYTES_MAX], 0);
+    let mut frame = Frame::begin(id, out);
+    frame.array(2);
+    frame.array(rows.len());
+    let mut left = rows.len();
     for row in rows {
-        piece.1 = 0;
-        piece.byte(ARRAY_FIX | 7);
-        piece.text(row.chat_id);
-        piece.byte(u8::from(row.is_top.0));
-        piece.byte(u8::from(row.is_mute.0));
-        piece.byte(u8::from(row.is_show.0));
-        piece.byte(u8::from(row.is_hide.0));
-        piece.integer(row.max_read_seq.get());
-        piece.integer(row.last_online_time.get());
-        piece.append(out);
+        frame.make_room(ROW_BYTES_MAX, left * USUAL_BYTES);
+        left = left.saturating_sub(1);
+        frame.byte(ARRAY_FIX | 7);
+        frame.text(row.chat_id);
+        frame.bytes(&[
+            u8::from(row.is_top.0),
+            u8::from(row.is_mute.0),
+            u8::from(row.is_show.0),
+            u8::from(row.is_hide.0),
+        ]);
+        frame.integer(row.max_read_seq.get());
+        frame.integer(row.last_online_time.get());
     }
-    out.extend_from_slice(&[NIL]);
-    finish(open, out);
+    frame.make_room(1, 1);
+    frame.byte(NIL);
+    frame.finish();
 }
 
 /// Appends the reply of a `detail`: at most [`IDS_MAX`] items.
@@ -181,70 +242,104 @@ pub fn write_detail<'c>(
     items: impl ExactSizeIterator<Item = ChatItemRef<'c>>,
     out: &mut BytesMut,
 ) {
-    let open = Open::begin(out);
-    write_head(id, STATUS_OK, out);
-    out.extend_from_slice(&[ARRAY_FIX | 1]);
-    array_len(items.len(), out);
-    let mut piece = Piece([0; ITEM_BYTES_MAX], 0);
+    let mut frame = Frame::begin(id, out);
+    frame.array(1);
+    frame.array(items.len());
+    let mut left = items.len();
     for item in items {
-        piece.1 = 0;
-        piece.byte(ARRAY_FIX | 9);
-        piece.text(item.id);
-        piece.text(item.creator_id);
-        piece.byte(item.chat_type.code());
-        piece.byte(item.status.code());
-        piece.byte(u8::from(item.is_enc.0));
-        piece.integer(item.last_read_sequence.get());
-        piece.integer(item.last_sequence.get());
-        piece.integer(item.last_time.get());
-        piece.integer(item.created_at.get());
-        piece.append(out);
+        frame.make_room(ITEM_BYTES_MAX, left * USUAL_BYTES);
+        left = left.saturating_sub(1);
+        frame.byte(ARRAY_FIX | 9);
+        frame.text(item.id);
+        frame.text(item.creator_id);
+        frame.bytes(&[item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)]);
+        frame.integer(item.last_read_sequence.get());
+        frame.integer(item.last_sequence.get());
+        frame.integer(item.last_time.get());
+        frame.integer(item.created_at.get());
     }
-    finish(open, out);
+    frame.finish();
 }
 
-fn finish(open: Open, out: &mut BytesMut) {
-    let finished = open.finish(out, REPLY_BYTES_MAX);
-    debug_assert!(finished.is_ok(), "so few rows and items always fit");
+/// Appends the reply of an `advance`.
+pub fn write_advance(id: u64, reply: &AdvanceReply, out: &mut BytesMut) {
+    let mut frame = Frame::begin(id, out);
+    frame.array(3);
+    frame.integer(reply.first_sequence.get());
+    frame.integer(reply.last_sequence.get());
+    frame.integer(reply.last_time.get());
+    frame.finish();
 }
 
 const NIL: u8 = 0xc0;
 /// Head of an array of up to 15 elements.
 const ARRAY_FIX: u8 = 0x90;
+/// Bytes of what stands before the rows or the items, at most, and of an `advance`'s reply.
+const HEAD_BYTES_MAX: usize = HEADER_BYTES + 8 * INTEGER_BYTES_MAX;
 
-fn array_len(len: usize, out: &mut BytesMut) {
-    let written = u32::try_from(len)
-        .map(|len| rmp::encode::write_array_len(&mut bytes::BufMut::writer(out), len));
-    debug_assert!(matches!(written, Ok(Ok(_))), "a buffer in memory takes every write");
+/// The frame of a successful reply while it is written.
+///
+/// Everything is written once, to where it stays: to put pieces together elsewhere and copy them would
+/// wait for each piece's small stores, as a processor forwards no several of them to one wide load.
+struct Frame<'o> {
+    out: &'o mut BytesMut,
+    start: usize,
+    /// Where the next byte goes; what is behind is room, filled with anything.
+    at: usize,
 }
 
-/// A row or an item while it is put together.
-struct Piece<const N: usize>([u8; N], usize);
+impl<'o> Frame<'o> {
+    fn begin(id: u64, out: &'o mut BytesMut) -> Self {
+        let start = out.len();
+        let mut frame = Self { out, start, at: start + HEADER_BYTES };
+        frame.make_room(HEAD_BYTES_MAX, HEAD_BYTES_MAX);
+        frame.byte(ARRAY_FIX | 3);
+        frame.integer(id);
+        frame.integer(STATUS_OK.into());
+        frame
+    }
 
-impl<const N: usize> Piece<N> {
+    /// Makes room for what comes next, of at most `bytes_max`; `bytes_left` is about all that will come.
+    fn make_room(&mut self, bytes_max: usize, bytes_left: usize) {
+        if self.out.len() < self.at + bytes_max {
+            self.out.resize(self.at + bytes_left.clamp(bytes_max, ROOM_BYTES), 0);
+        }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
-        // The array holds the longest there can be; what is behind it would be cut off.
-        if let Some(place) = self.0.get_mut(self.1..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        // There is room: `make_room` was asked for the most there can be.
+        if let Some(place) = self.out.get_mut(self.at..self.at + bytes.len()) {
             place.copy_from_slice(bytes);
         }
     }
 
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.put(bytes);
+        self.at += bytes.len();
+    }
+
     fn byte(&mut self, byte: u8) {
-        self.put(&[byte]);
-        self.1 += 1;
+        self.bytes(&[byte]);
+    }
+
+    fn array(&mut self, len: usize) {
+        match u16::try_from(len) {
+            Ok(short @ 0..=15) => self.byte(ARRAY_FIX | short.to_be_bytes()[1]),
+            Ok(long) => {
+                self.byte(0xdc);
+                self.bytes(&long.to_be_bytes());
+            }
+            Err(_) => debug_assert!(false, "there are at most ROWS_MAX rows"),
+        }
     }
 
     fn text(&mut self, text: &str) {
         match u8::try_from(text.len()) {
             Ok(short @ 0..=31) => self.byte(0xa0 | short),
-            Ok(long) => {
-                self.put(&[0xd9, long]);
-                self.1 += 2;
-            }
+            Ok(long) => self.bytes(&[0xd9, long]),
             Err(_) => debug_assert!(false, "an id is short"),
         }
-        self.put(text.as_bytes());
-        self.1 += text.len();
+        self.bytes(text.as_bytes());
     }
 
     /// Always writes nine bytes, of which only as many count as the value needs: no branch to mispredict.
@@ -259,11 +354,13 @@ impl<const N: usize> Piece<N> {
         };
         let [a, b, c, d, e, f, g, h] = (value << shift).to_be_bytes();
         self.put(&[marker, a, b, c, d, e, f, g, h]);
-        self.1 += 1 + bytes;
+        self.at += 1 + bytes;
     }
 
-    fn append(&self, out: &mut BytesMut) {
-        out.extend_from_slice(self.0.get(..self.1).unwrap_or_default());
+    fn finish(self) {
+        self.out.truncate(self.at);
+        let finished = Open::at(self.start).finish(self.out, REPLY_BYTES_MAX);
+        debug_assert!(finished.is_ok(), "so few rows and items always fit");
     }
 }
 
@@ -289,10 +386,13 @@ mod tests {
                 let is_plain = match &command {
                     Command::List(list) => list.limit.is_none() && list.cursor.is_none(),
                     Command::Detail(detail) => (1..=IDS_MAX).contains(&detail.ids.len()),
+                    Command::Advance(advance) => {
+                        advance.idempotency_key.is_none() && advance.if_version.is_none()
+                    }
                     _ => false,
                 };
                 prop_assert_eq!(hot.is_some(), is_plain);
-                let Some(HotRead { id, ask }) = hot else { continue };
+                let Some(HotRequest { id, ask }) = hot else { continue };
                 prop_assert_eq!(id, request_id);
                 match (&command, ask) {
                     (Command::List(list), Ask::List { user_id }) => {
@@ -302,6 +402,9 @@ mod tests {
                         prop_assert!(detail.ids.iter().map(|id| id.as_str()).eq(ids));
                         prop_assert_eq!(detail.user_id.as_ref().map(|id| id.as_str()), user_id);
                     }
+                    (Command::Advance(advance), Ask::Advance(read)) => {
+                        prop_assert_eq!(advance.as_ref(), read);
+                    }
                     _ => prop_assert!(false, "another command was read"),
                 }
             }
@@ -309,7 +412,7 @@ mod tests {
 
         #[test]
         fn what_is_written_is_what_serde_writes(choices: Vec<u64>, id in 1..=u64::MAX) {
-            for kind in [Kind::List, Kind::Detail] {
+            for kind in [Kind::List, Kind::Detail, Kind::Advance] {
                 let mut reply = Draw::new(&choices).reply(kind);
                 let mut hot = BytesMut::from(&b"before"[..]);
                 match &mut reply {
@@ -340,6 +443,7 @@ mod tests {
                         });
                         write_detail(id, items, &mut hot);
                     }
+                    Reply::Advance(reply) => write_advance(id, reply, &mut hot),
                     _ => prop_assert!(false, "another reply was drawn"),
                 }
                 let mut serde = BytesMut::from(&b"before"[..]);
@@ -351,7 +455,7 @@ mod tests {
         #[test]
         fn what_serde_refuses_is_not_read(bytes: Vec<u8>, choices: Vec<u64>, at: usize) {
             let mut out = BytesMut::new();
-            let kind = if at % 2 == 0 { Kind::List } else { Kind::Detail };
+            let kind = [Kind::List, Kind::Detail, Kind::Advance][at % 3];
             encode_request(7, &Draw::new(&choices).command(kind), &mut out).unwrap();
             let mut payload = frame::next(&mut out, usize::MAX).unwrap().unwrap().to_vec();
             for (offset, byte) in bytes.iter().take(3).enumerate() {
@@ -370,11 +474,14 @@ mod tests {
         let limits =
             [0, 127, 128, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, (1 << 53) - 1];
         for value in limits {
-            let mut piece = Piece([0; 16], 0);
-            piece.integer(value);
+            let mut out = BytesMut::new();
+            let mut frame = Frame::begin(1, &mut out);
+            let start = frame.at;
+            frame.integer(value);
+            frame.finish();
             let mut expected = Vec::new();
             rmp::encode::write_uint(&mut expected, value).unwrap();
-            assert_eq!(&piece.0[..piece.1], expected, "{value}");
+            assert_eq!(&out[start..], expected, "{value}");
         }
     }
 }

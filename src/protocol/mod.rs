@@ -18,7 +18,7 @@
 //! - `value`: serde over such values, with errors that name the field
 //! - [`request`]: `[request_id, command, arguments]`
 //! - [`reply`]: `[request_id, status, body]`
-//! - [`hot`]: the plain reads, both ways, without serde
+//! - [`hot`]: the most frequent requests, both ways, without serde
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 

@@ -82,7 +82,7 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
 }
 
 /// Appends the reply's first two elements and the head of the array; the body must follow.
-pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
+fn write_head(id: u64, status: u16, out: &mut BytesMut) {
     let mut writer = out.writer();
     let written = rmp::encode::write_array_len(&mut writer, 3)
         .and_then(|_| rmp::encode::write_uint(&mut writer, id))

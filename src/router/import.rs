@@ -102,12 +102,12 @@ impl<T> Router<T> {
         while !self.import_is_checked
             && let Some(entry) = self.imports_waiting.pop_front()
         {
-            let Some(mut pending) = self.pending.remove(&entry) else { continue };
-            if let Gather::Import(importing) = &mut pending.gather {
+            let Some(mut gather) = self.take_out(entry) else { continue };
+            if let Gather::Import(importing) = &mut gather {
                 self.import_is_checked = importing.checking;
                 self.send_import(importing, entry, out);
             }
-            self.pending.insert(entry, pending);
+            self.put_back(entry, gather);
         }
     }
 

@@ -20,7 +20,9 @@ mod parts;
 mod read_many;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use crate::command::membership::Delete;
 use crate::command::node::StatsReply;
@@ -47,8 +49,7 @@ pub struct Router<T> {
     hasher: KeyHasher,
     /// State of the generator of random ids (SplitMix64; Steele, Lea, Flood 2014).
     random: u64,
-    next: u64,
-    pending: HashMap<u64, Pending<T>>,
+    pending: SlotMap<DefaultKey, Pending<T>>,
     /// Whether an import is being looked at, and those that wait until it is sent to be taken.
     import_is_checked: bool,
     imports_waiting: VecDeque<u64>,
@@ -106,6 +107,11 @@ enum Scattered {
     Finished(Outcome),
 }
 
+/// The key of an entry; one that is no longer there is never another's.
+fn key_of(entry: u64) -> DefaultKey {
+    KeyData::from_ffi(entry).into()
+}
+
 /// An answer that does not belong to its question, which only a defect leads to.
 fn mixed_up() -> Outcome {
     Err(Error::outcome_unknown("a shard gave an answer of another kind"))
@@ -119,8 +125,7 @@ impl<T> Router<T> {
             shards,
             hasher,
             random: seed,
-            next: 0,
-            pending: HashMap::new(),
+            pending: SlotMap::new(),
             import_is_checked: false,
             imports_waiting: VecDeque::new(),
         }
@@ -139,14 +144,17 @@ impl<T> Router<T> {
         command: Command,
         out: &mut Vec<Sent>,
     ) -> Option<(T, Outcome)> {
-        let entry = self.next;
-        self.next += 1;
-        let gather = match self.scatter(entry, command, out) {
-            Scattered::Asked(gather) => gather,
-            Scattered::Finished(outcome) => return Some((ticket, outcome)),
-        };
-        self.pending.insert(entry, Pending { ticket, gather });
-        None
+        let entry = self.park(ticket);
+        match self.scatter(entry, command, out) {
+            Scattered::Asked(Gather::One) => None,
+            Scattered::Asked(gather) => {
+                self.put_back(entry, gather);
+                None
+            }
+            Scattered::Finished(outcome) => {
+                self.pending.remove(key_of(entry)).map(|pending| (pending.ticket, outcome))
+            }
+        }
     }
 
     /// Takes a shard's answer. Gives the ticket back with its outcome, or asks more.
@@ -156,13 +164,33 @@ impl<T> Router<T> {
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<(T, Outcome)> {
-        let mut pending = self.pending.remove(&to.entry)?;
-        match self.gather(&mut pending.gather, to, answer, out) {
-            Some(outcome) => Some((pending.ticket, outcome)),
+        // A part may answer after the outcome was clear: then the entry is gone.
+        let mut gather = self.take_out(to.entry)?;
+        let outcome = self.gather(&mut gather, to, answer, out);
+        match outcome {
+            Some(outcome) => {
+                self.pending.remove(key_of(to.entry)).map(|pending| (pending.ticket, outcome))
+            }
             None => {
-                self.pending.insert(to.entry, pending);
+                self.put_back(to.entry, gather);
                 None
             }
+        }
+    }
+
+    /// Keeps a ticket for one answer, which somebody else asks a shard for. Its entry in the table.
+    pub fn park(&mut self, ticket: T) -> u64 {
+        self.pending.insert(Pending { ticket, gather: Gather::One }).data().as_ffi()
+    }
+
+    fn take_out(&mut self, entry: u64) -> Option<Gather> {
+        let pending = self.pending.get_mut(key_of(entry))?;
+        Some(std::mem::replace(&mut pending.gather, Gather::One))
+    }
+
+    fn put_back(&mut self, entry: u64, gather: Gather) {
+        if let Some(pending) = self.pending.get_mut(key_of(entry)) {
+            pending.gather = gather;
         }
     }
 

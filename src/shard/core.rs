@@ -30,7 +30,7 @@ use answers::Answers;
 use image::ImageWalk;
 pub use image::SlotCapture;
 use outbox::{Running, Waiters};
-pub use reads::ListRows;
+pub use reads::{ListRows, Soon};
 
 use super::apply::Applier;
 use super::event::{self, BadRecord, Event};
@@ -246,7 +246,10 @@ impl Core {
             Command::RemoveMembers(remove) => self.remove_members(remove, out),
             Command::SetStatus(set) => self.set_status(set, out).into(),
             Command::Dissolve(dissolve) => self.dissolve(dissolve, out),
-            Command::Advance(advance) => self.advance(advance, out).into(),
+            Command::Advance(advance) => {
+                let hash = self.hash_of(advance.chat_id.as_str());
+                Step::Done(self.advance(advance.as_ref(), hash, out).map(Reply::Advance))
+            }
             Command::MarkRead(read) => self.mark_read(to, read, out),
             Command::Clear(clear) => self.clear(to, clear, out),
             Command::SetFlags(set) => self.set_flags(set, out).into(),
@@ -329,8 +332,7 @@ impl Core {
 
     /// The chat for a command that needs it alive.
     fn live_chat(&self, id: &ChatId) -> Result<&Chat, Error> {
-        let chat = self.find_chat(id).ok_or_else(Error::no_chat)?;
-        if chat.head.dissolved { Err(Error::gone()) } else { Ok(chat) }
+        alive(self.find_chat(id))
     }
 
     fn find_user(&self, id: &UserId) -> Option<&User> {
@@ -352,6 +354,12 @@ impl Core {
             None => Ok(self.now),
         }
     }
+}
+
+/// The chat that was found, for a command that needs it alive.
+fn alive(chat: Option<&Chat>) -> Result<&Chat, Error> {
+    let chat = chat.ok_or_else(Error::no_chat)?;
+    if chat.head.dissolved { Err(Error::gone()) } else { Ok(chat) }
 }
 
 fn op_class(op: &Op) -> Class {

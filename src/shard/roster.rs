@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::KeyHasher;
 
-/// Up to this many entries are compared one by one.
-const TAGGED_FROM: usize = 4;
+/// Up to this many entries have their tags in the roster itself.
+const FEW: usize = 15;
 /// Up to this many entries have tags; past it an index is kept.
 const INDEXED_FROM: usize = 256;
 /// Tags that are compared at once.
@@ -52,12 +53,11 @@ struct IndexEntry {
 /// How an entry is found by its key.
 #[derive(Debug)]
 enum Lookup {
-    /// All keys are compared.
-    Scan,
-    /// Sixteen bits of each key's hash, in the entries' order: they fit into a few cache lines, and
-    /// nearly always only the right key is compared.
-    #[expect(clippy::box_collection, reason = "most rosters have none, and each has room for it")]
-    Tags(Box<Vec<u16>>),
+    /// Tags of a few entries: sixteen bits of each key's hash, in the entries' order. So nearly always only
+    /// the right key is compared.
+    Few([u16; FEW]),
+    /// The same for more entries; they fit into some cache lines.
+    Tags(ThinVec<u16>),
     /// One pair for each entry.
     Index(Box<HashTable<IndexEntry>>),
 }
@@ -72,7 +72,7 @@ pub struct Roster<T> {
 
 impl<T> Default for Roster<T> {
     fn default() -> Self {
-        Self { chunks: SmallVec::new(), lookup: Lookup::Scan, len: 0 }
+        Self { chunks: SmallVec::new(), lookup: Lookup::Few([0; FEW]), len: 0 }
     }
 }
 
@@ -172,7 +172,9 @@ impl<T: Entry> Roster<T> {
         }
         self.len -= 1;
         match &mut self.lookup {
-            Lookup::Scan => {}
+            Lookup::Few(tags) => {
+                tags.copy_within((position + 1).min(FEW).., position.min(FEW - 1));
+            }
             Lookup::Tags(tags) => _ = tags.remove(position),
             Lookup::Index(index) => {
                 if let Ok(found) = index.find_entry(hash, |other| other.order == entry.order()) {
@@ -265,10 +267,7 @@ impl<T: Entry> Roster<T> {
 
     fn find(&self, key: &str, hash: u64) -> Option<Place> {
         match &self.lookup {
-            Lookup::Scan => self.chunks.iter().enumerate().find_map(|(chunk, entries)| {
-                let entry = entries.iter().position(|entry| entry.key() == key)?;
-                Some(Place { chunk, entry })
-            }),
+            Lookup::Few(tags) => self.find_tagged(tags.get(..self.len)?, key, tag(hash)),
             Lookup::Tags(tags) => self.find_tagged(tags, key, tag(hash)),
             Lookup::Index(index) => {
                 let found = index.find(hash, |other| {
@@ -303,12 +302,12 @@ impl<T: Entry> Roster<T> {
     /// How many entries are before a place.
     fn position(&self, place: Place) -> usize {
         match self.lookup {
-            Lookup::Tags(_) => {
+            Lookup::Few(_) | Lookup::Tags(_) => {
                 let before = self.chunks.iter().take(place.chunk);
                 before.map(|chunk| chunk.len()).sum::<usize>() + place.entry
             }
             // Only tags are kept by position; it would be long to count for a giant.
-            _ => 0,
+            Lookup::Index(_) => 0,
         }
     }
 
@@ -326,7 +325,18 @@ impl<T: Entry> Roster<T> {
 
     fn note_added(&mut self, position: usize, hash: u64, order: u64) {
         match &mut self.lookup {
-            Lookup::Scan => {}
+            Lookup::Few(tags) if self.len < FEW => {
+                tags.copy_within(position..FEW - 1, position + 1);
+                if let Some(place) = tags.get_mut(position) {
+                    *place = tag(hash);
+                }
+            }
+            Lookup::Few(few) => {
+                let mut tags = ThinVec::with_capacity(FEW + TAGS_AT_ONCE);
+                tags.extend_from_slice(few);
+                tags.insert(position, tag(hash));
+                self.lookup = Lookup::Tags(tags);
+            }
             Lookup::Tags(tags) => {
                 reserve_tight(tags);
                 tags.insert(position, tag(hash));
@@ -337,25 +347,17 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Changes the way of lookup when there are enough entries for the next.
+    /// Builds an index when there are too many entries for tags.
     fn grow_lookup(&mut self, hasher: KeyHasher) {
-        match self.lookup {
-            Lookup::Scan if self.len > TAGGED_FROM => {
-                let tags = self.iter().map(|entry| tag(hasher.hash(entry.key()))).collect();
-                self.lookup = Lookup::Tags(Box::new(tags));
-            }
-            Lookup::Tags(_) if self.len > INDEXED_FROM => {
-                let mut index = HashTable::with_capacity(self.len * 2);
-                for entry in self.iter() {
-                    let (hash, order) = (hasher.hash(entry.key()), entry.order());
-                    index.insert_unique(hash, IndexEntry { hash, order }, |entry: &IndexEntry| {
-                        entry.hash
-                    });
-                }
-                self.lookup = Lookup::Index(Box::new(index));
-            }
-            _ => {}
+        if self.len <= INDEXED_FROM || matches!(self.lookup, Lookup::Index(_)) {
+            return;
         }
+        let mut index = HashTable::with_capacity(self.len * 2);
+        for entry in self.iter() {
+            let (hash, order) = (hasher.hash(entry.key()), entry.order());
+            index.insert_unique(hash, IndexEntry { hash, order }, |entry: &IndexEntry| entry.hash);
+        }
+        self.lookup = Lookup::Index(Box::new(index));
     }
 
     /// Keeps a roster that shrinks from ending up as many tiny chunks.
@@ -410,7 +412,7 @@ fn last_order<T: Entry>(chunk: &Chunk<T>) -> u64 {
 }
 
 /// Grows by a little instead of doubling: there are as many rosters as users.
-fn reserve_tight(tags: &mut Vec<u16>) {
+fn reserve_tight(tags: &mut ThinVec<u16>) {
     if tags.len() == tags.capacity() {
         tags.reserve_exact(TAGS_AT_ONCE);
     }

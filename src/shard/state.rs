@@ -570,6 +570,11 @@ impl SlotState {
         self.chats.find(table_hash(hash), |_| true).map(|chat| &**chat)
     }
 
+    /// A user who may have this id, in the same way.
+    pub fn user_candidate(&self, hash: u64) -> Option<&User> {
+        self.users.find(table_hash(hash), |_| true).map(|user| &**user)
+    }
+
     /// The same, to be changed.
     pub fn chat_mut(&mut self, id: &str, hash: u64) -> Option<&mut Chat> {
         self.chats

@@ -1,20 +1,44 @@
 //! A message arrived; a user has read.
 
-use super::{Core, Step, check_version};
+use super::{Core, Step, alive, check_version};
 use crate::command::membership::{Clear, ClearReply};
 use crate::command::message::{
-    Advance, AdvanceReply, MarkRead, MarkReadMany, MarkReadReply, ReadResult,
+    AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadReply, ReadResult,
 };
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::shard::event::{Advanced, Cleared, Read};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
 use crate::shard::state::ChatHead;
-use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, Sequence, UserId};
+use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, UserId};
 
 impl Core {
-    pub(super) fn advance(&mut self, advance: Advance, out: &mut Output) -> Outcome {
-        let chat = self.live_chat(&advance.chat_id)?;
+    /// An `advance` that comes without a key and is answered by the door itself; nothing if the chat belongs
+    /// to another shard. Its answer promises what any write's does: it leaves when the log holds it.
+    pub fn advance_here(
+        &mut self,
+        advance: AdvanceRef<'_>,
+        out: &mut Output,
+    ) -> Option<Result<AdvanceReply, Error>> {
+        let hash = self.hash_of(advance.chat_id);
+        self.slot(KeyHasher::slot_of_hash(hash)).ok()?;
+        self.commands += 1;
+        Some(match &self.refusal {
+            Some(why) => Err(why.clone()),
+            None => self.advance(advance, hash, out),
+        })
+    }
+
+    /// `hash` is that of the chat's id.
+    pub(super) fn advance(
+        &mut self,
+        advance: AdvanceRef<'_>,
+        hash: u64,
+        out: &mut Output,
+    ) -> Result<AdvanceReply, Error> {
+        let slot = KeyHasher::slot_of_hash(hash);
+        let chat = self.slot(slot).ok().and_then(|slot| slot.chat(advance.chat_id, hash));
+        let chat = alive(chat)?;
         if chat.head.status == ChatStatus::Disabled {
             return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
         }
@@ -23,26 +47,21 @@ impl Core {
         let target = target(&chat.head, &advance)?;
         let given_time = self.time_or_now(advance.time)?;
         let sent = advance.sender_id.and_then(|sender| {
-            let member = chat.members.get(sender.as_str(), self.hash_of(sender.as_str()))?;
-            (member.sent_seq < target.sent).then_some((sender, target.sent))
+            let member = chat.members.get(sender, self.hash_of(sender))?;
+            (member.sent_seq < target.sent).then(|| (member.user_id.clone(), target.sent))
         });
         let last_time = if target.last > stored { given_time } else { chat.head.last_time };
         if target.last > stored || sent.is_some() {
-            let slot = self.slot_of_chat(&advance.chat_id);
-            let event = Advanced {
-                chat_id: advance.chat_id.clone(),
-                to: target.last,
-                time: last_time,
-                sent,
-            };
+            let chat_id = chat.head.id.clone();
+            let brings_back = target.last > stored && !chat.deleters.is_empty();
+            let event =
+                Advanced { chat_id: chat_id.clone(), to: target.last, time: last_time, sent };
             self.commit(slot, event, out);
-            self.deliver(&advance.chat_id, out);
+            if brings_back {
+                self.deliver(&chat_id, out);
+            }
         }
-        Ok(Reply::Advance(AdvanceReply {
-            first_sequence: target.first,
-            last_sequence: target.last,
-            last_time,
-        }))
+        Ok(AdvanceReply { first_sequence: target.first, last_sequence: target.last, last_time })
     }
 
     /// The chat checks, the row decides: its shard answers.
@@ -209,7 +228,7 @@ struct Target {
     sent: Sequence,
 }
 
-fn target(head: &ChatHead, advance: &Advance) -> Result<Target, Error> {
+fn target(head: &ChatHead, advance: &AdvanceRef<'_>) -> Result<Target, Error> {
     let stored = head.last_sequence;
     if let Some(count) = advance.allocate {
         let last = stored.checked_add(count)?;
