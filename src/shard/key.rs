@@ -17,8 +17,8 @@
 //! of a part         "p" claim's slot "." claim's number | newline | chat's id
 //! ```
 //!
-//! Ids hold no control characters, so no two of these are the same. (Before the first two forms were
-//! told apart, "user | newline | chat | newline | key" was in use, with a user's id where there was one.)
+//! Ids hold no control characters, so no two of these are the same. Older logs may hold others, in
+//! which a user's id or hash and a chat's come before the key; nobody asks for those any more.
 //!
 //! Invariants:
 //! - No text names a user. What is kept of one is found by their hash, and goes when they are erased;

@@ -13,9 +13,9 @@
 //! Invariants:
 //! - An answer older than the window is not told, whether it is still there or not. A part is told as
 //!   long as its claim is.
-//! - At most two answers are let go for each that is kept, and a few with each tick, so that no step
-//!   is long.
-//! - For each answer that a slot holds, the slot is listed once.
+//! - At most two answers are let go for each key that one counts as, and a few with each tick, so that
+//!   no step is long.
+//! - For each answer that a slot holds, the slot is listed once, and its weight is counted.
 
 use std::collections::VecDeque;
 
@@ -26,7 +26,7 @@ use super::{Core, Step};
 use crate::command::membership::EraseUser;
 use crate::command::transfer::{ChatLine, MemberLine};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
-use crate::limits::{IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
+use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::event::Answered;
 use crate::shard::key::{Claim, Claiming, Owner, digest};
 use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
@@ -43,18 +43,44 @@ const CLAIMED: u8 = 0;
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     slots: VecDeque<Slot>,
+    /// How many keys they count as.
+    weight: usize,
 }
 
 impl Answers {
-    /// Lists a slot so many times less; what it keeps is let go no earlier for that.
-    fn drop_oldest(&mut self, slot: Slot, count: usize) {
-        let mut left = count;
+    /// Answers of a slot went; what it still keeps is let go no earlier for that.
+    fn went(&mut self, slot: Slot, answers: Weighed) {
+        self.weight = self.weight.saturating_sub(answers.weight);
+        let mut left = answers.count;
         self.slots.retain(|other| {
             let goes = left > 0 && *other == slot;
             left -= usize::from(goes);
             !goes
         });
     }
+}
+
+/// Some answers.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Weighed {
+    /// How many there are.
+    pub(super) count: usize,
+    /// How many keys they count as.
+    weight: usize,
+}
+
+impl Weighed {
+    fn of<'a>(answers: impl Iterator<Item = &'a FirstAnswer>) -> Self {
+        answers.fold(Self::default(), |all, answer| Self {
+            count: all.count + 1,
+            weight: all.weight + weight(&answer.reply),
+        })
+    }
+}
+
+/// How many keys an answer counts as.
+fn weight(reply: &Bytes) -> usize {
+    1 + reply.len() / IDEMPOTENCY_ANSWER_BYTES
 }
 
 /// A request with a key: where its answer is kept, under what, and what was asked.
@@ -277,31 +303,37 @@ impl Core {
     fn keep_bytes(&mut self, keyed: Keyed, reply: Bytes, out: &mut Output) {
         let Keyed { slot, scope, request, .. } = keyed;
         let hash = self.hash_of(&scope);
-        let replaces = self.slot(slot).is_ok_and(|state| state.answers.get(&scope, hash).is_some());
+        let replaced = self.slot(slot).map_or_else(
+            |_| Weighed::default(),
+            |state| Weighed::of(state.answers.get(&scope, hash).into_iter()),
+        );
+        let weight = weight(&reply);
         let answer = FirstAnswer { scope, order: 0, request, at: self.now, reply };
         self.commit(slot, Answered { answer }, out);
-        if replaces {
-            self.answers.drop_oldest(slot, 1);
+        if replaced.count > 0 {
+            self.answers.went(slot, replaced);
         }
         self.answers.slots.push_back(slot);
+        self.answers.weight += weight;
         let kept_max = IDEMPOTENCY_KEYS_MAX / usize::from(self.shards.get());
-        for _ in 0..LET_GO_A_STEP {
-            if self.answers.slots.len() > kept_max {
+        for _ in 0..LET_GO_A_STEP * weight {
+            if self.answers.weight > kept_max {
                 self.let_go_oldest();
             }
         }
         self.let_go_over();
     }
 
-    /// How many answers are kept under a user's keys.
-    pub(super) fn count_answers_of(&self, user_id: &UserId) -> usize {
+    /// What is kept under a user's keys.
+    pub(super) fn answers_of(&self, user_id: &UserId) -> Weighed {
         let hash = self.hash_of(user_id.as_str());
-        self.slot(self.slot_of_user(user_id)).map_or(0, |state| state.answers_of(hash).count())
+        self.slot(self.slot_of_user(user_id))
+            .map_or_else(|_| Weighed::default(), |state| Weighed::of(state.answers_of(hash)))
     }
 
-    /// So many answers of a slot are gone with the user whose they were.
-    pub(super) fn answers_went(&mut self, slot: Slot, count: usize) {
-        self.answers.drop_oldest(slot, count);
+    /// These answers of a slot are gone with the user whose they were.
+    pub(super) fn answers_went(&mut self, slot: Slot, answers: Weighed) {
+        self.answers.went(slot, answers);
     }
 
     /// Lets a few answers go whose time is over.
@@ -322,16 +354,20 @@ impl Core {
             && let Ok(index) = self.slot_index(slot)
             && let Some(state) = self.slots.get_mut(index)
         {
-            state.answers.pop_first(hasher);
+            let gone = state.answers.pop_first(hasher);
+            let weight = gone.map_or(0, |answer| weight(&answer.reply));
+            self.answers.weight = self.answers.weight.saturating_sub(weight);
         }
     }
 
     /// Finds the answers that a start brought.
     pub(super) fn gather_answers(&mut self) {
         let mut found: Vec<(TimeMs, Slot)> = Vec::new();
+        self.answers.weight = 0;
         for (index, state) in self.slots.iter().enumerate() {
             let Some(slot) = self.own_slot(index) else { continue };
             found.extend(state.answers.iter().map(|answer| (answer.at, slot)));
+            self.answers.weight += Weighed::of(state.answers.iter()).weight;
         }
         found.sort_unstable();
         self.answers.slots = found.into_iter().map(|(_, slot)| slot).collect();
@@ -365,4 +401,76 @@ fn decode(bytes: &[u8]) -> Result<Kept, Error> {
     let kind = Kind::from_code(*code).ok_or_else(lost)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
     Reply::deserialize_body(kind, &mut deserializer).map(Kept::Reply).map_err(|_| lost())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::shard::op::ReplyTo;
+    use crate::types::{KeyHasher, ShardCount, ShardId};
+
+    fn ask(core: &mut Core, kind: Kind, mut arguments: Value, key: usize) {
+        arguments["idempotency_key"] = format!("k{key}").into();
+        let op = match Command::from_json(kind, arguments).unwrap() {
+            Command::EraseUser(erase) => Op::EraseBegin(erase),
+            Command::MarkReadMany(many) => {
+                let checked = core.check_reads(&many.user_id, many.items);
+                let Answer::CheckReads(requests) = checked else { panic!("{checked:?}") };
+                Op::ReadRows(many.user_id, requests, many.idempotency_key.unwrap())
+            }
+            command => Op::Run(command),
+        };
+        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+        let ends = match &op {
+            Op::EraseBegin(erase) => Some(Op::EraseEnd(erase.clone(), 0)),
+            _ => None,
+        };
+        for op in std::iter::once(op).chain(ends) {
+            let mut out = Output::default();
+            core.request(to, op, &mut out);
+            assert!(!matches!(out.answers[0].answer, Answer::Done(Err(_))), "{:?}", out.answers);
+        }
+        assert_counted(core);
+    }
+
+    #[track_caller]
+    fn assert_counted(core: &Core) {
+        let kept = Weighed::of(core.slots.iter().flat_map(|state| state.answers.iter()));
+        let listed = (core.answers.slots.len(), core.answers.weight);
+        assert_eq!(listed, (kept.count, kept.weight));
+    }
+
+    #[test]
+    fn what_is_kept_is_counted() {
+        let shards = ShardCount::new(1).unwrap();
+        let mut core = Core::new(ShardId(0), shards, KeyHasher::new(7));
+        let tick = |core: &mut Core, ms: u64| core.tick(TimeMs::new(ms).unwrap());
+        tick(&mut core, 1);
+        let items: Vec<Value> =
+            (0..200).map(|number| json!({"chat_id": format!("c{number}"), "seq": 1})).collect();
+        for user in ["a", "b", "c"] {
+            for key in 0..5 {
+                ask(&mut core, Kind::Touch, json!({"user_id": user}), key);
+            }
+            ask(&mut core, Kind::MarkReadMany, json!({"user_id": user, "items": items}), 5);
+        }
+        assert_eq!(core.answers.slots.len(), 18);
+        assert!(core.answers.weight > 18, "long answers count more: {}", core.answers.weight);
+        ask(&mut core, Kind::EraseUser, json!({"user_id": "a"}), 6);
+        assert_eq!(core.answers.slots.len(), 13);
+        // The same keys again, when the first answers are over and not yet let go.
+        tick(&mut core, 1 + IDEMPOTENCY_WINDOW_MS);
+        for key in (0..5).rev() {
+            ask(&mut core, Kind::Touch, json!({"user_id": "c"}), key);
+        }
+        for _ in 0..20 {
+            tick(&mut core, 2 + IDEMPOTENCY_WINDOW_MS);
+            assert_counted(&core);
+        }
+        assert_eq!(core.answers.slots.len(), 5);
+        core.start(&mut Output::default());
+        assert_counted(&core);
+    }
 }

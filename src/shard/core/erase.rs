@@ -91,16 +91,18 @@ impl Core {
         out: &mut Output,
     ) -> Step {
         let keyed = self.keyed_erase(&erase);
+        let own = keyed.as_ref().map(|keyed| self.kept(keyed));
         // The same request on another connection may have come to its end first.
-        if let Some(Ok(Some(reply))) = keyed.as_ref().map(|keyed| self.recall(keyed)) {
+        if let Some(Ok(Some(Kept::Reply(reply)))) = own {
             return Step::Done(Ok(reply));
         }
+        let own_claims = usize::from(matches!(own, Some(Ok(Some(Kept::Claim(_))))));
         let user = self.find_user(&erase.user_id);
         if user.is_some_and(|user| !user.rows.is_empty()) {
             return Step::Part(self.rows(vec![erase.user_id]));
         }
-        let kept = self.count_answers_of(&erase.user_id);
-        if user.is_some() || kept > 0 {
+        let kept = self.answers_of(&erase.user_id);
+        if user.is_some() || kept.count > own_claims {
             let slot = self.slot_of_user(&erase.user_id);
             self.commit(slot, UserErased { user_id: erase.user_id }, out);
             self.answers_went(slot, kept);
