@@ -161,9 +161,9 @@ impl Core {
             return;
         }
         // What is told to clients that hold on to it must not be taken back by a crash.
-        // A key that was taken is in the log before anything that its parts lead to.
+        // What only leads to further ops promises nothing yet: their records come behind its own.
         let promises = match &op {
-            Op::Claim(_) => false,
+            Op::Claim(_) | Op::CheckReads(..) => false,
             Op::Run(Command::Sync(_)) => true,
             _ => writes,
         };

@@ -96,6 +96,7 @@ impl Core {
         if let Some(Ok(Some(Kept::Reply(reply)))) = own {
             return Step::Done(Ok(reply));
         }
+        // That this request took its key is no trace that anybody has to hear of.
         let own_claims = usize::from(matches!(own, Some(Ok(Some(Kept::Claim(_))))));
         let user = self.find_user(&erase.user_id);
         if user.is_some_and(|user| !user.rows.is_empty()) {
