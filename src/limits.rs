@@ -57,6 +57,8 @@ pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
 pub const IDEMPOTENCY_WINDOW_MS: u64 = 10 * 60 * 1000;
 /// Idempotency keys that a node remembers; beyond it the oldest go first.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
+/// So many more bytes of a first answer count as one more key.
+pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 /// Removed chats that a user's change log still tells of.
 pub const TOMBSTONES_MAX: usize = 1000;
 /// Most changes in one `sync` reply; also the default.

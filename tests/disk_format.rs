@@ -19,6 +19,8 @@ const RECORDS_1: &str = include_str!("golden/records-1.txt");
 const IMAGE_1: &str = include_str!("golden/image-1.txt");
 const RECORDS_2: &str = include_str!("golden/records-2.txt");
 const IMAGE_2: &str = include_str!("golden/image-2.txt");
+const RECORDS_3: &str = include_str!("golden/records-3.txt");
+const IMAGE_3: &str = include_str!("golden/image-3.txt");
 
 /// Every event of the first form at least once; times are given, so that every run writes the same.
 fn story() -> Vec<(Kind, Value)> {
@@ -86,6 +88,24 @@ fn second_story() -> Vec<(Kind, Value)> {
     ]
 }
 
+/// What came with the third form: users' keys are kept under the user's hash, keys are taken before
+/// the parts of a request, and both go when the user is erased.
+fn third_story() -> Vec<(Kind, Value)> {
+    vec![
+        (Kind::Delete, json!({"user_id": "ann", "ids": ["i", "none"], "idempotency_key": "d"})),
+        (
+            Kind::MarkReadMany,
+            json!({"user_id": "bob", "items": [{"chat_id": "g", "seq": 8}], "idempotency_key": "m"}),
+        ),
+        (
+            Kind::Create,
+            json!({"type": 3, "creator_id": "zoe", "created_at": 6, "user_ids": ["zoe"], "idempotency_key": "n"}),
+        ),
+        (Kind::Touch, json!({"user_id": "zoe", "time": 92, "idempotency_key": "t"})),
+        (Kind::EraseUser, json!({"user_id": "zoe", "idempotency_key": "e"})),
+    ]
+}
+
 fn told(story: Vec<(Kind, Value)>) -> SimNode {
     let mut node = SimNode::new(1, 7);
     for (kind, arguments) in story {
@@ -99,6 +119,10 @@ fn told(story: Vec<(Kind, Value)>) -> SimNode {
 
 fn both_stories() -> SimNode {
     told(story().into_iter().chain(second_story()).collect())
+}
+
+fn all_stories() -> SimNode {
+    told(story().into_iter().chain(second_story()).chain(third_story()).collect())
 }
 
 fn lines(pieces: &[Vec<u8>]) -> String {
@@ -118,29 +142,58 @@ fn bytes(text: &str) -> Vec<Vec<u8>> {
 fn records_are_written_as_ever() {
     let written = lines(told(story()).log());
     assert!(written == RECORDS_1, "records are written in another form:\n{written}");
-    let written = lines(both_stories().log());
-    assert!(written == RECORDS_2, "records are written in another form:\n{written}");
+    let written = lines(all_stories().log());
+    assert!(written == RECORDS_3, "records are written in another form:\n{written}");
 }
 
 #[test]
 fn images_are_written_as_ever() {
-    let mut node = both_stories();
+    let mut node = all_stories();
     node.begin_image(0);
     let written = lines(&node.finish_image().blocks);
-    assert!(written == IMAGE_2, "images are written in another form:\n{written}");
+    assert!(written == IMAGE_3, "images are written in another form:\n{written}");
 }
 
 #[test]
 fn golden_records_and_images_are_read_as_the_story_ended() {
-    for (story, records) in [(told(story()), RECORDS_1), (both_stories(), RECORDS_2)] {
+    for (story, records) in [(told(story()), RECORDS_1), (all_stories(), RECORDS_3)] {
         let mut node = story;
         let mut replayed = SimNode::from_log(1, 7, &bytes(records));
         replayed.assert_same_state(&mut node, "from the records");
     }
-    let mut node = both_stories();
-    let image = SimImage { blocks: bytes(IMAGE_2), ..SimImage::default() };
+    let mut node = all_stories();
+    let image = SimImage { blocks: bytes(IMAGE_3), ..SimImage::default() };
     let mut restored = node.crashed_without_log(1, &image);
     restored.assert_same_state(&mut node, "from the image");
+}
+
+/// The second form kept what was answered under a user's key with the user's name, and for each chat
+/// by itself. It is read, and told to nobody.
+#[test]
+fn golden_records_and_images_of_the_second_form_are_read() {
+    let mut node = both_stories();
+    let image = SimImage { blocks: bytes(IMAGE_2), ..SimImage::default() };
+    let replayed = SimNode::from_log(1, 7, &bytes(RECORDS_2));
+    let restored = node.crashed_without_log(1, &image);
+    let others = |state: std::collections::BTreeSet<String>| -> Vec<String> {
+        let is_of_a_user =
+            |item: &String| item.contains(": 8 \"ann\\n") || item.contains(": 8 \"u");
+        state.into_iter().filter(|item| !is_of_a_user(item)).collect()
+    };
+    let expected = others(node.state());
+    for mut found in [replayed, restored] {
+        assert_eq!(found.state().len(), expected.len() + 1);
+        assert_eq!(others(found.state()), expected);
+        let mut run =
+            |kind: Kind, arguments: Value| found.run(Command::from_json(kind, arguments).unwrap());
+        // A chat's key is kept as ever.
+        let allocate = |count: u64| json!({"chat_id": "i", "allocate": count, "time": 100, "idempotency_key": "k"});
+        let first = serde_json::to_value(run(Kind::Advance, allocate(2)).unwrap()).unwrap();
+        assert_eq!(first["last_sequence"], 11);
+        run(Kind::Advance, allocate(1)).unwrap_err();
+        run(Kind::EraseUser, json!({"user_id": "ann", "idempotency_key": "k"})).unwrap();
+        run(Kind::Verify, json!({})).unwrap();
+    }
 }
 
 /// The first form did not remember removals, nor whether all of a user's changes were imported; so an

@@ -279,3 +279,90 @@ fn a_delivery_that_comes_again_undoes_nothing() {
     }
     assert!(joining > 10 && deleting > 10, "the crash came in time: {joining}, {deleting}");
 }
+
+#[test]
+fn a_repeat_after_a_crash_takes_what_is_left_once() {
+    let chats: Vec<String> = (1..=7).map(|number| format!("c{number}")).collect();
+    let keyed = |arguments: Value| {
+        let mut arguments = arguments;
+        (arguments["user_id"], arguments["idempotency_key"]) = ("a".into(), "k".into());
+        arguments
+    };
+    let items: Vec<Value> = chats.iter().map(|id| json!({"chat_id": id, "seq": 2})).collect();
+    let requests = [
+        ("delete", json!({"ids": chats}), json!({"ids": ["c1"]})),
+        ("mark_read_many", json!({"items": items}), json!({"items": items[1..]})),
+    ];
+    for (name, arguments, other) in requests {
+        let mut node = SimNode::new(5, 7);
+        for id in &chats {
+            door(&mut node).group(id, &["a", "b"]);
+            door(&mut node).message(id, 3);
+        }
+        let cuts = lengths(&mut node, name, keyed(arguments.clone()));
+        let (before, cut_inside) = (*cuts.start(), node.cuts().to_vec());
+        let told = door(&mut node).ok(name, keyed(arguments.clone()));
+        let whole = contents(&mut node);
+        for length in cut_inside.into_iter().filter(|length| cuts.contains(length)) {
+            let mut found = after_crash(&node, length, 3);
+            // The key is taken with the first record, before any chat is asked.
+            if length > before {
+                let as_found = contents(&mut found);
+                door(&mut found).fails(name, keyed(other.clone()), 409);
+                assert_eq!(contents(&mut found), as_found, "{name}, {length} records");
+            }
+            for _ in 0..2 {
+                assert_eq!(door(&mut found).ok(name, keyed(arguments.clone())), told);
+                found.settle();
+                assert_eq!(contents(&mut found), whole, "{name}, {length} records");
+            }
+            assert_rows_agree(&mut found, name);
+            // What came since is not covered by a repeat.
+            for id in &chats {
+                door(&mut found).message(id, 4);
+            }
+            found.settle();
+            let since = contents(&mut found);
+            door(&mut found).ok(name, keyed(arguments.clone()));
+            found.settle();
+            assert_eq!(contents(&mut found), since, "{name}, {length} records");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_kept_names_an_erased_user() {
+    let mut node = SimNode::new(4, 7);
+    let user = "somebody";
+    for chat in ["g", "h", "i"] {
+        door(&mut node).group(chat, &[user, "b"]);
+        door(&mut node).message(chat, 5);
+    }
+    let requests = [
+        ("mark_read", json!({"chat_id": "g", "seq": 2})),
+        ("mark_read_many", json!({"items": [{"chat_id": "h", "seq": 2}]})),
+        ("set_flags", json!({"chat_id": "g", "is_top": 1})),
+        ("touch", json!({"time": 9})),
+        ("clear", json!({"chat_id": "g"})),
+        ("delete", json!({"ids": ["g", "h", "i"]})),
+        ("erase_user", json!({})),
+    ];
+    let names = |node: &mut SimNode| -> Vec<String> {
+        node.state().into_iter().filter(|item| item.contains(user)).collect()
+    };
+    let answers =
+        |node: &mut SimNode| node.state().into_iter().filter(|item| item.contains(": 8 ")).count();
+    for (number, (name, mut arguments)) in requests.into_iter().enumerate() {
+        assert!(!names(&mut node).is_empty());
+        (arguments["user_id"], arguments["idempotency_key"]) =
+            (user.into(), format!("key {number}").into());
+        door(&mut node).ok(name, arguments);
+        node.settle();
+    }
+    // Left are the erasure's own answer, and that three chats were asked something by somebody.
+    assert_eq!(answers(&mut node), 4);
+    assert_eq!(names(&mut node), Vec::<String>::new());
+    let mut found = after_crash(&node, node.log().len(), 3);
+    assert_eq!(names(&mut found), Vec::<String>::new());
+    found.assert_same_state(&mut node, "the log forgets as the node did");
+}

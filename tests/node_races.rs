@@ -342,3 +342,96 @@ fn imports_in_a_row_build_on_each_other() {
         }
     }
 }
+
+/// Of requests of one user with one key at once, one is the key's, and the others change nothing.
+#[test]
+fn one_key_is_for_one_of_the_requests_that_race_for_it() {
+    let chats: Vec<String> = (1..=7).map(|number| format!("c{number}")).collect();
+    let items = |ids: &[String], seq: u64| -> Vec<Value> {
+        ids.iter().map(|id| json!({"chat_id": id, "seq": seq})).collect()
+    };
+    // Each with the chats and the unread messages that it leaves; there are three in each chat.
+    let requests = [
+        ("delete", json!({"ids": &chats[..4]}), 3, 9),
+        ("delete", json!({"ids": &chats[2..]}), 2, 6),
+        ("mark_read_many", json!({"items": items(&chats, 2)}), 7, 7),
+        ("mark_read_many", json!({"items": items(&chats, 1)}), 7, 14),
+        ("mark_read", json!({"chat_id": "c1", "seq": 3}), 7, 18),
+        ("erase_user", json!({}), 0, 0),
+    ];
+    let mut won = [0; 6];
+    for seed in 0..600 {
+        let mut node = SimNode::new(4, seed);
+        node.shuffle(seed);
+        for id in &chats {
+            door(&mut node).group(id, &["a", "b"]);
+            door(&mut node).message(id, 3);
+        }
+        let mut open = Vec::new();
+        // One of them is sent a little before the others.
+        let turn = usize::try_from(seed).unwrap() % requests.len();
+        let ahead = seed / 6 % 50;
+        for at in (0..requests.len()).map(|at| (at + turn) % requests.len()) {
+            let (name, arguments, ..) = &requests[at];
+            let mut arguments = arguments.clone();
+            (arguments["user_id"], arguments["idempotency_key"]) = ("a".into(), "k".into());
+            // Each twice: as its sender repeats it, on another core.
+            for core in 0..2 {
+                let command =
+                    Command::from_json(Kind::from_name(name).unwrap(), arguments.clone()).unwrap();
+                open.push((node.submit(core + u16::try_from(at).unwrap(), command), at));
+            }
+            if at == turn {
+                (0..ahead).for_each(|_| _ = node.step());
+            }
+        }
+        node.settle();
+        let mut first: Option<(usize, Value)> = None;
+        for (ticket, at) in open {
+            match node.take(ticket).unwrap() {
+                Ok(reply) => {
+                    let told = (at, serde_json::to_value(reply).unwrap());
+                    assert_eq!(*first.get_or_insert_with(|| told.clone()), told, "seed {seed}");
+                }
+                Err(error) => assert_eq!(error.code.status(), 409, "seed {seed}: {error}"),
+            }
+        }
+        let (at, _) = first.expect("one of them is taken");
+        won[at] += 1;
+        let (name, _, listed, unread) = &requests[at];
+        let door = door(&mut node);
+        assert_eq!(door.listed("a").len(), *listed, "seed {seed}: {name}");
+        let total = door.ok("unread", json!({"user_ids": ["a"]}));
+        assert_eq!(total["items"][0]["messages"], *unread, "seed {seed}: {name}");
+        assert_eq!(door.ok("verify", json!({}))["differences"], 0, "seed {seed}");
+    }
+    assert!(won.iter().all(|won| *won > 10), "each of them wins at times: {won:?}");
+}
+
+#[test]
+fn one_key_without_an_id_makes_one_chat() {
+    for seed in 0..200 {
+        let mut node = SimNode::new(4, seed);
+        node.shuffle(seed);
+        let create = |kind: u8| {
+            let create = json!({
+                "type": kind, "creator_id": "m", "user_ids": ["a", "b"], "idempotency_key": "k",
+            });
+            Command::from_json(Kind::Create, create).unwrap()
+        };
+        let open = [2, 3, 1, 2, 3, 1].map(|kind| node.submit(u16::from(kind), create(kind)));
+        node.settle();
+        let taken: BTreeSet<String> = open
+            .into_iter()
+            .filter_map(|ticket| match node.take(ticket).unwrap() {
+                Ok(reply) => Some(serde_json::to_value(reply).unwrap().to_string()),
+                Err(error) => {
+                    assert_eq!(error.code.status(), 409, "seed {seed}: {error}");
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(taken.len(), 1, "seed {seed}: {taken:?}");
+        assert_eq!(door(&mut node).listed("a").len(), 1, "seed {seed}");
+    }
+}

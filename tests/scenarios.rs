@@ -153,10 +153,14 @@ scenarios! {
     11 One repeats::the_first_answer_comes_again;
     11 One repeats::numbers_are_handed_out_once;
     11 One repeats::another_request_is_a_conflict;
-    11 One repeats::a_key_is_for_one_target;
+    11 One repeats::each_owner_has_its_own_keys;
     11 One repeats::errors_are_not_remembered;
     11 One repeats::an_id_is_derived_from_the_key;
-    11 One repeats::each_chat_of_a_delete_is_remembered_apart;
+    11 One repeats::a_refused_request_of_several_chats_applies_nothing;
+    11 One repeats::a_request_of_several_chats_is_applied_once;
+    11 One repeats::a_key_of_a_user_is_for_one_command;
+    11 One repeats::a_key_without_an_id_makes_one_chat;
+    11 One repeats::an_erased_user_gets_no_first_answer;
     11 One repeats::keys_have_the_form_of_ids;
     11 Two transfer::imported_elsewhere_it_answers_the_same;
     11 Two transfer::pages_make_up_the_whole_export;

@@ -430,6 +430,7 @@ fn the_readme_s_limits_are_those_of_the_program() {
         ("TOMBSTONES_MAX", wide(limits::TOMBSTONES_MAX)),
         ("IDEMPOTENCY_WINDOW_MS", limits::IDEMPOTENCY_WINDOW_MS),
         ("IDEMPOTENCY_KEYS_MAX", wide(limits::IDEMPOTENCY_KEYS_MAX)),
+        ("IDEMPOTENCY_ANSWER_BYTES", wide(limits::IDEMPOTENCY_ANSWER_BYTES)),
         ("WATCHES_MAX", wide(limits::WATCHES_MAX)),
         ("SLOTS", u64::from(limits::SLOTS)),
     ];

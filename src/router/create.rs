@@ -1,10 +1,12 @@
-//! `create`: finding the chat's id, and another one when it is taken.
+//! `create`: finding the chat's id, and another one when it is taken. Without an id, a key is taken
+//! first, so that another request with it is refused whatever id it would lead to.
 
 use sha2::{Digest, Sha256};
 
 use super::{Gather, Router, Sent, mixed_up};
 use crate::command::chat::Create;
-use crate::command::{Error, ErrorCode, Outcome};
+use crate::command::{Error, ErrorCode, Kind, Outcome};
+use crate::shard::key::{Claim, Claiming};
 use crate::shard::op::{Answer, IdFrom, Op, ReplyTo};
 use crate::types::{ChatId, ChatType};
 
@@ -18,6 +20,8 @@ pub(super) struct Creating {
     /// For a derived id: the hash that it was taken from.
     hash: [u8; 32],
     tries: u32,
+    /// The key, once it is taken.
+    claim: Option<Claim>,
 }
 
 impl<T> Router<T> {
@@ -37,8 +41,16 @@ impl<T> Router<T> {
             (Some(key), IdFrom::Key) => Sha256::digest(key.as_str()).into(),
             _ => hash_of_users(&create),
         };
-        let mut creating = Creating { hash, create, id_from, tries: 0 };
-        self.send_create(&mut creating, entry, out);
+        let mut creating = Creating { hash, create, id_from, tries: 0, claim: None };
+        match &creating.create.idempotency_key {
+            Some(key) if id_from != IdFrom::Caller => {
+                // The members' order and repetition do not count.
+                let request = creating.create.digest() ^ u64::from(Kind::Create.code());
+                let claiming = Claiming { user_id: None, key: key.clone(), request };
+                self.send_claim(claiming, entry, out);
+            }
+            _ => self.send_create(&mut creating, entry, out),
+        }
         Gather::Create(creating)
     }
 
@@ -51,6 +63,11 @@ impl<T> Router<T> {
     ) -> Option<Outcome> {
         match answer {
             Answer::Done(outcome) => Some(outcome),
+            Answer::Claimed(claim) => {
+                creating.claim = Some(claim);
+                self.send_create(creating, to.entry, out);
+                None
+            }
             Answer::Collision if creating.tries < TRIES_MAX => {
                 creating.hash = Sha256::digest(creating.hash).into();
                 self.send_create(creating, to.entry, out);
@@ -71,7 +88,7 @@ impl<T> Router<T> {
         }
         let Some(id) = &create.id else { return };
         let shard = self.shard_of_chat(id);
-        let op = Op::Create { id_from: creating.id_from, create };
+        let op = Op::Create { id_from: creating.id_from, create, claim: creating.claim };
         out.push((shard, self.reply_to(entry, 0), op));
     }
 

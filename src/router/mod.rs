@@ -10,6 +10,7 @@
 //! - Parts of one command are sent in the order of shards, so that the same run gives the same order.
 
 mod create;
+mod delete;
 mod detail;
 mod erase;
 mod explain;
@@ -20,16 +21,17 @@ mod parts;
 mod read_many;
 mod verify;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
-use crate::command::membership::Delete;
 use crate::command::node::StatsReply;
 use crate::command::{Command, Error, Outcome, Reply};
+use crate::shard::key::Claiming;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
 use create::Creating;
+use delete::Deleting;
 use detail::Detailing;
 use erase::Erasing;
 use explain::Explaining;
@@ -65,7 +67,7 @@ enum Gather {
     One,
     Create(Creating),
     Detail(Detailing),
-    Delete(Missing),
+    Delete(Deleting),
     Import(Importing),
     Export(Exporting),
     Conversations(Box<ListingGather>),
@@ -260,9 +262,7 @@ impl<T> Router<T> {
             (Gather::One, Answer::Done(outcome)) => Some(outcome),
             (Gather::Create(creating), answer) => self.gather_create(creating, to, answer, out),
             (Gather::Detail(detailing), answer) => detailing.gather(to, answer),
-            (Gather::Delete(missing), Answer::Done(outcome)) => {
-                missing.note(outcome, || Reply::Delete(()))
-            }
+            (Gather::Delete(deleting), answer) => self.gather_delete(deleting, to, answer, out),
             (Gather::Import(importing), Answer::Done(outcome)) => {
                 self.gather_import(importing, to, outcome, out)
             }
@@ -272,7 +272,7 @@ impl<T> Router<T> {
             }
             (Gather::Unread(gather), answer) => self.gather_unread(gather, to, answer, out),
             (Gather::Explain(explaining), answer) => explaining.gather(to, answer),
-            (Gather::ReadMany(reading), answer) => reading.gather(to, answer),
+            (Gather::ReadMany(reading), answer) => self.gather_read_many(reading, to, answer, out),
             (Gather::Erase(erasing), answer) => self.gather_erase(erasing, to, answer, out),
             (Gather::Verify(verifying), answer) => self.gather_verify(verifying, to, answer, out),
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
@@ -284,25 +284,10 @@ impl<T> Router<T> {
         }
     }
 
-    fn scatter_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Scattered {
-        let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
-        for id in delete.ids {
-            parts.entry(self.shard_of_chat(&id).0).or_default().push(id);
-        }
-        if parts.is_empty() {
-            return Scattered::Finished(Ok(Reply::Delete(())));
-        }
-        let missing = Missing::of(parts.len());
-        for (shard, ids) in parts {
-            let part = Delete {
-                user_id: delete.user_id.clone(),
-                ids,
-                up_to: delete.up_to,
-                idempotency_key: delete.idempotency_key.clone(),
-            };
-            out.push((ShardId(shard), self.reply_to(entry, 0), Op::Delete(part)));
-        }
-        Scattered::Asked(Gather::Delete(missing))
+    /// Takes an idempotency key where its owner is.
+    fn send_claim(&self, claiming: Claiming, entry: u64, out: &mut Vec<Sent>) {
+        let shard = claiming.owner().slot(&claiming.key, self.hasher).shard(self.shards);
+        out.push((shard, self.reply_to(entry, 0), Op::Claim(claiming)));
     }
 
     fn reply_to(&self, entry: u64, part: u32) -> ReplyTo {

@@ -1,14 +1,21 @@
-//! `mark_read_many`: each chat's shard checks its part and hands it on to the user's.
+//! `mark_read_many`: each chat's shard checks its part and hands it on to the user's. With a key, the
+//! parts come back here and go to the user's shard together: it decides all of them in one step, and
+//! keeps one answer.
 
 use super::parts::Parts;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::message::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Error, Outcome, Reply};
-use crate::shard::op::{Answer, Op, ReplyTo};
+use crate::shard::op::{Answer, Op, ReplyTo, RowRequest};
+use crate::types::{IdempotencyKey, UserId};
 
 /// A `mark_read_many` under way.
 pub(super) struct ReadingMany {
+    /// What the rows answered; with a key, what the chats said.
     results: Vec<Option<ReadResult>>,
+    checked: Vec<Option<RowRequest>>,
+    /// Whose rows are asked with which key, once all chats were.
+    keyed: Option<(UserId, IdempotencyKey)>,
     asked: Parts,
     missing: usize,
     error: Option<Error>,
@@ -21,44 +28,78 @@ impl<T> Router<T> {
         many: MarkReadMany,
         out: &mut Vec<Sent>,
     ) -> Scattered {
-        if many.items.is_empty() {
+        let MarkReadMany { user_id, items, idempotency_key } = many;
+        let count = items.len();
+        let keyed = idempotency_key.map(|key| (user_id.clone(), key));
+        let items = items.into_iter().enumerate();
+        let (asked, parts) = Parts::cut(items, |item: &ReadItem| self.shard_of_chat(&item.chat_id));
+        for (part, shard, items) in parts {
+            let user_id = user_id.clone();
+            let op = match &keyed {
+                None => Op::MarkReadMany(MarkReadMany { user_id, items, idempotency_key: None }),
+                Some(_) => Op::CheckReads(user_id, items),
+            };
+            out.push((shard, self.reply_to(entry, part), op));
+        }
+        let mut reading = ReadingMany {
+            results: vec![None; count],
+            checked: vec![None; if keyed.is_some() { count } else { 0 }],
+            missing: asked.len(),
+            keyed,
+            asked,
+            error: None,
+        };
+        if count == 0 && !self.read_rows(&mut reading, entry, out) {
             let reply = MarkReadManyReply { items: Vec::new() };
             return Scattered::Finished(Ok(Reply::MarkReadMany(reply)));
         }
-        let results = vec![None; many.items.len()];
-        let items = many.items.into_iter().enumerate();
-        let (asked, parts) = Parts::cut(items, |item: &ReadItem| self.shard_of_chat(&item.chat_id));
-        let reading = ReadingMany { results, missing: asked.len(), asked, error: None };
-        for (part, shard, items) in parts {
-            let op = Op::MarkReadMany(MarkReadMany {
-                user_id: many.user_id.clone(),
-                items,
-                idempotency_key: many.idempotency_key.clone(),
-            });
-            out.push((shard, self.reply_to(entry, part), op));
-        }
         Scattered::Asked(Gather::ReadMany(reading))
     }
-}
 
-impl ReadingMany {
-    pub(super) fn gather(&mut self, to: ReplyTo, answer: Answer) -> Option<Outcome> {
+    pub(super) fn gather_read_many(
+        &self,
+        reading: &mut ReadingMany,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
         match answer {
             Answer::MarkReadMany(results) => {
-                self.asked.put(to, results, &mut self.results, |place, result| {
+                reading.asked.put(to, results, &mut reading.results, |place, result| {
                     *place = Some(result);
                 });
             }
-            Answer::Done(Err(error)) => drop(self.error.get_or_insert(error)),
+            Answer::CheckReads(requests) => {
+                reading.asked.put(to, requests, &mut reading.checked, |place, request| {
+                    *place = Some(request);
+                });
+            }
+            // The rows' answer to all of it.
+            Answer::Done(Ok(reply)) => return Some(Ok(reply)),
+            Answer::Done(Err(error)) => drop(reading.error.get_or_insert(error)),
             _ => return Some(mixed_up()),
         }
-        self.missing = self.missing.saturating_sub(1);
-        (self.missing == 0).then(|| match self.error.take() {
-            Some(error) => Err(error),
-            None => {
-                let items = std::mem::take(&mut self.results).into_iter().flatten().collect();
-                Ok(Reply::MarkReadMany(MarkReadManyReply { items }))
-            }
-        })
+        reading.missing = reading.missing.saturating_sub(1);
+        if reading.missing > 0 {
+            return None;
+        }
+        if let Some(error) = reading.error.take() {
+            return Some(Err(error));
+        }
+        if self.read_rows(reading, to.entry, out) {
+            return None;
+        }
+        let items = std::mem::take(&mut reading.results).into_iter().flatten().collect();
+        Some(Ok(Reply::MarkReadMany(MarkReadManyReply { items })))
+    }
+
+    /// Asks the rows what the chats said that they may, if there is a key.
+    fn read_rows(&self, reading: &mut ReadingMany, entry: u64, out: &mut Vec<Sent>) -> bool {
+        let Some((user_id, key)) = reading.keyed.take() else { return false };
+        let requests = std::mem::take(&mut reading.checked).into_iter().flatten().collect();
+        let shard = self.shard_of_user(&user_id);
+        reading.missing = 1;
+        out.push((shard, self.reply_to(entry, 0), Op::ReadRows(user_id, requests, key)));
+        true
     }
 }

@@ -310,6 +310,11 @@ impl Applier<'_> {
 
     fn user_erased(&mut self, event: UserErased) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.user_id.as_str());
+        let scopes: Vec<_> =
+            self.slot.answers_of(hash).map(|answer| answer.scope.clone()).collect();
+        for scope in scopes {
+            self.slot.answers.remove(&scope, self.hasher.hash(&scope));
+        }
         match self.slot.remove_user(&event.user_id, hash) {
             Some(user) if !user.rows.is_empty() => Err(misfit("erased user", &event.user_id)),
             _ => Ok(()),

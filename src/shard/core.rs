@@ -163,7 +163,12 @@ impl Core {
             return;
         }
         // What is told to clients that hold on to it must not be taken back by a crash.
-        let promises = writes || matches!(op, Op::Run(Command::Sync(_)));
+        // What only leads to further ops promises nothing yet: their records come behind its own.
+        let promises = match &op {
+            Op::Claim(_) | Op::CheckReads(..) => false,
+            Op::Run(Command::Sync(_)) => true,
+            _ => writes,
+        };
         let keyed = self.keyed(&op);
         let step = match keyed.as_ref().and_then(|keyed| self.first_answer(keyed)) {
             Some(step) => step,
@@ -202,8 +207,8 @@ impl Core {
                 let answer = Answer::Done(self.row_request(&user_id, request, key.as_ref(), out));
                 out.answers.push(Answered { to, answer, after_log: true });
             }
-            Message::Rows { to, user_id, requests, key } => {
-                let answer = self.row_requests(&user_id, requests, key.as_ref(), out);
+            Message::Rows { to, user_id, requests } => {
+                let answer = Answer::MarkReadMany(self.row_requests(&user_id, requests, out));
                 out.answers.push(Answered { to, answer, after_log: true });
             }
         }
@@ -212,10 +217,11 @@ impl Core {
     fn run(&mut self, to: ReplyTo, op: Op, out: &mut Output) -> Step {
         match op {
             Op::Run(command) => self.run_command(to, command, out),
-            Op::Create { create, id_from } => self.create(create, id_from, out),
+            Op::Claim(claiming) => self.claim(&claiming, out),
+            Op::Create { create, id_from, .. } => self.create(create, id_from, out),
             Op::Details { ids, user_id } => Step::Part(self.details(&ids, user_id.as_ref())),
             Op::Facts { user_id, ids } => Step::Part(self.facts(&user_id, &ids)),
-            Op::Delete(delete) => self.delete(delete, out),
+            Op::Delete(delete, claim) => self.delete(delete, claim, out),
             Op::ExportPage { slot, after, limit } => {
                 Step::Part(self.export_page(slot, after, limit))
             }
@@ -226,8 +232,12 @@ impl Core {
             Op::Conversations(listing, part) => Step::Part(self.conversations(&listing, &part)),
             Op::Unread(rows, refs) => Step::Part(self.unread(&rows, &refs)),
             Op::MarkReadMany(many) => self.mark_read_many(to, many, out),
+            Op::CheckReads(user_id, items) => Step::Part(self.check_reads(&user_id, items)),
+            Op::ReadRows(user_id, requests, key) => {
+                self.read_rows(&user_id, requests, &key, out).into()
+            }
             Op::ExplainChat(explain) => Step::Part(self.explain_chat(&explain)),
-            Op::EraseBegin(erase) => Step::Part(self.rows(vec![erase.user_id])),
+            Op::EraseBegin(erase) => self.erase_begin(erase, out),
             Op::EraseMember(user_id, ids) => self.erase_member(to, &user_id, &ids, out),
             Op::EraseSweep(user_id, from) => self.erase_sweep(&user_id, from, out),
             Op::EraseEnd(erase, memberships) => self.erase_end(erase, memberships, out),
@@ -366,11 +376,14 @@ fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.class(),
         // A check is refused when the import would be.
-        Op::Create { .. }
-        | Op::Delete(_)
+        Op::Claim(_)
+        | Op::Create { .. }
+        | Op::Delete(..)
         | Op::CheckImport(_)
         | Op::Import(_)
         | Op::MarkReadMany(_)
+        | Op::CheckReads(..)
+        | Op::ReadRows(..)
         | Op::EraseBegin(_)
         | Op::EraseMember(..)
         | Op::EraseSweep(..)

@@ -200,7 +200,7 @@ events! {
         /// Watermark.
         to: Sequence,
     }
-    /// A user was erased: versions, orders and tombstones are forgotten.
+    /// A user was erased: versions, orders, tombstones and what was kept under their keys are forgotten.
     37 UserErased {
         /// Who.
         user_id: UserId,
@@ -214,7 +214,7 @@ events! {
         /// The version of the removal; the user's next without it.
         version: Option<u64>,
     }
-    /// A request with an idempotency key was answered.
+    /// A request with an idempotency key was answered, or took its key.
     64 Answered {
         /// The answer.
         answer: FirstAnswer,

@@ -6,6 +6,7 @@
 //! - [`roster`]: ordered lists in copy-on-write chunks: a chat's members, a user's rows
 //! - [`state`]: what a slot holds
 //! - [`event`]: what was decided, as the log has it
+//! - [`key`]: whom idempotency keys belong to
 //! - [`apply`]: the one place where events change state
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`op`]: what a shard is asked and what it tells
@@ -17,6 +18,7 @@ pub mod apply;
 pub mod core;
 pub mod event;
 pub mod gate;
+pub mod key;
 pub mod listing;
 pub mod op;
 pub mod roster;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use snapshot::record::Batch;
 
+use super::key::{Claim, Claiming};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
 use super::state::{Effect, RowFacts};
 use crate::command::chat::Create;
 use crate::command::conversation::Explain;
 use crate::command::membership::{ChatItem, Delete, EraseUser};
-use crate::command::message::{MarkReadMany, ReadResult};
+use crate::command::message::{MarkReadMany, ReadItem, ReadResult};
 use crate::command::node::ShardStats;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::unread::Floors;
@@ -36,12 +37,16 @@ pub struct ReplyTo {
 pub enum Op {
     /// A command all of whose keys are here, or whose chat is.
     Run(Command),
+    /// Takes an idempotency key for a request whose parts follow.
+    Claim(Claiming),
     /// `create` with its id filled in.
     Create {
         /// The request; its id is there.
         create: Create,
         /// Where the id comes from.
         id_from: IdFrom,
+        /// Its key, if it has one and named no id.
+        claim: Option<Claim>,
     },
     /// The chats' side of `detail`.
     Details {
@@ -57,8 +62,8 @@ pub enum Op {
         /// Of which chats, on any shard.
         ids: Vec<ChatId>,
     },
-    /// Those chats of a `delete` that are on this shard.
-    Delete(Delete),
+    /// Those chats of a `delete` that are on this shard; with its key, if it has one.
+    Delete(Delete, Option<Claim>),
     /// The chats' side of a page of `export`.
     ExportPage {
         /// Which slot.
@@ -80,11 +85,15 @@ pub enum Op {
     Conversations(Arc<Listing>, Part),
     /// What is unread in the chats of these rows, which are on this shard.
     Unread(Rows, Vec<RowRef>),
-    /// Those chats of a `mark_read_many` that are on this shard.
+    /// Those chats of a `mark_read_many` without a key that are on this shard.
     MarkReadMany(MarkReadMany),
+    /// What the chats, which are on this shard, say to these positions of a user.
+    CheckReads(UserId, Vec<ReadItem>),
+    /// A `mark_read_many` with a key, after the chats' word: the rows decide in one step.
+    ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
     /// The chat's side of `explain`.
     ExplainChat(Explain),
-    /// What `erase_user` has to remove: the user's rows, or the answer that it had before.
+    /// What `erase_user` has to remove: the user's rows, or the answer that it had before. Takes its key.
     EraseBegin(EraseUser),
     /// The user is removed from these chats, which are on this shard.
     EraseMember(UserId, Vec<ChatId>),
@@ -134,6 +143,8 @@ pub enum IdFrom {
 pub enum Answer {
     /// The command's reply.
     Done(Outcome),
+    /// The key is the request's.
+    Claimed(Claim),
     /// An id that the caller did not name belongs to another chat: take another.
     Collision,
     /// One for each id asked.
@@ -154,6 +165,8 @@ pub enum Answer {
     Unread(Vec<(u32, Totals)>),
     /// One for each item of the part.
     MarkReadMany(Vec<ReadResult>),
+    /// One for each item of the part, to be handed on to the rows.
+    CheckReads(Vec<RowRequest>),
     /// The chat's side of `explain`; none if there is no such chat.
     ExplainChat(Option<ChatView>),
     /// How many memberships went.
@@ -323,7 +336,7 @@ pub enum Message {
         /// The key of the request.
         key: Option<IdempotencyKey>,
     },
-    /// The same for several rows of a user, each by itself.
+    /// The same for several rows of a user, each by itself, without a key.
     Rows {
         /// Who asked.
         to: ReplyTo,
@@ -331,8 +344,6 @@ pub enum Message {
         user_id: UserId,
         /// What.
         requests: Vec<RowRequest>,
-        /// The key of the request.
-        key: Option<IdempotencyKey>,
     },
 }
 

@@ -17,6 +17,7 @@ use compact_str::CompactString;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
+use super::key;
 use super::roster::{Entry, Roster};
 use crate::command::membership::{ChatItem, ChatItemRef, ListRow, ListRowRef};
 use crate::command::unread::Floors;
@@ -496,7 +497,7 @@ impl User {
 /// What a request with an idempotency key was answered, for when it comes again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FirstAnswer {
-    /// Whom and what the key is for, and the key.
+    /// Whom the key belongs to, and the key; see [`super::key`].
     pub scope: CompactString,
     /// Place in the slot's order of answers.
     pub order: u64,
@@ -504,7 +505,7 @@ pub struct FirstAnswer {
     pub request: u64,
     /// When it was answered.
     pub at: TimeMs,
-    /// The reply, encoded.
+    /// The reply, encoded; or that the key was taken for a request whose parts follow.
     pub reply: Bytes,
 }
 
@@ -619,6 +620,12 @@ impl SlotState {
     pub fn remove_user(&mut self, id: &UserId, hash: u64) -> Option<User> {
         let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
         Some(*found.remove().0)
+    }
+
+    /// What is kept under the keys of the user with this hash.
+    pub fn answers_of(&self, hash: u64) -> impl Iterator<Item = &FirstAnswer> {
+        let prefix = key::users_prefix(hash);
+        self.answers.iter().filter(move |answer| answer.scope.starts_with(prefix.as_str()))
     }
 
     /// What is in it, counted anew.

@@ -144,7 +144,7 @@ impl Play {
         };
         let request = Request {
             write: write.clone(),
-            key: key.map(|number| write.key(number)),
+            key: key.map(|number| format!("k{number}")),
             if_version: if_version.filter(|_| takes_version),
         };
         if request.key.is_some() {

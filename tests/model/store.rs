@@ -443,6 +443,7 @@ impl Model {
         if self.users.remove(user).is_some() {
             *self.erased.entry(user.into()).or_default() += 1;
         }
+        self.memory.forget(user);
         Ok(json!({"memberships": memberships}))
     }
 

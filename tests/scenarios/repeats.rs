@@ -1,5 +1,6 @@
 //! Rule 11: a request with an idempotency key that comes again gets the first answer, and nothing is
-//! applied again.
+//! applied again. A key belongs to the user that the request names, or else to the chat, or else to the
+//! node; there it is for one request, and any other with it is refused and changes nothing.
 
 use serde_json::{Value, json};
 
@@ -65,8 +66,10 @@ pub fn the_first_answer_comes_again(door: &mut dyn Door) {
         assert_eq!(seen(door), after, "{name}");
         answered.push((name, arguments, first));
     }
-    // Also after all the others, some of which would have made it impossible.
+    // Also after all the others, some of which would have made it impossible. (The keys of a user who
+    // was erased are another matter.)
     let after = seen(door);
+    answered.retain(|(name, ..)| *name != "mark_read_many");
     for (name, arguments, first) in answered {
         assert_eq!(door.ok(name, arguments), first, "{name}");
         assert_eq!(seen(door), after, "{name}");
@@ -143,7 +146,19 @@ pub fn another_request_is_a_conflict(door: &mut dyn Door) {
             vec![
                 ("mark_read", row(json!({"seq": 3}))),
                 ("mark_read", row(json!({"seq": 2, "if_version": 3}))),
+                ("mark_read_many", json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 2}]})),
+                ("mark_read", json!({"user_id": "a", "chat_id": "h", "seq": 2})),
+                ("delete", json!({"user_id": "a", "ids": ["g"]})),
+                ("erase_user", json!({"user_id": "a"})),
+            ],
+        ),
+        (
+            "many",
+            ("mark_read_many", json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 2}]})),
+            vec![
+                ("mark_read_many", json!({"user_id": "a", "items": []})),
                 ("mark_read_many", json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 3}]})),
+                ("mark_read", row(json!({"seq": 2}))),
             ],
         ),
         (
@@ -160,9 +175,34 @@ pub fn another_request_is_a_conflict(door: &mut dyn Door) {
             vec![
                 ("delete", json!({"user_id": "b", "ids": ["g"], "up_to": 7})),
                 ("delete", json!({"user_id": "b", "ids": ["g"]})),
+                ("delete", json!({"user_id": "b", "ids": ["g", "h"], "up_to": 5})),
+                ("delete", json!({"user_id": "b", "ids": [], "up_to": 5})),
+                ("mark_read", json!({"user_id": "b", "chat_id": "g", "seq": 5})),
+                ("erase_user", json!({"user_id": "b"})),
             ],
         ),
-        ("new", ("create", new("m")), vec![("create", new("n"))]),
+        (
+            "nothing",
+            ("delete", json!({"user_id": "b", "ids": []})),
+            vec![("delete", json!({"user_id": "b", "ids": ["h"]}))],
+        ),
+        (
+            "erase",
+            ("erase_user", json!({"user_id": "nobody"})),
+            vec![
+                ("touch", json!({"user_id": "nobody"})),
+                ("delete", json!({"user_id": "nobody", "ids": []})),
+            ],
+        ),
+        (
+            "new",
+            ("create", new("m")),
+            vec![
+                ("create", new("n")),
+                ("create", json!({"type": 3, "creator_id": "m", "user_ids": ["a"]})),
+                ("create", json!({"type": 1, "creator_id": "m", "user_ids": ["a", "b"]})),
+            ],
+        ),
     ] {
         door.ok(name, with_key(first, key));
         door.settle();
@@ -175,23 +215,32 @@ pub fn another_request_is_a_conflict(door: &mut dyn Door) {
     }
 }
 
-pub fn a_key_is_for_one_target(door: &mut dyn Door) {
+pub fn each_owner_has_its_own_keys(door: &mut dyn Door) {
     begin(door);
     for chat in ["g", "h"] {
         let allocate = json!({"chat_id": chat, "allocate": 1, "time": 1});
         assert_eq!(door.ok("advance", with_key(allocate, "k"))["last_sequence"], 6);
-        for user in ["a", "b"] {
-            let read = json!({"user_id": user, "chat_id": chat, "seq": 3});
-            assert_eq!(
-                door.ok("mark_read", with_key(read, "k")),
-                json!({"max_read_seq": 3, "unread": 3})
-            );
-        }
     }
     for user in ["a", "b"] {
-        let touch = json!({"user_id": user, "time": 9});
-        assert_eq!(door.ok("touch", with_key(touch, "k")), json!({"touched": 2}));
+        let read = json!({"user_id": user, "chat_id": "g", "seq": 3});
+        assert_eq!(
+            door.ok("mark_read", with_key(read, "k")),
+            json!({"max_read_seq": 3, "unread": 3})
+        );
     }
+    for kind in [2, 1] {
+        let create = json!({"type": kind, "creator_id": "m", "user_ids": ["a", "b"]});
+        let key = format!("of the node, {kind}");
+        let made = door.ok("create", with_key(create.clone(), &key));
+        // The new chat has its own keys too, and the makers theirs.
+        let allocate = json!({"chat_id": made["id"], "allocate": 1, "time": 1});
+        assert_eq!(door.ok("advance", with_key(allocate, &key))["last_sequence"], 1);
+        let delete = json!({"user_id": "a", "ids": [made["id"]]});
+        door.ok("delete", with_key(delete, &key));
+        assert_eq!(door.ok("create", with_key(create, &key)), made);
+    }
+    let create = json!({"id": "new", "type": 2, "creator_id": "m", "user_ids": ["a"]});
+    assert_eq!(door.ok("create", with_key(create, "k"))["created"], true);
 }
 
 pub fn errors_are_not_remembered(door: &mut dyn Door) {
@@ -250,24 +299,161 @@ pub fn an_id_is_derived_from_the_key(door: &mut dyn Door) {
     assert_ne!(one["id"], other["id"]);
 }
 
-pub fn each_chat_of_a_delete_is_remembered_apart(door: &mut dyn Door) {
+/// Chats on every shard, each with messages, with `a` and `b` in them.
+fn spread(door: &mut dyn Door) -> Vec<String> {
+    let ids: Vec<String> = (1..=7).map(|number| format!("c{number}")).collect();
+    for id in &ids {
+        door.group(id, &["a", "b"]);
+        door.message(id, 5);
+    }
+    ids
+}
+
+pub fn a_refused_request_of_several_chats_applies_nothing(door: &mut dyn Door) {
+    let ids = spread(door);
+    let delete = |ids: &[String]| with_key(json!({"user_id": "a", "ids": ids}), "d");
+    let mut first = delete(&ids[..1]);
+    first["up_to"] = 2.into();
+    door.ok("delete", first.clone());
+    let item = |id: &String, seq: u64| json!({"chat_id": id, "seq": seq});
+    let read = |items: Vec<Value>| with_key(json!({"user_id": "b", "items": items}), "r");
+    let first_read = read(vec![item(&ids[0], 2)]);
+    let told = door.ok("mark_read_many", first_read.clone());
+    let before = seen(door);
+    for some in [&ids[..], &ids[..1], &ids[3..]] {
+        door.fails("delete", delete(some), 409);
+        door.fails("mark_read_many", read(some.iter().map(|id| item(id, 4)).collect()), 409);
+        assert_eq!(seen(door), before);
+    }
+    // The first requests are still the keys' own, also after what others did to the same chats.
+    door.ok("mark_read_many", json!({"user_id": "b", "items": [item(&ids[0], 5)]}));
+    door.ok("delete", json!({"user_id": "a", "ids": ids}));
+    door.message(&ids[0], 6);
+    let before = seen(door);
+    door.ok("delete", first);
+    assert_eq!(door.ok("mark_read_many", first_read), told);
+    assert_eq!(seen(door), before);
+}
+
+pub fn a_request_of_several_chats_is_applied_once(door: &mut dyn Door) {
+    let ids = spread(door);
+    let delete = with_key(json!({"user_id": "a", "ids": ids}), "d");
+    let mut items: Vec<Value> = ids.iter().map(|id| json!({"chat_id": id, "seq": 3})).collect();
+    items.push(json!({"chat_id": "none", "seq": 1}));
+    let read = with_key(json!({"user_id": "b", "items": items}), "r");
+    door.ok("delete", delete.clone());
+    let told = door.ok("mark_read_many", read.clone());
+    assert_eq!(told["items"][7]["status"], 404);
+    door.group("none", &["a", "b"]);
+    door.message("none", 1);
+    for id in &ids {
+        door.message(id, 7);
+    }
+    door.settle();
+    let before = seen(door);
+    door.ok("delete", delete);
+    // What was told of each chat is the first answer.
+    assert_eq!(door.ok("mark_read_many", read), told);
+    assert_eq!(seen(door), before);
+}
+
+pub fn a_key_of_a_user_is_for_one_command(door: &mut dyn Door) {
     begin(door);
-    door.group("third", &["a"]);
-    let delete = |ids: Value| with_key(json!({"user_id": "a", "ids": ids}), "k");
-    door.ok("delete", delete(json!(["g"])));
-    door.message("g", 6);
-    // g was taken before, the others were not.
-    door.ok("delete", delete(json!(["third", "g", "h"])));
-    assert_eq!(door.listed("a"), ["g"]);
-    let read = |items: Value| with_key(json!({"user_id": "b", "items": items}), "k");
-    let item = |chat: &str, seq: u64| json!({"chat_id": chat, "seq": seq});
-    let told = |chat: &str, seq: u64, unread: u64| json!({"chat_id": chat, "status": 200, "max_read_seq": seq, "unread": unread});
-    let first = door.ok("mark_read_many", read(json!([item("g", 2)])));
-    assert_eq!(first, json!({"items": [told("g", 2, 4)]}));
-    door.ok("mark_read", json!({"user_id": "b", "chat_id": "g", "seq": 5}));
-    let more = door.ok("mark_read_many", read(json!([item("h", 1), item("g", 2)])));
-    assert_eq!(more, json!({"items": [told("h", 1, 4), told("g", 2, 4)]}));
-    assert_eq!(door.row("b", "g")["max_read_seq"], 5);
+    let rows = json!({"user_id": "a", "chat_id": "g"});
+    let row = |more: Value| {
+        let mut row = rows.clone();
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    let requests = [
+        ("mark_read", row(json!({"seq": 2}))),
+        ("mark_read_many", json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 2}]})),
+        ("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 2})),
+        ("delete", json!({"user_id": "a", "ids": ["h"], "up_to": 2})),
+        ("clear", row(json!({}))),
+        ("set_flags", row(json!({"is_top": 1}))),
+        ("touch", json!({"user_id": "a", "time": 9})),
+        ("touch", json!({"user_id": "a", "chat_ids": ["g"], "time": 9})),
+        ("erase_user", json!({"user_id": "a"})),
+    ];
+    for (number, (name, first)) in requests.iter().enumerate() {
+        let key = format!("key {number}");
+        let told = door.ok(name, with_key(first.clone(), &key));
+        door.settle();
+        let before = seen(door);
+        for (other, arguments) in requests.iter().filter(|request| request.1 != *first) {
+            door.fails(other, with_key(arguments.clone(), &key), 409);
+        }
+        assert_eq!(seen(door), before, "{name}");
+        assert_eq!(door.ok(name, with_key(first.clone(), &key)), told, "{name}");
+    }
+}
+
+pub fn a_key_without_an_id_makes_one_chat(door: &mut dyn Door) {
+    let create = |kind: u8, users: &[&str]| {
+        let create = json!({"type": kind, "creator_id": "m", "user_ids": users});
+        with_key(create, "k")
+    };
+    let first = door.ok("create", create(2, &["a", "b"]));
+    let before = seen(door);
+    door.fails("create", create(3, &["a", "b"]), 409);
+    door.fails("create", create(1, &["a", "b"]), 409);
+    door.fails("create", create(2, &["a"]), 409);
+    assert_eq!(seen(door), before);
+    assert_eq!(door.ok("create", create(2, &["b", "a"])), first);
+    assert_eq!(door.listed("a").len(), 1);
+    // A single chat's key is no other's either.
+    let single =
+        |users: Value| with_key(json!({"type": 1, "creator_id": "m", "user_ids": users}), "single");
+    door.ok("create", single(json!(["a", "b"])));
+    door.fails("create", single(json!(["a", "c"])), 409);
+    assert!(door.listed("c").is_empty());
+}
+
+pub fn an_erased_user_gets_no_first_answer(door: &mut dyn Door) {
+    begin(door);
+    let join = json!({"chat_id": "g", "user_ids": ["a"]});
+    let requests = [
+        ("mark_read", json!({"user_id": "a", "chat_id": "g", "seq": 2})),
+        ("set_flags", json!({"user_id": "a", "chat_id": "g", "is_top": 1})),
+        ("clear", json!({"user_id": "a", "chat_id": "g"})),
+        ("touch", json!({"user_id": "a", "time": 9})),
+        ("mark_read_many", json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 1}]})),
+        ("delete", json!({"user_id": "a", "ids": ["g"]})),
+    ];
+    let keyed =
+        |number: usize, arguments: &Value| with_key(arguments.clone(), &format!("key {number}"));
+    for (number, (name, arguments)) in requests.iter().enumerate() {
+        door.ok(name, keyed(number, arguments));
+    }
+    door.ok("touch", with_key(json!({"user_id": "b", "time": 9}), "b's"));
+    let erase = with_key(json!({"user_id": "a"}), "erase");
+    assert_eq!(door.ok("erase_user", erase.clone()), json!({"memberships": 2}));
+    // What each of them says to a user who was never there.
+    for (number, (name, arguments)) in requests.iter().enumerate() {
+        let (arguments, mut stranger) = (keyed(number, arguments), arguments.clone());
+        stranger["user_id"] = "stranger".into();
+        assert_eq!(status(door, name, arguments), status(door, name, stranger), "{name}");
+    }
+    // The keys are free: the next user of that name uses them as a new one does.
+    assert_eq!(door.ok("erase_user", erase.clone()), json!({"memberships": 2}));
+    door.ok("erase_user", json!({"user_id": "a"}));
+    door.ok("add_members", join);
+    door.message("g", 8);
+    assert_eq!(
+        door.ok("mark_read", keyed(0, &json!({"user_id": "a", "chat_id": "g", "seq": 7}))),
+        json!({"max_read_seq": 7, "unread": 1})
+    );
+    door.ok("delete", keyed(5, &requests[5].1));
+    assert!(door.listed("a").is_empty());
+    door.ok("erase_user", json!({"user_id": "a"}));
+    // Others' keys stay.
+    door.fails("touch", with_key(json!({"user_id": "b", "time": 8}), "b's"), 409);
+}
+
+fn status(door: &mut dyn Door, name: &str, arguments: Value) -> Result<Value, u16> {
+    let outcome = door.call_json(name, arguments);
+    outcome.map(|reply| serde_json::to_value(reply).unwrap()).map_err(|error| error.code.status())
 }
 
 pub fn keys_have_the_form_of_ids(door: &mut dyn Door) {

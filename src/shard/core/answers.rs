@@ -1,15 +1,21 @@
 //! First answers: a request with an idempotency key that comes again is answered as it was, and
-//! applies nothing.
+//! applies nothing. Whom a key belongs to is told in [`crate::shard::key`].
 //!
 //! An answer is kept in the slot that decided, by a record behind those of the decision; the records
 //! of one step are in one batch of the log, so a crash leaves both or neither. How long it is kept
 //! is no part of the state that the log tells: letting one go leaves no record, and a start that
 //! finds it again only remembers longer.
 //!
+//! Where several shards decide, the key is taken first, and that is kept as an answer is. It answers
+//! nobody: whoever repeats the request gets the same [`Claim`] and asks for the parts again, each of
+//! which is kept for itself.
+//!
 //! Invariants:
-//! - An answer older than the window is not told, whether it is still there or not.
-//! - At most two answers are let go for each that is kept, and a few with each tick, so that no step
-//!   is long.
+//! - An answer older than the window is not told, whether it is still there or not. A part is told as
+//!   long as its claim is.
+//! - At most two answers are let go for each key that one counts as, and a few with each tick, so that
+//!   no step is long.
+//! - For each answer that a slot holds, the slot is listed once, and its weight is counted.
 
 use std::collections::VecDeque;
 
@@ -17,22 +23,64 @@ use bytes::Bytes;
 use compact_str::CompactString;
 
 use super::{Core, Step};
-use crate::command::membership::Delete;
+use crate::command::membership::EraseUser;
 use crate::command::transfer::{ChatLine, MemberLine};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
-use crate::limits::{IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
+use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::event::Answered;
-use crate::shard::op::{Op, Output, RowAction, RowRequest};
+use crate::shard::key::{Claim, Claiming, Owner, digest};
+use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
 use crate::shard::state::FirstAnswer;
-use crate::types::{ChatId, IdempotencyKey, KeyHasher, Slot, TimeMs, UserId};
+use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
 
 /// Answers whose time is over that one step lets go at the most.
 const LET_GO_A_STEP: usize = 2;
+
+/// Begins what is kept where a key was taken for parts to come; no command has this code.
+const CLAIMED: u8 = 0;
 
 /// The slots of the answers that are kept, in the order in which they were given.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     slots: VecDeque<Slot>,
+    /// How many keys they count as.
+    weight: usize,
+}
+
+impl Answers {
+    /// Answers of a slot went; what it still keeps is let go no earlier for that.
+    fn went(&mut self, slot: Slot, answers: Weighed) {
+        self.weight = self.weight.saturating_sub(answers.weight);
+        let mut left = answers.count;
+        self.slots.retain(|other| {
+            let goes = left > 0 && *other == slot;
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+/// Some answers.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Weighed {
+    /// How many there are.
+    pub(super) count: usize,
+    /// How many keys they count as.
+    weight: usize,
+}
+
+impl Weighed {
+    fn of<'a>(answers: impl Iterator<Item = &'a FirstAnswer>) -> Self {
+        answers.fold(Self::default(), |all, answer| Self {
+            count: all.count + 1,
+            weight: all.weight + weight(&answer.reply),
+        })
+    }
+}
+
+/// How many keys an answer counts as.
+fn weight(reply: &Bytes) -> usize {
+    1 + reply.len() / IDEMPOTENCY_ANSWER_BYTES
 }
 
 /// A request with a key: where its answer is kept, under what, and what was asked.
@@ -40,64 +88,83 @@ pub(super) struct Keyed {
     slot: Slot,
     scope: CompactString,
     request: u64,
+    /// It is a part: the claim has spoken for the whole request.
+    is_part: bool,
     /// Its answer waits for this chat's deliveries.
     chat_id: Option<ChatId>,
+}
+
+/// What is kept under a key.
+pub(super) enum Kept {
+    /// The first answer.
+    Reply(Reply),
+    /// The key was taken by the record of this number; the request's parts may be under way.
+    Claim(u64),
 }
 
 impl Core {
     /// The key of an op that one slot decides. Others look after their keys where they decide.
     pub(super) fn keyed(&self, op: &Op) -> Option<Keyed> {
-        let (chat_id, user_id, key, request) = match op {
-            Op::Create { create, .. } => {
-                let key = create.idempotency_key.as_ref()?;
-                (create.id.as_ref(), None, key, create.digest() ^ u64::from(Kind::Create.code()))
-            }
-            Op::EraseBegin(erase) | Op::EraseEnd(erase, _) => {
-                let key = erase.idempotency_key.as_ref()?;
-                return Some(self.keyed_erase(&erase.user_id, key));
+        match op {
+            Op::Create { create, id_from, claim } => {
+                let id = create.id.as_ref()?;
+                let keyed = match id_from {
+                    IdFrom::Caller => {
+                        let request = create.digest() ^ u64::from(Kind::Create.code());
+                        let key = create.idempotency_key.as_ref()?;
+                        self.keyed_by(Owner::Chat(id), key, request)
+                    }
+                    IdFrom::Users | IdFrom::Key | IdFrom::Chance => self.keyed_part((*claim)?, id),
+                };
+                Some(Keyed { chat_id: Some(id.clone()), ..keyed })
             }
             Op::Run(command) => {
-                let (chat_id, user_id, key) = match command {
-                    Command::AddMembers(add) => (Some(&add.chat_id), None, &add.idempotency_key),
+                let (owner, key) = match command {
+                    Command::AddMembers(add) => (Owner::Chat(&add.chat_id), &add.idempotency_key),
                     Command::RemoveMembers(remove) => {
-                        (Some(&remove.chat_id), None, &remove.idempotency_key)
+                        (Owner::Chat(&remove.chat_id), &remove.idempotency_key)
                     }
-                    Command::SetStatus(set) => (Some(&set.chat_id), None, &set.idempotency_key),
+                    Command::SetStatus(set) => (Owner::Chat(&set.chat_id), &set.idempotency_key),
                     Command::Dissolve(dissolve) => {
-                        (Some(&dissolve.chat_id), None, &dissolve.idempotency_key)
+                        (Owner::Chat(&dissolve.chat_id), &dissolve.idempotency_key)
                     }
                     Command::Advance(advance) => {
-                        (Some(&advance.chat_id), None, &advance.idempotency_key)
+                        (Owner::Chat(&advance.chat_id), &advance.idempotency_key)
                     }
-                    Command::SetFlags(set) => {
-                        (Some(&set.chat_id), Some(&set.user_id), &set.idempotency_key)
-                    }
-                    Command::Touch(touch) => (None, Some(&touch.user_id), &touch.idempotency_key),
+                    Command::SetFlags(set) => (Owner::User(&set.user_id), &set.idempotency_key),
+                    Command::Touch(touch) => (Owner::User(&touch.user_id), &touch.idempotency_key),
                     _ => return None,
                 };
-                (chat_id, user_id, key.as_ref()?, self.digest_of(command))
+                let keyed = self.keyed_by(owner, key.as_ref()?, self.digest_of(command));
+                let chat_id = match owner {
+                    Owner::Chat(chat_id) => Some(chat_id.clone()),
+                    Owner::User(_) | Owner::Node => None,
+                };
+                Some(Keyed { chat_id, ..keyed })
             }
-            _ => return None,
-        };
-        let slot = match (user_id, chat_id) {
-            (Some(user_id), _) => self.slot_of_user(user_id),
-            (None, Some(chat_id)) => self.slot_of_chat(chat_id),
-            (None, None) => return None,
-        };
-        let scope = scope(user_id, chat_id, key);
-        Some(Keyed { slot, scope, request, chat_id: chat_id.cloned() })
+            _ => None,
+        }
     }
 
-    /// The same for one chat of a `delete`; decided by the chat.
-    pub(super) fn keyed_delete(&self, delete: &Delete, chat_id: &ChatId) -> Option<Keyed> {
-        let key = delete.idempotency_key.as_ref()?;
-        let text = format!("{}\n{:?}", Kind::Delete.code(), delete.up_to);
-        Some(Keyed {
-            slot: self.slot_of_chat(chat_id),
-            scope: scope(Some(&delete.user_id), Some(chat_id), key),
-            request: self.hash_of(&text),
+    fn keyed_by(&self, owner: Owner<'_>, key: &IdempotencyKey, request: u64) -> Keyed {
+        Keyed {
+            slot: owner.slot(key, self.hasher),
+            scope: owner.scope(key, self.hasher),
+            request,
+            is_part: false,
             chat_id: None,
-        })
+        }
+    }
+
+    /// The same for the part of a request that a chat decides.
+    pub(super) fn keyed_part(&self, claim: Claim, chat_id: &ChatId) -> Keyed {
+        Keyed {
+            slot: self.slot_of_chat(chat_id),
+            scope: claim.part(chat_id),
+            request: claim.request,
+            is_part: true,
+            chat_id: None,
+        }
     }
 
     /// The same for a change that the chat checked; decided by the row.
@@ -107,17 +174,30 @@ impl Core {
         request: &RowRequest,
         key: &IdempotencyKey,
     ) -> Keyed {
-        let what = match request.action {
-            RowAction::Read(seq) => format!("read {seq}"),
-            RowAction::Clear => "clear".into(),
+        let (kind, seq) = match request.action {
+            RowAction::Read(seq) => (Kind::MarkRead, seq.get()),
+            RowAction::Clear => (Kind::Clear, 0),
         };
-        let text = format!("{what}\n{:?}", request.if_version);
-        Keyed {
-            slot: self.slot_of_user(user_id),
-            scope: scope(Some(user_id), Some(&request.chat_id), key),
-            request: self.hash_of(&text),
-            chat_id: None,
-        }
+        let asked = (&request.chat_id, seq, request.if_version);
+        self.keyed_by(Owner::User(user_id), key, digest(kind, &asked, self.hasher))
+    }
+
+    /// The same for all of a `mark_read_many`.
+    pub(super) fn keyed_rows(
+        &self,
+        user_id: &UserId,
+        requests: &[RowRequest],
+        key: &IdempotencyKey,
+    ) -> Keyed {
+        let asked: Vec<_> = requests
+            .iter()
+            .map(|request| match request.action {
+                RowAction::Read(seq) => (&request.chat_id, seq.get()),
+                RowAction::Clear => (&request.chat_id, 0),
+            })
+            .collect();
+        let request = digest(Kind::MarkReadMany, &asked, self.hasher);
+        self.keyed_by(Owner::User(user_id), key, request)
     }
 
     /// The same for one chat of an `import`, with its lines.
@@ -128,26 +208,14 @@ impl Core {
         members: &[&MemberLine],
         key: &IdempotencyKey,
     ) -> Keyed {
-        let mut bytes = vec![Kind::Import.code()];
-        // Writing to memory does not fail; if it did, the digest would only be of less.
-        _ = rmp_serde::encode::write(&mut bytes, &(chat, members));
-        Keyed {
-            slot: self.slot_of_chat(chat_id),
-            scope: scope(None, Some(chat_id), key),
-            request: self.hasher.hash_bytes(&bytes),
-            chat_id: None,
-        }
+        let request = digest(Kind::Import, &(chat, members), self.hasher);
+        self.keyed_by(Owner::Chat(chat_id), key, request)
     }
 
-    fn keyed_erase(&self, user_id: &UserId, key: &IdempotencyKey) -> Keyed {
-        // By the user's hash alone: nothing is to tell of them afterwards.
-        let hash = self.hash_of(user_id.as_str());
-        Keyed {
-            slot: KeyHasher::slot_of_hash(hash),
-            scope: format!("e{hash:016x}\n\n{key}").into(),
-            request: hash,
-            chat_id: None,
-        }
+    /// The same for `erase_user`.
+    pub(super) fn keyed_erase(&self, erase: &EraseUser) -> Option<Keyed> {
+        let request = digest(Kind::EraseUser, &(), self.hasher);
+        Some(self.keyed_by(Owner::User(&erase.user_id), erase.idempotency_key.as_ref()?, request))
     }
 
     fn digest_of(&self, command: &Command) -> u64 {
@@ -156,23 +224,54 @@ impl Core {
         self.hasher.hash_bytes(&bytes)
     }
 
+    /// Takes a key for a request whose parts follow.
+    pub(super) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
+        let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
+        let Keyed { slot, request, .. } = keyed;
+        let number = match self.kept(&keyed) {
+            Ok(Some(Kept::Claim(number))) => number,
+            Ok(None) => self.keep_claim(keyed, out),
+            Ok(Some(Kept::Reply(_))) => return Step::Done(Err(another_request())),
+            Err(error) => return Step::Done(Err(error)),
+        };
+        Step::Part(Answer::Claimed(Claim { slot, number, request }))
+    }
+
+    /// Keeps that a key was taken; by the record of which number.
+    pub(super) fn keep_claim(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
+        let number = self.slot(keyed.slot).map_or(0, |state| state.seq) + 1;
+        let mut bytes = vec![CLAIMED];
+        bytes.extend_from_slice(&number.to_be_bytes());
+        self.keep_bytes(keyed, bytes.into(), out);
+        number
+    }
+
+    /// What is kept under the key of a request.
+    ///
+    /// # Errors
+    /// If its key belongs to another request.
+    pub(super) fn kept(&self, keyed: &Keyed) -> Result<Option<Kept>, Error> {
+        let Ok(state) = self.slot(keyed.slot) else { return Ok(None) };
+        let found = state.answers.get(&keyed.scope, self.hash_of(&keyed.scope));
+        let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.now);
+        match found.filter(is_told) {
+            None => Ok(None),
+            Some(answer) if answer.request == keyed.request => decode(&answer.reply).map(Some),
+            // A claim that a crash took, without a log, had the number of this one.
+            Some(_) if keyed.is_part => Ok(None),
+            Some(_) => Err(another_request()),
+        }
+    }
+
     /// The answer that a request had before.
     ///
     /// # Errors
     /// If its key belongs to another request.
     pub(super) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
-        let Ok(state) = self.slot(keyed.slot) else { return Ok(None) };
-        let found = state.answers.get(&keyed.scope, self.hash_of(&keyed.scope));
-        let Some(answer) = found.filter(|answer| !is_over(answer.at, self.now)) else {
-            return Ok(None);
-        };
-        if answer.request != keyed.request {
-            return Err(Error::new(
-                ErrorCode::Conflict,
-                "idempotency_key: it was used for another request",
-            ));
-        }
-        decode(&answer.reply).map(Some)
+        Ok(self.kept(keyed)?.and_then(|kept| match kept {
+            Kept::Reply(reply) => Some(reply),
+            Kept::Claim(_) => None,
+        }))
     }
 
     /// What to answer a request that was answered before.
@@ -198,22 +297,43 @@ impl Core {
 
     /// Keeps an answer.
     pub(super) fn keep(&mut self, keyed: Keyed, reply: &Reply, out: &mut Output) {
-        let answer = FirstAnswer {
-            scope: keyed.scope,
-            order: 0,
-            request: keyed.request,
-            at: self.now,
-            reply: encode(reply),
-        };
-        self.commit(keyed.slot, Answered { answer }, out);
-        self.answers.slots.push_back(keyed.slot);
+        self.keep_bytes(keyed, encode(reply), out);
+    }
+
+    fn keep_bytes(&mut self, keyed: Keyed, reply: Bytes, out: &mut Output) {
+        let Keyed { slot, scope, request, .. } = keyed;
+        let hash = self.hash_of(&scope);
+        let replaced = self.slot(slot).map_or_else(
+            |_| Weighed::default(),
+            |state| Weighed::of(state.answers.get(&scope, hash).into_iter()),
+        );
+        let weight = weight(&reply);
+        let answer = FirstAnswer { scope, order: 0, request, at: self.now, reply };
+        self.commit(slot, Answered { answer }, out);
+        if replaced.count > 0 {
+            self.answers.went(slot, replaced);
+        }
+        self.answers.slots.push_back(slot);
+        self.answers.weight += weight;
         let kept_max = IDEMPOTENCY_KEYS_MAX / usize::from(self.shards.get());
-        for _ in 0..LET_GO_A_STEP {
-            if self.answers.slots.len() > kept_max {
+        for _ in 0..LET_GO_A_STEP * weight {
+            if self.answers.weight > kept_max {
                 self.let_go_oldest();
             }
         }
         self.let_go_over();
+    }
+
+    /// What is kept under a user's keys.
+    pub(super) fn answers_of(&self, user_id: &UserId) -> Weighed {
+        let hash = self.hash_of(user_id.as_str());
+        self.slot(self.slot_of_user(user_id))
+            .map_or_else(|_| Weighed::default(), |state| Weighed::of(state.answers_of(hash)))
+    }
+
+    /// These answers of a slot are gone with the user whose they were.
+    pub(super) fn answers_went(&mut self, slot: Slot, answers: Weighed) {
+        self.answers.went(slot, answers);
     }
 
     /// Lets a few answers go whose time is over.
@@ -234,16 +354,20 @@ impl Core {
             && let Ok(index) = self.slot_index(slot)
             && let Some(state) = self.slots.get_mut(index)
         {
-            state.answers.pop_first(hasher);
+            let gone = state.answers.pop_first(hasher);
+            let weight = gone.map_or(0, |answer| weight(&answer.reply));
+            self.answers.weight = self.answers.weight.saturating_sub(weight);
         }
     }
 
     /// Finds the answers that a start brought.
     pub(super) fn gather_answers(&mut self) {
         let mut found: Vec<(TimeMs, Slot)> = Vec::new();
+        self.answers.weight = 0;
         for (index, state) in self.slots.iter().enumerate() {
             let Some(slot) = self.own_slot(index) else { continue };
             found.extend(state.answers.iter().map(|answer| (answer.at, slot)));
+            self.answers.weight += Weighed::of(state.answers.iter()).weight;
         }
         found.sort_unstable();
         self.answers.slots = found.into_iter().map(|(_, slot)| slot).collect();
@@ -255,15 +379,8 @@ fn is_over(at: TimeMs, now: TimeMs) -> bool {
     at.saturating_add(IDEMPOTENCY_WINDOW_MS) <= now
 }
 
-/// What a key is for, and the key. Ids hold no control characters, so the text is unambiguous.
-fn scope(
-    user_id: Option<&UserId>,
-    chat_id: Option<&ChatId>,
-    key: &IdempotencyKey,
-) -> CompactString {
-    let user_id = user_id.map_or("", UserId::as_str);
-    let chat_id = chat_id.map_or("", ChatId::as_str);
-    compact_str::format_compact!("{user_id}\n{chat_id}\n{key}")
+fn another_request() -> Error {
+    Error::new(ErrorCode::Conflict, "idempotency_key: it was used for another request")
 }
 
 fn encode(reply: &Reply) -> Bytes {
@@ -274,10 +391,86 @@ fn encode(reply: &Reply) -> Bytes {
     bytes.into()
 }
 
-fn decode(bytes: &[u8]) -> Result<Reply, Error> {
+fn decode(bytes: &[u8]) -> Result<Kept, Error> {
     let lost = || Error::outcome_unknown("the first answer to this key cannot be read");
     let (code, body) = bytes.split_first().ok_or_else(lost)?;
+    if *code == CLAIMED {
+        let number = body.try_into().map_err(|_| lost())?;
+        return Ok(Kept::Claim(u64::from_be_bytes(number)));
+    }
     let kind = Kind::from_code(*code).ok_or_else(lost)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
-    Reply::deserialize_body(kind, &mut deserializer).map_err(|_| lost())
+    Reply::deserialize_body(kind, &mut deserializer).map(Kept::Reply).map_err(|_| lost())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::shard::op::ReplyTo;
+    use crate::types::{KeyHasher, ShardCount, ShardId};
+
+    fn ask(core: &mut Core, kind: Kind, mut arguments: Value, key: usize) {
+        arguments["idempotency_key"] = format!("k{key}").into();
+        let op = match Command::from_json(kind, arguments).unwrap() {
+            Command::EraseUser(erase) => Op::EraseBegin(erase),
+            Command::MarkReadMany(many) => {
+                let checked = core.check_reads(&many.user_id, many.items);
+                let Answer::CheckReads(requests) = checked else { panic!("{checked:?}") };
+                Op::ReadRows(many.user_id, requests, many.idempotency_key.unwrap())
+            }
+            command => Op::Run(command),
+        };
+        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+        let ends = match &op {
+            Op::EraseBegin(erase) => Some(Op::EraseEnd(erase.clone(), 0)),
+            _ => None,
+        };
+        for op in std::iter::once(op).chain(ends) {
+            let mut out = Output::default();
+            core.request(to, op, &mut out);
+            assert!(!matches!(out.answers[0].answer, Answer::Done(Err(_))), "{:?}", out.answers);
+        }
+        assert_counted(core);
+    }
+
+    #[track_caller]
+    fn assert_counted(core: &Core) {
+        let kept = Weighed::of(core.slots.iter().flat_map(|state| state.answers.iter()));
+        let listed = (core.answers.slots.len(), core.answers.weight);
+        assert_eq!(listed, (kept.count, kept.weight));
+    }
+
+    #[test]
+    fn what_is_kept_is_counted() {
+        let shards = ShardCount::new(1).unwrap();
+        let mut core = Core::new(ShardId(0), shards, KeyHasher::new(7));
+        let tick = |core: &mut Core, ms: u64| core.tick(TimeMs::new(ms).unwrap());
+        tick(&mut core, 1);
+        let items: Vec<Value> =
+            (0..200).map(|number| json!({"chat_id": format!("c{number}"), "seq": 1})).collect();
+        for user in ["a", "b", "c"] {
+            for key in 0..5 {
+                ask(&mut core, Kind::Touch, json!({"user_id": user}), key);
+            }
+            ask(&mut core, Kind::MarkReadMany, json!({"user_id": user, "items": items}), 5);
+        }
+        assert_eq!(core.answers.slots.len(), 18);
+        assert!(core.answers.weight > 18, "long answers count more: {}", core.answers.weight);
+        ask(&mut core, Kind::EraseUser, json!({"user_id": "a"}), 6);
+        assert_eq!(core.answers.slots.len(), 13);
+        // The same keys again, when the first answers are over and not yet let go.
+        tick(&mut core, 1 + IDEMPOTENCY_WINDOW_MS);
+        for key in (0..5).rev() {
+            ask(&mut core, Kind::Touch, json!({"user_id": "c"}), key);
+        }
+        for _ in 0..20 {
+            tick(&mut core, 2 + IDEMPOTENCY_WINDOW_MS);
+            assert_counted(&core);
+        }
+        assert_eq!(core.answers.slots.len(), 5);
+        core.start(&mut Output::default());
+        assert_counted(&core);
+    }
 }

@@ -1,9 +1,10 @@
 //! `erase_user`: every trace of a user goes, in steps that hold no shard for long.
 //!
 //! The chats of the user's rows remove them first; then all chats are looked through for the user as
-//! their maker; at last the user is forgotten. A crash leaves a part of the work done and the
-//! request unanswered: repeating it does the rest.
+//! their maker; at last the user is forgotten, with all that was kept under their keys. A crash leaves
+//! a part of the work done and the request unanswered: repeating it does the rest.
 
+use super::answers::Kept;
 use super::{Core, Step};
 use crate::command::Reply;
 use crate::command::membership::{EraseUser, EraseUserReply};
@@ -15,6 +16,20 @@ use crate::types::{ChatId, UserId};
 const CHATS_A_STEP: u64 = 4096;
 
 impl Core {
+    /// Tells what is to be removed. The key is taken now, so that no other request of the user can use
+    /// it before the end.
+    pub(super) fn erase_begin(&mut self, erase: EraseUser, out: &mut Output) -> Step {
+        if let Some(keyed) = self.keyed_erase(&erase) {
+            match self.kept(&keyed) {
+                Ok(None) => _ = self.keep_claim(keyed, out),
+                Ok(Some(Kept::Claim(_))) => {}
+                Ok(Some(Kept::Reply(reply))) => return Step::Done(Ok(reply)),
+                Err(error) => return Step::Done(Err(error)),
+            }
+        }
+        Step::Part(self.rows(vec![erase.user_id]))
+    }
+
     pub(super) fn erase_member(
         &mut self,
         to: ReplyTo,
@@ -75,14 +90,28 @@ impl Core {
         memberships: u64,
         out: &mut Output,
     ) -> Step {
+        let keyed = self.keyed_erase(&erase);
+        let own = keyed.as_ref().map(|keyed| self.kept(keyed));
+        // The same request on another connection may have come to its end first.
+        if let Some(Ok(Some(Kept::Reply(reply)))) = own {
+            return Step::Done(Ok(reply));
+        }
+        // That this request took its key is no trace that anybody has to hear of.
+        let own_claims = usize::from(matches!(own, Some(Ok(Some(Kept::Claim(_))))));
         let user = self.find_user(&erase.user_id);
         if user.is_some_and(|user| !user.rows.is_empty()) {
             return Step::Part(self.rows(vec![erase.user_id]));
         }
-        if user.is_some() {
+        let kept = self.answers_of(&erase.user_id);
+        if user.is_some() || kept.count > own_claims {
             let slot = self.slot_of_user(&erase.user_id);
             self.commit(slot, UserErased { user_id: erase.user_id }, out);
+            self.answers_went(slot, kept);
         }
-        Step::Done(Ok(Reply::EraseUser(EraseUserReply { memberships })))
+        let reply = Reply::EraseUser(EraseUserReply { memberships });
+        if let Some(keyed) = keyed {
+            self.keep(keyed, &reply, out);
+        }
+        Step::Done(Ok(reply))
     }
 }

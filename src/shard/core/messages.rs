@@ -3,7 +3,8 @@
 use super::{Core, Step, alive, check_version};
 use crate::command::membership::{Clear, ClearReply};
 use crate::command::message::{
-    AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadReply, ReadResult,
+    AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadManyReply, MarkReadReply, ReadItem,
+    ReadResult,
 };
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
@@ -84,14 +85,21 @@ impl Core {
         many: MarkReadMany,
         out: &mut Output,
     ) -> Step {
-        let MarkReadMany { user_id, items, idempotency_key: key } = many;
-        let requests = items
-            .into_iter()
-            .map(|item| self.check_row(&user_id, item.chat_id, RowAction::Read(item.seq), None))
-            .collect();
-        let shard = self.slot_of_user(&user_id).shard(self.shards);
-        self.send(shard, Message::Rows { to, user_id, requests, key }, out);
+        let requests = self.check_items(&many.user_id, many.items);
+        let shard = self.slot_of_user(&many.user_id).shard(self.shards);
+        self.send(shard, Message::Rows { to, user_id: many.user_id, requests }, out);
         Step::Later
+    }
+
+    /// The chats' word alone: with a key, the rows are told what all chats said at once.
+    pub(super) fn check_reads(&self, user_id: &UserId, items: Vec<ReadItem>) -> Answer {
+        Answer::CheckReads(self.check_items(user_id, items))
+    }
+
+    fn check_items(&self, user_id: &UserId, items: Vec<ReadItem>) -> Vec<RowRequest> {
+        let check =
+            |item: ReadItem| self.check_row(user_id, item.chat_id, RowAction::Read(item.seq), None);
+        items.into_iter().map(check).collect()
     }
 
     fn check_row(
@@ -183,24 +191,34 @@ impl Core {
         }
     }
 
-    /// Several changes of a user, each by itself. A conflict of the key is one of the whole request.
+    /// Several changes of a user in one step, under one key.
+    pub(super) fn read_rows(
+        &mut self,
+        user_id: &UserId,
+        requests: Vec<RowRequest>,
+        key: &IdempotencyKey,
+        out: &mut Output,
+    ) -> Outcome {
+        let keyed = self.keyed_rows(user_id, &requests, key);
+        if let Some(reply) = self.recall(&keyed)? {
+            return Ok(reply);
+        }
+        let items = self.row_requests(user_id, requests, out);
+        let reply = Reply::MarkReadMany(MarkReadManyReply { items });
+        self.keep(keyed, &reply, out);
+        Ok(reply)
+    }
+
+    /// Several changes of a user, each by itself.
     pub(super) fn row_requests(
         &mut self,
         user_id: &UserId,
         requests: Vec<RowRequest>,
-        key: Option<&IdempotencyKey>,
         out: &mut Output,
-    ) -> Answer {
-        let conflict = requests.iter().find_map(|request| {
-            let keyed = self.keyed_row(user_id, request, key?);
-            self.recall(&keyed).err()
-        });
-        if let Some(conflict) = conflict {
-            return Answer::Done(Err(conflict));
-        }
+    ) -> Vec<ReadResult> {
         let results = requests.into_iter().map(|request| {
             let chat_id = request.chat_id.clone();
-            match self.row_request(user_id, request, key, out) {
+            match self.change_row(user_id, request, out) {
                 Ok(Reply::MarkRead(MarkReadReply { max_read_seq, unread })) => ReadResult {
                     chat_id,
                     status: 200,
@@ -216,7 +234,7 @@ impl Core {
                 },
             }
         });
-        Answer::MarkReadMany(results.collect())
+        results.collect()
     }
 }
 

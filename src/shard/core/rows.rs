@@ -8,6 +8,7 @@ use crate::command::membership::{
 };
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::event::{Deleted, FlagsSet, Touched};
+use crate::shard::key::Claim;
 use crate::shard::op::{Answer, DetailPart, Output};
 use crate::shard::state::{Row, User};
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
@@ -45,20 +46,22 @@ impl Core {
         Answer::Facts(ids.iter().map(facts).collect())
     }
 
-    /// Each chat by itself: a repeat with the same key takes those that it did not take before.
-    pub(super) fn delete(&mut self, delete: Delete, out: &mut Output) -> Step {
+    /// Each chat by itself: a repeat of a request takes the chats that it did not reach before.
+    pub(super) fn delete(
+        &mut self,
+        delete: Delete,
+        claim: Option<Claim>,
+        out: &mut Output,
+    ) -> Step {
         let mut seen = HashSet::with_capacity(delete.ids.len());
         let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-        let mut keyed = Vec::new();
         for id in &ids {
-            let keyed_id = self.keyed_delete(&delete, id);
-            match keyed_id.as_ref().map(|keyed| self.recall(keyed)) {
-                None | Some(Ok(None)) => keyed.push((id, keyed_id)),
-                Some(Ok(Some(_))) => {}
-                Some(Err(conflict)) => return Step::Done(Err(conflict)),
+            let keyed = claim.map(|claim| self.keyed_part(claim, id));
+            match keyed.as_ref().map(|keyed| self.recall(keyed)) {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(_))) => continue,
+                Some(Err(lost)) => return Step::Done(Err(lost)),
             }
-        }
-        for (id, keyed) in keyed {
             if let Some(to) = self.delete_watermark(&delete.user_id, id, delete.up_to) {
                 let slot = self.slot_of_chat(id);
                 let event = Deleted { chat_id: id.clone(), user_id: delete.user_id.clone(), to };
