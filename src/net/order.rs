@@ -10,8 +10,10 @@
 //! - A held request leaves in its turn: never before one for the same user that was held earlier.
 //! - A user is in the table exactly while a detour or a held request of theirs is there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
+
+use hashbrown::HashMap;
 
 use crate::command::Command;
 use crate::types::KeyHasher;

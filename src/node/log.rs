@@ -25,7 +25,7 @@ use crate::command::node::LogStats;
 use crate::limits::LOG_QUEUE_BYTES_MAX;
 
 /// Batches are joined up to this size before they are written, in bytes.
-const JOINED_BYTES_MAX: usize = 4 << 20;
+const JOINED_BYTES_MAX: usize = 256 << 10;
 /// How long after a failed write the next attempt comes.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often `everysec` syncs.

@@ -24,7 +24,7 @@ mod rows;
 mod transfer;
 mod verify;
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use answers::Answers;
 use image::ImageWalk;

@@ -138,6 +138,12 @@ impl Core {
             _ => {}
         }
         let shard = self.slot_of_user(&user_id).shard(self.shards);
+        // Where the row is here too and nothing of the chat is on its way to rows, there is nothing that a
+        // message would have to stay behind.
+        let is_quiet = self.find_chat(&request.chat_id).is_none_or(|chat| chat.outbox.is_empty());
+        if shard == self.shard && is_quiet {
+            return self.row_request(&user_id, request, key.as_ref(), out).into();
+        }
         self.send(shard, Message::Row { to, user_id, request, key }, out);
         Step::Later
     }

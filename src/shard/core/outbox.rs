@@ -7,7 +7,7 @@
 //!   So what is delivered twice after a crash is the last event only, and the row knows its number.
 //! - Whoever waits for a delivery is answered exactly once.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::Core;
 use crate::limits::DELIVERY_SLICE;

@@ -21,6 +21,8 @@ struct Asked<'a> {
     hash: u64,
     /// Most likely it; its id is not compared yet.
     candidate: Option<&'a Chat>,
+    /// The reader's row of it.
+    row: Option<&'a Row>,
 }
 
 impl Core {
@@ -40,7 +42,7 @@ impl Core {
     pub fn read_details<'a>(
         &'a mut self,
         ids: impl Iterator<Item = &'a str>,
-        user_id: Option<&str>,
+        user_id: Option<&'a str>,
     ) -> Option<SmallVec<[ChatItemRef<'a>; INLINE]>> {
         self.commands += 1;
         let core = &*self;
@@ -51,13 +53,19 @@ impl Core {
         let mut asked: SmallVec<[Asked<'a>; INLINE]> = SmallVec::new();
         for id in ids {
             let hash = core.hash_of(id);
-            let slot = core.slot(KeyHasher::slot_of_hash(hash)).ok()?;
             if !asked.iter().any(|other| other.hash == hash && other.id == id) {
-                asked.push(Asked { id, hash, candidate: slot.chat_candidate(hash) });
+                asked.push(Asked { id, hash, candidate: None, row: None });
             }
+        }
+        for asked in &mut asked {
+            let slot = core.slot(KeyHasher::slot_of_hash(asked.hash)).ok()?;
+            asked.candidate = slot.chat_candidate(asked.hash);
         }
         if asked.len() > 1 {
             touch(&asked, reader.is_some());
+        }
+        if let Some(user) = reader.as_ref().and_then(|reader| reader.user) {
+            asked.iter_mut().for_each(|asked| asked.row = user.rows.get(asked.id, asked.hash));
         }
         let found = asked.iter().filter_map(|asked| {
             let chat = core.chat_of(asked).filter(|chat| !chat.head.dissolved)?;
@@ -88,14 +96,10 @@ impl Core {
 /// Waits for the memory of all chats at once, and of their members if these are looked at.
 fn touch(asked: &[Asked<'_>], looks_at_members: bool) {
     let chats = || asked.iter().filter_map(|asked| asked.candidate);
-    let touched = chats().fold(0, |sum: u64, chat| {
-        sum.wrapping_add(chat.head.last_time.get() ^ u64::from(chat.head.dissolved))
-    });
-    std::hint::black_box(touched);
+    std::hint::black_box(chats().fold(0, |sum, chat| sum ^ chat_lines(chat)));
+    std::hint::black_box(chats().fold(0, |sum, chat| sum ^ behind_chat(chat)));
     if looks_at_members {
-        let members = chats().filter_map(|chat| chat.members.first());
-        let touched = members.fold(0, |sum: u64, member| sum.wrapping_add(member.order));
-        std::hint::black_box(touched);
+        std::hint::black_box(chats().fold(0, |sum, chat| sum ^ behind_member(chat)));
     }
 }
 
@@ -112,8 +116,8 @@ impl Reader<'_> {
         let member = chat.members.get(self.id, self.hash)?;
         let (join_seq, sent_seq) = (member.join_seq, member.sent_seq);
         let member = Floors { join_seq, sent_seq, ..Floors::default() };
-        let row = self.user.and_then(|user| user.rows.get(asked.id, asked.hash));
-        Some(RowFacts::last_read(row.map(|row| &row.facts), member, chat.head.last_sequence))
+        let row = asked.row.map(|row| &row.facts);
+        Some(RowFacts::last_read(row, member, chat.head.last_sequence))
     }
 }
 
@@ -151,25 +155,48 @@ impl Core {
             chat: chat.and_then(|hash| slot(hash)?.chat_candidate(hash)),
             chat_hash: chat.unwrap_or_default(),
         }));
-        look(&found, |found| {
-            let user = found.user.map_or(0, |user| user.head.version ^ wide(user.rows.len()));
-            let chat = found.chat.map_or(0, |chat| {
-                chat.head.last_time.get() ^ chat.head.next_order ^ wide(chat.members.len())
-            });
-            user ^ chat
-        });
+        look(&found, |found| found.user.map_or(0, user_lines) ^ found.chat.map_or(0, chat_lines));
         look(&found, |found| {
             let row = found.user.and_then(|user| user.rows.last()).map_or(0, |row| row.version);
-            let member = found.chat.and_then(|chat| chat.members.first());
-            row ^ member.map_or(0, |member| member.order)
+            row ^ found.chat.map_or(0, behind_chat)
         });
         look(&found, |Found { user, chat, chat_hash }| {
             let row = user
                 .zip(*chat)
                 .and_then(|(user, chat)| user.rows.get(chat.head.id.as_str(), *chat_hash));
-            row.map_or(0, |row| row.version)
+            chat.map_or(0, behind_member) ^ row.map_or(0, |row| row.version)
         });
     }
+}
+
+/// Something of each cache line of a chat that is looked at.
+fn chat_lines(chat: &Chat) -> u64 {
+    let head = &chat.head;
+    let ids = head.id.as_str().len() ^ head.creator_id.as_str().len();
+    let times = head.last_time.get() ^ head.created_at.get() ^ head.last_sequence.get();
+    wide(ids ^ chat.members.as_chunks().len()) ^ times ^ head.event ^ u64::from(head.dissolved)
+}
+
+/// The same for a user.
+fn user_lines(user: &User) -> u64 {
+    wide(user.head.id.as_str().len() ^ user.rows.len()) ^ user.head.version
+}
+
+/// Something of what a chat points to: a long id is apart from its chat, and so are the members.
+fn behind_chat(chat: &Chat) -> u64 {
+    let member = chat.members.first().map_or(0, |member| {
+        wide(member.user_id.as_str().len()) ^ member.order ^ member.sent_seq.get()
+    });
+    member ^ first_byte(chat.head.creator_id.as_str())
+}
+
+/// Something of what its first member points to.
+fn behind_member(chat: &Chat) -> u64 {
+    chat.members.first().map_or(0, |member| first_byte(member.user_id.as_str()))
+}
+
+fn first_byte(text: &str) -> u64 {
+    text.as_bytes().first().map_or(0, |byte| u64::from(*byte))
 }
 
 /// Reads something of each, in a way that the compiler does not leave out.
@@ -190,11 +217,14 @@ pub struct ListRows<'a> {
 
 impl<'a> ListRows<'a> {
     fn new(chunks: &'a [Chunk<Row>]) -> Self {
-        let (mut listed, mut pinned) = (0, false);
+        // Each row is looked at from end to end, so that all of them come near at once.
+        let (mut listed, mut pinned, mut looked_at) = (0, false, 0);
         for row in chunks.iter().flat_map(|chunk| chunk.iter()) {
             listed += usize::from(row.facts.is_show.0);
             pinned |= row.facts.is_top.0;
+            looked_at ^= row.chat_id.as_str().len() ^ usize::from(row.version == 0);
         }
+        std::hint::black_box(looked_at);
         let rows = [].iter();
         Self { chunks, chunk: chunks.len(), rows, pinned: Flag(pinned), left: listed }
     }
