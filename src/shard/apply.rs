@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::event::{
-    Advanced, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
+    AdvancedRef, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
     Dissolved, Event, FlagsSet, GoneImported, MemberErased, MembersAdded, MembersImported,
     MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
 };
@@ -40,7 +40,7 @@ impl Applier<'_> {
             Event::Created(event) => self.created(event),
             Event::MembersAdded(event) => self.members_added(event),
             Event::MembersRemoved(event) => self.members_removed(event),
-            Event::Advanced(event) => self.advanced(event),
+            Event::Advanced(event) => self.advanced(event.as_ref()),
             Event::Deleted(event) => self.deleted(event),
             Event::StatusSet(event) => self.status_set(event),
             Event::Dissolved(event) => self.dissolved(event),
@@ -112,13 +112,19 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn advanced(&mut self, event: Advanced) -> Result<(), BadRecord> {
+    /// Applies the most frequent event.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn advanced(&mut self, event: AdvancedRef<'_>) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let chat = self.chat(&event.chat_id)?;
+        let hash = hasher.hash(event.chat_id);
+        let chat = self.slot.chat_mut(event.chat_id, hash);
+        let chat = chat.ok_or_else(|| misfit("chat", &event.chat_id))?;
         let mut sent = None;
         if let Some((user_id, sent_seq)) = event.sent {
-            let hash = hasher.hash(user_id.as_str());
-            if let Some(member) = chat.members.get_mut(user_id.as_str(), hash) {
+            let hash = hasher.hash(user_id);
+            if let Some(member) = chat.members.get_mut(user_id, hash) {
                 member.sent_seq = member.sent_seq.max(sent_seq);
                 sent = Some((hash, member.sent_seq));
             }

@@ -33,7 +33,7 @@ use outbox::{Running, Waiters};
 pub use reads::{ListRows, Soon};
 
 use super::apply::Applier;
-use super::event::{self, BadRecord, Event};
+use super::event::{self, AdvancedRef, BadRecord, Event};
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo};
 use super::state::{Chat, SlotState, User};
 use crate::command::node::ShardStats;
@@ -135,7 +135,7 @@ impl Core {
                 slot.get()
             )));
         }
-        self.apply(slot, event)
+        self.apply(slot, |applier| applier.apply(event))
     }
 
     /// Begins to work after recovery: deliveries that a stop left open go out again.
@@ -289,24 +289,39 @@ impl Core {
     /// Makes an event a record and applies it: the one point where anything changes.
     fn commit(&mut self, slot: Slot, event: impl Into<Event>, out: &mut Output) {
         let event = event.into();
+        let recorded = self.record(slot, out, |seq, bytes| event::encode(slot, seq, &event, bytes));
+        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.apply(event))));
+    }
+
+    /// The same for the most frequent event, without a copy of its ids.
+    fn commit_advanced(&mut self, slot: Slot, event: AdvancedRef<'_>, out: &mut Output) {
+        let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
+        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.advanced(event))));
+    }
+
+    /// Writes the next record of a slot.
+    fn record(
+        &mut self,
+        slot: Slot,
+        out: &mut Output,
+        encode: impl FnOnce(u64, &mut Vec<u8>) -> Result<(), BadRecord>,
+    ) -> Result<(), BadRecord> {
         self.capture_before_change(slot);
         let seq = self.slot(slot).map_or(0, |state| state.seq) + 1;
         let mut encoded = Ok(());
-        let framed =
-            out.records.push_with(|bytes| encoded = event::encode(slot, seq, &event, bytes));
-        let applied = framed
-            .map_err(|error| BadRecord(error.to_string()))
-            .and(encoded)
-            .and_then(|()| self.apply(slot, event));
-        // An event that was decided on this very state always fits it.
-        assert!(applied.is_ok(), "a decided event was refused: {applied:?}");
+        let framed = out.records.push_with(|bytes| encoded = encode(seq, bytes));
+        framed.map_err(|error| BadRecord(error.to_string())).and(encoded)
     }
 
-    fn apply(&mut self, slot: Slot, event: Event) -> Result<(), BadRecord> {
+    fn apply(
+        &mut self,
+        slot: Slot,
+        apply: impl FnOnce(&mut Applier<'_>) -> Result<(), BadRecord>,
+    ) -> Result<(), BadRecord> {
         let index = self.slot_index(slot)?;
         let Some(state) = self.slots.get_mut(index) else { return Err(not_here(slot)) };
         state.seq += 1;
-        Applier { slot: state, hasher: self.hasher }.apply(event)
+        apply(&mut Applier { slot: state, hasher: self.hasher })
     }
 
     /// The slot that is at `index` among those of this shard.
@@ -364,6 +379,11 @@ impl Core {
             None => Ok(self.now),
         }
     }
+}
+
+/// An event that was decided on this very state always fits it.
+fn assert_fits(applied: Result<(), BadRecord>) {
+    assert!(applied.is_ok(), "a decided event was refused: {applied:?}");
 }
 
 /// The chat that was found, for a command that needs it alive.

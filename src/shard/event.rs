@@ -26,6 +26,11 @@ macro_rules! events {
             #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
             pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
 
+            impl $name {
+                /// Its code in a record.
+                pub const CODE: u8 = $code;
+            }
+
             impl From<$name> for Event {
                 fn from(event: $name) -> Self {
                     Self::$name(event)
@@ -39,7 +44,7 @@ macro_rules! events {
 
         impl Event {
             fn code(&self) -> u8 {
-                match self { $(Self::$name(_) => $code),+ }
+                match self { $(Self::$name(_) => $name::CODE),+ }
             }
 
             fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), rmp_serde::encode::Error> {
@@ -229,10 +234,48 @@ const HEADER_BYTES: usize = 2 + 8 + 1;
 /// # Errors
 /// If a field cannot be encoded, which no value of these types leads to.
 pub fn encode(slot: Slot, seq: u64, event: &Event, out: &mut Vec<u8>) -> Result<(), BadRecord> {
+    encode_header(slot, seq, event.code(), out);
+    event.encode_fields(out).map_err(|error| BadRecord(error.to_string()))
+}
+
+fn encode_header(slot: Slot, seq: u64, code: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&slot.get().to_be_bytes());
     out.extend_from_slice(&seq.to_be_bytes());
-    out.push(event.code());
-    event.encode_fields(out).map_err(|error| BadRecord(error.to_string()))
+    out.push(code);
+}
+
+/// An [`Advanced`] whose ids are read where they lie: the most frequent event is decided, logged and
+/// applied without a copy of them.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of `Advanced`")]
+pub struct AdvancedRef<'a> {
+    pub chat_id: &'a str,
+    pub to: Sequence,
+    pub time: TimeMs,
+    pub sent: Option<(&'a str, Sequence)>,
+}
+
+impl AdvancedRef<'_> {
+    /// Encodes it as the [`Advanced`] that it is.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    pub fn encode(&self, slot: Slot, seq: u64, out: &mut Vec<u8>) -> Result<(), BadRecord> {
+        encode_header(slot, seq, Advanced::CODE, out);
+        rmp_serde::encode::write(out, self).map_err(|error| BadRecord(error.to_string()))
+    }
+}
+
+impl Advanced {
+    /// The same, looked at.
+    pub fn as_ref(&self) -> AdvancedRef<'_> {
+        AdvancedRef {
+            chat_id: self.chat_id.as_str(),
+            to: self.to,
+            time: self.time,
+            sent: self.sent.as_ref().map(|(user_id, sent_seq)| (user_id.as_str(), *sent_seq)),
+        }
+    }
 }
 
 /// The slot that a record belongs to.

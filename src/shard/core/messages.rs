@@ -8,7 +8,7 @@ use crate::command::message::{
 };
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::shard::event::{Advanced, Cleared, Read};
+use crate::shard::event::{AdvancedRef, Cleared, Read};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
 use crate::shard::state::ChatHead;
 use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, UserId};
@@ -49,16 +49,16 @@ impl Core {
         let given_time = self.time_or_now(advance.time)?;
         let sent = advance.sender_id.and_then(|sender| {
             let member = chat.members.get(sender, self.hash_of(sender))?;
-            (member.sent_seq < target.sent).then(|| (member.user_id.clone(), target.sent))
+            (member.sent_seq < target.sent).then_some((sender, target.sent))
         });
         let last_time = if target.last > stored { given_time } else { chat.head.last_time };
         if target.last > stored || sent.is_some() {
-            let chat_id = chat.head.id.clone();
-            let brings_back = target.last > stored && !chat.deleters.is_empty();
-            let event =
-                Advanced { chat_id: chat_id.clone(), to: target.last, time: last_time, sent };
-            self.commit(slot, event, out);
-            if brings_back {
+            let is_newer = target.last > stored;
+            let brings_back = (is_newer && !chat.deleters.is_empty()).then(|| chat.head.id.clone());
+            let chat_id = advance.chat_id;
+            let event = AdvancedRef { chat_id, to: target.last, time: last_time, sent };
+            self.commit_advanced(slot, event, out);
+            if let Some(chat_id) = brings_back {
                 self.deliver(&chat_id, out);
             }
         }
