@@ -2,24 +2,23 @@
 //!
 //! # Layout
 //! - [`settings`]: the table of all settings, and the four places they come from
-//! - [`secret`]: tokens and keys, which are never printed
 //!
 //! # Invariants
 //! - A `Config` can be served: what cannot work or is not safe was refused, with the place of the
 //!   wrong value in the message.
-//! - Secrets are in it, their files are not read again.
+//! - Secrets are in it, and which files they came from, so that these can be read again.
 
-pub mod secret;
 pub mod settings;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use secret::{Secret, Tokens};
 pub use settings::{Environment, ServeArgs};
 
-use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS, TEXT_BYTES_MAX};
+use crate::access::{Secret, Tls, TlsFiles, Tokens};
+use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
 use settings::Merged;
 
@@ -111,6 +110,10 @@ pub struct Config {
     pub http_auth: HttpAuth,
     /// Tokens of TCP and admin callers.
     pub tokens: Tokens,
+    /// Where they stand.
+    pub token_file: Option<PathBuf>,
+    /// The certificate of all doors; none: they are plain.
+    pub tls: Option<Arc<Tls>>,
     /// Begin a new store in an empty directory.
     pub init: bool,
     /// Serve a throw-away directory with example data; whoever serves it names the directory.
@@ -153,7 +156,11 @@ impl Config {
             fsync: merged.get("fsync", fsync)?,
             log: merged.get("log", log)?,
             http_auth: http_auth(&merged)?,
-            tokens: merged.get("token_file", token_file)?,
+            tokens: merged.get("token_file", |path| {
+                path_or_none(path).map_or(Ok(Tokens::default()), |path| read_tokens(&path))
+            })?,
+            token_file: merged.get("token_file", |path| Ok(path_or_none(path)))?,
+            tls: tls(&merged)?,
             init: merged.get("init", boolean)?,
             demo: merged.get("demo", boolean)?,
             snapshot_interval: merged.get("snapshot_interval_s", interval)?,
@@ -184,6 +191,8 @@ impl Config {
             log: LogMode::On,
             http_auth: HttpAuth::Header,
             tokens: Tokens::default(),
+            token_file: None,
+            tls: None,
             init: true,
             demo: false,
             snapshot_interval: None,
@@ -227,6 +236,9 @@ impl Config {
         }
         if self.demo && merged.is_flag("data_dir") {
             return Err(merged.error("data_dir", "--demo serves a throw-away directory"));
+        }
+        if self.demo && self.tls.is_some() {
+            return Err(merged.error("tls_cert", "the demo's doors are plain"));
         }
         Ok(())
     }
@@ -358,22 +370,38 @@ fn log_level(text: &str) -> Result<String, String> {
     checked.map(|_| text.to_owned()).map_err(|error| format!("`{text}`: {error}"))
 }
 
-fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(Path::new(path)).map_err(|error| format!("{path}: {error}"))
+/// A path, or nothing for an empty text.
+fn path_or_none(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-fn token_file(path: &str) -> Result<Tokens, String> {
-    if path.is_empty() {
-        return Ok(Tokens::default());
-    }
-    let tokens = Tokens::from_lines(&read(path)?);
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The tokens of a file, at least one.
+///
+/// # Errors
+/// What is wrong, with file and line and without a token.
+pub fn read_tokens(path: &Path) -> Result<Tokens, String> {
+    let place = path.display();
+    let tokens = Tokens::parse(&read(path)?).map_err(|error| format!("{place}: {error}"))?;
     if !tokens.required() {
-        return Err(format!("{path}: holds no token; the door would be open"));
-    }
-    if tokens.iter().any(|token| token.expose().len() > TEXT_BYTES_MAX) {
-        return Err(format!("{path}: a token is longer than {TEXT_BYTES_MAX} bytes"));
+        return Err(format!("{place}: holds no token; the door would be open"));
     }
     Ok(tokens)
+}
+
+fn tls(merged: &Merged) -> Result<Option<Arc<Tls>>, ConfigError> {
+    let path = |name| merged.get(name, |path| Ok(path_or_none(path)));
+    let files = match (path("tls_cert")?, path("tls_key")?) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(merged.error("tls_cert", "needs tls_key beside it")),
+        (None, Some(_)) => return Err(merged.error("tls_key", "needs tls_cert beside it")),
+        (Some(certificate), Some(key)) => TlsFiles { certificate, key },
+    };
+    // What is wrong names its file.
+    Tls::load(&files).map(Some).map_err(|why| merged.error("tls_cert", why))
 }
 
 fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
@@ -385,7 +413,7 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
         return Err(merged.error("http_auth", "jwt needs jwt_secret_file"));
     }
     merged.get("jwt_secret_file", |path| {
-        let text = read(path)?;
+        let text = read(Path::new(path))?;
         // An editor ends the file with a newline that is no part of the secret.
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.len() < JWT_SECRET_BYTES_MIN {

@@ -1,5 +1,8 @@
 //! Wiring: start, recovery, serving, stop; in reading order.
 //!
+//! # Layout
+//! - `credentials`: what callers must show, and how it is read again
+//!
 //! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
 //! connections, serves the admin listener and waits for signals.
 //!
@@ -8,26 +11,30 @@
 //!   "starting"; the other doors open when the data is there.
 //! - After a stop every request that was read is answered, and the log has its end mark.
 
+mod credentials;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::access::Tls;
 use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App, JwtVerifier, SecretError, UserAuth};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
 use crate::net::accept::{Door, Guest, accept, bind};
-use crate::net::connection::{self, NetConfig, TokenCheck};
+use crate::net::connection::{self, NetConfig};
+use crate::net::stream::{Parked, Stream};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
@@ -37,6 +44,7 @@ use crate::node::worker::{Local, Worker};
 use crate::node::{Handle, NodeInfo};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardId};
+use credentials::Credentials;
 
 /// How long a stop waits for connections to take their replies.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -128,12 +136,17 @@ async fn serve(
     tokio::pin!(stop);
     let listeners = Listeners::bind(&config)?;
     let auth = user_auth(&config)?;
+    let credentials = Rc::new(Credentials::new(&config));
+    if !config.demo {
+        tokio::task::spawn_local(credentials::reread_at_hangup(Rc::clone(&credentials)));
+    }
     let (closing, stopping) = watch::channel(false);
     let late = Late::default();
     let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
     if let Some(listener) = listeners.admin {
-        let router = admin_router(&config, &late, &meters);
-        serve_here(listener, Door::new("admin", ADMIN_CONNECTIONS_MAX), router, stopping.clone());
+        let router = admin_router(&credentials, &late, &meters);
+        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX);
+        serve_here(listener, door, credentials.tls.clone(), router, stopping.clone());
     }
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
@@ -147,13 +160,15 @@ async fn serve(
 
     let tcp_door = Door::new("tcp", config.connections_max);
     let http_door = Door::new("http", config.connections_max);
-    accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &stopping);
+    accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
     if let Some(listener) = listeners.http {
-        accept_http(listener, &http_door, &node.info, auth, &core_meters, &stopping);
+        let http = (auth, core_meters.as_slice());
+        accept_http(listener, &http_door, &node.info, http, &credentials, &stopping);
     }
     drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
     let addresses = listeners.addresses;
-    info!(tcp = %addresses.tcp, http = ?addresses.http, admin = ?addresses.admin,
+    let shown = |door: Option<SocketAddr>| door.map_or("off".into(), |door| door.to_string());
+    info!(tcp = %addresses.tcp, http = shown(addresses.http), admin = shown(addresses.admin),
         shards = node.info.shards.get(), "ready");
     std::thread::spawn(move || on_ready(&addresses));
 
@@ -203,7 +218,7 @@ impl Call for Late {
 }
 
 fn admin_router(
-    config: &Config,
+    credentials: &Credentials,
     late: &Late,
     meters: &Arc<OnceLock<Vec<SharedMeter>>>,
 ) -> axum::Router {
@@ -241,14 +256,9 @@ fn admin_router(
         store: late.clone(),
         readiness: Arc::new(readiness),
         metrics: Arc::new(metrics),
-        token_check: token_check(config),
+        gate: Arc::clone(&credentials.gate),
         meter: admin_meter,
     })
-}
-
-fn token_check(config: &Config) -> Option<TokenCheck> {
-    let tokens = config.tokens.clone();
-    tokens.required().then(|| Arc::new(move |token: &str| tokens.accept(Some(token))) as _)
 }
 
 fn user_auth(config: &Config) -> Result<UserAuth, SecretError> {
@@ -444,15 +454,17 @@ fn accept_tcp(
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
     config: &Config,
+    credentials: &Credentials,
     stopping: &watch::Receiver<bool>,
 ) {
     let net = Arc::new(NetConfig {
-        token_check: token_check(config),
+        gate: Arc::clone(&credentials.gate),
         idle: config.idle_timeout,
         stop: stopping.clone(),
     });
     let node = Arc::clone(node);
-    let accepting = accept(listener, Arc::clone(door), stopping.clone(), move |stream, guest| {
+    let (door, stop, tls) = (Arc::clone(door), stopping.clone(), credentials.tls.clone());
+    let accepting = accept(listener, door, tls, stop, move |stream, guest| {
         connection::start(&node, node.least_loaded(), stream, guest, Arc::clone(&net));
     });
     tokio::task::spawn_local(tell_end("tcp", accepting));
@@ -462,8 +474,8 @@ fn accept_http(
     listener: std::net::TcpListener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
-    auth: UserAuth,
-    meters: &[SharedMeter],
+    (auth, meters): (UserAuth, &[SharedMeter]),
+    credentials: &Credentials,
     stopping: &watch::Receiver<bool>,
 ) {
     let routers: Vec<(ShardId, axum::Router)> = node
@@ -477,7 +489,8 @@ fn accept_http(
         .collect();
     let (node, stop) = (Arc::clone(node), stopping.clone());
     let turns = RefCell::new(VecDeque::from(routers));
-    let accepting = accept(listener, Arc::clone(door), stopping.clone(), move |stream, guest| {
+    let (door, stopping, tls) = (Arc::clone(door), stopping.clone(), credentials.tls.clone());
+    let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
         let mut turns = turns.borrow_mut();
         turns.rotate_left(1);
         let Some((shard, router)) = turns.front().cloned() else { return };
@@ -494,11 +507,12 @@ fn accept_http(
 fn serve_here(
     listener: std::net::TcpListener,
     door: Arc<Door>,
+    tls: Option<Arc<Tls>>,
     router: axum::Router,
     stopping: watch::Receiver<bool>,
 ) {
     let stop = stopping.clone();
-    let accepting = accept(listener, door, stopping, move |stream, guest| {
+    let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
         let (router, stop) = (router.clone(), stop.clone());
         spawn_http(stream, guest, router, stop);
     });
@@ -506,15 +520,12 @@ fn serve_here(
 }
 
 /// Serves an HTTP connection on this thread.
-fn spawn_http(
-    stream: std::net::TcpStream,
-    guest: Guest,
-    router: axum::Router,
-    stop: watch::Receiver<bool>,
-) {
+fn spawn_http(stream: Parked, guest: Guest, router: axum::Router, stop: watch::Receiver<bool>) {
     tokio::task::spawn_local(async move {
-        if let Ok(stream) = TcpStream::from_std(stream) {
-            http::serve::connection(stream, router, stop).await;
+        match stream.arrive() {
+            Ok(Stream::Tcp(stream)) => http::serve::connection(stream, router, stop).await,
+            Ok(Stream::Tls(stream)) => http::serve::connection(stream, router, stop).await,
+            Err(error) => debug!(%error, "a connection broke on its way"),
         }
         drop(guest);
     });

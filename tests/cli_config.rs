@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 
+use chatshard::access::Role;
 use chatshard::config::{Config, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
 use clap::Parser;
 
@@ -117,14 +118,21 @@ fn open_doors_are_refused() {
     assert!(refusal(&["--listen", "[::ffff:10.0.0.1]:7700"], &[]).contains("token_file"));
     load(&["--listen", "[::ffff:127.0.0.1]:7700"], &[]).unwrap();
 
-    let tokens = File::new("# ops\nopen sesame\n");
+    let tokens = File::new("# ops\nopen-sesame\nread watchword\n");
     let flags = ["--listen=0.0.0.0:7700", "--admin=0.0.0.0:7790", "--token-file", tokens.path()];
     let config = load(&flags, &[]).unwrap();
-    assert!(config.tokens.accept(Some("open sesame")) && !config.tokens.accept(None));
-    assert!(!format!("{config:?}").contains("sesame"));
+    assert_eq!(config.tokens.accept(Some("open-sesame")), Some(Role::Full));
+    assert_eq!(config.tokens.accept(Some("watchword")), Some(Role::Read));
+    assert_eq!(config.tokens.accept(None), None);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("sesame") && !shown.contains("watchword"), "{shown}");
 
     let empty = File::new("# nothing\n");
     assert!(refusal(&["--token-file", empty.path()], &[]).contains("no token"));
+    let wrong = File::new("open-sesame\nwrite watchword\n");
+    let error = refusal(&["--token-file", wrong.path()], &[]);
+    assert!(error.contains(&format!("{}: line 2: ", wrong.path())), "{error}");
+    assert!(!error.contains("watchword") && !error.contains("sesame"), "{error}");
 }
 
 #[test]

@@ -14,9 +14,10 @@ use axum::http::StatusCode;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
+use chatshard::access::{Gate, Tokens};
 use chatshard::command::membership::ListReply;
 use chatshard::command::node::{ShardStats, StatsReply};
-use chatshard::command::{Command, Error, Kind, Reply};
+use chatshard::command::{Class, Command, Error, Kind, Reply};
 use chatshard::http::{Admin, JwtVerifier, UserAuth, admin_router};
 use chatshard::limits::{HTTP_BODY_BYTES_MAX, IDS_MAX};
 use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
@@ -407,7 +408,8 @@ struct Operated {
     trouble: Arc<Mutex<Option<&'static str>>>,
 }
 
-fn admin(token: Option<&'static str>) -> Operated {
+/// With the text of a token file.
+fn admin(tokens: &str) -> Operated {
     let store = Fake::examples();
     let trouble = Arc::new(Mutex::new(None::<&'static str>));
     let seen = trouble.clone();
@@ -424,8 +426,7 @@ fn admin(token: Option<&'static str>) -> Operated {
             stats.log.state = "ok".into();
             Box::pin(async move { MetricsInput { stats, tcp: Meter::default(), http } })
         }),
-        token_check: token
-            .map(|right| -> chatshard::http::TokenCheck { Arc::new(move |given| given == right) }),
+        gate: Gate::new(Tokens::parse(tokens).unwrap()),
         meter,
     });
     Operated { store, router, trouble }
@@ -433,7 +434,7 @@ fn admin(token: Option<&'static str>) -> Operated {
 
 #[tokio::test]
 async fn any_command_can_be_called() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     let answer = post(&router, "/call/list", &[], r#"{"user_id":"alice","limit":5}"#).await;
     assert_eq!(answer.json()["data"]["next_cursor"], "c");
     assert_eq!(keys_of_first_item(&answer.body).len(), 8);
@@ -449,7 +450,7 @@ async fn any_command_can_be_called() {
 
 #[tokio::test]
 async fn wrong_calls_are_told_in_the_envelope() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     for path in ["/call/nothing", "/call/List", "/call/%ff"] {
         let message = post(&router, path, &[], "{}").await.failure(404);
         for kind in Kind::ALL {
@@ -477,7 +478,7 @@ async fn wrong_calls_are_told_in_the_envelope() {
 
 #[tokio::test]
 async fn what_belongs_to_a_connection_is_refused() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     for (path, body) in [("/call/watch", "{}"), ("/call/cancel", r#"{"request_id":1}"#)] {
         let message = post(&router, path, &[], body).await.failure(400);
         let name = path.trim_start_matches("/call/");
@@ -491,7 +492,7 @@ async fn what_belongs_to_a_connection_is_refused() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_where_there_is_one() {
-    let Operated { store, router, .. } = admin(Some("right"));
+    let Operated { store, router, .. } = admin("right\nread reader\n");
     for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("x-user-id", "alice")]] {
         post(&router, "/call/ping", headers, "").await.failure(401);
         post(&router, "/call/nothing", headers, "").await.failure(401);
@@ -507,8 +508,23 @@ async fn a_token_is_asked_for_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_token_that_only_reads_changes_nothing() {
+    let Operated { store, router, .. } = admin("right\nread reader\n");
+    let reader: Headers<'_> = &[("authorization", "Bearer reader")];
+    for kind in Kind::ALL {
+        // Before the body is looked at: whether it may be run does not hang on what it says.
+        let answer = post(&router, &format!("/call/{}", kind.name()), reader, "[]").await;
+        let expected = if kind.class() == Class::Read { 400 } else { 403 };
+        assert_eq!(answer.status, expected, "{}", kind.name());
+    }
+    assert!(store.asked().is_empty());
+    assert_eq!(post(&router, "/call/ping", reader, "").await.status, 200);
+    assert_eq!(send(&router, "GET", "/metrics", reader, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn pages_of_other_sites_call_nothing() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     let own = [("host", "127.0.0.1:7790"), ("origin", "http://127.0.0.1:7790")];
     assert_eq!(post(&router, "/call/ping", &own, "").await.status, 200);
     let foreign: [Headers<'_>; 4] = [
@@ -525,7 +541,7 @@ async fn pages_of_other_sites_call_nothing() {
 
 #[tokio::test]
 async fn health_and_readiness_are_two_things() {
-    let Operated { router, trouble, .. } = admin(None);
+    let Operated { router, trouble, .. } = admin("");
     let health = r#"{"code":200,"data":"ok","msg":""}"#;
     assert_eq!(send(&router, "GET", "/healthz", &[], "").await.body, health);
     assert_eq!(send(&router, "GET", "/readyz", &[], "").await.status, 200);
@@ -537,7 +553,7 @@ async fn health_and_readiness_are_two_things() {
 
 #[tokio::test]
 async fn the_page_needs_nothing_from_elsewhere() {
-    let answer = send(&admin(None).router, "GET", "/", &[], "").await;
+    let answer = send(&admin("").router, "GET", "/", &[], "").await;
     assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
     let policy = answer.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
@@ -547,7 +563,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn metrics_are_whole_and_well_formed() {
-    let Operated { router, .. } = admin(None);
+    let Operated { router, .. } = admin("");
     post(&router, "/call/ping", &[], "").await;
     post(&router, "/call/list", &[], "{}").await;
     let answer = send(&router, "GET", "/metrics", &[], "").await;

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::failure::tell;
 use super::output::print;
 use super::{Connection, Failure};
+use crate::access::Role;
 use crate::command::Call;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::config::{Config, HttpAuth};
@@ -26,7 +27,7 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
     let directory = directory.map_err(|error| Failure::new(format!("demo directory: {error}")))?;
     config.data_dir = directory.path().to_owned();
     config.init = true;
-    let token = config.tokens.iter().next();
+    let token = config.tokens.first(Role::Full);
     let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned());
     let by_header = matches!(config.http_auth, HttpAuth::Header);
     let served = server::run_with(config, move |addresses| {
@@ -48,7 +49,7 @@ fn welcome(addresses: &Addresses, token: Option<String>, by_header: bool) -> Res
 }
 
 async fn load(tcp: SocketAddr, token: Option<String>) -> Result<(), Failure> {
-    let client = Connection { addr: reachable(tcp).to_string(), token }.open().await?;
+    let client = Connection::plain(reachable(tcp).to_string(), token).open().await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(0);
     let data = data(now).map_err(|invalid| Failure::new(invalid.0))?;

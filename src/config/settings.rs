@@ -70,9 +70,15 @@ settings! {
     /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";
-    /// File with the tokens of TCP and admin callers, one per line
+    /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or `read TOKEN`
     #[arg(value_name = "FILE")]
     token_file = "";
+    /// File with the server's certificate in PEM, and those between it and a root: all doors speak TLS then
+    #[arg(value_name = "FILE")]
+    tls_cert = "";
+    /// File with the certificate's private key in PEM
+    #[arg(value_name = "FILE")]
+    tls_key = "";
     /// Begin a new store in an empty directory
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     init = "false";

@@ -120,7 +120,7 @@ impl<C: Call> App<C> {
     async fn caller<R: Route>(&self, request: Request) -> Result<(Caller, R), Failure> {
         let user_id = self.auth.user(request.headers())?;
         let idempotency_key = match R::KIND.class() {
-            Class::Read => None,
+            Class::Read | Class::Operate => None,
             Class::Write => idempotency_key(request.headers())?,
         };
         let bytes = body::read(request.into_body()).await?;

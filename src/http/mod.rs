@@ -36,7 +36,7 @@ mod page;
 mod route;
 pub mod serve;
 
-pub use admin::{Admin, MetricsSource, Readiness, TokenCheck, admin_router};
+pub use admin::{Admin, MetricsSource, Readiness, admin_router};
 pub use app::{App, app_router};
 pub use auth::{JwtVerifier, SecretError, UserAuth};
 

@@ -2,10 +2,14 @@
 //!
 //! Invariants:
 //! - At most `connections_max` connections are open; one more is closed at once.
+//! - A TLS handshake is made here, so that no core waits for one or works for it. Handshakes are bounded in time and
+//!   number, and if there are too many it is the oldest that goes: one of an honest client is over long before.
 //! - Running out of file descriptors pauses accepting; it does not end it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +17,14 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
+
+use super::stream::{Movable, Parked, Stream};
+use crate::access::Tls;
+use crate::limits::{HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX};
 
 /// Connections that the operating system may hold before they are accepted.
 const BACKLOG: i32 = 4096;
@@ -77,13 +88,19 @@ impl Drop for Guest {
 }
 
 /// Accepts until told to stop. `serve` gets each connection, ready to be moved to a core.
+///
+/// # Errors
+/// If the listener cannot be used at all.
 pub async fn accept(
     listener: std::net::TcpListener,
     door: Arc<Door>,
+    tls: Option<Arc<Tls>>,
     mut stop: watch::Receiver<bool>,
-    serve: impl Fn(std::net::TcpStream, Guest),
+    serve: impl Fn(Parked, Guest) + 'static,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let serve = Rc::new(serve);
+    let mut handshakes = Handshakes::new(door.max);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -91,7 +108,17 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => match door.enter() {
-                Some(guest) => hand_over(stream, guest, &serve),
+                Some(guest) => {
+                    let (serve, stop) = (Rc::clone(&serve), stop.clone());
+                    match tls.as_ref().map(|tls| tls.acceptor()) {
+                        None => hand_over(Stream::Tcp(stream), guest, &*serve),
+                        Some(acceptor) => handshakes.begin(async move {
+                            if let Some(stream) = shake_hands(acceptor, stream, stop).await {
+                                hand_over(stream, guest, &*serve);
+                            }
+                        }),
+                    }
+                }
                 None => {
                     warn!(%peer, door = door.name, max = door.max, "too many connections; one more was closed")
                 }
@@ -105,10 +132,57 @@ pub async fn accept(
     }
 }
 
-fn hand_over(stream: TcpStream, guest: Guest, serve: &impl Fn(std::net::TcpStream, Guest)) {
-    let prepared = stream.set_nodelay(true).and_then(|()| stream.into_std());
-    match prepared {
+fn hand_over(stream: Stream, guest: Guest, serve: &impl Fn(Parked, Guest)) {
+    match stream.set_nodelay().and_then(|()| stream.park()) {
         Ok(stream) => serve(stream, guest),
         Err(error) => debug!(%error, "a connection broke while it was accepted"),
+    }
+}
+
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    mut stop: watch::Receiver<bool>,
+) -> Option<Stream> {
+    let shaking = acceptor.accept(Movable::new(stream));
+    let shaken = tokio::select! {
+        shaken = timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), shaking) => shaken,
+        _ = stop.wait_for(|stop| *stop) => return None,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// The handshakes under way, the oldest first.
+struct Handshakes {
+    open: VecDeque<AbortHandle>,
+    max: usize,
+}
+
+impl Handshakes {
+    /// They take at most half of a door's places.
+    fn new(connections_max: usize) -> Self {
+        Self { open: VecDeque::new(), max: HANDSHAKES_MAX.min(connections_max.div_ceil(2)) }
+    }
+
+    fn begin(&mut self, handshake: impl Future<Output = ()> + 'static) {
+        if self.open.len() >= self.max {
+            self.open.retain(|handshake| !handshake.is_finished());
+        }
+        if self.open.len() >= self.max
+            && let Some(oldest) = self.open.pop_front()
+        {
+            oldest.abort();
+        }
+        self.open.push_back(spawn_local(handshake).abort_handle());
     }
 }

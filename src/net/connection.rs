@@ -4,7 +4,9 @@
 //! encodes the replies that are ready and writes them with one call.
 //!
 //! Invariants:
-//! - The first request is `hello`; before it nothing else is run.
+//! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
+//! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
+//!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), and no more is read while `UNSENT_BYTES_MAX`
 //!   bytes of replies wait: a client that does not read is held back, then dropped.
 //! - An error of a request does not end the connection; an error of the framing does, after the
@@ -18,14 +20,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::accept::Guest;
 use super::order::{Held, Order, Way};
+use super::stream::{Parked, Stream};
 use super::watching::Watches;
+use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
@@ -44,13 +47,10 @@ const REQUESTS_A_ROUND: usize = 32;
 /// A connection looks at its time limits this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Whether a client's token is good.
-pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-
 /// What all connections of the door share.
 pub struct NetConfig {
-    /// The check of tokens; none if clients need none.
-    pub token_check: Option<TokenCheck>,
+    /// The tokens that are good.
+    pub gate: Arc<Gate>,
     /// A connection without any request for this long is closed.
     pub idle: Duration,
     /// Turns true when the server stops.
@@ -59,13 +59,14 @@ pub struct NetConfig {
 
 /// A connection between two cores.
 struct Moving {
-    stream: std::net::TcpStream,
+    stream: Parked,
     guest: Guest,
     config: Arc<NetConfig>,
     /// Bytes that were read and not decoded.
     input: BytesMut,
     output: BytesMut,
-    greeted: bool,
+    /// What its token allows, once it has shown one.
+    pass: Option<Pass>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
 }
@@ -74,7 +75,7 @@ struct Moving {
 pub fn start(
     node: &NodeInfo,
     shard: ShardId,
-    stream: std::net::TcpStream,
+    stream: Parked,
     guest: Guest,
     config: Arc<NetConfig>,
 ) {
@@ -84,7 +85,7 @@ pub fn start(
         config,
         input: BytesMut::new(),
         output: BytesMut::new(),
-        greeted: false,
+        pass: None,
         hello: None,
     };
     move_to(node, shard, moving);
@@ -120,6 +121,7 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
             return connection.depart(shard);
         }
         if connection.is_done() {
+            connection.stream.say_goodbye();
             return Ok(());
         }
         connection.wait().await?;
@@ -143,7 +145,7 @@ enum Woken {
 
 struct Connection {
     local: Local,
-    stream: TcpStream,
+    stream: Stream,
     guest: Guest,
     config: Arc<NetConfig>,
     stop: watch::Receiver<bool>,
@@ -156,7 +158,8 @@ struct Connection {
     /// Held requests may go since the last look.
     freed: bool,
     hasher: KeyHasher,
-    greeted: bool,
+    /// What its token allows, once it has shown one: none before `hello`.
+    pass: Option<Pass>,
     /// No more requests are taken; it ends when what is owed was sent.
     closing: bool,
     /// Where a `hello` wants to go, and its request id.
@@ -171,12 +174,18 @@ struct Connection {
 impl Connection {
     fn new(local: Local, moving: Moving) -> io::Result<Self> {
         let now = Instant::now();
+        let mut stream = moving.stream.arrive()?;
+        let mut input = moving.input;
+        if let Stream::Tls(_) = stream {
+            // What is wrong, if anything, is found again with the first wait.
+            drop(stream.try_read_buf(&mut input));
+        }
         let mut connection = Self {
-            stream: TcpStream::from_std(moving.stream)?,
+            stream,
             guest: moving.guest,
             stop: moving.config.stop.clone(),
             config: moving.config,
-            input: moving.input,
+            input,
             output: moving.output,
             replies: Rc::default(),
             ready: Vec::new(),
@@ -184,7 +193,7 @@ impl Connection {
             watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
-            greeted: moving.greeted,
+            pass: moving.pass,
             closing: false,
             moving: None,
             last_request: now,
@@ -206,6 +215,12 @@ impl Connection {
             let stopping = Error::not_applied("watch: the server is stopping");
             self.watches.end(&stopping, &mut self.output);
         }
+        if let Some(pass) = &mut self.pass
+            && !self.closing
+            && !self.config.gate.holds(pass)
+        {
+            self.turn_out();
+        }
         self.local.tick();
         let started = Instant::now();
         loop {
@@ -222,6 +237,14 @@ impl Connection {
             }
         }
         self.fill_watches();
+    }
+
+    /// Ends a connection whose token is no longer good. What is owed to it is still sent.
+    #[cold]
+    fn turn_out(&mut self) {
+        let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
+        self.watches.end(&error, &mut self.output);
+        self.refuse(CONNECTION_ID, error);
     }
 
     /// Adds what the watches have to tell.
@@ -270,7 +293,7 @@ impl Connection {
             match decoded {
                 Ok(request) => self.take(request.id, request.command, started),
                 Err(refused) => match refused.id {
-                    Some(id) if !self.greeted => self.refuse(id, refused.error),
+                    Some(id) if self.pass.is_none() => self.refuse(id, refused.error),
                     Some(id) => self.replies.push(id, Err(refused.error)),
                     None => self.refuse(CONNECTION_ID, refused.error),
                 },
@@ -284,11 +307,22 @@ impl Connection {
     fn take(&mut self, id: u64, command: Command, started: Instant) {
         match command {
             Command::Hello(hello) => self.hello(id, hello),
-            _ if !self.greeted => {
-                let error =
-                    Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
-                self.refuse(id, error);
-            }
+            command => match self.pass.as_ref().map(Pass::role) {
+                Some(role) => self.take_as(role, id, command, started),
+                None => {
+                    let error =
+                        Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
+                    self.refuse(id, error);
+                }
+            },
+        }
+    }
+
+    fn take_as(&mut self, role: Role, id: u64, command: Command, started: Instant) {
+        if let Err(error) = role.check(command.kind()) {
+            return self.replies.push(id, Err(error));
+        }
+        match command {
             Command::Watch(watch) => {
                 if let Err(error) = self.watches.begin(id, watch.from.as_deref()) {
                     self.replies.push(id, Err(error));
@@ -320,21 +354,20 @@ impl Connection {
     }
 
     fn hello(&mut self, id: u64, hello: Hello) {
-        if let Some(check) = &self.config.token_check
-            && !hello.token.as_deref().is_some_and(|token| check(token))
-        {
+        let Some(pass) = self.config.gate.enter(hello.token.as_deref()) else {
             let error =
                 Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
             return self.refuse(id, error);
-        }
-        if !self.greeted {
+        };
+        if self.pass.is_none() {
             info!(
-                peer = self.stream.peer_addr().map_or("gone".into(), |peer| peer.to_string()),
+                peer = self.stream.peer(),
                 client = hello.client.as_deref().unwrap_or("unnamed"),
+                role = pass.role().name(),
                 "a client connected"
             );
         }
-        self.greeted = true;
+        self.pass = Some(pass);
         let own = self.local.shard();
         match hello.shard.map(ShardId) {
             Some(shard) if shard.0 >= self.local.node().shards.get() => {
@@ -385,11 +418,16 @@ impl Connection {
         }
     }
 
+    /// Whether bytes wait for the socket.
+    fn owes(&self) -> bool {
+        !self.output.is_empty() || self.stream.owes()
+    }
+
     /// Writes what the socket takes.
     fn write(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
+        while self.owes() {
             match self.stream.try_write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) if !self.output.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.last_write = Instant::now();
@@ -433,6 +471,7 @@ impl Connection {
             tokio::task::yield_now().await;
             return Ok(());
         }
+        let owes = self.owes();
         let may_tell = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
         let heartbeat = self.watches.next_heartbeat().filter(|_| may_tell);
         let woken = tokio::select! {
@@ -440,7 +479,7 @@ impl Connection {
                 readable?;
                 Woken::Input
             }
-            writable = self.stream.writable(), if !self.output.is_empty() => {
+            writable = self.stream.writable(), if owes => {
                 writable?;
                 Woken::Other
             }
@@ -462,7 +501,7 @@ impl Connection {
 
     fn check_time(&self) -> io::Result<()> {
         let late = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
-        if !self.output.is_empty() {
+        if self.owes() {
             if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
                 return late("the client does not read its replies");
             }
@@ -480,7 +519,7 @@ impl Connection {
     }
 
     fn is_done(&self) -> bool {
-        self.closing && self.output.is_empty() && self.in_flight() == 0
+        self.closing && !self.owes() && self.in_flight() == 0
     }
 
     fn ready_to_move(&self) -> Option<ShardId> {
@@ -492,12 +531,12 @@ impl Connection {
     fn depart(self, shard: ShardId) -> io::Result<()> {
         let node = self.local.node();
         let moving = Moving {
-            stream: self.stream.into_std()?,
+            stream: self.stream.park()?,
             guest: self.guest,
             config: self.config,
             input: self.input,
             output: self.output,
-            greeted: self.greeted,
+            pass: self.pass,
             hello: self.moving.map(|(_, id)| id),
         };
         move_to(&node, shard, moving);

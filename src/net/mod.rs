@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`accept`]: listeners; hands each connection to a core
 //! - [`connection`]: one connection's life
+//! - [`stream`]: the bytes of a connection, plain or in TLS
 //! - [`order`]: which requests of a connection wait for which
 //! - [`watching`]: the watches of a connection
 //!
@@ -12,4 +13,5 @@
 pub mod accept;
 pub mod connection;
 pub mod order;
+pub mod stream;
 pub mod watching;

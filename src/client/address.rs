@@ -1,0 +1,61 @@
+//! Where a server is.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// The address of a TCP door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `HOST:PORT`, whose host may be a name.
+    Tcp(String),
+}
+
+impl Address {
+    /// The host of `HOST:PORT`, without the brackets of an IPv6 address.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Tcp(text) => {
+                let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host);
+                host.trim_start_matches('[').trim_end_matches(']')
+            }
+        }
+    }
+}
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        Self::Tcp(text.to_owned())
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&String> for Address {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address.to_string())
+    }
+}
+
+impl From<(IpAddr, u16)> for Address {
+    fn from(address: (IpAddr, u16)) -> Self {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(text) => f.write_str(text),
+        }
+    }
+}
