@@ -15,17 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
-use crate::access::{Secret, Tls, TlsFiles, Tokens};
+use crate::access::{JwtFile, JwtRules, JwtVerifier, Tls, TlsFiles, Tokens};
 use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
 use settings::Merged;
 
 /// Smallest log file, in bytes: below it a log would be nothing but file names.
 pub const LOG_SEGMENT_BYTES_MIN: u64 = 64 << 10;
-/// Shortest secret for HS256 tokens, in bytes: as long as the signature (RFC 7518, 3.2).
-pub const JWT_SECRET_BYTES_MIN: usize = 32;
 /// Longest interval or time-out, in seconds (a year).
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
@@ -76,8 +75,8 @@ pub enum LogMode {
 pub enum HttpAuth {
     /// By `X-User-Id`, which a gateway sets.
     Header,
-    /// By the claim `sub` of a token that is signed (HS256) with this secret.
-    Jwt(Secret),
+    /// By the claim `sub` of a token that is signed with one of these keys.
+    Jwt(Arc<JwtVerifier>),
 }
 
 /// How messages about the server's own doings are written.
@@ -108,6 +107,8 @@ pub struct Config {
     pub log: LogMode,
     /// How the HTTP door knows its user.
     pub http_auth: HttpAuth,
+    /// Sites whose pages may ask the HTTP door.
+    pub cors_origins: Vec<HeaderValue>,
     /// Tokens of TCP and admin callers.
     pub tokens: Tokens,
     /// Where they stand.
@@ -156,6 +157,7 @@ impl Config {
             fsync: merged.get("fsync", fsync)?,
             log: merged.get("log", log)?,
             http_auth: http_auth(&merged)?,
+            cors_origins: merged.get("cors_origins", origins)?,
             tokens: merged.get("token_file", |path| {
                 path_or_none(path).map_or(Ok(Tokens::default()), |path| read_tokens(&path))
             })?,
@@ -190,6 +192,7 @@ impl Config {
             fsync: FsyncMode::Always,
             log: LogMode::On,
             http_auth: HttpAuth::Header,
+            cors_origins: Vec::new(),
             tokens: Tokens::default(),
             token_file: None,
             tls: None,
@@ -405,22 +408,69 @@ fn tls(merged: &Merged) -> Result<Option<Arc<Tls>>, ConfigError> {
 }
 
 fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
+    let path = |name| merged.get(name, |path| Ok(path_or_none(path)));
+    let (secret, set) = (path("jwt_secret_file")?, path("jwt_jwks_file")?);
+    let rules = JwtRules {
+        audience: merged.get("jwt_audience", names)?,
+        issuer: merged.get("jwt_issuer", names)?,
+    };
     let jwt = merged.get("http_auth", |text| one_of(text, &[("header", false), ("jwt", true)]))?;
     if !jwt {
-        return Ok(HttpAuth::Header);
+        // Whoever sets one of these thinks that tokens are asked for.
+        let asked = [
+            ("jwt_jwks_file", set.is_some()),
+            ("jwt_audience", !rules.audience.is_empty()),
+            ("jwt_issuer", !rules.issuer.is_empty()),
+        ];
+        return match asked.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(merged.error(name, "is of no use without http_auth jwt")),
+            None => Ok(HttpAuth::Header),
+        };
     }
-    if merged.get("jwt_secret_file", |path| Ok(path.is_empty()))? {
-        return Err(merged.error("http_auth", "jwt needs jwt_secret_file"));
-    }
-    merged.get("jwt_secret_file", |path| {
-        let text = read(Path::new(path))?;
-        // An editor ends the file with a newline that is no part of the secret.
-        let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.len() < JWT_SECRET_BYTES_MIN {
-            return Err(format!(
-                "{path}: the secret must have {JWT_SECRET_BYTES_MIN} bytes or more"
-            ));
+    let (name, file) = match (secret, set) {
+        (Some(secret), None) => ("jwt_secret_file", JwtFile::Secret(secret)),
+        (None, Some(set)) => ("jwt_jwks_file", JwtFile::Jwks(set)),
+        (None, None) => {
+            return Err(merged.error("http_auth", "jwt needs jwt_secret_file or jwt_jwks_file"));
         }
-        Ok(HttpAuth::Jwt(Secret::new(secret)))
-    })
+        (Some(_), Some(_)) => {
+            let why = "beside jwt_secret_file: a secret may stand in the JWK set (kty oct)";
+            return Err(merged.error("jwt_jwks_file", why));
+        }
+    };
+    let verifier = JwtVerifier::load(file, rules).map_err(|why| merged.error(name, why))?;
+    Ok(HttpAuth::Jwt(verifier))
+}
+
+/// Names that are parted by commas.
+fn names(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names =
+        text.split(',').map(|name| Some(name.trim().to_owned()).filter(|name| !name.is_empty()));
+    names.collect::<Option<_>>().ok_or_else(|| format!("`{text}` has an empty name in it"))
+}
+
+/// Origins as browsers write them: any other spelling would never be one's.
+fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
+    names(text)?.iter().map(|name| origin(name)).collect()
+}
+
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let wrong = |why: &str| format!("`{text}` is no origin: {why}");
+    if text == "*" {
+        return Err(wrong("name the sites, each of them"));
+    }
+    let form = "write SCHEME://HOST or SCHEME://HOST:PORT, in lower case and without a path";
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong(form))?;
+    let uri: Uri = text.parse().map_err(|_| wrong(form))?;
+    let authority = uri.authority().map(|authority| authority.as_str());
+    if authority != Some(rest) || rest.contains('@') || text.to_lowercase() != text {
+        return Err(wrong(form));
+    }
+    if matches!((scheme, uri.port_u16()), ("https", Some(443)) | ("http", Some(80))) {
+        return Err(wrong("browsers leave the usual port out"));
+    }
+    HeaderValue::from_str(text).map_err(|_| wrong(form))
 }

@@ -30,7 +30,7 @@ use tracing::{debug, error, info, warn};
 use crate::access::Tls;
 use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
-use crate::http::{self, Admin, App, JwtVerifier, SecretError, UserAuth};
+use crate::http::{self, Admin, App};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
 use crate::net::accept::{Door, Guest, accept, bind};
 use crate::net::connection::{self, NetConfig};
@@ -60,9 +60,6 @@ pub enum StartError {
     /// The operating system refused something.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The secret of the HTTP door cannot be used.
-    #[error("jwt_secret_file: {0}")]
-    Secret(#[from] SecretError),
     /// The log could not be closed; the next start will check it.
     #[error("the log could not be closed")]
     Unclosed,
@@ -135,7 +132,6 @@ async fn serve(
 ) -> Result<(), StartError> {
     tokio::pin!(stop);
     let listeners = Listeners::bind(&config)?;
-    let auth = user_auth(&config)?;
     let credentials = Rc::new(Credentials::new(&config));
     if !config.demo {
         tokio::task::spawn_local(credentials::reread_at_hangup(Rc::clone(&credentials)));
@@ -162,8 +158,15 @@ async fn serve(
     let http_door = Door::new("http", config.connections_max);
     accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
     if let Some(listener) = listeners.http {
-        let http = (auth, core_meters.as_slice());
-        accept_http(listener, &http_door, &node.info, http, &credentials, &stopping);
+        accept_http(
+            listener,
+            &http_door,
+            &node.info,
+            &config,
+            &core_meters,
+            &credentials,
+            &stopping,
+        );
     }
     drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
     let addresses = listeners.addresses;
@@ -258,15 +261,6 @@ fn admin_router(
         metrics: Arc::new(metrics),
         gate: Arc::clone(&credentials.gate),
         meter: admin_meter,
-    })
-}
-
-fn user_auth(config: &Config) -> Result<UserAuth, SecretError> {
-    Ok(match &config.http_auth {
-        config::HttpAuth::Header => UserAuth::Header,
-        config::HttpAuth::Jwt(secret) => {
-            UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(secret.expose())?))
-        }
     })
 }
 
@@ -474,7 +468,8 @@ fn accept_http(
     listener: std::net::TcpListener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
-    (auth, meters): (UserAuth, &[SharedMeter]),
+    config: &Config,
+    meters: &[SharedMeter],
     credentials: &Credentials,
     stopping: &watch::Receiver<bool>,
 ) {
@@ -484,7 +479,9 @@ fn accept_http(
         .zip(meters)
         .map(|(shard, meter)| {
             let store = Handle::on_core(Arc::clone(node), shard);
-            (shard, http::app_router(App { store, auth: auth.clone(), meter: meter.clone() }))
+            let auth = credentials.user_auth();
+            let router = http::app_router(App { store, auth, meter: meter.clone() });
+            (shard, http::with_cors(router, &config.cors_origins))
         })
         .collect();
     let (node, stop) = (Arc::clone(node), stopping.clone());

@@ -148,9 +148,42 @@ fn the_http_door_needs_a_gateway_or_signed_tokens() {
     assert!(refusal(&[jwt, "--jwt-secret-file", short.path()], &[]).contains("32 bytes"));
     let secret = File::new("0123456789abcdef0123456789abcdef\n");
     let config = load(&[open, jwt, "--jwt-secret-file", secret.path()], &[]).unwrap();
-    let HttpAuth::Jwt(key) = &config.http_auth else { panic!("jwt was asked for") };
-    assert_eq!(key.expose(), b"0123456789abcdef0123456789abcdef");
+    assert!(matches!(config.http_auth, HttpAuth::Jwt(_)));
     assert!(!format!("{config:?}").contains("0123456789"));
+
+    // Not both, and nothing that would be of no use.
+    let error =
+        refusal(&[jwt, "--jwt-secret-file", secret.path(), "--jwt-jwks-file", secret.path()], &[]);
+    assert!(error.starts_with("flag --jwt-jwks-file: beside jwt_secret_file"), "{error}");
+    let error = refusal(&[jwt, "--jwt-jwks-file", secret.path()], &[]);
+    assert!(error.contains(secret.path()) && !error.contains("0123456789"), "{error}");
+    let error = refusal(&[], &[("CHATSHARD_JWT_AUDIENCE", "im")]);
+    assert!(error.starts_with("environment CHATSHARD_JWT_AUDIENCE: is of no use"), "{error}");
+    let flags = [jwt, "--jwt-secret-file", secret.path(), "--jwt-issuer", "a,,b"];
+    assert!(refusal(&flags, &[]).contains("empty name"));
+}
+
+#[test]
+fn origins_are_as_browsers_write_them() {
+    let origins = "https://app.example, http://localhost:5173,http://[::1]:8080";
+    let config = load(&["--cors-origins", origins], &[]).unwrap();
+    assert_eq!(config.cors_origins.len(), 3);
+    assert!(load(&[], &[]).unwrap().cors_origins.is_empty());
+    for wrong in [
+        "*",
+        "null",
+        "app.example",
+        "https://app.example/",
+        "https://app.example/chat",
+        "https://App.example",
+        "https://app.example:443",
+        "https://me@app.example",
+        "https://a.example,,https://b.example",
+        "https://",
+    ] {
+        let error = refusal(&["--cors-origins", wrong], &[]);
+        assert!(error.starts_with("flag --cors-origins: "), "{error}");
+    }
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 mod http;
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -14,11 +14,11 @@ use axum::http::StatusCode;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
-use chatshard::access::{Gate, Tokens};
+use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
 use chatshard::command::membership::ListReply;
 use chatshard::command::node::{ShardStats, StatsReply};
 use chatshard::command::{Class, Command, Error, Kind, Reply};
-use chatshard::http::{Admin, JwtVerifier, UserAuth, admin_router};
+use chatshard::http::{Admin, UserAuth, admin_router};
 use chatshard::limits::{HTTP_BODY_BYTES_MAX, IDS_MAX};
 use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
 
@@ -288,26 +288,15 @@ async fn the_gateways_header_names_exactly_one_user() {
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn jwt() -> UserAuth {
-    UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(SECRET).unwrap()))
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(SECRET).unwrap();
+    let file = JwtFile::Secret(file.path().to_owned());
+    UserAuth::Jwt(JwtVerifier::load(file, JwtRules::default()).unwrap())
 }
 
 fn token(header: &jsonwebtoken::Header, claims: &Value, secret: &[u8]) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret);
     jsonwebtoken::encode(header, claims, &key).unwrap()
-}
-
-/// base64url of a token's part, for tokens that no honest library makes.
-fn part(json: &Value) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in json.to_string().as_bytes().chunks(3) {
-        let byte = |at: usize| three.get(at).copied().map_or(0, u32::from);
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..=three.len() {
-            text.push(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into());
-        }
-    }
-    text
 }
 
 /// A token with any header, signed with HS256 and our secret whatever the header says.
@@ -317,10 +306,6 @@ fn signed(header: &Value, claims: &Value) -> String {
     let algorithm = jsonwebtoken::Algorithm::HS256;
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
     format!("{message}.{signature}")
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 async fn with_token(router: &Router, token: &str) -> Answer {

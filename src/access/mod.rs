@@ -4,6 +4,7 @@
 //! - [`secret`]: bytes that are never printed
 //! - [`token`]: the tokens of backends and operators, each with its role
 //! - [`gate`]: the tokens that are good now, which may change while connections are open
+//! - [`jwt`]: the keys that users' tokens are signed with, and what such a token must say
 //! - [`tls`]: the server's certificate and its key
 //!
 //! # Invariants
@@ -14,11 +15,13 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
 pub mod gate;
+pub mod jwt;
 pub mod secret;
 pub mod tls;
 pub mod token;
 
 pub use gate::{Gate, Pass};
+pub use jwt::{JwtFile, JwtRules, JwtVerifier};
 pub use secret::Secret;
 pub use tls::{Tls, TlsFiles};
 pub use token::{Role, TokenError, Tokens};

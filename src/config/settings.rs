@@ -67,6 +67,18 @@ settings! {
     /// File with the secret that HS256 tokens are signed with
     #[arg(value_name = "FILE")]
     jwt_secret_file = "";
+    /// File with a JWK set: the keys of RS256, ES256, EdDSA or HS256 tokens
+    #[arg(value_name = "FILE")]
+    jwt_jwks_file = "";
+    /// Take only tokens whose aud names one of these, parted by commas
+    #[arg(value_name = "NAMES")]
+    jwt_audience = "";
+    /// Take only tokens whose iss is one of these, parted by commas
+    #[arg(value_name = "NAMES")]
+    jwt_issuer = "";
+    /// Sites whose pages may ask the HTTP door, parted by commas, like https://app.example (CORS)
+    #[arg(value_name = "ORIGINS")]
+    cors_origins = "";
     /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";

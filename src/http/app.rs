@@ -37,7 +37,7 @@ use crate::metrics::SharedMeter;
 use crate::types::{IdempotencyKey, UserId};
 
 /// The caller's name for a request, so that it is known when it comes again.
-const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What the app's routes need.
 #[derive(Debug, Clone)]

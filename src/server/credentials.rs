@@ -10,14 +10,17 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
-use crate::access::{Gate, Tls};
-use crate::config::{self, Config};
+use crate::access::{Gate, JwtVerifier, Tls};
+use crate::config::{self, Config, HttpAuth};
+use crate::http::UserAuth;
 
 /// The credentials of now, and where they come from.
 pub(super) struct Credentials {
     /// The tokens of the TCP door and the admin listener.
     pub(super) gate: Arc<Gate>,
     token_file: Option<PathBuf>,
+    /// The keys of users' tokens, unless a gateway names the user.
+    jwt: Option<Arc<JwtVerifier>>,
     /// The certificate of all doors, unless they are plain.
     pub(super) tls: Option<Arc<Tls>>,
 }
@@ -28,8 +31,17 @@ impl Credentials {
         Self {
             gate: Gate::new(config.tokens.clone()),
             token_file: config.token_file.clone(),
+            jwt: match &config.http_auth {
+                HttpAuth::Header => None,
+                HttpAuth::Jwt(verifier) => Some(Arc::clone(verifier)),
+            },
             tls: config.tls.clone(),
         }
+    }
+
+    /// How the HTTP door knows its user.
+    pub(super) fn user_auth(&self) -> UserAuth {
+        self.jwt.clone().map_or(UserAuth::Header, UserAuth::Jwt)
     }
 
     fn reread(&self) {
@@ -41,6 +53,12 @@ impl Credentials {
                     info!(tokens = count, "the token file was read again");
                 }
                 Err(why) => error!(why, "the token file is not taken; the old tokens stay"),
+            }
+        }
+        if let Some(jwt) = &self.jwt {
+            match jwt.reload() {
+                Ok(keys) => info!(keys, "the keys of JWTs were read again"),
+                Err(why) => error!(why, "the keys of JWTs are not taken; the old ones stay"),
             }
         }
         if let Some(tls) = &self.tls {
