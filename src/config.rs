@@ -18,7 +18,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
-use crate::access::{JwtFile, JwtRules, JwtVerifier, Tls, TlsFiles, Tokens};
+use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsFiles, Tokens};
 use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
 use settings::Merged;
@@ -94,11 +94,13 @@ pub struct Config {
     /// Directory of log and snapshots.
     pub data_dir: PathBuf,
     /// TCP door.
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
     /// HTTP door, unless off.
-    pub http: Option<SocketAddr>,
+    pub http: Option<Endpoint>,
     /// Admin listener, unless off.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Endpoint>,
+    /// Permissions of unix sockets.
+    pub socket_mode: u32,
     /// Number of shards.
     pub shards: ShardCount,
     /// When an acknowledged write is on the disk.
@@ -150,9 +152,10 @@ impl Config {
         let merged = Merged::load(args, environment)?;
         let config = Self {
             data_dir: merged.get("data_dir", data_dir)?,
-            listen: merged.get("listen", address)?,
+            listen: merged.get("listen", str::parse)?,
             http: merged.get("http", address_or_off)?,
             admin: merged.get("admin", address_or_off)?,
+            socket_mode: merged.get("socket_mode", mode)?,
             shards: merged.get("shards", shards)?,
             fsync: merged.get("fsync", fsync)?,
             log: merged.get("log", log)?,
@@ -182,12 +185,13 @@ impl Config {
 
     /// Defaults on loopback, each port chosen by the system: for tests.
     pub fn ephemeral(data_dir: impl Into<PathBuf>) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)));
         Self {
             data_dir: data_dir.into(),
-            listen: any,
-            http: Some(any),
+            listen: any.clone(),
+            http: Some(any.clone()),
             admin: Some(any),
+            socket_mode: 0o600,
             shards: cores(),
             fsync: FsyncMode::Always,
             log: LogMode::On,
@@ -212,8 +216,8 @@ impl Config {
 
     /// Refuses doors that anybody could enter, and settings that contradict each other.
     fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
-        for (name, address) in [("listen", Some(self.listen)), ("admin", self.admin)] {
-            if address.is_some_and(is_open) && !self.tokens.required() {
+        for (name, endpoint) in [("listen", Some(&self.listen)), ("admin", self.admin.as_ref())] {
+            if endpoint.is_some_and(Endpoint::is_open) && !self.tokens.required() {
                 return Err(
                     merged.error(name, "beyond loopback callers must show a token: set token_file")
                 );
@@ -221,19 +225,23 @@ impl Config {
         }
         let trusted = merged.get("trust_gateway", boolean)?;
         let by_header = matches!(self.http_auth, HttpAuth::Header);
-        if self.http.is_some_and(is_open) && by_header && !trusted {
+        if self.http.as_ref().is_some_and(Endpoint::is_open) && by_header && !trusted {
             return Err(merged.error(
                 "http",
                 "beyond loopback anybody could send X-User-Id: set http_auth to jwt, or \
                  trust_gateway if nothing but a gateway that sets the header can reach it",
             ));
         }
-        let doors = [("listen", Some(self.listen)), ("http", self.http), ("admin", self.admin)];
-        for (index, (name, address)) in doors.iter().enumerate() {
-            let taken = doors.iter().take(index).find(|(_, other)| other == address);
-            if let Some((other, _)) = taken
-                && address.is_some_and(|address| address.port() != 0)
-            {
+        let doors = [
+            ("listen", Some(&self.listen)),
+            ("http", self.http.as_ref()),
+            ("admin", self.admin.as_ref()),
+        ];
+        for (index, (name, endpoint)) in doors.iter().enumerate() {
+            let taken = |other: &Option<&Endpoint>| {
+                other.zip(*endpoint).is_some_and(|(other, own)| own.collides(other))
+            };
+            if let Some((other, _)) = doors.iter().take(index).find(|(_, other)| taken(other)) {
                 return Err(merged.error(name, format!("{other} has the same address")));
             }
         }
@@ -245,10 +253,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-fn is_open(address: SocketAddr) -> bool {
-    !address.ip().to_canonical().is_loopback()
 }
 
 fn data_dir(text: &str) -> Result<PathBuf, String> {
@@ -267,17 +271,19 @@ fn data_dir(text: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| "auto needs $XDG_DATA_HOME or $HOME; name a directory".to_owned())
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("`{text}` is no address: write IP:PORT, like 127.0.0.1:7700 or [::1]:7700")
-    })
-}
-
-fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+fn address_or_off(text: &str) -> Result<Option<Endpoint>, String> {
     if text == "off" {
         return Ok(None);
     }
-    address(text).map(Some).map_err(|why| format!("{why}, or `off`"))
+    text.parse().map(Some).map_err(|why| format!("{why}, or `off`"))
+}
+
+/// Permissions as `chmod` takes them.
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(format!("`{text}` is no mode of a file: write it like 0660")),
+    }
 }
 
 fn cores() -> ShardCount {

@@ -16,7 +16,6 @@ mod credentials;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -27,13 +26,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{debug, error, info, warn};
 
-use crate::access::Tls;
+use crate::access::{Endpoint, Tls};
 use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
-use crate::net::accept::{Door, Guest, accept, bind};
+use crate::net::accept::{Door, Guest, accept};
 use crate::net::connection::{self, NetConfig};
+use crate::net::listener::{Listener, bind};
 use crate::net::stream::{Parked, Stream};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
@@ -66,14 +66,14 @@ pub enum StartError {
 }
 
 /// Where the server listens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Addresses {
     /// TCP door.
-    pub tcp: SocketAddr,
+    pub tcp: Endpoint,
     /// HTTP door, unless off.
-    pub http: Option<SocketAddr>,
+    pub http: Option<Endpoint>,
     /// Admin listener, unless off.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Endpoint>,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -170,8 +170,10 @@ async fn serve(
     }
     drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
     let addresses = listeners.addresses;
-    let shown = |door: Option<SocketAddr>| door.map_or("off".into(), |door| door.to_string());
-    info!(tcp = %addresses.tcp, http = shown(addresses.http), admin = shown(addresses.admin),
+    let shown = |door: &Option<Endpoint>| {
+        door.as_ref().map_or_else(|| "off".to_owned(), Endpoint::to_string)
+    };
+    info!(tcp = %addresses.tcp, http = shown(&addresses.http), admin = shown(&addresses.admin),
         shards = node.info.shards.get(), "ready");
     std::thread::spawn(move || on_ready(&addresses));
 
@@ -185,22 +187,24 @@ async fn serve(
 
 /// Sockets that are bound before anything else is done.
 struct Listeners {
-    tcp: std::net::TcpListener,
-    http: Option<std::net::TcpListener>,
-    admin: Option<std::net::TcpListener>,
+    tcp: Listener,
+    http: Option<Listener>,
+    admin: Option<Listener>,
     addresses: Addresses,
 }
 
 impl Listeners {
     fn bind(config: &Config) -> io::Result<Self> {
-        let tcp = bind(config.listen)?;
-        let http = config.http.map(bind).transpose()?;
-        let admin = config.admin.map(bind).transpose()?;
-        let address = |listener: &Option<std::net::TcpListener>| {
-            listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
+        let bind = |endpoint: &Endpoint| bind(endpoint, config.socket_mode);
+        let tcp = bind(&config.listen)?;
+        let http = config.http.as_ref().map(bind).transpose()?;
+        let admin = config.admin.as_ref().map(bind).transpose()?;
+        let shown = |listener: &Listener| listener.endpoint().clone();
+        let addresses = Addresses {
+            tcp: shown(&tcp),
+            http: http.as_ref().map(shown),
+            admin: admin.as_ref().map(shown),
         };
-        let addresses =
-            Addresses { tcp: tcp.local_addr()?, http: address(&http)?, admin: address(&admin)? };
         Ok(Self { tcp, http, admin, addresses })
     }
 }
@@ -444,7 +448,7 @@ fn pin_to_core(shard: ShardId) {
 }
 
 fn accept_tcp(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
     config: &Config,
@@ -465,7 +469,7 @@ fn accept_tcp(
 }
 
 fn accept_http(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
     config: &Config,
@@ -502,7 +506,7 @@ fn accept_http(
 
 /// Serves a listener on this thread.
 fn serve_here(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: Arc<Door>,
     tls: Option<Arc<Tls>>,
     router: axum::Router,
@@ -521,6 +525,7 @@ fn spawn_http(stream: Parked, guest: Guest, router: axum::Router, stop: watch::R
     tokio::task::spawn_local(async move {
         match stream.arrive() {
             Ok(Stream::Tcp(stream)) => http::serve::connection(stream, router, stop).await,
+            Ok(Stream::Unix(stream)) => http::serve::connection(stream, router, stop).await,
             Ok(Stream::Tls(stream)) => http::serve::connection(stream, router, stop).await,
             Err(error) => debug!(%error, "a connection broke on its way"),
         }

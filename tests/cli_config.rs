@@ -79,7 +79,7 @@ fn the_environment_can_name_the_file_and_a_flag_can_take_back() {
     let file = File::new("admin = \"127.0.0.1:0\"\n");
     let environment = [("CHATSHARD_CONFIG", file.path()), ("CHATSHARD_INIT", "1")];
     let config = load(&[], &environment).unwrap();
-    assert!(config.init && config.admin.unwrap().port() == 0);
+    assert!(config.init && config.admin.unwrap().to_string().ends_with(":0"));
     assert!(!load(&["--init=false"], &environment).unwrap().init);
     // What an orchestrator sets unasked, and what the client commands use.
     load(&[], &[("CHATSHARD_SERVICE_HOST", "10.0.0.1"), ("CHATSHARD_TOKEN", "x")]).unwrap();

@@ -13,3 +13,6 @@ mod tokens;
 
 #[path = "security/tls.rs"]
 mod tls;
+
+#[path = "security/unix.rs"]
+mod unix;

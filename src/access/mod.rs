@@ -1,6 +1,7 @@
 //! Who may come in, and what they may do then; the same for both doors.
 //!
 //! # Layout
+//! - [`endpoint`]: where a door is
 //! - [`secret`]: bytes that are never printed
 //! - [`token`]: the tokens of backends and operators, each with its role
 //! - [`gate`]: the tokens that are good now, which may change while connections are open
@@ -14,12 +15,14 @@
 //!   new command cannot be forgotten.
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
+pub mod endpoint;
 pub mod gate;
 pub mod jwt;
 pub mod secret;
 pub mod tls;
 pub mod token;
 
+pub use endpoint::Endpoint;
 pub use gate::{Gate, Pass};
 pub use jwt::{JwtFile, JwtRules, JwtVerifier};
 pub use secret::Secret;

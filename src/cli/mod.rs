@@ -78,7 +78,7 @@ pub enum Action {
 /// Where the server is, and how to enter.
 #[derive(Clone, Args)]
 pub struct Connection {
-    /// The server's TCP door
+    /// The server's TCP door: HOST:PORT, or unix:PATH
     #[arg(long, value_name = "ADDR", env = "CHATSHARD_ADDR", default_value = "127.0.0.1:7700")]
     pub addr: String,
     /// The secret, where the server asks for one

@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
-/// The address of a TCP door.
+/// What the path of a unix socket begins with.
+const UNIX: &str = "unix:";
+
+/// The address of a TCP door, as `HOST:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `HOST:PORT`, whose host may be a name.
     Tcp(String),
+    /// A socket in the file system.
+    Unix(PathBuf),
 }
 
 impl Address {
@@ -18,13 +24,17 @@ impl Address {
                 let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host);
                 host.trim_start_matches('[').trim_end_matches(']')
             }
+            Self::Unix(_) => "",
         }
     }
 }
 
 impl From<&str> for Address {
     fn from(text: &str) -> Self {
-        Self::Tcp(text.to_owned())
+        match text.strip_prefix(UNIX) {
+            Some(path) => Self::Unix(PathBuf::from(path)),
+            None => Self::Tcp(text.to_owned()),
+        }
     }
 }
 
@@ -56,6 +66,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(text) => f.write_str(text),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }
 }

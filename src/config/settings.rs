@@ -43,7 +43,7 @@ settings! {
     /// Directory of log and snapshots; auto: $XDG_DATA_HOME/chatshard, else ~/.local/share/chatshard
     #[arg(value_name = "DIR")]
     data_dir = "auto";
-    /// TCP door
+    /// TCP door: IP:PORT, or unix:PATH; so with the others
     #[arg(value_name = "ADDR")]
     listen = "127.0.0.1:7700";
     /// HTTP door, or off
@@ -52,6 +52,9 @@ settings! {
     /// Admin listener (health, metrics, POST /call), or off
     #[arg(value_name = "ADDR")]
     admin = "127.0.0.1:7790";
+    /// Permissions of doors that are unix sockets, like 0660: who may open the file may come in
+    #[arg(value_name = "MODE")]
+    socket_mode = "0600";
     /// Number of shards; auto: one a core
     #[arg(value_name = "N")]
     shards = "auto";

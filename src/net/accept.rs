@@ -1,4 +1,4 @@
-//! Listeners: each new connection goes to the core with the fewest.
+//! Accepting: each new connection goes to the core with the fewest.
 //!
 //! Invariants:
 //! - At most `connections_max` connections are open; one more is closed at once.
@@ -8,46 +8,25 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::listener::Listener;
 use super::stream::{Movable, Parked, Stream};
 use crate::access::Tls;
 use crate::limits::{HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX};
 
-/// Connections that the operating system may hold before they are accepted.
-const BACKLOG: i32 = 4096;
 /// Pause after an accept that failed.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Binds a listener; its port may be 0 for any free one.
-///
-/// # Errors
-/// Those of the operating system, with the address.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let bound = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    bound().map_err(|error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    })
-}
 
 /// Open connections of a door, and how many there may be.
 #[derive(Debug)]
@@ -87,18 +66,18 @@ impl Drop for Guest {
     }
 }
 
-/// Accepts until told to stop. `serve` gets each connection, ready to be moved to a core.
+/// Accepts until told to stop; the network's connections in TLS, if there is one. `serve` gets each connection, ready to be moved to a core.
 ///
 /// # Errors
 /// If the listener cannot be used at all.
 pub async fn accept(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: Arc<Door>,
     tls: Option<Arc<Tls>>,
     mut stop: watch::Receiver<bool>,
     serve: impl Fn(Parked, Guest) + 'static,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let listener = listener.arrive()?;
     let serve = Rc::new(serve);
     let mut handshakes = Handshakes::new(door.max);
     loop {
@@ -107,20 +86,28 @@ pub async fn accept(
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         match accepted {
-            Ok((stream, peer)) => match door.enter() {
+            Ok(stream) => match door.enter() {
                 Some(guest) => {
                     let (serve, stop) = (Rc::clone(&serve), stop.clone());
-                    match tls.as_ref().map(|tls| tls.acceptor()) {
-                        None => hand_over(Stream::Tcp(stream), guest, &*serve),
-                        Some(acceptor) => handshakes.begin(async move {
-                            if let Some(stream) = shake_hands(acceptor, stream, stop).await {
-                                hand_over(stream, guest, &*serve);
-                            }
-                        }),
+                    match (stream, &tls) {
+                        (Stream::Tcp(stream), Some(tls)) => {
+                            let acceptor = tls.acceptor();
+                            handshakes.begin(async move {
+                                if let Some(stream) = shake_hands(acceptor, stream, stop).await {
+                                    hand_over(stream, guest, &*serve);
+                                }
+                            });
+                        }
+                        (stream, _) => hand_over(stream, guest, &*serve),
                     }
                 }
                 None => {
-                    warn!(%peer, door = door.name, max = door.max, "too many connections; one more was closed")
+                    warn!(
+                        peer = stream.peer(),
+                        door = door.name,
+                        max = door.max,
+                        "too many connections; one more was closed"
+                    )
                 }
             },
             Err(error) => {

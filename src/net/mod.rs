@@ -1,7 +1,8 @@
 //! The TCP door: bytes in, commands to the node, replies out.
 //!
 //! # Layout
-//! - [`accept`]: listeners; hands each connection to a core
+//! - [`listener`]: sockets that listen
+//! - [`accept`]: hands each connection to a core, after its TLS handshake
 //! - [`connection`]: one connection's life
 //! - [`stream`]: the bytes of a connection, plain or in TLS
 //! - [`order`]: which requests of a connection wait for which
@@ -12,6 +13,7 @@
 
 pub mod accept;
 pub mod connection;
+pub mod listener;
 pub mod order;
 pub mod stream;
 pub mod watching;

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::server::TlsStream;
 
@@ -100,6 +100,8 @@ impl AsyncWrite for Movable {
 pub enum Stream {
     /// Bytes as they are.
     Tcp(TcpStream),
+    /// The same within this machine.
+    Unix(UnixStream),
     /// After its handshake.
     Tls(Box<TlsStream<Movable>>),
 }
@@ -108,6 +110,8 @@ pub enum Stream {
 pub enum Parked {
     /// See [`Stream::Tcp`].
     Tcp(std::net::TcpStream),
+    /// See [`Stream::Unix`].
+    Unix(std::os::unix::net::UnixStream),
     /// See [`Stream::Tls`].
     Tls(Box<TlsStream<Movable>>),
 }
@@ -120,6 +124,7 @@ impl Parked {
     pub fn arrive(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
             Self::Tls(mut stream) => {
                 stream.get_mut().0.join()?;
                 Stream::Tls(stream)
@@ -136,6 +141,7 @@ impl Stream {
     pub fn park(self) -> io::Result<Parked> {
         Ok(match self {
             Self::Tcp(stream) => Parked::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Parked::Unix(stream.into_std()?),
             Self::Tls(mut stream) => {
                 stream.get_mut().0.leave()?;
                 Parked::Tls(stream)
@@ -150,23 +156,31 @@ impl Stream {
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
             Self::Tls(stream) => stream.get_ref().0.here()?.set_nodelay(true),
         }
     }
 
     /// Who is at the other end.
     pub fn peer(&self) -> String {
+        let gone = "gone".to_owned();
         let address = match self {
             Self::Tcp(stream) => stream.peer_addr(),
+            Self::Unix(stream) => {
+                return stream
+                    .peer_cred()
+                    .map_or(gone, |peer| format!("unix, user {}", peer.uid()));
+            }
             Self::Tls(stream) => stream.get_ref().0.here().and_then(TcpStream::peer_addr),
         };
-        address.map_or_else(|_| "gone".to_owned(), |peer| peer.to_string())
+        address.map_or(gone, |peer| peer.to_string())
     }
 
     /// Ends when there may be something to read.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
             Self::Tls(stream) => stream.get_ref().0.here()?.readable().await,
         }
     }
@@ -175,6 +189,7 @@ impl Stream {
     pub async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.writable().await,
+            Self::Unix(stream) => stream.writable().await,
             Self::Tls(stream) => stream.get_ref().0.here()?.writable().await,
         }
     }
@@ -182,7 +197,7 @@ impl Stream {
     /// Whether it took bytes that it has still to write: [`Self::try_write`] with none goes on.
     pub fn owes(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Tcp(_) | Self::Unix(_) => false,
             Self::Tls(stream) => stream.get_ref().1.wants_write(),
         }
     }
@@ -194,6 +209,7 @@ impl Stream {
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
             Self::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
                 let socket = socket.here()?;
@@ -216,6 +232,7 @@ impl Stream {
     pub fn try_read_buf(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(into),
+            Self::Unix(stream) => stream.try_read_buf(into),
             Self::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
                 let socket = socket.here()?;

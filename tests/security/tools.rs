@@ -107,6 +107,11 @@ impl Served {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// SIGTERM; gives everything that it told.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
