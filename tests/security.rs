@@ -16,3 +16,6 @@ mod tls;
 
 #[path = "security/unix.rs"]
 mod unix;
+
+#[path = "security/isolation.rs"]
+mod isolation;

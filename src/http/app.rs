@@ -3,6 +3,8 @@
 //!
 //! Invariants:
 //! - The user of every command is the caller; a body that names another user is refused.
+//! - Who is no member of a chat cannot tell it from one that never was: ids of single chats can be worked out by
+//!   anybody, and would tell who talks with whom.
 //! - `data` of the API's three holds the API's fields in the API's order, and nothing else.
 //! - A body may have fields that this version does not know.
 //! - What changes anything takes the header `Idempotency-Key`; elsewhere it is not looked at.
@@ -87,7 +89,8 @@ impl<C: Call> Visit for Served<C> {
 async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) -> Response {
     metered(&app.meter, R::KIND, async {
         let (caller, body) = app.caller::<R>(request).await?;
-        let reply = ask(&app.store, body.command(caller)).await?;
+        let reply = ask(&app.store, body.command(caller)).await;
+        let reply = reply.map_err(|failure| failure.told_to_anybody(R::ERRORS))?;
         let kind = reply.kind();
         let data = R::data(reply).ok_or_else(|| {
             Failure::internal(format!("the store answered as to {}", kind.name()))
