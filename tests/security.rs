@@ -19,3 +19,6 @@ mod unix;
 
 #[path = "security/isolation.rs"]
 mod isolation;
+
+#[path = "security/secrets.rs"]
+mod secrets;
