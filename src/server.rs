@@ -146,6 +146,11 @@ async fn serve(
     }
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
+    let addresses = listeners.addresses.clone();
+    let doors = [Some(&addresses.tcp), addresses.http.as_ref(), addresses.admin.as_ref()];
+    for door in doors.into_iter().flatten().filter(|door| door.is_open() && config.tls.is_none()) {
+        warn!(%door, "beyond loopback without TLS: tokens and data can be read on their way");
+    }
     let (store, recovered) = tokio::select! {
         recovered = recover(&config) => recovered?,
         () = &mut stop => return Ok(()),
@@ -169,7 +174,6 @@ async fn serve(
         );
     }
     drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
-    let addresses = listeners.addresses;
     let shown = |door: &Option<Endpoint>| {
         door.as_ref().map_or_else(|| "off".to_owned(), Endpoint::to_string)
     };

@@ -312,7 +312,7 @@ fn nothing_is_left_undone() {
             broken.push(format!("{}: `unsafe` outside the list", source.name()));
         }
     }
-    for name in ["README.md", "protocol.md", "CHANGELOG.md", "snapshot/format.md"] {
+    for name in ["README.md", "SECURITY.md", "protocol.md", "CHANGELOG.md", "snapshot/format.md"] {
         let text = document(name);
         for mark in marks.iter().filter(|mark| has_word(&text, mark)) {
             broken.push(format!("{name}: {mark}"));
