@@ -66,7 +66,8 @@ impl Drop for Guest {
     }
 }
 
-/// Accepts until told to stop; the network's connections in TLS, if there is one. `serve` gets each connection, ready to be moved to a core.
+/// Accepts until told to stop; the network's connections in TLS, if there is a certificate. `serve`
+/// gets each connection, ready to be moved to a core.
 ///
 /// # Errors
 /// If the listener cannot be used at all.
