@@ -2,31 +2,29 @@
 //!
 //! # Layout
 //! - [`settings`]: the table of all settings, and the four places they come from
-//! - [`secret`]: tokens and keys, which are never printed
 //!
 //! # Invariants
 //! - A `Config` can be served: what cannot work or is not safe was refused, with the place of the
 //!   wrong value in the message.
-//! - Secrets are in it, their files are not read again.
+//! - Secrets are in it, and which files they came from, so that these can be read again.
 
-pub mod secret;
 pub mod settings;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use secret::{Secret, Tokens};
+use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
-use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS, TEXT_BYTES_MAX};
+use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsFiles, Tokens};
+use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
 use settings::Merged;
 
 /// Smallest log file, in bytes: below it a log would be nothing but file names.
 pub const LOG_SEGMENT_BYTES_MIN: u64 = 64 << 10;
-/// Shortest secret for HS256 tokens, in bytes: as long as the signature (RFC 7518, 3.2).
-pub const JWT_SECRET_BYTES_MIN: usize = 32;
 /// Longest interval or time-out, in seconds (a year).
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
@@ -77,8 +75,8 @@ pub enum LogMode {
 pub enum HttpAuth {
     /// By `X-User-Id`, which a gateway sets.
     Header,
-    /// By the claim `sub` of a token that is signed (HS256) with this secret.
-    Jwt(Secret),
+    /// By the claim `sub` of a token that is signed with one of these keys.
+    Jwt(Arc<JwtVerifier>),
 }
 
 /// How messages about the server's own doings are written.
@@ -96,11 +94,13 @@ pub struct Config {
     /// Directory of log and snapshots.
     pub data_dir: PathBuf,
     /// TCP door.
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
     /// HTTP door, unless off.
-    pub http: Option<SocketAddr>,
+    pub http: Option<Endpoint>,
     /// Admin listener, unless off.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Endpoint>,
+    /// Permissions of unix sockets.
+    pub socket_mode: u32,
     /// Number of shards.
     pub shards: ShardCount,
     /// When an acknowledged write is on the disk.
@@ -109,8 +109,14 @@ pub struct Config {
     pub log: LogMode,
     /// How the HTTP door knows its user.
     pub http_auth: HttpAuth,
+    /// Sites whose pages may ask the HTTP door.
+    pub cors_origins: Vec<HeaderValue>,
     /// Tokens of TCP and admin callers.
     pub tokens: Tokens,
+    /// Where they stand.
+    pub token_file: Option<PathBuf>,
+    /// The certificate of all doors; none: they are plain.
+    pub tls: Option<Arc<Tls>>,
     /// Begin a new store in an empty directory.
     pub init: bool,
     /// Serve a throw-away directory with example data; whoever serves it names the directory.
@@ -146,14 +152,20 @@ impl Config {
         let merged = Merged::load(args, environment)?;
         let config = Self {
             data_dir: merged.get("data_dir", data_dir)?,
-            listen: merged.get("listen", address)?,
+            listen: merged.get("listen", str::parse)?,
             http: merged.get("http", address_or_off)?,
             admin: merged.get("admin", address_or_off)?,
+            socket_mode: merged.get("socket_mode", mode)?,
             shards: merged.get("shards", shards)?,
             fsync: merged.get("fsync", fsync)?,
             log: merged.get("log", log)?,
             http_auth: http_auth(&merged)?,
-            tokens: merged.get("token_file", token_file)?,
+            cors_origins: merged.get("cors_origins", origins)?,
+            tokens: merged.get("token_file", |path| {
+                path_or_none(path).map_or(Ok(Tokens::default()), |path| read_tokens(&path))
+            })?,
+            token_file: merged.get("token_file", |path| Ok(path_or_none(path)))?,
+            tls: tls(&merged)?,
             init: merged.get("init", boolean)?,
             demo: merged.get("demo", boolean)?,
             snapshot_interval: merged.get("snapshot_interval_s", interval)?,
@@ -173,17 +185,21 @@ impl Config {
 
     /// Defaults on loopback, each port chosen by the system: for tests.
     pub fn ephemeral(data_dir: impl Into<PathBuf>) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)));
         Self {
             data_dir: data_dir.into(),
-            listen: any,
-            http: Some(any),
+            listen: any.clone(),
+            http: Some(any.clone()),
             admin: Some(any),
+            socket_mode: 0o600,
             shards: cores(),
             fsync: FsyncMode::Always,
             log: LogMode::On,
             http_auth: HttpAuth::Header,
+            cors_origins: Vec::new(),
             tokens: Tokens::default(),
+            token_file: None,
+            tls: None,
             init: true,
             demo: false,
             snapshot_interval: None,
@@ -200,8 +216,8 @@ impl Config {
 
     /// Refuses doors that anybody could enter, and settings that contradict each other.
     fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
-        for (name, address) in [("listen", Some(self.listen)), ("admin", self.admin)] {
-            if address.is_some_and(is_open) && !self.tokens.required() {
+        for (name, endpoint) in [("listen", Some(&self.listen)), ("admin", self.admin.as_ref())] {
+            if endpoint.is_some_and(Endpoint::is_open) && !self.tokens.required() {
                 return Err(
                     merged.error(name, "beyond loopback callers must show a token: set token_file")
                 );
@@ -209,31 +225,34 @@ impl Config {
         }
         let trusted = merged.get("trust_gateway", boolean)?;
         let by_header = matches!(self.http_auth, HttpAuth::Header);
-        if self.http.is_some_and(is_open) && by_header && !trusted {
+        if self.http.as_ref().is_some_and(Endpoint::is_open) && by_header && !trusted {
             return Err(merged.error(
                 "http",
                 "beyond loopback anybody could send X-User-Id: set http_auth to jwt, or \
                  trust_gateway if nothing but a gateway that sets the header can reach it",
             ));
         }
-        let doors = [("listen", Some(self.listen)), ("http", self.http), ("admin", self.admin)];
-        for (index, (name, address)) in doors.iter().enumerate() {
-            let taken = doors.iter().take(index).find(|(_, other)| other == address);
-            if let Some((other, _)) = taken
-                && address.is_some_and(|address| address.port() != 0)
-            {
+        let doors = [
+            ("listen", Some(&self.listen)),
+            ("http", self.http.as_ref()),
+            ("admin", self.admin.as_ref()),
+        ];
+        for (index, (name, endpoint)) in doors.iter().enumerate() {
+            let taken = |other: &Option<&Endpoint>| {
+                other.zip(*endpoint).is_some_and(|(other, own)| own.collides(other))
+            };
+            if let Some((other, _)) = doors.iter().take(index).find(|(_, other)| taken(other)) {
                 return Err(merged.error(name, format!("{other} has the same address")));
             }
         }
         if self.demo && merged.is_flag("data_dir") {
             return Err(merged.error("data_dir", "--demo serves a throw-away directory"));
         }
+        if self.demo && self.tls.is_some() {
+            return Err(merged.error("tls_cert", "the demo's doors are plain"));
+        }
         Ok(())
     }
-}
-
-fn is_open(address: SocketAddr) -> bool {
-    !address.ip().to_canonical().is_loopback()
 }
 
 fn data_dir(text: &str) -> Result<PathBuf, String> {
@@ -252,17 +271,19 @@ fn data_dir(text: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| "auto needs $XDG_DATA_HOME or $HOME; name a directory".to_owned())
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("`{text}` is no address: write IP:PORT, like 127.0.0.1:7700 or [::1]:7700")
-    })
-}
-
-fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+fn address_or_off(text: &str) -> Result<Option<Endpoint>, String> {
     if text == "off" {
         return Ok(None);
     }
-    address(text).map(Some).map_err(|why| format!("{why}, or `off`"))
+    text.parse().map(Some).map_err(|why| format!("{why}, or `off`"))
+}
+
+/// Permissions as `chmod` takes them.
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(format!("`{text}` is no mode of a file: write it like 0660")),
+    }
 }
 
 fn cores() -> ShardCount {
@@ -358,41 +379,104 @@ fn log_level(text: &str) -> Result<String, String> {
     checked.map(|_| text.to_owned()).map_err(|error| format!("`{text}`: {error}"))
 }
 
-fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(Path::new(path)).map_err(|error| format!("{path}: {error}"))
+/// A path, or nothing for an empty text.
+fn path_or_none(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-fn token_file(path: &str) -> Result<Tokens, String> {
-    if path.is_empty() {
-        return Ok(Tokens::default());
-    }
-    let tokens = Tokens::from_lines(&read(path)?);
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The tokens of a file, at least one.
+///
+/// # Errors
+/// What is wrong, with file and line and without a token.
+pub fn read_tokens(path: &Path) -> Result<Tokens, String> {
+    let place = path.display();
+    let tokens = Tokens::parse(&read(path)?).map_err(|error| format!("{place}: {error}"))?;
     if !tokens.required() {
-        return Err(format!("{path}: holds no token; the door would be open"));
-    }
-    if tokens.iter().any(|token| token.expose().len() > TEXT_BYTES_MAX) {
-        return Err(format!("{path}: a token is longer than {TEXT_BYTES_MAX} bytes"));
+        return Err(format!("{place}: holds no token; the door would be open"));
     }
     Ok(tokens)
 }
 
+fn tls(merged: &Merged) -> Result<Option<Arc<Tls>>, ConfigError> {
+    let path = |name| merged.get(name, |path| Ok(path_or_none(path)));
+    let files = match (path("tls_cert")?, path("tls_key")?) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(merged.error("tls_cert", "needs tls_key beside it")),
+        (None, Some(_)) => return Err(merged.error("tls_key", "needs tls_cert beside it")),
+        (Some(certificate), Some(key)) => TlsFiles { certificate, key },
+    };
+    // What is wrong names its file.
+    Tls::load(&files).map(Some).map_err(|why| merged.error("tls_cert", why))
+}
+
 fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
+    let path = |name| merged.get(name, |path| Ok(path_or_none(path)));
+    let (secret, set) = (path("jwt_secret_file")?, path("jwt_jwks_file")?);
+    let rules = JwtRules {
+        audience: merged.get("jwt_audience", names)?,
+        issuer: merged.get("jwt_issuer", names)?,
+    };
     let jwt = merged.get("http_auth", |text| one_of(text, &[("header", false), ("jwt", true)]))?;
     if !jwt {
-        return Ok(HttpAuth::Header);
+        // Whoever sets one of these thinks that tokens are asked for.
+        let asked = [
+            ("jwt_jwks_file", set.is_some()),
+            ("jwt_audience", !rules.audience.is_empty()),
+            ("jwt_issuer", !rules.issuer.is_empty()),
+        ];
+        return match asked.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(merged.error(name, "is of no use without http_auth jwt")),
+            None => Ok(HttpAuth::Header),
+        };
     }
-    if merged.get("jwt_secret_file", |path| Ok(path.is_empty()))? {
-        return Err(merged.error("http_auth", "jwt needs jwt_secret_file"));
-    }
-    merged.get("jwt_secret_file", |path| {
-        let text = read(path)?;
-        // An editor ends the file with a newline that is no part of the secret.
-        let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.len() < JWT_SECRET_BYTES_MIN {
-            return Err(format!(
-                "{path}: the secret must have {JWT_SECRET_BYTES_MIN} bytes or more"
-            ));
+    let (name, file) = match (secret, set) {
+        (Some(secret), None) => ("jwt_secret_file", JwtFile::Secret(secret)),
+        (None, Some(set)) => ("jwt_jwks_file", JwtFile::Jwks(set)),
+        (None, None) => {
+            return Err(merged.error("http_auth", "jwt needs jwt_secret_file or jwt_jwks_file"));
         }
-        Ok(HttpAuth::Jwt(Secret::new(secret)))
-    })
+        (Some(_), Some(_)) => {
+            let why = "beside jwt_secret_file: a secret may stand in the JWK set (kty oct)";
+            return Err(merged.error("jwt_jwks_file", why));
+        }
+    };
+    let verifier = JwtVerifier::load(file, rules).map_err(|why| merged.error(name, why))?;
+    Ok(HttpAuth::Jwt(verifier))
+}
+
+/// Names that are parted by commas.
+fn names(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names =
+        text.split(',').map(|name| Some(name.trim().to_owned()).filter(|name| !name.is_empty()));
+    names.collect::<Option<_>>().ok_or_else(|| format!("`{text}` has an empty name in it"))
+}
+
+/// Origins as browsers write them: any other spelling would never be one's.
+fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
+    names(text)?.iter().map(|name| origin(name)).collect()
+}
+
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let wrong = |why: &str| format!("`{text}` is no origin: {why}");
+    if text == "*" {
+        return Err(wrong("name the sites, each of them"));
+    }
+    let form = "write SCHEME://HOST or SCHEME://HOST:PORT, in lower case and without a path";
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong(form))?;
+    let uri: Uri = text.parse().map_err(|_| wrong(form))?;
+    let authority = uri.authority().map(|authority| authority.as_str());
+    if authority != Some(rest) || rest.contains('@') || text.to_lowercase() != text {
+        return Err(wrong(form));
+    }
+    if matches!((scheme, uri.port_u16()), ("https", Some(443)) | ("http", Some(80))) {
+        return Err(wrong("browsers leave the usual port out"));
+    }
+    HeaderValue::from_str(text).map_err(|_| wrong(form))
 }

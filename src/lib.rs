@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | 1 | [`types`], [`limits`] | nothing |
 //! | 2 | [`command`] | what can be asked and answered |
-//! | 3 | [`protocol`], [`shard`], [`metrics`] | bytes of the wire; state (they do not see each other) |
+//! | 3 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; who may do what (they do not see each other) |
 //! | 4 | [`router`], [`client`] | keys and shards; the protocol from the other side |
 //! | 5 | [`node`] | threads, queues, clocks, the data directory |
 //! | 6 | [`net`], [`http`] | the two doors (they do not see each other) |
@@ -46,6 +46,7 @@
 //! and no randomness of their own. Doors hand in a [`command::Command`] and get a
 //! [`command::Reply`]; no command holds a socket.
 
+pub mod access;
 pub mod cli;
 pub mod client;
 pub mod command;

@@ -48,6 +48,10 @@ pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
 /// A connection that sent half a frame and no more for this long is dropped, in ms.
 pub const FRAME_TIMEOUT_MS: u64 = 30_000;
+/// A TLS handshake that takes longer is given up, in ms.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// TLS handshakes of a door that may be under way; past it the oldest is given up for a new one.
+pub const HANDSHAKES_MAX: usize = 1024;
 /// A connection without any request for this long is closed, in ms.
 pub const IDLE_TIMEOUT_MS: u64 = 600_000;
 
@@ -97,6 +101,7 @@ const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < REPLY_BYTES_MAX);
 const _: () = assert!(UNSENT_BYTES_MAX <= REPLY_BYTES_MAX);
+const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX);

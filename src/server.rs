@@ -1,5 +1,8 @@
 //! Wiring: start, recovery, serving, stop; in reading order.
 //!
+//! # Layout
+//! - `credentials`: what callers must show, and how it is read again
+//!
 //! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
 //! connections, serves the admin listener and waits for signals.
 //!
@@ -8,26 +11,30 @@
 //!   "starting"; the other doors open when the data is there.
 //! - After a stop every request that was read is answered, and the log has its end mark.
 
+mod credentials;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::access::{Endpoint, Tls};
 use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
-use crate::http::{self, Admin, App, JwtVerifier, SecretError, UserAuth};
+use crate::http::{self, Admin, App};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
-use crate::net::accept::{Door, Guest, accept, bind};
-use crate::net::connection::{self, NetConfig, TokenCheck};
+use crate::net::accept::{Door, Guest, accept};
+use crate::net::connection::{self, NetConfig};
+use crate::net::listener::{Listener, bind};
+use crate::net::stream::{Parked, Stream};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
@@ -37,6 +44,7 @@ use crate::node::worker::{Local, Worker};
 use crate::node::{Handle, NodeInfo};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardId};
+use credentials::Credentials;
 
 /// How long a stop waits for connections to take their replies.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -52,23 +60,20 @@ pub enum StartError {
     /// The operating system refused something.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The secret of the HTTP door cannot be used.
-    #[error("jwt_secret_file: {0}")]
-    Secret(#[from] SecretError),
     /// The log could not be closed; the next start will check it.
     #[error("the log could not be closed")]
     Unclosed,
 }
 
 /// Where the server listens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Addresses {
     /// TCP door.
-    pub tcp: SocketAddr,
+    pub tcp: Endpoint,
     /// HTTP door, unless off.
-    pub http: Option<SocketAddr>,
+    pub http: Option<Endpoint>,
     /// Admin listener, unless off.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Endpoint>,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -127,16 +132,25 @@ async fn serve(
 ) -> Result<(), StartError> {
     tokio::pin!(stop);
     let listeners = Listeners::bind(&config)?;
-    let auth = user_auth(&config)?;
+    let credentials = Rc::new(Credentials::new(&config));
+    if !config.demo {
+        tokio::task::spawn_local(credentials::reread_at_hangup(Rc::clone(&credentials)));
+    }
     let (closing, stopping) = watch::channel(false);
     let late = Late::default();
     let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
     if let Some(listener) = listeners.admin {
-        let router = admin_router(&config, &late, &meters);
-        serve_here(listener, Door::new("admin", ADMIN_CONNECTIONS_MAX), router, stopping.clone());
+        let router = admin_router(&credentials, &late, &meters);
+        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX);
+        serve_here(listener, door, credentials.tls.clone(), router, stopping.clone());
     }
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
+    let addresses = listeners.addresses.clone();
+    let doors = [Some(&addresses.tcp), addresses.http.as_ref(), addresses.admin.as_ref()];
+    for door in doors.into_iter().flatten().filter(|door| door.is_open() && config.tls.is_none()) {
+        warn!(%door, "beyond loopback without TLS: tokens and data can be read on their way");
+    }
     let (store, recovered) = tokio::select! {
         recovered = recover(&config) => recovered?,
         () = &mut stop => return Ok(()),
@@ -147,13 +161,23 @@ async fn serve(
 
     let tcp_door = Door::new("tcp", config.connections_max);
     let http_door = Door::new("http", config.connections_max);
-    accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &stopping);
+    accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
     if let Some(listener) = listeners.http {
-        accept_http(listener, &http_door, &node.info, auth, &core_meters, &stopping);
+        accept_http(
+            listener,
+            &http_door,
+            &node.info,
+            &config,
+            &core_meters,
+            &credentials,
+            &stopping,
+        );
     }
     drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
-    let addresses = listeners.addresses;
-    info!(tcp = %addresses.tcp, http = ?addresses.http, admin = ?addresses.admin,
+    let shown = |door: &Option<Endpoint>| {
+        door.as_ref().map_or_else(|| "off".to_owned(), Endpoint::to_string)
+    };
+    info!(tcp = %addresses.tcp, http = shown(&addresses.http), admin = shown(&addresses.admin),
         shards = node.info.shards.get(), "ready");
     std::thread::spawn(move || on_ready(&addresses));
 
@@ -167,22 +191,24 @@ async fn serve(
 
 /// Sockets that are bound before anything else is done.
 struct Listeners {
-    tcp: std::net::TcpListener,
-    http: Option<std::net::TcpListener>,
-    admin: Option<std::net::TcpListener>,
+    tcp: Listener,
+    http: Option<Listener>,
+    admin: Option<Listener>,
     addresses: Addresses,
 }
 
 impl Listeners {
     fn bind(config: &Config) -> io::Result<Self> {
-        let tcp = bind(config.listen)?;
-        let http = config.http.map(bind).transpose()?;
-        let admin = config.admin.map(bind).transpose()?;
-        let address = |listener: &Option<std::net::TcpListener>| {
-            listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
+        let bind = |endpoint: &Endpoint| bind(endpoint, config.socket_mode);
+        let tcp = bind(&config.listen)?;
+        let http = config.http.as_ref().map(bind).transpose()?;
+        let admin = config.admin.as_ref().map(bind).transpose()?;
+        let shown = |listener: &Listener| listener.endpoint().clone();
+        let addresses = Addresses {
+            tcp: shown(&tcp),
+            http: http.as_ref().map(shown),
+            admin: admin.as_ref().map(shown),
         };
-        let addresses =
-            Addresses { tcp: tcp.local_addr()?, http: address(&http)?, admin: address(&admin)? };
         Ok(Self { tcp, http, admin, addresses })
     }
 }
@@ -203,7 +229,7 @@ impl Call for Late {
 }
 
 fn admin_router(
-    config: &Config,
+    credentials: &Credentials,
     late: &Late,
     meters: &Arc<OnceLock<Vec<SharedMeter>>>,
 ) -> axum::Router {
@@ -241,22 +267,8 @@ fn admin_router(
         store: late.clone(),
         readiness: Arc::new(readiness),
         metrics: Arc::new(metrics),
-        token_check: token_check(config),
+        gate: Arc::clone(&credentials.gate),
         meter: admin_meter,
-    })
-}
-
-fn token_check(config: &Config) -> Option<TokenCheck> {
-    let tokens = config.tokens.clone();
-    tokens.required().then(|| Arc::new(move |token: &str| tokens.accept(Some(token))) as _)
-}
-
-fn user_auth(config: &Config) -> Result<UserAuth, SecretError> {
-    Ok(match &config.http_auth {
-        config::HttpAuth::Header => UserAuth::Header,
-        config::HttpAuth::Jwt(secret) => {
-            UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(secret.expose())?))
-        }
     })
 }
 
@@ -440,30 +452,33 @@ fn pin_to_core(shard: ShardId) {
 }
 
 fn accept_tcp(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
     config: &Config,
+    credentials: &Credentials,
     stopping: &watch::Receiver<bool>,
 ) {
     let net = Arc::new(NetConfig {
-        token_check: token_check(config),
+        gate: Arc::clone(&credentials.gate),
         idle: config.idle_timeout,
         stop: stopping.clone(),
     });
     let node = Arc::clone(node);
-    let accepting = accept(listener, Arc::clone(door), stopping.clone(), move |stream, guest| {
+    let (door, stop, tls) = (Arc::clone(door), stopping.clone(), credentials.tls.clone());
+    let accepting = accept(listener, door, tls, stop, move |stream, guest| {
         connection::start(&node, node.least_loaded(), stream, guest, Arc::clone(&net));
     });
     tokio::task::spawn_local(tell_end("tcp", accepting));
 }
 
 fn accept_http(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
-    auth: UserAuth,
+    config: &Config,
     meters: &[SharedMeter],
+    credentials: &Credentials,
     stopping: &watch::Receiver<bool>,
 ) {
     let routers: Vec<(ShardId, axum::Router)> = node
@@ -472,12 +487,15 @@ fn accept_http(
         .zip(meters)
         .map(|(shard, meter)| {
             let store = Handle::on_core(Arc::clone(node), shard);
-            (shard, http::app_router(App { store, auth: auth.clone(), meter: meter.clone() }))
+            let auth = credentials.user_auth();
+            let router = http::app_router(App { store, auth, meter: meter.clone() });
+            (shard, http::with_cors(router, &config.cors_origins))
         })
         .collect();
     let (node, stop) = (Arc::clone(node), stopping.clone());
     let turns = RefCell::new(VecDeque::from(routers));
-    let accepting = accept(listener, Arc::clone(door), stopping.clone(), move |stream, guest| {
+    let (door, stopping, tls) = (Arc::clone(door), stopping.clone(), credentials.tls.clone());
+    let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
         let mut turns = turns.borrow_mut();
         turns.rotate_left(1);
         let Some((shard, router)) = turns.front().cloned() else { return };
@@ -492,13 +510,14 @@ fn accept_http(
 
 /// Serves a listener on this thread.
 fn serve_here(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: Arc<Door>,
+    tls: Option<Arc<Tls>>,
     router: axum::Router,
     stopping: watch::Receiver<bool>,
 ) {
     let stop = stopping.clone();
-    let accepting = accept(listener, door, stopping, move |stream, guest| {
+    let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
         let (router, stop) = (router.clone(), stop.clone());
         spawn_http(stream, guest, router, stop);
     });
@@ -506,15 +525,13 @@ fn serve_here(
 }
 
 /// Serves an HTTP connection on this thread.
-fn spawn_http(
-    stream: std::net::TcpStream,
-    guest: Guest,
-    router: axum::Router,
-    stop: watch::Receiver<bool>,
-) {
+fn spawn_http(stream: Parked, guest: Guest, router: axum::Router, stop: watch::Receiver<bool>) {
     tokio::task::spawn_local(async move {
-        if let Ok(stream) = TcpStream::from_std(stream) {
-            http::serve::connection(stream, router, stop).await;
+        match stream.arrive() {
+            Ok(Stream::Tcp(stream)) => http::serve::connection(stream, router, stop).await,
+            Ok(Stream::Unix(stream)) => http::serve::connection(stream, router, stop).await,
+            Ok(Stream::Tls(stream)) => http::serve::connection(stream, router, stop).await,
+            Err(error) => debug!(%error, "a connection broke on its way"),
         }
         drop(guest);
     });

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 
+use chatshard::access::Role;
 use chatshard::config::{Config, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
 use clap::Parser;
 
@@ -78,7 +79,7 @@ fn the_environment_can_name_the_file_and_a_flag_can_take_back() {
     let file = File::new("admin = \"127.0.0.1:0\"\n");
     let environment = [("CHATSHARD_CONFIG", file.path()), ("CHATSHARD_INIT", "1")];
     let config = load(&[], &environment).unwrap();
-    assert!(config.init && config.admin.unwrap().port() == 0);
+    assert!(config.init && config.admin.unwrap().to_string().ends_with(":0"));
     assert!(!load(&["--init=false"], &environment).unwrap().init);
     // What an orchestrator sets unasked, and what the client commands use.
     load(&[], &[("CHATSHARD_SERVICE_HOST", "10.0.0.1"), ("CHATSHARD_TOKEN", "x")]).unwrap();
@@ -117,14 +118,21 @@ fn open_doors_are_refused() {
     assert!(refusal(&["--listen", "[::ffff:10.0.0.1]:7700"], &[]).contains("token_file"));
     load(&["--listen", "[::ffff:127.0.0.1]:7700"], &[]).unwrap();
 
-    let tokens = File::new("# ops\nopen sesame\n");
+    let tokens = File::new("# ops\nopen-sesame\nread watchword\n");
     let flags = ["--listen=0.0.0.0:7700", "--admin=0.0.0.0:7790", "--token-file", tokens.path()];
     let config = load(&flags, &[]).unwrap();
-    assert!(config.tokens.accept(Some("open sesame")) && !config.tokens.accept(None));
-    assert!(!format!("{config:?}").contains("sesame"));
+    assert_eq!(config.tokens.accept(Some("open-sesame")), Some(Role::Full));
+    assert_eq!(config.tokens.accept(Some("watchword")), Some(Role::Read));
+    assert_eq!(config.tokens.accept(None), None);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("sesame") && !shown.contains("watchword"), "{shown}");
 
     let empty = File::new("# nothing\n");
     assert!(refusal(&["--token-file", empty.path()], &[]).contains("no token"));
+    let wrong = File::new("open-sesame\nwrite watchword\n");
+    let error = refusal(&["--token-file", wrong.path()], &[]);
+    assert!(error.contains(&format!("{}: line 2: ", wrong.path())), "{error}");
+    assert!(!error.contains("watchword") && !error.contains("sesame"), "{error}");
 }
 
 #[test]
@@ -140,9 +148,42 @@ fn the_http_door_needs_a_gateway_or_signed_tokens() {
     assert!(refusal(&[jwt, "--jwt-secret-file", short.path()], &[]).contains("32 bytes"));
     let secret = File::new("0123456789abcdef0123456789abcdef\n");
     let config = load(&[open, jwt, "--jwt-secret-file", secret.path()], &[]).unwrap();
-    let HttpAuth::Jwt(key) = &config.http_auth else { panic!("jwt was asked for") };
-    assert_eq!(key.expose(), b"0123456789abcdef0123456789abcdef");
+    assert!(matches!(config.http_auth, HttpAuth::Jwt(_)));
     assert!(!format!("{config:?}").contains("0123456789"));
+
+    // Not both, and nothing that would be of no use.
+    let error =
+        refusal(&[jwt, "--jwt-secret-file", secret.path(), "--jwt-jwks-file", secret.path()], &[]);
+    assert!(error.starts_with("flag --jwt-jwks-file: beside jwt_secret_file"), "{error}");
+    let error = refusal(&[jwt, "--jwt-jwks-file", secret.path()], &[]);
+    assert!(error.contains(secret.path()) && !error.contains("0123456789"), "{error}");
+    let error = refusal(&[], &[("CHATSHARD_JWT_AUDIENCE", "im")]);
+    assert!(error.starts_with("environment CHATSHARD_JWT_AUDIENCE: is of no use"), "{error}");
+    let flags = [jwt, "--jwt-secret-file", secret.path(), "--jwt-issuer", "a,,b"];
+    assert!(refusal(&flags, &[]).contains("empty name"));
+}
+
+#[test]
+fn origins_are_as_browsers_write_them() {
+    let origins = "https://app.example, http://localhost:5173,http://[::1]:8080";
+    let config = load(&["--cors-origins", origins], &[]).unwrap();
+    assert_eq!(config.cors_origins.len(), 3);
+    assert!(load(&[], &[]).unwrap().cors_origins.is_empty());
+    for wrong in [
+        "*",
+        "null",
+        "app.example",
+        "https://app.example/",
+        "https://app.example/chat",
+        "https://App.example",
+        "https://app.example:443",
+        "https://me@app.example",
+        "https://a.example,,https://b.example",
+        "https://",
+    ] {
+        let error = refusal(&["--cors-origins", wrong], &[]);
+        assert!(error.starts_with("flag --cors-origins: "), "{error}");
+    }
 }
 
 #[test]

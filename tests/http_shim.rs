@@ -5,8 +5,8 @@
 
 mod http;
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -14,10 +14,11 @@ use axum::http::StatusCode;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
+use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
 use chatshard::command::membership::ListReply;
 use chatshard::command::node::{ShardStats, StatsReply};
-use chatshard::command::{Command, Error, Kind, Reply};
-use chatshard::http::{Admin, JwtVerifier, UserAuth, admin_router};
+use chatshard::command::{Class, Command, Error, Kind, Reply};
+use chatshard::http::{Admin, UserAuth, admin_router};
 use chatshard::limits::{HTTP_BODY_BYTES_MAX, IDS_MAX};
 use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
 
@@ -287,26 +288,15 @@ async fn the_gateways_header_names_exactly_one_user() {
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn jwt() -> UserAuth {
-    UserAuth::Jwt(Arc::new(JwtVerifier::from_secret(SECRET).unwrap()))
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(SECRET).unwrap();
+    let file = JwtFile::Secret(file.path().to_owned());
+    UserAuth::Jwt(JwtVerifier::load(file, JwtRules::default()).unwrap())
 }
 
 fn token(header: &jsonwebtoken::Header, claims: &Value, secret: &[u8]) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret);
     jsonwebtoken::encode(header, claims, &key).unwrap()
-}
-
-/// base64url of a token's part, for tokens that no honest library makes.
-fn part(json: &Value) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in json.to_string().as_bytes().chunks(3) {
-        let byte = |at: usize| three.get(at).copied().map_or(0, u32::from);
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..=three.len() {
-            text.push(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into());
-        }
-    }
-    text
 }
 
 /// A token with any header, signed with HS256 and our secret whatever the header says.
@@ -316,10 +306,6 @@ fn signed(header: &Value, claims: &Value) -> String {
     let algorithm = jsonwebtoken::Algorithm::HS256;
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
     format!("{message}.{signature}")
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 async fn with_token(router: &Router, token: &str) -> Answer {
@@ -407,7 +393,8 @@ struct Operated {
     trouble: Arc<Mutex<Option<&'static str>>>,
 }
 
-fn admin(token: Option<&'static str>) -> Operated {
+/// With the text of a token file.
+fn admin(tokens: &str) -> Operated {
     let store = Fake::examples();
     let trouble = Arc::new(Mutex::new(None::<&'static str>));
     let seen = trouble.clone();
@@ -424,8 +411,7 @@ fn admin(token: Option<&'static str>) -> Operated {
             stats.log.state = "ok".into();
             Box::pin(async move { MetricsInput { stats, tcp: Meter::default(), http } })
         }),
-        token_check: token
-            .map(|right| -> chatshard::http::TokenCheck { Arc::new(move |given| given == right) }),
+        gate: Gate::new(Tokens::parse(tokens).unwrap()),
         meter,
     });
     Operated { store, router, trouble }
@@ -433,7 +419,7 @@ fn admin(token: Option<&'static str>) -> Operated {
 
 #[tokio::test]
 async fn any_command_can_be_called() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     let answer = post(&router, "/call/list", &[], r#"{"user_id":"alice","limit":5}"#).await;
     assert_eq!(answer.json()["data"]["next_cursor"], "c");
     assert_eq!(keys_of_first_item(&answer.body).len(), 8);
@@ -449,7 +435,7 @@ async fn any_command_can_be_called() {
 
 #[tokio::test]
 async fn wrong_calls_are_told_in_the_envelope() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     for path in ["/call/nothing", "/call/List", "/call/%ff"] {
         let message = post(&router, path, &[], "{}").await.failure(404);
         for kind in Kind::ALL {
@@ -477,7 +463,7 @@ async fn wrong_calls_are_told_in_the_envelope() {
 
 #[tokio::test]
 async fn what_belongs_to_a_connection_is_refused() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     for (path, body) in [("/call/watch", "{}"), ("/call/cancel", r#"{"request_id":1}"#)] {
         let message = post(&router, path, &[], body).await.failure(400);
         let name = path.trim_start_matches("/call/");
@@ -491,7 +477,7 @@ async fn what_belongs_to_a_connection_is_refused() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_where_there_is_one() {
-    let Operated { store, router, .. } = admin(Some("right"));
+    let Operated { store, router, .. } = admin("right\nread reader\n");
     for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("x-user-id", "alice")]] {
         post(&router, "/call/ping", headers, "").await.failure(401);
         post(&router, "/call/nothing", headers, "").await.failure(401);
@@ -507,8 +493,23 @@ async fn a_token_is_asked_for_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_token_that_only_reads_changes_nothing() {
+    let Operated { store, router, .. } = admin("right\nread reader\n");
+    let reader: Headers<'_> = &[("authorization", "Bearer reader")];
+    for kind in Kind::ALL {
+        // Before the body is looked at: whether it may be run does not hang on what it says.
+        let answer = post(&router, &format!("/call/{}", kind.name()), reader, "[]").await;
+        let expected = if kind.class() == Class::Read { 400 } else { 403 };
+        assert_eq!(answer.status, expected, "{}", kind.name());
+    }
+    assert!(store.asked().is_empty());
+    assert_eq!(post(&router, "/call/ping", reader, "").await.status, 200);
+    assert_eq!(send(&router, "GET", "/metrics", reader, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn pages_of_other_sites_call_nothing() {
-    let Operated { store, router, .. } = admin(None);
+    let Operated { store, router, .. } = admin("");
     let own = [("host", "127.0.0.1:7790"), ("origin", "http://127.0.0.1:7790")];
     assert_eq!(post(&router, "/call/ping", &own, "").await.status, 200);
     let foreign: [Headers<'_>; 4] = [
@@ -525,7 +526,7 @@ async fn pages_of_other_sites_call_nothing() {
 
 #[tokio::test]
 async fn health_and_readiness_are_two_things() {
-    let Operated { router, trouble, .. } = admin(None);
+    let Operated { router, trouble, .. } = admin("");
     let health = r#"{"code":200,"data":"ok","msg":""}"#;
     assert_eq!(send(&router, "GET", "/healthz", &[], "").await.body, health);
     assert_eq!(send(&router, "GET", "/readyz", &[], "").await.status, 200);
@@ -537,7 +538,7 @@ async fn health_and_readiness_are_two_things() {
 
 #[tokio::test]
 async fn the_page_needs_nothing_from_elsewhere() {
-    let answer = send(&admin(None).router, "GET", "/", &[], "").await;
+    let answer = send(&admin("").router, "GET", "/", &[], "").await;
     assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
     let policy = answer.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
@@ -547,7 +548,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn metrics_are_whole_and_well_formed() {
-    let Operated { router, .. } = admin(None);
+    let Operated { router, .. } = admin("");
     post(&router, "/call/ping", &[], "").await;
     post(&router, "/call/list", &[], "{}").await;
     let answer = send(&router, "GET", "/metrics", &[], "").await;

@@ -142,6 +142,7 @@ fn the_table_of_commands_is_complete() {
             let class = match kind.class() {
                 Class::Read => "read",
                 Class::Write => "write",
+                Class::Operate => "operate",
             };
             (kind.code(), kind.name(), class)
         })

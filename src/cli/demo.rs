@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::failure::tell;
 use super::output::print;
 use super::{Connection, Failure};
+use crate::access::{Endpoint, Role};
 use crate::command::Call;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::config::{Config, HttpAuth};
@@ -26,7 +27,7 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
     let directory = directory.map_err(|error| Failure::new(format!("demo directory: {error}")))?;
     config.data_dir = directory.path().to_owned();
     config.init = true;
-    let token = config.tokens.iter().next();
+    let token = config.tokens.first(Role::Full);
     let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned());
     let by_header = matches!(config.http_auth, HttpAuth::Header);
     let served = server::run_with(config, move |addresses| {
@@ -43,12 +44,12 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
 fn welcome(addresses: &Addresses, token: Option<String>, by_header: bool) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(error.to_string()))?;
-    runtime.block_on(load(addresses.tcp, token))?;
+    runtime.block_on(load(&addresses.tcp, token))?;
     print(&hints(addresses, by_header))
 }
 
-async fn load(tcp: SocketAddr, token: Option<String>) -> Result<(), Failure> {
-    let client = Connection { addr: reachable(tcp).to_string(), token }.open().await?;
+async fn load(tcp: &Endpoint, token: Option<String>) -> Result<(), Failure> {
+    let client = Connection::plain(reachable(tcp).to_string(), token).open().await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(0);
     let data = data(now).map_err(|invalid| Failure::new(invalid.0))?;
@@ -57,13 +58,22 @@ async fn load(tcp: SocketAddr, token: Option<String>) -> Result<(), Failure> {
 }
 
 /// A server that listens everywhere is reached on loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn reachable(endpoint: &Endpoint) -> Endpoint {
+    let Endpoint::Tcp(address) = endpoint else { return endpoint.clone() };
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, address.port())
+    SocketAddr::new(ip, address.port()).into()
+}
+
+/// How curl names it.
+fn curled(endpoint: &Endpoint) -> String {
+    match reachable(endpoint) {
+        Endpoint::Tcp(address) => format!("http://{address}"),
+        Endpoint::Unix(path) => format!("--unix-socket '{}' http://localhost", path.display()),
+    }
 }
 
 /// The API's example just as it is printed there, and four chats with some life in them.
@@ -152,10 +162,10 @@ fn member(user: &str, chat: &str, read: u64, join_order: u64) -> Result<MemberLi
 
 /// Commands to paste into another terminal.
 pub fn hints(addresses: &Addresses, by_header: bool) -> String {
-    let tcp = reachable(addresses.tcp);
+    let tcp = reachable(&addresses.tcp);
     let mut text = "A demo with throw-away data is ready. Try in another terminal:\n".to_owned();
     // Writing to a string does not fail.
-    if let Some(http) = addresses.http.map(reachable) {
+    if let Some(http) = addresses.http.as_ref().map(curled) {
         let user = match by_header {
             true => format!("X-User-Id: {EXAMPLE_USER}"),
             false => format!("Authorization: Bearer JWT_WITH_sub_{EXAMPLE_USER}"),
@@ -166,14 +176,14 @@ pub fn hints(addresses: &Addresses, by_header: bool) -> String {
         {
             let _ = writeln!(
                 text,
-                "\n  curl -s -X POST http://{http}/chat/{route} -H '{user}' \
+                "\n  curl -s -X POST {http}/chat/{route} -H '{user}' \
                  -H 'Content-Type: application/json' -d '{body}'"
             );
         }
     }
     let program = std::env::current_exe().unwrap_or_else(|_| "chatshard".into());
     let _ = writeln!(text, "\n  {} list {EXAMPLE_USER} --addr {tcp}", program.display());
-    if let Some(admin) = addresses.admin.map(reachable) {
+    if let Some(Endpoint::Tcp(admin)) = addresses.admin.as_ref().map(reachable) {
         let _ = writeln!(text, "\nThe admin page: http://{admin}/");
     }
     text
@@ -204,8 +214,8 @@ mod tests {
 
     #[test]
     fn hints_name_the_three_routes() {
-        let any = SocketAddr::from(([0, 0, 0, 0], 7780));
-        let addresses = Addresses { tcp: any, http: Some(any), admin: None };
+        let any = Endpoint::from(SocketAddr::from(([0, 0, 0, 0], 7780)));
+        let addresses = Addresses { tcp: any.clone(), http: Some(any), admin: None };
         let text = hints(&addresses, true);
         for route in ["mine-list", "detail", "delete"] {
             assert!(text.contains(&format!("http://127.0.0.1:7780/chat/{route}")), "{text}");

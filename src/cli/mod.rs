@@ -28,6 +28,8 @@ pub mod serve;
 pub mod transfer;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -35,7 +37,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use bench::Bench;
 pub use failure::Failure;
 
-use crate::client::{Changes, Client, ClientOptions};
+use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
 /// Everything that can be typed.
@@ -74,37 +76,77 @@ pub enum Action {
 }
 
 /// Where the server is, and how to enter.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct Connection {
-    /// The server's TCP door
+    /// The server's TCP door: HOST:PORT, or unix:PATH
     #[arg(long, value_name = "ADDR", env = "CHATSHARD_ADDR", default_value = "127.0.0.1:7700")]
     pub addr: String,
     /// The secret, where the server asks for one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Speak TLS, and trust the certificates of this PEM file: a root's, or the server's own
+    #[arg(long, value_name = "FILE", env = "CHATSHARD_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+    /// The name in the server's certificate [default: the host of --addr]
+    #[arg(long, value_name = "NAME", env = "CHATSHARD_TLS_NAME")]
+    pub tls_name: Option<String>,
+}
+
+impl fmt::Debug for Connection {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 impl Connection {
+    /// Without TLS.
+    pub fn plain(addr: String, token: Option<String>) -> Self {
+        Self { addr, token, tls_ca: None, tls_name: None }
+    }
+
     /// Connects.
     pub async fn open(&self) -> Result<Client, Failure> {
-        let client = Client::connect(&self.addr, self.options()).await;
-        client.map_err(|error| Failure::new(format!("{}: {error}", self.addr)))
+        let client = Client::connect(&self.addr, self.options()?).await;
+        client.map_err(|error| self.failure(&error))
     }
 
     /// Opens the stream of changes.
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
-        let changes = Changes::open(&self.addr, &self.options(), from).await;
-        changes.map_err(|error| Failure::new(format!("{}: {error}", self.addr)))
+        let changes = Changes::open(&self.addr, &self.options()?, from).await;
+        changes.map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &ClientError) -> Failure {
+        let hint = match error {
+            ClientError::Frame(_) if self.tls_ca.is_none() => " (if it speaks TLS: --tls-ca FILE)",
+            _ => "",
+        };
+        Failure::new(format!("{}: {error}{hint}", self.addr))
     }
 
     // The client may get more options than these.
     #[allow(clippy::needless_update)]
-    fn options(&self) -> ClientOptions {
-        ClientOptions {
+    fn options(&self) -> Result<ClientOptions, Failure> {
+        Ok(ClientOptions {
+            tls: self.tls().map_err(Failure::new)?,
             token: self.token.clone().filter(|token| !token.is_empty()),
             name: Some(concat!("chatshard-cli/", env!("CARGO_PKG_VERSION")).to_owned()),
             ..Default::default()
-        }
+        })
+    }
+
+    /// An empty variable counts as unset.
+    fn tls(&self) -> Result<Option<ClientTls>, String> {
+        let name = self.tls_name.as_deref().filter(|name| !name.is_empty());
+        let Some(path) = self.tls_ca.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+            return match name {
+                Some(_) => Err("--tls-name needs --tls-ca".to_owned()),
+                None => Ok(None),
+            };
+        };
+        let tls = ClientTls::trusting(path)?;
+        name.map_or(Ok(tls.clone()), |name| tls.named(name)).map(Some)
     }
 }
 

@@ -1,9 +1,7 @@
 //! The node's stream of changes, on a connection of its own: a reader that falls behind holds
 //! nobody up but itself.
 
-use tokio::net::ToSocketAddrs;
-
-use super::{ClientError, ClientOptions, Connection};
+use super::{Address, ClientError, ClientOptions, Connection};
 use crate::command::change::{Watch, WatchEvent};
 use crate::command::{Error, Reply};
 
@@ -20,7 +18,7 @@ impl Changes {
     /// # Errors
     /// Those of connecting. What the server thinks of the offset comes with the first change.
     pub async fn open(
-        address: impl ToSocketAddrs,
+        address: impl Into<Address>,
         options: &ClientOptions,
         from: Option<String>,
     ) -> Result<Self, ClientError> {

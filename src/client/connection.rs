@@ -13,9 +13,9 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, ToSocketAddrs};
 
-use super::{ClientError, ClientOptions, within};
+use super::stream::{self, Stream};
+use super::{Address, ClientError, ClientOptions, within};
 use crate::command::node::HelloReply;
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::REPLY_BYTES_MAX;
@@ -27,7 +27,7 @@ const READ_BYTES: usize = 64 << 10;
 /// A connection that has said `hello`.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
     output: BytesMut,
     last_id: u64,
@@ -37,13 +37,12 @@ pub struct Connection {
 impl Connection {
     /// Connects and introduces itself.
     pub async fn connect(
-        address: impl ToSocketAddrs,
+        address: impl Into<Address>,
         options: &ClientOptions,
     ) -> Result<(Self, HelloReply), ClientError> {
+        let address = address.into();
         within(options.connect_timeout, async {
-            let stream = TcpStream::connect(address).await?;
-            // Batches are flushed whole; holding their ends back would only add latency.
-            stream.set_nodelay(true)?;
+            let stream = stream::connect(&address, options.tls.as_ref()).await?;
             let mut connection = Self {
                 stream,
                 input: BytesMut::new(),
@@ -84,7 +83,7 @@ impl Connection {
         while self.output.has_remaining() {
             self.stream.write_buf(&mut self.output).await?;
         }
-        Ok(())
+        self.stream.flush().await
     }
 
     /// Waits for the next answer, of whichever request. An error of the connection itself is
@@ -115,7 +114,7 @@ impl Connection {
     }
 
     /// The socket, and what was read from it beyond the last answer.
-    pub(super) fn into_parts(self) -> (TcpStream, BytesMut, u64) {
+    pub(super) fn into_parts(self) -> (Stream, BytesMut, u64) {
         (self.stream, self.input, self.last_id)
     }
 }

@@ -11,25 +11,32 @@
 //! # Layout
 //! - [`connection`]: one connection without tasks, for tools that send many requests before reading
 //! - [`changes`]: the stream of changes
+//! - [`address`]: where a server is
+//! - [`tls`]: how a client knows that a server is the one that was meant
+//! - `stream`: the bytes of a connection, plain or in TLS
 //! - `task`: the task behind a [`Client`]
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
+pub mod address;
 pub mod changes;
 pub mod connection;
+mod stream;
 mod task;
+pub mod tls;
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use address::Address;
 pub use changes::Changes;
 pub use connection::Connection;
+pub use tls::ClientTls;
 
 use crate::command::node::{Hello, HelloReply};
 use crate::command::{Call, Class, Command, Error, Outcome};
@@ -48,6 +55,8 @@ pub struct ClientOptions {
     pub name: Option<String>,
     /// Ask for the core of this shard.
     pub shard: Option<u16>,
+    /// Speak TLS, and know the server by this; none: plain.
+    pub tls: Option<ClientTls>,
     /// How long connecting and `hello` may take together.
     pub connect_timeout: Duration,
     /// How long a call may take, waiting for its turn included.
@@ -60,6 +69,7 @@ impl Default for ClientOptions {
             token: None,
             name: Some(concat!("chatshard-rust/", env!("CARGO_PKG_VERSION")).to_owned()),
             shard: None,
+            tls: None,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
         }
@@ -73,6 +83,7 @@ impl fmt::Debug for ClientOptions {
             .field("token", &self.token.as_ref().map(|_| "(secret)"))
             .field("name", &self.name)
             .field("shard", &self.shard)
+            .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
             .field("call_timeout", &self.call_timeout)
             .finish()
@@ -91,6 +102,9 @@ pub enum ClientError {
     /// The network.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The handshake: the server does not speak TLS, or is not the one that was meant.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The server ended the connection.
     #[error("the server closed the connection")]
     Closed,
@@ -132,7 +146,7 @@ impl Client {
     /// Connects, introduces itself with `hello`, and starts the connection's task on the current
     /// tokio runtime.
     pub async fn connect(
-        address: impl ToSocketAddrs,
+        address: impl Into<Address>,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
         let (connection, hello) = Connection::connect(address, &options).await?;
@@ -205,7 +219,7 @@ impl Call for Client {
 fn unanswered(class: Class, why: &str) -> Error {
     match class {
         Class::Read => Error::not_applied(why),
-        Class::Write => Error::outcome_unknown(why),
+        Class::Write | Class::Operate => Error::outcome_unknown(why),
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::next_answer;
+use super::stream::{Reader, Writer, split};
 use super::{ClientError, Connection, unanswered};
 use crate::command::node::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
@@ -65,7 +65,7 @@ pub(super) async fn run(
     ended: Arc<OnceLock<String>>,
 ) {
     let (stream, input, last_id) = connection.into_parts();
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = split(stream);
     let open = OpenRequests::default();
     let end = {
         let mut writing =
@@ -94,7 +94,7 @@ pub(super) async fn run(
 
 /// Hands each answer to its caller. Ends only with an error.
 async fn read_all(
-    mut reader: OwnedReadHalf,
+    mut reader: Reader,
     mut input: BytesMut,
     open: &OpenRequests,
 ) -> Result<(), ClientError> {
@@ -117,7 +117,7 @@ async fn read_all(
 }
 
 struct Writing<'a> {
-    writer: OwnedWriteHalf,
+    writer: Writer,
     next_id: u64,
     open: &'a OpenRequests,
     in_flight: &'a Arc<Semaphore>,
@@ -145,6 +145,7 @@ impl Writing<'_> {
             while output.has_remaining() {
                 self.writer.write_buf(&mut output).await?;
             }
+            self.writer.flush().await?;
         }
     }
 

@@ -42,6 +42,8 @@ pub enum Class {
     Read,
     /// Needs the log.
     Write,
+    /// Changes no data, but has the node work on its files; goes on when the log is stuck.
+    Operate,
 }
 
 /// Anything that answers commands: the node itself, or a client that is connected to one.
@@ -93,7 +95,7 @@ macro_rules! commands {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// Read or write.
+            /// What it may change.
             pub const fn class(self) -> Class {
                 match self { $(Self::$variant => Class::$class),+ }
             }
@@ -180,7 +182,7 @@ commands! {
     /// Counts and sizes of the node.
     3 Stats "stats" Read node::Stats => Box<node::StatsReply>;
     /// Writes an image now; answers when it is published.
-    4 Snapshot "snapshot" Read node::Snapshot => node::SnapshotReply;
+    4 Snapshot "snapshot" Operate node::Snapshot => node::SnapshotReply;
     /// A page of everything, as import takes it.
     5 Export "export" Read transfer::Export => transfer::ExportReply;
     /// Takes chats and members as they are.
@@ -234,7 +236,7 @@ commands! {
 }
 
 impl Command {
-    /// Read or write.
+    /// What it may change.
     pub const fn class(&self) -> Class {
         self.kind().class()
     }

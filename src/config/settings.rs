@@ -43,7 +43,7 @@ settings! {
     /// Directory of log and snapshots; auto: $XDG_DATA_HOME/chatshard, else ~/.local/share/chatshard
     #[arg(value_name = "DIR")]
     data_dir = "auto";
-    /// TCP door
+    /// TCP door: IP:PORT, or unix:PATH; so with the others
     #[arg(value_name = "ADDR")]
     listen = "127.0.0.1:7700";
     /// HTTP door, or off
@@ -52,6 +52,9 @@ settings! {
     /// Admin listener (health, metrics, POST /call), or off
     #[arg(value_name = "ADDR")]
     admin = "127.0.0.1:7790";
+    /// Permissions of doors that are unix sockets, like 0660: who may open the file may come in
+    #[arg(value_name = "MODE")]
+    socket_mode = "0600";
     /// Number of shards; auto: one a core
     #[arg(value_name = "N")]
     shards = "auto";
@@ -67,12 +70,30 @@ settings! {
     /// File with the secret that HS256 tokens are signed with
     #[arg(value_name = "FILE")]
     jwt_secret_file = "";
+    /// File with a JWK set: the keys of RS256, ES256, EdDSA or HS256 tokens
+    #[arg(value_name = "FILE")]
+    jwt_jwks_file = "";
+    /// Take only tokens whose aud names one of these, parted by commas
+    #[arg(value_name = "NAMES")]
+    jwt_audience = "";
+    /// Take only tokens whose iss is one of these, parted by commas
+    #[arg(value_name = "NAMES")]
+    jwt_issuer = "";
+    /// Sites whose pages may ask the HTTP door, parted by commas, like https://app.example (CORS)
+    #[arg(value_name = "ORIGINS")]
+    cors_origins = "";
     /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";
-    /// File with the tokens of TCP and admin callers, one per line
+    /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or `read TOKEN`
     #[arg(value_name = "FILE")]
     token_file = "";
+    /// File with the server's certificate in PEM, and those between it and a root: all doors speak TLS then
+    #[arg(value_name = "FILE")]
+    tls_cert = "";
+    /// File with the certificate's private key in PEM
+    #[arg(value_name = "FILE")]
+    tls_key = "";
     /// Begin a new store in an empty directory
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     init = "false";

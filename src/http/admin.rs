@@ -1,9 +1,10 @@
 //! The admin's routes: health, readiness, metrics, any command, and a page for operators.
 //!
 //! Invariants:
-//! - With a token check, everything that tells or changes anything asks for the token. Health and
+//! - Unless the gate is open, everything that tells or changes anything asks for the token. Health and
 //!   readiness do not (a supervisor has none), nor does the page: it is the same bytes for
 //!   everyone and asks its user for the token.
+//! - A token that may only read runs the commands that change nothing.
 //! - A web page of another site cannot run a command here, not even where no token is asked for
 //!   (see `refuse_foreign_page`).
 //! - Commands that belong to a connection are refused: here each request stands alone.
@@ -30,6 +31,7 @@ use super::body::{self, Missing};
 use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
 use super::page::html;
 use super::{ask, metered};
+use crate::access::{Gate, Role};
 use crate::command::{Call, Command, Error, ErrorCode, Kind};
 use crate::metrics::{self, MetricsInput, SharedMeter};
 
@@ -38,8 +40,6 @@ pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Gathers what `/metrics` shows.
 pub type MetricsSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
-/// Tells whether a token is right; compares in constant time.
-pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What the admin's routes need.
 #[derive(Clone)]
@@ -50,15 +50,15 @@ pub struct Admin<C> {
     pub readiness: Readiness,
     /// For `/metrics`.
     pub metrics: MetricsSource,
-    /// If there, a token is asked for. Without it the listener must be on loopback only.
-    pub token_check: Option<TokenCheck>,
+    /// The tokens that are good. If it is open, the listener must be on loopback only.
+    pub gate: Arc<Gate>,
     /// Counts the commands; one for each core.
     pub meter: SharedMeter,
 }
 
 impl<C> fmt::Debug for Admin<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let with_token = self.token_check.is_some();
+        let with_token = !self.gate.is_open();
         f.debug_struct("Admin").field("with_token", &with_token).finish_non_exhaustive()
     }
 }
@@ -104,16 +104,20 @@ async fn call<C: Call>(
 ) -> Response {
     let name = name.map(|Path(name)| name).unwrap_or_default();
     // Who may not call is not told what there is to call.
-    if let Err(failure) = admin.admit(request.headers()) {
-        return match Kind::from_name(&name) {
-            Some(kind) => metered(&admin.meter, kind, async { Err(failure) }).await,
-            None => failure.into_response(),
-        };
-    }
+    let role = match admin.admit(request.headers()) {
+        Ok(role) => role,
+        Err(failure) => {
+            return match Kind::from_name(&name) {
+                Some(kind) => metered(&admin.meter, kind, async { Err(failure) }).await,
+                None => failure.into_response(),
+            };
+        }
+    };
     let Some(kind) = Kind::from_name(&name) else {
         return unknown_command().into_response();
     };
     metered(&admin.meter, kind, async {
+        role.check(kind)?;
         refuse_streams(kind)?;
         let bytes = body::read(request.into_body()).await?;
         let arguments: Map<String, Value> = body::parse(&bytes, Missing::Empty)?;
@@ -141,19 +145,16 @@ fn unknown_command() -> Failure {
 }
 
 impl<C> Admin<C> {
-    /// Whether the caller has the token, where one is asked for.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        match &self.token_check {
-            Some(is_right) if !is_right(bearer(headers)?) => {
-                Err(Failure::unauthenticated("the token is wrong"))
-            }
-            _ => Ok(()),
-        }
+    /// What the caller may do, by their token where one is asked for.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Role, Failure> {
+        let token = if self.gate.is_open() { None } else { Some(bearer(headers)?) };
+        let pass = self.gate.enter(token);
+        pass.map(|pass| pass.role()).ok_or_else(|| Failure::unauthenticated("the token is wrong"))
     }
 
-    /// Whether the caller may run a command.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        refuse_foreign_page(headers, self.token_check.is_some())?;
+    /// The same for a caller who wants to run a command.
+    fn admit(&self, headers: &HeaderMap) -> Result<Role, Failure> {
+        refuse_foreign_page(headers, !self.gate.is_open())?;
         self.authenticate(headers)
     }
 }

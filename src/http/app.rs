@@ -3,6 +3,8 @@
 //!
 //! Invariants:
 //! - The user of every command is the caller; a body that names another user is refused.
+//! - Who is no member of a chat cannot tell it from one that never was: ids of single chats can be worked out by
+//!   anybody, and would tell who talks with whom.
 //! - `data` of the API's three holds the API's fields in the API's order, and nothing else.
 //! - A body may have fields that this version does not know.
 //! - What changes anything takes the header `Idempotency-Key`; elsewhere it is not looked at.
@@ -37,7 +39,7 @@ use crate::metrics::SharedMeter;
 use crate::types::{IdempotencyKey, UserId};
 
 /// The caller's name for a request, so that it is known when it comes again.
-const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What the app's routes need.
 #[derive(Debug, Clone)]
@@ -87,7 +89,8 @@ impl<C: Call> Visit for Served<C> {
 async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) -> Response {
     metered(&app.meter, R::KIND, async {
         let (caller, body) = app.caller::<R>(request).await?;
-        let reply = ask(&app.store, body.command(caller)).await?;
+        let reply = ask(&app.store, body.command(caller)).await;
+        let reply = reply.map_err(|failure| failure.told_to_anybody(R::ERRORS))?;
         let kind = reply.kind();
         let data = R::data(reply).ok_or_else(|| {
             Failure::internal(format!("the store answered as to {}", kind.name()))
@@ -120,7 +123,7 @@ impl<C: Call> App<C> {
     async fn caller<R: Route>(&self, request: Request) -> Result<(Caller, R), Failure> {
         let user_id = self.auth.user(request.headers())?;
         let idempotency_key = match R::KIND.class() {
-            Class::Read => None,
+            Class::Read | Class::Operate => None,
             Class::Write => idempotency_key(request.headers())?,
         };
         let bytes = body::read(request.into_body()).await?;

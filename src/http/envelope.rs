@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::command::Error;
+use crate::command::{Error, ErrorCode};
 
 /// What a JSON answer is labelled with.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -80,6 +80,15 @@ impl Failure {
     /// 500: the program is wrong, not the request.
     pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// The same, if it is one of `expected`, without what only members of a chat may know.
+    pub(super) fn told_to_anybody(self, expected: &[ErrorCode]) -> Self {
+        let missing = ErrorCode::NotFound;
+        if self.status.as_u16() == missing.status() && expected.contains(&missing) {
+            return Self::new(self.status, "there is no such chat, or you are no member of it");
+        }
+        self
     }
 
     /// What the client is told.

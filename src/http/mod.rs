@@ -9,8 +9,8 @@
 //!
 //! **Architecture invariant**: every answer of the app's router is the envelope, whatever went
 //! wrong; no message of a framework reaches a client. (Only what hyper refuses before a request
-//! exists, a broken request line say, is answered without one; and the API's document and the
-//! files of its page are what they are.)
+//! exists, a broken request line say, is answered without one; so is a browser's question whether a
+//! page may ask; and the API's document and the files of its page are what they are.)
 //!
 //! # Layout
 //! - [`envelope`]: what every answer looks like, and how a failure becomes one
@@ -18,6 +18,7 @@
 //! - `body`: a request's body as JSON, within its limits of size and time
 //! - `route`: what a route of the app is
 //! - [`app`]: the app's routes: the API's three, and what else is for the caller's own rows
+//! - [`cors`]: which pages of other sites may read the app's answers
 //! - `openapi`: the app's routes as an OpenAPI document
 //! - `docs`: a page that shows the document
 //! - [`admin`]: health, metrics, any command, the operators' page
@@ -29,6 +30,7 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 mod body;
+pub mod cors;
 mod docs;
 pub mod envelope;
 mod openapi;
@@ -36,9 +38,10 @@ mod page;
 mod route;
 pub mod serve;
 
-pub use admin::{Admin, MetricsSource, Readiness, TokenCheck, admin_router};
+pub use admin::{Admin, MetricsSource, Readiness, admin_router};
 pub use app::{App, app_router};
-pub use auth::{JwtVerifier, SecretError, UserAuth};
+pub use auth::UserAuth;
+pub use cors::with_cors;
 
 use std::time::Instant;
 

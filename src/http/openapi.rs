@@ -100,7 +100,9 @@ impl Document {
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
             .description(Some(
-                "Elsewhere (`--http-auth jwt`): signed with HS256, the user in `sub`, and with `exp`.",
+                "Elsewhere (`--http-auth jwt`): signed with RS256, ES256, EdDSA or HS256 by a key that the \
+                 server knows (`kid`), with the user in `sub`, with `exp`, and where the server asks for it \
+                 with `aud` and `iss`.",
             ))
             .build();
         let components = self

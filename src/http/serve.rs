@@ -6,7 +6,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tracing::debug;
 
@@ -16,7 +16,11 @@ use crate::limits::FRAME_TIMEOUT_MS;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Serves one connection until it ends, or until `stop` and the request under way is answered.
-pub async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let service = TowerToHyperService::new(router);
     let mut builder = http1::Builder::new();
     builder

@@ -1,42 +1,32 @@
-//! Listeners: each new connection goes to the core with the fewest.
+//! Accepting: each new connection goes to the core with the fewest.
 //!
 //! Invariants:
 //! - At most `connections_max` connections are open; one more is closed at once.
+//! - A TLS handshake is made here, so that no core waits for one or works for it. Handshakes are bounded in time and
+//!   number, and if there are too many it is the oldest that goes: one of an honest client is over long before.
 //! - Running out of file descriptors pauses accepting; it does not end it.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-/// Connections that the operating system may hold before they are accepted.
-const BACKLOG: i32 = 4096;
+use super::listener::Listener;
+use super::stream::{Movable, Parked, Stream};
+use crate::access::Tls;
+use crate::limits::{HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX};
+
 /// Pause after an accept that failed.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Binds a listener; its port may be 0 for any free one.
-///
-/// # Errors
-/// Those of the operating system, with the address.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let bound = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    bound().map_err(|error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    })
-}
 
 /// Open connections of a door, and how many there may be.
 #[derive(Debug)]
@@ -76,24 +66,49 @@ impl Drop for Guest {
     }
 }
 
-/// Accepts until told to stop. `serve` gets each connection, ready to be moved to a core.
+/// Accepts until told to stop; the network's connections in TLS, if there is a certificate. `serve`
+/// gets each connection, ready to be moved to a core.
+///
+/// # Errors
+/// If the listener cannot be used at all.
 pub async fn accept(
-    listener: std::net::TcpListener,
+    listener: Listener,
     door: Arc<Door>,
+    tls: Option<Arc<Tls>>,
     mut stop: watch::Receiver<bool>,
-    serve: impl Fn(std::net::TcpStream, Guest),
+    serve: impl Fn(Parked, Guest) + 'static,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let listener = listener.arrive()?;
+    let serve = Rc::new(serve);
+    let mut handshakes = Handshakes::new(door.max);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         match accepted {
-            Ok((stream, peer)) => match door.enter() {
-                Some(guest) => hand_over(stream, guest, &serve),
+            Ok(stream) => match door.enter() {
+                Some(guest) => {
+                    let (serve, stop) = (Rc::clone(&serve), stop.clone());
+                    match (stream, &tls) {
+                        (Stream::Tcp(stream), Some(tls)) => {
+                            let acceptor = tls.acceptor();
+                            handshakes.begin(async move {
+                                if let Some(stream) = shake_hands(acceptor, stream, stop).await {
+                                    hand_over(stream, guest, &*serve);
+                                }
+                            });
+                        }
+                        (stream, _) => hand_over(stream, guest, &*serve),
+                    }
+                }
                 None => {
-                    warn!(%peer, door = door.name, max = door.max, "too many connections; one more was closed")
+                    warn!(
+                        peer = stream.peer(),
+                        door = door.name,
+                        max = door.max,
+                        "too many connections; one more was closed"
+                    )
                 }
             },
             Err(error) => {
@@ -105,10 +120,57 @@ pub async fn accept(
     }
 }
 
-fn hand_over(stream: TcpStream, guest: Guest, serve: &impl Fn(std::net::TcpStream, Guest)) {
-    let prepared = stream.set_nodelay(true).and_then(|()| stream.into_std());
-    match prepared {
+fn hand_over(stream: Stream, guest: Guest, serve: &impl Fn(Parked, Guest)) {
+    match stream.set_nodelay().and_then(|()| stream.park()) {
         Ok(stream) => serve(stream, guest),
         Err(error) => debug!(%error, "a connection broke while it was accepted"),
+    }
+}
+
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    mut stop: watch::Receiver<bool>,
+) -> Option<Stream> {
+    let shaking = acceptor.accept(Movable::new(stream));
+    let shaken = tokio::select! {
+        shaken = timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), shaking) => shaken,
+        _ = stop.wait_for(|stop| *stop) => return None,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// The handshakes under way, the oldest first.
+struct Handshakes {
+    open: VecDeque<AbortHandle>,
+    max: usize,
+}
+
+impl Handshakes {
+    /// They take at most half of a door's places.
+    fn new(connections_max: usize) -> Self {
+        Self { open: VecDeque::new(), max: HANDSHAKES_MAX.min(connections_max.div_ceil(2)) }
+    }
+
+    fn begin(&mut self, handshake: impl Future<Output = ()> + 'static) {
+        if self.open.len() >= self.max {
+            self.open.retain(|handshake| !handshake.is_finished());
+        }
+        if self.open.len() >= self.max
+            && let Some(oldest) = self.open.pop_front()
+        {
+            oldest.abort();
+        }
+        self.open.push_back(spawn_local(handshake).abort_handle());
     }
 }

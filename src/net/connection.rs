@@ -4,7 +4,9 @@
 //! encodes the replies that are ready and writes them with one call.
 //!
 //! Invariants:
-//! - The first request is `hello`; before it nothing else is run.
+//! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
+//! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
+//!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), and no more is read while `UNSENT_BYTES_MAX`
 //!   bytes of replies wait: a client that does not read is held back, then dropped.
 //! - An error of a request does not end the connection; an error of the framing does, after the
@@ -19,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tracing::{debug, info};
@@ -28,7 +29,9 @@ use super::accept::Guest;
 use super::buffers;
 use super::hot::{self, Hot};
 use super::order::{Held, Order, Way};
+use super::stream::{Parked, Stream};
 use super::watching::Watches;
+use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
@@ -48,13 +51,10 @@ const REQUESTS_A_ROUND: usize = 32;
 /// A connection looks at its time limits this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Whether a client's token is good.
-pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-
 /// What all connections of the door share.
 pub struct NetConfig {
-    /// The check of tokens; none if clients need none.
-    pub token_check: Option<TokenCheck>,
+    /// The tokens that are good.
+    pub gate: Arc<Gate>,
     /// A connection without any request for this long is closed.
     pub idle: Duration,
     /// Turns true when the server stops.
@@ -63,13 +63,14 @@ pub struct NetConfig {
 
 /// A connection between two cores.
 struct Moving {
-    stream: std::net::TcpStream,
+    stream: Parked,
     guest: Guest,
     config: Arc<NetConfig>,
     /// Bytes that were read and not decoded.
     input: BytesMut,
     output: BytesMut,
-    greeted: bool,
+    /// What its token allows, once it has shown one.
+    pass: Option<Pass>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
 }
@@ -78,7 +79,7 @@ struct Moving {
 pub fn start(
     node: &NodeInfo,
     shard: ShardId,
-    stream: std::net::TcpStream,
+    stream: Parked,
     guest: Guest,
     config: Arc<NetConfig>,
 ) {
@@ -88,7 +89,7 @@ pub fn start(
         config,
         input: BytesMut::new(),
         output: BytesMut::new(),
-        greeted: false,
+        pass: None,
         hello: None,
     };
     move_to(node, shard, moving);
@@ -124,6 +125,7 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
             return connection.depart(shard);
         }
         if connection.is_done() {
+            connection.stream.say_goodbye();
             return Ok(());
         }
         connection.wait().await?;
@@ -171,7 +173,7 @@ fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<FrameE
 
 struct Connection {
     local: Local,
-    stream: TcpStream,
+    stream: Stream,
     guest: Guest,
     config: Arc<NetConfig>,
     stop: watch::Receiver<bool>,
@@ -185,7 +187,8 @@ struct Connection {
     /// Held requests may go since the last look.
     freed: bool,
     hasher: KeyHasher,
-    greeted: bool,
+    /// What its token allows, once it has shown one: none before `hello`.
+    pass: Option<Pass>,
     /// No more requests are taken; it ends when what is owed was sent.
     closing: bool,
     /// Where a `hello` wants to go, and its request id.
@@ -200,12 +203,18 @@ struct Connection {
 impl Connection {
     fn new(local: Local, moving: Moving) -> io::Result<Self> {
         let now = Instant::now();
+        let mut stream = moving.stream.arrive()?;
+        let mut input = moving.input;
+        if let Stream::Tls(_) = stream {
+            // What is wrong, if anything, is found again with the first wait.
+            drop(stream.try_read_buf(&mut input));
+        }
         let mut connection = Self {
-            stream: TcpStream::from_std(moving.stream)?,
+            stream,
             guest: moving.guest,
             stop: moving.config.stop.clone(),
             config: moving.config,
-            input: moving.input,
+            input,
             output: moving.output,
             replies: Rc::default(),
             ready: Vec::new(),
@@ -214,7 +223,7 @@ impl Connection {
             watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
-            greeted: moving.greeted,
+            pass: moving.pass,
             closing: false,
             moving: None,
             last_request: now,
@@ -236,6 +245,12 @@ impl Connection {
             let stopping = Error::not_applied("watch: the server is stopping");
             self.watches.end(&stopping, &mut self.output);
         }
+        if let Some(pass) = &mut self.pass
+            && !self.closing
+            && !self.config.gate.holds(pass)
+        {
+            self.turn_out();
+        }
         self.local.tick();
         let started = Instant::now();
         loop {
@@ -252,6 +267,14 @@ impl Connection {
             }
         }
         self.fill_watches();
+    }
+
+    /// Ends a connection whose token is no longer good. What is owed to it is still sent.
+    #[cold]
+    fn turn_out(&mut self) {
+        let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
+        self.watches.end(&error, &mut self.output);
+        self.refuse(CONNECTION_ID, error);
     }
 
     /// Adds what the watches have to tell.
@@ -336,7 +359,10 @@ impl Connection {
     }
 
     fn take_hot(&mut self, request: Option<HotRequest<'_>>, started: Instant) -> bool {
-        let Some(request) = request.filter(|_| self.greeted) else { return false };
+        // What this caller may not do is refused where all commands are.
+        let role = self.pass.as_ref().map(Pass::role);
+        let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
+        let Some(request) = request.filter(|request| may(request.ask.kind())) else { return false };
         let replies = &self.replies;
         let ticket = |id, kind| Ticket::of_connection(replies, id, kind, started, 0);
         self.hot.take(request, &self.local, &self.order, self.hasher, ticket, &mut self.output)
@@ -346,7 +372,7 @@ impl Connection {
         match protocol::decode_request(payload) {
             Ok(request) => self.take(request.id, request.command, started),
             Err(refused) => match refused.id {
-                Some(id) if !self.greeted => self.refuse(id, refused.error),
+                Some(id) if self.pass.is_none() => self.refuse(id, refused.error),
                 Some(id) => self.replies.push(id, Err(refused.error)),
                 None => self.refuse(CONNECTION_ID, refused.error),
             },
@@ -358,11 +384,22 @@ impl Connection {
     fn take(&mut self, id: u64, command: Command, started: Instant) {
         match command {
             Command::Hello(hello) => self.hello(id, hello),
-            _ if !self.greeted => {
-                let error =
-                    Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
-                self.refuse(id, error);
-            }
+            command => match self.pass.as_ref().map(Pass::role) {
+                Some(role) => self.take_as(role, id, command, started),
+                None => {
+                    let error =
+                        Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
+                    self.refuse(id, error);
+                }
+            },
+        }
+    }
+
+    fn take_as(&mut self, role: Role, id: u64, command: Command, started: Instant) {
+        if let Err(error) = role.check(command.kind()) {
+            return self.replies.push(id, Err(error));
+        }
+        match command {
             Command::Watch(watch) => {
                 if let Err(error) = self.watches.begin(id, watch.from.as_deref()) {
                     self.replies.push(id, Err(error));
@@ -394,21 +431,20 @@ impl Connection {
     }
 
     fn hello(&mut self, id: u64, hello: Hello) {
-        if let Some(check) = &self.config.token_check
-            && !hello.token.as_deref().is_some_and(|token| check(token))
-        {
+        let Some(pass) = self.config.gate.enter(hello.token.as_deref()) else {
             let error =
                 Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
             return self.refuse(id, error);
-        }
-        if !self.greeted {
+        };
+        if self.pass.is_none() {
             info!(
-                peer = self.stream.peer_addr().map_or("gone".into(), |peer| peer.to_string()),
+                peer = self.stream.peer(),
                 client = hello.client.as_deref().unwrap_or("unnamed"),
+                role = pass.role().name(),
                 "a client connected"
             );
         }
-        self.greeted = true;
+        self.pass = Some(pass);
         let own = self.local.shard();
         match hello.shard.map(ShardId) {
             Some(shard) if shard.0 >= self.local.node().shards.get() => {
@@ -459,12 +495,20 @@ impl Connection {
         }
     }
 
+    /// Whether bytes wait for the socket.
+    fn owes(&self) -> bool {
+        !self.output.is_empty() || self.stream.owes()
+    }
+
     /// Writes what the socket takes.
     fn write(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
+        while self.owes() {
             match self.stream.try_write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) if bytes == self.output.len() => self.output.clear(),
+                Ok(0) if !self.output.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) if bytes > 0 && bytes == self.output.len() => {
+                    self.output.clear();
+                    self.last_write = Instant::now();
+                }
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.last_write = Instant::now();
@@ -508,6 +552,7 @@ impl Connection {
             tokio::task::yield_now().await;
             return Ok(());
         }
+        let owes = self.owes();
         let may_tell = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
         let heartbeat = self.watches.next_heartbeat().filter(|_| may_tell);
         let woken = tokio::select! {
@@ -515,7 +560,7 @@ impl Connection {
                 readable?;
                 Woken::Input
             }
-            writable = self.stream.writable(), if !self.output.is_empty() => {
+            writable = self.stream.writable(), if owes => {
                 writable?;
                 Woken::Other
             }
@@ -537,7 +582,7 @@ impl Connection {
 
     fn check_time(&self) -> io::Result<()> {
         let late = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
-        if !self.output.is_empty() {
+        if self.owes() {
             if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
                 return late("the client does not read its replies");
             }
@@ -555,7 +600,7 @@ impl Connection {
     }
 
     fn is_done(&self) -> bool {
-        self.closing && self.output.is_empty() && self.in_flight() == 0
+        self.closing && !self.owes() && self.in_flight() == 0
     }
 
     fn ready_to_move(&self) -> Option<ShardId> {
@@ -567,12 +612,12 @@ impl Connection {
     fn depart(self, shard: ShardId) -> io::Result<()> {
         let node = self.local.node();
         let moving = Moving {
-            stream: self.stream.into_std()?,
+            stream: self.stream.park()?,
             guest: self.guest,
             config: self.config,
             input: self.input,
             output: self.output,
-            greeted: self.greeted,
+            pass: self.pass,
             hello: self.moving.map(|(_, id)| id),
         };
         move_to(&node, shard, moving);

@@ -1,9 +1,11 @@
 //! The TCP door: bytes in, commands to the node, replies out.
 //!
 //! # Layout
-//! - [`accept`]: listeners; hands each connection to a core
-//! - [`buffers`]: room that connections share
+//! - [`listener`]: sockets that listen
+//! - [`accept`]: hands each connection to a core, after its TLS handshake
 //! - [`connection`]: one connection's life
+//! - [`stream`]: the bytes of a connection, plain or in TLS
+//! - [`buffers`]: room that connections share
 //! - [`hot`]: the most frequent requests, answered where the data stand
 //! - [`order`]: which requests of a connection wait for which
 //! - [`watching`]: the watches of a connection
@@ -15,5 +17,7 @@ pub mod accept;
 pub mod buffers;
 pub mod connection;
 pub mod hot;
+pub mod listener;
 pub mod order;
+pub mod stream;
 pub mod watching;

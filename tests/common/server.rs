@@ -57,7 +57,7 @@ impl TestServer {
                 // A sender that went away asks for the same.
                 drop(stopped.await);
             };
-            server::run_until(config, until, move |addresses| _ = ready.send(*addresses))
+            server::run_until(config, until, move |addresses| _ = ready.send(addresses.clone()))
         });
         match is_ready.recv_timeout(PATIENCE) {
             Ok(addresses) => Self { addresses, dir: None, stop: Some(stop), thread: Some(thread) },
@@ -70,17 +70,17 @@ impl TestServer {
 
     /// The TCP door.
     pub fn tcp(&self) -> SocketAddr {
-        self.addresses.tcp
+        self.addresses.tcp.network().unwrap()
     }
 
     /// The HTTP door of apps.
     pub fn http(&self) -> SocketAddr {
-        self.addresses.http.unwrap()
+        self.addresses.http.as_ref().unwrap().network().unwrap()
     }
 
     /// The admin listener.
     pub fn admin(&self) -> SocketAddr {
-        self.addresses.admin.unwrap()
+        self.addresses.admin.as_ref().unwrap().network().unwrap()
     }
 
     /// Stops the server as SIGTERM does, and checks that it ended cleanly.
@@ -124,6 +124,13 @@ impl HttpConnection {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        self.answer()
+    }
+
+    /// Gets a page, and gives the answer's status and body.
+    pub fn get(&mut self, path: &str) -> (u16, String) {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
         self.answer()
     }

@@ -1,11 +1,14 @@
 //! What the tests of the HTTP doors share: the API's examples, a store that answers from a closure,
-//! and a way to ask a router without a socket. Below it the tests of the app's further routes and
-//! of the API's document.
+//! and a way to ask a router without a socket. Below it the tests of the app's further routes, of
+//! users' tokens and of the API's document.
 
+mod cors;
 mod document;
+mod jwt;
 mod own;
 
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -244,4 +247,29 @@ pub fn app_with(store: &Fake, auth: UserAuth) -> Router {
 
 pub fn app(store: &Fake) -> Router {
     app_with(store, UserAuth::Header)
+}
+
+// ---- tokens ----
+
+/// base64url without padding.
+pub fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| three.get(at).copied().map_or(0, u32::from);
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..=three.len() {
+            text.push(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into());
+        }
+    }
+    text
+}
+
+/// A token's part, for tokens that no honest library makes.
+pub fn part(json: &Value) -> String {
+    base64url(json.to_string().as_bytes())
+}
+
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

@@ -61,7 +61,7 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let done = match args.target {
         Target::Chatshard => {
-            let client = Connection { addr, token: args.token }.open().await?;
+            let client = Connection::plain(addr, args.token).open().await?;
             fill_chatshard(client, &data, &bar).await
         }
         Target::Valkey => {

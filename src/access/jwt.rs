@@ -1,0 +1,287 @@
+//! The keys that users' JWTs are signed with, and what a token must say to count.
+//!
+//! Invariants:
+//! - The key decides the algorithm: each key has just one, and a token's own word on it can only
+//!   make the token fail. So no public key is ever taken for a secret, and `none` for an algorithm.
+//! - A key is found by its `kid`. Keys, or places of keys, that a token brings along are not looked at.
+//! - A token counts only if it has `sub` and `exp`, and is of now; and where they are set, for our
+//!   audience and of our issuer.
+//! - Neither a key nor a token is ever in a message or in `Debug` output.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header, Validation};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Live;
+use crate::types::UserId;
+
+/// Shortest secret for HS256, in bytes: as long as the signature (RFC 7518, 3.2).
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Shortest modulus for RS256, in bytes (RFC 7518, 3.3).
+const MODULUS_BYTES_MIN: usize = 256;
+/// How far the issuer's clock may be off, in seconds, for `exp` and `nbf`.
+const CLOCK_SKEW_S: u64 = 5;
+
+/// Where the keys stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwtFile {
+    /// One secret for HS256, as it is; a newline at its end is no part of it.
+    Secret(PathBuf),
+    /// A JWK set (RFC 7517) of public keys, or of secrets.
+    Jwks(PathBuf),
+}
+
+impl JwtFile {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Secret(path) | Self::Jwks(path) => path,
+        }
+    }
+}
+
+/// What tokens must say beside `sub` and `exp`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JwtRules {
+    /// `aud` must name one of these; empty: anything goes.
+    pub audience: Vec<String>,
+    /// `iss` must be one of these; empty: anything goes.
+    pub issuer: Vec<String>,
+}
+
+/// Checks tokens by the keys of now.
+pub struct JwtVerifier {
+    file: JwtFile,
+    rules: JwtRules,
+    keys: Live<Keys>,
+}
+
+impl fmt::Debug for JwtVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtVerifier")
+            .field("file", &self.file)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+impl JwtVerifier {
+    /// With the keys of a file.
+    ///
+    /// # Errors
+    /// What is wrong, with the file and without a key.
+    pub fn load(file: JwtFile, rules: JwtRules) -> Result<Arc<Self>, String> {
+        let keys = Live::new(Keys::read(&file, &rules)?);
+        Ok(Arc::new(Self { file, rules, keys }))
+    }
+
+    /// Reads the file again; tells how many keys there are.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`]; the keys of before stay.
+    pub fn reload(&self) -> Result<usize, String> {
+        let keys = Keys::read(&self.file, &self.rules)?;
+        let count = keys.0.len();
+        self.keys.set(keys);
+        Ok(count)
+    }
+
+    /// The user that a good token names.
+    ///
+    /// # Errors
+    /// Why the token is not good, in our own words: the library's may quote it.
+    pub fn user(&self, token: &str) -> Result<UserId, String> {
+        // An unknown `alg` (`none` among them) fails here already.
+        let header = jsonwebtoken::decode_header(token).map_err(|_| MALFORMED)?;
+        // RFC 7515, 4.1.11: who does not know a critical extension must refuse; we know none.
+        if header.crit.is_some() {
+            return Err("the token has critical extensions".to_owned());
+        }
+        let keys = self.keys.get();
+        let key = keys.of(&header)?;
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &key.validation);
+        let decoded = decoded.map_err(|error| key.why_refused(error.kind()))?;
+        let sub = decoded.claims.sub.unwrap_or_default();
+        UserId::new(&sub).map_err(|why| format!("the claim sub: {why}"))
+    }
+}
+
+const MALFORMED: &str = "the token is malformed, or signed in a way that is not known here";
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: Option<String>,
+}
+
+struct Key {
+    /// None: it is the only one, and for every token.
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+    validation: Validation,
+}
+
+struct Keys(Vec<Key>);
+
+impl Keys {
+    fn read(file: &JwtFile, rules: &JwtRules) -> Result<Self, String> {
+        let place = file.path().display();
+        let bytes = std::fs::read(file.path()).map_err(|error| format!("{place}: {error}"))?;
+        let keys = match file {
+            JwtFile::Secret(_) => Self::of_secret(&bytes, rules),
+            JwtFile::Jwks(_) => Self::of_set(&bytes, rules),
+        };
+        keys.map_err(|why| format!("{place}: {why}"))
+    }
+
+    fn of_secret(bytes: &[u8], rules: &JwtRules) -> Result<Self, String> {
+        // An editor ends the file with a newline.
+        let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+        let key = DecodingKey::from_secret(secret);
+        check_strength(&key)?;
+        Ok(Self(vec![Key::new(None, Algorithm::HS256, key, rules)]))
+    }
+
+    /// As RFC 7517, 5 has it, keys that are not for us (other types, algorithms, uses) are passed over.
+    fn of_set(bytes: &[u8], rules: &JwtRules) -> Result<Self, String> {
+        let set: Value = serde_json::from_slice(bytes)
+            .map_err(|error| format!("line {}: is no JSON", error.line()))?;
+        let entries = set.get("keys").and_then(Value::as_array);
+        let entries = entries.ok_or("is no JWK set: it has no array `keys`")?;
+        let mut keys: Vec<Key> = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let wrong = |why: &str| format!("keys[{index}]: {why}");
+            let Some(found) = of_entry(entry).map_err(|why| wrong(&why))? else { continue };
+            let (id, algorithm, key) = found;
+            check_strength(&key).map_err(|why| wrong(&why))?;
+            if keys.iter().any(|other| other.id == id) {
+                return Err(wrong("the kid of another key, or none like another"));
+            }
+            keys.push(Key::new(id, algorithm, key, rules));
+        }
+        match keys.as_slice() {
+            [] => Err("holds no key for RS256, ES256, EdDSA or HS256".to_owned()),
+            [_] => Ok(Self(keys)),
+            several if several.iter().all(|key| key.id.is_some()) => Ok(Self(keys)),
+            _ => Err("several keys, and one without a kid: it could not be chosen".to_owned()),
+        }
+    }
+
+    /// The key that a token says it is signed with.
+    fn of(&self, header: &Header) -> Result<&Key, String> {
+        match self.0.as_slice() {
+            [only] if only.id.is_none() || header.kid.is_none() => Ok(only),
+            several => {
+                let kid = header.kid.as_deref().ok_or("the token names no key (kid)")?;
+                let found = several.iter().find(|key| key.id.as_deref() == Some(kid));
+                found.ok_or_else(|| "the token's key (kid) is not known here".to_owned())
+            }
+        }
+    }
+}
+
+type Entry = (Option<String>, Algorithm, DecodingKey);
+
+/// The key of a JWK set's entry; none if it is not for us.
+fn of_entry(entry: &Value) -> Result<Option<Entry>, String> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    if text("kty") != Some("oct") && entry.get("d").is_some() {
+        return Err("is a private key; who only verifies must not have it".to_owned());
+    }
+    // What is said of a key (`alg`, `use`, `key_ops`) in words that are not known is not for us.
+    let Ok(jwk) = serde_json::from_value::<Jwk>(entry.clone()) else { return Ok(None) };
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            Algorithm::EdDSA
+        }
+        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
+        AlgorithmParameters::Other(_)
+            if matches!(text("kty"), Some("RSA" | "EC" | "OKP" | "oct")) =>
+        {
+            return Err("lacks a part of its key".to_owned());
+        }
+        _ => return Ok(None),
+    };
+    let common = jwk.common;
+    let of_another = common.key_algorithm.is_some_and(|other| other != algorithm.into());
+    let is_to_sign = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
+    let may_verify =
+        common.key_operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    if of_another || !is_to_sign || !may_verify {
+        return Ok(None);
+    }
+    let key = DecodingKey::from_jwk(&Jwk { common: Default::default(), algorithm: jwk.algorithm });
+    let key = key.map_err(|_| "a part of it is no base64url".to_owned())?;
+    Ok(Some((common.key_id, algorithm, key)))
+}
+
+/// Refuses keys that are too easy to guess, or not whole.
+fn check_strength(key: &DecodingKey) -> Result<(), String> {
+    use jsonwebtoken::AlgorithmFamily::{Ec, Ed, Hmac, Rsa};
+    match (key.family(), key.kind()) {
+        (Hmac, DecodingKeyKind::SecretOrDer(secret)) if secret.len() < SECRET_BYTES_MIN => {
+            Err(format!(
+                "the secret must have {SECRET_BYTES_MIN} bytes or more, it has {}",
+                secret.len()
+            ))
+        }
+        (Rsa, DecodingKeyKind::RsaModulusExponent { n, .. }) if n.len() < MODULUS_BYTES_MIN => {
+            Err(format!("the RSA key must have {} bits or more", 8 * MODULUS_BYTES_MIN))
+        }
+        (Ec, DecodingKeyKind::SecretOrDer(point)) if point.len() != 65 => {
+            Err("is no point of P-256".to_owned())
+        }
+        (Ed, DecodingKeyKind::SecretOrDer(point)) if point.len() != 32 => {
+            Err("is no key of Ed25519".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Key {
+    fn new(id: Option<String>, algorithm: Algorithm, key: DecodingKey, rules: &JwtRules) -> Self {
+        let mut validation = Validation::new(algorithm);
+        let mut required = vec!["exp", "sub"];
+        validation.validate_nbf = true;
+        validation.leeway = CLOCK_SKEW_S;
+        validation.validate_aud = !rules.audience.is_empty();
+        if validation.validate_aud {
+            validation.set_audience(&rules.audience);
+            required.push("aud");
+        }
+        if !rules.issuer.is_empty() {
+            validation.set_issuer(&rules.issuer);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        Self { id, algorithm, key, validation }
+    }
+
+    fn why_refused(&self, kind: &ErrorKind) -> String {
+        match kind {
+            ErrorKind::ExpiredSignature => "the token has expired (exp)".into(),
+            ErrorKind::ImmatureSignature => "the token is not valid yet (nbf)".into(),
+            ErrorKind::InvalidSignature => "the token's signature is wrong".into(),
+            ErrorKind::InvalidAudience => "the token is for another audience (aud)".into(),
+            ErrorKind::InvalidIssuer => "the token is of another issuer (iss)".into(),
+            ErrorKind::InvalidAlgorithm => {
+                format!("the token must be signed with {:?}, as its key is for", self.algorithm)
+            }
+            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
+                format!("the claim {claim} is missing or malformed")
+            }
+            _ => MALFORMED.into(),
+        }
+    }
+}

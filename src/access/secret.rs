@@ -1,0 +1,35 @@
+//! Bytes that are never printed.
+
+use std::fmt;
+
+/// Bytes that must not be printed. `Debug` shows that there is something and nothing more.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Keeps these bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes themselves, for a key that signs or verifies.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_never_shown() {
+        assert_eq!(format!("{:?}", Secret::new("open-sesame")), "Secret(..)");
+    }
+}

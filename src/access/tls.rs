@@ -1,0 +1,152 @@
+//! The server's certificate and its key.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls_pki_types::pem::{Error as PemError, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::{self, ServerConfig};
+
+use super::Live;
+
+/// What a client may choose to speak after the handshake, if it asks at all: so that a page that is
+/// made to talk to the TCP door does not get so far.
+const PROTOCOL: &[u8] = b"http/1.1";
+
+/// Where certificate and key stand, both in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and a root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Speaks TLS with callers, by the certificate of now.
+pub struct Tls {
+    files: TlsFiles,
+    config: Live<ServerConfig>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.files).finish()
+    }
+}
+
+impl Tls {
+    /// With a certificate and a key that belong together.
+    ///
+    /// # Errors
+    /// What is wrong, with the file. Never holds anything of the key.
+    pub fn load(files: &TlsFiles) -> Result<Arc<Self>, String> {
+        Ok(Arc::new(Self { files: files.clone(), config: Live::new(config(files)?) }))
+    }
+
+    /// Reads the files again. What is open stays as it is.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`]; the certificate of before stays.
+    pub fn reload(&self) -> Result<(), String> {
+        self.config.set(config(&self.files)?);
+        Ok(())
+    }
+
+    /// For the next handshake.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.get())
+    }
+}
+
+fn config(files: &TlsFiles) -> Result<ServerConfig, String> {
+    let certificates = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| wrong(&files.key, why(&error, "private key")))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_no_client_auth())
+        .and_then(|builder| builder.with_single_cert(certificates, key));
+    let mut config = config.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            wrong(&files.key, format!("is not the key of {}", files.certificate.display()))
+        }
+        error => wrong(&files.certificate, error.to_string()),
+    })?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    Ok(config)
+}
+
+/// The certificates of a PEM file, at least one.
+///
+/// # Errors
+/// What is wrong, with the file.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found: Vec<_> = read.map_err(|error| wrong(path, why(&error, "certificate")))?;
+    if found.is_empty() {
+        return Err(wrong(path, "holds no certificate in PEM".to_owned()));
+    }
+    Ok(found)
+}
+
+fn wrong(path: &Path, why: String) -> String {
+    format!("{}: {why}", path.display())
+}
+
+/// Our own words: the library's may quote a line of the file, which may be one of a key.
+fn why(error: &PemError, what: &str) -> String {
+    match error {
+        PemError::Io(error) => error.to_string(),
+        PemError::NoItemsFound => format!("holds no {what} in PEM"),
+        _ => "is no PEM, or a damaged one".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate and its key.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let ((certificate, key), (_, other)) = (pair(), pair());
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let files = |certificate: &str, key: &str| TlsFiles {
+            certificate: file("certificate.pem", certificate),
+            key: file("key.pem", key),
+        };
+        let tls = Tls::load(&files(&certificate, &key)).unwrap();
+        tls.reload().unwrap();
+        // A chain may stand in one file, and the key beside it.
+        Tls::load(&files(&format!("{certificate}{certificate}{key}"), &key)).unwrap();
+
+        let broken = key.replace("END PRIVATE", "END PUBLIC");
+        for (certificate, key, named, says) in [
+            ("", key.as_str(), "certificate.pem", "no certificate"),
+            (key.as_str(), &key, "certificate.pem", "no certificate"),
+            (&certificate, "", "key.pem", "no private key"),
+            (&certificate, &other, "key.pem", "is not the key of"),
+            (&certificate, &broken, "key.pem", "PEM"),
+        ] {
+            let error = Tls::load(&files(certificate, key)).err().unwrap();
+            assert!(error.contains(named) && error.contains(says), "{error}");
+            assert!(key.lines().nth(1).is_none_or(|line| !error.contains(line)), "{error}");
+        }
+        assert!(tls.reload().is_err());
+        let gone = TlsFiles { certificate: "/no/such".into(), key: "/no/such".into() };
+        assert!(Tls::load(&gone).err().unwrap().starts_with("/no/such: No such file"));
+    }
+}

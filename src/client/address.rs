@@ -1,0 +1,72 @@
+//! Where a server is.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// What the path of a unix socket begins with.
+const UNIX: &str = "unix:";
+
+/// The address of a TCP door, as `HOST:PORT` or `unix:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `HOST:PORT`, whose host may be a name.
+    Tcp(String),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The host of `HOST:PORT`, without the brackets of an IPv6 address.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Tcp(text) => {
+                let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host);
+                host.trim_start_matches('[').trim_end_matches(']')
+            }
+            Self::Unix(_) => "",
+        }
+    }
+}
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        match text.strip_prefix(UNIX) {
+            Some(path) => Self::Unix(PathBuf::from(path)),
+            None => Self::Tcp(text.to_owned()),
+        }
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&String> for Address {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address.to_string())
+    }
+}
+
+impl From<(IpAddr, u16)> for Address {
+    fn from(address: (IpAddr, u16)) -> Self {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(text) => f.write_str(text),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The bytes of a connection, whatever they travel in.
+
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::{OwnedReadHalf as UnixReader, OwnedWriteHalf as UnixWriter};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+
+use super::{Address, ClientError, ClientTls};
+
+/// Bytes as they are, or in TLS.
+pub(super) type Stream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
+/// What reads.
+pub(super) type Reader =
+    Either<OwnedReadHalf, Either<UnixReader, ReadHalf<Box<TlsStream<TcpStream>>>>>;
+/// What writes.
+pub(super) type Writer =
+    Either<OwnedWriteHalf, Either<UnixWriter, WriteHalf<Box<TlsStream<TcpStream>>>>>;
+
+/// Connects, and shakes hands where TLS is wanted.
+pub(super) async fn connect(
+    address: &Address,
+    tls: Option<&ClientTls>,
+) -> Result<Stream, ClientError> {
+    let text = match address {
+        Address::Tcp(text) => text,
+        // It does not leave this machine, and its file says who is at the other end.
+        Address::Unix(path) => {
+            return Ok(Either::Right(Either::Left(UnixStream::connect(path).await?)));
+        }
+    };
+    let stream = TcpStream::connect(text).await?;
+    // Batches are flushed whole; holding their ends back would only add latency.
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(Either::Left(stream)) };
+    let name = tls.name_of(address.host()).map_err(ClientError::Tls)?;
+    let shaken = tls.connector().connect(name, stream).await;
+    let shaken = shaken.map_err(|error| ClientError::Tls(error.to_string()))?;
+    Ok(Either::Right(Either::Right(Box::new(shaken))))
+}
+
+/// The two directions, for two tasks. A plain socket's need no lock between them.
+pub(super) fn split(stream: Stream) -> (Reader, Writer) {
+    match stream {
+        Either::Left(stream) => {
+            let (reader, writer) = stream.into_split();
+            (Either::Left(reader), Either::Left(writer))
+        }
+        Either::Right(Either::Left(stream)) => {
+            let (reader, writer) = stream.into_split();
+            (Either::Right(Either::Left(reader)), Either::Right(Either::Left(writer)))
+        }
+        Either::Right(Either::Right(stream)) => {
+            let (reader, writer) = tokio::io::split(stream);
+            (Either::Right(Either::Right(reader)), Either::Right(Either::Right(writer)))
+        }
+    }
+}

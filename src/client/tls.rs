@@ -1,0 +1,73 @@
+//! How a client knows that a server is the one that was meant.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// Whom to trust, and by which name the server must be known.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    name: Option<ServerName<'static>>,
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl ClientTls {
+    /// Trusts the certificates of a PEM file: a private root's, a server's own, or the system's file
+    /// of roots.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn trusting(path: &Path) -> Result<Self, String> {
+        let wrong = |why: String| format!("{}: {why}", path.display());
+        let mut roots = RootCertStore::empty();
+        let found =
+            CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+        for certificate in found {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("holds no certificate in PEM".to_owned()));
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { config: Arc::new(config), name: None })
+    }
+
+    /// Expects this name or IP address in the server's certificate, instead of the address's host.
+    ///
+    /// # Errors
+    /// If it is no name.
+    pub fn named(mut self, name: &str) -> Result<Self, String> {
+        self.name = Some(server_name(name)?);
+        Ok(self)
+    }
+
+    pub(super) fn connector(&self) -> TlsConnector {
+        TlsConnector::from(Arc::clone(&self.config))
+    }
+
+    /// The name that the server must have.
+    pub(super) fn name_of(&self, host: &str) -> Result<ServerName<'static>, String> {
+        self.name.clone().map_or_else(|| server_name(host), Ok)
+    }
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|_| format!("`{text}` is no server's name"))
+}

@@ -1,0 +1,160 @@
+//! Sockets that listen, on the network or in the file system.
+//!
+//! Invariants:
+//! - The file of a unix socket has its mode before anybody can connect to it.
+//! - A file that a dead process left is taken over; one that somebody listens on, or that is no
+//!   socket, is left alone and refused.
+//! - A listener takes away its file, and no other's, when it is dropped.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::stream::Stream;
+use crate::access::Endpoint;
+
+/// Connections that the operating system may hold before they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// A socket that listens, on no thread yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Listening,
+    endpoint: Endpoint,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
+}
+
+/// Binds a listener; a port may be 0 for any free one. `mode` is that of a unix socket's file.
+///
+/// # Errors
+/// Those of the operating system, with the address.
+pub fn bind(endpoint: &Endpoint, mode: u32) -> io::Result<Listener> {
+    let bound = match endpoint {
+        Endpoint::Tcp(address) => bind_tcp(*address),
+        Endpoint::Unix(path) => bind_unix(path, mode),
+    };
+    bound.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {endpoint}: {error}"))
+    })
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = std::net::TcpListener::from(socket);
+    let endpoint = listener.local_addr()?.into();
+    Ok(Listener { socket: Listening::Tcp(listener), endpoint })
+}
+
+fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+    let address = SockAddr::unix(path)?;
+    clear_away(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    let file = SocketFile::of(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    // Only from here on anybody can connect.
+    socket.listen(BACKLOG)?;
+    let endpoint = Endpoint::Unix(path.to_owned());
+    Ok(Listener { socket: Listening::Unix(socket.into(), file), endpoint })
+}
+
+/// Removes the socket of a process that is no more.
+fn clear_away(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is no socket"));
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
+    }
+}
+
+/// The file of a socket, removed when dropped.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // Whoever comes next clears away what is left.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+impl Listener {
+    /// Where it listens, with the port that it got.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Listens on this thread.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn arrive(self) -> io::Result<Accepting> {
+        Ok(match self.socket {
+            Listening::Tcp(listener) => {
+                Accepting(Kind::Tcp(tokio::net::TcpListener::from_std(listener)?))
+            }
+            Listening::Unix(listener, file) => {
+                let listener = tokio::net::UnixListener::from_std(listener)?;
+                Accepting(Kind::Unix { listener, _file: file })
+            }
+        })
+    }
+}
+
+/// A listener on its thread.
+pub struct Accepting(Kind);
+
+enum Kind {
+    Tcp(tokio::net::TcpListener),
+    Unix { listener: tokio::net::UnixListener, _file: SocketFile },
+}
+
+impl Accepting {
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// Those of the operating system; later ones may still be accepted.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        Ok(match &self.0 {
+            Kind::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
+            Kind::Unix { listener, .. } => Stream::Unix(listener.accept().await?.0),
+        })
+    }
+}

@@ -1,0 +1,321 @@
+//! The bytes of a connection, whatever they travel in.
+//!
+//! A connection is accepted on one thread, and lives on others: [`Parked`] is what it is in between.
+//!
+//! Invariants:
+//! - On a plain socket an operation is the operation of the socket, behind one match.
+//! - [`Stream::try_write`] takes bytes only as fast as the socket does: no more than a record or two
+//!   of what it took waits inside.
+
+use std::io::{self, BufRead, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::server::TlsStream;
+
+/// Bytes of plain text that are handed to TLS at once, about a record.
+const RECORD_BYTES: usize = 16 << 10;
+/// Bytes that a connection may have deciphered before others have their turn.
+const READ_BYTES: usize = 64 << 10;
+
+/// A TCP socket that can leave one thread's runtime and join another's.
+pub struct Movable(Place);
+
+enum Place {
+    Here(TcpStream),
+    Between(std::net::TcpStream),
+    Nowhere,
+}
+
+impl Movable {
+    /// On this thread.
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Place::Here(stream))
+    }
+
+    fn leave(&mut self) -> io::Result<()> {
+        self.0 = match std::mem::replace(&mut self.0, Place::Nowhere) {
+            Place::Here(stream) => Place::Between(stream.into_std()?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        self.0 = match std::mem::replace(&mut self.0, Place::Nowhere) {
+            Place::Between(stream) => Place::Here(TcpStream::from_std(stream)?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn here(&self) -> io::Result<&TcpStream> {
+        match &self.0 {
+            Place::Here(stream) => Ok(stream),
+            Place::Between(_) | Place::Nowhere => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn here_mut(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.0 {
+            Place::Here(stream) => Ok(Pin::new(stream)),
+            Place::Between(_) | Place::Nowhere => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Movable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.here_mut()?.poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Movable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.here_mut()?.poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.here_mut()?.poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.here_mut()?.poll_shutdown(context)
+    }
+}
+
+/// A connection on the thread that serves it.
+pub enum Stream {
+    /// Bytes as they are.
+    Tcp(TcpStream),
+    /// The same within this machine.
+    Unix(UnixStream),
+    /// After its handshake.
+    Tls(Box<TlsStream<Movable>>),
+}
+
+/// A connection on its way to a thread.
+pub enum Parked {
+    /// See [`Stream::Tcp`].
+    Tcp(std::net::TcpStream),
+    /// See [`Stream::Unix`].
+    Unix(std::os::unix::net::UnixStream),
+    /// See [`Stream::Tls`].
+    Tls(Box<TlsStream<Movable>>),
+}
+
+impl Parked {
+    /// Arrives on this thread.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn arrive(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+            Self::Tls(mut stream) => {
+                stream.get_mut().0.join()?;
+                Stream::Tls(stream)
+            }
+        })
+    }
+}
+
+impl Stream {
+    /// Leaves this thread.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn park(self) -> io::Result<Parked> {
+        Ok(match self {
+            Self::Tcp(stream) => Parked::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Parked::Unix(stream.into_std()?),
+            Self::Tls(mut stream) => {
+                stream.get_mut().0.leave()?;
+                Parked::Tls(stream)
+            }
+        })
+    }
+
+    /// Has small writes sent at once.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+            Self::Tls(stream) => stream.get_ref().0.here()?.set_nodelay(true),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> String {
+        let gone = "gone".to_owned();
+        let address = match self {
+            Self::Tcp(stream) => stream.peer_addr(),
+            Self::Unix(stream) => {
+                return stream
+                    .peer_cred()
+                    .map_or(gone, |peer| format!("unix, user {}", peer.uid()));
+            }
+            Self::Tls(stream) => stream.get_ref().0.here().and_then(TcpStream::peer_addr),
+        };
+        address.map_or(gone, |peer| peer.to_string())
+    }
+
+    /// Ends when there may be something to read.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+            Self::Tls(stream) => stream.get_ref().0.here()?.readable().await,
+        }
+    }
+
+    /// Ends when there may be room to write.
+    pub async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.writable().await,
+            Self::Unix(stream) => stream.writable().await,
+            Self::Tls(stream) => stream.get_ref().0.here()?.writable().await,
+        }
+    }
+
+    /// Whether it took bytes that it has still to write: [`Self::try_write`] with none goes on.
+    pub fn owes(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.wants_write(),
+        }
+    }
+
+    /// Writes some of `bytes`.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none now.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                let socket = socket.here()?;
+                write_out(session, socket)?;
+                let (some, _) = bytes.split_at(bytes.len().min(RECORD_BYTES));
+                let taken = session.writer().write(some)?;
+                match write_out(session, socket) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                    _ => Ok(taken),
+                }
+            }
+        }
+    }
+
+    /// Reads what is there; 0 is the end. After a handshake something may be there although the
+    /// socket is not readable: the first request may have come with the handshake's end.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is nothing now.
+    pub fn try_read_buf(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read_buf(into),
+            Self::Unix(stream) => stream.try_read_buf(into),
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                let socket = socket.here()?;
+                let read = read_in(session, socket, into);
+                if session.wants_write() {
+                    // An alert, or the answer to a change of keys. It is tried again with the next write.
+                    drop(write_out(session, socket));
+                }
+                read
+            }
+        }
+    }
+
+    /// Tells the other end that nothing more comes, so that it knows that nothing was cut off.
+    pub fn say_goodbye(&mut self) {
+        if let Self::Tls(stream) = self {
+            let (socket, session) = stream.get_mut();
+            session.send_close_notify();
+            if let Ok(socket) = socket.here() {
+                // The connection ends now, whether the other end hears it or not.
+                drop(write_out(session, socket));
+            }
+        }
+    }
+}
+
+/// Writes what is enciphered.
+fn write_out(session: &mut ServerConnection, socket: &TcpStream) -> io::Result<()> {
+    while session.wants_write() {
+        if session.write_tls(&mut Trying(socket))? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}
+
+/// Reads and deciphers.
+fn read_in(
+    session: &mut ServerConnection,
+    socket: &TcpStream,
+    into: &mut BytesMut,
+) -> io::Result<usize> {
+    let before = into.len();
+    let mut got = 0;
+    loop {
+        let state = session
+            .process_new_packets()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        while into.len() - before < state.plaintext_bytes_to_read() + got {
+            let mut reader = session.reader();
+            let some = reader.fill_buf()?;
+            let count = some.len();
+            into.put_slice(some);
+            reader.consume(count);
+        }
+        got = into.len() - before;
+        if got >= READ_BYTES || (got > 0 && state.peer_has_closed()) {
+            return Ok(got);
+        }
+        match session.read_tls(&mut Trying(socket)) {
+            Ok(0) => return Ok(got),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && got > 0 => return Ok(got),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A socket that does not wait.
+struct Trying<'a>(&'a TcpStream);
+
+impl Read for Trying<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(into)
+    }
+}
+
+impl Write for Trying<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

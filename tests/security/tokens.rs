@@ -1,0 +1,158 @@
+//! Tokens with their roles, and how they change while connections are open.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use bytes::BytesMut;
+use chatshard::client::{ClientError, ClientOptions, Connection};
+use chatshard::command::node::Ping;
+use chatshard::command::{Class, Command, ErrorCode, Kind, Outcome};
+use chatshard::protocol::{self, CONNECTION_ID, frame};
+use serde_json::json;
+
+use super::common::TestServer;
+use super::common::examples::examples;
+use super::tools::*;
+
+const CREATE: &str = r#"{"id":"g_1","type":2,"creator_id":"a","user_ids":["a"]}"#;
+
+fn options(token: &str) -> ClientOptions {
+    ClientOptions { token: Some(token.to_owned()), ..Default::default() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn ask(connection: &mut Connection, command: impl Into<Command>) -> Outcome {
+    connection.send(&command.into()).unwrap();
+    connection.flush().await.unwrap();
+    connection.receive().await.unwrap().outcome
+}
+
+/// Every command of the protocol's page, as its bytes are there.
+#[test]
+fn a_token_that_only_reads_gets_403_for_every_change() {
+    let files = Files::new();
+    let tokens = files.write("tokens", "the-full-one\nread the-reader\n");
+    let server = TestServer::start(&[("token_file", &tokens)]);
+    let mut stream = TcpStream::connect(server.tcp()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut out = BytesMut::new();
+    let hello = Command::from_json(Kind::Hello, json!({"token": "the-reader"})).unwrap();
+    protocol::encode_request(1, &hello, &mut out).unwrap();
+    let mut kinds = vec![];
+    let page = examples();
+    for example in page.iter().filter(|example| example.is_request) {
+        let kind = example.kind();
+        if kind.class() != Class::Read {
+            kinds.push((u64::try_from(kinds.len()).unwrap() + 2, kind));
+            let request = protocol::decode_request(&example.payload(1 << 20)).unwrap();
+            protocol::encode_request(kinds.last().unwrap().0, &request.command, &mut out).unwrap();
+        }
+    }
+    for kind in Kind::ALL.iter().filter(|kind| kind.class() != Class::Read) {
+        assert!(kinds.iter().any(|(_, other)| other == kind), "no example of {}", kind.name());
+    }
+    stream.write_all(&out).unwrap();
+    let mut input = BytesMut::new();
+    let mut left = kinds.len() + 1;
+    while left > 0 {
+        while let Some(payload) = frame::next(&mut input, 16 << 20).unwrap() {
+            let kind_of = |id| kinds.iter().find(|(of, _)| *of == id).map(|(_, kind)| *kind);
+            let kind_of = |id| if id == 1 { Some(Kind::Hello) } else { kind_of(id) };
+            let answer = protocol::decode_reply(&payload, kind_of).unwrap();
+            left -= 1;
+            if answer.id > 1 {
+                let error = answer.outcome.unwrap_err();
+                assert_eq!(error.code, ErrorCode::PermissionDenied, "{error}");
+                assert!(error.message.starts_with(kind_of(answer.id).unwrap().name()), "{error}");
+            }
+        }
+        let mut bytes = [0; 4096];
+        let count = if left > 0 { stream.read(&mut bytes).unwrap() } else { break };
+        assert!(count > 0, "the server closed");
+        input.extend_from_slice(&bytes[..count]);
+    }
+    server.stop();
+}
+
+#[test]
+fn tokens_are_replaced_while_connections_are_open() {
+    let files = Files::new();
+    let path = files.path("tokens");
+    let tokens = files.write("tokens", "token-one\ntoken-two\nread token-three\n");
+    let mut server = Served::start(&files, &["--token-file", &tokens]);
+    let (tcp, admin) = (server.tcp.clone(), server.admin.clone());
+    call(&tcp, "token-one", "create", CREATE).unwrap();
+    call(&tcp, "token-three", "list", r#"{"user_id":"a"}"#).unwrap();
+    let refused = call(&tcp, "token-three", "create", CREATE).unwrap_err();
+    assert!(refused.contains("permission_denied: create: the token may only read"), "{refused}");
+
+    let runtime = runtime();
+    runtime.block_on(async {
+        let (mut one, _) = Connection::connect(&tcp, &options("token-one")).await.unwrap();
+        let (mut two, _) = Connection::connect(&tcp, &options("token-two")).await.unwrap();
+        let (mut watching, _) = Connection::connect(&tcp, &options("token-two")).await.unwrap();
+        let watch = Command::from_json(Kind::Watch, json!({})).unwrap();
+        watching.send(&watch).unwrap();
+        watching.flush().await.unwrap();
+
+        // A bad file changes nothing, and is told without what is in it.
+        replace(&path, "token-four\nwrite token-five\n");
+        server.signal("HUP");
+        let told = server.wait_for("the old tokens stay");
+        assert!(told.contains("line 2") && !told.contains("token-five"), "{told}");
+        assert!(ask(&mut two, Ping {}).await.is_ok());
+        call(&tcp, "token-two", "ping", "{}").unwrap();
+        assert!(call(&tcp, "token-four", "ping", "{}").is_err());
+
+        replace(&path, "read token-one\ntoken-four\n");
+        server.signal("HUP");
+        server.wait_for("was read again");
+        // Fewer rights take effect on the open connection.
+        assert!(ask(&mut one, Ping {}).await.is_ok());
+        let create = || serde_json::from_str(CREATE).unwrap();
+        let create = Command::from_json(Kind::Create, create()).unwrap();
+        let error = ask(&mut one, create.clone()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::PermissionDenied);
+        // So does another token, shown on it.
+        let hello = Command::from_json(Kind::Hello, json!({"token": "token-four"})).unwrap();
+        assert!(ask(&mut one, hello).await.is_ok());
+        assert!(ask(&mut one, create).await.is_ok());
+        // A token that is gone ends its connection: with the next request.
+        two.send(&Ping {}.into()).unwrap();
+        two.flush().await.unwrap();
+        let ended = two.receive().await;
+        assert!(
+            matches!(&ended, Err(ClientError::Refused(error))
+            if error.code == ErrorCode::Unauthenticated),
+            "{ended:?}"
+        );
+        // And a watch by itself.
+        let code = loop {
+            match watching.receive().await {
+                Ok(answer) if answer.id == CONNECTION_ID => unreachable!("an error of receive"),
+                Ok(answer) => match answer.outcome {
+                    Ok(_) => {}
+                    Err(error) => break error.code,
+                },
+                Err(ClientError::Refused(error)) => break error.code,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert_eq!(code, ErrorCode::Unauthenticated);
+    });
+
+    // The admin listener looks at each request.
+    let mut http = super::common::HttpConnection::open(admin.parse().unwrap());
+    let mut status = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        http.post("/call/create", &[("authorization", &bearer)], CREATE).0
+    };
+    assert_eq!(["token-two", "token-one", "token-four"].map(&mut status), [401, 403, 200]);
+    drop(http);
+
+    let told = server.stop();
+    assert!(!told.contains("token-"), "{told}");
+}

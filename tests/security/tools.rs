@@ -1,0 +1,148 @@
+//! A real `chatshard serve` with files of its own, and ways to ask it from outside.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before it is taken for stuck.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The command of this build, without the environment's own settings.
+pub fn chatshard() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CHATSHARD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A directory for the files of one test.
+pub struct Files(TempDir);
+
+impl Files {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, and gives its path as an argument.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// A serving process; killed when dropped.
+pub struct Served {
+    child: Child,
+    told: Receiver<String>,
+    /// Every message so far.
+    pub messages: Vec<String>,
+    /// The doors as the server tells them.
+    pub tcp: String,
+    pub http: String,
+    pub admin: String,
+}
+
+impl Served {
+    /// Starts a server with any free ports, unless `arguments` name the doors.
+    pub fn start(files: &Files, arguments: &[&str]) -> Self {
+        let mut command = chatshard();
+        command.args(["serve", "--log-format=json", "--pin=false", "--fsync=never", "--shards=2"]);
+        command.arg("--data-dir").arg(files.path("data"));
+        for door in ["--listen", "--http", "--admin"] {
+            if !arguments.iter().any(|given| given.starts_with(door)) {
+                command.arg(format!("{door}=127.0.0.1:0"));
+            }
+        }
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (sender, told) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                drop(sender.send(line));
+            }
+        });
+        let nowhere = String::new;
+        let mut served = Self {
+            child,
+            told,
+            messages: Vec::new(),
+            tcp: nowhere(),
+            http: nowhere(),
+            admin: nowhere(),
+        };
+        let ready: Value = serde_json::from_str(&served.wait_for("ready")).unwrap();
+        let door = |name: &str| ready["fields"][name].as_str().unwrap().to_owned();
+        (served.tcp, served.http, served.admin) = (door("tcp"), door("http"), door("admin"));
+        served
+    }
+
+    /// Waits for a message that holds `text`, of those that come from now on.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            let told = self.told.recv_timeout(PATIENCE);
+            let line = told.unwrap_or_else(|_| panic!("no `{text}` in {:#?}", self.messages));
+            self.messages.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// SIGTERM; gives everything that it told.
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        assert!(self.child.wait().unwrap().success());
+        self.messages.extend(self.told.iter());
+        self.messages.join("\n")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs a client command; its stdout, or its stderr if it failed.
+pub fn client(arguments: &[&str]) -> Result<String, String> {
+    let output = chatshard().args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// `chatshard call` at a door with a token.
+pub fn call(addr: &str, token: &str, command: &str, json: &str) -> Result<String, String> {
+    client(&["call", command, json, "--addr", addr, "--token", token])
+}
+
+/// Replaces a file as a careful operator does: all of it at once.
+pub fn replace(path: &Path, text: &str) {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.persist(path).unwrap();
+}
