@@ -25,6 +25,11 @@
 //! anything that depends on them leaves, and holds answers until the log has them. Then the reply
 //! goes back to where the command came from.
 //!
+//! A plain `list`, `detail` or `advance` whose keys are all on the connection's own core goes the same
+//! way in fewer steps: [`protocol::hot`] looks at the request where it lies, the shard answers with
+//! what it holds, and the reply is written where it leaves from ([`net::hot`]). The rules are the
+//! same code; whatever is not plain takes the way above.
+//!
 //! # Layout
 //!
 //! An import points down this table, never up; `tests/tidy.rs` checks it.
