@@ -18,7 +18,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
-use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsFiles, Tokens};
+use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsError, TlsFiles, Tokens};
 use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
 use settings::Merged;
@@ -409,8 +409,10 @@ fn tls(merged: &Merged) -> Result<Option<Arc<Tls>>, ConfigError> {
         (None, Some(_)) => return Err(merged.error("tls_key", "needs tls_cert beside it")),
         (Some(certificate), Some(key)) => TlsFiles { certificate, key },
     };
-    // What is wrong names its file.
-    Tls::load(&files).map(Some).map_err(|why| merged.error("tls_cert", why))
+    Tls::load(&files).map(Some).map_err(|why| match why {
+        TlsError::Certificate(why) => merged.error("tls_cert", why),
+        TlsError::Key(why) => merged.error("tls_key", why),
+    })
 }
 
 fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {

@@ -164,6 +164,44 @@ fn the_http_door_needs_a_gateway_or_signed_tokens() {
 }
 
 #[test]
+fn a_certificate_and_its_key_belong_together() {
+    let file = |text: &str| File::new(text);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (file(&made.cert.pem()), file(&made.signing_key.serialize_pem()));
+    let other = file(&other.signing_key.serialize_pem());
+    let [cert_flag, key_flag] = ["--tls-cert", "--tls-key"];
+    let config = load(&[cert_flag, certificate.path(), key_flag, key.path()], &[]).unwrap();
+    assert!(config.tls.is_some() && !format!("{config:?}").contains("PRIVATE"));
+    assert!(load(&[], &[]).unwrap().tls.is_none());
+
+    for (cert, key, says) in [
+        (certificate.path(), "", "flag --tls-cert: needs tls_key"),
+        ("", key.path(), "flag --tls-key: needs tls_cert"),
+        (key.path(), key.path(), "flag --tls-cert: "),
+        (certificate.path(), certificate.path(), "flag --tls-key: "),
+        (certificate.path(), other.path(), "flag --tls-key: "),
+        (certificate.path(), "/no/such", "flag --tls-key: /no/such: "),
+    ] {
+        let error = refusal(&[cert_flag, cert, key_flag, key], &[]);
+        assert!(error.starts_with(says), "{error}");
+    }
+    let flags = ["--demo", cert_flag, certificate.path(), key_flag, key.path()];
+    assert!(refusal(&flags, &[]).contains("the demo's doors are plain"));
+}
+
+#[test]
+fn doors_may_be_unix_sockets() {
+    let flags = ["--listen=unix:/run/a", "--admin=unix:/run/b", "--socket-mode=0660"];
+    let config = load(&flags, &[]).unwrap();
+    assert_eq!((config.listen.to_string().as_str(), config.socket_mode), ("unix:/run/a", 0o660));
+    assert_eq!(load(&[], &[]).unwrap().socket_mode, 0o600);
+    let error = refusal(&["--listen=unix:/run/a", "--http=unix:/run/a"], &[]);
+    assert!(error.contains("listen has the same address"), "{error}");
+    assert!(refusal(&["--socket-mode=888"], &[]).starts_with("flag --socket-mode: "));
+}
+
+#[test]
 fn origins_are_as_browsers_write_them() {
     let origins = "https://app.example, http://localhost:5173,http://[::1]:8080";
     let config = load(&["--cors-origins", origins], &[]).unwrap();

@@ -26,7 +26,7 @@ pub use endpoint::Endpoint;
 pub use gate::{Gate, Pass};
 pub use jwt::{JwtFile, JwtRules, JwtVerifier};
 pub use secret::Secret;
-pub use tls::{Tls, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use token::{Role, TokenError, Tokens};
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -25,6 +25,17 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// What is wrong with one of the two, with its file. Never holds anything of the key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate.
+    #[error("{0}")]
+    Certificate(String),
+    /// The key, or that it is another certificate's.
+    #[error("{0}")]
+    Key(String),
+}
+
 /// Speaks TLS with callers, by the certificate of now.
 pub struct Tls {
     files: TlsFiles,
@@ -41,8 +52,8 @@ impl Tls {
     /// With a certificate and a key that belong together.
     ///
     /// # Errors
-    /// What is wrong, with the file. Never holds anything of the key.
-    pub fn load(files: &TlsFiles) -> Result<Arc<Self>, String> {
+    /// If they cannot be served.
+    pub fn load(files: &TlsFiles) -> Result<Arc<Self>, TlsError> {
         Ok(Arc::new(Self { files: files.clone(), config: Live::new(config(files)?) }))
     }
 
@@ -50,7 +61,7 @@ impl Tls {
     ///
     /// # Errors
     /// Those of [`Self::load`]; the certificate of before stays.
-    pub fn reload(&self) -> Result<(), String> {
+    pub fn reload(&self) -> Result<(), TlsError> {
         self.config.set(config(&self.files)?);
         Ok(())
     }
@@ -61,19 +72,20 @@ impl Tls {
     }
 }
 
-fn config(files: &TlsFiles) -> Result<ServerConfig, String> {
-    let certificates = certificates(&files.certificate)?;
+fn config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    let certificates = certificates(&files.certificate).map_err(TlsError::Certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| wrong(&files.key, why(&error, "private key")))?;
+        .map_err(|error| TlsError::Key(wrong(&files.key, &why(&error, "private key"))))?;
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map(|builder| builder.with_no_client_auth())
         .and_then(|builder| builder.with_single_cert(certificates, key));
     let mut config = config.map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
-            wrong(&files.key, format!("is not the key of {}", files.certificate.display()))
+            let why = format!("is not the key of {}", files.certificate.display());
+            TlsError::Key(wrong(&files.key, &why))
         }
-        error => wrong(&files.certificate, error.to_string()),
+        error => TlsError::Certificate(wrong(&files.certificate, &error.to_string())),
     })?;
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     Ok(config)
@@ -85,14 +97,14 @@ fn config(files: &TlsFiles) -> Result<ServerConfig, String> {
 /// What is wrong, with the file.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let found: Vec<_> = read.map_err(|error| wrong(path, why(&error, "certificate")))?;
+    let found: Vec<_> = read.map_err(|error| wrong(path, &why(&error, "certificate")))?;
     if found.is_empty() {
-        return Err(wrong(path, "holds no certificate in PEM".to_owned()));
+        return Err(wrong(path, "holds no certificate in PEM"));
     }
     Ok(found)
 }
 
-fn wrong(path: &Path, why: String) -> String {
+fn wrong(path: &Path, why: &str) -> String {
     format!("{}: {why}", path.display())
 }
 
@@ -142,11 +154,13 @@ mod tests {
             (&certificate, &broken, "key.pem", "PEM"),
         ] {
             let error = Tls::load(&files(certificate, key)).err().unwrap();
+            assert_eq!(matches!(error, TlsError::Key(_)), named == "key.pem", "{error}");
+            let error = error.to_string();
             assert!(error.contains(named) && error.contains(says), "{error}");
             assert!(key.lines().nth(1).is_none_or(|line| !error.contains(line)), "{error}");
         }
         assert!(tls.reload().is_err());
         let gone = TlsFiles { certificate: "/no/such".into(), key: "/no/such".into() };
-        assert!(Tls::load(&gone).err().unwrap().starts_with("/no/such: No such file"));
+        assert!(Tls::load(&gone).err().unwrap().to_string().starts_with("/no/such: No such file"));
     }
 }

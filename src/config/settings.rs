@@ -79,7 +79,7 @@ settings! {
     /// Take only tokens whose iss is one of these, parted by commas
     #[arg(value_name = "NAMES")]
     jwt_issuer = "";
-    /// Sites whose pages may ask the HTTP door, parted by commas, like https://app.example (CORS)
+    /// Sites whose pages may ask the HTTP door, parted by commas, like `https://app.example` (CORS)
     #[arg(value_name = "ORIGINS")]
     cors_origins = "";
     /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it

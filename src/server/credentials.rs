@@ -64,7 +64,7 @@ impl Credentials {
         if let Some(tls) = &self.tls {
             match tls.reload() {
                 Ok(()) => info!("the certificate was read again"),
-                Err(why) => error!(why, "the certificate is not taken; the old one stays"),
+                Err(why) => error!(%why, "the certificate is not taken; the old one stays"),
             }
         }
     }
