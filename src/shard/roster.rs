@@ -11,7 +11,7 @@
 //! Invariants:
 //! - Orders strictly rise over all chunks; no chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
 //! - Keys are unique. How they are found follows from the most entries that there ever were: see
-//!   [`Lookup`], which knows each entry once.
+//!   `Lookup`, which knows each entry once.
 
 use std::sync::Arc;
 
