@@ -83,6 +83,7 @@ impl Shard {
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 hot::write_advance(request.id, &told, reply);
             }
+            Ask::MarkRead(_) => unreachable!("its record takes copies of ids"),
         }
     }
 }

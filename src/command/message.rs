@@ -96,6 +96,15 @@ pub struct AdvanceReply {
     pub last_time: TimeMs,
 }
 
+/// A `mark_read` without a key, whose ids are read where they lie; the fields are those of [`MarkRead`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `MarkRead`")]
+pub struct MarkReadRef<'a> {
+    pub user_id: &'a str,
+    pub chat_id: &'a str,
+    pub seq: Sequence,
+}
+
 /// Arguments of `mark_read`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::order::Order;
-use crate::command::Kind;
-use crate::node::worker::{Local, Soon, Taken, Ticket};
+use crate::command::{Kind, Reply};
+use crate::node::worker::{Core, Local, Output, Soon, Taken, Ticket};
 use crate::protocol::hot::{self, Ask, HotRequest};
 use crate::types::KeyHasher;
 
@@ -17,6 +17,7 @@ pub struct Hot {
     lists: u64,
     details: u64,
     advances: u64,
+    reads: u64,
 }
 
 impl Hot {
@@ -43,24 +44,42 @@ impl Hot {
                 hot::write_detail(id, core.read_details(ids, user_id)?.into_iter(), out);
                 Some(&mut self.details)
             }),
-            Ask::Advance(advance) => match local.advance(advance, || ticket(id, Kind::Advance)) {
-                Taken::Now(reply) => {
-                    hot::write_advance(id, &reply, out);
-                    Some(&mut self.advances)
+            Ask::Advance(advance) => {
+                let advance = |core: &mut Core, out: &mut Output| core.advance_here(advance, out);
+                match local.write(advance, Reply::Advance, || ticket(id, Kind::Advance)) {
+                    Taken::Now(reply) => {
+                        hot::write_advance(id, &reply, out);
+                        Some(&mut self.advances)
+                    }
+                    Taken::Later => return true,
+                    Taken::Elsewhere => None,
                 }
-                Taken::Later => return true,
-                Taken::Elsewhere => None,
-            },
+            }
+            Ask::MarkRead(read) => {
+                let mark = |core: &mut Core, out: &mut Output| core.mark_read_here(read, out);
+                match local.write(mark, Reply::MarkRead, || ticket(id, Kind::MarkRead)) {
+                    Taken::Now(reply) => {
+                        hot::write_mark_read(id, &reply, out);
+                        Some(&mut self.reads)
+                    }
+                    Taken::Later => return true,
+                    Taken::Elsewhere => None,
+                }
+            }
         };
         answered.map(|count| *count += 1).is_some()
     }
 
     /// Counts what was answered since `started`.
     pub fn note(&mut self, local: &Local, started: Instant) {
-        let Self { lists, details, advances } = std::mem::take(self);
-        for (kind, count) in
-            [(Kind::List, lists), (Kind::Detail, details), (Kind::Advance, advances)]
-        {
+        let Self { lists, details, advances, reads } = std::mem::take(self);
+        let counts = [
+            (Kind::List, lists),
+            (Kind::Detail, details),
+            (Kind::Advance, advances),
+            (Kind::MarkRead, reads),
+        ];
+        for (kind, count) in counts {
             if count > 0 {
                 local.note_answered(kind, count, started.elapsed());
             }
@@ -74,5 +93,6 @@ pub fn soon<'a>(request: &HotRequest<'a>) -> Soon<'a> {
         Ask::List { user_id } => Soon { user_id: Some(user_id), chat_id: None },
         Ask::Detail { mut ids, user_id } => Soon { user_id, chat_id: ids.next() },
         Ask::Advance(advance) => Soon { user_id: None, chat_id: Some(advance.chat_id) },
+        Ask::MarkRead(read) => Soon { user_id: Some(read.user_id), chat_id: Some(read.chat_id) },
     }
 }

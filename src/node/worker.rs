@@ -22,17 +22,17 @@ use tokio::sync::{Notify, oneshot};
 use super::NodeInfo;
 use super::log::{LogMode, LogState};
 use super::mailbox::{Control, Mailbox, Peer};
-use crate::command::message::{AdvanceRef, AdvanceReply};
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::metrics::Meter;
 use crate::router::{Router, Sent};
-use crate::shard::Core;
+pub use crate::shard::Core;
 use crate::shard::core::SlotCapture;
 pub use crate::shard::core::Soon;
 use crate::shard::gate::Gate;
-use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo};
+pub use crate::shard::op::Output;
+use crate::shard::op::{Answer, Answered, Envelope, Op, ReplyTo};
 use crate::types::{ShardId, TimeMs};
 
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
@@ -139,9 +139,9 @@ pub struct Report {
 
 /// What became of a request that its connection would answer at once.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Taken<R> {
     /// This is its reply.
-    Now(AdvanceReply),
+    Now(R),
     /// Its ticket was taken; the answer comes as any other's.
     Later,
     /// It is not for this core.
@@ -221,22 +221,27 @@ impl Worker {
         }
     }
 
-    fn advance(&mut self, advance: AdvanceRef<'_>, ticket: impl FnOnce() -> Ticket) -> Taken {
+    fn write<R>(
+        &mut self,
+        write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
+        reply: impl FnOnce(R) -> Reply,
+        ticket: impl FnOnce() -> Ticket,
+    ) -> Taken<R> {
         if self.router.pending() >= CROSS_CORE_MAX {
             return Taken::Elsewhere;
         }
-        let Some(outcome) = self.core.advance_here(advance, &mut self.out) else {
+        let Some(outcome) = write(&mut self.core, &mut self.out) else {
             return Taken::Elsewhere;
         };
         if self.out.records.len_bytes() >= RECORDS_BYTES {
             self.settle();
         }
         match outcome {
-            Ok(reply) if self.node.log.mode() == LogMode::Off => return Taken::Now(reply),
-            Ok(reply) => {
+            Ok(told) if self.node.log.mode() == LogMode::Off => return Taken::Now(told),
+            Ok(told) => {
                 let entry = self.router.park(ticket());
                 let to = ReplyTo { core: self.shard, entry, part: 0 };
-                let answer = Answer::Done(Ok(Reply::Advance(reply)));
+                let answer = Answer::Done(Ok(reply(told)));
                 self.out.answers.push(Answered { to, answer, after_log: true });
             }
             Err(error) => self.finish(ticket(), Err(error)),
@@ -501,10 +506,15 @@ impl Local {
         self.0.borrow().core.warm(soon);
     }
 
-    /// Takes an `advance` for a chat of this core's shard. If its reply may leave at once, it is the
-    /// caller's to tell and to count. [`Self::flush`] must follow.
-    pub fn advance(&self, advance: AdvanceRef<'_>, ticket: impl FnOnce() -> Ticket) -> Taken {
-        self.0.borrow_mut().advance(advance, ticket)
+    /// Writes to this core's shard in place, where all keys are here. If the reply may leave at once, it is
+    /// the caller's to tell and to count; else `reply` and `ticket` are made. [`Self::flush`] must follow.
+    pub fn write<R>(
+        &self,
+        write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
+        reply: impl FnOnce(R) -> Reply,
+        ticket: impl FnOnce() -> Ticket,
+    ) -> Taken<R> {
+        self.0.borrow_mut().write(write, reply, ticket)
     }
 
     /// Counts requests that the caller has answered, all of them within `latency`.

@@ -15,7 +15,7 @@ use super::frame::{HEADER_BYTES, Open};
 use super::reply::STATUS_OK;
 use super::walk::{Head, Reader};
 use crate::command::membership::{ChatItemRef, ListRowRef};
-use crate::command::message::{AdvanceRef, AdvanceReply};
+use crate::command::message::{AdvanceRef, AdvanceReply, MarkReadRef, MarkReadReply};
 use crate::command::{Check, Kind};
 use crate::limits::{ID_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::types::{Sequence, TimeMs, is_id};
@@ -57,6 +57,8 @@ pub enum Ask<'a> {
     },
     /// `advance` without an idempotency key.
     Advance(AdvanceRef<'a>),
+    /// `mark_read` without a key.
+    MarkRead(MarkReadRef<'a>),
 }
 
 impl<'a> Ask<'a> {
@@ -66,6 +68,7 @@ impl<'a> Ask<'a> {
             Self::List { .. } => Kind::List,
             Self::Detail { .. } => Kind::Detail,
             Self::Advance(_) => Kind::Advance,
+            Self::MarkRead(_) => Kind::MarkRead,
         }
     }
 
@@ -75,6 +78,7 @@ impl<'a> Ask<'a> {
             Self::List { user_id } => Some(user_id),
             Self::Detail { user_id, .. } => user_id,
             Self::Advance(_) => None,
+            Self::MarkRead(read) => Some(read.user_id),
         }
     }
 }
@@ -130,6 +134,12 @@ pub fn read(payload: &[u8]) -> Option<HotRequest<'_>> {
         }
         Kind::Advance if (2..=ADVANCE_ARGUMENTS).contains(&arguments) => {
             Ask::Advance(advance(&mut reader, arguments)?)
+        }
+        Kind::MarkRead if (3..=5).contains(&arguments) => {
+            let (user_id, chat_id) = (id(&mut reader)?, id(&mut reader)?);
+            let seq = Sequence::new(integer(reader.head().ok()?)?).ok()?;
+            nils(&mut reader, arguments - 3)?;
+            Ask::MarkRead(MarkReadRef { user_id, chat_id, seq })
         }
         _ => return None,
     };
@@ -271,6 +281,15 @@ pub fn write_advance(id: u64, reply: &AdvanceReply, out: &mut BytesMut) {
     frame.finish();
 }
 
+/// Appends the reply of a `mark_read`.
+pub fn write_mark_read(id: u64, reply: &MarkReadReply, out: &mut BytesMut) {
+    let mut frame = Frame::begin(id, out);
+    frame.array(2);
+    frame.integer(reply.max_read_seq.get());
+    frame.integer(reply.unread);
+    frame.finish();
+}
+
 const NIL: u8 = 0xc0;
 /// Head of an array of up to 15 elements.
 const ARRAY_FIX: u8 = 0x90;
@@ -389,6 +408,9 @@ mod tests {
                     Command::Advance(advance) => {
                         advance.idempotency_key.is_none() && advance.if_version.is_none()
                     }
+                    Command::MarkRead(read) => {
+                        read.idempotency_key.is_none() && read.if_version.is_none()
+                    }
                     _ => false,
                 };
                 prop_assert_eq!(hot.is_some(), is_plain);
@@ -405,6 +427,11 @@ mod tests {
                     (Command::Advance(advance), Ask::Advance(read)) => {
                         prop_assert_eq!(advance.as_ref(), read);
                     }
+                    (Command::MarkRead(read), Ask::MarkRead(hot)) => {
+                        prop_assert_eq!(read.user_id.as_str(), hot.user_id);
+                        prop_assert_eq!(read.chat_id.as_str(), hot.chat_id);
+                        prop_assert_eq!(read.seq, hot.seq);
+                    }
                     _ => prop_assert!(false, "another command was read"),
                 }
             }
@@ -412,7 +439,7 @@ mod tests {
 
         #[test]
         fn what_is_written_is_what_serde_writes(choices: Vec<u64>, id in 1..=u64::MAX) {
-            for kind in [Kind::List, Kind::Detail, Kind::Advance] {
+            for kind in [Kind::List, Kind::Detail, Kind::Advance, Kind::MarkRead] {
                 let mut reply = Draw::new(&choices).reply(kind);
                 let mut hot = BytesMut::from(&b"before"[..]);
                 match &mut reply {
@@ -444,6 +471,7 @@ mod tests {
                         write_detail(id, items, &mut hot);
                     }
                     Reply::Advance(reply) => write_advance(id, reply, &mut hot),
+                    Reply::MarkRead(reply) => write_mark_read(id, reply, &mut hot),
                     _ => prop_assert!(false, "another reply was drawn"),
                 }
                 let mut serde = BytesMut::from(&b"before"[..]);
@@ -455,7 +483,7 @@ mod tests {
         #[test]
         fn what_serde_refuses_is_not_read(bytes: Vec<u8>, choices: Vec<u64>, at: usize) {
             let mut out = BytesMut::new();
-            let kind = [Kind::List, Kind::Detail, Kind::Advance][at % 3];
+            let kind = [Kind::List, Kind::Detail, Kind::Advance, Kind::MarkRead][at % 4];
             encode_request(7, &Draw::new(&choices).command(kind), &mut out).unwrap();
             let mut payload = frame::next(&mut out, usize::MAX).unwrap().unwrap().to_vec();
             for (offset, byte) in bytes.iter().take(3).enumerate() {

@@ -3,14 +3,14 @@
 use super::{Core, Step, alive, check_version};
 use crate::command::membership::{Clear, ClearReply};
 use crate::command::message::{
-    AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadManyReply, MarkReadReply, ReadItem,
-    ReadResult,
+    AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadManyReply, MarkReadRef,
+    MarkReadReply, ReadItem, ReadResult,
 };
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::shard::event::{AdvancedRef, Cleared, Read};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
-use crate::shard::state::ChatHead;
+use crate::shard::state::{Chat, ChatHead};
 use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, UserId};
 
 impl Core {
@@ -27,6 +27,43 @@ impl Core {
         Some(match &self.refusal {
             Some(why) => Err(why.clone()),
             None => self.advance(advance, hash, out),
+        })
+    }
+
+    /// A `mark_read` in the same way; nothing also while something of the chat is on its way to rows, behind
+    /// which it must stay.
+    pub fn mark_read_here(
+        &mut self,
+        read: MarkReadRef<'_>,
+        out: &mut Output,
+    ) -> Option<Result<MarkReadReply, Error>> {
+        let (user_hash, chat_hash) = (self.hash_of(read.user_id), self.hash_of(read.chat_id));
+        let user = self.slot(KeyHasher::slot_of_hash(user_hash)).ok()?;
+        let chat = self.slot(KeyHasher::slot_of_hash(chat_hash)).ok()?;
+        let chat = chat.chat(read.chat_id, chat_hash);
+        if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
+            return None;
+        }
+        let row = user
+            .user(read.user_id, user_hash)
+            .and_then(|user| Some((user, user.rows.get(read.chat_id, chat_hash)?)));
+        // Whoever is no member has no row; the other way finds out why.
+        let (user, row) = row?;
+        let request = RowRequest {
+            chat_id: row.chat_id.clone(),
+            action: RowAction::Read(read.seq),
+            if_version: None,
+            checked: check(chat, read.user_id, user_hash, RowAction::Read(read.seq)),
+        };
+        let user_id = user.head.id.clone();
+        self.commands += 1;
+        if let Some(why) = &self.refusal {
+            return Some(Err(why.clone()));
+        }
+        Some(match self.change_row(&user_id, request, out) {
+            Ok(Reply::MarkRead(reply)) => Ok(reply),
+            Ok(_) => return None,
+            Err(error) => Err(error),
         })
     }
 
@@ -109,19 +146,8 @@ impl Core {
         action: RowAction,
         if_version: Option<u64>,
     ) -> RowRequest {
-        let checked = self.live_chat(&chat_id).and_then(|chat| {
-            let member = chat
-                .members
-                .get(user_id.as_str(), self.hash_of(user_id.as_str()))
-                .ok_or_else(Error::no_membership)?;
-            let last_sequence = chat.head.last_sequence;
-            match action {
-                RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(
-                    "seq: {seq} is beyond the chat's last_sequence {last_sequence}"
-                ))),
-                _ => Ok(Checked { last_sequence, sent_seq: member.sent_seq }),
-            }
-        });
+        let hash = self.hash_of(user_id.as_str());
+        let checked = check(self.find_chat(&chat_id), user_id.as_str(), hash, action);
         RowRequest { chat_id, action, if_version, checked }
     }
 
@@ -241,6 +267,24 @@ impl Core {
             }
         });
         results.collect()
+    }
+}
+
+/// What a chat says to a user's change; `hash` is that of the user's id.
+fn check(
+    chat: Option<&Chat>,
+    user_id: &str,
+    hash: u64,
+    action: RowAction,
+) -> Result<Checked, Error> {
+    let chat = alive(chat)?;
+    let member = chat.members.get(user_id, hash).ok_or_else(Error::no_membership)?;
+    let last_sequence = chat.head.last_sequence;
+    match action {
+        RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(
+            "seq: {seq} is beyond the chat's last_sequence {last_sequence}"
+        ))),
+        _ => Ok(Checked { last_sequence, sent_seq: member.sent_seq }),
     }
 }
 
