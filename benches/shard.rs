@@ -268,12 +268,12 @@ fn a_user(shard: &mut Shard) -> UserId {
     user_id(shard.below(shard.users()))
 }
 
-/// A user and some of the user's chats.
+/// A user and some of the user's chats; see `member`.
 fn a_detail(shard: &mut Shard, count: usize) -> (UserId, Vec<ChatId>) {
     let (user, users) = (shard.below(shard.users()), shard.users());
-    // The first member of each of these; see `member`.
-    let first = shard.below(shard.chats / users - count + 1);
-    (user_id(user), (first..first + count).map(|nth| chat_id(nth * users + user)).collect())
+    let first = shard.below(ROWS - count + 1);
+    let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
+    (user_id(user), (first..first + count).map(|row| chat_id(chat(row))).collect())
 }
 
 fn warm<'a>(
