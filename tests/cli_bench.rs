@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use common::TestServer;
+use common::program::chatshard;
 use serde_json::Value;
 
 const CHATS: &str = "2000";
@@ -16,13 +17,8 @@ const USERS: &str = "50";
 const REQUESTS: u64 = 400;
 
 fn bench(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
+    let mut command = chatshard();
     command.arg("bench").args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CHATSHARD_") {
-            command.env_remove(name);
-        }
-    }
     command
 }
 

@@ -2,18 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn chatshard(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
+    let mut command = program::chatshard();
     command.args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CHATSHARD_") {
-            command.env_remove(name);
-        }
-    }
     command
 }
 

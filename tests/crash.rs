@@ -13,6 +13,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod common;
 mod process;
 
 use std::collections::BTreeMap;

@@ -44,9 +44,9 @@ pub struct ListReply {
 /// One row of a user's list. JSON has the fields of the API, `id` and `chat_id` both being the
 /// chat's id; the wire form is an array of seven that holds the id once.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ListRow {
+pub struct ListRow<Id = ChatId> {
     /// The chat's id.
-    pub chat_id: ChatId,
+    pub chat_id: Id,
     /// Pinned.
     pub is_top: Flag,
     /// Without notifications.
@@ -61,17 +61,15 @@ pub struct ListRow {
     pub last_online_time: TimeMs,
 }
 
-/// A [`ListRow`] whose id is read where the row is kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of `ListRow`")]
-pub struct ListRowRef<'a> {
-    pub chat_id: &'a str,
-    pub is_top: Flag,
-    pub is_mute: Flag,
-    pub is_show: Flag,
-    pub is_hide: Flag,
-    pub max_read_seq: Sequence,
-    pub last_online_time: TimeMs,
+/// A row whose id is read where the row is kept.
+pub type ListRowRef<'a> = ListRow<&'a ChatId>;
+
+impl<Id> ListRow<Id> {
+    /// The same row with its id in another form.
+    pub fn with_id<To>(&self, chat_id: To) -> ListRow<To> {
+        let Self { is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time, .. } = *self;
+        ListRow { chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time }
+    }
 }
 
 const LIST_ROW_FIELDS: &[&str] = &[
@@ -189,11 +187,11 @@ pub struct DetailReply {
 
 /// One chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ChatItem {
+pub struct ChatItem<Chat = ChatId, User = UserId> {
     /// The chat's id.
-    pub id: ChatId,
+    pub id: Chat,
     /// Who made it.
-    pub creator_id: UserId,
+    pub creator_id: User,
     /// Single, group or official.
     #[serde(rename = "type")]
     pub chat_type: ChatType,
@@ -211,19 +209,27 @@ pub struct ChatItem {
     pub created_at: TimeMs,
 }
 
-/// A [`ChatItem`] whose ids are read where the chat is kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of `ChatItem`")]
-pub struct ChatItemRef<'a> {
-    pub id: &'a str,
-    pub creator_id: &'a str,
-    pub chat_type: ChatType,
-    pub status: ChatStatus,
-    pub is_enc: Flag,
-    pub last_read_sequence: Sequence,
-    pub last_sequence: Sequence,
-    pub last_time: TimeMs,
-    pub created_at: TimeMs,
+/// A chat whose ids are read where it is kept.
+pub type ChatItemRef<'a> = ChatItem<&'a ChatId, &'a UserId>;
+
+impl<Chat, User> ChatItem<Chat, User> {
+    /// The same chat with its ids in another form.
+    pub fn with_ids<C, U>(&self, id: C, creator_id: U) -> ChatItem<C, U> {
+        let Self {
+            chat_type, status, is_enc, last_read_sequence, last_sequence, last_time, ..
+        } = *self;
+        ChatItem {
+            id,
+            creator_id,
+            chat_type,
+            status,
+            is_enc,
+            last_read_sequence,
+            last_sequence,
+            last_time,
+            created_at: self.created_at,
+        }
+    }
 }
 
 /// Arguments of `delete`.

@@ -14,10 +14,7 @@ use crate::types::KeyHasher;
 /// What a connection answers at once, counted.
 #[derive(Debug, Default)]
 pub struct Hot {
-    lists: u64,
-    details: u64,
-    advances: u64,
-    reads: u64,
+    answered: Vec<(Kind, u64)>,
 }
 
 impl Hot {
@@ -35,54 +32,45 @@ impl Hot {
         if !ask.user_id().is_none_or(|user_id| order.may_read(user_id, hasher)) {
             return false;
         }
-        let answered = match ask {
+        let kind = ask.kind();
+        let ticket = || ticket(id, kind);
+        let taken = match ask {
             Ask::List { user_id } => local.read(|core| {
                 hot::write_list(id, core.read_list(user_id, hot::ROWS_MAX)?, out);
-                Some(&mut self.lists)
+                Some(())
             }),
             Ask::Detail { ids, user_id } => local.read(|core| {
                 hot::write_detail(id, core.read_details(ids, user_id)?.into_iter(), out);
-                Some(&mut self.details)
+                Some(())
             }),
             Ask::Advance(advance) => {
                 let advance = |core: &mut Core, out: &mut Output| core.advance_here(advance, out);
-                match local.write(advance, Reply::Advance, || ticket(id, Kind::Advance)) {
-                    Taken::Now(reply) => {
-                        hot::write_advance(id, &reply, out);
-                        Some(&mut self.advances)
-                    }
-                    Taken::Later => return true,
-                    Taken::Elsewhere => None,
-                }
+                let taken = local.write(advance, Reply::Advance, ticket);
+                taken.map(|reply| hot::write_advance(id, &reply, out))
             }
             Ask::MarkRead(read) => {
                 let mark = |core: &mut Core, out: &mut Output| core.mark_read_here(read, out);
-                match local.write(mark, Reply::MarkRead, || ticket(id, Kind::MarkRead)) {
-                    Taken::Now(reply) => {
-                        hot::write_mark_read(id, &reply, out);
-                        Some(&mut self.reads)
-                    }
-                    Taken::Later => return true,
-                    Taken::Elsewhere => None,
-                }
+                let taken = local.write(mark, Reply::MarkRead, ticket);
+                taken.map(|reply| hot::write_mark_read(id, &reply, out))
             }
         };
-        answered.map(|count| *count += 1).is_some()
+        if matches!(taken, Taken::Now(())) {
+            self.count(kind);
+        }
+        !matches!(taken, Taken::Elsewhere)
+    }
+
+    fn count(&mut self, kind: Kind) {
+        match self.answered.iter_mut().find(|(other, _)| *other == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.answered.push((kind, 1)),
+        }
     }
 
     /// Counts what was answered since `started`.
     pub fn note(&mut self, local: &Local, started: Instant) {
-        let Self { lists, details, advances, reads } = std::mem::take(self);
-        let counts = [
-            (Kind::List, lists),
-            (Kind::Detail, details),
-            (Kind::Advance, advances),
-            (Kind::MarkRead, reads),
-        ];
-        for (kind, count) in counts {
-            if count > 0 {
-                local.note_answered(kind, count, started.elapsed());
-            }
+        for (kind, count) in self.answered.drain(..) {
+            local.note_answered(kind, count, started.elapsed());
         }
     }
 }

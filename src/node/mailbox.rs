@@ -80,13 +80,13 @@ pub struct Mailbox {
 impl Mailbox {
     /// Counts an answered request. Only the core itself does.
     pub fn count(&self, is_error: bool) {
-        self.answered.store(self.answered.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.count_many(1);
         if is_error {
             self.errors.store(self.errors.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
     }
 
-    /// Counts answers that are no errors.
+    /// Counts answered requests, errors among them apart.
     pub fn count_many(&self, count: u64) {
         self.answered.store(self.answered.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }

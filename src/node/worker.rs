@@ -148,6 +148,17 @@ pub enum Taken<R> {
     Elsewhere,
 }
 
+impl<R> Taken<R> {
+    /// The same with what is made of a reply that is here now.
+    pub fn map<T>(self, make: impl FnOnce(R) -> T) -> Taken<T> {
+        match self {
+            Self::Now(reply) => Taken::Now(make(reply)),
+            Self::Later => Taken::Later,
+            Self::Elsewhere => Taken::Elsewhere,
+        }
+    }
+}
+
 /// See the module's documentation.
 pub struct Worker {
     shard: ShardId,
@@ -233,9 +244,7 @@ impl Worker {
         let Some(outcome) = write(&mut self.core, &mut self.out) else {
             return Taken::Elsewhere;
         };
-        if self.out.records.len_bytes() >= RECORDS_BYTES {
-            self.settle();
-        }
+        self.settle_if_large();
         match outcome {
             Ok(told) if self.node.log.mode() == LogMode::Off => return Taken::Now(told),
             Ok(told) => {
@@ -286,9 +295,7 @@ impl Worker {
     /// Runs an op; an answer that promises nothing goes at once.
     fn run_op(&mut self, to: ReplyTo, op: Op) {
         self.core.request(to, op, &mut self.out);
-        if self.out.records.len_bytes() >= RECORDS_BYTES {
-            self.settle();
-        }
+        self.settle_if_large();
         while self.out.answers.last().is_some_and(|answered| !answered.after_log) {
             let Some(answered) = self.out.answers.pop() else { return };
             self.dispatch(answered);
@@ -320,6 +327,13 @@ impl Worker {
         }
         if !self.draining.is_empty() && self.is_idle() {
             self.draining.drain(..).for_each(|done| _ = done.send(()));
+        }
+    }
+
+    /// Carries an output out before it gets too large.
+    fn settle_if_large(&mut self) {
+        if self.out.records.len_bytes() >= RECORDS_BYTES {
+            self.settle();
         }
     }
 
@@ -495,10 +509,12 @@ impl Local {
         }
     }
 
-    /// Reads from this core's shard in place; none if that cannot tell. What is read is counted by
-    /// [`Self::note_answered`].
-    pub fn read<T>(&self, read: impl FnOnce(&mut Core) -> Option<T>) -> Option<T> {
-        read(&mut self.0.borrow_mut().core)
+    /// Reads from this core's shard in place. What is told is the caller's to count.
+    pub fn read<R>(&self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
+        let core = &mut self.0.borrow_mut().core;
+        let Some(told) = read(core) else { return Taken::Elsewhere };
+        core.count_command();
+        Taken::Now(told)
     }
 
     /// Brings near what requests will look at.

@@ -231,7 +231,7 @@ pub fn write_list<'r>(
         frame.make_room(ROW_BYTES_MAX, left * USUAL_BYTES);
         left = left.saturating_sub(1);
         frame.byte(ARRAY_FIX | 7);
-        frame.text(row.chat_id);
+        frame.text(row.chat_id.as_str());
         frame.bytes(&[
             u8::from(row.is_top.0),
             u8::from(row.is_mute.0),
@@ -260,8 +260,8 @@ pub fn write_detail<'c>(
         frame.make_room(ITEM_BYTES_MAX, left * USUAL_BYTES);
         left = left.saturating_sub(1);
         frame.byte(ARRAY_FIX | 9);
-        frame.text(item.id);
-        frame.text(item.creator_id);
+        frame.text(item.id.as_str());
+        frame.text(item.creator_id.as_str());
         frame.bytes(&[item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)]);
         frame.integer(item.last_read_sequence.get());
         frame.integer(item.last_sequence.get());
@@ -445,29 +445,12 @@ mod tests {
                 match &mut reply {
                     Reply::List(ListReply { items, next_cursor }) => {
                         *next_cursor = None;
-                        let rows = items.iter().map(|row| ListRowRef {
-                            chat_id: row.chat_id.as_str(),
-                            is_top: row.is_top,
-                            is_mute: row.is_mute,
-                            is_show: row.is_show,
-                            is_hide: row.is_hide,
-                            max_read_seq: row.max_read_seq,
-                            last_online_time: row.last_online_time,
-                        });
+                        let rows = items.iter().map(|row| row.with_id(&row.chat_id));
                         write_list(id, rows, &mut hot);
                     }
                     Reply::Detail(DetailReply { items }) => {
-                        let items = items.iter().map(|item| ChatItemRef {
-                            id: item.id.as_str(),
-                            creator_id: item.creator_id.as_str(),
-                            chat_type: item.chat_type,
-                            status: item.status,
-                            is_enc: item.is_enc,
-                            last_read_sequence: item.last_read_sequence,
-                            last_sequence: item.last_sequence,
-                            last_time: item.last_time,
-                            created_at: item.created_at,
-                        });
+                        let items =
+                            items.iter().map(|item| item.with_ids(&item.id, &item.creator_id));
                         write_detail(id, items, &mut hot);
                     }
                     Reply::Advance(reply) => write_advance(id, reply, &mut hot),

@@ -18,6 +18,7 @@ mod erase;
 mod image;
 mod listing;
 mod messages;
+mod near;
 mod outbox;
 mod reads;
 mod rows;
@@ -29,8 +30,9 @@ use hashbrown::HashMap;
 use answers::Answers;
 use image::ImageWalk;
 pub use image::SlotCapture;
+pub use near::Soon;
 use outbox::{Running, Waiters};
-pub use reads::{ListRows, Soon};
+pub use reads::ListRows;
 
 use super::apply::Applier;
 use super::event::{self, AdvancedRef, BadRecord, Event};
@@ -272,6 +274,11 @@ impl Core {
         }
     }
 
+    /// Counts a command that was answered beside [`Self::request`], by reading in place.
+    pub fn count_command(&mut self) {
+        self.commands += 1;
+    }
+
     /// The shard's counts.
     pub fn stats(&self) -> ShardStats {
         let mut stats =
@@ -351,8 +358,20 @@ impl Core {
 
     /// The chat, dissolved or not.
     fn find_chat(&self, id: &ChatId) -> Option<&Chat> {
-        let hash = self.hasher.hash(id.as_str());
-        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.chat(id.as_str(), hash)
+        self.chat_at(id.as_str(), self.hash_of(id.as_str()))
+    }
+
+    /// The same; `hash` is the id's.
+    fn chat_at(&self, id: &str, hash: u64) -> Option<&Chat> {
+        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.chat(id, hash)
+    }
+
+    /// The chat of which `candidate` is known, by [`SlotState::chat_candidate`]: most likely it.
+    fn chat_by<'a>(&'a self, candidate: Option<&'a Chat>, id: &str, hash: u64) -> Option<&'a Chat> {
+        match candidate? {
+            chat if chat.head.id.as_str() == id => Some(chat),
+            _ => self.chat_at(id, hash),
+        }
     }
 
     /// The chat for a command that needs it alive.

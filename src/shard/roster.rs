@@ -223,15 +223,13 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() <= order)
     }
 
-    /// Entries before `order`, newest first.
-    pub fn iter_before(&self, order: u64) -> impl Iterator<Item = &T> {
+    /// Entries before `order`: whole chunks, and the beginning of the one behind them.
+    pub fn split_before(&self, order: u64) -> (&[Chunk<T>], &[T]) {
         let to = self.chunks.partition_point(|chunk| first_order(chunk) < order);
-        self.chunks
-            .iter()
-            .take(to)
-            .rev()
-            .flat_map(|chunk| chunk.iter().rev())
-            .skip_while(move |entry| entry.order() >= order)
+        let chunks = self.chunks.get(..to).unwrap_or_default();
+        let Some((last, whole)) = chunks.split_last() else { return (&[], &[]) };
+        let to = last.partition_point(|entry| entry.order() < order);
+        (whole, last.get(..to).unwrap_or_default())
     }
 
     /// Changes each entry for which `change` answers true; entries of untouched chunks are not
@@ -398,7 +396,7 @@ fn with_entry<T: Entry>(chunk: &mut Chunk<T>, at: usize, entry: T) -> Chunk<T> {
 }
 
 /// The chunk without one of its entries.
-fn without_entry<T: Entry>(chunk: &mut Chunk<T>, at: usize) -> Chunk<T> {
+fn without_entry<T: Entry>(chunk: &[T], at: usize) -> Chunk<T> {
     let (before, rest) = chunk.split_at(at.min(chunk.len()));
     before.iter().chain(rest.iter().skip(1)).cloned().collect()
 }
@@ -505,7 +503,9 @@ mod tests {
             prop_assert_eq!(roster.len(), model.len());
             prop_assert!(roster.iter().eq(model.values()));
             prop_assert!(roster.iter_after(700).eq(model.range(701..).map(|(_, item)| item)));
-            prop_assert!(roster.iter_before(700).eq(model.range(..700).rev().map(|(_, item)| item)));
+            let (whole, rest) = roster.split_before(700);
+            let before = whole.iter().flat_map(|chunk| chunk.iter()).chain(rest);
+            prop_assert!(before.eq(model.range(..700).map(|(_, item)| item)));
             prop_assert!(roster.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK_ENTRIES_MAX));
             for item in model.values() {
                 prop_assert_eq!(roster.get(&item.key, hasher.hash(&item.key)), Some(item));

@@ -61,8 +61,8 @@ impl ChatHead {
     /// The chat as `detail` tells it to a reader with this floor, where it stands.
     pub fn item_ref(&self, last_read_sequence: Sequence) -> ChatItemRef<'_> {
         ChatItemRef {
-            id: self.id.as_str(),
-            creator_id: self.creator_id.as_str(),
+            id: &self.id,
+            creator_id: &self.creator_id,
             chat_type: self.chat_type,
             status: self.status,
             is_enc: self.is_enc,
@@ -75,17 +75,7 @@ impl ChatHead {
 
     /// The chat as `detail` tells it to a reader with this floor.
     pub fn item(&self, last_read_sequence: Sequence) -> ChatItem {
-        ChatItem {
-            id: self.id.clone(),
-            creator_id: self.creator_id.clone(),
-            chat_type: self.chat_type,
-            status: self.status,
-            is_enc: self.is_enc,
-            last_read_sequence,
-            last_sequence: self.last_sequence,
-            last_time: self.last_time,
-            created_at: self.created_at,
-        }
+        self.item_ref(last_read_sequence).with_ids(self.id.clone(), self.creator_id.clone())
     }
 }
 
@@ -114,6 +104,13 @@ impl Entry for Member {
     }
     fn take(&mut self) -> Self {
         Self { user_id: self.user_id.take(), ..*self }
+    }
+}
+
+impl Member {
+    /// What the chat knows of the member's floors.
+    pub fn floors(&self) -> Floors {
+        Floors { join_seq: self.join_seq, sent_seq: self.sent_seq, ..Floors::default() }
     }
 }
 
@@ -392,7 +389,7 @@ impl Row {
     /// The row as `list` tells it, where it stands.
     pub fn list_row_ref(&self) -> ListRowRef<'_> {
         ListRowRef {
-            chat_id: self.chat_id.as_str(),
+            chat_id: &self.chat_id,
             is_top: self.facts.is_top,
             is_mute: self.facts.is_mute,
             is_show: self.facts.is_show,
@@ -404,15 +401,7 @@ impl Row {
 
     /// The row as `list` tells it.
     pub fn list_row(&self) -> ListRow {
-        ListRow {
-            chat_id: self.chat_id.clone(),
-            is_top: self.facts.is_top,
-            is_mute: self.facts.is_mute,
-            is_show: self.facts.is_show,
-            is_hide: self.facts.is_hide,
-            max_read_seq: self.facts.max_read_seq,
-            last_online_time: self.facts.last_online_time,
-        }
+        self.list_row_ref().with_id(self.chat_id.clone())
     }
 }
 

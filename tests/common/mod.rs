@@ -7,12 +7,14 @@
 //! - `examples`: the examples of `protocol.md`
 //! - `seed`: the examples of the API
 //! - `random`: numbers from a seed
+//! - `program`: the program of this build, as a process
 // Each test crate uses its own part of this.
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod door;
 pub mod examples;
+pub mod program;
 pub mod random;
 pub mod seed;
 pub mod server;

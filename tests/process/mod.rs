@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use crate::common::program::chatshard;
+
 /// How long anything may take before it is taken for stuck.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,17 +44,6 @@ pub struct Refused {
     pub status: ExitStatus,
     /// All that it told.
     pub messages: String,
-}
-
-/// The command of this build, without the environment's own settings.
-pub fn chatshard() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CHATSHARD_") {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 /// Runs a command of this build to its end.

@@ -9,19 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::program::chatshard;
+
 /// How long anything may take before it is taken for stuck.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The command of this build, without the environment's own settings.
-pub fn chatshard() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CHATSHARD_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
 
 /// A directory for the files of one test.
 pub struct Files(TempDir);

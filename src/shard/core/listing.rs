@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::Core;
+use super::near::{chat_lines, member_lines, near};
 use crate::command::conversation::{Conversation, Conversations, Explain};
 use crate::command::unread::Floors;
 use crate::shard::listing::{
@@ -105,24 +106,16 @@ impl Core {
                 let slot = self.slot(KeyHasher::slot_of_hash(at.hash)).ok();
                 *place = slot.and_then(|slot| slot.chat_candidate(at.hash));
             }
-            let touched = found.iter().flatten().fold(0, |sum: u64, chat| {
-                sum.wrapping_add(chat.head.last_time.get() ^ u64::from(chat.head.dissolved))
-            });
-            std::hint::black_box(touched);
+            let chats = || found.iter().flatten().copied();
+            near(chats(), chat_lines);
             if looks_at_members {
-                let members = found.iter().flatten().filter_map(|chat| chat.members.first());
-                let touched = members.fold(0, |sum: u64, member| sum.wrapping_add(member.order));
-                std::hint::black_box(touched);
+                near(chats(), member_lines);
             }
             for (candidate, at) in found.iter().zip(block) {
                 let Some(row) = at.of(rows).filter(|row| row.facts.is_show == Flag::YES) else {
                     continue;
                 };
-                let chat = match candidate {
-                    Some(chat) if chat.head.id == row.chat_id => Some(*chat),
-                    Some(_) => self.find_chat(&row.chat_id),
-                    None => None,
-                };
+                let chat = self.chat_by(*candidate, row.chat_id.as_str(), at.hash);
                 if let Some(chat) = chat.filter(|chat| !chat.head.dissolved) {
                     visit(*at, row, chat);
                 }
@@ -142,8 +135,7 @@ impl Core {
     /// What a chat knows of a member's floors.
     pub(super) fn floors_of(&self, chat: &Chat, user_id: &UserId) -> Option<Floors> {
         let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
-        let (join_seq, sent_seq) = (member.join_seq, member.sent_seq);
-        Some(Floors { join_seq, sent_seq, ..Floors::default() })
+        Some(member.floors())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::shard::event::{AdvancedRef, Cleared, Read};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
-use crate::shard::state::{Chat, ChatHead};
+use crate::shard::state::{Chat, ChatHead, RowFacts};
 use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, UserId};
 
 impl Core {
@@ -44,26 +44,16 @@ impl Core {
         if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
             return None;
         }
-        let row = user
-            .user(read.user_id, user_hash)
-            .and_then(|user| Some((user, user.rows.get(read.chat_id, chat_hash)?)));
         // Whoever is no member has no row; the other way finds out why.
-        let (user, row) = row?;
-        let request = RowRequest {
-            chat_id: row.chat_id.clone(),
-            action: RowAction::Read(read.seq),
-            if_version: None,
-            checked: check(chat, read.user_id, user_hash, RowAction::Read(read.seq)),
-        };
-        let user_id = user.head.id.clone();
+        let user = user.user(read.user_id, user_hash)?;
+        let row = user.rows.get(read.chat_id, chat_hash)?;
+        let (user_id, chat_id) = (user.head.id.clone(), row.chat_id.clone());
+        let checked = check(chat, read.user_id, user_hash, RowAction::Read(read.seq));
         self.commands += 1;
-        if let Some(why) = &self.refusal {
-            return Some(Err(why.clone()));
-        }
-        Some(match self.change_row(&user_id, request, out) {
-            Ok(Reply::MarkRead(reply)) => Ok(reply),
-            Ok(_) => return None,
-            Err(error) => Err(error),
+        Some(match &self.refusal {
+            Some(why) => Err(why.clone()),
+            None => checked
+                .and_then(|checked| self.read_row(&user_id, chat_id, read.seq, None, checked, out)),
         })
     }
 
@@ -74,9 +64,7 @@ impl Core {
         hash: u64,
         out: &mut Output,
     ) -> Result<AdvanceReply, Error> {
-        let slot = KeyHasher::slot_of_hash(hash);
-        let chat = self.slot(slot).ok().and_then(|slot| slot.chat(advance.chat_id, hash));
-        let chat = alive(chat)?;
+        let chat = alive(self.chat_at(advance.chat_id, hash))?;
         if chat.head.status == ChatStatus::Disabled {
             return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
         }
@@ -94,7 +82,7 @@ impl Core {
             let brings_back = (is_newer && !chat.deleters.is_empty()).then(|| chat.head.id.clone());
             let chat_id = advance.chat_id;
             let event = AdvancedRef { chat_id, to: target.last, time: last_time, sent };
-            self.commit_advanced(slot, event, out);
+            self.commit_advanced(KeyHasher::slot_of_hash(hash), event, out);
             if let Some(chat_id) = brings_back {
                 self.deliver(&chat_id, out);
             }
@@ -196,31 +184,65 @@ impl Core {
     }
 
     fn change_row(&mut self, user_id: &UserId, request: RowRequest, out: &mut Output) -> Outcome {
-        let Checked { last_sequence, sent_seq } = request.checked?;
-        let (user_id, chat_id) = (user_id.clone(), request.chat_id);
-        let row = self.find_row(&user_id, &chat_id).ok_or_else(Error::no_membership)?;
-        check_version("row", row.version, request.if_version)?;
-        let mut facts = row.facts.clone();
-        let slot = self.slot_of_user(&user_id);
-        match request.action {
+        let RowRequest { chat_id, action, if_version, checked } = request;
+        let checked = checked?;
+        match action {
             RowAction::Read(seq) => {
-                if facts.max_read_seq < seq || facts.marked_unread == Flag::YES {
-                    self.commit(slot, Read { user_id, chat_id, seq }, out);
-                }
-                facts.max_read_seq = facts.max_read_seq.max(seq);
-                let unread = facts.floors(sent_seq).unread(last_sequence);
-                Ok(Reply::MarkRead(MarkReadReply { max_read_seq: facts.max_read_seq, unread }))
+                self.read_row(user_id, chat_id, seq, if_version, checked, out).map(Reply::MarkRead)
             }
             RowAction::Clear => {
-                let covered =
-                    facts.deleted_to_seq >= last_sequence && facts.max_read_seq >= last_sequence;
-                if !covered || facts.marked_unread == Flag::YES {
-                    self.commit(slot, Cleared { user_id, chat_id, to: last_sequence }, out);
-                }
-                let deleted_to_seq = facts.deleted_to_seq.max(last_sequence);
-                Ok(Reply::Clear(ClearReply { deleted_to_seq }))
+                self.clear_row(user_id, chat_id, if_version, checked, out).map(Reply::Clear)
             }
         }
+    }
+
+    fn read_row(
+        &mut self,
+        user_id: &UserId,
+        chat_id: ChatId,
+        seq: Sequence,
+        if_version: Option<u64>,
+        Checked { last_sequence, sent_seq }: Checked,
+        out: &mut Output,
+    ) -> Result<MarkReadReply, Error> {
+        let mut facts = self.facts_of(user_id, &chat_id, if_version)?;
+        if facts.max_read_seq < seq || facts.marked_unread == Flag::YES {
+            let slot = self.slot_of_user(user_id);
+            self.commit(slot, Read { user_id: user_id.clone(), chat_id, seq }, out);
+        }
+        facts.max_read_seq = facts.max_read_seq.max(seq);
+        let unread = facts.floors(sent_seq).unread(last_sequence);
+        Ok(MarkReadReply { max_read_seq: facts.max_read_seq, unread })
+    }
+
+    fn clear_row(
+        &mut self,
+        user_id: &UserId,
+        chat_id: ChatId,
+        if_version: Option<u64>,
+        Checked { last_sequence, .. }: Checked,
+        out: &mut Output,
+    ) -> Result<ClearReply, Error> {
+        let facts = self.facts_of(user_id, &chat_id, if_version)?;
+        let covered = facts.deleted_to_seq >= last_sequence && facts.max_read_seq >= last_sequence;
+        if !covered || facts.marked_unread == Flag::YES {
+            let slot = self.slot_of_user(user_id);
+            let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
+            self.commit(slot, event, out);
+        }
+        Ok(ClearReply { deleted_to_seq: facts.deleted_to_seq.max(last_sequence) })
+    }
+
+    /// What a row is, for a change that is meant for this version of it.
+    fn facts_of(
+        &self,
+        user_id: &UserId,
+        chat_id: &ChatId,
+        if_version: Option<u64>,
+    ) -> Result<RowFacts, Error> {
+        let row = self.find_row(user_id, chat_id).ok_or_else(Error::no_membership)?;
+        check_version("row", row.version, if_version)?;
+        Ok(row.facts.clone())
     }
 
     /// Several changes of a user in one step, under one key.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::reads::Listed;
 use super::{Core, Step, check_version};
 use crate::command::membership::{
     Delete, List, ListReply, SetFlags, SetFlagsReply, Touch, TouchReply,
@@ -10,7 +11,7 @@ use crate::command::{Error, Outcome, Reply};
 use crate::shard::event::{Deleted, FlagsSet, Touched};
 use crate::shard::key::Claim;
 use crate::shard::op::{Answer, DetailPart, Output};
-use crate::shard::state::{Row, User};
+use crate::shard::state::Row;
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
 impl Core {
@@ -24,7 +25,8 @@ impl Core {
         let Some(user) = self.find_user(&list.user_id) else {
             return Ok(Reply::List(ListReply { items: Vec::new(), next_cursor: None }));
         };
-        let mut page: Vec<&Row> = listed(user, from).take(limit.saturating_add(1)).collect();
+        let listed = Listed::before(&user.rows, from.pinned, from.before);
+        let mut page: Vec<&Row> = listed.take(limit.saturating_add(1)).collect();
         let more = page.len() > limit;
         page.truncate(limit);
         let next_cursor = page.last().filter(|_| more).map(|row| ListPlace::of(row).to_string());
@@ -150,46 +152,34 @@ fn earlier(row: &Row, time: TimeMs) -> bool {
     row.facts.last_online_time < time
 }
 
-/// The rows of a list from a place on: pinned first, then newest-joined first; deleted ones not.
-fn listed(user: &User, from: ListPlace) -> impl Iterator<Item = &Row> {
-    let (pinned_before, others_before) = match from {
-        ListPlace { pinned: true, before } => (before, u64::MAX),
-        ListPlace { pinned: false, before } => (0, before),
-    };
-    let shown = |row: &&Row| row.facts.is_show == Flag::YES;
-    let pinned = user.rows.iter_before(pinned_before).filter(|row| row.facts.is_top == Flag::YES);
-    let others = user.rows.iter_before(others_before).filter(|row| row.facts.is_top == Flag::NO);
-    pinned.chain(others).filter(shown)
-}
-
 /// A place in a user's list: behind the row of this order, among the pinned or among the others.
 #[derive(Debug, Clone, Copy)]
 struct ListPlace {
-    pinned: bool,
+    pinned: Flag,
     before: u64,
 }
 
 impl ListPlace {
     fn parse(cursor: Option<&str>) -> Result<Self, Error> {
         let Some(cursor) = cursor else {
-            return Ok(Self { pinned: true, before: u64::MAX });
+            return Ok(Self { pinned: Flag::YES, before: u64::MAX });
         };
         let bad = || Error::invalid("cursor: not one of `list`");
         let (pinned, before) = match cursor.split_at_checked(1) {
-            Some(("p", order)) => (true, order),
-            Some(("n", order)) => (false, order),
+            Some(("p", order)) => (Flag::YES, order),
+            Some(("n", order)) => (Flag::NO, order),
             _ => return Err(bad()),
         };
         Ok(Self { pinned, before: before.parse().map_err(|_| bad())? })
     }
 
     fn of(row: &Row) -> Self {
-        Self { pinned: row.facts.is_top == Flag::YES, before: row.order }
+        Self { pinned: row.facts.is_top, before: row.order }
     }
 }
 
 impl std::fmt::Display for ListPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", if self.pinned { 'p' } else { 'n' }, self.before)
+        write!(f, "{}{}", if self.pinned == Flag::YES { 'p' } else { 'n' }, self.before)
     }
 }

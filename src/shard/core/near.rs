@@ -1,0 +1,99 @@
+//! Bringing memory near before it is looked at.
+//!
+//! A request waits for memory half a dozen times, one wait after the other: for a table, for what it
+//! points to, for what that points to. Of several requests, or of a request for several chats, each
+//! round's waits can overlap, if the round does nothing but read.
+//!
+//! Rounds of independent reads take the place of prefetches, as in Chen, Ailamaki, Gibbons and
+//! Mowry, "Improving Hash Join Performance through Prefetching" (2004).
+
+use smallvec::SmallVec;
+
+use super::Core;
+use crate::shard::state::{Chat, User};
+use crate::types::{KeyHasher, wide};
+
+/// Requests that come at once, and ids of one, that need no allocation.
+pub(super) const INLINE: usize = 32;
+
+/// What a request that is about to be run will look at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Soon<'a> {
+    /// A user, with the rows.
+    pub user_id: Option<&'a str>,
+    /// A chat, with its members.
+    pub chat_id: Option<&'a str>,
+}
+
+/// The same, as far as it is found.
+#[derive(Clone, Copy, Default)]
+struct Found<'a> {
+    user: Option<&'a User>,
+    chat: Option<&'a Chat>,
+    chat_hash: u64,
+}
+
+impl Core {
+    /// Brings near what some requests will look at. It changes nothing and tells nothing.
+    pub fn warm(&self, soon: &[Soon<'_>]) {
+        let mut hashes: SmallVec<[(Option<u64>, Option<u64>); INLINE]> = SmallVec::new();
+        let hash = |id: Option<&str>| id.map(|id| self.hash_of(id));
+        hashes.extend(soon.iter().map(|soon| (hash(soon.user_id), hash(soon.chat_id))));
+        let slot = |hash: u64| self.slot(KeyHasher::slot_of_hash(hash)).ok();
+        let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
+        found.extend(hashes.iter().map(|(user, chat)| Found {
+            user: user.and_then(|hash| slot(hash)?.user_candidate(hash)),
+            chat: chat.and_then(|hash| slot(hash)?.chat_candidate(hash)),
+            chat_hash: chat.unwrap_or_default(),
+        }));
+        near(&found, |found| found.user.map_or(0, user_lines) ^ found.chat.map_or(0, chat_lines));
+        near(&found, |found| {
+            let row = found.user.and_then(|user| user.rows.last()).map_or(0, |row| row.version);
+            row ^ found.chat.map_or(0, |chat| member_lines(chat) ^ creator_text(chat))
+        });
+        near(&found, |Found { user, chat, chat_hash }| {
+            let row = user
+                .zip(*chat)
+                .and_then(|(user, chat)| user.rows.get(chat.head.id.as_str(), *chat_hash));
+            chat.map_or(0, member_text) ^ row.map_or(0, |row| row.version)
+        });
+    }
+}
+
+/// Reads something of each, in a way that the compiler does not leave out.
+pub(super) fn near<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
+    std::hint::black_box(items.into_iter().fold(0, |sum, item| sum ^ read(item)));
+}
+
+/// Something of each cache line of a chat that is looked at.
+pub(super) fn chat_lines(chat: &Chat) -> u64 {
+    let head = &chat.head;
+    let ids = head.id.as_str().len() ^ head.creator_id.as_str().len();
+    let times = head.last_time.get() ^ head.created_at.get() ^ head.last_sequence.get();
+    wide(ids ^ chat.members.as_chunks().len()) ^ times ^ head.event ^ u64::from(head.dissolved)
+}
+
+/// Something of its first member, who is apart from it.
+pub(super) fn member_lines(chat: &Chat) -> u64 {
+    chat.members.first().map_or(0, |member| {
+        wide(member.user_id.as_str().len()) ^ member.order ^ member.sent_seq.get()
+    })
+}
+
+/// Something of its maker's id, which is apart from it if it is long.
+pub(super) fn creator_text(chat: &Chat) -> u64 {
+    first_byte(chat.head.creator_id.as_str())
+}
+
+/// Something of its first member's id, which is apart from the member if it is long.
+pub(super) fn member_text(chat: &Chat) -> u64 {
+    chat.members.first().map_or(0, |member| first_byte(member.user_id.as_str()))
+}
+
+fn user_lines(user: &User) -> u64 {
+    wide(user.head.id.as_str().len() ^ user.rows.len()) ^ user.head.version
+}
+
+fn first_byte(text: &str) -> u64 {
+    text.as_bytes().first().map_or(0, |byte| u64::from(*byte))
+}
