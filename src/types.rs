@@ -17,6 +17,10 @@ use twox_hash::XxHash64;
 
 use crate::limits::{ID_BYTES_MAX, INTEGER_MAX, SLOTS};
 
+mod interned;
+
+pub use interned::InternedUserId;
+
 /// Why a value was refused. The message is fit for the caller's eyes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -210,7 +210,7 @@ pub struct ChatItem<Chat = ChatId, User = UserId> {
 }
 
 /// A chat whose ids are read where it is kept.
-pub type ChatItemRef<'a> = ChatItem<&'a ChatId, &'a UserId>;
+pub type ChatItemRef<'a> = ChatItem<&'a ChatId, &'a str>;
 
 impl<Chat, User> ChatItem<Chat, User> {
     /// The same chat with its ids in another form.

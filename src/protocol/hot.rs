@@ -261,7 +261,7 @@ pub fn write_detail<'c>(
         left = left.saturating_sub(1);
         frame.byte(ARRAY_FIX | 9);
         frame.text(item.id.as_str());
-        frame.text(item.creator_id.as_str());
+        frame.text(item.creator_id);
         frame.bytes(&[item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)]);
         frame.integer(item.last_read_sequence.get());
         frame.integer(item.last_sequence.get());
@@ -450,7 +450,7 @@ mod tests {
                     }
                     Reply::Detail(DetailReply { items }) => {
                         let items =
-                            items.iter().map(|item| item.with_ids(&item.id, &item.creator_id));
+                            items.iter().map(|item| item.with_ids(&item.id, item.creator_id.as_str()));
                         write_detail(id, items, &mut hot);
                     }
                     Reply::Advance(reply) => write_advance(id, reply, &mut hot),

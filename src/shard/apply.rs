@@ -12,16 +12,21 @@ use super::event::{
     Dissolved, Event, FlagsSet, GoneImported, MemberErased, MembersAdded, MembersImported,
     MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
 };
+use super::interner::Interner;
 use super::state::{
     Chat, ChatHead, Deliveries, Effect, Member, NewestBy, OutboxEntry, Row, RowFacts, RowImport,
     SlotState, User,
 };
-use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
+use crate::types::{
+    ChatId, ChatStatus, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
+};
 
 /// A slot with what is needed to change it.
 pub struct Applier<'a> {
     /// The slot.
     pub slot: &'a mut SlotState,
+    /// The ids that the shard's chats name.
+    pub interner: &'a mut Interner,
     /// The node's key hash.
     pub hasher: KeyHasher,
 }
@@ -64,6 +69,10 @@ impl Applier<'_> {
         self.slot.chat_mut(id.as_str(), hash).ok_or_else(|| misfit("chat", id))
     }
 
+    fn interned(&mut self, ids: &[UserId]) -> Vec<InternedUserId> {
+        ids.iter().map(|id| self.interner.intern(id)).collect()
+    }
+
     fn created(&mut self, event: Created) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.chat_id.as_str());
         if self.slot.chat(event.chat_id.as_str(), hash).is_some() {
@@ -71,7 +80,7 @@ impl Applier<'_> {
         }
         let mut chat = Chat::new(ChatHead {
             id: event.chat_id,
-            creator_id: event.creator_id,
+            creator_id: self.interner.intern(&event.creator_id),
             chat_type: event.chat_type,
             status: ChatStatus::Normal,
             is_enc: event.is_enc,
@@ -85,7 +94,8 @@ impl Applier<'_> {
             epoch: 0,
             next_order: 1,
         });
-        self.slot.counts.outbox += join(&mut chat, event.user_ids, self.hasher)?;
+        let interned = self.interned(&event.user_ids);
+        self.slot.counts.outbox += join(&mut chat, event.user_ids, interned, self.hasher)?;
         self.slot.counts.chats += 1;
         self.slot.insert_chat(chat, self.hasher);
         Ok(())
@@ -93,9 +103,10 @@ impl Applier<'_> {
 
     fn members_added(&mut self, event: MembersAdded) -> Result<(), BadRecord> {
         let hasher = self.hasher;
+        let interned = self.interned(&event.user_ids);
         let chat = self.chat(&event.chat_id)?;
         chat.head.version += 1;
-        let posted = join(chat, event.user_ids, hasher)?;
+        let posted = join(chat, event.user_ids, interned, hasher)?;
         self.slot.counts.outbox += posted;
         Ok(())
     }
@@ -179,7 +190,7 @@ impl Applier<'_> {
         chat.head.version += 1;
         chat.deleters = Arc::default();
         let members = std::mem::take(&mut chat.members);
-        let users: Vec<_> = members.iter().map(|member| member.user_id.clone()).collect();
+        let users: Vec<_> = members.iter().map(|member| member.user_id.to_user_id()).collect();
         let posted = !users.is_empty();
         if posted {
             post(chat, Deliveries::Same(Effect::Remove, users));
@@ -204,30 +215,36 @@ impl Applier<'_> {
 
     fn chat_imported(&mut self, event: ChatImported) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.head.id.as_str());
-        if let Some(chat) = self.slot.chat_mut(event.head.id.as_str(), hash) {
-            chat.head = event.head;
+        let head =
+            ChatHead { creator_id: self.interner.share(&event.head.creator_id), ..event.head };
+        if let Some(chat) = self.slot.chat_mut(head.id.as_str(), hash) {
+            chat.head = head;
             return Ok(());
         }
-        if event.head.dissolved {
+        if head.dissolved {
             self.slot.counts.dissolved += 1;
         } else {
             self.slot.counts.chats += 1;
         }
-        self.slot.insert_chat(Chat::new(event.head), self.hasher);
+        self.slot.insert_chat(Chat::new(head), self.hasher);
         Ok(())
     }
 
     fn members_imported(&mut self, event: MembersImported) -> Result<(), BadRecord> {
         let hasher = self.hasher;
+        let mut members = event.members;
+        for (member, _) in &mut members {
+            member.user_id = self.interner.share(&member.user_id);
+        }
         let chat = self.chat(&event.chat_id)?;
-        let mut deliveries = Vec::with_capacity(event.members.len());
-        for (mut member, effect) in event.members {
+        let mut deliveries = Vec::with_capacity(members.len());
+        for (mut member, effect) in members {
             if member.deleted_in != 0 {
                 member.deleted_in = chat.head.epoch + 1;
             }
-            deliveries.push((member.user_id.clone(), effect));
+            deliveries.push((member.user_id.to_user_id(), effect));
             if chat.is_deleted_by(&member) {
-                Arc::make_mut(&mut chat.deleters).push(member.user_id.clone());
+                Arc::make_mut(&mut chat.deleters).push(member.user_id.to_user_id());
             }
             let hash = hasher.hash(member.user_id.as_str());
             chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
@@ -298,10 +315,11 @@ impl Applier<'_> {
 
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {
         let hasher = self.hasher;
+        let nobody = self.interner.intern(&erased_creator()?);
         let chat = self.chat(&event.chat_id)?;
         chat.head.version += 1;
         if chat.head.creator_id == event.user_id {
-            chat.head.creator_id = erased_creator()?;
+            chat.head.creator_id = nobody;
         }
         if chat.deleters.contains(&event.user_id) {
             Arc::make_mut(&mut chat.deleters).retain(|user_id| *user_id != event.user_id);
@@ -383,24 +401,29 @@ fn cover(facts: &mut RowFacts, to: Sequence) {
     facts.marked_unread = Flag::NO;
 }
 
-/// Adds members and the event that tells their rows; how many events that is.
-fn join(chat: &mut Chat, user_ids: Vec<UserId>, hasher: KeyHasher) -> Result<u64, BadRecord> {
-    let join_seq =
-        chat.head.last_sequence.checked_add(1).map_err(|_| misfit("join of", &chat.head.id))?;
-    for user_id in &user_ids {
-        let member = Member {
-            user_id: user_id.clone(),
-            order: chat.head.next_order,
-            join_seq,
-            sent_seq: Sequence::ZERO,
-            deleted_in: 0,
-        };
-        chat.head.next_order += 1;
-        chat.members.insert(member, hasher);
-    }
+/// Adds members, whose ids are there interned as well, and the event that tells their rows; how many
+/// events that is.
+fn join(
+    chat: &mut Chat,
+    user_ids: Vec<UserId>,
+    interned: Vec<InternedUserId>,
+    hasher: KeyHasher,
+) -> Result<u64, BadRecord> {
     if user_ids.is_empty() {
         return Ok(0);
     }
+    let join_seq =
+        chat.head.last_sequence.checked_add(1).map_err(|_| misfit("join of", &chat.head.id))?;
+    let first = chat.head.next_order;
+    chat.head.next_order += wide(interned.len());
+    let member = |(order, user_id)| Member {
+        user_id,
+        order,
+        join_seq,
+        sent_seq: Sequence::ZERO,
+        deleted_in: 0,
+    };
+    chat.members.append((first..).zip(interned).map(member).collect(), hasher);
     post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));
     Ok(1)
 }

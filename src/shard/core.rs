@@ -36,6 +36,7 @@ pub use reads::ListRows;
 
 use super::apply::Applier;
 use super::event::{self, AdvancedRef, BadRecord, Event};
+use super::interner::Interner;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo};
 use super::state::{Chat, SlotState, User};
 use crate::command::node::ShardStats;
@@ -68,6 +69,8 @@ pub struct Core {
     hasher: KeyHasher,
     /// The slots of this shard; slot `s` is at `s / shards`.
     slots: Vec<SlotState>,
+    /// The ids of the users that its chats name.
+    interner: Interner,
     now: TimeMs,
     /// Which log it is whose versions users' clients hold; see [`Self::set_incarnation`].
     incarnation: u64,
@@ -89,6 +92,7 @@ impl Core {
             shards,
             hasher,
             slots: std::iter::repeat_with(SlotState::default).take(own).collect(),
+            interner: Interner::new(hasher),
             now: TimeMs::ZERO,
             incarnation: 0,
             refusal: None,
@@ -328,7 +332,7 @@ impl Core {
         let index = self.slot_index(slot)?;
         let Some(state) = self.slots.get_mut(index) else { return Err(not_here(slot)) };
         state.seq += 1;
-        apply(&mut Applier { slot: state, hasher: self.hasher })
+        apply(&mut Applier { slot: state, interner: &mut self.interner, hasher: self.hasher })
     }
 
     /// The slot that is at `index` among those of this shard.

@@ -4,6 +4,7 @@
 //!
 //! # Layout
 //! - [`roster`]: ordered lists in copy-on-write chunks: a chat's members, a user's rows
+//! - [`interner`]: users' ids, each kept once
 //! - [`state`]: what a slot holds
 //! - [`event`]: what was decided, as the log has it
 //! - [`key`]: whom idempotency keys belong to
@@ -18,6 +19,7 @@ pub mod apply;
 pub mod core;
 pub mod event;
 pub mod gate;
+mod interner;
 pub mod key;
 pub mod listing;
 pub mod op;

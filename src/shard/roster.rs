@@ -26,6 +26,8 @@ use crate::types::KeyHasher;
 const FEW: usize = 15;
 /// Up to this many entries have tags; past it an index is kept.
 const INDEXED_FROM: usize = 256;
+/// Parts of an index.
+const INDEX_PARTS: usize = 16;
 /// Tags that are compared at once.
 const TAGS_AT_ONCE: usize = 16;
 
@@ -59,7 +61,44 @@ enum Lookup {
     /// The same for more entries; they fit into some cache lines.
     Tags(ThinVec<u16>),
     /// One pair for each entry.
-    Index(Box<HashTable<IndexEntry>>),
+    Index(Box<Index>),
+}
+
+/// Pairs of all entries, by their hashes. It grows a part at a time: nobody waits long for it.
+#[derive(Debug)]
+struct Index {
+    parts: [HashTable<IndexEntry>; INDEX_PARTS],
+}
+
+impl Index {
+    fn with_capacity(entries: usize) -> Self {
+        let part = || HashTable::with_capacity(entries.div_ceil(INDEX_PARTS));
+        Self { parts: std::array::from_fn(|_| part()) }
+    }
+
+    /// Those of the parts that hold this hash: one.
+    fn part_of(hash: u64) -> usize {
+        usize::try_from(hash >> 40).unwrap_or_default() % INDEX_PARTS
+    }
+
+    fn insert(&mut self, entry: IndexEntry) {
+        if let Some(part) = self.parts.get_mut(Self::part_of(entry.hash)) {
+            part.insert_unique(entry.hash, entry, |entry| entry.hash);
+        }
+    }
+
+    fn remove(&mut self, entry: IndexEntry) {
+        let part = self.parts.get_mut(Self::part_of(entry.hash));
+        let found = part
+            .and_then(|part| part.find_entry(entry.hash, |other| other.order == entry.order).ok());
+        found.map(hashbrown::hash_table::OccupiedEntry::remove);
+    }
+
+    fn find(&self, hash: u64, is_it: impl Fn(u64) -> bool) -> Option<u64> {
+        let part = self.parts.get(Self::part_of(hash))?;
+        let found = part.find(hash, |other| other.hash == hash && is_it(other.order))?;
+        Some(found.order)
+    }
 }
 
 /// See the module's documentation.
@@ -131,6 +170,28 @@ impl<T: Entry> Roster<T> {
         self.grow_lookup(hasher);
     }
 
+    /// Adds many entries at once, behind all others: their orders rise and are higher, their keys are new.
+    pub fn append(&mut self, entries: Vec<T>, hasher: KeyHasher) {
+        let is_indexed = matches!(self.lookup, Lookup::Index(_));
+        if is_indexed || self.len + entries.len() <= INDEXED_FROM {
+            for entry in &entries {
+                self.note_added(self.len, hasher.hash(entry.key()), entry.order());
+                self.len += 1;
+            }
+        } else {
+            self.len += entries.len();
+        }
+        let mut left = entries.into_iter();
+        if let Some(last) = self.chunks.last_mut() {
+            let room = CHUNK_ENTRIES_MAX.saturating_sub(last.len());
+            *last = with_entries(last, last.len(), left.by_ref().take(room));
+        }
+        while left.len() > 0 {
+            self.chunks.push(left.by_ref().take(CHUNK_ENTRIES_MAX).collect());
+        }
+        self.grow_lookup(hasher);
+    }
+
     /// Where an entry that is not the newest belongs.
     fn place_for(&self, order: u64) -> Place {
         let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
@@ -144,7 +205,7 @@ impl<T: Entry> Roster<T> {
 
     fn insert_at(&mut self, place: Place, entry: T) {
         let Some(chunk) = self.chunks.get_mut(place.chunk) else { return };
-        let mut longer = with_entry(chunk, place.entry, entry);
+        let mut longer = with_entries(chunk, place.entry, [entry]);
         if longer.len() > CHUNK_ENTRIES_MAX
             && let Some(entries) = Arc::get_mut(&mut longer)
         {
@@ -177,9 +238,7 @@ impl<T: Entry> Roster<T> {
             }
             Lookup::Tags(tags) => _ = tags.remove(position),
             Lookup::Index(index) => {
-                if let Ok(found) = index.find_entry(hash, |other| other.order == entry.order()) {
-                    found.remove();
-                }
+                index.remove(IndexEntry { hash, order: entry.order() });
             }
         }
         Some(entry)
@@ -268,14 +327,11 @@ impl<T: Entry> Roster<T> {
             Lookup::Few(tags) => self.find_tagged(tags.get(..self.len)?, key, tag(hash)),
             Lookup::Tags(tags) => self.find_tagged(tags, key, tag(hash)),
             Lookup::Index(index) => {
-                let found = index.find(hash, |other| {
-                    other.hash == hash
-                        && self
-                            .place_of(other.order)
-                            .and_then(|place| self.at(place))
-                            .is_some_and(|entry| entry.key() == key)
+                let order = index.find(hash, |order| {
+                    let entry = self.place_of(order).and_then(|place| self.at(place));
+                    entry.is_some_and(|entry| entry.key() == key)
                 })?;
-                self.place_of(found.order)
+                self.place_of(order)
             }
         }
     }
@@ -340,7 +396,7 @@ impl<T: Entry> Roster<T> {
                 tags.insert(position, tag(hash));
             }
             Lookup::Index(index) => {
-                index.insert_unique(hash, IndexEntry { hash, order }, |entry| entry.hash);
+                index.insert(IndexEntry { hash, order });
             }
         }
     }
@@ -350,10 +406,9 @@ impl<T: Entry> Roster<T> {
         if self.len <= INDEXED_FROM || matches!(self.lookup, Lookup::Index(_)) {
             return;
         }
-        let mut index = HashTable::with_capacity(self.len * 2);
+        let mut index = Index::with_capacity(self.len * 2);
         for entry in self.iter() {
-            let (hash, order) = (hasher.hash(entry.key()), entry.order());
-            index.insert_unique(hash, IndexEntry { hash, order }, |entry: &IndexEntry| entry.hash);
+            index.insert(IndexEntry { hash: hasher.hash(entry.key()), order: entry.order() });
         }
         self.lookup = Lookup::Index(Box::new(index));
     }
@@ -379,18 +434,22 @@ fn tag(hash: u64) -> u16 {
     u16::try_from(hash >> 48).unwrap_or_default()
 }
 
-/// The chunk with one more entry. If nobody else holds it, its entries are moved.
-fn with_entry<T: Entry>(chunk: &mut Chunk<T>, at: usize, entry: T) -> Chunk<T> {
+/// The chunk with more entries. If nobody else holds it, those that it had are moved.
+fn with_entries<T: Entry>(
+    chunk: &mut Chunk<T>,
+    at: usize,
+    more: impl IntoIterator<Item = T>,
+) -> Chunk<T> {
     let at = at.min(chunk.len());
     match Arc::get_mut(chunk) {
         Some(entries) => {
             let (before, after) = entries.split_at_mut(at);
             let (before, after) = (before.iter_mut(), after.iter_mut());
-            before.map(Entry::take).chain([entry]).chain(after.map(Entry::take)).collect()
+            before.map(Entry::take).chain(more).chain(after.map(Entry::take)).collect()
         }
         None => {
             let (before, after) = chunk.split_at(at);
-            before.iter().cloned().chain([entry]).chain(after.iter().cloned()).collect()
+            before.iter().cloned().chain(more).chain(after.iter().cloned()).collect()
         }
     }
 }
@@ -448,6 +507,7 @@ mod tests {
         Insert(u16, u64),
         Remove(u16),
         Update(u16, u32),
+        Append(u16),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -455,6 +515,7 @@ mod tests {
             4 => (0u16..400, 0u64..2000).prop_map(|(key, order)| Step::Insert(key, order)),
             2 => (0u16..300).prop_map(Step::Remove),
             1 => (0u16..300, any::<u32>()).prop_map(|(key, value)| Step::Update(key, value)),
+            1 => (0u16..300).prop_map(Step::Append),
         ]
     }
 
@@ -476,6 +537,14 @@ mod tests {
                             roster.insert(item.clone(), hasher);
                             model.insert(order, item);
                         }
+                    }
+                    Step::Append(count) => {
+                        let last = roster.last().map_or(0, |last| last.order);
+                        let orders = last + 1..=last + u64::from(count);
+                        let items = orders.map(|order| Item { key: format!("n{number} {order}"), order, value: 0 });
+                        let items: Vec<Item> = items.collect();
+                        model.extend(items.iter().map(|item| (item.order, item.clone())));
+                        roster.append(items, hasher);
                     }
                     Step::Remove(key) => {
                         let key = format!("k{key}");

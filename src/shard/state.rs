@@ -10,6 +10,7 @@
 //! - Each change of a user's rows but `touch` takes the user's next version, so that versions tell what changed since.
 
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,15 +23,19 @@ use super::roster::{Entry, Roster};
 use crate::command::membership::{ChatItem, ChatItemRef, ListRow, ListRowRef};
 use crate::command::unread::Floors;
 use crate::limits::TOMBSTONES_MAX;
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
+use crate::types::{
+    ChatId, ChatStatus, ChatType, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
+};
 
-/// A chat's own facts, without its members.
+/// A chat's own facts, without its members. Its order is that of images, and what `detail` and
+/// `conversations` look at comes first: a cache line, see [`Chat`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[repr(C)]
 pub struct ChatHead {
     /// The chat's id.
     pub id: ChatId,
     /// Who made it.
-    pub creator_id: UserId,
+    pub creator_id: InternedUserId,
     /// Single, group or official.
     pub chat_type: ChatType,
     /// Normal or disabled.
@@ -62,7 +67,7 @@ impl ChatHead {
     pub fn item_ref(&self, last_read_sequence: Sequence) -> ChatItemRef<'_> {
         ChatItemRef {
             id: &self.id,
-            creator_id: &self.creator_id,
+            creator_id: self.creator_id.as_str(),
             chat_type: self.chat_type,
             status: self.status,
             is_enc: self.is_enc,
@@ -75,7 +80,7 @@ impl ChatHead {
 
     /// The chat as `detail` tells it to a reader with this floor.
     pub fn item(&self, last_read_sequence: Sequence) -> ChatItem {
-        self.item_ref(last_read_sequence).with_ids(self.id.clone(), self.creator_id.clone())
+        self.item_ref(last_read_sequence).with_ids(self.id.clone(), self.creator_id.to_user_id())
     }
 }
 
@@ -83,7 +88,7 @@ impl ChatHead {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Who.
-    pub user_id: UserId,
+    pub user_id: InternedUserId,
     /// Place in the chat's join order.
     pub order: u64,
     /// First sequence that counts for them.
@@ -230,19 +235,29 @@ impl Deliveries {
 }
 
 /// A chat.
+///
+/// A lookup among many waits for each cache line of it, so what is looked at together lies together: the
+/// facts that lists and details tell in the first line, the way to the members in the third.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Chat {
     /// Its own facts.
     pub head: ChatHead,
-    /// Its members, in join order.
-    pub members: Roster<Member>,
     /// Who deleted the chat since its last message (may hold users that left since).
     pub deleters: Arc<Vec<UserId>>,
-    /// Events with deliveries under way, oldest first.
-    pub outbox: VecDeque<Arc<OutboxEntry>>,
     /// Whose own message is the newest; follows from the members.
     pub newest_by: NewestBy,
+    /// Its members, in join order.
+    pub members: Roster<Member>,
+    /// Events with deliveries under way, oldest first.
+    pub outbox: VecDeque<Arc<OutboxEntry>>,
 }
+
+const LINE_BYTES: usize = 64;
+const _: () = assert!(offset_of!(Chat, head) + offset_of!(ChatHead, version) == LINE_BYTES);
+const _: () = assert!(offset_of!(Chat, members) == 2 * LINE_BYTES);
+const _: () = assert!(size_of::<Roster<Member>>() == LINE_BYTES);
+const _: () = assert!(size_of::<Chat>() == 4 * LINE_BYTES);
 
 /// Whose own message is the newest of a chat. It spares looking for a member to know whether
 /// something is unread to them.
@@ -441,13 +456,14 @@ pub struct Gone {
     pub forgotten_to: u64,
 }
 
-/// A user.
+/// A user; the way to their rows is in the first cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct User {
-    /// Their own facts.
-    pub head: UserHead,
     /// Their rows, in join order.
     pub rows: Roster<Row>,
+    /// Their own facts.
+    pub head: UserHead,
     /// What they had; none if there was never anything.
     pub gone: Option<Arc<Gone>>,
 }
@@ -544,7 +560,7 @@ pub struct SlotState {
 }
 
 /// All keys of a slot share the bits that chose the slot; the tables need others.
-fn table_hash(hash: u64) -> u64 {
+pub(super) fn table_hash(hash: u64) -> u64 {
     (hash >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 

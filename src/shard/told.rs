@@ -24,7 +24,7 @@ pub fn told(event: Event) -> Option<WatchEvent> {
         }
         Event::ChatImported(ChatImported { head }) => WatchEvent {
             chat_id: Some(head.id),
-            user_id: Some(head.creator_id),
+            user_id: Some(head.creator_id.to_user_id()),
             last_sequence: Some(head.last_sequence),
             last_time: Some(head.last_time),
             status: Some(head.status),

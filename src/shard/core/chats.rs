@@ -1,6 +1,6 @@
 //! Commands that make and change chats.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use super::{Core, Step};
 use crate::command::chat::{
@@ -141,7 +141,10 @@ impl Core {
         let next_cursor = page.last().filter(|_| more).map(|member| member.order.to_string());
         let items = page
             .into_iter()
-            .map(|member| MemberItem { user_id: member.user_id.clone(), join_seq: member.join_seq })
+            .map(|member| MemberItem {
+                user_id: member.user_id.to_user_id(),
+                join_seq: member.join_seq,
+            })
             .collect();
         Ok(Reply::Members(MembersReply { items, next_cursor }))
     }
@@ -191,7 +194,12 @@ fn check_version(chat: &Chat, wanted: Option<u64>) -> Result<(), Error> {
 }
 
 /// The users in their order, each once.
-fn each_once(user_ids: Vec<UserId>) -> Vec<UserId> {
-    let mut seen = HashSet::with_capacity(user_ids.len());
-    user_ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
+fn each_once(mut user_ids: Vec<UserId>) -> Vec<UserId> {
+    let is_first: Vec<bool> = {
+        let mut seen = HashSet::with_capacity(user_ids.len());
+        user_ids.iter().map(|id| seen.insert(id)).collect()
+    };
+    let mut is_first = is_first.into_iter();
+    user_ids.retain(|_| is_first.next() == Some(true));
+    user_ids
 }

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use super::Core;
 use crate::limits::IMAGE_BLOCK_BYTES;
 use crate::shard::event::BadRecord;
+use crate::shard::interner::Interner;
 use crate::shard::roster::Chunks;
 use crate::shard::state::{
     Chat, ChatHead, Deliveries, FirstAnswer, Gone, Member, OutboxEntry, Row, SlotState, User,
@@ -155,7 +156,7 @@ impl Core {
         state.seq = u64::from_be_bytes(*seq);
         while let Some((&code, fields)) = items.split_first() {
             items = fields;
-            restore_item(state, hasher, code, &mut items)?;
+            restore_item(state, &mut self.interner, hasher, code, &mut items)?;
         }
         Ok(())
     }
@@ -170,19 +171,25 @@ impl Core {
 
 fn restore_item(
     state: &mut SlotState,
+    interner: &mut Interner,
     hasher: KeyHasher,
     code: u8,
     bytes: &mut &[u8],
 ) -> Result<(), BadRecord> {
     match code {
-        ITEM_CHAT => state.insert_chat(Chat::new(read(bytes)?), hasher),
+        ITEM_CHAT => {
+            let mut head: ChatHead = read(bytes)?;
+            head.creator_id = interner.share(&head.creator_id);
+            state.insert_chat(Chat::new(head), hasher);
+        }
         ITEM_MEMBERS => {
-            let (chat_id, members): (ChatId, Vec<Member>) = read(bytes)?;
+            let (chat_id, mut members): (ChatId, Vec<Member>) = read(bytes)?;
             let chat = chat_of(state, hasher, &chat_id)?;
-            for member in members {
+            for member in &mut members {
+                member.user_id = interner.share(&member.user_id);
                 chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
-                chat.members.insert(member, hasher);
             }
+            chat.members.append(members, hasher);
         }
         ITEM_DELETERS => {
             let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
@@ -204,7 +211,7 @@ fn restore_item(
         ITEM_ROWS => {
             let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
             let user = state.user_or_new(&user_id, hasher.hash(user_id.as_str()), hasher);
-            rows.into_iter().for_each(|row| user.rows.insert(row, hasher));
+            user.rows.append(rows, hasher);
         }
         ITEM_GONE => {
             let (user_id, gone): (UserId, Gone) = read(bytes)?;
@@ -213,7 +220,7 @@ fn restore_item(
         }
         ITEM_ANSWERS => {
             let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
-            answers.into_iter().for_each(|answer| state.answers.insert(answer, hasher));
+            state.answers.append(answers, hasher);
         }
         other => return Err(BadRecord(format!("unknown image item {other}"))),
     }

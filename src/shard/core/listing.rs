@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Core;
-use super::near::{chat_lines, member_lines, near};
+use super::near::{chat_lines, head_line, member_lines, near};
 use crate::command::conversation::{Conversation, Conversations, Explain};
 use crate::command::unread::Floors;
 use crate::shard::listing::{
@@ -107,9 +107,12 @@ impl Core {
                 *place = slot.and_then(|slot| slot.chat_candidate(at.hash));
             }
             let chats = || found.iter().flatten().copied();
-            near(chats(), chat_lines);
-            if looks_at_members {
-                near(chats(), member_lines);
+            match looks_at_members {
+                true => {
+                    near(chats(), chat_lines);
+                    near(chats(), member_lines);
+                }
+                false => near(chats(), head_line),
             }
             for (candidate, at) in found.iter().zip(block) {
                 let Some(row) = at.of(rows).filter(|row| row.facts.is_show == Flag::YES) else {
@@ -192,7 +195,7 @@ fn conversation(row: &Row, chat: &Chat, reader: &Reader<'_>) -> Conversation {
         is_hide: facts.is_hide,
         max_read_seq: facts.max_read_seq,
         last_online_time: facts.last_online_time,
-        creator_id: head.creator_id.clone(),
+        creator_id: head.creator_id.to_user_id(),
         chat_type: head.chat_type,
         status: head.status,
         is_enc: head.is_enc,

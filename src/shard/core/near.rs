@@ -65,12 +65,14 @@ pub(super) fn near<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u6
     std::hint::black_box(items.into_iter().fold(0, |sum, item| sum ^ read(item)));
 }
 
-/// Something of each cache line of a chat that is looked at.
+/// Something of a chat's first cache line: what lists tell of it.
+pub(super) fn head_line(chat: &Chat) -> u64 {
+    chat.head.last_time.get()
+}
+
+/// Something of the lines that `detail` and `advance` look at.
 pub(super) fn chat_lines(chat: &Chat) -> u64 {
-    let head = &chat.head;
-    let ids = head.id.as_str().len() ^ head.creator_id.as_str().len();
-    let times = head.last_time.get() ^ head.created_at.get() ^ head.last_sequence.get();
-    wide(ids ^ chat.members.as_chunks().len()) ^ times ^ head.event ^ u64::from(head.dissolved)
+    head_line(chat) ^ chat.head.event ^ wide(chat.members.len())
 }
 
 /// Something of its first member, who is apart from it.

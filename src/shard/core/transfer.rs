@@ -312,7 +312,7 @@ fn gone_from<'a>(
 fn chat_line(head: &ChatHead) -> ChatLine {
     ChatLine {
         id: head.id.clone(),
-        creator_id: head.creator_id.clone(),
+        creator_id: head.creator_id.to_user_id(),
         chat_type: head.chat_type,
         status: Some(head.status),
         is_enc: head.is_enc,
@@ -334,7 +334,7 @@ fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
     };
     Ok(ChatHead {
         id: line.id.clone(),
-        creator_id: line.creator_id.clone(),
+        creator_id: (&line.creator_id).into(),
         chat_type: line.chat_type,
         status: line.status.unwrap_or(ChatStatus::Normal),
         is_enc: line.is_enc,
@@ -362,7 +362,7 @@ fn bounded(value: u64, name: &str, of: &dyn std::fmt::Display) -> Result<u64, Er
 fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     let facts = RowFacts::joined(member.join_seq);
     MemberLine {
-        user_id: member.user_id.clone(),
+        user_id: member.user_id.to_user_id(),
         chat_id: chat.head.id.clone(),
         id: None,
         is_top: facts.is_top,
@@ -438,7 +438,7 @@ fn plan_member(
         deleted_to_seq,
     };
     let member = Member {
-        user_id: line.user_id.clone(),
+        user_id: (&line.user_id).into(),
         order,
         join_seq,
         sent_seq: stored.map_or(sent_seq, |stored| stored.sent_seq.max(sent_seq)),

@@ -50,7 +50,7 @@ fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {
         view.chats += 1;
         view.differences.extend(chat_differences(chat));
         for member in chat.members.iter() {
-            let pair = (member.user_id.clone(), chat.head.id.clone());
+            let pair = (member.user_id.to_user_id(), chat.head.id.clone());
             let member = Some((member.join_seq, chat.is_deleted_by(member)));
             view.members.push((pair, ChatSide { member, ..without_member(chat) }));
         }
@@ -103,8 +103,8 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
         found.push(format!("chat {}: its outbox is ahead of event {}", head.id, head.event));
     }
     let deleted = chat.members.iter().filter(|member| chat.is_deleted_by(member));
-    let remembered: HashSet<&UserId> = chat.deleters.iter().collect();
-    let deleted = deleted.filter(|member| !remembered.contains(&member.user_id));
+    let remembered: HashSet<&str> = chat.deleters.iter().map(UserId::as_str).collect();
+    let deleted = deleted.filter(|member| !remembered.contains(member.user_id.as_str()));
     found.extend(deleted.map(|member| {
         format!("chat {}: {} deleted it and is not remembered for it", head.id, member.user_id)
     }));

@@ -1,0 +1,73 @@
+//! An id of a user that is kept once, however many name it.
+
+use std::fmt;
+
+use arcstr::ArcStr;
+use compact_str::CompactString;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::UserId;
+
+/// A [`UserId`] in the size of a pointer, whose text may be shared; outside it looks the same.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InternedUserId(ArcStr);
+
+impl InternedUserId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A copy with a text of its own.
+    pub fn to_user_id(&self) -> UserId {
+        UserId(CompactString::new(self.as_str()))
+    }
+
+    /// Moves the id out of a value that is not used again.
+    pub fn take(&mut self) -> Self {
+        Self(std::mem::take(&mut self.0))
+    }
+
+    /// Whether nobody else shares the text.
+    pub fn is_alone(&self) -> bool {
+        ArcStr::strong_count(&self.0).is_none_or(|holders| holders == 1)
+    }
+}
+
+impl From<&UserId> for InternedUserId {
+    /// With a text that nobody shares yet.
+    fn from(id: &UserId) -> Self {
+        Self(ArcStr::from(id.as_str()))
+    }
+}
+
+impl PartialEq<UserId> for InternedUserId {
+    fn eq(&self, other: &UserId) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl fmt::Display for InternedUserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for InternedUserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl Serialize for InternedUserId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for InternedUserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        UserId::deserialize(deserializer).map(|id| Self::from(&id))
+    }
+}
