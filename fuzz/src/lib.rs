@@ -5,10 +5,9 @@
 pub mod targets;
 
 /// What of `tests/common` they need.
+#[path = "../../tests/common"]
 mod common {
-    #[path = "../../../tests/common/random.rs"]
     pub mod random;
-    #[path = "../../../tests/common/sim.rs"]
     pub mod sim;
 
     pub use sim::SimNode;

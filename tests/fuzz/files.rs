@@ -162,8 +162,7 @@ fn edit(files: &mut Files, input: &mut Bytes<'_>) {
         6 => {
             let length = usize::from(input.byte());
             if let Ok(other) = str::from_utf8(input.take(length))
-                && !other.is_empty()
-                && !other.contains(['/', '\0'])
+                && path(other).file_name().is_some_and(|name| name == other)
             {
                 files.insert(other.to_owned(), bytes.clone());
             }

@@ -47,7 +47,6 @@ fn everything() -> Vec<(Kind, Value)> {
     let row = json!({"user_id": "ann", "chat_id": "g"});
     vec![
         (Kind::Verify, json!({})),
-        (Kind::Export, json!({})),
         (Kind::Stats, json!({})),
         (Kind::List, json!({"user_id": "ann"})),
         (Kind::Detail, json!({"ids": ["g", "h", "i"], "user_id": "ann"})),

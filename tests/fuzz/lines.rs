@@ -28,7 +28,7 @@ pub fn run(input: &[u8]) {
                 let message = format!("{failure:?}");
                 let named = (last_line + 1..=lines).any(|line| message.contains(&format!("file:{line}: ")));
                 assert!(named, "no line after {last_line} is named: {message}");
-                break;
+                return;
             }
         };
         let (first, last) = (batch.first_line, batch.last_line);
@@ -41,7 +41,7 @@ pub fn run(input: &[u8]) {
         command.check().unwrap();
         encode_request(1, &command, &mut BytesMut::new()).unwrap();
         if node.run(command).is_err() {
-            break;
+            return;
         }
     }
     let (chats, members) = exported(&mut node);

@@ -1,5 +1,5 @@
-//! Records with right checksums may still say anything. A record is refused or applied; a node that
-//! starts from those that were applied runs, and what it holds comes back from an image and its log.
+//! Records with right checksums may still say anything. They are refused, or a node that starts from
+//! them runs, and what it holds comes back from an image and its log.
 //!
 //! Input: pieces, each a record without the slot's sequence, which is filled in: slot, event code, fields.
 
@@ -21,7 +21,7 @@ pub fn run(input: &[u8]) {
         Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
     for record in numbered(Bytes(input).pieces()) {
         if core.replay(&record).is_err() {
-            break;
+            return;
         }
         records.push(record);
     }
