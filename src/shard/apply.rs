@@ -175,6 +175,9 @@ impl Applier<'_> {
 
     fn dissolved(&mut self, event: Dissolved) -> Result<(), BadRecord> {
         let chat = self.chat(&event.chat_id)?;
+        if chat.head.dissolved {
+            return Err(misfit("dissolved chat", &event.chat_id));
+        }
         chat.head.dissolved = true;
         chat.head.version += 1;
         chat.deleters = Arc::default();
@@ -205,6 +208,12 @@ impl Applier<'_> {
     fn chat_imported(&mut self, event: ChatImported) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.head.id.as_str());
         if let Some(chat) = self.slot.chat_mut(event.head.id.as_str(), hash) {
+            let (old, new) = (&chat.head, &event.head);
+            if old.dissolved != new.dissolved
+                || (old.event, old.epoch, old.next_order) != (new.event, new.epoch, new.next_order)
+            {
+                return Err(misfit("imported chat", &event.head.id));
+            }
             chat.head = event.head;
             return Ok(());
         }
@@ -232,9 +241,10 @@ impl Applier<'_> {
             let hash = hasher.hash(member.user_id.as_str());
             chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
             chat.note_sent(hash, member.sent_seq);
-            match chat.members.get_mut(member.user_id.as_str(), hash) {
-                Some(stored) => *stored = Member { order: stored.order, ..member },
-                None => chat.members.insert(member, hasher),
+            if let Some(stored) = chat.members.get_mut(member.user_id.as_str(), hash) {
+                *stored = Member { order: stored.order, ..member };
+            } else if !chat.members.try_insert(member, hasher) {
+                return Err(misfit("imported member of", &event.chat_id));
             }
         }
         post(chat, Deliveries::Each(deliveries));
@@ -396,7 +406,9 @@ fn join(chat: &mut Chat, user_ids: Vec<UserId>, hasher: KeyHasher) -> Result<u64
             deleted_in: 0,
         };
         chat.head.next_order += 1;
-        chat.members.insert(member, hasher);
+        if !chat.members.try_insert(member, hasher) {
+            return Err(misfit("new member", user_id));
+        }
     }
     if user_ids.is_empty() {
         return Ok(0);

@@ -226,6 +226,33 @@ events! {
     }
 }
 
+impl Event {
+    /// The chat or user in whose slot it happened; of an answer the text does not tell.
+    pub fn key(&self) -> Option<&str> {
+        Some(match self {
+            Self::Created(event) => event.chat_id.as_str(),
+            Self::MembersAdded(event) => event.chat_id.as_str(),
+            Self::MembersRemoved(event) => event.chat_id.as_str(),
+            Self::Advanced(event) => event.chat_id.as_str(),
+            Self::Deleted(event) => event.chat_id.as_str(),
+            Self::StatusSet(event) => event.chat_id.as_str(),
+            Self::Dissolved(event) => event.chat_id.as_str(),
+            Self::DeliveryDone(event) => event.chat_id.as_str(),
+            Self::ChatImported(event) => event.head.id.as_str(),
+            Self::MembersImported(event) => event.chat_id.as_str(),
+            Self::MemberErased(event) => event.chat_id.as_str(),
+            Self::RowChanged(event) => event.user_id.as_str(),
+            Self::Read(event) => event.user_id.as_str(),
+            Self::FlagsSet(event) => event.user_id.as_str(),
+            Self::Touched(event) => event.user_id.as_str(),
+            Self::Cleared(event) => event.user_id.as_str(),
+            Self::UserErased(event) => event.user_id.as_str(),
+            Self::GoneImported(event) => event.user_id.as_str(),
+            Self::Answered(_) => return None,
+        })
+    }
+}
+
 /// Length of a record's fixed part.
 const HEADER_BYTES: usize = 2 + 8 + 1;
 

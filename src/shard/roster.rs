@@ -131,6 +131,16 @@ impl<T: Entry> Roster<T> {
         self.grow_lookup(hasher);
     }
 
+    /// Adds an entry, if its key is new and its order free; whether they are.
+    pub fn try_insert(&mut self, entry: T, hasher: KeyHasher) -> bool {
+        let fits = self.get(entry.key(), hasher.hash(entry.key())).is_none()
+            && !self.has_order(entry.order());
+        if fits {
+            self.insert(entry, hasher);
+        }
+        fits
+    }
+
     /// Where an entry that is not the newest belongs.
     fn place_for(&self, order: u64) -> Place {
         let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Core;
+use super::{Core, hash_in};
 use crate::limits::IMAGE_BLOCK_BYTES;
 use crate::shard::event::BadRecord;
 use crate::shard::roster::Chunks;
@@ -150,12 +150,12 @@ impl Core {
         let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
         let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
         let index = self.slot_index(slot)?;
-        let hasher = self.hasher;
         let state = self.slots.get_mut(index).ok_or_else(bad)?;
         state.seq = u64::from_be_bytes(*seq);
+        let mut restored = Restored { slot, state, hasher: self.hasher };
         while let Some((&code, fields)) = items.split_first() {
             items = fields;
-            restore_item(state, hasher, code, &mut items)?;
+            restored.item(code, &mut items)?;
         }
         Ok(())
     }
@@ -168,66 +168,93 @@ impl Core {
     }
 }
 
-fn restore_item(
-    state: &mut SlotState,
-    hasher: KeyHasher,
-    code: u8,
-    bytes: &mut &[u8],
-) -> Result<(), BadRecord> {
-    match code {
-        ITEM_CHAT => state.insert_chat(Chat::new(read(bytes)?), hasher),
-        ITEM_MEMBERS => {
-            let (chat_id, members): (ChatId, Vec<Member>) = read(bytes)?;
-            let chat = chat_of(state, hasher, &chat_id)?;
-            for member in members {
-                chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
-                chat.members.insert(member, hasher);
-            }
-        }
-        ITEM_DELETERS => {
-            let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
-            Arc::make_mut(&mut chat_of(state, hasher, &chat_id)?.deleters).extend(users);
-        }
-        ITEM_OUTBOX => {
-            let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
-            let outbox = &mut chat_of(state, hasher, &chat_id)?.outbox;
-            match outbox.back_mut().filter(|entry| entry.event == event) {
-                Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
-                None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
-            }
-        }
-        ITEM_USER => {
-            let head: UserHead = read(bytes)?;
-            let hash = hasher.hash(head.id.as_str());
-            state.user_or_new(&head.id, hash, hasher).head = head.clone();
-        }
-        ITEM_ROWS => {
-            let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
-            let user = state.user_or_new(&user_id, hasher.hash(user_id.as_str()), hasher);
-            rows.into_iter().for_each(|row| user.rows.insert(row, hasher));
-        }
-        ITEM_GONE => {
-            let (user_id, gone): (UserId, Gone) = read(bytes)?;
-            let hash = hasher.hash(user_id.as_str());
-            state.user_or_new(&user_id, hash, hasher).gone = Some(Arc::new(gone));
-        }
-        ITEM_ANSWERS => {
-            let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
-            answers.into_iter().for_each(|answer| state.answers.insert(answer, hasher));
-        }
-        other => return Err(BadRecord(format!("unknown image item {other}"))),
-    }
-    Ok(())
-}
-
-fn chat_of<'a>(
+/// The slot that an image's items are of.
+struct Restored<'a> {
+    slot: Slot,
     state: &'a mut SlotState,
     hasher: KeyHasher,
-    id: &ChatId,
-) -> Result<&'a mut Chat, BadRecord> {
-    state
-        .chat_mut(id.as_str(), hasher.hash(id.as_str()))
-        .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+}
+
+impl Restored<'_> {
+    fn item(&mut self, code: u8, bytes: &mut &[u8]) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        match code {
+            ITEM_CHAT => {
+                let head: ChatHead = read(bytes)?;
+                let hash = hash_in(self.slot, head.id.as_str(), hasher)?;
+                if self.state.chat(head.id.as_str(), hash).is_some() {
+                    return Err(twice(&head.id));
+                }
+                self.state.insert_chat(Chat::new(head), hasher);
+            }
+            ITEM_MEMBERS => {
+                let (chat_id, members): (ChatId, Vec<Member>) = read(bytes)?;
+                let chat = self.chat(&chat_id)?;
+                for member in members {
+                    chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
+                    if member.order >= chat.head.next_order
+                        || !chat.members.try_insert(member, hasher)
+                    {
+                        return Err(twice(&chat_id));
+                    }
+                }
+            }
+            ITEM_DELETERS => {
+                let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
+                Arc::make_mut(&mut self.chat(&chat_id)?.deleters).extend(users);
+            }
+            ITEM_OUTBOX => {
+                let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
+                let outbox = &mut self.chat(&chat_id)?.outbox;
+                match outbox.back_mut().filter(|entry| entry.event == event) {
+                    Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
+                    None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
+                }
+            }
+            ITEM_USER => {
+                let head: UserHead = read(bytes)?;
+                self.user(&head.id)?.head = head.clone();
+            }
+            ITEM_ROWS => {
+                let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
+                let user = self.user(&user_id)?;
+                for row in rows {
+                    if row.order >= user.head.next_order || !user.rows.try_insert(row, hasher) {
+                        return Err(twice(&user_id));
+                    }
+                }
+            }
+            ITEM_GONE => {
+                let (user_id, gone): (UserId, Gone) = read(bytes)?;
+                self.user(&user_id)?.gone = Some(Arc::new(gone));
+            }
+            ITEM_ANSWERS => {
+                let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
+                for answer in answers {
+                    if !self.state.answers.try_insert(answer, hasher) {
+                        return Err(twice(&"an answer"));
+                    }
+                }
+            }
+            other => return Err(BadRecord(format!("unknown image item {other}"))),
+        }
+        Ok(())
+    }
+
+    fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
+        self.state
+            .chat_mut(id.as_str(), self.hasher.hash(id.as_str()))
+            .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+    }
+
+    fn user(&mut self, id: &UserId) -> Result<&mut User, BadRecord> {
+        let hash = hash_in(self.slot, id.as_str(), self.hasher)?;
+        Ok(self.state.user_or_new(id, hash, self.hasher))
+    }
+}
+
+fn twice(what: &dyn std::fmt::Display) -> BadRecord {
+    BadRecord(format!("image holds {what}, or an entry of it, twice or out of order"))
 }
 
 /// Reads one value and moves past it.
