@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{ChatHead, Effect, FirstAnswer, Member};
+use super::state::{ChatHead, Effect, FirstAnswer, Member, counter};
+use crate::limits::COUNTER_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 
 /// A record that cannot be read.
@@ -159,6 +160,7 @@ events! {
         /// Of which chat.
         chat_id: ChatId,
         /// The event's number in that chat.
+        #[serde(deserialize_with = "counter")]
         event: u64,
         /// What it does.
         effect: Effect,
@@ -217,6 +219,7 @@ events! {
         /// Of which chat.
         chat_id: ChatId,
         /// The version of the removal; the user's next without it.
+        #[serde(deserialize_with = "counter")]
         version: Option<u64>,
     }
     /// A request with an idempotency key was answered, or took its key.
@@ -320,6 +323,7 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
         payload.split_at_checked(HEADER_BYTES).ok_or_else(|| BadRecord("too short".into()))?;
     let seq = header.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
     match (seq, header.last()) {
+        (Some(seq), _) if seq > COUNTER_MAX => Err(BadRecord(format!("sequence {seq}"))),
         (Some(seq), Some(&code)) => Ok((slot, seq, Event::decode_fields(code, fields)?)),
         _ => Err(BadRecord("too short".into())),
     }

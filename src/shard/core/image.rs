@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Core, hash_in};
-use crate::limits::IMAGE_BLOCK_BYTES;
+use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
 use crate::shard::event::BadRecord;
 use crate::shard::roster::Chunks;
 use crate::shard::state::{
@@ -145,13 +145,17 @@ impl Core {
     /// # Errors
     /// If the block cannot be read or is of another shard.
     pub fn restore(&mut self, block: &[u8]) -> Result<(), BadRecord> {
-        let bad = || BadRecord("image block too short".into());
+        let bad = || BadRecord("no head of an image block".into());
         let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
         let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
         let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
         let index = self.slot_index(slot)?;
         let state = self.slots.get_mut(index).ok_or_else(bad)?;
-        state.seq = u64::from_be_bytes(*seq);
+        let seq = u64::from_be_bytes(*seq);
+        if seq > COUNTER_MAX {
+            return Err(bad());
+        }
+        state.seq = seq;
         let mut restored = Restored { slot, state, hasher: self.hasher };
         while let Some((&code, fields)) = items.split_first() {
             items = fields;
@@ -205,7 +209,11 @@ impl Restored<'_> {
             }
             ITEM_OUTBOX => {
                 let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
-                let outbox = &mut self.chat(&chat_id)?.outbox;
+                let chat = self.chat(&chat_id)?;
+                let outbox = &mut chat.outbox;
+                if event > chat.head.event || outbox.back().is_some_and(|last| last.event > event) {
+                    return Err(twice(&chat_id));
+                }
                 match outbox.back_mut().filter(|entry| entry.event == event) {
                     Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
                     None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
