@@ -200,11 +200,7 @@ impl SimNode {
     }
 
     /// Has a core do something beside its lanes; what comes of it goes the usual ways.
-    pub fn at_core<R>(
-        &mut self,
-        core: u16,
-        work: impl FnOnce(&mut Core, &mut Output) -> R,
-    ) -> R {
+    pub fn at_core<R>(&mut self, core: u16, work: impl FnOnce(&mut Core, &mut Output) -> R) -> R {
         let index = usize::from(core % self.shards.get());
         let mut out = Output::default();
         self.cores[index].tick(TimeMs::new(self.now).unwrap());

@@ -31,7 +31,10 @@ fn run_in(dir: &Path, input: &[u8]) {
         .map(|piece| String::from_utf8_lossy(piece).replace("DIR/", &format!("{place}/")))
         .collect();
     // Files of the system are none of a test's business, and some of them never end.
-    if texts.iter().any(|text| ["/dev", "/proc", "/sys", "\\u"].iter().any(|name| text.contains(name))) {
+    if texts
+        .iter()
+        .any(|text| ["/dev", "/proc", "/sys", "\\u"].iter().any(|name| text.contains(name)))
+    {
         return;
     }
     let text = |index: usize| texts.get(index).map_or("", String::as_str);

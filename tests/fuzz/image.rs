@@ -15,10 +15,8 @@ use crate::common::sim::SimImage;
 
 /// See the module's documentation.
 pub fn run(input: &[u8]) {
-    let blocks: Vec<Vec<u8>> =
-        Bytes(input).pieces().into_iter().map(<[u8]>::to_vec).collect();
-    let mut core =
-        Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
+    let blocks: Vec<Vec<u8>> = Bytes(input).pieces().into_iter().map(<[u8]>::to_vec).collect();
+    let mut core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
     if blocks.iter().try_for_each(|block| core.restore(block)).is_err() {
         return;
     }

@@ -26,7 +26,8 @@ pub fn run(input: &[u8]) {
             Ok(None) => break,
             Err(failure) => {
                 let message = format!("{failure:?}");
-                let named = (last_line + 1..=lines).any(|line| message.contains(&format!("file:{line}: ")));
+                let named =
+                    (last_line + 1..=lines).any(|line| message.contains(&format!("file:{line}: ")));
                 assert!(named, "no line after {last_line} is named: {message}");
                 return;
             }

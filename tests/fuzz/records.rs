@@ -17,8 +17,7 @@ pub const HASH_SEED: u64 = 7;
 /// See the module's documentation.
 pub fn run(input: &[u8]) {
     let mut records = Vec::new();
-    let mut core =
-        Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
+    let mut core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
     for record in numbered(Bytes(input).pieces()) {
         if core.replay(&record).is_err() {
             return;

@@ -59,9 +59,7 @@ fn assert_same(request: &Request, HotRequest { id, ask }: HotRequest<'_>) {
     let user = |id: &str| UserId::new(id).unwrap();
     let chat = |id: &str| ChatId::new(id).unwrap();
     let command: Command = match ask {
-        Ask::List { user_id } => {
-            List { user_id: user(user_id), limit: None, cursor: None }.into()
-        }
+        Ask::List { user_id } => List { user_id: user(user_id), limit: None, cursor: None }.into(),
         Ask::Detail { ids, user_id } => {
             Detail { ids: ids.map(chat).collect(), user_id: user_id.map(user) }.into()
         }

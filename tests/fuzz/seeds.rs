@@ -85,7 +85,10 @@ fn stories() -> Vec<Vec<u8>> {
         ("detail", json!({"ids": ["h", "g"]})),
         ("list", json!({"user_id": "a"})),
     ];
-    vec![document, story.into_iter().flat_map(|(name, arguments)| request(name, arguments)).collect()]
+    vec![
+        document,
+        story.into_iter().flat_map(|(name, arguments)| request(name, arguments)).collect(),
+    ]
 }
 
 fn request(name: &str, arguments: Value) -> BytesMut {
@@ -134,8 +137,9 @@ fn http() -> Vec<Vec<u8>> {
 
 fn post(door: u8, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let text =
-        format!("POST {path} HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    let text = format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
     [&[door], text.as_bytes()].concat()
 }
 
@@ -155,7 +159,9 @@ fn lines_of_hex(text: &str) -> Vec<Vec<u8>> {
 /// Records without the sequences of their slots.
 fn records(text: &str) -> Vec<u8> {
     let records = lines_of_hex(text);
-    of_pieces(&records.iter().map(|record| [&record[..2], &record[10..]].concat()).collect::<Vec<_>>())
+    of_pieces(
+        &records.iter().map(|record| [&record[..2], &record[10..]].concat()).collect::<Vec<_>>(),
+    )
 }
 
 /// Each kind of edit in each file, sealed and not.
@@ -193,7 +199,14 @@ fn configs() -> Vec<Vec<u8>> {
         input(&[with_secrets, tokens, secret, ""]),
         input(&["http_auth = \"jwt\"\njwt_jwks_file = \"DIR/keys\"\n", "", "", jwks]),
         input(&[open, tokens, "", "", "CHATSHARD_TOKEN_FILE=DIR/tokens", "CHATSHARD_FSYNC=never"]),
-        input(&[open, "", "", "", "CHATSHARD_LISTEN=[::1]:0", "CHATSHARD_LOG_LEVEL=info,a::b=trace"]),
+        input(&[
+            open,
+            "",
+            "",
+            "",
+            "CHATSHARD_LISTEN=[::1]:0",
+            "CHATSHARD_LOG_LEVEL=info,a::b=trace",
+        ]),
         input(&["", "", "", "", "CHATSHARD_SNAPSHOT_INTERVAL_S=0", "CHATSHARD_SOCKET_MODE=0660"]),
     ]
 }
@@ -212,6 +225,7 @@ fn lines() -> Vec<Vec<u8>> {
     let single = r#"{"chat":{"id":"s","type":1,"creator_id":"a","last_sequence":9007199254740991}}
 {"member":{"user_id":"a","chat_id":"s","join_order":9007199254740991,"version":9007199254740991}}
 {"member":{"user_id":"b","chat_id":"s","join_seq":9007199254740991}}"#;
-    let texts = [few.to_owned(), full.to_owned(), single.to_owned(), few.repeat(2), format!("{few}{full}")];
+    let texts =
+        [few.to_owned(), full.to_owned(), single.to_owned(), few.repeat(2), format!("{few}{full}")];
     texts.iter().flat_map(|text| [0, 1].map(|merge| [&[merge], text.as_bytes()].concat())).collect()
 }
