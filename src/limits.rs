@@ -9,6 +9,9 @@ pub const SLOTS: u16 = 4096;
 pub const ID_BYTES_MAX: usize = 128;
 /// Largest sequence, time (ms) and version: 2^53 - 1, which JavaScript reads exactly.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Largest number that is taken from the disk for what is counted up: versions, orders, a slot's
+/// sequence. Nothing is ever counted that far, and to count on from it does not overflow.
+pub const COUNTER_MAX: u64 = 1 << 62;
 /// How far `advance {to}` may move a chat's sequence without `force`, and the most that
 /// `allocate` hands out at once.
 pub const ADVANCE_AHEAD_MAX: u64 = 1_000_000;
@@ -104,7 +107,7 @@ const _: () = assert!(UNSENT_BYTES_MAX <= REPLY_BYTES_MAX);
 const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
-const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX);
+const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX && INTEGER_MAX < COUNTER_MAX);
 // A record holds at most one request's users or lines; a batch gathers many records.
 const _: () = assert!(4 * REQUEST_BYTES_MAX <= snapshot::RECORD_BYTES_MAX);
 const _: () = assert!(2 * LOG_QUEUE_BYTES_MAX <= snapshot::BATCH_BYTES_MAX);

@@ -95,7 +95,15 @@ fn sources(directories: &[&str]) -> Vec<Source> {
 }
 
 fn all_sources() -> Vec<Source> {
-    sources(&["src", "snapshot/src", "snapshot/tests", "tests", "benches"])
+    sources(&[
+        "src",
+        "snapshot/src",
+        "snapshot/tests",
+        "tests",
+        "benches",
+        "fuzz/src",
+        "fuzz/fuzz_targets",
+    ])
 }
 
 fn none(rule: &str, broken: &[String]) {

@@ -186,6 +186,9 @@ impl Applier<'_> {
 
     fn dissolved(&mut self, event: Dissolved) -> Result<(), BadRecord> {
         let chat = self.chat(&event.chat_id)?;
+        if chat.head.dissolved {
+            return Err(misfit("dissolved chat", &event.chat_id));
+        }
         chat.head.dissolved = true;
         chat.head.version += 1;
         chat.deleters = Arc::default();
@@ -218,6 +221,12 @@ impl Applier<'_> {
         let head =
             ChatHead { creator_id: self.interner.share(&event.head.creator_id), ..event.head };
         if let Some(chat) = self.slot.chat_mut(head.id.as_str(), hash) {
+            let (old, new) = (&chat.head, &head);
+            if old.dissolved != new.dissolved
+                || (old.event, old.epoch, old.next_order) != (new.event, new.epoch, new.next_order)
+            {
+                return Err(misfit("imported chat", &head.id));
+            }
             chat.head = head;
             return Ok(());
         }
@@ -249,9 +258,10 @@ impl Applier<'_> {
             let hash = hasher.hash(member.user_id.as_str());
             chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
             chat.note_sent(hash, member.sent_seq);
-            match chat.members.get_mut(member.user_id.as_str(), hash) {
-                Some(stored) => *stored = Member { order: stored.order, ..member },
-                None => chat.members.insert(member, hasher),
+            if let Some(stored) = chat.members.get_mut(member.user_id.as_str(), hash) {
+                *stored = Member { order: stored.order, ..member };
+            } else if !chat.members.try_insert(member, hasher) {
+                return Err(misfit("imported member of", &event.chat_id));
             }
         }
         post(chat, Deliveries::Each(deliveries));
@@ -423,7 +433,9 @@ fn join(
         sent_seq: Sequence::ZERO,
         deleted_in: 0,
     };
-    chat.members.append((first..).zip(interned).map(member).collect(), hasher);
+    if !chat.members.try_append((first..).zip(interned).map(member).collect(), hasher) {
+        return Err(misfit("new member of", &chat.head.id));
+    }
     post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));
     Ok(1)
 }

@@ -132,6 +132,9 @@ impl Core {
     pub fn replay(&mut self, record: &[u8]) -> Result<(), BadRecord> {
         let (slot, seq, event) = event::decode(record)?;
         let have = self.slot(slot)?.seq;
+        if let Some(key) = event.key() {
+            hash_in(slot, key, self.hasher)?;
+        }
         if seq <= have {
             return Ok(());
         }
@@ -455,6 +458,16 @@ fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(), Err
         )),
         _ => Ok(()),
     }
+}
+
+/// The hash of a key that a record or an image has in this slot, if it belongs there.
+fn hash_in(slot: Slot, key: &str, hasher: KeyHasher) -> Result<u64, BadRecord> {
+    let hash = hasher.hash(key);
+    let own = KeyHasher::slot_of_hash(hash);
+    if own != slot {
+        return Err(BadRecord(format!("{key} is of slot {}, not {}", own.get(), slot.get())));
+    }
+    Ok(hash)
 }
 
 fn not_here(slot: Slot) -> BadRecord {

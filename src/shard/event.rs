@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{ChatHead, Effect, FirstAnswer, Member};
+use super::state::{ChatHead, Effect, FirstAnswer, Member, counter};
+use crate::limits::COUNTER_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 
 /// A record that cannot be read.
@@ -159,6 +160,7 @@ events! {
         /// Of which chat.
         chat_id: ChatId,
         /// The event's number in that chat.
+        #[serde(deserialize_with = "counter")]
         event: u64,
         /// What it does.
         effect: Effect,
@@ -217,12 +219,40 @@ events! {
         /// Of which chat.
         chat_id: ChatId,
         /// The version of the removal; the user's next without it.
+        #[serde(deserialize_with = "counter")]
         version: Option<u64>,
     }
     /// A request with an idempotency key was answered, or took its key.
     64 Answered {
         /// The answer.
         answer: FirstAnswer,
+    }
+}
+
+impl Event {
+    /// The chat or user in whose slot it happened; of an answer the text does not tell.
+    pub fn key(&self) -> Option<&str> {
+        Some(match self {
+            Self::Created(event) => event.chat_id.as_str(),
+            Self::MembersAdded(event) => event.chat_id.as_str(),
+            Self::MembersRemoved(event) => event.chat_id.as_str(),
+            Self::Advanced(event) => event.chat_id.as_str(),
+            Self::Deleted(event) => event.chat_id.as_str(),
+            Self::StatusSet(event) => event.chat_id.as_str(),
+            Self::Dissolved(event) => event.chat_id.as_str(),
+            Self::DeliveryDone(event) => event.chat_id.as_str(),
+            Self::ChatImported(event) => event.head.id.as_str(),
+            Self::MembersImported(event) => event.chat_id.as_str(),
+            Self::MemberErased(event) => event.chat_id.as_str(),
+            Self::RowChanged(event) => event.user_id.as_str(),
+            Self::Read(event) => event.user_id.as_str(),
+            Self::FlagsSet(event) => event.user_id.as_str(),
+            Self::Touched(event) => event.user_id.as_str(),
+            Self::Cleared(event) => event.user_id.as_str(),
+            Self::UserErased(event) => event.user_id.as_str(),
+            Self::GoneImported(event) => event.user_id.as_str(),
+            Self::Answered(_) => return None,
+        })
     }
 }
 
@@ -293,6 +323,7 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
         payload.split_at_checked(HEADER_BYTES).ok_or_else(|| BadRecord("too short".into()))?;
     let seq = header.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
     match (seq, header.last()) {
+        (Some(seq), _) if seq > COUNTER_MAX => Err(BadRecord(format!("sequence {seq}"))),
         (Some(seq), Some(&code)) => Ok((slot, seq, Event::decode_fields(code, fields)?)),
         _ => Err(BadRecord("too short".into())),
     }

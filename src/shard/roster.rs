@@ -147,7 +147,22 @@ impl<T: Entry> Roster<T> {
 
     /// Adds an entry. Its key must be new and its order free.
     pub fn insert(&mut self, entry: T, hasher: KeyHasher) {
-        let (hash, order) = (hasher.hash(entry.key()), entry.order());
+        let hash = hasher.hash(entry.key());
+        self.insert_hashed(entry, hash, hasher);
+    }
+
+    /// Adds an entry, if its key is new and its order free; whether they are.
+    pub fn try_insert(&mut self, entry: T, hasher: KeyHasher) -> bool {
+        let hash = hasher.hash(entry.key());
+        let fits = self.get(entry.key(), hash).is_none() && !self.has_order(entry.order());
+        if fits {
+            self.insert_hashed(entry, hash, hasher);
+        }
+        fits
+    }
+
+    fn insert_hashed(&mut self, entry: T, hash: u64, hasher: KeyHasher) {
+        let order = entry.order();
         let place = match self.chunks.last() {
             // Nearly always the newest entry is added.
             Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {
@@ -167,29 +182,47 @@ impl<T: Entry> Roster<T> {
             }
         }
         self.len += 1;
-        self.grow_lookup(hasher);
+        self.prepare_lookup(self.len, hasher);
     }
 
-    /// Adds many entries at once, behind all others: their orders rise and are higher, their keys are new.
-    pub fn append(&mut self, entries: Vec<T>, hasher: KeyHasher) {
-        let is_indexed = matches!(self.lookup, Lookup::Index(_));
-        if is_indexed || self.len + entries.len() <= INDEXED_FROM {
-            for entry in &entries {
-                self.note_added(self.len, hasher.hash(entry.key()), entry.order());
+    /// Adds many entries at once, behind all others. Whether they were such: their keys new, their orders
+    /// rising and above all that there are. If not, some may have been added.
+    #[must_use]
+    pub fn try_append(&mut self, entries: Vec<T>, hasher: KeyHasher) -> bool {
+        self.prepare_lookup(self.len + entries.len(), hasher);
+        let mut newest = self.last().map(Entry::order);
+        let mut left = entries.into_iter();
+        while left.len() > 0 {
+            let (chunk, from) = self.fill_last_chunk(&mut left);
+            for at in from.. {
+                let Some(entry) = self.at(Place { chunk, entry: at }) else { break };
+                let (hash, order) = (hasher.hash(entry.key()), entry.order());
+                if newest >= Some(order) || self.find(entry.key(), hash).is_some() {
+                    return false;
+                }
+                newest = Some(order);
+                self.note_added(self.len, hash, order);
                 self.len += 1;
             }
-        } else {
-            self.len += entries.len();
         }
-        let mut left = entries.into_iter();
-        if let Some(last) = self.chunks.last_mut() {
-            let room = CHUNK_ENTRIES_MAX.saturating_sub(last.len());
-            *last = with_entries(last, last.len(), left.by_ref().take(room));
+        true
+    }
+
+    /// Puts as many entries as there is room for into the last chunk, or into a new one; which chunk it is,
+    /// and where they begin in it.
+    fn fill_last_chunk(&mut self, entries: &mut std::vec::IntoIter<T>) -> (usize, usize) {
+        let chunks = self.chunks.len();
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < CHUNK_ENTRIES_MAX => {
+                let from = last.len();
+                *last = with_entries(last, from, entries.take(CHUNK_ENTRIES_MAX - from));
+                (chunks - 1, from)
+            }
+            _ => {
+                self.chunks.push(entries.take(CHUNK_ENTRIES_MAX).collect());
+                (chunks, 0)
+            }
         }
-        while left.len() > 0 {
-            self.chunks.push(left.by_ref().take(CHUNK_ENTRIES_MAX).collect());
-        }
-        self.grow_lookup(hasher);
     }
 
     /// Where an entry that is not the newest belongs.
@@ -401,12 +434,12 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Builds an index when there are too many entries for tags.
-    fn grow_lookup(&mut self, hasher: KeyHasher) {
-        if self.len <= INDEXED_FROM || matches!(self.lookup, Lookup::Index(_)) {
+    /// Builds an index when so many entries are too many for tags.
+    fn prepare_lookup(&mut self, len: usize, hasher: KeyHasher) {
+        if len <= INDEXED_FROM || matches!(self.lookup, Lookup::Index(_)) {
             return;
         }
-        let mut index = Index::with_capacity(self.len * 2);
+        let mut index = Index::with_capacity(len * 2);
         for entry in self.iter() {
             index.insert(IndexEntry { hash: hasher.hash(entry.key()), order: entry.order() });
         }
@@ -519,6 +552,27 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn what_is_appended_is_new_and_behind_all_others() {
+        let hasher = KeyHasher::new(7);
+        let item = |key: &str, order| Item { key: key.into(), order, value: 0 };
+        let with_some = || {
+            let mut roster = Roster::default();
+            assert!(roster.try_append(vec![item("a", 1), item("b", 5)], hasher));
+            roster
+        };
+        assert!(with_some().try_append(vec![item("c", 6), item("d", 9)], hasher));
+        for bad in [
+            vec![item("c", 5)],
+            vec![item("c", 3)],
+            vec![item("c", 7), item("d", 7)],
+            vec![item("a", 6)],
+            vec![item("c", 6), item("c", 7)],
+        ] {
+            assert!(!with_some().try_append(bad.clone(), hasher), "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn behaves_like_a_sorted_map(steps in prop::collection::vec(step(), 1..600)) {
@@ -544,7 +598,7 @@ mod tests {
                         let items = orders.map(|order| Item { key: format!("n{number} {order}"), order, value: 0 });
                         let items: Vec<Item> = items.collect();
                         model.extend(items.iter().map(|item| (item.order, item.clone())));
-                        roster.append(items, hasher);
+                        prop_assert!(roster.try_append(items, hasher));
                     }
                     Step::Remove(key) => {
                         let key = format!("k{key}");

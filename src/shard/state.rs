@@ -16,16 +16,31 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compact_str::CompactString;
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::key;
 use super::roster::{Entry, Roster};
 use crate::command::membership::{ChatItem, ChatItemRef, ListRow, ListRowRef};
 use crate::command::unread::Floors;
-use crate::limits::TOMBSTONES_MAX;
+use crate::limits::{COUNTER_MAX, TOMBSTONES_MAX};
 use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
 };
+
+/// Reads a number that is counted up, or none, from the disk.
+pub(super) fn counter<'de, D, N>(deserializer: D) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: Deserialize<'de> + Into<Option<u64>> + Copy,
+{
+    let number = N::deserialize(deserializer)?;
+    match number.into() {
+        Some(value) if value > COUNTER_MAX => {
+            Err(serde::de::Error::custom(format!("nothing is counted up to {value}")))
+        }
+        _ => Ok(number),
+    }
+}
 
 /// A chat's own facts, without its members. Its order is that of images, and what `detail` and
 /// `conversations` look at comes first: a cache line, see [`Chat`].
@@ -51,14 +66,18 @@ pub struct ChatHead {
     /// When the chat was made.
     pub created_at: TimeMs,
     /// Counts changes of the head and of the member set.
+    #[serde(deserialize_with = "counter")]
     pub version: u64,
     /// Number of the last event that had deliveries.
+    #[serde(deserialize_with = "counter")]
     pub event: u64,
     /// Digest of the `create` request; 0 if it came by import without one.
     pub request_digest: u64,
     /// Counts the times that deleted rows were brought back; see [`Member::deleted_in`].
+    #[serde(deserialize_with = "counter")]
     pub epoch: u64,
     /// Order of the next member.
+    #[serde(deserialize_with = "counter")]
     pub next_order: u64,
 }
 
@@ -90,6 +109,7 @@ pub struct Member {
     /// Who.
     pub user_id: InternedUserId,
     /// Place in the chat's join order.
+    #[serde(deserialize_with = "counter")]
     pub order: u64,
     /// First sequence that counts for them.
     pub join_seq: Sequence,
@@ -97,6 +117,7 @@ pub struct Member {
     pub sent_seq: Sequence,
     /// The chat's epoch, plus one, in which they deleted the chat; deleted only while that is
     /// the current epoch. So one message brings all rows back at the cost of one number.
+    #[serde(deserialize_with = "counter")]
     pub deleted_in: u64,
 }
 
@@ -157,8 +178,10 @@ pub struct RowImport {
     /// Flags, positions and times.
     pub row: RowFacts,
     /// Place in the user's list.
+    #[serde(deserialize_with = "counter")]
     pub join_order: Option<u64>,
     /// Version in the user's change log.
+    #[serde(deserialize_with = "counter")]
     pub version: Option<u64>,
 }
 
@@ -166,6 +189,7 @@ pub struct RowImport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutboxEntry {
     /// The event's number in its chat.
+    #[serde(deserialize_with = "counter")]
     pub event: u64,
     /// Who must hear of it, and of what.
     pub deliveries: Deliveries,
@@ -379,12 +403,15 @@ pub struct Row {
     /// The chat's id.
     pub chat_id: ChatId,
     /// Place in the user's join order.
+    #[serde(deserialize_with = "counter")]
     pub order: u64,
     /// What the user sees.
     pub facts: RowFacts,
     /// The user's version at the row's last change.
+    #[serde(deserialize_with = "counter")]
     pub version: u64,
     /// Last chat event applied.
+    #[serde(deserialize_with = "counter")]
     pub event: u64,
 }
 
@@ -426,8 +453,10 @@ pub struct UserHead {
     /// The user's id.
     pub id: UserId,
     /// Counts the changes of their rows.
+    #[serde(deserialize_with = "counter")]
     pub version: u64,
     /// Order of the next row.
+    #[serde(deserialize_with = "counter")]
     pub next_order: u64,
     /// All their changes came by import: versions that an import names may still be taken as they are.
     #[serde(default)]
@@ -505,6 +534,7 @@ pub struct FirstAnswer {
     /// Whom the key belongs to, and the key; see [`super::key`].
     pub scope: CompactString,
     /// Place in the slot's order of answers.
+    #[serde(deserialize_with = "counter")]
     pub order: u64,
     /// Digest of the request.
     pub request: u64,

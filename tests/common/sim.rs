@@ -199,6 +199,16 @@ impl SimNode {
         ticket
     }
 
+    /// Has a core do something beside its lanes; what comes of it goes the usual ways.
+    pub fn at_core<R>(&mut self, core: u16, work: impl FnOnce(&mut Core, &mut Output) -> R) -> R {
+        let index = usize::from(core % self.shards.get());
+        let mut out = Output::default();
+        self.cores[index].tick(TimeMs::new(self.now).unwrap());
+        let done = work(&mut self.cores[index], &mut out);
+        self.carry_out(index, out);
+        done
+    }
+
     /// The outcome of a command, once it is there.
     pub fn take(&mut self, ticket: u64) -> Option<Outcome> {
         self.finished.remove(&ticket)

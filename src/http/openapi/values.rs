@@ -47,6 +47,7 @@ fn id(what: &str, example: &str) -> ObjectBuilder {
         .schema_type(Type::String)
         .min_length(Some(1))
         .max_length(Some(ID_BYTES_MAX))
+        .pattern(Some(r"^[^\u0000-\u001F\u007F-\u009F]*$"))
         .description(Some(rule))
         .examples([example])
 }

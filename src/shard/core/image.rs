@@ -18,8 +18,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Core;
-use crate::limits::IMAGE_BLOCK_BYTES;
+use super::{Core, hash_in};
+use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
 use crate::shard::event::BadRecord;
 use crate::shard::interner::Interner;
 use crate::shard::roster::Chunks;
@@ -146,17 +146,22 @@ impl Core {
     /// # Errors
     /// If the block cannot be read or is of another shard.
     pub fn restore(&mut self, block: &[u8]) -> Result<(), BadRecord> {
-        let bad = || BadRecord("image block too short".into());
+        let bad = || BadRecord("no head of an image block".into());
         let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
         let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
         let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
         let index = self.slot_index(slot)?;
-        let hasher = self.hasher;
         let state = self.slots.get_mut(index).ok_or_else(bad)?;
-        state.seq = u64::from_be_bytes(*seq);
+        let seq = u64::from_be_bytes(*seq);
+        if seq > COUNTER_MAX {
+            return Err(bad());
+        }
+        state.seq = seq;
+        let (hasher, interner) = (self.hasher, &mut self.interner);
+        let mut restored = Restored { slot, state, interner, hasher };
         while let Some((&code, fields)) = items.split_first() {
             items = fields;
-            restore_item(state, &mut self.interner, hasher, code, &mut items)?;
+            restored.item(code, &mut items)?;
         }
         Ok(())
     }
@@ -169,72 +174,99 @@ impl Core {
     }
 }
 
-fn restore_item(
-    state: &mut SlotState,
-    interner: &mut Interner,
+/// The slot that an image's items are of.
+struct Restored<'a> {
+    slot: Slot,
+    state: &'a mut SlotState,
+    interner: &'a mut Interner,
     hasher: KeyHasher,
-    code: u8,
-    bytes: &mut &[u8],
-) -> Result<(), BadRecord> {
-    match code {
-        ITEM_CHAT => {
-            let mut head: ChatHead = read(bytes)?;
-            head.creator_id = interner.share(&head.creator_id);
-            state.insert_chat(Chat::new(head), hasher);
-        }
-        ITEM_MEMBERS => {
-            let (chat_id, mut members): (ChatId, Vec<Member>) = read(bytes)?;
-            let chat = chat_of(state, hasher, &chat_id)?;
-            for member in &mut members {
-                member.user_id = interner.share(&member.user_id);
-                chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
-            }
-            chat.members.append(members, hasher);
-        }
-        ITEM_DELETERS => {
-            let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
-            Arc::make_mut(&mut chat_of(state, hasher, &chat_id)?.deleters).extend(users);
-        }
-        ITEM_OUTBOX => {
-            let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
-            let outbox = &mut chat_of(state, hasher, &chat_id)?.outbox;
-            match outbox.back_mut().filter(|entry| entry.event == event) {
-                Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
-                None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
-            }
-        }
-        ITEM_USER => {
-            let head: UserHead = read(bytes)?;
-            let hash = hasher.hash(head.id.as_str());
-            state.user_or_new(&head.id, hash, hasher).head = head.clone();
-        }
-        ITEM_ROWS => {
-            let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
-            let user = state.user_or_new(&user_id, hasher.hash(user_id.as_str()), hasher);
-            user.rows.append(rows, hasher);
-        }
-        ITEM_GONE => {
-            let (user_id, gone): (UserId, Gone) = read(bytes)?;
-            let hash = hasher.hash(user_id.as_str());
-            state.user_or_new(&user_id, hash, hasher).gone = Some(Arc::new(gone));
-        }
-        ITEM_ANSWERS => {
-            let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
-            state.answers.append(answers, hasher);
-        }
-        other => return Err(BadRecord(format!("unknown image item {other}"))),
-    }
-    Ok(())
 }
 
-fn chat_of<'a>(
-    state: &'a mut SlotState,
-    hasher: KeyHasher,
-    id: &ChatId,
-) -> Result<&'a mut Chat, BadRecord> {
-    state
-        .chat_mut(id.as_str(), hasher.hash(id.as_str()))
-        .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+impl Restored<'_> {
+    fn item(&mut self, code: u8, bytes: &mut &[u8]) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        match code {
+            ITEM_CHAT => {
+                let mut head: ChatHead = read(bytes)?;
+                head.creator_id = self.interner.share(&head.creator_id);
+                let hash = hash_in(self.slot, head.id.as_str(), hasher)?;
+                if self.state.chat(head.id.as_str(), hash).is_some() {
+                    return Err(twice(&head.id));
+                }
+                self.state.insert_chat(Chat::new(head), hasher);
+            }
+            ITEM_MEMBERS => {
+                let (chat_id, mut members): (ChatId, Vec<Member>) = read(bytes)?;
+                for member in &mut members {
+                    member.user_id = self.interner.share(&member.user_id);
+                }
+                let chat = self.chat(&chat_id)?;
+                for member in &members {
+                    chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
+                }
+                let is_counted =
+                    members.last().is_none_or(|last| last.order < chat.head.next_order);
+                if !is_counted || !chat.members.try_append(members, hasher) {
+                    return Err(twice(&chat_id));
+                }
+            }
+            ITEM_DELETERS => {
+                let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
+                Arc::make_mut(&mut self.chat(&chat_id)?.deleters).extend(users);
+            }
+            ITEM_OUTBOX => {
+                let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
+                let chat = self.chat(&chat_id)?;
+                let outbox = &mut chat.outbox;
+                if event > chat.head.event || outbox.back().is_some_and(|last| last.event > event) {
+                    return Err(twice(&chat_id));
+                }
+                match outbox.back_mut().filter(|entry| entry.event == event) {
+                    Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
+                    None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
+                }
+            }
+            ITEM_USER => {
+                let head: UserHead = read(bytes)?;
+                self.user(&head.id)?.head = head.clone();
+            }
+            ITEM_ROWS => {
+                let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
+                let user = self.user(&user_id)?;
+                let is_counted = rows.last().is_none_or(|last| last.order < user.head.next_order);
+                if !is_counted || !user.rows.try_append(rows, hasher) {
+                    return Err(twice(&user_id));
+                }
+            }
+            ITEM_GONE => {
+                let (user_id, gone): (UserId, Gone) = read(bytes)?;
+                self.user(&user_id)?.gone = Some(Arc::new(gone));
+            }
+            ITEM_ANSWERS => {
+                let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
+                if !self.state.answers.try_append(answers, hasher) {
+                    return Err(twice(&"an answer"));
+                }
+            }
+            other => return Err(BadRecord(format!("unknown image item {other}"))),
+        }
+        Ok(())
+    }
+
+    fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
+        self.state
+            .chat_mut(id.as_str(), self.hasher.hash(id.as_str()))
+            .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+    }
+
+    fn user(&mut self, id: &UserId) -> Result<&mut User, BadRecord> {
+        let hash = hash_in(self.slot, id.as_str(), self.hasher)?;
+        Ok(self.state.user_or_new(id, hash, self.hasher))
+    }
+}
+
+fn twice(what: &dyn std::fmt::Display) -> BadRecord {
+    BadRecord(format!("image holds {what}, or an entry of it, twice or out of order"))
 }
 
 /// Reads one value and moves past it.

@@ -1,0 +1,83 @@
+//! What a connection answers from the bytes of a request, its core answers in the same bytes by way of
+//! commands, leaving the same log and the same state behind.
+//!
+//! Input: frames, as a connection sends them.
+
+use bytes::BytesMut;
+use chatshard::command::message::{AdvanceReply, MarkReadReply};
+use chatshard::command::{Command, Error};
+use chatshard::limits::REQUEST_BYTES_MAX;
+use chatshard::protocol::hot::{self, Ask, HotRequest};
+use chatshard::protocol::{decode_request, encode_error, encode_reply, frame};
+
+use crate::common::SimNode;
+
+/// Requests of a story.
+const REQUESTS_MAX: usize = 64;
+
+/// See the module's documentation.
+pub fn run(input: &[u8]) {
+    let mut stream = input;
+    let (mut plain, mut quick) = (SimNode::new(1, 7), SimNode::new(1, 7));
+    for _ in 0..REQUESTS_MAX {
+        let Ok(Some(payload)) = frame::first(stream, REQUEST_BYTES_MAX) else { break };
+        stream = &stream[frame::HEADER_BYTES + payload.len()..];
+        let Ok(request) = decode_request(payload) else { continue };
+        if is_of_the_node(&request.command) {
+            continue;
+        }
+        let expected = answered(&mut plain, request.id, request.command.clone());
+        let answer = hot::read(payload)
+            .and_then(|hot| at_once(&mut quick, hot))
+            .unwrap_or_else(|| answered(&mut quick, request.id, request.command.clone()));
+        assert_eq!(answer, expected, "{:?}", request.command);
+        // What is under way may come to its end in any order; the log is compared.
+        plain.settle();
+        quick.settle();
+    }
+    assert_eq!(quick.log(), plain.log());
+}
+
+/// What no core answers alone. (`stats` counts requests that are answered at once elsewhere; the others
+/// look at every slot, which takes long.)
+fn is_of_the_node(command: &Command) -> bool {
+    use Command::{Cancel, Export, Hello, Stats, Verify, Watch};
+    matches!(command, Hello(_) | Watch(_) | Cancel(_) | Stats(_) | Export(_) | Verify(_))
+}
+
+fn answered(node: &mut SimNode, id: u64, command: Command) -> BytesMut {
+    let mut out = BytesMut::new();
+    encode_reply(id, &node.run(command), &mut out);
+    out
+}
+
+/// What `net::hot` does on a node of one shard, without its order of requests.
+fn at_once(node: &mut SimNode, HotRequest { id, ask }: HotRequest<'_>) -> Option<BytesMut> {
+    let mut out = BytesMut::new();
+    let told = |result: Result<(), Error>, out: &mut BytesMut| {
+        result.unwrap_or_else(|error| encode_error(id, &error, out));
+    };
+    node.at_core(0, |core, records| {
+        match ask {
+            Ask::List { user_id } => {
+                hot::write_list(id, core.read_list(user_id, hot::ROWS_MAX)?, &mut out);
+            }
+            Ask::Detail { ids, user_id } => {
+                let items = core.read_details(ids, user_id)?.into_iter();
+                hot::write_detail(id, items, &mut out);
+            }
+            Ask::Advance(advance) => {
+                let write = |reply: AdvanceReply| hot::write_advance(id, &reply, &mut out);
+                let done = core.advance_here(advance, records)?.map(write);
+                told(done, &mut out);
+            }
+            Ask::MarkRead(read) => {
+                let write = |reply: MarkReadReply| hot::write_mark_read(id, &reply, &mut out);
+                let done = core.mark_read_here(read, records)?.map(write);
+                told(done, &mut out);
+            }
+        }
+        Some(())
+    })?;
+    Some(out)
+}

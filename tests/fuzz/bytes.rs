@@ -1,0 +1,48 @@
+//! Reading an input piece by piece. Where it ends too early, the rest reads as nothing.
+
+/// What is left of an input.
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl<'a> Bytes<'a> {
+    /// Whether all has been read.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next byte.
+    pub fn byte(&mut self) -> u8 {
+        self.take(1).first().copied().unwrap_or_default()
+    }
+
+    /// The next two bytes, as a number.
+    pub fn short(&mut self) -> u16 {
+        u16::from(self.byte()) << 8 | u16::from(self.byte())
+    }
+
+    /// The next `length` bytes, or what is left.
+    pub fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    /// The next piece: two bytes of its length, and its bytes.
+    pub fn piece(&mut self) -> &'a [u8] {
+        let length = usize::from(self.short());
+        self.take(length)
+    }
+
+    /// All pieces that are left.
+    pub fn pieces(mut self) -> Vec<&'a [u8]> {
+        std::iter::from_fn(|| (!self.is_empty()).then(|| self.piece())).collect()
+    }
+}
+
+/// Pieces as [`Bytes::pieces`] reads them.
+pub fn of_pieces<P: AsRef<[u8]>>(pieces: &[P]) -> Vec<u8> {
+    let piece = |piece: &P| {
+        let bytes = piece.as_ref();
+        [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    };
+    pieces.iter().flat_map(piece).collect()
+}

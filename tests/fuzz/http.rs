@@ -1,0 +1,134 @@
+//! Any bytes on an HTTP connection are answered with the envelope (unless they are no HTTP at all), and
+//! never with a failure of the server's own.
+//!
+//! Input: which door, then what the client sends.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
+use chatshard::command::node::StatsReply;
+use chatshard::command::{Call, Command, Kind, Outcome};
+use chatshard::http::{Admin, App, UserAuth, admin_router, app_router, serve, with_cors};
+use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::bytes::Bytes;
+use crate::common::SimNode;
+
+/// What tokens of users are signed with.
+pub const SECRET: &str = "a secret of more than thirty-two bytes";
+/// The admin's token, where one is asked for.
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// See the module's documentation.
+pub fn run(input: &[u8]) {
+    thread_local! {
+        static RUNTIME: Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        static VERIFIER: Arc<JwtVerifier> = verifier();
+    }
+    let mut input = Bytes(input);
+    let store = Store(Arc::new(Mutex::new(node())));
+    let router = match input.byte() % 4 {
+        0 => app(store, UserAuth::Header),
+        1 => app(store, UserAuth::Jwt(VERIFIER.with(Arc::clone))),
+        2 => admin(store, ""),
+        _ => admin(store, TOKEN),
+    };
+    let sent = std::io::Cursor::new(input.0.to_vec());
+    let answers = RUNTIME.with(|runtime| {
+        runtime.block_on(async {
+            let (server, mut client) = tokio::io::duplex(64 << 10);
+            let (_running, stop) = watch::channel(false);
+            let connection = serve::connection(tokio::io::join(sent, server), router, stop);
+            let mut answers = Vec::new();
+            let (_, read) = tokio::join!(connection, client.read_to_end(&mut answers));
+            read.map(|_| answers).unwrap()
+        })
+    });
+    assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."));
+}
+
+/// A node with something to tell.
+fn node() -> SimNode {
+    let mut node = SimNode::new(1, 7);
+    let import = json!({
+        "chats": [
+            {"id": "g", "type": 2, "creator_id": "ann", "last_sequence": 9, "last_time": 99},
+            {"id": "s", "type": 1, "creator_id": "bob", "last_sequence": 3},
+        ],
+        "members": [
+            {"user_id": "ann", "chat_id": "g", "max_read_seq": 4},
+            {"user_id": "bob", "chat_id": "g"},
+            {"user_id": "ann", "chat_id": "s"},
+            {"user_id": "bob", "chat_id": "s", "is_top": 1},
+        ],
+    });
+    node.run(Command::from_json(Kind::Import, import).unwrap()).unwrap();
+    node
+}
+
+#[derive(Clone)]
+struct Store(Arc<Mutex<SimNode>>);
+
+impl Call for Store {
+    async fn call(&self, command: Command) -> Outcome {
+        self.0.lock().unwrap().run(command)
+    }
+}
+
+fn verifier() -> Arc<JwtVerifier> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), SECRET).unwrap();
+    JwtVerifier::load(JwtFile::Secret(file.path().to_owned()), JwtRules::default()).unwrap()
+}
+
+fn app(store: Store, auth: UserAuth) -> Router {
+    let router = app_router(App { store, auth, meter: SharedMeter::default() });
+    with_cors(router.layer(from_fn(checked)), &["https://app.example".parse().unwrap()])
+}
+
+fn admin(store: Store, tokens: &str) -> Router {
+    let admin = Admin {
+        store,
+        readiness: Arc::new(|| Ok(())),
+        metrics: Arc::new(|| {
+            let (tcp, http) = (Meter::default(), Meter::default());
+            Box::pin(async { MetricsInput { stats: StatsReply::default(), tcp, http } })
+        }),
+        gate: Gate::new(Tokens::parse(tokens).unwrap()),
+        meter: SharedMeter::default(),
+    };
+    admin_router(admin).layer(from_fn(checked))
+}
+
+/// Looks at every answer that a router gives.
+async fn checked(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (head, body) = next.run(request).await.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let is_page = method == Method::GET && head.status == StatusCode::OK;
+    if method != Method::HEAD && !(is_page && path != "/healthz" && path != "/readyz") {
+        assert_envelope(head.status, &body);
+    }
+    assert_ne!(head.status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {body:?}");
+    Response::from_parts(head, Body::from(body))
+}
+
+fn assert_envelope(status: StatusCode, body: &[u8]) {
+    let envelope: Value = serde_json::from_slice(body).expect("the answer is no JSON");
+    assert_eq!(envelope["code"], status.as_u16());
+    let (is_ok, message) = (status == StatusCode::OK, envelope["msg"].as_str().unwrap());
+    assert_eq!(message.is_empty(), is_ok, "{envelope}");
+    assert!(is_ok || envelope["data"].is_null(), "{envelope}");
+    assert!(is_ok || status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE);
+}

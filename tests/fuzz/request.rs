@@ -1,0 +1,82 @@
+//! A request that is taken comes back the same from its bytes and from its JSON; one that is refused is
+//! refused with an error that a client can read; and what is read in place is what is decoded.
+//!
+//! Input: a frame's payload.
+
+use bytes::BytesMut;
+use chatshard::command::membership::{Detail, List};
+use chatshard::command::message::MarkRead;
+use chatshard::command::{Command, ErrorCode};
+use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
+use chatshard::protocol::hot::{self, Ask, HotRequest};
+use chatshard::protocol::{
+    CONNECTION_ID, Refused, Request, decode_reply, decode_request, encode_error, encode_request,
+    frame,
+};
+use chatshard::types::{ChatId, UserId};
+
+/// See the module's documentation.
+pub fn run(payload: &[u8]) {
+    let decoded = decode_request(payload);
+    if let Some(hot) = hot::read(payload) {
+        let request = decoded.as_ref().expect("what is read in place is no request");
+        assert_same(request, hot);
+    }
+    match decoded {
+        Ok(request) => comes_back(request, payload.len()),
+        Err(refused) => can_be_told(refused),
+    }
+}
+
+fn comes_back(request: Request, bytes: usize) {
+    let Request { id, command } = &request;
+    assert_ne!(*id, CONNECTION_ID);
+    let arguments = command.serialize_arguments(serde_json::value::Serializer).unwrap();
+    assert_eq!(&Command::from_json(command.kind(), arguments).unwrap(), command);
+
+    let mut out = BytesMut::new();
+    if let Err(error) = encode_request(*id, command, &mut out) {
+        // Absent arguments at the end of each line of an import may be left out; they are written.
+        assert!(error.code == ErrorCode::TooLarge && bytes > REQUEST_BYTES_MAX / 20, "{error}");
+        return;
+    }
+    let payload = frame::next(&mut out, REQUEST_BYTES_MAX).unwrap().unwrap();
+    assert_eq!(decode_request(&payload), Ok(request));
+}
+
+fn can_be_told(Refused { id, error }: Refused) {
+    assert!(matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::TooLarge), "{error:?}");
+    assert_ne!(id, Some(CONNECTION_ID));
+    let mut out = BytesMut::new();
+    encode_error(id.unwrap_or(CONNECTION_ID), &error, &mut out);
+    let payload = frame::next(&mut out, REPLY_BYTES_MAX).unwrap().unwrap();
+    let answer = decode_reply(&payload, |_| Some(chatshard::command::Kind::Ping)).unwrap();
+    assert_eq!(answer.outcome, Err(error));
+}
+
+fn assert_same(request: &Request, HotRequest { id, ask }: HotRequest<'_>) {
+    assert_eq!(request.id, id);
+    let user = |id: &str| UserId::new(id).unwrap();
+    let chat = |id: &str| ChatId::new(id).unwrap();
+    let command: Command = match ask {
+        Ask::List { user_id } => List { user_id: user(user_id), limit: None, cursor: None }.into(),
+        Ask::Detail { ids, user_id } => {
+            Detail { ids: ids.map(chat).collect(), user_id: user_id.map(user) }.into()
+        }
+        Ask::MarkRead(read) => MarkRead {
+            user_id: user(read.user_id),
+            chat_id: chat(read.chat_id),
+            seq: read.seq,
+            idempotency_key: None,
+            if_version: None,
+        }
+        .into(),
+        Ask::Advance(read) => {
+            let Command::Advance(advance) = &request.command else { panic!("no advance") };
+            assert_eq!(advance.as_ref(), read);
+            assert!(advance.idempotency_key.is_none() && advance.if_version.is_none());
+            return;
+        }
+    };
+    assert_eq!(request.command, command);
+}
