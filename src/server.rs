@@ -37,6 +37,7 @@ use crate::net::listener::{Listener, bind};
 use crate::net::stream::{Parked, Stream};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
+use crate::node::memory::Memory;
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
 use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions};
 use crate::node::watch::{Watch, WatchThread};
@@ -158,6 +159,7 @@ async fn serve(
     let node = Node::start(&config, &store, recovered)?;
     let core_meters = node.info.shards.all().map(|_| SharedMeter::default()).collect::<Vec<_>>();
     drop(meters.set(core_meters.clone()));
+    tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
     let tcp_door = Door::new("tcp", config.connections_max);
     let http_door = Door::new("http", config.connections_max);
@@ -325,6 +327,7 @@ impl<'a> Node<'a> {
             shards: config.shards,
             hasher: KeyHasher::new(store.identity.hash_seed),
             log,
+            memory: Arc::new(Memory::new(config.memory_max)),
             watch: Arc::clone(&watch),
             mailboxes,
             snapshots,

@@ -205,6 +205,7 @@ impl Worker {
     fn tick(&mut self) {
         self.core.tick(now());
         self.core.refuse_writes(self.node.refusal());
+        self.core.refuse_growth(self.node.memory.refusal());
     }
 
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
