@@ -252,7 +252,7 @@ impl Ledger {
                 self.applied(&op, reply, sent, now);
             }
             Err(error) if is_refusal(&error) => self.not_applied(&op),
-            Err(error) if error.message.starts_with("outcome unknown") => {
+            Err(error) if error.is_outcome_unknown() => {
                 self.open.insert(token, (op, sent));
             }
             Err(error) => {
