@@ -9,6 +9,7 @@
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), and no more is read while `UNSENT_BYTES_MAX`
 //!   bytes of replies wait: a client that does not read is held back, then dropped.
+//! - A turn takes at most so many requests and makes about so many bytes of replies; then the others of its core have theirs.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
@@ -48,6 +49,9 @@ use crate::types::{KeyHasher, ShardId};
 const READ_BYTES: usize = 16 << 10;
 /// Requests after which the replies that are ready are encoded, so that their size is seen.
 const REQUESTS_A_ROUND: usize = 32;
+/// Rounds, and bytes of replies, after which others have their turn.
+const ROUNDS_A_TURN: usize = 8;
+const REPLY_BYTES_A_TURN: usize = 128 << 10;
 /// A connection looks at its time limits this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -73,6 +77,14 @@ struct Moving {
     pass: Option<Pass>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
+}
+
+/// What a connection that finds no room is told.
+pub fn no_room() -> Vec<u8> {
+    let mut told = BytesMut::new();
+    let error = Error::new(ErrorCode::Busy, "too many connections; try again later");
+    protocol::encode_reply(CONNECTION_ID, &Err(error), &mut told);
+    told.to_vec()
 }
 
 /// Gives a new connection to a core.
@@ -238,7 +250,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Decodes, submits, flushes, encodes; until there is no whole frame or no room.
+    /// Decodes, submits, flushes, encodes; until there is no whole frame, no room, or others have their turn.
     fn turn(&mut self) {
         if *self.stop.borrow() {
             self.closing = true;
@@ -253,7 +265,7 @@ impl Connection {
         }
         self.local.tick();
         let started = Instant::now();
-        loop {
+        for _ in 0..ROUNDS_A_TURN {
             let taken = self.take_requests(started);
             self.local.flush();
             self.encode_ready();
@@ -262,7 +274,7 @@ impl Connection {
                 self.local.flush();
                 self.encode_ready();
             }
-            if taken < REQUESTS_A_ROUND {
+            if taken < REQUESTS_A_ROUND || self.output.len() >= REPLY_BYTES_A_TURN {
                 break;
             }
         }
@@ -580,17 +592,24 @@ impl Connection {
         }
     }
 
-    fn check_time(&self) -> io::Result<()> {
+    fn check_time(&mut self) -> io::Result<()> {
         let late = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
         if self.owes() {
             if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
+                info!(
+                    peer = self.stream.peer(),
+                    "a client that does not read its replies was dropped"
+                );
                 return late("the client does not read its replies");
             }
-        } else if self.in_flight() == 0 {
+        } else if self.in_flight() == 0 && !self.closing {
             if !self.input.is_empty()
                 && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS)
             {
-                return late("half a frame came and no more");
+                info!(peer = self.stream.peer(), "a client that sent half a frame was dropped");
+                let error = Error::invalid("a part of a frame came, and the rest did not in time");
+                self.refuse(CONNECTION_ID, error);
+                return Ok(());
             }
             if self.watches.is_empty() && self.last_request.elapsed() > self.config.idle {
                 return late("no request for a long time");
