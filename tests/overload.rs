@@ -16,12 +16,14 @@ mod process;
 mod stage;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use chatshard::command::{Command, ErrorCode, Kind, Reply};
-use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX};
+use chatshard::limits::{
+    CONNECTIONS_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
+};
 use chatshard::protocol;
 use serde_json::{Value, json};
 
@@ -50,12 +52,12 @@ fn request(id: u64, kind: Kind, arguments: Value) -> BytesMut {
 #[test]
 fn ten_thousand_idle_connections_and_more_than_are_allowed() {
     // The server needs as many as this process, and both some more.
-    let connections = usize::try_from(raise_descriptors()).unwrap_or(usize::MAX);
-    let connections = connections.saturating_sub(500).min(10_000);
-    println!("{connections} idle connections, as far as the descriptors go");
+    let descriptors = usize::try_from(raise_descriptors()).unwrap_or(usize::MAX);
+    let places = descriptors.saturating_sub(500).min(CONNECTIONS_MAX);
+    println!("{places} connections, as far as {descriptors} descriptors go");
+    let stage = Stage::new(&["--connections-max", &places.to_string()]);
     // The neighbours have their places too.
-    let places = (connections + 2).to_string();
-    let stage = Stage::new(&["--connections-max", &places]);
+    let connections = places - 2;
     let bytes_max = wide(connections) * IDLE_BYTES + SLACK;
     let mut idle: Vec<Raw> = Vec::new();
     stage.play("idle connections", bytes_max, || {
@@ -157,8 +159,7 @@ fn who_never_reads_is_held_back_and_dropped() {
         u64::from(u32::from_be_bytes(length))
     };
     let count = 20;
-    // A buffer doubles as it grows.
-    let each = 2 * (wide(UNSENT_BYTES_MAX) + reply) + 2 * (256 << 10);
+    let each = held_bytes_max(reply);
     stage.play("who never reads", count * each + SLACK, || {
         let deaf: Vec<TcpStream> = (0..count).map(|_| ask_until_stuck(&stage, &list)).collect();
         let dropped = || {
@@ -176,6 +177,13 @@ fn who_never_reads_is_held_back_and_dropped() {
             assert!(end.is_ok_and(|bytes| bytes > 0) || stream.write(&list).is_err());
         }
     });
+}
+
+/// What the replies of a connection may take, the largest of this size: a full buffer, with what was under way
+/// behind it, once as rows and once as bytes. A buffer doubles as it grows.
+fn held_bytes_max(reply: u64) -> u64 {
+    let under_way = wide(LARGE_IN_FLIGHT_MAX) * reply;
+    2 * (wide(UNSENT_BYTES_MAX) + reply + under_way) + 2 * under_way
 }
 
 /// Asks for lists without reading one, until the server takes no more.
@@ -222,18 +230,16 @@ fn frames_that_claim_or_nest_too_much() {
 fn pipeline(mut raw: Raw, requests: Vec<u8>) -> u64 {
     let mut writer = raw.stream.try_clone().unwrap();
     let end = Instant::now() + seconds();
-    let sending = std::thread::spawn(move || {
-        while Instant::now() < end {
-            writer.write_all(&requests).unwrap();
-        }
-        writer.shutdown(std::net::Shutdown::Write).unwrap();
-    });
+    // It ends when the connection does.
+    let sending = std::thread::spawn(move || while writer.write_all(&requests).is_ok() {});
     let mut replies = 0;
     raw.kinds.extend([(5, Kind::Ping), (6, Kind::List), (7, Kind::Advance), (8, Kind::MarkRead)]);
-    while let Some((_, outcome)) = raw.receive() {
+    while Instant::now() < end {
+        let (_, outcome) = raw.receive().unwrap();
         outcome.unwrap();
         replies += 1;
     }
+    raw.stream.shutdown(Shutdown::Both).unwrap();
     sending.join().unwrap();
     replies
 }
@@ -263,8 +269,7 @@ fn the_longest_list_as_fast_as_it_comes() {
     let rows = if seconds() > Duration::from_secs(1) { 50_000 } else { 5000 };
     stage.fill_list("long", rows);
     let clients = 3;
-    // As for those who do not read, with a reply of these rows at its largest.
-    let bytes_max = clients * 2 * (wide(UNSENT_BYTES_MAX) + wide(rows) * 160) + SLACK;
+    let bytes_max = clients * held_bytes_max(wide(rows) * 160) + SLACK;
     let list = request(6, Kind::List, json!({"user_id": "long"})).repeat(16);
     let replies: u64 = stage.play(&format!("lists of {rows} without end"), bytes_max, || {
         std::thread::scope(|scope| {

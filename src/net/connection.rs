@@ -7,8 +7,9 @@
 //! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
 //! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
-//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), and no more is read while `UNSENT_BYTES_MAX`
-//!   bytes of replies wait: a client that does not read is held back, then dropped.
+//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), at most `LARGE_IN_FLIGHT_MAX` of them with
+//!   replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
+//!   does not read is held back, then dropped.
 //! - A turn takes at most so many requests and makes about so many bytes of replies; then the others of its core have theirs.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
@@ -36,7 +37,8 @@ use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
-    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
+    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
+    WRITE_TIMEOUT_MS,
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
@@ -193,6 +195,8 @@ struct Connection {
     output: BytesMut,
     replies: Rc<Replies>,
     ready: Vec<Ready>,
+    /// Ids of requests under way whose replies may be large.
+    large: SmallVec<[u64; LARGE_IN_FLIGHT_MAX]>,
     order: Order,
     hot: Hot,
     watches: Watches,
@@ -230,6 +234,7 @@ impl Connection {
             output: moving.output,
             replies: Rc::default(),
             ready: Vec::new(),
+            large: SmallVec::new(),
             order: Order::default(),
             hot: Hot::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
@@ -313,6 +318,7 @@ impl Connection {
             && self.moving.is_none()
             && self.output.len() < UNSENT_BYTES_MAX
             && self.in_flight() < IN_FLIGHT_MAX
+            && self.large.len() < LARGE_IN_FLIGHT_MAX
     }
 
     /// Takes the next requests: answers plain reads, submits the others; how many.
@@ -427,13 +433,18 @@ impl Connection {
                 };
                 self.replies.push(id, outcome);
             }
-            command => match Way::of(&command, self.hasher) {
-                None => self.submit(id, command, started, 0),
-                Some(way) if self.order.may_go(way) => {
-                    self.submit(id, command, started, way.mark())
+            command => {
+                if command.may_answer_much() {
+                    self.large.push(id);
                 }
-                Some(way) => self.order.hold(Held { id, command, started, way }),
-            },
+                match Way::of(&command, self.hasher) {
+                    None => self.submit(id, command, started, 0),
+                    Some(way) if self.order.may_go(way) => {
+                        self.submit(id, command, started, way.mark())
+                    }
+                    Some(way) => self.order.hold(Held { id, command, started, way }),
+                }
+            }
         }
     }
 
@@ -493,6 +504,9 @@ impl Connection {
         }
         for ready in self.ready.drain(..) {
             protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
+            if let Some(at) = self.large.iter().position(|id| *id == ready.request_id) {
+                self.large.swap_remove(at);
+            }
             if let Some(way) = Way::of_mark(ready.mark) {
                 self.order.done(way);
                 self.freed = self.order.held() > 0;
