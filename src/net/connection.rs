@@ -310,7 +310,7 @@ impl Connection {
     }
 
     fn in_flight(&self) -> usize {
-        self.replies.in_flight() + self.order.held()
+        self.replies.in_flight() + self.ready.len() + self.order.held()
     }
 
     fn may_take(&self) -> bool {
@@ -496,13 +496,17 @@ impl Connection {
         self.closing = true;
     }
 
-    /// Encodes the replies that are ready.
+    /// Encodes the replies that are ready, as far as there is room for them.
     fn encode_ready(&mut self) {
         self.replies.take(&mut self.ready);
         if !self.ready.is_empty() && self.output.is_empty() {
             self.last_write = Instant::now();
         }
-        for ready in self.ready.drain(..) {
+        let mut encoded = 0;
+        while self.output.len() < UNSENT_BYTES_MAX
+            && let Some(ready) = self.ready.get(encoded)
+        {
+            encoded += 1;
             protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
             if let Some(at) = self.large.iter().position(|id| *id == ready.request_id) {
                 self.large.swap_remove(at);
@@ -512,6 +516,7 @@ impl Connection {
                 self.freed = self.order.held() > 0;
             }
         }
+        self.ready.drain(..encoded);
     }
 
     /// Submits the held requests that nothing is before any more.
@@ -575,6 +580,11 @@ impl Connection {
         if may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None)) {
             // Requests were left for want of room, and the socket has taken what was in their way: nothing
             // that is waited for below needs to come. Others on this core have their turn in between.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        if !self.ready.is_empty() && self.output.len() < UNSENT_BYTES_MAX {
+            // Replies were left in the same way.
             tokio::task::yield_now().await;
             return Ok(());
         }
