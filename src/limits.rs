@@ -42,7 +42,7 @@ pub const IN_FLIGHT_MAX: usize = 1024;
 pub const SMALL_REPLY_ITEMS: usize = 200;
 /// Requests in flight on one connection whose replies may be larger; past it the server stops reading that
 /// connection. (Where the data are on the connection's own core, one is answered after the other anyway.)
-pub const LARGE_IN_FLIGHT_MAX: usize = 8;
+pub const LARGE_IN_FLIGHT_MAX: usize = 16;
 /// Connections of each door (TCP, HTTP) a node.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Commands of all its connections that one core may have under way; past it: 429.

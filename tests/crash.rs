@@ -35,10 +35,13 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+/// The seed of a load, printed so that it can be played again.
 fn seed() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    variable("CHATSHARD_KILL_SEED")
-        .unwrap_or(u64::from(since_epoch.subsec_nanos()) + since_epoch.as_secs())
+    let drawn = u64::from(since_epoch.subsec_nanos()) + since_epoch.as_secs();
+    let seed = variable("CHATSHARD_KILL_SEED").unwrap_or(drawn);
+    println!("to play it again: CHATSHARD_KILL_SEED={seed} cargo test --test crash");
+    seed
 }
 
 fn start(dir: &Path, round: u64) -> Server {
@@ -72,7 +75,6 @@ struct Counted {
 /// Kills a server under load so many times, checks after each. A kill of the process takes nothing from the
 /// system that the process had handed to it: all modes with a log promise the same.
 async fn kill_rounds(seed: u64, rounds: u64) -> Counted {
-    println!("seed: {seed} (CHATSHARD_KILL_SEED)");
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("data");
     let load = Load::new(seed);
