@@ -195,8 +195,8 @@ struct Connection {
     output: BytesMut,
     replies: Rc<Replies>,
     ready: Vec<Ready>,
-    /// Ids of requests under way whose replies may be large.
-    large: SmallVec<[u64; LARGE_IN_FLIGHT_MAX]>,
+    /// Requests under way whose replies may be large.
+    large: usize,
     order: Order,
     hot: Hot,
     watches: Watches,
@@ -234,7 +234,7 @@ impl Connection {
             output: moving.output,
             replies: Rc::default(),
             ready: Vec::new(),
-            large: SmallVec::new(),
+            large: 0,
             order: Order::default(),
             hot: Hot::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
@@ -318,7 +318,7 @@ impl Connection {
             && self.moving.is_none()
             && self.output.len() < UNSENT_BYTES_MAX
             && self.in_flight() < IN_FLIGHT_MAX
-            && self.large.len() < LARGE_IN_FLIGHT_MAX
+            && self.large < LARGE_IN_FLIGHT_MAX
     }
 
     /// Takes the next requests: answers plain reads, submits the others; how many.
@@ -434,21 +434,19 @@ impl Connection {
                 self.replies.push(id, outcome);
             }
             command => {
-                if command.may_answer_much() {
-                    self.large.push(id);
-                }
+                self.large += usize::from(command.may_answer_much());
                 match Way::of(&command, self.hasher) {
-                    None => self.submit(id, command, started, 0),
-                    Some(way) if self.order.may_go(way) => {
-                        self.submit(id, command, started, way.mark())
+                    Some(way) if !self.order.may_go(way) => {
+                        self.order.hold(Held { id, command, started, way });
                     }
-                    Some(way) => self.order.hold(Held { id, command, started, way }),
+                    way => self.submit(id, command, started, way),
                 }
             }
         }
     }
 
-    fn submit(&self, id: u64, command: Command, started: Instant, mark: u64) {
+    fn submit(&self, id: u64, command: Command, started: Instant, way: Option<Way>) {
+        let mark = Way::mark(way, command.may_answer_much());
         let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started, mark);
         self.local.submit(ticket, command);
     }
@@ -508,10 +506,9 @@ impl Connection {
         {
             encoded += 1;
             protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
-            if let Some(at) = self.large.iter().position(|id| *id == ready.request_id) {
-                self.large.swap_remove(at);
-            }
-            if let Some(way) = Way::of_mark(ready.mark) {
+            let (way, is_large) = Way::of_mark(ready.mark);
+            self.large = self.large.saturating_sub(usize::from(is_large));
+            if let Some(way) = way {
                 self.order.done(way);
                 self.freed = self.order.held() > 0;
             }
@@ -522,7 +519,7 @@ impl Connection {
     /// Submits the held requests that nothing is before any more.
     fn submit_held(&mut self) {
         while let Some(held) = self.order.release() {
-            self.submit(held.id, held.command, held.started, held.way.mark());
+            self.submit(held.id, held.command, held.started, Some(held.way));
         }
     }
 
