@@ -87,13 +87,15 @@ fn the_environment_can_name_the_file_and_a_flag_can_take_back() {
 
 #[test]
 fn sizes_have_units() {
-    let memory = |size: &str| {
-        load(&[&format!("--memory-max={size}")], &[]).map(|config| config.memory_max)
-    };
+    let memory =
+        |size: &str| load(&[&format!("--memory-max={size}")], &[]).map(|config| config.memory_max);
     assert_eq!(load(&[], &[]).unwrap().memory_max, None);
-    for (size, bytes) in
-        [("67108864", 64 << 20), ("64MiB", 64 << 20), ("3 GiB", 3 << 30), ("99999KiB", 99_999 << 10)]
-    {
+    for (size, bytes) in [
+        ("67108864", 64 << 20),
+        ("64MiB", 64 << 20),
+        ("3 GiB", 3 << 30),
+        ("99999KiB", 99_999 << 10),
+    ] {
         assert_eq!(memory(size), Ok(Some(bytes)), "{size}");
     }
     // Too small for a node, no size, or more than there is.

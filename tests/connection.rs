@@ -12,8 +12,8 @@ use std::time::Duration;
 use chatshard::command::{ErrorCode, Kind, Reply};
 use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX};
 use chatshard::types::{ChatId, KeyHasher, ShardCount};
-use common::raw::Raw;
 use common::TestServer;
+use common::raw::Raw;
 use serde_json::json;
 
 fn two_shards(settings: &[(&str, &str)]) -> TestServer {

@@ -45,7 +45,8 @@ fn wide(count: usize) -> u64 {
 
 fn request(id: u64, kind: Kind, arguments: Value) -> BytesMut {
     let mut bytes = BytesMut::new();
-    protocol::encode_request(id, &Command::from_json(kind, arguments).unwrap(), &mut bytes).unwrap();
+    protocol::encode_request(id, &Command::from_json(kind, arguments).unwrap(), &mut bytes)
+        .unwrap();
     bytes
 }
 

@@ -103,7 +103,8 @@ impl Missing {
     /// Notes an answer; the outcome once it was the last.
     fn note(&mut self, outcome: Outcome, whole: impl FnOnce() -> Reply) -> Option<Outcome> {
         self.parts = self.parts.saturating_sub(1);
-        self.applied |= outcome.as_ref().map_or_else(Error::is_outcome_unknown, |_| !self.are_checks);
+        self.applied |=
+            outcome.as_ref().map_or_else(Error::is_outcome_unknown, |_| !self.are_checks);
         if let Err(error) = outcome {
             self.error.get_or_insert(error);
         }

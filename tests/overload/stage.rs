@@ -19,7 +19,8 @@ const SHARDS: u64 = 2;
 
 /// How long a case goes on that has no end of its own.
 pub fn seconds() -> Duration {
-    let seconds = std::env::var("CHATSHARD_OVERLOAD_SECONDS").map_or(1, |text| text.parse().unwrap());
+    let seconds =
+        std::env::var("CHATSHARD_OVERLOAD_SECONDS").map_or(1, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
@@ -45,8 +46,7 @@ impl Stage {
         let fixed = ["--shards", &shards, "--fsync", "never", "--snapshot-interval-s", "0"];
         let arguments = [&fixed[..], settings].concat();
         let server = Server::start(&directory.path().join("data"), &arguments);
-        let mut stage =
-            Self { server, quiet: Histogram::new(3).unwrap(), _directory: directory };
+        let mut stage = Self { server, quiet: Histogram::new(3).unwrap(), _directory: directory };
         let (quiet, ()) = stage.beside_neighbours(|| std::thread::sleep(seconds()));
         stage.quiet = quiet;
         stage
