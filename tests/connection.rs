@@ -5,15 +5,15 @@
 
 mod common;
 
-use std::io::Write;
-use std::net::Shutdown;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use chatshard::command::{ErrorCode, Kind, Reply};
 use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX};
 use chatshard::types::{ChatId, KeyHasher, ShardCount};
-use common::TestServer;
 use common::raw::Raw;
+use common::{HttpConnection, TestServer};
 use serde_json::json;
 
 fn two_shards(settings: &[(&str, &str)]) -> TestServer {
@@ -272,5 +272,24 @@ fn one_connection_too_many_is_told_and_closed_and_makes_room_again() {
     assert!(entered, "a place that was left is free");
     assert!(second.call(2, Kind::Ping, json!({})).is_ok());
     drop(second);
+    server.stop();
+}
+
+#[test]
+fn one_http_connection_too_many_is_told_so() {
+    let server = two_shards(&[("connections_max", "1")]);
+    let mut first = HttpConnection::open(server.http());
+    assert_eq!(first.post_as("u", "/chat/mine-list", "").0, 200);
+    let mut second = TcpStream::connect(server.http()).unwrap();
+    second.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut told = String::new();
+    second.read_to_string(&mut told).unwrap();
+    let (head, body) = told.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{told}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{told}");
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&answer["code"], &answer["data"]), (&json!(429), &json!(null)));
+    assert_eq!(first.post_as("u", "/chat/mine-list", "").0, 200, "who was there is served");
+    drop(first);
     server.stop();
 }
