@@ -25,6 +25,8 @@ use settings::Merged;
 
 /// Smallest log file, in bytes: below it a log would be nothing but file names.
 pub const LOG_SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Smallest bound on memory, in bytes: an empty node takes some of it.
+pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Longest interval or time-out, in seconds (a year).
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
@@ -133,6 +135,8 @@ pub struct Config {
     pub log_level: String,
     /// How they are written.
     pub log_format: LogFormat,
+    /// Resident memory, in bytes, at which new chats and members are refused; none: never.
+    pub memory_max: Option<u64>,
     /// Most connections of each door.
     pub connections_max: usize,
     /// A connection without a request for this long is closed.
@@ -169,12 +173,12 @@ impl Config {
             init: merged.get("init", boolean)?,
             demo: merged.get("demo", boolean)?,
             snapshot_interval: merged.get("snapshot_interval_s", interval)?,
-            snapshot_log_bytes: merged.get("snapshot_log_bytes", integer(1, u64::MAX))?,
-            log_segment_bytes: merged
-                .get("log_segment_bytes", integer(LOG_SEGMENT_BYTES_MIN, u64::MAX))?,
+            snapshot_log_bytes: merged.get("snapshot_log_bytes", size(1))?,
+            log_segment_bytes: merged.get("log_segment_bytes", size(LOG_SEGMENT_BYTES_MIN))?,
             allow_damage: merged.get("allow_damage", boolean)?,
             log_level: merged.get("log_level", log_level)?,
             log_format: merged.get("log_format", log_format)?,
+            memory_max: merged.get("memory_max", memory)?,
             connections_max: merged.get("connections_max", connections)?,
             idle_timeout: merged.get("idle_timeout_s", seconds(1))?,
             pin: merged.get("pin", boolean)?,
@@ -208,6 +212,7 @@ impl Config {
             allow_damage: false,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
+            memory_max: None,
             connections_max: CONNECTIONS_MAX,
             idle_timeout: Duration::from_millis(IDLE_TIMEOUT_MS),
             pin: false,
@@ -355,8 +360,27 @@ fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
 fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| match text.parse() {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
-        _ if max == u64::MAX => Err(format!("`{text}` is no integer of at least {min}")),
         _ => Err(format!("`{text}` is no integer from {min} to {max}")),
+    }
+}
+
+/// A parser of sizes in bytes: a number, with KiB, MiB or GiB behind it if it is of these.
+fn size(min: u64) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| {
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let unit = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, *bits)));
+        let (number, bits) = unit.unwrap_or((text, 0));
+        let size = number.trim().parse::<u64>().ok().and_then(|size| size.checked_mul(1 << bits));
+        size.filter(|size| *size >= min).ok_or_else(|| {
+            format!("`{text}` is no size of at least {min} bytes: write it like 67108864 or 64MiB")
+        })
+    }
+}
+
+fn memory(text: &str) -> Result<Option<u64>, String> {
+    match text {
+        "" => Ok(None),
+        size => self::size(MEMORY_BYTES_MIN)(size).map(Some),
     }
 }
 

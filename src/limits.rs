@@ -41,6 +41,11 @@ pub const HTTP_BODY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
 /// Requests in flight on one connection; past it the server stops reading that connection.
 pub const IN_FLIGHT_MAX: usize = 1024;
+/// Items of a reply up to which it counts as small.
+pub const SMALL_REPLY_ITEMS: usize = 200;
+/// Requests in flight on one connection whose replies may be larger; past it the server stops reading that
+/// connection. (Where the data are on the connection's own core, one is answered after the other anyway.)
+pub const LARGE_IN_FLIGHT_MAX: usize = 16;
 /// Connections of each door (TCP, HTTP) a node.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Commands of all its connections that one core may have under way; past it: 429.
@@ -104,6 +109,8 @@ const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < REPLY_BYTES_MAX);
 const _: () = assert!(UNSENT_BYTES_MAX <= REPLY_BYTES_MAX);
+const _: () = assert!(LARGE_IN_FLIGHT_MAX < IN_FLIGHT_MAX);
+const _: () = assert!(CONVERSATIONS_PAGE_MAX <= SMALL_REPLY_ITEMS);
 const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);

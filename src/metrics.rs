@@ -275,7 +275,10 @@ impl Page<'_> {
         self.gauge("memberships", "Memberships, deleted ones counted", stats.memberships)?;
         self.gauge("outbox", "Chat events still to be delivered", stats.outbox)?;
         self.gauge("connections", "Open connections of the TCP door", stats.connections)?;
-        self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)
+        self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)?;
+        let help = "Where new chats and members are refused; 0 without a bound";
+        self.gauge("memory_max_bytes", help, stats.memory_max_bytes)?;
+        self.gauge("memory_full", "1 while new chats and members are refused", stats.memory_full)
     }
 
     fn log(&mut self, log: &LogStats) -> fmt::Result {

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `credentials`: what callers must show, and how it is read again
+//! - `descriptors`: as many as the doors need
 //!
 //! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
 //! connections, serves the admin listener and waits for signals.
@@ -12,6 +13,7 @@
 //! - After a stop every request that was read is answered, and the log has its end mark.
 
 mod credentials;
+mod descriptors;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,7 +29,7 @@ use tokio::task::LocalSet;
 use tracing::{debug, error, info, warn};
 
 use crate::access::{Endpoint, Tls};
-use crate::command::{Call, Command, Error, Outcome};
+use crate::command::{Call, Command, Error, ErrorCode, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
@@ -37,6 +39,7 @@ use crate::net::listener::{Listener, bind};
 use crate::net::stream::{Parked, Stream};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
+use crate::node::memory::Memory;
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
 use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions};
 use crate::node::watch::{Watch, WatchThread};
@@ -131,6 +134,7 @@ async fn serve(
     on_ready: OnReady,
 ) -> Result<(), StartError> {
     tokio::pin!(stop);
+    descriptors::make_room(config.connections_max);
     let listeners = Listeners::bind(&config)?;
     let credentials = Rc::new(Credentials::new(&config));
     if !config.demo {
@@ -141,7 +145,7 @@ async fn serve(
     let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
     if let Some(listener) = listeners.admin {
         let router = admin_router(&credentials, &late, &meters);
-        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX);
+        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX, http_no_room());
         serve_here(listener, door, credentials.tls.clone(), router, stopping.clone());
     }
 
@@ -158,9 +162,10 @@ async fn serve(
     let node = Node::start(&config, &store, recovered)?;
     let core_meters = node.info.shards.all().map(|_| SharedMeter::default()).collect::<Vec<_>>();
     drop(meters.set(core_meters.clone()));
+    tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
-    let tcp_door = Door::new("tcp", config.connections_max);
-    let http_door = Door::new("http", config.connections_max);
+    let tcp_door = Door::new("tcp", config.connections_max, connection::no_room());
+    let http_door = Door::new("http", config.connections_max, http_no_room());
     accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
     if let Some(listener) = listeners.http {
         accept_http(
@@ -187,6 +192,12 @@ async fn serve(
     closing.send_replace(true);
     wait_empty(&[&tcp_door, &http_door]).await;
     node.stop().await
+}
+
+/// What an HTTP connection that finds no room is told.
+fn http_no_room() -> Vec<u8> {
+    let why = "too many connections; try again later";
+    http::envelope::last_words(&Error::new(ErrorCode::Busy, why))
 }
 
 /// Sockets that are bound before anything else is done.
@@ -325,6 +336,7 @@ impl<'a> Node<'a> {
             shards: config.shards,
             hasher: KeyHasher::new(store.identity.hash_seed),
             log,
+            memory: Arc::new(Memory::new(config.memory_max)),
             watch: Arc::clone(&watch),
             mailboxes,
             snapshots,

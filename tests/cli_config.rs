@@ -86,6 +86,28 @@ fn the_environment_can_name_the_file_and_a_flag_can_take_back() {
 }
 
 #[test]
+fn sizes_have_units() {
+    let memory =
+        |size: &str| load(&[&format!("--memory-max={size}")], &[]).map(|config| config.memory_max);
+    assert_eq!(load(&[], &[]).unwrap().memory_max, None);
+    for (size, bytes) in [
+        ("67108864", 64 << 20),
+        ("64MiB", 64 << 20),
+        ("3 GiB", 3 << 30),
+        ("99999KiB", 99_999 << 10),
+    ] {
+        assert_eq!(memory(size), Ok(Some(bytes)), "{size}");
+    }
+    // Too small for a node, no size, or more than there is.
+    for wrong in ["1MiB", "64MB", "-1", "1.5GiB", "MiB", "99999999999GiB"] {
+        let error = memory(wrong).unwrap_err();
+        assert!(error.starts_with("flag --memory-max: `") && error.contains("64MiB"), "{error}");
+    }
+    let config = load(&["--log-segment-bytes", "1MiB"], &[]).unwrap();
+    assert_eq!(config.log_segment_bytes, 1 << 20);
+}
+
+#[test]
 fn errors_name_the_place_and_the_setting() {
     let file = File::new("lisen = \"127.0.0.1:1\"\n");
     let error = refusal(&["--config", file.path()], &[]);

@@ -5,95 +5,16 @@
 
 mod common;
 
-use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use chatshard::command::{Command, ErrorCode, Kind, Outcome, Reply};
+use chatshard::command::{ErrorCode, Kind, Reply};
 use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX};
-use chatshard::protocol::{self, frame};
 use chatshard::types::{ChatId, KeyHasher, ShardCount};
-use common::TestServer;
+use common::raw::Raw;
+use common::{HttpConnection, TestServer};
 use serde_json::json;
-
-/// No read waits this long unless the server is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A blocking connection that writes and reads frames.
-struct Raw {
-    stream: TcpStream,
-    input: BytesMut,
-    kinds: HashMap<u64, Kind>,
-}
-
-impl Raw {
-    /// Connects without a `hello`.
-    fn open(server: &TestServer) -> Self {
-        let stream = TcpStream::connect(server.tcp()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, input: BytesMut::new(), kinds: HashMap::new() }
-    }
-
-    /// Connects and says `hello`.
-    fn greeted(server: &TestServer) -> Self {
-        let mut raw = Self::open(server);
-        assert!(raw.call(1, Kind::Hello, json!({})).is_ok());
-        raw
-    }
-
-    fn send(&mut self, requests: &[(u64, Kind, serde_json::Value)]) {
-        self.try_send(requests).unwrap();
-    }
-
-    fn try_send(&mut self, requests: &[(u64, Kind, serde_json::Value)]) -> std::io::Result<()> {
-        let mut out = BytesMut::new();
-        for (id, kind, arguments) in requests {
-            let command = Command::from_json(*kind, arguments.clone()).unwrap();
-            protocol::encode_request(*id, &command, &mut out).unwrap();
-            self.kinds.insert(*id, *kind);
-        }
-        self.stream.write_all(&out)
-    }
-
-    /// The next reply; none when the server has closed.
-    fn receive(&mut self) -> Option<(u64, Outcome)> {
-        loop {
-            if let Some(payload) = frame::next(&mut self.input, 16 << 20).unwrap() {
-                let kinds = &self.kinds;
-                let answer =
-                    protocol::decode_reply(&payload, |id| kinds.get(&id).copied()).unwrap();
-                return Some((answer.id, answer.outcome));
-            }
-            let mut bytes = [0; 64 << 10];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return None,
-                Ok(count) => self.input.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    fn call(&mut self, id: u64, kind: Kind, arguments: serde_json::Value) -> Outcome {
-        self.send(&[(id, kind, arguments)]);
-        let (answered, outcome) = self.receive().expect("the server closed");
-        assert_eq!(answered, id);
-        outcome
-    }
-
-    /// All replies to these ids, whatever their order.
-    fn receive_all(&mut self, count: usize) -> HashMap<u64, Outcome> {
-        (0..count).map(|_| self.receive().expect("the server closed")).collect()
-    }
-
-    fn assert_refused(&mut self, id: u64, code: ErrorCode) {
-        let (answered, outcome) = self.receive().expect("an error before the end");
-        assert_eq!((answered, outcome.unwrap_err().code), (id, code));
-        assert!(self.receive().is_none(), "the server closes after it");
-    }
-}
 
 fn two_shards(settings: &[(&str, &str)]) -> TestServer {
     let mut all = vec![("shards", "2")];
@@ -119,7 +40,7 @@ fn hasher(raw: &mut Raw) -> KeyHasher {
 #[test]
 fn hello_comes_first() {
     let server = two_shards(&[]);
-    let mut raw = Raw::open(&server);
+    let mut raw = Raw::open(server.tcp());
     raw.send(&[(7, Kind::Ping, json!({}))]);
     raw.assert_refused(7, ErrorCode::Unauthenticated);
     server.stop();
@@ -132,11 +53,11 @@ fn a_token_is_asked_for_where_there_is_one() {
     std::fs::write(&tokens, "a-token-of-this-test\n").unwrap();
     let server = two_shards(&[("token_file", tokens.to_str().unwrap())]);
     for hello in [json!({}), json!({"token": "another"})] {
-        let mut raw = Raw::open(&server);
+        let mut raw = Raw::open(server.tcp());
         raw.send(&[(1, Kind::Hello, hello)]);
         raw.assert_refused(1, ErrorCode::Unauthenticated);
     }
-    let mut raw = Raw::open(&server);
+    let mut raw = Raw::open(server.tcp());
     assert!(raw.call(1, Kind::Hello, json!({"token": "a-token-of-this-test"})).is_ok());
     assert!(raw.call(2, Kind::Ping, json!({})).is_ok());
     server.stop();
@@ -145,7 +66,7 @@ fn a_token_is_asked_for_where_there_is_one() {
 #[test]
 fn hello_moves_the_connection_to_a_shard() {
     let server = two_shards(&[]);
-    let mut raw = Raw::greeted(&server);
+    let mut raw = Raw::greeted(server.tcp());
     for round in 0..6u64 {
         let wanted = u16::try_from(round % 2).unwrap();
         // What is behind the move in the same packet must arrive too.
@@ -170,7 +91,7 @@ fn hello_moves_the_connection_to_a_shard() {
 fn requests_for_one_user_keep_their_order() {
     for fsync in ["always", "never"] {
         let server = two_shards(&[("fsync", fsync)]);
-        let mut raw = Raw::greeted(&server);
+        let mut raw = Raw::greeted(server.tcp());
         let hasher = hasher(&mut raw);
         let mut id = 100;
         let mut next = || {
@@ -225,7 +146,7 @@ fn requests_for_one_user_keep_their_order() {
 #[test]
 fn pipelining_past_the_limit_is_held_back_and_answered() {
     let server = two_shards(&[("fsync", "always")]);
-    let mut raw = Raw::greeted(&server);
+    let mut raw = Raw::greeted(server.tcp());
     let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u"]});
     assert!(raw.call(2, Kind::Create, create).is_ok());
     let count = 4 * IN_FLIGHT_MAX;
@@ -257,7 +178,7 @@ fn pipelining_past_the_limit_is_held_back_and_answered() {
 #[test]
 fn large_replies_to_pipelined_requests_follow_each_other() {
     let server = two_shards(&[]);
-    let mut raw = Raw::greeted(&server);
+    let mut raw = Raw::greeted(server.tcp());
     let users: Vec<String> = (0..2000).map(|user| format!("{user:->100}")).collect();
     let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": users});
     assert!(raw.call(2, Kind::Create, create).is_ok());
@@ -280,7 +201,7 @@ fn large_replies_to_pipelined_requests_follow_each_other() {
 #[test]
 fn an_error_of_a_request_ends_nothing() {
     let server = two_shards(&[]);
-    let mut raw = Raw::greeted(&server);
+    let mut raw = Raw::greeted(server.tcp());
     // [5, 200, []]: no such command. [6, 16, [7]]: a list of user 7.
     for payload in [&[0x93, 5, 0xcc, 200, 0x90][..], &[0x93, 6, 16, 0x91, 7][..]] {
         let length = u32::try_from(payload.len()).unwrap();
@@ -306,11 +227,11 @@ fn an_error_of_the_framing_is_told_and_ends_the_connection() {
         (too_large, ErrorCode::TooLarge),
         (0, ErrorCode::InvalidArgument),
     ] {
-        let mut raw = Raw::greeted(&server);
+        let mut raw = Raw::greeted(server.tcp());
         raw.stream.write_all(&header.to_be_bytes()).unwrap();
         raw.assert_refused(0, code);
     }
-    let mut other = Raw::greeted(&server);
+    let mut other = Raw::greeted(server.tcp());
     assert!(other.call(2, Kind::Ping, json!({})).is_ok(), "others go on");
     server.stop();
 }
@@ -318,7 +239,7 @@ fn an_error_of_the_framing_is_told_and_ends_the_connection() {
 #[test]
 fn what_was_sent_before_a_half_close_is_answered() {
     let server = two_shards(&[("fsync", "always")]);
-    let mut raw = Raw::greeted(&server);
+    let mut raw = Raw::greeted(server.tcp());
     raw.send(&[
         (2, Kind::Create, json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u"]})),
         (3, Kind::Advance, json!({"chat_id": "g", "allocate": 1})),
@@ -331,21 +252,16 @@ fn what_was_sent_before_a_half_close_is_answered() {
 }
 
 #[test]
-fn one_connection_too_many_is_closed_and_makes_room_again() {
+fn one_connection_too_many_is_told_and_closed_and_makes_room_again() {
     let server = two_shards(&[("connections_max", "2")]);
-    let first = Raw::greeted(&server);
-    let mut second = Raw::greeted(&server);
-    let mut third = Raw::open(&server);
-    let mut byte = [0];
-    let closed = third.stream.read(&mut byte);
-    assert!(
-        matches!(&closed, Ok(0))
-            || closed.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
-    );
+    let first = Raw::greeted(server.tcp());
+    let mut second = Raw::greeted(server.tcp());
+    let mut third = Raw::open(server.tcp());
+    third.assert_refused(0, ErrorCode::Busy);
     drop(first);
     // The server notices the end of the first within its next turn.
     let entered = (0..1000).any(|_| {
-        let mut raw = Raw::open(&server);
+        let mut raw = Raw::open(server.tcp());
         let sent = raw.try_send(&[(1, Kind::Hello, json!({}))]).is_ok();
         let entered = sent && raw.receive().is_some_and(|(_, outcome)| outcome.is_ok());
         if !entered {
@@ -356,5 +272,24 @@ fn one_connection_too_many_is_closed_and_makes_room_again() {
     assert!(entered, "a place that was left is free");
     assert!(second.call(2, Kind::Ping, json!({})).is_ok());
     drop(second);
+    server.stop();
+}
+
+#[test]
+fn one_http_connection_too_many_is_told_so() {
+    let server = two_shards(&[("connections_max", "1")]);
+    let mut first = HttpConnection::open(server.http());
+    assert_eq!(first.post_as("u", "/chat/mine-list", "").0, 200);
+    let mut second = TcpStream::connect(server.http()).unwrap();
+    second.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut told = String::new();
+    second.read_to_string(&mut told).unwrap();
+    let (head, body) = told.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{told}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{told}");
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&answer["code"], &answer["data"]), (&json!(429), &json!(null)));
+    assert_eq!(first.post_as("u", "/chat/mine-list", "").0, 200, "who was there is served");
+    drop(first);
     server.stop();
 }

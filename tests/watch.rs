@@ -10,7 +10,6 @@ mod manners;
 mod many;
 #[path = "watch/ops.rs"]
 mod ops;
-#[allow(dead_code)]
 mod process;
 #[path = "watch/resume.rs"]
 mod resume;

@@ -57,6 +57,11 @@ error_codes! {
     Unavailable 503 "unavailable";
 }
 
+/// What the message of a 503 begins with, where it is known that nothing was done.
+const NOT_APPLIED: &str = "not applied: ";
+/// And where it is not known.
+const OUTCOME_UNKNOWN: &str = "outcome unknown: ";
+
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", code.name())]
@@ -100,12 +105,30 @@ impl Error {
 
     /// 503 for a write that was refused before anything was done.
     pub fn not_applied(why: &str) -> Self {
-        Self::new(ErrorCode::Unavailable, format!("not applied: {why}"))
+        Self::new(ErrorCode::Unavailable, format!("{NOT_APPLIED}{why}"))
     }
 
     /// 503 for a write whose record may or may not have reached the disk.
     pub fn outcome_unknown(why: &str) -> Self {
-        Self::new(ErrorCode::Unavailable, format!("outcome unknown: {why}"))
+        Self::new(ErrorCode::Unavailable, format!("{OUTCOME_UNKNOWN}{why}"))
+    }
+
+    /// Whether what was asked may have been done all the same.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.code == ErrorCode::Unavailable && self.message.starts_with(OUTCOME_UNKNOWN)
+    }
+
+    /// The same for a command of which other parts were, or may have been, applied: of such a one nobody may
+    /// say that it was not.
+    #[must_use]
+    pub fn of_a_part(self) -> Self {
+        match self.code {
+            ErrorCode::Busy | ErrorCode::Unavailable if !self.is_outcome_unknown() => {
+                let why = self.message.strip_prefix(NOT_APPLIED).unwrap_or(&self.message);
+                Self::outcome_unknown(&format!("a part was applied, another was not: {why}"))
+            }
+            _ => self,
+        }
     }
 }
 

@@ -32,6 +32,8 @@ use serde::de::Deserializer;
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SMALL_REPLY_ITEMS;
+
 /// What came of a command.
 pub type Outcome = Result<Reply, Error>;
 
@@ -239,6 +241,45 @@ impl Command {
     /// What it may change.
     pub const fn class(&self) -> Class {
         self.kind().class()
+    }
+
+    /// Whether its reply may hold more than [`SMALL_REPLY_ITEMS`].
+    pub fn may_answer_much(&self) -> bool {
+        let is_much = |items: usize| items > SMALL_REPLY_ITEMS;
+        let is_long = |limit: Option<u32>| {
+            limit.and_then(|limit| usize::try_from(limit).ok()).is_none_or(is_much)
+        };
+        match self {
+            Self::List(list) => is_long(list.limit),
+            Self::Members(members) => is_long(members.limit),
+            Self::Export(export) => is_long(export.limit),
+            Self::Sync(sync) => is_long(sync.limit),
+            Self::Detail(detail) => is_much(detail.ids.len()),
+            Self::Unread(unread) => is_much(unread.user_ids.len()),
+            Self::MarkReadMany(many) => is_much(many.items.len()),
+            Self::Verify(_) => true,
+            Self::Hello(_)
+            | Self::Ping(_)
+            | Self::Stats(_)
+            | Self::Snapshot(_)
+            | Self::Import(_)
+            | Self::Watch(_)
+            | Self::Cancel(_)
+            | Self::Delete(_)
+            | Self::SetFlags(_)
+            | Self::Touch(_)
+            | Self::Clear(_)
+            | Self::MarkRead(_)
+            | Self::Conversations(_)
+            | Self::Explain(_)
+            | Self::EraseUser(_)
+            | Self::Advance(_)
+            | Self::Create(_)
+            | Self::AddMembers(_)
+            | Self::RemoveMembers(_)
+            | Self::SetStatus(_)
+            | Self::Dissolve(_) => false,
+        }
     }
 
     /// Decodes and checks arguments given as a JSON object.

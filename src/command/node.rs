@@ -199,6 +199,10 @@ pub struct StatsReply {
     pub snapshot: SnapshotStats,
     /// Each shard.
     pub shards: Vec<ShardStats>,
+    /// Resident memory at which new chats and members are refused, in bytes; 0 without a bound.
+    pub memory_max_bytes: u64,
+    /// 1 while they are refused.
+    pub memory_full: u64,
 }
 
 impl StatsReply {

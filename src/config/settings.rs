@@ -104,10 +104,10 @@ settings! {
     #[arg(value_name = "SECONDS")]
     snapshot_interval_s = "300";
     /// Growth of the log, in bytes, after which a snapshot is due
-    #[arg(value_name = "BYTES")]
+    #[arg(value_name = "SIZE")]
     snapshot_log_bytes = "268435456";
     /// Size of a log file, in bytes, after which the next one begins
-    #[arg(value_name = "BYTES")]
+    #[arg(value_name = "SIZE")]
     log_segment_bytes = "67108864";
     /// Start with what is whole although log or snapshot is damaged; writes may be lost
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -118,6 +118,9 @@ settings! {
     /// Messages for people or for machines
     #[arg(value_parser = ["text", "json"])]
     log_format = "text";
+    /// Resident memory, in bytes or like 8GiB, at which new chats and members are refused; without it nothing is
+    #[arg(value_name = "SIZE")]
+    memory_max = "";
     /// Most connections of each door
     #[arg(value_name = "N")]
     connections_max = "10000";

@@ -34,6 +34,21 @@ pub(super) fn success<T: Serialize>(data: T, bytes_expected: usize) -> Response 
     respond(StatusCode::OK, data, "", bytes_expected)
 }
 
+/// An error as the bytes of a whole answer, for a connection that is closed before it has a request.
+pub fn last_words(error: &Error) -> Vec<u8> {
+    let code = error.code.status();
+    let envelope = Envelope { code, data: (), msg: &error.message };
+    let body = serde_json::to_string(&envelope).unwrap_or_default();
+    let reason = StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason());
+    format!(
+        "HTTP/1.1 {code} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        reason.unwrap_or_default(),
+        body.len()
+    )
+    .into_bytes()
+}
+
 fn respond<T: Serialize>(
     status: StatusCode,
     data: T,

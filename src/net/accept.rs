@@ -1,7 +1,8 @@
 //! Accepting: each new connection goes to the core with the fewest.
 //!
 //! Invariants:
-//! - At most `connections_max` connections are open; one more is closed at once.
+//! - At most `connections_max` connections are open; one more is told so and closed at once.
+//! - A flood of them is a line in the log now and then, not a flood of lines.
 //! - A TLS handshake is made here, so that no core waits for one or works for it. Handshakes are bounded in time and
 //!   number, and if there are too many it is the oldest that goes: one of an honest client is over long before.
 //! - Running out of file descriptors pauses accepting; it does not end it.
@@ -11,7 +12,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -25,6 +26,8 @@ use super::stream::{Movable, Parked, Stream};
 use crate::access::Tls;
 use crate::limits::{HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX};
 
+/// How often the log is told of connections that found no room.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,12 +37,14 @@ pub struct Door {
     open: AtomicUsize,
     max: usize,
     name: &'static str,
+    /// What a connection that finds no room is told.
+    full: Vec<u8>,
 }
 
 impl Door {
-    /// A door for at most `max` connections.
-    pub fn new(name: &'static str, max: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), max, name })
+    /// A door for at most `max` connections; `full` is sent to one that finds no room.
+    pub fn new(name: &'static str, max: usize, full: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(0), max, name, full })
     }
 
     /// Connections that are open.
@@ -81,6 +86,7 @@ pub async fn accept(
     let listener = listener.arrive()?;
     let serve = Rc::new(serve);
     let mut handshakes = Handshakes::new(door.max);
+    let mut turned_away = TurnedAway::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -102,20 +108,37 @@ pub async fn accept(
                         (stream, _) => hand_over(stream, guest, &*serve),
                     }
                 }
-                None => {
-                    warn!(
-                        peer = stream.peer(),
-                        door = door.name,
-                        max = door.max,
-                        "too many connections; one more was closed"
-                    )
-                }
+                None => turned_away.add(&door, stream, tls.is_some()),
             },
             Err(error) => {
                 // The caller went away, or there are no descriptors left: neither ends the door.
                 warn!(%error, door = door.name, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// Connections that found no room, and when the log was told of them.
+#[derive(Default)]
+struct TurnedAway {
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl TurnedAway {
+    fn add(&mut self, door: &Door, stream: Stream, is_tls: bool) {
+        self.count += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL) {
+            self.told = Some(Instant::now());
+            let count = std::mem::take(&mut self.count);
+            let (peer, door, max) = (stream.peer(), door.name, door.max);
+            warn!(peer, door, max, count, "too many connections; what came more was closed");
+        }
+        let is_plain = !is_tls || matches!(stream, Stream::Unix(_));
+        // Without its handshake it could not be told anything in TLS.
+        if is_plain && let Ok(stream) = stream.park() {
+            stream.say_last(&door.full);
         }
     }
 }

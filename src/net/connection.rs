@@ -7,8 +7,10 @@
 //! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
 //! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
-//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), and no more is read while `UNSENT_BYTES_MAX`
-//!   bytes of replies wait: a client that does not read is held back, then dropped.
+//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), at most `LARGE_IN_FLIGHT_MAX` of them with
+//!   replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
+//!   does not read is held back, then dropped.
+//! - A turn takes at most so many requests and makes about so many bytes of replies; then the others of its core have theirs.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
@@ -35,7 +37,8 @@ use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
-    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
+    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
+    WRITE_TIMEOUT_MS,
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
@@ -48,6 +51,9 @@ use crate::types::{KeyHasher, ShardId};
 const READ_BYTES: usize = 16 << 10;
 /// Requests after which the replies that are ready are encoded, so that their size is seen.
 const REQUESTS_A_ROUND: usize = 32;
+/// Rounds, and bytes of replies, after which others have their turn.
+const ROUNDS_A_TURN: usize = 8;
+const REPLY_BYTES_A_TURN: usize = 128 << 10;
 /// A connection looks at its time limits this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -73,6 +79,14 @@ struct Moving {
     pass: Option<Pass>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
+}
+
+/// What a connection that finds no room is told.
+pub fn no_room() -> Vec<u8> {
+    let mut told = BytesMut::new();
+    let error = Error::new(ErrorCode::Busy, "too many connections; try again later");
+    protocol::encode_reply(CONNECTION_ID, &Err(error), &mut told);
+    told.to_vec()
 }
 
 /// Gives a new connection to a core.
@@ -181,6 +195,8 @@ struct Connection {
     output: BytesMut,
     replies: Rc<Replies>,
     ready: Vec<Ready>,
+    /// Requests under way whose replies may be large.
+    large: usize,
     order: Order,
     hot: Hot,
     watches: Watches,
@@ -218,6 +234,7 @@ impl Connection {
             output: moving.output,
             replies: Rc::default(),
             ready: Vec::new(),
+            large: 0,
             order: Order::default(),
             hot: Hot::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
@@ -238,7 +255,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Decodes, submits, flushes, encodes; until there is no whole frame or no room.
+    /// Decodes, submits, flushes, encodes; until there is no whole frame, no room, or others have their turn.
     fn turn(&mut self) {
         if *self.stop.borrow() {
             self.closing = true;
@@ -253,7 +270,7 @@ impl Connection {
         }
         self.local.tick();
         let started = Instant::now();
-        loop {
+        for _ in 0..ROUNDS_A_TURN {
             let taken = self.take_requests(started);
             self.local.flush();
             self.encode_ready();
@@ -262,7 +279,7 @@ impl Connection {
                 self.local.flush();
                 self.encode_ready();
             }
-            if taken < REQUESTS_A_ROUND {
+            if taken < REQUESTS_A_ROUND || self.output.len() >= REPLY_BYTES_A_TURN {
                 break;
             }
         }
@@ -293,7 +310,7 @@ impl Connection {
     }
 
     fn in_flight(&self) -> usize {
-        self.replies.in_flight() + self.order.held()
+        self.replies.in_flight() + self.ready.len() + self.order.held()
     }
 
     fn may_take(&self) -> bool {
@@ -301,6 +318,7 @@ impl Connection {
             && self.moving.is_none()
             && self.output.len() < UNSENT_BYTES_MAX
             && self.in_flight() < IN_FLIGHT_MAX
+            && self.large < LARGE_IN_FLIGHT_MAX
     }
 
     /// Takes the next requests: answers plain reads, submits the others; how many.
@@ -415,17 +433,20 @@ impl Connection {
                 };
                 self.replies.push(id, outcome);
             }
-            command => match Way::of(&command, self.hasher) {
-                None => self.submit(id, command, started, 0),
-                Some(way) if self.order.may_go(way) => {
-                    self.submit(id, command, started, way.mark())
+            command => {
+                self.large += usize::from(command.may_answer_much());
+                match Way::of(&command, self.hasher) {
+                    Some(way) if !self.order.may_go(way) => {
+                        self.order.hold(Held { id, command, started, way });
+                    }
+                    way => self.submit(id, command, started, way),
                 }
-                Some(way) => self.order.hold(Held { id, command, started, way }),
-            },
+            }
         }
     }
 
-    fn submit(&self, id: u64, command: Command, started: Instant, mark: u64) {
+    fn submit(&self, id: u64, command: Command, started: Instant, way: Option<Way>) {
+        let mark = Way::mark(way, command.may_answer_much());
         let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started, mark);
         self.local.submit(ticket, command);
     }
@@ -473,25 +494,32 @@ impl Connection {
         self.closing = true;
     }
 
-    /// Encodes the replies that are ready.
+    /// Encodes the replies that are ready, as far as there is room for them.
     fn encode_ready(&mut self) {
         self.replies.take(&mut self.ready);
         if !self.ready.is_empty() && self.output.is_empty() {
             self.last_write = Instant::now();
         }
-        for ready in self.ready.drain(..) {
+        let mut encoded = 0;
+        while self.output.len() < UNSENT_BYTES_MAX
+            && let Some(ready) = self.ready.get(encoded)
+        {
+            encoded += 1;
             protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
-            if let Some(way) = Way::of_mark(ready.mark) {
+            let (way, is_large) = Way::of_mark(ready.mark);
+            self.large = self.large.saturating_sub(usize::from(is_large));
+            if let Some(way) = way {
                 self.order.done(way);
                 self.freed = self.order.held() > 0;
             }
         }
+        self.ready.drain(..encoded);
     }
 
     /// Submits the held requests that nothing is before any more.
     fn submit_held(&mut self) {
         while let Some(held) = self.order.release() {
-            self.submit(held.id, held.command, held.started, held.way.mark());
+            self.submit(held.id, held.command, held.started, Some(held.way));
         }
     }
 
@@ -552,6 +580,11 @@ impl Connection {
             tokio::task::yield_now().await;
             return Ok(());
         }
+        if !self.ready.is_empty() && self.output.len() < UNSENT_BYTES_MAX {
+            // Replies were left in the same way.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
         let owes = self.owes();
         let may_tell = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
         let heartbeat = self.watches.next_heartbeat().filter(|_| may_tell);
@@ -580,17 +613,24 @@ impl Connection {
         }
     }
 
-    fn check_time(&self) -> io::Result<()> {
+    fn check_time(&mut self) -> io::Result<()> {
         let late = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
         if self.owes() {
             if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
+                info!(
+                    peer = self.stream.peer(),
+                    "a client that does not read its replies was dropped"
+                );
                 return late("the client does not read its replies");
             }
-        } else if self.in_flight() == 0 {
+        } else if self.in_flight() == 0 && !self.closing {
             if !self.input.is_empty()
                 && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS)
             {
-                return late("half a frame came and no more");
+                info!(peer = self.stream.peer(), "a client that sent half a frame was dropped");
+                let error = Error::invalid("a part of a frame came, and the rest did not in time");
+                self.refuse(CONNECTION_ID, error);
+                return Ok(());
             }
             if self.watches.is_empty() && self.last_request.elapsed() > self.config.idle {
                 return late("no request for a long time");

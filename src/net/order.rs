@@ -19,7 +19,7 @@ use crate::command::Command;
 use crate::types::KeyHasher;
 
 /// What a request means for the order, in one number: the hash of the user that it names, but for
-/// its lowest three bits. (Two users with one hash wait for each other; that is all.)
+/// its lowest four bits. (Two users with one hash wait for each other; that is all.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way(u64);
 
@@ -30,7 +30,9 @@ impl Way {
     const READ: u64 = 0b10;
     /// It names any number of users.
     const EVERYONE: u64 = 0b100;
-    const BITS: u64 = Self::DETOUR | Self::READ | Self::EVERYONE;
+    /// Beside a way, in a mark alone: the reply may be large.
+    const LARGE: u64 = 0b1000;
+    const BITS: u64 = Self::DETOUR | Self::READ | Self::EVERYONE | Self::LARGE;
 
     /// The way of a command; none if it names no user.
     pub fn of(command: &Command, hasher: KeyHasher) -> Option<Self> {
@@ -54,14 +56,16 @@ impl Way {
         Some(Self(user | bits))
     }
 
-    /// The number that its ticket carries; 0 if its answer need not be noted.
-    pub fn mark(self) -> u64 {
-        if self.is_detour() { self.0 } else { 0 }
+    /// The number that a ticket carries: what is to be noted when it is answered.
+    pub fn mark(way: Option<Self>, is_large: bool) -> u64 {
+        let way = way.filter(|way| way.is_detour()).map_or(0, |way| way.0);
+        if is_large { way | Self::LARGE } else { way }
     }
 
-    /// The way of an answer that needs to be noted.
-    pub fn of_mark(mark: u64) -> Option<Self> {
-        (mark != 0).then_some(Self(mark))
+    /// The way of an answer that needs to be noted, and whether the reply might have been large.
+    pub fn of_mark(mark: u64) -> (Option<Self>, bool) {
+        let way = mark & !Self::LARGE;
+        ((way != 0).then_some(Self(way)), mark & Self::LARGE != 0)
     }
 
     fn user(self) -> u64 {

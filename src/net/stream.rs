@@ -117,6 +117,16 @@ pub enum Parked {
 }
 
 impl Parked {
+    /// Writes what the socket takes at once, and closes it.
+    pub fn say_last(self, bytes: &[u8]) {
+        // The other end may be gone already, and needs no words then.
+        _ = match self {
+            Self::Tcp(mut stream) => stream.write(bytes),
+            Self::Unix(mut stream) => stream.write(bytes),
+            Self::Tls(_) => Ok(0),
+        };
+    }
+
     /// Arrives on this thread.
     ///
     /// # Errors

@@ -32,16 +32,6 @@ pub enum Peer {
     Message(Envelope),
 }
 
-impl Peer {
-    /// Rows that it changes at once.
-    pub fn rows(&self) -> usize {
-        match self {
-            Self::Message(envelope) => envelope.message.rows(),
-            Self::Request(..) | Self::Answer(..) => 0,
-        }
-    }
-}
-
 /// What the node asks of a core.
 pub enum Control {
     /// Serve this connection.

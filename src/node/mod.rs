@@ -10,11 +10,13 @@
 //! - [`snapshotter`]: images while work goes on
 //! - [`store`]: the data directory: identity, lock, recovery
 //! - [`load`]: recovery on all cores
+//! - [`memory`]: whether there is room for more
 //! - [`watch`]: the stream of changes
 
 pub mod load;
 pub mod log;
 pub mod mailbox;
+pub mod memory;
 pub mod snapshotter;
 pub mod store;
 pub mod watch;
@@ -34,6 +36,7 @@ use crate::metrics::{Meter, MetricsInput};
 use crate::types::{KeyHasher, ShardCount, ShardId};
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
+use memory::{Memory, resident_bytes};
 use snapshotter::{SnapshotRequest, SnapshotStatus};
 use worker::Report;
 
@@ -47,6 +50,8 @@ pub struct NodeInfo {
     pub mailboxes: Arc<[Mailbox]>,
     /// The log.
     pub log: Arc<Log>,
+    /// Whether there is room for more.
+    pub memory: Arc<Memory>,
     /// Tells changes to those who watch.
     pub watch: Arc<watch::Watch>,
     /// Asks for snapshots.
@@ -123,6 +128,8 @@ impl NodeInfo {
         stats.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         stats.connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
         stats.memory_bytes = resident_bytes();
+        stats.memory_max_bytes = self.memory.bytes_max().unwrap_or(0);
+        stats.memory_full = u64::from(self.memory.is_full());
         let total = |count: fn(&Mailbox) -> &AtomicU64| {
             self.mailboxes.iter().map(|mailbox| count(mailbox).load(Ordering::Relaxed)).sum()
         };
@@ -137,16 +144,6 @@ impl NodeInfo {
             }
         }
     }
-}
-
-/// Resident memory of this process in bytes; 0 where the system does not tell.
-pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line
-        .and_then(|line| line.split_whitespace().next())
-        .and_then(|kib| kib.parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
 }
 
 /// A way into the node from any thread.

@@ -42,7 +42,7 @@ const OWN_ROWS_A_FLUSH: usize = 64;
 /// Bytes of records after which they go to the log before the turn is over; with one more request
 /// they stay far below what a batch of the log can hold.
 const RECORDS_BYTES: usize = 4 << 20;
-/// Batches of other cores that one turn takes, and rows that these may change.
+/// Batches of other cores that one turn takes, and about how many rows these may change or ask for.
 const BATCHES_A_TURN: usize = 16;
 const PEER_ROWS_A_TURN: usize = 256;
 
@@ -171,6 +171,8 @@ pub struct Worker {
     ops: Vec<Sent>,
     /// For each core what this turn sends it.
     outbound: Vec<Vec<Peer>>,
+    /// What other cores sent that waits for the next turn.
+    incoming: VecDeque<Peer>,
     /// Messages of this shard to itself.
     own: VecDeque<Envelope>,
     /// Ops that look at many rows; one is run a turn, so that others are served in between.
@@ -194,6 +196,7 @@ impl Worker {
             out,
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
+            incoming: VecDeque::new(),
             own: VecDeque::new(),
             long: VecDeque::new(),
             tcp: Meter::default(),
@@ -205,6 +208,7 @@ impl Worker {
     fn tick(&mut self) {
         self.core.tick(now());
         self.core.refuse_writes(self.node.refusal());
+        self.core.refuse_growth(self.node.memory.refusal());
     }
 
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
@@ -276,13 +280,13 @@ impl Worker {
         }
     }
 
-    /// Runs an op, now or when it is its turn.
-    fn take_op(&mut self, to: ReplyTo, op: Op) {
+    /// Runs an op, now or when it is its turn; how many rows it told.
+    fn take_op(&mut self, to: ReplyTo, op: Op) -> usize {
         if op.rows() > SCAN_ROWS_AT_ONCE {
             self.long.push_back((to, op));
-        } else {
-            self.run_op(to, op);
+            return 0;
         }
+        self.run_op(to, op)
     }
 
     /// Runs one of the ops that look at many rows.
@@ -292,14 +296,15 @@ impl Worker {
         }
     }
 
-    /// Runs an op; an answer that promises nothing goes at once.
-    fn run_op(&mut self, to: ReplyTo, op: Op) {
+    /// Runs an op; an answer that promises nothing goes at once. How many rows it told.
+    fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
         self.core.request(to, op, &mut self.out);
+        let rows = self.out.answers.last().map_or(0, |answered| answered.answer.rows());
         self.settle_if_large();
-        while self.out.answers.last().is_some_and(|answered| !answered.after_log) {
-            let Some(answered) = self.out.answers.pop() else { return };
+        while let Some(answered) = self.out.answers.pop_if(|answered| !answered.after_log) {
             self.dispatch(answered);
         }
+        rows
     }
 
     /// Hands records to the log, sends messages, and lets answers go or holds them.
@@ -434,38 +439,49 @@ impl Worker {
     fn is_idle(&self) -> bool {
         self.router.pending() == 0
             && self.gate.is_empty()
+            && self.incoming.is_empty()
             && self.own.is_empty()
             && self.ops.is_empty()
             && self.long.is_empty()
     }
 
-    fn take_peer(&mut self, peer: Peer) {
+    /// Takes one thing that another core sent; how many rows it changed or told.
+    fn take_peer(&mut self, peer: Peer) -> usize {
         match peer {
             Peer::Request(to, op) => self.take_op(to, op),
-            Peer::Answer(to, answer) => self.dispatch(Answered { to, answer, after_log: false }),
+            Peer::Answer(to, answer) => {
+                self.dispatch(Answered { to, answer, after_log: false });
+                0
+            }
             Peer::Message(envelope) => {
+                let rows = envelope.message.rows();
                 self.core.message(envelope, &mut self.out);
                 self.settle();
+                rows
             }
         }
     }
 
-    /// Takes what other cores sent; whether there was anything.
+    /// Takes what other cores sent, as much as a turn may; whether there was anything.
     fn take_peers(&mut self) -> bool {
-        let mailboxes = Arc::clone(&self.node.mailboxes);
-        let Some(mailbox) = mailboxes.get(self.shard.index()) else { return false };
         let mut any = false;
         let mut rows = 0;
-        for _ in 0..BATCHES_A_TURN {
-            if rows >= PEER_ROWS_A_TURN {
+        let mut batches = 0;
+        while rows < PEER_ROWS_A_TURN {
+            if let Some(peer) = self.incoming.pop_front() {
+                any = true;
+                rows += self.take_peer(peer);
+                continue;
+            }
+            self.settle();
+            if batches == BATCHES_A_TURN {
                 break;
             }
-            let Some(batch) = mailbox.peers.pop() else { break };
-            any = true;
-            rows += batch.iter().map(Peer::rows).sum::<usize>();
-            batch.into_iter().for_each(|peer| self.take_peer(peer));
-            self.settle();
+            let Some(batch) = self.mailbox().peers.pop() else { break };
+            self.incoming.extend(batch);
+            batches += 1;
         }
+        self.settle();
         any
     }
 

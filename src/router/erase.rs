@@ -77,6 +77,8 @@ impl<T> Router<T> {
                     return None;
                 }
             }
+            // What was removed before is removed.
+            Answer::Done(Err(error)) if erasing.rounds > 0 => return Some(Err(error.of_a_part())),
             Answer::Done(outcome) => return Some(outcome),
             _ => return Some(mixed_up()),
         }

@@ -112,7 +112,9 @@ impl<T> Router<T> {
     }
 
     fn send_import(&self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
-        importing.missing = Missing::of(importing.parts.len());
+        let count = importing.parts.len();
+        importing.missing =
+            if importing.checking { Missing::of_checks(count) } else { Missing::of(count) };
         for (shard, part) in &importing.parts {
             let part = Arc::clone(part);
             let op = if importing.checking { Op::CheckImport(part) } else { Op::Import(part) };

@@ -84,20 +84,35 @@ enum Gather {
 struct Missing {
     parts: usize,
     error: Option<Error>,
+    /// The parts only say whether they could be carried out.
+    are_checks: bool,
+    /// One of them was, or may have been, carried out.
+    applied: bool,
 }
 
 impl Missing {
     fn of(parts: usize) -> Self {
-        Self { parts, error: None }
+        Self { parts, ..Self::default() }
+    }
+
+    /// Parts that change nothing.
+    fn of_checks(parts: usize) -> Self {
+        Self { are_checks: true, ..Self::of(parts) }
     }
 
     /// Notes an answer; the outcome once it was the last.
     fn note(&mut self, outcome: Outcome, whole: impl FnOnce() -> Reply) -> Option<Outcome> {
         self.parts = self.parts.saturating_sub(1);
+        self.applied |=
+            outcome.as_ref().map_or_else(Error::is_outcome_unknown, |_| !self.are_checks);
         if let Err(error) = outcome {
             self.error.get_or_insert(error);
         }
-        (self.parts == 0).then(|| self.error.take().map_or_else(|| Ok(whole()), Err))
+        (self.parts == 0).then(|| match self.error.take() {
+            None => Ok(whole()),
+            Some(error) if self.applied => Err(error.of_a_part()),
+            Some(error) => Err(error),
+        })
     }
 }
 

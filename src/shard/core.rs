@@ -76,6 +76,8 @@ pub struct Core {
     incarnation: u64,
     /// Why writes are refused, if they are.
     refusal: Option<Error>,
+    /// Why new chats and members are refused, if they are.
+    growth_refusal: Option<Error>,
     running: HashMap<ChatId, Running>,
     waiters: Waiters,
     answers: Answers,
@@ -96,6 +98,7 @@ impl Core {
             now: TimeMs::ZERO,
             incarnation: 0,
             refusal: None,
+            growth_refusal: None,
             running: HashMap::new(),
             waiters: Waiters::default(),
             answers: Answers::default(),
@@ -123,6 +126,17 @@ impl Core {
     /// Refuses writes with this error until it is lifted; nothing is applied meanwhile.
     pub fn refuse_writes(&mut self, why: Option<Error>) {
         self.refusal = why;
+    }
+
+    /// Refuses new chats and members with this error until it is lifted; all else goes on, also what adds a
+    /// little for a while: keys of repeats, tombstones, who deleted a chat.
+    pub fn refuse_growth(&mut self, why: Option<Error>) {
+        self.growth_refusal = why;
+    }
+
+    /// Whether a chat or a member may be added.
+    fn room(&self) -> Result<(), Error> {
+        self.growth_refusal.clone().map_or(Ok(()), Err)
     }
 
     /// Applies a record of the log that is newer than the slot.

@@ -18,7 +18,7 @@ use crate::command::message::{MarkReadMany, ReadItem, ReadResult};
 use crate::command::node::ShardStats;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::unread::Floors;
-use crate::command::{Command, Error, Outcome};
+use crate::command::{Command, Error, Outcome, Reply};
 use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
 /// Whom an answer is for: an entry in the table of the router on that core.
@@ -179,6 +179,21 @@ pub enum Answer {
     VerifyChats(Vec<ChatSide>),
     /// One for each pair asked.
     VerifyRows(Vec<Option<RowSide>>),
+}
+
+impl Answer {
+    /// How many rows or lines it tells, where that may be many.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Done(Ok(Reply::List(list))) => list.items.len(),
+            Self::Done(Ok(Reply::Members(members))) => members.items.len(),
+            Self::Done(Ok(Reply::Sync(sync))) => sync.items.len(),
+            Self::Details(chats) => chats.len(),
+            Self::ExportPage(page) => page.chats.len() + page.members.len(),
+            Self::ExportRows(rows) => rows.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// A user in a chat.

@@ -7,6 +7,7 @@
 //! - `examples`: the examples of `protocol.md`
 //! - `seed`: the examples of the API
 //! - `random`: numbers from a seed
+//! - `raw`: one connection, frame by frame
 //! - `program`: the program of this build, as a process
 // Each test crate uses its own part of this.
 #![allow(dead_code, unused_imports)]
@@ -16,6 +17,7 @@ pub mod door;
 pub mod examples;
 pub mod program;
 pub mod random;
+pub mod raw;
 pub mod seed;
 pub mod server;
 pub mod sim;

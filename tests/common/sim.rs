@@ -163,6 +163,11 @@ impl SimNode {
         self.now
     }
 
+    /// A shard, for what only its owner tells it: that it must refuse.
+    pub fn core(&mut self, shard: ShardId) -> &mut Core {
+        &mut self.cores[shard.index()]
+    }
+
     /// Number of shards.
     pub fn shards(&self) -> u16 {
         self.shards.get()

@@ -30,6 +30,14 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Fails unless these chats are there, each at least so far.
+    pub fn assert_holds(&self, saved: &BTreeMap<ChatId, u64>) {
+        for (id, last) in saved {
+            let there = self.chats.get(id).map(|line| line.last_sequence.get());
+            assert!(there >= Some(*last), "chat {id} is at {there:?}, and was saved at {last}");
+        }
+    }
+
     /// How many chats and rows.
     pub fn len(&self) -> usize {
         self.chats.len() + self.rows.len()
@@ -232,7 +240,7 @@ fn compare(observed: &Observed, ledger: &Ledger, wrong: &mut Vec<String>) {
     }
     for (op, _) in ledger.open.values() {
         let (Op::Create(id)
-        | Op::Advance(id)
+        | Op::Advance(id, _)
         | Op::Row(id, _)
         | Op::Members(id)
         | Op::Dissolve(id)) = op;
@@ -328,7 +336,7 @@ fn compare_row(chat: &Chat, row: &Row, line: &MemberLine, wrong: &mut Vec<String
 /// Sets the ledger to what is there: the next round begins from it.
 fn accept(observed: &Observed, ledger: &mut Ledger) {
     ledger.open.clear();
-    ledger.acknowledged = 0;
+    (ledger.acknowledged, ledger.refused, ledger.unknown) = (0, 0, 0);
     let now = ledger.now();
     for (id, chat) in &mut ledger.chats {
         let Some(line) = observed.chats.get(id) else { continue };

@@ -108,8 +108,8 @@ pub struct Chat {
 pub enum Op {
     /// `create` of this chat.
     Create(ChatId),
-    /// `advance`.
-    Advance(ChatId),
+    /// `advance`, and how many sequences it asked to be handed out.
+    Advance(ChatId, u64),
     /// A request about one row.
     Row(ChatId, UserId),
     /// `add_members` or `remove_members`.
@@ -129,6 +129,9 @@ pub struct Ledger {
     pub open: HashMap<u64, (Op, u64)>,
     /// Replies of this round that acknowledged a write.
     pub acknowledged: u64,
+    /// Those that said that nothing was applied, and those that did not know.
+    pub refused: u64,
+    pub unknown: u64,
     clock: u64,
 }
 
@@ -208,7 +211,7 @@ impl Ledger {
             Some(to) => chat.last_max.max(to.get() + (chat.last_max - chat.last)),
             None => chat.last_max + advance.allocate.unwrap(),
         };
-        Op::Advance(advance.chat_id.clone())
+        Op::Advance(advance.chat_id.clone(), advance.allocate.unwrap_or(0))
     }
 
     fn send_flags(&mut self, set: &SetFlags) -> Op {
@@ -251,13 +254,17 @@ impl Ledger {
                 let now = self.tick();
                 self.applied(&op, reply, sent, now);
             }
-            Err(error) if is_refusal(&error) => self.not_applied(&op),
-            Err(error) if error.message.starts_with("outcome unknown") => {
+            Err(error) if is_refusal(&error) => {
+                self.refused += 1;
+                self.not_applied(&op);
+            }
+            Err(error) if error.is_outcome_unknown() => {
+                self.unknown += 1;
                 self.open.insert(token, (op, sent));
             }
             Err(error) => {
                 let gone = error.code == ErrorCode::Gone;
-                let Op::Advance(id) = &op else { panic!("{op:?} was answered: {error}") };
+                let Op::Advance(id, _) = &op else { panic!("{op:?} was answered: {error}") };
                 assert!(
                     gone && self.chat(id).dissolved != Once::No,
                     "{op:?} was answered: {error}"
@@ -273,7 +280,7 @@ impl Ledger {
                 assert!(reply.created && reply.id == *id, "create of {id} was answered: {reply:?}");
                 self.is_created(&id.clone());
             }
-            (Op::Advance(id), Reply::Advance(reply)) => {
+            (Op::Advance(id, _), Reply::Advance(reply)) => {
                 let (first, last) = (reply.first_sequence.get(), reply.last_sequence.get());
                 let chat = self.chat(id);
                 chat.advancing -= 1;
@@ -297,6 +304,12 @@ impl Ledger {
         }
     }
 
+    /// The chats that are there for sure, and how far each is at least.
+    pub fn held(&self) -> BTreeMap<ChatId, u64> {
+        let there = self.chats.iter().filter(|(_, chat)| chat.created == Once::Yes);
+        there.map(|(id, chat)| (id.clone(), chat.last)).collect()
+    }
+
     /// Notes that a chat is there with all its members.
     pub fn is_created(&mut self, id: &ChatId) {
         let chat = self.chat(id);
@@ -309,7 +322,11 @@ impl Ledger {
     fn not_applied(&mut self, op: &Op) {
         match op {
             Op::Create(id) => drop(self.chats.remove(id)),
-            Op::Advance(id) => self.chat(id).advancing -= 1,
+            Op::Advance(id, allocated) => {
+                let chat = self.chat(id);
+                chat.advancing -= 1;
+                chat.last_max -= allocated;
+            }
             Op::Row(chat_id, user_id) => {
                 self.chat(chat_id).rows.get_mut(user_id).unwrap().open = None
             }

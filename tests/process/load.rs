@@ -1,9 +1,10 @@
 //! Random writes on several connections at once, each noted in the ledger.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use chatshard::client::{ClientOptions, Connection};
 use chatshard::command::Command;
@@ -33,8 +34,10 @@ pub struct Load {
     /// What was sent and answered.
     pub ledger: RefCell<Ledger>,
     random: RefCell<Random>,
-    /// Rings with each acknowledged write.
-    pub acknowledged: Notify,
+    /// What the newest published snapshot holds at least: chats, and how far each was.
+    pub saved: RefCell<BTreeMap<ChatId, u64>>,
+    /// Rings with each reply.
+    pub answered: Notify,
 }
 
 /// A user by number.
@@ -53,7 +56,8 @@ impl Load {
         Rc::new(Self {
             ledger: RefCell::default(),
             random: RefCell::new(Random(seed)),
-            acknowledged: Notify::new(),
+            saved: RefCell::default(),
+            answered: Notify::new(),
         })
     }
 
@@ -64,7 +68,7 @@ impl Load {
 
     /// Writes, and takes snapshots, until the server is gone.
     pub async fn write(self: &Rc<Self>, address: SocketAddr) {
-        tokio::join!(self.write_without_snapshots(address), take_snapshots(address));
+        tokio::join!(self.write_without_snapshots(address), self.take_snapshots(address));
     }
 
     /// Writes until the server is gone.
@@ -77,8 +81,13 @@ impl Load {
 
     /// Waits for this many acknowledged writes of this round.
     pub async fn wait_acknowledged(&self, count: u64) {
-        while self.ledger.borrow().acknowledged < count {
-            self.acknowledged.notified().await;
+        self.wait_until(|ledger| ledger.acknowledged >= count).await;
+    }
+
+    /// Waits until the ledger says so.
+    pub async fn wait_until(&self, is_so: impl Fn(&Ledger) -> bool) {
+        while !is_so(&self.ledger.borrow()) {
+            self.answered.notified().await;
         }
     }
 
@@ -101,7 +110,7 @@ impl Load {
                     Ok(Some(answer)) => {
                         let token = tokens.remove(&answer.id).unwrap();
                         self.ledger.borrow_mut().answered(token, answer.outcome);
-                        self.acknowledged.notify_one();
+                        self.answered.notify_one();
                     }
                     Ok(None) => break,
                     Err(_) => return,
@@ -111,6 +120,27 @@ impl Load {
                     // Nothing can be sent any more; what arrived before that counts.
                     Err(_) => connection.receive().await.map(Some),
                 };
+            }
+        }
+    }
+
+    /// Takes snapshots one after the other until the server is gone.
+    async fn take_snapshots(&self, address: SocketAddr) {
+        let Ok((mut connection, _)) = Connection::connect(address, &ClientOptions::default()).await
+        else {
+            return;
+        };
+        loop {
+            let held = self.ledger.borrow().held();
+            connection.send(&Snapshot {}.into()).unwrap();
+            if connection.flush().await.is_err() {
+                return;
+            }
+            match connection.receive().await.map(|answer| answer.outcome) {
+                Ok(Ok(_)) => _ = self.saved.replace(held),
+                // The disk is full, say: not again at once.
+                Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(_) => return,
             }
         }
     }
@@ -133,20 +163,6 @@ impl Load {
             _ => dissolve(id, chat),
         };
         Some(other.unwrap_or_else(|| advance(random, id, chat)))
-    }
-}
-
-/// Takes snapshots one after the other until the server is gone.
-async fn take_snapshots(address: SocketAddr) {
-    let Ok((mut connection, _)) = Connection::connect(address, &ClientOptions::default()).await
-    else {
-        return;
-    };
-    loop {
-        connection.send(&Snapshot {}.into()).unwrap();
-        if connection.flush().await.is_err() || connection.receive().await.is_err() {
-            return;
-        }
     }
 }
 

@@ -5,6 +5,9 @@
 //! - Ports are the system's choice; the server tells them when it is ready.
 //! - Waiting ends with an event or with [`PATIENCE`], which no healthy run comes near.
 
+// Each test crate uses its own part of this.
+#![allow(dead_code)]
+
 pub mod check;
 pub mod ledger;
 pub mod load;
@@ -17,6 +20,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 pub use crate::common::program::chatshard;
 
@@ -46,6 +52,14 @@ pub struct Refused {
     pub messages: String,
 }
 
+/// The command that serves `dir`, with the TCP door alone.
+pub fn serve(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = chatshard();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--http", "off", "--admin", "off"]);
+    command.args(["--log-format", "json", "--pin=false", "--data-dir"]).arg(dir).args(arguments);
+    command
+}
+
 /// Runs a command of this build to its end.
 pub fn run(arguments: &[&str]) -> Output {
     chatshard().args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -54,12 +68,11 @@ pub fn run(arguments: &[&str]) -> Output {
 impl Starting {
     /// Starts a server on `dir`, with the TCP door alone.
     pub fn new(dir: &Path, arguments: &[&str]) -> Self {
-        let mut command = chatshard();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--http", "off", "--admin", "off"]);
-        command
-            .args(["--log-format", "json", "--pin=false", "--data-dir"])
-            .arg(dir)
-            .args(arguments);
+        Self::of(serve(dir, arguments))
+    }
+
+    /// Starts a server by this command.
+    pub fn of(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
@@ -128,12 +141,31 @@ impl Drop for Starting {
 impl Server {
     /// Starts a server on `dir` and waits until it serves.
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
-        match Starting::new(dir, arguments).ready() {
+        Self::of(serve(dir, arguments))
+    }
+
+    /// Starts a server by this command and waits until it serves.
+    pub fn of(command: Command) -> Self {
+        match Starting::of(command).ready() {
             Ok(server) => server,
             Err(Refused { status, messages }) => {
                 panic!("the server did not start ({status}):\n{messages}")
             }
         }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.starting.child)
+    }
+
+    /// A figure of the process in bytes, as the system tells it: `VmRSS` or `VmHWM`.
+    pub fn memory(&self, figure: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.starting.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
+        let kib = line.trim_start_matches(':').split_whitespace().next().unwrap();
+        kib.parse::<u64>().unwrap() * 1024
     }
 
     /// All that it told so far.
@@ -148,8 +180,12 @@ impl Server {
 
     /// SIGTERM, without waiting.
     pub fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.starting.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal(Signal::TERM);
+    }
+
+    /// Any signal, without waiting: SIGSTOP and SIGCONT, say.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits until it has ended.

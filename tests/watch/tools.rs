@@ -61,7 +61,8 @@ pub async fn mark(client: &Client, number: u64) {
     ok(client, "advance", json!({"chat_id": MARK, "to": number})).await;
 }
 
-fn is_mark(event: &WatchEvent, number: u64) -> bool {
+/// Whether it is that mark.
+pub fn is_mark(event: &WatchEvent, number: u64) -> bool {
     event.chat_id.as_ref().is_some_and(|chat| chat.as_str() == MARK)
         && event.last_sequence.is_some_and(|sequence| sequence.get() == number)
 }

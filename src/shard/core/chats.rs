@@ -37,6 +37,9 @@ impl Core {
                 ))),
             };
         }
+        if let Err(full) = self.room() {
+            return Step::Done(Err(full));
+        }
         let slot = self.slot_of_chat(&id);
         let event = Created {
             chat_id: id.clone(),
@@ -88,6 +91,9 @@ impl Core {
             .collect();
         let (added, members) = (wide(user_ids.len()), wide(chat.members.len() + user_ids.len()));
         if added > 0 {
+            if let Err(full) = self.room() {
+                return Step::Done(Err(full));
+            }
             let slot = self.slot_of_chat(&add.chat_id);
             self.commit(slot, MembersAdded { chat_id: add.chat_id.clone(), user_ids }, out);
             self.deliver(&add.chat_id, out);

@@ -157,6 +157,7 @@ impl Core {
         }
         for line in &import.members {
             if line.removed == Flag::YES {
+                self.room()?;
                 line.version
                     .map(|version| bounded(version, "version", &line.chat_id))
                     .transpose()?;
@@ -197,7 +198,9 @@ impl Core {
 
     fn plan_chat(&self, line: &ChatLine, merge: bool) -> Result<ChatHead, Error> {
         let head = head_of_line(line)?;
-        let Some(stored) = self.find_chat(&line.id).map(|chat| &chat.head) else { return Ok(head) };
+        let Some(stored) = self.find_chat(&line.id).map(|chat| &chat.head) else {
+            return self.room().map(|()| head);
+        };
         if !merge {
             return Err(Error::new(
                 ErrorCode::Conflict,
@@ -252,7 +255,10 @@ impl Core {
             if !seen.insert(&line.user_id) || (stored.is_some() && !merge) {
                 return Err(Error::new(ErrorCode::Conflict, describe(line, "it is there already")));
             }
-            count += usize::from(stored.is_none());
+            if stored.is_none() {
+                self.room()?;
+                count += 1;
+            }
             let order = head.next_order.saturating_add(u64::try_from(planned.len()).unwrap_or(0));
             // Whether the stored row is deleted and stays so: no newer message comes by this import.
             let stays_deleted = chat.zip(stored).is_some_and(|(chat, stored)| {

@@ -1,0 +1,349 @@
+//! Clients that ask too much, each kind beside neighbours who ask a little: the neighbours are served as ever,
+//! the server's memory stays within a bound, and who goes too far is told so.
+//!
+//! What the neighbours see is printed and not asserted: a slow machine fails nothing. The long form prints the
+//! table of RELIABILITY.md:
+//!
+//! ```text
+//! CHATSHARD_OVERLOAD_SECONDS=10 cargo test --release --test overload -- --nocapture --test-threads 1
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+mod process;
+#[path = "overload/stage.rs"]
+mod stage;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use chatshard::command::{Command, ErrorCode, Kind, Reply};
+use chatshard::limits::{
+    CONNECTIONS_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
+};
+use chatshard::protocol;
+use serde_json::{Value, json};
+
+use common::raw::Raw;
+use process::{PATIENCE, Server};
+use stage::{Stage, raise_descriptors, seconds};
+
+const MIB: u64 = 1 << 20;
+/// What a process may take beside the case: its own ups and downs, and the neighbours.
+const SLACK: u64 = 24 * MIB;
+/// What an idle connection may take.
+const IDLE_BYTES: u64 = 8 << 10;
+/// What a connection may take that has sent a part of a frame.
+const PART_BYTES: u64 = 40 << 10;
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap()
+}
+
+fn request(id: u64, kind: Kind, arguments: Value) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    protocol::encode_request(id, &Command::from_json(kind, arguments).unwrap(), &mut bytes)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn ten_thousand_idle_connections_and_more_than_are_allowed() {
+    // The server needs as many as this process, and both some more.
+    let descriptors = usize::try_from(raise_descriptors()).unwrap_or(usize::MAX);
+    let places = descriptors.saturating_sub(500).min(CONNECTIONS_MAX);
+    println!("{places} connections, as far as {descriptors} descriptors go");
+    let stage = Stage::new(&["--connections-max", &places.to_string()]);
+    // The neighbours have their places too.
+    let connections = places - 2;
+    let bytes_max = wide(connections) * IDLE_BYTES + SLACK;
+    let mut idle: Vec<Raw> = Vec::new();
+    stage.play("idle connections", bytes_max, || {
+        idle.extend((0..connections).map(|_| stage.greeted()));
+        std::thread::sleep(seconds());
+    });
+    // The neighbours' places are free again: two more come in, and then none.
+    idle.extend((0..2).map(|_| stage.greeted()));
+    let too_many = 2000;
+    for _ in 0..too_many {
+        Raw::open(stage.server.address).assert_refused(0, ErrorCode::Busy);
+    }
+    let told = stage.server.messages().matches("too many connections").count();
+    assert!((1..too_many).contains(&told), "{told} lines in the log");
+    for raw in idle.iter_mut().step_by(97) {
+        assert!(raw.call(2, Kind::Ping, json!({})).is_ok(), "who was there is served");
+    }
+}
+
+#[test]
+fn a_flood_of_new_connections() {
+    let stage = Stage::new(&["--connections-max", "100"]);
+    let (served, refused) = stage.play("a flood of new connections", SLACK, || {
+        let (mut served, mut refused) = (0, 0);
+        let mut open = Vec::new();
+        let end = Instant::now() + seconds();
+        while Instant::now() < end {
+            let mut raw = Raw::open(stage.server.address);
+            if raw.try_send(&[(1, Kind::Hello, json!({}))]).is_err() {
+                refused += 1;
+                continue;
+            }
+            match raw.receive() {
+                Some((1, outcome)) => {
+                    outcome.unwrap();
+                    served += 1;
+                    open.push(raw);
+                }
+                Some((_, outcome)) => {
+                    assert_eq!(outcome.unwrap_err().code, ErrorCode::Busy);
+                    refused += 1;
+                }
+                // The error was lost with the connection: `hello` met a closed socket.
+                None => refused += 1,
+            }
+            if refused % 500 == 499 {
+                open.clear();
+            }
+        }
+        (served, refused)
+    });
+    println!("a flood of new connections: {served} served, {refused} refused");
+    assert!(served > 0);
+}
+
+#[test]
+fn half_a_frame_and_slow_ones() {
+    let stage = Stage::new(&[]);
+    let count = 200;
+    let bytes_max = 2 * wide(count) * PART_BYTES + SLACK;
+    stage.play("half a frame, and slow senders", bytes_max, || {
+        let mut stuck: Vec<Raw> = (0..count).map(|_| stage.greeted()).collect();
+        for raw in &mut stuck {
+            // A header that announces the largest frame, and a byte of it.
+            raw.stream.write_all(&u32::try_from(REQUEST_BYTES_MAX).unwrap().to_be_bytes()).unwrap();
+            raw.stream.write_all(&[0x93]).unwrap();
+        }
+        let mut slow: Vec<Raw> = (0..count).map(|_| stage.greeted()).collect();
+        for byte in &request(7, Kind::List, json!({"user_id": "slow"})) {
+            for raw in &mut slow {
+                raw.stream.write_all(&[*byte]).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for raw in &mut slow {
+            raw.kinds.insert(7, Kind::List);
+            let (id, outcome) = raw.receive().unwrap();
+            assert!(id == 7 && outcome.is_ok(), "who is slow is served");
+        }
+        for raw in &mut stuck {
+            raw.assert_refused(0, ErrorCode::InvalidArgument);
+        }
+    });
+    let told = stage.server.messages().matches("half a frame was dropped").count();
+    assert_eq!(told, count);
+}
+
+#[test]
+fn who_never_reads_is_held_back_and_dropped() {
+    let stage = Stage::new(&[]);
+    let rows = 2000;
+    stage.fill_list("long", rows);
+    let list = request(9, Kind::List, json!({"user_id": "long"}));
+    let reply = {
+        let mut raw = stage.greeted();
+        raw.stream.write_all(&list).unwrap();
+        let mut length = [0; 4];
+        raw.stream.read_exact(&mut length).unwrap();
+        u64::from(u32::from_be_bytes(length))
+    };
+    let count = 20;
+    let each = held_bytes_max(reply);
+    stage.play("who never reads", count * each + SLACK, || {
+        let deaf: Vec<TcpStream> = (0..count).map(|_| ask_until_stuck(&stage, &list)).collect();
+        let dropped = || {
+            let told = "does not read its replies was dropped";
+            wide(stage.server.messages().matches(told).count())
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while dropped() < count {
+            assert!(Instant::now() < deadline, "{} of {count} were dropped", dropped());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for mut stream in deaf {
+            // What was on its way comes, and then the end.
+            let end = std::io::copy(&mut stream, &mut std::io::sink());
+            assert!(end.is_ok_and(|bytes| bytes > 0) || stream.write(&list).is_err());
+        }
+    });
+}
+
+/// What the replies of a connection may take, the largest of this size: a full buffer, with what was under way
+/// behind it, once as rows and once as bytes. A buffer doubles as it grows.
+fn held_bytes_max(reply: u64) -> u64 {
+    let under_way = wide(LARGE_IN_FLIGHT_MAX) * reply;
+    2 * (wide(UNSENT_BYTES_MAX) + reply + under_way) + 2 * under_way
+}
+
+/// Asks for lists without reading one, until the server takes no more.
+fn ask_until_stuck(stage: &Stage, list: &[u8]) -> TcpStream {
+    let mut stream = stage.greeted().stream;
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let many = list.repeat(1000);
+    loop {
+        match stream.write(&many) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return stream;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn frames_that_claim_or_nest_too_much() {
+    let stage = Stage::new(&[]);
+    stage.play("frames of 4 GiB, nests of 10 000", SLACK, || {
+        let mut nest = vec![0x93, 5, 16];
+        nest.extend(vec![0x91; 10_000]);
+        let mut nested = u32::try_from(nest.len()).unwrap().to_be_bytes().to_vec();
+        nested.extend(nest);
+        let end = Instant::now() + seconds();
+        while Instant::now() < end {
+            let mut raw = stage.greeted();
+            raw.kinds.insert(5, Kind::List);
+            for _ in 0..20 {
+                raw.stream.write_all(&nested).unwrap();
+                let (id, outcome) = raw.receive().unwrap();
+                let error = outcome.unwrap_err();
+                assert_eq!((id, error.code), (5, ErrorCode::InvalidArgument), "{error}");
+            }
+            raw.stream.write_all(&u32::MAX.to_be_bytes()).unwrap();
+            raw.assert_refused(0, ErrorCode::TooLarge);
+        }
+    });
+}
+
+/// Sends and reads at the same time for a while; how many replies came.
+fn pipeline(mut raw: Raw, requests: Vec<u8>) -> u64 {
+    let mut writer = raw.stream.try_clone().unwrap();
+    let end = Instant::now() + seconds();
+    // It ends when the connection does.
+    let sending = std::thread::spawn(move || while writer.write_all(&requests).is_ok() {});
+    let mut replies = 0;
+    raw.kinds.extend([(5, Kind::Ping), (6, Kind::List), (7, Kind::Advance), (8, Kind::MarkRead)]);
+    while Instant::now() < end {
+        let (_, outcome) = raw.receive().unwrap();
+        outcome.unwrap();
+        replies += 1;
+    }
+    raw.stream.shutdown(Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    replies
+}
+
+#[test]
+fn a_pipeline_without_end() {
+    let stage = Stage::new(&[]);
+    let mut raw = stage.greeted();
+    let create = json!({"id": "busy", "type": 2, "creator_id": "u", "user_ids": ["u"]});
+    raw.call(2, Kind::Create, create).unwrap();
+    for (case, id, kind, arguments) in [
+        ("pings without end", 5, Kind::Ping, json!({})),
+        ("lists without end", 6, Kind::List, json!({"user_id": "u"})),
+        ("messages without end", 7, Kind::Advance, json!({"chat_id": "busy", "allocate": 1})),
+        ("read marks", 8, Kind::MarkRead, json!({"user_id": "u", "chat_id": "busy", "seq": 0})),
+    ] {
+        let requests = request(id, kind, arguments).repeat(2 * IN_FLIGHT_MAX);
+        let replies = stage.play(case, SLACK, || pipeline(stage.greeted(), requests));
+        println!("{case}: {replies} replies");
+        assert!(replies > 0);
+    }
+}
+
+#[test]
+fn the_longest_list_as_fast_as_it_comes() {
+    let stage = Stage::new(&[]);
+    let rows = if seconds() > Duration::from_secs(1) { 50_000 } else { 5000 };
+    stage.fill_list("long", rows);
+    let clients = 3;
+    let bytes_max = clients * held_bytes_max(wide(rows) * 160) + SLACK;
+    let list = request(6, Kind::List, json!({"user_id": "long"})).repeat(16);
+    let replies: u64 = stage.play(&format!("lists of {rows} without end"), bytes_max, || {
+        std::thread::scope(|scope| {
+            let one = |raw| scope.spawn(|| pipeline(raw, list.clone()));
+            let clients: Vec<_> = (0..clients).map(|_| one(stage.greeted())).collect();
+            clients.into_iter().map(|client| client.join().unwrap()).sum()
+        })
+    });
+    println!("lists of {rows} without end: {replies} replies");
+    assert!(replies > 0);
+}
+
+#[test]
+fn without_memory_new_chats_are_refused_and_all_else_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let bytes_max = 160 * MIB;
+    let settings = ["--shards", "2", "--fsync", "never", "--memory-max", "160MiB"];
+    let server = Server::start(&dir, &settings);
+    let mut raw = Raw::greeted(server.address);
+    raw.call(2, Kind::Create, group("g")).unwrap();
+    raw.call(3, Kind::Advance, json!({"chat_id": "g", "allocate": 5})).unwrap();
+    let (mut id, mut taken) = (10, 0_u64);
+    let refused = loop {
+        id += 1;
+        match raw.call(id, Kind::Import, many_members(id)) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code, ErrorCode::Unavailable);
+    assert!(refused.message.starts_with("not applied: memory is used up"), "{refused}");
+    println!("memory: refused after {taken} imports at {} bytes", server.memory("VmRSS"));
+    assert!(server.memory("VmHWM") < bytes_max + 2 * SLACK);
+    let mut call = |kind, arguments| {
+        id += 1;
+        raw.call(id, kind, arguments)
+    };
+    let error = call(Kind::Create, group("another")).unwrap_err();
+    assert!(error.message.starts_with("not applied: memory"), "{error}");
+    assert!(call(Kind::Create, group("g")).is_ok(), "it is there already");
+    for (kind, arguments) in [
+        (Kind::List, json!({"user_id": "u"})),
+        (Kind::Advance, json!({"chat_id": "g", "allocate": 1})),
+        (Kind::MarkRead, json!({"user_id": "u", "chat_id": "g", "seq": 2})),
+        (Kind::Delete, json!({"user_id": "u", "ids": ["g"]})),
+        (Kind::Advance, json!({"chat_id": "g", "allocate": 1})),
+        (Kind::RemoveMembers, json!({"chat_id": "g", "user_ids": ["v"]})),
+    ] {
+        let outcome = call(kind, arguments);
+        assert!(outcome.is_ok(), "{}: {outcome:?}", kind.name());
+    }
+    let Ok(Reply::Stats(stats)) = call(Kind::Stats, json!({})) else { panic!("no figures") };
+    assert_eq!((stats.memory_max_bytes, stats.memory_full), (bytes_max, 1));
+    assert!(server.messages().contains("memory is used up"));
+    drop(server);
+    // With more of it, all that was taken is there, and more is.
+    let server = Server::start(&dir, &["--shards", "2", "--memory-max", "4GiB"]);
+    let mut raw = Raw::greeted(server.address);
+    raw.call(2, Kind::Create, group("another")).unwrap();
+    let Ok(Reply::Stats(stats)) = raw.call(3, Kind::Stats, json!({})) else { panic!("no figures") };
+    assert_eq!((stats.chats, stats.memory_full), (taken + 2, 0));
+}
+
+fn group(id: &str) -> Value {
+    json!({"id": id, "type": 2, "creator_id": "u", "user_ids": ["u", "v"]})
+}
+
+/// A chat with many members whose ids are long.
+fn many_members(number: u64) -> Value {
+    let chat = format!("many-{number}");
+    let members: Vec<Value> = (0..4000)
+        .map(|user| json!({"user_id": format!("{number}-{user:->100}"), "chat_id": chat}))
+        .collect();
+    json!({"chats": [{"id": chat, "type": 2, "creator_id": "u"}], "members": members})
+}
