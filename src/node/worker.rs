@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -33,7 +33,7 @@ pub use crate::shard::core::Soon;
 use crate::shard::gate::Gate;
 pub use crate::shard::op::Output;
 use crate::shard::op::{Answer, Answered, Envelope, Op, ReplyTo};
-use crate::types::{ShardId, TimeMs};
+use crate::types::ShardId;
 
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
 /// wait for the next turn, so that a giant's deliveries do not keep others waiting.
@@ -203,7 +203,7 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        self.core.tick(now());
+        self.core.tick((self.node.clock)());
         self.core.refuse_writes(self.node.refusal());
     }
 
@@ -603,10 +603,4 @@ impl Local {
             local.0.borrow_mut().finish(ticket, outcome);
         });
     }
-}
-
-/// The wall clock, in milliseconds since the Unix epoch.
-fn now() -> TimeMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    TimeMs::new(u64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or_default()
 }
