@@ -103,6 +103,21 @@ impl Error {
         Self::new(ErrorCode::Unavailable, format!("not applied: {why}"))
     }
 
+    /// Whether it says that nothing was done.
+    pub fn is_not_applied(&self) -> bool {
+        matches!(self.code, ErrorCode::Unavailable | ErrorCode::Busy)
+            && self.message.starts_with("not applied")
+    }
+
+    /// What is told of a write of several parts of which one ended with this error: if that part was
+    /// not applied, others may have been.
+    pub fn of_a_part(self) -> Self {
+        if self.is_not_applied() {
+            return Self::outcome_unknown(&format!("a part was {}", self.message));
+        }
+        self
+    }
+
     /// 503 for a write whose record may or may not have reached the disk.
     pub fn outcome_unknown(why: &str) -> Self {
         Self::new(ErrorCode::Unavailable, format!("outcome unknown: {why}"))

@@ -77,6 +77,10 @@ impl<T> Router<T> {
                     return None;
                 }
             }
+            // Behind the first step something may be done already.
+            Answer::Done(outcome) if erasing.rounds > 0 => {
+                return Some(outcome.map_err(Error::of_a_part));
+            }
             Answer::Done(outcome) => return Some(outcome),
             _ => return Some(mixed_up()),
         }

@@ -79,25 +79,38 @@ enum Gather {
     Stats { missing: Missing, stats: Box<StatsReply> },
 }
 
-/// Parts that have not answered, and the first error of those that have.
+/// Parts that have not answered, and what is to be told of those that have.
 #[derive(Default)]
 struct Missing {
     parts: usize,
     error: Option<Error>,
+    /// A part was applied, or may have been.
+    any_applied: bool,
 }
 
 impl Missing {
     fn of(parts: usize) -> Self {
-        Self { parts, error: None }
+        Self { parts, ..Self::default() }
     }
 
-    /// Notes an answer; the outcome once it was the last.
-    fn note(&mut self, outcome: Outcome, whole: impl FnOnce() -> Reply) -> Option<Outcome> {
+    /// Notes an answer; the outcome once it was the last. Of several errors the first is told.
+    fn note<R>(&mut self, outcome: Result<R, Error>) -> Option<Result<(), Error>> {
         self.parts = self.parts.saturating_sub(1);
-        if let Err(error) = outcome {
-            self.error.get_or_insert(error);
+        match outcome {
+            Ok(_) => self.any_applied = true,
+            Err(error) => {
+                self.any_applied |= !error.is_not_applied();
+                self.error.get_or_insert(error);
+            }
         }
-        (self.parts == 0).then(|| self.error.take().map_or_else(|| Ok(whole()), Err))
+        if self.parts > 0 {
+            return None;
+        }
+        Some(match self.error.take() {
+            None => Ok(()),
+            Some(error) if self.any_applied => Err(error.of_a_part()),
+            Some(error) => Err(error),
+        })
     }
 }
 
@@ -278,7 +291,8 @@ impl<T> Router<T> {
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
                 stats.add_shard(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);
-                missing.note(Ok(Reply::Delete(())), || Reply::Stats(stats.clone()))
+                let ended = missing.note(Ok(()))?;
+                Some(ended.map(|()| Reply::Stats(stats.clone())))
             }
             _ => Some(mixed_up()),
         }

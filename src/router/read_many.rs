@@ -3,9 +3,9 @@
 //! keeps one answer.
 
 use super::parts::Parts;
-use super::{Gather, Router, Scattered, Sent, mixed_up};
+use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
 use crate::command::message::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
-use crate::command::{Error, Outcome, Reply};
+use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, Op, ReplyTo, RowRequest};
 use crate::types::{IdempotencyKey, UserId};
 
@@ -17,8 +17,7 @@ pub(super) struct ReadingMany {
     /// Whose rows are asked with which key, once all chats were.
     keyed: Option<(UserId, IdempotencyKey)>,
     asked: Parts,
-    missing: usize,
-    error: Option<Error>,
+    missing: Missing,
 }
 
 impl<T> Router<T> {
@@ -44,10 +43,9 @@ impl<T> Router<T> {
         let mut reading = ReadingMany {
             results: vec![None; count],
             checked: vec![None; if keyed.is_some() { count } else { 0 }],
-            missing: asked.len(),
+            missing: Missing::of(asked.len()),
             keyed,
             asked,
-            error: None,
         };
         if count == 0 && !self.read_rows(&mut reading, entry, out) {
             let reply = MarkReadManyReply { items: Vec::new() };
@@ -63,27 +61,25 @@ impl<T> Router<T> {
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        match answer {
+        let part = match answer {
             Answer::MarkReadMany(results) => {
                 reading.asked.put(to, results, &mut reading.results, |place, result| {
                     *place = Some(result);
                 });
+                Ok(())
             }
             Answer::CheckReads(requests) => {
                 reading.asked.put(to, requests, &mut reading.checked, |place, request| {
                     *place = Some(request);
                 });
+                Ok(())
             }
             // The rows' answer to all of it.
             Answer::Done(Ok(reply)) => return Some(Ok(reply)),
-            Answer::Done(Err(error)) => drop(reading.error.get_or_insert(error)),
+            Answer::Done(Err(error)) => Err(error),
             _ => return Some(mixed_up()),
-        }
-        reading.missing = reading.missing.saturating_sub(1);
-        if reading.missing > 0 {
-            return None;
-        }
-        if let Some(error) = reading.error.take() {
+        };
+        if let Err(error) = reading.missing.note(part)? {
             return Some(Err(error));
         }
         if self.read_rows(reading, to.entry, out) {
@@ -98,7 +94,7 @@ impl<T> Router<T> {
         let Some((user_id, key)) = reading.keyed.take() else { return false };
         let requests = std::mem::take(&mut reading.checked).into_iter().flatten().collect();
         let shard = self.shard_of_user(&user_id);
-        reading.missing = 1;
+        reading.missing = Missing::of(1);
         out.push((shard, self.reply_to(entry, 0), Op::ReadRows(user_id, requests, key)));
         true
     }
