@@ -549,6 +549,8 @@ impl Local {
     pub async fn serve(self) {
         let node = self.node();
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
+        // What a stop left open goes out now, and not with the first request.
+        mailbox.wake();
         loop {
             mailbox.woken().await;
             let any = self.turn(mailbox);
