@@ -366,6 +366,11 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
+    /// Whether a turn would have nothing to do, but for the sync that `everysec` owes.
+    pub fn is_idle(&self) -> bool {
+        self.unwritten.is_empty() && !self.log.lock().has_work()
+    }
+
     fn sync_is_owed(&self) -> bool {
         self.log.mode == LogMode::EverySec
             && self.log.state() == LogState::Ok
