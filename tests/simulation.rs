@@ -12,6 +12,7 @@
 //! `CHATSHARD_SIM_SEEDS` sets their number, and draws new ones; without it the same 1000 are played.
 //!
 //! # Layout
+//! `simulation/`:
 //! - `world`: disk, clock and node of a seed, and who does something next
 //! - `story`: starts, work with faults, ends
 //! - `alone`, `crowd`: the clients, and what their replies are held against
@@ -19,70 +20,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod common;
-// A part of it is enough here.
-#[path = "simulation/alone.rs"]
-mod alone;
-#[path = "simulation/crowd.rs"]
-mod crowd;
-#[allow(dead_code)]
-#[path = "model/mod.rs"]
-mod model;
-#[path = "simulation/story.rs"]
-mod story;
-#[path = "simulation/tally.rs"]
-mod tally;
-#[path = "simulation/world.rs"]
-mod world;
+#[path = "simulation/mod.rs"]
+mod simulation;
 
 use std::hash::{BuildHasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use story::{Failure, Played, play};
-use tally::Tally;
+use simulation::story::Failure;
+use simulation::{attempt, run};
 
 /// Seeds that are played where no number is given.
 const SEEDS: u64 = 1000;
-
-/// Plays a seed; a panic is a failure as any other.
-fn attempt(seed: u64) -> Result<Played, Failure> {
-    catch_unwind(AssertUnwindSafe(|| play(seed))).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let why = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned();
-        Err(Failure { why, events: String::new() })
-    })
-}
-
-/// Plays seeds on all cores; what happened, and the first that failed.
-fn run(first: u64, seeds: u64) -> (Tally, Option<(u64, Failure)>) {
-    let next = AtomicU64::new(0);
-    let (total, failed) = (Mutex::new(Tally::default()), Mutex::new(None));
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= seeds {
-                        return;
-                    }
-                    let seed = first.wrapping_add(number);
-                    match attempt(seed) {
-                        Ok(played) => *total.lock().unwrap() += played.tally,
-                        Err(failure) => {
-                            // The others end too.
-                            next.fetch_max(seeds, Ordering::Relaxed);
-                            failed.lock().unwrap().get_or_insert((seed, failure));
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    (total.into_inner().unwrap(), failed.into_inner().unwrap())
-}
 
 #[test]
 fn a_node_keeps_its_promises_whatever_happens() {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn};
+use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Planted, is_planted};
 use tracing::{error, info, warn};
 
 use super::mailbox::Mailbox;
@@ -207,8 +207,10 @@ impl Log {
     /// Up to which record replies may leave.
     pub fn reached(&self) -> Lsn {
         match self.mode {
-            LogMode::Always => self.durable(),
-            LogMode::EverySec | LogMode::Never => Lsn(self.written.load(Ordering::SeqCst)),
+            LogMode::Always if !is_planted(Planted::ReplyBeforeSync) => self.durable(),
+            LogMode::Always | LogMode::EverySec | LogMode::Never => {
+                Lsn(self.written.load(Ordering::SeqCst))
+            }
             LogMode::Off => self.tail(),
         }
     }

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use snapshot::{Planted, is_planted};
 use tokio::sync::{Notify, oneshot};
 
 use super::NodeInfo;
@@ -342,7 +343,10 @@ impl Worker {
         if self.out.is_empty() {
             return;
         }
-        self.node.log.push(&mut self.out.records);
+        let is_late = is_planted(Planted::EffectBeforeCause) && !self.out.messages.is_empty();
+        if !is_late {
+            self.node.log.push(&mut self.out.records);
+        }
         for (shard, envelope) in self.out.messages.drain(..) {
             if shard == self.shard {
                 self.own.push_back(envelope);

@@ -388,7 +388,7 @@ impl Crowd {
     }
 
     fn check_rows(&mut self, world: &mut World) -> Result<(), Fault> {
-        for user in USERS {
+        for user in TOGETHER {
             for chat in CHATS {
                 let told = world.ask("explain", &json!({"user_id": user, "chat_id": chat}))?;
                 let Ok(told) = told else { continue };

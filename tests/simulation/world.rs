@@ -252,8 +252,11 @@ impl World {
         let Some(node) = &mut self.node else { return false };
         let awake: Vec<usize> =
             (0..node.cores.len()).filter(|at| node.cores[*at].is_awake()).collect();
-        let log_weight = if node.log_is_idle() { 0 } else { log_weight };
         let image_weight = if node.is_imaging { 4 } else { 0 };
+        let log_weight = if node.log_is_idle() { 0 } else { log_weight };
+        if awake.is_empty() && image_weight == 0 && log_weight > 0 && node.only_time_is_missing() {
+            CLOCK.set(CLOCK.get() + 1000);
+        }
         let core_weight = 8 * awake.len() as u64;
         let all = core_weight + log_weight + image_weight;
         if all == 0 {
@@ -498,11 +501,17 @@ impl Node {
     }
 
     fn log_is_idle(&self) -> bool {
-        let (Some(thread), log) = (&self.log, &self.info.log) else { return true };
-        let sync_comes = log.mode() == LogMode::EverySec
+        let Some(thread) = &self.log else { return true };
+        !self.sync_is_next && thread.is_idle() && !self.only_time_is_missing()
+    }
+
+    /// `everysec` has written all, and syncs when it is time.
+    fn only_time_is_missing(&self) -> bool {
+        let log = &self.info.log;
+        log.mode() == LogMode::EverySec
             && log.state() == LogState::Ok
-            && log.durable() < log.tail();
-        !self.sync_is_next && thread.is_idle() && !sync_comes
+            && log.durable() < log.tail()
+            && self.log.as_ref().is_some_and(LogThread::is_idle)
     }
 
     /// Half a turn of the log's thread: a crash, and whatever others do, may come between the halves.
