@@ -28,25 +28,25 @@ fn finds(fault: Planted, telling: &[&str]) {
 
 #[test]
 fn a_reply_before_the_sync() {
-    finds(Planted::ReplyBeforeSync, &[]);
+    finds(Planted::ReplyBeforeSync, &["last is", "the model:", "was pinned"]);
 }
 
 #[test]
 fn an_outbox_that_is_not_kept() {
-    finds(Planted::OutboxNotKept, &[]);
+    finds(Planted::OutboxNotKept, &["does not fit the state", "verify:", "of its users"]);
 }
 
 #[test]
 fn an_effect_in_the_log_before_its_cause() {
-    finds(Planted::EffectBeforeCause, &[]);
+    finds(Planted::EffectBeforeCause, &["verify:", "the model:", "last is", "does not fit"]);
 }
 
 #[test]
 fn a_name_before_the_sync() {
-    finds(Planted::RenameBeforeSync, &[]);
+    finds(Planted::RenameBeforeSync, &[".img"]);
 }
 
 #[test]
 fn a_delivery_applied_twice() {
-    finds(Planted::DeliveredTwice, &[]);
+    finds(Planted::DeliveredTwice, &["was pinned", "the model:", "another state"]);
 }

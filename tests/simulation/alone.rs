@@ -142,6 +142,8 @@ impl Alone {
         {
             if error.message.starts_with("not applied") {
                 world.tally.refused += 1;
+                // It took its key before it began: the key is for no other request.
+                self.unsure = Some(request).filter(takes_key_first);
             } else {
                 world.tally.unknown += 1;
                 self.unsure = Some(request);
@@ -415,6 +417,15 @@ fn may_be_repeated(request: &Request) -> bool {
         Write::Delete(..) | Write::ReadMany(..) | Write::Touch(..) | Write::Erase(_)
     );
     request.key.is_some() || changes_nothing
+}
+
+/// Whether the request takes its key in a step of its own.
+fn takes_key_first(request: &Request) -> bool {
+    let has_steps = matches!(
+        request.write,
+        Write::Delete(..) | Write::Erase(_) | Write::Create(Create { id: None, .. })
+    );
+    request.key.is_some() && has_steps
 }
 
 fn without_version(request: &Request, answer: Answer) -> Answer {
