@@ -114,6 +114,11 @@ impl Crowd {
         }
     }
 
+    /// Whether a chat is pinned by one who has it, while others are still to get it: a good time for a crash.
+    pub fn is_half_made(&self) -> bool {
+        self.fresh.last().is_some_and(|fresh| fresh.is_pinned && !fresh.is_made)
+    }
+
     /// One of them sends a request, if it may.
     pub fn act(&mut self, world: &mut World) -> Result<(), Fault> {
         let member = usize::try_from(world.random.below(self.members.len() as u64)).unwrap();
@@ -152,7 +157,7 @@ impl Crowd {
             13 => Asked::Change("add_members"),
             14 => Asked::Change("remove_members"),
             15..=17 if newest < FRESH_MAX && !self.fresh[newest].is_made => Asked::Pin(newest),
-            15 if self.fresh.len() < FRESH_MAX => {
+            15 | 17 if self.fresh.len() < FRESH_MAX => {
                 self.fresh.push(Fresh::default());
                 Asked::Create(self.fresh.len() - 1)
             }

@@ -212,6 +212,14 @@ impl Story {
             self.receive()?;
             if self.world.one_in(60) {
                 self.world.begin_image();
+                if self.world.one_in(4) {
+                    // Somewhere in the image.
+                    self.world.tally.frozen += 1;
+                    self.world.disk.freeze_at_sync(1 + self.world.random.below(6));
+                }
+            }
+            if self.crowd.is_half_made() && self.world.one_in(8) {
+                return Ok(());
             }
             if self.world.one_in(120) {
                 self.fault();
