@@ -41,10 +41,10 @@ use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::memory::Memory;
 use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
-use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions};
+use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions, draw};
 use crate::node::watch::{Watch, WatchThread};
 use crate::node::worker::{Local, Worker};
-use crate::node::{Handle, NodeInfo};
+use crate::node::{Handle, NodeInfo, wall_clock};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardId};
 use credentials::Credentials;
@@ -299,7 +299,7 @@ async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
     let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new().name("recovery".into()).spawn(move || {
         let opened = Store::open(&dir, init).and_then(|store| {
-            let recovered = store.recover(shards, options)?;
+            let recovered = store.recover(shards, options, draw(&dir)?)?;
             Ok((store, recovered))
         });
         drop(sender.send(opened));
@@ -342,6 +342,7 @@ impl<'a> Node<'a> {
             snapshots,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
+            clock: wall_clock,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),

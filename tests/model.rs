@@ -31,9 +31,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 
-const AHEAD_MAX: u64 = 1_000_000;
-const DAY: u64 = 24 * 60 * 60 * 1000;
-
 /// Sequences that are played where no number is given.
 const CASES: u64 = 10_000;
 

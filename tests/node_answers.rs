@@ -1,9 +1,14 @@
 //! Every command is answered, however many messages between and inside shards it takes: a core that
 //! has done a turn's share goes on by itself, and holds no answer back that nothing will wake it for.
+//! What is answered for several shards is true of all of them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
+use chatshard::command::{Command, Error, Kind, Outcome, Reply};
+use chatshard::router::Router;
+use chatshard::shard::op::Answer;
+use chatshard::types::{KeyHasher, ShardCount, ShardId};
 use serde_json::json;
 
 use common::{Door, TcpDoor};
@@ -37,5 +42,31 @@ fn any_number_of_messages_ends_in_an_answer() {
             door.ok("dissolve", json!({"chat_id": chat}));
         }
         tcp.stop();
+    }
+}
+
+/// Of two shards that a delete is about, the first did its part or not, and the second refused.
+fn told_when_a_part_is_refused(first: Outcome) -> String {
+    let shards = ShardCount::new(2).unwrap();
+    let mut router = Router::new(ShardId(0), shards, KeyHasher::new(7), 1);
+    let ids: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
+    let delete = Command::from_json(Kind::Delete, json!({"user_id": "a", "ids": ids})).unwrap();
+    let mut asked = Vec::new();
+    assert!(router.submit((), delete, &mut asked).is_none());
+    let [(_, one, _), (_, other, _)] = asked[..] else { panic!("{asked:?}") };
+    assert!(router.answer(one, Answer::Done(first), &mut Vec::new()).is_none());
+    let refused = Answer::Done(Err(Error::not_applied("the disk is full")));
+    let (_, outcome) = router.answer(other, refused, &mut Vec::new()).unwrap();
+    outcome.unwrap_err().message.into_owned()
+}
+
+#[test]
+fn nobody_is_told_that_nothing_was_done_when_a_part_was() {
+    let not_applied = Err(Error::not_applied("the disk is full"));
+    assert!(told_when_a_part_is_refused(not_applied).starts_with("not applied"));
+    let unknown = Err(Error::outcome_unknown("a sync failed"));
+    for first in [Ok(Reply::Delete(())), unknown] {
+        let told = told_when_a_part_is_refused(first);
+        assert!(told.starts_with("outcome unknown"), "{told}");
     }
 }

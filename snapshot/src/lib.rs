@@ -20,6 +20,7 @@
 //! - [`record`]: the frame around one record, and a batch of them
 //! - [`log`]: segments, the writer, the walk through a segment, the follower of a log that is being written
 //! - [`image`]: writer, reader and pruning of images
+//! - [`planted`]: faults for the tests of the tests
 //! - [`mod@replace`]: the durable replace, and small sealed files
 //! - [`recover`]: scan, open, repair
 //!
@@ -46,6 +47,7 @@ pub mod disk;
 mod error;
 pub mod image;
 pub mod log;
+pub mod planted;
 pub mod record;
 pub mod recover;
 pub mod replace;
@@ -56,6 +58,7 @@ pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
 pub use log::{
     AppendError, FollowError, LogFollower, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT,
 };
+pub use planted::{Planted, is_planted};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
 pub use recover::{
     ImageReport, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open, open_with_verdict,

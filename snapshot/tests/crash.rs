@@ -266,3 +266,35 @@ fn a_failed_write_that_cannot_be_undone_poisons() {
     model.records.extend(payloads);
     start(&disk, &mut model, 3);
 }
+
+/// The kernel may have dropped what a sync failed to write and still show it: a start must write it again
+/// before it relies on it, or not start.
+#[test]
+fn a_start_on_a_full_disk_does_not_rely_on_a_failed_sync() {
+    let dir = Path::new("/data");
+    let open =
+        |disk: &FaultyDisk| open(disk, dir, OpenOptions::new(NODE), |_| Ok(()), |_, _| Ok(()));
+    let (mut refused, mut lost) = (0, 0);
+    for seed in 0..40 {
+        let disk = FaultyDisk::new(seed);
+        let mut batch = Batch::new();
+        batch.push(&[7; 400]).unwrap();
+        let mut log = open(&disk).unwrap().writer.unwrap();
+        log.append(&batch).unwrap();
+        disk.fail_sync(1);
+        assert!(log.sync().is_err());
+        disk.kill();
+        disk.full_after(100);
+        refused += u64::from(open(&disk).is_err());
+        disk.free();
+        let mut log = open(&disk).unwrap().writer.unwrap();
+        let there = log.durable();
+        log.append(&batch).unwrap();
+        log.sync().unwrap();
+        disk.crash();
+        let found = open(&disk).unwrap();
+        assert_eq!(found.last_lsn, there.next(), "seed {seed}");
+        lost += u64::from(there == Lsn(0));
+    }
+    assert_eq!((refused, lost), (40, 0));
+}

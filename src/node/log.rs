@@ -9,13 +9,16 @@
 //! - [`Log::reached`] is what replies may rely on: what is durable (`always`), or what the
 //!   operating system has (`everysec`, `never`). It never goes back.
 //! - A failed write is kept and tried again; a failed sync ends writing until the next start.
+//!
+//! What the thread does is a turn, [`LogThread::write`] and then [`LogThread::sync`], over and over; only
+//! [`LogThread::run`] waits and sleeps. So a simulation takes the same turns, when it wants to.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn};
+use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Planted, is_planted};
 use tracing::{error, info, warn};
 
 use super::mailbox::Mailbox;
@@ -103,19 +106,27 @@ impl LogState {
     }
 }
 
+/// What the thread is asked beside writing.
+#[derive(Debug, Default)]
+struct Orders {
+    trim: Option<Lsn>,
+    sync_now: bool,
+    /// Once it is set it stays.
+    stop: bool,
+}
+
 #[derive(Default)]
 struct Queue {
     batches: VecDeque<Batch>,
     /// Number of the newest record that was pushed.
     tail: u64,
-    trim: Option<Lsn>,
-    sync_now: bool,
-    stop: bool,
+    orders: Orders,
 }
 
 impl Queue {
     fn has_work(&self) -> bool {
-        !self.batches.is_empty() || self.trim.is_some() || self.sync_now || self.stop
+        let Orders { trim, sync_now, stop } = &self.orders;
+        !self.batches.is_empty() || trim.is_some() || *sync_now || *stop
     }
 }
 
@@ -196,8 +207,10 @@ impl Log {
     /// Up to which record replies may leave.
     pub fn reached(&self) -> Lsn {
         match self.mode {
-            LogMode::Always => self.durable(),
-            LogMode::EverySec | LogMode::Never => Lsn(self.written.load(Ordering::SeqCst)),
+            LogMode::Always if !is_planted(Planted::ReplyBeforeSync) => self.durable(),
+            LogMode::Always | LogMode::EverySec | LogMode::Never => {
+                Lsn(self.written.load(Ordering::SeqCst))
+            }
             LogMode::Off => self.tail(),
         }
     }
@@ -241,19 +254,19 @@ impl Log {
 
     /// Removes segments whose records are all below `keep_from`, when there is time.
     pub fn trim(&self, keep_from: Lsn) {
-        self.lock().trim = Some(keep_from);
+        self.lock().orders.trim = Some(keep_from);
         self.wake.notify_one();
     }
 
     /// Asks for a sync soon, whatever the mode.
     pub fn sync_now(&self) {
-        self.lock().sync_now = true;
+        self.lock().orders.sync_now = true;
         self.wake.notify_one();
     }
 
     /// Writes what is queued, syncs, sets the end mark, and ends the thread.
     pub fn stop(&self) {
-        self.lock().stop = true;
+        self.lock().orders.stop = true;
         self.wake.notify_one();
     }
 
@@ -293,14 +306,27 @@ impl Log {
 pub struct LogThread<D: Disk> {
     log: Arc<Log>,
     writer: LogWriter<D>,
-    last_sync: Instant,
+    /// Taken from the queue; the first of them is what the disk refuses, if it does.
+    unwritten: VecDeque<Batch>,
+    /// Written, and not handed to those who watch.
+    untold: VecDeque<(Lsn, Batch)>,
+    orders: Orders,
+    last_sync: Option<Instant>,
     watch: Option<Arc<Watch>>,
 }
 
 impl<D: Disk> LogThread<D> {
     /// The writer of `log`.
     pub fn new(log: Arc<Log>, writer: LogWriter<D>) -> Self {
-        Self { log, writer, last_sync: Instant::now(), watch: None }
+        Self {
+            log,
+            writer,
+            unwritten: VecDeque::new(),
+            untold: VecDeque::new(),
+            orders: Orders::default(),
+            last_sync: None,
+            watch: None,
+        }
     }
 
     /// Tells what is written to those who watch.
@@ -312,44 +338,39 @@ impl<D: Disk> LogThread<D> {
     /// Runs until [`Log::stop`]; whether the log was closed with its end mark.
     pub fn run(mut self) -> bool {
         loop {
-            let (batches, trim, sync_now, stop) = self.wait();
-            let mut written = VecDeque::with_capacity(batches.len());
-            for batch in batches {
-                let first = self.writer.written().next();
-                if self.write(&batch) {
-                    written.push_back((first, batch));
-                }
-            }
-            self.sync_if_due(sync_now || stop);
-            self.tell(written);
-            if let Some(keep_from) = trim {
-                self.trim(keep_from);
-            }
-            if stop {
+            self.wait();
+            let is_written = self.write();
+            if self.sync(Instant::now()) {
                 return self.finish();
+            }
+            if !is_written {
+                std::thread::sleep(RETRY);
             }
         }
     }
 
     /// Waits for work, or for the next sync of `everysec`.
-    fn wait(&self) -> (VecDeque<Batch>, Option<Lsn>, bool, bool) {
+    fn wait(&self) {
         let mut queue = self.log.lock();
-        while !queue.has_work() {
+        while self.unwritten.is_empty() && !queue.has_work() {
             queue = if self.sync_is_owed() {
-                let left = SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed());
+                let since = self.last_sync.map_or(SYNC_INTERVAL, |last| last.elapsed());
+                let left = SYNC_INTERVAL.saturating_sub(since);
                 let (queue, timeout) =
                     self.log.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
                 if timeout.timed_out() {
-                    return (VecDeque::new(), None, false, false);
+                    return;
                 }
                 queue
             } else {
                 self.log.wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
             };
         }
-        let batches = std::mem::take(&mut queue.batches);
-        // What was pushed before the stop is written; the queue is empty when it is seen.
-        (batches, queue.trim.take(), std::mem::take(&mut queue.sync_now), queue.stop)
+    }
+
+    /// Whether a turn would have nothing to do, but for the sync that `everysec` owes.
+    pub fn is_idle(&self) -> bool {
+        self.unwritten.is_empty() && !self.log.lock().has_work()
     }
 
     fn sync_is_owed(&self) -> bool {
@@ -358,60 +379,98 @@ impl<D: Disk> LogThread<D> {
             && self.writer.durable() < self.writer.written()
     }
 
-    /// Hands batches on to those who watch, as far as replies may rely on them.
-    fn tell(&self, written: VecDeque<(Lsn, Batch)>) {
-        let Some(watch) = self.watch.as_ref().filter(|watch| watch.is_watched()) else { return };
-        let reached = self.log.reached();
-        for (first, batch) in written.into_iter().filter(|(first, _)| *first <= reached) {
-            watch.offer(first, batch);
+    /// The first half of a turn: takes what is queued and writes it. Whether nothing is left; else
+    /// the disk refuses it, and the next turn tries again.
+    pub fn write(&mut self) -> bool {
+        let mut queue = self.log.lock();
+        if self.unwritten.is_empty() {
+            self.unwritten = std::mem::take(&mut queue.batches);
         }
-    }
-
-    /// Writes one batch, again and again while the disk refuses it; whether it was written.
-    fn write(&mut self, batch: &Batch) -> bool {
-        let bytes = batch.len_bytes();
-        let mut is_written = false;
-        while self.log.state() != LogState::Poisoned {
+        // What was pushed before the stop is written: the queue is empty behind it.
+        let stop = queue.orders.stop;
+        let orders = std::mem::replace(&mut queue.orders, Orders { stop, ..Orders::default() });
+        drop(queue);
+        self.orders.trim = orders.trim.or(self.orders.trim);
+        self.orders.sync_now |= orders.sync_now;
+        self.orders.stop = stop;
+        while let Some(batch) = self.unwritten.front() {
+            if self.log.state() == LogState::Poisoned {
+                self.drop_unwritten();
+                break;
+            }
+            let first = self.writer.written().next();
             let appended = self.writer.append(batch);
             // The append may have begun a new segment, which syncs the old one.
             self.publish(|log| &log.durable, self.writer.durable());
             match appended {
-                Ok(written) => {
-                    self.log
-                        .written_bytes
-                        .fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
-                    self.publish(|log| &log.written, written);
-                    is_written = true;
-                    if self.log.state() == LogState::Stalled {
-                        info!("the log can be written again");
-                        self.log.set_state(LogState::Ok);
-                    }
-                    break;
-                }
+                Ok(written) => self.is_written(first, written),
                 Err(AppendError::Write(error)) => {
                     if self.log.state() == LogState::Ok {
                         warn!(%error, "the log cannot be written; writes are refused and it is tried again");
                         self.log.set_state(LogState::Stalled);
                     }
-                    if self.log.lock().stop {
-                        // What follows must not be written without this.
-                        self.log.set_state(LogState::Poisoned);
-                        break;
+                    if !self.orders.stop {
+                        return false;
                     }
-                    std::thread::sleep(RETRY);
+                    // What follows must not be written without this.
+                    self.log.set_state(LogState::Poisoned);
                 }
                 Err(AppendError::Poisoned(poisoned)) => self.poison(&poisoned),
             }
         }
-        self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        is_written
+        true
     }
 
-    fn sync_if_due(&mut self, now: bool) {
+    /// The oldest of the unwritten batches was written.
+    fn is_written(&mut self, first: Lsn, written: Lsn) {
+        let Some(batch) = self.unwritten.pop_front() else { return };
+        let bytes = batch.len_bytes();
+        self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.log.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+        self.publish(|log| &log.written, written);
+        self.untold.push_back((first, batch));
+        if self.log.state() == LogState::Stalled {
+            info!("the log can be written again");
+            self.log.set_state(LogState::Ok);
+        }
+    }
+
+    /// They will never be written.
+    fn drop_unwritten(&mut self) {
+        let bytes = self.unwritten.drain(..).map(|batch| batch.len_bytes()).sum();
+        self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The second half of a turn: syncs if it is due, tells those who watch, trims. Whether the
+    /// thread is to end; then [`LogThread::finish`] follows.
+    pub fn sync(&mut self, now: Instant) -> bool {
+        let Orders { trim, sync_now, stop } = std::mem::take(&mut self.orders);
+        self.sync_if_due(sync_now || stop, now);
+        self.tell();
+        if let Some(keep_from) = trim {
+            self.trim(keep_from);
+        }
+        stop
+    }
+
+    /// Hands batches on to those who watch, as far as replies may rely on them.
+    fn tell(&mut self) {
+        let untold = self.untold.drain(..);
+        let Some(watch) = self.watch.as_ref().filter(|watch| watch.is_watched()) else { return };
+        let reached = self.log.reached();
+        for (first, batch) in untold.filter(|(first, _)| *first <= reached) {
+            watch.offer(first, batch);
+        }
+    }
+
+    fn sync_if_due(&mut self, asked: bool, now: Instant) {
         let due = match self.log.mode {
             LogMode::Always => true,
-            LogMode::EverySec => now || self.last_sync.elapsed() >= SYNC_INTERVAL,
-            LogMode::Never | LogMode::Off => now,
+            LogMode::EverySec => {
+                let since = |last| now.saturating_duration_since(last);
+                asked || self.last_sync.is_none_or(|last| since(last) >= SYNC_INTERVAL)
+            }
+            LogMode::Never | LogMode::Off => asked,
         };
         if !due
             || self.log.state() == LogState::Poisoned
@@ -422,7 +481,7 @@ impl<D: Disk> LogThread<D> {
         match self.writer.sync() {
             Ok(durable) => {
                 self.log.syncs.fetch_add(1, Ordering::Relaxed);
-                self.last_sync = Instant::now();
+                self.last_sync = Some(now);
                 self.publish(|log| &log.durable, durable);
             }
             Err(poisoned) => self.poison(&poisoned),
@@ -450,7 +509,8 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    fn finish(self) -> bool {
+    /// Closes the log with its end mark; whether that could be done.
+    pub fn finish(self) -> bool {
         let log = Arc::clone(&self.log);
         let closed = match self.writer.finish() {
             Ok(durable) => {

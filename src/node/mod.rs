@@ -25,7 +25,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
@@ -33,7 +33,7 @@ use crate::command::node::{HelloReply, Limits, PROTOCOL_VERSION, StatsReply};
 use crate::command::{Call, Command, Error, Outcome};
 use crate::limits::SLOTS;
 use crate::metrics::{Meter, MetricsInput};
-use crate::types::{KeyHasher, ShardCount, ShardId};
+use crate::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use memory::{Memory, resident_bytes};
@@ -60,6 +60,8 @@ pub struct NodeInfo {
     pub snapshot_status: Arc<SnapshotStatus>,
     /// Where the data is.
     pub data_dir: PathBuf,
+    /// Tells the time that commands go by.
+    pub clock: fn() -> TimeMs,
     /// When the node started.
     pub started: Instant,
     /// No new work is taken.
@@ -144,6 +146,12 @@ impl NodeInfo {
             }
         }
     }
+}
+
+/// The time of the machine.
+pub fn wall_clock() -> TimeMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    TimeMs::new(u64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or_default()
 }
 
 /// A way into the node from any thread.

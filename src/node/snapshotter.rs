@@ -1,7 +1,9 @@
 //! Takes images while work goes on: by time, by growth of the log, and on demand.
 //!
 //! The thread asks each core for captured slots, a few at a time, so that a core spends only short
-//! slices on it and memory holds only a few slots' captures; it encodes and writes them itself.
+//! slices on it and memory holds only a few slots' captures; it encodes and writes them itself. An
+//! image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
+//! longer than it is told to: so a simulation takes the same steps without waiting.
 //!
 //! Invariants:
 //! - All records up to the image's start are in it: they were pushed, and so applied, before the
@@ -10,11 +12,11 @@
 //! - One image is written at a time.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use snapshot::{Disk, ImageInfo, ImageWriter, Lsn, prune};
 use tokio::sync::oneshot;
@@ -34,6 +36,8 @@ const SLOTS_A_SLICE: usize = 8;
 const IMAGES_KEPT: usize = 2;
 /// How often the thread looks whether a snapshot is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it looks whether the log was synced.
+const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// How long a core may take to answer before the snapshot is given up.
 const CORE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -106,6 +110,7 @@ pub struct Snapshotter<D: Disk> {
     last_start: Lsn,
     last_bytes: u64,
     log_bytes_then: u64,
+    imaging: Option<Imaging<D>>,
 }
 
 impl<D: Disk> Snapshotter<D> {
@@ -130,6 +135,7 @@ impl<D: Disk> Snapshotter<D> {
             last_start: image.map_or(Lsn(0), |image| image.start_lsn),
             last_bytes: image.map_or(0, |image| image.bytes),
             log_bytes_then: 0,
+            imaging: None,
         }
     }
 
@@ -162,26 +168,60 @@ impl<D: Disk> Snapshotter<D> {
 
     /// Takes one snapshot.
     fn take(&mut self, node: &NodeInfo) -> Outcome {
-        let started = Instant::now();
+        let mut outcome = self.begin(node);
+        loop {
+            match outcome {
+                Some(outcome) => return outcome,
+                None => outcome = self.step(node, LOOK_INTERVAL),
+            }
+        }
+    }
+
+    /// Begins a snapshot; its outcome if it ends with that.
+    pub fn begin(&mut self, node: &NodeInfo) -> Option<Outcome> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
-        self.last = started;
-        let log_bytes = node.log.written_bytes();
-        let result = self.write_image(node);
+        self.last = Instant::now();
+        match Imaging::begin(&self.disk, &self.dir, self.node_id, self.number, node) {
+            Ok(imaging) => {
+                self.imaging = Some(imaging);
+                None
+            }
+            Err(error) => Some(self.end(node, Err(error))),
+        }
+    }
+
+    /// Goes on with the snapshot that was begun, waiting for a core or for the log no longer than
+    /// `patience`; its outcome once it ends.
+    pub fn step(&mut self, node: &NodeInfo, patience: Duration) -> Option<Outcome> {
+        let mut imaging = self.imaging.take()?;
+        match imaging.step(node, patience) {
+            Ok(true) => {
+                let published = imaging.publish(node);
+                Some(self.end(node, published))
+            }
+            Ok(false) => {
+                self.imaging = Some(imaging);
+                None
+            }
+            Err(error) => Some(self.end(node, Err(error))),
+        }
+    }
+
+    fn end(&mut self, node: &NodeInfo, result: Result<Published, SnapshotError>) -> Outcome {
         for shard in node.shards.all() {
             node.control(shard, Control::EndImage);
         }
         let status = &node.snapshot_status;
         status.running.store(0, Ordering::Relaxed);
         match result {
-            Ok((image, records)) => {
+            Ok(Published { image, records, log_bytes }) => {
                 self.last_start = image.start_lsn;
                 self.last_bytes = image.bytes;
                 self.log_bytes_then = log_bytes;
-                let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let now = u64::try_from(since_epoch.as_millis()).unwrap_or(0);
-                status.last_time.store(now, Ordering::Relaxed);
+                let duration_ms =
+                    u64::try_from(self.last.elapsed().as_millis()).unwrap_or(u64::MAX);
+                status.last_time.store((node.clock)().get(), Ordering::Relaxed);
                 status.last_bytes.store(image.bytes, Ordering::Relaxed);
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
                 status.taken.fetch_add(1, Ordering::Relaxed);
@@ -198,35 +238,6 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    fn write_image(&self, node: &NodeInfo) -> Result<(ImageInfo, u64), SnapshotError> {
-        let start = node.log.tail();
-        let mut image = ImageWriter::create(&self.disk, &self.dir, self.node_id, start)?;
-        for shard in node.shards.all() {
-            node.control(shard, Control::BeginImage(self.number));
-        }
-        let mut records = 0;
-        for shard in node.shards.all() {
-            loop {
-                let captures = capture(node, shard)?;
-                if captures.is_empty() {
-                    break;
-                }
-                for slot in captures {
-                    records += slot.records();
-                    slot.encode(&mut |block: &[u8]| image.block(block))?;
-                }
-            }
-        }
-        let end = node.log.tail();
-        wait_durable(node, end)?;
-        let image = if node.log.mode() == LogMode::Off {
-            image.publish_without_log()?
-        } else {
-            image.publish(end)?
-        };
-        Ok((image, records))
-    }
-
     /// Removes what the images that are kept do not need.
     fn clean_up(&self, node: &NodeInfo) {
         match prune(&self.disk, &self.dir, IMAGES_KEPT) {
@@ -236,30 +247,102 @@ impl<D: Disk> Snapshotter<D> {
     }
 }
 
-fn capture(node: &NodeInfo, shard: ShardId) -> Result<Vec<SlotCapture>, SnapshotError> {
-    let (sender, receiver) = sync_channel(1);
-    node.control(shard, Control::Capture(SLOTS_A_SLICE, sender));
-    let deadline = Instant::now() + CORE_PATIENCE;
-    loop {
-        match receiver.recv_timeout(LOOK_INTERVAL) {
-            Ok(captures) => return Ok(captures),
-            Err(RecvTimeoutError::Timeout) if node.ended.load(Ordering::Acquire) => {
-                return Err(SnapshotError::Ended);
-            }
-            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-            Err(_) => return Err(SnapshotError::Core(shard.0)),
+/// An image that is being written.
+struct Imaging<D: Disk> {
+    writer: ImageWriter<D>,
+    records: u64,
+    awaited: Awaited,
+    /// Bytes of the log when it began.
+    log_bytes: u64,
+}
+
+/// What an image waits for.
+enum Awaited {
+    /// The captures that a core was asked for, at this time.
+    Captures(ShardId, Receiver<Vec<SlotCapture>>, Instant),
+    /// That the log is durable up to this record.
+    Durable(Lsn),
+}
+
+/// An image that is there.
+struct Published {
+    image: ImageInfo,
+    records: u64,
+    log_bytes: u64,
+}
+
+impl<D: Disk> Imaging<D> {
+    fn begin(
+        disk: &D,
+        dir: &Path,
+        node_id: u64,
+        number: u64,
+        node: &NodeInfo,
+    ) -> Result<Self, SnapshotError> {
+        let (log_bytes, start) = (node.log.written_bytes(), node.log.tail());
+        let writer = ImageWriter::create(disk, dir, node_id, start)?;
+        for shard in node.shards.all() {
+            node.control(shard, Control::BeginImage(number));
         }
+        Ok(Self { writer, records: 0, awaited: ask_core(node, ShardId(0)), log_bytes })
+    }
+
+    /// Takes what is there of what is awaited; whether the image may be published.
+    fn step(&mut self, node: &NodeInfo, patience: Duration) -> Result<bool, SnapshotError> {
+        let (shard, captures) = match &self.awaited {
+            Awaited::Durable(end) => return is_durable(node, *end, patience),
+            Awaited::Captures(shard, receiver, since) => match receiver.recv_timeout(patience) {
+                Ok(captures) => (*shard, captures),
+                Err(RecvTimeoutError::Timeout) if node.ended.load(Ordering::Acquire) => {
+                    return Err(SnapshotError::Ended);
+                }
+                Err(RecvTimeoutError::Timeout) if since.elapsed() < CORE_PATIENCE => {
+                    return Ok(false);
+                }
+                Err(_) => return Err(SnapshotError::Core(shard.0)),
+            },
+        };
+        let next = ShardId(shard.0 + 1);
+        self.awaited = if !captures.is_empty() {
+            ask_core(node, shard)
+        } else if node.shards.all().any(|shard| shard == next) {
+            ask_core(node, next)
+        } else {
+            Awaited::Durable(node.log.tail())
+        };
+        for slot in captures {
+            self.records += slot.records();
+            slot.encode(&mut |block: &[u8]| self.writer.block(block))?;
+        }
+        Ok(false)
+    }
+
+    fn publish(self, node: &NodeInfo) -> Result<Published, SnapshotError> {
+        let Self { writer, records, awaited, log_bytes } = self;
+        let image = match awaited {
+            _ if node.log.mode() == LogMode::Off => writer.publish_without_log()?,
+            Awaited::Durable(end) => writer.publish(end)?,
+            Awaited::Captures(shard, ..) => return Err(SnapshotError::Core(shard.0)),
+        };
+        Ok(Published { image, records, log_bytes })
     }
 }
 
-/// Waits until the log is durable up to `lsn`.
-fn wait_durable(node: &NodeInfo, lsn: Lsn) -> Result<(), SnapshotError> {
-    while node.log.durable() < lsn {
-        if node.log.state() == LogState::Poisoned || node.log.is_stopped() {
-            return Err(SnapshotError::Log("the log can not be synced"));
-        }
-        node.log.sync_now();
-        std::thread::sleep(Duration::from_millis(2));
+fn ask_core(node: &NodeInfo, shard: ShardId) -> Awaited {
+    let (sender, receiver) = sync_channel(1);
+    node.control(shard, Control::Capture(SLOTS_A_SLICE, sender));
+    Awaited::Captures(shard, receiver, Instant::now())
+}
+
+/// Whether the log is durable up to `end`; asks for it, and waits a moment.
+fn is_durable(node: &NodeInfo, end: Lsn, patience: Duration) -> Result<bool, SnapshotError> {
+    if node.log.durable() >= end {
+        return Ok(true);
     }
-    Ok(())
+    if node.log.state() == LogState::Poisoned || node.log.is_stopped() {
+        return Err(SnapshotError::Log("the log can not be synced"));
+    }
+    node.log.sync_now();
+    std::thread::sleep(patience.min(SYNC_LOOK_INTERVAL));
+    Ok(false)
 }

@@ -123,23 +123,24 @@ pub struct StoreOptions {
 
 /// A directory that belongs to this process.
 #[derive(Debug)]
-pub struct Store {
+pub struct Store<D: Disk = RealDisk> {
+    disk: D,
     /// Where it is.
     pub dir: PathBuf,
     /// Who the node is.
     pub identity: Identity,
-    /// Held as long as the store is used.
-    _lock: File,
+    /// Held as long as the store is used; a disk that no other process sees has none.
+    _lock: Option<File>,
 }
 
 /// What a start found.
-pub struct Recovered {
+pub struct Recovered<D: Disk = RealDisk> {
     /// One core for each shard.
     pub cores: Vec<Core>,
     /// Which log it is that clients hold offsets and versions of.
     pub incarnation: u64,
     /// Goes on with the log; none if it is off.
-    pub writer: Option<LogWriter<RealDisk>>,
+    pub writer: Option<LogWriter<D>>,
     /// The image that was loaded.
     pub image: Option<ImageInfo>,
     /// Newest record.
@@ -160,8 +161,8 @@ impl Store {
         let lock = lock(dir)?;
         let identity_path = dir.join(IDENTITY_FILE);
         let has_identity = identity_path.try_exists().map_err(io)?;
-        let identity = if has_identity {
-            read_identity(&identity_path)?
+        let store = if has_identity {
+            Self::found(RealDisk, dir)?
         } else {
             if !is_empty(dir).map_err(io)? {
                 let what = "the file is missing, and the directory holds other files; \
@@ -171,12 +172,33 @@ impl Store {
             if !is_new && !init {
                 return Err(StoreError::Empty(dir.to_path_buf()));
             }
-            make_identity(&identity_path)?
+            Self::made(RealDisk, dir, draw_identity(&identity_path)?)?
         };
-        Ok(Self { dir: dir.to_path_buf(), identity, _lock: lock })
+        Ok(Self { _lock: Some(lock), ..store })
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// A store that is there, on a disk that no other process sees.
+    ///
+    /// # Errors
+    /// If its identity is missing, damaged, or of another kind.
+    pub fn found(disk: D, dir: &Path) -> Result<Self, StoreError> {
+        let identity = read_identity(&disk, &dir.join(IDENTITY_FILE))?;
+        Ok(Self { disk, dir: dir.to_path_buf(), identity, _lock: None })
     }
 
-    /// Reads the newest image and the log after it.
+    /// A new store, on a disk that no other process sees.
+    ///
+    /// # Errors
+    /// If its identity cannot be written.
+    pub fn made(disk: D, dir: &Path, identity: Identity) -> Result<Self, StoreError> {
+        write_identity(&disk, &dir.join(IDENTITY_FILE), &identity)?;
+        Ok(Self { disk, dir: dir.to_path_buf(), identity, _lock: None })
+    }
+
+    /// Reads the newest image and the log after it. If what was told to clients may have been lost, the
+    /// log is of the incarnation `next` from now on.
     ///
     /// # Errors
     /// If something is not whole.
@@ -184,7 +206,8 @@ impl Store {
         &self,
         shards: ShardCount,
         options: StoreOptions,
-    ) -> Result<Recovered, StoreError> {
+        next: u64,
+    ) -> Result<Recovered<D>, StoreError> {
         let hasher = KeyHasher::new(self.identity.hash_seed);
         let cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
         let open = OpenOptions {
@@ -198,7 +221,7 @@ impl Store {
             // The callbacks are called one after the other, never at once.
             let feeder = RefCell::new(feeder);
             snapshot::open_with_verdict(
-                &RealDisk,
+                &self.disk,
                 &self.dir,
                 open,
                 |block| feeder.borrow_mut().image_block(block),
@@ -213,7 +236,7 @@ impl Store {
             AtRisk::Always => true,
         };
         let lost = lost || (options.allow_damage && !opened.done.is_empty());
-        let identity = self.identity_of_run(lost, options.at_risk)?;
+        let identity = self.identity_of_run(lost, options.at_risk, next)?;
         let mut cores = cores;
         cores.iter_mut().for_each(|core| core.set_incarnation(identity.incarnation));
         for done in &opened.done {
@@ -242,17 +265,22 @@ impl Store {
     }
 
     /// The identity for the run that begins; written before the run tells anything.
-    fn identity_of_run(&self, lost: bool, at_risk: AtRisk) -> Result<Identity, StoreError> {
+    fn identity_of_run(
+        &self,
+        lost: bool,
+        at_risk: AtRisk,
+        next: u64,
+    ) -> Result<Identity, StoreError> {
         let path = self.dir.join(IDENTITY_FILE);
         let mut identity = Identity { at_risk, ..self.identity.clone() };
         if lost || identity.incarnation == 0 {
-            identity.incarnation = draw(&path)?;
+            identity.incarnation = next;
             info!(
                 "a new log for clients that sync or watch: what they were told may have been lost"
             );
         }
         if identity != self.identity {
-            write_identity(&path, &identity)?;
+            write_identity(&self.disk, &path, &identity)?;
         }
         Ok(identity)
     }
@@ -267,8 +295,8 @@ pub fn renew_incarnation(dir: &Path) -> Result<(), StoreError> {
     if !path.try_exists().map_err(|error| StoreError::Io { path: path.clone(), error })? {
         return Ok(());
     }
-    let identity = read_identity(&path)?;
-    write_identity(&path, &Identity { incarnation: draw(&path)?, ..identity })
+    let identity = read_identity(&RealDisk, &path)?;
+    write_identity(&RealDisk, &path, &Identity { incarnation: draw(&path)?, ..identity })
 }
 
 /// Locks a directory for as long as the file is held.
@@ -297,8 +325,8 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn read_identity(path: &Path) -> Result<Identity, StoreError> {
-    let bytes = read_sealed(&RealDisk, path).map_err(StoreError::Identity)?;
+fn read_identity<D: Disk>(disk: &D, path: &Path) -> Result<Identity, StoreError> {
+    let bytes = read_sealed(disk, path).map_err(StoreError::Identity)?;
     let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };
     let identity: Identity =
         serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
@@ -311,21 +339,22 @@ fn read_identity(path: &Path) -> Result<Identity, StoreError> {
     Ok(identity)
 }
 
-fn make_identity(path: &Path) -> Result<Identity, StoreError> {
-    let identity = Identity {
+fn draw_identity(path: &Path) -> Result<Identity, StoreError> {
+    Ok(Identity {
         version: 1,
         node_id: draw(path)?,
         hash_seed: draw(path)?,
         slots: SLOTS,
         incarnation: draw(path)?,
         at_risk: AtRisk::Nothing,
-    };
-    write_identity(path, &identity)?;
-    Ok(identity)
+    })
 }
 
-/// A random number; JSON clients read it exactly, which they would not above 2^53.
-fn draw(path: &Path) -> Result<u64, StoreError> {
+/// A random number for an identity in `path`; JSON clients read it exactly, which they would not above 2^53.
+///
+/// # Errors
+/// If the operating system has none.
+pub fn draw(path: &Path) -> Result<u64, StoreError> {
     let random = getrandom::u64().map_err(|error| StoreError::Io {
         path: path.to_path_buf(),
         error: io::Error::other(error),
@@ -333,10 +362,10 @@ fn draw(path: &Path) -> Result<u64, StoreError> {
     Ok((random & crate::limits::INTEGER_MAX).max(1))
 }
 
-fn write_identity(path: &Path, identity: &Identity) -> Result<(), StoreError> {
+fn write_identity<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), StoreError> {
     let io = |error| StoreError::Io { path: path.to_path_buf(), error };
     let bytes = serde_json::to_vec(identity).map_err(|error| io(io::Error::other(error)))?;
-    write_sealed(&RealDisk, path, &bytes).map_err(io)
+    write_sealed(disk, path, &bytes).map_err(io)
 }
 
 /// Makes a directory and those above it that are missing, so that their names last.

@@ -15,8 +15,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use snapshot::{Planted, is_planted};
 use tokio::sync::{Notify, oneshot};
 
 use super::NodeInfo;
@@ -33,7 +34,7 @@ pub use crate::shard::core::Soon;
 use crate::shard::gate::Gate;
 pub use crate::shard::op::Output;
 use crate::shard::op::{Answer, Answered, Envelope, Op, ReplyTo};
-use crate::types::{ShardId, TimeMs};
+use crate::types::ShardId;
 
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
 /// wait for the next turn, so that a giant's deliveries do not keep others waiting.
@@ -206,7 +207,7 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        self.core.tick(now());
+        self.core.tick((self.node.clock)());
         self.core.refuse_writes(self.node.refusal());
         self.core.refuse_growth(self.node.memory.refusal());
     }
@@ -347,7 +348,10 @@ impl Worker {
         if self.out.is_empty() {
             return;
         }
-        self.node.log.push(&mut self.out.records);
+        let is_late = is_planted(Planted::EffectBeforeCause) && !self.out.messages.is_empty();
+        if !is_late {
+            self.node.log.push(&mut self.out.records);
+        }
         for (shard, envelope) in self.out.messages.drain(..) {
             if shard == self.shard {
                 self.own.push_back(envelope);
@@ -565,6 +569,8 @@ impl Local {
     pub async fn serve(self) {
         let node = self.node();
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
+        // What a stop left open goes out now, and not with the first request.
+        mailbox.wake();
         loop {
             mailbox.woken().await;
             let any = self.turn(mailbox);
@@ -619,10 +625,4 @@ impl Local {
             local.0.borrow_mut().finish(ticket, outcome);
         });
     }
-}
-
-/// The wall clock, in milliseconds since the Unix epoch.
-fn now() -> TimeMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    TimeMs::new(u64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or_default()
 }

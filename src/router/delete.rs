@@ -52,7 +52,7 @@ impl<T> Router<T> {
             }
             (Deleting::Claiming(_), Answer::Done(outcome)) => Some(outcome),
             (Deleting::Parts(missing), Answer::Done(outcome)) => {
-                missing.note(outcome, || Reply::Delete(()))
+                missing.note(outcome).map(|ended| ended.map(Reply::Delete))
             }
             _ => Some(mixed_up()),
         }

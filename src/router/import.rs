@@ -81,8 +81,8 @@ impl<T> Router<T> {
             importing.taken.chats += part.chats;
             importing.taken.members += part.members;
         }
-        let taken = &importing.taken;
-        let outcome = importing.missing.note(outcome, || Reply::Import(taken.clone()))?;
+        let ended = importing.missing.note(outcome)?;
+        let outcome = ended.map(|()| Reply::Import(importing.taken.clone()));
         if !importing.checking {
             return Some(outcome);
         }

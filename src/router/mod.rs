@@ -79,15 +79,15 @@ enum Gather {
     Stats { missing: Missing, stats: Box<StatsReply> },
 }
 
-/// Parts that have not answered, and the first error of those that have.
+/// Parts that have not answered, and what is to be told of those that have.
 #[derive(Default)]
 struct Missing {
     parts: usize,
     error: Option<Error>,
     /// The parts only say whether they could be carried out.
     are_checks: bool,
-    /// One of them was, or may have been, carried out.
-    applied: bool,
+    /// One of them was, or may have been, applied.
+    any_applied: bool,
 }
 
 impl Missing {
@@ -100,17 +100,22 @@ impl Missing {
         Self { are_checks: true, ..Self::of(parts) }
     }
 
-    /// Notes an answer; the outcome once it was the last.
-    fn note(&mut self, outcome: Outcome, whole: impl FnOnce() -> Reply) -> Option<Outcome> {
+    /// Notes an answer; the outcome once it was the last. Of several errors the first is told.
+    fn note<R>(&mut self, outcome: Result<R, Error>) -> Option<Result<(), Error>> {
         self.parts = self.parts.saturating_sub(1);
-        self.applied |=
-            outcome.as_ref().map_or_else(Error::is_outcome_unknown, |_| !self.are_checks);
-        if let Err(error) = outcome {
-            self.error.get_or_insert(error);
+        match outcome {
+            Ok(_) => self.any_applied |= !self.are_checks,
+            Err(error) => {
+                self.any_applied |= error.is_outcome_unknown();
+                self.error.get_or_insert(error);
+            }
         }
-        (self.parts == 0).then(|| match self.error.take() {
-            None => Ok(whole()),
-            Some(error) if self.applied => Err(error.of_a_part()),
+        if self.parts > 0 {
+            return None;
+        }
+        Some(match self.error.take() {
+            None => Ok(()),
+            Some(error) if self.any_applied => Err(error.of_a_part()),
             Some(error) => Err(error),
         })
     }
@@ -293,7 +298,8 @@ impl<T> Router<T> {
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
                 stats.add_shard(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);
-                missing.note(Ok(Reply::Delete(())), || Reply::Stats(stats.clone()))
+                let ended = missing.note(Ok(()))?;
+                Some(ended.map(|()| Reply::Stats(stats.clone())))
             }
             _ => Some(mixed_up()),
         }

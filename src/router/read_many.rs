@@ -65,32 +65,32 @@ impl<T> Router<T> {
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        let items = |results| Reply::MarkReadMany(MarkReadManyReply { items: results });
         let part = match answer {
             Answer::MarkReadMany(results) => {
                 reading.asked.put(to, results, &mut reading.results, |place, result| {
                     *place = Some(result);
                 });
-                Ok(items(Vec::new()))
+                Ok(())
             }
             Answer::CheckReads(requests) => {
                 reading.asked.put(to, requests, &mut reading.checked, |place, request| {
                     *place = Some(request);
                 });
-                Ok(items(Vec::new()))
+                Ok(())
             }
             // The rows' answer to all of it.
             Answer::Done(Ok(reply)) => return Some(Ok(reply)),
             Answer::Done(Err(error)) => Err(error),
             _ => return Some(mixed_up()),
         };
-        let results = &mut reading.results;
-        let whole = || items(std::mem::take(results).into_iter().flatten().collect());
-        let outcome = reading.missing.note(part, whole)?;
-        if outcome.is_ok() && self.read_rows(reading, to.entry, out) {
+        if let Err(error) = reading.missing.note(part)? {
+            return Some(Err(error));
+        }
+        if self.read_rows(reading, to.entry, out) {
             return None;
         }
-        Some(outcome)
+        let items = std::mem::take(&mut reading.results).into_iter().flatten().collect();
+        Some(Ok(Reply::MarkReadMany(MarkReadManyReply { items })))
     }
 
     /// Asks the rows what the chats said that they may, if there is a key.

@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use super::store::derived_id;
-use super::{AHEAD_MAX, DAY};
+use super::store::{AHEAD_MAX, DAY, derived_id};
 use crate::common::NOW;
 
 /// A story's step.

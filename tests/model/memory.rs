@@ -40,7 +40,7 @@ impl Owner {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Memory {
     answers: BTreeMap<(Owner, String), First>,
     /// Ids that were made from a type and a key, in the order in which they are tried.
@@ -48,6 +48,7 @@ pub struct Memory {
 }
 
 /// A request that succeeded, and its answer.
+#[derive(Clone)]
 struct First {
     content: Value,
     answer: Value,

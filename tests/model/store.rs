@@ -7,12 +7,17 @@ use sha2::{Digest, Sha256};
 
 use super::acts::{Create, Forward, Write};
 use super::memory::Memory;
-use super::{AHEAD_MAX, DAY};
 use crate::common::NOW;
+
+/// How far `advance` goes ahead without force.
+pub const AHEAD_MAX: u64 = 1_000_000;
+/// How far ahead a time may be, in ms.
+pub const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// The reply, or the status of the error.
 pub type Answer = Result<Value, u16>;
 
+#[derive(Clone)]
 pub struct Model {
     pub chats: BTreeMap<String, Chat>,
     pub users: BTreeMap<String, User>,
@@ -25,6 +30,7 @@ pub struct Model {
     pub unsure: Vec<(String, String)>,
 }
 
+#[derive(Clone)]
 pub struct Chat {
     /// The request that made it, its users sorted.
     pub request: MadeBy,
@@ -37,7 +43,7 @@ pub struct Chat {
     pub members: Vec<Member>,
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct MadeBy {
     pub kind: u64,
     pub creator: String,
@@ -46,6 +52,7 @@ pub struct MadeBy {
     pub users: BTreeSet<String>,
 }
 
+#[derive(Clone)]
 pub struct Member {
     pub user: String,
     pub join: u64,
@@ -53,7 +60,7 @@ pub struct Member {
     pub deleted: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct User {
     pub version: u64,
     pub joined: u64,
@@ -62,7 +69,7 @@ pub struct User {
     pub gone: BTreeMap<String, u64>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Row {
     pub order: u64,
     pub version: u64,

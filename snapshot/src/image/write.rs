@@ -12,6 +12,7 @@ use crate::Lsn;
 use crate::bytes::u64_of;
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
+use crate::planted::{Planted, is_planted};
 use crate::record::{FRAME_BYTES, frame_head};
 use crate::replace::{create_anew, parent, tmp_path};
 
@@ -126,10 +127,16 @@ impl<D: Disk> ImageWriter<D> {
         self.buffer.extend_from_slice(&footer.encode());
         self.flush()?;
         let tmp = tmp_path(&self.path);
+        let early = is_planted(Planted::RenameBeforeSync);
+        if early {
+            self.disk.rename(&tmp, &self.path).map_err(at(&tmp))?;
+        }
         if let Some(file) = &mut self.file {
             file.sync_data().map_err(at(&tmp))?;
         }
-        self.disk.rename(&tmp, &self.path).map_err(at(&tmp))?;
+        if !early {
+            self.disk.rename(&tmp, &self.path).map_err(at(&tmp))?;
+        }
         self.file = None;
         let dir = parent(&self.path);
         self.disk.sync_dir(dir).map_err(at(dir))?;

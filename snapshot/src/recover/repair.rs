@@ -199,16 +199,10 @@ pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Resul
     free.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }
 
-/// Writes the first `bytes` of a file again in its place, safe on the disk. If there is no room for a copy it is cut instead.
+/// Writes the first `bytes` of a file again in its place, safe on the disk. That takes room for a copy, also where a cut
+/// would do: behind a failed sync of the run before, the sync of what is there proves nothing.
 pub(super) fn rewrite<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
-    match copy(disk, path, path, bytes) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-            let mut file = disk.open_append(path).map_err(at(path))?;
-            let cut = file.truncate(bytes).and_then(|()| file.sync_data());
-            cut.map_err(at(path))
-        }
-        result => result,
-    }
+    copy(disk, path, path, bytes)
 }
 
 /// Copies at most `bytes` of one file to another name, or over itself, as a durable replace.

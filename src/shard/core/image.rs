@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use snapshot::{Planted, is_planted};
 
 use super::{Core, hash_in};
 use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
@@ -293,7 +294,8 @@ impl ChatCapture {
         for users in self.deleters.chunks(USERS_AN_ITEM) {
             blocks.item(ITEM_DELETERS, &(id, users))?;
         }
-        for entry in &self.outbox {
+        let is_kept = !is_planted(Planted::OutboxNotKept);
+        for entry in self.outbox.iter().filter(|_| is_kept) {
             for start in (0..entry.deliveries.len()).step_by(USERS_AN_ITEM) {
                 let part = entry.deliveries.part(start, USERS_AN_ITEM);
                 blocks.item(ITEM_OUTBOX, &(id, entry.event, part))?;

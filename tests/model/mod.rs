@@ -1,0 +1,7 @@
+//! The model alone, for tests that hold something else against it. (`tests/model.rs` plays stories
+//! with it.)
+
+pub mod acts;
+pub mod memory;
+pub mod store;
+pub mod views;

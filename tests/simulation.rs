@@ -1,0 +1,63 @@
+//! A whole node in one thread, from one seed: several shards, the log and its thread's turns, the
+//! outbox, images, recovery, clients; on a disk that loses, tears, refuses, fills up, flips bits and is
+//! slow; through kills, crashes and other shard counts, also while it starts. All of it is production's
+//! code; the seed decides only what comes next. Whatever happens, every reply is held against the rules:
+//! see `alone` (exactly, on keys of its own) and `crowd` (many at once, on common keys).
+//!
+//! What a run may lose is what its mode says: nothing of what was told with `always`, not even if the
+//! machine stops; with `everysec` and `never` nothing by the end of the process, and a suffix of the log
+//! by the end of the machine; without a log what came after the last image.
+//!
+//! Each seed can be played again alone: `CHATSHARD_SIM_SEED=17 cargo test --test simulation -- --nocapture`.
+//! `CHATSHARD_SIM_SEEDS` sets their number, and draws new ones; without it the same 1000 are played.
+//!
+//! # Layout
+//! `simulation/`:
+//! - `world`: disk, clock and node of a seed, and who does something next
+//! - `story`: starts, work with faults, ends
+//! - `alone`, `crowd`: the clients, and what their replies are held against
+//! - `tally`: what happened
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+#[path = "simulation/mod.rs"]
+mod simulation;
+
+use std::hash::{BuildHasher, RandomState};
+
+use simulation::story::Failure;
+use simulation::{attempt, run};
+
+/// Seeds that are played where no number is given.
+const SEEDS: u64 = 1000;
+
+#[test]
+fn a_node_keeps_its_promises_whatever_happens() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (first, seeds) = match (number("CHATSHARD_SIM_SEED"), number("CHATSHARD_SIM_SEEDS")) {
+        (Some(seed), _) => (seed, 1),
+        (None, Some(seeds)) => (RandomState::new().hash_one(0), seeds),
+        (None, None) => (0, SEEDS),
+    };
+    let (total, failed) = run(first, seeds);
+    if let Some((seed, Failure { why, events })) = failed {
+        panic!(
+            "{why}\n\nThe last events:\n{events}\n\
+             To play it again: CHATSHARD_SIM_SEED={seed} cargo test --test simulation -- --nocapture\n"
+        );
+    }
+    println!("{total}");
+    if seeds >= SEEDS {
+        let never: Vec<_> = total.counts().into_iter().filter(|(_, count)| *count == 0).collect();
+        assert!(never.is_empty(), "these did not happen: {never:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_story_each_time() {
+    for seed in [3, 11, 17, 42] {
+        let digest =
+            |seed| attempt(seed).map(|played| played.digest).map_err(|failure| failure.why);
+        assert_eq!(digest(seed), digest(seed), "seed {seed}");
+    }
+}

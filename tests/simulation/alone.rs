@@ -1,0 +1,441 @@
+//! A client whose users and chats nobody else touches: whatever the others do meanwhile, and whatever
+//! becomes of the node, each of its replies is exactly what the model says.
+//!
+//! What the client cannot know, the checker does not know either: it keeps all worlds that may be the
+//! case, each a model. A reply, or a look at everything, ends those that it does not fit; none left is
+//! a failure.
+//!
+//! - An outcome that is unknown, of a request that may be repeated (it has a key, or repeating it
+//!   changes nothing): the client sends it again until it knows; then it was applied once.
+//! - An outcome that is unknown of another request: two worlds, without it and with it.
+//! - A crash that may lose a suffix of the log: a world for each state since the last one that is
+//!   known to be on the disk.
+//!
+//! The versions of rows are left to `tests/model.rs`: several rows that one request changes take them in
+//! no promised order.
+
+use chatshard::command::{ErrorCode, Outcome};
+use serde_json::{Value, json};
+
+use super::model::acts::{Create, Forward, Request, Write};
+use super::model::store::{Answer, Model};
+use super::world::{Connection, Fault, World, in_json};
+use crate::common::random::Random;
+
+const USERS: u64 = 3;
+const CHATS: u64 = 3;
+const KEYS: u64 = 4;
+
+pub struct Alone {
+    name: String,
+    connection: Connection,
+    open: Option<(u64, Asked)>,
+    /// What may be the case.
+    worlds: Vec<Model>,
+    /// What was the case, since all was on the disk for sure.
+    before: Vec<Model>,
+    /// Its outcome is unknown.
+    unsure: Option<Request>,
+    /// Requests with keys, to be sent again.
+    keyed: Vec<Request>,
+    /// A message may be bringing rows back, which nobody waits for.
+    rows_return: bool,
+    /// The node may lose what it told: all states are kept, and each request is about one chat only,
+    /// so that it is lost wholly or not at all.
+    may_lose: bool,
+}
+
+enum Asked {
+    Write(Request),
+    Look(Look),
+    /// Whether deliveries are under way.
+    Stats,
+}
+
+/// A question about what the client's users see.
+#[derive(Debug, Clone)]
+enum Look {
+    List(String),
+    Detail(Option<String>),
+    Members(String),
+    Unread(Vec<String>),
+}
+
+impl Alone {
+    pub fn new(number: u64) -> Self {
+        Self {
+            name: format!("a{number}"),
+            connection: Connection::default(),
+            open: None,
+            worlds: vec![Model::new()],
+            before: Vec::new(),
+            unsure: None,
+            keyed: Vec::new(),
+            rows_return: false,
+            may_lose: false,
+        }
+    }
+
+    /// Sends a request, if it is its turn to.
+    pub fn act(&mut self, world: &mut World) -> Result<(), Fault> {
+        if self.open.is_some() || self.unsure.is_some() {
+            return Ok(());
+        }
+        let asked = match world.random.below(10) {
+            _ if self.rows_return => Asked::Stats,
+            0..=2 => Asked::Look(self.draw_look(&mut world.random)),
+            3 if !self.keyed.is_empty() => {
+                let at = world.random.below(self.keyed.len() as u64);
+                world.tally.retried += 1;
+                Asked::Write(self.keyed[usize::try_from(at).unwrap()].clone())
+            }
+            _ => Asked::Write(self.draw_request(&mut world.random)),
+        };
+        self.send(world, asked)
+    }
+
+    fn send(&mut self, world: &mut World, asked: Asked) -> Result<(), Fault> {
+        let (name, arguments) = match &asked {
+            Asked::Write(request) => request.command(),
+            Asked::Look(look) => look.command(&self.chats()),
+            Asked::Stats => ("stats", json!({})),
+        };
+        match world.send(&mut self.connection, name, &arguments) {
+            Ok(id) => self.open = Some((id, asked)),
+            Err(error) => self.take(world, asked, Err(error))?,
+        }
+        Ok(())
+    }
+
+    /// Takes the reply, if it is there.
+    pub fn receive(&mut self, world: &mut World) -> Result<(), Fault> {
+        for (id, outcome) in world.receive(&self.connection) {
+            let Some((open, asked)) = self.open.take() else {
+                return Err(format!("{}: a reply that nobody waits for", self.name));
+            };
+            assert_eq!(open, id);
+            self.take(world, asked, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, world: &mut World, asked: Asked, outcome: Outcome) -> Result<(), Fault> {
+        match asked {
+            Asked::Write(request) => self.written(world, request, outcome),
+            Asked::Look(look) => self.seen(world, &look, &in_json(outcome)),
+            Asked::Stats => {
+                let stats = in_json(outcome).map_err(|status| format!("stats gave {status}"))?;
+                self.rows_return = stats["outbox"] != 0;
+                Ok(())
+            }
+        }
+    }
+
+    fn written(
+        &mut self,
+        world: &mut World,
+        request: Request,
+        outcome: Outcome,
+    ) -> Result<(), Fault> {
+        if let Err(error) = &outcome
+            && matches!(error.code, ErrorCode::Unavailable | ErrorCode::Busy)
+        {
+            if error.message.starts_with("not applied") {
+                world.tally.refused += 1;
+                // It took its key before it began: the key is for no other request.
+                self.unsure = Some(request).filter(takes_key_first);
+            } else {
+                world.tally.unknown += 1;
+                self.unsure = Some(request);
+            }
+            return Ok(());
+        }
+        world.tally.checked += 1;
+        self.ended(world, &request, &in_json(outcome))
+    }
+
+    /// A request has an outcome: worlds with another one are not the case.
+    fn ended(&mut self, world: &mut World, request: &Request, told: &Answer) -> Result<(), Fault> {
+        let told = without_version(request, told.clone());
+        if request.key.is_some()
+            && told.is_ok()
+            && !self.keyed.iter().any(|known| known.key == request.key)
+        {
+            self.keyed.push(request.clone());
+        }
+        if self.may_lose {
+            self.before.extend(self.worlds.iter().cloned());
+        }
+        let mut expected = Vec::new();
+        let mut fitting = Vec::new();
+        for mut model in std::mem::take(&mut self.worlds) {
+            model.now = world.now();
+            let answer = without_version(request, ask(&mut model, request, &told));
+            match answer == told {
+                true => fitting.push(model),
+                false => expected.push(answer),
+            }
+        }
+        self.worlds = fitting;
+        self.rows_return |= matches!(request.write, Write::Advance { .. });
+        if self.worlds.is_empty() {
+            let (name, arguments) = request.command();
+            return Err(format!(
+                "{name} {arguments}\n  the node:  {told:?}\n  the model: {expected:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn seen(&mut self, world: &mut World, look: &Look, told: &Answer) -> Result<(), Fault> {
+        world.tally.checked += 1;
+        let chats = self.chats();
+        let expected: Vec<Answer> =
+            self.worlds.iter().map(|model| look.answer(model, &chats)).collect();
+        let mut fits = expected.iter().map(|answer| answer == told);
+        self.worlds.retain(|_| fits.next().unwrap());
+        if self.worlds.is_empty() {
+            let (name, arguments) = look.command(&chats);
+            return Err(format!(
+                "{name} {arguments}\n  the node:  {told:?}\n  the model: {expected:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A node begins that may lose what it tells, or not.
+    pub fn begin(&mut self, may_lose: bool) {
+        self.may_lose = may_lose;
+    }
+
+    /// The node is gone; `loses` says that what it told may be gone with it.
+    pub fn cut_off(&mut self, world: &mut World, loses: bool) {
+        if let Some((_, Asked::Write(request))) = self.open.take() {
+            world.tally.unknown += 1;
+            self.unsure = Some(request);
+        }
+        if loses {
+            let before = std::mem::take(&mut self.before);
+            self.worlds.extend(before);
+        }
+        self.rows_return = false;
+    }
+
+    /// The node is there, takes writes, and is at rest: finds out what is the case.
+    pub fn resolve(&mut self, world: &mut World, is_new: bool) -> Result<(), Fault> {
+        if is_new {
+            self.connection = world.connect();
+        }
+        if let Some(request) = self.unsure.take() {
+            if may_be_repeated(&request) {
+                world.tally.retried += 1;
+                let (name, arguments) = request.command();
+                let told = world.ask(name, &arguments)?;
+                world.settle()?;
+                self.ended(world, &request, &told)?;
+            } else {
+                for mut model in self.worlds.clone() {
+                    model.now = world.now();
+                    if model.ask(&request, None).is_ok() {
+                        self.worlds.push(model);
+                    }
+                }
+            }
+        }
+        self.rows_return = false;
+        for look in self.looks() {
+            let (name, arguments) = look.command(&self.chats());
+            let told = world.ask(name, &arguments)?;
+            world.tally.views += 1;
+            self.seen(world, &look, &told)?;
+        }
+        // Those that look the same may differ in what keys remember, which later replies tell.
+        Ok(())
+    }
+
+    /// All that was told is on the disk.
+    pub fn is_durable(&mut self) {
+        self.before.clear();
+    }
+
+    // ---- drawn ----
+
+    fn users(&self) -> Vec<String> {
+        (0..USERS).map(|number| format!("{}u{number}", self.name)).collect()
+    }
+
+    fn chats(&self) -> Vec<String> {
+        (0..CHATS).map(|number| format!("{}c{number}", self.name)).collect()
+    }
+
+    fn looks(&self) -> Vec<Look> {
+        let users = self.users();
+        let lists = users.iter().cloned().map(Look::List);
+        let details = users.iter().cloned().map(|user| Look::Detail(Some(user)));
+        let members = self.chats().into_iter().map(Look::Members);
+        lists
+            .chain(details)
+            .chain(members)
+            .chain([Look::Detail(None), Look::Unread(users.clone())])
+            .collect()
+    }
+
+    fn draw_look(&self, random: &mut Random) -> Look {
+        let looks = self.looks();
+        one_of(random, &looks)
+    }
+
+    fn draw_users(&self, random: &mut Random) -> Vec<String> {
+        self.users().into_iter().filter(|_| random.below(2) == 0).collect()
+    }
+
+    fn draw_request(&self, random: &mut Random) -> Request {
+        let write = self.draw_write(random);
+        // Of several steps a suffix may be lost, and the key be taken all the same.
+        let has_steps = matches!(
+            write,
+            Write::Delete(..) | Write::ReadMany(..) | Write::Create(Create { id: None, .. })
+        );
+        let key = (random.below(3) == 0 && !(self.may_lose && has_steps))
+            .then(|| format!("{}k{}", self.name, random.below(KEYS)));
+        let version = match &write {
+            Write::Add(chat, _) | Write::Advance { chat, .. } | Write::Status(chat, _) => {
+                self.worlds[0].chats.get(chat).map(|chat| chat.version)
+            }
+            _ => None,
+        };
+        let if_version = version
+            .filter(|_| random.below(5) == 0)
+            .map(|version| version + u64::from(random.below(4) == 0));
+        Request { write, key, if_version }
+    }
+
+    fn draw_write(&self, random: &mut Random) -> Write {
+        let (users, chats) = (self.users(), self.chats());
+        let user = one_of(random, &users);
+        let chat = one_of(random, &chats);
+        let several = |random: &mut Random| -> Vec<String> {
+            match self.may_lose {
+                true => vec![one_of(random, &chats)],
+                false => chats.iter().filter(|_| random.below(2) == 0).cloned().collect(),
+            }
+        };
+        // Small, so that requests meet.
+        let last = self.worlds[0].chats.get(&chat).map_or(3, |chat| chat.last);
+        let seq = random.below(last + 2);
+        let flag = |random: &mut Random| (random.below(3) == 0).then(|| random.below(2) == 0);
+        match random.below(32) {
+            0..=5 => Write::Create(Create {
+                id: Some(chat),
+                kind: 2 + random.below(2),
+                creator: user,
+                is_enc: random.below(2),
+                created_at: 5,
+                users: self.draw_users(random),
+            }),
+            6 => Write::Create(Create {
+                id: None,
+                kind: 1,
+                creator: user,
+                is_enc: 0,
+                created_at: 5,
+                users: users[..2].to_vec(),
+            }),
+            7..=8 => Write::Add(chat, self.draw_users(random)),
+            9..=10 => Write::Remove(chat, self.draw_users(random)),
+            11..=17 => Write::Advance {
+                chat,
+                forward: match random.below(2) {
+                    0 => Forward::To(seq, false),
+                    _ => Forward::Allocate(1 + random.below(3)),
+                },
+                time: 100 + random.below(10),
+                sender: (random.below(2) == 0).then_some(user),
+            },
+            18..=20 => Write::Read(user, chat, seq),
+            21 => {
+                let items = several(random).into_iter().map(|chat| (chat, random.below(last + 2)));
+                Write::ReadMany(user, items.collect())
+            }
+            22 => Write::Clear(user, chat),
+            23..=25 => {
+                let up_to = (random.below(3) == 0).then_some(seq);
+                Write::Delete(user, several(random), up_to)
+            }
+            26..=28 => {
+                let flags = [flag(random), flag(random), flag(random), flag(random)];
+                Write::Flags(user, chat, flags)
+            }
+            29 => Write::Touch(user, None, Some(100 + random.below(100))),
+            30 => Write::Status(chat, 1 + random.below(2)),
+            _ => match random.below(4) {
+                0 => Write::Dissolve(chat),
+                1 if !self.may_lose => Write::Erase(user),
+                _ => Write::Flags(user, chat, [None; 4]),
+            },
+        }
+    }
+}
+
+impl Look {
+    fn command(&self, chats: &[String]) -> (&'static str, Value) {
+        match self {
+            Self::List(user) => ("list", json!({"user_id": user})),
+            Self::Detail(user) => ("detail", json!({"ids": chats, "user_id": user})),
+            Self::Members(chat) => ("members", json!({"chat_id": chat})),
+            Self::Unread(users) => ("unread", json!({"user_ids": users})),
+        }
+    }
+
+    fn answer(&self, model: &Model, chats: &[String]) -> Answer {
+        match self {
+            Self::List(user) => Ok(json!({"items": model.list(user), "next_cursor": null})),
+            Self::Detail(user) => Ok(model.detail(chats, user.as_deref())),
+            Self::Members(chat) => model.members(chat),
+            Self::Unread(users) => Ok(model.unread(users)),
+        }
+    }
+}
+
+/// What the model answers. An erasure that a crash interrupted does not count again what went before.
+fn ask(model: &mut Model, request: &Request, told: &Answer) -> Answer {
+    let made = told.as_ref().ok().and_then(|told| told["id"].as_str());
+    let mut answer = model.ask(request, made);
+    if let (Write::Erase(user), Ok(answer), Ok(told)) = (&request.write, &mut answer, told)
+        && told["memberships"].as_u64() < answer["memberships"].as_u64()
+    {
+        answer["memberships"] = told["memberships"].clone();
+        model.memory.correct(user, request.key.as_ref(), answer);
+    }
+    answer
+}
+
+/// Whether the request, sent again, changes nothing that it has changed.
+fn may_be_repeated(request: &Request) -> bool {
+    let changes_nothing = matches!(
+        request.write,
+        Write::Delete(..) | Write::ReadMany(..) | Write::Touch(..) | Write::Erase(_)
+    );
+    request.key.is_some() || changes_nothing
+}
+
+/// Whether the request takes its key in a step of its own.
+fn takes_key_first(request: &Request) -> bool {
+    let has_steps = matches!(
+        request.write,
+        Write::Delete(..) | Write::Erase(_) | Write::Create(Create { id: None, .. })
+    );
+    request.key.is_some() && has_steps
+}
+
+fn without_version(request: &Request, answer: Answer) -> Answer {
+    let mut answer = answer;
+    if let (Write::Flags(..), Ok(told)) = (&request.write, &mut answer) {
+        told["version"] = Value::Null;
+    }
+    answer
+}
+
+fn one_of<T: Clone>(random: &mut Random, all: &[T]) -> T {
+    all[usize::try_from(random.below(all.len() as u64)).unwrap()].clone()
+}

@@ -1,0 +1,340 @@
+//! What becomes of a node and its clients in one seed: rounds of a start, work with faults of the disk,
+//! and an end, as sudden as a crash or as clean as a stop.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use chatshard::node::log::{LogMode, LogState};
+use chatshard::node::store::StoreError;
+use snapshot::{Disk, FaultyDisk};
+
+use super::alone::Alone;
+use super::crowd::Crowd;
+use super::tally::Tally;
+use super::world::{DIR, Fault, World};
+
+/// A seed that fails.
+#[derive(Debug)]
+pub struct Failure {
+    pub why: Fault,
+    /// The last events, a line each.
+    pub events: String,
+}
+
+/// A seed that is right: what happened, and a digest of all of it.
+#[derive(Debug)]
+pub struct Played {
+    pub tally: Tally,
+    pub digest: u64,
+}
+
+struct Story {
+    world: World,
+    alone: Vec<Alone>,
+    crowd: Crowd,
+    mode: LogMode,
+    /// The log has its end mark: then any flipped bit is told from a torn write.
+    is_closed: bool,
+    /// The run before may have lost some of what it told.
+    lost: bool,
+    /// Some of it is not on the disk yet, and lost if the machine stops.
+    at_risk: bool,
+    /// Everything that must be there after the next start.
+    expected: Option<Vec<String>>,
+}
+
+/// Plays a seed to its end.
+pub fn play(seed: u64) -> Result<Played, Failure> {
+    let mut story = Story::new(seed);
+    match story.play() {
+        Ok(()) => {
+            let digest = story.world.trace.digest();
+            story.world.tally.seeds = 1;
+            Ok(Played { tally: story.world.tally, digest })
+        }
+        Err(why) => Err(Failure { why, events: story.world.trace.told() }),
+    }
+}
+
+impl Story {
+    fn new(seed: u64) -> Self {
+        let mut world = World::new(seed);
+        let alone = (0..1 + world.random.below(2)).map(Alone::new).collect();
+        let crowd = Crowd::new(1 + world.random.below(3));
+        // The crowd's chats are made as if they had been lost.
+        let (mode, lost) = (LogMode::Always, true);
+        Self { world, alone, crowd, mode, is_closed: false, lost, at_risk: false, expected: None }
+    }
+
+    fn play(&mut self) -> Result<(), Fault> {
+        for _ in 0..2 + self.world.random.below(4) {
+            self.mode = match self.world.random.below(12) {
+                0..=7 => LogMode::Always,
+                8..=9 => LogMode::EverySec,
+                10 => LogMode::Never,
+                _ => LogMode::Off,
+            };
+            self.start()?;
+            self.work()?;
+            self.end()?;
+        }
+        self.mode = LogMode::Always;
+        self.start()
+    }
+
+    // ---- start ----
+
+    /// Starts, however often it takes, and looks at what is there.
+    fn start(&mut self) -> Result<(), Fault> {
+        let flip = if self.world.one_in(5) { self.flip() } else { None };
+        if self.world.one_in(6) {
+            self.world.disk.freeze_at_sync(1 + self.world.random.below(5));
+        }
+        let mut flipped = flip.as_ref();
+        loop {
+            let shards = 1 + u16::try_from(self.world.random.below(4)).unwrap();
+            let started = self.world.start(shards, self.mode);
+            self.world.tally.starts += 1;
+            match (started, flipped) {
+                (Ok(()), _) => break,
+                (Err(_), _) if self.world.disk.is_frozen() => {
+                    self.world.tally.start_crashes += 1;
+                    self.crash();
+                }
+                // A fault that was to come in the run before.
+                (Err(error), _) if is_of_the_disk(&error) => {
+                    self.world.tally.start_faults += 1;
+                    self.world.event(format!("refused: {error}"));
+                    if self.world.one_in(2) {
+                        self.crash();
+                    }
+                    self.world.heal();
+                }
+                (Err(error), Some((file, bit))) => {
+                    check_refusal(&error, file)?;
+                    self.world.event(format!("refused: {error}"));
+                    self.world.tally.flips_refused += 1;
+                    // As if from an older copy.
+                    self.world.disk.flip_bit(file, *bit).unwrap();
+                    flipped = None;
+                }
+                (Err(error), None) => return Err(format!("no start: {error}")),
+            }
+        }
+        self.world.tally.flips_harmless += u64::from(flipped.is_some());
+        self.world.heal();
+        let may_lose = self.mode != LogMode::Always;
+        self.alone.iter_mut().for_each(|client| client.begin(may_lose));
+        if self.mode != LogMode::Off || !self.at_risk {
+            // Recovery syncs the log that it goes on with; without one it leaves it as it is.
+            self.alone.iter_mut().for_each(Alone::is_durable);
+        }
+        self.rest(true)?;
+        self.lost = false;
+        Ok(())
+    }
+
+    /// The machine stops while the node starts.
+    fn crash(&mut self) {
+        self.world.crash();
+        self.lost |= self.at_risk;
+        for client in &mut self.alone {
+            client.cut_off(&mut self.world, self.at_risk);
+        }
+        self.at_risk = false;
+    }
+
+    /// Flips a bit in a file of a node that does not run. Of the newest segment of a log without an
+    /// end mark the last batch may be lost with it, as if it were torn: that one is spared.
+    fn flip(&mut self) -> Option<(PathBuf, u64)> {
+        let mut names = self.world.disk.list(Path::new(DIR)).unwrap();
+        names.sort();
+        if !self.is_closed
+            && let Some(newest) = names.iter().rposition(|name| name.ends_with(".seg"))
+        {
+            names.remove(newest);
+        }
+        let at = usize::try_from(self.world.random.below(names.len() as u64)).unwrap();
+        let file = Path::new(DIR).join(&names[at]);
+        let bits = self.world.disk.read(&file).unwrap().len() as u64 * 8;
+        let bit = self.world.random.below(bits.max(1));
+        self.world.disk.flip_bit(&file, bit).ok()?;
+        self.world.event(format!("flip bit {bit} of {}", file.display()));
+        Some((file, bit))
+    }
+
+    /// Comes to rest and finds out what is the case; whether the log still takes writes.
+    fn rest(&mut self, is_new: bool) -> Result<bool, Fault> {
+        self.world.heal();
+        let is_well = self.world.settle()?;
+        self.receive()?;
+        if !is_well {
+            return Ok(false);
+        }
+        self.world.event("at rest".into());
+        if let Some(expected) = self.expected.take() {
+            self.world.tally.exports += 1;
+            compare(&expected, &self.world.export()?)?;
+        }
+        for client in &mut self.alone {
+            client.resolve(&mut self.world, is_new)?;
+        }
+        self.crowd.resolve(&mut self.world, is_new, self.lost && is_new)?;
+        let is_well = self.world.settle()?;
+        if self.mode != LogMode::Off {
+            self.alone.iter_mut().for_each(Alone::is_durable);
+        }
+        // Nobody waits: keys may be forgotten from now on.
+        let jump = [0, 0, 0, 240_000, 400_001];
+        let ms = jump[usize::try_from(self.world.random.below(5)).unwrap()];
+        self.world.pass(ms);
+        Ok(is_well)
+    }
+
+    // ---- work ----
+
+    fn work(&mut self) -> Result<(), Fault> {
+        self.world.log_weight = match self.world.random.below(4) {
+            0 => 1,
+            1 => 30,
+            _ => 8,
+        };
+        self.world.tally.slow += u64::from(self.world.log_weight == 1);
+        for _ in 0..100 + self.world.random.below(500) {
+            match self.world.random.below(6) {
+                0 => {
+                    let at = self.world.random.below(self.alone.len() as u64);
+                    self.alone[usize::try_from(at).unwrap()].act(&mut self.world)?;
+                }
+                1 => self.crowd.act(&mut self.world)?,
+                _ => _ = self.world.step(),
+            }
+            self.receive()?;
+            if self.world.one_in(60) {
+                self.world.begin_image();
+                if self.world.one_in(4) {
+                    // Somewhere in the image.
+                    self.world.tally.frozen += 1;
+                    self.world.disk.freeze_at_sync(1 + self.world.random.below(6));
+                }
+            }
+            if self.crowd.is_half_made() && self.world.one_in(8) {
+                return Ok(());
+            }
+            if self.world.one_in(120) {
+                self.fault();
+            }
+            match self.world.state() {
+                _ if self.world.disk.is_frozen() => return Ok(()),
+                LogState::Poisoned if self.world.one_in(20) => return Ok(()),
+                LogState::Stalled if self.world.one_in(20) => self.world.heal(),
+                _ => {}
+            }
+            if self.world.one_in(400) && !self.rest(false)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), Fault> {
+        self.alone.iter_mut().try_for_each(|client| client.receive(&mut self.world))?;
+        self.crowd.receive(&mut self.world)
+    }
+
+    /// Something goes wrong with the disk, soon.
+    fn fault(&mut self) {
+        let soon = 1 + self.world.random.below(4);
+        let disk: &FaultyDisk = &self.world.disk;
+        let tally: &mut Tally = &mut self.world.tally;
+        let what = match self.world.random.below(6) {
+            0 => {
+                tally.failed_writes += 1;
+                disk.fail_write(soon);
+                "write"
+            }
+            1 => {
+                tally.failed_writes += 1;
+                disk.fail_write(soon);
+                disk.fail_truncate(true);
+                "write and cut"
+            }
+            2 | 3 => {
+                tally.full += 1;
+                disk.full_after(soon * 100);
+                "room"
+            }
+            4 => {
+                tally.failed_syncs += 1;
+                disk.fail_sync(soon);
+                "sync"
+            }
+            _ => {
+                tally.frozen += 1;
+                disk.freeze_at_sync(soon);
+                "power"
+            }
+        };
+        self.world.event(format!("soon fails: {what} ({soon})"));
+    }
+
+    // ---- end ----
+
+    fn end(&mut self) -> Result<(), Fault> {
+        let frozen = self.world.disk.is_frozen();
+        let drawn = self.world.random.below(10);
+        let (mut crashes, mut stops) = (frozen || drawn >= 6, false);
+        if !frozen && drawn < 4 && self.rest(false)? {
+            if self.mode == LogMode::Off {
+                // What a stop does: all that is there goes into an image.
+                self.world.begin_image();
+                self.world.settle()?;
+                self.alone.iter_mut().for_each(Alone::is_durable);
+            }
+            self.expected = Some(self.world.export()?);
+            (crashes, stops) = (drawn < 1, drawn >= 2);
+        }
+        // What was at rest is on the disk.
+        let at_risk = self.mode != LogMode::Always && self.expected.is_none();
+        self.lost = at_risk && (crashes || self.mode == LogMode::Off);
+        self.at_risk = at_risk && !self.lost;
+        self.is_closed = false;
+        if crashes {
+            self.world.crash();
+        } else if stops && self.mode != LogMode::Off {
+            self.is_closed = self.world.stop();
+        } else {
+            self.world.kill();
+        }
+        self.world.tally.lossy += u64::from(self.lost && self.mode != LogMode::Off);
+        self.world.tally.images_only += u64::from(self.mode == LogMode::Off);
+        for client in &mut self.alone {
+            client.cut_off(&mut self.world, self.lost);
+        }
+        self.crowd.cut_off(&mut self.world);
+        Ok(())
+    }
+}
+
+/// Whether the disk refused something, as it was asked to.
+fn is_of_the_disk(error: &StoreError) -> bool {
+    let text = error.to_string();
+    text.contains("as was asked for") || text.contains(&ErrorKind::StorageFull.to_string())
+}
+
+/// Damage is refused with the file that has it.
+fn check_refusal(error: &StoreError, file: &Path) -> Result<(), Fault> {
+    let (text, file) = (error.to_string(), file.display().to_string());
+    if text.contains(&file) { Ok(()) } else { Err(format!("{file} is damaged; told is: {text}")) }
+}
+
+fn compare(before: &[String], after: &[String]) -> Result<(), Fault> {
+    let missing: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    match missing.is_empty() && new.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(format!("another state after the start:\nbefore {missing:#?}\nafter {new:#?}"))
+        }
+    }
+}

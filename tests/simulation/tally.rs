@@ -1,0 +1,79 @@
+//! What happened in the seeds: that each kind of fault was really there.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+use chatshard::node::log::LogState;
+
+macro_rules! tally {
+    ($($(#[$doc:meta])* $name:ident: $told:literal,)+) => {
+        /// Counts.
+        #[derive(Debug, Clone, Default)]
+        pub struct Tally {
+            $($(#[$doc])* pub $name: u64,)+
+            state: Option<LogState>,
+        }
+
+        impl Tally {
+            /// What was counted, and how often.
+            pub fn counts(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($told, self.$name)),+]
+            }
+        }
+
+        impl AddAssign for Tally {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)+
+            }
+        }
+    };
+}
+
+tally! {
+    seeds: "seeds",
+    steps: "steps",
+    commands: "commands",
+    hot: "writes answered in place",
+    checked: "replies held against the model",
+    views: "questions after a start or at rest",
+    unknown: "outcomes unknown",
+    refused: "refusals (not applied)",
+    retried: "requests sent again",
+    starts: "starts",
+    crashes: "crashes of the machine",
+    kills: "kills of the process",
+    clean_stops: "clean stops",
+    start_crashes: "crashes during a start",
+    start_faults: "starts that the disk refused",
+    lossy: "crashes that may lose a suffix (everysec, never)",
+    images_only: "starts from images alone",
+    images: "images",
+    images_failed: "images that failed",
+    failed_writes: "failed writes",
+    full: "full disks",
+    failed_syncs: "failed syncs",
+    frozen: "machines that stopped at a sync",
+    stalled: "logs that could not be written for a time",
+    poisoned: "logs that were poisoned",
+    flips_refused: "bit flips refused with the file",
+    flips_harmless: "bit flips that cost nothing",
+    slow: "rounds on a slow disk",
+    exports: "states compared whole, before and after a restart",
+    sequences: "sequences handed out",
+}
+
+impl Tally {
+    /// Notes how the log is; whether it has just become so.
+    pub fn note_state(&mut self, state: LogState) -> bool {
+        let is_new = self.state.replace(state) != Some(state);
+        self.stalled += u64::from(is_new && state == LogState::Stalled);
+        self.poisoned += u64::from(is_new && state == LogState::Poisoned);
+        is_new
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.counts().into_iter().try_for_each(|(what, count)| writeln!(f, "{count:>12} {what}"))
+    }
+}

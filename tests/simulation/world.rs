@@ -1,0 +1,533 @@
+//! The world of a seed: a disk that fails, a clock that is set, and a whole node of production's parts
+//! in one thread, which do something only when the world says so.
+//!
+//! Production's own are: the cores at work with their mailboxes, gates and routers (`Local::serve`),
+//! the log's queue and its thread's turns, the snapshots' steps, recovery. The world's own is what is
+//! a thread, a clock or a file system elsewhere. A core is polled only when it was woken: who forgets
+//! to wake it is found out.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use chatshard::command::message::MarkReadRef;
+use chatshard::command::{Command, Error, Kind, Outcome, Reply};
+use chatshard::node::NodeInfo;
+use chatshard::node::log::{Log, LogMode, LogState, LogThread};
+use chatshard::node::mailbox::Mailbox;
+use chatshard::node::memory::Memory;
+use chatshard::node::snapshotter::{SnapshotPolicy, Snapshotter};
+use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
+use chatshard::node::watch::Watch;
+use chatshard::node::worker::{Local, Replies, Taken, Ticket, Worker};
+use chatshard::types::{KeyHasher, ShardCount, TimeMs};
+use serde_json::Value;
+use snapshot::{Disk, FaultyDisk};
+
+use super::tally::Tally;
+use crate::common::NOW;
+use crate::common::random::Random;
+
+pub const DIR: &str = "/data";
+
+/// Events that are told of a seed that fails.
+const EVENTS_TOLD: usize = 300;
+/// Steps after which a node that is left alone is stuck.
+const STEPS_TO_QUIET: usize = 200_000;
+
+thread_local! {
+    /// The world's time, in ms: each seed has its thread for itself.
+    static CLOCK: Cell<u64> = const { Cell::new(NOW) };
+}
+
+fn clock() -> TimeMs {
+    TimeMs::new(CLOCK.get()).unwrap()
+}
+
+/// Why a seed fails.
+pub type Fault = String;
+
+pub struct World {
+    pub random: Random,
+    pub disk: FaultyDisk,
+    pub tally: Tally,
+    pub node: Option<Node>,
+    pub trace: Trace,
+    began: Instant,
+    /// How often the log gets a turn: a slow disk seldom.
+    pub log_weight: u64,
+}
+
+/// What happened, as a digest; and the last of it in words.
+#[derive(Default)]
+pub struct Trace {
+    digest: DefaultHasher,
+    last: VecDeque<String>,
+}
+
+impl Trace {
+    pub fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
+
+    /// The last events, a line each.
+    pub fn told(&self) -> String {
+        self.last.iter().fold(String::new(), |mut all, line| {
+            writeln!(all, "  {line}").unwrap();
+            all
+        })
+    }
+}
+
+/// A node that runs.
+pub struct Node {
+    pub info: Arc<NodeInfo>,
+    cores: Vec<SimCore>,
+    log: Option<LogThread<FaultyDisk>>,
+    /// Written, and the sync is still to come.
+    sync_is_next: bool,
+    snapshotter: Snapshotter<FaultyDisk>,
+    pub is_imaging: bool,
+}
+
+struct SimCore {
+    local: Local,
+    serving: Pin<Box<dyn Future<Output = ()>>>,
+    wake: Arc<Flag>,
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A client's connection: it is gone with its node.
+#[derive(Default)]
+pub struct Connection {
+    core: usize,
+    replies: Rc<Replies>,
+    next_id: u64,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        CLOCK.set(NOW);
+        let disk = FaultyDisk::new(random.draw());
+        let identity = Identity {
+            version: 1,
+            node_id: 1 + random.below(1 << 50),
+            hash_seed: random.draw() >> 11,
+            slots: chatshard::limits::SLOTS,
+            incarnation: 1,
+            at_risk: AtRisk::Nothing,
+        };
+        Store::made(disk.clone(), Path::new(DIR), identity).unwrap();
+        Self {
+            random,
+            disk,
+            tally: Tally::default(),
+            node: None,
+            trace: Trace::default(),
+            began: Instant::now(),
+            log_weight: 8,
+        }
+    }
+
+    pub fn event(&mut self, what: String) {
+        self.trace.digest.write(what.as_bytes());
+        if self.trace.last.len() == EVENTS_TOLD {
+            self.trace.last.pop_front();
+        }
+        self.trace.last.push_back(what);
+    }
+
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.random.below(count) == 0
+    }
+
+    pub fn now(&self) -> u64 {
+        CLOCK.get()
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        CLOCK.set(CLOCK.get() + ms);
+    }
+
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().expect("the node runs")
+    }
+
+    /// Starts on what the disk holds.
+    ///
+    /// # Errors
+    /// As recovery tells them.
+    pub fn start(&mut self, shards: u16, mode: LogMode) -> Result<(), StoreError> {
+        self.event(format!("start with {shards} shards, {}", mode.name()));
+        let store = Store::found(self.disk.clone(), Path::new(DIR))?;
+        let options = StoreOptions {
+            allow_damage: false,
+            log: mode != LogMode::Off,
+            at_risk: match mode {
+                LogMode::Always => AtRisk::Nothing,
+                LogMode::EverySec | LogMode::Never => AtRisk::Unclean,
+                LogMode::Off => AtRisk::Always,
+            },
+            segment_bytes_max: 500 + self.random.below(4000),
+        };
+        let next = 1 + self.random.below(1 << 50);
+        let seed = self.random.draw();
+        self.node = Some(Node::start(&store, &self.disk, shards, mode, options, next, seed)?);
+        Ok(())
+    }
+
+    /// The process ends without a word: what the operating system has stays.
+    pub fn kill(&mut self) {
+        self.event("kill".into());
+        self.tally.kills += 1;
+        self.drop_node();
+        self.disk.kill();
+    }
+
+    /// The machine stops: what was not synced may be lost or torn.
+    pub fn crash(&mut self) {
+        self.event("crash".into());
+        self.tally.crashes += 1;
+        self.drop_node();
+        self.disk.crash();
+        self.disk.free();
+    }
+
+    /// No fault comes any more of itself.
+    pub fn heal(&mut self) {
+        self.disk.free();
+        self.disk.fail_truncate(false);
+        self.disk.fail_write(u64::MAX);
+        self.disk.fail_sync(u64::MAX);
+        self.disk.freeze_at_sync(u64::MAX);
+    }
+
+    /// Nobody who is killed tidies up: the disk stands still meanwhile.
+    fn drop_node(&mut self) {
+        self.disk.freeze_at_sync(1);
+        let frozen = self.disk.sync_dir(Path::new(DIR));
+        assert!(frozen.is_err() && self.disk.is_frozen());
+        self.node = None;
+    }
+
+    /// The node closes its log and ends; whether the log has its end mark.
+    pub fn stop(&mut self) -> bool {
+        let mut node = self.node.take().expect("the node runs");
+        let Some(mut log) = node.log.take() else { return false };
+        node.info.log.stop();
+        log.write();
+        let ends = log.sync(self.began);
+        assert!(ends, "the log's thread does not end");
+        let closed = log.finish();
+        drop(node);
+        self.disk.kill();
+        self.event(format!("stop, closed: {closed}"));
+        self.tally.clean_stops += u64::from(closed);
+        closed
+    }
+
+    /// Somebody does something; false if there is nobody.
+    pub fn step(&mut self) -> bool {
+        if self.one_in(4) {
+            let ms = if self.one_in(50) { 300 } else { 1 };
+            self.pass(ms);
+        }
+        let now = self.began + Duration::from_millis(self.now() - NOW);
+        let log_weight = self.log_weight;
+        let Some(node) = &mut self.node else { return false };
+        let awake: Vec<usize> =
+            (0..node.cores.len()).filter(|at| node.cores[*at].is_awake()).collect();
+        let image_weight = if node.is_imaging { 4 } else { 0 };
+        let log_weight = if node.log_is_idle() { 0 } else { log_weight };
+        if awake.is_empty() && image_weight == 0 && log_weight > 0 && node.only_time_is_missing() {
+            CLOCK.set(CLOCK.get() + 1000);
+        }
+        let core_weight = 8 * awake.len() as u64;
+        let all = core_weight + log_weight + image_weight;
+        if all == 0 {
+            return false;
+        }
+        let drawn = self.random.below(all);
+        if drawn < core_weight {
+            node.cores[awake[usize::try_from(drawn / 8).unwrap()]].poll();
+        } else if drawn < core_weight + log_weight {
+            node.log_turn(now);
+        } else if let Some(outcome) = node.image_step() {
+            self.image_ended(outcome);
+        }
+        self.tally.steps += 1;
+        self.note_state();
+        true
+    }
+
+    pub fn begin_image(&mut self) {
+        let Some(node) = self.node.as_mut().filter(|node| !node.is_imaging) else { return };
+        node.is_imaging = true;
+        if let Some(outcome) = node.snapshotter.begin(&node.info) {
+            self.image_ended(outcome);
+        }
+    }
+
+    fn image_ended(&mut self, outcome: Outcome) {
+        if let Some(node) = &mut self.node {
+            node.is_imaging = false;
+        }
+        match outcome {
+            Ok(_) => self.tally.images += 1,
+            Err(_) => self.tally.images_failed += 1,
+        }
+        self.event(format!(
+            "image: {}",
+            outcome.map_or_else(|why| why.to_string(), |_| "whole".into())
+        ));
+    }
+
+    fn note_state(&mut self) {
+        let Some(node) = &self.node else { return };
+        let state = node.info.log.state();
+        if self.tally.note_state(state) {
+            self.event(format!("the log is {}", state.name()));
+        }
+    }
+
+    pub fn state(&self) -> LogState {
+        self.node().info.log.state()
+    }
+
+    /// Goes on until nothing is under way and all is on the disk; false if the log is poisoned.
+    pub fn settle(&mut self) -> Result<bool, Fault> {
+        for _ in 0..STEPS_TO_QUIET {
+            if self.step() {
+                continue;
+            }
+            let log = &self.node().info.log;
+            if log.state() == LogState::Poisoned || log.durable() == log.tail() {
+                return Ok(log.state() == LogState::Ok);
+            }
+            log.sync_now();
+            let now = self.began + Duration::from_millis(self.now() - NOW);
+            self.node.as_mut().expect("the node runs").log_turn(now);
+        }
+        Err("the node does not come to rest".into())
+    }
+
+    pub fn connect(&mut self) -> Connection {
+        let cores = self.node().cores.len() as u64;
+        let core = usize::try_from(self.random.below(cores)).unwrap();
+        Connection { core, replies: Rc::default(), next_id: 0 }
+    }
+
+    /// Sends a request; its id, or the refusal of what no node would take.
+    pub fn send(
+        &mut self,
+        connection: &mut Connection,
+        name: &str,
+        arguments: &Value,
+    ) -> Result<u64, Error> {
+        let kind = Kind::from_name(name).unwrap();
+        let command = Command::from_json(kind, arguments.clone())?;
+        command.check()?;
+        let id = connection.next_id;
+        connection.next_id += 1;
+        self.tally.commands += 1;
+        self.event(format!("{name} {arguments}"));
+        let mut is_hot = false;
+        let local = &self.node().cores[connection.core].local;
+        // Without a log the reply is there at once, as bytes; another way is as good.
+        let has_log = self.node().info.log.mode() != LogMode::Off;
+        let is_free = connection.replies.in_flight() == 0;
+        let ticket = || Ticket::of_connection(&connection.replies, id, kind, self.began, 0);
+        local.tick();
+        // As a connection does: the hottest in place where that is possible.
+        let taken = match &command {
+            Command::Advance(advance) if has_log && advance.idempotency_key.is_none() => {
+                let advance = advance.as_ref();
+                local
+                    .write(|core, out| core.advance_here(advance, out), Reply::Advance, ticket)
+                    .map(drop)
+            }
+            Command::MarkRead(read) if has_log && is_free && read.idempotency_key.is_none() => {
+                let seq = read.seq;
+                let (user_id, chat_id) = (read.user_id.as_str(), read.chat_id.as_str());
+                let read = MarkReadRef { user_id, chat_id, seq };
+                local
+                    .write(|core, out| core.mark_read_here(read, out), Reply::MarkRead, ticket)
+                    .map(drop)
+            }
+            _ => Taken::Elsewhere,
+        };
+        match taken {
+            Taken::Elsewhere => local.submit(ticket(), command),
+            Taken::Later => is_hot = true,
+            Taken::Now(()) => unreachable!("only without a log"),
+        }
+        local.flush();
+        self.tally.hot += u64::from(is_hot);
+        Ok(id)
+    }
+
+    /// Takes the replies that are ready.
+    pub fn receive(&mut self, connection: &Connection) -> Vec<(u64, Outcome)> {
+        let mut ready = Vec::new();
+        connection.replies.take(&mut ready);
+        for reply in &ready {
+            match &reply.outcome {
+                // It tells of the machine, too.
+                Ok(Reply::Stats(_)) => {}
+                Ok(told) => self.event(format!("-> {}", serde_json::to_string(told).unwrap())),
+                Err(error) => self.event(format!("-> {} {error}", error.code.status())),
+            }
+        }
+        ready.into_iter().map(|ready| (ready.request_id, ready.outcome)).collect()
+    }
+
+    /// Asks and goes on until there is a reply; for a node that takes reads.
+    pub fn ask(&mut self, name: &str, arguments: &Value) -> Result<Result<Value, u16>, Fault> {
+        let mut connection = self.connect();
+        let id = match self.send(&mut connection, name, arguments) {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(error.code.status())),
+        };
+        for _ in 0..STEPS_TO_QUIET {
+            if let Some((answered, outcome)) = self.receive(&connection).pop() {
+                assert_eq!(answered, id);
+                return Ok(in_json(outcome));
+            }
+            if !self.step() {
+                break;
+            }
+        }
+        Err(format!("{name} {arguments} gets no reply"))
+    }
+
+    /// Everything that the node holds.
+    pub fn export(&mut self) -> Result<Vec<String>, Fault> {
+        let mut lines = Vec::new();
+        let mut cursor = Value::Null;
+        loop {
+            let page = self.ask("export", &serde_json::json!({"cursor": cursor}))?;
+            let mut page = page.map_err(|status| format!("export gave {status}"))?;
+            for part in ["chats", "members"] {
+                lines.extend(page[part].as_array().unwrap().iter().map(Value::to_string));
+            }
+            cursor = page["next_cursor"].take();
+            if cursor.is_null() {
+                // Nodes of other shard counts go through it in another order.
+                lines.sort();
+                return Ok(lines);
+            }
+        }
+    }
+}
+
+/// A reply in JSON; an error's status.
+pub fn in_json(outcome: Outcome) -> Result<Value, u16> {
+    match outcome {
+        Ok(reply) => Ok(serde_json::to_value(reply).unwrap()),
+        Err(error) => Err(error.code.status()),
+    }
+}
+
+impl SimCore {
+    fn is_awake(&self) -> bool {
+        self.wake.0.load(Ordering::Relaxed)
+    }
+
+    fn poll(&mut self) {
+        self.wake.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&self.wake));
+        let ended = self.serving.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        assert!(!ended, "a core serves for as long as it lives");
+    }
+}
+
+impl Node {
+    fn start(
+        store: &Store<FaultyDisk>,
+        disk: &FaultyDisk,
+        shards: u16,
+        mode: LogMode,
+        options: StoreOptions,
+        next: u64,
+        seed: u64,
+    ) -> Result<Self, StoreError> {
+        let shards = ShardCount::new(shards).unwrap();
+        let recovered = store.recover(shards, options, next)?;
+        let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
+        let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
+        let (snapshots, requests) = mpsc::channel();
+        let info = Arc::new(NodeInfo {
+            shards,
+            hasher: KeyHasher::new(store.identity.hash_seed),
+            mailboxes,
+            watch: Arc::new(Watch::new(Arc::clone(&log), recovered.incarnation)),
+            log,
+            memory: Arc::new(Memory::new(None)),
+            snapshots,
+            snapshot_status: Arc::default(),
+            data_dir: store.dir.clone(),
+            clock,
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        // The world decides when an image is due.
+        let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
+        let image = recovered.image.as_ref();
+        let node_id = store.identity.node_id;
+        let snapshotter = Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image);
+        let start_core = |core| {
+            let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
+            let serving = Box::pin(local.clone().serve());
+            SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
+        };
+        let cores: Vec<SimCore> = recovered.cores.into_iter().map(start_core).collect();
+        let log = recovered.writer.map(|writer| LogThread::new(Arc::clone(&info.log), writer));
+        Ok(Self { info, cores, log, sync_is_next: false, snapshotter, is_imaging: false })
+    }
+
+    fn log_is_idle(&self) -> bool {
+        let Some(thread) = &self.log else { return true };
+        !self.sync_is_next && thread.is_idle() && !self.only_time_is_missing()
+    }
+
+    /// `everysec` has written all, and syncs when it is time.
+    fn only_time_is_missing(&self) -> bool {
+        let log = &self.info.log;
+        log.mode() == LogMode::EverySec
+            && log.state() == LogState::Ok
+            && log.durable() < log.tail()
+            && self.log.as_ref().is_some_and(LogThread::is_idle)
+    }
+
+    /// Half a turn of the log's thread: a crash, and whatever others do, may come between the halves.
+    fn log_turn(&mut self, now: Instant) {
+        let Some(log) = &mut self.log else { return };
+        if self.sync_is_next {
+            log.sync(now);
+        } else {
+            log.write();
+        }
+        self.sync_is_next = !self.sync_is_next;
+    }
+
+    fn image_step(&mut self) -> Option<Outcome> {
+        self.snapshotter.step(&self.info, Duration::ZERO)
+    }
+}

@@ -1,0 +1,52 @@
+//! The simulation finds what it is there to find: with a fault planted in the code of production it fails,
+//! within few seeds, by the check that the fault breaks. Only with the feature `planted-faults`:
+//! `cargo test --features planted-faults --test simulation_faults`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod common;
+#[allow(dead_code)]
+#[path = "simulation/mod.rs"]
+mod simulation;
+
+use simulation::attempt;
+use snapshot::Planted;
+use snapshot::planted::plant;
+
+/// Seeds within which a fault is found.
+const SEEDS: u64 = 400;
+
+/// Plays seeds until one fails; it must tell one of these.
+fn finds(fault: Planted, telling: &[&str]) {
+    plant(Some(fault));
+    let found = (0..SEEDS).find_map(|seed| attempt(seed).err().map(|failure| (seed, failure.why)));
+    plant(None);
+    let (seed, why) = found.unwrap_or_else(|| panic!("{fault:?} is not found in {SEEDS} seeds"));
+    println!("{fault:?} is found by seed {seed}: {why}");
+    assert!(telling.iter().any(|part| why.contains(part)), "{fault:?} is told as: {why}");
+    assert!(attempt(seed).is_ok(), "seed {seed} fails without {fault:?}, too");
+}
+
+#[test]
+fn a_reply_before_the_sync() {
+    finds(Planted::ReplyBeforeSync, &["last is", "the model:", "was pinned"]);
+}
+
+#[test]
+fn an_outbox_that_is_not_kept() {
+    finds(Planted::OutboxNotKept, &["does not fit the state", "verify:", "of its users"]);
+}
+
+#[test]
+fn an_effect_in_the_log_before_its_cause() {
+    finds(Planted::EffectBeforeCause, &["verify:", "the model:", "last is", "does not fit"]);
+}
+
+#[test]
+fn a_name_before_the_sync() {
+    finds(Planted::RenameBeforeSync, &[".img"]);
+}
+
+#[test]
+fn a_delivery_applied_twice() {
+    finds(Planted::DeliveredTwice, &["was pinned", "the model:", "another state"]);
+}
