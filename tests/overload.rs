@@ -1,6 +1,8 @@
 //! Clients that ask too much, each kind beside neighbours who ask a little: the neighbours are served as ever,
 //! the server's memory stays within a bound, and who goes too far is told so.
 //!
+//! Two cases wait for time limits of half a minute; their names make them the first to begin.
+//!
 //! What the neighbours see is printed and not asserted: a slow machine fails nothing. The long form prints the
 //! table of RELIABILITY.md:
 //!
@@ -115,7 +117,7 @@ fn a_flood_of_new_connections() {
 }
 
 #[test]
-fn half_a_frame_and_slow_ones() {
+fn a_frame_in_half_and_slow_ones() {
     let stage = Stage::new(&[]);
     let count = 200;
     let bytes_max = 2 * wide(count) * PART_BYTES + SLACK;
@@ -147,7 +149,7 @@ fn half_a_frame_and_slow_ones() {
 }
 
 #[test]
-fn who_never_reads_is_held_back_and_dropped() {
+fn a_client_that_never_reads_is_held_back_and_dropped() {
     let stage = Stage::new(&[]);
     let rows = 2000;
     stage.fill_list("long", rows);
