@@ -28,7 +28,7 @@ fn finds(fault: Planted, telling: &[&str]) {
 
 #[test]
 fn a_reply_before_the_sync() {
-    finds(Planted::ReplyBeforeSync, &["last is", "the model:", "was pinned"]);
+    finds(Planted::ReplyBeforeSync, &["last is", "handed out before", "the model:", "was pinned"]);
 }
 
 #[test]

@@ -294,6 +294,14 @@ impl Story {
             self.expected = Some(self.world.export()?);
             (crashes, stops) = (drawn < 1, drawn >= 2);
         }
+        if !frozen && drawn == 9 && self.mode != LogMode::Off && self.rest(false)? {
+            // Nobody else syncs: the power fails while an image gets its name.
+            self.expected = Some(self.world.export()?);
+            self.world.tally.frozen += 1;
+            self.world.disk.freeze_at_sync(1 + self.world.random.below(2));
+            self.world.begin_image();
+            self.world.settle()?;
+        }
         // What was at rest is on the disk.
         let at_risk = self.mode != LogMode::Always && self.expected.is_none();
         self.lost = at_risk && (crashes || self.mode == LogMode::Off);
