@@ -85,9 +85,9 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
-    /// Something is not whole.
+    /// Something is not whole, or the operating system refused.
     #[error("{}", describe(.0))]
-    Damaged(OpenError),
+    NotOpened(OpenError),
     /// A sealed file is not whole.
     #[error("{0}")]
     Identity(ReadError),
@@ -102,6 +102,9 @@ pub enum StoreError {
 }
 
 fn describe(error: &OpenError) -> String {
+    if let OpenError::Io(error) = error {
+        return error.to_string();
+    }
     format!(
         "{error}\nNothing was changed. `chatshard inspect DIR` shows all of it; \
          --allow-damage starts with what is whole and keeps copies of the damaged files"
@@ -229,7 +232,7 @@ impl<D: Disk> Store<D> {
                 || feeder.borrow_mut().verdict(),
             )
         });
-        let opened = opened.map_err(StoreError::Damaged)?;
+        let opened = opened.map_err(StoreError::NotOpened)?;
         let lost = match self.identity.at_risk {
             AtRisk::Nothing => false,
             AtRisk::Unclean => !opened.clean,
