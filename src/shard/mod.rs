@@ -19,7 +19,7 @@ pub mod apply;
 pub mod core;
 pub mod event;
 pub mod gate;
-mod interner;
+pub mod interner;
 pub mod key;
 pub mod listing;
 pub mod op;
