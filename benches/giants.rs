@@ -251,7 +251,9 @@ fn load(caller: &mut Caller, user: &str, prefix: &str, chats: usize) {
 }
 
 fn main() {
-    let sizes = if std::env::args().any(|argument| argument == "--test") { SMALL } else { FULL };
+    // As with criterion: `cargo bench` measures, `cargo test` only runs.
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let sizes = if has("--bench") && !has("--test") { FULL } else { SMALL };
     let server =
         TestServer::start(&[("shards", "1"), ("pin", "true"), ("snapshot_interval_s", "0")]);
     let mut caller = Caller::connect(&server);

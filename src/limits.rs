@@ -98,7 +98,7 @@ pub const SCAN_ROWS_AT_ONCE: usize = 128;
 pub const USERS_A_SCAN: usize = 256;
 
 /// Users of one chat event that are delivered in one step (one message a shard).
-pub const DELIVERY_SLICE: usize = 64;
+pub const DELIVERY_SLICE: usize = 32;
 /// Entries (members of a chat, rows of a user) in one copy-on-write chunk.
 pub const CHUNK_ENTRIES_MAX: usize = 64;
 /// Bytes of one image block; a larger slot is cut into several.

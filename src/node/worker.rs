@@ -39,7 +39,7 @@ use crate::types::ShardId;
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
 /// wait for the next turn, so that a giant's deliveries do not keep others waiting.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
-const OWN_ROWS_A_FLUSH: usize = 64;
+const OWN_ROWS_A_FLUSH: usize = 32;
 /// Bytes of records after which they go to the log before the turn is over; with one more request
 /// they stay far below what a batch of the log can hold.
 const RECORDS_BYTES: usize = 4 << 20;
