@@ -12,15 +12,9 @@ mod common;
 
 use chatshard::command::{Command, Kind};
 use common::SimNode;
+use common::golden::{IMAGE_1, IMAGE_2, IMAGE_3, RECORDS_1, RECORDS_2, RECORDS_3};
 use common::sim::SimImage;
 use serde_json::{Value, json};
-
-const RECORDS_1: &str = include_str!("golden/records-1.txt");
-const IMAGE_1: &str = include_str!("golden/image-1.txt");
-const RECORDS_2: &str = include_str!("golden/records-2.txt");
-const IMAGE_2: &str = include_str!("golden/image-2.txt");
-const RECORDS_3: &str = include_str!("golden/records-3.txt");
-const IMAGE_3: &str = include_str!("golden/image-3.txt");
 
 /// Every event of the first form at least once; times are given, so that every run writes the same.
 fn story() -> Vec<(Kind, Value)> {

@@ -5,6 +5,7 @@
 //! - `server`: the real server in this process, and a small HTTP client
 //! - `door`: one way to ask all of them
 //! - `examples`: the examples of `protocol.md`
+//! - `golden`: what each form of the disk format wrote
 //! - `seed`: the examples of the API
 //! - `random`: numbers from a seed
 //! - `raw`: one connection, frame by frame
@@ -15,6 +16,7 @@
 
 pub mod door;
 pub mod examples;
+pub mod golden;
 pub mod program;
 pub mod random;
 pub mod raw;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::targets::bytes::of_pieces;
 use super::targets::http::{SECRET, TOKEN};
 use crate::common::examples::{Example, examples};
+use crate::common::golden::{IMAGE_1, IMAGE_2, IMAGE_3, RECORDS_1, RECORDS_2, RECORDS_3};
 
 /// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -26,13 +27,6 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         other => panic!("no seeds for {other}"),
     }
 }
-
-const RECORDS_1: &str = include_str!("../golden/records-1.txt");
-const RECORDS_2: &str = include_str!("../golden/records-2.txt");
-const RECORDS_3: &str = include_str!("../golden/records-3.txt");
-const IMAGE_1: &str = include_str!("../golden/image-1.txt");
-const IMAGE_2: &str = include_str!("../golden/image-2.txt");
-const IMAGE_3: &str = include_str!("../golden/image-3.txt");
 
 /// Names and payloads of the examples, of requests or of replies.
 fn payloads(is_request: bool) -> impl Iterator<Item = (String, Vec<u8>)> {
