@@ -29,7 +29,7 @@ use tokio::task::LocalSet;
 use tracing::{debug, error, info, warn};
 
 use crate::access::{Endpoint, Tls};
-use crate::command::{Call, Command, Error, ErrorCode, Outcome};
+use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App};
 use crate::metrics::{Meter, MetricsInput, SharedMeter};
@@ -143,9 +143,10 @@ async fn serve(
     let (closing, stopping) = watch::channel(false);
     let late = Late::default();
     let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
+    let http_no_room = http::envelope::last_words(&Error::no_room());
     if let Some(listener) = listeners.admin {
         let router = admin_router(&credentials, &late, &meters);
-        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX, http_no_room());
+        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX, http_no_room.clone());
         serve_here(listener, door, credentials.tls.clone(), router, stopping.clone());
     }
 
@@ -165,7 +166,7 @@ async fn serve(
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
     let tcp_door = Door::new("tcp", config.connections_max, connection::no_room());
-    let http_door = Door::new("http", config.connections_max, http_no_room());
+    let http_door = Door::new("http", config.connections_max, http_no_room);
     accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
     if let Some(listener) = listeners.http {
         accept_http(
@@ -192,12 +193,6 @@ async fn serve(
     closing.send_replace(true);
     wait_empty(&[&tcp_door, &http_door]).await;
     node.stop().await
-}
-
-/// What an HTTP connection that finds no room is told.
-fn http_no_room() -> Vec<u8> {
-    let why = "too many connections; try again later";
-    http::envelope::last_words(&Error::new(ErrorCode::Busy, why))
 }
 
 /// Sockets that are bound before anything else is done.

@@ -103,6 +103,11 @@ impl Error {
         Self::new(ErrorCode::Gone, "the chat was dissolved")
     }
 
+    /// 429 for a connection that finds no room.
+    pub fn no_room() -> Self {
+        Self::new(ErrorCode::Busy, "too many connections; try again later")
+    }
+
     /// 503 for a write that was refused before anything was done.
     pub fn not_applied(why: &str) -> Self {
         Self::new(ErrorCode::Unavailable, format!("{NOT_APPLIED}{why}"))

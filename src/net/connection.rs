@@ -84,8 +84,7 @@ struct Moving {
 /// What a connection that finds no room is told.
 pub fn no_room() -> Vec<u8> {
     let mut told = BytesMut::new();
-    let error = Error::new(ErrorCode::Busy, "too many connections; try again later");
-    protocol::encode_reply(CONNECTION_ID, &Err(error), &mut told);
+    protocol::encode_reply(CONNECTION_ID, &Err(Error::no_room()), &mut told);
     told.to_vec()
 }
 
