@@ -25,7 +25,7 @@ use super::log::{LogMode, LogState};
 use super::mailbox::{Control, Mailbox, Peer};
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
-use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
+use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
 use crate::metrics::Meter;
 use crate::router::{Router, Sent};
 pub use crate::shard::Core;
@@ -39,7 +39,7 @@ use crate::types::ShardId;
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
 /// wait for the next turn, so that a giant's deliveries do not keep others waiting.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
-const OWN_ROWS_A_FLUSH: usize = 32;
+const OWN_ROWS_A_FLUSH: usize = DELIVERY_SLICE;
 /// Bytes of records after which they go to the log before the turn is over; with one more request
 /// they stay far below what a batch of the log can hold.
 const RECORDS_BYTES: usize = 4 << 20;
