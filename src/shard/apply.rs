@@ -17,9 +17,7 @@ use super::state::{
     Chat, ChatHead, Deliveries, Effect, Member, NewestBy, OutboxEntry, Row, RowFacts, RowImport,
     SlotState, User,
 };
-use crate::types::{
-    ChatId, ChatStatus, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
-};
+use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
 
 /// A slot with what is needed to change it.
 pub struct Applier<'a> {
@@ -65,12 +63,13 @@ impl Applier<'_> {
     }
 
     fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
-        let hash = self.hasher.hash(id.as_str());
-        self.slot.chat_mut(id.as_str(), hash).ok_or_else(|| misfit("chat", id))
+        self.chat_and_interner(id).map(|(chat, _)| chat)
     }
 
-    fn interned(&mut self, ids: &[UserId]) -> Vec<InternedUserId> {
-        ids.iter().map(|id| self.interner.intern(id)).collect()
+    fn chat_and_interner(&mut self, id: &ChatId) -> Result<(&mut Chat, &mut Interner), BadRecord> {
+        let hash = self.hasher.hash(id.as_str());
+        let chat = self.slot.chat_mut(id.as_str(), hash).ok_or_else(|| misfit("chat", id))?;
+        Ok((chat, self.interner))
     }
 
     fn created(&mut self, event: Created) -> Result<(), BadRecord> {
@@ -94,8 +93,7 @@ impl Applier<'_> {
             epoch: 0,
             next_order: 1,
         });
-        let interned = self.interned(&event.user_ids);
-        self.slot.counts.outbox += join(&mut chat, event.user_ids, interned, self.hasher)?;
+        self.slot.counts.outbox += join(&mut chat, event.user_ids, self.interner, self.hasher)?;
         self.slot.counts.chats += 1;
         self.slot.insert_chat(chat, self.hasher);
         Ok(())
@@ -103,10 +101,9 @@ impl Applier<'_> {
 
     fn members_added(&mut self, event: MembersAdded) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let interned = self.interned(&event.user_ids);
-        let chat = self.chat(&event.chat_id)?;
+        let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
         chat.head.version += 1;
-        let posted = join(chat, event.user_ids, interned, hasher)?;
+        let posted = join(chat, event.user_ids, interner, hasher)?;
         self.slot.counts.outbox += posted;
         Ok(())
     }
@@ -218,8 +215,8 @@ impl Applier<'_> {
 
     fn chat_imported(&mut self, event: ChatImported) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.head.id.as_str());
-        let head =
-            ChatHead { creator_id: self.interner.share(&event.head.creator_id), ..event.head };
+        let mut head = event.head;
+        self.interner.share(&mut head.creator_id);
         if let Some(chat) = self.slot.chat_mut(head.id.as_str(), hash) {
             let (old, new) = (&chat.head, &head);
             if old.dissolved != new.dissolved
@@ -241,13 +238,10 @@ impl Applier<'_> {
 
     fn members_imported(&mut self, event: MembersImported) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let mut members = event.members;
-        for (member, _) in &mut members {
-            member.user_id = self.interner.share(&member.user_id);
-        }
-        let chat = self.chat(&event.chat_id)?;
-        let mut deliveries = Vec::with_capacity(members.len());
-        for (mut member, effect) in members {
+        let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
+        let mut deliveries = Vec::with_capacity(event.members.len());
+        for (mut member, effect) in event.members {
+            interner.share(&mut member.user_id);
             if member.deleted_in != 0 {
                 member.deleted_in = chat.head.epoch + 1;
             }
@@ -325,11 +319,10 @@ impl Applier<'_> {
 
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let nobody = self.interner.intern(&erased_creator()?);
-        let chat = self.chat(&event.chat_id)?;
+        let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
         chat.head.version += 1;
         if chat.head.creator_id == event.user_id {
-            chat.head.creator_id = nobody;
+            chat.head.creator_id = interner.intern(&erased_creator()?);
         }
         if chat.deleters.contains(&event.user_id) {
             Arc::make_mut(&mut chat.deleters).retain(|user_id| *user_id != event.user_id);
@@ -411,12 +404,11 @@ fn cover(facts: &mut RowFacts, to: Sequence) {
     facts.marked_unread = Flag::NO;
 }
 
-/// Adds members, whose ids are there interned as well, and the event that tells their rows; how many
-/// events that is.
+/// Adds members and the event that tells their rows; how many events that is.
 fn join(
     chat: &mut Chat,
     user_ids: Vec<UserId>,
-    interned: Vec<InternedUserId>,
+    interner: &mut Interner,
     hasher: KeyHasher,
 ) -> Result<u64, BadRecord> {
     if user_ids.is_empty() {
@@ -425,15 +417,15 @@ fn join(
     let join_seq =
         chat.head.last_sequence.checked_add(1).map_err(|_| misfit("join of", &chat.head.id))?;
     let first = chat.head.next_order;
-    chat.head.next_order += wide(interned.len());
+    chat.head.next_order += wide(user_ids.len());
     let member = |(order, user_id)| Member {
-        user_id,
+        user_id: interner.intern(user_id),
         order,
         join_seq,
         sent_seq: Sequence::ZERO,
         deleted_in: 0,
     };
-    if !chat.members.try_append((first..).zip(interned).map(member).collect(), hasher) {
+    if !chat.members.try_append((first..).zip(&user_ids).map(member).collect(), hasher) {
         return Err(misfit("new member of", &chat.head.id));
     }
     post(chat, Deliveries::Same(Effect::Join { join_seq }, user_ids));

@@ -189,7 +189,7 @@ impl Restored<'_> {
         match code {
             ITEM_CHAT => {
                 let mut head: ChatHead = read(bytes)?;
-                head.creator_id = self.interner.share(&head.creator_id);
+                self.interner.share(&mut head.creator_id);
                 let hash = hash_in(self.slot, head.id.as_str(), hasher)?;
                 if self.state.chat(head.id.as_str(), hash).is_some() {
                     return Err(twice(&head.id));
@@ -199,7 +199,7 @@ impl Restored<'_> {
             ITEM_MEMBERS => {
                 let (chat_id, mut members): (ChatId, Vec<Member>) = read(bytes)?;
                 for member in &mut members {
-                    member.user_id = self.interner.share(&member.user_id);
+                    self.interner.share(&mut member.user_id);
                 }
                 let chat = self.chat(&chat_id)?;
                 for member in &members {

@@ -55,7 +55,7 @@ impl Core {
             let row = user
                 .zip(*chat)
                 .and_then(|(user, chat)| user.rows.get(chat.head.id.as_str(), *chat_hash));
-            chat.map_or(0, member_text) ^ row.map_or(0, |row| row.version)
+            row.map_or(0, |row| row.version)
         });
     }
 }
@@ -75,27 +75,17 @@ pub(super) fn chat_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ chat.head.event ^ wide(chat.members.len())
 }
 
-/// Something of its first member, who is apart from it.
+/// Something of its first member, who is apart from it. Not of the member's id: who looks for a reader
+/// compares with the reader's own text, the same in all chats.
 pub(super) fn member_lines(chat: &Chat) -> u64 {
-    chat.members.first().map_or(0, |member| {
-        wide(member.user_id.as_str().len()) ^ member.order ^ member.sent_seq.get()
-    })
+    chat.members.first().map_or(0, |member| member.order ^ member.sent_seq.get())
 }
 
-/// Something of its maker's id, which is apart from it if it is long.
+/// Something of its maker's id, which is apart from it.
 pub(super) fn creator_text(chat: &Chat) -> u64 {
-    first_byte(chat.head.creator_id.as_str())
-}
-
-/// Something of its first member's id, which is apart from the member if it is long.
-pub(super) fn member_text(chat: &Chat) -> u64 {
-    chat.members.first().map_or(0, |member| first_byte(member.user_id.as_str()))
+    chat.head.creator_id.as_str().as_bytes().first().map_or(0, |byte| u64::from(*byte))
 }
 
 fn user_lines(user: &User) -> u64 {
     wide(user.head.id.as_str().len() ^ user.rows.len()) ^ user.head.version
-}
-
-fn first_byte(text: &str) -> u64 {
-    text.as_bytes().first().map_or(0, |byte| u64::from(*byte))
 }

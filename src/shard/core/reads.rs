@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::Core;
-use super::near::{INLINE, chat_lines, creator_text, member_lines, member_text, near};
+use super::near::{INLINE, chat_lines, creator_text, member_lines, near};
 use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::shard::roster::{Chunk, Roster};
 use crate::shard::state::{Chat, Row, RowFacts, User};
@@ -61,9 +61,6 @@ impl Core {
             let chats = || asked.iter().filter_map(|asked| asked.candidate);
             near(chats(), chat_lines);
             near(chats(), |chat| member_lines(chat) ^ creator_text(chat));
-            if reader.is_some() {
-                near(chats(), member_text);
-            }
         }
         if let Some(user) = reader.as_ref().and_then(|reader| reader.user) {
             asked.iter_mut().for_each(|asked| asked.row = user.rows.get(asked.id, asked.hash));
