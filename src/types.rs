@@ -212,7 +212,18 @@ impl Sequence {
     }
 }
 
+impl From<u32> for Sequence {
+    fn from(value: u32) -> Self {
+        Self(u64::from(value))
+    }
+}
+
 impl TimeMs {
+    /// The time of 48 bits whose upper 16 and lower 32 these are.
+    pub fn from_48_bits(upper: u16, lower: u32) -> Self {
+        Self(u64::from(upper) << u32::BITS | u64::from(lower))
+    }
+
     /// `self + milliseconds`, held at 2^53 - 1.
     pub fn saturating_add(self, milliseconds: u64) -> Self {
         Self(self.0.saturating_add(milliseconds).min(INTEGER_MAX))

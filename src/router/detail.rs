@@ -7,7 +7,7 @@ use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::membership::{ChatItem, Detail, DetailReply};
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, DetailPart, Op, ReplyTo};
-use crate::shard::state::RowFacts;
+use crate::shard::row::RowFacts;
 use crate::types::ChatId;
 
 /// A `detail` under way.

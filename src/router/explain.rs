@@ -5,7 +5,7 @@ use crate::command::conversation::{Explain, ExplainFloors, ExplainReply};
 use crate::command::unread::Floors;
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::op::{Answer, ChatView, Op, ReplyTo};
-use crate::shard::state::RowFacts;
+use crate::shard::row::RowFacts;
 use crate::types::{ChatStatus, Flag, Sequence};
 
 /// An `explain` under way.

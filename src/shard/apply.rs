@@ -7,16 +7,17 @@
 
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use super::event::{
     AdvancedRef, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
     Dissolved, Event, FlagsSet, GoneImported, MemberErased, MembersAdded, MembersImported,
     MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
 };
 use super::interner::Interner;
-use super::state::{
-    Chat, ChatHead, Deliveries, Effect, Member, NewestBy, OutboxEntry, Row, RowFacts, RowImport,
-    SlotState, User,
-};
+use super::member::{Member, MemberFacts};
+use super::row::{Row, RowFacts, RowImport, RowState};
+use super::state::{Chat, ChatHead, Deliveries, Effect, NewestBy, OutboxEntry, SlotState, User};
 use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
 
 /// A slot with what is needed to change it.
@@ -133,8 +134,9 @@ impl Applier<'_> {
         if let Some((user_id, sent_seq)) = event.sent {
             let hash = hasher.hash(user_id);
             if let Some(member) = chat.members.get_mut(user_id, hash) {
-                member.sent_seq = member.sent_seq.max(sent_seq);
-                sent = Some((hash, member.sent_seq));
+                let sent_seq = member.facts().sent_seq.max(sent_seq);
+                member.update(|member| member.sent_seq = sent_seq);
+                sent = Some((hash, sent_seq));
             }
         }
         let is_newer = event.to > chat.head.last_sequence;
@@ -146,9 +148,11 @@ impl Applier<'_> {
         if let Some((hash, sent_seq)) = sent {
             chat.note_sent(hash, sent_seq);
         }
-        if is_newer && !chat.deleters.is_empty() {
+        if is_newer
+            && let Some(deleters) = chat.deleters.take()
+            && !deleters.is_empty()
+        {
             chat.head.epoch += 1;
-            let deleters = std::mem::take(&mut chat.deleters);
             post(chat, Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
             self.slot.counts.outbox += 1;
         }
@@ -165,8 +169,9 @@ impl Applier<'_> {
                 .members
                 .get_mut(event.user_id.as_str(), hasher.hash(event.user_id.as_str()))
                 .ok_or_else(|| misfit("member", &event.user_id))?;
-            if std::mem::replace(&mut member.deleted_in, deleted_in) != deleted_in {
-                Arc::make_mut(&mut chat.deleters).push(event.user_id.clone());
+            if member.facts().deleted_in != deleted_in {
+                member.update(|member| member.deleted_in = deleted_in);
+                chat.deleters_mut().push(event.user_id.clone());
             }
         }
         post(chat, Deliveries::Same(Effect::Delete { to: event.to, back }, vec![event.user_id]));
@@ -188,7 +193,7 @@ impl Applier<'_> {
         }
         chat.head.dissolved = true;
         chat.head.version += 1;
-        chat.deleters = Arc::default();
+        chat.deleters = None;
         let members = std::mem::take(&mut chat.members);
         let users: Vec<_> = members.iter().map(|member| member.user_id.to_user_id()).collect();
         let posted = !users.is_empty();
@@ -203,9 +208,13 @@ impl Applier<'_> {
 
     fn delivery_done(&mut self, event: DeliveryDone) -> Result<(), BadRecord> {
         let chat = self.chat(&event.chat_id)?;
-        match chat.outbox.front() {
+        match chat.outbox.first() {
             Some(entry) if entry.event == event.event => {
-                chat.outbox.pop_front();
+                chat.outbox.remove(0);
+                if chat.outbox.is_empty() {
+                    // Most chats never post again: no memory is kept for it.
+                    chat.outbox = ThinVec::new();
+                }
                 self.slot.counts.outbox -= 1;
                 Ok(())
             }
@@ -242,18 +251,19 @@ impl Applier<'_> {
         let mut deliveries = Vec::with_capacity(event.members.len());
         for (mut member, effect) in event.members {
             interner.share(&mut member.user_id);
-            if member.deleted_in != 0 {
-                member.deleted_in = chat.head.epoch + 1;
+            if member.facts().deleted_in != 0 {
+                member.update(|member| member.deleted_in = chat.head.epoch + 1);
             }
             deliveries.push((member.user_id.to_user_id(), effect));
             if chat.is_deleted_by(&member) {
-                Arc::make_mut(&mut chat.deleters).push(member.user_id.to_user_id());
+                chat.deleters_mut().push(member.user_id.to_user_id());
             }
             let hash = hasher.hash(member.user_id.as_str());
-            chat.head.next_order = chat.head.next_order.max(member.order.saturating_add(1));
-            chat.note_sent(hash, member.sent_seq);
+            let facts = member.facts();
+            chat.head.next_order = chat.head.next_order.max(facts.order.saturating_add(1));
+            chat.note_sent(hash, facts.sent_seq);
             if let Some(stored) = chat.members.get_mut(member.user_id.as_str(), hash) {
-                *stored = Member { order: stored.order, ..member };
+                stored.update(|stored| *stored = MemberFacts { order: stored.order, ..facts });
             } else if !chat.members.try_insert(member, hasher) {
                 return Err(misfit("imported member of", &event.chat_id));
             }
@@ -292,8 +302,11 @@ impl Applier<'_> {
             .rows
             .get_mut(chat_id.as_str(), hasher.hash(chat_id.as_str()))
             .ok_or_else(|| misfit("row of", user_id))?;
-        change(&mut row.facts);
-        row.version = user.head.next_version();
+        let version = user.head.next_version();
+        row.update(|row| {
+            change(&mut row.facts);
+            row.version = version;
+        });
         Ok(())
     }
 
@@ -324,8 +337,8 @@ impl Applier<'_> {
         if chat.head.creator_id == event.user_id {
             chat.head.creator_id = interner.intern(&erased_creator()?);
         }
-        if chat.deleters.contains(&event.user_id) {
-            Arc::make_mut(&mut chat.deleters).retain(|user_id| *user_id != event.user_id);
+        if chat.deleters().contains(&event.user_id) {
+            chat.deleters_mut().retain(|user_id| *user_id != event.user_id);
         }
         let hash = hasher.hash(event.user_id.as_str());
         if chat.members.remove(event.user_id.as_str(), hash).is_some() {
@@ -374,16 +387,17 @@ impl Applier<'_> {
             .slot
             .user_mut(event.user_id.as_str(), hasher.hash(event.user_id.as_str()))
             .ok_or_else(|| misfit("user", &event.user_id))?;
-        let later = |row: &Row| row.facts.last_online_time < event.time;
+        let later = |row: &Row| row.facts().last_online_time < event.time;
+        let touch = |row: &mut Row| row.update(|row| row.facts.last_online_time = event.time);
         match event.chat_ids {
-            None => user.rows.update_all(later, |row| row.facts.last_online_time = event.time),
+            None => user.rows.update_all(later, touch),
             Some(chat_ids) => {
                 for chat_id in chat_ids {
                     let hash = hasher.hash(chat_id.as_str());
                     if user.rows.get(chat_id.as_str(), hash).is_some_and(later)
                         && let Some(row) = user.rows.get_mut(chat_id.as_str(), hash)
                     {
-                        row.facts.last_online_time = event.time;
+                        touch(row);
                     }
                 }
             }
@@ -418,12 +432,9 @@ fn join(
         chat.head.last_sequence.checked_add(1).map_err(|_| misfit("join of", &chat.head.id))?;
     let first = chat.head.next_order;
     chat.head.next_order += wide(user_ids.len());
-    let member = |(order, user_id)| Member {
-        user_id: interner.intern(user_id),
-        order,
-        join_seq,
-        sent_seq: Sequence::ZERO,
-        deleted_in: 0,
+    let member = |(order, user_id)| {
+        let facts = MemberFacts { order, join_seq, sent_seq: Sequence::ZERO, deleted_in: 0 };
+        Member::new(interner.intern(user_id), facts)
     };
     if !chat.members.try_append((first..).zip(&user_ids).map(member).collect(), hasher) {
         return Err(misfit("new member of", &chat.head.id));
@@ -435,7 +446,7 @@ fn join(
 /// Puts the chat's next event into its outbox.
 fn post(chat: &mut Chat, deliveries: Deliveries) {
     chat.head.event += 1;
-    chat.outbox.push_back(Arc::new(OutboxEntry { event: chat.head.event, deliveries }));
+    chat.outbox.push(Arc::new(OutboxEntry { event: chat.head.event, deliveries }));
 }
 
 /// What a chat's event does to a user's row. A row that is not there has nothing to delete or to
@@ -460,17 +471,8 @@ fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
         }
         Effect::Join { join_seq } => {
             let version = user.head.next_version();
-            put_row(
-                user,
-                hasher,
-                Row {
-                    chat_id,
-                    order: user.head.next_order,
-                    facts: RowFacts::joined(join_seq),
-                    version,
-                    event,
-                },
-            );
+            let (order, facts) = (user.head.next_order, RowFacts::joined(join_seq));
+            put_row(user, hasher, chat_id, RowState { order, facts, version, event });
         }
         Effect::Import(import) => import_row(user, hasher, chat_id, event, *import),
     }
@@ -484,20 +486,22 @@ fn update_row(
     change: impl FnOnce(&mut RowFacts),
 ) {
     if let Some(row) = user.rows.get_mut(chat_id.as_str(), hash) {
-        change(&mut row.facts);
-        row.version = user.head.next_version();
-        row.event = event;
+        let version = user.head.next_version();
+        row.update(|row| {
+            change(&mut row.facts);
+            (row.version, row.event) = (version, event);
+        });
     }
 }
 
 /// Adds a row, or starts one afresh where it stands.
-fn put_row(user: &mut User, hasher: KeyHasher, row: Row) {
-    let hash = hasher.hash(row.chat_id.as_str());
+fn put_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, row: RowState) {
+    let hash = hasher.hash(chat_id.as_str());
     user.head.next_order = user.head.next_order.max(row.order.saturating_add(1));
-    user.unbury(&row.chat_id);
-    match user.rows.get_mut(row.chat_id.as_str(), hash) {
-        Some(stored) => *stored = Row { order: stored.order, ..row },
-        None => user.rows.insert(row, hasher),
+    user.unbury(&chat_id);
+    match user.rows.get_mut(chat_id.as_str(), hash) {
+        Some(stored) => stored.update(|stored| *stored = RowState { order: stored.order, ..row }),
+        None => user.rows.insert(Row::new(chat_id, row), hasher),
     }
 }
 
@@ -526,10 +530,11 @@ fn import_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, i
     };
     let mut facts = import.row;
     if let Some(stored) = user.rows.get(chat_id.as_str(), hasher.hash(chat_id.as_str())) {
-        facts.max_read_seq = facts.max_read_seq.max(stored.facts.max_read_seq);
-        facts.deleted_to_seq = facts.deleted_to_seq.max(stored.facts.deleted_to_seq);
-        facts.last_online_time = facts.last_online_time.max(stored.facts.last_online_time);
-        facts.join_seq = facts.join_seq.max(stored.facts.join_seq);
+        let stored = stored.facts();
+        facts.max_read_seq = facts.max_read_seq.max(stored.max_read_seq);
+        facts.deleted_to_seq = facts.deleted_to_seq.max(stored.deleted_to_seq);
+        facts.last_online_time = facts.last_online_time.max(stored.last_online_time);
+        facts.join_seq = facts.join_seq.max(stored.join_seq);
     }
-    put_row(user, hasher, Row { chat_id, order, facts, version, event });
+    put_row(user, hasher, chat_id, RowState { order, facts, version, event });
 }

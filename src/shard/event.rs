@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{ChatHead, Effect, FirstAnswer, Member, counter};
+use super::member::Member;
+use super::state::{ChatHead, Effect, FirstAnswer, counter};
 use crate::limits::COUNTER_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 

@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::roster::Chunks;
-use super::state::Row;
+use super::row::Row;
 use crate::command::Error;
 use crate::command::conversation::{Conversation, Conversations};
 use crate::types::{ChatId, Flag, KeyHasher, ShardCount, ShardId, TimeMs, UserId};

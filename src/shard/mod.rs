@@ -4,6 +4,8 @@
 //!
 //! # Layout
 //! - [`roster`]: ordered lists in copy-on-write chunks: a chat's members, a user's rows
+//! - [`compact`]: numbers kept in half of their bytes
+//! - [`row`], [`member`]: what both sides of a membership know
 //! - [`interner`]: users' ids, each kept once
 //! - [`state`]: what a slot holds
 //! - [`event`]: what was decided, as the log has it
@@ -16,14 +18,17 @@
 //! - [`gate`]: holds answers back until the log has what they promise
 
 pub mod apply;
+pub mod compact;
 pub mod core;
 pub mod event;
 pub mod gate;
 pub mod interner;
 pub mod key;
 pub mod listing;
+pub mod member;
 pub mod op;
 pub mod roster;
+pub mod row;
 pub mod state;
 pub mod told;
 

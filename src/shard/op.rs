@@ -10,7 +10,8 @@ use snapshot::record::Batch;
 
 use super::key::{Claim, Claiming};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
-use super::state::{Effect, RowFacts};
+use super::row::RowFacts;
+use super::state::Effect;
 use crate::command::chat::Create;
 use crate::command::conversation::Explain;
 use crate::command::membership::{ChatItem, Delete, EraseUser};

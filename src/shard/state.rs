@@ -17,11 +17,13 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize};
+use thin_vec::ThinVec;
 
 use super::key;
+use super::member::Member;
 use super::roster::{Entry, Roster};
-use crate::command::membership::{ChatItem, ChatItemRef, ListRow, ListRowRef};
-use crate::command::unread::Floors;
+use super::row::{Row, RowImport};
+use crate::command::membership::{ChatItem, ChatItemRef};
 use crate::limits::{COUNTER_MAX, TOMBSTONES_MAX};
 use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
@@ -103,43 +105,6 @@ impl ChatHead {
     }
 }
 
-/// One user of a chat, as the chat knows them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Member {
-    /// Who.
-    pub user_id: InternedUserId,
-    /// Place in the chat's join order.
-    #[serde(deserialize_with = "counter")]
-    pub order: u64,
-    /// First sequence that counts for them.
-    pub join_seq: Sequence,
-    /// Their own newest message.
-    pub sent_seq: Sequence,
-    /// The chat's epoch, plus one, in which they deleted the chat; deleted only while that is
-    /// the current epoch. So one message brings all rows back at the cost of one number.
-    #[serde(deserialize_with = "counter")]
-    pub deleted_in: u64,
-}
-
-impl Entry for Member {
-    fn key(&self) -> &str {
-        self.user_id.as_str()
-    }
-    fn order(&self) -> u64 {
-        self.order
-    }
-    fn take(&mut self) -> Self {
-        Self { user_id: self.user_id.take(), ..*self }
-    }
-}
-
-impl Member {
-    /// What the chat knows of the member's floors.
-    pub fn floors(&self) -> Floors {
-        Floors { join_seq: self.join_seq, sent_seq: self.sent_seq, ..Floors::default() }
-    }
-}
-
 /// What a chat event does to one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
@@ -170,19 +135,6 @@ pub enum Effect {
     /// `sync` tells of it as of any removal.
     #[serde(rename = "x")]
     Erase,
-}
-
-/// A row as import brings it; what is absent is decided where the row is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RowImport {
-    /// Flags, positions and times.
-    pub row: RowFacts,
-    /// Place in the user's list.
-    #[serde(deserialize_with = "counter")]
-    pub join_order: Option<u64>,
-    /// Version in the user's change log.
-    #[serde(deserialize_with = "counter")]
-    pub version: Option<u64>,
 }
 
 /// A chat event whose deliveries are not all confirmed.
@@ -267,21 +219,21 @@ impl Deliveries {
 pub struct Chat {
     /// Its own facts.
     pub head: ChatHead,
-    /// Who deleted the chat since its last message (may hold users that left since).
-    pub deleters: Arc<Vec<UserId>>,
+    /// Who deleted the chat since its last message (may hold users that left since); none if there is nobody.
+    pub deleters: Option<Arc<Vec<UserId>>>,
+    /// Events with deliveries under way, oldest first.
+    pub outbox: ThinVec<Arc<OutboxEntry>>,
     /// Whose own message is the newest; follows from the members.
     pub newest_by: NewestBy,
     /// Its members, in join order.
     pub members: Roster<Member>,
-    /// Events with deliveries under way, oldest first.
-    pub outbox: VecDeque<Arc<OutboxEntry>>,
 }
 
 const LINE_BYTES: usize = 64;
 const _: () = assert!(offset_of!(Chat, head) + offset_of!(ChatHead, version) == LINE_BYTES);
 const _: () = assert!(offset_of!(Chat, members) == 2 * LINE_BYTES);
 const _: () = assert!(size_of::<Roster<Member>>() == LINE_BYTES);
-const _: () = assert!(size_of::<Chat>() == 4 * LINE_BYTES);
+const _: () = assert!(size_of::<Chat>() == 3 * LINE_BYTES);
 
 /// Whose own message is the newest of a chat. It spares looking for a member to know whether
 /// something is unread to them.
@@ -289,10 +241,15 @@ const _: () = assert!(size_of::<Chat>() == 4 * LINE_BYTES);
 pub enum NewestBy {
     /// No member's.
     Nobody,
-    /// At most that of the member with this hash.
-    One(u64),
+    /// At most that of the members whose hash ends in this.
+    One(u32),
     /// Maybe that of several, as the senders named.
     Anybody,
+}
+
+/// The lower half of a hash.
+fn hash_end(hash: u64) -> u32 {
+    u32::try_from(hash & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 impl Chat {
@@ -301,8 +258,8 @@ impl Chat {
         Self {
             head,
             members: Roster::default(),
-            deleters: Arc::default(),
-            outbox: VecDeque::new(),
+            deleters: None,
+            outbox: ThinVec::new(),
             newest_by: NewestBy::Nobody,
         }
     }
@@ -312,9 +269,10 @@ impl Chat {
         if sent_seq < self.head.last_sequence {
             return;
         }
+        let sender = hash_end(hash);
         self.newest_by = match self.newest_by {
-            NewestBy::Nobody => NewestBy::One(hash),
-            NewestBy::One(other) if other == hash => NewestBy::One(hash),
+            NewestBy::Nobody => NewestBy::One(sender),
+            NewestBy::One(other) if other == sender => NewestBy::One(sender),
             _ => NewestBy::Anybody,
         };
     }
@@ -323,127 +281,24 @@ impl Chat {
     pub fn newest_may_be_by(&self, hash: u64) -> bool {
         match self.newest_by {
             NewestBy::Nobody => false,
-            NewestBy::One(other) => other == hash,
+            NewestBy::One(other) => other == hash_end(hash),
             NewestBy::Anybody => true,
         }
     }
 
+    /// Who deleted the chat since its last message.
+    pub fn deleters(&self) -> &[UserId] {
+        self.deleters.as_ref().map_or(&[], |users| users)
+    }
+
+    /// The same, to be changed.
+    pub fn deleters_mut(&mut self) -> &mut Vec<UserId> {
+        Arc::make_mut(self.deleters.get_or_insert_default())
+    }
+
     /// Whether this member deleted the chat and no message came since.
     pub fn is_deleted_by(&self, member: &Member) -> bool {
-        member.deleted_in == self.head.epoch + 1
-    }
-}
-
-/// What of a row is visible or counts, without its bookkeeping.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RowFacts {
-    /// Pinned.
-    pub is_top: Flag,
-    /// Muted.
-    pub is_mute: Flag,
-    /// In the list; 0 once deleted.
-    pub is_show: Flag,
-    /// Hidden.
-    pub is_hide: Flag,
-    /// Marked as unread by hand.
-    pub marked_unread: Flag,
-    /// Read position.
-    pub max_read_seq: Sequence,
-    /// Last time online in it.
-    pub last_online_time: TimeMs,
-    /// First sequence that counts.
-    pub join_seq: Sequence,
-    /// Delete watermark.
-    pub deleted_to_seq: Sequence,
-}
-
-impl RowFacts {
-    /// The row of a member who joined at `join_seq`: all before it is read.
-    pub fn joined(join_seq: Sequence) -> Self {
-        Self {
-            is_top: Flag::NO,
-            is_mute: Flag::NO,
-            is_show: Flag::YES,
-            is_hide: Flag::NO,
-            marked_unread: Flag::NO,
-            max_read_seq: Floors { join_seq, ..Floors::default() }.floor(),
-            last_online_time: TimeMs::ZERO,
-            join_seq,
-            deleted_to_seq: Sequence::ZERO,
-        }
-    }
-
-    /// Up to where the user has read a chat, as `detail` tells it. `member` is what the chat knows of their
-    /// floors, `row` what the user's own row knows: it may lag behind the chat by a delivery on its way,
-    /// and if it was asked apart it may be ahead.
-    pub fn last_read(row: Option<&Self>, member: Floors, last_sequence: Sequence) -> Sequence {
-        row.map_or(member, |row| row.floors_as(member)).floor().min(last_sequence)
-    }
-
-    /// The row's floors as the chat's member has them. The row may lag behind the chat by a delivery
-    /// on its way: both know where the user joined.
-    pub fn floors_as(&self, member: Floors) -> Floors {
-        Floors { join_seq: self.join_seq.max(member.join_seq), ..self.floors(member.sent_seq) }
-    }
-
-    /// The row's floors, with the sent position that only the chat knows.
-    pub fn floors(&self, sent_seq: Sequence) -> Floors {
-        Floors {
-            join_seq: self.join_seq,
-            deleted_to_seq: self.deleted_to_seq,
-            max_read_seq: self.max_read_seq,
-            sent_seq,
-        }
-    }
-}
-
-/// One chat of a user.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The chat's id.
-    pub chat_id: ChatId,
-    /// Place in the user's join order.
-    #[serde(deserialize_with = "counter")]
-    pub order: u64,
-    /// What the user sees.
-    pub facts: RowFacts,
-    /// The user's version at the row's last change.
-    #[serde(deserialize_with = "counter")]
-    pub version: u64,
-    /// Last chat event applied.
-    #[serde(deserialize_with = "counter")]
-    pub event: u64,
-}
-
-impl Entry for Row {
-    fn key(&self) -> &str {
-        self.chat_id.as_str()
-    }
-    fn order(&self) -> u64 {
-        self.order
-    }
-    fn take(&mut self) -> Self {
-        Self { chat_id: self.chat_id.take(), facts: self.facts.clone(), ..*self }
-    }
-}
-
-impl Row {
-    /// The row as `list` tells it, where it stands.
-    pub fn list_row_ref(&self) -> ListRowRef<'_> {
-        ListRowRef {
-            chat_id: &self.chat_id,
-            is_top: self.facts.is_top,
-            is_mute: self.facts.is_mute,
-            is_show: self.facts.is_show,
-            is_hide: self.facts.is_hide,
-            max_read_seq: self.facts.max_read_seq,
-            last_online_time: self.facts.last_online_time,
-        }
-    }
-
-    /// The row as `list` tells it.
-    pub fn list_row(&self) -> ListRow {
-        self.list_row_ref().with_id(self.chat_id.clone())
+        member.facts().deleted_in == self.head.epoch + 1
     }
 }
 

@@ -14,7 +14,8 @@ use super::Core;
 use crate::command::change::{Since, Sync, SyncItem, SyncOp, SyncReply};
 use crate::command::{Outcome, Reply};
 use crate::limits::SYNC_PAGE_MAX;
-use crate::shard::state::{Row, User};
+use crate::shard::row::Row;
+use crate::shard::state::User;
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
 /// From where a `sync` goes on.
@@ -146,30 +147,30 @@ fn unknown<'a>(user: &'a User, start: &Start) -> impl Iterator<Item = (u64, Chan
     // A removal before the listing began is none to the caller.
     let removed_from = start.began.unwrap_or(0).max(known);
     let rows = user.rows.iter().filter(move |row| {
-        let shown = row.facts.is_show == Flag::YES;
-        row.version > if shown { known } else { removed_from }
+        let shown = row.facts().is_show == Flag::YES;
+        row.version() > if shown { known } else { removed_from }
     });
     let gone = user.gone.iter().flat_map(|gone| &gone.chats);
     let gone = gone.filter(move |(_, version)| *version > removed_from);
-    rows.map(|row| (row.version, Change::Row(row)))
+    rows.map(|row| (row.version(), Change::Row(row)))
         .chain(gone.map(|(chat_id, version)| (*version, Change::Gone(chat_id))))
 }
 
 fn item(version: u64, change: &Change<'_>) -> SyncItem {
     match change {
         Change::Row(row) => {
-            let shown = row.facts.is_show == Flag::YES;
+            let shown = row.facts().is_show == Flag::YES;
             SyncItem {
                 op: if shown { SyncOp::Upsert } else { SyncOp::Remove },
                 id: row.chat_id.clone(),
                 chat_id: row.chat_id.clone(),
-                is_top: row.facts.is_top,
-                is_mute: row.facts.is_mute,
-                is_show: row.facts.is_show,
-                is_hide: row.facts.is_hide,
-                max_read_seq: row.facts.max_read_seq,
-                last_online_time: row.facts.last_online_time,
-                marked_unread: row.facts.marked_unread,
+                is_top: row.facts().is_top,
+                is_mute: row.facts().is_mute,
+                is_show: row.facts().is_show,
+                is_hide: row.facts().is_hide,
+                max_read_seq: row.facts().max_read_seq,
+                last_online_time: row.facts().last_online_time,
+                marked_unread: row.facts().marked_unread,
                 version,
             }
         }

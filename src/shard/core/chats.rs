@@ -144,12 +144,13 @@ impl Core {
         let mut page: Vec<_> = chat.members.iter_after(after).take(limit + 1).collect();
         let more = page.len() > limit;
         page.truncate(limit);
-        let next_cursor = page.last().filter(|_| more).map(|member| member.order.to_string());
+        let next_cursor =
+            page.last().filter(|_| more).map(|member| member.facts().order.to_string());
         let items = page
             .into_iter()
             .map(|member| MemberItem {
                 user_id: member.user_id.to_user_id(),
-                join_seq: member.join_seq,
+                join_seq: member.facts().join_seq,
             })
             .collect();
         Ok(Reply::Members(MembersReply { items, next_cursor }))

@@ -62,9 +62,9 @@ impl Core {
         while looked < CHATS_A_STEP
             && let Some(slot) = self.slots.get(next)
         {
-            let names = slot
-                .chats()
-                .filter(|chat| chat.head.creator_id == *user_id || chat.deleters.contains(user_id));
+            let names = slot.chats().filter(|chat| {
+                chat.head.creator_id == *user_id || chat.deleters().contains(user_id)
+            });
             found.extend(names.map(|chat| chat.head.id.clone()));
             // An empty slot is work too.
             looked = looked.saturating_add(slot.counts.chats + slot.counts.dissolved + 1);

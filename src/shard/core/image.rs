@@ -23,10 +23,11 @@ use super::{Core, hash_in};
 use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
 use crate::shard::event::BadRecord;
 use crate::shard::interner::Interner;
+use crate::shard::member::Member;
 use crate::shard::roster::Chunks;
+use crate::shard::row::Row;
 use crate::shard::state::{
-    Chat, ChatHead, Deliveries, FirstAnswer, Gone, Member, OutboxEntry, Row, SlotState, User,
-    UserHead,
+    Chat, ChatHead, Deliveries, FirstAnswer, Gone, OutboxEntry, SlotState, User, UserHead,
 };
 use crate::types::{ChatId, KeyHasher, Slot, UserId};
 
@@ -74,7 +75,7 @@ pub struct SlotCapture {
 struct ChatCapture {
     head: ChatHead,
     members: Chunks<Member>,
-    deleters: Arc<Vec<UserId>>,
+    deleters: Option<Arc<Vec<UserId>>>,
     outbox: Vec<Arc<OutboxEntry>>,
 }
 
@@ -203,28 +204,28 @@ impl Restored<'_> {
                 }
                 let chat = self.chat(&chat_id)?;
                 for member in &members {
-                    chat.note_sent(hasher.hash(member.user_id.as_str()), member.sent_seq);
+                    chat.note_sent(hasher.hash(member.user_id.as_str()), member.facts().sent_seq);
                 }
                 let is_counted =
-                    members.last().is_none_or(|last| last.order < chat.head.next_order);
+                    members.last().is_none_or(|last| last.facts().order < chat.head.next_order);
                 if !is_counted || !chat.members.try_append(members, hasher) {
                     return Err(twice(&chat_id));
                 }
             }
             ITEM_DELETERS => {
                 let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
-                Arc::make_mut(&mut self.chat(&chat_id)?.deleters).extend(users);
+                self.chat(&chat_id)?.deleters_mut().extend(users);
             }
             ITEM_OUTBOX => {
                 let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
                 let chat = self.chat(&chat_id)?;
                 let outbox = &mut chat.outbox;
-                if event > chat.head.event || outbox.back().is_some_and(|last| last.event > event) {
+                if event > chat.head.event || outbox.last().is_some_and(|last| last.event > event) {
                     return Err(twice(&chat_id));
                 }
-                match outbox.back_mut().filter(|entry| entry.event == event) {
+                match outbox.last_mut().filter(|entry| entry.event == event) {
                     Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
-                    None => outbox.push_back(Arc::new(OutboxEntry { event, deliveries: part })),
+                    None => outbox.push(Arc::new(OutboxEntry { event, deliveries: part })),
                 }
             }
             ITEM_USER => {
@@ -234,7 +235,8 @@ impl Restored<'_> {
             ITEM_ROWS => {
                 let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
                 let user = self.user(&user_id)?;
-                let is_counted = rows.last().is_none_or(|last| last.order < user.head.next_order);
+                let is_counted =
+                    rows.last().is_none_or(|last| last.state().order < user.head.next_order);
                 if !is_counted || !user.rows.try_append(rows, hasher) {
                     return Err(twice(&user_id));
                 }
@@ -280,7 +282,7 @@ impl ChatCapture {
         Self {
             head: chat.head.clone(),
             members: chat.members.chunks(),
-            deleters: Arc::clone(&chat.deleters),
+            deleters: chat.deleters.clone(),
             outbox: chat.outbox.iter().cloned().collect(),
         }
     }
@@ -291,7 +293,7 @@ impl ChatCapture {
         for chunk in &self.members {
             blocks.item(ITEM_MEMBERS, &(id, &**chunk))?;
         }
-        for users in self.deleters.chunks(USERS_AN_ITEM) {
+        for users in self.deleters.iter().flat_map(|users| users.chunks(USERS_AN_ITEM)) {
             blocks.item(ITEM_DELETERS, &(id, users))?;
         }
         let is_kept = !is_planted(Planted::OutboxNotKept);

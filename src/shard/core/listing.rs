@@ -11,7 +11,8 @@ use crate::shard::listing::{
     Key, Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order,
 };
 use crate::shard::op::{Answer, ChatView};
-use crate::shard::state::{Chat, Row};
+use crate::shard::row::Row;
+use crate::shard::state::Chat;
 use crate::types::{Flag, KeyHasher, Sequence, UserId};
 
 /// Rows that are looked up together.
@@ -39,7 +40,7 @@ impl Core {
             if !is_wanted(&listing.asked, row, chat, &member) {
                 return;
             }
-            let (pinned, time) = (row.facts.is_top == Flag::YES, chat.head.last_time);
+            let (pinned, time) = (row.facts().is_top == Flag::YES, chat.head.last_time);
             if let Some(start) = &listing.start
                 && start.place.order_of(pinned, time, &row.chat_id).is_le()
             {
@@ -65,7 +66,7 @@ impl Core {
         let mut totals: HashMap<u32, Totals> = HashMap::new();
         let mut reader: Option<(u32, Reader<'_>)> = None;
         self.for_each_joined(rows, refs, true, |at, row, chat| {
-            if row.facts.is_hide == Flag::YES {
+            if row.facts().is_hide == Flag::YES {
                 return;
             }
             // The rows of a user follow each other.
@@ -79,9 +80,9 @@ impl Core {
             let Some((_, reader)) = &reader else { return };
             let unread = reader.unread(row, chat);
             totals.entry(at.user).or_default().add(
-                row.facts.is_mute,
+                row.facts().is_mute,
                 unread,
-                row.facts.marked_unread,
+                row.facts().marked_unread,
             );
         });
         Answer::Unread(totals.into_iter().collect())
@@ -115,7 +116,7 @@ impl Core {
                 false => near(chats(), head_line),
             }
             for (candidate, at) in found.iter().zip(block) {
-                let Some(row) = at.of(rows).filter(|row| row.facts.is_show == Flag::YES) else {
+                let Some(row) = at.of(rows).filter(|row| row.facts().is_show == Flag::YES) else {
                     continue;
                 };
                 let chat = self.chat_by(*candidate, row.chat_id.as_str(), at.hash);
@@ -152,18 +153,18 @@ impl Reader<'_> {
     /// The floors of the row, with the sent position that the chat has.
     fn floors(&self, row: &Row, chat: &Chat) -> Floors {
         let member = chat.members.get(self.id.as_str(), self.hash);
-        row.facts.floors(member.map_or(Sequence::ZERO, |member| member.sent_seq))
+        row.facts().floors(member.map_or(Sequence::ZERO, |member| member.facts().sent_seq))
     }
 
     /// Whether anything is unread; seldom looks at the chat's members.
     fn has_unread(&self, row: &Row, chat: &Chat) -> bool {
-        let without_sent = row.facts.floors(Sequence::ZERO).unread(chat.head.last_sequence);
+        let without_sent = row.facts().floors(Sequence::ZERO).unread(chat.head.last_sequence);
         without_sent > 0 && (!chat.newest_may_be_by(self.hash) || self.unread(row, chat) > 0)
     }
 
     fn unread(&self, row: &Row, chat: &Chat) -> u64 {
         // Most often all is read, and then the member need not be looked for.
-        match row.facts.floors(Sequence::ZERO).unread(chat.head.last_sequence) {
+        match row.facts().floors(Sequence::ZERO).unread(chat.head.last_sequence) {
             0 => 0,
             _ => self.floors(row, chat).unread(chat.head.last_sequence),
         }
@@ -172,19 +173,19 @@ impl Reader<'_> {
 
 fn is_wanted(asked: &Conversations, row: &Row, chat: &Chat, reader: &Reader<'_>) -> bool {
     asked.chat_type.is_none_or(|wanted| wanted == chat.head.chat_type)
-        && asked.hidden.is_none_or(|wanted| wanted == row.facts.is_hide)
+        && asked.hidden.is_none_or(|wanted| wanted == row.facts().is_hide)
         && asked.active_since.is_none_or(|since| chat.head.last_time >= since)
         && (asked.unread_only != Some(true)
-            || row.facts.marked_unread == Flag::YES
+            || row.facts().marked_unread == Flag::YES
             || reader.has_unread(row, chat))
 }
 
 fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> Key<'a> {
-    (row.facts.is_top == Flag::YES, chat.head.last_time, &row.chat_id)
+    (row.facts().is_top == Flag::YES, chat.head.last_time, &row.chat_id)
 }
 
 fn conversation(row: &Row, chat: &Chat, reader: &Reader<'_>) -> Conversation {
-    let (facts, head) = (&row.facts, &chat.head);
+    let (facts, head) = (row.facts(), &chat.head);
     let floors = reader.floors(row, chat);
     Conversation {
         id: row.chat_id.clone(),

@@ -10,7 +10,8 @@ use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::shard::event::{AdvancedRef, Cleared, Read};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
-use crate::shard::state::{Chat, ChatHead, RowFacts};
+use crate::shard::row::RowFacts;
+use crate::shard::state::{Chat, ChatHead};
 use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, UserId};
 
 impl Core {
@@ -74,12 +75,13 @@ impl Core {
         let given_time = self.time_or_now(advance.time)?;
         let sent = advance.sender_id.and_then(|sender| {
             let member = chat.members.get(sender, self.hash_of(sender))?;
-            (member.sent_seq < target.sent).then_some((sender, target.sent))
+            (member.facts().sent_seq < target.sent).then_some((sender, target.sent))
         });
         let last_time = if target.last > stored { given_time } else { chat.head.last_time };
         if target.last > stored || sent.is_some() {
             let is_newer = target.last > stored;
-            let brings_back = (is_newer && !chat.deleters.is_empty()).then(|| chat.head.id.clone());
+            let brings_back =
+                (is_newer && !chat.deleters().is_empty()).then(|| chat.head.id.clone());
             let chat_id = advance.chat_id;
             let event = AdvancedRef { chat_id, to: target.last, time: last_time, sent };
             self.commit_advanced(KeyHasher::slot_of_hash(hash), event, out);
@@ -241,8 +243,8 @@ impl Core {
         if_version: Option<u64>,
     ) -> Result<RowFacts, Error> {
         let row = self.find_row(user_id, chat_id).ok_or_else(Error::no_membership)?;
-        check_version("row", row.version, if_version)?;
-        Ok(row.facts.clone())
+        check_version("row", row.version(), if_version)?;
+        Ok(row.facts())
     }
 
     /// Several changes of a user in one step, under one key.
@@ -306,7 +308,7 @@ fn check(
         RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(
             "seq: {seq} is beyond the chat's last_sequence {last_sequence}"
         ))),
-        _ => Ok(Checked { last_sequence, sent_seq: member.sent_seq }),
+        _ => Ok(Checked { last_sequence, sent_seq: member.facts().sent_seq }),
     }
 }
 

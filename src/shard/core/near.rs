@@ -48,14 +48,14 @@ impl Core {
         }));
         near(&found, |found| found.user.map_or(0, user_lines) ^ found.chat.map_or(0, chat_lines));
         near(&found, |found| {
-            let row = found.user.and_then(|user| user.rows.last()).map_or(0, |row| row.version);
+            let row = found.user.and_then(|user| user.rows.last()).map_or(0, |row| row.version());
             row ^ found.chat.map_or(0, |chat| member_lines(chat) ^ creator_text(chat))
         });
         near(&found, |Found { user, chat, chat_hash }| {
             let row = user
                 .zip(*chat)
                 .and_then(|(user, chat)| user.rows.get(chat.head.id.as_str(), *chat_hash));
-            row.map_or(0, |row| row.version)
+            row.map_or(0, |row| row.version())
         });
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn chat_lines(chat: &Chat) -> u64 {
 /// Something of its first member, who is apart from it. Not of the member's id: who looks for a reader
 /// compares with the reader's own text, the same in all chats.
 pub(super) fn member_lines(chat: &Chat) -> u64 {
-    chat.members.first().map_or(0, |member| member.order ^ member.sent_seq.get())
+    chat.members.first().map_or(0, |member| member.facts().order)
 }
 
 /// Something of its maker's id, which is apart from it.

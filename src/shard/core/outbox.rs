@@ -14,7 +14,8 @@ use super::Core;
 use crate::limits::DELIVERY_SLICE;
 use crate::shard::event::{DeliveryDone, RowChanged};
 use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
-use crate::shard::state::{Effect, Row};
+use crate::shard::row::Row;
+use crate::shard::state::Effect;
 use crate::types::{ChatId, Flag, ShardId, UserId};
 
 /// The event of a chat that is being delivered.
@@ -95,7 +96,7 @@ impl Core {
         let open: Vec<(ChatId, u64)> = chat_ids
             .iter()
             .filter_map(|chat_id| {
-                let event = self.find_chat(chat_id)?.outbox.back()?.event;
+                let event = self.find_chat(chat_id)?.outbox.last()?.event;
                 Some((chat_id.clone(), event))
             })
             .collect();
@@ -112,7 +113,7 @@ impl Core {
             return;
         }
         let Some(event) =
-            self.find_chat(chat_id).and_then(|chat| chat.outbox.front()).map(|entry| entry.event)
+            self.find_chat(chat_id).and_then(|chat| chat.outbox.first()).map(|entry| entry.event)
         else {
             return;
         };
@@ -136,7 +137,7 @@ impl Core {
     fn send_slice(&mut self, chat_id: &ChatId, out: &mut Output) {
         let (Some(running), Some(entry)) = (
             self.running.get(chat_id),
-            self.find_chat(chat_id).and_then(|chat| chat.outbox.front()),
+            self.find_chat(chat_id).and_then(|chat| chat.outbox.first()),
         ) else {
             return;
         };
@@ -206,10 +207,10 @@ fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let Some(row) = row else {
         return matches!(effect, Effect::Join { .. } | Effect::Import(_));
     };
-    if row.event >= event && !is_planted(Planted::DeliveredTwice) {
+    if row.state().event >= event && !is_planted(Planted::DeliveredTwice) {
         return false;
     }
-    let facts = &row.facts;
+    let facts = row.facts();
     match effect {
         Effect::Return => facts.is_show == Flag::NO,
         Effect::Delete { to, back } => {

@@ -9,7 +9,8 @@ use super::Core;
 use super::near::{INLINE, chat_lines, creator_text, member_lines, near};
 use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::shard::roster::{Chunk, Roster};
-use crate::shard::state::{Chat, Row, RowFacts, User};
+use crate::shard::row::{Row, RowFacts};
+use crate::shard::state::{Chat, User};
 use crate::types::{Flag, KeyHasher, Sequence};
 
 /// A chat that was asked for.
@@ -95,8 +96,8 @@ impl Reader<'_> {
     /// Up to where the reader has read the chat; none if they are no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
         let member = chat.members.get(self.id, self.hash)?.floors();
-        let row = asked.row.map(|row| &row.facts);
-        Some(RowFacts::last_read(row, member, chat.head.last_sequence))
+        let row = asked.row.map(Row::facts);
+        Some(RowFacts::last_read(row.as_ref(), member, chat.head.last_sequence))
     }
 }
 
@@ -111,9 +112,9 @@ impl<'a> ListRows<'a> {
         // Each row is looked at from end to end, so that all of them come near at once.
         let (mut listed, mut pinned, mut looked_at) = (0, false, 0);
         for row in chunks.iter().flat_map(|chunk| chunk.iter()) {
-            listed += usize::from(row.facts.is_show.0);
-            pinned |= row.facts.is_top.0;
-            looked_at ^= row.chat_id.as_str().len() ^ usize::from(row.version == 0);
+            listed += usize::from(row.facts().is_show.0);
+            pinned |= row.facts().is_top.0;
+            looked_at ^= row.chat_id.as_str().len() ^ usize::from(row.version() == 0);
         }
         std::hint::black_box(looked_at);
         // Where none is pinned there is no need to look for them.
@@ -166,7 +167,8 @@ impl<'a> Iterator for Listed<'a> {
     fn next(&mut self) -> Option<&'a Row> {
         loop {
             let pinned = self.pinned;
-            let wanted = |row: &&Row| row.facts.is_top == pinned && row.facts.is_show == Flag::YES;
+            let wanted =
+                |row: &&Row| row.facts().is_top == pinned && row.facts().is_show == Flag::YES;
             if let Some(row) = self.rows.rfind(wanted) {
                 return Some(row);
             }

@@ -11,7 +11,7 @@ use crate::command::{Error, Outcome, Reply};
 use crate::shard::event::{Deleted, FlagsSet, Touched};
 use crate::shard::key::Claim;
 use crate::shard::op::{Answer, DetailPart, Output};
-use crate::shard::state::Row;
+use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
 impl Core {
@@ -44,7 +44,7 @@ impl Core {
     }
 
     pub(super) fn facts(&self, user_id: &UserId, ids: &[ChatId]) -> Answer {
-        let facts = |id: &ChatId| self.find_row(user_id, id).map(|row| row.facts.clone());
+        let facts = |id: &ChatId| self.find_row(user_id, id).map(|row| row.facts());
         Answer::Facts(ids.iter().map(facts).collect())
     }
 
@@ -94,10 +94,10 @@ impl Core {
 
     pub(super) fn set_flags(&mut self, set: SetFlags, out: &mut Output) -> Outcome {
         let row = self.find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
-        check_version("row", row.version, set.if_version)?;
+        check_version("row", row.version(), set.if_version)?;
         let differs =
             |wanted: Option<Flag>, stored: Flag| wanted.is_some_and(|wanted| wanted != stored);
-        let facts = &row.facts;
+        let facts = row.facts();
         if differs(set.is_top, facts.is_top)
             || differs(set.is_mute, facts.is_mute)
             || differs(set.is_hide, facts.is_hide)
@@ -115,7 +115,7 @@ impl Core {
             self.commit(slot, event, out);
         }
         let row = self.find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
-        Ok(Reply::SetFlags(SetFlagsReply { row: row.list_row(), version: row.version }))
+        Ok(Reply::SetFlags(SetFlagsReply { row: row.list_row(), version: row.version() }))
     }
 
     pub(super) fn touch(&mut self, touch: Touch, out: &mut Output) -> Outcome {
@@ -149,7 +149,7 @@ impl Core {
 }
 
 fn earlier(row: &Row, time: TimeMs) -> bool {
-    row.facts.last_online_time < time
+    row.facts().last_online_time < time
 }
 
 /// A place in a user's list: behind the row of this order, among the pinned or among the others.
@@ -174,7 +174,7 @@ impl ListPlace {
     }
 
     fn of(row: &Row) -> Self {
-        Self { pinned: row.facts.is_top, before: row.order }
+        Self { pinned: row.facts().is_top, before: row.state().order }
     }
 }
 

@@ -8,8 +8,10 @@ use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
 use crate::command::{Error, ErrorCode, Reply};
 use crate::limits::INTEGER_MAX;
 use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported};
+use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow, Output};
-use crate::shard::state::{Chat, ChatHead, Effect, Gone, Member, RowFacts, RowImport, SlotState};
+use crate::shard::row::{RowFacts, RowImport};
+use crate::shard::state::{Chat, ChatHead, Effect, Gone, SlotState};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId, wide};
 
 impl Core {
@@ -45,7 +47,8 @@ impl Core {
                         return Answer::ExportPage(page);
                     }
                     page.members.push(member_line(chat, member));
-                    page.next = Some(ExportPlace::Member(chat.head.id.clone(), member.order));
+                    page.next =
+                        Some(ExportPlace::Member(chat.head.id.clone(), member.facts().order));
                 }
             }
         }
@@ -67,9 +70,9 @@ impl Core {
     pub(super) fn export_rows(&self, pairs: &[(UserId, ChatId)]) -> Answer {
         let row = |(user_id, chat_id): &(UserId, ChatId)| {
             self.find_row(user_id, chat_id).map(|row| ExportRow {
-                facts: row.facts.clone(),
-                order: row.order,
-                version: row.version,
+                facts: row.facts(),
+                order: row.state().order,
+                version: row.version(),
             })
         };
         Answer::ExportRows(pairs.iter().map(row).collect())
@@ -366,7 +369,8 @@ fn bounded(value: u64, name: &str, of: &dyn std::fmt::Display) -> Result<u64, Er
 /// What the chat knows of a member; the row's side is filled in from the row's shard. Until then it
 /// is the row that a delivery on its way will make.
 fn member_line(chat: &Chat, member: &Member) -> MemberLine {
-    let facts = RowFacts::joined(member.join_seq);
+    let MemberFacts { join_seq, sent_seq, .. } = member.facts();
+    let facts = RowFacts::joined(join_seq);
     MemberLine {
         user_id: member.user_id.to_user_id(),
         chat_id: chat.head.id.clone(),
@@ -377,9 +381,9 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
         is_hide: facts.is_hide,
         max_read_seq: facts.max_read_seq,
         last_online_time: facts.last_online_time,
-        join_seq: Some(member.join_seq),
+        join_seq: Some(join_seq),
         deleted_to_seq: None,
-        sent_seq: member.sent_seq,
+        sent_seq,
         marked_unread: facts.marked_unread,
         join_order: None,
         version: None,
@@ -427,6 +431,7 @@ fn plan_member(
     let shown = Flag(shown.0 || (deleted_to_seq < last && !stays_deleted));
     let next = last.checked_add(1).unwrap_or(last);
     let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?).min(next);
+    let stored = stored.map(Member::facts);
     let join_seq = stored.map_or(join_seq, |stored| stored.join_seq.max(join_seq));
     let join_order =
         line.join_order.map(|order| bounded(order, "join_order", &line.chat_id)).transpose()?;
@@ -443,13 +448,13 @@ fn plan_member(
         join_seq,
         deleted_to_seq,
     };
-    let member = Member {
-        user_id: (&line.user_id).into(),
+    let facts = MemberFacts {
         order,
         join_seq,
         sent_seq: stored.map_or(sent_seq, |stored| stored.sent_seq.max(sent_seq)),
         // Only whether; the epoch is set where it is applied.
         deleted_in: u64::from(!shown.0),
     };
+    let member = Member::new((&line.user_id).into(), facts);
     Ok((member, Effect::Import(Box::new(RowImport { row, join_order, version }))))
 }

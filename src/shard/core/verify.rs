@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::Core;
 use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotsView};
-use crate::shard::state::{Chat, Row, SlotState, User};
+use crate::shard::row::Row;
+use crate::shard::state::{Chat, SlotState, User};
 use crate::types::{Flag, Slot, UserId};
 
 /// Memberships after which a step ends; the slot that reaches it is told whole.
@@ -31,7 +32,8 @@ impl Core {
             Some(chat) => {
                 let hash = self.hash_of(user_id.as_str());
                 let member = chat.members.get(user_id.as_str(), hash);
-                let member = member.map(|member| (member.join_seq, chat.is_deleted_by(member)));
+                let member =
+                    member.map(|member| (member.facts().join_seq, chat.is_deleted_by(member)));
                 ChatSide { member, ..without_member(chat) }
             }
         };
@@ -51,7 +53,7 @@ fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {
         view.differences.extend(chat_differences(chat));
         for member in chat.members.iter() {
             let pair = (member.user_id.to_user_id(), chat.head.id.clone());
-            let member = Some((member.join_seq, chat.is_deleted_by(member)));
+            let member = Some((member.facts().join_seq, chat.is_deleted_by(member)));
             view.members.push((pair, ChatSide { member, ..without_member(chat) }));
         }
     }
@@ -69,9 +71,9 @@ fn without_member(chat: &Chat) -> ChatSide {
 
 fn row_side(row: &Row) -> RowSide {
     RowSide {
-        event: row.event,
-        join_seq: row.facts.join_seq,
-        is_deleted: row.facts.is_show == Flag::NO,
+        event: row.state().event,
+        join_seq: row.facts().join_seq,
+        is_deleted: row.facts().is_show == Flag::NO,
     }
 }
 
@@ -96,14 +98,14 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
     if head.dissolved && !chat.members.is_empty() {
         found.push(format!("chat {}: dissolved, and has members", head.id));
     }
-    if chat.members.last().is_some_and(|last| last.order >= head.next_order) {
+    if chat.members.last().is_some_and(|last| last.facts().order >= head.next_order) {
         found.push(format!("chat {}: next_order {} is taken", head.id, head.next_order));
     }
-    if chat.outbox.back().is_some_and(|last| last.event > head.event) {
+    if chat.outbox.last().is_some_and(|last| last.event > head.event) {
         found.push(format!("chat {}: its outbox is ahead of event {}", head.id, head.event));
     }
     let deleted = chat.members.iter().filter(|member| chat.is_deleted_by(member));
-    let remembered: HashSet<&str> = chat.deleters.iter().map(UserId::as_str).collect();
+    let remembered: HashSet<&str> = chat.deleters().iter().map(UserId::as_str).collect();
     let deleted = deleted.filter(|member| !remembered.contains(member.user_id.as_str()));
     found.extend(deleted.map(|member| {
         format!("chat {}: {} deleted it and is not remembered for it", head.id, member.user_id)
@@ -114,12 +116,12 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
 fn user_differences(user: &User) -> Vec<String> {
     let head = &user.head;
     let mut found = Vec::new();
-    if user.rows.last().is_some_and(|last| last.order >= head.next_order) {
+    if user.rows.last().is_some_and(|last| last.state().order >= head.next_order) {
         found.push(format!("user {}: next_order {} is taken", head.id, head.next_order));
     }
-    let ahead = user.rows.iter().filter(|row| row.version > head.version);
+    let ahead = user.rows.iter().filter(|row| row.version() > head.version);
     found.extend(ahead.map(|row| {
-        let (version, of) = (row.version, head.version);
+        let (version, of) = (row.version(), head.version);
         format!("user {}: row {} has version {version} of {of}", head.id, row.chat_id)
     }));
     let gone = user.gone.iter().flat_map(|gone| &gone.chats);

@@ -1,0 +1,133 @@
+//! A user of a chat, as the chat knows them.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::compact::{Compact, Kept};
+use super::roster::Entry;
+use super::state::counter;
+use crate::command::unread::Floors;
+use crate::types::{InternedUserId, Sequence};
+
+/// One user of a chat, as the chat knows them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Who.
+    pub user_id: InternedUserId,
+    facts: Kept<MemberFacts>,
+}
+
+const _: () = assert!(size_of::<Member>() == 24);
+
+/// What a chat knows of a member.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemberFacts {
+    /// Place in the chat's join order.
+    pub order: u64,
+    /// First sequence that counts for them.
+    pub join_seq: Sequence,
+    /// Their own newest message.
+    pub sent_seq: Sequence,
+    /// The chat's epoch, plus one, in which they deleted the chat; deleted only while that is
+    /// the current epoch. So one message brings all rows back at the cost of one number.
+    pub deleted_in: u64,
+}
+
+impl Member {
+    /// A member of whom this is known.
+    pub fn new(user_id: InternedUserId, facts: MemberFacts) -> Self {
+        Self { user_id, facts: facts.into() }
+    }
+
+    /// What the chat knows of them.
+    #[inline(always)]
+    pub fn facts(&self) -> MemberFacts {
+        self.facts.get()
+    }
+
+    /// Changes what the chat knows of them.
+    #[inline]
+    pub fn update(&mut self, change: impl FnOnce(&mut MemberFacts)) {
+        self.facts.update(change);
+    }
+
+    /// What the chat knows of the member's floors.
+    #[inline]
+    pub fn floors(&self) -> Floors {
+        let facts = self.facts();
+        Floors { join_seq: facts.join_seq, sent_seq: facts.sent_seq, ..Floors::default() }
+    }
+}
+
+impl Entry for Member {
+    fn key(&self) -> &str {
+        self.user_id.as_str()
+    }
+    fn order(&self) -> u64 {
+        self.facts().order
+    }
+    fn take(&mut self) -> Self {
+        Self { user_id: self.user_id.take(), facts: self.facts.clone() }
+    }
+}
+
+/// See [`MemberFacts`]. Orders begin at 1.
+#[derive(Debug, Clone, Copy)]
+pub struct ShortMember {
+    order: NonZeroU32,
+    join_seq: u32,
+    sent_seq: u32,
+    deleted_in: u32,
+}
+
+impl Compact for MemberFacts {
+    type Short = ShortMember;
+
+    fn shorten(self) -> Option<ShortMember> {
+        Some(ShortMember {
+            order: u32::try_from(self.order).ok()?.try_into().ok()?,
+            join_seq: u32::try_from(self.join_seq.get()).ok()?,
+            sent_seq: u32::try_from(self.sent_seq.get()).ok()?,
+            deleted_in: u32::try_from(self.deleted_in).ok()?,
+        })
+    }
+
+    #[inline(always)]
+    fn restore(short: ShortMember) -> Self {
+        Self {
+            order: u64::from(short.order.get()),
+            join_seq: short.join_seq.into(),
+            sent_seq: short.sent_seq.into(),
+            deleted_in: u64::from(short.deleted_in),
+        }
+    }
+}
+
+/// A member as images and records have it.
+#[derive(Serialize, Deserialize)]
+struct Encoded<Id> {
+    user_id: Id,
+    #[serde(deserialize_with = "counter")]
+    order: u64,
+    join_seq: Sequence,
+    sent_seq: Sequence,
+    #[serde(deserialize_with = "counter")]
+    deleted_in: u64,
+}
+
+impl Serialize for Member {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let MemberFacts { order, join_seq, sent_seq, deleted_in } = self.facts();
+        Encoded { user_id: &self.user_id, order, join_seq, sent_seq, deleted_in }
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Encoded { user_id, order, join_seq, sent_seq, deleted_in } =
+            Encoded::deserialize(deserializer)?;
+        Ok(Self::new(user_id, MemberFacts { order, join_seq, sent_seq, deleted_in }))
+    }
+}
