@@ -48,7 +48,7 @@ impl<T> Router<T> {
             (Deleting::Claiming(delete), Answer::Claimed(claim)) => {
                 let parts = self.send_deletes(to.entry, delete, Some(claim), out);
                 *deleting = Deleting::Parts(Missing::of(parts));
-                (parts == 0).then_some(Ok(Reply::Delete(())))
+                None
             }
             (Deleting::Claiming(_), Answer::Done(outcome)) => Some(outcome),
             (Deleting::Parts(missing), Answer::Done(outcome)) => {
@@ -69,6 +69,10 @@ impl<T> Router<T> {
         let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
         for id in &delete.ids {
             parts.entry(self.shard_of_chat(id).0).or_default().push(id.clone());
+        }
+        if parts.is_empty() && claim.is_some() {
+            // That the key was taken promises nothing yet; what comes behind it does, also if it is empty.
+            parts.insert(self.shard_of_user(&delete.user_id).0, Vec::new());
         }
         let count = parts.len();
         for (shard, ids) in parts {

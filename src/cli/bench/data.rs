@@ -6,8 +6,8 @@
 //! Invariants:
 //! - Each user has [`CHATS_A_USER`] different chats, spread over all chats.
 //! - The chats' numbers of members differ by at most one.
-//! - `last_sequence` is so far ahead that a read position can follow the clock: a mark_read always
-//!   has something to do, in any process, and is never beyond the last message.
+//! - `last_sequence` is so far ahead that a read position can follow the clock: a mark_read has
+//!   something to do, in any process, and is never beyond the last message.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,15 +21,12 @@ pub const CHATS_A_USER: u64 = 50;
 /// The first rows of a user are marked as read, the others deleted. A delete raises the read
 /// position to the last message, so a mark_read of the same row would have nothing to do any more.
 pub const ROWS_MARKED: u64 = 40;
-/// Every chat's sequence in the beginning: 2^40.
-pub const LAST_SEQUENCE: u64 = 1 << 40;
+/// Every chat's sequence in the beginning.
+pub const LAST_SEQUENCE: u64 = 1 << 31;
 /// Every read position in the beginning. Rows keep their size while they are marked.
-pub const READ_SEQUENCE: u64 = 1 << 33;
-/// 2026-01-01 in ms: read positions are ms since then, which is above [`READ_SEQUENCE`] and takes
-/// 35 years to reach [`LAST_SEQUENCE`].
-const EPOCH_MS: u64 = 1_767_225_600_000;
-/// Every time in the data.
-pub const TIME_MS: u64 = EPOCH_MS;
+pub const READ_SEQUENCE: u64 = 1 << 30;
+/// Every time in the data: 2026-01-01.
+pub const TIME_MS: u64 = 1_767_225_600_000;
 
 /// Bytes of a chat's id: `g_` and 16 hex digits.
 pub const CHAT_ID_BYTES: usize = 18;
@@ -134,11 +131,11 @@ fn put_hex<'a>(places: impl Iterator<Item = &'a mut u8>, value: u64) {
     }
 }
 
-/// The read position that a mark_read of now sets.
+/// The read position that a mark_read of now sets: it rises each millisecond, and begins anew every 12 days.
 pub fn sequence_now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    now.saturating_sub(EPOCH_MS).clamp(READ_SEQUENCE + 1, LAST_SEQUENCE)
+    READ_SEQUENCE + 1 + now % (LAST_SEQUENCE - READ_SEQUENCE)
 }
 
 /// `a * b` modulo `modulus`.
