@@ -199,10 +199,12 @@ impl Handle {
             stats: StatsReply::default(),
             tcp: Meter::default(),
             http: Meter::default(),
+            turns: Vec::new(),
         };
         for report in self.reports().await {
-            input.stats.add_shard(report.shard);
+            input.turns.push((ShardId(report.shard.shard), report.turns));
             input.tcp.merge(&report.tcp);
+            input.stats.add_shard(report.shard);
         }
         self.node.complete_stats(&mut input.stats);
         input

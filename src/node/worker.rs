@@ -13,6 +13,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ use super::mailbox::{Control, Mailbox, Peer};
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
-use crate::metrics::Meter;
+use crate::metrics::{Durations, Meter};
 use crate::router::{Router, Sent};
 pub use crate::shard::Core;
 use crate::shard::core::SlotCapture;
@@ -136,6 +138,8 @@ pub struct Report {
     pub shard: ShardStats,
     /// Requests of connections; calls are measured by the door that makes them.
     pub tcp: Meter,
+    /// How long the core was held, each time.
+    pub turns: Durations,
 }
 
 /// What became of a request that its connection would answer at once.
@@ -179,6 +183,7 @@ pub struct Worker {
     /// Ops that look at many rows; one is run a turn, so that others are served in between.
     long: VecDeque<(ReplyTo, Op)>,
     tcp: Meter,
+    turns: Durations,
     draining: Vec<oneshot::Sender<()>>,
 }
 
@@ -201,6 +206,7 @@ impl Worker {
             own: VecDeque::new(),
             long: VecDeque::new(),
             tcp: Meter::default(),
+            turns: Durations::default(),
             draining: Vec::new(),
             node,
         }
@@ -490,7 +496,7 @@ impl Worker {
     }
 
     fn report(&self) -> Report {
-        Report { shard: self.core.stats(), tcp: self.tcp.clone() }
+        Report { shard: self.core.stats(), tcp: self.tcp.clone(), turns: self.turns }
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
@@ -565,8 +571,25 @@ impl Local {
         self.0.borrow_mut().flush();
     }
 
+    /// Runs a task of this core, and measures its turns: for how long the core is held by it, each time
+    /// that it goes on. Whatever else the core has to do waits so long.
+    pub async fn in_turns<T>(&self, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        poll_fn(|context| {
+            let began = Instant::now();
+            let polled = task.as_mut().poll(context);
+            self.0.borrow_mut().turns.record(began.elapsed());
+            polled
+        })
+        .await
+    }
+
     /// Serves the mailbox for as long as the core lives.
     pub async fn serve(self) {
+        self.in_turns(self.serve_mailbox()).await;
+    }
+
+    async fn serve_mailbox(&self) {
         let node = self.node();
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
         // What a stop left open goes out now, and not with the first request.
