@@ -438,6 +438,7 @@ fn start_core(
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             let local = Local::new(Worker::new(core, node, seed));
+            local.settle_here();
             tokio::select! {
                 () = local.serve() => {}
                 _ = ended.wait_for(|ended| *ended) => {}

@@ -49,6 +49,11 @@ const RECORDS_BYTES: usize = 4 << 20;
 const BATCHES_A_TURN: usize = 16;
 const PEER_ROWS_A_TURN: usize = 256;
 
+thread_local! {
+    /// The core whose thread this is.
+    static HERE: RefCell<Option<Local>> = const { RefCell::new(None) };
+}
+
 /// A core, as the tasks on it share it.
 #[derive(Clone)]
 pub struct Local(Rc<RefCell<Worker>>);
@@ -512,6 +517,21 @@ impl Local {
         Self(Rc::new(RefCell::new(worker)))
     }
 
+    /// Makes this thread the core's own, see [`Self::here`].
+    pub fn settle_here(&self) {
+        HERE.set(Some(self.clone()));
+    }
+
+    /// The core of a shard, if this thread is its own: then a call need not go through the mailbox.
+    pub fn here(node: &Arc<NodeInfo>, shard: ShardId) -> Option<Self> {
+        HERE.with_borrow(|here| {
+            here.clone().filter(|local| {
+                let worker = local.0.borrow();
+                worker.shard == shard && Arc::ptr_eq(&worker.node, node)
+            })
+        })
+    }
+
     /// The node that it is part of.
     pub fn node(&self) -> Arc<NodeInfo> {
         Arc::clone(&self.0.borrow().node)
@@ -533,6 +553,13 @@ impl Local {
             Command::Snapshot(_) => self.snapshot(ticket),
             command => self.0.borrow_mut().submit(ticket, command),
         }
+    }
+
+    /// Runs a command of a task on this core, and tells its outcome.
+    pub fn call(&self, command: Command, tell: oneshot::Sender<Outcome>) {
+        self.tick();
+        self.submit(Ticket::of_call(command.kind(), tell), command);
+        self.flush();
     }
 
     /// Reads from this core's shard in place. What is told is the caller's to count.
