@@ -23,8 +23,8 @@ use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
-/// Lines of one import.
-const LINES: u64 = 2000;
+/// Most lines of one import: these fit into a request.
+const LINES_MAX: u64 = 5000;
 /// Imports in flight.
 const IN_FLIGHT: usize = 8;
 /// Pause before a request that the server was too busy for.
@@ -46,6 +46,10 @@ pub struct FillArgs {
     /// The secret, where chatshard asks for one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Lines of one import into chatshard; a core is held while it takes them
+    #[arg(long, value_name = "N", default_value_t = 2000,
+        value_parser = clap::value_parser!(u64).range(CHATS_A_USER..=LINES_MAX))]
+    pub lines: u64,
     /// How much data
     #[command(flatten)]
     pub data: DataArgs,
@@ -62,7 +66,7 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     let done = match args.target {
         Target::Chatshard => {
             let client = Connection::plain(addr, args.token).open().await?;
-            fill_chatshard(client, &data, &bar).await
+            fill_chatshard(client, &data, args.lines, &bar).await
         }
         Target::Valkey => {
             fill_valkey(&addr, data, &bar).map_err(|why| Failure::new(format!("{addr}: {why}")))
@@ -82,18 +86,23 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn fill_chatshard(client: Client, data: &Data, bar: &ProgressBar) -> Result<(), Failure> {
+async fn fill_chatshard(
+    client: Client,
+    data: &Data,
+    lines: u64,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
     let wrong = |invalid: Invalid| Failure::new(invalid.0);
     let mut filler = Filler { client, in_flight: VecDeque::new() };
-    for first in (0..data.chats()).step_by(usize::try_from(LINES).unwrap_or(1)) {
-        let numbers = first..data.chats().min(first + LINES);
+    for first in (0..data.chats()).step_by(usize::try_from(lines).unwrap_or(1)) {
+        let numbers = first..data.chats().min(first + lines);
         bar.inc(numbers.end - numbers.start);
         let chats = numbers.map(|number| chat(data, number)).collect::<Result<_, _>>();
         filler.send(chats.map_err(wrong)?, Vec::new()).await?;
     }
     // Members may only come when their chats are there.
     filler.settle(0).await?;
-    let users = LINES / CHATS_A_USER;
+    let users = lines / CHATS_A_USER;
     for first in (0..data.users()).step_by(usize::try_from(users).unwrap_or(1)) {
         let numbers = first..data.users().min(first + users);
         bar.inc(numbers.end - numbers.start);
