@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use chatshard::command::{Call, Command, Kind};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::net::hot::{self, Hot};
@@ -157,18 +157,28 @@ impl Node {
         }
     }
 
+    /// What each core is asked, over and over: any keys, or its own.
+    fn requests(&self, work: Work, own_keys: bool, sizes: &Sizes) -> Vec<Requests> {
+        let is_wanted = |shard: ShardId, key: &str| {
+            !own_keys || self.info.hasher.slot(key).shard(self.info.shards) == shard
+        };
+        let of_core = |shard| {
+            let all = (0..).map(|number| work.request(number, sizes));
+            let wanted = all.filter(|(key, _)| is_wanted(shard, key)).take(REQUESTS);
+            wanted.map(|(_, command)| encoded(&command)).collect()
+        };
+        self.info.shards.all().map(of_core).collect()
+    }
+
     /// Drives all cores for a while: requests a second, and microseconds of CPU for each.
-    fn drive(&self, work: Work, own_keys: bool, sizes: &Sizes) -> (f64, f64) {
+    fn drive(&self, requests: &[Requests], span: Duration) -> (f64, f64) {
         let (tell, told) = mpsc::channel();
-        let until = Instant::now() + sizes.span;
-        let cpu = cpu_us();
-        for shard in self.info.shards.all() {
-            let requests = self.requests(work, own_keys.then_some(shard), sizes);
-            let tell = tell.clone();
+        let (until, cpu) = (Instant::now() + span, cpu_us());
+        for (shard, requests) in self.info.shards.all().zip(requests) {
+            let (requests, tell) = (Arc::clone(requests), tell.clone());
             let begin = move |local: &Local| {
-                let requests: Rc<[BytesMut]> = requests.into();
                 for task in 0..TASKS {
-                    let asking = ask(local.clone(), Rc::clone(&requests), task, until);
+                    let asking = ask(local.clone(), Arc::clone(&requests), task, until);
                     let tell = tell.clone();
                     tokio::task::spawn_local(async move { tell.send(asking.await).unwrap() });
                 }
@@ -177,23 +187,17 @@ impl Node {
         }
         drop(tell);
         let answered: usize = told.iter().sum();
-        ((answered as f64) / sizes.span.as_secs_f64(), (cpu_us() - cpu) / answered as f64)
+        ((answered as f64) / span.as_secs_f64(), (cpu_us() - cpu) / answered as f64)
     }
+}
 
-    /// Requests with any keys, or with those of one shard.
-    fn requests(&self, work: Work, of: Option<ShardId>, sizes: &Sizes) -> Vec<BytesMut> {
-        let is_wanted = |key: &str| {
-            of.is_none_or(|shard| self.info.hasher.slot(key).shard(self.info.shards) == shard)
-        };
-        let all = (0..).map(|number| work.request(number, sizes));
-        let wanted = all.filter(|(key, _)| is_wanted(key)).take(REQUESTS);
-        let encoded = wanted.map(|(_, command)| {
-            let mut out = BytesMut::new();
-            protocol::encode_request(1, &command, &mut out).unwrap();
-            out
-        });
-        encoded.collect()
-    }
+/// Requests as they would lie in a connection's input.
+type Requests = Arc<[Bytes]>;
+
+fn encoded(command: &Command) -> Bytes {
+    let mut out = BytesMut::new();
+    protocol::encode_request(1, command, &mut out).unwrap();
+    out.freeze()
 }
 
 fn a_chat(number: usize) -> Value {
@@ -215,7 +219,7 @@ fn serve(core: Core, info: Arc<NodeInfo>) {
 }
 
 /// What a connection does, without its socket; how many requests were answered.
-async fn ask(local: Local, requests: Rc<[BytesMut]>, task: usize, until: Instant) -> usize {
+async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> usize {
     let mut line = Line::new(local);
     let mut next = task * requests.len() / TASKS;
     let mut answered = 0;
@@ -314,18 +318,19 @@ fn main() {
             ("one shard", &one, false),
             ("two, keys at random", &two, false),
             ("two, own keys", &two, true),
-        ];
+        ]
+        .map(|(way, node, own_keys)| (way, node, node.requests(work, own_keys, &sizes)));
         let mut found = [const { Vec::new() }; 3];
         for _ in 0..sizes.rounds {
-            for (rounds, (_, node, own_keys)) in found.iter_mut().zip(ways) {
-                rounds.push(node.drive(work, own_keys, &sizes));
+            for (rounds, (_, node, requests)) in found.iter_mut().zip(&ways) {
+                rounds.push(node.drive(requests, sizes.span));
             }
         }
         let medians = found.map(|mut rounds| median(&mut rounds));
-        for ((way, ..), (rate, cpu)) in ways.into_iter().zip(medians) {
+        for ((way, ..), (rate, cpu)) in ways.iter().zip(medians) {
             table.add_row([
                 name.to_owned(),
-                way.to_owned(),
+                (*way).to_owned(),
                 format!("{rate:.0}"),
                 format!("{cpu:.2}"),
                 format!("{:.2}", rate / medians[0].0),

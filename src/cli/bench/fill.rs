@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -25,8 +26,6 @@ use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
 /// Most lines of one import: these fit into a request.
 const LINES_MAX: u64 = 5000;
-/// Imports in flight.
-const IN_FLIGHT: usize = 8;
 /// Pause before a request that the server was too busy for.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a server may be busy or silent in one go.
@@ -50,6 +49,9 @@ pub struct FillArgs {
     #[arg(long, value_name = "N", default_value_t = 2000,
         value_parser = clap::value_parser!(u64).range(CHATS_A_USER..=LINES_MAX))]
     pub lines: u64,
+    /// Imports in flight; with one, a turn of the core is one import
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub in_flight: NonZeroUsize,
     /// How much data
     #[command(flatten)]
     pub data: DataArgs,
@@ -66,7 +68,8 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     let done = match args.target {
         Target::Chatshard => {
             let client = Connection::plain(addr, args.token).open().await?;
-            fill_chatshard(client, &data, args.lines, &bar).await
+            let filler = Filler { client, in_flight: VecDeque::new(), most: args.in_flight.get() };
+            fill_chatshard(filler, &data, args.lines, &bar).await
         }
         Target::Valkey => {
             fill_valkey(&addr, data, &bar).map_err(|why| Failure::new(format!("{addr}: {why}")))
@@ -87,13 +90,12 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
 }
 
 async fn fill_chatshard(
-    client: Client,
+    mut filler: Filler,
     data: &Data,
     lines: u64,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
     let wrong = |invalid: Invalid| Failure::new(invalid.0);
-    let mut filler = Filler { client, in_flight: VecDeque::new() };
     for first in (0..data.chats()).step_by(usize::try_from(lines).unwrap_or(1)) {
         let numbers = first..data.chats().min(first + lines);
         bar.inc(numbers.end - numbers.start);
@@ -117,6 +119,8 @@ async fn fill_chatshard(
 struct Filler {
     client: Client,
     in_flight: VecDeque<JoinHandle<Outcome>>,
+    /// As many as there may be.
+    most: usize,
 }
 
 impl Filler {
@@ -125,7 +129,7 @@ impl Filler {
         chats: Vec<ChatLine>,
         members: Vec<MemberLine>,
     ) -> Result<(), Failure> {
-        self.settle(IN_FLIGHT - 1).await?;
+        self.settle(self.most - 1).await?;
         let import = Import { chats, members, merge: None, idempotency_key: None };
         self.in_flight.push_back(tokio::spawn(take(self.client.clone(), import)));
         Ok(())
