@@ -1,6 +1,7 @@
 //! The shard's core alone: no sockets, no log, no frames.
 //!
-//! The core holds 100 000 chats, or as many as `CHATSHARD_BENCH_CHATS` says; users have 50 rows.
+//! The core holds 100 000 chats, or as many as `CHATSHARD_BENCH_CHATS` says; users have 50 rows, or as many as
+//! `CHATSHARD_BENCH_ROWS` says.
 //! Keys are drawn over all of it, so that the caches miss as they do in production.
 //!
 //! ```text
@@ -25,9 +26,8 @@ use chatshard::types::{
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Members of a chat, rows of a user, chats of one import.
+/// Members of a chat, chats of one import.
 const MEMBERS: usize = 5;
-const ROWS: usize = 50;
 const CHATS_AN_IMPORT: usize = 1000;
 /// Chats in a `detail`.
 const DETAILS: usize = 20;
@@ -39,7 +39,14 @@ struct Shard {
     core: Core,
     out: Output,
     chats: usize,
+    /// Rows of a user.
+    rows: usize,
     random: u64,
+}
+
+/// A size from the environment.
+fn size(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
 fn chat_id(number: usize) -> ChatId {
@@ -52,16 +59,16 @@ fn user_id(number: usize) -> UserId {
 
 impl Shard {
     fn new() -> Self {
-        let wanted = std::env::var("CHATSHARD_BENCH_CHATS").ok();
-        let chats = wanted.map_or(100_000, |text| text.parse().unwrap());
+        let chats = size("CHATSHARD_BENCH_CHATS", 100_000);
+        let rows = size("CHATSHARD_BENCH_ROWS", 50);
         let core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(7));
-        let mut shard = Self { core, out: Output::default(), chats, random: 1 };
+        let mut shard = Self { core, out: Output::default(), chats, rows, random: 1 };
         shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
         for first in (0..chats).step_by(CHATS_AN_IMPORT) {
             let numbers = first..chats.min(first + CHATS_AN_IMPORT);
-            let members = numbers
-                .clone()
-                .flat_map(|chat| (0..MEMBERS).map(move |nth| member(chat, nth, chats)));
+            let members = numbers.clone().flat_map(|chat| {
+                (0..MEMBERS).map(move |nth| member(chat, nth, users(chats, rows)))
+            });
             let import = Import {
                 chats: numbers.map(chat).collect(),
                 members: members.collect(),
@@ -74,7 +81,7 @@ impl Shard {
     }
 
     fn users(&self) -> usize {
-        users(self.chats)
+        users(self.chats, self.rows)
     }
 
     /// A number below `bound`: SplitMix64.
@@ -99,8 +106,8 @@ impl Shard {
     }
 }
 
-fn users(chats: usize) -> usize {
-    (chats * MEMBERS / ROWS).max(MEMBERS)
+fn users(chats: usize, rows: usize) -> usize {
+    (chats * MEMBERS / rows).max(MEMBERS)
 }
 
 fn chat(number: usize) -> ChatLine {
@@ -119,9 +126,9 @@ fn chat(number: usize) -> ChatLine {
     }
 }
 
-fn member(chat: usize, nth: usize, chats: usize) -> MemberLine {
+fn member(chat: usize, nth: usize, users: usize) -> MemberLine {
     MemberLine {
-        user_id: user_id((chat + nth) % users(chats)),
+        user_id: user_id((chat + nth) % users),
         chat_id: chat_id(chat),
         id: None,
         is_top: Flag::NO,
@@ -180,12 +187,8 @@ fn core(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("core");
     group.throughput(Throughput::Elements(1));
     type Make = fn(&mut Shard) -> Op;
-    let cases: [(&str, Make); 4] = [
-        ("list of 50", list),
-        ("detail of 20", details),
-        ("advance", advance),
-        ("mark_read", mark_read),
-    ];
+    let cases: [(&str, Make); 4] =
+        [("list", list), ("detail of 20", details), ("advance", advance), ("mark_read", mark_read)];
     for (name, make) in cases {
         let shard = std::cell::RefCell::new(&mut shard);
         group.bench_function(name, |bencher| {
@@ -206,7 +209,7 @@ fn answered_here(criterion: &mut Criterion) {
     let mut out = BytesMut::new();
     let mut group = criterion.benchmark_group("hot");
     group.throughput(Throughput::Elements(PIPELINED));
-    group.bench_function("list of 50", |bencher| {
+    group.bench_function(format!("list of {}", shard.rows), |bencher| {
         bencher.iter(|| {
             out.clear();
             let users: Vec<UserId> = (0..PIPELINED).map(|_| a_user(&mut shard)).collect();
@@ -218,7 +221,8 @@ fn answered_here(criterion: &mut Criterion) {
             out.len()
         });
     });
-    for count in [1, DETAILS] {
+    let counts = [1, 5, DETAILS, 50].into_iter().filter(|count| *count <= shard.rows);
+    for count in counts.collect::<Vec<_>>() {
         group.bench_function(format!("detail of {count}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
@@ -271,7 +275,7 @@ fn a_user(shard: &mut Shard) -> UserId {
 /// A user and some of the user's chats; see `member`.
 fn a_detail(shard: &mut Shard, count: usize) -> (UserId, Vec<ChatId>) {
     let (user, users) = (shard.below(shard.users()), shard.users());
-    let first = shard.below(ROWS - count + 1);
+    let first = shard.below(shard.rows - count + 1);
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
     (user_id(user), (first..first + count).map(|row| chat_id(chat(row))).collect())
 }

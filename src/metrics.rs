@@ -1,7 +1,7 @@
-//! What is counted about requests, and how it is shown to Prometheus.
+//! What is counted about requests and turns of cores, and how it is shown to Prometheus.
 //!
 //! Invariants:
-//! - [`Meter`] is plain data: recording is a few additions at fixed places, without allocation or
+//! - [`Meter`] and [`Durations`] are plain data: recording is a few additions at fixed places, without allocation or
 //!   atomics. Each core has its own; they are merged only when somebody looks.
 //! - Buckets are fixed: upper bounds of 4 us times powers of two, up to 8.388608 s, and one for
 //!   all that is slower.
@@ -15,7 +15,7 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
-    NoLabelSet,
+    MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -24,6 +24,7 @@ use prometheus_client::registry::Registry;
 
 use crate::command::node::{LogStats, ShardStats, SnapshotStats, StatsReply};
 use crate::command::{ErrorCode, Kind};
+use crate::types::ShardId;
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,8 +46,15 @@ pub struct Meter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct KindMeter {
     statuses: [u64; STATUSES],
+    durations: Durations,
+}
+
+/// How long things of one kind took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Durations {
     buckets: [u64; BUCKETS],
     sum_ns: u64,
+    longest_ns: u64,
 }
 
 impl Default for Meter {
@@ -66,24 +74,21 @@ impl Meter {
         let Some(meter) = self.kinds.get_mut(kind.index()) else {
             return;
         };
-        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        meter.sum_ns = meter.sum_ns.saturating_add(ns.saturating_mul(count));
         add(&mut meter.statuses, status_index(status), count);
-        add(&mut meter.buckets, bucket_index(ns), count);
+        meter.durations.record_many(latency, count);
     }
 
     /// Adds another core's counts.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.kinds.iter_mut().zip(&other.kinds) {
-            mine.sum_ns = mine.sum_ns.saturating_add(theirs.sum_ns);
             add_all(&mut mine.statuses, &theirs.statuses);
-            add_all(&mut mine.buckets, &theirs.buckets);
+            mine.durations.merge(&theirs.durations);
         }
     }
 
     /// How many requests were recorded.
     pub fn requests(&self) -> u64 {
-        self.kinds.iter().map(KindMeter::count).sum()
+        self.kinds.iter().map(|kind| kind.durations.count()).sum()
     }
 
     /// How many of them failed.
@@ -94,13 +99,38 @@ impl Meter {
     /// The commands that were seen.
     fn seen(&self) -> impl Iterator<Item = (&'static str, &KindMeter)> {
         let kinds = Kind::ALL.iter().map(|kind| kind.name()).zip(&self.kinds);
-        kinds.filter(|(_, meter)| meter.count() > 0)
+        kinds.filter(|(_, meter)| meter.durations.count() > 0)
     }
 }
 
-impl KindMeter {
+impl Durations {
+    /// Counts one thing.
+    pub fn record(&mut self, duration: Duration) {
+        self.record_many(duration, 1);
+    }
+
+    fn record_many(&mut self, duration: Duration, count: u64) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.sum_ns = self.sum_ns.saturating_add(ns.saturating_mul(count));
+        self.longest_ns = self.longest_ns.max(ns);
+        add(&mut self.buckets, bucket_index(ns), count);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+        add_all(&mut self.buckets, &other.buckets);
+    }
+
     fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        let mut encoder = encoder;
+        let sum = Duration::from_nanos(self.sum_ns).as_secs_f64();
+        let buckets: Vec<_> = bucket_bounds().zip(self.buckets).collect();
+        encoder.encode_histogram::<NoLabelSet>(sum, self.count(), &buckets, None)
     }
 }
 
@@ -177,6 +207,8 @@ pub struct MetricsInput {
     pub tcp: Meter,
     /// Requests of the HTTP doors, all cores merged.
     pub http: Meter,
+    /// Turns of each shard's core.
+    pub turns: Vec<(ShardId, Durations)>,
 }
 
 /// The metrics as OpenMetrics text.
@@ -197,7 +229,7 @@ struct Node(MetricsInput);
 
 impl Collector for Node {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self(MetricsInput { stats, tcp, http }) = self;
+        let Self(MetricsInput { stats, tcp, http, turns }) = self;
         let mut page = Page(encoder);
         let doors = [("tcp", tcp), ("http", http)];
         page.requests(&doors)?;
@@ -205,7 +237,8 @@ impl Collector for Node {
         page.node(stats)?;
         page.log(&stats.log)?;
         page.snapshot(&stats.snapshot)?;
-        page.shards(&stats.shards)
+        page.shards(&stats.shards)?;
+        page.turns(turns)
     }
 }
 
@@ -253,14 +286,7 @@ impl Page<'_> {
         for &(door, meter) in doors {
             for (command, kind) in meter.seen() {
                 let labels = [("door", door), ("command", command)];
-                let sum = Duration::from_nanos(kind.sum_ns).as_secs_f64();
-                let buckets: Vec<_> = bucket_bounds().zip(kind.buckets).collect();
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                    sum,
-                    kind.count(),
-                    &buckets,
-                    None,
-                )?;
+                kind.durations.encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())
@@ -336,6 +362,22 @@ impl Page<'_> {
         }
         Ok(())
     }
+
+    fn turns(&mut self, turns: &[(ShardId, Durations)]) -> fmt::Result {
+        let help = "How long one piece of work held the shard's core while all others waited";
+        let name = "turn_duration_seconds";
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (shard, durations) in turns {
+            durations.encode(family.encode_family(&[("shard", shard.0)])?)?;
+        }
+        let (name, help) = ("turn_longest_seconds", "The longest of them since the start");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (shard, durations) in turns {
+            let longest = Duration::from_nanos(durations.longest_ns).as_secs_f64();
+            ConstGauge::new(longest).encode(family.encode_family(&[("shard", shard.0)])?)?;
+        }
+        Ok(())
+    }
 }
 
 fn seconds(milliseconds: u64) -> f64 {
@@ -396,5 +438,19 @@ mod tests {
         assert!(text.contains("chatshard_log_state{state=\"stalled\"} 1\n"), "{text}");
         assert!(!text.contains("\"http\"") && !text.contains("\"detail\""), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn the_longest_turn_is_told_beside_all_of_them() {
+        let mut turns = Durations::default();
+        [5, 3000, 70].into_iter().map(Duration::from_micros).for_each(|turn| turns.record(turn));
+        let text = render(&MetricsInput { turns: vec![(ShardId(1), turns)], ..Default::default() });
+        for line in [
+            "chatshard_turn_longest_seconds{shard=\"1\"} 0.003\n",
+            "chatshard_turn_duration_seconds_count{shard=\"1\"} 3\n",
+            "chatshard_turn_duration_seconds_bucket{le=\"0.002048\",shard=\"1\"} 2\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
     }
 }

@@ -32,7 +32,7 @@ use crate::access::{Endpoint, Tls};
 use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App};
-use crate::metrics::{Meter, MetricsInput, SharedMeter};
+use crate::metrics::{MetricsInput, SharedMeter};
 use crate::net::accept::{Door, Guest, accept};
 use crate::net::connection::{self, NetConfig};
 use crate::net::listener::{Listener, bind};
@@ -256,11 +256,7 @@ fn admin_router(
             let gathered = async move {
                 let mut input = match late.handle.get() {
                     Some(handle) => handle.metrics().await,
-                    None => MetricsInput {
-                        stats: Default::default(),
-                        tcp: Meter::default(),
-                        http: Meter::default(),
-                    },
+                    None => MetricsInput::default(),
                 };
                 let cores = meters.get().into_iter().flatten();
                 cores.chain([&admin_meter]).for_each(|meter| meter.merge_into(&mut input.http));
@@ -442,6 +438,7 @@ fn start_core(
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             let local = Local::new(Worker::new(core, node, seed));
+            local.settle_here();
             tokio::select! {
                 () = local.serve() => {}
                 _ = ended.wait_for(|ended| *ended) => {}
@@ -508,8 +505,10 @@ fn accept_http(
         turns.rotate_left(1);
         let Some((shard, router)) = turns.front().cloned() else { return };
         let stop = stop.clone();
-        let serve = move |_: &Local| {
-            spawn_http(stream, guest, router, stop);
+        let serve = move |local: &Local| {
+            let local = local.clone();
+            let serving = serve_http(stream, guest, router, stop);
+            tokio::task::spawn_local(async move { local.in_turns(serving).await });
         };
         node.control(shard, Control::Connection(Box::new(serve)));
     });
@@ -527,22 +526,25 @@ fn serve_here(
     let stop = stopping.clone();
     let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
         let (router, stop) = (router.clone(), stop.clone());
-        spawn_http(stream, guest, router, stop);
+        tokio::task::spawn_local(serve_http(stream, guest, router, stop));
     });
     tokio::task::spawn_local(tell_end("admin", accepting));
 }
 
-/// Serves an HTTP connection on this thread.
-fn spawn_http(stream: Parked, guest: Guest, router: axum::Router, stop: watch::Receiver<bool>) {
-    tokio::task::spawn_local(async move {
-        match stream.arrive() {
-            Ok(Stream::Tcp(stream)) => http::serve::connection(stream, router, stop).await,
-            Ok(Stream::Unix(stream)) => http::serve::connection(stream, router, stop).await,
-            Ok(Stream::Tls(stream)) => http::serve::connection(stream, router, stop).await,
-            Err(error) => debug!(%error, "a connection broke on its way"),
-        }
-        drop(guest);
-    });
+/// Serves an HTTP connection on this thread; `guest` is its place at the door.
+async fn serve_http(
+    stream: Parked,
+    guest: Guest,
+    router: axum::Router,
+    stop: watch::Receiver<bool>,
+) {
+    match stream.arrive() {
+        Ok(Stream::Tcp(stream)) => http::serve::connection(stream, router, stop).await,
+        Ok(Stream::Unix(stream)) => http::serve::connection(stream, router, stop).await,
+        Ok(Stream::Tls(stream)) => http::serve::connection(stream, router, stop).await,
+        Err(error) => debug!(%error, "a connection broke on its way"),
+    }
+    drop(guest);
 }
 
 async fn tell_end(door: &'static str, accepting: impl Future<Output = io::Result<()>>) {

@@ -409,7 +409,7 @@ fn admin(tokens: &str) -> Operated {
             let shards = vec![ShardStats::default(), ShardStats { shard: 1, ..Default::default() }];
             let mut stats = StatsReply { shards, chats: 3, ..Default::default() };
             stats.log.state = "ok".into();
-            Box::pin(async move { MetricsInput { stats, tcp: Meter::default(), http } })
+            Box::pin(async move { MetricsInput { stats, http, ..MetricsInput::default() } })
         }),
         gate: Gate::new(Tokens::parse(tokens).unwrap()),
         meter,

@@ -194,6 +194,7 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Bench(Bench::Run(args)) => bench::run::run(&args).map(|()| ExitCode::SUCCESS),
         Action::Bench(Bench::Fill(args)) => block_on(bench::fill::run(args)),
         Action::Bench(Bench::Canned(args)) => bench::canned::run(&args).map(|()| ExitCode::SUCCESS),
+        Action::Bench(Bench::Bare(args)) => block_on(bench::bare::run(args)),
         Action::Bench(Bench::Generate(args)) => generate::run(&args),
         Action::Inspect(args) => inspect::run(&args),
     }

@@ -16,6 +16,7 @@
 
 mod list;
 mod mark;
+mod rows;
 mod seed;
 
 use std::sync::LazyLock;
@@ -30,7 +31,9 @@ use serde::Deserialize;
 
 use super::auth::UserAuth;
 use super::body;
-use super::envelope::{Failure, JSON, single, success, unknown_route, with_body, wrong_method};
+use super::envelope::{
+    Failure, JSON, single, success_written, unknown_route, with_body, wrong_method,
+};
 use super::openapi::Document;
 use super::route::{Caller, Route, Visit};
 use super::{ask, docs, metered};
@@ -96,7 +99,7 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
             Failure::internal(format!("the store answered as to {}", kind.name()))
         })?;
         let bytes = R::bytes_expected(&data);
-        Ok(success(data, bytes))
+        Ok(success_written(bytes, |out| R::write(&data, out)))
     })
     .await
 }

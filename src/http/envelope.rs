@@ -34,6 +34,18 @@ pub(super) fn success<T: Serialize>(data: T, bytes_expected: usize) -> Response 
     respond(StatusCode::OK, data, "", bytes_expected)
 }
 
+/// The same, where the caller writes `data`.
+pub(super) fn success_written(
+    bytes_expected: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+) -> Response {
+    let mut bytes = Vec::with_capacity(bytes_expected);
+    bytes.extend_from_slice(br#"{"code":200,"data":"#);
+    let written = write(&mut bytes);
+    bytes.extend_from_slice(br#","msg":""}"#);
+    finish(StatusCode::OK, bytes, written)
+}
+
 /// An error as the bytes of a whole answer, for a connection that is closed before it has a request.
 pub fn last_words(error: &Error) -> Vec<u8> {
     let code = error.code.status();
@@ -57,12 +69,18 @@ fn respond<T: Serialize>(
 ) -> Response {
     let mut bytes = Vec::with_capacity(bytes_expected);
     let envelope = Envelope { code: status.as_u16(), data, msg };
-    if let Err(error) = serde_json::to_writer(&mut bytes, &envelope) {
+    let written = serde_json::to_writer(&mut bytes, &envelope);
+    finish(status, bytes, written)
+}
+
+fn finish(status: StatusCode, bytes: Vec<u8>, written: serde_json::Result<()>) -> Response {
+    match written {
+        Ok(()) => with_body(status, JSON, Body::from(bytes)),
         // Writing to memory does not fail, and no reply has a map with keys that are not strings.
-        return Failure::internal(format!("the answer could not be encoded: {error}"))
-            .into_response();
+        Err(error) => {
+            Failure::internal(format!("the answer could not be encoded: {error}")).into_response()
+        }
     }
-    with_body(status, JSON, Body::from(bytes))
 }
 
 /// A response with the headers that every answer has.

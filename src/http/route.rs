@@ -48,6 +48,14 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     /// What is shown of the reply; none of a reply that is not to this command.
     fn data(reply: Reply) -> Option<Self::Data>;
 
+    /// Writes it as JSON.
+    ///
+    /// # Errors
+    /// Those of serde_json.
+    fn write(data: &Self::Data, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(out, data)
+    }
+
     /// About how long the answer is: sizes its buffer, no more.
     fn bytes_expected(_: &Self::Data) -> usize {
         256

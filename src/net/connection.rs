@@ -120,7 +120,7 @@ fn arrive(local: &Local, moving: Moving) {
     let local = local.clone();
     tokio::task::spawn_local(async move {
         let (node, shard) = (local.node(), local.shard());
-        if let Err(error) = run(local, moving).await {
+        if let Err(error) = local.in_turns(run(local.clone(), moving)).await {
             debug!(%error, "a connection ended");
         }
         if let Some(mailbox) = node.mailboxes.get(shard.index()) {

@@ -38,7 +38,7 @@ use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use memory::{Memory, resident_bytes};
 use snapshotter::{SnapshotRequest, SnapshotStatus};
-use worker::Report;
+use worker::{Local, Report};
 
 /// What all parts of a node share.
 pub struct NodeInfo {
@@ -199,10 +199,12 @@ impl Handle {
             stats: StatsReply::default(),
             tcp: Meter::default(),
             http: Meter::default(),
+            turns: Vec::new(),
         };
         for report in self.reports().await {
-            input.stats.add_shard(report.shard);
+            input.turns.push((ShardId(report.shard.shard), report.turns));
             input.tcp.merge(&report.tcp);
+            input.stats.add_shard(report.shard);
         }
         self.node.complete_stats(&mut input.stats);
         input
@@ -226,7 +228,10 @@ impl Call for Handle {
             ShardId(u16::try_from(turn).unwrap_or(0))
         });
         let (sender, receiver) = oneshot::channel();
-        self.node.control(shard, Control::Call(command, sender));
+        match Local::here(&self.node, shard) {
+            Some(core) => core.call(command, sender),
+            None => self.node.control(shard, Control::Call(command, sender)),
+        }
         receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
     }
 }

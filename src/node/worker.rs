@@ -13,6 +13,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ use super::mailbox::{Control, Mailbox, Peer};
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
-use crate::metrics::Meter;
+use crate::metrics::{Durations, Meter};
 use crate::router::{Router, Sent};
 pub use crate::shard::Core;
 use crate::shard::core::SlotCapture;
@@ -46,6 +48,11 @@ const RECORDS_BYTES: usize = 4 << 20;
 /// Batches of other cores that one turn takes, and about how many rows these may change or ask for.
 const BATCHES_A_TURN: usize = 16;
 const PEER_ROWS_A_TURN: usize = 256;
+
+thread_local! {
+    /// The core whose thread this is.
+    static HERE: RefCell<Option<Local>> = const { RefCell::new(None) };
+}
 
 /// A core, as the tasks on it share it.
 #[derive(Clone)]
@@ -136,6 +143,8 @@ pub struct Report {
     pub shard: ShardStats,
     /// Requests of connections; calls are measured by the door that makes them.
     pub tcp: Meter,
+    /// How long the core was held, each time.
+    pub turns: Durations,
 }
 
 /// What became of a request that its connection would answer at once.
@@ -179,6 +188,7 @@ pub struct Worker {
     /// Ops that look at many rows; one is run a turn, so that others are served in between.
     long: VecDeque<(ReplyTo, Op)>,
     tcp: Meter,
+    turns: Durations,
     draining: Vec<oneshot::Sender<()>>,
 }
 
@@ -188,6 +198,9 @@ impl Worker {
         let shard = core.shard();
         let cores = usize::from(node.shards.get());
         let mut out = Output::default();
+        if node.log.mode() != LogMode::Off {
+            core.spread_images();
+        }
         core.start(&mut out);
         Self {
             shard,
@@ -201,6 +214,7 @@ impl Worker {
             own: VecDeque::new(),
             long: VecDeque::new(),
             tcp: Meter::default(),
+            turns: Durations::default(),
             draining: Vec::new(),
             node,
         }
@@ -490,7 +504,7 @@ impl Worker {
     }
 
     fn report(&self) -> Report {
-        Report { shard: self.core.stats(), tcp: self.tcp.clone() }
+        Report { shard: self.core.stats(), tcp: self.tcp.clone(), turns: self.turns }
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
@@ -504,6 +518,21 @@ impl Local {
     /// Shares a worker among the tasks of its core.
     pub fn new(worker: Worker) -> Self {
         Self(Rc::new(RefCell::new(worker)))
+    }
+
+    /// Makes this thread the core's own, see [`Self::here`].
+    pub fn settle_here(&self) {
+        HERE.set(Some(self.clone()));
+    }
+
+    /// The core of a shard, if this thread is its own: then a call need not go through the mailbox.
+    pub fn here(node: &Arc<NodeInfo>, shard: ShardId) -> Option<Self> {
+        HERE.with_borrow(|here| {
+            here.clone().filter(|local| {
+                let worker = local.0.borrow();
+                worker.shard == shard && Arc::ptr_eq(&worker.node, node)
+            })
+        })
     }
 
     /// The node that it is part of.
@@ -527,6 +556,13 @@ impl Local {
             Command::Snapshot(_) => self.snapshot(ticket),
             command => self.0.borrow_mut().submit(ticket, command),
         }
+    }
+
+    /// Runs a command of a task on this core, and tells its outcome.
+    pub fn call(&self, command: Command, tell: oneshot::Sender<Outcome>) {
+        self.tick();
+        self.submit(Ticket::of_call(command.kind(), tell), command);
+        self.flush();
     }
 
     /// Reads from this core's shard in place. What is told is the caller's to count.
@@ -565,8 +601,25 @@ impl Local {
         self.0.borrow_mut().flush();
     }
 
+    /// Runs a task of this core, and measures its turns: for how long the core is held by it, each time
+    /// that it goes on. Whatever else the core has to do waits so long.
+    pub async fn in_turns<T>(&self, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        poll_fn(|context| {
+            let began = Instant::now();
+            let polled = task.as_mut().poll(context);
+            self.0.borrow_mut().turns.record(began.elapsed());
+            polled
+        })
+        .await
+    }
+
     /// Serves the mailbox for as long as the core lives.
     pub async fn serve(self) {
+        self.in_turns(self.serve_mailbox()).await;
+    }
+
+    async fn serve_mailbox(&self) {
         let node = self.node();
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
         // What a stop left open goes out now, and not with the first request.

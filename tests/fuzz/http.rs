@@ -12,10 +12,9 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
-use chatshard::command::node::StatsReply;
 use chatshard::command::{Call, Command, Kind, Outcome};
 use chatshard::http::{Admin, App, UserAuth, admin_router, app_router, serve, with_cors};
-use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
+use chatshard::metrics::{MetricsInput, SharedMeter};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
@@ -101,10 +100,7 @@ fn admin(store: Store, tokens: &str) -> Router {
     let admin = Admin {
         store,
         readiness: Arc::new(|| Ok(())),
-        metrics: Arc::new(|| {
-            let (tcp, http) = (Meter::default(), Meter::default());
-            Box::pin(async { MetricsInput { stats: StatsReply::default(), tcp, http } })
-        }),
+        metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
         gate: Gate::new(Tokens::parse(tokens).unwrap()),
         meter: SharedMeter::default(),
     };

@@ -8,7 +8,7 @@
 //! running, filled chatshard gives now, byte by byte.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::data::{
     user_id,
 };
 use super::wire::framed::Framed;
-use super::wire::{GREETING, Look, Wire};
+use super::wire::{GREETING, Look, Wire, read_reply};
 use super::work::Ask;
 use crate::cli::Failure;
 use crate::cli::failure::tell;
@@ -260,17 +260,7 @@ fn taken_from(addr: &str, data: &Data) -> Result<Ready, String> {
     loop {
         stream.write_all(&out).map_err(|error| error.to_string())?;
         out.clear();
-        let cut = loop {
-            if let Some(cut) = wire.cut(&input)? {
-                break cut;
-            }
-            let mut more = [0; 4096];
-            let bytes = stream.read(&mut more).map_err(|error| error.to_string())?;
-            if bytes == 0 {
-                return Err("the server closed the connection".to_owned());
-            }
-            input.extend_from_slice(more.get(..bytes).unwrap_or_default());
-        };
+        let cut = read_reply(&mut wire, &mut stream, &mut input)?;
         if let Some(fault) = cut.fault {
             return Err(fault);
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -23,10 +24,8 @@ use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
-/// Lines of one import.
-const LINES: u64 = 2000;
-/// Imports in flight.
-const IN_FLIGHT: usize = 8;
+/// Most lines of one import: these fit into a request.
+const LINES_MAX: u64 = 5000;
 /// Pause before a request that the server was too busy for.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a server may be busy or silent in one go.
@@ -46,6 +45,13 @@ pub struct FillArgs {
     /// The secret, where chatshard asks for one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Lines of one import into chatshard; a core is held while it takes them
+    #[arg(long, value_name = "N", default_value_t = 2000,
+        value_parser = clap::value_parser!(u64).range(CHATS_A_USER..=LINES_MAX))]
+    pub lines: u64,
+    /// Imports in flight; with one, a turn of the core is one import
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub in_flight: NonZeroUsize,
     /// How much data
     #[command(flatten)]
     pub data: DataArgs,
@@ -62,7 +68,8 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     let done = match args.target {
         Target::Chatshard => {
             let client = Connection::plain(addr, args.token).open().await?;
-            fill_chatshard(client, &data, &bar).await
+            let filler = Filler { client, in_flight: VecDeque::new(), most: args.in_flight.get() };
+            fill_chatshard(filler, &data, args.lines, &bar).await
         }
         Target::Valkey => {
             fill_valkey(&addr, data, &bar).map_err(|why| Failure::new(format!("{addr}: {why}")))
@@ -82,18 +89,22 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn fill_chatshard(client: Client, data: &Data, bar: &ProgressBar) -> Result<(), Failure> {
+async fn fill_chatshard(
+    mut filler: Filler,
+    data: &Data,
+    lines: u64,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
     let wrong = |invalid: Invalid| Failure::new(invalid.0);
-    let mut filler = Filler { client, in_flight: VecDeque::new() };
-    for first in (0..data.chats()).step_by(usize::try_from(LINES).unwrap_or(1)) {
-        let numbers = first..data.chats().min(first + LINES);
+    for first in (0..data.chats()).step_by(usize::try_from(lines).unwrap_or(1)) {
+        let numbers = first..data.chats().min(first + lines);
         bar.inc(numbers.end - numbers.start);
         let chats = numbers.map(|number| chat(data, number)).collect::<Result<_, _>>();
         filler.send(chats.map_err(wrong)?, Vec::new()).await?;
     }
     // Members may only come when their chats are there.
     filler.settle(0).await?;
-    let users = LINES / CHATS_A_USER;
+    let users = lines / CHATS_A_USER;
     for first in (0..data.users()).step_by(usize::try_from(users).unwrap_or(1)) {
         let numbers = first..data.users().min(first + users);
         bar.inc(numbers.end - numbers.start);
@@ -108,6 +119,8 @@ async fn fill_chatshard(client: Client, data: &Data, bar: &ProgressBar) -> Resul
 struct Filler {
     client: Client,
     in_flight: VecDeque<JoinHandle<Outcome>>,
+    /// As many as there may be.
+    most: usize,
 }
 
 impl Filler {
@@ -116,7 +129,7 @@ impl Filler {
         chats: Vec<ChatLine>,
         members: Vec<MemberLine>,
     ) -> Result<(), Failure> {
-        self.settle(IN_FLIGHT - 1).await?;
+        self.settle(self.most - 1).await?;
         let import = Import { chats, members, merge: None, idempotency_key: None };
         self.in_flight.push_back(tokio::spawn(take(self.client.clone(), import)));
         Ok(())

@@ -67,8 +67,10 @@ pub struct Plan {
 
 /// What came of it.
 pub struct Measured {
-    /// Latencies of the successes, in ns.
-    pub latency: Histogram<u64>,
+    /// Latencies of the reads that succeeded, in ns.
+    pub reads: Histogram<u64>,
+    /// The same of the writes.
+    pub writes: Histogram<u64>,
     /// Replies that are no success.
     pub errors: u64,
     /// The first few kinds of them, and how often each came.
@@ -85,14 +87,16 @@ impl Measured {
     /// Nothing yet.
     pub fn new() -> Result<Self, Failure> {
         let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
-        let latency = latency.map_err(|error| Failure::new(error.to_string()))?;
-        let faults = BTreeMap::new();
-        Ok(Self { latency, errors: 0, faults, reply_bytes: 0, not_sent: 0, last: None })
+        let reads = latency.map_err(|error| Failure::new(error.to_string()))?;
+        let (writes, faults) = (reads.clone(), BTreeMap::new());
+        Ok(Self { reads, writes, errors: 0, faults, reply_bytes: 0, not_sent: 0, last: None })
     }
 
     /// Adds another thread's.
     pub fn add(&mut self, other: &Self) -> Result<(), Failure> {
-        self.latency.add(&other.latency).map_err(|error| Failure::new(error.to_string()))?;
+        for (mine, theirs) in [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes)] {
+            mine.add(theirs).map_err(|error| Failure::new(error.to_string()))?;
+        }
         self.errors += other.errors;
         for (fault, count) in &other.faults {
             self.note(fault, *count);
@@ -279,6 +283,7 @@ struct Sent {
     at: Instant,
     /// When it should have been.
     due: Instant,
+    is_write: bool,
 }
 
 /// One connection.
@@ -309,7 +314,7 @@ impl<W: Wire> Line<W> {
                 wire,
                 input: BytesMut::new(),
                 output: BytesMut::new(),
-                sent: vec![Sent { at: now, due: now }; usize::from(depth) + 1],
+                sent: vec![Sent { at: now, due: now, is_write: false }; usize::from(depth) + 1],
                 free: (1..=depth).rev().collect(),
                 depth: depth.into(),
                 pace: None,
@@ -355,10 +360,11 @@ impl<W: Wire> Line<W> {
                 pace.due += pace.interval;
             }
             let Some(slot) = self.free.pop() else { break };
+            let ask = shared.asks.draw();
             if let Some(place) = self.sent.get_mut(usize::from(slot)) {
-                *place = Sent { at: now, due };
+                *place = Sent { at: now, due, is_write: ask.is_write() };
             }
-            self.wire.encode(shared.asks.draw(), slot, &mut self.output);
+            self.wire.encode(ask, slot, &mut self.output);
         }
     }
 
@@ -384,7 +390,9 @@ impl<W: Wire> Line<W> {
             match fault {
                 None => {
                     let latency = now.saturating_duration_since(sent.due).as_nanos();
-                    measured.latency.saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+                    let alike =
+                        if sent.is_write { &mut measured.writes } else { &mut measured.reads };
+                    alike.saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
                 }
                 Some(fault) => {
                     measured.errors += 1;

@@ -5,6 +5,7 @@
 //! bench fill --target valkey     data into a system
 //! bench run --target valkey      load on it, figures out
 //! bench canned                   the limit of the network path, to compare with
+//! bench bare                     the same for the HTTP door
 //! bench generate                 a data set of realistic shape, for `import`
 //! ```
 //!
@@ -17,10 +18,11 @@
 //! - [`wire`]: how each system is spoken to
 //! - [`load`]: connections, closed and open loop, latencies
 //! - [`report`]: JSON and table
-//! - [`run`], [`canned`], [`fill`]: the subcommands
+//! - [`run`], [`canned`], [`bare`], [`fill`]: the subcommands
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
+pub mod bare;
 pub mod canned;
 pub mod data;
 pub mod draw;
@@ -44,6 +46,8 @@ pub enum Bench {
     Fill(fill::FillArgs),
     /// Serve ready replies, as the limit of the network path
     Canned(canned::CannedArgs),
+    /// Serve a ready list by a bare axum route, as the limit of the HTTP door
+    Bare(bare::BareArgs),
     /// Write a data set of realistic shape, in the format of `import`
     Generate(GenerateArgs),
 }

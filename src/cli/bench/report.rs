@@ -29,7 +29,23 @@ pub struct Report {
     pub requests_per_s: f64,
     /// Bytes of a reply, on average.
     pub reply_bytes: f64,
-    /// Half of the latencies are at most this; and so on.
+    /// How long all of them took.
+    #[serde(flatten)]
+    pub latencies: Latencies,
+    /// The reads among them, where both kinds were asked for.
+    pub reads: Option<Latencies>,
+    /// And the writes.
+    pub writes: Option<Latencies>,
+    /// The server's user and system time, if its process is known.
+    pub server_cpu_us: Option<u64>,
+    /// The same for each reply.
+    pub server_cpu_us_per_request: Option<f64>,
+}
+
+/// How long replies took, in microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latencies {
+    /// Half of them at most this; and so on.
     pub p50_us: f64,
     /// 90 %.
     pub p90_us: f64,
@@ -41,10 +57,20 @@ pub struct Report {
     pub p9999_us: f64,
     /// The longest.
     pub max_us: f64,
-    /// The server's user and system time, if its process is known.
-    pub server_cpu_us: Option<u64>,
-    /// The same for each reply.
-    pub server_cpu_us_per_request: Option<f64>,
+}
+
+impl Latencies {
+    fn of(latency: &Histogram<u64>) -> Self {
+        let us = |quantile| microseconds(latency.value_at_quantile(quantile));
+        Self {
+            p50_us: us(0.5),
+            p90_us: us(0.9),
+            p99_us: us(0.99),
+            p999_us: us(0.999),
+            p9999_us: us(0.9999),
+            max_us: microseconds(longest(latency)),
+        }
+    }
 }
 
 /// What was asked for, as the report names it.
@@ -75,9 +101,14 @@ impl Report {
         server_cpu_us: Option<u64>,
     ) -> Self {
         let seconds = span.as_secs_f64();
-        let requests = measured.latency.len();
+        let (reads, writes) = (&measured.reads, &measured.writes);
+        let requests = reads.len() + writes.len();
         let answered = requests + measured.errors;
-        let us = |quantile| microseconds(measured.latency.value_at_quantile(quantile));
+        let has_both = !reads.is_empty() && !writes.is_empty();
+        let apart = |latency| has_both.then(|| Latencies::of(latency));
+        let mut all = reads.clone();
+        // Both have the same bounds.
+        _ = all.add(writes);
         Self {
             asked,
             seconds,
@@ -87,12 +118,9 @@ impl Report {
             not_sent: measured.not_sent,
             requests_per_s: ratio(float(requests), seconds),
             reply_bytes: ratio(float(measured.reply_bytes), float(answered)),
-            p50_us: us(0.5),
-            p90_us: us(0.9),
-            p99_us: us(0.99),
-            p999_us: us(0.999),
-            p9999_us: us(0.9999),
-            max_us: microseconds(longest(&measured.latency)),
+            latencies: Latencies::of(&all),
+            reads: apart(reads),
+            writes: apart(writes),
             server_cpu_us,
             server_cpu_us_per_request: server_cpu_us.map(|us| ratio(float(us), float(answered))),
         }
@@ -126,14 +154,19 @@ impl Report {
         }
         row("reply", format!("{:.0} bytes", self.reply_bytes));
         for (name, us) in [
-            ("p50", self.p50_us),
-            ("p90", self.p90_us),
-            ("p99", self.p99_us),
-            ("p99.9", self.p999_us),
-            ("p99.99", self.p9999_us),
-            ("max", self.max_us),
+            ("p50", self.latencies.p50_us),
+            ("p90", self.latencies.p90_us),
+            ("p99", self.latencies.p99_us),
+            ("p99.9", self.latencies.p999_us),
+            ("p99.99", self.latencies.p9999_us),
+            ("max", self.latencies.max_us),
         ] {
             row(name, format!("{us:.1} µs"));
+        }
+        for (name, apart) in [("reads p99.9", self.reads), ("writes p99.9", self.writes)] {
+            if let Some(Latencies { p999_us, .. }) = apart {
+                row(name, format!("{p999_us:.1} µs"));
+            }
         }
         if let Some(us) = self.server_cpu_us_per_request {
             row("server CPU", format!("{us:.2} µs a request"));

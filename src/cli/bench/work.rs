@@ -78,6 +78,13 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// Whether it changes anything.
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Advance { .. } | Self::MarkRead { .. } | Self::Delete { .. })
+    }
+}
+
 /// An endless stream of requests.
 pub struct Asks {
     work: Work,

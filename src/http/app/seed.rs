@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::super::body::Missing;
 use super::super::openapi::Nothing;
 use super::super::route::{Caller, Route};
+use super::rows;
 use crate::command::membership::{self, ChatItem, List, ListRow};
 use crate::command::{Command, ErrorCode, Kind, Reply};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
@@ -45,6 +46,10 @@ impl Route for MineList {
             Reply::List(list) => Some(Items { items: list.items }),
             _ => None,
         }
+    }
+
+    fn write(data: &Self::Data, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        rows::write(&data.items, out)
     }
 
     fn bytes_expected(data: &Self::Data) -> usize {

@@ -112,6 +112,14 @@ struct Answer<'a> {
     body: &'a [u8],
 }
 
+/// The body of the first answer of `input`.
+///
+/// # Errors
+/// If there is no whole answer.
+pub fn body(input: &[u8]) -> Result<&[u8], String> {
+    answer(input)?.map(|answer| answer.body).ok_or_else(|| "an answer without its end".to_owned())
+}
+
 /// The first answer of `input`, if it is whole.
 fn answer(input: &[u8]) -> Result<Option<Answer<'_>>, String> {
     let end = input.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n");

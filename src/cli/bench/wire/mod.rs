@@ -13,6 +13,9 @@ pub mod http;
 pub mod resp;
 pub mod valkey;
 
+use std::io::Read;
+use std::net::TcpStream;
+
 use bytes::BytesMut;
 
 use super::work::Ask;
@@ -44,6 +47,28 @@ pub trait Wire: Sized {
     /// # Errors
     /// If it is no reply: the connection cannot be used further.
     fn cut(&mut self, input: &[u8]) -> Result<Option<Cut>, String>;
+}
+
+/// Reads until a whole reply is at the front of `input`, where it stays.
+///
+/// # Errors
+/// If the connection ends, or what comes is no reply.
+pub fn read_reply<W: Wire>(
+    wire: &mut W,
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+) -> Result<Cut, String> {
+    let mut more = [0; 4096];
+    loop {
+        if let Some(cut) = wire.cut(input)? {
+            return Ok(cut);
+        }
+        let bytes = stream.read(&mut more).map_err(|error| error.to_string())?;
+        if bytes == 0 {
+            return Err("the server closed the connection".to_owned());
+        }
+        input.extend_from_slice(more.get(..bytes).unwrap_or_default());
+    }
 }
 
 /// The slot of the greeting. No request has it.

@@ -1,0 +1,341 @@
+//! Two shards against one, driven from inside the shards' own threads: what a second core brings, and
+//! what it costs that a key is on the other one.
+//!
+//! ```text
+//! cargo bench --bench scaling             five rounds of a second for each work
+//! cargo bench --bench scaling -- --test   a moment, to see that it works
+//! ```
+//!
+//! Tasks on each core do what connections do, without a socket: they read requests where they lie,
+//! answer those for their own shard at once, submit the others, and encode what comes back. There is no
+//! log. The same data is on a node of one shard and on one of two; the three ways take turns:
+//!
+//! - one shard;
+//! - two shards, keys at random: half of them are on the other core;
+//! - two shards, each request on the core that owns its key, as a good client sends it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use chatshard::command::{Call, Command, Kind};
+use chatshard::limits::REQUEST_BYTES_MAX;
+use chatshard::net::hot::{self, Hot};
+use chatshard::net::order::Order;
+use chatshard::node::log::{Log, LogMode};
+use chatshard::node::mailbox::{Control, Mailbox};
+use chatshard::node::memory::Memory;
+use chatshard::node::watch::Watch;
+use chatshard::node::worker::{Local, Replies, Ticket, Worker};
+use chatshard::node::{Handle, NodeInfo, wall_clock};
+use chatshard::protocol::hot::HotRequest;
+use chatshard::protocol::{self, frame};
+use chatshard::shard::Core;
+use chatshard::types::{KeyHasher, ShardCount, ShardId};
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+use snapshot::Lsn;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{LocalSet, yield_now};
+
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Members of a chat, rows of a user.
+const MEMBERS: usize = 5;
+const ROWS: usize = 50;
+const CHATS_AN_IMPORT: usize = 1000;
+/// Tasks on a core, and requests that each has under way.
+const TASKS: usize = 25;
+const PIPELINED: usize = 16;
+/// Different requests of a core.
+const REQUESTS: usize = 20_000;
+
+struct Sizes {
+    chats: usize,
+    rounds: usize,
+    span: Duration,
+}
+
+const FULL: Sizes = Sizes { chats: 200_000, rounds: 5, span: Duration::from_secs(1) };
+const SMALL: Sizes = Sizes { chats: 100, rounds: 1, span: Duration::from_millis(20) };
+
+fn chat_id(number: usize) -> String {
+    format!("g_{number:016x}")
+}
+
+fn user_id(number: usize) -> String {
+    format!("0x{number:040x}")
+}
+
+/// What is asked over and over.
+#[derive(Clone, Copy)]
+enum Work {
+    List,
+    Advance,
+    Detail,
+}
+
+impl Work {
+    const ALL: [(&'static str, Self); 3] =
+        [("list of 50", Self::List), ("advance", Self::Advance), ("detail of 1", Self::Detail)];
+
+    /// The key that decides which core a request belongs to, and the request.
+    fn request(self, number: usize, sizes: &Sizes) -> (String, Command) {
+        let spread = number.wrapping_mul(0x9E37_79B9) >> 4;
+        let (chat, user) = (chat_id(spread % sizes.chats), user_id(spread % users(sizes.chats)));
+        match self {
+            Self::List => (user.clone(), command(Kind::List, json!({"user_id": user}))),
+            Self::Advance => {
+                (chat.clone(), command(Kind::Advance, json!({"chat_id": chat, "allocate": 1})))
+            }
+            Self::Detail => (chat.clone(), command(Kind::Detail, json!({"ids": [chat]}))),
+        }
+    }
+}
+
+fn users(chats: usize) -> usize {
+    (chats * MEMBERS / ROWS).max(MEMBERS)
+}
+
+fn command(kind: Kind, arguments: Value) -> Command {
+    Command::from_json(kind, arguments).unwrap()
+}
+
+/// A node without doors and log.
+struct Node {
+    info: Arc<NodeInfo>,
+}
+
+impl Node {
+    fn start(shards: u16) -> Self {
+        let shards = ShardCount::new(shards).unwrap();
+        let hasher = KeyHasher::new(7);
+        let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
+        let log = Arc::new(Log::new(LogMode::Off, Lsn(0), Arc::clone(&mailboxes)));
+        let info = Arc::new(NodeInfo {
+            shards,
+            hasher,
+            mailboxes,
+            watch: Arc::new(Watch::new(Arc::clone(&log), 1)),
+            log,
+            memory: Arc::new(Memory::new(None)),
+            snapshots: mpsc::channel().0,
+            snapshot_status: Arc::default(),
+            data_dir: "none".into(),
+            clock: wall_clock,
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
+        for shard in shards.all() {
+            let info = Arc::clone(&info);
+            std::thread::spawn(move || serve(Core::new(shard, shards, hasher), info));
+        }
+        Self { info }
+    }
+
+    fn fill(&self, sizes: &Sizes) {
+        let store = Handle::new(Arc::clone(&self.info));
+        let runtime = a_runtime();
+        let numbers: Vec<usize> = (0..sizes.chats).collect();
+        for numbers in numbers.chunks(CHATS_AN_IMPORT) {
+            let chats: Vec<Value> = numbers.iter().map(|&chat| a_chat(chat)).collect();
+            let members = numbers
+                .iter()
+                .flat_map(|&chat| (0..MEMBERS).map(move |nth| (chat, chat + nth)))
+                .map(|(chat, user)| {
+                    json!({"user_id": user_id(user % users(sizes.chats)), "chat_id": chat_id(chat)})
+                });
+            let members: Vec<Value> = members.collect();
+            let import = command(Kind::Import, json!({"chats": chats, "members": members}));
+            runtime.block_on(store.call(import)).unwrap();
+        }
+    }
+
+    /// What each core is asked, over and over: any keys, or its own.
+    fn requests(&self, work: Work, own_keys: bool, sizes: &Sizes) -> Vec<Requests> {
+        let is_wanted = |shard: ShardId, key: &str| {
+            !own_keys || self.info.hasher.slot(key).shard(self.info.shards) == shard
+        };
+        let of_core = |shard| {
+            let all = (0..).map(|number| work.request(number, sizes));
+            let wanted = all.filter(|(key, _)| is_wanted(shard, key)).take(REQUESTS);
+            wanted.map(|(_, command)| encoded(&command)).collect()
+        };
+        self.info.shards.all().map(of_core).collect()
+    }
+
+    /// Drives all cores for a while: requests a second, and microseconds of CPU for each.
+    fn drive(&self, requests: &[Requests], span: Duration) -> (f64, f64) {
+        let (tell, told) = mpsc::channel();
+        let (until, cpu) = (Instant::now() + span, cpu_us());
+        for (shard, requests) in self.info.shards.all().zip(requests) {
+            let (requests, tell) = (Arc::clone(requests), tell.clone());
+            let begin = move |local: &Local| {
+                for task in 0..TASKS {
+                    let asking = ask(local.clone(), Arc::clone(&requests), task, until);
+                    let tell = tell.clone();
+                    tokio::task::spawn_local(async move { tell.send(asking.await).unwrap() });
+                }
+            };
+            self.info.control(shard, Control::Connection(Box::new(begin)));
+        }
+        drop(tell);
+        let answered: usize = told.iter().sum();
+        ((answered as f64) / span.as_secs_f64(), (cpu_us() - cpu) / answered as f64)
+    }
+}
+
+/// Requests as they would lie in a connection's input.
+type Requests = Arc<[Bytes]>;
+
+fn encoded(command: &Command) -> Bytes {
+    let mut out = BytesMut::new();
+    protocol::encode_request(1, command, &mut out).unwrap();
+    out.freeze()
+}
+
+fn a_chat(number: usize) -> Value {
+    json!({"id": chat_id(number), "creator_id": user_id(0), "type": 2, "created_at": 1})
+}
+
+fn a_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A core at work; it ends with the process.
+fn serve(core: Core, info: Arc<NodeInfo>) {
+    let ids = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(id) = ids.get(core.shard().index()) {
+        core_affinity::set_for_current(*id);
+    }
+    let serving = async { Local::new(Worker::new(core, info, 1)).serve().await };
+    LocalSet::new().block_on(&a_runtime(), serving);
+}
+
+/// What a connection does, without its socket; how many requests were answered.
+async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> usize {
+    let mut line = Line::new(local);
+    let mut next = task * requests.len() / TASKS;
+    let mut answered = 0;
+    while Instant::now() < until {
+        let payloads: Vec<&[u8]> = (next..next + PIPELINED)
+            .map(|at| frame::first(&requests[at % requests.len()], REQUEST_BYTES_MAX))
+            .map(|payload| payload.unwrap().unwrap())
+            .collect();
+        line.turn(&payloads);
+        line.settle().await;
+        next += PIPELINED;
+        answered += PIPELINED;
+        yield_now().await;
+    }
+    answered
+}
+
+struct Line {
+    local: Local,
+    hasher: KeyHasher,
+    hot: Hot,
+    order: Order,
+    replies: Rc<Replies>,
+    output: BytesMut,
+}
+
+impl Line {
+    fn new(local: Local) -> Self {
+        let hasher = local.node().hasher;
+        let (hot, order, replies) = (Hot::default(), Order::default(), Rc::default());
+        Self { local, hasher, hot, order, replies, output: BytesMut::new() }
+    }
+
+    /// Takes requests: answers those of this core at once, and submits the others.
+    fn turn(&mut self, payloads: &[&[u8]]) {
+        self.local.tick();
+        let started = Instant::now();
+        let plain: Vec<HotRequest<'_>> =
+            payloads.iter().map(|payload| protocol::hot::read(payload).unwrap()).collect();
+        self.local.warm(&plain.iter().map(hot::soon).collect::<Vec<_>>());
+        for (request, payload) in plain.into_iter().zip(payloads) {
+            let Self { local, order, replies, output, hasher, .. } = self;
+            let ticket = |id, kind| Ticket::of_connection(replies, id, kind, started, 0);
+            if !self.hot.take(request, local, order, *hasher, ticket, output) {
+                let request = protocol::decode_request(payload).unwrap();
+                let ticket = ticket(request.id, request.command.kind());
+                local.submit(ticket, request.command);
+            }
+        }
+        self.hot.note(&self.local, started);
+        self.local.flush();
+    }
+
+    /// Waits for the replies that are missing, and encodes them.
+    async fn settle(&mut self) {
+        let mut ready = Vec::new();
+        loop {
+            self.replies.take(&mut ready);
+            for reply in ready.drain(..) {
+                assert!(reply.outcome.is_ok(), "{:?}", reply.outcome);
+                protocol::encode_reply(reply.request_id, &reply.outcome, &mut self.output);
+            }
+            if self.replies.in_flight() == 0 {
+                self.output.clear();
+                return;
+            }
+            self.replies.ready().await;
+        }
+    }
+}
+
+/// User and system time of this process.
+fn cpu_us() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10_000.0
+}
+
+/// The round whose throughput is in the middle.
+fn median(rounds: &mut [(f64, f64)]) -> (f64, f64) {
+    rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+    rounds[rounds.len() / 2]
+}
+
+fn main() {
+    let is_test = !std::env::args().any(|argument| argument == "--bench")
+        || std::env::args().any(|argument| argument == "--test");
+    let sizes = if is_test { SMALL } else { FULL };
+    let (one, two) = (Node::start(1), Node::start(2));
+    [&one, &two].into_iter().for_each(|node| node.fill(&sizes));
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["work", "way", "requests/s", "CPU us", "against one shard"]);
+    for (name, work) in Work::ALL {
+        let ways = [
+            ("one shard", &one, false),
+            ("two, keys at random", &two, false),
+            ("two, own keys", &two, true),
+        ]
+        .map(|(way, node, own_keys)| (way, node, node.requests(work, own_keys, &sizes)));
+        let mut found = [const { Vec::new() }; 3];
+        for _ in 0..sizes.rounds {
+            for (rounds, (_, node, requests)) in found.iter_mut().zip(&ways) {
+                rounds.push(node.drive(requests, sizes.span));
+            }
+        }
+        let medians = found.map(|mut rounds| median(&mut rounds));
+        for ((way, ..), (rate, cpu)) in ways.iter().zip(medians) {
+            table.add_row([
+                name.to_owned(),
+                (*way).to_owned(),
+                format!("{rate:.0}"),
+                format!("{cpu:.2}"),
+                format!("{:.2}", rate / medians[0].0),
+            ]);
+        }
+    }
+    println!("{table}");
+}
