@@ -31,10 +31,17 @@ use simulation::{attempt, run};
 /// Seeds that are played where no number is given.
 const SEEDS: u64 = 1000;
 /// Seeds that found a fault, with what it was.
-const FOUND: [(u64, &str); 1] = [(
-    5_156_921_292_960_875_961,
-    "a `delete` of nothing was answered before its key was on the disk",
-)];
+const FOUND: [(u64, &str); 3] = [
+    (
+        5_156_921_292_960_875_961,
+        "a `delete` of nothing was answered before its key was on the disk",
+    ),
+    (
+        1_362_199_520_507_196_224,
+        "the checker took for kept what a start without a log had read of one",
+    ),
+    (12_572_211_424_002_374_786, "the same, of a chat that nobody had joined"),
+];
 
 #[test]
 fn a_node_keeps_its_promises_whatever_happens() {

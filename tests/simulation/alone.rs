@@ -242,6 +242,10 @@ impl Alone {
                 }
             }
         }
+        if self.may_lose {
+            // Without a log the end of the one that was read is not synced: what is seen of it may be gone again.
+            self.before.extend(self.worlds.iter().cloned());
+        }
         self.rows_return = false;
         for look in self.looks() {
             let (name, arguments) = look.command(&self.chats());
