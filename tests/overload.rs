@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use common::raw::Raw;
 use process::{PATIENCE, Server};
-use stage::{Stage, raise_descriptors, seconds};
+use stage::{Stage, is_measured, raise_descriptors, seconds};
 
 const MIB: u64 = 1 << 20;
 /// What a process may take beside the case: its own ups and downs, and the neighbours.
@@ -269,7 +269,7 @@ fn a_pipeline_without_end() {
 #[test]
 fn the_longest_list_as_fast_as_it_comes() {
     let stage = Stage::new(&[]);
-    let rows = if seconds() > Duration::from_secs(1) { 50_000 } else { 5000 };
+    let rows = if is_measured() { 50_000 } else { 5000 };
     stage.fill_list("long", rows);
     let clients = 3;
     let bytes_max = clients * held_bytes_max(wide(rows) * 160) + SLACK;
