@@ -92,6 +92,8 @@ pub const WATCHES_MAX: usize = 16;
 
 /// Rows in one slice of a scan over users' rows; a shard works on no more at once.
 pub const SCAN_ROWS: usize = 512;
+/// Rows that such a slice looks at where most of them are passed over.
+pub const LOOK_ROWS: usize = 8 * SCAN_ROWS;
 /// Rows that a shard may be asked to look at without waiting for its turn.
 pub const SCAN_ROWS_AT_ONCE: usize = 128;
 /// Users whose rows are held at once for `unread`.
