@@ -72,8 +72,8 @@ pub struct Replies {
 
 impl Replies {
     /// Takes what is ready.
-    pub fn take(&self, into: &mut Vec<Ready>) {
-        into.append(&mut self.ready.borrow_mut());
+    pub fn take(&self, into: &mut VecDeque<Ready>) {
+        into.extend(self.ready.borrow_mut().drain(..));
     }
 
     /// Requests that have no reply yet, or whose reply was not taken.
