@@ -7,8 +7,8 @@
 //! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
 //! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
-//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), at most `LARGE_IN_FLIGHT_MAX` of them with
-//!   replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
+//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
+//!   `LARGE_IN_FLIGHT_MAX` of them with replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
 //!   does not read is held back, then dropped.
 //! - Once it has used up its `Share`, the others of its core have their turn; a long reply is encoded over several.
 //! - An error of a request does not end the connection; an error of the framing does, after the
@@ -40,12 +40,12 @@ use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
-    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
-    WRITE_TIMEOUT_MS,
+    FRAME_TIMEOUT_MS, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
+    UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
-use crate::node::worker::{Local, Ready, Replies, Soon, Ticket};
+use crate::node::worker::{Asked, Local, Ready, Replies, Soon, Ticket};
 use crate::protocol::hot::HotRequest;
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
@@ -53,6 +53,8 @@ use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
 const READ_BYTES: usize = 16 << 10;
+/// Most bytes that are given to the socket at once.
+const WRITE_BYTES: usize = 128 << 10;
 /// A connection looks at its time limits this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -78,13 +80,6 @@ struct Moving {
     pass: Option<Pass>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
-}
-
-/// What a connection that finds no room is told.
-pub fn no_room() -> Vec<u8> {
-    let mut told = BytesMut::new();
-    protocol::encode_reply(CONNECTION_ID, &Err(Error::no_room()), &mut told);
-    told.to_vec()
 }
 
 /// Gives a new connection to a core.
@@ -296,11 +291,16 @@ impl Connection {
         self.replies.in_flight() + being_told + self.order.held()
     }
 
+    fn bytes_in_flight(&self) -> usize {
+        self.replies.bytes_in_flight() + self.order.held_bytes()
+    }
+
     fn may_take(&self) -> bool {
         !self.closing
             && self.moving.is_none()
             && self.output.len() < UNSENT_BYTES_MAX
             && self.in_flight() < IN_FLIGHT_MAX
+            && self.bytes_in_flight() < IN_FLIGHT_BYTES_MAX
             && self.large < LARGE_IN_FLIGHT_MAX
     }
 
@@ -365,7 +365,9 @@ impl Connection {
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
         let Some(request) = request.filter(|request| may(request.ask.kind())) else { return false };
         let replies = &self.replies;
-        let ticket = |id, kind| Ticket::of_connection(replies, id, kind, started, 0);
+        // Nothing of it is kept.
+        let ticket =
+            |id, kind| Ticket::of_connection(replies, Asked { id, started, bytes: 0 }, kind, 0);
         let before = self.output.len();
         let out = &mut self.output;
         let taken = self.hot.take(request, &self.local, &self.order, self.hasher, ticket, out);
@@ -375,7 +377,10 @@ impl Connection {
 
     fn take_any(&mut self, payload: &[u8], started: Instant) {
         match protocol::decode_request(payload) {
-            Ok(request) => self.take(request.id, request.command, started),
+            Ok(request) => {
+                let asked = Asked { id: request.id, started, bytes: payload.len() };
+                self.take(asked, request.command);
+            }
             Err(refused) => match refused.id {
                 Some(id) if self.pass.is_none() => self.refuse(id, refused.error),
                 Some(id) => self.replies.push(id, Err(refused.error)),
@@ -387,21 +392,22 @@ impl Connection {
         self.share.add_time(Instant::now());
     }
 
-    fn take(&mut self, id: u64, command: Command, started: Instant) {
+    fn take(&mut self, asked: Asked, command: Command) {
         match command {
-            Command::Hello(hello) => self.hello(id, hello),
+            Command::Hello(hello) => self.hello(asked.id, hello),
             command => match self.pass.as_ref().map(Pass::role) {
-                Some(role) => self.take_as(role, id, command, started),
+                Some(role) => self.take_as(role, asked, command),
                 None => {
                     let error =
                         Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
-                    self.refuse(id, error);
+                    self.refuse(asked.id, error);
                 }
             },
         }
     }
 
-    fn take_as(&mut self, role: Role, id: u64, command: Command, started: Instant) {
+    fn take_as(&mut self, role: Role, asked: Asked, command: Command) {
+        let id = asked.id;
         if let Err(error) = role.check(command.kind()) {
             return self.replies.push(id, Err(error));
         }
@@ -425,17 +431,17 @@ impl Connection {
                 self.large += usize::from(command.may_answer_much());
                 match Way::of(&command, self.hasher) {
                     Some(way) if !self.order.may_go(way) => {
-                        self.order.hold(Held { id, command, started, way });
+                        self.order.hold(Held { asked, command, way });
                     }
-                    way => self.submit(id, command, started, way),
+                    way => self.submit(asked, command, way),
                 }
             }
         }
     }
 
-    fn submit(&self, id: u64, command: Command, started: Instant, way: Option<Way>) {
+    fn submit(&self, asked: Asked, command: Command, way: Option<Way>) {
         let mark = Way::mark(way, command.may_answer_much());
-        let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started, mark);
+        let ticket = Ticket::of_connection(&self.replies, asked, command.kind(), mark);
         self.local.submit(ticket, command);
     }
 
@@ -542,7 +548,7 @@ impl Connection {
     /// Submits the held requests that nothing is before any more.
     fn submit_held(&mut self) {
         while let Some(held) = self.order.release() {
-            self.submit(held.id, held.command, held.started, Some(held.way));
+            self.submit(held.asked, held.command, Some(held.way));
         }
     }
 
@@ -551,21 +557,22 @@ impl Connection {
         !self.output.is_empty() || self.stream.owes()
     }
 
-    /// Writes what the socket takes.
+    /// Writes what the socket takes, as far as the share goes.
     fn write(&mut self) -> io::Result<()> {
         while self.owes() {
-            match self.stream.try_write(&self.output) {
+            let next = self.output.len().min(WRITE_BYTES);
+            match self.stream.try_write(self.output.get(..next).unwrap_or_default()) {
                 Ok(0) if !self.output.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) if bytes > 0 && bytes == self.output.len() => {
-                    self.output.clear();
-                    self.last_write = Instant::now();
-                }
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.last_write = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
+            }
+            self.share.add_time(self.last_write);
+            if self.share.is_used_up() {
+                break;
             }
         }
         if self.output.is_empty() {

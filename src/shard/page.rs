@@ -38,7 +38,9 @@ impl ListPage {
         let chunks = rows.map(Roster::chunks).unwrap_or_default();
         let limit = list.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let left = chunks_before(&chunks, place.before);
-        Ok(Self { chunks, left, place, limit, items: Vec::new(), last: None })
+        // A long list that grew as it is made would be moved again and again, all of it at once.
+        let items = Vec::with_capacity(rows.map_or(0, Roster::len).min(limit));
+        Ok(Self { chunks, left, place, limit, items, last: None })
     }
 
     /// Makes a slice; the reply, if it was the last.
