@@ -168,8 +168,10 @@ impl Alone {
     fn run(&mut self, op: Op) -> Answer {
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
         self.core.request(to, op, &mut self.out);
-        while let Some((_, envelope)) = self.out.messages.pop() {
-            self.core.message(envelope, &mut self.out);
+        while !self.out.messages.is_empty() {
+            for (_, envelope) in std::mem::take(&mut self.out.messages) {
+                self.core.message(envelope, &mut self.out);
+            }
         }
         self.out.answers.pop().expect("an answer").answer
     }

@@ -102,7 +102,7 @@ mod tests {
             is_mute: Flag::NO,
             is_show: Flag::YES,
             is_hide: Flag::NO,
-            max_read_seq: Sequence::new(u64::try_from(number).unwrap() << (number % 40)).unwrap(),
+            max_read_seq: Sequence::new(u64::try_from(number).unwrap() << (number % 35)).unwrap(),
             last_online_time: TimeMs::ZERO,
         };
         let next_cursor = (rows % 2 == 1).then(|| "n17".to_owned());
