@@ -15,12 +15,13 @@
 // The test server is shared with the tests, which use more of it.
 #![allow(dead_code)]
 
+#[path = "../tests/common/priority.rs"]
+mod priority;
 #[path = "../tests/common/server.rs"]
 mod server;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -135,7 +136,9 @@ fn beside_neighbour(server: &TestServer, work: impl FnOnce() -> Latencies) -> Se
         let stop = Arc::clone(&stop);
         let list = command("list", json!({"user_id": "neighbour"}));
         std::thread::spawn(move || {
-            come_first();
+            if !priority::come_first() {
+                println!("(the neighbour has no priority: it also waits for its turn on a core)");
+            }
             let mut latencies = Latencies::new(3).unwrap();
             let mut next = Instant::now();
             while !stop.load(Ordering::Relaxed) {
@@ -152,17 +155,6 @@ fn beside_neighbour(server: &TestServer, work: impl FnOnce() -> Latencies) -> Se
     let cpu_ms = cpu_ms() - cpu;
     stop.store(true, Ordering::Relaxed);
     Seen { parts, cpu_ms, neighbour: asking.join().unwrap() }
-}
-
-/// Lets this thread run before the caller's and the log's, as on a machine of its own: what it waits for
-/// then is the server, not its turn on a core that they share. It takes the right to do so.
-fn come_first() {
-    let thread = std::fs::read_link("/proc/thread-self").unwrap_or_default();
-    let id = thread.file_name().unwrap_or_default();
-    let done = Command::new("chrt").args(["--fifo", "--pid", "1"]).arg(id).status();
-    if !done.is_ok_and(|status| status.success()) {
-        println!("(the neighbour has no priority: it also waits for its turn on a core)");
-    }
 }
 
 fn micros(time: Duration) -> u64 {

@@ -15,6 +15,7 @@
 //! - two shards, each request on the core that owns its key, as a good client sends it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
@@ -29,7 +30,7 @@ use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::{Control, Mailbox};
 use chatshard::node::memory::Memory;
 use chatshard::node::watch::Watch;
-use chatshard::node::worker::{Local, Replies, Ticket, Worker};
+use chatshard::node::worker::{Asked, Local, Replies, Ticket, Worker};
 use chatshard::node::{Handle, NodeInfo, wall_clock};
 use chatshard::protocol::hot::HotRequest;
 use chatshard::protocol::{self, frame};
@@ -262,11 +263,13 @@ impl Line {
         self.local.warm(&plain.iter().map(hot::soon).collect::<Vec<_>>());
         for (request, payload) in plain.into_iter().zip(payloads) {
             let Self { local, order, replies, output, hasher, .. } = self;
-            let ticket = |id, kind| Ticket::of_connection(replies, id, kind, started, 0);
+            let ticket = |id, kind| {
+                Ticket::of_connection(replies, Asked { id, started, bytes: payload.len() }, kind, 0)
+            };
             if !self.hot.take(request, local, order, *hasher, ticket, output) {
                 let request = protocol::decode_request(payload).unwrap();
-                let ticket = ticket(request.id, request.command.kind());
-                local.submit(ticket, request.command);
+                let (id, kind) = (request.id, request.command.kind());
+                local.submit(ticket(id, kind), request.command);
             }
         }
         self.hot.note(&self.local, started);
@@ -275,7 +278,7 @@ impl Line {
 
     /// Waits for the replies that are missing, and encodes them.
     async fn settle(&mut self) {
-        let mut ready = Vec::new();
+        let mut ready = VecDeque::new();
         loop {
             self.replies.take(&mut ready);
             for reply in ready.drain(..) {

@@ -9,6 +9,9 @@ pub const SLOTS: u16 = 4096;
 pub const ID_BYTES_MAX: usize = 128;
 /// Largest sequence, time (ms) and version: 2^53 - 1, which JavaScript reads exactly.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Largest version and place in a list that `import` takes: as many changes may follow as lie below it, before one
+/// would be counted past [`INTEGER_MAX`].
+pub const IMPORT_COUNTER_MAX: u64 = 1 << 52;
 /// Largest number that is taken from the disk for what is counted up: versions, orders, a slot's
 /// sequence. Nothing is ever counted that far, and to count on from it does not overflow.
 pub const COUNTER_MAX: u64 = 1 << 62;
@@ -41,6 +44,9 @@ pub const HTTP_BODY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
 /// Requests in flight on one connection; past it the server stops reading that connection.
 pub const IN_FLIGHT_MAX: usize = 1024;
+/// Bytes of the requests in flight on one connection; past it the server stops reading that connection. A request
+/// more may be there, and what is read takes a few times its bytes.
+pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Items of a reply up to which it counts as small.
 pub const SMALL_REPLY_ITEMS: usize = 200;
 /// Requests in flight on one connection whose replies may be larger; past it the server stops reading that
@@ -92,6 +98,8 @@ pub const WATCHES_MAX: usize = 16;
 
 /// Rows in one slice of a scan over users' rows; a shard works on no more at once.
 pub const SCAN_ROWS: usize = 512;
+/// Rows that such a slice looks at where most of them are passed over.
+pub const LOOK_ROWS: usize = 8 * SCAN_ROWS;
 /// Rows that a shard may be asked to look at without waiting for its turn.
 pub const SCAN_ROWS_AT_ONCE: usize = 128;
 /// Users whose rows are held at once for `unread`.
@@ -110,11 +118,13 @@ const _: () = assert!(TEXT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < REPLY_BYTES_MAX);
 const _: () = assert!(UNSENT_BYTES_MAX <= REPLY_BYTES_MAX);
 const _: () = assert!(LARGE_IN_FLIGHT_MAX < IN_FLIGHT_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX < IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(CONVERSATIONS_PAGE_MAX <= SMALL_REPLY_ITEMS);
 const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX && INTEGER_MAX < COUNTER_MAX);
+const _: () = assert!(2 * (IMPORT_COUNTER_MAX - 1) < INTEGER_MAX);
 // A record holds at most one request's users or lines; a batch gathers many records.
 const _: () = assert!(4 * REQUEST_BYTES_MAX <= snapshot::RECORD_BYTES_MAX);
 const _: () = assert!(2 * LOG_QUEUE_BYTES_MAX <= snapshot::BATCH_BYTES_MAX);

@@ -33,7 +33,7 @@ use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
 use crate::http::{self, Admin, App};
 use crate::metrics::{MetricsInput, SharedMeter};
-use crate::net::accept::{Door, Guest, accept};
+use crate::net::accept::{Door, Guest, accept, no_room};
 use crate::net::connection::{self, NetConfig};
 use crate::net::listener::{Listener, bind};
 use crate::net::stream::{Parked, Stream};
@@ -165,7 +165,7 @@ async fn serve(
     drop(meters.set(core_meters.clone()));
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
-    let tcp_door = Door::new("tcp", config.connections_max, connection::no_room());
+    let tcp_door = Door::new("tcp", config.connections_max, no_room());
     let http_door = Door::new("http", config.connections_max, http_no_room);
     accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
     if let Some(listener) = listeners.http {

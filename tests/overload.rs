@@ -24,14 +24,16 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use chatshard::command::{Command, ErrorCode, Kind, Reply};
 use chatshard::limits::{
-    CONNECTIONS_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
+    CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
+    UNSENT_BYTES_MAX,
 };
 use chatshard::protocol;
+use chatshard::types::{KeyHasher, ShardCount, ShardId};
 use serde_json::{Value, json};
 
 use common::raw::Raw;
 use process::{PATIENCE, Server};
-use stage::{Stage, raise_descriptors, seconds};
+use stage::{Stage, is_measured, raise_descriptors, seconds};
 
 const MIB: u64 = 1 << 20;
 /// What a process may take beside the case: its own ups and downs, and the neighbours.
@@ -236,7 +238,13 @@ fn pipeline(mut raw: Raw, requests: Vec<u8>) -> u64 {
     // It ends when the connection does.
     let sending = std::thread::spawn(move || while writer.write_all(&requests).is_ok() {});
     let mut replies = 0;
-    raw.kinds.extend([(5, Kind::Ping), (6, Kind::List), (7, Kind::Advance), (8, Kind::MarkRead)]);
+    raw.kinds.extend([
+        (5, Kind::Ping),
+        (6, Kind::List),
+        (7, Kind::Advance),
+        (8, Kind::MarkRead),
+        (9, Kind::Import),
+    ]);
     while Instant::now() < end {
         let (_, outcome) = raw.receive().unwrap();
         outcome.unwrap();
@@ -269,7 +277,7 @@ fn a_pipeline_without_end() {
 #[test]
 fn the_longest_list_as_fast_as_it_comes() {
     let stage = Stage::new(&[]);
-    let rows = if seconds() > Duration::from_secs(1) { 50_000 } else { 5000 };
+    let rows = if is_measured() { 50_000 } else { 5000 };
     stage.fill_list("long", rows);
     let clients = 3;
     let bytes_max = clients * held_bytes_max(wide(rows) * 160) + SLACK;
@@ -283,6 +291,36 @@ fn the_longest_list_as_fast_as_it_comes() {
     });
     println!("lists of {rows} without end: {replies} replies");
     assert!(replies > 0);
+}
+
+/// Imports of nearly the largest size, sent without end to the shard that none of it is for: they wait for each
+/// other there, and would pile up here.
+#[test]
+fn requests_of_a_megabyte_without_end() {
+    let stage = Stage::new(&[]);
+    let mut raw = stage.greeted();
+    let Ok(Reply::Hello(hello)) = raw.call(2, Kind::Hello, json!({"shard": 0})) else {
+        panic!("no hello")
+    };
+    let hasher = KeyHasher::new(hello.hash_seed);
+    let two = ShardCount::new(2).unwrap();
+    let is_away = |id: &String| hasher.slot(id).shard(two) == ShardId(1);
+    let chats: Vec<Value> = (0..)
+        .map(|number| format!("{number:->100}"))
+        .filter(is_away)
+        .take(7500)
+        .map(|id| json!({"id": id, "type": 2, "creator_id": "m"}))
+        .collect();
+    let import = request(9, Kind::Import, json!({"chats": chats, "merge": true}));
+    assert!(import.len() > REQUEST_BYTES_MAX * 3 / 4, "{} bytes", import.len());
+    raw.kinds.insert(9, Kind::Import);
+    raw.stream.write_all(&import).unwrap();
+    raw.receive().unwrap().1.unwrap();
+    // As they are read each takes a few times its bytes, and one more may be there, and one in part.
+    let bytes_max = 4 * wide(IN_FLIGHT_BYTES_MAX + 2 * REQUEST_BYTES_MAX) + SLACK;
+    let replies =
+        stage.play("imports of 1 MiB without end", bytes_max, || pipeline(raw, import.to_vec()));
+    println!("imports of 1 MiB without end: {replies} replies");
 }
 
 #[test]

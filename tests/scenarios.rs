@@ -171,6 +171,7 @@ scenarios! {
     11 One transfer::defaults_of_lines;
     11 One transfer::positions_beyond_the_chat_are_held_at_its_last;
     11 One transfer::wrong_lines_are_refused_whole;
+    11 One transfer::the_highest_imported_counters_go_on;
     0 One errors::wrong_arguments_change_nothing;
     0 One errors::refused_commands_change_nothing;
     0 One errors::limits_are_told_as_too_large;

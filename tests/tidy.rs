@@ -434,6 +434,7 @@ fn the_readme_s_limits_are_those_of_the_program() {
         ("USERS_MAX", wide(limits::USERS_MAX)),
         ("IMPORT_LINES_MAX", wide(limits::IMPORT_LINES_MAX)),
         ("IN_FLIGHT_MAX", wide(limits::IN_FLIGHT_MAX)),
+        ("IN_FLIGHT_BYTES_MAX", wide(limits::IN_FLIGHT_BYTES_MAX)),
         ("LARGE_IN_FLIGHT_MAX", wide(limits::LARGE_IN_FLIGHT_MAX)),
         ("CONNECTIONS_MAX", wide(limits::CONNECTIONS_MAX)),
         ("IDLE_TIMEOUT_MS", limits::IDLE_TIMEOUT_MS),

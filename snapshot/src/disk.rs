@@ -10,9 +10,12 @@ mod faulty;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::Path;
 
 pub use faulty::FaultyDisk;
+use rustix::fs::{Advice, fadvise};
 
 /// A file system: the real one, or one that fails on request.
 pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -48,6 +51,9 @@ pub trait DiskFile: std::fmt::Debug + Send {
         self.append(head)?;
         self.append(body)
     }
+
+    /// Has these bytes brought to the disk soon, without waiting: the next sync then has less to do. It promises nothing.
+    fn begin_sync(&self, _bytes: Range<u64>) {}
 
     /// Makes all bytes and the length safe.
     fn sync_data(&mut self) -> io::Result<()>;
@@ -140,6 +146,15 @@ impl DiskFile for RealFile {
                 let in_body = written.saturating_sub(head.len());
                 self.0.write_all(body.get(in_body..).unwrap_or_default())
             }
+        }
+    }
+
+    fn begin_sync(&self, bytes: Range<u64>) {
+        // Of pages that are not on the disk yet, "not needed" begins the writing and drops nothing.
+        let length = NonZeroU64::new(bytes.end.saturating_sub(bytes.start));
+        if length.is_some() {
+            // A hint. If writing fails, the next sync tells.
+            _ = fadvise(&self.0, bytes.start, length, Advice::DontNeed);
         }
     }
 

@@ -175,3 +175,29 @@ fn the_operating_systems_files() {
     assert_eq!(log.sync().unwrap(), Lsn(204));
     assert!(log.trim(Lsn(150)).unwrap() > 0);
 }
+
+/// In every mode a full segment is synced before the next one, and all that comes meanwhile waits: so little
+/// may be left to that sync.
+#[test]
+fn the_disk_begins_with_what_is_written_long_before_the_sync() {
+    let (disk, dir) = (FaultyDisk::new(1), Path::new("/log"));
+    let mut writer = LogWriter::create(&disk, dir, 7, Lsn(1)).unwrap();
+    let header = writer.bytes_written();
+    let batch = batch_of(&vec![vec![7; 1000]; 100]);
+    let mut safe = header;
+    for appended in 1..=100 {
+        writer.append(&batch).unwrap();
+        let begun = disk.syncs_begun();
+        let end = begun.last().map_or(0, |range| range.end).max(safe);
+        let written = disk.read(&dir.join("log-00000000000000000001.seg")).unwrap().len();
+        let left = u64::try_from(written).unwrap() - end;
+        assert!(left < (1 << 20) + 110_000, "{left} bytes are left to the sync: {begun:?}");
+        if appended == 55 {
+            writer.sync().unwrap();
+            safe = u64::try_from(written).unwrap();
+        }
+    }
+    let begun = disk.syncs_begun();
+    assert!((8..=10).contains(&begun.len()), "not for each batch: {begun:?}");
+    assert!(begun.iter().all(|range| range.end <= safe || range.start >= safe), "{begun:?}");
+}

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
@@ -24,7 +25,9 @@ use tracing::{debug, warn};
 use super::listener::Listener;
 use super::stream::{Movable, Parked, Stream};
 use crate::access::Tls;
+use crate::command::Error;
 use crate::limits::{HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX};
+use crate::protocol::{self, CONNECTION_ID};
 
 /// How often the log is told of connections that found no room.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,12 +56,19 @@ impl Door {
     }
 
     /// Lets one more in, as long as the guard lives; none if it is full.
-    fn enter(self: &Arc<Self>) -> Option<Guest> {
+    pub fn enter(self: &Arc<Self>) -> Option<Guest> {
         let entered = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
             (open < self.max).then_some(open + 1)
         });
         entered.is_ok().then(|| Guest(Arc::clone(self)))
     }
+}
+
+/// What a connection of this protocol that finds no room is told.
+pub fn no_room() -> Vec<u8> {
+    let mut told = BytesMut::new();
+    protocol::encode_reply(CONNECTION_ID, &Err(Error::no_room()), &mut told);
+    told.to_vec()
 }
 
 /// A connection's place in its door; leaving it makes room.

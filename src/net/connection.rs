@@ -7,13 +7,14 @@
 //! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
 //! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
-//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), at most `LARGE_IN_FLIGHT_MAX` of them with
-//!   replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
+//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
+//!   `LARGE_IN_FLIGHT_MAX` of them with replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
 //!   does not read is held back, then dropped.
-//! - A turn takes at most so many requests and makes about so many bytes of replies; then the others of its core have theirs.
+//! - Once it has used up its `Share`, the others of its core have their turn; a long reply is encoded over several.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -28,32 +29,32 @@ use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::accept::Guest;
+use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
 use super::buffers;
 use super::hot::{self, Hot};
 use super::order::{Held, Order, Way};
+use super::share::Share;
 use super::stream::{Parked, Stream};
 use super::watching::Watches;
 use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
-    FRAME_TIMEOUT_MS, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
-    WRITE_TIMEOUT_MS,
+    FRAME_TIMEOUT_MS, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
+    UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
-use crate::node::worker::{Local, Ready, Replies, Soon, Ticket};
+use crate::node::worker::{Asked, Local, Ready, Replies, Soon, Ticket};
 use crate::protocol::hot::HotRequest;
-use crate::protocol::{self, CONNECTION_ID, FrameError, frame};
+use crate::protocol::long::LongReply;
+use crate::protocol::{self, CONNECTION_ID, frame};
 use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
 const READ_BYTES: usize = 16 << 10;
-/// Requests after which the replies that are ready are encoded, so that their size is seen.
-const REQUESTS_A_ROUND: usize = 32;
-/// Rounds, and bytes of replies, after which others have their turn.
-const ROUNDS_A_TURN: usize = 8;
-const REPLY_BYTES_A_TURN: usize = 128 << 10;
+/// Most bytes that are given to the socket at once.
+const WRITE_BYTES: usize = 128 << 10;
 /// A connection looks at its time limits this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -79,13 +80,6 @@ struct Moving {
     pass: Option<Pass>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
-}
-
-/// What a connection that finds no room is told.
-pub fn no_room() -> Vec<u8> {
-    let mut told = BytesMut::new();
-    protocol::encode_reply(CONNECTION_ID, &Err(Error::no_room()), &mut told);
-    told.to_vec()
 }
 
 /// Gives a new connection to a core.
@@ -160,30 +154,6 @@ enum Woken {
     Other,
 }
 
-/// A request as it lies in the input.
-struct Frame<'a> {
-    payload: &'a [u8],
-    /// Its plain form, if it has one.
-    hot: Option<HotRequest<'a>>,
-}
-
-type Frames<'a> = SmallVec<[Frame<'a>; REQUESTS_A_ROUND]>;
-
-/// Adds the first whole frames of `input`; what is wrong behind them.
-fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<FrameError> {
-    while frames.len() < REQUESTS_A_ROUND {
-        match frame::first(input, REQUEST_BYTES_MAX) {
-            Ok(Some(payload)) => {
-                frames.push(Frame { payload, hot: protocol::hot::read(payload) });
-                input = input.get(frame::HEADER_BYTES + payload.len()..).unwrap_or_default();
-            }
-            Ok(None) => break,
-            Err(error) => return Some(error),
-        }
-    }
-    None
-}
-
 struct Connection {
     local: Local,
     stream: Stream,
@@ -193,7 +163,10 @@ struct Connection {
     input: BytesMut,
     output: BytesMut,
     replies: Rc<Replies>,
-    ready: Vec<Ready>,
+    ready: VecDeque<Ready>,
+    /// The reply that is being encoded, if it is a long one; those behind it wait.
+    long: Option<LongReply>,
+    share: Share,
     /// Requests under way whose replies may be large.
     large: usize,
     order: Order,
@@ -232,7 +205,9 @@ impl Connection {
             input,
             output: moving.output,
             replies: Rc::default(),
-            ready: Vec::new(),
+            ready: VecDeque::new(),
+            long: None,
+            share: Share::new(now),
             large: 0,
             order: Order::default(),
             hot: Hot::default(),
@@ -269,7 +244,8 @@ impl Connection {
         }
         self.local.tick();
         let started = Instant::now();
-        for _ in 0..ROUNDS_A_TURN {
+        self.share.begin_turn(started);
+        loop {
             let taken = self.take_requests(started);
             self.local.flush();
             self.encode_ready();
@@ -278,7 +254,9 @@ impl Connection {
                 self.local.flush();
                 self.encode_ready();
             }
-            if taken < REQUESTS_A_ROUND || self.output.len() >= REPLY_BYTES_A_TURN {
+            self.share.add(taken, 0);
+            self.share.add_time(Instant::now());
+            if taken < REQUESTS_A_ROUND || self.share.is_used_up() {
                 break;
             }
         }
@@ -309,7 +287,12 @@ impl Connection {
     }
 
     fn in_flight(&self) -> usize {
-        self.replies.in_flight() + self.ready.len() + self.order.held()
+        let being_told = self.ready.len() + usize::from(self.long.is_some());
+        self.replies.in_flight() + being_told + self.order.held()
+    }
+
+    fn bytes_in_flight(&self) -> usize {
+        self.replies.bytes_in_flight() + self.order.held_bytes()
     }
 
     fn may_take(&self) -> bool {
@@ -317,6 +300,7 @@ impl Connection {
             && self.moving.is_none()
             && self.output.len() < UNSENT_BYTES_MAX
             && self.in_flight() < IN_FLIGHT_MAX
+            && self.bytes_in_flight() < IN_FLIGHT_BYTES_MAX
             && self.large < LARGE_IN_FLIGHT_MAX
     }
 
@@ -351,7 +335,7 @@ impl Connection {
         self.warm(&frames);
         let (mut bytes, mut taken) = (0, 0);
         for frame in &frames {
-            if !self.may_take() {
+            if !self.may_take() || self.share.is_used_up() {
                 return (bytes, taken);
             }
             bytes += frame::HEADER_BYTES + frame.payload.len();
@@ -381,38 +365,49 @@ impl Connection {
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
         let Some(request) = request.filter(|request| may(request.ask.kind())) else { return false };
         let replies = &self.replies;
-        let ticket = |id, kind| Ticket::of_connection(replies, id, kind, started, 0);
-        self.hot.take(request, &self.local, &self.order, self.hasher, ticket, &mut self.output)
+        // Nothing of it is kept.
+        let ticket =
+            |id, kind| Ticket::of_connection(replies, Asked { id, started, bytes: 0 }, kind, 0);
+        let before = self.output.len();
+        let out = &mut self.output;
+        let taken = self.hot.take(request, &self.local, &self.order, self.hasher, ticket, out);
+        self.share.add(0, self.output.len() - before);
+        taken
     }
 
     fn take_any(&mut self, payload: &[u8], started: Instant) {
         match protocol::decode_request(payload) {
-            Ok(request) => self.take(request.id, request.command, started),
+            Ok(request) => {
+                let asked = Asked { id: request.id, started, bytes: payload.len() };
+                self.take(asked, request.command);
+            }
             Err(refused) => match refused.id {
                 Some(id) if self.pass.is_none() => self.refuse(id, refused.error),
                 Some(id) => self.replies.push(id, Err(refused.error)),
                 None => self.refuse(CONNECTION_ID, refused.error),
             },
         }
-        // At once, so that the room that replies take is seen before the next request.
+        // At once, so that the room and the time that it took is seen before the next request.
         self.encode_ready();
+        self.share.add_time(Instant::now());
     }
 
-    fn take(&mut self, id: u64, command: Command, started: Instant) {
+    fn take(&mut self, asked: Asked, command: Command) {
         match command {
-            Command::Hello(hello) => self.hello(id, hello),
+            Command::Hello(hello) => self.hello(asked.id, hello),
             command => match self.pass.as_ref().map(Pass::role) {
-                Some(role) => self.take_as(role, id, command, started),
+                Some(role) => self.take_as(role, asked, command),
                 None => {
                     let error =
                         Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
-                    self.refuse(id, error);
+                    self.refuse(asked.id, error);
                 }
             },
         }
     }
 
-    fn take_as(&mut self, role: Role, id: u64, command: Command, started: Instant) {
+    fn take_as(&mut self, role: Role, asked: Asked, command: Command) {
+        let id = asked.id;
         if let Err(error) = role.check(command.kind()) {
             return self.replies.push(id, Err(error));
         }
@@ -436,17 +431,17 @@ impl Connection {
                 self.large += usize::from(command.may_answer_much());
                 match Way::of(&command, self.hasher) {
                     Some(way) if !self.order.may_go(way) => {
-                        self.order.hold(Held { id, command, started, way });
+                        self.order.hold(Held { asked, command, way });
                     }
-                    way => self.submit(id, command, started, way),
+                    way => self.submit(asked, command, way),
                 }
             }
         }
     }
 
-    fn submit(&self, id: u64, command: Command, started: Instant, way: Option<Way>) {
+    fn submit(&self, asked: Asked, command: Command, way: Option<Way>) {
         let mark = Way::mark(way, command.may_answer_much());
-        let ticket = Ticket::of_connection(&self.replies, id, command.kind(), started, mark);
+        let ticket = Ticket::of_connection(&self.replies, asked, command.kind(), mark);
         self.local.submit(ticket, command);
     }
 
@@ -493,32 +488,69 @@ impl Connection {
         self.closing = true;
     }
 
-    /// Encodes the replies that are ready, as far as there is room for them.
+    /// Encodes the replies that are ready, as far as there is room for them and the share goes.
     fn encode_ready(&mut self) {
         self.replies.take(&mut self.ready);
-        if !self.ready.is_empty() && self.output.is_empty() {
+        let was_empty = self.output.is_empty();
+        while self.output.len() < UNSENT_BYTES_MAX
+            && !self.share.is_used_up()
+            && self.encode_long()
+            && let Some(ready) = self.ready.pop_front()
+        {
+            self.encode(ready);
+        }
+        if was_empty && !self.output.is_empty() {
             self.last_write = Instant::now();
         }
-        let mut encoded = 0;
-        while self.output.len() < UNSENT_BYTES_MAX
-            && let Some(ready) = self.ready.get(encoded)
-        {
-            encoded += 1;
-            protocol::encode_reply(ready.request_id, &ready.outcome, &mut self.output);
-            let (way, is_large) = Way::of_mark(ready.mark);
-            self.large = self.large.saturating_sub(usize::from(is_large));
-            if let Some(way) = way {
-                self.order.done(way);
-                self.freed = self.order.held() > 0;
+    }
+
+    fn encode(&mut self, Ready { request_id, outcome, mark }: Ready) {
+        match outcome {
+            Ok(Reply::List(list)) if LongReply::is_for(&list) => {
+                self.long = Some(LongReply::begin(request_id, list));
+            }
+            outcome => {
+                let before = self.output.len();
+                protocol::encode_reply(request_id, &outcome, &mut self.output);
+                self.share.add(0, self.output.len() - before);
             }
         }
-        self.ready.drain(..encoded);
+        let (way, is_large) = Way::of_mark(mark);
+        self.large = self.large.saturating_sub(usize::from(is_large));
+        if let Some(way) = way {
+            self.order.done(way);
+            self.freed = self.order.held() > 0;
+        }
+    }
+
+    /// Goes on with a long reply, if there is one; whether it is done.
+    fn encode_long(&mut self) -> bool {
+        let Some(mut long) = self.long.take() else { return true };
+        while !self.share.is_used_up() {
+            let (bytes, more) = long.go_on();
+            self.share.add(0, bytes);
+            if !more {
+                self.add_whole(long.finish());
+                return true;
+            }
+        }
+        self.long = Some(long);
+        false
+    }
+
+    /// Adds a frame that has a buffer of its own.
+    fn add_whole(&mut self, frame: BytesMut) {
+        if self.output.is_empty() {
+            self.output = frame;
+        } else {
+            self.output.extend_from_slice(&frame);
+        }
     }
 
     /// Submits the held requests that nothing is before any more.
     fn submit_held(&mut self) {
         while let Some(held) = self.order.release() {
-            self.submit(held.id, held.command, held.started, Some(held.way));
+            self.submit(held.asked, held.command, Some(held.way));
         }
     }
 
@@ -527,21 +559,22 @@ impl Connection {
         !self.output.is_empty() || self.stream.owes()
     }
 
-    /// Writes what the socket takes.
+    /// Writes what the socket takes, as far as the share goes.
     fn write(&mut self) -> io::Result<()> {
         while self.owes() {
-            match self.stream.try_write(&self.output) {
+            let next = self.output.len().min(WRITE_BYTES);
+            match self.stream.try_write(self.output.get(..next).unwrap_or_default()) {
                 Ok(0) if !self.output.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) if bytes > 0 && bytes == self.output.len() => {
-                    self.output.clear();
-                    self.last_write = Instant::now();
-                }
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.last_write = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
+            }
+            self.share.add_time(self.last_write);
+            if self.share.is_used_up() {
+                break;
             }
         }
         if self.output.is_empty() {
@@ -573,20 +606,20 @@ impl Connection {
             buffers::empty(&mut self.input);
         }
         let may_read = self.may_take();
-        if may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None)) {
-            // Requests were left for want of room, and the socket has taken what was in their way: nothing
-            // that is waited for below needs to come. Others on this core have their turn in between.
+        let has_request =
+            may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None));
+        let has_reply = !self.ready.is_empty() || self.long.is_some();
+        let may_tell = has_reply && self.output.len() < UNSENT_BYTES_MAX;
+        if self.share.is_used_up() || has_request || may_tell {
+            // There is something to go on with: left for the others' sake, or for want of room, and the socket has
+            // taken since what was in the way. Nothing that is waited for below needs to come.
             tokio::task::yield_now().await;
-            return Ok(());
-        }
-        if !self.ready.is_empty() && self.output.len() < UNSENT_BYTES_MAX {
-            // Replies were left in the same way.
-            tokio::task::yield_now().await;
+            self.share = Share::new(Instant::now());
             return Ok(());
         }
         let owes = self.owes();
-        let may_tell = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
-        let heartbeat = self.watches.next_heartbeat().filter(|_| may_tell);
+        let may_watch = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
+        let heartbeat = self.watches.next_heartbeat().filter(|_| may_watch);
         let woken = tokio::select! {
             readable = self.stream.readable(), if may_read => {
                 readable?;
@@ -598,7 +631,7 @@ impl Connection {
             }
             () = self.replies.ready() => Woken::Other,
             _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::Other,
-            () = self.watches.changed(), if may_tell => Woken::Other,
+            () = self.watches.changed(), if may_watch => Woken::Other,
             () = until(heartbeat) => Woken::Other,
             () = &mut self.look => Woken::Time,
         };

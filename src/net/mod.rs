@@ -6,7 +6,9 @@
 //! - [`connection`]: one connection's life
 //! - [`stream`]: the bytes of a connection, plain or in TLS
 //! - [`buffers`]: room that connections share
+//! - [`ahead`]: the requests that have come
 //! - [`hot`]: the most frequent requests, answered where the data stand
+//! - [`share`]: when others on a core have their turn
 //! - [`order`]: which requests of a connection wait for which
 //! - [`watching`]: the watches of a connection
 //!
@@ -14,10 +16,12 @@
 //! [`crate::command::Command`] to the node and get a [`crate::command::Reply`] back.
 
 pub mod accept;
+pub mod ahead;
 pub mod buffers;
 pub mod connection;
 pub mod hot;
 pub mod listener;
 pub mod order;
+pub mod share;
 pub mod stream;
 pub mod watching;

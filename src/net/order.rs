@@ -11,11 +11,11 @@
 //! - A user is in the table exactly while a detour or a held request of theirs is there.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use hashbrown::HashMap;
 
 use crate::command::Command;
+use crate::node::worker::Asked;
 use crate::types::KeyHasher;
 
 /// What a request means for the order, in one number: the hash of the user that it names, but for
@@ -105,12 +105,10 @@ impl User {
 /// A request that waits for its turn.
 #[derive(Debug)]
 pub struct Held {
-    /// Its id.
-    pub id: u64,
+    /// Which.
+    pub asked: Asked,
     /// What it asks.
     pub command: Command,
-    /// When it was read.
-    pub started: Instant,
     /// Its way.
     pub way: Way,
 }
@@ -120,6 +118,7 @@ pub struct Held {
 pub struct Order {
     users: HashMap<u64, User>,
     held: VecDeque<Held>,
+    held_bytes: usize,
     /// Held requests that name any number of users.
     everyone_held: usize,
 }
@@ -128,6 +127,11 @@ impl Order {
     /// Requests that wait.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// Their bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Whether a read that names this user may go now.
@@ -174,6 +178,7 @@ impl Order {
         } else {
             self.users.entry(held.way.user()).or_default().held += 1;
         }
+        self.held_bytes += held.asked.bytes;
         self.held.push_back(held);
     }
 
@@ -198,7 +203,7 @@ impl Order {
                     return None;
                 }
                 self.everyone_held -= 1;
-                return self.held.remove(at);
+                return self.let_go(at);
             }
             let user = self.users.get_mut(&way.user())?;
             let free = user.others == 0 && (user.reads == 0 || way.is_read());
@@ -208,11 +213,17 @@ impl Order {
                 if user.is_idle() {
                     self.users.remove(&way.user());
                 }
-                return self.held.remove(at);
+                return self.let_go(at);
             }
             passed.push(way.user());
         }
         None
+    }
+
+    fn let_go(&mut self, at: usize) -> Option<Held> {
+        let held = self.held.remove(at)?;
+        self.held_bytes -= held.asked.bytes;
+        Some(held)
     }
 }
 
@@ -225,8 +236,14 @@ fn note(user: &mut User, way: Way) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::command::Kind;
+
+    fn asked(id: u64) -> Asked {
+        Asked { id, started: Instant::now(), bytes: 100 }
+    }
 
     fn command(kind: Kind, user: &str) -> Command {
         let arguments = match kind {
@@ -242,7 +259,7 @@ mod tests {
     }
 
     fn held(id: u64, kind: Kind, user: &str) -> Held {
-        Held { id, command: command(kind, user), started: Instant::now(), way: way(kind, user) }
+        Held { asked: asked(id), command: command(kind, user), way: way(kind, user) }
     }
 
     #[test]
@@ -255,14 +272,16 @@ mod tests {
         order.hold(held(3, Kind::List, "a"));
         assert!(order.may_go(way(Kind::List, "b")), "another user does not wait");
         assert!(order.release().is_none());
+        assert_eq!((order.held(), order.held_bytes()), (3, 300));
         order.done(way(Kind::Clear, "a"));
-        assert_eq!(order.release().unwrap().id, 1);
-        assert_eq!(order.release().unwrap().id, 2);
+        assert_eq!(order.release().unwrap().asked.id, 1);
+        assert_eq!(order.release().unwrap().asked.id, 2);
+        assert_eq!((order.held(), order.held_bytes()), (1, 100));
         assert!(order.release().is_none(), "the read is under way");
         assert!(!order.may_go(way(Kind::List, "a")));
         order.done(way(Kind::MarkRead, "a"));
-        assert_eq!(order.release().unwrap().id, 3);
-        assert_eq!(order.held(), 0);
+        assert_eq!(order.release().unwrap().asked.id, 3);
+        assert_eq!((order.held(), order.held_bytes()), (0, 0));
         assert!(order.users.is_empty());
     }
 
@@ -271,8 +290,7 @@ mod tests {
         let unread = Command::from_json(Kind::Unread, serde_json::json!({"user_ids": ["a"]}));
         let unread = unread.unwrap();
         let everyone = Way::of(&unread, KeyHasher::new(1)).unwrap();
-        let held_unread =
-            |id| Held { id, command: unread.clone(), started: Instant::now(), way: everyone };
+        let held_unread = |id| Held { asked: asked(id), command: unread.clone(), way: everyone };
         let mut order = Order::default();
         assert!(order.may_go(everyone), "nothing is under way");
         assert!(order.may_go(way(Kind::Clear, "a")));
@@ -282,10 +300,10 @@ mod tests {
         order.hold(held(2, Kind::List, "b"));
         assert!(order.release().is_none());
         order.done(way(Kind::Clear, "a"));
-        assert_eq!(order.release().unwrap().id, 1);
-        assert_eq!(order.release().unwrap().id, 2);
+        assert_eq!(order.release().unwrap().asked.id, 1);
+        assert_eq!(order.release().unwrap().asked.id, 2);
         assert!(order.release().is_none());
-        assert!(order.users.is_empty() && order.everyone_held == 0);
+        assert!(order.users.is_empty() && order.everyone_held == 0 && order.held_bytes() == 0);
     }
 
     #[test]

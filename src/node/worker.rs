@@ -74,18 +74,35 @@ pub struct Ready {
 pub struct Replies {
     ready: RefCell<Vec<Ready>>,
     in_flight: Cell<usize>,
+    bytes_in_flight: Cell<usize>,
     notify: Notify,
 }
 
 impl Replies {
     /// Takes what is ready.
-    pub fn take(&self, into: &mut Vec<Ready>) {
-        into.append(&mut self.ready.borrow_mut());
+    pub fn take(&self, into: &mut VecDeque<Ready>) {
+        into.extend(self.ready.borrow_mut().drain(..));
     }
 
     /// Requests that have no reply yet, or whose reply was not taken.
     pub fn in_flight(&self) -> usize {
         self.in_flight.get() + self.ready.borrow().len()
+    }
+
+    /// Bytes of the requests that have no reply yet.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.bytes_in_flight.get()
+    }
+
+    fn begin(&self, bytes: usize) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.bytes_in_flight.set(self.bytes_in_flight.get() + bytes);
+    }
+
+    fn end(&self, bytes: usize, ready: Ready) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.bytes_in_flight.set(self.bytes_in_flight.get().saturating_sub(bytes));
+        self.add(ready);
     }
 
     /// Waits until replies are ready.
@@ -104,6 +121,17 @@ impl Replies {
     }
 }
 
+/// A request of a connection, without what it asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Its id.
+    pub id: u64,
+    /// When it was read.
+    pub started: Instant,
+    /// What is kept of it until it is answered, in bytes as they came.
+    pub bytes: usize,
+}
+
 /// What is needed to answer a caller.
 pub struct Ticket {
     kind: Kind,
@@ -112,22 +140,17 @@ pub struct Ticket {
 }
 
 enum Caller {
-    Connection { replies: Rc<Replies>, request_id: u64, mark: u64 },
+    Connection { replies: Rc<Replies>, request_id: u64, bytes: usize, mark: u64 },
     Call(oneshot::Sender<Outcome>),
 }
 
 impl Ticket {
-    /// A request of a connection; `started` is when it was read, `mark` comes back with its reply.
-    pub fn of_connection(
-        replies: &Rc<Replies>,
-        request_id: u64,
-        kind: Kind,
-        started: Instant,
-        mark: u64,
-    ) -> Self {
-        replies.in_flight.set(replies.in_flight.get() + 1);
+    /// A request of a connection; `mark` comes back with its reply.
+    pub fn of_connection(replies: &Rc<Replies>, asked: Asked, kind: Kind, mark: u64) -> Self {
+        let Asked { id: request_id, started, bytes } = asked;
+        replies.begin(bytes);
         let replies = Rc::clone(replies);
-        Self { kind, started, caller: Caller::Connection { replies, request_id, mark } }
+        Self { kind, started, caller: Caller::Connection { replies, request_id, bytes, mark } }
     }
 
     /// A call from another thread or task.
@@ -427,10 +450,9 @@ impl Worker {
         let status = outcome.as_ref().map_or_else(|error| error.code.status(), |_| 200);
         self.mailbox().count(status != 200);
         match ticket.caller {
-            Caller::Connection { replies, request_id, mark } => {
+            Caller::Connection { replies, request_id, bytes, mark } => {
                 self.tcp.record(ticket.kind, status, ticket.started.elapsed());
-                replies.in_flight.set(replies.in_flight.get().saturating_sub(1));
-                replies.add(Ready { request_id, outcome, mark });
+                replies.end(bytes, Ready { request_id, outcome, mark });
             }
             Caller::Call(sender) => {
                 // A caller that went away needs no answer.

@@ -18,12 +18,14 @@
 //! - `value`: serde over such values, with errors that name the field
 //! - [`request`]: `[request_id, command, arguments]`
 //! - [`reply`]: `[request_id, status, body]`
+//! - [`long`]: the reply of a long list, a slice at a time
 //! - [`hot`]: the most frequent requests, both ways, without serde
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
 pub mod frame;
 pub mod hot;
+pub mod long;
 pub mod reply;
 pub mod request;
 mod value;

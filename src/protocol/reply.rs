@@ -7,7 +7,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::CONNECTION_ID;
-use super::frame::Open;
+use super::frame::{FrameError, Open};
 use super::value::{Manner, Value};
 use super::walk::{Head, Malformed, Reader};
 use crate::command::{Error, ErrorCode, Kind, Outcome, Reply};
@@ -38,12 +38,18 @@ fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Erro
     if let Err(error) = body {
         // No reply type can fail to encode; if one ever does, the caller hears of it.
         open.abandon(out);
-        return Err(Error::outcome_unknown(&format!("the reply cannot be encoded: {error}")));
+        return Err(not_encoded(&error));
     }
-    open.finish(out, REPLY_BYTES_MAX).map_err(|error| {
-        let name = reply.kind().name();
-        Error::too_large(format!("{name}: the reply is too large: {error}; use limit and cursor"))
-    })
+    open.finish(out, REPLY_BYTES_MAX).map_err(|error| too_large(reply.kind(), error))
+}
+
+pub(super) fn too_large(kind: Kind, error: FrameError) -> Error {
+    let name = kind.name();
+    Error::too_large(format!("{name}: the reply is too large: {error}; use limit and cursor"))
+}
+
+pub(super) fn not_encoded(error: &rmp_serde::encode::Error) -> Error {
+    Error::outcome_unknown(&format!("the reply cannot be encoded: {error}"))
 }
 
 /// The body of a reply, for [`encode_body`].
@@ -51,8 +57,7 @@ fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Erro
 /// # Errors
 /// If a field cannot be encoded, which no reply leads to.
 pub fn body_of(reply: &Reply) -> Result<Vec<u8>, Error> {
-    rmp_serde::to_vec(reply)
-        .map_err(|error| Error::outcome_unknown(&format!("the reply cannot be encoded: {error}")))
+    rmp_serde::to_vec(reply).map_err(|error| not_encoded(&error))
 }
 
 /// Appends a successful reply whose body is there already, as the many receivers of one stream share it.
@@ -82,7 +87,7 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
 }
 
 /// Appends the reply's first two elements and the head of the array; the body must follow.
-fn write_head(id: u64, status: u16, out: &mut BytesMut) {
+pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
     let mut writer = out.writer();
     let written = rmp::encode::write_array_len(&mut writer, 3)
         .and_then(|_| rmp::encode::write_uint(&mut writer, id))

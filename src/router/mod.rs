@@ -280,6 +280,11 @@ impl<T> Router<T> {
     ) -> Option<Outcome> {
         match (gather, answer) {
             (Gather::One, Answer::Done(outcome)) => Some(outcome),
+            (Gather::One, Answer::List(page)) => {
+                // Here, where the rows are wanted: whose shard they are of has done its part.
+                out.push((self.core, self.reply_to(to.entry, 0), Op::ListOn(page)));
+                None
+            }
             (Gather::Create(creating), answer) => self.gather_create(creating, to, answer, out),
             (Gather::Detail(detailing), answer) => detailing.gather(to, answer),
             (Gather::Delete(deleting), answer) => self.gather_delete(deleting, to, answer, out),

@@ -257,6 +257,7 @@ impl Core {
             Op::ExportRows(pairs) => Step::Part(self.export_rows(&pairs)),
             Op::CheckImport(import) => Step::Part(self.check_import(&import)),
             Op::Import(import) => self.import(&import, out),
+            Op::ListOn(page) => rows::go_on(*page),
             Op::Rows(user_ids) => Step::Part(self.rows(user_ids)),
             Op::Conversations(listing, part) => Step::Part(self.conversations(&listing, &part)),
             Op::Unread(rows, refs) => Step::Part(self.unread(&rows, &refs)),
@@ -279,7 +280,7 @@ impl Core {
 
     fn run_command(&mut self, to: ReplyTo, command: Command, out: &mut Output) -> Step {
         match command {
-            Command::List(list) => self.list(&list).into(),
+            Command::List(list) => self.list(&list),
             Command::Members(members) => self.members(&members).into(),
             Command::AddMembers(add) => self.add_members(add, out),
             Command::RemoveMembers(remove) => self.remove_members(remove, out),
@@ -458,6 +459,7 @@ fn op_class(op: &Op) -> Class {
         | Op::Facts { .. }
         | Op::ExportPage { .. }
         | Op::ExportRows(_)
+        | Op::ListOn(_)
         | Op::Rows(_)
         | Op::Conversations(..)
         | Op::Unread(..)

@@ -12,6 +12,7 @@
 //! - [`key`]: whom idempotency keys belong to
 //! - [`apply`]: the one place where events change state
 //! - [`listing`]: rows joined with their chats, a part at a time
+//! - [`page`]: a user's list, a slice at a time
 //! - [`op`]: what a shard is asked and what it tells
 //! - [`core`]: the state machine
 //! - [`told`]: what a record tells those who watch
@@ -27,6 +28,7 @@ pub mod key;
 pub mod listing;
 pub mod member;
 pub mod op;
+pub mod page;
 pub mod roster;
 pub mod row;
 pub mod state;

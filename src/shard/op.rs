@@ -10,6 +10,7 @@ use snapshot::record::Batch;
 
 use super::key::{Claim, Claiming};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
+use super::page::ListPage;
 use super::row::RowFacts;
 use super::state::Effect;
 use crate::command::chat::Create;
@@ -20,6 +21,7 @@ use crate::command::node::ShardStats;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::unread::Floors;
 use crate::command::{Command, Error, Outcome, Reply};
+use crate::limits::SCAN_ROWS;
 use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
 /// Whom an answer is for: an entry in the table of the router on that core.
@@ -80,6 +82,8 @@ pub enum Op {
     CheckImport(Arc<Import>),
     /// Those lines of an `import` whose chats are on this shard.
     Import(Arc<Import>),
+    /// The next slice of a long list; any core may make it.
+    ListOn(Box<ListPage>),
     /// These users' rows as they are now.
     Rows(Vec<UserId>),
     /// Those of a user's conversations whose chats are on this shard, among these rows.
@@ -116,6 +120,7 @@ impl Op {
     /// How many rows it looks at, where that may be many: a core runs such ops between others.
     pub fn rows(&self) -> usize {
         match self {
+            Self::ListOn(_) => SCAN_ROWS,
             Self::Conversations(_, part) => part.refs.len(),
             Self::Unread(_, refs) => refs.len(),
             Self::EraseMember(_, ids) => ids.len(),
@@ -158,6 +163,8 @@ pub enum Answer {
     ExportRows(Vec<Option<ExportRow>>),
     /// The shard's counts.
     Stats(ShardStats),
+    /// A list that is not whole yet: [`Op::ListOn`] goes on with it.
+    List(Box<ListPage>),
     /// Rows, one set for each user asked.
     Rows(Vec<UserRows>),
     /// The best of a part.
@@ -187,6 +194,7 @@ impl Answer {
     pub fn rows(&self) -> usize {
         match self {
             Self::Done(Ok(Reply::List(list))) => list.items.len(),
+            Self::List(_) => SCAN_ROWS,
             Self::Done(Ok(Reply::Members(members))) => members.items.len(),
             Self::Done(Ok(Reply::Sync(sync))) => sync.items.len(),
             Self::Details(chats) => chats.len(),

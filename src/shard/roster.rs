@@ -315,15 +315,6 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() <= order)
     }
 
-    /// Entries before `order`: whole chunks, and the beginning of the one behind them.
-    pub fn split_before(&self, order: u64) -> (&[Chunk<T>], &[T]) {
-        let to = self.chunks.partition_point(|chunk| first_order(chunk) < order);
-        let chunks = self.chunks.get(..to).unwrap_or_default();
-        let Some((last, whole)) = chunks.split_last() else { return (&[], &[]) };
-        let to = last.partition_point(|entry| entry.order() < order);
-        (whole, last.get(..to).unwrap_or_default())
-    }
-
     /// Changes each entry for which `change` answers true; entries of untouched chunks are not
     /// copied. `wanted` is asked first, on the shared entry.
     pub fn update_all(&mut self, wanted: impl Fn(&T) -> bool, mut change: impl FnMut(&mut T)) {
@@ -626,9 +617,6 @@ mod tests {
             prop_assert_eq!(roster.len(), model.len());
             prop_assert!(roster.iter().eq(model.values()));
             prop_assert!(roster.iter_after(700).eq(model.range(701..).map(|(_, item)| item)));
-            let (whole, rest) = roster.split_before(700);
-            let before = whole.iter().flat_map(|chunk| chunk.iter()).chain(rest);
-            prop_assert!(before.eq(model.range(..700).map(|(_, item)| item)));
             prop_assert!(roster.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK_ENTRIES_MAX));
             for item in model.values() {
                 prop_assert_eq!(roster.get(&item.key, hasher.hash(&item.key)), Some(item));

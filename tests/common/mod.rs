@@ -7,6 +7,7 @@
 //! - `examples`: the examples of `protocol.md`
 //! - `golden`: what each form of the disk format wrote
 //! - `seed`: the examples of the API
+//! - `priority`: which threads of a measurement run first
 //! - `random`: numbers from a seed
 //! - `raw`: one connection, frame by frame
 //! - `program`: the program of this build, as a process
@@ -17,6 +18,7 @@
 pub mod door;
 pub mod examples;
 pub mod golden;
+pub mod priority;
 pub mod program;
 pub mod random;
 pub mod raw;

@@ -1,4 +1,7 @@
 //! A server as a process of its own, and neighbours on each of its shards who ask a little all the time.
+//!
+//! In the long form the neighbours' threads come first on the machine, and those of a case have what the others
+//! leave, as if all of them had machines of their own: so what the neighbours wait for is the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +13,7 @@ use hdrhistogram::Histogram;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
+use crate::common::priority;
 use crate::common::raw::Raw;
 use crate::process::Server;
 
@@ -22,6 +26,11 @@ pub fn seconds() -> Duration {
     let seconds =
         std::env::var("CHATSHARD_OVERLOAD_SECONDS").map_or(1, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
+}
+
+/// Whether this is the long form, whose figures are to be those of the server.
+pub fn is_measured() -> bool {
+    seconds() > Duration::from_secs(1)
 }
 
 /// Lets this process have as many descriptors as the system gives; how many that are.
@@ -100,7 +109,15 @@ impl Stage {
         let neighbours: Vec<_> = (0..SHARDS)
             .map(|shard| Neighbour::start(self.greeted(), shard, Arc::clone(&stop)))
             .collect();
+        if is_measured() && !priority::stay_behind() {
+            println!(
+                "(the case has the priority of all others: the figures are also the machine's)"
+            );
+        }
         let played = play();
+        if is_measured() {
+            priority::be_as_others();
+        }
         stop.store(true, Ordering::Relaxed);
         let mut seen = Histogram::new(3).unwrap();
         neighbours.into_iter().for_each(|neighbour| seen.add(neighbour.join().unwrap()).unwrap());
@@ -128,6 +145,9 @@ impl Neighbour {
 
     /// Latencies in microseconds, each from the time at which the neighbour meant to ask.
     fn ask_until(&mut self, stop: &AtomicBool) -> Histogram<u64> {
+        if is_measured() && !priority::come_first() {
+            println!("(a neighbour has no priority: it also waits for its turn on a core)");
+        }
         let mut seen = Histogram::new(3).unwrap();
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {

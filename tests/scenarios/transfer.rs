@@ -354,7 +354,11 @@ pub fn wrong_lines_are_refused_whole(door: &mut dyn Door) {
     };
     // Beside good lines, whose chats are on other shards too: none may be taken.
     let good: Vec<Value> = (0..8).map(|number| chat(&format!("n{number}"))).collect();
-    let wrong_members = [(beyond("version", 1 << 53), 400), (beyond("join_order", 1 << 53), 400)];
+    let wrong_members = [
+        (beyond("version", (1 << 52) + 1), 400),
+        (beyond("join_order", (1 << 52) + 1), 400),
+        (beyond("version", (1 << 53) - 1), 400),
+    ];
     for (member, status) in wrong_members {
         let fine = json!({"user_id": "y", "chat_id": "n0"});
         door.fails("import", json!({"chats": good, "members": [fine, member]}), status);
@@ -374,11 +378,37 @@ pub fn wrong_lines_are_refused_whole(door: &mut dyn Door) {
         (json!([{"id": "s2", "type": 2, "creator_id": "m"}]), 409),
         (json!([chat("n0"), chat("n0")]), 400),
         (json!([{"id": "w", "type": 2, "creator_id": "m", "request_digest": "xyz"}]), 400),
-        (json!([{"id": "w", "type": 2, "creator_id": "m", "version": 1_u64 << 53}]), 400),
+        (json!([{"id": "w", "type": 2, "creator_id": "m", "version": (1_u64 << 52) + 1}]), 400),
     ] {
         door.fails("import", json!({"chats": wrong}), status);
     }
     assert_eq!(door.export(None), before);
     assert_eq!(door.ok("import", json!({"chats": good})), json!({"chats": 8, "members": 0}));
     assert_eq!(door.ok("import", json!({})), json!({"chats": 0, "members": 0}));
+}
+
+/// What is counted up from an import stays a number that every client reads exactly.
+pub fn the_highest_imported_counters_go_on(door: &mut dyn Door) {
+    const MOST: u64 = 1 << 52;
+    let chat = json!({"id": "g", "type": 2, "creator_id": "m", "version": MOST});
+    let member = json!({"user_id": "a", "chat_id": "g", "version": MOST, "join_order": MOST});
+    let gone = json!({"user_id": "a", "chat_id": "left", "version": MOST, "removed": 1});
+    door.ok("import", json!({"chats": [chat], "members": [member, gone]}));
+    door.group("later", &["a"]);
+    assert_eq!(door.listed("a"), ["later", "g"]);
+    let flags = json!({"user_id": "a", "chat_id": "g", "is_mute": 1});
+    assert_eq!(door.ok("set_flags", flags)["version"], MOST + 2);
+    let status = door.ok("set_status", json!({"chat_id": "g", "status": 2}));
+    assert_eq!(status["version"], MOST + 1);
+    let told = door.ok("sync", json!({"user_id": "a"}));
+    assert_eq!(told["version"], MOST + 2);
+    for (field, line) in [
+        ("version", json!({"user_id": "b", "chat_id": "g", "version": MOST + 1})),
+        ("join_order", json!({"user_id": "b", "chat_id": "g", "join_order": MOST + 1})),
+        ("version", json!({"user_id": "b", "chat_id": "g", "version": MOST + 1, "removed": 1})),
+    ] {
+        let told = door.fails("import", json!({"members": [line]}), 400);
+        let why = format!("g: {field}: at most 2^52, so that it can be counted up");
+        assert!(told.contains(&why), "{told}");
+    }
 }

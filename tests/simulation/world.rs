@@ -27,7 +27,7 @@ use chatshard::node::memory::Memory;
 use chatshard::node::snapshotter::{SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
 use chatshard::node::watch::Watch;
-use chatshard::node::worker::{Local, Replies, Taken, Ticket, Worker};
+use chatshard::node::worker::{Asked, Local, Replies, Taken, Ticket, Worker};
 use chatshard::types::{KeyHasher, ShardCount, TimeMs};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk};
@@ -352,7 +352,8 @@ impl World {
         // Without a log the reply is there at once, as bytes; another way is as good.
         let has_log = self.node().info.log.mode() != LogMode::Off;
         let is_free = connection.replies.in_flight() == 0;
-        let ticket = || Ticket::of_connection(&connection.replies, id, kind, self.began, 0);
+        let asked = Asked { id, started: self.began, bytes: 0 };
+        let ticket = || Ticket::of_connection(&connection.replies, asked, kind, 0);
         local.tick();
         // As a connection does: the hottest in place where that is possible.
         let taken = match &command {
@@ -384,7 +385,7 @@ impl World {
 
     /// Takes the replies that are ready.
     pub fn receive(&mut self, connection: &Connection) -> Vec<(u64, Outcome)> {
-        let mut ready = Vec::new();
+        let mut ready = VecDeque::new();
         connection.replies.take(&mut ready);
         for reply in &ready {
             match &reply.outcome {

@@ -12,6 +12,7 @@
 mod state;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -96,6 +97,12 @@ impl FaultyDisk {
         self.state().syncs
     }
 
+    /// Bytes of files whose syncs were begun before they were asked for, in order.
+    #[must_use]
+    pub fn syncs_begun(&self) -> Vec<Range<u64>> {
+        self.state().syncs_begun.clone()
+    }
+
     /// Flips one bit, counted from the start of the file, on the disk and in memory.
     ///
     /// # Errors
@@ -168,6 +175,11 @@ impl FaultyDisk {
 impl DiskFile for FaultyFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         lock(&self.state).append(self.epoch, self.id, bytes)
+    }
+
+    /// It is only noted: at the next crash these bytes are there or not, as any others.
+    fn begin_sync(&self, bytes: Range<u64>) {
+        lock(&self.state).syncs_begun.push(bytes);
     }
 
     fn sync_data(&mut self) -> io::Result<()> {

@@ -19,6 +19,10 @@ use crate::{Batch, Lsn};
 /// Size at which a segment is followed by the next one, in bytes, unless set otherwise.
 pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 
+/// Bytes after which the disk begins with what was written. A sync of a whole segment takes long, and all that
+/// comes meanwhile waits for it, in every mode: a full segment is synced before the next one.
+const BEGIN_SYNC_BYTES: u64 = 1 << 20;
+
 /// The log takes nothing more until the process starts again; what was reported durable is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log is closed until restart: {reason}")]
@@ -49,6 +53,8 @@ pub struct LogWriter<D: Disk> {
     segments: VecDeque<Lsn>,
     segment_bytes: u64,
     segment_bytes_max: u64,
+    /// Up to where the disk has begun with the segment.
+    sync_begun: u64,
     written: Lsn,
     durable: Lsn,
     /// What the next batch names as the previous checksum.
@@ -120,6 +126,7 @@ impl<D: Disk> LogWriter<D> {
             segments: resume.segments,
             segment_bytes: resume.segment_bytes,
             segment_bytes_max: SEGMENT_BYTES_MAX_DEFAULT,
+            sync_begun: resume.segment_bytes,
             written: resume.written,
             durable: resume.written,
             chain: resume.chain,
@@ -170,6 +177,7 @@ impl<D: Disk> LogWriter<D> {
             let synced = self.file.sync_data();
             synced.map_err(|error| self.poison("sync", &error))?;
             self.durable = self.written;
+            self.sync_begun = self.segment_bytes;
         }
         Ok(self.durable)
     }
@@ -198,6 +206,7 @@ impl<D: Disk> LogWriter<D> {
                 self.chain = chain;
                 self.segments.push_back(first);
                 self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
+                self.sync_begun = self.segment_bytes;
                 self.bytes_written += self.segment_bytes;
                 Ok(())
             }
@@ -311,7 +320,15 @@ impl<D: Disk> LogWriter<D> {
         self.bytes_written += bytes;
         self.written = header.last();
         self.chain = checksum;
+        self.begin_sync();
         Ok(())
+    }
+
+    fn begin_sync(&mut self) {
+        if self.segment_bytes - self.sync_begun >= BEGIN_SYNC_BYTES {
+            self.file.begin_sync(self.sync_begun..self.segment_bytes);
+            self.sync_begun = self.segment_bytes;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::Core;
 use super::near::{INLINE, chat_lines, creator_text, member_lines, near};
 use crate::command::membership::{ChatItemRef, ListRowRef};
-use crate::shard::roster::{Chunk, Roster};
+use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Chat, User};
 use crate::types::{Flag, KeyHasher, Sequence};
@@ -139,7 +139,7 @@ impl<'a> Iterator for ListRows<'a> {
 impl ExactSizeIterator for ListRows<'_> {}
 
 /// The rows of a list: pinned first, then newest-joined first; deleted ones not.
-pub(super) struct Listed<'a> {
+struct Listed<'a> {
     all: &'a [Chunk<Row>],
     /// Those that are not looked at yet, in this round.
     chunks: &'a [Chunk<Row>],
@@ -152,12 +152,6 @@ impl<'a> Listed<'a> {
     /// From the round of the pinned or that of the others on.
     fn all(all: &'a [Chunk<Row>], pinned: Flag) -> Self {
         Self { all, chunks: all, rows: [].iter(), pinned }
-    }
-
-    /// Those behind a place: in this round, before this order.
-    pub(super) fn before(roster: &'a Roster<Row>, pinned: Flag, order: u64) -> Self {
-        let (chunks, rows) = roster.split_before(order);
-        Self { all: roster.as_chunks(), chunks, rows: rows.iter(), pinned }
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::reads::Listed;
 use super::{Core, Step, check_version};
-use crate::command::membership::{
-    Delete, List, ListReply, SetFlags, SetFlagsReply, Touch, TouchReply,
-};
+use crate::command::membership::{Delete, List, SetFlags, SetFlagsReply, Touch, TouchReply};
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::event::{Deleted, FlagsSet, Touched};
 use crate::shard::key::Claim;
 use crate::shard::op::{Answer, DetailPart, Output};
+use crate::shard::page::ListPage;
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
@@ -19,19 +17,13 @@ impl Core {
         self.find_user(user_id)?.rows.get(chat_id.as_str(), self.hash_of(chat_id.as_str()))
     }
 
-    pub(super) fn list(&self, list: &List) -> Outcome {
-        let from = ListPlace::parse(list.cursor.as_deref())?;
-        let limit = list.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        let Some(user) = self.find_user(&list.user_id) else {
-            return Ok(Reply::List(ListReply { items: Vec::new(), next_cursor: None }));
-        };
-        let listed = Listed::before(&user.rows, from.pinned, from.before);
-        let mut page: Vec<&Row> = listed.take(limit.saturating_add(1)).collect();
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let next_cursor = page.last().filter(|_| more).map(|row| ListPlace::of(row).to_string());
-        let items = page.into_iter().map(Row::list_row).collect();
-        Ok(Reply::List(ListReply { items, next_cursor }))
+    /// A page of a list, or its first slice.
+    pub(super) fn list(&self, list: &List) -> Step {
+        let rows = self.find_user(&list.user_id).map(|user| &user.rows);
+        match ListPage::begin(list, rows) {
+            Ok(page) => go_on(page),
+            Err(error) => Step::Done(Err(error)),
+        }
     }
 
     pub(super) fn details(&self, ids: &[ChatId], user_id: Option<&UserId>) -> Answer {
@@ -148,38 +140,14 @@ impl Core {
     }
 }
 
+/// The next slice of a list: the reply, or what is to be gone on with when others had their turn.
+pub(super) fn go_on(mut page: ListPage) -> Step {
+    match page.go_on() {
+        Some(reply) => Step::Done(Ok(Reply::List(reply))),
+        None => Step::Part(Answer::List(Box::new(page))),
+    }
+}
+
 fn earlier(row: &Row, time: TimeMs) -> bool {
     row.facts().last_online_time < time
-}
-
-/// A place in a user's list: behind the row of this order, among the pinned or among the others.
-#[derive(Debug, Clone, Copy)]
-struct ListPlace {
-    pinned: Flag,
-    before: u64,
-}
-
-impl ListPlace {
-    fn parse(cursor: Option<&str>) -> Result<Self, Error> {
-        let Some(cursor) = cursor else {
-            return Ok(Self { pinned: Flag::YES, before: u64::MAX });
-        };
-        let bad = || Error::invalid("cursor: not one of `list`");
-        let (pinned, before) = match cursor.split_at_checked(1) {
-            Some(("p", order)) => (Flag::YES, order),
-            Some(("n", order)) => (Flag::NO, order),
-            _ => return Err(bad()),
-        };
-        Ok(Self { pinned, before: before.parse().map_err(|_| bad())? })
-    }
-
-    fn of(row: &Row) -> Self {
-        Self { pinned: row.facts().is_top, before: row.state().order }
-    }
-}
-
-impl std::fmt::Display for ListPlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", if self.pinned == Flag::YES { 'p' } else { 'n' }, self.before)
-    }
 }

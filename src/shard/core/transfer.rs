@@ -6,7 +6,7 @@ use super::answers::Keyed;
 use super::{Core, Step};
 use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
 use crate::command::{Error, ErrorCode, Reply};
-use crate::limits::INTEGER_MAX;
+use crate::limits::IMPORT_COUNTER_MAX;
 use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported};
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow, Output};
@@ -359,9 +359,12 @@ fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
     })
 }
 
+/// A number that is counted up from there, if that leaves room to.
 fn bounded(value: u64, name: &str, of: &dyn std::fmt::Display) -> Result<u64, Error> {
-    if value > INTEGER_MAX {
-        return Err(Error::invalid(format!("{of}: {name}: at most 2^53-1")));
+    if value > IMPORT_COUNTER_MAX {
+        return Err(Error::invalid(format!(
+            "{of}: {name}: at most 2^52, so that it can be counted up; this one is {value}"
+        )));
     }
     Ok(value)
 }

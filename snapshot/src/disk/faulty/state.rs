@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::{u64_of, usize_of};
@@ -48,6 +49,7 @@ pub(super) struct State {
     pub(super) room: Option<u64>,
     pub(super) frozen: bool,
     pub(super) syncs: u64,
+    pub(super) syncs_begun: Vec<Range<u64>>,
 }
 
 impl State {
@@ -64,6 +66,7 @@ impl State {
             room: None,
             frozen: false,
             syncs: 0,
+            syncs_begun: Vec::new(),
         }
     }
 

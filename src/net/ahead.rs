@@ -1,0 +1,36 @@
+//! The requests at the front of a connection's input, as they lie there.
+
+use smallvec::SmallVec;
+
+use crate::limits::REQUEST_BYTES_MAX;
+use crate::protocol::hot::{self, HotRequest};
+use crate::protocol::{FrameError, frame};
+
+/// Most requests that are looked at together.
+pub const REQUESTS_A_ROUND: usize = 32;
+
+/// A request.
+pub struct Frame<'a> {
+    /// All of it behind the length.
+    pub payload: &'a [u8],
+    /// Its plain form, if it has one.
+    pub hot: Option<HotRequest<'a>>,
+}
+
+/// Requests that are looked at together.
+pub type Frames<'a> = SmallVec<[Frame<'a>; REQUESTS_A_ROUND]>;
+
+/// Adds the first whole frames of `input`; what is wrong behind them.
+pub fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<FrameError> {
+    while frames.len() < REQUESTS_A_ROUND {
+        match frame::first(input, REQUEST_BYTES_MAX) {
+            Ok(Some(payload)) => {
+                frames.push(Frame { payload, hot: hot::read(payload) });
+                input = input.get(frame::HEADER_BYTES + payload.len()..).unwrap_or_default();
+            }
+            Ok(None) => break,
+            Err(error) => return Some(error),
+        }
+    }
+    None
+}

@@ -1,0 +1,145 @@
+//! The reply of a long list, encoded a slice at a time, so that its core can serve others in between.
+//!
+//! Invariants:
+//! - What comes out is byte for byte what `encode_reply` writes.
+//! - Nothing of it is sent before it is whole: only then is it known to fit into a frame.
+
+use std::vec::IntoIter;
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use super::frame::Open;
+use super::reply::{STATUS_OK, encode_error, not_encoded, too_large, write_head};
+use crate::command::Kind;
+use crate::command::membership::{ListReply, ListRow};
+use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
+
+/// Bytes of a common row.
+const ROW_BYTES: usize = 48;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct LongReply {
+    id: u64,
+    rows: IntoIter<ListRow>,
+    next_cursor: Option<String>,
+    out: BytesMut,
+    open: Open,
+    /// How the last step went; no row can fail to encode, and if one ever does, the caller hears of it.
+    encoded: Result<(), rmp_serde::encode::Error>,
+}
+
+impl LongReply {
+    /// Whether a list has more rows than a slice.
+    pub fn is_for(list: &ListReply) -> bool {
+        list.items.len() > SCAN_ROWS
+    }
+
+    /// Begins to encode a list.
+    pub fn begin(id: u64, ListReply { items, next_cursor }: ListReply) -> Self {
+        let mut out = BytesMut::with_capacity(items.len() * ROW_BYTES);
+        let open = Open::begin(&mut out);
+        write_head(id, STATUS_OK, &mut out);
+        // A list of the protocol's largest frame has fewer rows than a u32 counts.
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        let mut writer = (&mut out).writer();
+        let encoded = rmp::encode::write_array_len(&mut writer, 2)
+            .and_then(|_| rmp::encode::write_array_len(&mut writer, count))
+            .map(|_| ())
+            .map_err(Into::into);
+        Self { id, rows: items.into_iter(), next_cursor, out, open, encoded }
+    }
+
+    /// Encodes the next slice: its bytes, and whether there are more.
+    pub fn go_on(&mut self) -> (usize, bool) {
+        let before = self.out.len();
+        let mut writer = rmp_serde::Serializer::new((&mut self.out).writer());
+        for row in self.rows.by_ref().take(SCAN_ROWS) {
+            if let Err(error) = row.serialize(&mut writer) {
+                self.encoded = Err(error);
+            }
+        }
+        let is_useless = self.encoded.is_err() || self.out.len() > REPLY_BYTES_MAX;
+        (self.out.len() - before, !is_useless && self.rows.len() > 0)
+    }
+
+    /// The whole frame; an error if it is too large.
+    pub fn finish(self) -> BytesMut {
+        let Self { id, next_cursor, mut out, open, encoded, .. } = self;
+        let encoded = encoded.and_then(|()| {
+            next_cursor.serialize(&mut rmp_serde::Serializer::new((&mut out).writer()))
+        });
+        let problem = match encoded {
+            Ok(()) => open.finish(&mut out, REPLY_BYTES_MAX).map_err(|e| too_large(Kind::List, e)),
+            Err(error) => {
+                open.abandon(&mut out);
+                Err(not_encoded(&error))
+            }
+        };
+        if let Err(problem) = problem {
+            encode_error(id, &problem, &mut out);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode_reply;
+    use super::*;
+    use crate::command::Reply;
+    use crate::types::{ChatId, Flag, Sequence, TimeMs};
+
+    fn list(rows: usize, id_bytes: usize) -> ListReply {
+        let row = |number: usize| ListRow {
+            chat_id: ChatId::new(&format!("{number:->id_bytes$}")).unwrap(),
+            is_top: Flag(number.is_multiple_of(3)),
+            is_mute: Flag::NO,
+            is_show: Flag::YES,
+            is_hide: Flag::NO,
+            max_read_seq: Sequence::new(u64::try_from(number).unwrap() << (number % 35)).unwrap(),
+            last_online_time: TimeMs::ZERO,
+        };
+        let next_cursor = (rows % 2 == 1).then(|| "n17".to_owned());
+        ListReply { items: (0..rows).map(row).collect(), next_cursor }
+    }
+
+    fn at_once(list: ListReply) -> BytesMut {
+        let mut whole = BytesMut::new();
+        encode_reply(9, &Ok(Reply::List(list)), &mut whole);
+        whole
+    }
+
+    fn in_slices(list: ListReply) -> (usize, BytesMut) {
+        let mut long = LongReply::begin(9, list);
+        let slices = 1 + std::iter::from_fn(|| long.go_on().1.then_some(())).count();
+        (slices, long.finish())
+    }
+
+    #[test]
+    fn slices_make_up_what_is_encoded_at_once() {
+        for rows in [SCAN_ROWS + 1, 3 * SCAN_ROWS, 70_000] {
+            let whole = at_once(list(rows, 20));
+            let (slices, bytes) = in_slices(list(rows, 20));
+            assert_eq!(slices, rows.div_ceil(SCAN_ROWS));
+            assert!(bytes == whole, "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_and_not_encoded_to_its_end() {
+        let rows = 2 * REPLY_BYTES_MAX / 128;
+        let whole = at_once(list(rows, 128));
+        let (slices, bytes) = in_slices(list(rows, 128));
+        assert!(slices < rows / SCAN_ROWS * 3 / 4, "{slices} slices of {rows} rows");
+        // The errors name different sizes: the one of what was encoded.
+        assert_eq!(bytes[..20], whole[..20]);
+    }
+
+    #[test]
+    fn a_slice_is_not_long() {
+        assert!(!LongReply::is_for(&list(SCAN_ROWS, 20)));
+        assert!(LongReply::is_for(&list(SCAN_ROWS + 1, 20)));
+    }
+}

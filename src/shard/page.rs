@@ -1,0 +1,125 @@
+//! A page of a user's list, or the whole of it, made a slice at a time.
+//!
+//! The rows are those of one instant: their chunks are shared, not copied, and what changes meanwhile is not
+//! seen. So a core that makes a long list can serve others in between.
+//!
+//! Invariants:
+//! - Pinned rows come first, then newest-joined first; deleted ones not.
+//! - A slice looks at about [`LOOK_ROWS`] rows at most, and tells about [`SCAN_ROWS`] of them.
+
+use super::roster::{Chunk, Chunks, Roster};
+use super::row::Row;
+use crate::command::Error;
+use crate::command::membership::{List, ListReply, ListRow};
+use crate::limits::{LOOK_ROWS, SCAN_ROWS};
+use crate::types::Flag;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct ListPage {
+    chunks: Chunks<Row>,
+    /// Chunks that are not looked at yet, in this round.
+    left: usize,
+    /// The round and what was looked at of it before: that of the pinned rows, or of the others.
+    place: ListPlace,
+    limit: usize,
+    items: Vec<ListRow>,
+    /// Where the last of `items` stands, once there are `limit` of them.
+    last: Option<ListPlace>,
+}
+
+impl ListPage {
+    /// Begins with what is asked, on these rows.
+    ///
+    /// # Errors
+    /// If the cursor is none of `list`.
+    pub fn begin(list: &List, rows: Option<&Roster<Row>>) -> Result<Self, Error> {
+        let place = ListPlace::parse(list.cursor.as_deref())?;
+        let chunks = rows.map(Roster::chunks).unwrap_or_default();
+        let limit = list.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let left = chunks_before(&chunks, place.before);
+        // A long list that grew as it is made would be moved again and again, all of it at once.
+        let items = Vec::with_capacity(rows.map_or(0, Roster::len).min(limit));
+        Ok(Self { chunks, left, place, limit, items, last: None })
+    }
+
+    /// Makes a slice; the reply, if it was the last.
+    pub fn go_on(&mut self) -> Option<ListReply> {
+        let told = self.items.len();
+        let mut looked_at = 0;
+        while looked_at < LOOK_ROWS && self.items.len() - told < SCAN_ROWS {
+            let Some(chunk) = self.next_chunk() else { return Some(self.finish(false)) };
+            looked_at += chunk.len();
+            if self.take(&chunk) {
+                return Some(self.finish(true));
+            }
+        }
+        None
+    }
+
+    fn next_chunk(&mut self) -> Option<Chunk<Row>> {
+        if self.left == 0 && self.place.pinned == Flag::YES {
+            self.place = ListPlace { pinned: Flag::NO, before: u64::MAX };
+            self.left = self.chunks.len();
+        }
+        self.left = self.left.checked_sub(1)?;
+        self.chunks.get(self.left).cloned()
+    }
+
+    /// Takes the chunk's rows of this round; whether there are more than are wanted.
+    fn take(&mut self, chunk: &[Row]) -> bool {
+        let ListPlace { pinned, before } = self.place;
+        let wanted = |row: &&Row| {
+            let facts = row.facts();
+            row.state().order < before && facts.is_top == pinned && facts.is_show == Flag::YES
+        };
+        for row in chunk.iter().rev().filter(wanted) {
+            if self.items.len() == self.limit {
+                return true;
+            }
+            self.items.push(row.list_row());
+            if self.items.len() == self.limit {
+                self.last = Some(ListPlace { pinned, before: row.state().order });
+            }
+        }
+        false
+    }
+
+    fn finish(&mut self, more: bool) -> ListReply {
+        let next_cursor = self.last.filter(|_| more).map(|place| place.to_string());
+        ListReply { items: std::mem::take(&mut self.items), next_cursor }
+    }
+}
+
+/// How many chunks have rows before this order.
+fn chunks_before(chunks: &[Chunk<Row>], order: u64) -> usize {
+    chunks.partition_point(|chunk| chunk.first().is_some_and(|row| row.state().order < order))
+}
+
+/// A place in a user's list: behind the row of this order, among the pinned or among the others.
+#[derive(Debug, Clone, Copy)]
+struct ListPlace {
+    pinned: Flag,
+    before: u64,
+}
+
+impl ListPlace {
+    fn parse(cursor: Option<&str>) -> Result<Self, Error> {
+        let Some(cursor) = cursor else {
+            return Ok(Self { pinned: Flag::YES, before: u64::MAX });
+        };
+        let bad = || Error::invalid("cursor: not one of `list`");
+        let (pinned, before) = match cursor.split_at_checked(1) {
+            Some(("p", order)) => (Flag::YES, order),
+            Some(("n", order)) => (Flag::NO, order),
+            _ => return Err(bad()),
+        };
+        Ok(Self { pinned, before: before.parse().map_err(|_| bad())? })
+    }
+}
+
+impl std::fmt::Display for ListPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.pinned == Flag::YES { 'p' } else { 'n' }, self.before)
+    }
+}

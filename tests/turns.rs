@@ -1,0 +1,251 @@
+//! What a core does in its turns: nobody has it for long, and what is to be done is done without being asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use chatshard::access::Gate;
+use chatshard::command::membership::ListReply;
+use chatshard::command::{Command, Kind, Reply};
+use chatshard::limits::SCAN_ROWS;
+use chatshard::net::accept::Door;
+use chatshard::net::connection::{self, NetConfig};
+use chatshard::net::stream::Parked;
+use chatshard::node::NodeInfo;
+use chatshard::node::log::{Log, LogMode};
+use chatshard::node::mailbox::Mailbox;
+use chatshard::node::memory::Memory;
+use chatshard::node::watch::Watch;
+use chatshard::node::worker::{Local, Worker};
+use chatshard::protocol::encode_request;
+use chatshard::router::Router;
+use chatshard::shard::Core;
+use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
+use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use serde_json::{Value, json};
+use snapshot::Lsn;
+use tokio::task::{LocalSet, yield_now};
+
+const SEED: u64 = 7;
+
+fn now() -> TimeMs {
+    TimeMs::new(1_800_000_000_000).unwrap()
+}
+
+fn command(kind: Kind, arguments: Value) -> Command {
+    Command::from_json(kind, arguments).unwrap()
+}
+
+fn core(shard: u16, shards: u16) -> Core {
+    Core::new(ShardId(shard), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
+}
+
+/// A node without a log.
+fn node(shards: u16) -> Arc<NodeInfo> {
+    let shards = ShardCount::new(shards).unwrap();
+    let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
+    let log = Arc::new(Log::new(LogMode::Off, Lsn(0), Arc::clone(&mailboxes)));
+    let (snapshots, _) = mpsc::channel();
+    Arc::new(NodeInfo {
+        shards,
+        hasher: KeyHasher::new(SEED),
+        mailboxes,
+        watch: Arc::new(Watch::new(Arc::clone(&log), 1)),
+        log,
+        memory: Arc::new(Memory::new(None)),
+        snapshots,
+        snapshot_status: Arc::default(),
+        data_dir: "/nowhere".into(),
+        clock: now,
+        started: Instant::now(),
+        stopping: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+    })
+}
+
+/// Lets a core serve until `test` ends.
+fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let worker = Worker::new(core, Arc::clone(node), 1);
+    let tasks = LocalSet::new();
+    tasks.spawn_local(Local::new(worker).serve());
+    tasks.block_on(&runtime, test);
+}
+
+/// As many requests as a socket holds, of a size that fewer come with one read than a turn takes: each turn
+/// ends for want of requests, and more are there.
+#[test]
+fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
+    let (mut client, server) = UnixStream::pair().unwrap();
+    let mut requests = BytesMut::new();
+    encode_request(1, &command(Kind::Hello, json!({})), &mut requests).unwrap();
+    let detail = json!({"ids": ["u".repeat(90)]});
+    let asked = 1500;
+    for id in 0..asked {
+        encode_request(2 + id, &command(Kind::Detail, detail.clone()), &mut requests).unwrap();
+    }
+    client.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    client.write_all(&requests).unwrap();
+    server.set_nonblocking(true).unwrap();
+
+    let node = node(1);
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let config = NetConfig {
+        gate: Gate::new(Default::default()),
+        idle: Duration::from_secs(60),
+        stop: stopped,
+    };
+    let guest = Door::new("test", 1, Vec::new()).enter().unwrap();
+    connection::start(&node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));
+    beside(core(0, 1), &node, async {
+        let answered = || node.mailboxes[0].answered.load(Ordering::Relaxed);
+        let (mut seen, mut most) = (0, 0);
+        while seen < asked {
+            yield_now().await;
+            most = most.max(answered() - seen);
+            seen = answered();
+        }
+        assert!(most > 0 && most < 450, "{most} requests of one connection in one go");
+    });
+}
+
+/// A chat's members on the other shard have not heard of it when the process stops.
+#[test]
+fn what_a_stop_left_open_goes_out_without_a_request() {
+    let (mut before, mut out) = (core(0, 2), Output::default());
+    before.tick(now());
+    let shards = ShardCount::new(2).unwrap();
+    let mut router = Router::new(ShardId(0), shards, KeyHasher::new(SEED), 1);
+    let id = on_shard(0, "chat");
+    let user = on_shard(1, "user");
+    let create = json!({"id": id, "type": 2, "creator_id": user, "user_ids": [user]});
+    let mut asked = Vec::new();
+    router.submit((), command(Kind::Create, create), &mut asked);
+    for (shard, to, op) in asked {
+        assert_eq!(shard, ShardId(0));
+        before.request(to, op, &mut out);
+    }
+    assert_eq!(out.messages.len(), 1, "a delivery, which is lost");
+
+    let mut after = core(0, 2);
+    for record in out.records.payloads() {
+        after.replay(record).unwrap();
+    }
+    let node = node(2);
+    beside(after, &node, async {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert_eq!(node.mailboxes[1].peers.len(), 1, "it goes out again");
+    });
+}
+
+/// The first id of this kind that lies on a shard of two.
+fn on_shard(shard: u16, kind: &str) -> String {
+    let shards = ShardCount::new(2).unwrap();
+    let is_there = |id: &String| KeyHasher::new(SEED).slot(id).shard(shards) == ShardId(shard);
+    (0..).map(|number| format!("{kind}-{number}")).find(is_there).unwrap()
+}
+
+/// A shard of a node of one, driven by hand.
+struct Alone {
+    core: Core,
+    out: Output,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let mut core = core(0, 1);
+        core.tick(now());
+        Self { core, out: Output::default() }
+    }
+
+    /// Runs an op, with all that it leads to.
+    fn run(&mut self, op: Op) -> Answer {
+        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+        self.core.request(to, op, &mut self.out);
+        while !self.out.messages.is_empty() {
+            for (_, envelope) in std::mem::take(&mut self.out.messages) {
+                self.core.message(envelope, &mut self.out);
+            }
+        }
+        self.out.answers.pop().expect("an answer").answer
+    }
+
+    fn ask(&mut self, kind: Kind, arguments: Value) -> Answer {
+        self.run(Op::Run(command(kind, arguments)))
+    }
+
+    /// A list and the steps that it took; `meanwhile` comes between them.
+    fn list(
+        &mut self,
+        limit: Value,
+        cursor: Value,
+        meanwhile: impl Fn(&mut Self),
+    ) -> (ListReply, usize) {
+        let arguments = json!({"user_id": "a", "limit": limit, "cursor": cursor});
+        let mut answer = self.ask(Kind::List, arguments);
+        for steps in 1.. {
+            match answer {
+                Answer::List(page) => {
+                    meanwhile(self);
+                    answer = self.run(Op::ListOn(page));
+                }
+                Answer::Done(Ok(Reply::List(list))) => return (list, steps),
+                other => panic!("{other:?}"),
+            }
+        }
+        unreachable!("it ends")
+    }
+}
+
+#[test]
+fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
+    let mut shard = Alone::new();
+    let rows = 10 * SCAN_ROWS;
+    let id = |number: usize| format!("g{number:05}");
+    for numbers in (0..rows).collect::<Vec<_>>().chunks(2000) {
+        let chats: Vec<_> =
+            numbers.iter().map(|n| json!({"id": id(*n), "type": 2, "creator_id": "m"})).collect();
+        let members: Vec<_> = numbers
+            .iter()
+            .map(|n| json!({"user_id": "a", "chat_id": id(*n), "is_top": u8::from(n % 1000 == 7)}))
+            .collect();
+        let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
+        let Command::Import(import) = lines else { panic!("an import") };
+        assert!(matches!(shard.run(Op::Import(import.into())), Answer::Done(Ok(_))));
+    }
+    let pinned = (0..rows).rev().filter(|n| n % 1000 == 7);
+    let expected: Vec<String> =
+        pinned.chain((0..rows).rev().filter(|n| n % 1000 != 7)).map(id).collect();
+    let ids = |list: &ListReply| -> Vec<String> {
+        list.items.iter().map(|row| row.chat_id.to_string()).collect()
+    };
+
+    let pin = |shard: &mut Alone, number: usize, is_top: u8| {
+        let flags = json!({"user_id": "a", "chat_id": id(number), "is_top": is_top});
+        shard.ask(Kind::SetFlags, flags);
+    };
+    let (list, steps) = shard.list(json!(null), json!(null), |shard| {
+        pin(shard, 8, 1);
+        pin(shard, 1007, 0);
+    });
+    assert!(ids(&list) == expected && list.next_cursor.is_none());
+    assert!(steps >= 10, "{steps} steps for {rows} rows");
+    pin(&mut shard, 8, 0);
+    pin(&mut shard, 1007, 1);
+
+    // A page takes as many steps as it tells rows, or looks at some: there are few pinned ones.
+    let (mut cursor, mut paged) = (json!(null), Vec::new());
+    for limit in [3, 1, 2, SCAN_ROWS, 1, 3 * SCAN_ROWS, rows] {
+        let (page, steps) = shard.list(json!(limit), cursor, |_| {});
+        assert!(steps <= limit.min(rows) / SCAN_ROWS + 3, "{steps} steps for {limit} rows");
+        paged.extend(ids(&page));
+        cursor = json!(page.next_cursor);
+    }
+    assert!(paged == expected && cursor.is_null());
+}
