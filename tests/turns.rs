@@ -1,7 +1,7 @@
 //! What a core does in its turns: nobody has it for long, and what is to be done is done without being asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use chatshard::access::Gate;
 use chatshard::command::membership::ListReply;
 use chatshard::command::{Command, Kind, Reply};
-use chatshard::limits::SCAN_ROWS;
+use chatshard::limits::{IN_FLIGHT_BYTES_MAX, SCAN_ROWS};
 use chatshard::net::accept::Door;
 use chatshard::net::connection::{self, NetConfig};
 use chatshard::net::stream::Parked;
@@ -44,11 +44,11 @@ fn core(shard: u16, shards: u16) -> Core {
     Core::new(ShardId(shard), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
 }
 
-/// A node without a log.
-fn node(shards: u16) -> Arc<NodeInfo> {
+/// A node whose log nobody writes.
+fn node(shards: u16, mode: LogMode) -> Arc<NodeInfo> {
     let shards = ShardCount::new(shards).unwrap();
     let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
-    let log = Arc::new(Log::new(LogMode::Off, Lsn(0), Arc::clone(&mailboxes)));
+    let log = Arc::new(Log::new(mode, Lsn(0), Arc::clone(&mailboxes)));
     let (snapshots, _) = mpsc::channel();
     Arc::new(NodeInfo {
         shards,
@@ -76,6 +76,17 @@ fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
     tasks.block_on(&runtime, test);
 }
 
+/// Has the first core serve this end of a connection; it stops with what is returned.
+fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bool> {
+    server.set_nonblocking(true).unwrap();
+    let (keep, stop) = tokio::sync::watch::channel(false);
+    let gate = Gate::new(Default::default());
+    let config = NetConfig { gate, idle: Duration::from_secs(60), stop };
+    let guest = Door::new("test", 1, Vec::new()).enter().unwrap();
+    connection::start(node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));
+    keep
+}
+
 /// As many requests as a socket holds, of a size that fewer come with one read than a turn takes: each turn
 /// ends for want of requests, and more are there.
 #[test]
@@ -90,17 +101,9 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
     }
     client.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     client.write_all(&requests).unwrap();
-    server.set_nonblocking(true).unwrap();
 
-    let node = node(1);
-    let (_stop, stopped) = tokio::sync::watch::channel(false);
-    let config = NetConfig {
-        gate: Gate::new(Default::default()),
-        idle: Duration::from_secs(60),
-        stop: stopped,
-    };
-    let guest = Door::new("test", 1, Vec::new()).enter().unwrap();
-    connection::start(&node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));
+    let node = node(1, LogMode::Off);
+    let _stop = connect(&node, server);
     beside(core(0, 1), &node, async {
         let answered = || node.mailboxes[0].answered.load(Ordering::Relaxed);
         let (mut seen, mut most) = (0, 0);
@@ -110,6 +113,43 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
             seen = answered();
         }
         assert!(most > 0 && most < 450, "{most} requests of one connection in one go");
+    });
+}
+
+/// A log that takes long: whatever a client sends, so many bytes of it are taken and no more. Every other request waits
+/// for the one before it.
+#[test]
+fn the_bytes_of_open_requests_are_bounded() {
+    let (mut client, server) = UnixStream::pair().unwrap();
+    client.set_nonblocking(true).unwrap();
+    let ids: Vec<String> = (0..1000).map(|number| format!("{number:->100}")).collect();
+    let mut requests = BytesMut::new();
+    let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u"]});
+    encode_request(1, &command(Kind::Hello, json!({})), &mut requests).unwrap();
+    encode_request(2, &command(Kind::Create, create), &mut requests).unwrap();
+    for id in 0..200 {
+        let delete = json!({"user_id": format!("u{}", id / 2), "ids": ids});
+        encode_request(3 + id, &command(Kind::Delete, delete), &mut requests).unwrap();
+    }
+    assert!(requests.len() > 4 * IN_FLIGHT_BYTES_MAX);
+
+    let node = node(1, LogMode::Always);
+    let _stop = connect(&node, server);
+    beside(core(0, 1), &node, async {
+        let (mut taken, mut idle) = (0, 0);
+        while idle < 1000 {
+            yield_now().await;
+            match client.write(&requests[taken..]) {
+                Ok(bytes) => (taken, idle) = (taken + bytes, 0),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    idle += 1;
+                }
+            }
+        }
+        // What the sockets hold comes on top.
+        let most = IN_FLIGHT_BYTES_MAX + (1 << 20);
+        assert!((IN_FLIGHT_BYTES_MAX..most).contains(&taken), "{taken} bytes were taken");
     });
 }
 
@@ -135,7 +175,7 @@ fn what_a_stop_left_open_goes_out_without_a_request() {
     for record in out.records.payloads() {
         after.replay(record).unwrap();
     }
-    let node = node(2);
+    let node = node(2, LogMode::Off);
     beside(after, &node, async {
         for _ in 0..100 {
             yield_now().await;
