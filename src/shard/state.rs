@@ -75,7 +75,7 @@ pub struct ChatHead {
     pub event: u64,
     /// Digest of the `create` request; 0 if it came by import without one.
     pub request_digest: u64,
-    /// Counts the times that deleted rows were brought back; see [`Member::deleted_in`].
+    /// Counts the times that deleted rows were brought back; see [`MemberFacts::deleted_in`](super::member::MemberFacts::deleted_in).
     #[serde(deserialize_with = "counter")]
     pub epoch: u64,
     /// Order of the next member.
