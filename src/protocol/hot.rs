@@ -226,24 +226,21 @@ pub fn write_list<'r>(
     let mut frame = Frame::begin(id, out);
     frame.array(2);
     frame.array(rows.len());
-    let mut left = rows.len();
-    for row in rows {
-        frame.make_room(ROW_BYTES_MAX, left * USUAL_BYTES);
-        left = left.saturating_sub(1);
-        frame.byte(ARRAY_FIX | 7);
-        frame.text(row.chat_id.as_str());
-        frame.bytes(&[
-            u8::from(row.is_top.0),
-            u8::from(row.is_mute.0),
-            u8::from(row.is_show.0),
-            u8::from(row.is_hide.0),
-        ]);
-        frame.integer(row.max_read_seq.get());
-        frame.integer(row.last_online_time.get());
-    }
+    frame.rows(rows);
     frame.make_room(1, 1);
     frame.byte(NIL);
     frame.finish();
+}
+
+/// Appends rows of a `list`, in the middle of its reply.
+pub(super) fn write_rows<'r>(
+    rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
+    out: &mut BytesMut,
+) {
+    let at = out.len();
+    let mut frame = Frame { out, start: at, at };
+    frame.rows(rows);
+    frame.out.truncate(frame.at);
 }
 
 /// Appends the reply of a `detail`: at most [`IDS_MAX`] items.
@@ -323,6 +320,28 @@ impl<'o> Frame<'o> {
         if self.out.len() < self.at + bytes_max {
             self.out.resize(self.at + bytes_left.clamp(bytes_max, ROOM_BYTES), 0);
         }
+    }
+
+    fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>) {
+        let mut left = rows.len();
+        for row in rows {
+            self.make_room(ROW_BYTES_MAX, left * USUAL_BYTES);
+            left = left.saturating_sub(1);
+            self.row(&row);
+        }
+    }
+
+    fn row(&mut self, row: &ListRowRef<'_>) {
+        self.byte(ARRAY_FIX | 7);
+        self.text(row.chat_id.as_str());
+        self.bytes(&[
+            u8::from(row.is_top.0),
+            u8::from(row.is_mute.0),
+            u8::from(row.is_show.0),
+            u8::from(row.is_hide.0),
+        ]);
+        self.integer(row.max_read_seq.get());
+        self.integer(row.last_online_time.get());
     }
 
     fn put(&mut self, bytes: &[u8]) {

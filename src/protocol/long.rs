@@ -7,10 +7,10 @@
 use std::vec::IntoIter;
 
 use bytes::{BufMut, BytesMut};
-use serde::Serialize;
 
 use super::frame::Open;
-use super::reply::{STATUS_OK, encode_error, not_encoded, too_large, write_head};
+use super::hot;
+use super::reply::{STATUS_OK, encode_error, too_large, write_head};
 use crate::command::Kind;
 use crate::command::membership::{ListReply, ListRow};
 use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
@@ -26,8 +26,6 @@ pub struct LongReply {
     next_cursor: Option<String>,
     out: BytesMut,
     open: Open,
-    /// How the last step went; no row can fail to encode, and if one ever does, the caller hears of it.
-    encoded: Result<(), rmp_serde::encode::Error>,
 }
 
 impl LongReply {
@@ -41,44 +39,37 @@ impl LongReply {
         let mut out = BytesMut::with_capacity(items.len() * ROW_BYTES);
         let open = Open::begin(&mut out);
         write_head(id, STATUS_OK, &mut out);
-        // A list of the protocol's largest frame has fewer rows than a u32 counts.
+        // So many rows that a u32 does not count them are too large for a frame.
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
         let mut writer = (&mut out).writer();
-        let encoded = rmp::encode::write_array_len(&mut writer, 2)
-            .and_then(|_| rmp::encode::write_array_len(&mut writer, count))
-            .map(|_| ())
-            .map_err(Into::into);
-        Self { id, rows: items.into_iter(), next_cursor, out, open, encoded }
+        let written = rmp::encode::write_array_len(&mut writer, 2)
+            .and_then(|_| rmp::encode::write_array_len(&mut writer, count));
+        debug_assert!(written.is_ok(), "a buffer in memory takes every write");
+        Self { id, rows: items.into_iter(), next_cursor, out, open }
     }
 
     /// Encodes the next slice: its bytes, and whether there are more.
     pub fn go_on(&mut self) -> (usize, bool) {
         let before = self.out.len();
-        let mut writer = rmp_serde::Serializer::new((&mut self.out).writer());
-        for row in self.rows.by_ref().take(SCAN_ROWS) {
-            if let Err(error) = row.serialize(&mut writer) {
-                self.encoded = Err(error);
-            }
-        }
-        let is_useless = self.encoded.is_err() || self.out.len() > REPLY_BYTES_MAX;
-        (self.out.len() - before, !is_useless && self.rows.len() > 0)
+        let slice = self.rows.len().min(SCAN_ROWS);
+        let rows = self.rows.as_slice().iter().take(slice);
+        hot::write_rows(rows.map(|row| row.with_id(&row.chat_id)), &mut self.out);
+        self.rows.by_ref().take(slice).for_each(drop);
+        let more = self.rows.len() > 0 && self.out.len() <= REPLY_BYTES_MAX;
+        (self.out.len() - before, more)
     }
 
     /// The whole frame; an error if it is too large.
     pub fn finish(self) -> BytesMut {
-        let Self { id, next_cursor, mut out, open, encoded, .. } = self;
-        let encoded = encoded.and_then(|()| {
-            next_cursor.serialize(&mut rmp_serde::Serializer::new((&mut out).writer()))
-        });
-        let problem = match encoded {
-            Ok(()) => open.finish(&mut out, REPLY_BYTES_MAX).map_err(|e| too_large(Kind::List, e)),
-            Err(error) => {
-                open.abandon(&mut out);
-                Err(not_encoded(&error))
-            }
+        let Self { id, next_cursor, mut out, open, .. } = self;
+        let mut writer = (&mut out).writer();
+        let written = match &next_cursor {
+            Some(cursor) => rmp::encode::write_str(&mut writer, cursor).is_ok(),
+            None => rmp::encode::write_nil(&mut writer).is_ok(),
         };
-        if let Err(problem) = problem {
-            encode_error(id, &problem, &mut out);
+        debug_assert!(written, "a buffer in memory takes every write");
+        if let Err(error) = open.finish(&mut out, REPLY_BYTES_MAX) {
+            encode_error(id, &too_large(Kind::List, error), &mut out);
         }
         out
     }

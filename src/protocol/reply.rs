@@ -48,7 +48,7 @@ pub(super) fn too_large(kind: Kind, error: FrameError) -> Error {
     Error::too_large(format!("{name}: the reply is too large: {error}; use limit and cursor"))
 }
 
-pub(super) fn not_encoded(error: &rmp_serde::encode::Error) -> Error {
+fn not_encoded(error: &rmp_serde::encode::Error) -> Error {
     Error::outcome_unknown(&format!("the reply cannot be encoded: {error}"))
 }
 
