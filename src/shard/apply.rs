@@ -148,10 +148,7 @@ impl Applier<'_> {
         if let Some((hash, sent_seq)) = sent {
             chat.note_sent(hash, sent_seq);
         }
-        if is_newer
-            && let Some(deleters) = chat.deleters.take()
-            && !deleters.is_empty()
-        {
+        if is_newer && let Some(deleters) = chat.deleters.take() {
             chat.head.epoch += 1;
             post(chat, Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
             self.slot.counts.outbox += 1;
@@ -171,7 +168,7 @@ impl Applier<'_> {
                 .ok_or_else(|| misfit("member", &event.user_id))?;
             if member.facts().deleted_in != deleted_in {
                 member.update(|member| member.deleted_in = deleted_in);
-                chat.deleters_mut().push(event.user_id.clone());
+                chat.add_deleters([event.user_id.clone()]);
             }
         }
         post(chat, Deliveries::Same(Effect::Delete { to: event.to, back }, vec![event.user_id]));
@@ -256,7 +253,7 @@ impl Applier<'_> {
             }
             deliveries.push((member.user_id.to_user_id(), effect));
             if chat.is_deleted_by(&member) {
-                chat.deleters_mut().push(member.user_id.to_user_id());
+                chat.add_deleters([member.user_id.to_user_id()]);
             }
             let hash = hasher.hash(member.user_id.as_str());
             let facts = member.facts();
@@ -337,9 +334,7 @@ impl Applier<'_> {
         if chat.head.creator_id == event.user_id {
             chat.head.creator_id = interner.intern(&erased_creator()?);
         }
-        if chat.deleters().contains(&event.user_id) {
-            chat.deleters_mut().retain(|user_id| *user_id != event.user_id);
-        }
+        chat.forget_deleter(&event.user_id);
         let hash = hasher.hash(event.user_id.as_str());
         if chat.members.remove(event.user_id.as_str(), hash).is_some() {
             post(chat, Deliveries::Same(Effect::Erase, vec![event.user_id]));

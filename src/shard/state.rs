@@ -291,9 +291,25 @@ impl Chat {
         self.deleters.as_ref().map_or(&[], |users| users)
     }
 
-    /// The same, to be changed.
-    pub fn deleters_mut(&mut self) -> &mut Vec<UserId> {
-        Arc::make_mut(self.deleters.get_or_insert_default())
+    /// Adds those who deleted it.
+    pub fn add_deleters(&mut self, users: impl IntoIterator<Item = UserId>) {
+        let mut users = users.into_iter().peekable();
+        if users.peek().is_some() {
+            Arc::make_mut(self.deleters.get_or_insert_default()).extend(users);
+        }
+    }
+
+    /// Takes a user out of those who deleted it.
+    pub fn forget_deleter(&mut self, user_id: &UserId) {
+        if self.deleters().contains(user_id)
+            && let Some(deleters) = &mut self.deleters
+        {
+            let left = Arc::make_mut(deleters);
+            left.retain(|other| other != user_id);
+            if left.is_empty() {
+                self.deleters = None;
+            }
+        }
     }
 
     /// Whether this member deleted the chat and no message came since.

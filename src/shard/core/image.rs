@@ -214,7 +214,7 @@ impl Restored<'_> {
             }
             ITEM_DELETERS => {
                 let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
-                self.chat(&chat_id)?.deleters_mut().extend(users);
+                self.chat(&chat_id)?.add_deleters(users);
             }
             ITEM_OUTBOX => {
                 let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
