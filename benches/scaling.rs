@@ -15,9 +15,11 @@
 //! - two shards, each request on the core that owns its key, as a good client sends it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+#[path = "../tests/common/bare.rs"]
+mod bare;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -26,19 +28,16 @@ use chatshard::command::{Call, Command, Kind};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::net::hot::{self, Hot};
 use chatshard::net::order::Order;
-use chatshard::node::log::{Log, LogMode};
-use chatshard::node::mailbox::{Control, Mailbox};
-use chatshard::node::memory::Memory;
-use chatshard::node::watch::Watch;
+use chatshard::node::log::LogMode;
+use chatshard::node::mailbox::Control;
 use chatshard::node::worker::{Asked, Local, Replies, Ticket, Worker};
 use chatshard::node::{Handle, NodeInfo, wall_clock};
 use chatshard::protocol::hot::HotRequest;
 use chatshard::protocol::{self, frame};
 use chatshard::shard::Core;
-use chatshard::types::{KeyHasher, ShardCount, ShardId};
+use chatshard::types::{KeyHasher, ShardId};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use snapshot::Lsn;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 
@@ -114,25 +113,8 @@ struct Node {
 
 impl Node {
     fn start(shards: u16) -> Self {
-        let shards = ShardCount::new(shards).unwrap();
-        let hasher = KeyHasher::new(7);
-        let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
-        let log = Arc::new(Log::new(LogMode::Off, Lsn(0), Arc::clone(&mailboxes)));
-        let info = Arc::new(NodeInfo {
-            shards,
-            hasher,
-            mailboxes,
-            watch: Arc::new(Watch::new(Arc::clone(&log), 1)),
-            log,
-            memory: Arc::new(Memory::new(None)),
-            snapshots: mpsc::channel().0,
-            snapshot_status: Arc::default(),
-            data_dir: "none".into(),
-            clock: wall_clock,
-            started: Instant::now(),
-            stopping: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-        });
+        let info = bare::node(shards, LogMode::Off, wall_clock);
+        let (shards, hasher) = (info.shards, info.hasher);
         for shard in shards.all() {
             let info = Arc::clone(&info);
             std::thread::spawn(move || serve(Core::new(shard, shards, hasher), info));

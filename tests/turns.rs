@@ -1,11 +1,14 @@
 //! What a core does in its turns: nobody has it for long, and what is to be done is done without being asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "common/bare.rs"]
+mod bare;
+
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use chatshard::access::Gate;
@@ -16,10 +19,7 @@ use chatshard::net::accept::Door;
 use chatshard::net::connection::{self, NetConfig};
 use chatshard::net::stream::Parked;
 use chatshard::node::NodeInfo;
-use chatshard::node::log::{Log, LogMode};
-use chatshard::node::mailbox::Mailbox;
-use chatshard::node::memory::Memory;
-use chatshard::node::watch::Watch;
+use chatshard::node::log::LogMode;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::protocol::encode_request;
 use chatshard::router::Router;
@@ -27,10 +27,9 @@ use chatshard::shard::Core;
 use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
-use snapshot::Lsn;
 use tokio::task::{LocalSet, yield_now};
 
-const SEED: u64 = 7;
+use bare::SEED;
 
 fn now() -> TimeMs {
     TimeMs::new(1_800_000_000_000).unwrap()
@@ -42,29 +41,6 @@ fn command(kind: Kind, arguments: Value) -> Command {
 
 fn core(shard: u16, shards: u16) -> Core {
     Core::new(ShardId(shard), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
-}
-
-/// A node whose log nobody writes.
-fn node(shards: u16, mode: LogMode) -> Arc<NodeInfo> {
-    let shards = ShardCount::new(shards).unwrap();
-    let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
-    let log = Arc::new(Log::new(mode, Lsn(0), Arc::clone(&mailboxes)));
-    let (snapshots, _) = mpsc::channel();
-    Arc::new(NodeInfo {
-        shards,
-        hasher: KeyHasher::new(SEED),
-        mailboxes,
-        watch: Arc::new(Watch::new(Arc::clone(&log), 1)),
-        log,
-        memory: Arc::new(Memory::new(None)),
-        snapshots,
-        snapshot_status: Arc::default(),
-        data_dir: "/nowhere".into(),
-        clock: now,
-        started: Instant::now(),
-        stopping: AtomicBool::new(false),
-        ended: AtomicBool::new(false),
-    })
 }
 
 /// Lets a core serve until `test` ends.
@@ -102,7 +78,7 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
     client.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     client.write_all(&requests).unwrap();
 
-    let node = node(1, LogMode::Off);
+    let node = bare::node(1, LogMode::Off, now);
     let _stop = connect(&node, server);
     beside(core(0, 1), &node, async {
         let answered = || node.mailboxes[0].answered.load(Ordering::Relaxed);
@@ -133,7 +109,7 @@ fn the_bytes_of_open_requests_are_bounded() {
     }
     assert!(requests.len() > 4 * IN_FLIGHT_BYTES_MAX);
 
-    let node = node(1, LogMode::Always);
+    let node = bare::node(1, LogMode::Always, now);
     let _stop = connect(&node, server);
     beside(core(0, 1), &node, async {
         let (mut taken, mut idle) = (0, 0);
@@ -175,7 +151,7 @@ fn what_a_stop_left_open_goes_out_without_a_request() {
     for record in out.records.payloads() {
         after.replay(record).unwrap();
     }
-    let node = node(2, LogMode::Off);
+    let node = bare::node(2, LogMode::Off, now);
     beside(after, &node, async {
         for _ in 0..100 {
             yield_now().await;

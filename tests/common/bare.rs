@@ -1,0 +1,38 @@
+//! A node without doors, store and threads: what its cores share.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use chatshard::node::NodeInfo;
+use chatshard::node::log::{Log, LogMode};
+use chatshard::node::mailbox::Mailbox;
+use chatshard::node::memory::Memory;
+use chatshard::node::watch::Watch;
+use chatshard::types::{KeyHasher, ShardCount, TimeMs};
+use snapshot::Lsn;
+
+/// Its hash seed.
+pub const SEED: u64 = 7;
+
+/// A node whose log nobody writes.
+pub fn node(shards: u16, mode: LogMode, clock: fn() -> TimeMs) -> Arc<NodeInfo> {
+    let shards = ShardCount::new(shards).unwrap();
+    let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
+    let log = Arc::new(Log::new(mode, Lsn(0), Arc::clone(&mailboxes)));
+    Arc::new(NodeInfo {
+        shards,
+        hasher: KeyHasher::new(SEED),
+        mailboxes,
+        watch: Arc::new(Watch::new(Arc::clone(&log), 1)),
+        log,
+        memory: Arc::new(Memory::new(None)),
+        snapshots: mpsc::channel().0,
+        snapshot_status: Arc::default(),
+        data_dir: "/nowhere".into(),
+        clock,
+        started: Instant::now(),
+        stopping: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+    })
+}
