@@ -196,6 +196,7 @@ scenarios! {
     0 One explain::reasons_differ_with_the_case;
     0 One explain::verify_counts_and_finds_nothing;
     0 One erase::all_memberships_go;
+    0 One erase::a_chat_that_was_left_before_keeps_its_version;
     0 One erase::the_makers_name_goes;
     0 One erase::who_joins_again_is_a_new_user;
     0 One erase::a_single_chat_stays_with_the_other;

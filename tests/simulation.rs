@@ -9,7 +9,8 @@
 //! by the end of the machine; without a log what came after the last image.
 //!
 //! Each seed can be played again alone: `CHATSHARD_SIM_SEED=17 cargo test --test simulation -- --nocapture`.
-//! `CHATSHARD_SIM_SEEDS` sets their number, and draws new ones; without it the same 1000 are played.
+//! `CHATSHARD_SIM_EVENTS` sets how many of its events are told. `CHATSHARD_SIM_SEEDS` sets the number of
+//! seeds, and draws new ones; without it the same 1000 are played.
 //!
 //! # Layout
 //! `simulation/`:
@@ -31,7 +32,7 @@ use simulation::{attempt, run};
 /// Seeds that are played where no number is given.
 const SEEDS: u64 = 1000;
 /// Seeds that found a fault, with what it was.
-const FOUND: [(u64, &str); 3] = [
+const FOUND: [(u64, &str); 4] = [
     (
         5_156_921_292_960_875_961,
         "a `delete` of nothing was answered before its key was on the disk",
@@ -41,6 +42,10 @@ const FOUND: [(u64, &str); 3] = [
         "the checker took for kept what a start without a log had read of one",
     ),
     (12_572_211_424_002_374_786, "the same, of a chat that nobody had joined"),
+    (
+        18_264_372_440_281_299_688,
+        "`erase_user` changed the version of a chat that the user had deleted and then left",
+    ),
 ];
 
 #[test]

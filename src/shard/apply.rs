@@ -330,13 +330,16 @@ impl Applier<'_> {
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {
         let hasher = self.hasher;
         let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
-        chat.head.version += 1;
-        if chat.head.creator_id == event.user_id {
+        let is_creator = chat.head.creator_id == event.user_id;
+        if is_creator {
             chat.head.creator_id = interner.intern(&erased_creator()?);
         }
         chat.forget_deleter(&event.user_id);
         let hash = hasher.hash(event.user_id.as_str());
-        if chat.members.remove(event.user_id.as_str(), hash).is_some() {
+        let was_member = chat.members.remove(event.user_id.as_str(), hash).is_some();
+        // Who left before is remembered only as one who had deleted the chat: nobody sees that.
+        chat.head.version += u64::from(is_creator || was_member);
+        if was_member {
             post(chat, Deliveries::Same(Effect::Erase, vec![event.user_id]));
             self.slot.counts.outbox += 1;
         }

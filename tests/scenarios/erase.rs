@@ -44,6 +44,18 @@ pub fn all_memberships_go(door: &mut dyn Door) {
     assert_eq!(erase(door, "nobody"), json!({"memberships": 0}));
 }
 
+/// Who deleted a chat and was then removed is remembered until its next message: that goes, and
+/// nobody sees it.
+pub fn a_chat_that_was_left_before_keeps_its_version(door: &mut dyn Door) {
+    door.group("left", &["a", "b"]);
+    door.ok("delete", json!({"user_id": "a", "ids": ["left"]}));
+    door.ok("remove_members", json!({"chat_id": "left", "user_ids": ["a"]}));
+    assert_eq!(erase(door, "a"), json!({"memberships": 0}));
+    let status = |version: u64| json!({"chat_id": "left", "status": 2, "if_version": version});
+    door.fails("set_status", status(3), 409);
+    assert_eq!(door.ok("set_status", status(2)), json!({"version": 3}));
+}
+
 pub fn the_makers_name_goes(door: &mut dyn Door) {
     let create =
         |id: &str, users: Value| json!({"id": id, "type": 2, "creator_id": "a", "user_ids": users});

@@ -38,7 +38,7 @@ use crate::common::random::Random;
 
 pub const DIR: &str = "/data";
 
-/// Events that are told of a seed that fails.
+/// Events that are told of a seed that fails, where `CHATSHARD_SIM_EVENTS` gives no other number.
 const EVENTS_TOLD: usize = 300;
 /// Steps after which a node that is left alone is stuck.
 const STEPS_TO_QUIET: usize = 200_000;
@@ -67,13 +67,30 @@ pub struct World {
 }
 
 /// What happened, as a digest; and the last of it in words.
-#[derive(Default)]
 pub struct Trace {
     digest: DefaultHasher,
     last: VecDeque<String>,
+    told_most: usize,
 }
 
 impl Trace {
+    fn new() -> Self {
+        let told = std::env::var("CHATSHARD_SIM_EVENTS").ok().and_then(|text| text.parse().ok());
+        Self {
+            digest: DefaultHasher::new(),
+            last: VecDeque::new(),
+            told_most: told.unwrap_or(EVENTS_TOLD),
+        }
+    }
+
+    fn note(&mut self, what: String) {
+        self.digest.write(what.as_bytes());
+        self.last.push_back(what);
+        if self.last.len() > self.told_most {
+            self.last.pop_front();
+        }
+    }
+
     pub fn digest(&self) -> u64 {
         self.digest.finish()
     }
@@ -139,18 +156,14 @@ impl World {
             disk,
             tally: Tally::default(),
             node: None,
-            trace: Trace::default(),
+            trace: Trace::new(),
             began: Instant::now(),
             log_weight: 8,
         }
     }
 
     pub fn event(&mut self, what: String) {
-        self.trace.digest.write(what.as_bytes());
-        if self.trace.last.len() == EVENTS_TOLD {
-            self.trace.last.pop_front();
-        }
-        self.trace.last.push_back(what);
+        self.trace.note(what);
     }
 
     pub fn one_in(&mut self, count: u64) -> bool {
