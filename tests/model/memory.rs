@@ -47,11 +47,12 @@ pub struct Memory {
     made: BTreeMap<(u64, String), Vec<String>>,
 }
 
-/// A request that succeeded, and its answer.
+/// A request that succeeded, and its answer, which was kept between `sent` and `at`.
 #[derive(Clone)]
 struct First {
     content: Value,
     answer: Value,
+    sent: u64,
     at: u64,
 }
 
@@ -86,13 +87,27 @@ impl Model {
         let Some(key) = request.key.clone() else { return self.run(request, made) };
         let place = (Owner::of(&request.write), key);
         if let Some(first) = self.memory.answers.get(&place)
-            && self.now < first.at + WINDOW
+            && self.sent < first.at + WINDOW
         {
             return if first.content == content { Ok(first.answer.clone()) } else { Err(409) };
         }
         let answer = self.run(request, made)?;
-        self.memory.answers.insert(place, First { content, answer: answer.clone(), at: self.now });
+        let first = First { content, answer: answer.clone(), sent: self.sent, at: self.now };
+        self.memory.answers.insert(place, first);
         Ok(answer)
+    }
+
+    /// The same in which the time of what is kept under a request's key is over, if it may be so or
+    /// not while the request is under way.
+    pub fn forgetful(&self, request: &Request) -> Option<Self> {
+        let place = (Owner::of(&request.write), request.key.clone()?);
+        let first = self.memory.answers.get(&place)?;
+        let may_be_either = self.sent < first.at + WINDOW && self.now >= first.sent + WINDOW;
+        may_be_either.then(|| {
+            let mut other = self.clone();
+            other.memory.answers.remove(&place);
+            other
+        })
     }
 
     /// Does what a request asks for the first time.

@@ -246,6 +246,7 @@ impl Play {
             Act::Write(..) | Act::Again(_) => Ok(()),
             Act::Wait(ms) => {
                 self.model.now += ms;
+                self.model.sent = self.model.now;
                 self.node.set_time(self.model.now);
                 self.line(&json!({"time passes, ms": ms}));
                 Ok(())

@@ -26,6 +26,8 @@ pub struct Model {
     pub memory: Memory,
     /// The server's time.
     pub now: u64,
+    /// When the request that is asked was sent: the node decides it between then and `now`.
+    pub sent: u64,
     /// Rows that the last command gave versions in no promised order.
     pub unsure: Vec<(String, String)>,
 }
@@ -127,6 +129,7 @@ impl Model {
             erased: BTreeMap::new(),
             memory: Memory::default(),
             now: NOW,
+            sent: NOW,
             unsure: Vec::new(),
         }
     }

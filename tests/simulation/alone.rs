@@ -29,13 +29,13 @@ const KEYS: u64 = 4;
 pub struct Alone {
     name: String,
     connection: Connection,
-    open: Option<(u64, Asked)>,
+    open: Option<Open>,
     /// What may be the case.
     worlds: Vec<Model>,
     /// What was the case, since all was on the disk for sure.
     before: Vec<Model>,
-    /// Its outcome is unknown.
-    unsure: Option<Request>,
+    /// Its outcome is unknown; when it was sent first.
+    unsure: Option<(Request, u64)>,
     /// Requests with keys, to be sent again.
     keyed: Vec<Request>,
     /// A message may be bringing rows back, which nobody waits for.
@@ -43,6 +43,14 @@ pub struct Alone {
     /// The node may lose what it told: all states are kept, and each request is about one chat only,
     /// so that it is lost wholly or not at all.
     may_lose: bool,
+}
+
+/// A request that waits for its reply.
+struct Open {
+    id: u64,
+    asked: Asked,
+    /// When it was sent.
+    sent: u64,
 }
 
 enum Asked {
@@ -101,8 +109,8 @@ impl Alone {
             Asked::Stats => ("stats", json!({})),
         };
         match world.send(&mut self.connection, name, &arguments) {
-            Ok(id) => self.open = Some((id, asked)),
-            Err(error) => self.take(world, asked, Err(error))?,
+            Ok(id) => self.open = Some(Open { id, asked, sent: world.now() }),
+            Err(error) => self.take(world, asked, world.now(), Err(error))?,
         }
         Ok(())
     }
@@ -110,18 +118,24 @@ impl Alone {
     /// Takes the reply, if it is there.
     pub fn receive(&mut self, world: &mut World) -> Result<(), Fault> {
         for (id, outcome) in world.receive(&self.connection) {
-            let Some((open, asked)) = self.open.take() else {
+            let Some(open) = self.open.take() else {
                 return Err(format!("{}: a reply that nobody waits for", self.name));
             };
-            assert_eq!(open, id);
-            self.take(world, asked, outcome)?;
+            assert_eq!(open.id, id);
+            self.take(world, open.asked, open.sent, outcome)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, world: &mut World, asked: Asked, outcome: Outcome) -> Result<(), Fault> {
+    fn take(
+        &mut self,
+        world: &mut World,
+        asked: Asked,
+        sent: u64,
+        outcome: Outcome,
+    ) -> Result<(), Fault> {
         match asked {
-            Asked::Write(request) => self.written(world, request, outcome),
+            Asked::Write(request) => self.written(world, request, sent, outcome),
             Asked::Look(look) => self.seen(world, &look, &in_json(outcome)),
             Asked::Stats => {
                 let stats = in_json(outcome).map_err(|status| format!("stats gave {status}"))?;
@@ -135,6 +149,7 @@ impl Alone {
         &mut self,
         world: &mut World,
         request: Request,
+        sent: u64,
         outcome: Outcome,
     ) -> Result<(), Fault> {
         if let Err(error) = &outcome
@@ -143,19 +158,25 @@ impl Alone {
             if error.message.starts_with("not applied") {
                 world.tally.refused += 1;
                 // It took its key before it began: the key is for no other request.
-                self.unsure = Some(request).filter(takes_key_first);
+                self.unsure = takes_key_first(&request).then_some((request, sent));
             } else {
                 world.tally.unknown += 1;
-                self.unsure = Some(request);
+                self.unsure = Some((request, sent));
             }
             return Ok(());
         }
         world.tally.checked += 1;
-        self.ended(world, &request, &in_json(outcome))
+        self.ended(world, &request, sent, &in_json(outcome))
     }
 
     /// A request has an outcome: worlds with another one are not the case.
-    fn ended(&mut self, world: &mut World, request: &Request, told: &Answer) -> Result<(), Fault> {
+    fn ended(
+        &mut self,
+        world: &mut World,
+        request: &Request,
+        sent: u64,
+        told: &Answer,
+    ) -> Result<(), Fault> {
         let told = without_version(request, told.clone());
         if request.key.is_some()
             && told.is_ok()
@@ -169,11 +190,14 @@ impl Alone {
         let mut expected = Vec::new();
         let mut fitting = Vec::new();
         for mut model in std::mem::take(&mut self.worlds) {
-            model.now = world.now();
-            let answer = without_version(request, ask(&mut model, request, &told));
-            match answer == told {
-                true => fitting.push(model),
-                false => expected.push(answer),
+            (model.sent, model.now) = (sent, world.now());
+            let forgetful = model.forgetful(request);
+            for mut model in [Some(model), forgetful].into_iter().flatten() {
+                let answer = without_version(request, ask(&mut model, request, &told));
+                match answer == told {
+                    true => fitting.push(model),
+                    false => expected.push(answer),
+                }
             }
         }
         self.worlds = fitting;
@@ -208,11 +232,17 @@ impl Alone {
         self.may_lose = may_lose;
     }
 
+    /// Whether a part of a request may be on the disk: no matter for a node that keeps what it tells,
+    /// as the client asks until all of it is.
+    pub fn may_be_half_done(&self) -> bool {
+        self.unsure.as_ref().is_some_and(|(request, _)| has_steps(&request.write))
+    }
+
     /// The node is gone; `loses` says that what it told may be gone with it.
     pub fn cut_off(&mut self, world: &mut World, loses: bool) {
-        if let Some((_, Asked::Write(request))) = self.open.take() {
+        if let Some(Open { asked: Asked::Write(request), sent, .. }) = self.open.take() {
             world.tally.unknown += 1;
-            self.unsure = Some(request);
+            self.unsure = Some((request, sent));
         }
         if loses {
             let before = std::mem::take(&mut self.before);
@@ -226,16 +256,16 @@ impl Alone {
         if is_new {
             self.connection = world.connect();
         }
-        if let Some(request) = self.unsure.take() {
+        if let Some((request, sent)) = self.unsure.take() {
             if may_be_repeated(&request) {
                 world.tally.retried += 1;
                 let (name, arguments) = request.command();
                 let told = world.ask(name, &arguments)?;
                 world.settle()?;
-                self.ended(world, &request, &told)?;
+                self.ended(world, &request, sent, &told)?;
             } else {
                 for mut model in self.worlds.clone() {
-                    model.now = world.now();
+                    (model.sent, model.now) = (sent, world.now());
                     if model.ask(&request, None).is_ok() {
                         self.worlds.push(model);
                     }
@@ -296,11 +326,7 @@ impl Alone {
     fn draw_request(&self, random: &mut Random) -> Request {
         let write = self.draw_write(random);
         // Of several steps a suffix may be lost, and the key be taken all the same.
-        let has_steps = matches!(
-            write,
-            Write::Delete(..) | Write::ReadMany(..) | Write::Create(Create { id: None, .. })
-        );
-        let key = (random.below(3) == 0 && !(self.may_lose && has_steps))
+        let key = (random.below(3) == 0 && !(self.may_lose && has_steps(&write)))
             .then(|| format!("{}k{}", self.name, random.below(KEYS)));
         let version = match &write {
             Write::Add(chat, _) | Write::Advance { chat, .. } | Write::Status(chat, _) => {
@@ -425,11 +451,19 @@ fn may_be_repeated(request: &Request) -> bool {
 
 /// Whether the request takes its key in a step of its own.
 fn takes_key_first(request: &Request) -> bool {
-    let has_steps = matches!(
-        request.write,
-        Write::Delete(..) | Write::Erase(_) | Write::Create(Create { id: None, .. })
-    );
-    request.key.is_some() && has_steps
+    let is_read = matches!(request.write, Write::ReadMany(..));
+    request.key.is_some() && has_steps(&request.write) && !is_read
+}
+
+/// Whether several slots do a part of it each.
+fn has_steps(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::Delete(..)
+            | Write::ReadMany(..)
+            | Write::Erase(_)
+            | Write::Create(Create { id: None, .. })
+    )
 }
 
 fn without_version(request: &Request, answer: Answer) -> Answer {

@@ -74,6 +74,10 @@ impl Story {
                 10 => LogMode::Never,
                 _ => LogMode::Off,
             };
+            if self.alone.iter().any(Alone::may_be_half_done) {
+                // One that loses the rest of it leaves any part, which no model tells.
+                self.mode = LogMode::Always;
+            }
             self.start()?;
             self.work()?;
             self.end()?;
