@@ -1,8 +1,9 @@
 //! `import`: lines to the shards of their chats, all of them or none.
 //!
-//! Where several shards take part, each is asked first whether it could take its part; only when all
-//! could, the parts are taken. (What another connection does between the two rounds may still make
-//! a shard refuse; then the error says so, and the chats of other shards were taken.)
+//! The lines are cut into parts that hold no shard for long: those of a slot are in one. Where there
+//! are several, each is looked at first, whether its shard could take it; only when all could, the
+//! parts are taken. (What another connection does between the two rounds may still make a shard refuse
+//! one; then the error says so, and other parts were taken.)
 //!
 //! Invariants:
 //! - An import is looked at only when those before it were sent to be taken. Shards work in the order
@@ -13,10 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Gather, Missing, Router, Scattered, Sent};
-use crate::command::transfer::{Import, ImportReply};
+use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
 use crate::command::{Outcome, Reply};
+use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Op, ReplyTo};
-use crate::types::{Flag, ShardId};
+use crate::types::{Flag, ShardId, Slot};
 
 /// An `import` under way.
 pub(super) struct Importing {
@@ -34,31 +36,11 @@ impl<T> Router<T> {
         import: Import,
         out: &mut Vec<Sent>,
     ) -> Scattered {
-        let mut parts: BTreeMap<u16, Import> = BTreeMap::new();
-        let empty = || Import {
-            chats: Vec::new(),
-            members: Vec::new(),
-            merge: import.merge,
-            idempotency_key: import.idempotency_key.clone(),
-        };
-        for line in import.chats {
-            let shard = self.shard_of_chat(&line.id);
-            parts.entry(shard.0).or_insert_with(empty).chats.push(line);
-        }
-        for line in import.members {
-            // What a user is no member of any more is known to the user alone.
-            let shard = match line.removed {
-                Flag::YES => self.shard_of_user(&line.user_id),
-                Flag::NO => self.shard_of_chat(&line.chat_id),
-            };
-            parts.entry(shard.0).or_insert_with(empty).members.push(line);
-        }
         let taken = ImportReply { chats: 0, members: 0 };
+        let parts = self.cut(import);
         if parts.is_empty() {
             return Scattered::Finished(Ok(Reply::Import(taken)));
         }
-        let parts: Vec<_> =
-            parts.into_iter().map(|(shard, part)| (ShardId(shard), Arc::new(part))).collect();
         let checking = parts.len() > 1;
         let mut importing = Importing { parts, checking, missing: Missing::default(), taken };
         if self.import_is_checked {
@@ -68,6 +50,46 @@ impl<T> Router<T> {
             self.send_import(&mut importing, entry, out);
         }
         Scattered::Asked(Gather::Import(importing))
+    }
+
+    /// The parts of an import, each of slots of one shard.
+    fn cut(&self, import: Import) -> Vec<(ShardId, Arc<Import>)> {
+        let Import { chats, members, merge, idempotency_key } = import;
+        let slot = |id: &str| {
+            let slot = self.hasher.slot(id);
+            (slot.shard(self.shards), slot)
+        };
+        let mut slots: BTreeMap<(ShardId, Slot), (Vec<ChatLine>, Vec<MemberLine>)> =
+            BTreeMap::new();
+        for line in chats {
+            slots.entry(slot(line.id.as_str())).or_default().0.push(line);
+        }
+        for line in members {
+            // What a user is no member of any more is known to the user alone.
+            let key = match line.removed {
+                Flag::YES => slot(line.user_id.as_str()),
+                Flag::NO => slot(line.chat_id.as_str()),
+            };
+            slots.entry(key).or_default().1.push(line);
+        }
+        let mut parts: Vec<(ShardId, Import)> = Vec::new();
+        for ((shard, _), (chats, members)) in slots {
+            let lines = chats.len() + members.len();
+            match parts.last_mut() {
+                Some((last, part))
+                    if *last == shard
+                        && part.chats.len() + part.members.len() + lines <= IMPORT_SLICE =>
+                {
+                    part.chats.extend(chats);
+                    part.members.extend(members);
+                }
+                _ => {
+                    let idempotency_key = idempotency_key.clone();
+                    parts.push((shard, Import { chats, members, merge, idempotency_key }));
+                }
+            }
+        }
+        parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect()
     }
 
     pub(super) fn gather_import(

@@ -117,7 +117,8 @@ pub enum Op {
 }
 
 impl Op {
-    /// How many rows it looks at, where that may be many: a core runs such ops between others.
+    /// How many rows it looks at or makes, where that may be many: a core runs such ops between others,
+    /// in their order.
     pub fn rows(&self) -> usize {
         match self {
             Self::ListOn(_) => SCAN_ROWS,
@@ -126,6 +127,8 @@ impl Op {
             Self::EraseMember(_, ids) => ids.len(),
             Self::EraseSweep(..) | Self::VerifySlots(_) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
+            // Small ones too: they are taken in the order in which they were sent.
+            Self::CheckImport(_) | Self::Import(_) => usize::MAX,
             _ => 0,
         }
     }
