@@ -1,7 +1,7 @@
 //! Takes images while work goes on: by time, by growth of the log, and on demand.
 //!
 //! The thread asks each core for captured slots, a few at a time, so that a core spends only short
-//! slices on it and memory holds only a few slots' captures; it encodes and writes them itself. An
+//! slices on it and, with a log, memory holds only a few slots' captures; it encodes and writes them itself. An
 //! image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
 //! longer than it is told to: so a simulation takes the same steps without waiting.
 //!
@@ -30,8 +30,8 @@ use crate::command::{Error, Outcome, Reply};
 use crate::shard::core::SlotCapture;
 use crate::types::ShardId;
 
-/// Slots that a core captures for one question.
-const SLOTS_A_SLICE: usize = 8;
+/// Slots that a core captures for one question: of a million chats, some hundred chats each.
+const SLOTS_A_SLICE: usize = 2;
 /// Images kept.
 const IMAGES_KEPT: usize = 2;
 /// How often the thread looks whether a snapshot is due.

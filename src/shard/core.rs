@@ -9,7 +9,7 @@
 //! Invariants:
 //! - An event is written into the output before anything that depends on it.
 //! - A slot's sequence rises by one with each event.
-//! - While an image is being taken, a slot is captured before its first change.
+//! - While an image of one instant is being taken, a slot is captured before its first change.
 
 mod answers;
 mod changes;
@@ -121,6 +121,12 @@ impl Core {
     /// Names the log that versions belong to. It changes when a start may have lost what was told.
     pub fn set_incarnation(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
+    }
+
+    /// A log has what comes from now on: replay brings each slot of an image to the same end, so its slots
+    /// need not be of one instant.
+    pub fn spread_images(&mut self) {
+        self.image.spread = true;
     }
 
     /// Refuses writes with this error until it is lifted; nothing is applied meanwhile.

@@ -1,9 +1,14 @@
-//! Images: a shard's state at one instant, taken slot by slot while work goes on.
+//! Images: a shard's state, taken slot by slot while work goes on.
 //!
-//! An image begins at one point between two steps. From then on a slot is captured when the walk
-//! comes to it, or before its first change, whichever is earlier; so all slots are captured as they
-//! were at the beginning. A capture holds on to chunks (see [`crate::shard::roster`]) and copies
-//! only heads; it is encoded elsewhere.
+//! With a log a slot is captured when the walk comes to it. Its sequence is in the image, so replay passes
+//! over those of its records that the image holds already.
+//!
+//! Without a log an image is of one instant, between two steps: a slot is captured when the walk comes to
+//! it, or before its first change, whichever is earlier. Right behind the beginning nearly every write
+//! has a slot to capture then, faster than captures are written, and they pile up in memory.
+//!
+//! A capture holds on to chunks (see [`crate::shard::roster`]) and copies only heads; it is encoded
+//! elsewhere.
 //!
 //! ```text
 //! block: [slot u16 BE][slot sequence u64 BE] item*
@@ -46,6 +51,8 @@ const ITEM_ANSWERS: u8 = 8;
 /// How far the image under way has come.
 #[derive(Debug, Default)]
 pub(super) struct ImageWalk {
+    /// Slots may be of different instants.
+    pub(super) spread: bool,
     number: u64,
     /// For each own slot whether it was captured; empty when no image is under way.
     captured: Vec<bool>,
@@ -61,7 +68,7 @@ impl ImageWalk {
     }
 }
 
-/// A slot as it was at one instant; may be sent to another thread.
+/// A slot as it was when it was captured; may be sent to another thread.
 #[derive(Debug)]
 pub struct SlotCapture {
     slot: Slot,
@@ -91,6 +98,7 @@ impl Core {
     pub fn begin_image(&mut self, number: u64) {
         if number > self.image.number {
             self.image = ImageWalk {
+                spread: self.image.spread,
                 number,
                 captured: vec![false; self.slots.len()],
                 next: 0,
@@ -122,6 +130,9 @@ impl Core {
     }
 
     pub(super) fn capture_before_change(&mut self, slot: Slot) {
+        if self.image.spread {
+            return;
+        }
         let index = usize::from(slot.get() / self.shards.get());
         if let Some(captured) = self.image.captured.get_mut(index)
             && !std::mem::replace(captured, true)
