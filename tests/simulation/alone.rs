@@ -93,9 +93,15 @@ impl Alone {
             _ if self.rows_return => Asked::Stats,
             0..=2 => Asked::Look(self.draw_look(&mut world.random)),
             3 if !self.keyed.is_empty() => {
-                let at = world.random.below(self.keyed.len() as u64);
-                world.tally.retried += 1;
-                Asked::Write(self.keyed[usize::try_from(at).unwrap()].clone())
+                let again = one_of(&mut world.random, &self.keyed);
+                match self.may_lose && has_steps(&again.write) {
+                    // Its key may have been forgotten: it would be done once more, and lost in part.
+                    true => Asked::Look(self.draw_look(&mut world.random)),
+                    false => {
+                        world.tally.retried += 1;
+                        Asked::Write(again)
+                    }
+                }
             }
             _ => Asked::Write(self.draw_request(&mut world.random)),
         };
