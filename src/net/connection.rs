@@ -529,6 +529,7 @@ impl Connection {
         while !self.share.is_used_up() {
             let (bytes, more) = long.go_on();
             self.share.add(0, bytes);
+            self.share.add_time(Instant::now());
             if !more {
                 self.add_whole(long.finish());
                 return true;
