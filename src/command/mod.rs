@@ -33,6 +33,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::SMALL_REPLY_ITEMS;
+use membership::ListRowRef;
 
 /// What came of a command.
 pub type Outcome = Result<Reply, Error>;
@@ -52,7 +53,16 @@ pub enum Class {
 pub trait Call: Clone + Send + Sync + 'static {
     /// Runs one command.
     fn call(&self, command: Command) -> impl Future<Output = Outcome> + Send;
+
+    /// Reads the rows of a user's `list` where they stand, in its order. None if they are not here, or are
+    /// many: then `list` tells them.
+    fn list_here<R>(&self, _user_id: &str, _read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
+        None
+    }
 }
+
+/// The rows of a list where they stand.
+pub type ListHere<'a> = &'a mut dyn ExactSizeIterator<Item = ListRowRef<'a>>;
 
 /// Arguments that must hold more than their types say.
 pub(crate) trait Check {

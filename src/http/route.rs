@@ -5,12 +5,13 @@
 //! route that the other lacks.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
+use axum::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use super::body::Missing;
-use crate::command::{Command, ErrorCode, Kind, Reply};
+use crate::command::{Call, Command, ErrorCode, Kind, Reply};
 use crate::types::{IdempotencyKey, UserId};
 
 /// Who asks, as far as headers tell.
@@ -41,6 +42,11 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     type Data: Serialize;
     /// The same fields, described.
     type Shape: ToSchema;
+
+    /// The whole answer, where it can be written straight from what the store holds; else the command is asked.
+    fn at_once(_: &impl Call, _: &Caller) -> Option<Response> {
+        None
+    }
 
     /// The command for this caller.
     fn command(self, caller: Caller) -> Command;

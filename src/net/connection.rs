@@ -45,7 +45,8 @@ use crate::limits::{
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
-use crate::node::worker::{Asked, Local, Ready, Replies, Soon, Ticket};
+use crate::node::ticket::{Asked, Ready, Replies, Ticket};
+use crate::node::worker::{Local, Soon};
 use crate::protocol::hot::HotRequest;
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};

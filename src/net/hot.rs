@@ -7,7 +7,8 @@ use bytes::BytesMut;
 
 use super::order::Order;
 use crate::command::{Kind, Reply};
-use crate::node::worker::{Core, Local, Output, Soon, Taken, Ticket};
+use crate::node::ticket::Ticket;
+use crate::node::worker::{Core, Local, Output, Soon, Taken};
 use crate::protocol::hot::{self, Ask, HotRequest};
 use crate::types::KeyHasher;
 

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::command::Command;
-use crate::node::worker::Asked;
+use crate::node::ticket::Asked;
 use crate::types::KeyHasher;
 
 /// What a request means for the order, in one number: the hash of the user that it names, but for

@@ -7,6 +7,7 @@
 //! - [`log`]: the queue of records and the thread that writes them
 //! - [`mailbox`]: what reaches a core from other threads
 //! - [`worker`]: a core at work
+//! - [`ticket`]: who waits for an answer
 //! - [`snapshotter`]: images while work goes on
 //! - [`store`]: the data directory: identity, lock, recovery
 //! - [`load`]: recovery on all cores
@@ -19,6 +20,7 @@ pub mod mailbox;
 pub mod memory;
 pub mod snapshotter;
 pub mod store;
+pub mod ticket;
 pub mod watch;
 pub mod worker;
 
@@ -30,15 +32,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::command::node::{HelloReply, Limits, PROTOCOL_VERSION, StatsReply};
-use crate::command::{Call, Command, Error, Outcome};
-use crate::limits::SLOTS;
+use crate::command::{Call, Command, Error, ListHere, Outcome};
+use crate::limits::{SCAN_ROWS, SLOTS};
 use crate::metrics::{Meter, MetricsInput};
 use crate::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use memory::{Memory, resident_bytes};
 use snapshotter::{SnapshotRequest, SnapshotStatus};
-use worker::{Local, Report};
+use worker::{Local, Report, Taken};
 
 /// What all parts of a node share.
 pub struct NodeInfo {
@@ -233,5 +235,14 @@ impl Call for Handle {
             None => self.node.control(shard, Control::Call(command, sender)),
         }
         receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
+    }
+
+    fn list_here<R>(&self, user_id: &str, read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
+        let shard = self.shard?;
+        let core = Local::here(&self.node, shard)?;
+        let told = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
+        let Taken::Now(told) = told else { return None };
+        self.node.mailboxes.get(shard.index())?.count(false);
+        Some(told)
     }
 }

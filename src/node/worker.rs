@@ -11,7 +11,7 @@
 //! - Whoever calls [`Local::submit`] or takes from the mailbox flushes before it waits.
 //! - Every ticket is answered exactly once.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use snapshot::{Planted, is_planted};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::NodeInfo;
 use super::log::{LogMode, LogState};
 use super::mailbox::{Control, Mailbox, Peer};
+use super::ticket::Ticket;
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
@@ -57,107 +58,6 @@ thread_local! {
 /// A core, as the tasks on it share it.
 #[derive(Clone)]
 pub struct Local(Rc<RefCell<Worker>>);
-
-/// A reply for one connection.
-#[derive(Debug)]
-pub struct Ready {
-    /// The request's id.
-    pub request_id: u64,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// What its ticket was marked with.
-    pub mark: u64,
-}
-
-/// Replies for one connection, in the order in which they became ready.
-#[derive(Debug, Default)]
-pub struct Replies {
-    ready: RefCell<Vec<Ready>>,
-    in_flight: Cell<usize>,
-    bytes_in_flight: Cell<usize>,
-    notify: Notify,
-}
-
-impl Replies {
-    /// Takes what is ready.
-    pub fn take(&self, into: &mut VecDeque<Ready>) {
-        into.extend(self.ready.borrow_mut().drain(..));
-    }
-
-    /// Requests that have no reply yet, or whose reply was not taken.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.get() + self.ready.borrow().len()
-    }
-
-    /// Bytes of the requests that have no reply yet.
-    pub fn bytes_in_flight(&self) -> usize {
-        self.bytes_in_flight.get()
-    }
-
-    fn begin(&self, bytes: usize) {
-        self.in_flight.set(self.in_flight.get() + 1);
-        self.bytes_in_flight.set(self.bytes_in_flight.get() + bytes);
-    }
-
-    fn end(&self, bytes: usize, ready: Ready) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
-        self.bytes_in_flight.set(self.bytes_in_flight.get().saturating_sub(bytes));
-        self.add(ready);
-    }
-
-    /// Waits until replies are ready.
-    pub async fn ready(&self) {
-        self.notify.notified().await;
-    }
-
-    /// Adds a reply that needed no shard.
-    pub fn push(&self, request_id: u64, outcome: Outcome) {
-        self.add(Ready { request_id, outcome, mark: 0 });
-    }
-
-    fn add(&self, ready: Ready) {
-        self.ready.borrow_mut().push(ready);
-        self.notify.notify_one();
-    }
-}
-
-/// A request of a connection, without what it asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    /// Its id.
-    pub id: u64,
-    /// When it was read.
-    pub started: Instant,
-    /// What is kept of it until it is answered, in bytes as they came.
-    pub bytes: usize,
-}
-
-/// What is needed to answer a caller.
-pub struct Ticket {
-    kind: Kind,
-    started: Instant,
-    caller: Caller,
-}
-
-enum Caller {
-    Connection { replies: Rc<Replies>, request_id: u64, bytes: usize, mark: u64 },
-    Call(oneshot::Sender<Outcome>),
-}
-
-impl Ticket {
-    /// A request of a connection; `mark` comes back with its reply.
-    pub fn of_connection(replies: &Rc<Replies>, asked: Asked, kind: Kind, mark: u64) -> Self {
-        let Asked { id: request_id, started, bytes } = asked;
-        replies.begin(bytes);
-        let replies = Rc::clone(replies);
-        Self { kind, started, caller: Caller::Connection { replies, request_id, bytes, mark } }
-    }
-
-    /// A call from another thread or task.
-    pub fn of_call(kind: Kind, sender: oneshot::Sender<Outcome>) -> Self {
-        Self { kind, started: Instant::now(), caller: Caller::Call(sender) }
-    }
-}
 
 /// A core's figures.
 #[derive(Debug, Clone)]
@@ -449,16 +349,7 @@ impl Worker {
         }
         let status = outcome.as_ref().map_or_else(|error| error.code.status(), |_| 200);
         self.mailbox().count(status != 200);
-        match ticket.caller {
-            Caller::Connection { replies, request_id, bytes, mark } => {
-                self.tcp.record(ticket.kind, status, ticket.started.elapsed());
-                replies.end(bytes, Ready { request_id, outcome, mark });
-            }
-            Caller::Call(sender) => {
-                // A caller that went away needs no answer.
-                drop(sender.send(outcome));
-            }
-        }
+        ticket.tell(outcome, status, &mut self.tcp);
     }
 
     /// Sends each core what gathered for it, and wakes it once.

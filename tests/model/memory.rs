@@ -99,6 +99,7 @@ impl Model {
 
     /// The same in which the time of what is kept under a request's key is over, if it may be so or
     /// not while the request is under way.
+    #[allow(dead_code, reason = "for the simulation, whose requests take time")]
     pub fn forgetful(&self, request: &Request) -> Option<Self> {
         let place = (Owner::of(&request.write), request.key.clone()?);
         let first = self.memory.answers.get(&place)?;

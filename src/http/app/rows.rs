@@ -4,7 +4,7 @@
 //! Invariant: what is written is byte for byte what serde_json writes.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-use crate::command::membership::ListRow;
+use crate::command::membership::ListRowRef;
 use crate::types::ChatId;
 
 /// What is between a row's ids and its numbers, and where in it the flags are.
@@ -15,22 +15,25 @@ const FLAGS_AT: [usize; 4] = [10, 22, 34, 46];
 ///
 /// # Errors
 /// None; serde's way of writing has some.
-pub(super) fn write(rows: &[ListRow], out: &mut Vec<u8>) -> serde_json::Result<()> {
+pub(super) fn write<'r>(
+    rows: impl Iterator<Item = ListRowRef<'r>>,
+    out: &mut Vec<u8>,
+) -> serde_json::Result<()> {
     out.extend_from_slice(br#"{"items":["#);
-    for (place, row) in rows.iter().enumerate() {
+    for (place, row) in rows.enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        write_row(row, out)?;
+        write_row(&row, out)?;
     }
     out.extend_from_slice(b"]}");
     Ok(())
 }
 
-fn write_row(row: &ListRow, out: &mut Vec<u8>) -> serde_json::Result<()> {
+fn write_row(row: &ListRowRef<'_>, out: &mut Vec<u8>) -> serde_json::Result<()> {
     out.extend_from_slice(br#"{"id":"#);
     let id = out.len();
-    write_id(&row.chat_id, out)?;
+    write_id(row.chat_id, out)?;
     let id = id..out.len();
     out.extend_from_slice(br#","chat_id":"#);
     out.extend_from_within(id);
@@ -56,7 +59,7 @@ fn write_id(id: &ChatId, out: &mut Vec<u8>) -> serde_json::Result<()> {
 }
 
 /// All four at once: each piece that is appended costs a look whether there is room for it.
-fn flags(row: &ListRow) -> [u8; FLAGS.len()] {
+fn flags(row: &ListRowRef<'_>) -> [u8; FLAGS.len()] {
     let mut flags = FLAGS;
     for (at, flag) in FLAGS_AT.into_iter().zip([row.is_top, row.is_mute, row.is_show, row.is_hide])
     {
@@ -73,6 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::command::membership::ListRow;
     use crate::limits::INTEGER_MAX;
     use crate::types::{Flag, Sequence, TimeMs};
 
@@ -97,7 +101,7 @@ mod tests {
         #[test]
         fn rows_are_written_as_serde_writes_them(rows in vec(a_row(), 0..5)) {
             let mut written = Vec::new();
-            write(&rows, &mut written).unwrap();
+            write(rows.iter().map(|row| row.with_id(&row.chat_id)), &mut written).unwrap();
             let items = serde_json::to_string(&rows).unwrap();
             let by_serde = format!("{{\"items\":{items}}}");
             prop_assert_eq!(String::from_utf8(written).unwrap(), by_serde);
