@@ -53,6 +53,8 @@ use credentials::Credentials;
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections of the admin listener.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Of the thread that writes snapshots: beside a busy core it has about a tenth of the processor.
+const SNAPSHOT_NICENESS: i32 = 10;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -362,8 +364,10 @@ impl<'a> Node<'a> {
             policy,
             recovered.image.as_ref(),
         );
-        let snapshotter =
-            std::thread::Builder::new().name("snapshot".into()).spawn(move || snapshotter.run())?;
+        let snapshotter = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
+            come_behind_cores();
+            snapshotter.run();
+        })?;
         let (end, ended) = watch::channel(false);
         let mut cores = Vec::new();
         for core in recovered.cores {
@@ -445,6 +449,13 @@ fn start_core(
             }
         });
     })
+}
+
+/// Where this thread shares a processor with a core, requests come first. (On Linux a thread's niceness is its own.)
+fn come_behind_cores() {
+    if let Err(error) = rustix::process::nice(SNAPSHOT_NICENESS) {
+        warn!(%error, "the snapshot thread keeps its priority");
+    }
 }
 
 fn pin_to_core(shard: ShardId) {

@@ -34,8 +34,9 @@ use super::buffers;
 use super::hot::{self, Hot};
 use super::order::{Held, Order, Way};
 use super::share::Share;
+use super::stop::Stop;
 use super::stream::{Parked, Stream};
-use super::watching::Watches;
+use super::watching::{Watches, until};
 use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
@@ -140,14 +141,6 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
     }
 }
 
-/// Waits until a time, or for ever.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What ended a wait.
 enum Woken {
     Input,
@@ -160,7 +153,7 @@ struct Connection {
     stream: Stream,
     guest: Guest,
     config: Arc<NetConfig>,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     input: BytesMut,
     output: BytesMut,
     replies: Rc<Replies>,
@@ -201,7 +194,7 @@ impl Connection {
         let mut connection = Self {
             stream,
             guest: moving.guest,
-            stop: moving.config.stop.clone(),
+            stop: Stop::new(&moving.config.stop),
             config: moving.config,
             input,
             output: moving.output,
@@ -232,7 +225,7 @@ impl Connection {
 
     /// Decodes, submits, flushes, encodes; until there is no whole frame, no room, or others have their turn.
     fn turn(&mut self) {
-        if *self.stop.borrow() {
+        if !self.closing && self.stop.has_come() {
             self.closing = true;
             let stopping = Error::not_applied("watch: the server is stopping");
             self.watches.end(&stopping, &mut self.output);
@@ -631,8 +624,8 @@ impl Connection {
                 writable?;
                 Woken::Other
             }
-            () = self.replies.ready() => Woken::Other,
-            _ = self.stop.wait_for(|stop| *stop), if !self.closing => Woken::Other,
+            () = self.replies.ready(), if self.replies.in_flight() > 0 => Woken::Other,
+            () = self.stop.come(), if !self.closing => Woken::Other,
             () = self.watches.changed(), if may_watch => Woken::Other,
             () = until(heartbeat) => Woken::Other,
             () = &mut self.look => Woken::Time,

@@ -9,6 +9,7 @@
 //! - [`ahead`]: the requests that have come
 //! - [`hot`]: the most frequent requests, answered where the data stand
 //! - [`share`]: when others on a core have their turn
+//! - [`stop`]: the server's stop
 //! - [`order`]: which requests of a connection wait for which
 //! - [`watching`]: the watches of a connection
 //!
@@ -23,5 +24,6 @@ pub mod hot;
 pub mod listener;
 pub mod order;
 pub mod share;
+pub mod stop;
 pub mod stream;
 pub mod watching;

@@ -9,13 +9,14 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::server::TlsStream;
+use tokio_util::io::poll_read_buf;
 
 /// Bytes of plain text that are handed to TLS at once, about a record.
 const RECORD_BYTES: usize = 16 << 10;
@@ -241,8 +242,8 @@ impl Stream {
     /// `WouldBlock` if there is nothing now.
     pub fn try_read_buf(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read_buf(into),
-            Self::Unix(stream) => stream.try_read_buf(into),
+            Self::Tcp(stream) => read_now(stream, into),
+            Self::Unix(stream) => read_now(stream, into),
             Self::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
                 let socket = socket.here()?;
@@ -266,6 +267,20 @@ impl Stream {
                 drop(write_out(session, socket));
             }
         }
+    }
+}
+
+/// Reads what is there. Unlike a socket's own `try_read_buf` it notes that the socket is empty, where it gave less
+/// than there was room for: so the next wait need not find that out by a read for nothing.
+///
+/// # Errors
+/// `WouldBlock` if there is nothing now.
+pub fn read_now(stream: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> io::Result<usize> {
+    // Who waits does so by `readable`: nobody is woken by this.
+    let mut nobody = Context::from_waker(Waker::noop());
+    match poll_read_buf(Pin::new(stream), &mut nobody, into) {
+        Poll::Ready(read) => read,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 

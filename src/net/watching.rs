@@ -242,3 +242,11 @@ fn body(event: &WatchEvent) -> Vec<u8> {
     debug_assert!(body.is_ok(), "{body:?}");
     body.unwrap_or_default()
 }
+
+/// Waits until a time, or for ever.
+pub async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => pending().await,
+    }
+}

@@ -33,6 +33,7 @@ use crate::command::message::{AdvanceReply, MarkReadReply};
 use crate::command::node::{HelloReply, Limits, PingReply};
 use crate::command::{Kind, Reply};
 use crate::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX, SLOTS};
+use crate::net::stream::read_now;
 use crate::protocol::{self, frame};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
@@ -88,7 +89,7 @@ async fn serve(listen: SocketAddr, ready: Rc<Ready>) -> io::Result<()> {
 }
 
 /// One connection, in the steps of `net::connection`.
-async fn converse(stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
     loop {
         loop {
@@ -118,7 +119,7 @@ async fn converse(stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
         }
         stream.readable().await?;
         input.reserve(READ_BYTES);
-        match stream.try_read_buf(&mut input) {
+        match read_now(&mut stream, &mut input) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
