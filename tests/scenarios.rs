@@ -172,6 +172,7 @@ scenarios! {
     11 One transfer::positions_beyond_the_chat_are_held_at_its_last;
     11 One transfer::wrong_lines_are_refused_whole;
     11 One transfer::the_highest_imported_counters_go_on;
+    11 One transfer::a_large_import_is_taken_whole_or_not_at_all;
     0 One errors::wrong_arguments_change_nothing;
     0 One errors::refused_commands_change_nothing;
     0 One errors::limits_are_told_as_too_large;

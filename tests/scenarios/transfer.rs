@@ -412,3 +412,30 @@ pub fn the_highest_imported_counters_go_on(door: &mut dyn Door) {
         assert!(told.contains(&why), "{told}");
     }
 }
+
+/// It is cut into parts, and is all or nothing nevertheless.
+pub fn a_large_import_is_taken_whole_or_not_at_all(door: &mut dyn Door) {
+    let id = |number: u64| format!("c{number}");
+    let chat = |number| json!({"id": id(number), "type": 2, "creator_id": "m"});
+    let member = |number| json!({"user_id": "u", "chat_id": id(number)});
+    let lines = |chats: std::ops::Range<u64>| {
+        let members: Vec<Value> = chats.clone().map(member).collect();
+        json!({"chats": chats.map(chat).collect::<Vec<_>>(), "members": members})
+    };
+    door.group(&id(450), &[]);
+    door.fails("import", lines(0..500), 409);
+    door.settle();
+    assert_eq!(door.export(None).0.len(), 1);
+    assert!(door.listed("u").is_empty());
+    door.ok("dissolve", json!({"chat_id": id(450)}));
+    let taken = door.ok("import", lines(500..1000));
+    assert_eq!(taken, json!({"chats": 500, "members": 500}));
+    door.settle();
+    assert_eq!(door.listed("u").len(), 500);
+    // The lines of one build on those of the one before.
+    let members = (500..1000).map(|number| json!({"user_id": "v", "chat_id": id(number)}));
+    let taken = door.ok("import", json!({"members": members.collect::<Vec<_>>()}));
+    assert_eq!(taken, json!({"chats": 0, "members": 500}));
+    door.settle();
+    assert_eq!(door.listed("v").len(), 500);
+}
