@@ -365,7 +365,10 @@ impl<'a> Node<'a> {
             recovered.image.as_ref(),
         );
         let snapshotter = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
-            come_behind_cores();
+            // Without a log nothing is safe before its image is, and what waits for that fills memory.
+            if mode != LogMode::Off {
+                come_behind_cores();
+            }
             snapshotter.run();
         })?;
         let (end, ended) = watch::channel(false);
