@@ -144,9 +144,16 @@ pub struct Import {
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
+impl Import {
+    /// Chats and members together.
+    pub fn lines(&self) -> usize {
+        self.chats.len().saturating_add(self.members.len())
+    }
+}
+
 impl Check for Import {
     fn check(&self) -> Result<(), Error> {
-        let lines = self.chats.len().saturating_add(self.members.len());
+        let lines = self.lines();
         if lines > IMPORT_LINES_MAX {
             return Err(Error::too_large(format!(
                 "at most {IMPORT_LINES_MAX} lines in one request, this one has {lines}"

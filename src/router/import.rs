@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Gather, Missing, Router, Scattered, Sent};
-use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
+use crate::command::transfer::{Import, ImportReply};
 use crate::command::{Outcome, Reply};
 use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Op, ReplyTo};
@@ -54,39 +54,38 @@ impl<T> Router<T> {
 
     /// The parts of an import, each of slots of one shard.
     fn cut(&self, import: Import) -> Vec<(ShardId, Arc<Import>)> {
-        let Import { chats, members, merge, idempotency_key } = import;
-        let slot = |id: &str| {
+        let empty = || Import {
+            chats: Vec::new(),
+            members: Vec::new(),
+            merge: import.merge,
+            idempotency_key: import.idempotency_key.clone(),
+        };
+        let place = |id: &str| {
             let slot = self.hasher.slot(id);
             (slot.shard(self.shards), slot)
         };
-        let mut slots: BTreeMap<(ShardId, Slot), (Vec<ChatLine>, Vec<MemberLine>)> =
-            BTreeMap::new();
-        for line in chats {
-            slots.entry(slot(line.id.as_str())).or_default().0.push(line);
+        let mut slots: BTreeMap<(ShardId, Slot), Import> = BTreeMap::new();
+        for line in import.chats {
+            slots.entry(place(line.id.as_str())).or_insert_with(empty).chats.push(line);
         }
-        for line in members {
+        for line in import.members {
             // What a user is no member of any more is known to the user alone.
-            let key = match line.removed {
-                Flag::YES => slot(line.user_id.as_str()),
-                Flag::NO => slot(line.chat_id.as_str()),
+            let place = match line.removed {
+                Flag::YES => place(line.user_id.as_str()),
+                Flag::NO => place(line.chat_id.as_str()),
             };
-            slots.entry(key).or_default().1.push(line);
+            slots.entry(place).or_insert_with(empty).members.push(line);
         }
         let mut parts: Vec<(ShardId, Import)> = Vec::new();
-        for ((shard, _), (chats, members)) in slots {
-            let lines = chats.len() + members.len();
+        for ((shard, _), lines) in slots {
             match parts.last_mut() {
                 Some((last, part))
-                    if *last == shard
-                        && part.chats.len() + part.members.len() + lines <= IMPORT_SLICE =>
+                    if *last == shard && part.lines() + lines.lines() <= IMPORT_SLICE =>
                 {
-                    part.chats.extend(chats);
-                    part.members.extend(members);
+                    part.chats.extend(lines.chats);
+                    part.members.extend(lines.members);
                 }
-                _ => {
-                    let idempotency_key = idempotency_key.clone();
-                    parts.push((shard, Import { chats, members, merge, idempotency_key }));
-                }
+                _ => parts.push((shard, lines)),
             }
         }
         parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect()
