@@ -82,6 +82,8 @@ pub struct Core {
     waiters: Waiters,
     answers: Answers,
     image: ImageWalk,
+    /// Slots of an image may be of different instants; see [`Self::spread_images`].
+    spreads_images: bool,
     commands: u64,
 }
 
@@ -103,6 +105,7 @@ impl Core {
             waiters: Waiters::default(),
             answers: Answers::default(),
             image: ImageWalk::default(),
+            spreads_images: false,
             commands: 0,
         }
     }
@@ -126,7 +129,7 @@ impl Core {
     /// A log has what comes from now on: replay brings each slot of an image to the same end, so its slots
     /// need not be of one instant.
     pub fn spread_images(&mut self) {
-        self.image.spread = true;
+        self.spreads_images = true;
     }
 
     /// Refuses writes with this error until it is lifted; nothing is applied meanwhile.

@@ -51,8 +51,6 @@ const ITEM_ANSWERS: u8 = 8;
 /// How far the image under way has come.
 #[derive(Debug, Default)]
 pub(super) struct ImageWalk {
-    /// Slots may be of different instants.
-    pub(super) spread: bool,
     number: u64,
     /// For each own slot whether it was captured; empty when no image is under way.
     captured: Vec<bool>,
@@ -98,7 +96,6 @@ impl Core {
     pub fn begin_image(&mut self, number: u64) {
         if number > self.image.number {
             self.image = ImageWalk {
-                spread: self.image.spread,
                 number,
                 captured: vec![false; self.slots.len()],
                 next: 0,
@@ -130,7 +127,7 @@ impl Core {
     }
 
     pub(super) fn capture_before_change(&mut self, slot: Slot) {
-        if self.image.spread {
+        if self.spreads_images {
             return;
         }
         let index = usize::from(slot.get() / self.shards.get());
