@@ -14,10 +14,13 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use chatshard::command::Command;
-use chatshard::command::membership::List;
-use chatshard::command::message::{Advance, AdvanceRef, MarkRead};
+use chatshard::command::membership::{Detail, List};
+use chatshard::command::message::{Advance, MarkRead};
 use chatshard::command::transfer::{ChatLine, Import, MemberLine};
-use chatshard::protocol::hot;
+use chatshard::limits::REQUEST_BYTES_MAX;
+use chatshard::net::hot::soon;
+use chatshard::protocol::hot::{self, Ask, HotRequest};
+use chatshard::protocol::{encode_request, frame};
 use chatshard::shard::Core;
 use chatshard::shard::core::Soon;
 use chatshard::shard::op::{Op, Output, ReplyTo};
@@ -25,10 +28,13 @@ use chatshard::types::{
     ChatId, ChatType, Flag, KeyHasher, Sequence, ShardCount, ShardId, TimeMs, UserId,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use smallvec::SmallVec;
 
 /// Members of a chat, chats of one import.
 const MEMBERS: usize = 5;
 const CHATS_AN_IMPORT: usize = 1000;
+/// Rows of a user, unless said.
+const ROWS: usize = 50;
 /// Chats in a `detail`.
 const DETAILS: usize = 20;
 
@@ -60,7 +66,7 @@ fn user_id(number: usize) -> UserId {
 impl Shard {
     fn new() -> Self {
         let chats = size("CHATSHARD_BENCH_CHATS", 100_000);
-        let rows = size("CHATSHARD_BENCH_ROWS", 50);
+        let rows = size("CHATSHARD_BENCH_ROWS", ROWS);
         let core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(7));
         let mut shard = Self { core, out: Output::default(), chats, rows, random: 1 };
         shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
@@ -147,9 +153,9 @@ fn member(chat: usize, nth: usize, users: usize) -> MemberLine {
     }
 }
 
-fn list(shard: &mut Shard) -> Op {
+fn list(shard: &mut Shard) -> Command {
     let user_id = user_id(shard.below(shard.users()));
-    Op::Run(List { user_id, limit: None, cursor: None }.into())
+    List { user_id, limit: None, cursor: None }.into()
 }
 
 fn details(shard: &mut Shard) -> Op {
@@ -157,10 +163,10 @@ fn details(shard: &mut Shard) -> Op {
     Op::Details { ids, user_id: Some(user_id(shard.below(shard.users()))) }
 }
 
-fn advance(shard: &mut Shard) -> Op {
+fn advance(shard: &mut Shard) -> Command {
     let chat_id = chat_id(shard.below(shard.chats));
     let (to, allocate) = (None, Some(1));
-    Op::Run(Command::Advance(Advance {
+    Command::Advance(Advance {
         chat_id,
         to,
         allocate,
@@ -169,17 +175,14 @@ fn advance(shard: &mut Shard) -> Op {
         force: None,
         idempotency_key: None,
         if_version: None,
-    }))
+    })
 }
 
-fn mark_read(shard: &mut Shard) -> Op {
+fn mark_read(shard: &mut Shard) -> Command {
     let chat = shard.below(shard.chats);
     let user_id = user_id((chat + shard.below(MEMBERS)) % shard.users());
     let seq = Sequence::new(u64::try_from(shard.below(1_000_000)).unwrap()).unwrap();
-    Op::Run(
-        MarkRead { user_id, chat_id: chat_id(chat), seq, idempotency_key: None, if_version: None }
-            .into(),
-    )
+    MarkRead { user_id, chat_id: chat_id(chat), seq, idempotency_key: None, if_version: None }.into()
 }
 
 fn core(criterion: &mut Criterion) {
@@ -187,8 +190,12 @@ fn core(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("core");
     group.throughput(Throughput::Elements(1));
     type Make = fn(&mut Shard) -> Op;
-    let cases: [(&str, Make); 4] =
-        [("list", list), ("detail of 20", details), ("advance", advance), ("mark_read", mark_read)];
+    let cases: [(&str, Make); 4] = [
+        ("list", |shard| Op::Run(list(shard))),
+        ("detail of 20", details),
+        ("advance", |shard| Op::Run(advance(shard))),
+        ("mark_read", |shard| Op::Run(mark_read(shard))),
+    ];
     for (name, make) in cases {
         let shard = std::cell::RefCell::new(&mut shard);
         group.bench_function(name, |bencher| {
@@ -202,97 +209,91 @@ fn core(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The requests that a connection answers itself, from the key to the bytes of the reply; sixteen at a
-/// time, as they come when they are pipelined.
+/// The requests that a connection answers itself, from their bytes to the bytes of the replies; sixteen at
+/// a time, as they come when they are pipelined.
 fn answered_here(criterion: &mut Criterion) {
     let mut shard = Shard::new();
-    let mut out = BytesMut::new();
     let mut group = criterion.benchmark_group("hot");
     group.throughput(Throughput::Elements(PIPELINED));
-    group.bench_function(format!("list of {}", shard.rows), |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            let users: Vec<UserId> = (0..PIPELINED).map(|_| a_user(&mut shard)).collect();
-            warm(&mut shard.core, users.iter().map(|user| (Some(user), None)));
-            for user_id in &users {
-                let rows = shard.core.read_list(user_id.as_str(), hot::ROWS_MAX).unwrap();
-                hot::write_list(1, rows, &mut out);
-            }
-            out.len()
-        });
-    });
-    let counts = [1, 5, DETAILS, 50].into_iter().filter(|count| *count <= shard.rows);
-    for count in counts.collect::<Vec<_>>() {
-        group.bench_function(format!("detail of {count}"), |bencher| {
+    let mut bench = |name: String, make: &dyn Fn(&mut Shard) -> Command| {
+        let batches = batches(&mut shard, make);
+        let mut out = BytesMut::new();
+        let mut next = (0..BATCHES).cycle();
+        group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 out.clear();
-                let asked: Vec<(UserId, Vec<ChatId>)> =
-                    (0..PIPELINED).map(|_| a_detail(&mut shard, count)).collect();
-                warm(&mut shard.core, asked.iter().map(|(user, ids)| (Some(user), ids.first())));
-                for (user_id, ids) in &asked {
-                    let ids = ids.iter().map(ChatId::as_str);
-                    let items = shard.core.read_details(ids, Some(user_id.as_str())).unwrap();
-                    assert_eq!(items.len(), count);
-                    hot::write_detail(1, items.into_iter(), &mut out);
-                }
+                answer(&mut shard, &batches[next.next().unwrap()], &mut out);
                 out.len()
             });
         });
+    };
+    let rows = size("CHATSHARD_BENCH_ROWS", ROWS);
+    bench(format!("list of {rows}"), &list);
+    for count in [1, 5, DETAILS, 50].into_iter().filter(|count| *count <= rows) {
+        bench(format!("detail of {count}"), &|shard| own_details(shard, count));
     }
-    group.bench_function("advance", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            let chats: Vec<ChatId> =
-                (0..PIPELINED).map(|_| chat_id(shard.below(shard.chats))).collect();
-            warm(&mut shard.core, chats.iter().map(|chat| (None, Some(chat))));
-            for chat_id in &chats {
-                let advance = AdvanceRef {
-                    chat_id: chat_id.as_str(),
-                    to: None,
-                    allocate: Some(1),
-                    time: None,
-                    sender_id: None,
-                    force: None,
-                    if_version: None,
-                };
-                let reply = shard.core.advance_here(advance, &mut shard.out).unwrap().unwrap();
-                hot::write_advance(1, &reply, &mut out);
-            }
-            shard.out.records.clear();
-            out.len()
-        });
-    });
+    bench("advance".into(), &advance);
+    bench("mark_read".into(), &mark_read);
     group.finish();
 }
 
 /// Requests that come at once.
 const PIPELINED: u64 = 16;
+/// How many times so many are drawn, before the clock runs.
+const BATCHES: usize = 1024;
 
-fn a_user(shard: &mut Shard) -> UserId {
-    user_id(shard.below(shard.users()))
+fn batches(shard: &mut Shard, make: &dyn Fn(&mut Shard) -> Command) -> Vec<BytesMut> {
+    let batch = |_| {
+        let mut bytes = BytesMut::new();
+        for id in 1..=PIPELINED {
+            encode_request(id, &make(shard), &mut bytes).unwrap();
+        }
+        bytes
+    };
+    (0..BATCHES).map(batch).collect()
 }
 
-/// A user and some of the user's chats; see `member`.
-fn a_detail(shard: &mut Shard, count: usize) -> (UserId, Vec<ChatId>) {
+/// What a connection does with the requests that it has read.
+fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
+    let mut rest = batch;
+    let mut requests: SmallVec<[HotRequest<'_>; 16]> = SmallVec::new();
+    while let Some(payload) = frame::first(rest, REQUEST_BYTES_MAX).unwrap() {
+        requests.push(hot::read(payload).unwrap());
+        rest = &rest[frame::HEADER_BYTES + payload.len()..];
+    }
+    let soon: SmallVec<[Soon<'_>; 16]> = requests.iter().map(soon).collect();
+    shard.core.warm(&soon);
+    for HotRequest { id, ask } in requests {
+        match ask {
+            Ask::List { user_id } => {
+                let rows = shard.core.read_list(user_id, hot::ROWS_MAX).unwrap();
+                hot::write_list(id, rows, out);
+            }
+            Ask::Detail { ids, user_id } => {
+                let items = shard.core.read_details(ids, user_id).unwrap();
+                hot::write_detail(id, items.into_iter(), out);
+            }
+            Ask::Advance(advance) => {
+                let reply = shard.core.advance_here(advance, &mut shard.out).unwrap().unwrap();
+                hot::write_advance(id, &reply, out);
+            }
+            Ask::MarkRead(read) => {
+                let reply = shard.core.mark_read_here(read, &mut shard.out).unwrap().unwrap();
+                hot::write_mark_read(id, &reply, out);
+            }
+        }
+    }
+    shard.out.records.clear();
+    shard.out.messages.clear();
+}
+
+/// A `detail` of some of a user's own chats; see `member`.
+fn own_details(shard: &mut Shard, count: usize) -> Command {
     let (user, users) = (shard.below(shard.users()), shard.users());
     let first = shard.below(shard.rows - count + 1);
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
-    (user_id(user), (first..first + count).map(|row| chat_id(chat(row))).collect())
-}
-
-fn warm<'a>(
-    core: &mut Core,
-    asked: impl Iterator<Item = (Option<&'a UserId>, Option<&'a ChatId>)>,
-) {
-    let soon: Vec<Soon<'_>> = asked
-        .map(|(user, chat)| Soon {
-            user_id: user.map(UserId::as_str),
-            chat_id: chat.map(ChatId::as_str),
-        })
-        .collect();
-    if std::env::var_os("CHATSHARD_BENCH_COLD").is_none() {
-        core.warm(&soon);
-    }
+    let ids = (first..first + count).map(|row| chat_id(chat(row))).collect();
+    Detail { ids, user_id: Some(user_id(user)) }.into()
 }
 
 criterion_group!(benches, core, answered_here);
