@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Tasks on each core do what connections do, without a socket: they read requests where they lie,
-//! answer those for their own shard at once, submit the others, and encode what comes back. There is no
+//! answer those for their own shard at once, pass the others on, and copy what comes back. There is no
 //! log. The same data is on a node of one shard and on one of two; the three ways take turns:
 //!
 //! - one shard;
@@ -26,11 +26,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use chatshard::command::{Call, Command, Kind};
 use chatshard::limits::REQUEST_BYTES_MAX;
-use chatshard::net::hot::{self, Hot};
+use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
 use chatshard::node::log::LogMode;
 use chatshard::node::mailbox::Control;
-use chatshard::node::ticket::{Asked, Replies, Ticket};
+use chatshard::node::ticket::{Asked, Replies, Ticket, Told};
+use chatshard::node::worker::plain::soon;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::node::{Handle, NodeInfo, wall_clock};
 use chatshard::protocol::hot::HotRequest;
@@ -243,17 +244,15 @@ impl Line {
         let started = Instant::now();
         let plain: Vec<HotRequest<'_>> =
             payloads.iter().map(|payload| protocol::hot::read(payload).unwrap()).collect();
-        self.local.warm(&plain.iter().map(hot::soon).collect::<Vec<_>>());
+        self.local.warm(&plain.iter().map(soon).collect::<Vec<_>>());
         for (request, payload) in plain.into_iter().zip(payloads) {
             let Self { local, order, replies, output, hasher, .. } = self;
-            let ticket = |id, kind| {
-                Ticket::of_connection(replies, Asked { id, started, bytes: payload.len() }, kind, 0)
+            let ticket = |bytes, mark| {
+                let asked = Asked { id: request.id, started, bytes };
+                Ticket::of_connection(replies, asked, request.ask.kind(), mark)
             };
-            if !self.hot.take(request, local, order, *hasher, ticket, output) {
-                let request = protocol::decode_request(payload).unwrap();
-                let (id, kind) = (request.id, request.command.kind());
-                local.submit(ticket(id, kind), request.command);
-            }
+            let went = self.hot.take(request, payload, local, order, *hasher, ticket, output);
+            assert_ne!(went, Went::Nowhere);
         }
         self.hot.note(&self.local, started);
         self.local.flush();
@@ -265,8 +264,10 @@ impl Line {
         loop {
             self.replies.take(&mut ready);
             for reply in ready.drain(..) {
-                assert!(reply.outcome.is_ok(), "{:?}", reply.outcome);
-                protocol::encode_reply(reply.request_id, &reply.outcome, &mut self.output);
+                match reply.told {
+                    Told::Encoded(frame) => self.output.extend_from_slice(&frame),
+                    told @ Told::Outcome(_) => panic!("a plain reply takes the short way: {told:?}"),
+                }
             }
             if self.replies.in_flight() == 0 {
                 self.output.clear();

@@ -18,7 +18,7 @@ use chatshard::command::membership::{Detail, List};
 use chatshard::command::message::{Advance, MarkRead};
 use chatshard::command::transfer::{ChatLine, Import, MemberLine};
 use chatshard::limits::REQUEST_BYTES_MAX;
-use chatshard::net::hot::soon;
+use chatshard::node::worker::plain::soon;
 use chatshard::protocol::hot::{self, Ask, HotRequest};
 use chatshard::protocol::{encode_request, frame};
 use chatshard::shard::Core;

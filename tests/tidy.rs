@@ -33,7 +33,7 @@ const LAYERS: &[&[&str]] = &[
 const BANNED: &[(&str, &[&str])] = &[
     ("router", &["protocol", "metrics", "access"]),
     ("client", &["shard", "metrics", "access"]),
-    ("node", &["protocol", "client", "access"]),
+    ("node", &["client", "access"]),
     ("net", &["shard", "router", "client"]),
     ("http", &["shard", "router", "client", "node", "protocol"]),
     (

@@ -31,7 +31,7 @@ use tracing::{debug, info};
 use super::accept::Guest;
 use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
 use super::buffers;
-use super::hot::{self, Hot};
+use super::hot::{Hot, Went};
 use super::order::{Held, Order, Way};
 use super::share::Share;
 use super::stop::Stop;
@@ -46,9 +46,9 @@ use crate::limits::{
 };
 use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
-use crate::node::ticket::{Asked, Ready, Replies, Ticket};
+use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
+use crate::node::worker::plain::soon;
 use crate::node::worker::{Local, Soon};
-use crate::protocol::hot::HotRequest;
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
 use crate::types::{KeyHasher, ShardId};
@@ -334,7 +334,7 @@ impl Connection {
             }
             bytes += frame::HEADER_BYTES + frame.payload.len();
             taken += 1;
-            if !self.take_hot(frame.hot, started) {
+            if !self.take_hot(frame, started) {
                 self.take_any(frame.payload, started);
             }
         }
@@ -347,26 +347,29 @@ impl Connection {
     /// Brings near what requests will look at, where it is more than one.
     fn warm(&self, frames: &[Frame<'_>]) {
         let hot = frames.iter().filter_map(|frame| frame.hot.as_ref());
-        let soon: SmallVec<[Soon<'_>; REQUESTS_A_ROUND]> = hot.map(hot::soon).collect();
+        let soon: SmallVec<[Soon<'_>; REQUESTS_A_ROUND]> = hot.map(soon).collect();
         if soon.len() > 1 {
             self.local.warm(&soon);
         }
     }
 
-    fn take_hot(&mut self, request: Option<HotRequest<'_>>, started: Instant) -> bool {
+    fn take_hot(&mut self, frame: &Frame<'_>, started: Instant) -> bool {
         // What this caller may not do is refused where all commands are.
         let role = self.pass.as_ref().map(Pass::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
-        let Some(request) = request.filter(|request| may(request.ask.kind())) else { return false };
-        let replies = &self.replies;
-        // Nothing of it is kept.
-        let ticket =
-            |id, kind| Ticket::of_connection(replies, Asked { id, started, bytes: 0 }, kind, 0);
-        let before = self.output.len();
-        let out = &mut self.output;
-        let taken = self.hot.take(request, &self.local, &self.order, self.hasher, ticket, out);
-        self.share.add(0, self.output.len() - before);
-        taken
+        let Some(request) = frame.hot.filter(|request| may(request.ask.kind())) else {
+            return false;
+        };
+        let Self { replies, local, order, hasher, output, .. } = self;
+        let ticket = |bytes, mark| {
+            let asked = Asked { id: request.id, started, bytes };
+            Ticket::of_connection(replies, asked, request.ask.kind(), mark)
+        };
+        let before = output.len();
+        let went = self.hot.take(request, frame.payload, local, order, *hasher, ticket, output);
+        self.share.add(0, output.len() - before);
+        self.large += usize::from(went == Went::Over { is_large: true });
+        went != Went::Nowhere
     }
 
     fn take_any(&mut self, payload: &[u8], started: Instant) {
@@ -498,17 +501,18 @@ impl Connection {
         }
     }
 
-    fn encode(&mut self, Ready { request_id, outcome, mark }: Ready) {
-        match outcome {
-            Ok(Reply::List(list)) if LongReply::is_for(&list) => {
+    fn encode(&mut self, Ready { request_id, told, mark }: Ready) {
+        let before = self.output.len();
+        match told {
+            Told::Encoded(frame) => self.output.extend_from_slice(&frame),
+            Told::Outcome(Ok(Reply::List(list))) if LongReply::is_for(&list) => {
                 self.long = Some(LongReply::begin(request_id, list));
             }
-            outcome => {
-                let before = self.output.len();
+            Told::Outcome(outcome) => {
                 protocol::encode_reply(request_id, &outcome, &mut self.output);
-                self.share.add(0, self.output.len() - before);
             }
         }
+        self.share.add(0, self.output.len() - before);
         let (way, is_large) = Way::of_mark(mark);
         self.large = self.large.saturating_sub(usize::from(is_large));
         if let Some(way) = way {

@@ -16,6 +16,7 @@ use std::sync::mpsc::SyncSender;
 use crossbeam::queue::SegQueue;
 use tokio::sync::{Notify, oneshot};
 
+use super::worker::plain::Parcel;
 use super::worker::{Local, Report};
 use crate::command::{Command, Outcome};
 use crate::shard::core::SlotCapture;
@@ -28,6 +29,10 @@ pub enum Peer {
     Request(ReplyTo, Op),
     /// The answer to an op.
     Answer(ReplyTo, Answer),
+    /// Answer these.
+    Plain(Parcel),
+    /// The replies to some of these.
+    Told(Parcel),
     /// From shard to shard.
     Message(Envelope),
 }

@@ -8,10 +8,21 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use crate::command::{Kind, Outcome};
 use crate::metrics::Meter;
+use crate::protocol::reply::STATUS_OK;
+
+/// What is told to a connection.
+#[derive(Debug)]
+pub enum Told {
+    /// What came of its request.
+    Outcome(Outcome),
+    /// The whole frame of a reply that is no error.
+    Encoded(Bytes),
+}
 
 /// A reply for one connection.
 #[derive(Debug)]
@@ -19,7 +30,7 @@ pub struct Ready {
     /// The request's id.
     pub request_id: u64,
     /// What came of it.
-    pub outcome: Outcome,
+    pub told: Told,
     /// What its ticket was marked with.
     pub mark: u64,
 }
@@ -67,7 +78,7 @@ impl Replies {
 
     /// Adds a reply that needed no shard.
     pub fn push(&self, request_id: u64, outcome: Outcome) {
-        self.add(Ready { request_id, outcome, mark: 0 });
+        self.add(Ready { request_id, told: Told::Outcome(outcome), mark: 0 });
     }
 
     fn add(&self, ready: Ready) {
@@ -95,8 +106,23 @@ pub struct Ticket {
 }
 
 enum Caller {
-    Connection { replies: Rc<Replies>, request_id: u64, bytes: usize, mark: u64 },
+    Connection(Asking),
     Call(oneshot::Sender<Outcome>),
+}
+
+/// A request of a connection, until it is answered.
+struct Asking {
+    replies: Rc<Replies>,
+    request_id: u64,
+    bytes: usize,
+    mark: u64,
+}
+
+impl Asking {
+    fn end(self, told: Told) {
+        let Self { replies, request_id, bytes, mark } = self;
+        replies.end(bytes, Ready { request_id, told, mark });
+    }
 }
 
 impl Ticket {
@@ -105,7 +131,8 @@ impl Ticket {
         let Asked { id: request_id, started, bytes } = asked;
         replies.begin(bytes);
         let replies = Rc::clone(replies);
-        Self { kind, started, caller: Caller::Connection { replies, request_id, bytes, mark } }
+        let asking = Asking { replies, request_id, bytes, mark };
+        Self { kind, started, caller: Caller::Connection(asking) }
     }
 
     /// A call from another thread or task.
@@ -117,14 +144,23 @@ impl Ticket {
     /// made it.
     pub(super) fn tell(self, outcome: Outcome, status: u16, tcp: &mut Meter) {
         match self.caller {
-            Caller::Connection { replies, request_id, bytes, mark } => {
+            Caller::Connection(asking) => {
                 tcp.record(self.kind, status, self.started.elapsed());
-                replies.end(bytes, Ready { request_id, outcome, mark });
+                asking.end(Told::Outcome(outcome));
             }
             Caller::Call(sender) => {
                 // A caller that went away needs no answer.
                 drop(sender.send(outcome));
             }
+        }
+    }
+
+    /// Tells a connection a reply whose frame is there already. A call is never answered so: it brought no
+    /// bytes.
+    pub(super) fn tell_encoded(self, frame: Bytes, tcp: &mut Meter) {
+        if let Caller::Connection(asking) = self.caller {
+            tcp.record(self.kind, STATUS_OK, self.started.elapsed());
+            asking.end(Told::Encoded(frame));
         }
     }
 }

@@ -11,6 +11,8 @@
 //! - Whoever calls [`Local::submit`] or takes from the mailbox flushes before it waits.
 //! - Every ticket is answered exactly once.
 
+pub mod plain;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -174,11 +176,20 @@ impl Worker {
         }
     }
 
+    /// Reads from this core's shard in place.
+    fn read<R>(&mut self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
+        let Some(told) = read(&self.core) else { return Taken::Elsewhere };
+        self.core.count_command();
+        Taken::Now(told)
+    }
+
+    /// Writes to this core's shard in place, where all keys are here. If the reply may leave at once, it is
+    /// the caller's to tell; else it becomes an answer to `to`.
     fn write<R>(
         &mut self,
         write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
         reply: impl FnOnce(R) -> Reply,
-        ticket: impl FnOnce() -> Ticket,
+        to: impl FnOnce(&mut Router<Ticket>, ShardId) -> ReplyTo,
     ) -> Taken<R> {
         if self.router.pending() >= CROSS_CORE_MAX {
             return Taken::Elsewhere;
@@ -187,15 +198,14 @@ impl Worker {
             return Taken::Elsewhere;
         };
         self.settle_if_large();
-        match outcome {
+        let answer = match outcome {
             Ok(told) if self.node.log.mode() == LogMode::Off => return Taken::Now(told),
-            Ok(told) => {
-                let entry = self.router.park(ticket());
-                let to = ReplyTo { core: self.shard, entry, part: 0 };
-                let answer = Answer::Done(Ok(reply(told)));
-                self.out.answers.push(Answered { to, answer, after_log: true });
-            }
-            Err(error) => self.finish(ticket(), Err(error)),
+            outcome => Answer::Done(outcome.map(reply)),
+        };
+        let to = to(&mut self.router, self.shard);
+        match answer {
+            Answer::Done(Err(_)) => self.dispatch(Answered { to, answer, after_log: false }),
+            _ => self.out.answers.push(Answered { to, answer, after_log: true }),
         }
         Taken::Later
     }
@@ -384,6 +394,11 @@ impl Worker {
                 self.dispatch(Answered { to, answer, after_log: false });
                 0
             }
+            Peer::Plain(parcel) => self.take_passed(&parcel),
+            Peer::Told(parcel) => {
+                self.take_told(parcel);
+                0
+            }
             Peer::Message(envelope) => {
                 let rows = envelope.message.rows();
                 self.core.message(envelope, &mut self.out);
@@ -480,26 +495,12 @@ impl Local {
 
     /// Reads from this core's shard in place. What is told is the caller's to count.
     pub fn read<R>(&self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
-        let core = &mut self.0.borrow_mut().core;
-        let Some(told) = read(core) else { return Taken::Elsewhere };
-        core.count_command();
-        Taken::Now(told)
+        self.0.borrow_mut().read(read)
     }
 
     /// Brings near what requests will look at.
     pub fn warm(&self, soon: &[Soon<'_>]) {
         self.0.borrow().core.warm(soon);
-    }
-
-    /// Writes to this core's shard in place, where all keys are here. If the reply may leave at once, it is
-    /// the caller's to tell and to count; else `reply` and `ticket` are made. [`Self::flush`] must follow.
-    pub fn write<R>(
-        &self,
-        write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
-        reply: impl FnOnce(R) -> Reply,
-        ticket: impl FnOnce() -> Ticket,
-    ) -> Taken<R> {
-        self.0.borrow_mut().write(write, reply, ticket)
     }
 
     /// Counts requests that the caller has answered, all of them within `latency`.

@@ -205,6 +205,11 @@ impl<T> Router<T> {
         self.pending.insert(Pending { ticket, gather: Gather::One }).data().as_ffi()
     }
 
+    /// Gives a parked ticket back, for an answer that is told without the router.
+    pub fn unpark(&mut self, entry: u64) -> Option<T> {
+        self.pending.remove(key_of(entry)).map(|pending| pending.ticket)
+    }
+
     fn take_out(&mut self, entry: u64) -> Option<Gather> {
         let pending = self.pending.get_mut(key_of(entry))?;
         Some(std::mem::replace(&mut pending.gather, Gather::One))

@@ -18,7 +18,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use chatshard::command::message::MarkReadRef;
+use bytes::{Buf, BytesMut};
 use chatshard::command::{Command, Error, Kind, Outcome, Reply};
 use chatshard::node::NodeInfo;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
@@ -26,9 +26,12 @@ use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
 use chatshard::node::snapshotter::{SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
-use chatshard::node::ticket::{Asked, Replies, Ticket};
+use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use chatshard::node::watch::Watch;
 use chatshard::node::worker::{Local, Taken, Worker};
+use chatshard::protocol::frame::HEADER_BYTES;
+use chatshard::protocol::hot::{self, Ask};
+use chatshard::protocol::{decode_reply, encode_request};
 use chatshard::types::{KeyHasher, ShardCount, TimeMs};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk};
@@ -135,7 +138,13 @@ impl Wake for Flag {
 pub struct Connection {
     core: usize,
     replies: Rc<Replies>,
-    next_id: u64,
+    /// What was asked: a request's id is its place.
+    asked: Vec<Kind>,
+}
+
+/// The reply in a frame.
+fn decoded(kind: Kind, frame: &[u8]) -> Outcome {
+    decode_reply(&frame[HEADER_BYTES..], |_| Some(kind)).unwrap().outcome
 }
 
 impl World {
@@ -344,7 +353,7 @@ impl World {
     pub fn connect(&mut self) -> Connection {
         let cores = self.node().cores.len() as u64;
         let core = usize::try_from(self.random.below(cores)).unwrap();
-        Connection { core, replies: Rc::default(), next_id: 0 }
+        Connection { core, ..Connection::default() }
     }
 
     /// Sends a request; its id, or the refusal of what no node would take.
@@ -357,43 +366,40 @@ impl World {
         let kind = Kind::from_name(name).unwrap();
         let command = Command::from_json(kind, arguments.clone())?;
         command.check()?;
-        let id = connection.next_id;
-        connection.next_id += 1;
+        connection.asked.push(kind);
+        let id = connection.asked.len() as u64;
         self.tally.commands += 1;
         self.event(format!("{name} {arguments}"));
-        let mut is_hot = false;
-        let local = &self.node().cores[connection.core].local;
-        // Without a log the reply is there at once, as bytes; another way is as good.
-        let has_log = self.node().info.log.mode() != LogMode::Off;
-        let is_free = connection.replies.in_flight() == 0;
+        let local = self.node().cores[connection.core].local.clone();
+        let replies = &connection.replies;
         let asked = Asked { id, started: self.began, bytes: 0 };
-        let ticket = || Ticket::of_connection(&connection.replies, asked, kind, 0);
+        let ticket = || Ticket::of_connection(replies, asked, kind, 0);
+        let mut payload = BytesMut::new();
+        encode_request(id, &command, &mut payload).unwrap();
+        payload.advance(HEADER_BYTES);
+        // As a connection does: plain requests in place or passed on, where that is possible. (A connection would
+        // hold what follows a `mark_read` that goes over the chat.)
+        let is_free = replies.in_flight() == 0;
+        let plain = hot::read(&payload)
+            .filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
         local.tick();
-        // As a connection does: the hottest in place where that is possible.
-        let taken = match &command {
-            Command::Advance(advance) if has_log && advance.idempotency_key.is_none() => {
-                let advance = advance.as_ref();
-                local
-                    .write(|core, out| core.advance_here(advance, out), Reply::Advance, ticket)
-                    .map(drop)
-            }
-            Command::MarkRead(read) if has_log && is_free && read.idempotency_key.is_none() => {
-                let seq = read.seq;
-                let (user_id, chat_id) = (read.user_id.as_str(), read.chat_id.as_str());
-                let read = MarkReadRef { user_id, chat_id, seq };
-                local
-                    .write(|core, out| core.mark_read_here(read, out), Reply::MarkRead, ticket)
-                    .map(drop)
-            }
-            _ => Taken::Elsewhere,
-        };
+        let mut out = BytesMut::new();
+        let taken = plain.map_or(Taken::Elsewhere, |plain| local.answer(plain, ticket, &mut out));
         match taken {
-            Taken::Elsewhere => local.submit(ticket(), command),
-            Taken::Later => is_hot = true,
-            Taken::Now(()) => unreachable!("only without a log"),
+            Taken::Elsewhere => {
+                if plain.is_some_and(|plain| local.pass_on(&plain, &payload, ticket)) {
+                    self.tally.passed_on += 1;
+                } else {
+                    local.submit(ticket(), command);
+                }
+            }
+            Taken::Later => self.tally.hot += 1,
+            Taken::Now(()) => {
+                self.tally.hot += 1;
+                replies.push(id, decoded(kind, &out));
+            }
         }
         local.flush();
-        self.tally.hot += u64::from(is_hot);
         Ok(id)
     }
 
@@ -401,15 +407,24 @@ impl World {
     pub fn receive(&mut self, connection: &Connection) -> Vec<(u64, Outcome)> {
         let mut ready = VecDeque::new();
         connection.replies.take(&mut ready);
-        for reply in &ready {
-            match &reply.outcome {
+        let told = |Ready { request_id, told, .. }| {
+            let kind = connection.asked[usize::try_from(request_id).unwrap() - 1];
+            let outcome = match told {
+                Told::Outcome(outcome) => outcome,
+                Told::Encoded(frame) => decoded(kind, &frame),
+            };
+            (request_id, outcome)
+        };
+        let replies: Vec<(u64, Outcome)> = ready.into_iter().map(told).collect();
+        for (_, outcome) in &replies {
+            match outcome {
                 // It tells of the machine, too.
                 Ok(Reply::Stats(_)) => {}
                 Ok(told) => self.event(format!("-> {}", serde_json::to_string(told).unwrap())),
                 Err(error) => self.event(format!("-> {} {error}", error.code.status())),
             }
         }
-        ready.into_iter().map(|ready| (ready.request_id, ready.outcome)).collect()
+        replies
     }
 
     /// Asks and goes on until there is a reply; for a node that takes reads.

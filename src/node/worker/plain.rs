@@ -1,0 +1,230 @@
+//! Plain requests, from where they lie to the bytes of their replies: no command is made in between.
+//!
+//! A core answers them for its own connections, and for other cores, which pass on those that are wholly
+//! another's: a parcel of requests goes over as they came, and a parcel of replies comes back as they
+//! leave. So a request for another core costs two copies of some bytes and its share of two messages.
+//!
+//! Invariants:
+//! - What is passed on stays behind all that this core sent before: both are in one queue.
+//! - A reply that waits for the log is none of a parcel. It is an answer like any other.
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::{Local, Soon, Taken, Worker};
+use crate::command::{Command, Error, Reply};
+use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
+use crate::node::mailbox::Peer;
+use crate::node::ticket::Ticket;
+use crate::protocol::decode_request;
+use crate::protocol::hot::{self, Ask, HotRequest};
+use crate::router::Router;
+use crate::shard::op::{Answer, Answered, Op, ReplyTo};
+use crate::types::ShardId;
+
+/// About as many bytes of replies are as much work as a row.
+const ROW_BYTES: usize = 64;
+/// Requests of a parcel that are made ready together.
+const REQUESTS_AT_ONCE: usize = 32;
+
+/// Requests of one core to another, or what they are answered: bytes, and where each part of them ends.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    bytes: BytesMut,
+    parts: Vec<(ReplyTo, usize)>,
+}
+
+impl Parcel {
+    /// Adds a part.
+    fn add(&mut self, to: ReplyTo, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+        self.end_part(to);
+    }
+
+    /// What was appended to the bytes since the last part is the next.
+    fn end_part(&mut self, to: ReplyTo) {
+        self.parts.push((to, self.bytes.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (ReplyTo, &[u8])> {
+        let mut start = 0;
+        self.parts.iter().map(move |&(to, end)| {
+            let part = self.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            (to, part)
+        })
+    }
+
+    /// Its parts, which share the bytes.
+    fn into_parts(self) -> impl Iterator<Item = (ReplyTo, Bytes)> {
+        let mut bytes = self.bytes.freeze();
+        let mut start = 0;
+        self.parts.into_iter().map(move |(to, end)| {
+            let part = bytes.split_to((end - start).min(bytes.len()));
+            start = end;
+            (to, part)
+        })
+    }
+}
+
+/// What a request will look at first.
+pub fn soon<'a>(request: &HotRequest<'a>) -> Soon<'a> {
+    match request.ask {
+        Ask::List { user_id } => Soon { user_id: Some(user_id), chat_id: None },
+        Ask::Detail { mut ids, user_id } => Soon { user_id, chat_id: ids.next() },
+        Ask::Advance(advance) => Soon { user_id: None, chat_id: Some(advance.chat_id) },
+        Ask::MarkRead(read) => Soon { user_id: Some(read.user_id), chat_id: Some(read.chat_id) },
+    }
+}
+
+impl Local {
+    /// Answers a request where all of its keys are this core's. A reply that may leave at once is appended
+    /// to `out` and is the caller's to count; else `ticket` is made. [`Self::flush`] must follow.
+    pub fn answer(
+        &self,
+        request: HotRequest<'_>,
+        ticket: impl FnOnce() -> Ticket,
+        out: &mut BytesMut,
+    ) -> Taken<()> {
+        let park = |router: &mut Router<Ticket>, core| {
+            ReplyTo { core, entry: router.park(ticket()), part: 0 }
+        };
+        self.0.borrow_mut().answer(request, hot::ROWS_MAX, park, out)
+    }
+
+    /// Sends a request, as it came, to another core that owns all of its keys; whether there is such a
+    /// core. [`Self::flush`] must follow.
+    pub fn pass_on(
+        &self,
+        request: &HotRequest<'_>,
+        payload: &[u8],
+        ticket: impl FnOnce() -> Ticket,
+    ) -> bool {
+        self.0.borrow_mut().pass_on(request.ask, payload, ticket)
+    }
+}
+
+impl Worker {
+    fn answer(
+        &mut self,
+        HotRequest { id, ask }: HotRequest<'_>,
+        rows_max: usize,
+        to: impl FnOnce(&mut Router<Ticket>, ShardId) -> ReplyTo,
+        out: &mut BytesMut,
+    ) -> Taken<()> {
+        match ask {
+            Ask::List { user_id } => self.read(|core| {
+                hot::write_list(id, core.read_list(user_id, rows_max)?, out);
+                Some(())
+            }),
+            Ask::Detail { ids, user_id } => self.read(|core| {
+                hot::write_detail(id, core.read_details(ids, user_id)?.into_iter(), out);
+                Some(())
+            }),
+            Ask::Advance(advance) => self
+                .write(|core, out| core.advance_here(advance, out), Reply::Advance, to)
+                .map(|reply| hot::write_advance(id, &reply, out)),
+            Ask::MarkRead(read) => self
+                .write(|core, out| core.mark_read_here(read, out), Reply::MarkRead, to)
+                .map(|reply| hot::write_mark_read(id, &reply, out)),
+        }
+    }
+
+    fn pass_on(&mut self, ask: Ask<'_>, payload: &[u8], ticket: impl FnOnce() -> Ticket) -> bool {
+        let other = self.owner(ask).filter(|owner| *owner != self.shard);
+        let Some(outbound) = other.and_then(|other| self.outbound.get_mut(other.index())) else {
+            return false;
+        };
+        if self.router.pending() >= CROSS_CORE_MAX {
+            return false;
+        }
+        let to = ReplyTo { core: self.shard, entry: self.router.park(ticket()), part: 0 };
+        if let Some(Peer::Plain(parcel)) = outbound.last_mut() {
+            parcel.add(to, payload);
+        } else {
+            let mut parcel = Parcel::default();
+            parcel.add(to, payload);
+            outbound.push(Peer::Plain(parcel));
+        }
+        true
+    }
+
+    /// The shard that owns all keys of a request. None for what several shards may come to be asked for: a
+    /// `mark_read` goes from the chat to the user's row, and what follows it has to wait.
+    fn owner(&self, ask: Ask<'_>) -> Option<ShardId> {
+        let owner = |key: &str| self.node.hasher.slot(key).shard(self.node.shards);
+        match ask {
+            Ask::List { user_id } => Some(owner(user_id)),
+            Ask::Advance(advance) => Some(owner(advance.chat_id)),
+            Ask::Detail { ids, user_id } => {
+                let mut owners = ids.chain(user_id).map(owner);
+                let first = owners.next()?;
+                owners.all(|other| other == first).then_some(first)
+            }
+            Ask::MarkRead(_) => None,
+        }
+    }
+
+    /// Answers what another core passed on; about how many rows were looked at.
+    pub(super) fn take_passed(&mut self, parcel: &Parcel) -> usize {
+        let mut told = Parcel::default();
+        let mut rows = 0;
+        let mut home = None;
+        let mut left = parcel.iter().peekable();
+        while left.peek().is_some() {
+            let block: SmallVec<[_; REQUESTS_AT_ONCE]> = left
+                .by_ref()
+                .take(REQUESTS_AT_ONCE)
+                .map(|(to, payload)| (to, payload, hot::read(payload)))
+                .collect();
+            let soon: SmallVec<[Soon<'_>; REQUESTS_AT_ONCE]> =
+                block.iter().filter_map(|(_, _, request)| request.as_ref()).map(soon).collect();
+            self.core.warm(&soon);
+            for (to, payload, request) in block {
+                home = Some(to.core);
+                let taken = request.map_or(Taken::Elsewhere, |request| {
+                    self.answer(request, SCAN_ROWS_AT_ONCE, |_, _| to, &mut told.bytes)
+                });
+                match taken {
+                    Taken::Now(()) => told.end_part(to),
+                    Taken::Later => {}
+                    Taken::Elsewhere => rows += self.take_whole(to, payload),
+                }
+                rows += 1;
+            }
+        }
+        rows += told.bytes.len() / ROW_BYTES;
+        if let Some(outbound) = home.and_then(|home| self.outbound.get_mut(home.index()))
+            && !told.parts.is_empty()
+        {
+            outbound.push(Peer::Told(told));
+        }
+        rows
+    }
+
+    /// Takes a request that was passed on as a command: a long list is told in slices.
+    fn take_whole(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
+        match decode_request(payload).map(|request| request.command) {
+            Ok(command @ (Command::List(_) | Command::Advance(_))) => {
+                self.take_op(to, Op::Run(command))
+            }
+            // Whoever passed it on has read it, and knows whose the keys are.
+            _ => {
+                let mixed_up = Error::outcome_unknown("a core was asked for what is not its own");
+                let answer = Answer::Done(Err(mixed_up));
+                self.dispatch(Answered { to, answer, after_log: false });
+                0
+            }
+        }
+    }
+
+    /// Gives replies of another core to those who asked.
+    pub(super) fn take_told(&mut self, parcel: Parcel) {
+        for (to, reply) in parcel.into_parts() {
+            if let Some(ticket) = self.router.unpark(to.entry) {
+                self.mailbox().count(false);
+                ticket.tell_encoded(reply, &mut self.tcp);
+            }
+        }
+    }
+}
