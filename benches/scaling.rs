@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench scaling             five rounds of a second for each work
+//! cargo bench --bench scaling -- advance  only this work
 //! cargo bench --bench scaling -- --test   a moment, to see that it works
 //! ```
 //!
@@ -266,7 +267,9 @@ impl Line {
             for reply in ready.drain(..) {
                 match reply.told {
                     Told::Encoded(frame) => self.output.extend_from_slice(&frame),
-                    told @ Told::Outcome(_) => panic!("a plain reply takes the short way: {told:?}"),
+                    told @ Told::Outcome(_) => {
+                        panic!("a plain reply takes the short way: {told:?}")
+                    }
                 }
             }
             if self.replies.in_flight() == 0 {
@@ -300,7 +303,11 @@ fn main() {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["work", "way", "requests/s", "CPU us", "against one shard"]);
-    for (name, work) in Work::ALL {
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let works = Work::ALL.into_iter();
+    for (name, work) in
+        works.filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)))
+    {
         let ways = [
             ("one shard", &one, false),
             ("two, keys at random", &two, false),

@@ -182,7 +182,8 @@ fn mark_read(shard: &mut Shard) -> Command {
     let chat = shard.below(shard.chats);
     let user_id = user_id((chat + shard.below(MEMBERS)) % shard.users());
     let seq = Sequence::new(u64::try_from(shard.below(1_000_000)).unwrap()).unwrap();
-    MarkRead { user_id, chat_id: chat_id(chat), seq, idempotency_key: None, if_version: None }.into()
+    MarkRead { user_id, chat_id: chat_id(chat), seq, idempotency_key: None, if_version: None }
+        .into()
 }
 
 fn core(criterion: &mut Criterion) {

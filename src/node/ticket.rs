@@ -157,9 +157,9 @@ impl Ticket {
 
     /// Tells a connection a reply whose frame is there already. A call is never answered so: it brought no
     /// bytes.
-    pub(super) fn tell_encoded(self, frame: Bytes, tcp: &mut Meter) {
+    pub(super) fn tell_encoded(self, frame: Bytes, now: Instant, tcp: &mut Meter) {
         if let Caller::Connection(asking) = self.caller {
-            tcp.record(self.kind, STATUS_OK, self.started.elapsed());
+            tcp.record(self.kind, STATUS_OK, now.saturating_duration_since(self.started));
             asking.end(Told::Encoded(frame));
         }
     }

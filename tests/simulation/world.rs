@@ -380,8 +380,8 @@ impl World {
         // As a connection does: plain requests in place or passed on, where that is possible. (A connection would
         // hold what follows a `mark_read` that goes over the chat.)
         let is_free = replies.in_flight() == 0;
-        let plain = hot::read(&payload)
-            .filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
+        let plain =
+            hot::read(&payload).filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
         local.tick();
         let mut out = BytesMut::new();
         let taken = plain.map_or(Taken::Elsewhere, |plain| local.answer(plain, ticket, &mut out));

@@ -8,6 +8,8 @@
 //! - What is passed on stays behind all that this core sent before: both are in one queue.
 //! - A reply that waits for the log is none of a parcel. It is an answer like any other.
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
@@ -20,21 +22,30 @@ use crate::protocol::decode_request;
 use crate::protocol::hot::{self, Ask, HotRequest};
 use crate::router::Router;
 use crate::shard::op::{Answer, Answered, Op, ReplyTo};
-use crate::types::ShardId;
+use crate::types::{ShardId, wide};
 
 /// About as many bytes of replies are as much work as a row.
 const ROW_BYTES: usize = 64;
-/// Requests of a parcel that are made ready together.
+/// Room that a parcel has from the start, in bytes.
+const PARCEL_BYTES: usize = 2048;
+/// Requests of a parcel that are made ready together, and for which it has room from the start.
 const REQUESTS_AT_ONCE: usize = 32;
 
 /// Requests of one core to another, or what they are answered: bytes, and where each part of them ends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Parcel {
     bytes: BytesMut,
     parts: Vec<(ReplyTo, usize)>,
 }
 
 impl Parcel {
+    fn new() -> Self {
+        Self {
+            bytes: BytesMut::with_capacity(PARCEL_BYTES),
+            parts: Vec::with_capacity(REQUESTS_AT_ONCE),
+        }
+    }
+
     /// Adds a part.
     fn add(&mut self, to: ReplyTo, part: &[u8]) {
         self.bytes.extend_from_slice(part);
@@ -86,8 +97,10 @@ impl Local {
         ticket: impl FnOnce() -> Ticket,
         out: &mut BytesMut,
     ) -> Taken<()> {
-        let park = |router: &mut Router<Ticket>, core| {
-            ReplyTo { core, entry: router.park(ticket()), part: 0 }
+        let park = |router: &mut Router<Ticket>, core| ReplyTo {
+            core,
+            entry: router.park(ticket()),
+            part: 0,
         };
         self.0.borrow_mut().answer(request, hot::ROWS_MAX, park, out)
     }
@@ -142,7 +155,7 @@ impl Worker {
         if let Some(Peer::Plain(parcel)) = outbound.last_mut() {
             parcel.add(to, payload);
         } else {
-            let mut parcel = Parcel::default();
+            let mut parcel = Parcel::new();
             parcel.add(to, payload);
             outbound.push(Peer::Plain(parcel));
         }
@@ -167,7 +180,7 @@ impl Worker {
 
     /// Answers what another core passed on; about how many rows were looked at.
     pub(super) fn take_passed(&mut self, parcel: &Parcel) -> usize {
-        let mut told = Parcel::default();
+        let mut told = Parcel::new();
         let mut rows = 0;
         let mut home = None;
         let mut left = parcel.iter().peekable();
@@ -220,10 +233,11 @@ impl Worker {
 
     /// Gives replies of another core to those who asked.
     pub(super) fn take_told(&mut self, parcel: Parcel) {
+        let now = Instant::now();
+        self.mailbox().count_many(wide(parcel.parts.len()));
         for (to, reply) in parcel.into_parts() {
             if let Some(ticket) = self.router.unpark(to.entry) {
-                self.mailbox().count(false);
-                ticket.tell_encoded(reply, &mut self.tcp);
+                ticket.tell_encoded(reply, now, &mut self.tcp);
             }
         }
     }
