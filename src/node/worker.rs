@@ -123,8 +123,9 @@ impl Worker {
         let shard = core.shard();
         let cores = usize::from(node.shards.get());
         let mut out = Output::default();
-        if node.log.mode() != LogMode::Off {
-            core.spread_images();
+        match node.log.mode() {
+            LogMode::Off => core.leave_records_empty(),
+            _ => core.spread_images(),
         }
         core.start(&mut out);
         Self {

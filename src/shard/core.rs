@@ -84,6 +84,8 @@ pub struct Core {
     image: ImageWalk,
     /// Slots of an image may be of different instants; see [`Self::spread_images`].
     spreads_images: bool,
+    /// Records only count; see [`Self::leave_records_empty`].
+    leaves_records_empty: bool,
     commands: u64,
 }
 
@@ -106,6 +108,7 @@ impl Core {
             answers: Answers::default(),
             image: ImageWalk::default(),
             spreads_images: false,
+            leaves_records_empty: false,
             commands: 0,
         }
     }
@@ -130,6 +133,12 @@ impl Core {
     /// need not be of one instant.
     pub fn spread_images(&mut self) {
         self.spreads_images = true;
+    }
+
+    /// No log has what comes from now on: nobody reads its records, so nothing is written into them. They
+    /// still count, since images are named by their number.
+    pub fn leave_records_empty(&mut self) {
+        self.leaves_records_empty = true;
     }
 
     /// Refuses writes with this error until it is lifted; nothing is applied meanwhile.
@@ -347,7 +356,10 @@ impl Core {
         self.capture_before_change(slot);
         let seq = self.slot(slot).map_or(0, |state| state.seq) + 1;
         let mut encoded = Ok(());
-        let framed = out.records.push_with(|bytes| encoded = encode(seq, bytes));
+        let framed = match self.leaves_records_empty {
+            true => out.records.push(&[]),
+            false => out.records.push_with(|bytes| encoded = encode(seq, bytes)),
+        };
         framed.map_err(|error| BadRecord(error.to_string())).and(encoded)
     }
 
