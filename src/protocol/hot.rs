@@ -95,7 +95,8 @@ impl<'a> Iterator for Ids<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         self.left = self.left.checked_sub(1)?;
-        id(&mut self.reader)
+        // Whether it may be an id was looked at when the request was read.
+        std::str::from_utf8(self.reader.short_text()?).ok()
     }
 }
 
@@ -181,14 +182,18 @@ fn optional<'a, T>(head: Head<'a>, read: impl FnOnce(Head<'a>) -> Option<T>) -> 
 
 /// The next id, checked.
 fn id<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
-    text(reader.head().ok()?)
+    checked(reader.short_text()?)
 }
 
 fn text(head: Head<'_>) -> Option<&str> {
     match head {
-        Head::Text(bytes) => std::str::from_utf8(bytes).ok().filter(|text| is_id(text)),
+        Head::Text(bytes) => checked(bytes),
         _ => None,
     }
+}
+
+fn checked(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| is_id(text))
 }
 
 fn integer(head: Head<'_>) -> Option<u64> {

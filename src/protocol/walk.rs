@@ -121,6 +121,19 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads a text of up to 255 bytes, in the form that is the usual one for its length; nothing if what comes
+    /// next is anything else.
+    pub(super) fn short_text(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = match self.rest {
+            [marker @ 0xa0..=0xbf, rest @ ..] => (marker & 0x1f, rest),
+            [0xd9, length, rest @ ..] => (*length, rest),
+            _ => return None,
+        };
+        let (text, rest) = rest.split_at_checked(length.into())?;
+        self.rest = rest;
+        Some(text)
+    }
+
     /// Passes over one value with all that is in it.
     pub(super) fn skip(&mut self) -> Result<(), Malformed> {
         let mut due: usize = 1;

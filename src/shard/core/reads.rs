@@ -48,10 +48,13 @@ impl Core {
             None => None,
         };
         let mut asked: SmallVec<[Asked<'a>; INLINE]> = SmallVec::new();
+        let mut hashes: SmallVec<[u64; INLINE]> = SmallVec::new();
         for id in ids {
             let hash = self.hash_of(id);
-            if !asked.iter().any(|other| other.hash == hash && other.id == id) {
+            let is_again = |other: &Asked<'_>| other.hash == hash && other.id == id;
+            if !(hashes.contains(&hash) && asked.iter().any(is_again)) {
                 asked.push(Asked { id, hash, candidate: None, row: None });
+                hashes.push(hash);
             }
         }
         for asked in &mut asked {
