@@ -225,7 +225,6 @@ async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> u
 
 struct Line {
     local: Local,
-    hasher: KeyHasher,
     hot: Hot,
     order: Order,
     replies: Rc<Replies>,
@@ -234,9 +233,14 @@ struct Line {
 
 impl Line {
     fn new(local: Local) -> Self {
-        let hasher = local.node().hasher;
-        let (hot, order, replies) = (Hot::default(), Order::default(), Rc::default());
-        Self { local, hasher, hot, order, replies, output: BytesMut::new() }
+        let hot = Hot::new(local.node().hasher);
+        Self {
+            local,
+            hot,
+            order: Order::default(),
+            replies: Rc::default(),
+            output: BytesMut::new(),
+        }
     }
 
     /// Takes requests: answers those of this core at once, and submits the others.
@@ -247,12 +251,12 @@ impl Line {
             payloads.iter().map(|payload| protocol::hot::read(payload).unwrap()).collect();
         self.local.warm(&plain.iter().map(soon).collect::<Vec<_>>());
         for (request, payload) in plain.into_iter().zip(payloads) {
-            let Self { local, order, replies, output, hasher, .. } = self;
+            let Self { local, order, replies, output, .. } = self;
             let ticket = |bytes, mark| {
                 let asked = Asked { id: request.id, started, bytes };
                 Ticket::of_connection(replies, asked, request.ask.kind(), mark)
             };
-            let went = self.hot.take(request, payload, local, order, *hasher, ticket, output);
+            let went = self.hot.take(request, payload, local, order, ticket, output);
             assert_ne!(went, Went::Nowhere);
         }
         self.hot.note(&self.local, started);

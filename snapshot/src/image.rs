@@ -71,7 +71,7 @@ impl ImageName {
         let right = start.len() == 20 && counter.len() == 10 && digits(start) && digits(counter);
         let start = Lsn(start.parse().ok()?);
         let counter = counter.parse().ok()?;
-        right.then_some(Self { start, counter })
+        (right && start <= Lsn::NAMED_MAX).then_some(Self { start, counter })
     }
 }
 

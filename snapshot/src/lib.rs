@@ -74,6 +74,10 @@ pub const FORMAT_VERSION: u32 = 1;
 pub struct Lsn(pub u64);
 
 impl Lsn {
+    /// The largest number that the name of a file may have: no log comes so far. A file whose name says more
+    /// was not written here, and a log that went on behind it would run out of numbers.
+    pub const NAMED_MAX: Lsn = Lsn((1 << 53) - 1);
+
     /// The number after this one. It stays at the largest number, which no log lives to see.
     #[must_use]
     pub fn next(self) -> Lsn {

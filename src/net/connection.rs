@@ -204,7 +204,7 @@ impl Connection {
             share: Share::new(now),
             large: 0,
             order: Order::default(),
-            hot: Hot::default(),
+            hot: Hot::new(local.node().hasher),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
@@ -360,13 +360,13 @@ impl Connection {
         let Some(request) = frame.hot.filter(|request| may(request.ask.kind())) else {
             return false;
         };
-        let Self { replies, local, order, hasher, output, .. } = self;
+        let Self { replies, local, order, output, .. } = self;
         let ticket = |bytes, mark| {
             let asked = Asked { id: request.id, started, bytes };
             Ticket::of_connection(replies, asked, request.ask.kind(), mark)
         };
         let before = output.len();
-        let went = self.hot.take(request, frame.payload, local, order, *hasher, ticket, output);
+        let went = self.hot.take(request, frame.payload, local, order, ticket, output);
         self.share.add(0, output.len() - before);
         self.large += usize::from(went == Went::Over { is_large: true });
         went != Went::Nowhere

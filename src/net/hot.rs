@@ -14,8 +14,9 @@ use crate::protocol::hot::HotRequest;
 use crate::types::KeyHasher;
 
 /// What a connection answers at once, counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hot {
+    hasher: KeyHasher,
     answered: Vec<(Kind, u64)>,
 }
 
@@ -34,6 +35,11 @@ pub enum Went {
 }
 
 impl Hot {
+    /// Nothing is answered yet; the hasher is the node's.
+    pub fn new(hasher: KeyHasher) -> Self {
+        Self { hasher, answered: Vec::new() }
+    }
+
     /// Takes a request, which came as `payload`, if it may go now. `ticket` makes a ticket for one that is
     /// answered later, of as many bytes as are kept of it, with a mark.
     pub fn take(
@@ -42,11 +48,10 @@ impl Hot {
         payload: &[u8],
         local: &Local,
         order: &Order,
-        hasher: KeyHasher,
         ticket: impl Fn(usize, u64) -> Ticket,
         out: &mut BytesMut,
     ) -> Went {
-        if !request.ask.user_id().is_none_or(|user_id| order.may_read(user_id, hasher)) {
+        if !request.ask.user_id().is_none_or(|user_id| order.may_read(user_id, self.hasher)) {
             return Went::Nowhere;
         }
         let kind = request.ask.kind();

@@ -28,8 +28,8 @@ pub(crate) fn segment_path(dir: &Path, first: Lsn) -> PathBuf {
 pub(crate) fn segment_first(name: &str) -> Option<Option<Lsn>> {
     let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
     let right = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let first = digits.parse().ok().filter(|first| right && *first > 0);
-    Some(first.map(Lsn))
+    let first = digits.parse().ok().map(Lsn);
+    Some(first.filter(|first| right && (Lsn(1)..=Lsn::NAMED_MAX).contains(first)))
 }
 
 /// How a segment follows what was there before it.

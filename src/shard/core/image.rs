@@ -163,7 +163,8 @@ impl Core {
         let index = self.slot_index(slot)?;
         let state = self.slots.get_mut(index).ok_or_else(bad)?;
         let seq = u64::from_be_bytes(*seq);
-        if seq > COUNTER_MAX {
+        // A slot with anything in it has had a record. Without one it would be in no further image.
+        if seq > COUNTER_MAX || (seq == 0 && !items.is_empty()) {
             return Err(bad());
         }
         state.seq = seq;
