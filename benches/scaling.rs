@@ -38,7 +38,7 @@ use chatshard::node::{Handle, NodeInfo, wall_clock};
 use chatshard::protocol::hot::HotRequest;
 use chatshard::protocol::{self, frame};
 use chatshard::shard::Core;
-use chatshard::types::{KeyHasher, ShardId};
+use chatshard::types::ShardId;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};

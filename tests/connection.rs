@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use chatshard::command::{ErrorCode, Kind, Reply};
-use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX};
+use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX, SCAN_ROWS_AT_ONCE};
 use chatshard::types::{ChatId, KeyHasher, ShardCount};
 use common::raw::Raw;
 use common::{HttpConnection, TestServer};
@@ -136,6 +136,62 @@ fn requests_for_one_user_keep_their_order() {
                     }
                     other => panic!("{other:?}"),
                 }
+            }
+        }
+        server.stop();
+    }
+}
+
+/// Plain requests for keys of the other core are passed on in bytes: what is answered is the same from both
+/// cores, for short and long lists, for what is there and what is not, with a log and without.
+#[test]
+fn what_is_passed_on_is_answered_as_at_home() {
+    for settings in [("fsync", "always"), ("fsync", "never"), ("log", "false")] {
+        let server = two_shards(&[settings]);
+        let mut cores: Vec<Raw> = (0..2).map(|_| Raw::greeted(server.tcp())).collect();
+        for (shard, raw) in cores.iter_mut().enumerate() {
+            assert!(raw.call(3, Kind::Hello, json!({"shard": shard})).is_ok());
+        }
+        // Users of both shards with few rows, and with more than are told at once.
+        let chats: Vec<String> = (0..SCAN_ROWS_AT_ONCE + 22).map(|at| format!("g{at}")).collect();
+        for (at, chat) in (10..).zip(&chats) {
+            let mut users: Vec<String> = (0..4).map(|user| format!("many-{user}")).collect();
+            users.extend((0..4).map(|user| format!("few-{user}")).filter(|_| at < 13));
+            let create = json!({"id": chat, "type": 2, "creator_id": users[0], "user_ids": users});
+            assert!(cores[0].call(at, Kind::Create, create).is_ok());
+        }
+        let list = |user: &str| (Kind::List, json!({"user_id": user}));
+        let mut asked: Vec<_> = (0..4).map(|user| list(&format!("many-{user}"))).collect();
+        asked.extend((0..4).map(|user| list(&format!("few-{user}"))));
+        asked.push(list("nobody"));
+        for chat in chats.iter().take(20).map(String::as_str).chain(["missing"]) {
+            asked.push((Kind::Detail, json!({"ids": [chat]})));
+            asked.push((Kind::Detail, json!({"ids": [chat], "user_id": "many-1"})));
+            asked.push((Kind::Advance, json!({"chat_id": chat, "to": 7})));
+        }
+        asked.push((Kind::Advance, json!({"chat_id": "missing 2", "allocate": 1})));
+        let requests: Vec<_> =
+            (1000..).zip(asked).map(|(id, (kind, arguments))| (id, kind, arguments)).collect();
+        // The first time messages arrive, and details change.
+        cores[0].send(&requests);
+        cores[0].receive_all(requests.len());
+        let told = cores.iter_mut().map(|raw| {
+            raw.send(&requests);
+            raw.receive_all(requests.len())
+        });
+        let told: Vec<_> = told.collect();
+        assert!(told[0] == told[1], "{:#?}\nfrom the other core {:#?}", told[0], told[1]);
+        let rows = |at: u64| match &told[0][&(1000 + at)] {
+            Ok(Reply::List(list)) => list.items.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((0..9).map(rows).collect::<Vec<_>>(), [150, 150, 150, 150, 3, 3, 3, 3, 0]);
+        let missing = told[0][&(1000 + requests.len() as u64 - 1)].as_ref().unwrap_err();
+        assert_eq!(missing.code, ErrorCode::NotFound);
+        for (to, raw) in (8..).zip(cores.iter_mut().chain([&mut Raw::greeted(server.tcp())])) {
+            match raw.call(9000, Kind::Advance, json!({"chat_id": "g0", "allocate": 1})) {
+                Ok(Reply::Advance(reply)) => assert_eq!(reply.last_sequence.get(), to),
+                other => panic!("{other:?}"),
             }
         }
         server.stop();
