@@ -25,10 +25,11 @@
 //! anything that depends on them leaves, and holds answers until the log has them. Then the reply
 //! goes back to where the command came from.
 //!
-//! A plain `list`, `detail` or `advance` whose keys are all on the connection's own core goes the same
-//! way in fewer steps: [`protocol::hot`] looks at the request where it lies, the shard answers with
-//! what it holds, and the reply is written where it leaves from ([`net::hot`]). The rules are the
-//! same code; whatever is not plain takes the way above.
+//! A plain `list`, `detail`, `advance` or `mark_read` whose keys are all on the connection's own core goes
+//! the same way in fewer steps: [`protocol::hot`] looks at the request where it lies, the shard answers with
+//! what it holds, and the reply is written where it leaves from. Where all keys are on one other core the
+//! bytes of the request go there and the bytes of the reply come back ([`node::worker::plain`]). The rules
+//! are the same code; whatever is not plain takes the way above.
 //!
 //! # Layout
 //!
@@ -40,7 +41,7 @@
 //! | 2 | [`command`] | what can be asked and answered |
 //! | 3 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; who may do what (they do not see each other) |
 //! | 4 | [`router`], [`client`] | keys and shards; the protocol from the other side |
-//! | 5 | [`node`] | threads, queues, clocks, the data directory |
+//! | 5 | [`node`] | threads, queues, clocks, the data directory; of the protocol only what one core passes on to another |
 //! | 6 | [`net`], [`http`] | the two doors (they do not see each other) |
 //! | 7 | [`config`], [`server`] | wiring: start, recovery, stop |
 //! | 8 | [`cli`] | the command line |
