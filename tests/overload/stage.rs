@@ -19,7 +19,11 @@ use crate::process::Server;
 
 /// How often a neighbour asks.
 const EVERY: Duration = Duration::from_millis(5);
-const SHARDS: u64 = 2;
+
+/// Shards of the server; fewer than the machine's processors leave the log's thread one of its own.
+fn shards() -> u64 {
+    std::env::var("CHATSHARD_OVERLOAD_SHARDS").map_or(2, |text| text.parse().unwrap())
+}
 
 /// How long a case goes on that has no end of its own.
 pub fn seconds() -> Duration {
@@ -51,7 +55,7 @@ impl Stage {
     /// Starts a server; what its neighbours see in quiet is measured once.
     pub fn new(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let shards = SHARDS.to_string();
+        let shards = shards().to_string();
         let fixed = ["--shards", &shards, "--fsync", "never", "--snapshot-interval-s", "0"];
         let arguments = [&fixed[..], settings].concat();
         let server = Server::start(&directory.path().join("data"), &arguments);
@@ -106,7 +110,7 @@ impl Stage {
 
     fn beside_neighbours<R>(&self, play: impl FnOnce() -> R) -> (Histogram<u64>, R) {
         let stop = Arc::new(AtomicBool::new(false));
-        let neighbours: Vec<_> = (0..SHARDS)
+        let neighbours: Vec<_> = (0..shards())
             .map(|shard| Neighbour::start(self.greeted(), shard, Arc::clone(&stop)))
             .collect();
         if is_measured() && !priority::stay_behind() {

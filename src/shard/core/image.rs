@@ -163,9 +163,14 @@ impl Core {
         let index = self.slot_index(slot)?;
         let state = self.slots.get_mut(index).ok_or_else(bad)?;
         let seq = u64::from_be_bytes(*seq);
-        // A slot with anything in it has had a record. Without one it would be in no further image.
-        if seq > COUNTER_MAX || (seq == 0 && !items.is_empty()) {
-            return Err(bad());
+        // All blocks of a slot say the same, and one with anything in it has had a record. A slot without a
+        // sequence would be in no further image.
+        let fits = match state.seq {
+            0 => seq > 0 || items.is_empty(),
+            known => seq == known,
+        };
+        if seq > COUNTER_MAX || !fits {
+            return Err(BadRecord(format!("slot {} at {seq}, which it cannot be", slot.get())));
         }
         state.seq = seq;
         let (hasher, interner) = (self.hasher, &mut self.interner);
