@@ -356,22 +356,6 @@ impl<'o> Frame<'o> {
         }
     }
 
-    /// Puts a text of `N` to twice as many bytes by two moves that overlap, without a call; whether it is such.
-    fn put_short<const N: usize>(&mut self, text: &[u8]) -> bool {
-        let (Some(head), Some(tail)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
-            return false;
-        };
-        let place = self.out.get_mut(self.at..self.at + text.len());
-        let Some(place) = place.filter(|_| text.len() <= 2 * N) else { return false };
-        if let Some(start) = place.first_chunk_mut::<N>() {
-            *start = *head;
-        }
-        if let Some(end) = place.last_chunk_mut::<N>() {
-            *end = *tail;
-        }
-        true
-    }
-
     fn bytes(&mut self, bytes: &[u8]) {
         self.put(bytes);
         self.at += bytes.len();
@@ -398,11 +382,7 @@ impl<'o> Frame<'o> {
             Ok(long) => self.bytes(&[0xd9, long]),
             Err(_) => debug_assert!(false, "an id is short"),
         }
-        let text = text.as_bytes();
-        if !(self.put_short::<16>(text) || self.put_short::<32>(text)) {
-            self.put(text);
-        }
-        self.at += text.len();
+        self.bytes(text.as_bytes());
     }
 
     /// Always writes nine bytes, of which only as many count as the value needs: no branch to mispredict.

@@ -51,7 +51,7 @@ fn answered(node: &mut SimNode, id: u64, command: Command) -> BytesMut {
     out
 }
 
-/// What `net::hot` does on a node of one shard, without its order of requests.
+/// What `node::worker::plain` does on a node of one shard.
 fn at_once(node: &mut SimNode, HotRequest { id, ask }: HotRequest<'_>) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let told = |result: Result<(), Error>, out: &mut BytesMut| {
