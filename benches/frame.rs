@@ -1,4 +1,5 @@
-//! Frames: what a server decodes and encodes for the three hot commands.
+//! Frames of the three hot commands, decoded and encoded by serde, as clients and all that is not plain do it.
+//! The way of a server's plain requests is in `shard.rs`, under `hot`.
 //!
 //! `cargo bench --bench frame`; figures are one thread's.
 
