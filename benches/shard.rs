@@ -293,8 +293,11 @@ fn own_details(shard: &mut Shard, count: usize) -> Command {
     let (user, users) = (shard.below(shard.users()), shard.users());
     let first = shard.below(shard.rows - count + 1);
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
-    let ids = (first..first + count).map(|row| chat_id(chat(row))).collect();
-    Detail { ids, user_id: Some(user_id(user)) }.into()
+    let ids: Vec<ChatId> = (first..first + count).map(|row| chat_id(chat(row))).collect();
+    let user_id = user_id(user);
+    let found = shard.core.read_details(ids.iter().map(ChatId::as_str), Some(user_id.as_str()));
+    assert_eq!(found.unwrap().len(), count);
+    Detail { ids, user_id: Some(user_id) }.into()
 }
 
 criterion_group!(benches, core, answered_here);

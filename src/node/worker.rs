@@ -33,12 +33,11 @@ use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
 use crate::metrics::{Durations, Meter};
 use crate::router::{Router, Sent};
-pub use crate::shard::Core;
+use crate::shard::Core;
 use crate::shard::core::SlotCapture;
 pub use crate::shard::core::Soon;
 use crate::shard::gate::Gate;
-pub use crate::shard::op::Output;
-use crate::shard::op::{Answer, Answered, Envelope, Op, ReplyTo};
+use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo};
 use crate::types::ShardId;
 
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more

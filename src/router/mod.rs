@@ -173,9 +173,7 @@ impl<T> Router<T> {
                 self.put_back(entry, gather);
                 None
             }
-            Scattered::Finished(outcome) => {
-                self.pending.remove(key_of(entry)).map(|pending| (pending.ticket, outcome))
-            }
+            Scattered::Finished(outcome) => self.unpark(entry).map(|ticket| (ticket, outcome)),
         }
     }
 
@@ -190,9 +188,7 @@ impl<T> Router<T> {
         let mut gather = self.take_out(to.entry)?;
         let outcome = self.gather(&mut gather, to, answer, out);
         match outcome {
-            Some(outcome) => {
-                self.pending.remove(key_of(to.entry)).map(|pending| (pending.ticket, outcome))
-            }
+            Some(outcome) => self.unpark(to.entry).map(|ticket| (ticket, outcome)),
             None => {
                 self.put_back(to.entry, gather);
                 None
@@ -205,7 +201,7 @@ impl<T> Router<T> {
         self.pending.insert(Pending { ticket, gather: Gather::One }).data().as_ffi()
     }
 
-    /// Gives a parked ticket back, for an answer that is told without the router.
+    /// Gives the ticket of an entry back, which ends the entry.
     pub fn unpark(&mut self, entry: u64) -> Option<T> {
         self.pending.remove(key_of(entry)).map(|pending| pending.ticket)
     }
