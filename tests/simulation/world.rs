@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use chatshard::command::{Command, Error, Kind, Outcome, Reply};
+use chatshard::net::hot::{Hot, Went};
+use chatshard::net::order::Order;
 use chatshard::node::NodeInfo;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
@@ -28,7 +30,7 @@ use chatshard::node::snapshotter::{SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
 use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use chatshard::node::watch::Watch;
-use chatshard::node::worker::{Local, Taken, Worker};
+use chatshard::node::worker::{Local, Worker};
 use chatshard::protocol::frame::HEADER_BYTES;
 use chatshard::protocol::hot::{self, Ask};
 use chatshard::protocol::{decode_reply, encode_request};
@@ -371,6 +373,7 @@ impl World {
         self.tally.commands += 1;
         self.event(format!("{name} {arguments}"));
         let local = self.node().cores[connection.core].local.clone();
+        let hasher = self.node().info.hasher;
         let replies = &connection.replies;
         let asked = Asked { id, started: self.began, bytes: 0 };
         let ticket = || Ticket::of_connection(replies, asked, kind, 0);
@@ -384,20 +387,17 @@ impl World {
             hot::read(&payload).filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
         local.tick();
         let mut out = BytesMut::new();
-        let taken = plain.map_or(Taken::Elsewhere, |plain| local.answer(plain, ticket, &mut out));
-        match taken {
-            Taken::Elsewhere => {
-                if plain.is_some_and(|plain| local.pass_on(&plain, &payload, ticket)) {
-                    self.tally.passed_on += 1;
-                } else {
-                    local.submit(ticket(), command);
-                }
-            }
-            Taken::Later => self.tally.hot += 1,
-            Taken::Now(()) => {
-                self.tally.hot += 1;
-                replies.push(id, decoded(kind, &out));
-            }
+        let went = plain.map_or(Went::Nowhere, |plain| {
+            let (mut hot, order) = (Hot::new(hasher), Order::default());
+            hot.take(plain, &payload, &local, &order, |_, _| ticket(), &mut out)
+        });
+        match went {
+            Went::Here => self.tally.hot += 1,
+            Went::Over { .. } => self.tally.passed_on += 1,
+            Went::Nowhere => local.submit(ticket(), command),
+        }
+        if !out.is_empty() {
+            replies.push(id, decoded(kind, &out));
         }
         local.flush();
         Ok(id)
