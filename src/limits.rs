@@ -97,11 +97,11 @@ pub const HEARTBEAT_MS: u64 = 10_000;
 pub const WATCHES_MAX: usize = 16;
 
 /// Rows in one slice of a scan over users' rows; a shard works on no more at once.
-pub const SCAN_ROWS: usize = 512;
+pub const SCAN_ROWS: usize = 256;
 /// Rows that such a slice looks at where most of them are passed over.
-pub const LOOK_ROWS: usize = 8 * SCAN_ROWS;
+pub const LOOK_ROWS: usize = 16 * SCAN_ROWS;
 /// Lines of an import that a shard takes at once, where they are not all of one slot.
-pub const IMPORT_SLICE: usize = 256;
+pub const IMPORT_SLICE: usize = 128;
 /// Rows that a shard may be asked to look at without waiting for its turn.
 pub const SCAN_ROWS_AT_ONCE: usize = 128;
 /// Users whose rows are held at once for `unread`.

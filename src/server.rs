@@ -37,6 +37,7 @@ use crate::net::accept::{Door, Guest, accept, no_room};
 use crate::net::connection::{self, NetConfig};
 use crate::net::listener::{Listener, bind};
 use crate::net::stream::{Parked, Stream};
+use crate::node::aside::{self, Aside};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::memory::Memory;
@@ -53,8 +54,8 @@ use credentials::Credentials;
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections of the admin listener.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
-/// Of the thread that writes snapshots: beside a busy core it has about a tenth of the processor.
-const SNAPSHOT_NICENESS: i32 = 10;
+/// Of threads that have time: beside a busy core one has about a tenth of the processor.
+const NICENESS: i32 = 10;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -323,6 +324,7 @@ impl<'a> Node<'a> {
             (config::LogMode::On, FsyncMode::Never) => LogMode::Never,
         };
         let (snapshots, requests) = mpsc::channel();
+        let (aside, work) = Aside::new();
         let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
         let watch = Arc::new(Watch::new(Arc::clone(&log), recovered.incarnation));
         let info = Arc::new(NodeInfo {
@@ -332,6 +334,7 @@ impl<'a> Node<'a> {
             memory: Arc::new(Memory::new(config.memory_max)),
             watch: Arc::clone(&watch),
             mailboxes,
+            aside,
             snapshots,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
@@ -370,6 +373,11 @@ impl<'a> Node<'a> {
                 come_behind_cores();
             }
             snapshotter.run();
+        })?;
+        // It ends with the last who may ask, and has nothing to finish.
+        std::thread::Builder::new().name("aside".into()).spawn(move || {
+            come_behind_cores();
+            aside::serve(&work);
         })?;
         let (end, ended) = watch::channel(false);
         let mut cores = Vec::new();
@@ -456,8 +464,8 @@ fn start_core(
 
 /// Where this thread shares a processor with a core, requests come first. (On Linux a thread's niceness is its own.)
 fn come_behind_cores() {
-    if let Err(error) = rustix::process::nice(SNAPSHOT_NICENESS) {
-        warn!(%error, "the snapshot thread keeps its priority");
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        warn!(%error, "a thread that has time keeps its priority");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::large::is_large;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::hot::{self, HotRequest};
 use crate::protocol::{FrameError, frame};
@@ -20,12 +21,16 @@ pub struct Frame<'a> {
 /// Requests that are looked at together.
 pub type Frames<'a> = SmallVec<[Frame<'a>; REQUESTS_A_ROUND]>;
 
-/// Adds the first whole frames of `input`; what is wrong behind them.
+/// Adds the first whole frames of `input`, up to one that is decoded aside; what is wrong behind them.
 pub fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<FrameError> {
     while frames.len() < REQUESTS_A_ROUND {
         match frame::first(input, REQUEST_BYTES_MAX) {
             Ok(Some(payload)) => {
-                frames.push(Frame { payload, hot: hot::read(payload) });
+                let hot = hot::read(payload);
+                if hot.is_none() && is_large(payload) {
+                    break;
+                }
+                frames.push(Frame { payload, hot });
                 input = input.get(frame::HEADER_BYTES + payload.len()..).unwrap_or_default();
             }
             Ok(None) => break,

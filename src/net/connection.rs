@@ -10,13 +10,13 @@
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
 //!   `LARGE_IN_FLIGHT_MAX` of them with replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
 //!   does not read is held back, then dropped.
+//! - A large request is decoded aside; nothing behind it is taken before it is a command.
 //! - Once it has used up its `Share`, the others of its core have their turn; a long reply is encoded over several.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,14 +25,16 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use smallvec::SmallVec;
 use tokio::sync::watch;
-use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::accept::Guest;
 use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
 use super::buffers;
 use super::hot::{Hot, Went};
+use super::large::{Decoded, Large};
 use super::order::{Held, Order, Way};
+use super::output::Output;
+use super::patience::{Patience, Waits};
 use super::share::Share;
 use super::stop::Stop;
 use super::stream::{Parked, Stream};
@@ -41,24 +43,22 @@ use crate::access::{Gate, Pass, Role};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
-    FRAME_TIMEOUT_MS, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
-    UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
+    IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
 };
-use crate::node::NodeInfo;
 use crate::node::mailbox::Control;
 use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use crate::node::worker::plain::soon;
 use crate::node::worker::{Local, Soon};
+use crate::node::{NodeInfo, Work};
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
+
 use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
 const READ_BYTES: usize = 16 << 10;
 /// Most bytes that are given to the socket at once.
 const WRITE_BYTES: usize = 128 << 10;
-/// A connection looks at its time limits this often.
-const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What all connections of the door share.
 pub struct NetConfig {
@@ -77,7 +77,7 @@ struct Moving {
     config: Arc<NetConfig>,
     /// Bytes that were read and not decoded.
     input: BytesMut,
-    output: BytesMut,
+    output: Output,
     /// What its token allows, once it has shown one.
     pass: Option<Pass>,
     /// The `hello` that the new core answers.
@@ -97,7 +97,7 @@ pub fn start(
         guest,
         config,
         input: BytesMut::new(),
-        output: BytesMut::new(),
+        output: Output::default(),
         pass: None,
         hello: None,
     };
@@ -155,14 +155,16 @@ struct Connection {
     config: Arc<NetConfig>,
     stop: Stop,
     input: BytesMut,
-    output: BytesMut,
+    output: Output,
+    /// The large request that is on its way to be a command, if there is one.
+    large: Large,
     replies: Rc<Replies>,
     ready: VecDeque<Ready>,
     /// The reply that is being encoded, if it is a long one; those behind it wait.
     long: Option<LongReply>,
     share: Share,
     /// Requests under way whose replies may be large.
-    large: usize,
+    large_replies: usize,
     order: Order,
     hot: Hot,
     watches: Watches,
@@ -175,11 +177,7 @@ struct Connection {
     closing: bool,
     /// Where a `hello` wants to go, and its request id.
     moving: Option<(ShardId, u64)>,
-    last_request: Instant,
-    last_read: Instant,
-    last_write: Instant,
-    /// When the time limits are looked at next.
-    look: Pin<Box<Sleep>>,
+    patience: Patience,
 }
 
 impl Connection {
@@ -198,11 +196,12 @@ impl Connection {
             config: moving.config,
             input,
             output: moving.output,
+            large: Large::None,
             replies: Rc::default(),
             ready: VecDeque::new(),
             long: None,
             share: Share::new(now),
-            large: 0,
+            large_replies: 0,
             order: Order::default(),
             hot: Hot::new(local.node().hasher),
             watches: Watches::new(Arc::clone(&local.node().watch)),
@@ -211,10 +210,7 @@ impl Connection {
             pass: moving.pass,
             closing: false,
             moving: None,
-            last_request: now,
-            last_read: now,
-            last_write: now,
-            look: Box::pin(tokio::time::sleep(LOOK_INTERVAL)),
+            patience: Patience::new(now),
             local,
         };
         if let Some(request_id) = moving.hello {
@@ -228,7 +224,7 @@ impl Connection {
         if !self.closing && self.stop.has_come() {
             self.closing = true;
             let stopping = Error::not_applied("watch: the server is stopping");
-            self.watches.end(&stopping, &mut self.output);
+            self.watches.end(&stopping, self.output.end());
         }
         if let Some(pass) = &mut self.pass
             && !self.closing
@@ -261,7 +257,7 @@ impl Connection {
     #[cold]
     fn turn_out(&mut self) {
         let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
-        self.watches.end(&error, &mut self.output);
+        self.watches.end(&error, self.output.end());
         self.refuse(CONNECTION_ID, error);
     }
 
@@ -275,14 +271,14 @@ impl Connection {
             return;
         }
         if self.output.is_empty() {
-            self.last_write = Instant::now();
+            self.patience.written = Instant::now();
         }
-        self.watches.fill(&mut self.output);
+        self.watches.fill(self.output.end());
     }
 
     fn in_flight(&self) -> usize {
         let being_told = self.ready.len() + usize::from(self.long.is_some());
-        self.replies.in_flight() + being_told + self.order.held()
+        self.large.count() + self.replies.in_flight() + being_told + self.order.held()
     }
 
     fn bytes_in_flight(&self) -> usize {
@@ -292,22 +288,25 @@ impl Connection {
     fn may_take(&self) -> bool {
         !self.closing
             && self.moving.is_none()
+            && self.large.count() == 0
             && self.output.len() < UNSENT_BYTES_MAX
             && self.in_flight() < IN_FLIGHT_MAX
             && self.bytes_in_flight() < IN_FLIGHT_BYTES_MAX
-            && self.large < LARGE_IN_FLIGHT_MAX
+            && self.large_replies < LARGE_IN_FLIGHT_MAX
     }
 
     /// Takes the next requests: answers plain reads, submits the others; how many.
     fn take_requests(&mut self, started: Instant) -> usize {
         let was_empty = self.output.is_empty();
-        buffers::fill(&mut self.output);
+        if let Some(decoded) = self.large.take() {
+            self.take_any(decoded);
+        }
         let taken = self.take_frames(started);
         if taken > 0 {
-            self.last_request = started;
+            self.patience.asked = started;
             self.hot.note(&self.local, started);
             if was_empty {
-                self.last_write = started;
+                self.patience.written = started;
             }
         }
         taken
@@ -316,8 +315,12 @@ impl Connection {
     fn take_frames(&mut self, started: Instant) -> usize {
         // Taken out, so that requests can be looked at where they lie while they are run.
         let mut input = std::mem::take(&mut self.input);
-        let (bytes, taken) = self.run_frames(&input, started);
+        let (bytes, mut taken) = self.run_frames(&input, started);
         input.advance(bytes);
+        if self.may_take() && !self.share.is_used_up() {
+            self.large.begin(&mut input, started, &self.local);
+            taken += self.large.count();
+        }
         self.input = input;
         taken
     }
@@ -335,7 +338,7 @@ impl Connection {
             bytes += frame::HEADER_BYTES + frame.payload.len();
             taken += 1;
             if !self.take_hot(frame, started) {
-                self.take_any(frame.payload, started);
+                self.take_any(Decoded::of(frame.payload, started, Work::Command));
             }
         }
         if let Some(error) = error.filter(|_| self.may_take()) {
@@ -365,19 +368,17 @@ impl Connection {
             let asked = Asked { id: request.id, started, bytes };
             Ticket::of_connection(replies, asked, request.ask.kind(), mark)
         };
-        let before = output.len();
-        let went = self.hot.take(request, frame.payload, local, order, ticket, output);
-        self.share.add(0, output.len() - before);
-        self.large += usize::from(went == Went::Over { is_large: true });
+        let out = output.end();
+        let before = out.len();
+        let went = self.hot.take(request, frame.payload, local, order, ticket, out);
+        self.share.add(0, out.len() - before);
+        self.large_replies += usize::from(went == Went::Over { is_large: true });
         went != Went::Nowhere
     }
 
-    fn take_any(&mut self, payload: &[u8], started: Instant) {
-        match protocol::decode_request(payload) {
-            Ok(request) => {
-                let asked = Asked { id: request.id, started, bytes: payload.len() };
-                self.take(asked, request.command);
-            }
+    fn take_any(&mut self, Decoded { request, started, bytes }: Decoded) {
+        match request {
+            Ok((id, work)) => self.take(Asked { id, started, bytes }, work),
             Err(refused) => match refused.id {
                 Some(id) if self.pass.is_none() => self.refuse(id, refused.error),
                 Some(id) => self.replies.push(id, Err(refused.error)),
@@ -389,11 +390,11 @@ impl Connection {
         self.share.add_time(Instant::now());
     }
 
-    fn take(&mut self, asked: Asked, command: Command) {
-        match command {
-            Command::Hello(hello) => self.hello(asked.id, hello),
-            command => match self.pass.as_ref().map(Pass::role) {
-                Some(role) => self.take_as(role, asked, command),
+    fn take(&mut self, asked: Asked, work: Work) {
+        match work {
+            Work::Command(Command::Hello(hello)) => self.hello(asked.id, hello),
+            work => match self.pass.as_ref().map(Pass::role) {
+                Some(role) => self.take_as(role, asked, work),
                 None => {
                     let error =
                         Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
@@ -403,18 +404,18 @@ impl Connection {
         }
     }
 
-    fn take_as(&mut self, role: Role, asked: Asked, command: Command) {
+    fn take_as(&mut self, role: Role, asked: Asked, work: Work) {
         let id = asked.id;
-        if let Err(error) = role.check(command.kind()) {
+        if let Err(error) = role.check(work.kind()) {
             return self.replies.push(id, Err(error));
         }
-        match command {
-            Command::Watch(watch) => {
+        match work {
+            Work::Command(Command::Watch(watch)) => {
                 if let Err(error) = self.watches.begin(id, watch.from.as_deref()) {
                     self.replies.push(id, Err(error));
                 }
             }
-            Command::Cancel(cancel) => {
+            Work::Command(Command::Cancel(cancel)) => {
                 let outcome = match self.watches.cancel(cancel.request_id) {
                     true => Ok(Reply::Cancel(())),
                     false => Err(Error::new(
@@ -424,22 +425,23 @@ impl Connection {
                 };
                 self.replies.push(id, outcome);
             }
-            command => {
-                self.large += usize::from(command.may_answer_much());
+            Work::Command(command) => {
+                self.large_replies += usize::from(command.may_answer_much());
                 match Way::of(&command, self.hasher) {
                     Some(way) if !self.order.may_go(way) => {
                         self.order.hold(Held { asked, command, way });
                     }
-                    way => self.submit(asked, command, way),
+                    way => self.submit(asked, command.into(), way),
                 }
             }
+            work @ Work::Import(_) => self.submit(asked, work, None),
         }
     }
 
-    fn submit(&self, asked: Asked, command: Command, way: Option<Way>) {
-        let mark = Way::mark(way, command.may_answer_much());
-        let ticket = Ticket::of_connection(&self.replies, asked, command.kind(), mark);
-        self.local.submit(ticket, command);
+    fn submit(&self, asked: Asked, work: Work, way: Option<Way>) {
+        let mark = Way::mark(way, work.may_answer_much());
+        let ticket = Ticket::of_connection(&self.replies, asked, work.kind(), mark);
+        self.local.submit(ticket, work);
     }
 
     fn hello(&mut self, id: u64, hello: Hello) {
@@ -497,24 +499,24 @@ impl Connection {
             self.encode(ready);
         }
         if was_empty && !self.output.is_empty() {
-            self.last_write = Instant::now();
+            self.patience.written = Instant::now();
         }
     }
 
     fn encode(&mut self, Ready { request_id, told, mark }: Ready) {
         let before = self.output.len();
         match told {
-            Told::Encoded(frame) => self.output.extend_from_slice(&frame),
+            Told::Encoded(frame) => self.output.end().extend_from_slice(&frame),
             Told::Outcome(Ok(Reply::List(list))) if LongReply::is_for(&list) => {
                 self.long = Some(LongReply::begin(request_id, list));
             }
             Told::Outcome(outcome) => {
-                protocol::encode_reply(request_id, &outcome, &mut self.output);
+                protocol::encode_reply(request_id, &outcome, self.output.end());
             }
         }
         self.share.add(0, self.output.len() - before);
         let (way, is_large) = Way::of_mark(mark);
-        self.large = self.large.saturating_sub(usize::from(is_large));
+        self.large_replies = self.large_replies.saturating_sub(usize::from(is_large));
         if let Some(way) = way {
             self.order.done(way);
             self.freed = self.order.held() > 0;
@@ -525,11 +527,11 @@ impl Connection {
     fn encode_long(&mut self) -> bool {
         let Some(mut long) = self.long.take() else { return true };
         while !self.share.is_used_up() {
-            let (bytes, more) = long.go_on();
+            let (bytes, more) = long.go_on(buffers::fill);
             self.share.add(0, bytes);
             self.share.add_time(Instant::now());
             if !more {
-                self.add_whole(long.finish());
+                self.output.add(long.finish());
                 return true;
             }
         }
@@ -537,19 +539,10 @@ impl Connection {
         false
     }
 
-    /// Adds a frame that has a buffer of its own.
-    fn add_whole(&mut self, frame: BytesMut) {
-        if self.output.is_empty() {
-            self.output = frame;
-        } else {
-            self.output.extend_from_slice(&frame);
-        }
-    }
-
     /// Submits the held requests that nothing is before any more.
     fn submit_held(&mut self) {
         while let Some(held) = self.order.release() {
-            self.submit(held.asked, held.command, Some(held.way));
+            self.submit(held.asked, held.command.into(), Some(held.way));
         }
     }
 
@@ -561,24 +554,23 @@ impl Connection {
     /// Writes what the socket takes, as far as the share goes.
     fn write(&mut self) -> io::Result<()> {
         while self.owes() {
-            let next = self.output.len().min(WRITE_BYTES);
-            match self.stream.try_write(self.output.get(..next).unwrap_or_default()) {
+            let front = self.output.front();
+            let next = front.len().min(WRITE_BYTES);
+            match self.stream.try_write(front.get(..next).unwrap_or_default()) {
                 Ok(0) if !self.output.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     self.output.advance(bytes);
-                    self.last_write = Instant::now();
+                    self.patience.written = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
-            self.share.add_time(self.last_write);
+            self.share.add_time(self.patience.written);
             if self.share.is_used_up() {
                 break;
             }
         }
-        if self.output.is_empty() {
-            buffers::empty(&mut self.output);
-        }
+        self.output.settle();
         Ok(())
     }
 
@@ -591,7 +583,7 @@ impl Connection {
                 Ok(())
             }
             Ok(_) => {
-                self.last_read = Instant::now();
+                self.patience.read = Instant::now();
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -628,46 +620,50 @@ impl Connection {
                 writable?;
                 Woken::Other
             }
+            () = self.large.done() => Woken::Other,
             () = self.replies.ready(), if self.replies.in_flight() > 0 => Woken::Other,
             () = self.stop.come(), if !self.closing => Woken::Other,
             () = self.watches.changed(), if may_watch => Woken::Other,
             () = until(heartbeat) => Woken::Other,
-            () = &mut self.look => Woken::Time,
+            () = self.patience.look() => Woken::Time,
         };
         match woken {
             Woken::Input => self.read(),
             Woken::Other => Ok(()),
-            Woken::Time => {
-                self.look.as_mut().reset(tokio::time::Instant::now() + LOOK_INTERVAL);
-                self.check_time()
-            }
+            Woken::Time => self.check_time(),
         }
     }
 
     fn check_time(&mut self) -> io::Result<()> {
-        let late = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
-        if self.owes() {
-            if self.last_write.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
-                info!(
-                    peer = self.stream.peer(),
-                    "a client that does not read its replies was dropped"
-                );
-                return late("the client does not read its replies");
+        let waits = if self.owes() {
+            Waits::ToWrite
+        } else if self.in_flight() > 0 || self.closing {
+            Waits::No
+        } else if !self.input.is_empty() {
+            Waits::ForRest
+        } else if self.watches.is_empty() {
+            Waits::ForRequest
+        } else {
+            Waits::No
+        };
+        if !self.patience.is_over(waits, self.config.idle) {
+            return Ok(());
+        }
+        let peer = self.stream.peer();
+        let why = match waits {
+            Waits::ToWrite => {
+                info!(peer, "a client that does not read its replies was dropped");
+                "the client does not read its replies"
             }
-        } else if self.in_flight() == 0 && !self.closing {
-            if !self.input.is_empty()
-                && self.last_read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS)
-            {
-                info!(peer = self.stream.peer(), "a client that sent half a frame was dropped");
+            Waits::ForRest => {
+                info!(peer, "a client that sent half a frame was dropped");
                 let error = Error::invalid("a part of a frame came, and the rest did not in time");
                 self.refuse(CONNECTION_ID, error);
                 return Ok(());
             }
-            if self.watches.is_empty() && self.last_request.elapsed() > self.config.idle {
-                return late("no request for a long time");
-            }
-        }
-        Ok(())
+            Waits::ForRequest | Waits::No => "no request for a long time",
+        };
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
     fn is_done(&self) -> bool {

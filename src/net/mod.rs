@@ -8,6 +8,9 @@
 //! - [`buffers`]: room that connections share
 //! - [`ahead`]: the requests that have come
 //! - [`hot`]: the most frequent requests, answered where the data stand
+//! - [`large`]: requests that are decoded aside
+//! - [`output`]: what is to be sent
+//! - [`patience`]: how long a client is waited for
 //! - [`share`]: when others on a core have their turn
 //! - [`stop`]: the server's stop
 //! - [`order`]: which requests of a connection wait for which
@@ -21,8 +24,11 @@ pub mod ahead;
 pub mod buffers;
 pub mod connection;
 pub mod hot;
+pub mod large;
 pub mod listener;
 pub mod order;
+pub mod output;
+pub mod patience;
 pub mod share;
 pub mod stop;
 pub mod stream;

@@ -1,4 +1,4 @@
-//! A running node: one thread a core, the log's thread, the snapshot's thread.
+//! A running node: one thread a core, the log's thread, the snapshot's thread, one for work aside.
 //!
 //! Everything that the sans-IO parts (shard, router) need from the world is here: threads, queues,
 //! clocks, wake-ups. The doors stand above it.
@@ -13,7 +13,9 @@
 //! - [`load`]: recovery on all cores
 //! - [`memory`]: whether there is room for more
 //! - [`watch`]: the stream of changes
+//! - [`aside`]: work that would hold a core for long
 
+pub mod aside;
 pub mod load;
 pub mod log;
 pub mod mailbox;
@@ -36,11 +38,14 @@ use crate::command::{Call, Command, Error, ListHere, Outcome};
 use crate::limits::{SCAN_ROWS, SLOTS};
 use crate::metrics::{Meter, MetricsInput};
 use crate::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use aside::Aside;
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use memory::{Memory, resident_bytes};
 use snapshotter::{SnapshotRequest, SnapshotStatus};
 use worker::{Local, Report, Taken};
+
+pub use crate::router::Work;
 
 /// What all parts of a node share.
 pub struct NodeInfo {
@@ -56,6 +61,8 @@ pub struct NodeInfo {
     pub memory: Arc<Memory>,
     /// Tells changes to those who watch.
     pub watch: Arc<watch::Watch>,
+    /// Does what would hold a core for long.
+    pub aside: Aside,
     /// Asks for snapshots.
     pub snapshots: std::sync::mpsc::Sender<SnapshotRequest>,
     /// How the snapshots went.

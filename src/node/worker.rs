@@ -32,7 +32,7 @@ use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
 use crate::metrics::{Durations, Meter};
-use crate::router::{Router, Sent};
+use crate::router::{Router, Sent, Work};
 use crate::shard::Core;
 use crate::shard::core::SlotCapture;
 pub use crate::shard::core::Soon;
@@ -152,7 +152,7 @@ impl Worker {
     }
 
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
-    fn submit(&mut self, ticket: Ticket, command: Command) {
+    fn submit(&mut self, ticket: Ticket, work: Work) {
         if self.router.pending() >= CROSS_CORE_MAX {
             let busy = Error::new(
                 ErrorCode::Busy,
@@ -160,15 +160,16 @@ impl Worker {
             );
             return self.finish(ticket, Err(busy));
         }
-        match command {
-            Command::Ping(_) => self.finish(ticket, Ok(Reply::Ping(PingReply {}))),
-            Command::Hello(_) => {
+        match work {
+            Work::Command(Command::Ping(_)) => {
+                self.finish(ticket, Ok(Reply::Ping(PingReply {})));
+            }
+            Work::Command(Command::Hello(_)) => {
                 let hello = self.node.hello(self.shard);
                 self.finish(ticket, Ok(Reply::Hello(hello)));
             }
-            command => {
-                if let Some((ticket, outcome)) = self.router.submit(ticket, command, &mut self.ops)
-                {
+            work => {
+                if let Some((ticket, outcome)) = self.router.submit(ticket, work, &mut self.ops) {
                     self.finish(ticket, outcome);
                 }
                 self.run_ops();
@@ -479,10 +480,10 @@ impl Local {
     }
 
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
-    pub fn submit(&self, ticket: Ticket, command: Command) {
-        match command {
-            Command::Snapshot(_) => self.snapshot(ticket),
-            command => self.0.borrow_mut().submit(ticket, command),
+    pub fn submit(&self, ticket: Ticket, work: impl Into<Work>) {
+        match work.into() {
+            Work::Command(Command::Snapshot(_)) => self.snapshot(ticket),
+            work => self.0.borrow_mut().submit(ticket, work),
         }
     }
 

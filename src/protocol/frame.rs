@@ -71,6 +71,17 @@ pub fn next(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Fr
     Ok(Some(buffer.split_to(bytes).freeze()))
 }
 
+/// What stands before a payload of so many bytes.
+///
+/// # Errors
+/// If these are over `bytes_max`.
+pub fn header(bytes: usize, bytes_max: usize) -> Result<[u8; HEADER_BYTES], FrameError> {
+    match u32::try_from(bytes) {
+        Ok(length) if bytes <= bytes_max => Ok(length.to_be_bytes()),
+        _ => Err(FrameError::TooLarge { bytes, bytes_max }),
+    }
+}
+
 /// A frame that is being written at the end of a buffer: its length is filled in at the end.
 #[derive(Debug)]
 #[must_use = "a frame has no length until it is finished"]
@@ -94,11 +105,10 @@ impl Open {
     /// Fills in the length. If the payload is over `bytes_max`, the whole frame is taken back.
     pub fn finish(self, out: &mut BytesMut, bytes_max: usize) -> Result<(), FrameError> {
         let bytes = out.len().saturating_sub(self.start.saturating_add(HEADER_BYTES));
-        let length = u32::try_from(bytes).ok().filter(|_| bytes <= bytes_max);
-        let header = out.get_mut(self.start..).and_then(|tail| tail.first_chunk_mut());
-        match (length, header) {
-            (Some(length), Some(header)) => {
-                *header = length.to_be_bytes();
+        let place = out.get_mut(self.start..).and_then(|tail| tail.first_chunk_mut());
+        match (header(bytes, bytes_max), place) {
+            (Ok(header), Some(place)) => {
+                *place = header;
                 Ok(())
             }
             _ => {

@@ -1,22 +1,28 @@
 //! The reply of a long list, encoded a slice at a time, so that its core can serve others in between.
 //!
+//! It stands in several buffers, each of a size that is common: one of megabytes would come from the operating
+//! system and go back to it each time, which holds a core for milliseconds.
+//!
 //! Invariants:
 //! - What comes out is byte for byte what `encode_reply` writes.
 //! - Nothing of it is sent before it is whole: only then is it known to fit into a frame.
 
+use std::collections::VecDeque;
 use std::vec::IntoIter;
 
 use bytes::{BufMut, BytesMut};
 
-use super::frame::Open;
+use super::frame::{self, HEADER_BYTES};
 use super::hot;
 use super::reply::{STATUS_OK, encode_error, too_large, write_head};
 use crate::command::Kind;
 use crate::command::membership::{ListReply, ListRow};
 use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
 
-/// Bytes of a common row.
-const ROW_BYTES: usize = 48;
+/// A buffer with so many bytes takes no further slice.
+const FULL_BYTES: usize = 64 << 10;
+/// Room of a buffer, with the last slice.
+const BUFFER_BYTES: usize = 2 * FULL_BYTES;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -24,8 +30,9 @@ pub struct LongReply {
     id: u64,
     rows: IntoIter<ListRow>,
     next_cursor: Option<String>,
-    out: BytesMut,
-    open: Open,
+    full: VecDeque<BytesMut>,
+    full_bytes: usize,
+    last: BytesMut,
 }
 
 impl LongReply {
@@ -36,42 +43,60 @@ impl LongReply {
 
     /// Begins to encode a list.
     pub fn begin(id: u64, ListReply { items, next_cursor }: ListReply) -> Self {
-        let mut out = BytesMut::with_capacity(items.len() * ROW_BYTES);
-        let open = Open::begin(&mut out);
-        write_head(id, STATUS_OK, &mut out);
+        let mut last = BytesMut::with_capacity(BUFFER_BYTES);
+        last.extend_from_slice(&[0; HEADER_BYTES]);
+        write_head(id, STATUS_OK, &mut last);
         // So many rows that a u32 does not count them are too large for a frame.
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let mut writer = (&mut out).writer();
+        let mut writer = (&mut last).writer();
         let written = rmp::encode::write_array_len(&mut writer, 2)
             .and_then(|_| rmp::encode::write_array_len(&mut writer, count));
         debug_assert!(written.is_ok(), "a buffer in memory takes every write");
-        Self { id, rows: items.into_iter(), next_cursor, out, open }
+        let rows = items.into_iter();
+        Self { id, rows, next_cursor, full: VecDeque::new(), full_bytes: 0, last }
     }
 
-    /// Encodes the next slice: its bytes, and whether there are more.
-    pub fn go_on(&mut self) -> (usize, bool) {
-        let before = self.out.len();
+    /// Encodes the next slice: its bytes, and whether there are more. `fill` gives an empty buffer the room of one
+    /// that is done with, if there is one.
+    pub fn go_on(&mut self, fill: impl FnOnce(&mut BytesMut)) -> (usize, bool) {
+        if self.last.len() >= FULL_BYTES {
+            let full = std::mem::take(&mut self.last);
+            self.full_bytes += full.len();
+            self.full.push_back(full);
+            fill(&mut self.last);
+            self.last.reserve(BUFFER_BYTES);
+        }
+        let before = self.last.len();
         let slice = self.rows.len().min(SCAN_ROWS);
         let rows = self.rows.as_slice().iter().take(slice);
-        hot::write_rows(rows.map(|row| row.with_id(&row.chat_id)), &mut self.out);
+        hot::write_rows(rows.map(|row| row.with_id(&row.chat_id)), &mut self.last);
         self.rows.by_ref().take(slice).for_each(drop);
-        let more = self.rows.len() > 0 && self.out.len() <= REPLY_BYTES_MAX;
-        (self.out.len() - before, more)
+        let more = self.rows.len() > 0 && self.full_bytes + self.last.len() <= REPLY_BYTES_MAX;
+        (self.last.len() - before, more)
     }
 
     /// The whole frame; an error if it is too large.
-    pub fn finish(self) -> BytesMut {
-        let Self { id, next_cursor, mut out, open, .. } = self;
-        let mut writer = (&mut out).writer();
+    pub fn finish(self) -> VecDeque<BytesMut> {
+        let Self { id, next_cursor, full: mut buffers, full_bytes, mut last, .. } = self;
+        let mut writer = (&mut last).writer();
         let written = match &next_cursor {
             Some(cursor) => rmp::encode::write_str(&mut writer, cursor).is_ok(),
             None => rmp::encode::write_nil(&mut writer).is_ok(),
         };
         debug_assert!(written, "a buffer in memory takes every write");
-        if let Err(error) = open.finish(&mut out, REPLY_BYTES_MAX) {
-            encode_error(id, &too_large(Kind::List, error), &mut out);
+        let bytes = (full_bytes + last.len()).saturating_sub(HEADER_BYTES);
+        buffers.push_back(last);
+        let first = buffers.front_mut().and_then(|first| first.first_chunk_mut());
+        match (frame::header(bytes, REPLY_BYTES_MAX), first) {
+            (Ok(header), Some(place)) => *place = header,
+            (Ok(_), None) => debug_assert!(false, "the first buffer has room for the length"),
+            (Err(error), _) => {
+                let mut out = BytesMut::new();
+                encode_error(id, &too_large(Kind::List, error), &mut out);
+                buffers = VecDeque::from([out]);
+            }
         }
-        out
+        buffers
     }
 }
 
@@ -102,10 +127,13 @@ mod tests {
         whole
     }
 
-    fn in_slices(list: ListReply) -> (usize, BytesMut) {
+    /// How many slices it took, and what they make up.
+    fn in_slices(list: ListReply) -> (usize, Vec<u8>) {
         let mut long = LongReply::begin(9, list);
-        let slices = 1 + std::iter::from_fn(|| long.go_on().1.then_some(())).count();
-        (slices, long.finish())
+        let slices = 1 + std::iter::from_fn(|| long.go_on(|_| ()).1.then_some(())).count();
+        let buffers = long.finish();
+        assert!(buffers.iter().all(|buffer| buffer.capacity() <= 2 * BUFFER_BYTES));
+        (slices, buffers.iter().flatten().copied().collect())
     }
 
     #[test]

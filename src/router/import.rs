@@ -10,15 +10,61 @@
 //!   sent, so the lines of a request may build on those of the request before it, which need not be
 //!   answered yet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::{Gather, Missing, Router, Scattered, Sent};
-use crate::command::transfer::{Import, ImportReply};
+use crate::command::transfer::{Import, ImportReply, MemberLine};
 use crate::command::{Outcome, Reply};
 use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Op, ReplyTo};
-use crate::types::{Flag, ShardId, Slot};
+use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
+
+/// An import in parts, each of whole slots of one shard.
+#[derive(Debug, PartialEq)]
+pub struct Parts(Vec<(ShardId, Arc<Import>)>);
+
+impl Parts {
+    /// Cuts an import for a node of `shards`.
+    pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
+        let slots_of_chats: Vec<Slot> =
+            import.chats.iter().map(|line| hasher.slot(line.id.as_str())).collect();
+        let slot_of_member = |line: &MemberLine| match line.removed {
+            // What a user is no member of any more is known to the user alone.
+            Flag::YES => hasher.slot(line.user_id.as_str()),
+            Flag::NO => hasher.slot(line.chat_id.as_str()),
+        };
+        let slots_of_members: Vec<Slot> = import.members.iter().map(slot_of_member).collect();
+        let mut lines: HashMap<Slot, usize> = HashMap::new();
+        for &slot in slots_of_chats.iter().chain(&slots_of_members) {
+            *lines.entry(slot).or_default() += 1;
+        }
+        let mut slots: Vec<(ShardId, Slot, usize)> =
+            lines.drain().map(|(slot, lines)| (slot.shard(shards), slot, lines)).collect();
+        slots.sort_unstable();
+        let mut parts: Vec<(ShardId, Import)> = Vec::new();
+        let mut part_of = lines;
+        let mut room = 0;
+        for (shard, slot, lines) in slots {
+            if room < lines || parts.last().is_none_or(|(last, _)| *last != shard) {
+                let (merge, idempotency_key) = (import.merge, import.idempotency_key.clone());
+                let (chats, members) = (Vec::new(), Vec::new());
+                parts.push((shard, Import { chats, members, merge, idempotency_key }));
+                room = IMPORT_SLICE;
+            }
+            room = room.saturating_sub(lines);
+            part_of.insert(slot, parts.len() - 1);
+        }
+        for (line, slot) in import.chats.into_iter().zip(slots_of_chats) {
+            parts[part_of[&slot]].1.chats.push(line);
+        }
+        for (line, slot) in import.members.into_iter().zip(slots_of_members) {
+            parts[part_of[&slot]].1.members.push(line);
+        }
+        Self(parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect())
+    }
+}
 
 /// An `import` under way.
 pub(super) struct Importing {
@@ -33,11 +79,10 @@ impl<T> Router<T> {
     pub(super) fn scatter_import(
         &mut self,
         entry: u64,
-        import: Import,
+        Parts(parts): Parts,
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let taken = ImportReply { chats: 0, members: 0 };
-        let parts = self.cut(import);
         if parts.is_empty() {
             return Scattered::Finished(Ok(Reply::Import(taken)));
         }
@@ -50,45 +95,6 @@ impl<T> Router<T> {
             self.send_import(&mut importing, entry, out);
         }
         Scattered::Asked(Gather::Import(importing))
-    }
-
-    /// The parts of an import, each of slots of one shard.
-    fn cut(&self, import: Import) -> Vec<(ShardId, Arc<Import>)> {
-        let empty = || Import {
-            chats: Vec::new(),
-            members: Vec::new(),
-            merge: import.merge,
-            idempotency_key: import.idempotency_key.clone(),
-        };
-        let place = |id: &str| {
-            let slot = self.hasher.slot(id);
-            (slot.shard(self.shards), slot)
-        };
-        let mut slots: BTreeMap<(ShardId, Slot), Import> = BTreeMap::new();
-        for line in import.chats {
-            slots.entry(place(line.id.as_str())).or_insert_with(empty).chats.push(line);
-        }
-        for line in import.members {
-            // What a user is no member of any more is known to the user alone.
-            let place = match line.removed {
-                Flag::YES => place(line.user_id.as_str()),
-                Flag::NO => place(line.chat_id.as_str()),
-            };
-            slots.entry(place).or_insert_with(empty).members.push(line);
-        }
-        let mut parts: Vec<(ShardId, Import)> = Vec::new();
-        for ((shard, _), lines) in slots {
-            match parts.last_mut() {
-                Some((last, part))
-                    if *last == shard && part.lines() + lines.lines() <= IMPORT_SLICE =>
-                {
-                    part.chats.extend(lines.chats);
-                    part.members.extend(lines.members);
-                }
-                _ => parts.push((shard, lines)),
-            }
-        }
-        parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect()
     }
 
     pub(super) fn gather_import(
@@ -132,14 +138,18 @@ impl<T> Router<T> {
         }
     }
 
+    /// Sends the parts to be looked at, or to be taken: then they are the shards' alone.
     fn send_import(&self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let count = importing.parts.len();
-        importing.missing =
-            if importing.checking { Missing::of_checks(count) } else { Missing::of(count) };
-        for (shard, part) in &importing.parts {
-            let part = Arc::clone(part);
-            let op = if importing.checking { Op::CheckImport(part) } else { Op::Import(part) };
-            out.push((*shard, self.reply_to(entry, 0), op));
+        let to = self.reply_to(entry, 0);
+        if importing.checking {
+            importing.missing = Missing::of_checks(count);
+            let parts = importing.parts.iter();
+            out.extend(parts.map(|(shard, part)| (*shard, to, Op::CheckImport(Arc::clone(part)))));
+        } else {
+            importing.missing = Missing::of(count);
+            let parts = importing.parts.drain(..);
+            out.extend(parts.map(|(shard, part)| (shard, to, Op::Import(part))));
         }
     }
 }

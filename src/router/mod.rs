@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use crate::command::node::StatsReply;
-use crate::command::{Command, Error, Outcome, Reply};
+use crate::command::{Command, Error, Kind, Outcome, Reply};
 use crate::shard::key::Claiming;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
@@ -37,12 +37,51 @@ use erase::Erasing;
 use explain::Explaining;
 use export::Exporting;
 use import::Importing;
+pub use import::Parts;
 use listing::{ListingGather, UnreadGather};
 use read_many::ReadingMany;
 use verify::Verifying;
 
 /// An op on its way to a shard.
 pub type Sent = (ShardId, ReplyTo, Op);
+
+/// What is submitted.
+#[derive(Debug, PartialEq)]
+pub enum Work {
+    /// A command as it was sent.
+    Command(Command),
+    /// An import that was cut ahead.
+    Import(Parts),
+}
+
+impl From<Command> for Work {
+    fn from(command: Command) -> Self {
+        Self::Command(command)
+    }
+}
+
+impl Work {
+    /// Does ahead, on any thread, what would hold a router for long.
+    pub fn prepare(command: Command, hasher: KeyHasher, shards: ShardCount) -> Self {
+        match command {
+            Command::Import(import) => Self::Import(Parts::cut(import, hasher, shards)),
+            command => Self::Command(command),
+        }
+    }
+
+    /// Which command it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Command(command) => command.kind(),
+            Self::Import(_) => Kind::Import,
+        }
+    }
+
+    /// See [`Command::may_answer_much`].
+    pub fn may_answer_much(&self) -> bool {
+        matches!(self, Self::Command(command) if command.may_answer_much())
+    }
+}
 
 /// See the module's documentation.
 pub struct Router<T> {
@@ -163,11 +202,15 @@ impl<T> Router<T> {
     pub fn submit(
         &mut self,
         ticket: T,
-        command: Command,
+        work: impl Into<Work>,
         out: &mut Vec<Sent>,
     ) -> Option<(T, Outcome)> {
         let entry = self.park(ticket);
-        match self.scatter(entry, command, out) {
+        let scattered = match work.into() {
+            Work::Command(command) => self.scatter(entry, command, out),
+            Work::Import(parts) => self.scatter_import(entry, parts, out),
+        };
+        match scattered {
             Scattered::Asked(Gather::One) => None,
             Scattered::Asked(gather) => {
                 self.put_back(entry, gather);
@@ -245,7 +288,10 @@ impl<T> Router<T> {
             Command::Create(create) => Scattered::Asked(self.scatter_create(entry, create, out)),
             Command::Detail(detail) => self.scatter_detail(entry, detail, out),
             Command::Delete(delete) => self.scatter_delete(entry, delete, out),
-            Command::Import(import) => self.scatter_import(entry, import, out),
+            Command::Import(import) => {
+                let parts = Parts::cut(import, self.hasher, self.shards);
+                self.scatter_import(entry, parts, out)
+            }
             Command::Export(export) => self.scatter_export(entry, export, out),
             Command::Stats(_) => {
                 let shards =
