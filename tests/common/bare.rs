@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use chatshard::node::NodeInfo;
+use chatshard::node::aside::Aside;
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
@@ -28,6 +29,7 @@ pub fn node(shards: u16, mode: LogMode, clock: fn() -> TimeMs) -> Arc<NodeInfo> 
         log,
         memory: Arc::new(Memory::new(None)),
         snapshots: mpsc::channel().0,
+        aside: Aside::new().0,
         snapshot_status: Arc::default(),
         data_dir: "/nowhere".into(),
         clock,

@@ -2,12 +2,15 @@
 //!
 //! Both take `chrt`, and the first the right to use it; without them all threads are as any other.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
+
+use rustix::process::Pid;
 
 /// Lets this thread run before all others, as on a machine of its own: what it waits for then is the
 /// server, not its turn on a core that they share. Whether it may.
 pub fn come_first() -> bool {
-    schedule("--fifo", "1")
+    schedule("--fifo", "2")
 }
 
 /// Lets this thread, and those that it starts from now on, have what time of the machine others leave.
@@ -21,10 +24,27 @@ pub fn be_as_others() -> bool {
     schedule("--other", "0")
 }
 
+/// Lets the threads of a process whose names begin so run before all but those that [`come_first`]. What they start
+/// from now on is as any other. Whether they may.
+pub fn favour(process: Pid, names: &[&str]) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
+    let mut favoured = threads.map(|thread| thread.unwrap().path()).filter(|thread| {
+        let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
+        names.iter().any(|begin| name.starts_with(begin))
+    });
+    favoured.all(|thread| set("--rr", "1", thread.file_name().unwrap_or_default()))
+}
+
 fn schedule(policy: &str, priority: &str) -> bool {
     let thread = std::fs::read_link("/proc/thread-self").unwrap_or_default();
-    let id = thread.file_name().unwrap_or_default();
+    set(policy, priority, thread.file_name().unwrap_or_default())
+}
+
+fn set(policy: &str, priority: &str, thread: &OsStr) -> bool {
     let mut chrt = Command::new("chrt");
-    chrt.args([policy, "--pid", priority]).arg(id).stderr(Stdio::null());
+    if policy == "--rr" {
+        chrt.arg("--reset-on-fork");
+    }
+    chrt.args([policy, "--pid", priority]).arg(thread).stderr(Stdio::null());
     chrt.status().is_ok_and(|status| status.success())
 }

@@ -59,6 +59,9 @@ impl Stage {
         let fixed = ["--shards", &shards, "--fsync", "never", "--snapshot-interval-s", "0"];
         let arguments = [&fixed[..], settings].concat();
         let server = Server::start(&directory.path().join("data"), &arguments);
+        if is_measured() {
+            priority::favour(server.pid(), &["core-", "log"]);
+        }
         let mut stage = Self { server, quiet: Histogram::new(3).unwrap(), _directory: directory };
         let (quiet, ()) = stage.beside_neighbours(|| std::thread::sleep(seconds()));
         stage.quiet = quiet;

@@ -23,6 +23,7 @@ use chatshard::command::{Command, Error, Kind, Outcome, Reply};
 use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
 use chatshard::node::NodeInfo;
+use chatshard::node::aside::Aside;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
@@ -510,6 +511,7 @@ impl Node {
             log,
             memory: Arc::new(Memory::new(None)),
             snapshots,
+            aside: Aside::new().0,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
             clock,
