@@ -7,7 +7,7 @@ const REQUESTS_MAX: usize = 256;
 /// Bytes of replies.
 const REPLY_BYTES_MAX: usize = 128 << 10;
 /// Work, whatever it is for.
-const TIME_MAX: Duration = Duration::from_micros(250);
+const TIME_MAX: Duration = Duration::from_micros(150);
 
 /// What a connection has had of its share. It goes on from turn to turn, as a turn that ends for want of
 /// requests may be followed by the next at once, until others had theirs.

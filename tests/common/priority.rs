@@ -10,7 +10,7 @@ use rustix::process::Pid;
 /// Lets this thread run before all others, as on a machine of its own: what it waits for then is the
 /// server, not its turn on a core that they share. Whether it may.
 pub fn come_first() -> bool {
-    schedule("--fifo", "2")
+    schedule("--fifo", "3")
 }
 
 /// Lets this thread, and those that it starts from now on, have what time of the machine others leave.
@@ -24,23 +24,27 @@ pub fn be_as_others() -> bool {
     schedule("--other", "0")
 }
 
-/// Lets the threads of a process whose names begin so run before all but those that [`come_first`]. What they start
-/// from now on is as any other. Whether they may.
-pub fn favour(process: Pid, names: &[&str]) -> bool {
+/// Lets the threads of a process whose names begin so run before all but those that [`come_first`]; of two `ranks`
+/// the second is before the first. What they start from now on is as any other. Whether they may.
+pub fn favour(process: Pid, ranks: [&str; 2]) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
-    let mut favoured = threads.map(|thread| thread.unwrap().path()).filter(|thread| {
+    let mut set = threads.map(|thread| {
+        let thread = thread.unwrap().path();
         let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
-        names.iter().any(|begin| name.starts_with(begin))
+        let Some(rank) = ranks.iter().rposition(|begin| name.starts_with(begin)) else {
+            return true;
+        };
+        change("--rr", &(1 + rank).to_string(), thread.file_name().unwrap_or_default())
     });
-    favoured.all(|thread| set("--rr", "1", thread.file_name().unwrap_or_default()))
+    set.all(|is_set| is_set)
 }
 
 fn schedule(policy: &str, priority: &str) -> bool {
     let thread = std::fs::read_link("/proc/thread-self").unwrap_or_default();
-    set(policy, priority, thread.file_name().unwrap_or_default())
+    change(policy, priority, thread.file_name().unwrap_or_default())
 }
 
-fn set(policy: &str, priority: &str, thread: &OsStr) -> bool {
+fn change(policy: &str, priority: &str, thread: &OsStr) -> bool {
     let mut chrt = Command::new("chrt");
     if policy == "--rr" {
         chrt.arg("--reset-on-fork");

@@ -1,7 +1,9 @@
 //! A server as a process of its own, and neighbours on each of its shards who ask a little all the time.
 //!
-//! In the long form the neighbours' threads come first on the machine, and those of a case have what the others
-//! leave, as if all of them had machines of their own: so what the neighbours wait for is the server.
+//! In the long form the neighbours' threads come first on the machine, then the log's and the cores', and those of a
+//! case have what the others leave, as if clients had machines of their own: so what the neighbours wait for is the
+//! server. The first three are of a real-time class, as only these take a processor at once from a thread that is in
+//! the middle of a system call; others wait for the next tick, up to 4 ms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +22,8 @@ use crate::process::Server;
 /// How often a neighbour asks.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// Shards of the server; fewer than the machine's processors leave the log's thread one of its own.
-fn shards() -> u64 {
-    std::env::var("CHATSHARD_OVERLOAD_SHARDS").map_or(2, |text| text.parse().unwrap())
-}
+/// Shards of the server.
+const SHARDS: u64 = 2;
 
 /// How long a case goes on that has no end of its own.
 pub fn seconds() -> Duration {
@@ -55,12 +55,13 @@ impl Stage {
     /// Starts a server; what its neighbours see in quiet is measured once.
     pub fn new(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let shards = shards().to_string();
+        let shards = SHARDS.to_string();
         let fixed = ["--shards", &shards, "--fsync", "never", "--snapshot-interval-s", "0"];
         let arguments = [&fixed[..], settings].concat();
         let server = Server::start(&directory.path().join("data"), &arguments);
         if is_measured() {
-            priority::favour(server.pid(), &["core-", "log"]);
+            // The log's thread does little at a time, and all that is written waits for it.
+            priority::favour(server.pid(), ["core-", "log"]);
         }
         let mut stage = Self { server, quiet: Histogram::new(3).unwrap(), _directory: directory };
         let (quiet, ()) = stage.beside_neighbours(|| std::thread::sleep(seconds()));
@@ -113,7 +114,7 @@ impl Stage {
 
     fn beside_neighbours<R>(&self, play: impl FnOnce() -> R) -> (Histogram<u64>, R) {
         let stop = Arc::new(AtomicBool::new(false));
-        let neighbours: Vec<_> = (0..shards())
+        let neighbours: Vec<_> = (0..SHARDS)
             .map(|shard| Neighbour::start(self.greeted(), shard, Arc::clone(&stop)))
             .collect();
         if is_measured() && !priority::stay_behind() {

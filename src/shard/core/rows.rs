@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{Core, Step, check_version};
 use crate::command::membership::{Delete, List, SetFlags, SetFlagsReply, Touch, TouchReply};
 use crate::command::{Error, Outcome, Reply};
+use crate::limits::SCAN_ROWS;
 use crate::shard::event::{Deleted, FlagsSet, Touched};
 use crate::shard::key::Claim;
 use crate::shard::op::{Answer, DetailPart, Output};
@@ -17,10 +18,14 @@ impl Core {
         self.find_user(user_id)?.rows.get(chat_id.as_str(), self.hash_of(chat_id.as_str()))
     }
 
-    /// A page of a list, or its first slice.
+    /// A page of a list, or the beginning of one that takes several slices.
     pub(super) fn list(&self, list: &List) -> Step {
         let rows = self.find_user(&list.user_id).map(|user| &user.rows);
         match ListPage::begin(list, rows) {
+            // To share the chunks of many rows is enough for once.
+            Ok(page) if rows.is_some_and(|rows| rows.len() > SCAN_ROWS) => {
+                Step::Part(Answer::List(Box::new(page)))
+            }
             Ok(page) => go_on(page),
             Err(error) => Step::Done(Err(error)),
         }
