@@ -9,8 +9,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use chatshard::command::{ErrorCode, Kind, Reply};
+use bytes::BytesMut;
+use chatshard::command::{Command, ErrorCode, Kind, Reply};
 use chatshard::limits::{IN_FLIGHT_MAX, REQUEST_BYTES_MAX, SCAN_ROWS_AT_ONCE};
+use chatshard::protocol;
 use chatshard::types::{ChatId, KeyHasher, ShardCount};
 use common::raw::Raw;
 use common::{HttpConnection, TestServer};
@@ -251,6 +253,56 @@ fn large_replies_to_pipelined_requests_follow_each_other() {
         }
     }
     assert_eq!(replies.len(), requests.len());
+    server.stop();
+}
+
+/// Large requests are decoded aside: what is behind them on their connection is still answered as if it were not so.
+#[test]
+fn large_requests_keep_their_place() {
+    let server = two_shards(&[]);
+    let chats = |count: usize| -> Vec<_> {
+        let id = |number| format!("{number:->100}");
+        (0..count).map(|n| json!({"id": id(n), "type": 2, "creator_id": "u"})).collect()
+    };
+    let first = chats(1)[0]["id"].clone();
+    // The command's code in a request of a megabyte that is otherwise right.
+    let mut unknown = BytesMut::new();
+    let import = Command::from_json(Kind::Import, json!({"chats": chats(5000)})).unwrap();
+    protocol::encode_request(4, &import, &mut unknown).unwrap();
+    let code = unknown.iter().position(|&byte| byte == Kind::Import.code()).unwrap();
+    unknown[code] = 0x7f;
+    let mut raw = Raw::greeted(server.tcp());
+    let users: Vec<String> = (0..5000).map(|user| format!("{user:->100}")).collect();
+    let Ok(Reply::Import(taken)) = raw.call(2, Kind::Import, json!({"chats": chats(5000)})) else {
+        panic!("no import")
+    };
+    assert_eq!(taken.chats, 5000);
+    raw.kinds.insert(4, Kind::Import);
+    raw.stream.write_all(&unknown).unwrap();
+    raw.send(&[
+        (5, Kind::AddMembers, json!({"chat_id": first, "user_ids": users})),
+        (6, Kind::Members, json!({"chat_id": first, "limit": 1})),
+        (7, Kind::Import, json!({"chats": chats(5000)})),
+    ]);
+    raw.stream.shutdown(Shutdown::Write).unwrap();
+    let mut replies = raw.receive_all(4);
+    let mut take = |id| replies.remove(&id).unwrap();
+    assert_eq!(take(4).unwrap_err().code, ErrorCode::InvalidArgument);
+    assert!(take(5).is_ok());
+    let Ok(Reply::Members(members)) = take(6) else { panic!("no members") };
+    assert_eq!(members.items.len(), 1, "it was asked behind those who were added");
+    assert_eq!(take(7).unwrap_err().code, ErrorCode::Conflict);
+    assert!(raw.receive().is_none());
+    server.stop();
+}
+
+#[test]
+fn a_large_request_of_nobody_ends_its_connection() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::open(server.tcp());
+    let users: Vec<String> = (0..5000).map(|user| format!("{user:->100}")).collect();
+    raw.send(&[(9, Kind::AddMembers, json!({"chat_id": "g", "user_ids": users}))]);
+    raw.assert_refused(9, ErrorCode::Unauthenticated);
     server.stop();
 }
 
