@@ -246,6 +246,7 @@ impl Applier<'_> {
         let hasher = self.hasher;
         let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
         let mut deliveries = Vec::with_capacity(event.members.len());
+        let mut new = Vec::with_capacity(event.members.len());
         for (mut member, effect) in event.members {
             interner.share(&mut member.user_id);
             if member.facts().deleted_in != 0 {
@@ -261,9 +262,12 @@ impl Applier<'_> {
             chat.note_sent(hash, facts.sent_seq);
             if let Some(stored) = chat.members.get_mut(member.user_id.as_str(), hash) {
                 stored.update(|stored| *stored = MemberFacts { order: stored.order, ..facts });
-            } else if !chat.members.try_insert(member, hasher) {
-                return Err(misfit("imported member of", &event.chat_id));
+            } else {
+                new.push(member);
             }
+        }
+        if !chat.members.try_append(new, hasher) {
+            return Err(misfit("imported member of", &event.chat_id));
         }
         post(chat, Deliveries::Each(deliveries));
         self.slot.counts.outbox += 1;

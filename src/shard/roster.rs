@@ -147,22 +147,7 @@ impl<T: Entry> Roster<T> {
 
     /// Adds an entry. Its key must be new and its order free.
     pub fn insert(&mut self, entry: T, hasher: KeyHasher) {
-        let hash = hasher.hash(entry.key());
-        self.insert_hashed(entry, hash, hasher);
-    }
-
-    /// Adds an entry, if its key is new and its order free; whether they are.
-    pub fn try_insert(&mut self, entry: T, hasher: KeyHasher) -> bool {
-        let hash = hasher.hash(entry.key());
-        let fits = self.get(entry.key(), hash).is_none() && !self.has_order(entry.order());
-        if fits {
-            self.insert_hashed(entry, hash, hasher);
-        }
-        fits
-    }
-
-    fn insert_hashed(&mut self, entry: T, hash: u64, hasher: KeyHasher) {
-        let order = entry.order();
+        let (hash, order) = (hasher.hash(entry.key()), entry.order());
         let place = match self.chunks.last() {
             // Nearly always the newest entry is added.
             Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {

@@ -10,8 +10,9 @@
 use smallvec::SmallVec;
 
 use super::Core;
-use crate::shard::state::{Chat, User};
-use crate::types::{KeyHasher, wide};
+use crate::shard::row::Row;
+use crate::shard::state::{Chat, Effect, User};
+use crate::types::{ChatId, KeyHasher, UserId, wide};
 
 /// Requests that come at once, and ids of one, that need no allocation.
 pub(super) const INLINE: usize = 32;
@@ -57,6 +58,21 @@ impl Core {
                 .and_then(|(user, chat)| user.rows.get(chat.head.id.as_str(), *chat_hash));
             row.map_or(0, |row| row.version())
         });
+    }
+}
+
+impl Core {
+    /// Brings near what a chat's event is about to change: the rows of its users.
+    pub(super) fn warm_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
+        let chat_hash = self.hash_of(chat_id.as_str());
+        let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
+        users.extend(rows.iter().filter_map(|(user_id, _)| {
+            let hash = self.hash_of(user_id.as_str());
+            self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user_candidate(hash)
+        }));
+        near(&users, |user| user_lines(user));
+        near(&users, |user| user.rows.last().map_or(0, Row::version));
+        near(&users, |user| user.rows.get(chat_id.as_str(), chat_hash).map_or(0, Row::version));
     }
 }
 

@@ -183,8 +183,9 @@ impl Core {
         rows: Vec<(UserId, Effect)>,
         out: &mut Output,
     ) {
+        self.warm_rows(&chat_id, &rows);
+        let hash = self.hash_of(chat_id.as_str());
         for (user_id, effect) in rows {
-            let hash = self.hash_of(chat_id.as_str());
             let row =
                 self.find_user(&user_id).and_then(|user| user.rows.get(chat_id.as_str(), hash));
             if !changes(row, event, &effect) {
