@@ -54,6 +54,14 @@ pub trait Call: Clone + Send + Sync + 'static {
     /// Runs one command.
     fn call(&self, command: Command) -> impl Future<Output = Outcome> + Send;
 
+    /// Does work that would hold up others of whoever this is for, where it holds up none. None if it panicked.
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send {
+        async { Some(work()) }
+    }
+
     /// Reads the rows of a user's `list` where they stand, in its order. None if they are not here, or are
     /// many: then `list` tells them.
     fn list_here<R>(&self, _user_id: &str, _read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {

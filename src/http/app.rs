@@ -44,6 +44,9 @@ use crate::types::{IdempotencyKey, UserId};
 /// The caller's name for a request, so that it is known when it comes again.
 pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Bytes up to which an answer is written at once; a longer one would hold up others on the core.
+const WRITTEN_HERE_MAX: usize = 64 << 10;
+
 /// What the app's routes need.
 #[derive(Debug, Clone)]
 pub struct App<C> {
@@ -102,7 +105,12 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
             Failure::internal(format!("the store answered as to {}", kind.name()))
         })?;
         let bytes = R::bytes_expected(&data);
-        Ok(success_written(bytes, |out| R::write(&data, out)))
+        let write = move || success_written(bytes, |out| R::write(&data, out));
+        if bytes <= WRITTEN_HERE_MAX {
+            return Ok(write());
+        }
+        let written = app.store.aside(write).await;
+        written.ok_or_else(|| Failure::internal("the answer could not be written"))
     })
     .await
 }

@@ -39,7 +39,7 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     const ERRORS: &'static [ErrorCode] = &[];
 
     /// `data` of the answer.
-    type Data: Serialize;
+    type Data: Serialize + Send + 'static;
     /// The same fields, described.
     type Shape: ToSchema;
 

@@ -244,6 +244,13 @@ impl Call for Handle {
         receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
     }
 
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.node.aside.begin(work).await.ok()
+    }
+
     fn list_here<R>(&self, user_id: &str, read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
         let core = Local::here(&self.node, shard)?;
