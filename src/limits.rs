@@ -101,7 +101,7 @@ pub const SCAN_ROWS: usize = 256;
 /// Rows that such a slice looks at where most of them are passed over.
 pub const LOOK_ROWS: usize = 16 * SCAN_ROWS;
 /// Lines of an import that a shard takes at once, where they are not all of one slot.
-pub const IMPORT_SLICE: usize = 128;
+pub const IMPORT_SLICE: usize = 64;
 /// Rows that a shard may be asked to look at without waiting for its turn.
 pub const SCAN_ROWS_AT_ONCE: usize = 128;
 /// Users whose rows are held at once for `unread`.
