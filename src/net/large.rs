@@ -63,8 +63,8 @@ pub enum Large {
     None,
     /// It is being decoded.
     Under(oneshot::Receiver<Decoded>),
-    /// It is.
-    Done(Decoded),
+    /// It is. (In a place of its own: a connection is no larger for what it nearly never has.)
+    Done(Box<Decoded>),
 }
 
 impl Large {
@@ -87,13 +87,13 @@ impl Large {
     /// Waits until it is decoded; for ever where nothing is under way.
     pub async fn done(&mut self) {
         let Self::Under(under) = self else { return pending().await };
-        *self = Self::Done(under.await.unwrap_or_else(|_| Decoded::failed()));
+        *self = Self::Done(Box::new(under.await.unwrap_or_else(|_| Decoded::failed())));
     }
 
     /// What came of it, if it is done.
     pub fn take(&mut self) -> Option<Decoded> {
         match std::mem::take(self) {
-            Self::Done(decoded) => Some(decoded),
+            Self::Done(decoded) => Some(*decoded),
             other => {
                 *self = other;
                 None

@@ -101,10 +101,11 @@ impl Stage {
             format!("{quiet} -> {seen} us ({:.1}x)", seen as f64 / quiet as f64)
         };
         println!(
-            "{case}: neighbours asked {} times, p50 {}, p99 {}; memory grew by {} KiB of {} KiB",
+            "{case}: neighbours asked {} times, p50 {}, p99 {}, longest {} us; memory grew by {} KiB of {} KiB",
             seen.len(),
             times(0.5),
             times(0.99),
+            seen.max(),
             grown >> 10,
             bytes_max >> 10
         );
