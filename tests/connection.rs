@@ -296,6 +296,32 @@ fn large_requests_keep_their_place() {
     server.stop();
 }
 
+/// Both doors make a long list in pieces, or aside, each in its own way.
+#[test]
+fn a_long_list_is_the_same_at_both_doors() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::greeted(server.tcp());
+    let ids: Vec<String> = (0..3000).map(|number| format!("chat-{number}")).collect();
+    let chats: Vec<_> =
+        ids.iter().map(|id| json!({"id": id, "type": 2, "creator_id": "m"})).collect();
+    let members: Vec<_> =
+        ids.iter().map(|id| json!({"user_id": "u", "chat_id": id, "is_mute": 1})).collect();
+    assert!(raw.call(2, Kind::Import, json!({"chats": chats, "members": members})).is_ok());
+    let Ok(Reply::List(list)) = raw.call(3, Kind::List, json!({"user_id": "u"})) else {
+        panic!("no list")
+    };
+    assert_eq!(list.items.len(), ids.len());
+    let mut app = HttpConnection::open(server.http());
+    let (status, body) = app.post_as("u", "/chat/mine-list", "");
+    assert_eq!(status, 200);
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let shown = answer["data"]["items"].as_array().unwrap();
+    let rows = shown.iter().map(|row| (row["chat_id"].as_str().unwrap(), row["is_mute"] == 1));
+    assert!(rows.eq(list.items.iter().map(|row| (row.chat_id.as_str(), row.is_mute.0))));
+    drop(app);
+    server.stop();
+}
+
 #[test]
 fn a_large_request_of_nobody_ends_its_connection() {
     let server = two_shards(&[]);
