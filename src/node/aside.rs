@@ -7,15 +7,15 @@ use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use tokio::sync::oneshot;
 
 /// A piece of work.
-pub type Work = Box<dyn FnOnce() + Send>;
+pub type Piece = Box<dyn FnOnce() + Send>;
 
 /// The way to the thread.
 #[derive(Debug)]
-pub struct Aside(Sender<Work>);
+pub struct Aside(Sender<Piece>);
 
 impl Aside {
     /// The way to a thread that calls [`serve`].
-    pub fn new() -> (Self, Receiver<Work>) {
+    pub fn new() -> (Self, Receiver<Piece>) {
         let (sender, receiver) = channel();
         (Self(sender), receiver)
     }
@@ -36,7 +36,7 @@ impl Aside {
 }
 
 /// Does what comes, for as long as there is somebody to ask.
-pub fn serve(work: &Receiver<Work>) {
+pub fn serve(work: &Receiver<Piece>) {
     work.iter().for_each(|work| work());
 }
 
