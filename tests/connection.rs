@@ -318,6 +318,13 @@ fn a_long_list_is_the_same_at_both_doors() {
     let shown = answer["data"]["items"].as_array().unwrap();
     let rows = shown.iter().map(|row| (row["chat_id"].as_str().unwrap(), row["is_mute"] == 1));
     assert!(rows.eq(list.items.iter().map(|row| (row.chat_id.as_str(), row.is_mute.0))));
+    // So are long bodies.
+    let long = |body: &str| format!("{}{body}", " ".repeat(40 << 10));
+    let (status, body) = app.post_as("u", "/chat/detail", &long(r#"{"ids": ["chat-7"]}"#));
+    assert!(status == 200 && body.contains("chat-7"), "{status} {body}");
+    let (status, _) = app.post_as("u", "/chat/mine-list", &long(r#"{"user_id": "v"}"#));
+    assert_eq!(status, 403, "another's rows");
+    assert_eq!(app.post_as("u", "/chat/detail", &long(r#"{"ids": 7}"#)).0, 400);
     drop(app);
     server.stop();
 }

@@ -44,7 +44,9 @@ use crate::types::{IdempotencyKey, UserId};
 /// The caller's name for a request, so that it is known when it comes again.
 pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Bytes up to which an answer is written at once; a longer one would hold up others on the core.
+/// Bytes up to which a body is read at once; a longer one would hold up others on the core.
+const READ_HERE_MAX: usize = 32 << 10;
+/// The same for an answer, which takes less time to be written.
 const WRITTEN_HERE_MAX: usize = 64 << 10;
 
 /// What the app's routes need.
@@ -141,14 +143,25 @@ impl<C: Call> App<C> {
             Class::Write => idempotency_key(request.headers())?,
         };
         let bytes = body::read(request.into_body()).await?;
-        let named: Named = body::parse(&bytes, R::MISSING)?;
-        if named.user_id.is_some_and(|named| named != user_id) {
-            let message = "user_id: the caller's own rows only; leave it out";
-            return Err(Error::new(ErrorCode::PermissionDenied, message).into());
+        let caller = Caller { user_id, idempotency_key };
+        if bytes.len() <= READ_HERE_MAX {
+            let body = own(&bytes, &caller.user_id)?;
+            return Ok((caller, body));
         }
-        let body = body::parse(&bytes, R::MISSING)?;
-        Ok((Caller { user_id, idempotency_key }, body))
+        let user_id = caller.user_id.clone();
+        let body = self.store.aside(move || own(&bytes, &user_id)).await;
+        Ok((caller, body.ok_or_else(|| Failure::internal("the body could not be read"))??))
     }
+}
+
+/// A body, which must not name another user.
+fn own<R: Route>(bytes: &[u8], user_id: &UserId) -> Result<R, Failure> {
+    let named: Named = body::parse(bytes, R::MISSING)?;
+    if named.user_id.is_some_and(|named| named != *user_id) {
+        let message = "user_id: the caller's own rows only; leave it out";
+        return Err(Error::new(ErrorCode::PermissionDenied, message).into());
+    }
+    body::parse(bytes, R::MISSING)
 }
 
 /// The key of a change, if there is one.
