@@ -32,6 +32,10 @@ fn chat_on(shard: u16, hasher: KeyHasher) -> ChatId {
         .unwrap()
 }
 
+fn long_ids(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number:->100}")).collect()
+}
+
 fn hasher(raw: &mut Raw) -> KeyHasher {
     match raw.call(2, Kind::Hello, json!({})) {
         Ok(Reply::Hello(hello)) => KeyHasher::new(hello.hash_seed),
@@ -237,7 +241,7 @@ fn pipelining_past_the_limit_is_held_back_and_answered() {
 fn large_replies_to_pipelined_requests_follow_each_other() {
     let server = two_shards(&[]);
     let mut raw = Raw::greeted(server.tcp());
-    let users: Vec<String> = (0..2000).map(|user| format!("{user:->100}")).collect();
+    let users = long_ids(2000);
     let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": users});
     assert!(raw.call(2, Kind::Create, create).is_ok());
     // Less than after which a connection looks at its time limits, and so at everything.
@@ -261,8 +265,8 @@ fn large_replies_to_pipelined_requests_follow_each_other() {
 fn large_requests_keep_their_place() {
     let server = two_shards(&[]);
     let chats = |count: usize| -> Vec<_> {
-        let id = |number| format!("{number:->100}");
-        (0..count).map(|n| json!({"id": id(n), "type": 2, "creator_id": "u"})).collect()
+        let chat = |id| json!({"id": id, "type": 2, "creator_id": "u"});
+        long_ids(count).into_iter().map(chat).collect()
     };
     let first = chats(1)[0]["id"].clone();
     // The command's code in a request of a megabyte that is otherwise right.
@@ -272,7 +276,7 @@ fn large_requests_keep_their_place() {
     let code = unknown.iter().position(|&byte| byte == Kind::Import.code()).unwrap();
     unknown[code] = 0x7f;
     let mut raw = Raw::greeted(server.tcp());
-    let users: Vec<String> = (0..5000).map(|user| format!("{user:->100}")).collect();
+    let users = long_ids(5000);
     let Ok(Reply::Import(taken)) = raw.call(2, Kind::Import, json!({"chats": chats(5000)})) else {
         panic!("no import")
     };
@@ -333,7 +337,7 @@ fn a_long_list_is_the_same_at_both_doors() {
 fn a_large_request_of_nobody_ends_its_connection() {
     let server = two_shards(&[]);
     let mut raw = Raw::open(server.tcp());
-    let users: Vec<String> = (0..5000).map(|user| format!("{user:->100}")).collect();
+    let users = long_ids(5000);
     raw.send(&[(9, Kind::AddMembers, json!({"chat_id": "g", "user_ids": users}))]);
     raw.assert_refused(9, ErrorCode::Unauthenticated);
     server.stop();

@@ -108,11 +108,7 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
         })?;
         let bytes = R::bytes_expected(&data);
         let write = move || success_written(bytes, |out| R::write(&data, out));
-        if bytes <= WRITTEN_HERE_MAX {
-            return Ok(write());
-        }
-        let written = app.store.aside(write).await;
-        written.ok_or_else(|| Failure::internal("the answer could not be written"))
+        app.work(bytes > WRITTEN_HERE_MAX, write).await
     })
     .await
 }
@@ -144,13 +140,21 @@ impl<C: Call> App<C> {
         };
         let bytes = body::read(request.into_body()).await?;
         let caller = Caller { user_id, idempotency_key };
-        if bytes.len() <= READ_HERE_MAX {
-            let body = own(&bytes, &caller.user_id)?;
-            return Ok((caller, body));
+        let is_long = bytes.len() > READ_HERE_MAX;
+        self.work(is_long, move || own(&bytes, &caller.user_id).map(|body| (caller, body))).await?
+    }
+
+    /// Does a part of the work for a request: aside if it is long.
+    async fn work<T: Send + 'static>(
+        &self,
+        is_long: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        if !is_long {
+            return Ok(work());
         }
-        let user_id = caller.user_id.clone();
-        let body = self.store.aside(move || own(&bytes, &user_id)).await;
-        Ok((caller, body.ok_or_else(|| Failure::internal("the body could not be read"))??))
+        let done = self.store.aside(work).await;
+        done.ok_or_else(|| Failure::internal("the work for this request broke off"))
     }
 }
 

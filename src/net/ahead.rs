@@ -27,7 +27,7 @@ pub fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<Fr
         match frame::first(input, REQUEST_BYTES_MAX) {
             Ok(Some(payload)) => {
                 let hot = hot::read(payload);
-                if hot.is_none() && is_large(payload) {
+                if is_large(payload, hot.as_ref()) {
                     break;
                 }
                 frames.push(Frame { payload, hot });

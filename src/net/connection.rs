@@ -52,7 +52,6 @@ use crate::node::worker::{Local, Soon};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
-
 use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.

@@ -12,7 +12,8 @@ use crate::command::{Command, Error};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::node::Work;
 use crate::node::worker::Local;
-use crate::protocol::{Refused, Request, decode_request, frame, hot};
+use crate::protocol::hot::{self, HotRequest};
+use crate::protocol::{Refused, Request, decode_request, frame};
 
 /// Most bytes of a request that its core decodes itself.
 const BYTES_MAX: usize = 32 << 10;
@@ -42,15 +43,15 @@ impl Decoded {
     }
 }
 
-/// Whether a request is for this module. (One in a plain form is not: that is read as it lies.)
-pub fn is_large(payload: &[u8]) -> bool {
-    payload.len() > BYTES_MAX
+/// Whether a request is for this module. One in a plain form, `hot`, is not: that is read as it lies.
+pub fn is_large(payload: &[u8], hot: Option<&HotRequest<'_>>) -> bool {
+    payload.len() > BYTES_MAX && hot.is_none()
 }
 
 /// Takes the first frame of `input` if it is whole and large.
 fn first(input: &mut BytesMut) -> Option<Bytes> {
     let payload = frame::first(input, REQUEST_BYTES_MAX).ok().flatten()?;
-    let bytes = (is_large(payload) && hot::read(payload).is_none()).then_some(payload.len())?;
+    let bytes = is_large(payload, hot::read(payload).as_ref()).then_some(payload.len())?;
     input.advance(frame::HEADER_BYTES);
     Some(input.split_to(bytes).freeze())
 }

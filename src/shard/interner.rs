@@ -9,10 +9,7 @@
 //! - A text that only the interner holds goes when its table would have to grow. So there are at most about
 //!   twice as many as are in use.
 
-use std::hint::black_box;
-
 use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use super::state::table_hash;
 use crate::limits::SLOTS;
@@ -43,15 +40,11 @@ impl Interner {
         *id = self.shared(id.as_str(), || id.clone());
     }
 
-    /// Reads something of what is kept for each of some ids: their waits for memory overlap.
-    pub fn warm<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        let mut kept: SmallVec<[&InternedUserId; 32]> = SmallVec::new();
-        kept.extend(ids.filter_map(|id| {
-            let hash = self.hasher.hash(id);
-            let table = self.tables.get(usize::from(KeyHasher::slot_of_hash(hash).get()))?;
-            table.find(table_hash(hash), |_| true)
-        }));
-        black_box(kept.iter().filter_map(|id| id.as_str().bytes().next()).max());
+    /// What is kept of an id, or of another with the same hash in its table: not looked at yet.
+    pub fn candidate(&self, id: &str) -> Option<&InternedUserId> {
+        let hash = self.hasher.hash(id);
+        let table = self.tables.get(usize::from(KeyHasher::slot_of_hash(hash).get()))?;
+        table.find(table_hash(hash), |_| true)
     }
 
     fn shared(&mut self, text: &str, new: impl FnOnce() -> InternedUserId) -> InternedUserId {

@@ -1,6 +1,6 @@
 //! Which threads of a measurement run first, where the load and what is measured share a machine.
 //!
-//! Both take `chrt`, and the first the right to use it; without them all threads are as any other.
+//! All of it takes `chrt`, and to come first the right to use it; without them all threads are as any other.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
@@ -10,18 +10,18 @@ use rustix::process::Pid;
 /// Lets this thread run before all others, as on a machine of its own: what it waits for then is the
 /// server, not its turn on a core that they share. Whether it may.
 pub fn come_first() -> bool {
-    schedule("--fifo", "3")
+    schedule(&["--fifo"], "3")
 }
 
 /// Lets this thread, and those that it starts from now on, have what time of the machine others leave.
 /// Whether it may.
 pub fn stay_behind() -> bool {
-    schedule("--idle", "0")
+    schedule(&["--idle"], "0")
 }
 
 /// Takes [`stay_behind`] back.
 pub fn be_as_others() -> bool {
-    schedule("--other", "0")
+    schedule(&["--other"], "0")
 }
 
 /// Lets the threads of a process whose names begin so run before all but those that [`come_first`]; of two `ranks`
@@ -34,21 +34,19 @@ pub fn favour(process: Pid, ranks: [&str; 2]) -> bool {
         let Some(rank) = ranks.iter().rposition(|begin| name.starts_with(begin)) else {
             return true;
         };
-        change("--rr", &(1 + rank).to_string(), thread.file_name().unwrap_or_default())
+        let policy = ["--reset-on-fork", "--rr"];
+        change(&policy, &(1 + rank).to_string(), thread.file_name().unwrap_or_default())
     });
     set.all(|is_set| is_set)
 }
 
-fn schedule(policy: &str, priority: &str) -> bool {
+fn schedule(policy: &[&str], priority: &str) -> bool {
     let thread = std::fs::read_link("/proc/thread-self").unwrap_or_default();
     change(policy, priority, thread.file_name().unwrap_or_default())
 }
 
-fn change(policy: &str, priority: &str, thread: &OsStr) -> bool {
+fn change(policy: &[&str], priority: &str, thread: &OsStr) -> bool {
     let mut chrt = Command::new("chrt");
-    if policy == "--rr" {
-        chrt.arg("--reset-on-fork");
-    }
-    chrt.args([policy, "--pid", priority]).arg(thread).stderr(Stdio::null());
+    chrt.args(policy).args(["--pid", priority]).arg(thread).stderr(Stdio::null());
     chrt.status().is_ok_and(|status| status.success())
 }

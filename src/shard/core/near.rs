@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::shard::row::Row;
 use crate::shard::state::{Chat, Effect, User};
-use crate::types::{ChatId, KeyHasher, UserId, wide};
+use crate::types::{ChatId, InternedUserId, KeyHasher, UserId, wide};
 
 /// Requests that come at once, and ids of one, that need no allocation.
 pub(super) const INLINE: usize = 32;
@@ -62,6 +62,13 @@ impl Core {
 }
 
 impl Core {
+    /// Brings near what the interner keeps of users' ids.
+    pub(super) fn warm_ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+        let mut kept: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
+        kept.extend(ids.filter_map(|id| self.interner.candidate(id)));
+        near(kept, id_text);
+    }
+
     /// Brings near what a chat's event is about to change: the rows of its users.
     pub(super) fn warm_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
         let chat_hash = self.hash_of(chat_id.as_str());
@@ -99,7 +106,12 @@ pub(super) fn member_lines(chat: &Chat) -> u64 {
 
 /// Something of its maker's id, which is apart from it.
 pub(super) fn creator_text(chat: &Chat) -> u64 {
-    chat.head.creator_id.as_str().as_bytes().first().map_or(0, |byte| u64::from(*byte))
+    id_text(&chat.head.creator_id)
+}
+
+/// Something of an id's text.
+fn id_text(id: &InternedUserId) -> u64 {
+    id.as_str().as_bytes().first().map_or(0, |byte| u64::from(*byte))
 }
 
 fn user_lines(user: &User) -> u64 {

@@ -118,7 +118,7 @@ impl Core {
             }
         }
         if !part.members.is_empty() {
-            self.interner.warm(part.members.iter().map(|(member, _)| member.user_id.as_str()));
+            self.warm_ids(part.members.iter().map(|(member, _)| member.user_id.as_str()));
             let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
             self.commit(slot, event, out);
         }
