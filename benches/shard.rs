@@ -295,7 +295,9 @@ fn own_details(shard: &mut Shard, count: usize) -> Command {
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
     let ids: Vec<ChatId> = (first..first + count).map(|row| chat_id(chat(row))).collect();
     let user_id = user_id(user);
-    let found = shard.core.read_details(ids.iter().map(ChatId::as_str), Some(user_id.as_str()));
+    let found = shard
+        .core
+        .read_details(ids.iter().map(|id| id.as_str().as_bytes()), Some(user_id.as_str()));
     assert_eq!(found.unwrap().len(), count);
     Detail { ids, user_id: Some(user_id) }.into()
 }

@@ -43,9 +43,14 @@ fn check_id(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Whether a text may be an id.
-pub fn is_id(text: &str) -> bool {
-    check_id(text).is_ok()
+/// Whether bytes may be an id.
+pub fn is_id(bytes: &[u8]) -> bool {
+    // Without a way out of the loop, so that it becomes a few wide comparisons.
+    let is_plain = bytes.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
+    match is_plain {
+        true => (1..=ID_BYTES_MAX).contains(&bytes.len()),
+        false => std::str::from_utf8(bytes).is_ok_and(|text| check_id(text).is_ok()),
+    }
 }
 
 macro_rules! id_type {
@@ -432,8 +437,8 @@ impl KeyHasher {
     }
 
     /// The key's 64-bit hash.
-    pub fn hash(self, key: &str) -> u64 {
-        self.hash_bytes(key.as_bytes())
+    pub fn hash(self, key: impl AsRef<[u8]>) -> u64 {
+        self.hash_bytes(key.as_ref())
     }
 
     /// The 64-bit hash of any bytes.
@@ -448,13 +453,15 @@ impl KeyHasher {
     }
 
     /// The key's slot.
-    pub fn slot(self, key: &str) -> Slot {
+    pub fn slot(self, key: impl AsRef<[u8]>) -> Slot {
         Self::slot_of_hash(self.hash(key))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -466,6 +473,16 @@ mod tests {
         assert!(UserId::new("a\u{85}b").is_err());
         assert!(UserId::new("会话").is_ok());
         assert!(serde_json::from_str::<UserId>("7").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_an_id_if_they_are_one_as_text(bytes: Vec<u8>, text in ".{0,140}", plain in "[ -~]{0,140}") {
+            for bytes in [&bytes[..], text.as_bytes(), plain.as_bytes()] {
+                let as_text = std::str::from_utf8(bytes).ok().map(ChatId::new);
+                prop_assert_eq!(is_id(bytes), matches!(as_text, Some(Ok(_))));
+            }
+        }
     }
 
     #[test]

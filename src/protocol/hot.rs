@@ -91,12 +91,11 @@ pub struct Ids<'a> {
 }
 
 impl<'a> Iterator for Ids<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        // Whether it may be an id was looked at when the request was read.
-        std::str::from_utf8(self.reader.short_text()?).ok()
+        self.reader.short_text()
     }
 }
 
@@ -122,7 +121,7 @@ pub fn read(payload: &[u8]) -> Option<HotRequest<'_>> {
             let Head::Array(left @ 1..=IDS_MAX) = reader.head().ok()? else { return None };
             let ids = Ids { reader, left };
             for _ in 0..left {
-                id(&mut reader)?;
+                reader.short_text().filter(|bytes| is_id(bytes))?;
             }
             let user_id = match arguments {
                 2 if !reader.at_nil() => Some(id(&mut reader)?),
@@ -193,7 +192,7 @@ fn text(head: Head<'_>) -> Option<&str> {
 }
 
 fn checked(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().filter(|text| is_id(text))
+    std::str::from_utf8(bytes).ok().filter(|_| is_id(bytes))
 }
 
 fn integer(head: Head<'_>) -> Option<u64> {
@@ -228,12 +227,12 @@ pub fn write_list<'r>(
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
     out: &mut BytesMut,
 ) {
-    let mut frame = Frame::begin(id, out);
-    frame.array(2);
-    frame.array(rows.len());
+    let mut frame = Frame::begin(id, rows.len(), out, |place| {
+        place.array(2);
+        place.array(rows.len());
+    });
     frame.rows(rows);
-    frame.make_room(1, 1);
-    frame.byte(NIL);
+    frame.each::<1, _>([NIL].into_iter(), |place, nil| place.byte(nil));
     frame.finish();
 }
 
@@ -254,41 +253,39 @@ pub fn write_detail<'c>(
     items: impl ExactSizeIterator<Item = ChatItemRef<'c>>,
     out: &mut BytesMut,
 ) {
-    let mut frame = Frame::begin(id, out);
-    frame.array(1);
-    frame.array(items.len());
-    let mut left = items.len();
-    for item in items {
-        frame.make_room(ITEM_BYTES_MAX, left * USUAL_BYTES);
-        left = left.saturating_sub(1);
-        frame.byte(ARRAY_FIX | 9);
-        frame.text(item.id.as_str());
-        frame.text(item.creator_id);
-        frame.bytes(&[item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)]);
-        frame.integer(item.last_read_sequence.get());
-        frame.integer(item.last_sequence.get());
-        frame.integer(item.last_time.get());
-        frame.integer(item.created_at.get());
-    }
+    let mut frame = Frame::begin(id, items.len(), out, |place| {
+        place.array(1);
+        place.array(items.len());
+    });
+    frame.each::<ITEM_BYTES_MAX, _>(items, |place, item| {
+        place.byte(ARRAY_FIX | 9);
+        place.text(item.id.as_str());
+        place.text(item.creator_id);
+        place.put([item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)], 3);
+        place.integer(item.last_read_sequence.get());
+        place.integer(item.last_sequence.get());
+        place.integer(item.last_time.get());
+        place.integer(item.created_at.get());
+    });
     frame.finish();
 }
 
 /// Appends the reply of an `advance`.
 pub fn write_advance(id: u64, reply: &AdvanceReply, out: &mut BytesMut) {
-    let mut frame = Frame::begin(id, out);
-    frame.array(3);
-    frame.integer(reply.first_sequence.get());
-    frame.integer(reply.last_sequence.get());
-    frame.integer(reply.last_time.get());
-    frame.finish();
+    let values = [reply.first_sequence.get(), reply.last_sequence.get(), reply.last_time.get()];
+    write_integers(id, &values, out);
 }
 
 /// Appends the reply of a `mark_read`.
 pub fn write_mark_read(id: u64, reply: &MarkReadReply, out: &mut BytesMut) {
-    let mut frame = Frame::begin(id, out);
-    frame.array(2);
-    frame.integer(reply.max_read_seq.get());
-    frame.integer(reply.unread);
+    write_integers(id, &[reply.max_read_seq.get(), reply.unread], out);
+}
+
+fn write_integers(id: u64, values: &[u64], out: &mut BytesMut) {
+    let frame = Frame::begin(id, 0, out, |place| {
+        place.array(values.len());
+        values.iter().for_each(|value| place.integer(*value));
+    });
     frame.finish();
 }
 
@@ -299,9 +296,6 @@ const ARRAY_FIX: u8 = 0x90;
 const HEAD_BYTES_MAX: usize = HEADER_BYTES + 8 * INTEGER_BYTES_MAX;
 
 /// The frame of a successful reply while it is written.
-///
-/// Everything is written once, to where it stays: to put pieces together elsewhere and copy them would
-/// wait for each piece's small stores, as a processor forwards no several of them to one wide load.
 struct Frame<'o> {
     out: &'o mut BytesMut,
     start: usize,
@@ -310,59 +304,99 @@ struct Frame<'o> {
 }
 
 impl<'o> Frame<'o> {
-    fn begin(id: u64, out: &'o mut BytesMut) -> Self {
+    /// Begins with what stands before the rows or the items, of which there will be so many.
+    fn begin(
+        id: u64,
+        items: usize,
+        out: &'o mut BytesMut,
+        head: impl FnOnce(&mut Place<'_, HEAD_BYTES_MAX>),
+    ) -> Self {
         let start = out.len();
         let mut frame = Self { out, start, at: start + HEADER_BYTES };
-        frame.make_room(HEAD_BYTES_MAX, HEAD_BYTES_MAX);
-        frame.byte(ARRAY_FIX | 3);
-        frame.integer(id);
-        frame.integer(STATUS_OK.into());
+        frame.make_room(HEAD_BYTES_MAX + items * USUAL_BYTES);
+        frame.write(|place| {
+            place.byte(ARRAY_FIX | 3);
+            place.integer(id);
+            place.integer(STATUS_OK.into());
+            head(place);
+        });
         frame
     }
 
-    /// Makes room for what comes next, of at most `bytes_max`; `bytes_left` is about all that will come.
-    fn make_room(&mut self, bytes_max: usize, bytes_left: usize) {
-        if self.out.len() < self.at + bytes_max {
-            self.out.resize(self.at + bytes_left.clamp(bytes_max, ROOM_BYTES), 0);
-        }
-    }
-
     fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>) {
-        let mut left = rows.len();
-        for row in rows {
-            self.make_room(ROW_BYTES_MAX, left * USUAL_BYTES);
+        self.each::<ROW_BYTES_MAX, _>(rows, |place, row| {
+            place.byte(ARRAY_FIX | 7);
+            place.text(row.chat_id.as_str());
+            let flags = [row.is_top, row.is_mute, row.is_show, row.is_hide];
+            place.put(flags.map(|flag| u8::from(flag.0)), 4);
+            place.integer(row.max_read_seq.get());
+            place.integer(row.last_online_time.get());
+        });
+    }
+
+    /// Writes each of these, of at most `MAX` bytes.
+    #[inline(always)]
+    fn each<const MAX: usize, T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        write: impl Fn(&mut Place<'_, MAX>, T),
+    ) {
+        let mut left = items.len();
+        for item in items {
+            if self.out.len() < self.at + MAX {
+                self.make_room((left * USUAL_BYTES).clamp(MAX, ROOM_BYTES));
+            }
             left = left.saturating_sub(1);
-            self.row(&row);
+            self.write(|place| write(place, item));
         }
     }
 
-    fn row(&mut self, row: &ListRowRef<'_>) {
-        self.byte(ARRAY_FIX | 7);
-        self.text(row.chat_id.as_str());
-        self.bytes(&[
-            u8::from(row.is_top.0),
-            u8::from(row.is_mute.0),
-            u8::from(row.is_show.0),
-            u8::from(row.is_hide.0),
-        ]);
-        self.integer(row.max_read_seq.get());
-        self.integer(row.last_online_time.get());
+    fn make_room(&mut self, bytes: usize) {
+        self.out.resize(self.at + bytes, 0);
     }
 
-    fn put(&mut self, bytes: &[u8]) {
-        // There is room: `make_room` was asked for the most there can be.
-        if let Some(place) = self.out.get_mut(self.at..self.at + bytes.len()) {
-            place.copy_from_slice(bytes);
+    /// Writes what comes next, of at most `MAX` bytes. There must be room.
+    #[inline(always)]
+    fn write<const MAX: usize>(&mut self, write: impl FnOnce(&mut Place<'_, MAX>)) {
+        let room = self.out.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut);
+        debug_assert!(room.is_some(), "room was made for the most there can be");
+        if let Some(bytes) = room {
+            let mut place = Place { bytes, at: 0 };
+            write(&mut place);
+            self.at += place.at;
         }
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.put(bytes);
-        self.at += bytes.len();
+    fn finish(self) {
+        self.out.truncate(self.at);
+        let finished = Open::at(self.start).finish(self.out, REPLY_BYTES_MAX);
+        debug_assert!(finished.is_ok(), "so few rows and items always fit");
+    }
+}
+
+/// Where the next bytes of a reply go: room of which the first `at` bytes are written.
+///
+/// Everything is written once, to where it stays: to put pieces together elsewhere and copy them would
+/// wait for each piece's small stores, as a processor forwards no several of them to one wide load.
+/// And it is written in pieces of a fixed size, each of them a store or two.
+struct Place<'p, const MAX: usize> {
+    bytes: &'p mut [u8; MAX],
+    at: usize,
+}
+
+impl<const MAX: usize> Place<'_, MAX> {
+    /// Writes bytes of which the first `count` stay.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
+        if let Some(place) = self.bytes.get_mut(self.at..self.at + N) {
+            place.copy_from_slice(&bytes);
+        }
+        self.at += count;
     }
 
+    #[inline(always)]
     fn byte(&mut self, byte: u8) {
-        self.bytes(&[byte]);
+        self.put([byte], 1);
     }
 
     fn array(&mut self, len: usize) {
@@ -370,40 +404,89 @@ impl<'o> Frame<'o> {
             Ok(short @ 0..=15) => self.byte(ARRAY_FIX | short.to_be_bytes()[1]),
             Ok(long) => {
                 self.byte(0xdc);
-                self.bytes(&long.to_be_bytes());
+                self.put(long.to_be_bytes(), 2);
             }
             Err(_) => debug_assert!(false, "there are at most ROWS_MAX rows"),
         }
     }
 
+    #[inline(always)]
     fn text(&mut self, text: &str) {
-        match u8::try_from(text.len()) {
-            Ok(short @ 0..=31) => self.byte(0xa0 | short),
-            Ok(long) => self.bytes(&[0xd9, long]),
-            Err(_) => debug_assert!(false, "an id is short"),
+        let Ok(len) = u8::try_from(text.len()) else {
+            debug_assert!(false, "an id is short");
+            return;
+        };
+        match len {
+            0..=31 => self.byte(0xa0 | len),
+            _ => self.put([0xd9, len], 2),
         }
-        self.bytes(text.as_bytes());
+        let end = self.at + usize::from(len);
+        if let Some(place) = self.bytes.get_mut(self.at..end) {
+            copy(place, text.as_bytes());
+        }
+        self.at = end;
     }
 
     /// Always writes nine bytes, of which only as many count as the value needs: no branch to mispredict.
+    #[inline(always)]
     fn integer(&mut self, value: u64) {
-        let (marker, bytes, shift): (u8, usize, u32) = match value.leading_zeros() {
-            0..=31 => (0xcf, 8, 0),
-            32..=47 => (0xce, 4, 32),
-            48..=55 => (0xcd, 2, 48),
-            56 => (0xcc, 1, 56),
-            // The value is its own marker.
-            _ => (value.to_be_bytes()[7], 0, 0),
-        };
-        let [a, b, c, d, e, f, g, h] = (value << shift).to_be_bytes();
-        self.put(&[marker, a, b, c, d, e, f, g, h]);
-        self.at += 1 + bytes;
+        let short = usize::try_from(value.leading_zeros()).unwrap_or_default();
+        let form = FORMS.get(short).copied().unwrap_or_default();
+        let [.., low] = value.to_be_bytes();
+        self.byte(form.marker | low & form.own);
+        self.put((value << form.shift).to_be_bytes(), form.bytes.into());
     }
+}
 
-    fn finish(self) {
-        self.out.truncate(self.at);
-        let finished = Open::at(self.start).finish(self.out, REPLY_BYTES_MAX);
-        debug_assert!(finished.is_ok(), "so few rows and items always fit");
+/// How an integer is written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Form {
+    marker: u8,
+    /// Which bits of the value stand in the marker's byte.
+    own: u8,
+    /// How many bytes stand behind it.
+    bytes: u8,
+    /// What brings these to the front.
+    shift: u8,
+}
+
+/// By a value's leading zeros.
+static FORMS: [Form; 65] = {
+    let mut forms = [Form { marker: 0, own: 0x7f, bytes: 0, shift: 0 }; 65];
+    let mut zeros = 0;
+    while zeros < 57 {
+        let (marker, bytes) = match zeros {
+            0..=31 => (0xcf, 8),
+            32..=47 => (0xce, 4),
+            48..=55 => (0xcd, 2),
+            _ => (0xcc, 1),
+        };
+        forms[zeros] = Form { marker, own: 0, bytes, shift: 64 - 8 * bytes };
+        zeros += 1;
+    }
+    forms
+};
+
+/// Copies a text as short as ids are, without a call.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        4..=7 => copy_ends::<4>(to, from),
+        8..=15 => copy_ends::<8>(to, from),
+        16..=31 => copy_ends::<16>(to, from),
+        32..=63 => copy_ends::<32>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last bytes, which meet or overlap.
+#[inline(always)]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
+        *to = *from;
     }
 }
 
@@ -445,7 +528,7 @@ mod tests {
                         prop_assert_eq!(list.user_id.as_str(), user_id);
                     }
                     (Command::Detail(detail), Ask::Detail { ids, user_id }) => {
-                        prop_assert!(detail.ids.iter().map(|id| id.as_str()).eq(ids));
+                        prop_assert!(detail.ids.iter().map(|id| id.as_str().as_bytes()).eq(ids));
                         prop_assert_eq!(detail.user_id.as_ref().map(|id| id.as_str()), user_id);
                     }
                     (Command::Advance(advance), Ask::Advance(read)) => {
@@ -510,13 +593,11 @@ mod tests {
             [0, 127, 128, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, (1 << 53) - 1];
         for value in limits {
             let mut out = BytesMut::new();
-            let mut frame = Frame::begin(1, &mut out);
-            let start = frame.at;
-            frame.integer(value);
-            frame.finish();
+            write_integers(1, &[value], &mut out);
             let mut expected = Vec::new();
             rmp::encode::write_uint(&mut expected, value).unwrap();
-            assert_eq!(&out[start..], expected, "{value}");
+            assert!(out.ends_with(&expected), "{value}: {out:?}");
+            assert_eq!(out.len(), HEADER_BYTES + 4 + expected.len(), "{value}");
         }
     }
 }

@@ -405,14 +405,19 @@ impl Core {
     }
 
     /// The same; `hash` is the id's.
-    fn chat_at(&self, id: &str, hash: u64) -> Option<&Chat> {
+    fn chat_at(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
         self.slot(KeyHasher::slot_of_hash(hash)).ok()?.chat(id, hash)
     }
 
     /// The chat of which `candidate` is known, by [`SlotState::chat_candidate`]: most likely it.
-    fn chat_by<'a>(&'a self, candidate: Option<&'a Chat>, id: &str, hash: u64) -> Option<&'a Chat> {
+    fn chat_by<'a>(
+        &'a self,
+        candidate: Option<&'a Chat>,
+        id: impl AsRef<[u8]>,
+        hash: u64,
+    ) -> Option<&'a Chat> {
         match candidate? {
-            chat if chat.head.id.as_str() == id => Some(chat),
+            chat if chat.head.id.as_str().as_bytes() == id.as_ref() => Some(chat),
             _ => self.chat_at(id, hash),
         }
     }
@@ -427,7 +432,7 @@ impl Core {
         self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user(id.as_str(), hash)
     }
 
-    fn hash_of(&self, key: &str) -> u64 {
+    fn hash_of(&self, key: impl AsRef<[u8]>) -> u64 {
         self.hasher.hash(key)
     }
 

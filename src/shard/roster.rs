@@ -134,14 +134,44 @@ impl<T: Entry> Roster<T> {
     }
 
     /// The entry with this key; `hash` is the key's.
-    pub fn get(&self, key: &str, hash: u64) -> Option<&T> {
-        let place = self.find(key, hash)?;
+    pub fn get(&self, key: impl AsRef<[u8]>, hash: u64) -> Option<&T> {
+        let place = self.find(key.as_ref(), hash)?;
         self.at(place)
+    }
+
+    /// An entry that may have a key of this hash, without looking at it: a first step of looking many up, in
+    /// which no lookup waits for the memory of another. A giant tells none.
+    pub fn candidate(&self, hash: u64) -> Option<&T> {
+        let tags = match &self.lookup {
+            Lookup::Few(tags) => tags.get(..self.len)?,
+            Lookup::Tags(tags) => tags,
+            Lookup::Index(_) => return None,
+        };
+        self.at(self.place_at(position_of(tags, tag(hash))?)?)
+    }
+
+    /// Something of what [`Self::candidate`] looks at apart from the roster itself, to bring it near.
+    pub fn tags_line(&self) -> u64 {
+        match &self.lookup {
+            Lookup::Tags(tags) => tags.first().copied().unwrap_or_default().into(),
+            Lookup::Few(_) | Lookup::Index(_) => 0,
+        }
+    }
+
+    /// The entry with this key; `candidate` is what [`Self::candidate`] told for it.
+    pub fn get_by<'a>(
+        &'a self,
+        candidate: Option<&'a T>,
+        key: impl AsRef<[u8]>,
+        hash: u64,
+    ) -> Option<&'a T> {
+        let key = key.as_ref();
+        candidate.filter(|entry| entry.key().as_bytes() == key).or_else(|| self.get(key, hash))
     }
 
     /// The entry with this key, to be changed; its key and order must stay.
     pub fn get_mut(&mut self, key: &str, hash: u64) -> Option<&mut T> {
-        let place = self.find(key, hash)?;
+        let place = self.find(key.as_bytes(), hash)?;
         Arc::make_mut(self.chunks.get_mut(place.chunk)?).get_mut(place.entry)
     }
 
@@ -182,7 +212,7 @@ impl<T: Entry> Roster<T> {
             for at in from.. {
                 let Some(entry) = self.at(Place { chunk, entry: at }) else { break };
                 let (hash, order) = (hasher.hash(entry.key()), entry.order());
-                if newest >= Some(order) || self.find(entry.key(), hash).is_some() {
+                if newest >= Some(order) || self.get(entry.key(), hash).is_some() {
                     return false;
                 }
                 newest = Some(order);
@@ -239,7 +269,7 @@ impl<T: Entry> Roster<T> {
 
     /// Takes the entry with this key out.
     pub fn remove(&mut self, key: &str, hash: u64) -> Option<T> {
-        let place = self.find(key, hash)?;
+        let place = self.find(key.as_bytes(), hash)?;
         let position = self.position(place);
         let chunk = self.chunks.get_mut(place.chunk)?;
         let entry = chunk.get(place.entry)?.clone();
@@ -331,35 +361,30 @@ impl<T: Entry> Roster<T> {
         Some(Place { chunk, entry })
     }
 
-    fn find(&self, key: &str, hash: u64) -> Option<Place> {
+    fn find(&self, key: &[u8], hash: u64) -> Option<Place> {
         match &self.lookup {
             Lookup::Few(tags) => self.find_tagged(tags.get(..self.len)?, key, tag(hash)),
             Lookup::Tags(tags) => self.find_tagged(tags, key, tag(hash)),
             Lookup::Index(index) => {
                 let order = index.find(hash, |order| {
                     let entry = self.place_of(order).and_then(|place| self.at(place));
-                    entry.is_some_and(|entry| entry.key() == key)
+                    entry.is_some_and(|entry| entry.key().as_bytes() == key)
                 })?;
                 self.place_of(order)
             }
         }
     }
 
-    fn find_tagged(&self, tags: &[u16], key: &str, tag: u16) -> Option<Place> {
-        for (number, block) in tags.chunks(TAGS_AT_ONCE).enumerate() {
-            // Without a way out of the loop, so that it becomes a few wide comparisons.
-            let any = block.iter().fold(false, |any, other| any | (*other == tag));
-            if !any {
-                continue;
+    fn find_tagged(&self, tags: &[u16], key: &[u8], tag: u16) -> Option<Place> {
+        let mut from = 0;
+        loop {
+            let position = from + position_of(tags.get(from..)?, tag)?;
+            let place = self.place_at(position)?;
+            if self.at(place).is_some_and(|entry| entry.key().as_bytes() == key) {
+                return Some(place);
             }
-            for (at, _) in block.iter().enumerate().filter(|(_, other)| **other == tag) {
-                let place = self.place_at(number * TAGS_AT_ONCE + at)?;
-                if self.at(place).is_some_and(|entry| entry.key() == key) {
-                    return Some(place);
-                }
-            }
+            from = position + 1;
         }
-        None
     }
 
     /// How many entries are before a place.
@@ -441,6 +466,16 @@ impl<T: Entry> Roster<T> {
 /// Sixteen bits of a key's hash.
 fn tag(hash: u64) -> u16 {
     u16::try_from(hash >> 48).unwrap_or_default()
+}
+
+/// Where the tag stands first.
+fn position_of(tags: &[u16], tag: u16) -> Option<usize> {
+    tags.chunks(TAGS_AT_ONCE).enumerate().find_map(|(number, block)| {
+        // Without a way out of the loop, so that it becomes a few wide comparisons.
+        let any = block.iter().fold(false, |any, other| any | (*other == tag));
+        let at = any.then(|| block.iter().position(|other| *other == tag))??;
+        Some(number * TAGS_AT_ONCE + at)
+    })
 }
 
 /// The chunk with more entries. If nobody else holds it, those that it had are moved.

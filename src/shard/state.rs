@@ -467,8 +467,9 @@ pub(super) fn table_hash(hash: u64) -> u64 {
 
 impl SlotState {
     /// The chat with this id; `hash` is the id's.
-    pub fn chat(&self, id: &str, hash: u64) -> Option<&Chat> {
-        self.chats.find(table_hash(hash), |chat| chat.head.id.as_str() == id).map(|chat| &**chat)
+    pub fn chat(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
+        let is_it = |chat: &Box<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
+        self.chats.find(table_hash(hash), is_it).map(|chat| &**chat)
     }
 
     /// A chat that may have this id, without looking at it: a first step of looking many up, in which

@@ -61,7 +61,8 @@ fn assert_same(request: &Request, HotRequest { id, ask }: HotRequest<'_>) {
     let command: Command = match ask {
         Ask::List { user_id } => List { user_id: user(user_id), limit: None, cursor: None }.into(),
         Ask::Detail { ids, user_id } => {
-            Detail { ids: ids.map(chat).collect(), user_id: user_id.map(user) }.into()
+            let ids = ids.map(|id| chat(std::str::from_utf8(id).unwrap()));
+            Detail { ids: ids.collect(), user_id: user_id.map(user) }.into()
         }
         Ask::MarkRead(read) => MarkRead {
             user_id: user(read.user_id),

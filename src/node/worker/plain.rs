@@ -83,8 +83,10 @@ pub fn soon<'a>(request: &HotRequest<'a>) -> Soon<'a> {
     match request.ask {
         Ask::List { user_id } => Soon { user_id: Some(user_id), chat_id: None },
         Ask::Detail { mut ids, user_id } => Soon { user_id, chat_id: ids.next() },
-        Ask::Advance(advance) => Soon { user_id: None, chat_id: Some(advance.chat_id) },
-        Ask::MarkRead(read) => Soon { user_id: Some(read.user_id), chat_id: Some(read.chat_id) },
+        Ask::Advance(advance) => Soon { user_id: None, chat_id: Some(advance.chat_id.as_bytes()) },
+        Ask::MarkRead(read) => {
+            Soon { user_id: Some(read.user_id), chat_id: Some(read.chat_id.as_bytes()) }
+        }
     }
 }
 
@@ -165,12 +167,12 @@ impl Worker {
     /// The shard that owns all keys of a request. None for what several shards may come to be asked for: a
     /// `mark_read` goes from the chat to the user's row, and what follows it has to wait.
     fn owner(&self, ask: Ask<'_>) -> Option<ShardId> {
-        let owner = |key: &str| self.node.hasher.slot(key).shard(self.node.shards);
+        let owner = |key: &[u8]| self.node.hasher.slot(key).shard(self.node.shards);
         match ask {
-            Ask::List { user_id } => Some(owner(user_id)),
-            Ask::Advance(advance) => Some(owner(advance.chat_id)),
+            Ask::List { user_id } => Some(owner(user_id.as_bytes())),
+            Ask::Advance(advance) => Some(owner(advance.chat_id.as_bytes())),
             Ask::Detail { ids, user_id } => {
-                let mut owners = ids.chain(user_id).map(owner);
+                let mut owners = ids.chain(user_id.map(str::as_bytes)).map(owner);
                 let first = owners.next()?;
                 owners.all(|other| other == first).then_some(first)
             }

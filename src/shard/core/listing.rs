@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Core;
-use super::near::{chat_lines, head_line, member_lines, near};
+use super::near::{detail_lines, head_line, member_line, near};
 use crate::command::conversation::{Conversation, Conversations, Explain};
 use crate::command::unread::Floors;
 use crate::shard::listing::{
@@ -110,8 +110,8 @@ impl Core {
             let chats = || found.iter().flatten().copied();
             match looks_at_members {
                 true => {
-                    near(chats(), chat_lines);
-                    near(chats(), member_lines);
+                    near(chats(), detail_lines);
+                    near(chats().filter_map(|chat| chat.members.first()), member_line);
                 }
                 false => near(chats(), head_line),
             }

@@ -10,6 +10,7 @@
 use smallvec::SmallVec;
 
 use super::Core;
+use crate::shard::member::Member;
 use crate::shard::row::Row;
 use crate::shard::state::{Chat, Effect, User};
 use crate::types::{ChatId, InternedUserId, KeyHasher, UserId, wide};
@@ -22,14 +23,15 @@ pub(super) const INLINE: usize = 32;
 pub struct Soon<'a> {
     /// A user, with the rows.
     pub user_id: Option<&'a str>,
-    /// A chat, with its members.
-    pub chat_id: Option<&'a str>,
+    /// A chat, with the user among its members.
+    pub chat_id: Option<&'a [u8]>,
 }
 
 /// The same, as far as it is found.
 #[derive(Clone, Copy, Default)]
 struct Found<'a> {
     user: Option<&'a User>,
+    user_hash: u64,
     chat: Option<&'a Chat>,
     chat_hash: u64,
 }
@@ -38,25 +40,33 @@ impl Core {
     /// Brings near what some requests will look at. It changes nothing and tells nothing.
     pub fn warm(&self, soon: &[Soon<'_>]) {
         let mut hashes: SmallVec<[(Option<u64>, Option<u64>); INLINE]> = SmallVec::new();
-        let hash = |id: Option<&str>| id.map(|id| self.hash_of(id));
-        hashes.extend(soon.iter().map(|soon| (hash(soon.user_id), hash(soon.chat_id))));
+        hashes.extend(soon.iter().map(|Soon { user_id, chat_id }| {
+            (user_id.map(|id| self.hash_of(id)), chat_id.map(|id| self.hash_of(id)))
+        }));
         let slot = |hash: u64| self.slot(KeyHasher::slot_of_hash(hash)).ok();
         let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
         found.extend(hashes.iter().map(|(user, chat)| Found {
             user: user.and_then(|hash| slot(hash)?.user_candidate(hash)),
+            user_hash: user.unwrap_or_default(),
             chat: chat.and_then(|hash| slot(hash)?.chat_candidate(hash)),
             chat_hash: chat.unwrap_or_default(),
         }));
-        near(&found, |found| found.user.map_or(0, user_lines) ^ found.chat.map_or(0, chat_lines));
         near(&found, |found| {
-            let row = found.user.and_then(|user| user.rows.last()).map_or(0, |row| row.version());
-            row ^ found.chat.map_or(0, |chat| member_lines(chat) ^ creator_text(chat))
+            found.user.map_or(0, user_lines)
+                ^ found.chat.map_or(0, |chat| detail_lines(chat) ^ chat.head.event)
         });
-        near(&found, |Found { user, chat, chat_hash }| {
-            let row = user
-                .zip(*chat)
-                .and_then(|(user, chat)| user.rows.get(chat.head.id.as_str(), *chat_hash));
-            row.map_or(0, |row| row.version())
+        near(&found, |found| {
+            let member = found.chat.and_then(|chat| chat.members.candidate(found.user_hash));
+            found.user.map_or(0, |user| text_line(user.head.id.as_str()) ^ user.rows.tags_line())
+                ^ found.chat.map_or(0, creator_text)
+                ^ member.map_or(0, member_line)
+        });
+        near(&found, |found| {
+            let row = found.user.and_then(|user| match found.chat {
+                Some(_) => user.rows.candidate(found.chat_hash),
+                None => user.rows.last(),
+            });
+            row.map_or(0, row_lines)
         });
     }
 }
@@ -66,7 +76,7 @@ impl Core {
     pub(super) fn warm_ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         let mut kept: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
         kept.extend(ids.filter_map(|id| self.interner.candidate(id)));
-        near(kept, id_text);
+        near(kept, |id| text_line(id.as_str()));
     }
 
     /// Brings near what a chat's event is about to change: the rows of its users.
@@ -78,7 +88,7 @@ impl Core {
             self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user_candidate(hash)
         }));
         near(&users, |user| user_lines(user));
-        near(&users, |user| user.rows.last().map_or(0, Row::version));
+        near(&users, |user| user.rows.last().map_or(0, row_lines));
         near(&users, |user| user.rows.get(chat_id.as_str(), chat_hash).map_or(0, Row::version));
     }
 }
@@ -93,25 +103,30 @@ pub(super) fn head_line(chat: &Chat) -> u64 {
     chat.head.last_time.get()
 }
 
-/// Something of the lines that `detail` and `advance` look at.
-pub(super) fn chat_lines(chat: &Chat) -> u64 {
-    head_line(chat) ^ chat.head.event ^ wide(chat.members.len())
+/// Something of the lines that `detail` looks at.
+pub(super) fn detail_lines(chat: &Chat) -> u64 {
+    head_line(chat) ^ wide(chat.members.len())
 }
 
-/// Something of its first member, who is apart from it. Not of the member's id: who looks for a reader
-/// compares with the reader's own text, the same in all chats.
-pub(super) fn member_lines(chat: &Chat) -> u64 {
-    chat.members.first().map_or(0, |member| member.facts().order)
+/// Something of a member. Not of the member's id: who looks for a reader compares with the reader's own
+/// text, the same in all chats.
+pub(super) fn member_line(member: &Member) -> u64 {
+    member.facts().order
 }
 
-/// Something of its maker's id, which is apart from it.
+/// Something of a row, which may stand in two lines.
+pub(super) fn row_lines(row: &Row) -> u64 {
+    row.version() ^ wide(row.chat_id.as_str().len())
+}
+
+/// Something of the id of a chat's maker, which is apart from it.
 pub(super) fn creator_text(chat: &Chat) -> u64 {
-    id_text(&chat.head.creator_id)
+    text_line(chat.head.creator_id.as_str())
 }
 
-/// Something of an id's text.
-fn id_text(id: &InternedUserId) -> u64 {
-    id.as_str().as_bytes().first().map_or(0, |byte| u64::from(*byte))
+/// Something of a text.
+fn text_line(text: &str) -> u64 {
+    text.as_bytes().first().map_or(0, |byte| u64::from(*byte))
 }
 
 fn user_lines(user: &User) -> u64 {

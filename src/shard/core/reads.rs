@@ -6,20 +6,21 @@
 use smallvec::SmallVec;
 
 use super::Core;
-use super::near::{INLINE, chat_lines, creator_text, member_lines, near};
+use super::near::{INLINE, creator_text, detail_lines, member_line, near, row_lines};
 use crate::command::membership::{ChatItemRef, ListRowRef};
+use crate::shard::member::Member;
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Chat, User};
 use crate::types::{Flag, KeyHasher, Sequence};
 
-/// A chat that was asked for.
+/// A chat that was asked for, and what is most likely it, the reader among its members and the reader's row
+/// of it: their ids are not compared yet.
 struct Asked<'a> {
-    id: &'a str,
+    id: &'a [u8],
     hash: u64,
-    /// Most likely it; its id is not compared yet.
-    candidate: Option<&'a Chat>,
-    /// The reader's row of it.
+    chat: Option<&'a Chat>,
+    member: Option<&'a Member>,
     row: Option<&'a Row>,
 }
 
@@ -40,7 +41,7 @@ impl Core {
     /// then read: the waits of a round overlap.
     pub fn read_details<'a>(
         &'a self,
-        ids: impl Iterator<Item = &'a str>,
+        ids: impl Iterator<Item = &'a [u8]>,
         user_id: Option<&'a str>,
     ) -> Option<SmallVec<[ChatItemRef<'a>; INLINE]>> {
         let reader = match user_id {
@@ -53,24 +54,25 @@ impl Core {
             let hash = self.hash_of(id);
             let is_again = |other: &Asked<'_>| other.hash == hash && other.id == id;
             if !(hashes.contains(&hash) && asked.iter().any(is_again)) {
-                asked.push(Asked { id, hash, candidate: None, row: None });
+                asked.push(Asked { id, hash, chat: None, member: None, row: None });
                 hashes.push(hash);
             }
         }
         for asked in &mut asked {
             let slot = self.slot(KeyHasher::slot_of_hash(asked.hash)).ok()?;
-            asked.candidate = slot.chat_candidate(asked.hash);
+            asked.chat = slot.chat_candidate(asked.hash);
         }
-        if asked.len() > 1 {
-            let chats = || asked.iter().filter_map(|asked| asked.candidate);
-            near(chats(), chat_lines);
-            near(chats(), |chat| member_lines(chat) ^ creator_text(chat));
+        near(asked.iter().filter_map(|asked| asked.chat), detail_lines);
+        if let Some(reader) = &reader {
+            asked.iter_mut().for_each(|asked| reader.look_for(asked));
         }
-        if let Some(user) = reader.as_ref().and_then(|reader| reader.user) {
-            asked.iter_mut().for_each(|asked| asked.row = user.rows.get(asked.id, asked.hash));
-        }
+        near(&asked, |asked| {
+            asked.chat.map_or(0, creator_text)
+                ^ asked.member.map_or(0, member_line)
+                ^ asked.row.map_or(0, row_lines)
+        });
         let found = asked.iter().filter_map(|asked| {
-            let chat = self.chat_by(asked.candidate, asked.id, asked.hash);
+            let chat = self.chat_by(asked.chat, asked.id, asked.hash);
             let chat = chat.filter(|chat| !chat.head.dissolved)?;
             let last_read_sequence = match &reader {
                 Some(reader) => reader.floor(chat, asked)?,
@@ -89,18 +91,24 @@ impl Core {
 }
 
 /// Who asks for details.
-struct Reader<'a> {
-    id: &'a str,
+struct Reader<'r> {
+    id: &'r str,
     hash: u64,
-    user: Option<&'a User>,
+    user: Option<&'r User>,
 }
 
-impl Reader<'_> {
+impl<'r> Reader<'r> {
+    /// Finds what may be the reader among the chat's members, and the reader's row.
+    fn look_for(&self, asked: &mut Asked<'r>) {
+        asked.member = asked.chat.and_then(|chat| chat.members.candidate(self.hash));
+        asked.row = self.user.and_then(|user| user.rows.candidate(asked.hash));
+    }
+
     /// Up to where the reader has read the chat; none if they are no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
-        let member = chat.members.get(self.id, self.hash)?.floors();
-        let row = asked.row.map(Row::facts);
-        Some(RowFacts::last_read(row.as_ref(), member, chat.head.last_sequence))
+        let member = chat.members.get_by(asked.member, self.id, self.hash)?.floors();
+        let row = self.user.and_then(|user| user.rows.get_by(asked.row, asked.id, asked.hash));
+        Some(RowFacts::last_read(row.map(Row::facts).as_ref(), member, chat.head.last_sequence))
     }
 }
 
@@ -117,7 +125,7 @@ impl<'a> ListRows<'a> {
         for row in chunks.iter().flat_map(|chunk| chunk.iter()) {
             listed += usize::from(row.facts().is_show.0);
             pinned |= row.facts().is_top.0;
-            looked_at ^= row.chat_id.as_str().len() ^ usize::from(row.version() == 0);
+            looked_at ^= row_lines(row);
         }
         std::hint::black_box(looked_at);
         // Where none is pinned there is no need to look for them.
