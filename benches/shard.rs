@@ -271,8 +271,8 @@ fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
                 hot::write_list(id, rows, out);
             }
             Ask::Detail { ids, user_id } => {
-                let items = shard.core.read_details(ids, user_id).unwrap();
-                hot::write_detail(id, items.into_iter(), out);
+                let tell = |items: &[_]| hot::write_detail(id, items, out);
+                shard.core.read_details(ids, user_id, tell).unwrap();
             }
             Ask::Advance(advance) => {
                 let reply = shard.core.advance_here(advance, &mut shard.out).unwrap().unwrap();
@@ -295,10 +295,9 @@ fn own_details(shard: &mut Shard, count: usize) -> Command {
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
     let ids: Vec<ChatId> = (first..first + count).map(|row| chat_id(chat(row))).collect();
     let user_id = user_id(user);
-    let found = shard
-        .core
-        .read_details(ids.iter().map(|id| id.as_str().as_bytes()), Some(user_id.as_str()));
-    assert_eq!(found.unwrap().len(), count);
+    let asked = ids.iter().map(|id| id.as_str().as_bytes());
+    let found = shard.core.read_details(asked, Some(user_id.as_str()), |items| items.len());
+    assert_eq!(found, Some(count));
     Detail { ids, user_id: Some(user_id) }.into()
 }
 

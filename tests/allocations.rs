@@ -74,9 +74,11 @@ impl Shard {
             }
             Ask::Detail { ids, user_id } => {
                 self.core.warm(&[Soon { user_id, chat_id: ids.clone().next() }]);
-                let items = self.core.read_details(ids, user_id).unwrap();
-                assert!(!items.is_empty());
-                hot::write_detail(request.id, items.into_iter(), reply);
+                let tell = |items: &[_]| {
+                    assert!(!items.is_empty());
+                    hot::write_detail(request.id, items, reply);
+                };
+                self.core.read_details(ids, user_id, tell).unwrap();
             }
             Ask::Advance(advance) => {
                 let told = self.core.advance_here(advance, &mut self.out).unwrap().unwrap();

@@ -248,16 +248,12 @@ pub(super) fn write_rows<'r>(
 }
 
 /// Appends the reply of a `detail`: at most [`IDS_MAX`] items.
-pub fn write_detail<'c>(
-    id: u64,
-    items: impl ExactSizeIterator<Item = ChatItemRef<'c>>,
-    out: &mut BytesMut,
-) {
+pub fn write_detail(id: u64, items: &[ChatItemRef<'_>], out: &mut BytesMut) {
     let mut frame = Frame::begin(id, items.len(), out, |place| {
         place.array(1);
         place.array(items.len());
     });
-    frame.each::<ITEM_BYTES_MAX, _>(items, |place, item| {
+    frame.each::<ITEM_BYTES_MAX, _>(items.iter(), |place, item| {
         place.byte(ARRAY_FIX | 9);
         place.text(item.id.as_str());
         place.text(item.creator_id);
@@ -558,7 +554,7 @@ mod tests {
                     Reply::Detail(DetailReply { items }) => {
                         let items =
                             items.iter().map(|item| item.with_ids(&item.id, item.creator_id.as_str()));
-                        write_detail(id, items, &mut hot);
+                        write_detail(id, &items.collect::<Vec<_>>(), &mut hot);
                     }
                     Reply::Advance(reply) => write_advance(id, reply, &mut hot),
                     Reply::MarkRead(reply) => write_mark_read(id, reply, &mut hot),

@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::mem::offset_of;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -456,8 +457,26 @@ pub struct SlotState {
     pub answers: Roster<FirstAnswer>,
     /// What is in it, counted as it changes.
     pub counts: Counts,
-    chats: HashTable<Box<Chat>>,
-    users: HashTable<Box<User>>,
+    chats: HashTable<Apart<Chat>>,
+    users: HashTable<Apart<User>>,
+}
+
+/// An entry of a slot's table. What it holds stands apart, so that the table is small when it grows.
+#[derive(Debug)]
+pub struct Apart<T>(Box<T>);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Apart<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
 }
 
 /// All keys of a slot share the bits that chose the slot; the tables need others.
@@ -468,19 +487,19 @@ pub(super) fn table_hash(hash: u64) -> u64 {
 impl SlotState {
     /// The chat with this id; `hash` is the id's.
     pub fn chat(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
-        let is_it = |chat: &Box<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
+        let is_it = |chat: &Apart<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
         self.chats.find(table_hash(hash), is_it).map(|chat| &**chat)
     }
 
-    /// A chat that may have this id, without looking at it: a first step of looking many up, in which
-    /// no lookup waits for the memory of another. Whoever uses it compares the id.
-    pub fn chat_candidate(&self, hash: u64) -> Option<&Chat> {
-        self.chats.find(table_hash(hash), |_| true).map(|chat| &**chat)
+    /// A chat that may have this id, without looking at it nor even at where it stands: a first step of
+    /// looking many up, in which no lookup waits for the memory of another. Whoever uses it compares the id.
+    pub fn chat_candidate(&self, hash: u64) -> Option<&Apart<Chat>> {
+        self.chats.find(table_hash(hash), |_| true)
     }
 
     /// A user who may have this id, in the same way.
-    pub fn user_candidate(&self, hash: u64) -> Option<&User> {
-        self.users.find(table_hash(hash), |_| true).map(|user| &**user)
+    pub fn user_candidate(&self, hash: u64) -> Option<&Apart<User>> {
+        self.users.find(table_hash(hash), |_| true)
     }
 
     /// The same, to be changed.
@@ -493,7 +512,7 @@ impl SlotState {
     /// Adds a chat whose id is new.
     pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
         let hash = |chat: &Chat| table_hash(hasher.hash(chat.head.id.as_str()));
-        self.chats.insert_unique(hash(&chat), Box::new(chat), |chat| hash(chat));
+        self.chats.insert_unique(hash(&chat), Apart(Box::new(chat)), |chat| hash(chat));
     }
 
     /// All chats, in no order.
@@ -519,14 +538,14 @@ impl SlotState {
         let born = self.seq;
         self.users
             .entry(table_hash(key_hash), |user| user.head.id == *id, |user| hash(user))
-            .or_insert_with(|| Box::new(User::new(id.clone(), born)))
+            .or_insert_with(|| Apart(Box::new(User::new(id.clone(), born))))
             .into_mut()
     }
 
     /// Forgets a user.
     pub fn remove_user(&mut self, id: &UserId, hash: u64) -> Option<User> {
         let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
-        Some(*found.remove().0)
+        Some(*found.remove().0.0)
     }
 
     /// What is kept under the keys of the user with this hash.

@@ -63,8 +63,7 @@ fn at_once(node: &mut SimNode, HotRequest { id, ask }: HotRequest<'_>) -> Option
                 hot::write_list(id, core.read_list(user_id, hot::ROWS_MAX)?, &mut out);
             }
             Ask::Detail { ids, user_id } => {
-                let items = core.read_details(ids, user_id)?.into_iter();
-                hot::write_detail(id, items, &mut out);
+                core.read_details(ids, user_id, |items| hot::write_detail(id, items, &mut out))?;
             }
             Ask::Advance(advance) => {
                 let write = |reply: AdvanceReply| hot::write_advance(id, &reply, &mut out);

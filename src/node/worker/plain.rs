@@ -133,8 +133,7 @@ impl Worker {
                 Some(())
             }),
             Ask::Detail { ids, user_id } => self.read(|core| {
-                hot::write_detail(id, core.read_details(ids, user_id)?.into_iter(), out);
-                Some(())
+                core.read_details(ids, user_id, |items| hot::write_detail(id, items, out))
             }),
             Ask::Advance(advance) => self
                 .write(|core, out| core.advance_here(advance, out), Reply::Advance, to)

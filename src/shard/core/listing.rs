@@ -12,7 +12,7 @@ use crate::shard::listing::{
 };
 use crate::shard::op::{Answer, ChatView};
 use crate::shard::row::Row;
-use crate::shard::state::Chat;
+use crate::shard::state::{Apart, Chat};
 use crate::types::{Flag, KeyHasher, Sequence, UserId};
 
 /// Rows that are looked up together.
@@ -102,11 +102,12 @@ impl Core {
         mut visit: impl FnMut(RowRef, &'a Row, &'a Chat),
     ) {
         for block in refs.chunks(BLOCK) {
-            let mut found: [Option<&Chat>; BLOCK] = [None; BLOCK];
-            for (place, at) in found.iter_mut().zip(block) {
+            let mut entries: [Option<&Apart<Chat>>; BLOCK] = [None; BLOCK];
+            for (place, at) in entries.iter_mut().zip(block) {
                 let slot = self.slot(KeyHasher::slot_of_hash(at.hash)).ok();
                 *place = slot.and_then(|slot| slot.chat_candidate(at.hash));
             }
+            let found = entries.map(|chat| chat.map(|chat| &**chat));
             let chats = || found.iter().flatten().copied();
             match looks_at_members {
                 true => {

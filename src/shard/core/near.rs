@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::shard::member::Member;
 use crate::shard::row::Row;
-use crate::shard::state::{Chat, Effect, User};
+use crate::shard::state::{Apart, Chat, Effect, User};
 use crate::types::{ChatId, InternedUserId, KeyHasher, UserId, wide};
 
 /// Requests that come at once, and ids of one, that need no allocation.
@@ -44,12 +44,20 @@ impl Core {
             (user_id.map(|id| self.hash_of(id)), chat_id.map(|id| self.hash_of(id)))
         }));
         let slot = |hash: u64| self.slot(KeyHasher::slot_of_hash(hash)).ok();
+        let mut entries: SmallVec<[(Option<&Apart<User>>, Option<&Apart<Chat>>); INLINE]> =
+            SmallVec::new();
+        entries.extend(hashes.iter().map(|(user, chat)| {
+            let user = user.and_then(|hash| slot(hash)?.user_candidate(hash));
+            (user, chat.and_then(|hash| slot(hash)?.chat_candidate(hash)))
+        }));
         let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
-        found.extend(hashes.iter().map(|(user, chat)| Found {
-            user: user.and_then(|hash| slot(hash)?.user_candidate(hash)),
-            user_hash: user.unwrap_or_default(),
-            chat: chat.and_then(|hash| slot(hash)?.chat_candidate(hash)),
-            chat_hash: chat.unwrap_or_default(),
+        found.extend(entries.iter().zip(&hashes).map(|((user, chat), (user_hash, chat_hash))| {
+            Found {
+                user: user.map(|user| &**user),
+                user_hash: user_hash.unwrap_or_default(),
+                chat: chat.map(|chat| &**chat),
+                chat_hash: chat_hash.unwrap_or_default(),
+            }
         }));
         near(&found, |found| {
             found.user.map_or(0, user_lines)
@@ -82,11 +90,13 @@ impl Core {
     /// Brings near what a chat's event is about to change: the rows of its users.
     pub(super) fn warm_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
         let chat_hash = self.hash_of(chat_id.as_str());
-        let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
-        users.extend(rows.iter().filter_map(|(user_id, _)| {
+        let mut entries: SmallVec<[&Apart<User>; INLINE]> = SmallVec::new();
+        entries.extend(rows.iter().filter_map(|(user_id, _)| {
             let hash = self.hash_of(user_id.as_str());
             self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user_candidate(hash)
         }));
+        let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
+        users.extend(entries.iter().map(|user| &***user));
         near(&users, |user| user_lines(user));
         near(&users, |user| user.rows.last().map_or(0, row_lines));
         near(&users, |user| user.rows.get(chat_id.as_str(), chat_hash).map_or(0, Row::version));

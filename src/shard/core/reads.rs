@@ -11,7 +11,7 @@ use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::shard::member::Member;
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
-use crate::shard::state::{Chat, User};
+use crate::shard::state::{Apart, Chat, User};
 use crate::types::{Flag, KeyHasher, Sequence};
 
 /// A chat that was asked for, and what is most likely it, the reader among its members and the reader's row
@@ -19,6 +19,7 @@ use crate::types::{Flag, KeyHasher, Sequence};
 struct Asked<'a> {
     id: &'a [u8],
     hash: u64,
+    entry: Option<&'a Apart<Chat>>,
     chat: Option<&'a Chat>,
     member: Option<&'a Member>,
     row: Option<&'a Row>,
@@ -36,14 +37,15 @@ impl Core {
         }
     }
 
-    /// The chats with these ids as `detail` tells them; nothing if one of the keys belongs to another
+    /// Tells the chats with these ids as `detail` does; nothing if one of the keys belongs to another
     /// shard. Each id costs a few waits for memory, so that all of them are found first, then touched,
     /// then read: the waits of a round overlap.
-    pub fn read_details<'a>(
+    pub fn read_details<'a, R>(
         &'a self,
         ids: impl Iterator<Item = &'a [u8]>,
         user_id: Option<&'a str>,
-    ) -> Option<SmallVec<[ChatItemRef<'a>; INLINE]>> {
+        tell: impl FnOnce(&[ChatItemRef<'a>]) -> R,
+    ) -> Option<R> {
         let reader = match user_id {
             Some(user_id) => Some(self.reader(user_id)?),
             None => None,
@@ -54,14 +56,15 @@ impl Core {
             let hash = self.hash_of(id);
             let is_again = |other: &Asked<'_>| other.hash == hash && other.id == id;
             if !(hashes.contains(&hash) && asked.iter().any(is_again)) {
-                asked.push(Asked { id, hash, chat: None, member: None, row: None });
+                asked.push(Asked { id, hash, entry: None, chat: None, member: None, row: None });
                 hashes.push(hash);
             }
         }
         for asked in &mut asked {
             let slot = self.slot(KeyHasher::slot_of_hash(asked.hash)).ok()?;
-            asked.chat = slot.chat_candidate(asked.hash);
+            asked.entry = slot.chat_candidate(asked.hash);
         }
+        asked.iter_mut().for_each(|asked| asked.chat = asked.entry.map(|entry| &**entry));
         near(asked.iter().filter_map(|asked| asked.chat), detail_lines);
         if let Some(reader) = &reader {
             asked.iter_mut().for_each(|asked| reader.look_for(asked));
@@ -71,7 +74,8 @@ impl Core {
                 ^ asked.member.map_or(0, member_line)
                 ^ asked.row.map_or(0, row_lines)
         });
-        let found = asked.iter().filter_map(|asked| {
+        let mut found: SmallVec<[ChatItemRef<'a>; INLINE]> = SmallVec::new();
+        found.extend(asked.iter().filter_map(|asked| {
             let chat = self.chat_by(asked.chat, asked.id, asked.hash);
             let chat = chat.filter(|chat| !chat.head.dissolved)?;
             let last_read_sequence = match &reader {
@@ -79,8 +83,8 @@ impl Core {
                 None => Sequence::ZERO,
             };
             Some(chat.head.item_ref(last_read_sequence))
-        });
-        Some(found.collect())
+        }));
+        Some(tell(&found))
     }
 
     fn reader<'r>(&'r self, user_id: &'r str) -> Option<Reader<'r>> {
