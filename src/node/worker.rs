@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use plain::Parcel;
 use snapshot::{Planted, is_planted};
 use tokio::sync::oneshot;
 
@@ -82,15 +83,11 @@ pub enum Taken<R> {
     Elsewhere,
 }
 
-impl<R> Taken<R> {
-    /// The same with what is made of a reply that is here now.
-    pub fn map<T>(self, make: impl FnOnce(R) -> T) -> Taken<T> {
-        match self {
-            Self::Now(reply) => Taken::Now(make(reply)),
-            Self::Later => Taken::Later,
-            Self::Elsewhere => Taken::Elsewhere,
-        }
-    }
+/// What waits for the log.
+enum Held {
+    Answer(Answered),
+    /// Replies to one core, encoded.
+    Told(Parcel),
 }
 
 /// See the module's documentation.
@@ -98,13 +95,15 @@ pub struct Worker {
     shard: ShardId,
     core: Core,
     router: Router<Ticket>,
-    gate: Gate,
+    gate: Gate<Held>,
     node: Arc<NodeInfo>,
     out: Output,
     /// Ops that the router asked for and that are not on their way yet.
     ops: Vec<Sent>,
     /// For each core what this turn sends it.
     outbound: Vec<Vec<Peer>>,
+    /// For each core replies of this turn that wait for the log.
+    promised: Vec<Parcel>,
     /// What other cores sent that waits for the next turn.
     incoming: VecDeque<Peer>,
     /// Messages of this shard to itself.
@@ -135,6 +134,7 @@ impl Worker {
             out,
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
+            promised: std::iter::repeat_with(Default::default).take(cores).collect(),
             incoming: VecDeque::new(),
             own: VecDeque::new(),
             long: VecDeque::new(),
@@ -182,33 +182,6 @@ impl Worker {
         let Some(told) = read(&self.core) else { return Taken::Elsewhere };
         self.core.count_command();
         Taken::Now(told)
-    }
-
-    /// Writes to this core's shard in place, where all keys are here. If the reply may leave at once, it is
-    /// the caller's to tell; else it becomes an answer to `to`.
-    fn write<R>(
-        &mut self,
-        write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
-        reply: impl FnOnce(R) -> Reply,
-        to: impl FnOnce(&mut Router<Ticket>, ShardId) -> ReplyTo,
-    ) -> Taken<R> {
-        if self.router.pending() >= CROSS_CORE_MAX {
-            return Taken::Elsewhere;
-        }
-        let Some(outcome) = write(&mut self.core, &mut self.out) else {
-            return Taken::Elsewhere;
-        };
-        self.settle_if_large();
-        let answer = match outcome {
-            Ok(told) if self.node.log.mode() == LogMode::Off => return Taken::Now(told),
-            outcome => Answer::Done(outcome.map(reply)),
-        };
-        let to = to(&mut self.router, self.shard);
-        match answer {
-            Answer::Done(Err(_)) => self.dispatch(Answered { to, answer, after_log: false }),
-            _ => self.out.answers.push(Answered { to, answer, after_log: true }),
-        }
-        Taken::Later
     }
 
     /// Runs the ops for this core's shard, and puts the others on their way.
@@ -293,7 +266,7 @@ impl Worker {
 
     /// Carries an output out: records, messages, answers.
     fn settle(&mut self) {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.promised.iter().all(Parcel::is_empty) {
             return;
         }
         let is_late = is_planted(Planted::EffectBeforeCause) && !self.out.messages.is_empty();
@@ -307,20 +280,23 @@ impl Worker {
                 outbound.push(Peer::Message(envelope));
             }
         }
-        // The newest record of any shard is behind all that these answers may depend on.
+        // The newest record of any shard is behind all that these answers and replies may depend on.
         let until = self.node.log.tail();
         let mut answers = std::mem::take(&mut self.out.answers);
         for answered in answers.drain(..) {
             if answered.after_log && self.node.log.mode() != LogMode::Off {
-                self.gate.hold(until, answered);
+                self.gate.hold(until, Held::Answer(answered));
             } else {
                 self.dispatch(answered);
             }
         }
         self.out.answers = answers;
+        for parcel in self.promised.iter_mut().filter(|parcel| !parcel.is_empty()) {
+            self.gate.hold(until, Held::Told(std::mem::take(parcel)));
+        }
     }
 
-    /// Lets held answers go that the log has reached.
+    /// Lets go what is held and the log has reached.
     fn release(&mut self) {
         if self.gate.is_empty() {
             return;
@@ -328,16 +304,31 @@ impl Worker {
         // Said before looking: whoever moves the log after this look wakes us.
         self.mailbox().set_waits_for_log(true);
         let reached = self.node.log.reached();
-        while let Some(answered) = self.gate.release(reached) {
-            self.dispatch(answered);
+        while let Some(held) = self.gate.release(reached) {
+            match held {
+                Held::Answer(answered) => self.dispatch(answered),
+                Held::Told(parcel) => self.bring(parcel),
+            }
         }
         let state = self.node.log.state();
         while state != LogState::Ok
-            && let Some(answered) = self.gate.fail(state.why())
+            && let Some(held) = self.gate.give_up()
         {
-            self.dispatch(answered);
+            self.fail(held, state.why());
         }
         self.mailbox().set_waits_for_log(!self.gate.is_empty());
+    }
+
+    /// Answers that nobody knows what will come of it.
+    fn fail(&mut self, held: Held, why: &str) {
+        let mut fail = |to| {
+            let answer = Answer::Done(Err(Error::outcome_unknown(why)));
+            self.dispatch(Answered { to, answer, after_log: false });
+        };
+        match held {
+            Held::Answer(answered) => fail(answered.to),
+            Held::Told(parcel) => parcel.iter().for_each(|(to, _)| fail(to)),
+        }
     }
 
     /// Brings an answer to the router that asked.

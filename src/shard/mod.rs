@@ -16,7 +16,7 @@
 //! - [`op`]: what a shard is asked and what it tells
 //! - [`core`]: the state machine
 //! - [`told`]: what a record tells those who watch
-//! - [`gate`]: holds answers back until the log has what they promise
+//! - [`gate`]: holds back what promises something until the log has it
 
 pub mod apply;
 pub mod compact;

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - What is passed on stays behind all that this core sent before: both are in one queue.
-//! - A reply that waits for the log is none of a parcel. It is an answer like any other.
+//! - A reply that promises something is encoded at once too, and waits for the log in a parcel of its own.
 
 use std::time::Instant;
 
@@ -14,14 +14,16 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::{Local, Soon, Taken, Worker};
-use crate::command::{Command, Error, Reply};
+use crate::command::{Command, Error};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
+use crate::node::log::LogMode;
 use crate::node::mailbox::Peer;
 use crate::node::ticket::Ticket;
 use crate::protocol::decode_request;
 use crate::protocol::hot::{self, Ask, HotRequest};
 use crate::router::Router;
-use crate::shard::op::{Answer, Answered, Op, ReplyTo};
+use crate::shard::Core;
+use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
 use crate::types::{ShardId, wide};
 
 /// About as many bytes of replies are as much work as a row.
@@ -32,7 +34,7 @@ const PARCEL_BYTES: usize = 2048;
 const REQUESTS_AT_ONCE: usize = 32;
 
 /// Requests of one core to another, or what they are answered: bytes, and where each part of them ends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Parcel {
     bytes: BytesMut,
     parts: Vec<(ReplyTo, usize)>,
@@ -46,6 +48,11 @@ impl Parcel {
         }
     }
 
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     /// Adds a part.
     fn add(&mut self, to: ReplyTo, part: &[u8]) {
         self.bytes.extend_from_slice(part);
@@ -57,7 +64,8 @@ impl Parcel {
         self.parts.push((to, self.bytes.len()));
     }
 
-    fn iter(&self) -> impl Iterator<Item = (ReplyTo, &[u8])> {
+    /// Its parts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ReplyTo, &[u8])> {
         let mut start = 0;
         self.parts.iter().map(move |&(to, end)| {
             let part = self.bytes.get(start..end).unwrap_or_default();
@@ -135,13 +143,52 @@ impl Worker {
             Ask::Detail { ids, user_id } => self.read(|core| {
                 core.read_details(ids, user_id, |items| hot::write_detail(id, items, out))
             }),
-            Ask::Advance(advance) => self
-                .write(|core, out| core.advance_here(advance, out), Reply::Advance, to)
-                .map(|reply| hot::write_advance(id, &reply, out)),
-            Ask::MarkRead(read) => self
-                .write(|core, out| core.mark_read_here(read, out), Reply::MarkRead, to)
-                .map(|reply| hot::write_mark_read(id, &reply, out)),
+            Ask::Advance(advance) => {
+                let tell = |reply, out: &mut _| hot::write_advance(id, &reply, out);
+                self.write(|core, records| core.advance_here(advance, records), tell, to, out)
+            }
+            Ask::MarkRead(read) => {
+                let tell = |reply, out: &mut _| hot::write_mark_read(id, &reply, out);
+                self.write(|core, records| core.mark_read_here(read, records), tell, to, out)
+            }
         }
+    }
+
+    /// Writes to this core's shard in place. A reply that may leave at once is told to `out`; one that has to
+    /// wait for the log is told beside it, for `to`.
+    fn write<R>(
+        &mut self,
+        write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
+        tell: impl FnOnce(R, &mut BytesMut),
+        to: impl FnOnce(&mut Router<Ticket>, ShardId) -> ReplyTo,
+        out: &mut BytesMut,
+    ) -> Taken<()> {
+        if self.router.pending() >= CROSS_CORE_MAX {
+            return Taken::Elsewhere;
+        }
+        let Some(outcome) = write(&mut self.core, &mut self.out) else {
+            return Taken::Elsewhere;
+        };
+        self.settle_if_large();
+        match outcome {
+            Ok(reply) if self.node.log.mode() == LogMode::Off => {
+                tell(reply, out);
+                return Taken::Now(());
+            }
+            Ok(reply) => {
+                let to = to(&mut self.router, self.shard);
+                if let Some(parcel) = self.promised.get_mut(to.core.index()) {
+                    tell(reply, &mut parcel.bytes);
+                    parcel.end_part(to);
+                }
+            }
+            Err(error) => {
+                let to = to(&mut self.router, self.shard);
+                let answer = Answer::Done(Err(error));
+                self.dispatch(Answered { to, answer, after_log: false });
+            }
+        }
+        Taken::Later
     }
 
     fn pass_on(&mut self, ask: Ask<'_>, payload: &[u8], ticket: impl FnOnce() -> Ticket) -> bool {
@@ -183,7 +230,6 @@ impl Worker {
     pub(super) fn take_passed(&mut self, parcel: &Parcel) -> usize {
         let mut told = Parcel::new();
         let mut rows = 0;
-        let mut home = None;
         let mut left = parcel.iter().peekable();
         while left.peek().is_some() {
             let block: SmallVec<[_; REQUESTS_AT_ONCE]> = left
@@ -195,7 +241,6 @@ impl Worker {
                 block.iter().filter_map(|(_, _, request)| request.as_ref()).map(soon).collect();
             self.core.warm(&soon);
             for (to, payload, request) in block {
-                home = Some(to.core);
                 let taken = request.map_or(Taken::Elsewhere, |request| {
                     self.answer(request, SCAN_ROWS_AT_ONCE, |_, _| to, &mut told.bytes)
                 });
@@ -208,12 +253,21 @@ impl Worker {
             }
         }
         rows += told.bytes.len() / ROW_BYTES;
-        if let Some(outbound) = home.and_then(|home| self.outbound.get_mut(home.index()))
-            && !told.parts.is_empty()
-        {
-            outbound.push(Peer::Told(told));
-        }
+        self.bring(told);
         rows
+    }
+
+    /// Brings replies to the core that asked, which is the same for all of them.
+    pub(super) fn bring(&mut self, told: Parcel) {
+        match told.parts.first() {
+            Some((to, _)) if to.core == self.shard => self.take_told(told),
+            Some((to, _)) => {
+                if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
+                    outbound.push(Peer::Told(told));
+                }
+            }
+            None => {}
+        }
     }
 
     /// Takes a request that was passed on as a command: a long list is told in slices.

@@ -59,13 +59,15 @@ impl Core {
                 chat_hash: chat_hash.unwrap_or_default(),
             }
         }));
-        near(&found, |found| {
-            found.user.map_or(0, user_lines)
-                ^ found.chat.map_or(0, |chat| detail_lines(chat) ^ chat.head.event)
+        near(&found, |found| match (found.user, found.chat) {
+            (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
+            (None, chat) => chat.map_or(0, advance_lines),
         });
         near(&found, |found| {
+            let Some(user) = found.user else { return 0 };
             let member = found.chat.and_then(|chat| chat.members.candidate(found.user_hash));
-            found.user.map_or(0, |user| text_line(user.head.id.as_str()) ^ user.rows.tags_line())
+            text_line(user.head.id.as_str())
+                ^ user.rows.tags_line()
                 ^ found.chat.map_or(0, creator_text)
                 ^ member.map_or(0, member_line)
         });
@@ -116,6 +118,11 @@ pub(super) fn head_line(chat: &Chat) -> u64 {
 /// Something of the lines that `detail` looks at.
 pub(super) fn detail_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ wide(chat.members.len())
+}
+
+/// Something of the lines that `advance` looks at.
+fn advance_lines(chat: &Chat) -> u64 {
+    head_line(chat) ^ chat.head.event
 }
 
 /// Something of a member. Not of the member's id: who looks for a reader compares with the reader's own
