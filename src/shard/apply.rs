@@ -12,7 +12,7 @@ use thin_vec::ThinVec;
 use super::event::{
     AdvancedRef, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
     Dissolved, Event, FlagsSet, GoneImported, MemberErased, MembersAdded, MembersImported,
-    MembersRemoved, Read, RowChanged, StatusSet, Touched, UserErased,
+    MembersRemoved, ReadRef, RowChanged, StatusSet, Touched, UserErased,
 };
 use super::interner::Interner;
 use super::member::{Member, MemberFacts};
@@ -52,7 +52,7 @@ impl Applier<'_> {
             Event::ChatImported(event) => self.chat_imported(event),
             Event::MembersImported(event) => self.members_imported(event),
             Event::RowChanged(event) => self.row_changed(event),
-            Event::Read(event) => self.read(event),
+            Event::Read(event) => self.read(event.as_ref()),
             Event::FlagsSet(event) => self.flags_set(event),
             Event::Touched(event) => self.touched(event),
             Event::Cleared(event) => self.cleared(event),
@@ -290,19 +290,15 @@ impl Applier<'_> {
     /// Changes a row that is there, as the user's next version.
     fn change(
         &mut self,
-        user_id: &UserId,
-        chat_id: &ChatId,
+        user_id: &str,
+        chat_id: &str,
         change: impl FnOnce(&mut RowFacts),
     ) -> Result<(), BadRecord> {
         let hasher = self.hasher;
-        let user = self
-            .slot
-            .user_mut(user_id.as_str(), hasher.hash(user_id.as_str()))
-            .ok_or_else(|| misfit("user", user_id))?;
-        let row = user
-            .rows
-            .get_mut(chat_id.as_str(), hasher.hash(chat_id.as_str()))
-            .ok_or_else(|| misfit("row of", user_id))?;
+        let user = self.slot.user_mut(user_id, hasher.hash(user_id));
+        let user = user.ok_or_else(|| misfit("user", &user_id))?;
+        let row = user.rows.get_mut(chat_id, hasher.hash(chat_id));
+        let row = row.ok_or_else(|| misfit("row of", &user_id))?;
         let version = user.head.next_version();
         row.update(|row| {
             change(&mut row.facts);
@@ -311,15 +307,19 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn read(&mut self, event: Read) -> Result<(), BadRecord> {
-        self.change(&event.user_id, &event.chat_id, |facts| {
+    /// Applies a read position.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn read(&mut self, event: ReadRef<'_>) -> Result<(), BadRecord> {
+        self.change(event.user_id, event.chat_id, |facts| {
             facts.max_read_seq = facts.max_read_seq.max(event.seq);
             facts.marked_unread = Flag::NO;
         })
     }
 
     fn flags_set(&mut self, event: FlagsSet) -> Result<(), BadRecord> {
-        self.change(&event.user_id, &event.chat_id, |facts| {
+        self.change(event.user_id.as_str(), event.chat_id.as_str(), |facts| {
             facts.is_top = event.is_top.unwrap_or(facts.is_top);
             facts.is_mute = event.is_mute.unwrap_or(facts.is_mute);
             facts.is_hide = event.is_hide.unwrap_or(facts.is_hide);
@@ -328,7 +328,7 @@ impl Applier<'_> {
     }
 
     fn cleared(&mut self, event: Cleared) -> Result<(), BadRecord> {
-        self.change(&event.user_id, &event.chat_id, |facts| cover(facts, event.to))
+        self.change(event.user_id.as_str(), event.chat_id.as_str(), |facts| cover(facts, event.to))
     }
 
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {

@@ -35,7 +35,7 @@ use outbox::{Running, Waiters};
 pub use reads::ListRows;
 
 use super::apply::Applier;
-use super::event::{self, AdvancedRef, BadRecord, Event};
+use super::event::{self, AdvancedRef, BadRecord, Event, ReadRef};
 use super::interner::Interner;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo};
 use super::state::{Chat, SlotState, User};
@@ -340,10 +340,16 @@ impl Core {
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.apply(event))));
     }
 
-    /// The same for the most frequent event, without a copy of its ids.
+    /// The same for one of the most frequent events, without a copy of its ids.
     fn commit_advanced(&mut self, slot: Slot, event: AdvancedRef<'_>, out: &mut Output) {
         let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.advanced(event))));
+    }
+
+    /// The same for another.
+    fn commit_read(&mut self, slot: Slot, event: ReadRef<'_>, out: &mut Output) {
+        let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
+        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.read(event))));
     }
 
     /// Writes the next record of a slot.

@@ -275,7 +275,7 @@ fn encode_header(slot: Slot, seq: u64, code: u8, out: &mut Vec<u8>) {
     out.push(code);
 }
 
-/// An [`Advanced`] whose ids are read where they lie: the most frequent event is decided, logged and
+/// An [`Advanced`] whose ids are read where they lie: the most frequent events are decided, logged and
 /// applied without a copy of them.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of `Advanced`")]
@@ -292,8 +292,45 @@ impl AdvancedRef<'_> {
     /// # Errors
     /// As [`encode`].
     pub fn encode(&self, slot: Slot, seq: u64, out: &mut Vec<u8>) -> Result<(), BadRecord> {
-        encode_header(slot, seq, Advanced::CODE, out);
-        rmp_serde::encode::write(out, self).map_err(|error| BadRecord(error.to_string()))
+        encode_fields(slot, seq, Advanced::CODE, self, out)
+    }
+}
+
+/// A [`Read`] in the same way.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of `Read`")]
+pub struct ReadRef<'a> {
+    pub user_id: &'a str,
+    pub chat_id: &'a str,
+    pub seq: Sequence,
+}
+
+impl ReadRef<'_> {
+    /// Encodes it as the [`Read`] that it is.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    pub fn encode(&self, slot: Slot, seq: u64, out: &mut Vec<u8>) -> Result<(), BadRecord> {
+        encode_fields(slot, seq, Read::CODE, self, out)
+    }
+}
+
+fn encode_fields(
+    slot: Slot,
+    seq: u64,
+    code: u8,
+    fields: &impl Serialize,
+    out: &mut Vec<u8>,
+) -> Result<(), BadRecord> {
+    encode_header(slot, seq, code, out);
+    rmp_serde::encode::write(out, fields).map_err(|error| BadRecord(error.to_string()))
+}
+
+impl Read {
+    /// The same, looked at.
+    pub fn as_ref(&self) -> ReadRef<'_> {
+        let Self { user_id, chat_id, seq } = self;
+        ReadRef { user_id: user_id.as_str(), chat_id: chat_id.as_str(), seq: *seq }
     }
 }
 
@@ -333,6 +370,25 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_without_copies_are_encoded_as_themselves() {
+        let (user_id, chat_id) = (UserId::new("u").unwrap(), ChatId::new("c").unwrap());
+        let (slot, to) = (Slot::new(7).unwrap(), Sequence::new(300).unwrap());
+        let encoded = |encode: &dyn Fn(&mut Vec<u8>) -> Result<(), BadRecord>| {
+            let mut bytes = Vec::new();
+            encode(&mut bytes).unwrap();
+            bytes
+        };
+        let read = Read { user_id: user_id.clone(), chat_id: chat_id.clone(), seq: to };
+        let looked_at = encoded(&|out| read.as_ref().encode(slot, 5, out));
+        assert_eq!(looked_at, encoded(&|out| encode(slot, 5, &read.clone().into(), out)));
+        for sent in [None, Some((user_id, to))] {
+            let advanced = Advanced { chat_id: chat_id.clone(), to, time: TimeMs::ZERO, sent };
+            let looked_at = encoded(&|out| advanced.as_ref().encode(slot, 5, out));
+            assert_eq!(looked_at, encoded(&|out| encode(slot, 5, &advanced.clone().into(), out)));
+        }
+    }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {

@@ -8,11 +8,11 @@ use crate::command::message::{
 };
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::shard::event::{AdvancedRef, Cleared, Read};
+use crate::shard::event::{AdvancedRef, Cleared, ReadRef};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
 use crate::shard::row::RowFacts;
 use crate::shard::state::{Chat, ChatHead};
-use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, UserId};
+use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, Slot, UserId};
 
 impl Core {
     /// An `advance` that comes without a key and is answered by the door itself; nothing if the chat belongs
@@ -47,14 +47,14 @@ impl Core {
         }
         // Whoever is no member has no row; the other way finds out why.
         let user = user.user(read.user_id, user_hash)?;
-        let row = user.rows.get(read.chat_id, chat_hash)?;
-        let (user_id, chat_id) = (user.head.id.clone(), row.chat_id.clone());
+        let facts = user.rows.get(read.chat_id, chat_hash)?.facts();
         let checked = check(chat, read.user_id, user_hash, RowAction::Read(read.seq));
         self.commands += 1;
+        let MarkReadRef { user_id, chat_id, seq } = read;
+        let (slot, event) = (KeyHasher::slot_of_hash(user_hash), ReadRef { user_id, chat_id, seq });
         Some(match &self.refusal {
             Some(why) => Err(why.clone()),
-            None => checked
-                .and_then(|checked| self.read_row(&user_id, chat_id, read.seq, None, checked, out)),
+            None => checked.map(|checked| self.read_row(slot, event, facts, checked, out)),
         })
     }
 
@@ -190,7 +190,11 @@ impl Core {
         let checked = checked?;
         match action {
             RowAction::Read(seq) => {
-                self.read_row(user_id, chat_id, seq, if_version, checked, out).map(Reply::MarkRead)
+                let facts = self.facts_of(user_id, &chat_id, if_version)?;
+                let (user_id, chat_id) = (user_id.as_str(), chat_id.as_str());
+                let event = ReadRef { user_id, chat_id, seq };
+                let slot = self.hasher.slot(user_id);
+                Ok(Reply::MarkRead(self.read_row(slot, event, facts, checked, out)))
             }
             RowAction::Clear => {
                 self.clear_row(user_id, chat_id, if_version, checked, out).map(Reply::Clear)
@@ -198,23 +202,21 @@ impl Core {
         }
     }
 
+    /// Raises the read position of a row of which `facts` are known; `slot` is the user's.
     fn read_row(
         &mut self,
-        user_id: &UserId,
-        chat_id: ChatId,
-        seq: Sequence,
-        if_version: Option<u64>,
+        slot: Slot,
+        read: ReadRef<'_>,
+        mut facts: RowFacts,
         Checked { last_sequence, sent_seq }: Checked,
         out: &mut Output,
-    ) -> Result<MarkReadReply, Error> {
-        let mut facts = self.facts_of(user_id, &chat_id, if_version)?;
-        if facts.max_read_seq < seq || facts.marked_unread == Flag::YES {
-            let slot = self.slot_of_user(user_id);
-            self.commit(slot, Read { user_id: user_id.clone(), chat_id, seq }, out);
+    ) -> MarkReadReply {
+        if facts.max_read_seq < read.seq || facts.marked_unread == Flag::YES {
+            self.commit_read(slot, read, out);
         }
-        facts.max_read_seq = facts.max_read_seq.max(seq);
+        facts.max_read_seq = facts.max_read_seq.max(read.seq);
         let unread = facts.floors(sent_seq).unread(last_sequence);
-        Ok(MarkReadReply { max_read_seq: facts.max_read_seq, unread })
+        MarkReadReply { max_read_seq: facts.max_read_seq, unread }
     }
 
     fn clear_row(
