@@ -27,57 +27,70 @@ pub struct Soon<'a> {
     pub chat_id: Option<&'a [u8]>,
 }
 
-/// The same, as far as it is found.
+/// What is most likely a user, a chat, the user among the chat's members, and the chat among the user's rows:
+/// found by their hashes, and their ids not compared yet.
 #[derive(Clone, Copy, Default)]
-struct Found<'a> {
-    user: Option<&'a User>,
-    user_hash: u64,
-    chat: Option<&'a Chat>,
-    chat_hash: u64,
+pub(super) struct Found<'a> {
+    pub user: Option<&'a User>,
+    pub user_hash: Option<u64>,
+    pub chat: Option<&'a Chat>,
+    pub chat_hash: Option<u64>,
+    pub member: Option<&'a Member>,
+    pub row: Option<&'a Row>,
+}
+
+impl Found<'_> {
+    /// Finds the member and the row, without looking at them; where no chat was named, the newest row.
+    pub fn look_for_pair(&mut self) {
+        self.member = self.chat.zip(self.user_hash).and_then(|(c, hash)| c.members.candidate(hash));
+        self.row = self.user.and_then(|user| match self.chat_hash {
+            Some(hash) => user.rows.candidate(hash),
+            None => user.rows.last(),
+        });
+    }
+
+    /// Something of the lines of both.
+    pub fn pair_lines(&self) -> u64 {
+        self.member.map_or(0, member_line) ^ self.row.map_or(0, row_lines)
+    }
 }
 
 impl Core {
     /// Brings near what some requests will look at. It changes nothing and tells nothing.
+    ///
+    /// A processor looks a few hundred instructions ahead: so what takes many to be found is found in a round of
+    /// its own, and the round that waits does little else.
     pub fn warm(&self, soon: &[Soon<'_>]) {
-        let mut hashes: SmallVec<[(Option<u64>, Option<u64>); INLINE]> = SmallVec::new();
-        hashes.extend(soon.iter().map(|Soon { user_id, chat_id }| {
-            (user_id.map(|id| self.hash_of(id)), chat_id.map(|id| self.hash_of(id)))
+        let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
+        found.extend(soon.iter().map(|Soon { user_id, chat_id }| Found {
+            user_hash: user_id.map(|id| self.hash_of(id)),
+            chat_hash: chat_id.map(|id| self.hash_of(id)),
+            ..Found::default()
         }));
         let slot = |hash: u64| self.slot(KeyHasher::slot_of_hash(hash)).ok();
         let mut entries: SmallVec<[(Option<&Apart<User>>, Option<&Apart<Chat>>); INLINE]> =
             SmallVec::new();
-        entries.extend(hashes.iter().map(|(user, chat)| {
-            let user = user.and_then(|hash| slot(hash)?.user_candidate(hash));
-            (user, chat.and_then(|hash| slot(hash)?.chat_candidate(hash)))
+        entries.extend(found.iter().map(|Found { user_hash, chat_hash, .. }| {
+            let user = user_hash.and_then(|hash| slot(hash)?.user_candidate(hash));
+            (user, chat_hash.and_then(|hash| slot(hash)?.chat_candidate(hash)))
         }));
-        let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
-        found.extend(entries.iter().zip(&hashes).map(|((user, chat), (user_hash, chat_hash))| {
-            Found {
-                user: user.map(|user| &**user),
-                user_hash: user_hash.unwrap_or_default(),
-                chat: chat.map(|chat| &**chat),
-                chat_hash: chat_hash.unwrap_or_default(),
-            }
-        }));
+        for (found, (user, chat)) in found.iter_mut().zip(&entries) {
+            (found.user, found.chat) = (user.map(|user| &**user), chat.map(|chat| &**chat));
+        }
         near(&found, |found| match (found.user, found.chat) {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
             (None, chat) => chat.map_or(0, advance_lines),
         });
+        // An advance looks at no more than the chat.
+        found.retain(|found| found.user.is_some());
         near(&found, |found| {
             let Some(user) = found.user else { return 0 };
-            let member = found.chat.and_then(|chat| chat.members.candidate(found.user_hash));
             text_line(user.head.id.as_str())
                 ^ user.rows.tags_line()
                 ^ found.chat.map_or(0, creator_text)
-                ^ member.map_or(0, member_line)
         });
-        near(&found, |found| {
-            let row = found.user.and_then(|user| match found.chat {
-                Some(_) => user.rows.candidate(found.chat_hash),
-                None => user.rows.last(),
-            });
-            row.map_or(0, row_lines)
-        });
+        found.iter_mut().for_each(Found::look_for_pair);
+        near(&found, Found::pair_lines);
     }
 }
 
@@ -147,5 +160,5 @@ fn text_line(text: &str) -> u64 {
 }
 
 fn user_lines(user: &User) -> u64 {
-    wide(user.head.id.as_str().len() ^ user.rows.len()) ^ user.head.version
+    wide(user.rows.len()) ^ user.head.version
 }

@@ -6,23 +6,19 @@
 use smallvec::SmallVec;
 
 use super::Core;
-use super::near::{INLINE, creator_text, detail_lines, member_line, near, row_lines};
+use super::near::{Found, INLINE, creator_text, detail_lines, near, row_lines};
 use crate::command::membership::{ChatItemRef, ListRowRef};
-use crate::shard::member::Member;
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Apart, Chat, User};
 use crate::types::{Flag, KeyHasher, Sequence};
 
-/// A chat that was asked for, and what is most likely it, the reader among its members and the reader's row
-/// of it: their ids are not compared yet.
+/// A chat that was asked for.
 struct Asked<'a> {
     id: &'a [u8],
     hash: u64,
     entry: Option<&'a Apart<Chat>>,
-    chat: Option<&'a Chat>,
-    member: Option<&'a Member>,
-    row: Option<&'a Row>,
+    found: Found<'a>,
 }
 
 impl Core {
@@ -50,13 +46,15 @@ impl Core {
             Some(user_id) => Some(self.reader(user_id)?),
             None => None,
         };
+        let (user, user_hash) = reader.as_ref().map_or((None, None), |r| (r.user, Some(r.hash)));
         let mut asked: SmallVec<[Asked<'a>; INLINE]> = SmallVec::new();
         let mut hashes: SmallVec<[u64; INLINE]> = SmallVec::new();
         for id in ids {
             let hash = self.hash_of(id);
             let is_again = |other: &Asked<'_>| other.hash == hash && other.id == id;
             if !(hashes.contains(&hash) && asked.iter().any(is_again)) {
-                asked.push(Asked { id, hash, entry: None, chat: None, member: None, row: None });
+                let found = Found { user, user_hash, chat_hash: Some(hash), ..Found::default() };
+                asked.push(Asked { id, hash, entry: None, found });
                 hashes.push(hash);
             }
         }
@@ -64,19 +62,13 @@ impl Core {
             let slot = self.slot(KeyHasher::slot_of_hash(asked.hash)).ok()?;
             asked.entry = slot.chat_candidate(asked.hash);
         }
-        asked.iter_mut().for_each(|asked| asked.chat = asked.entry.map(|entry| &**entry));
-        near(asked.iter().filter_map(|asked| asked.chat), detail_lines);
-        if let Some(reader) = &reader {
-            asked.iter_mut().for_each(|asked| reader.look_for(asked));
-        }
-        near(&asked, |asked| {
-            asked.chat.map_or(0, creator_text)
-                ^ asked.member.map_or(0, member_line)
-                ^ asked.row.map_or(0, row_lines)
-        });
+        asked.iter_mut().for_each(|asked| asked.found.chat = asked.entry.map(|entry| &**entry));
+        near(asked.iter().filter_map(|asked| asked.found.chat), detail_lines);
+        asked.iter_mut().for_each(|asked| asked.found.look_for_pair());
+        near(&asked, |Asked { found, .. }| found.chat.map_or(0, creator_text) ^ found.pair_lines());
         let mut found: SmallVec<[ChatItemRef<'a>; INLINE]> = SmallVec::new();
         found.extend(asked.iter().filter_map(|asked| {
-            let chat = self.chat_by(asked.chat, asked.id, asked.hash);
+            let chat = self.chat_by(asked.found.chat, asked.id, asked.hash);
             let chat = chat.filter(|chat| !chat.head.dissolved)?;
             let last_read_sequence = match &reader {
                 Some(reader) => reader.floor(chat, asked)?,
@@ -101,17 +93,12 @@ struct Reader<'r> {
     user: Option<&'r User>,
 }
 
-impl<'r> Reader<'r> {
-    /// Finds what may be the reader among the chat's members, and the reader's row.
-    fn look_for(&self, asked: &mut Asked<'r>) {
-        asked.member = asked.chat.and_then(|chat| chat.members.candidate(self.hash));
-        asked.row = self.user.and_then(|user| user.rows.candidate(asked.hash));
-    }
-
+impl Reader<'_> {
     /// Up to where the reader has read the chat; none if they are no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
-        let member = chat.members.get_by(asked.member, self.id, self.hash)?.floors();
-        let row = self.user.and_then(|user| user.rows.get_by(asked.row, asked.id, asked.hash));
+        let Asked { id, hash, found, .. } = asked;
+        let member = chat.members.get_by(found.member, self.id, self.hash)?.floors();
+        let row = self.user.and_then(|user| user.rows.get_by(found.row, id, *hash));
         Some(RowFacts::last_read(row.map(Row::facts).as_ref(), member, chat.head.last_sequence))
     }
 }
