@@ -447,6 +447,10 @@ struct Form {
 }
 
 /// By a value's leading zeros.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "it is done while compiling, and would be an error there"
+)]
 static FORMS: [Form; 65] = {
     let mut forms = [Form { marker: 0, own: 0x7f, bytes: 0, shift: 0 }; 65];
     let mut zeros = 0;

@@ -27,6 +27,9 @@ pub struct Soon<'a> {
     pub chat_id: Option<&'a [u8]>,
 }
 
+/// Where a table says that a user and a chat are.
+type Entries<'a> = (Option<&'a Apart<User>>, Option<&'a Apart<Chat>>);
+
 /// What is most likely a user, a chat, the user among the chat's members, and the chat among the user's rows:
 /// found by their hashes, and their ids not compared yet.
 #[derive(Clone, Copy, Default)]
@@ -68,8 +71,7 @@ impl Core {
             ..Found::default()
         }));
         let slot = |hash: u64| self.slot(KeyHasher::slot_of_hash(hash)).ok();
-        let mut entries: SmallVec<[(Option<&Apart<User>>, Option<&Apart<Chat>>); INLINE]> =
-            SmallVec::new();
+        let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
         entries.extend(found.iter().map(|Found { user_hash, chat_hash, .. }| {
             let user = user_hash.and_then(|hash| slot(hash)?.user_candidate(hash));
             (user, chat_hash.and_then(|hash| slot(hash)?.chat_candidate(hash)))
