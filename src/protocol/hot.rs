@@ -597,7 +597,8 @@ mod tests {
             let mut expected = Vec::new();
             rmp::encode::write_uint(&mut expected, value).unwrap();
             assert!(out.ends_with(&expected), "{value}: {out:?}");
-            assert_eq!(out.len(), HEADER_BYTES + 4 + expected.len(), "{value}");
+            // In front are the frame, the array, the id, the status and the array of values.
+            assert_eq!(out.len(), HEADER_BYTES + 5 + expected.len(), "{value}");
         }
     }
 }
