@@ -309,7 +309,7 @@ impl<'o> Frame<'o> {
     ) -> Self {
         let start = out.len();
         let mut frame = Self { out, start, at: start + HEADER_BYTES };
-        frame.make_room(HEAD_BYTES_MAX + items * USUAL_BYTES);
+        frame.make_room(HEAD_BYTES_MAX + (items * USUAL_BYTES).min(ROOM_BYTES));
         frame.write(|place| {
             place.byte(ARRAY_FIX | 3);
             place.integer(id);
