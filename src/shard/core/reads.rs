@@ -97,7 +97,10 @@ impl Reader<'_> {
     /// Up to where the reader has read the chat; none if they are no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
         let Asked { id, hash, found, .. } = asked;
-        let member = chat.members.get_by(found.member, self.id, self.hash)?.floors();
+        // What was found may be in another chat, which the id did not turn out to be.
+        let is_in_it = found.chat.is_some_and(|likely| std::ptr::eq(likely, chat));
+        let member = found.member.filter(|_| is_in_it);
+        let member = chat.members.get_by(member, self.id, self.hash)?.floors();
         let row = self.user.and_then(|user| user.rows.get_by(found.row, id, *hash));
         Some(RowFacts::last_read(row.map(Row::facts).as_ref(), member, chat.head.last_sequence))
     }
@@ -175,6 +178,91 @@ impl<'a> Iterator for Listed<'a> {
             } else {
                 return None;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::command::transfer::{ChatLine, Import, MemberLine};
+    use crate::shard::op::{Op, Output, ReplyTo};
+    use crate::types::{ChatId, ChatType, ShardCount, ShardId, TimeMs, UserId};
+
+    const USER: &str = "u";
+
+    fn seq(number: u64) -> Sequence {
+        Sequence::new(number).unwrap()
+    }
+
+    fn id(number: u64) -> ChatId {
+        ChatId::new(&format!("chat {number}")).unwrap()
+    }
+
+    /// A chat that the user has written to, at a place that no other has.
+    fn lines(number: u64) -> (ChatLine, MemberLine) {
+        let user_id = UserId::new(USER).unwrap();
+        let chat = ChatLine {
+            id: id(number),
+            creator_id: user_id.clone(),
+            chat_type: ChatType::Group,
+            status: None,
+            is_enc: Flag::NO,
+            last_sequence: seq(1_000_000),
+            last_time: TimeMs::ZERO,
+            created_at: TimeMs::ZERO,
+            version: None,
+            dissolved: Flag::NO,
+            request_digest: None,
+        };
+        let member = MemberLine {
+            user_id,
+            chat_id: id(number),
+            id: None,
+            is_top: Flag::NO,
+            is_mute: Flag::NO,
+            is_show: None,
+            is_hide: Flag::NO,
+            max_read_seq: Sequence::ZERO,
+            last_online_time: TimeMs::ZERO,
+            join_seq: Some(seq(1)),
+            deleted_to_seq: None,
+            sent_seq: seq(number),
+            marked_unread: Flag::NO,
+            join_order: None,
+            version: None,
+            removed: Flag::NO,
+        };
+        (chat, member)
+    }
+
+    #[test]
+    fn a_reader_of_many_chats_is_not_taken_for_the_one_in_another() {
+        const CHATS: u64 = 20_000;
+        let shards = ShardCount::new(1).unwrap();
+        let mut core = Core::new(ShardId(0), shards, KeyHasher::new(7));
+        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+        for first in (0..CHATS).step_by(1000) {
+            let (chats, members) = (first..first + 1000).map(lines).unzip();
+            let import = Import { chats, members, merge: None, idempotency_key: None };
+            let mut out = Output::default();
+            core.request(to, Op::Import(import.into()), &mut out);
+            let mut messages = VecDeque::from(std::mem::take(&mut out.messages));
+            while let Some((_, envelope)) = messages.pop_front() {
+                core.message(envelope, &mut out);
+                messages.extend(out.messages.drain(..));
+            }
+        }
+        // Of so many in a slot's table some look like others until their ids are compared.
+        for first in (0..CHATS).step_by(50) {
+            let ids: Vec<ChatId> = (first..first + 50).map(id).collect();
+            let asked = ids.iter().map(|id| id.as_str().as_bytes());
+            let told = core.read_details(asked, Some(USER), |items| {
+                items.iter().map(|item| item.last_read_sequence.get()).collect::<Vec<_>>()
+            });
+            assert_eq!(told, Some((first..first + 50).collect()));
         }
     }
 }
