@@ -158,7 +158,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// The entry with this key; `candidate` is what [`Self::candidate`] told for it.
+    /// The entry with this key; `candidate` is what [`Self::candidate`] of this very roster told for it.
     pub fn get_by<'a>(
         &'a self,
         candidate: Option<&'a T>,
