@@ -186,16 +186,14 @@ impl<'a> Iterator for Listed<'a> {
 mod tests {
     use std::collections::VecDeque;
 
+    use serde_json::json;
+
     use super::*;
     use crate::command::transfer::{ChatLine, Import, MemberLine};
     use crate::shard::op::{Op, Output, ReplyTo};
-    use crate::types::{ChatId, ChatType, ShardCount, ShardId, TimeMs, UserId};
+    use crate::types::{ChatId, ShardCount, ShardId};
 
     const USER: &str = "u";
-
-    fn seq(number: u64) -> Sequence {
-        Sequence::new(number).unwrap()
-    }
 
     fn id(number: u64) -> ChatId {
         ChatId::new(&format!("chat {number}")).unwrap()
@@ -203,39 +201,11 @@ mod tests {
 
     /// A chat that the user has written to, at a place that no other has.
     fn lines(number: u64) -> (ChatLine, MemberLine) {
-        let user_id = UserId::new(USER).unwrap();
-        let chat = ChatLine {
-            id: id(number),
-            creator_id: user_id.clone(),
-            chat_type: ChatType::Group,
-            status: None,
-            is_enc: Flag::NO,
-            last_sequence: seq(1_000_000),
-            last_time: TimeMs::ZERO,
-            created_at: TimeMs::ZERO,
-            version: None,
-            dissolved: Flag::NO,
-            request_digest: None,
-        };
-        let member = MemberLine {
-            user_id,
-            chat_id: id(number),
-            id: None,
-            is_top: Flag::NO,
-            is_mute: Flag::NO,
-            is_show: None,
-            is_hide: Flag::NO,
-            max_read_seq: Sequence::ZERO,
-            last_online_time: TimeMs::ZERO,
-            join_seq: Some(seq(1)),
-            deleted_to_seq: None,
-            sent_seq: seq(number),
-            marked_unread: Flag::NO,
-            join_order: None,
-            version: None,
-            removed: Flag::NO,
-        };
-        (chat, member)
+        let chat =
+            json!({"id": id(number), "creator_id": USER, "type": 2, "last_sequence": 1_000_000});
+        let member =
+            json!({"user_id": USER, "chat_id": id(number), "join_seq": 1, "sent_seq": number});
+        (serde_json::from_value(chat).unwrap(), serde_json::from_value(member).unwrap())
     }
 
     #[test]
