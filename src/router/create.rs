@@ -51,7 +51,7 @@ impl<T> Router<T> {
             }
             _ => self.send_create(&mut creating, entry, out),
         }
-        Gather::Create(creating)
+        Gather::Create(Box::new(creating))
     }
 
     pub(super) fn gather_create(

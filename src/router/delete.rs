@@ -29,11 +29,13 @@ impl<T> Router<T> {
             let request = digest(Kind::Delete, &delete, self.hasher);
             let claiming = Claiming { user_id: Some(delete.user_id.clone()), key, request };
             self.send_claim(claiming, entry, out);
-            return Scattered::Asked(Gather::Delete(Deleting::Claiming(delete)));
+            return Scattered::Asked(Gather::Delete(Box::new(Deleting::Claiming(delete))));
         }
         match self.send_deletes(entry, &delete, None, out) {
             0 => Scattered::Finished(Ok(Reply::Delete(()))),
-            parts => Scattered::Asked(Gather::Delete(Deleting::Parts(Missing::of(parts)))),
+            parts => {
+                Scattered::Asked(Gather::Delete(Box::new(Deleting::Parts(Missing::of(parts)))))
+            }
         }
     }
 

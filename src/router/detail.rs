@@ -50,7 +50,7 @@ impl<T> Router<T> {
             let shard = self.shard_of_user(&user_id);
             out.push((shard, self.reply_to(entry, 0), Op::Facts { user_id, ids }));
         }
-        Scattered::Asked(Gather::Detail(detailing))
+        Scattered::Asked(Gather::Detail(Box::new(detailing)))
     }
 }
 

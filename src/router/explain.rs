@@ -26,7 +26,7 @@ impl<T> Router<T> {
         out.push((self.shard_of_user(&user_id), self.reply_to(entry, 0), facts));
         let chat = Op::ExplainChat(explain);
         out.push((self.shard_of_chat(&chat_id), self.reply_to(entry, 1), chat));
-        Scattered::Asked(Gather::Explain(Explaining { chat: None, row: None }))
+        Scattered::Asked(Gather::Explain(Box::new(Explaining { chat: None, row: None })))
     }
 }
 

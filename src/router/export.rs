@@ -81,7 +81,7 @@ impl<T> Router<T> {
             missing: 0,
         };
         self.ask_page(&exporting, place.after, entry, out);
-        Scattered::Asked(Gather::Export(exporting))
+        Scattered::Asked(Gather::Export(Box::new(exporting)))
     }
 
     fn ask_page(

@@ -94,7 +94,7 @@ impl<T> Router<T> {
             self.import_is_checked = checking;
             self.send_import(&mut importing, entry, out);
         }
-        Scattered::Asked(Gather::Import(importing))
+        Scattered::Asked(Gather::Import(Box::new(importing)))
     }
 
     pub(super) fn gather_import(

@@ -101,21 +101,21 @@ struct Pending<T> {
     gather: Gather,
 }
 
-/// What is being gathered for a command.
+/// What is being gathered for a command; apart, since most commands are only waited for.
 enum Gather {
     One,
-    Create(Creating),
-    Detail(Detailing),
-    Delete(Deleting),
-    Import(Importing),
-    Export(Exporting),
+    Create(Box<Creating>),
+    Detail(Box<Detailing>),
+    Delete(Box<Deleting>),
+    Import(Box<Importing>),
+    Export(Box<Exporting>),
     Conversations(Box<ListingGather>),
     Unread(Box<UnreadGather>),
-    Explain(Explaining),
-    ReadMany(ReadingMany),
+    Explain(Box<Explaining>),
+    ReadMany(Box<ReadingMany>),
     Erase(Box<Erasing>),
     Verify(Box<Verifying>),
-    Stats { missing: Missing, stats: Box<StatsReply> },
+    Stats { missing: usize, stats: Box<StatsReply> },
 }
 
 /// Parts that have not answered, and what is to be told of those that have.
@@ -297,7 +297,7 @@ impl<T> Router<T> {
                 let shards =
                     self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
                 out.extend(shards);
-                let missing = Missing::of(usize::from(self.shards.get()));
+                let missing = usize::from(self.shards.get());
                 Scattered::Asked(Gather::Stats { missing, stats: Box::default() })
             }
             Command::Sync(ref sync) => one(self.shard_of_user(&sync.user_id), command, out),
@@ -350,8 +350,8 @@ impl<T> Router<T> {
             (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
                 stats.add_shard(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);
-                let ended = missing.note(Ok(()))?;
-                Some(ended.map(|()| Reply::Stats(stats.clone())))
+                *missing = missing.saturating_sub(1);
+                (*missing == 0).then(|| Ok(Reply::Stats(stats.clone())))
             }
             _ => Some(mixed_up()),
         }

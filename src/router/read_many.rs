@@ -55,7 +55,7 @@ impl<T> Router<T> {
             let reply = MarkReadManyReply { items: Vec::new() };
             return Scattered::Finished(Ok(Reply::MarkReadMany(reply)));
         }
-        Scattered::Asked(Gather::ReadMany(reading))
+        Scattered::Asked(Gather::ReadMany(Box::new(reading)))
     }
 
     pub(super) fn gather_read_many(
