@@ -19,7 +19,6 @@
 #[path = "../tests/common/bare.rs"]
 mod bare;
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -233,10 +232,9 @@ struct Line {
 
 impl Line {
     fn new(local: Local) -> Self {
-        let hot = Hot::new(local.node().hasher);
         Self {
             local,
-            hot,
+            hot: Hot::default(),
             order: Order::default(),
             replies: Rc::default(),
             output: BytesMut::new(),
@@ -247,8 +245,9 @@ impl Line {
     fn turn(&mut self, payloads: &[&[u8]]) {
         self.local.tick();
         let started = Instant::now();
+        let hasher = self.local.node().hasher;
         let plain: Vec<HotRequest<'_>> =
-            payloads.iter().map(|payload| protocol::hot::read(payload).unwrap()).collect();
+            payloads.iter().map(|payload| protocol::hot::read(payload, hasher).unwrap()).collect();
         self.local.warm(&plain.iter().map(soon).collect::<Vec<_>>());
         for (request, payload) in plain.into_iter().zip(payloads) {
             let Self { local, order, replies, output, .. } = self;
@@ -265,13 +264,11 @@ impl Line {
 
     /// Waits for the replies that are missing, and encodes them.
     async fn settle(&mut self) {
-        let mut ready = VecDeque::new();
         loop {
-            self.replies.take(&mut ready);
-            for reply in ready.drain(..) {
+            while let Some(reply) = self.replies.pop() {
                 match reply.told {
-                    Told::Encoded(frame) => self.output.extend_from_slice(&frame),
-                    told @ Told::Outcome(_) => {
+                    Told::Frames { bytes, .. } => self.output.extend_from_slice(&bytes),
+                    told @ Told::Outcome { .. } => {
                         panic!("a plain reply takes the short way: {told:?}")
                     }
                 }

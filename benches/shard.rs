@@ -63,11 +63,14 @@ fn user_id(number: usize) -> UserId {
     UserId::new(&format!("0x{number:040x}")).unwrap()
 }
 
+/// The node's.
+const HASHER: KeyHasher = KeyHasher::new(7);
+
 impl Shard {
     fn new() -> Self {
         let chats = size("CHATSHARD_BENCH_CHATS", 100_000);
         let rows = size("CHATSHARD_BENCH_ROWS", ROWS);
-        let core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(7));
+        let core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
         let mut shard = Self { core, out: Output::default(), chats, rows, random: 1 };
         shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
         for first in (0..chats).step_by(CHATS_AN_IMPORT) {
@@ -259,10 +262,10 @@ fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
     let mut rest = batch;
     let mut requests: SmallVec<[HotRequest<'_>; 16]> = SmallVec::new();
     while let Some(payload) = frame::first(rest, REQUEST_BYTES_MAX).unwrap() {
-        requests.push(hot::read(payload).unwrap());
+        requests.push(hot::read(payload, HASHER).unwrap());
         rest = &rest[frame::HEADER_BYTES + payload.len()..];
     }
-    let soon: SmallVec<[Soon<'_>; 16]> = requests.iter().map(soon).collect();
+    let soon: SmallVec<[Soon; 16]> = requests.iter().map(soon).collect();
     shard.core.warm(&soon);
     for HotRequest { id, ask } in requests {
         match ask {
@@ -295,8 +298,9 @@ fn own_details(shard: &mut Shard, count: usize) -> Command {
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;
     let ids: Vec<ChatId> = (first..first + count).map(|row| chat_id(chat(row))).collect();
     let user_id = user_id(user);
-    let asked = ids.iter().map(|id| id.as_str().as_bytes());
-    let found = shard.core.read_details(asked, Some(user_id.as_str()), |items| items.len());
+    let asked = ids.iter().map(|id| HASHER.hashed(id.as_str().as_bytes()));
+    let found =
+        shard.core.read_details(asked, Some(HASHER.hashed(user_id.as_str())), |items| items.len());
     assert_eq!(found, Some(count));
     Detail { ids, user_id: Some(user_id) }.into()
 }

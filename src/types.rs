@@ -419,6 +419,29 @@ impl ShardCount {
     }
 }
 
+/// An id and its hash, which go together so that the keys of a request are hashed once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashed<T> {
+    /// A user's or a chat's id.
+    pub id: T,
+    /// Its hash by the node's [`KeyHasher`].
+    pub hash: u64,
+}
+
+impl<T> Hashed<T> {
+    /// The slot that it belongs to.
+    pub fn slot(&self) -> Slot {
+        KeyHasher::slot_of_hash(self.hash)
+    }
+}
+
+/// As the id alone.
+impl<T: Serialize> Serialize for Hashed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.id.serialize(serializer)
+    }
+}
+
 /// The seeded hash that places keys: xxh64, which every language has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyHasher {
@@ -439,6 +462,11 @@ impl KeyHasher {
     /// The key's 64-bit hash.
     pub fn hash(self, key: impl AsRef<[u8]>) -> u64 {
         self.hash_bytes(key.as_ref())
+    }
+
+    /// The key with its hash.
+    pub fn hashed<T: AsRef<[u8]>>(self, id: T) -> Hashed<T> {
+        Hashed { hash: self.hash(&id), id }
     }
 
     /// The 64-bit hash of any bytes.

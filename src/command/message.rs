@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::chat::check_ids;
 use super::{Check, Error};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::types::{ChatId, IdempotencyKey, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
 
 /// Arguments of `advance`: exactly one of `to` and `allocate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,28 +38,29 @@ pub struct Advance {
     pub if_version: Option<u64>,
 }
 
-/// An `advance` without a key, whose ids are read where they lie; the fields are those of [`Advance`].
+/// An `advance` without an idempotency key, whose ids are read where they lie; the fields are those of
+/// [`Advance`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `Advance`")]
 pub struct AdvanceRef<'a> {
-    pub chat_id: &'a str,
+    pub chat_id: Hashed<&'a str>,
     pub to: Option<Sequence>,
     pub allocate: Option<u64>,
     pub time: Option<TimeMs>,
-    pub sender_id: Option<&'a str>,
+    pub sender_id: Option<Hashed<&'a str>>,
     pub force: Option<bool>,
     pub if_version: Option<u64>,
 }
 
 impl Advance {
-    /// The request but for its key.
-    pub fn as_ref(&self) -> AdvanceRef<'_> {
+    /// The request but for its idempotency key.
+    pub fn as_ref(&self, hasher: KeyHasher) -> AdvanceRef<'_> {
         AdvanceRef {
-            chat_id: self.chat_id.as_str(),
+            chat_id: hasher.hashed(self.chat_id.as_str()),
             to: self.to,
             allocate: self.allocate,
             time: self.time,
-            sender_id: self.sender_id.as_ref().map(UserId::as_str),
+            sender_id: self.sender_id.as_ref().map(|sender_id| hasher.hashed(sender_id.as_str())),
             force: self.force,
             if_version: self.if_version,
         }
@@ -68,20 +69,24 @@ impl Advance {
 
 impl Check for Advance {
     fn check(&self) -> Result<(), Error> {
-        self.as_ref().check()
+        check_target(self.to, self.allocate)
     }
 }
 
 impl Check for AdvanceRef<'_> {
     fn check(&self) -> Result<(), Error> {
-        match (self.to, self.allocate) {
-            (Some(_), None) => Ok(()),
-            (None, Some(count)) if (1..=ADVANCE_AHEAD_MAX).contains(&count) => Ok(()),
-            (None, Some(_)) => {
-                Err(Error::invalid(format!("allocate: must be 1 to {ADVANCE_AHEAD_MAX}")))
-            }
-            _ => Err(Error::invalid("advance needs either `to` or `allocate`, not both")),
+        check_target(self.to, self.allocate)
+    }
+}
+
+fn check_target(to: Option<Sequence>, allocate: Option<u64>) -> Result<(), Error> {
+    match (to, allocate) {
+        (Some(_), None) => Ok(()),
+        (None, Some(count)) if (1..=ADVANCE_AHEAD_MAX).contains(&count) => Ok(()),
+        (None, Some(_)) => {
+            Err(Error::invalid(format!("allocate: must be 1 to {ADVANCE_AHEAD_MAX}")))
         }
+        _ => Err(Error::invalid("advance needs either `to` or `allocate`, not both")),
     }
 }
 
@@ -96,12 +101,12 @@ pub struct AdvanceReply {
     pub last_time: TimeMs,
 }
 
-/// A `mark_read` without a key, whose ids are read where they lie; the fields are those of [`MarkRead`].
+/// A `mark_read` without an idempotency key, whose ids are read where they lie; the fields are those of [`MarkRead`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `MarkRead`")]
 pub struct MarkReadRef<'a> {
-    pub user_id: &'a str,
-    pub chat_id: &'a str,
+    pub user_id: Hashed<&'a str>,
+    pub chat_id: Hashed<&'a str>,
     pub seq: Sequence,
 }
 

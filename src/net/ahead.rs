@@ -6,6 +6,7 @@ use super::large::is_large;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::hot::{self, HotRequest};
 use crate::protocol::{FrameError, frame};
+use crate::types::KeyHasher;
 
 /// Most requests that are looked at together.
 pub const REQUESTS_A_ROUND: usize = 32;
@@ -22,11 +23,15 @@ pub struct Frame<'a> {
 pub type Frames<'a> = SmallVec<[Frame<'a>; REQUESTS_A_ROUND]>;
 
 /// Adds the first whole frames of `input`, up to one that is decoded aside; what is wrong behind them.
-pub fn look_ahead<'a>(mut input: &'a [u8], frames: &mut Frames<'a>) -> Option<FrameError> {
+pub fn look_ahead<'a>(
+    mut input: &'a [u8],
+    hasher: KeyHasher,
+    frames: &mut Frames<'a>,
+) -> Option<FrameError> {
     while frames.len() < REQUESTS_A_ROUND {
         match frame::first(input, REQUEST_BYTES_MAX) {
             Ok(Some(payload)) => {
-                let hot = hot::read(payload);
+                let hot = hot::read(payload, hasher);
                 if is_large(payload, hot.as_ref()) {
                     break;
                 }

@@ -15,7 +15,6 @@
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,8 +46,7 @@ use crate::limits::{
 };
 use crate::node::mailbox::Control;
 use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
-use crate::node::worker::plain::soon;
-use crate::node::worker::{Local, Soon};
+use crate::node::worker::{Local, Soon, plain};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
@@ -158,7 +156,6 @@ struct Connection {
     /// The large request that is on its way to be a command, if there is one.
     large: Large,
     replies: Rc<Replies>,
-    ready: VecDeque<Ready>,
     /// The reply that is being encoded, if it is a long one; those behind it wait.
     long: Option<LongReply>,
     share: Share,
@@ -197,12 +194,11 @@ impl Connection {
             output: moving.output,
             large: Large::None,
             replies: Rc::default(),
-            ready: VecDeque::new(),
             long: None,
             share: Share::new(now),
             large_replies: 0,
             order: Order::default(),
-            hot: Hot::new(local.node().hasher),
+            hot: Hot::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             freed: false,
             hasher: local.node().hasher,
@@ -276,7 +272,7 @@ impl Connection {
     }
 
     fn in_flight(&self) -> usize {
-        let being_told = self.ready.len() + usize::from(self.long.is_some());
+        let being_told = usize::from(self.long.is_some());
         self.large.count() + self.replies.in_flight() + being_told + self.order.held()
     }
 
@@ -327,7 +323,7 @@ impl Connection {
     /// Runs the frames at the front of `input`; how many bytes and requests they were.
     fn run_frames(&mut self, input: &[u8], started: Instant) -> (usize, usize) {
         let mut frames = Frames::new();
-        let error = look_ahead(input, &mut frames);
+        let error = look_ahead(input, self.hasher, &mut frames);
         self.warm(&frames);
         let (mut bytes, mut taken) = (0, 0);
         for frame in &frames {
@@ -348,8 +344,8 @@ impl Connection {
 
     /// Brings near what requests will look at, where it is more than one.
     fn warm(&self, frames: &[Frame<'_>]) {
-        let hot = frames.iter().filter_map(|frame| frame.hot.as_ref());
-        let soon: SmallVec<[Soon<'_>; REQUESTS_A_ROUND]> = hot.map(soon).collect();
+        let mut soon: SmallVec<[Soon; REQUESTS_A_ROUND]> = SmallVec::new();
+        soon.extend(frames.iter().filter_map(|frame| frame.hot.as_ref()).map(plain::soon));
         if soon.len() > 1 {
             self.local.warm(&soon);
         }
@@ -488,12 +484,11 @@ impl Connection {
 
     /// Encodes the replies that are ready, as far as there is room for them and the share goes.
     fn encode_ready(&mut self) {
-        self.replies.take(&mut self.ready);
         let was_empty = self.output.is_empty();
         while self.output.len() < UNSENT_BYTES_MAX
             && !self.share.is_used_up()
             && self.encode_long()
-            && let Some(ready) = self.ready.pop_front()
+            && let Some(ready) = self.replies.pop()
         {
             self.encode(ready);
         }
@@ -502,20 +497,25 @@ impl Connection {
         }
     }
 
-    fn encode(&mut self, Ready { request_id, told, mark }: Ready) {
-        let before = self.output.len();
-        match told {
-            Told::Encoded(frame) => self.output.end().extend_from_slice(&frame),
-            Told::Outcome(Ok(Reply::List(list))) if LongReply::is_for(&list) => {
+    fn encode(&mut self, ready: Ready) {
+        let (before, count) = (self.output.len(), ready.count());
+        match ready.told {
+            Told::Frames { mut bytes, .. } => {
+                self.output.end().extend_from_slice(&bytes);
+                buffers::empty(&mut bytes);
+            }
+            Told::Outcome { request_id, outcome: Ok(Reply::List(list)) }
+                if LongReply::is_for(&list) =>
+            {
                 self.long = Some(LongReply::begin(request_id, list));
             }
-            Told::Outcome(outcome) => {
+            Told::Outcome { request_id, outcome } => {
                 protocol::encode_reply(request_id, &outcome, self.output.end());
             }
         }
         self.share.add(0, self.output.len() - before);
-        let (way, is_large) = Way::of_mark(mark);
-        self.large_replies = self.large_replies.saturating_sub(usize::from(is_large));
+        let (way, is_large) = Way::of_mark(ready.mark);
+        self.large_replies = self.large_replies.saturating_sub(if is_large { count } else { 0 });
         if let Some(way) = way {
             self.order.done(way);
             self.freed = self.order.held() > 0;
@@ -598,7 +598,7 @@ impl Connection {
         let may_read = self.may_take();
         let has_request =
             may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None));
-        let has_reply = !self.ready.is_empty() || self.long.is_some();
+        let has_reply = !self.replies.is_empty() || self.long.is_some();
         let may_tell = has_reply && self.output.len() < UNSENT_BYTES_MAX;
         if self.share.is_used_up() || has_request || may_tell {
             // There is something to go on with: left for the others' sake, or for want of room, and the socket has

@@ -11,12 +11,10 @@ use crate::command::Kind;
 use crate::node::ticket::Ticket;
 use crate::node::worker::{Local, Taken};
 use crate::protocol::hot::HotRequest;
-use crate::types::KeyHasher;
 
 /// What a connection answers at once, counted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Hot {
-    hasher: KeyHasher,
     answered: Vec<(Kind, u64)>,
 }
 
@@ -35,11 +33,6 @@ pub enum Went {
 }
 
 impl Hot {
-    /// Nothing is answered yet; the hasher is the node's.
-    pub fn new(hasher: KeyHasher) -> Self {
-        Self { hasher, answered: Vec::new() }
-    }
-
     /// Takes a request, which came as `payload`, if it may go now. `ticket` makes a ticket for one that is
     /// answered later, of as many bytes as are kept of it, with a mark.
     pub fn take(
@@ -51,7 +44,7 @@ impl Hot {
         ticket: impl Fn(usize, u64) -> Ticket,
         out: &mut BytesMut,
     ) -> Went {
-        if !request.ask.user_id().is_none_or(|user_id| order.may_read(user_id, self.hasher)) {
+        if !request.ask.user_id().is_none_or(|user_id| order.may_read(user_id.hash)) {
             return Went::Nowhere;
         }
         let kind = request.ask.kind();

@@ -14,6 +14,7 @@ use crate::node::Work;
 use crate::node::worker::Local;
 use crate::protocol::hot::{self, HotRequest};
 use crate::protocol::{Refused, Request, decode_request, frame};
+use crate::types::KeyHasher;
 
 /// Most bytes of a request that its core decodes itself.
 const BYTES_MAX: usize = 32 << 10;
@@ -49,9 +50,10 @@ pub fn is_large(payload: &[u8], hot: Option<&HotRequest<'_>>) -> bool {
 }
 
 /// Takes the first frame of `input` if it is whole and large.
-fn first(input: &mut BytesMut) -> Option<Bytes> {
+fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
     let payload = frame::first(input, REQUEST_BYTES_MAX).ok().flatten()?;
-    let bytes = is_large(payload, hot::read(payload).as_ref()).then_some(payload.len())?;
+    let hot = hot::read(payload, hasher);
+    let bytes = is_large(payload, hot.as_ref()).then_some(payload.len())?;
     input.advance(frame::HEADER_BYTES);
     Some(input.split_to(bytes).freeze())
 }
@@ -76,9 +78,9 @@ impl Large {
 
     /// Has the first frame of `input` decoded, if it is whole and large. There must be none yet.
     pub fn begin(&mut self, input: &mut BytesMut, started: Instant, local: &Local) {
-        if let Some(payload) = first(input) {
-            let node = local.node();
-            let (hasher, shards) = (node.hasher, node.shards);
+        let node = local.node();
+        let (hasher, shards) = (node.hasher, node.shards);
+        if let Some(payload) = first(input, hasher) {
             let prepare = move |command| Work::prepare(command, hasher, shards);
             let decode = move || Decoded::of(&payload, started, prepare);
             *self = Self::Under(node.aside.begin(decode));

@@ -134,12 +134,12 @@ impl Order {
         self.held_bytes
     }
 
-    /// Whether a read that names this user may go now.
-    pub fn may_read(&self, user_id: &str, hasher: KeyHasher) -> bool {
+    /// Whether a read that names the user with this hash may go now.
+    pub fn may_read(&self, user_hash: u64) -> bool {
         if self.users.is_empty() && self.everyone_held == 0 {
             return true;
         }
-        let user = hasher.hash(user_id) & !Way::BITS;
+        let user = user_hash & !Way::BITS;
         self.everyone_held == 0 && !self.users.contains_key(&user)
     }
 

@@ -254,6 +254,7 @@ impl Call for Handle {
     fn list_here<R>(&self, user_id: &str, read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
         let core = Local::here(&self.node, shard)?;
+        let user_id = self.node.hasher.hashed(user_id);
         let told = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
         let Taken::Now(told) = told else { return None };
         self.node.mailboxes.get(shard.index())?.count(false);

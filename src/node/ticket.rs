@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, BytesMut};
 use tokio::sync::{Notify, oneshot};
 
 use crate::command::{Kind, Outcome};
@@ -18,41 +18,66 @@ use crate::protocol::reply::STATUS_OK;
 /// What is told to a connection.
 #[derive(Debug)]
 pub enum Told {
-    /// What came of its request.
-    Outcome(Outcome),
-    /// The whole frame of a reply that is no error.
-    Encoded(Bytes),
+    /// What came of a request.
+    Outcome {
+        /// The request's id.
+        request_id: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// Whole frames of replies that are no errors, one behind the other.
+    Frames {
+        /// The frames.
+        bytes: BytesMut,
+        /// How many they are.
+        count: usize,
+    },
 }
 
-/// A reply for one connection.
+/// A reply for one connection, or several.
 #[derive(Debug)]
 pub struct Ready {
-    /// The request's id.
-    pub request_id: u64,
-    /// What came of it.
+    /// What is told.
     pub told: Told,
-    /// What its ticket was marked with.
+    /// What the ticket of each was marked with.
     pub mark: u64,
+}
+
+impl Ready {
+    /// To how many requests it is.
+    pub fn count(&self) -> usize {
+        match &self.told {
+            Told::Outcome { .. } => 1,
+            Told::Frames { count, .. } => *count,
+        }
+    }
 }
 
 /// Replies for one connection, in the order in which they became ready.
 #[derive(Debug, Default)]
 pub struct Replies {
-    ready: RefCell<Vec<Ready>>,
+    ready: RefCell<VecDeque<Ready>>,
     in_flight: Cell<usize>,
     bytes_in_flight: Cell<usize>,
     notify: Notify,
 }
 
 impl Replies {
-    /// Takes what is ready.
-    pub fn take(&self, into: &mut VecDeque<Ready>) {
-        into.extend(self.ready.borrow_mut().drain(..));
+    /// Takes the next that is ready.
+    pub fn pop(&self) -> Option<Ready> {
+        let ready = self.ready.borrow_mut().pop_front()?;
+        self.in_flight.set(self.in_flight.get().saturating_sub(ready.count()));
+        Some(ready)
+    }
+
+    /// Whether none is ready.
+    pub fn is_empty(&self) -> bool {
+        self.ready.borrow().is_empty()
     }
 
     /// Requests that have no reply yet, or whose reply was not taken.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.get() + self.ready.borrow().len()
+        self.in_flight.get()
     }
 
     /// Bytes of the requests that have no reply yet.
@@ -66,7 +91,6 @@ impl Replies {
     }
 
     fn end(&self, bytes: usize, ready: Ready) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
         self.bytes_in_flight.set(self.bytes_in_flight.get().saturating_sub(bytes));
         self.add(ready);
     }
@@ -78,11 +102,12 @@ impl Replies {
 
     /// Adds a reply that needed no shard.
     pub fn push(&self, request_id: u64, outcome: Outcome) {
-        self.add(Ready { request_id, told: Told::Outcome(outcome), mark: 0 });
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.add(Ready { told: Told::Outcome { request_id, outcome }, mark: 0 });
     }
 
     fn add(&self, ready: Ready) {
-        self.ready.borrow_mut().push(ready);
+        self.ready.borrow_mut().push_back(ready);
         self.notify.notify_one();
     }
 }
@@ -119,9 +144,9 @@ struct Asking {
 }
 
 impl Asking {
-    fn end(self, told: Told) {
+    fn end(self, outcome: Outcome) {
         let Self { replies, request_id, bytes, mark } = self;
-        replies.end(bytes, Ready { request_id, told, mark });
+        replies.end(bytes, Ready { told: Told::Outcome { request_id, outcome }, mark });
     }
 }
 
@@ -146,7 +171,7 @@ impl Ticket {
         match self.caller {
             Caller::Connection(asking) => {
                 tcp.record(self.kind, status, self.started.elapsed());
-                asking.end(Told::Outcome(outcome));
+                asking.end(outcome);
             }
             Caller::Call(sender) => {
                 // A caller that went away needs no answer.
@@ -154,13 +179,68 @@ impl Ticket {
             }
         }
     }
+}
 
-    /// Tells a connection a reply whose frame is there already. A call is never answered so: it brought no
-    /// bytes.
-    pub(super) fn tell_encoded(self, frame: Bytes, now: Instant, tcp: &mut Meter) {
-        if let Caller::Connection(asking) = self.caller {
-            tcp.record(self.kind, STATUS_OK, now.saturating_duration_since(self.started));
-            asking.end(Told::Encoded(frame));
+/// Replies whose frames are there already, one behind the other, on their way to those who asked. Those of
+/// one connection that follow each other are told at once.
+pub(super) struct Telling<'a> {
+    frames: BytesMut,
+    now: Instant,
+    tcp: &'a mut Meter,
+    run: Option<Run>,
+}
+
+/// Replies for one connection at the front of all.
+struct Run {
+    replies: Rc<Replies>,
+    mark: u64,
+    count: usize,
+    /// Bytes of the requests, and of the frames.
+    asked_bytes: usize,
+    frame_bytes: usize,
+}
+
+impl<'a> Telling<'a> {
+    pub(super) fn new(frames: BytesMut, tcp: &'a mut Meter) -> Self {
+        Self { frames, now: Instant::now(), tcp, run: None }
+    }
+
+    /// The next frame, of so many bytes, is for this ticket. One without a ticket is nobody's, nor is a call's:
+    /// it brought no bytes.
+    pub(super) fn next(&mut self, ticket: Option<Ticket>, bytes: usize) {
+        let Some(Ticket { kind, started, caller: Caller::Connection(asking) }) = ticket else {
+            self.end_run();
+            self.frames.advance(bytes.min(self.frames.len()));
+            return;
+        };
+        self.tcp.record(kind, STATUS_OK, self.now.saturating_duration_since(started));
+        let Asking { replies, bytes: asked_bytes, mark, .. } = asking;
+        match &mut self.run {
+            Some(run) if Rc::ptr_eq(&run.replies, &replies) && run.mark == mark => {
+                run.count += 1;
+                run.asked_bytes += asked_bytes;
+                run.frame_bytes += bytes;
+            }
+            _ => {
+                self.end_run();
+                self.run = Some(Run { replies, mark, count: 1, asked_bytes, frame_bytes: bytes });
+            }
         }
+    }
+
+    /// Tells what is left.
+    pub(super) fn finish(mut self) {
+        self.end_run();
+    }
+
+    /// Tells the replies of the run.
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let bytes = match run.frame_bytes < self.frames.len() {
+            true => self.frames.split_to(run.frame_bytes),
+            false => std::mem::take(&mut self.frames),
+        };
+        let told = Told::Frames { bytes, count: run.count };
+        run.replies.end(run.asked_bytes, Ready { told, mark: run.mark });
     }
 }

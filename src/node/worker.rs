@@ -491,7 +491,7 @@ impl Local {
     }
 
     /// Brings near what requests will look at.
-    pub fn warm(&self, soon: &[Soon<'_>]) {
+    pub fn warm(&self, soon: &[Soon]) {
         self.0.borrow().core.warm(soon);
     }
 

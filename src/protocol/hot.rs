@@ -13,20 +13,17 @@ use bytes::BytesMut;
 use super::CONNECTION_ID;
 use super::frame::{HEADER_BYTES, Open};
 use super::reply::STATUS_OK;
-use super::walk::{Head, Reader};
+use super::walk::Reader;
 use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::command::message::{AdvanceRef, AdvanceReply, MarkReadRef, MarkReadReply};
 use crate::command::{Check, Kind};
 use crate::limits::{ID_BYTES_MAX, REPLY_BYTES_MAX};
-use crate::types::{Sequence, TimeMs, is_id};
+use crate::types::{Hashed, KeyHasher, Sequence, TimeMs, is_id};
 
 /// Most ids of a `detail` that is read here.
 pub const IDS_MAX: usize = 64;
 /// Most rows of a `list` that is written here: so many fit into a reply whatever their ids are.
 pub const ROWS_MAX: usize = 4096;
-
-/// Arguments of `advance`, the key and the version at their end.
-const ADVANCE_ARGUMENTS: usize = 8;
 
 const _: () = assert!(ROWS_MAX * ROW_BYTES_MAX < REPLY_BYTES_MAX && ROWS_MAX < 1 << 16);
 const _: () = assert!(IDS_MAX * ITEM_BYTES_MAX < REPLY_BYTES_MAX);
@@ -46,14 +43,14 @@ pub enum Ask<'a> {
     /// `list` of all rows.
     List {
         /// Whose.
-        user_id: &'a str,
+        user_id: Hashed<&'a str>,
     },
     /// `detail`.
     Detail {
         /// Which chats: one to [`IDS_MAX`].
         ids: Ids<'a>,
         /// For whom.
-        user_id: Option<&'a str>,
+        user_id: Option<Hashed<&'a str>>,
     },
     /// `advance` without an idempotency key.
     Advance(AdvanceRef<'a>),
@@ -73,7 +70,7 @@ impl<'a> Ask<'a> {
     }
 
     /// The user whose rows it is about.
-    pub fn user_id(self) -> Option<&'a str> {
+    pub fn user_id(self) -> Option<Hashed<&'a str>> {
         match self {
             Self::List { user_id } => Some(user_id),
             Self::Detail { user_id, .. } => user_id,
@@ -88,122 +85,109 @@ impl<'a> Ask<'a> {
 pub struct Ids<'a> {
     reader: Reader<'a>,
     left: usize,
+    hasher: KeyHasher,
 }
 
 impl<'a> Iterator for Ids<'a> {
-    type Item = &'a [u8];
+    type Item = Hashed<&'a [u8]>;
 
-    fn next(&mut self) -> Option<&'a [u8]> {
+    fn next(&mut self) -> Option<Hashed<&'a [u8]>> {
         self.left = self.left.checked_sub(1)?;
-        self.reader.short_text()
+        self.reader.short_text().map(|id| self.hasher.hashed(id))
     }
 }
 
-/// The request in a frame's payload, if it is one of these in its plain form.
-pub fn read(payload: &[u8]) -> Option<HotRequest<'_>> {
+/// The request in a frame's payload, if it is one of these in its plain form; its keys are hashed.
+pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<HotRequest<'_>> {
     let mut reader = Reader::new(payload);
-    let [Head::Array(3), Head::Unsigned(request_id), Head::Unsigned(code), Head::Array(arguments)] =
-        [reader.head().ok()?, reader.head().ok()?, reader.head().ok()?, reader.head().ok()?]
-    else {
-        return None;
-    };
-    if request_id == CONNECTION_ID {
-        return None;
-    }
-    let kind = u8::try_from(code).ok().and_then(Kind::from_code)?;
+    let 3 = reader.array()? else { return None };
+    let id = reader.unsigned().filter(|id| *id != CONNECTION_ID)?;
+    let kind = u8::try_from(reader.unsigned()?).ok().and_then(Kind::from_code)?;
+    let mut arguments = Arguments { left: reader.array()?, reader, hasher };
     let ask = match kind {
-        Kind::List if (1..=3).contains(&arguments) => {
-            let user_id = id(&mut reader)?;
-            nils(&mut reader, arguments - 1)?;
-            Ask::List { user_id }
-        }
-        Kind::Detail if (1..=2).contains(&arguments) => {
-            let Head::Array(left @ 1..=IDS_MAX) = reader.head().ok()? else { return None };
-            let ids = Ids { reader, left };
-            for _ in 0..left {
-                reader.short_text().filter(|bytes| is_id(bytes))?;
-            }
-            let user_id = match arguments {
-                2 if !reader.at_nil() => Some(id(&mut reader)?),
-                _ => {
-                    nils(&mut reader, arguments - 1)?;
-                    None
-                }
-            };
-            Ask::Detail { ids, user_id }
-        }
-        Kind::Advance if (2..=ADVANCE_ARGUMENTS).contains(&arguments) => {
-            Ask::Advance(advance(&mut reader, arguments)?)
-        }
-        Kind::MarkRead if (3..=5).contains(&arguments) => {
-            let (user_id, chat_id) = (id(&mut reader)?, id(&mut reader)?);
-            let seq = Sequence::new(integer(reader.head().ok()?)?).ok()?;
-            nils(&mut reader, arguments - 3)?;
-            Ask::MarkRead(MarkReadRef { user_id, chat_id, seq })
-        }
+        Kind::List => Ask::List { user_id: arguments.id()? },
+        Kind::Detail => Ask::Detail { ids: arguments.ids()?, user_id: arguments.next(checked)? },
+        Kind::Advance => Ask::Advance(arguments.advance()?),
+        Kind::MarkRead => Ask::MarkRead(MarkReadRef {
+            user_id: arguments.id()?,
+            chat_id: arguments.id()?,
+            seq: arguments.next(sequence)??,
+        }),
         _ => return None,
     };
-    reader.end().ok()?;
-    Some(HotRequest { id: request_id, ask })
+    // A limit and a cursor, or an idempotency key and a version, which the plain form has not.
+    arguments.end(if kind == Kind::Detail { 0 } else { 2 })?;
+    Some(HotRequest { id, ask })
 }
 
-fn advance<'a>(reader: &mut Reader<'a>, arguments: usize) -> Option<AdvanceRef<'a>> {
-    let mut heads = [Head::Nil; ADVANCE_ARGUMENTS];
-    for head in heads.iter_mut().take(arguments) {
-        *head = reader.head().ok()?;
+/// The arguments of a request, one after the other.
+struct Arguments<'a> {
+    reader: Reader<'a>,
+    left: usize,
+    hasher: KeyHasher,
+}
+
+impl<'a> Arguments<'a> {
+    /// The next one; none if it is nil or left out at the end. Nothing if it is not what `read` takes.
+    fn next<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        let Some(left) = self.left.checked_sub(1) else { return Some(None) };
+        self.left = left;
+        match self.reader.nil() {
+            true => Some(None),
+            false => read(self).map(Some),
+        }
     }
-    let [chat_id, to, allocate, time, sender_id, force, Head::Nil, Head::Nil] = heads else {
-        return None;
-    };
-    let advance = AdvanceRef {
-        chat_id: text(chat_id)?,
-        to: optional(to, |to| Sequence::new(integer(to)?).ok())?,
-        allocate: optional(allocate, integer)?,
-        time: optional(time, |time| TimeMs::new(integer(time)?).ok())?,
-        sender_id: optional(sender_id, text)?,
-        force: optional(force, |force| match force {
-            Head::Bool(force) => Some(force),
-            _ => None,
-        })?,
-        if_version: None,
-    };
-    advance.check().ok()?;
-    Some(advance)
-}
 
-/// A value that may be nil; nothing if it is another than it should be.
-fn optional<'a, T>(head: Head<'a>, read: impl FnOnce(Head<'a>) -> Option<T>) -> Option<Option<T>> {
-    match head {
-        Head::Nil => Some(None),
-        head => read(head).map(Some),
+    /// An id.
+    fn id(&mut self) -> Option<Hashed<&'a str>> {
+        self.next(checked)?
+    }
+
+    /// One to [`IDS_MAX`] ids.
+    fn ids(&mut self) -> Option<Ids<'a>> {
+        self.next(|arguments| {
+            let left = arguments.reader.array().filter(|left| (1..=IDS_MAX).contains(left))?;
+            let ids = Ids { reader: arguments.reader, left, hasher: arguments.hasher };
+            (0..left).try_for_each(|_| {
+                arguments.reader.short_text().filter(|bytes| is_id(bytes)).map(|_| ())
+            })?;
+            Some(ids)
+        })?
+    }
+
+    /// Those of `advance`.
+    fn advance(&mut self) -> Option<AdvanceRef<'a>> {
+        let advance = AdvanceRef {
+            chat_id: self.id()?,
+            to: self.next(sequence)?,
+            allocate: self.next(|arguments| arguments.reader.unsigned())?,
+            time: self.next(|arguments| TimeMs::new(arguments.reader.unsigned()?).ok())?,
+            sender_id: self.next(checked)?,
+            force: self.next(|arguments| arguments.reader.boolean())?,
+            if_version: None,
+        };
+        advance.check().ok()?;
+        Some(advance)
+    }
+
+    /// Nothing is left, but up to so many that are nil.
+    fn end(mut self, absent: usize) -> Option<()> {
+        if self.left > absent {
+            return None;
+        }
+        (0..self.left).try_for_each(|_| self.reader.nil().then_some(()))?;
+        self.reader.end().ok()
     }
 }
 
-/// The next id, checked.
-fn id<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
-    checked(reader.short_text()?)
+fn checked<'a>(arguments: &mut Arguments<'a>) -> Option<Hashed<&'a str>> {
+    let bytes = arguments.reader.short_text()?;
+    let id = std::str::from_utf8(bytes).ok().filter(|_| is_id(bytes))?;
+    Some(arguments.hasher.hashed(id))
 }
 
-fn text(head: Head<'_>) -> Option<&str> {
-    match head {
-        Head::Text(bytes) => checked(bytes),
-        _ => None,
-    }
-}
-
-fn checked(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().filter(|_| is_id(bytes))
-}
-
-fn integer(head: Head<'_>) -> Option<u64> {
-    match head {
-        Head::Unsigned(value) => Some(value),
-        _ => None,
-    }
-}
-
-fn nils(reader: &mut Reader<'_>, count: usize) -> Option<()> {
-    (0..count).try_for_each(|_| matches!(reader.head(), Ok(Head::Nil)).then_some(()))
+fn sequence(arguments: &mut Arguments<'_>) -> Option<Sequence> {
+    Sequence::new(arguments.reader.unsigned()?).ok()
 }
 
 /// Bytes of the longest id with its head, and of the longest integer.
@@ -500,6 +484,8 @@ mod tests {
     use crate::command::membership::{DetailReply, ListReply};
     use crate::command::{Command, Reply};
 
+    const HASHER: KeyHasher = KeyHasher::new(7);
+
     proptest! {
         #[test]
         fn what_is_read_is_what_serde_reads(choices: Vec<u64>, request_id in 1..=u64::MAX) {
@@ -508,7 +494,7 @@ mod tests {
                 let mut out = BytesMut::new();
                 encode_request(request_id, &command, &mut out).unwrap();
                 let payload = frame::next(&mut out, usize::MAX).unwrap().unwrap();
-                let hot = read(&payload);
+                let hot = read(&payload, HASHER);
                 let is_plain = match &command {
                     Command::List(list) => list.limit.is_none() && list.cursor.is_none(),
                     Command::Detail(detail) => (1..=IDS_MAX).contains(&detail.ids.len()),
@@ -525,18 +511,20 @@ mod tests {
                 prop_assert_eq!(id, request_id);
                 match (&command, ask) {
                     (Command::List(list), Ask::List { user_id }) => {
-                        prop_assert_eq!(list.user_id.as_str(), user_id);
+                        prop_assert_eq!(HASHER.hashed(list.user_id.as_str()), user_id);
                     }
                     (Command::Detail(detail), Ask::Detail { ids, user_id }) => {
-                        prop_assert!(detail.ids.iter().map(|id| id.as_str().as_bytes()).eq(ids));
-                        prop_assert_eq!(detail.user_id.as_ref().map(|id| id.as_str()), user_id);
+                        let asked = detail.ids.iter().map(|id| HASHER.hashed(id.as_str().as_bytes()));
+                        prop_assert!(asked.eq(ids));
+                        let asked = detail.user_id.as_ref().map(|id| HASHER.hashed(id.as_str()));
+                        prop_assert_eq!(asked, user_id);
                     }
                     (Command::Advance(advance), Ask::Advance(read)) => {
-                        prop_assert_eq!(advance.as_ref(), read);
+                        prop_assert_eq!(advance.as_ref(HASHER), read);
                     }
                     (Command::MarkRead(read), Ask::MarkRead(hot)) => {
-                        prop_assert_eq!(read.user_id.as_str(), hot.user_id);
-                        prop_assert_eq!(read.chat_id.as_str(), hot.chat_id);
+                        prop_assert_eq!(HASHER.hashed(read.user_id.as_str()), hot.user_id);
+                        prop_assert_eq!(HASHER.hashed(read.chat_id.as_str()), hot.chat_id);
                         prop_assert_eq!(read.seq, hot.seq);
                     }
                     _ => prop_assert!(false, "another command was read"),
@@ -580,7 +568,7 @@ mod tests {
                 let length = payload.len();
                 payload[at.wrapping_add(offset) % length] ^= byte;
             }
-            if let Some(hot) = read(&payload) {
+            if let Some(hot) = read(&payload, HASHER) {
                 let request = decode_request(&payload);
                 prop_assert_eq!(request.map(|request| (request.id, request.command.kind())), Ok((hot.id, hot.ask.kind())));
             }

@@ -121,6 +121,56 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads an unsigned integer; nothing if what comes next is anything else.
+    pub(super) fn unsigned(&mut self) -> Option<u64> {
+        // The usual ones without more.
+        let (value, rest) = match self.rest {
+            [value @ 0..=0x7f, rest @ ..] => (u64::from(*value), rest),
+            [0xcd, a, b, rest @ ..] => (u16::from_be_bytes([*a, *b]).into(), rest),
+            [0xce, a, b, c, d, rest @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]).into(), rest),
+            _ => match self.head() {
+                Ok(Head::Unsigned(value)) => (value, self.rest),
+                _ => return None,
+            },
+        };
+        self.rest = rest;
+        Some(value)
+    }
+
+    /// Reads an array's head: how many elements follow, or so it claims; nothing if what comes next is
+    /// anything else.
+    pub(super) fn array(&mut self) -> Option<usize> {
+        match self.rest {
+            [marker @ 0x90..=0x9f, rest @ ..] => {
+                self.rest = rest;
+                Some(usize::from(marker & 0x0f))
+            }
+            _ => match self.head() {
+                Ok(Head::Array(elements)) => Some(elements),
+                _ => None,
+            },
+        }
+    }
+
+    /// Reads a boolean; nothing if what comes next is anything else.
+    pub(super) fn boolean(&mut self) -> Option<bool> {
+        match self.head() {
+            Ok(Head::Bool(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Passes over a nil, if one comes next.
+    pub(super) fn nil(&mut self) -> bool {
+        match self.rest {
+            [0xc0, rest @ ..] => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Reads a text of up to 255 bytes, in the form that is the usual one for its length; nothing if what comes
     /// next is anything else.
     pub(super) fn short_text(&mut self) -> Option<&'a [u8]> {

@@ -18,7 +18,7 @@ use super::interner::Interner;
 use super::member::{Member, MemberFacts};
 use super::row::{Row, RowFacts, RowImport, RowState};
 use super::state::{Chat, ChatHead, Deliveries, Effect, NewestBy, OutboxEntry, SlotState, User};
-use crate::types::{ChatId, ChatStatus, Flag, KeyHasher, Sequence, TimeMs, UserId, wide};
+use crate::types::{ChatId, ChatStatus, Flag, Hashed, KeyHasher, Sequence, TimeMs, UserId, wide};
 
 /// A slot with what is needed to change it.
 pub struct Applier<'a> {
@@ -44,7 +44,7 @@ impl Applier<'_> {
             Event::Created(event) => self.created(event),
             Event::MembersAdded(event) => self.members_added(event),
             Event::MembersRemoved(event) => self.members_removed(event),
-            Event::Advanced(event) => self.advanced(event.as_ref()),
+            Event::Advanced(event) => self.advanced(event.as_ref(self.hasher)),
             Event::Deleted(event) => self.deleted(event),
             Event::StatusSet(event) => self.status_set(event),
             Event::Dissolved(event) => self.dissolved(event),
@@ -52,7 +52,7 @@ impl Applier<'_> {
             Event::ChatImported(event) => self.chat_imported(event),
             Event::MembersImported(event) => self.members_imported(event),
             Event::RowChanged(event) => self.row_changed(event),
-            Event::Read(event) => self.read(event.as_ref()),
+            Event::Read(event) => self.read(event.as_ref(self.hasher)),
             Event::FlagsSet(event) => self.flags_set(event),
             Event::Touched(event) => self.touched(event),
             Event::Cleared(event) => self.cleared(event),
@@ -126,18 +126,15 @@ impl Applier<'_> {
     /// # Errors
     /// As [`Self::apply`].
     pub fn advanced(&mut self, event: AdvancedRef<'_>) -> Result<(), BadRecord> {
-        let hasher = self.hasher;
-        let hash = hasher.hash(event.chat_id);
-        let chat = self.slot.chat_mut(event.chat_id, hash);
-        let chat = chat.ok_or_else(|| misfit("chat", &event.chat_id))?;
+        let Hashed { id, hash } = event.chat_id;
+        let chat = self.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", &id))?;
         let mut sent = None;
-        if let Some((user_id, sent_seq)) = event.sent {
-            let hash = hasher.hash(user_id);
-            if let Some(member) = chat.members.get_mut(user_id, hash) {
-                let sent_seq = member.facts().sent_seq.max(sent_seq);
-                member.update(|member| member.sent_seq = sent_seq);
-                sent = Some((hash, sent_seq));
-            }
+        if let Some((Hashed { id, hash }, sent_seq)) = event.sent
+            && let Some(member) = chat.members.get_mut(id, hash)
+        {
+            let sent_seq = member.facts().sent_seq.max(sent_seq);
+            member.update(|member| member.sent_seq = sent_seq);
+            sent = Some((hash, sent_seq));
         }
         let is_newer = event.to > chat.head.last_sequence;
         if is_newer {
@@ -290,21 +287,30 @@ impl Applier<'_> {
     /// Changes a row that is there, as the user's next version.
     fn change(
         &mut self,
-        user_id: &str,
-        chat_id: &str,
+        user_id: Hashed<&str>,
+        chat_id: Hashed<&str>,
         change: impl FnOnce(&mut RowFacts),
     ) -> Result<(), BadRecord> {
-        let hasher = self.hasher;
-        let user = self.slot.user_mut(user_id, hasher.hash(user_id));
-        let user = user.ok_or_else(|| misfit("user", &user_id))?;
-        let row = user.rows.get_mut(chat_id, hasher.hash(chat_id));
-        let row = row.ok_or_else(|| misfit("row of", &user_id))?;
+        let Hashed { id, hash } = user_id;
+        let user = self.slot.user_mut(id, hash).ok_or_else(|| misfit("user", &id))?;
+        let row = user.rows.get_mut(chat_id.id, chat_id.hash);
+        let row = row.ok_or_else(|| misfit("row of", &id))?;
         let version = user.head.next_version();
         row.update(|row| {
             change(&mut row.facts);
             row.version = version;
         });
         Ok(())
+    }
+
+    fn change_of(
+        &mut self,
+        user_id: &UserId,
+        chat_id: &ChatId,
+        change: impl FnOnce(&mut RowFacts),
+    ) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        self.change(hasher.hashed(user_id.as_str()), hasher.hashed(chat_id.as_str()), change)
     }
 
     /// Applies a read position.
@@ -319,7 +325,7 @@ impl Applier<'_> {
     }
 
     fn flags_set(&mut self, event: FlagsSet) -> Result<(), BadRecord> {
-        self.change(event.user_id.as_str(), event.chat_id.as_str(), |facts| {
+        self.change_of(&event.user_id, &event.chat_id, |facts| {
             facts.is_top = event.is_top.unwrap_or(facts.is_top);
             facts.is_mute = event.is_mute.unwrap_or(facts.is_mute);
             facts.is_hide = event.is_hide.unwrap_or(facts.is_hide);
@@ -328,7 +334,7 @@ impl Applier<'_> {
     }
 
     fn cleared(&mut self, event: Cleared) -> Result<(), BadRecord> {
-        self.change(event.user_id.as_str(), event.chat_id.as_str(), |facts| cover(facts, event.to))
+        self.change_of(&event.user_id, &event.chat_id, |facts| cover(facts, event.to))
     }
 
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {

@@ -299,8 +299,7 @@ impl Core {
             Command::SetStatus(set) => self.set_status(set, out).into(),
             Command::Dissolve(dissolve) => self.dissolve(dissolve, out),
             Command::Advance(advance) => {
-                let hash = self.hash_of(advance.chat_id.as_str());
-                Step::Done(self.advance(advance.as_ref(), hash, out).map(Reply::Advance))
+                Step::Done(self.advance(advance.as_ref(self.hasher), out).map(Reply::Advance))
             }
             Command::MarkRead(read) => self.mark_read(to, read, out),
             Command::Clear(clear) => self.clear(to, clear, out),
@@ -341,13 +340,15 @@ impl Core {
     }
 
     /// The same for one of the most frequent events, without a copy of its ids.
-    fn commit_advanced(&mut self, slot: Slot, event: AdvancedRef<'_>, out: &mut Output) {
+    fn commit_advanced(&mut self, event: AdvancedRef<'_>, out: &mut Output) {
+        let slot = event.chat_id.slot();
         let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.advanced(event))));
     }
 
     /// The same for another.
-    fn commit_read(&mut self, slot: Slot, event: ReadRef<'_>, out: &mut Output) {
+    fn commit_read(&mut self, event: ReadRef<'_>, out: &mut Output) {
+        let slot = event.user_id.slot();
         let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.read(event))));
     }
@@ -397,6 +398,13 @@ impl Core {
         self.slot_index(slot).and_then(|index| self.slots.get(index).ok_or_else(|| not_here(slot)))
     }
 
+    /// The slot of a key with this hash, if it is this shard's.
+    fn slot_here(&self, hash: u64) -> Option<&SlotState> {
+        let slot = KeyHasher::slot_of_hash(hash);
+        let is_here = slot.shard(self.shards) == self.shard;
+        self.slots.get(usize::from(slot.get() / self.shards.get())).filter(|_| is_here)
+    }
+
     fn slot_of_chat(&self, id: &ChatId) -> Slot {
         self.hasher.slot(id.as_str())
     }
@@ -412,7 +420,7 @@ impl Core {
 
     /// The same; `hash` is the id's.
     fn chat_at(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
-        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.chat(id, hash)
+        self.slot_here(hash)?.chat(id, hash)
     }
 
     /// The chat of which `candidate` is known, by [`SlotState::chat_candidate`]: most likely it.
@@ -434,8 +442,8 @@ impl Core {
     }
 
     fn find_user(&self, id: &UserId) -> Option<&User> {
-        let hash = self.hasher.hash(id.as_str());
-        self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user(id.as_str(), hash)
+        let hash = self.hash_of(id.as_str());
+        self.slot_here(hash)?.user(id.as_str(), hash)
     }
 
     fn hash_of(&self, key: impl AsRef<[u8]>) -> u64 {

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::member::Member;
 use super::state::{ChatHead, Effect, FirstAnswer, counter};
 use crate::limits::COUNTER_MAX;
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
+use crate::types::{
+    ChatId, ChatStatus, ChatType, Flag, Hashed, KeyHasher, Sequence, Slot, TimeMs, UserId,
+};
 
 /// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -280,10 +282,10 @@ fn encode_header(slot: Slot, seq: u64, code: u8, out: &mut Vec<u8>) {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of `Advanced`")]
 pub struct AdvancedRef<'a> {
-    pub chat_id: &'a str,
+    pub chat_id: Hashed<&'a str>,
     pub to: Sequence,
     pub time: TimeMs,
-    pub sent: Option<(&'a str, Sequence)>,
+    pub sent: Option<(Hashed<&'a str>, Sequence)>,
 }
 
 impl AdvancedRef<'_> {
@@ -300,8 +302,8 @@ impl AdvancedRef<'_> {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of `Read`")]
 pub struct ReadRef<'a> {
-    pub user_id: &'a str,
-    pub chat_id: &'a str,
+    pub user_id: Hashed<&'a str>,
+    pub chat_id: Hashed<&'a str>,
     pub seq: Sequence,
 }
 
@@ -328,20 +330,22 @@ fn encode_fields(
 
 impl Read {
     /// The same, looked at.
-    pub fn as_ref(&self) -> ReadRef<'_> {
+    pub fn as_ref(&self, hasher: KeyHasher) -> ReadRef<'_> {
         let Self { user_id, chat_id, seq } = self;
-        ReadRef { user_id: user_id.as_str(), chat_id: chat_id.as_str(), seq: *seq }
+        let (user_id, chat_id) = (hasher.hashed(user_id.as_str()), hasher.hashed(chat_id.as_str()));
+        ReadRef { user_id, chat_id, seq: *seq }
     }
 }
 
 impl Advanced {
     /// The same, looked at.
-    pub fn as_ref(&self) -> AdvancedRef<'_> {
+    pub fn as_ref(&self, hasher: KeyHasher) -> AdvancedRef<'_> {
+        let sent = self.sent.as_ref();
         AdvancedRef {
-            chat_id: self.chat_id.as_str(),
+            chat_id: hasher.hashed(self.chat_id.as_str()),
             to: self.to,
             time: self.time,
-            sent: self.sent.as_ref().map(|(user_id, sent_seq)| (user_id.as_str(), *sent_seq)),
+            sent: sent.map(|(user_id, sent_seq)| (hasher.hashed(user_id.as_str()), *sent_seq)),
         }
     }
 }
@@ -375,17 +379,18 @@ mod tests {
     fn events_without_copies_are_encoded_as_themselves() {
         let (user_id, chat_id) = (UserId::new("u").unwrap(), ChatId::new("c").unwrap());
         let (slot, to) = (Slot::new(7).unwrap(), Sequence::new(300).unwrap());
+        let hasher = KeyHasher::new(7);
         let encoded = |encode: &dyn Fn(&mut Vec<u8>) -> Result<(), BadRecord>| {
             let mut bytes = Vec::new();
             encode(&mut bytes).unwrap();
             bytes
         };
         let read = Read { user_id: user_id.clone(), chat_id: chat_id.clone(), seq: to };
-        let looked_at = encoded(&|out| read.as_ref().encode(slot, 5, out));
+        let looked_at = encoded(&|out| read.as_ref(hasher).encode(slot, 5, out));
         assert_eq!(looked_at, encoded(&|out| encode(slot, 5, &read.clone().into(), out)));
         for sent in [None, Some((user_id, to))] {
             let advanced = Advanced { chat_id: chat_id.clone(), to, time: TimeMs::ZERO, sent };
-            let looked_at = encoded(&|out| advanced.as_ref().encode(slot, 5, out));
+            let looked_at = encoded(&|out| advanced.as_ref(hasher).encode(slot, 5, out));
             assert_eq!(looked_at, encoded(&|out| encode(slot, 5, &advanced.clone().into(), out)));
         }
     }

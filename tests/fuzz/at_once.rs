@@ -9,16 +9,18 @@ use chatshard::command::{Command, Error};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::protocol::hot::{self, Ask, HotRequest};
 use chatshard::protocol::{decode_request, encode_error, encode_reply, frame};
+use chatshard::types::KeyHasher;
 
 use crate::common::SimNode;
 
+const HASHER: KeyHasher = KeyHasher::new(7);
 /// Requests of a story.
 const REQUESTS_MAX: usize = 64;
 
 /// See the module's documentation.
 pub fn run(input: &[u8]) {
     let mut stream = input;
-    let (mut plain, mut quick) = (SimNode::new(1, 7), SimNode::new(1, 7));
+    let (mut plain, mut quick) = (SimNode::new(1, HASHER.seed()), SimNode::new(1, HASHER.seed()));
     for _ in 0..REQUESTS_MAX {
         let Ok(Some(payload)) = frame::first(stream, REQUEST_BYTES_MAX) else { break };
         stream = &stream[frame::HEADER_BYTES + payload.len()..];
@@ -27,7 +29,7 @@ pub fn run(input: &[u8]) {
             continue;
         }
         let expected = answered(&mut plain, request.id, request.command.clone());
-        let answer = hot::read(payload)
+        let answer = hot::read(payload, HASHER)
             .and_then(|hot| at_once(&mut quick, hot))
             .unwrap_or_else(|| answered(&mut quick, request.id, request.command.clone()));
         assert_eq!(answer, expected, "{:?}", request.command);

@@ -13,12 +13,14 @@ use chatshard::protocol::{
     CONNECTION_ID, Refused, Request, decode_reply, decode_request, encode_error, encode_request,
     frame,
 };
-use chatshard::types::{ChatId, UserId};
+use chatshard::types::{ChatId, KeyHasher, UserId};
+
+const HASHER: KeyHasher = KeyHasher::new(7);
 
 /// See the module's documentation.
 pub fn run(payload: &[u8]) {
     let decoded = decode_request(payload);
-    if let Some(hot) = hot::read(payload) {
+    if let Some(hot) = hot::read(payload, HASHER) {
         let request = decoded.as_ref().expect("what is read in place is no request");
         assert_same(request, hot);
     }
@@ -59,14 +61,16 @@ fn assert_same(request: &Request, HotRequest { id, ask }: HotRequest<'_>) {
     let user = |id: &str| UserId::new(id).unwrap();
     let chat = |id: &str| ChatId::new(id).unwrap();
     let command: Command = match ask {
-        Ask::List { user_id } => List { user_id: user(user_id), limit: None, cursor: None }.into(),
+        Ask::List { user_id } => {
+            List { user_id: user(user_id.id), limit: None, cursor: None }.into()
+        }
         Ask::Detail { ids, user_id } => {
-            let ids = ids.map(|id| chat(std::str::from_utf8(id).unwrap()));
-            Detail { ids: ids.collect(), user_id: user_id.map(user) }.into()
+            let ids = ids.map(|id| chat(std::str::from_utf8(id.id).unwrap()));
+            Detail { ids: ids.collect(), user_id: user_id.map(|user_id| user(user_id.id)) }.into()
         }
         Ask::MarkRead(read) => MarkRead {
-            user_id: user(read.user_id),
-            chat_id: chat(read.chat_id),
+            user_id: user(read.user_id.id),
+            chat_id: chat(read.chat_id.id),
             seq: read.seq,
             idempotency_key: None,
             if_version: None,
@@ -74,7 +78,7 @@ fn assert_same(request: &Request, HotRequest { id, ask }: HotRequest<'_>) {
         .into(),
         Ask::Advance(read) => {
             let Command::Advance(advance) = &request.command else { panic!("no advance") };
-            assert_eq!(advance.as_ref(), read);
+            assert_eq!(advance.as_ref(HASHER), read);
             assert!(advance.idempotency_key.is_none() && advance.if_version.is_none());
             return;
         }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use chatshard::command::{Command, Error, Kind, Outcome, Reply};
+use chatshard::limits::REPLY_BYTES_MAX;
 use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
 use chatshard::node::NodeInfo;
@@ -32,9 +33,8 @@ use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
 use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use chatshard::node::watch::Watch;
 use chatshard::node::worker::{Local, Worker};
-use chatshard::protocol::frame::HEADER_BYTES;
 use chatshard::protocol::hot::{self, Ask};
-use chatshard::protocol::{decode_reply, encode_request};
+use chatshard::protocol::{decode_reply, encode_request, frame};
 use chatshard::types::{KeyHasher, ShardCount, TimeMs};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk};
@@ -146,8 +146,8 @@ pub struct Connection {
 }
 
 /// The reply in a frame.
-fn decoded(kind: Kind, frame: &[u8]) -> Outcome {
-    decode_reply(&frame[HEADER_BYTES..], |_| Some(kind)).unwrap().outcome
+fn decoded(kind: Kind, bytes: &[u8]) -> Outcome {
+    decode_reply(&bytes[frame::HEADER_BYTES..], |_| Some(kind)).unwrap().outcome
 }
 
 impl World {
@@ -380,16 +380,16 @@ impl World {
         let ticket = || Ticket::of_connection(replies, asked, kind, 0);
         let mut payload = BytesMut::new();
         encode_request(id, &command, &mut payload).unwrap();
-        payload.advance(HEADER_BYTES);
+        payload.advance(frame::HEADER_BYTES);
         // As a connection does: plain requests in place or passed on, where that is possible. (A connection would
         // hold what follows a `mark_read` that goes over the chat.)
         let is_free = replies.in_flight() == 0;
-        let plain =
-            hot::read(&payload).filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
+        let plain = hot::read(&payload, hasher)
+            .filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
         local.tick();
         let mut out = BytesMut::new();
         let went = plain.map_or(Went::Nowhere, |plain| {
-            let (mut hot, order) = (Hot::new(hasher), Order::default());
+            let (mut hot, order) = (Hot::default(), Order::default());
             hot.take(plain, &payload, &local, &order, |_, _| ticket(), &mut out)
         });
         match went {
@@ -406,17 +406,21 @@ impl World {
 
     /// Takes the replies that are ready.
     pub fn receive(&mut self, connection: &Connection) -> Vec<(u64, Outcome)> {
-        let mut ready = VecDeque::new();
-        connection.replies.take(&mut ready);
-        let told = |Ready { request_id, told, .. }| {
-            let kind = connection.asked[usize::try_from(request_id).unwrap() - 1];
-            let outcome = match told {
-                Told::Outcome(outcome) => outcome,
-                Told::Encoded(frame) => decoded(kind, &frame),
-            };
-            (request_id, outcome)
-        };
-        let replies: Vec<(u64, Outcome)> = ready.into_iter().map(told).collect();
+        let kind = |id: u64| connection.asked.get(usize::try_from(id).unwrap() - 1).copied();
+        let mut replies: Vec<(u64, Outcome)> = Vec::new();
+        while let Some(Ready { told, .. }) = connection.replies.pop() {
+            match told {
+                Told::Outcome { request_id, outcome } => replies.push((request_id, outcome)),
+                Told::Frames { mut bytes, count } => {
+                    let before = replies.len();
+                    while let Some(payload) = frame::next(&mut bytes, REPLY_BYTES_MAX).unwrap() {
+                        let answer = decode_reply(&payload, kind).unwrap();
+                        replies.push((answer.id, answer.outcome));
+                    }
+                    assert_eq!(replies.len() - before, count);
+                }
+            }
+        }
         for (_, outcome) in &replies {
             match outcome {
                 // It tells of the machine, too.

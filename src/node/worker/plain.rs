@@ -8,9 +8,7 @@
 //! - What is passed on stays behind all that this core sent before: both are in one queue.
 //! - A reply that promises something is encoded at once too, and waits for the log in a parcel of its own.
 
-use std::time::Instant;
-
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::{Local, Soon, Taken, Worker};
@@ -18,13 +16,13 @@ use crate::command::{Command, Error};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::node::log::LogMode;
 use crate::node::mailbox::Peer;
-use crate::node::ticket::Ticket;
+use crate::node::ticket::{Telling, Ticket};
 use crate::protocol::decode_request;
 use crate::protocol::hot::{self, Ask, HotRequest};
 use crate::router::Router;
 use crate::shard::Core;
 use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
-use crate::types::{ShardId, wide};
+use crate::types::{KeyHasher, ShardId, wide};
 
 /// About as many bytes of replies are as much work as a row.
 const ROW_BYTES: usize = 64;
@@ -73,29 +71,17 @@ impl Parcel {
             (to, part)
         })
     }
-
-    /// Its parts, which share the bytes.
-    fn into_parts(self) -> impl Iterator<Item = (ReplyTo, Bytes)> {
-        let mut bytes = self.bytes.freeze();
-        let mut start = 0;
-        self.parts.into_iter().map(move |(to, end)| {
-            let part = bytes.split_to((end - start).min(bytes.len()));
-            start = end;
-            (to, part)
-        })
-    }
 }
 
 /// What a request will look at first.
-pub fn soon<'a>(request: &HotRequest<'a>) -> Soon<'a> {
-    match request.ask {
-        Ask::List { user_id } => Soon { user_id: Some(user_id), chat_id: None },
-        Ask::Detail { mut ids, user_id } => Soon { user_id, chat_id: ids.next() },
-        Ask::Advance(advance) => Soon { user_id: None, chat_id: Some(advance.chat_id.as_bytes()) },
-        Ask::MarkRead(read) => {
-            Soon { user_id: Some(read.user_id), chat_id: Some(read.chat_id.as_bytes()) }
-        }
-    }
+pub fn soon(request: &HotRequest<'_>) -> Soon {
+    let chat_hash = match request.ask {
+        Ask::List { .. } => None,
+        Ask::Detail { mut ids, .. } => ids.next().map(|id| id.hash),
+        Ask::Advance(advance) => Some(advance.chat_id.hash),
+        Ask::MarkRead(read) => Some(read.chat_id.hash),
+    };
+    Soon { user_hash: request.ask.user_id().map(|id| id.hash), chat_hash }
 }
 
 impl Local {
@@ -213,12 +199,13 @@ impl Worker {
     /// The shard that owns all keys of a request. None for what several shards may come to be asked for: a
     /// `mark_read` goes from the chat to the user's row, and what follows it has to wait.
     fn owner(&self, ask: Ask<'_>) -> Option<ShardId> {
-        let owner = |key: &[u8]| self.node.hasher.slot(key).shard(self.node.shards);
+        let owner = |hash: u64| KeyHasher::slot_of_hash(hash).shard(self.node.shards);
         match ask {
-            Ask::List { user_id } => Some(owner(user_id.as_bytes())),
-            Ask::Advance(advance) => Some(owner(advance.chat_id.as_bytes())),
+            Ask::List { user_id } => Some(owner(user_id.hash)),
+            Ask::Advance(advance) => Some(owner(advance.chat_id.hash)),
             Ask::Detail { ids, user_id } => {
-                let mut owners = ids.chain(user_id.map(str::as_bytes)).map(owner);
+                let hashes = ids.map(|id| id.hash).chain(user_id.map(|id| id.hash));
+                let mut owners = hashes.map(owner);
                 let first = owners.next()?;
                 owners.all(|other| other == first).then_some(first)
             }
@@ -232,13 +219,15 @@ impl Worker {
         let mut rows = 0;
         let mut left = parcel.iter().peekable();
         while left.peek().is_some() {
-            let block: SmallVec<[_; REQUESTS_AT_ONCE]> = left
-                .by_ref()
-                .take(REQUESTS_AT_ONCE)
-                .map(|(to, payload)| (to, payload, hot::read(payload)))
-                .collect();
-            let soon: SmallVec<[Soon<'_>; REQUESTS_AT_ONCE]> =
-                block.iter().filter_map(|(_, _, request)| request.as_ref()).map(soon).collect();
+            let mut block: SmallVec<[_; REQUESTS_AT_ONCE]> = SmallVec::new();
+            block.extend(left.by_ref().take(REQUESTS_AT_ONCE).map(|(to, payload)| {
+                let request = hot::read(payload, self.node.hasher);
+                (to, payload, request)
+            }));
+            let mut soon: SmallVec<[Soon; REQUESTS_AT_ONCE]> = SmallVec::new();
+            soon.extend(
+                block.iter().filter_map(|(_, _, request)| request.as_ref()).map(self::soon),
+            );
             self.core.warm(&soon);
             for (to, payload, request) in block {
                 let taken = request.map_or(Taken::Elsewhere, |request| {
@@ -288,12 +277,13 @@ impl Worker {
 
     /// Gives replies of another core to those who asked.
     pub(super) fn take_told(&mut self, parcel: Parcel) {
-        let now = Instant::now();
         self.mailbox().count_many(wide(parcel.parts.len()));
-        for (to, reply) in parcel.into_parts() {
-            if let Some(ticket) = self.router.unpark(to.entry) {
-                ticket.tell_encoded(reply, now, &mut self.tcp);
-            }
+        let mut telling = Telling::new(parcel.bytes, &mut self.tcp);
+        let mut start = 0;
+        for (to, end) in parcel.parts {
+            telling.next(self.router.unpark(to.entry), end - start);
+            start = end;
         }
+        telling.finish();
     }
 }

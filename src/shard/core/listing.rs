@@ -13,7 +13,7 @@ use crate::shard::listing::{
 use crate::shard::op::{Answer, ChatView};
 use crate::shard::row::Row;
 use crate::shard::state::{Apart, Chat};
-use crate::types::{Flag, KeyHasher, Sequence, UserId};
+use crate::types::{Flag, Sequence, UserId};
 
 /// Rows that are looked up together.
 const BLOCK: usize = 32;
@@ -104,7 +104,7 @@ impl Core {
         for block in refs.chunks(BLOCK) {
             let mut entries: [Option<&Apart<Chat>>; BLOCK] = [None; BLOCK];
             for (place, at) in entries.iter_mut().zip(block) {
-                let slot = self.slot(KeyHasher::slot_of_hash(at.hash)).ok();
+                let slot = self.slot_here(at.hash);
                 *place = slot.and_then(|slot| slot.chat_candidate(at.hash));
             }
             let found = entries.map(|chat| chat.map(|chat| &**chat));

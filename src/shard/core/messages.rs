@@ -12,7 +12,7 @@ use crate::shard::event::{AdvancedRef, Cleared, ReadRef};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
 use crate::shard::row::RowFacts;
 use crate::shard::state::{Chat, ChatHead};
-use crate::types::{ChatId, ChatStatus, Flag, IdempotencyKey, KeyHasher, Sequence, Slot, UserId};
+use crate::types::{ChatId, ChatStatus, Flag, Hashed, IdempotencyKey, Sequence, UserId};
 
 impl Core {
     /// An `advance` that comes without a key and is answered by the door itself; nothing if the chat belongs
@@ -22,12 +22,11 @@ impl Core {
         advance: AdvanceRef<'_>,
         out: &mut Output,
     ) -> Option<Result<AdvanceReply, Error>> {
-        let hash = self.hash_of(advance.chat_id);
-        self.slot(KeyHasher::slot_of_hash(hash)).ok()?;
+        self.slot_here(advance.chat_id.hash)?;
         self.commands += 1;
         Some(match &self.refusal {
             Some(why) => Err(why.clone()),
-            None => self.advance(advance, hash, out),
+            None => self.advance(advance, out),
         })
     }
 
@@ -38,34 +37,30 @@ impl Core {
         read: MarkReadRef<'_>,
         out: &mut Output,
     ) -> Option<Result<MarkReadReply, Error>> {
-        let (user_hash, chat_hash) = (self.hash_of(read.user_id), self.hash_of(read.chat_id));
-        let user = self.slot(KeyHasher::slot_of_hash(user_hash)).ok()?;
-        let chat = self.slot(KeyHasher::slot_of_hash(chat_hash)).ok()?;
-        let chat = chat.chat(read.chat_id, chat_hash);
+        let MarkReadRef { user_id, chat_id, seq } = read;
+        let (user, chat) = (self.slot_here(user_id.hash)?, self.slot_here(chat_id.hash)?);
+        let chat = chat.chat(chat_id.id, chat_id.hash);
         if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
             return None;
         }
         // Whoever is no member has no row; the other way finds out why.
-        let user = user.user(read.user_id, user_hash)?;
-        let facts = user.rows.get(read.chat_id, chat_hash)?.facts();
-        let checked = check(chat, read.user_id, user_hash, RowAction::Read(read.seq));
+        let user = user.user(user_id.id, user_id.hash)?;
+        let facts = user.rows.get(chat_id.id, chat_id.hash)?.facts();
+        let checked = check(chat, user_id, RowAction::Read(seq));
         self.commands += 1;
-        let MarkReadRef { user_id, chat_id, seq } = read;
-        let (slot, event) = (KeyHasher::slot_of_hash(user_hash), ReadRef { user_id, chat_id, seq });
+        let event = ReadRef { user_id, chat_id, seq };
         Some(match &self.refusal {
             Some(why) => Err(why.clone()),
-            None => checked.map(|checked| self.read_row(slot, event, facts, checked, out)),
+            None => checked.map(|checked| self.read_row(event, facts, checked, out)),
         })
     }
 
-    /// `hash` is that of the chat's id.
     pub(super) fn advance(
         &mut self,
         advance: AdvanceRef<'_>,
-        hash: u64,
         out: &mut Output,
     ) -> Result<AdvanceReply, Error> {
-        let chat = alive(self.chat_at(advance.chat_id, hash))?;
+        let chat = alive(self.chat_at(advance.chat_id.id, advance.chat_id.hash))?;
         if chat.head.status == ChatStatus::Disabled {
             return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
         }
@@ -74,7 +69,7 @@ impl Core {
         let target = target(&chat.head, &advance)?;
         let given_time = self.time_or_now(advance.time)?;
         let sent = advance.sender_id.and_then(|sender| {
-            let member = chat.members.get(sender, self.hash_of(sender))?;
+            let member = chat.members.get(sender.id, sender.hash)?;
             (member.facts().sent_seq < target.sent).then_some((sender, target.sent))
         });
         let last_time = if target.last > stored { given_time } else { chat.head.last_time };
@@ -84,7 +79,7 @@ impl Core {
                 (is_newer && !chat.deleters().is_empty()).then(|| chat.head.id.clone());
             let chat_id = advance.chat_id;
             let event = AdvancedRef { chat_id, to: target.last, time: last_time, sent };
-            self.commit_advanced(KeyHasher::slot_of_hash(hash), event, out);
+            self.commit_advanced(event, out);
             if let Some(chat_id) = brings_back {
                 self.deliver(&chat_id, out);
             }
@@ -136,8 +131,8 @@ impl Core {
         action: RowAction,
         if_version: Option<u64>,
     ) -> RowRequest {
-        let hash = self.hash_of(user_id.as_str());
-        let checked = check(self.find_chat(&chat_id), user_id.as_str(), hash, action);
+        let reader = self.hasher.hashed(user_id.as_str());
+        let checked = check(self.find_chat(&chat_id), reader, action);
         RowRequest { chat_id, action, if_version, checked }
     }
 
@@ -191,10 +186,10 @@ impl Core {
         match action {
             RowAction::Read(seq) => {
                 let facts = self.facts_of(user_id, &chat_id, if_version)?;
-                let (user_id, chat_id) = (user_id.as_str(), chat_id.as_str());
+                let user_id = self.hasher.hashed(user_id.as_str());
+                let chat_id = self.hasher.hashed(chat_id.as_str());
                 let event = ReadRef { user_id, chat_id, seq };
-                let slot = self.hasher.slot(user_id);
-                Ok(Reply::MarkRead(self.read_row(slot, event, facts, checked, out)))
+                Ok(Reply::MarkRead(self.read_row(event, facts, checked, out)))
             }
             RowAction::Clear => {
                 self.clear_row(user_id, chat_id, if_version, checked, out).map(Reply::Clear)
@@ -202,17 +197,16 @@ impl Core {
         }
     }
 
-    /// Raises the read position of a row of which `facts` are known; `slot` is the user's.
+    /// Raises the read position of a row of which `facts` are known.
     fn read_row(
         &mut self,
-        slot: Slot,
         read: ReadRef<'_>,
         mut facts: RowFacts,
         Checked { last_sequence, sent_seq }: Checked,
         out: &mut Output,
     ) -> MarkReadReply {
         if facts.max_read_seq < read.seq || facts.marked_unread == Flag::YES {
-            self.commit_read(slot, read, out);
+            self.commit_read(read, out);
         }
         facts.max_read_seq = facts.max_read_seq.max(read.seq);
         let unread = facts.floors(sent_seq).unread(last_sequence);
@@ -296,15 +290,10 @@ impl Core {
     }
 }
 
-/// What a chat says to a user's change; `hash` is that of the user's id.
-fn check(
-    chat: Option<&Chat>,
-    user_id: &str,
-    hash: u64,
-    action: RowAction,
-) -> Result<Checked, Error> {
+/// What a chat says to a user's change.
+fn check(chat: Option<&Chat>, user_id: Hashed<&str>, action: RowAction) -> Result<Checked, Error> {
     let chat = alive(chat)?;
-    let member = chat.members.get(user_id, hash).ok_or_else(Error::no_membership)?;
+    let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
     let last_sequence = chat.head.last_sequence;
     match action {
         RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(

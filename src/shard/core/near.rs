@@ -13,18 +13,18 @@ use super::Core;
 use crate::shard::member::Member;
 use crate::shard::row::Row;
 use crate::shard::state::{Apart, Chat, Effect, User};
-use crate::types::{ChatId, InternedUserId, KeyHasher, UserId, wide};
+use crate::types::{ChatId, InternedUserId, UserId, wide};
 
 /// Requests that come at once, and ids of one, that need no allocation.
 pub(super) const INLINE: usize = 32;
 
-/// What a request that is about to be run will look at.
+/// What a request that is about to be run will look at, by the hashes of its keys.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Soon<'a> {
+pub struct Soon {
     /// A user, with the rows.
-    pub user_id: Option<&'a str>,
+    pub user_hash: Option<u64>,
     /// A chat, with the user among its members.
-    pub chat_id: Option<&'a [u8]>,
+    pub chat_hash: Option<u64>,
 }
 
 /// Where a table says that a user and a chat are.
@@ -63,22 +63,20 @@ impl Core {
     ///
     /// A processor looks a few hundred instructions ahead: so what takes many to be found is found in a round of
     /// its own, and the round that waits does little else.
-    pub fn warm(&self, soon: &[Soon<'_>]) {
+    pub fn warm(&self, soon: &[Soon]) {
+        let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
+        entries.extend(soon.iter().map(|Soon { user_hash, chat_hash }| {
+            let user = user_hash.and_then(|hash| self.slot_here(hash)?.user_candidate(hash));
+            (user, chat_hash.and_then(|hash| self.slot_here(hash)?.chat_candidate(hash)))
+        }));
         let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
-        found.extend(soon.iter().map(|Soon { user_id, chat_id }| Found {
-            user_hash: user_id.map(|id| self.hash_of(id)),
-            chat_hash: chat_id.map(|id| self.hash_of(id)),
+        found.extend(soon.iter().zip(&entries).map(|(soon, (user, chat))| Found {
+            user: user.map(|user| &**user),
+            user_hash: soon.user_hash,
+            chat: chat.map(|chat| &**chat),
+            chat_hash: soon.chat_hash,
             ..Found::default()
         }));
-        let slot = |hash: u64| self.slot(KeyHasher::slot_of_hash(hash)).ok();
-        let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
-        entries.extend(found.iter().map(|Found { user_hash, chat_hash, .. }| {
-            let user = user_hash.and_then(|hash| slot(hash)?.user_candidate(hash));
-            (user, chat_hash.and_then(|hash| slot(hash)?.chat_candidate(hash)))
-        }));
-        for (found, (user, chat)) in found.iter_mut().zip(&entries) {
-            (found.user, found.chat) = (user.map(|user| &**user), chat.map(|chat| &**chat));
-        }
         near(&found, |found| match (found.user, found.chat) {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
             (None, chat) => chat.map_or(0, advance_lines),
@@ -110,7 +108,7 @@ impl Core {
         let mut entries: SmallVec<[&Apart<User>; INLINE]> = SmallVec::new();
         entries.extend(rows.iter().filter_map(|(user_id, _)| {
             let hash = self.hash_of(user_id.as_str());
-            self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user_candidate(hash)
+            self.slot_here(hash)?.user_candidate(hash)
         }));
         let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
         users.extend(entries.iter().map(|user| &***user));

@@ -11,12 +11,11 @@ use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Apart, Chat, User};
-use crate::types::{Flag, KeyHasher, Sequence};
+use crate::types::{Flag, Hashed, Sequence};
 
 /// A chat that was asked for.
 struct Asked<'a> {
-    id: &'a [u8],
-    hash: u64,
+    id: Hashed<&'a [u8]>,
     entry: Option<&'a Apart<Chat>>,
     found: Found<'a>,
 }
@@ -24,9 +23,8 @@ struct Asked<'a> {
 impl Core {
     /// All rows of a user's list, in its order; none if the user belongs to another shard, or has more
     /// than `rows_max` rows.
-    pub fn read_list(&self, user_id: &str, rows_max: usize) -> Option<ListRows<'_>> {
-        let hash = self.hash_of(user_id);
-        match self.slot(KeyHasher::slot_of_hash(hash)).ok()?.user(user_id, hash) {
+    pub fn read_list(&self, user_id: Hashed<&str>, rows_max: usize) -> Option<ListRows<'_>> {
+        match self.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
             Some(user) if user.rows.len() > rows_max => None,
             Some(user) => Some(ListRows::new(user.rows.as_chunks())),
             None => Some(ListRows::new(&[])),
@@ -38,29 +36,26 @@ impl Core {
     /// then read: the waits of a round overlap.
     pub fn read_details<'a, R>(
         &'a self,
-        ids: impl Iterator<Item = &'a [u8]>,
-        user_id: Option<&'a str>,
+        ids: impl Iterator<Item = Hashed<&'a [u8]>>,
+        user_id: Option<Hashed<&'a str>>,
         tell: impl FnOnce(&[ChatItemRef<'a>]) -> R,
     ) -> Option<R> {
         let reader = match user_id {
             Some(user_id) => Some(self.reader(user_id)?),
             None => None,
         };
-        let (user, user_hash) = reader.as_ref().map_or((None, None), |r| (r.user, Some(r.hash)));
+        let (user, user_hash) = reader.as_ref().map_or((None, None), |r| (r.user, Some(r.id.hash)));
         let mut asked: SmallVec<[Asked<'a>; INLINE]> = SmallVec::new();
         let mut hashes: SmallVec<[u64; INLINE]> = SmallVec::new();
         for id in ids {
-            let hash = self.hash_of(id);
-            let is_again = |other: &Asked<'_>| other.hash == hash && other.id == id;
-            if !(hashes.contains(&hash) && asked.iter().any(is_again)) {
-                let found = Found { user, user_hash, chat_hash: Some(hash), ..Found::default() };
-                asked.push(Asked { id, hash, entry: None, found });
-                hashes.push(hash);
+            if !(hashes.contains(&id.hash) && asked.iter().any(|other| other.id == id)) {
+                let found = Found { user, user_hash, chat_hash: Some(id.hash), ..Found::default() };
+                asked.push(Asked { id, entry: None, found });
+                hashes.push(id.hash);
             }
         }
         for asked in &mut asked {
-            let slot = self.slot(KeyHasher::slot_of_hash(asked.hash)).ok()?;
-            asked.entry = slot.chat_candidate(asked.hash);
+            asked.entry = self.slot_here(asked.id.hash)?.chat_candidate(asked.id.hash);
         }
         asked.iter_mut().for_each(|asked| asked.found.chat = asked.entry.map(|entry| &**entry));
         near(asked.iter().filter_map(|asked| asked.found.chat), detail_lines);
@@ -68,7 +63,7 @@ impl Core {
         near(&asked, |Asked { found, .. }| found.chat.map_or(0, creator_text) ^ found.pair_lines());
         let mut found: SmallVec<[ChatItemRef<'a>; INLINE]> = SmallVec::new();
         found.extend(asked.iter().filter_map(|asked| {
-            let chat = self.chat_by(asked.found.chat, asked.id, asked.hash);
+            let chat = self.chat_by(asked.found.chat, asked.id.id, asked.id.hash);
             let chat = chat.filter(|chat| !chat.head.dissolved)?;
             let last_read_sequence = match &reader {
                 Some(reader) => reader.floor(chat, asked)?,
@@ -79,29 +74,26 @@ impl Core {
         Some(tell(&found))
     }
 
-    fn reader<'r>(&'r self, user_id: &'r str) -> Option<Reader<'r>> {
-        let hash = self.hash_of(user_id);
-        let slot = self.slot(KeyHasher::slot_of_hash(hash)).ok()?;
-        Some(Reader { id: user_id, hash, user: slot.user(user_id, hash) })
+    fn reader<'r>(&'r self, id: Hashed<&'r str>) -> Option<Reader<'r>> {
+        Some(Reader { id, user: self.slot_here(id.hash)?.user(id.id, id.hash) })
     }
 }
 
 /// Who asks for details.
 struct Reader<'r> {
-    id: &'r str,
-    hash: u64,
+    id: Hashed<&'r str>,
     user: Option<&'r User>,
 }
 
 impl Reader<'_> {
     /// Up to where the reader has read the chat; none if they are no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
-        let Asked { id, hash, found, .. } = asked;
+        let Asked { id, found, .. } = asked;
         // What was found may be in another chat, which the id did not turn out to be.
         let is_in_it = found.chat.is_some_and(|likely| std::ptr::eq(likely, chat));
         let member = found.member.filter(|_| is_in_it);
-        let member = chat.members.get_by(member, self.id, self.hash)?.floors();
-        let row = self.user.and_then(|user| user.rows.get_by(found.row, id, *hash));
+        let member = chat.members.get_by(member, self.id.id, self.id.hash)?.floors();
+        let row = self.user.and_then(|user| user.rows.get_by(found.row, id.id, id.hash));
         Some(RowFacts::last_read(row.map(Row::facts).as_ref(), member, chat.head.last_sequence))
     }
 }
@@ -191,7 +183,7 @@ mod tests {
     use super::*;
     use crate::command::transfer::{ChatLine, Import, MemberLine};
     use crate::shard::op::{Op, Output, ReplyTo};
-    use crate::types::{ChatId, ShardCount, ShardId};
+    use crate::types::{ChatId, KeyHasher, ShardCount, ShardId};
 
     const USER: &str = "u";
 
@@ -228,8 +220,8 @@ mod tests {
         // Of so many in a slot's table some look like others until their ids are compared.
         for first in (0..CHATS).step_by(50) {
             let ids: Vec<ChatId> = (first..first + 50).map(id).collect();
-            let asked = ids.iter().map(|id| id.as_str().as_bytes());
-            let told = core.read_details(asked, Some(USER), |items| {
+            let asked = ids.iter().map(|id| core.hasher.hashed(id.as_str().as_bytes()));
+            let told = core.read_details(asked, Some(core.hasher.hashed(USER)), |items| {
                 items.iter().map(|item| item.last_read_sequence.get()).collect::<Vec<_>>()
             });
             assert_eq!(told, Some((first..first + 50).collect()));
