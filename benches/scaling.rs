@@ -28,6 +28,7 @@ use chatshard::command::{Call, Command, Kind};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
+use chatshard::node::buffers;
 use chatshard::node::log::LogMode;
 use chatshard::node::mailbox::Control;
 use chatshard::node::ticket::{Asked, Replies, Ticket, Told};
@@ -267,7 +268,10 @@ impl Line {
         loop {
             while let Some(reply) = self.replies.pop() {
                 match reply.told {
-                    Told::Frames { bytes, .. } => self.output.extend_from_slice(&bytes),
+                    Told::Frames { mut bytes, .. } => {
+                        self.output.extend_from_slice(&bytes);
+                        buffers::empty(&mut bytes);
+                    }
                     told @ Told::Outcome { .. } => {
                         panic!("a plain reply takes the short way: {told:?}")
                     }

@@ -28,7 +28,6 @@ use tracing::{debug, info};
 
 use super::accept::Guest;
 use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
-use super::buffers;
 use super::hot::{Hot, Went};
 use super::large::{Decoded, Large};
 use super::order::{Held, Order, Way};
@@ -44,6 +43,7 @@ use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
 };
+use crate::node::buffers;
 use crate::node::mailbox::Control;
 use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use crate::node::worker::{Local, Soon, plain};

@@ -5,7 +5,6 @@
 //! - [`accept`]: hands each connection to a core, after its TLS handshake
 //! - [`connection`]: one connection's life
 //! - [`stream`]: the bytes of a connection, plain or in TLS
-//! - [`buffers`]: room that connections share
 //! - [`ahead`]: the requests that have come
 //! - [`hot`]: the most frequent requests, answered where the data stand
 //! - [`large`]: requests that are decoded aside
@@ -21,7 +20,6 @@
 
 pub mod accept;
 pub mod ahead;
-pub mod buffers;
 pub mod connection;
 pub mod hot;
 pub mod large;

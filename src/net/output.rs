@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 
-use super::buffers;
+use crate::node::buffers;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam::utils::CachePadded;
 use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Planted, is_planted};
 use tracing::{error, info, warn};
 
@@ -118,8 +119,6 @@ struct Orders {
 #[derive(Default)]
 struct Queue {
     batches: VecDeque<Batch>,
-    /// Number of the newest record that was pushed.
-    tail: u64,
     orders: Orders,
 }
 
@@ -130,20 +129,27 @@ impl Queue {
     }
 }
 
+/// What the thread tells of itself.
+#[derive(Debug, Default)]
+struct Counts {
+    written_bytes: AtomicU64,
+    syncs: AtomicU64,
+    stopped: AtomicBool,
+}
+
 /// The shards' side of the log.
 pub struct Log {
     mode: LogMode,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    tail: AtomicU64,
-    written: AtomicU64,
-    durable: AtomicU64,
     state: AtomicU8,
-    stopped: AtomicBool,
-    queued_bytes: AtomicUsize,
-    written_bytes: AtomicU64,
-    syncs: AtomicU64,
     mailboxes: Arc<[Mailbox]>,
+    // What changes all the time stands apart from what is read with each request, and from each other.
+    queue: CachePadded<Mutex<Queue>>,
+    wake: CachePadded<Condvar>,
+    tail: CachePadded<AtomicU64>,
+    written: CachePadded<AtomicU64>,
+    durable: CachePadded<AtomicU64>,
+    queued_bytes: CachePadded<AtomicUsize>,
+    told: CachePadded<Counts>,
 }
 
 impl Log {
@@ -151,17 +157,15 @@ impl Log {
     pub fn new(mode: LogMode, last: Lsn, mailboxes: Arc<[Mailbox]>) -> Self {
         Self {
             mode,
-            queue: Mutex::new(Queue { tail: last.0, ..Queue::default() }),
-            wake: Condvar::new(),
-            tail: AtomicU64::new(last.0),
-            written: AtomicU64::new(last.0),
-            durable: AtomicU64::new(last.0),
             state: AtomicU8::new(LogState::Ok.code()),
-            stopped: AtomicBool::new(false),
-            queued_bytes: AtomicUsize::new(0),
-            written_bytes: AtomicU64::new(0),
-            syncs: AtomicU64::new(0),
             mailboxes,
+            queue: CachePadded::default(),
+            wake: CachePadded::default(),
+            tail: CachePadded::new(AtomicU64::new(last.0)),
+            written: CachePadded::new(AtomicU64::new(last.0)),
+            durable: CachePadded::new(AtomicU64::new(last.0)),
+            queued_bytes: CachePadded::default(),
+            told: CachePadded::default(),
         }
     }
 
@@ -176,10 +180,14 @@ impl Log {
         if count == 0 {
             return;
         }
+        if self.mode == LogMode::Off {
+            self.tail.fetch_add(count, Ordering::AcqRel);
+            records.clear();
+            return;
+        }
         let mut queue = self.lock();
-        queue.tail += count;
-        self.tail.store(queue.tail, Ordering::Release);
-        if self.mode == LogMode::Off || self.state() == LogState::Poisoned {
+        self.tail.fetch_add(count, Ordering::AcqRel);
+        if self.state() == LogState::Poisoned {
             records.clear();
             return;
         }
@@ -235,7 +243,7 @@ impl Log {
 
     /// Bytes written since the start.
     pub fn written_bytes(&self) -> u64 {
-        self.written_bytes.load(Ordering::Relaxed)
+        self.told.written_bytes.load(Ordering::Relaxed)
     }
 
     /// Why writes must be refused now, if they must.
@@ -272,7 +280,7 @@ impl Log {
 
     /// Whether the thread has ended.
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+        self.told.stopped.load(Ordering::Acquire)
     }
 
     /// Its figures.
@@ -285,7 +293,7 @@ impl Log {
             queued_bytes: u64::try_from(self.queued_bytes.load(Ordering::Relaxed))
                 .unwrap_or(u64::MAX),
             written_bytes: self.written_bytes(),
-            syncs: self.syncs.load(Ordering::Relaxed),
+            syncs: self.told.syncs.load(Ordering::Relaxed),
         }
     }
 
@@ -426,7 +434,7 @@ impl<D: Disk> LogThread<D> {
         let Some(batch) = self.unwritten.pop_front() else { return };
         let bytes = batch.len_bytes();
         self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.log.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+        self.log.told.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
         self.publish(|log| &log.written, written);
         self.untold.push_back((first, batch));
         if self.log.state() == LogState::Stalled {
@@ -480,7 +488,7 @@ impl<D: Disk> LogThread<D> {
         }
         match self.writer.sync() {
             Ok(durable) => {
-                self.log.syncs.fetch_add(1, Ordering::Relaxed);
+                self.log.told.syncs.fetch_add(1, Ordering::Relaxed);
                 self.last_sync = Some(now);
                 self.publish(|log| &log.durable, durable);
             }
@@ -522,7 +530,7 @@ impl<D: Disk> LogThread<D> {
                 false
             }
         };
-        log.stopped.store(true, Ordering::Release);
+        log.told.stopped.store(true, Ordering::Release);
         log.wake_shards();
         closed
     }

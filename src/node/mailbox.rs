@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use crossbeam::queue::SegQueue;
+use crossbeam::utils::CachePadded;
 use tokio::sync::{Notify, oneshot};
 
 use super::worker::plain::Parcel;
@@ -68,8 +69,9 @@ pub struct Mailbox {
     pub answered: AtomicU64,
     /// Errors among them.
     pub errors: AtomicU64,
-    notify: Notify,
-    waits_for_log: AtomicBool,
+    // Other threads write or read these: apart from what only the core counts.
+    notify: CachePadded<Notify>,
+    waits_for_log: CachePadded<AtomicBool>,
 }
 
 impl Mailbox {

@@ -5,6 +5,7 @@
 //!
 //! # Layout
 //! - [`log`]: the queue of records and the thread that writes them
+//! - [`buffers`]: what a core's bytes lie in
 //! - [`mailbox`]: what reaches a core from other threads
 //! - [`worker`]: a core at work
 //! - [`ticket`]: who waits for an answer
@@ -16,6 +17,7 @@
 //! - [`aside`]: work that would hold a core for long
 
 pub mod aside;
+pub mod buffers;
 pub mod load;
 pub mod log;
 pub mod mailbox;

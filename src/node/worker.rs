@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plain::Parcel;
+use plain::{Parcel, Spare};
 use snapshot::{Planted, is_planted};
 use tokio::sync::oneshot;
 
@@ -104,6 +104,7 @@ pub struct Worker {
     outbound: Vec<Vec<Peer>>,
     /// For each core replies of this turn that wait for the log.
     promised: Vec<Parcel>,
+    spare: Spare,
     /// What other cores sent that waits for the next turn.
     incoming: VecDeque<Peer>,
     /// Messages of this shard to itself.
@@ -135,6 +136,7 @@ impl Worker {
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
             promised: std::iter::repeat_with(Default::default).take(cores).collect(),
+            spare: Spare::default(),
             incoming: VecDeque::new(),
             own: VecDeque::new(),
             long: VecDeque::new(),
@@ -281,16 +283,16 @@ impl Worker {
             }
         }
         // The newest record of any shard is behind all that these answers and replies may depend on.
-        let until = self.node.log.tail();
+        let until = (self.node.log.mode() != LogMode::Off).then(|| self.node.log.tail());
         let mut answers = std::mem::take(&mut self.out.answers);
         for answered in answers.drain(..) {
-            if answered.after_log && self.node.log.mode() != LogMode::Off {
-                self.gate.hold(until, Held::Answer(answered));
-            } else {
-                self.dispatch(answered);
+            match until.filter(|_| answered.after_log) {
+                Some(until) => self.gate.hold(until, Held::Answer(answered)),
+                None => self.dispatch(answered),
             }
         }
         self.out.answers = answers;
+        let Some(until) = until else { return };
         for parcel in self.promised.iter_mut().filter(|parcel| !parcel.is_empty()) {
             self.gate.hold(until, Held::Told(std::mem::take(parcel)));
         }
@@ -358,7 +360,8 @@ impl Worker {
     fn send(&mut self) {
         for (outbound, mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter()) {
             if !outbound.is_empty() {
-                mailbox.peers.push(std::mem::take(outbound));
+                let empty = self.spare.batch();
+                mailbox.peers.push(std::mem::replace(outbound, empty));
                 mailbox.wake();
             }
         }
@@ -386,7 +389,11 @@ impl Worker {
                 self.dispatch(Answered { to, answer, after_log: false });
                 0
             }
-            Peer::Plain(parcel) => self.take_passed(&parcel),
+            Peer::Plain(parcel) => {
+                let rows = self.take_passed(&parcel);
+                self.spare.keep(parcel);
+                rows
+            }
             Peer::Told(parcel) => {
                 self.take_told(parcel);
                 0
@@ -415,8 +422,9 @@ impl Worker {
             if batches == BATCHES_A_TURN {
                 break;
             }
-            let Some(batch) = self.mailbox().peers.pop() else { break };
-            self.incoming.extend(batch);
+            let Some(mut batch) = self.mailbox().peers.pop() else { break };
+            self.incoming.extend(batch.drain(..));
+            self.spare.keep_batch(batch);
             batches += 1;
         }
         self.settle();

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::{Local, Soon, Taken, Worker};
 use crate::command::{Command, Error};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
+use crate::node::buffers;
 use crate::node::log::LogMode;
 use crate::node::mailbox::Peer;
 use crate::node::ticket::{Telling, Ticket};
@@ -26,10 +27,10 @@ use crate::types::{KeyHasher, ShardId, wide};
 
 /// About as many bytes of replies are as much work as a row.
 const ROW_BYTES: usize = 64;
-/// Room that a parcel has from the start, in bytes.
-const PARCEL_BYTES: usize = 2048;
-/// Requests of a parcel that are made ready together, and for which it has room from the start.
+/// Requests of a parcel that are made ready together.
 const REQUESTS_AT_ONCE: usize = 32;
+/// Most emptied vectors of a kind that a core keeps.
+const SPARE_MAX: usize = 64;
 
 /// Requests of one core to another, or what they are answered: bytes, and where each part of them ends.
 #[derive(Debug, Default)]
@@ -38,14 +39,49 @@ pub struct Parcel {
     parts: Vec<(ReplyTo, usize)>,
 }
 
-impl Parcel {
-    fn new() -> Self {
-        Self {
-            bytes: BytesMut::with_capacity(PARCEL_BYTES),
-            parts: Vec::with_capacity(REQUESTS_AT_ONCE),
+/// What came from other cores and is empty now, for what is sent to them next: so that little is allocated, and
+/// nearly nothing is given back to the memory of the core that allocated it.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    parts: Vec<Vec<(ReplyTo, usize)>>,
+    batches: Vec<Vec<Peer>>,
+}
+
+impl Spare {
+    /// An empty parcel.
+    fn parcel(&mut self) -> Parcel {
+        let mut bytes = BytesMut::new();
+        buffers::fill(&mut bytes);
+        Parcel { bytes, parts: self.parts.pop().unwrap_or_default() }
+    }
+
+    /// An empty batch.
+    pub(super) fn batch(&mut self) -> Vec<Peer> {
+        self.batches.pop().unwrap_or_default()
+    }
+
+    /// Takes a parcel that is done with.
+    pub(super) fn keep(&mut self, mut parcel: Parcel) {
+        buffers::empty(&mut parcel.bytes);
+        self.keep_parts(parcel.parts);
+    }
+
+    fn keep_parts(&mut self, mut parts: Vec<(ReplyTo, usize)>) {
+        if self.parts.len() < SPARE_MAX {
+            parts.clear();
+            self.parts.push(parts);
         }
     }
 
+    /// Takes a batch that is empty.
+    pub(super) fn keep_batch(&mut self, batch: Vec<Peer>) {
+        if self.batches.len() < SPARE_MAX {
+            self.batches.push(batch);
+        }
+    }
+}
+
+impl Parcel {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -164,6 +200,9 @@ impl Worker {
             Ok(reply) => {
                 let to = to(&mut self.router, self.shard);
                 if let Some(parcel) = self.promised.get_mut(to.core.index()) {
+                    if parcel.is_empty() {
+                        *parcel = self.spare.parcel();
+                    }
                     tell(reply, &mut parcel.bytes);
                     parcel.end_part(to);
                 }
@@ -189,7 +228,7 @@ impl Worker {
         if let Some(Peer::Plain(parcel)) = outbound.last_mut() {
             parcel.add(to, payload);
         } else {
-            let mut parcel = Parcel::new();
+            let mut parcel = self.spare.parcel();
             parcel.add(to, payload);
             outbound.push(Peer::Plain(parcel));
         }
@@ -215,7 +254,7 @@ impl Worker {
 
     /// Answers what another core passed on; about how many rows were looked at.
     pub(super) fn take_passed(&mut self, parcel: &Parcel) -> usize {
-        let mut told = Parcel::new();
+        let mut told = self.spare.parcel();
         let mut rows = 0;
         let mut left = parcel.iter().peekable();
         while left.peek().is_some() {
@@ -278,12 +317,14 @@ impl Worker {
     /// Gives replies of another core to those who asked.
     pub(super) fn take_told(&mut self, parcel: Parcel) {
         self.mailbox().count_many(wide(parcel.parts.len()));
-        let mut telling = Telling::new(parcel.bytes, &mut self.tcp);
+        let Parcel { bytes, parts } = parcel;
+        let mut telling = Telling::new(bytes, &mut self.tcp);
         let mut start = 0;
-        for (to, end) in parcel.parts {
+        for &(to, end) in &parts {
             telling.next(self.router.unpark(to.entry), end - start);
             start = end;
         }
         telling.finish();
+        self.spare.keep_parts(parts);
     }
 }

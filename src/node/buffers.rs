@@ -1,5 +1,5 @@
-//! Buffers that the connections of one core share: a connection holds one only while there is something in
-//! it, so that idle ones cost nothing and busy ones need not grow theirs anew each time.
+//! Buffers that a core's connections, and what it sends to other cores, share: each is held only while there
+//! is something in it, so that idle connections cost nothing and busy ones need not grow theirs anew each time.
 //!
 //! Invariants:
 //! - A buffer here is empty, and at most `BUFFER_BYTES_MAX` large; there are at most `BUFFERS_MAX`.
