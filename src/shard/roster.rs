@@ -30,6 +30,7 @@ const INDEXED_FROM: usize = 256;
 const INDEX_PARTS: usize = 16;
 /// Tags that are compared at once.
 const TAGS_AT_ONCE: usize = 16;
+const _: () = assert!(TAGS_AT_ONCE <= u16::BITS as usize);
 
 /// What a roster holds.
 pub trait Entry: Clone {
@@ -470,11 +471,17 @@ fn tag(hash: u64) -> u16 {
 
 /// Where the tag stands first.
 fn position_of(tags: &[u16], tag: u16) -> Option<usize> {
-    tags.chunks(TAGS_AT_ONCE).enumerate().find_map(|(number, block)| {
-        // Without a way out of the loop, so that it becomes a few wide comparisons.
-        let any = block.iter().fold(false, |any, other| any | (*other == tag));
-        let at = any.then(|| block.iter().position(|other| *other == tag))??;
+    let (blocks, rest) = tags.as_chunks::<TAGS_AT_ONCE>();
+    let in_blocks = blocks.iter().enumerate().find_map(|(number, block)| {
+        // A bit for each, without a way out of the loop: so it becomes a few wide comparisons.
+        let bits = block.iter().enumerate();
+        let same = bits.fold(0_u16, |all, (at, other)| all | u16::from(*other == tag) << at);
+        let at = usize::try_from(same.trailing_zeros()).ok().filter(|at| *at < TAGS_AT_ONCE)?;
         Some(number * TAGS_AT_ONCE + at)
+    });
+    in_blocks.or_else(|| {
+        let at = rest.iter().position(|other| *other == tag)?;
+        Some(blocks.len() * TAGS_AT_ONCE + at)
     })
 }
 
