@@ -38,7 +38,9 @@ fn disk() -> FaultyDisk {
 fn push(log: &Log, text: &str) {
     let mut batch = Batch::new();
     batch.push(text.as_bytes()).unwrap();
-    log.push(&mut batch);
+    if log.push(&mut batch) {
+        log.rouse();
+    }
     assert!(batch.is_empty());
 }
 

@@ -120,6 +120,8 @@ struct Orders {
 struct Queue {
     batches: VecDeque<Batch>,
     orders: Orders,
+    /// The thread waits to be woken.
+    thread_waits: bool,
 }
 
 impl Queue {
@@ -174,25 +176,29 @@ impl Log {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands records over. They are numbered and in order from here on; `records` is empty after.
-    pub fn push(&self, records: &mut Batch) {
+    /// Hands records over. They are numbered and in order from here on; `records` is empty after. Whether
+    /// [`Self::rouse`] has to follow, before the caller waits for anything.
+    ///
+    /// A sync begins at once. A write without one is so short that all it would serve are the records of one
+    /// connection, for which two threads take turns on a core: it is left to the caller to gather more.
+    #[must_use]
+    pub fn push(&self, records: &mut Batch) -> bool {
         let count = u64::try_from(records.count()).unwrap_or(0);
         if count == 0 {
-            return;
+            return false;
         }
         if self.mode == LogMode::Off {
             self.tail.fetch_add(count, Ordering::AcqRel);
             records.clear();
-            return;
+            return false;
         }
         let mut queue = self.lock();
         self.tail.fetch_add(count, Ordering::AcqRel);
         if self.state() == LogState::Poisoned {
             records.clear();
-            return;
+            return false;
         }
         self.queued_bytes.fetch_add(records.len_bytes(), Ordering::Relaxed);
-        let idle = !queue.has_work();
         match queue.batches.back_mut() {
             Some(last) if last.len_bytes() + records.len_bytes() <= JOINED_BYTES_MAX => {
                 if last.append(records).is_err() {
@@ -201,10 +207,18 @@ impl Log {
             }
             _ => queue.batches.push_back(std::mem::take(records)),
         }
+        let waits = queue.thread_waits;
         drop(queue);
-        if idle {
-            self.wake.notify_one();
+        if waits && self.mode == LogMode::Always {
+            self.rouse();
+            return false;
         }
+        waits
+    }
+
+    /// Wakes the thread, if it waits.
+    pub fn rouse(&self) {
+        self.wake.notify_one();
     }
 
     /// Number of the newest record that was pushed by any shard.
@@ -263,19 +277,19 @@ impl Log {
     /// Removes segments whose records are all below `keep_from`, when there is time.
     pub fn trim(&self, keep_from: Lsn) {
         self.lock().orders.trim = Some(keep_from);
-        self.wake.notify_one();
+        self.rouse();
     }
 
     /// Asks for a sync soon, whatever the mode.
     pub fn sync_now(&self) {
         self.lock().orders.sync_now = true;
-        self.wake.notify_one();
+        self.rouse();
     }
 
     /// Writes what is queued, syncs, sets the end mark, and ends the thread.
     pub fn stop(&self) {
         self.lock().orders.stop = true;
-        self.wake.notify_one();
+        self.rouse();
     }
 
     /// Whether the thread has ended.
@@ -360,20 +374,20 @@ impl<D: Disk> LogThread<D> {
     /// Waits for work, or for the next sync of `everysec`.
     fn wait(&self) {
         let mut queue = self.log.lock();
-        while self.unwritten.is_empty() && !queue.has_work() {
-            queue = if self.sync_is_owed() {
+        let mut is_over = !self.unwritten.is_empty();
+        while !is_over && !queue.has_work() {
+            queue.thread_waits = true;
+            if self.sync_is_owed() {
                 let since = self.last_sync.map_or(SYNC_INTERVAL, |last| last.elapsed());
                 let left = SYNC_INTERVAL.saturating_sub(since);
-                let (queue, timeout) =
-                    self.log.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
-                if timeout.timed_out() {
-                    return;
-                }
-                queue
+                let woken = self.log.wake.wait_timeout(queue, left);
+                let (again, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+                (queue, is_over) = (again, timeout.timed_out());
             } else {
-                self.log.wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
-            };
+                queue = self.log.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
         }
+        queue.thread_waits = false;
     }
 
     /// Whether a turn would have nothing to do, but for the sync that `everysec` owes.

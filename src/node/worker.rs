@@ -9,6 +9,7 @@
 //! Invariants:
 //! - Records go to the log before any message or answer that depends on them leaves this core.
 //! - Whoever calls [`Local::submit`] or takes from the mailbox flushes before it waits.
+//! - The log's thread is woken behind the connections that have their turn, and writes for all of them.
 //! - Every ticket is answered exactly once.
 
 pub mod plain;
@@ -96,6 +97,8 @@ pub struct Worker {
     core: Core,
     router: Router<Ticket>,
     gate: Gate<Held>,
+    /// The log's thread has to be woken for what this core gave it.
+    log_waits: bool,
     node: Arc<NodeInfo>,
     out: Output,
     /// Ops that the router asked for and that are not on their way yet.
@@ -132,6 +135,7 @@ impl Worker {
             core,
             router: Router::new(shard, node.shards, node.hasher, seed),
             gate: Gate::default(),
+            log_waits: false,
             out,
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
@@ -251,11 +255,18 @@ impl Worker {
             self.core.message(envelope, &mut self.out);
         }
         self.send();
-        if !self.own.is_empty() || !self.ops.is_empty() || !self.long.is_empty() {
+        if self.log_waits || !self.own.is_empty() || !self.ops.is_empty() || !self.long.is_empty() {
             self.mailbox().wake();
         }
         if !self.draining.is_empty() && self.is_idle() {
             self.draining.drain(..).for_each(|done| _ = done.send(()));
+        }
+    }
+
+    /// Wakes the log's thread, if it has to be.
+    fn rouse_log(&mut self) {
+        if std::mem::take(&mut self.log_waits) {
+            self.node.log.rouse();
         }
     }
 
@@ -273,7 +284,7 @@ impl Worker {
         }
         let is_late = is_planted(Planted::EffectBeforeCause) && !self.out.messages.is_empty();
         if !is_late {
-            self.node.log.push(&mut self.out.records);
+            self.log_waits |= self.node.log.push(&mut self.out.records);
         }
         for (shard, envelope) in self.out.messages.drain(..) {
             if shard == self.shard {
@@ -553,6 +564,7 @@ impl Local {
     /// Takes from the mailbox; whether there was anything.
     fn turn(&self, mailbox: &Mailbox) -> bool {
         self.tick();
+        self.0.borrow_mut().rouse_log();
         let mut any = false;
         while let Some(control) = mailbox.control.pop() {
             any = true;

@@ -111,7 +111,9 @@ fn push(log: &Log, number: u64) {
     event::encode(Slot::new(0).unwrap(), number, &event, &mut record).unwrap();
     let mut batch = Batch::new();
     batch.push(&record).unwrap();
-    log.push(&mut batch);
+    if log.push(&mut batch) {
+        log.rouse();
+    }
 }
 
 #[track_caller]
