@@ -1,6 +1,7 @@
 //! The node's one log: a queue that all shards feed, and the thread that writes it.
 //!
-//! Group commit: while one sync runs, the next batches gather; one sync then serves them all.
+//! Group commit: while one sync runs, the next batches gather; one sync then serves them all. Where the thread
+//! waits, a core wakes it behind the connections that have their turn, not for each of them.
 //!
 //! Invariants:
 //! - Records get their sequence numbers (LSN) in the order in which they are pushed, under one lock.
@@ -179,8 +180,8 @@ impl Log {
     /// Hands records over. They are numbered and in order from here on; `records` is empty after. Whether
     /// [`Self::rouse`] has to follow, before the caller waits for anything.
     ///
-    /// A sync begins at once. A write without one is so short that all it would serve are the records of one
-    /// connection, for which two threads take turns on a core: it is left to the caller to gather more.
+    /// Woken at once the thread would write, or even sync, for one connection alone: it is left to the caller
+    /// to gather more before.
     #[must_use]
     pub fn push(&self, records: &mut Batch) -> bool {
         let count = u64::try_from(records.count()).unwrap_or(0);
@@ -207,13 +208,7 @@ impl Log {
             }
             _ => queue.batches.push_back(std::mem::take(records)),
         }
-        let waits = queue.thread_waits;
-        drop(queue);
-        if waits && self.mode == LogMode::Always {
-            self.rouse();
-            return false;
-        }
-        waits
+        queue.thread_waits
     }
 
     /// Wakes the thread, if it waits.
