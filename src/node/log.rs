@@ -211,9 +211,11 @@ impl Log {
         queue.thread_waits
     }
 
-    /// Wakes the thread, if it waits.
+    /// Wakes the thread, if it waits and nobody has done so.
     pub fn rouse(&self) {
-        self.wake.notify_one();
+        if std::mem::take(&mut self.lock().thread_waits) {
+            self.wake.notify_one();
+        }
     }
 
     /// Number of the newest record that was pushed by any shard.
