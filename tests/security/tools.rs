@@ -53,7 +53,8 @@ impl Served {
         command.args(["serve", "--log-format=json", "--pin=false", "--fsync=never", "--shards=2"]);
         command.arg("--data-dir").arg(files.path("data"));
         for door in ["--listen", "--http", "--admin"] {
-            if !arguments.iter().any(|given| given.starts_with(door)) {
+            let names_it = |given: &&str| given.split('=').next() == Some(door);
+            if !arguments.iter().any(|given| names_it(&given)) {
                 command.arg(format!("{door}=127.0.0.1:0"));
             }
         }
