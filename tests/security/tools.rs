@@ -53,8 +53,7 @@ impl Served {
         command.args(["serve", "--log-format=json", "--pin=false", "--fsync=never", "--shards=2"]);
         command.arg("--data-dir").arg(files.path("data"));
         for door in ["--listen", "--http", "--admin"] {
-            let names_it = |given: &&str| given.split('=').next() == Some(door);
-            if !arguments.iter().any(|given| names_it(&given)) {
+            if !arguments.iter().any(|given| given.split('=').next() == Some(door)) {
                 command.arg(format!("{door}=127.0.0.1:0"));
             }
         }
