@@ -387,22 +387,23 @@ impl Core {
         Slot::new(u16::try_from(first.checked_add(self.shard.index())?).ok()?)
     }
 
+    /// Where a slot is among those of this shard, if it is one of them.
+    fn index_here(&self, slot: Slot) -> Option<usize> {
+        let is_here = slot.shard(self.shards) == self.shard;
+        is_here.then(|| usize::from(slot.get() / self.shards.get()))
+    }
+
     fn slot_index(&self, slot: Slot) -> Result<usize, BadRecord> {
-        if slot.shard(self.shards) != self.shard {
-            return Err(not_here(slot));
-        }
-        Ok(usize::from(slot.get() / self.shards.get()))
+        self.index_here(slot).ok_or_else(|| not_here(slot))
     }
 
     fn slot(&self, slot: Slot) -> Result<&SlotState, BadRecord> {
-        self.slot_index(slot).and_then(|index| self.slots.get(index).ok_or_else(|| not_here(slot)))
+        self.slots.get(self.slot_index(slot)?).ok_or_else(|| not_here(slot))
     }
 
     /// The slot of a key with this hash, if it is this shard's.
     fn slot_here(&self, hash: u64) -> Option<&SlotState> {
-        let slot = KeyHasher::slot_of_hash(hash);
-        let is_here = slot.shard(self.shards) == self.shard;
-        self.slots.get(usize::from(slot.get() / self.shards.get())).filter(|_| is_here)
+        self.slots.get(self.index_here(KeyHasher::slot_of_hash(hash))?)
     }
 
     fn slot_of_chat(&self, id: &ChatId) -> Slot {
