@@ -115,7 +115,7 @@ enum Gather {
     ReadMany(Box<ReadingMany>),
     Erase(Box<Erasing>),
     Verify(Box<Verifying>),
-    Stats { missing: usize, stats: Box<StatsReply> },
+    Stats(Box<StatsReply>),
 }
 
 /// Parts that have not answered, and what is to be told of those that have.
@@ -297,8 +297,7 @@ impl<T> Router<T> {
                 let shards =
                     self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
                 out.extend(shards);
-                let missing = usize::from(self.shards.get());
-                Scattered::Asked(Gather::Stats { missing, stats: Box::default() })
+                Scattered::Asked(Gather::Stats(Box::default()))
             }
             Command::Sync(ref sync) => one(self.shard_of_user(&sync.user_id), command, out),
             Command::Conversations(asked) => self.scatter_conversations(entry, asked, out),
@@ -347,11 +346,11 @@ impl<T> Router<T> {
             (Gather::ReadMany(reading), answer) => self.gather_read_many(reading, to, answer, out),
             (Gather::Erase(erasing), answer) => self.gather_erase(erasing, to, answer, out),
             (Gather::Verify(verifying), answer) => self.gather_verify(verifying, to, answer, out),
-            (Gather::Stats { missing, stats }, Answer::Stats(shard)) => {
+            (Gather::Stats(stats), Answer::Stats(shard)) => {
                 stats.add_shard(shard);
                 stats.shards.sort_unstable_by_key(|shard| shard.shard);
-                *missing = missing.saturating_sub(1);
-                (*missing == 0).then(|| Ok(Reply::Stats(stats.clone())))
+                let is_whole = stats.shards.len() == usize::from(self.shards.get());
+                is_whole.then(|| Ok(Reply::Stats(stats.clone())))
             }
             _ => Some(mixed_up()),
         }
