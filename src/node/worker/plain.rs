@@ -8,6 +8,8 @@
 //! - What is passed on stays behind all that this core sent before: both are in one queue.
 //! - A reply that promises something is encoded at once too, and waits for the log in a parcel of its own.
 
+use std::ops::Range;
+
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
@@ -100,13 +102,14 @@ impl Parcel {
 
     /// Its parts.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ReplyTo, &[u8])> {
-        let mut start = 0;
-        self.parts.iter().map(move |&(to, end)| {
-            let part = self.bytes.get(start..end).unwrap_or_default();
-            start = end;
-            (to, part)
-        })
+        spans(&self.parts).map(|(to, span)| (to, self.bytes.get(span).unwrap_or_default()))
     }
+}
+
+/// Where each part of a parcel stands among its bytes.
+fn spans(parts: &[(ReplyTo, usize)]) -> impl Iterator<Item = (ReplyTo, Range<usize>)> {
+    let mut start = 0;
+    parts.iter().map(move |&(to, end)| (to, std::mem::replace(&mut start, end)..end))
 }
 
 /// What a request will look at first.
@@ -294,7 +297,8 @@ impl Worker {
                     outbound.push(Peer::Told(told));
                 }
             }
-            None => {}
+            // All of them wait for the log, or were told otherwise.
+            None => self.spare.keep(told),
         }
     }
 
@@ -319,10 +323,8 @@ impl Worker {
         self.mailbox().count_many(wide(parcel.parts.len()));
         let Parcel { bytes, parts } = parcel;
         let mut telling = Telling::new(bytes, &mut self.tcp);
-        let mut start = 0;
-        for &(to, end) in &parts {
-            telling.next(self.router.unpark(to.entry), end - start);
-            start = end;
+        for (to, span) in spans(&parts) {
+            telling.next(self.router.unpark(to.entry), span.len());
         }
         telling.finish();
         self.spare.keep_parts(parts);
