@@ -313,7 +313,7 @@ impl Connection {
         let (bytes, mut taken) = self.run_frames(&input, started);
         input.advance(bytes);
         if self.may_take() && !self.share.is_used_up() {
-            self.large.begin(&mut input, started, &self.local);
+            self.large.begin(&mut input, self.hasher, started, &self.local);
             taken += self.large.count();
         }
         self.input = input;

@@ -77,10 +77,16 @@ impl Large {
     }
 
     /// Has the first frame of `input` decoded, if it is whole and large. There must be none yet.
-    pub fn begin(&mut self, input: &mut BytesMut, started: Instant, local: &Local) {
-        let node = local.node();
-        let (hasher, shards) = (node.hasher, node.shards);
+    pub fn begin(
+        &mut self,
+        input: &mut BytesMut,
+        hasher: KeyHasher,
+        started: Instant,
+        local: &Local,
+    ) {
         if let Some(payload) = first(input, hasher) {
+            let node = local.node();
+            let shards = node.shards;
             let prepare = move |command| Work::prepare(command, hasher, shards);
             let decode = move || Decoded::of(&payload, started, prepare);
             *self = Self::Under(node.aside.begin(decode));
