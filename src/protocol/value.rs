@@ -63,8 +63,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        if self.reader.at_nil() {
-            self.reader.skip()?;
+        if self.reader.nil() {
             return visitor.visit_none();
         }
         visitor.visit_some(self)
@@ -192,9 +191,8 @@ impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
         self.left = left;
         let name = self.names.get(self.index).copied().unwrap_or("?");
         self.index += 1;
-        if self.manner == Manner::Arguments && self.reader.at_nil() {
+        if self.manner == Manner::Arguments && self.reader.nil() {
             // serde's derived structs ask once a field, and fill in the default for "no more".
-            self.reader.skip()?;
             return Ok(None);
         }
         seed.deserialize(Value::new(self.reader, self.manner))

@@ -160,15 +160,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over a nil, if one comes next.
+    /// Passes over a nil, if one comes next; whether there was one.
     pub(super) fn nil(&mut self) -> bool {
-        match self.rest {
-            [0xc0, rest @ ..] => {
-                self.rest = rest;
-                true
-            }
-            _ => false,
+        let is_nil = self.at_nil();
+        if is_nil {
+            self.rest = self.rest.get(1..).unwrap_or_default();
         }
+        is_nil
     }
 
     /// Reads a text of up to 255 bytes, in the form that is the usual one for its length; nothing if what comes
