@@ -15,8 +15,8 @@ use chatshard::shard::op::{Op, Output, ReplyTo};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::json;
 
-/// Requests of each kind.
-const TIMES: usize = 250;
+/// Requests of each kind: one before, and a thousand that count.
+const TIMES: usize = 1001;
 const CHATS: usize = 50;
 
 /// One shard with a user in fifty chats; ids are longer than what a small string holds in place.
@@ -110,15 +110,16 @@ fn hot_requests_allocate_nothing() {
     let same = |arguments: serde_json::Value| vec![arguments; TIMES];
     let read = |seq: usize| json!({"user_id": USER, "chat_id": chat_id(3), "seq": seq});
     let requests = [
-        ("list", same(json!({"user_id": USER}))),
-        ("detail", same(json!({"ids": ids(1), "user_id": USER}))),
-        ("detail", same(json!({"ids": ids(20), "user_id": USER}))),
-        ("detail", same(json!({"ids": ids(20)}))),
-        ("advance", same(advance)),
-        ("mark_read", (1..=TIMES).map(read).collect()),
+        ("list", 20, same(json!({"user_id": USER}))),
+        ("detail", 20, same(json!({"ids": ids(1), "user_id": USER}))),
+        ("detail", 20, same(json!({"ids": ids(20), "user_id": USER}))),
+        ("detail", 20, same(json!({"ids": ids(20)}))),
+        ("advance", 20, same(advance)),
+        // Two integers are less.
+        ("mark_read", 10, (1..=TIMES).map(read).collect()),
     ];
     let mut reply = BytesMut::with_capacity(64 << 10);
-    for (name, requests) in requests {
+    for (name, least, requests) in requests {
         let payloads: Vec<_> =
             requests.into_iter().map(|arguments| payload(&command(name, arguments))).collect();
         // Once before, so that what is kept for all requests has its size.
@@ -126,7 +127,7 @@ fn hot_requests_allocate_nothing() {
         let rest = &payloads[1..];
         let counted = measure(|| rest.iter().for_each(|payload| shard.answer(payload, &mut reply)));
         assert_eq!(counted.count_total, 0, "{name}: {counted:?}");
-        assert!(reply.len() > 10, "{name} was answered");
+        assert!(reply.len() > least, "{name} was answered");
     }
     // That it would be seen if something were allocated.
     assert!(measure(|| drop(std::hint::black_box(vec![1_u8]))).count_total > 0);
