@@ -343,6 +343,7 @@ impl<'a> Node<'a> {
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
+        let trimmer = recovered.writer.as_ref().map(snapshot::LogWriter::trimmer);
         let log = recovered
             .writer
             .map(|writer| {
@@ -366,6 +367,7 @@ impl<'a> Node<'a> {
             requests,
             policy,
             recovered.image.as_ref(),
+            trimmer,
         );
         let snapshotter = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
             // Without a log nothing is safe before its image is, and what waits for that fills memory.

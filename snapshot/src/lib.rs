@@ -18,7 +18,8 @@
 //! # Layout
 //! - [`disk`]: what is asked of a file system; the real one, and a faulty one for tests and simulation
 //! - [`record`]: the frame around one record, and a batch of them
-//! - [`log`]: segments, the writer, the walk through a segment, the follower of a log that is being written
+//! - [`log`]: segments, the writer, the removal of old ones beside it, the walk through a segment, the follower of a log
+//!   that is being written
 //! - [`image`]: writer, reader and pruning of images
 //! - [`planted`]: faults for the tests of the tests
 //! - [`mod@replace`]: the durable replace, and small sealed files
@@ -56,7 +57,8 @@ pub use disk::{Disk, DiskFile, FaultyDisk, RealDisk};
 pub use error::{Damage, OpenError, ReadError};
 pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
 pub use log::{
-    AppendError, FollowError, LogFollower, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT,
+    AppendError, FollowError, LogFollower, LogTrimmer, LogWriter, Poisoned,
+    SEGMENT_BYTES_MAX_DEFAULT,
 };
 pub use planted::{Planted, is_planted};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};

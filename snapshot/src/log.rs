@@ -10,9 +10,11 @@
 mod follow;
 mod format;
 mod read;
+mod trim;
 mod write;
 
 pub use follow::{FollowError, LogFollower};
+pub use trim::LogTrimmer;
 pub use write::{AppendError, LogWriter, Poisoned, SEGMENT_BYTES_MAX_DEFAULT};
 
 pub(crate) use format::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_first, segment_path};

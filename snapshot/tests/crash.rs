@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
+use std::sync::Barrier;
 
 use snapshot::{
     AppendError, Batch, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenOptions, Opened, open,
@@ -128,7 +129,7 @@ fn step(
                 return true;
             }
             if let Ok(keep_from) = prune(disk, dir, 2) {
-                let _ = log.trim(keep_from);
+                let _ = log.trimmer().trim(keep_from);
             }
         }
         _ => match random.below(6) {
@@ -184,6 +185,67 @@ fn what_was_synced_survives_every_crash() {
     match SEED_ONLY {
         Some(seed) => one_seed(seed),
         None => (0..SEEDS).for_each(one_seed),
+    }
+}
+
+/// What two threads do to the directory at the same time meets a crash at any of their syncs.
+#[test]
+fn segments_are_removed_beside_the_writer() {
+    let dir = Path::new("/data");
+    let mut removed = 0;
+    for seed in SEED_ONLY.map_or(0..300, |seed| seed..seed + 1) {
+        let disk = FaultyDisk::new(seed);
+        let mut model = Model::default();
+        let mut random = Random(seed);
+        for _ in 0..3 {
+            let mut log = start(&disk, &mut model, seed).writer.unwrap();
+            append_many(&mut log, &mut model, &mut random);
+            let covered = log.sync().unwrap();
+            model.durable = covered.0;
+            let mut image = ImageWriter::create(&disk, dir, NODE, covered).unwrap();
+            model.records.iter().for_each(|payload| image.block(payload).unwrap());
+            image.publish(covered).unwrap();
+            let keep_from = prune(&disk, dir, 1).unwrap();
+            let (trimmer, both) = (log.trimmer(), Barrier::new(2));
+            let before = disk.list(dir).unwrap();
+            disk.freeze_at_sync(1 + random.below(40));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    both.wait();
+                    // The disk may have stopped.
+                    _ = trimmer.trim(keep_from);
+                });
+                both.wait();
+                append_many(&mut log, &mut model, &mut random);
+                if let Ok(durable) = log.sync() {
+                    model.durable = durable.0;
+                }
+            });
+            disk.crash();
+            let after = disk.list(dir).unwrap();
+            removed += before.iter().filter(|path| !after.contains(path)).count();
+        }
+        start(&disk, &mut model, seed);
+    }
+    println!("{removed} segments removed");
+    assert!(removed > 0);
+}
+
+/// Some segments' worth of batches, as far as the disk takes them.
+fn append_many(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Random) {
+    for _ in 0..30 {
+        let (batch, payloads) = model.batch(random);
+        let appended = log.append(&batch);
+        model.durable = model.durable.max(log.durable().0);
+        match appended {
+            Ok(_) => model.records.extend(payloads),
+            Err(AppendError::Write(_)) => {}
+            Err(AppendError::Poisoned(_)) => {
+                // Unknown: it may come back.
+                model.records.extend(payloads);
+                return;
+            }
+        }
     }
 }
 

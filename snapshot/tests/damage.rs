@@ -412,11 +412,11 @@ fn trimmed_and_pruned_it_still_recovers() {
         image(&disk, start.0, start.0);
         let keep_from = prune(&disk, dir, 2).unwrap();
         assert_eq!(keep_from.0, if round == 0 { 0 } else { start.0 - 30 + 1 });
-        let removed = log.trim(keep_from).unwrap();
+        let removed = log.trimmer().trim(keep_from).unwrap();
         assert_eq!(removed > 0, round > 0);
     }
     let others = segments(&disk).len() - 1;
-    assert_eq!(log.trim(Lsn(u64::MAX)).unwrap(), u64::try_from(others).unwrap());
+    assert_eq!(log.trimmer().trim(Lsn(u64::MAX)).unwrap(), u64::try_from(others).unwrap());
     let found = scan(&disk, dir, None).unwrap();
     assert_eq!((found.images.len(), found.segments.len(), found.damage.len()), (2, 1, 0));
     disk.crash();

@@ -260,7 +260,7 @@ fn trimmed_records_are_gone() {
     assert_eq!(take(&mut within, 20, 0).unwrap(), [6, 7]);
     let mut not_begun = follow(&disk, 8).unwrap();
 
-    assert_eq!(log.trim(Lsn(15)).unwrap(), 2);
+    assert_eq!(log.trimmer().trim(Lsn(15)).unwrap(), 2);
     assert_eq!(oldest(&disk), Some(11));
     for from in 0..=10 {
         assert_eq!(gone(follow(&disk, from)), 11);
@@ -270,7 +270,7 @@ fn trimmed_records_are_gone() {
     assert_eq!(gone(take(&mut at_end, 20, 9)), 11);
     assert_eq!(gone(take(&mut at_end, 20, 9)), 11);
     assert_eq!(take(&mut not_begun, 20, 99).unwrap(), [8, 9, 10, 11, 12]);
-    log.trim(Lsn(u64::MAX)).unwrap();
+    log.trimmer().trim(Lsn(u64::MAX)).unwrap();
     assert_eq!(take_all(&mut not_begun, 15).unwrap(), [13, 14, 15]);
     // What was handed on is told before what is not there.
     assert_eq!(take(&mut within, 20, usize::MAX).unwrap(), [8, 9, 10]);
@@ -430,7 +430,7 @@ fn a_break_in_the_log_is_where_it_begins() {
     let all = take_all(&mut follow(&disk, first).unwrap(), first + 2).unwrap();
     assert_eq!(all, [first, first + 1, first + 2]);
     log.rotate().unwrap();
-    log.trim(Lsn(first + 2)).unwrap();
+    log.trimmer().trim(Lsn(first + 2)).unwrap();
     assert_eq!((gone(follow(&disk, first)), oldest(&disk)), (first + 2, Some(first + 2)));
 
     // A run without a log.
@@ -491,7 +491,7 @@ fn a_roll_and_a_trim_between_listing_and_opening() {
                 let mut log = log.lock().unwrap();
                 append(&mut log, 5);
                 log.rotate().unwrap();
-                log.trim(Lsn(if trim { u64::MAX } else { 0 })).unwrap();
+                log.trimmer().trim(Lsn(if trim { u64::MAX } else { 0 })).unwrap();
             }
         };
         roll(false)();
@@ -553,7 +553,7 @@ fn beside_a_writer_on_another_thread() {
             append(&mut log, (size + 1).min(left));
             written.store(log.written().0, Ordering::Release);
             if log.written().0.is_multiple_of(50) {
-                log.trim(Lsn(log.written().0.saturating_sub(9000))).unwrap();
+                log.trimmer().trim(Lsn(log.written().0.saturating_sub(9000))).unwrap();
             }
         }
     });

@@ -173,7 +173,7 @@ fn the_operating_systems_files() {
     let mut log = log.unwrap();
     log.append(&batch_of(&payloads[..1])).unwrap();
     assert_eq!(log.sync().unwrap(), Lsn(204));
-    assert!(log.trim(Lsn(150)).unwrap() > 0);
+    assert!(log.trimmer().trim(Lsn(150)).unwrap() > 0);
 }
 
 /// In every mode a full segment is synced before the next one, and all that comes meanwhile waits: so little

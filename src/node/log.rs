@@ -111,7 +111,6 @@ impl LogState {
 /// What the thread is asked beside writing.
 #[derive(Debug, Default)]
 struct Orders {
-    trim: Option<Lsn>,
     sync_now: bool,
     /// Once it is set it stays.
     stop: bool,
@@ -127,8 +126,8 @@ struct Queue {
 
 impl Queue {
     fn has_work(&self) -> bool {
-        let Orders { trim, sync_now, stop } = &self.orders;
-        !self.batches.is_empty() || trim.is_some() || *sync_now || *stop
+        let Orders { sync_now, stop } = &self.orders;
+        !self.batches.is_empty() || *sync_now || *stop
     }
 }
 
@@ -271,12 +270,6 @@ impl Log {
         }
     }
 
-    /// Removes segments whose records are all below `keep_from`, when there is time.
-    pub fn trim(&self, keep_from: Lsn) {
-        self.lock().orders.trim = Some(keep_from);
-        self.rouse();
-    }
-
     /// Asks for a sync soon, whatever the mode.
     pub fn sync_now(&self) {
         self.lock().orders.sync_now = true;
@@ -409,7 +402,6 @@ impl<D: Disk> LogThread<D> {
         let stop = queue.orders.stop;
         let orders = std::mem::replace(&mut queue.orders, Orders { stop, ..Orders::default() });
         drop(queue);
-        self.orders.trim = orders.trim.or(self.orders.trim);
         self.orders.sync_now |= orders.sync_now;
         self.orders.stop = stop;
         while let Some(batch) = self.unwritten.front() {
@@ -460,15 +452,12 @@ impl<D: Disk> LogThread<D> {
         self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// The second half of a turn: syncs if it is due, tells those who watch, trims. Whether the
-    /// thread is to end; then [`LogThread::finish`] follows.
+    /// The second half of a turn: syncs if it is due, tells those who watch. Whether the thread is to end; then
+    /// [`LogThread::finish`] follows.
     pub fn sync(&mut self, now: Instant) -> bool {
-        let Orders { trim, sync_now, stop } = std::mem::take(&mut self.orders);
+        let Orders { sync_now, stop } = std::mem::take(&mut self.orders);
         self.sync_if_due(sync_now || stop, now);
         self.tell();
-        if let Some(keep_from) = trim {
-            self.trim(keep_from);
-        }
         stop
     }
 
@@ -517,15 +506,6 @@ impl<D: Disk> LogThread<D> {
     fn poison(&self, poisoned: &snapshot::Poisoned) {
         error!(reason = %poisoned.reason, "a sync of the log failed; writes are refused until a restart");
         self.log.set_state(LogState::Poisoned);
-    }
-
-    fn trim(&mut self, keep_from: Lsn) {
-        match self.writer.trim(keep_from) {
-            Ok(removed) => {
-                info!(removed, %keep_from, "log segments removed that the snapshots cover")
-            }
-            Err(error) => warn!(%error, "old log segments could not be removed"),
-        }
     }
 
     /// Closes the log with its end mark; whether that could be done.

@@ -1,8 +1,8 @@
 //! Takes images while work goes on: by time, by growth of the log, and on demand.
 //!
 //! The thread asks each core for captured slots, a few at a time, so that a core spends only short
-//! slices on it and, with a log, memory holds only a few slots' captures; it encodes and writes them itself. An
-//! image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
+//! slices on it and, with a log, memory holds only a few slots' captures; it encodes and writes them itself. Then it
+//! removes what is not needed any more: older images and segments of the log. An image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
 //! longer than it is told to: so a simulation takes the same steps without waiting.
 //!
 //! Invariants:
@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use snapshot::{Disk, ImageInfo, ImageWriter, Lsn, prune};
+use snapshot::{Disk, ImageInfo, ImageWriter, LogTrimmer, Lsn, prune};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -104,6 +104,7 @@ pub struct Snapshotter<D: Disk> {
     node: Weak<NodeInfo>,
     requests: Receiver<SnapshotRequest>,
     policy: SnapshotPolicy,
+    trimmer: Option<LogTrimmer<D>>,
     number: u64,
     last: Instant,
     /// Newest record when the last image began.
@@ -114,7 +115,7 @@ pub struct Snapshotter<D: Disk> {
 }
 
 impl<D: Disk> Snapshotter<D> {
-    /// A snapshotter for `node`; `image` is the one that the start was made from.
+    /// A snapshotter for `node`; `image` is the one that the start was made from, `trimmer` that of the log, if there is one.
     pub fn new(
         disk: D,
         node_id: u64,
@@ -122,6 +123,7 @@ impl<D: Disk> Snapshotter<D> {
         requests: Receiver<SnapshotRequest>,
         policy: SnapshotPolicy,
         image: Option<&ImageInfo>,
+        trimmer: Option<LogTrimmer<D>>,
     ) -> Self {
         Self {
             disk,
@@ -130,6 +132,7 @@ impl<D: Disk> Snapshotter<D> {
             node: Arc::downgrade(node),
             requests,
             policy,
+            trimmer,
             number: 0,
             last: Instant::now(),
             last_start: image.map_or(Lsn(0), |image| image.start_lsn),
@@ -226,7 +229,7 @@ impl<D: Disk> Snapshotter<D> {
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
                 status.taken.fetch_add(1, Ordering::Relaxed);
                 info!(path = %image.path.display(), bytes = image.bytes, records, duration_ms, "snapshot published");
-                self.clean_up(node);
+                self.clean_up();
                 let path = image.path.display().to_string();
                 Ok(Reply::Snapshot(SnapshotReply { path, bytes: image.bytes, records }))
             }
@@ -239,10 +242,17 @@ impl<D: Disk> Snapshotter<D> {
     }
 
     /// Removes what the images that are kept do not need.
-    fn clean_up(&self, node: &NodeInfo) {
-        match prune(&self.disk, &self.dir, IMAGES_KEPT) {
-            Ok(keep_from) => node.log.trim(keep_from),
-            Err(error) => warn!(%error, "old images could not be removed"),
+    fn clean_up(&self) {
+        let keep_from = match prune(&self.disk, &self.dir, IMAGES_KEPT) {
+            Ok(keep_from) => keep_from,
+            Err(error) => return warn!(%error, "old images could not be removed"),
+        };
+        match self.trimmer.as_ref().map(|trimmer| trimmer.trim(keep_from)) {
+            Some(Ok(removed)) => {
+                info!(removed, %keep_from, "log segments removed that the snapshots cover")
+            }
+            Some(Err(error)) => warn!(%error, "old log segments could not be removed"),
+            None => {}
         }
     }
 }

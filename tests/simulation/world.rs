@@ -37,7 +37,7 @@ use chatshard::protocol::hot::{self, Ask};
 use chatshard::protocol::{decode_reply, encode_request, frame};
 use chatshard::types::{KeyHasher, ShardCount, TimeMs};
 use serde_json::Value;
-use snapshot::{Disk, FaultyDisk};
+use snapshot::{Disk, FaultyDisk, LogWriter};
 
 use super::tally::Tally;
 use crate::common::NOW;
@@ -527,7 +527,9 @@ impl Node {
         let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
         let image = recovered.image.as_ref();
         let node_id = store.identity.node_id;
-        let snapshotter = Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image);
+        let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
+        let snapshotter =
+            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image, trimmer);
         let start_core = |core| {
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
             let serving = Box::pin(local.clone().serve());

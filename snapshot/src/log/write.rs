@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::format::{BatchHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_path};
+use super::trim::{LogTrimmer, Segments};
 use crate::bytes::u64_of;
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
@@ -49,8 +50,7 @@ pub struct LogWriter<D: Disk> {
     dir: PathBuf,
     node_id: u64,
     file: D::File,
-    /// First record of each segment, oldest first; the last one is being written.
-    segments: VecDeque<Lsn>,
+    segments: Segments,
     segment_bytes: u64,
     segment_bytes_max: u64,
     /// Up to where the disk has begun with the segment.
@@ -123,7 +123,7 @@ impl<D: Disk> LogWriter<D> {
             dir: dir.to_path_buf(),
             node_id,
             file,
-            segments: resume.segments,
+            segments: Segments::new(resume.segments),
             segment_bytes: resume.segment_bytes,
             segment_bytes_max: SEGMENT_BYTES_MAX_DEFAULT,
             sync_begun: resume.segment_bytes,
@@ -190,7 +190,7 @@ impl<D: Disk> LogWriter<D> {
         // The older segment must be whole on the disk before the newer one exists: recovery relies on it.
         self.sync()?;
         let first = self.written.next();
-        if self.segments.back() == Some(&first) {
+        if self.segments.last() == Some(first) {
             return Ok(());
         }
         let header = SegmentHeader {
@@ -204,7 +204,7 @@ impl<D: Disk> LogWriter<D> {
             Ok((file, chain)) => {
                 self.file = file;
                 self.chain = chain;
-                self.segments.push_back(first);
+                self.segments.begin(first);
                 self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
                 self.sync_begun = self.segment_bytes;
                 self.bytes_written += self.segment_bytes;
@@ -271,30 +271,14 @@ impl<D: Disk> LogWriter<D> {
         Ok(self.durable)
     }
 
-    /// Removes whole segments whose records are all before `keep_from`, never the current one. Returns how many.
-    ///
-    /// # Errors
-    /// Some may be removed already; the log is whole all the same, and it may be tried again.
-    pub fn trim(&mut self, keep_from: Lsn) -> io::Result<u64> {
-        let mut removed = 0;
-        while let (Some(&oldest), Some(&second)) = (self.segments.front(), self.segments.get(1)) {
-            if second > keep_from {
-                break;
-            }
-            let path = segment_path(&self.dir, oldest);
-            match self.disk.remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(at(&path)(error));
-                }
-                _ => {}
-            }
-            // One by one: were two removals in flight, a crash could keep the older file and lose the newer one, and
-            // that looks like a missing segment.
-            self.disk.sync_dir(&self.dir).map_err(at(&self.dir))?;
-            self.segments.pop_front();
-            removed += 1;
+    /// Who removes what is not needed of this log, on any thread.
+    #[must_use]
+    pub fn trimmer(&self) -> LogTrimmer<D> {
+        LogTrimmer {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            segments: self.segments.clone(),
         }
-        Ok(removed)
     }
 
     fn check(&self) -> Result<(), Poisoned> {

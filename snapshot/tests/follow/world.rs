@@ -208,7 +208,7 @@ impl World {
                 // Without an image, a restart needs all of it: the image stands for what was removed.
                 let keep_from = Lsn(self.share(share));
                 self.log().sync().unwrap();
-                self.log().trim(keep_from).unwrap();
+                self.log().trimmer().trim(keep_from).unwrap();
                 let before = Lsn(self.first() - 1);
                 if before > Lsn(0) {
                     let image = ImageWriter::create(&self.disk, dir(), NODE, before).unwrap();
