@@ -31,6 +31,8 @@ use crate::limits::LOG_QUEUE_BYTES_MAX;
 
 /// Batches are joined up to this size before they are written, in bytes.
 const JOINED_BYTES_MAX: usize = 256 << 10;
+/// Empty batches that wait to be filled, with up to twice [`JOINED_BYTES_MAX`] of memory each.
+const SPARE_MAX: usize = 4;
 /// How long after a failed write the next attempt comes.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often `everysec` syncs.
@@ -119,6 +121,9 @@ struct Orders {
 #[derive(Default)]
 struct Queue {
     batches: VecDeque<Batch>,
+    /// Empty ones: what a core allocated would be freed by the log's thread, which takes both longer, and its memory
+    /// would come back late.
+    spare: Vec<Batch>,
     orders: Orders,
     /// The thread waits to be woken.
     thread_waits: bool,
@@ -193,21 +198,22 @@ impl Log {
             return false;
         }
         let mut queue = self.lock();
+        let Queue { batches, spare, thread_waits, .. } = &mut *queue;
         self.tail.fetch_add(count, Ordering::AcqRel);
         if self.state() == LogState::Poisoned {
             records.clear();
             return false;
         }
         self.queued_bytes.fetch_add(records.len_bytes(), Ordering::Relaxed);
-        match queue.batches.back_mut() {
-            Some(last) if last.len_bytes() + records.len_bytes() <= JOINED_BYTES_MAX => {
-                if last.append(records).is_err() {
-                    queue.batches.push_back(std::mem::take(records));
-                }
-            }
-            _ => queue.batches.push_back(std::mem::take(records)),
+        let is_joined = batches.back_mut().is_some_and(|last| {
+            last.len_bytes() + records.len_bytes() <= JOINED_BYTES_MAX
+                && last.append(records).is_ok()
+        });
+        if !is_joined {
+            let empty = spare.pop().unwrap_or_default();
+            batches.push_back(std::mem::replace(records, empty));
         }
-        queue.thread_waits
+        *thread_waits
     }
 
     /// Wakes the thread, if it waits and nobody has done so.
@@ -322,6 +328,8 @@ pub struct LogThread<D: Disk> {
     unwritten: VecDeque<Batch>,
     /// Written, and not handed to those who watch.
     untold: VecDeque<(Lsn, Batch)>,
+    /// Empty, to be filled again.
+    spare: Vec<Batch>,
     orders: Orders,
     last_sync: Option<Instant>,
     watch: Option<Arc<Watch>>,
@@ -335,6 +343,7 @@ impl<D: Disk> LogThread<D> {
             writer,
             unwritten: VecDeque::new(),
             untold: VecDeque::new(),
+            spare: Vec::new(),
             orders: Orders::default(),
             last_sync: None,
             watch: None,
@@ -396,8 +405,10 @@ impl<D: Disk> LogThread<D> {
     pub fn write(&mut self) -> bool {
         let mut queue = self.log.lock();
         if self.unwritten.is_empty() {
-            self.unwritten = std::mem::take(&mut queue.batches);
+            std::mem::swap(&mut self.unwritten, &mut queue.batches);
         }
+        let room = SPARE_MAX.saturating_sub(queue.spare.len());
+        queue.spare.extend(self.spare.drain(..room.min(self.spare.len())));
         // What was pushed before the stop is written: the queue is empty behind it.
         let stop = queue.orders.stop;
         let orders = std::mem::replace(&mut queue.orders, Orders { stop, ..Orders::default() });
@@ -463,11 +474,15 @@ impl<D: Disk> LogThread<D> {
 
     /// Hands batches on to those who watch, as far as replies may rely on them.
     fn tell(&mut self) {
-        let untold = self.untold.drain(..);
-        let Some(watch) = self.watch.as_ref().filter(|watch| watch.is_watched()) else { return };
         let reached = self.log.reached();
-        for (first, batch) in untold.filter(|(first, _)| *first <= reached) {
-            watch.offer(first, batch);
+        let watch = self.watch.as_ref().filter(|watch| watch.is_watched());
+        for (first, mut batch) in self.untold.drain(..) {
+            if let Some(watch) = watch.filter(|_| first <= reached) {
+                watch.offer(first, batch);
+            } else if batch.len_bytes() <= JOINED_BYTES_MAX && self.spare.len() < SPARE_MAX {
+                batch.clear();
+                self.spare.push(batch);
+            }
         }
     }
 

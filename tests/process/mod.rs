@@ -52,13 +52,11 @@ pub struct Refused {
     pub messages: String,
 }
 
-/// The command that serves `dir`, with the TCP door alone. Threads are not pinned, as many servers may run at once;
-/// `--pin` among the arguments has the last word.
+/// The command that serves `dir`, with the TCP door alone.
 pub fn serve(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = chatshard();
     command.args(["serve", "--listen", "127.0.0.1:0", "--http", "off", "--admin", "off"]);
-    command.args(["--log-format", "json", "--data-dir"]).arg(dir).args(arguments);
-    command.env("CHATSHARD_PIN", "false");
+    command.args(["--log-format", "json", "--pin=false", "--data-dir"]).arg(dir).args(arguments);
     command
 }
 
