@@ -11,7 +11,7 @@ use bytes::BytesMut;
 /// Largest buffer that is kept, in bytes.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Most buffers that a core keeps.
-const BUFFERS_MAX: usize = 64;
+const BUFFERS_MAX: usize = 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
