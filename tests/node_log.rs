@@ -3,6 +3,9 @@
 // Helpers beside the tests may panic as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "node_log/slow.rs"]
+mod slow;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,6 +14,7 @@ use std::time::{Duration, Instant};
 use chatshard::command::ErrorCode;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
+use slow::SlowDisk;
 use snapshot::{Batch, Disk, FaultyDisk, LogWriter, Lsn, OpenOptions};
 
 /// No test waits this long unless something is stuck.
@@ -18,9 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NODE: u64 = 7;
 
 fn start(disk: &FaultyDisk, mode: LogMode) -> (Arc<Log>, JoinHandle<bool>) {
+    start_with(LogWriter::create(disk, dir(), NODE, Lsn(1)).unwrap(), mode)
+}
+
+fn start_with<D: Disk>(writer: LogWriter<D>, mode: LogMode) -> (Arc<Log>, JoinHandle<bool>) {
     let mailboxes: Arc<[Mailbox]> = std::iter::once(Mailbox::default()).collect();
     let log = Arc::new(Log::new(mode, Lsn(0), mailboxes));
-    let writer = LogWriter::create(disk, dir(), NODE, Lsn(1)).unwrap();
     let thread = LogThread::new(Arc::clone(&log), writer);
     (log, std::thread::spawn(move || thread.run()))
 }
@@ -126,6 +133,28 @@ fn everysec_and_never_answer_when_written_and_sync_later() {
         _ = thread.join().unwrap();
         assert_eq!(records_on(&disk), ["first", "second"]);
     }
+}
+
+/// To remove an old segment takes tens of milliseconds; the log's thread once did it, and all writes waited.
+#[test]
+fn writes_do_not_wait_while_old_segments_are_removed() {
+    let disk = SlowDisk::new(disk());
+    let mut writer = LogWriter::create(&disk, dir(), NODE, Lsn(1)).unwrap();
+    writer.set_segment_bytes_max(1);
+    let trimmer = writer.trimmer();
+    let (log, thread) = start_with(writer, LogMode::Always);
+    push(&log, "first");
+    until("the first record", || log.reached() == Lsn(1));
+    push(&log, "second");
+    until("the second segment", || log.reached() == Lsn(2));
+    let removing = std::thread::spawn(move || trimmer.trim(Lsn(3)).unwrap());
+    until("the removal", || disk.is_removing());
+    push(&log, "third");
+    until("the third segment", || log.reached() == Lsn(3));
+    disk.let_go();
+    assert!(removing.join().unwrap() >= 1);
+    log.stop();
+    assert!(thread.join().unwrap(), "it is closed with its end mark");
 }
 
 #[test]

@@ -168,7 +168,7 @@ pub(crate) fn list_images<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Image
 }
 
 /// Removes all but the newest `keep` images, and returns the LSN from which on the log must be kept: what
-/// [`LogWriter::trim`](crate::LogWriter::trim) is to be called with. It is `Lsn(0)` (keep all) while there are fewer than
+/// [`LogTrimmer::trim`](crate::LogTrimmer::trim) is to be called with. It is `Lsn(0)` (keep all) while there are fewer than
 /// `keep` images, since the log from the very beginning is then the second way back.
 ///
 /// Images whose header or footer is damaged are not counted and not removed.
