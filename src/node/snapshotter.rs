@@ -1,9 +1,10 @@
 //! Takes images while work goes on: by time, by growth of the log, and on demand.
 //!
 //! The thread asks each core for captured slots, a few at a time, so that a core spends only short
-//! slices on it and, with a log, memory holds only a few slots' captures; it encodes and writes them itself. Then it
-//! removes what is not needed any more: older images and segments of the log. An image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
-//! longer than it is told to: so a simulation takes the same steps without waiting.
+//! slices on it and, with a log, memory holds only a few slots' captures; it encodes and writes them itself. An
+//! image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
+//! longer than it is told to: so a simulation takes the same steps without waiting. Behind each image it removes
+//! what is not needed any more, older images and segments of the log, which takes time that the log's thread has not.
 //!
 //! Invariants:
 //! - All records up to the image's start are in it: they were pushed, and so applied, before the
