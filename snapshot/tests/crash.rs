@@ -87,6 +87,26 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     opened
 }
 
+/// Appends a batch; whether the log takes more.
+fn append(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Random) -> bool {
+    let (batch, payloads) = model.batch(random);
+    let appended = log.append(&batch);
+    // A full segment was synced before, also if what followed failed.
+    model.durable = model.durable.max(log.durable().0);
+    match appended {
+        Ok(last) => {
+            model.records.extend(payloads);
+            assert_eq!(last.0, u64::try_from(model.records.len()).unwrap());
+        }
+        Err(AppendError::Write(_)) => {}
+        Err(AppendError::Poisoned(_)) => {
+            // Unknown: it may come back.
+            return false;
+        }
+    }
+    true
+}
+
 fn step(
     disk: &FaultyDisk,
     log: &mut LogWriter<FaultyDisk>,
@@ -96,19 +116,9 @@ fn step(
     let dir = Path::new("/data");
     match random.below(12) {
         0..=6 => {
-            let (batch, payloads) = model.batch(random);
-            match log.append(&batch) {
-                Ok(last) => {
-                    model.records.extend(payloads);
-                    assert_eq!(last.0, u64::try_from(model.records.len()).unwrap());
-                }
-                Err(AppendError::Write(_)) => {}
-                Err(AppendError::Poisoned(_)) => {
-                    // Unknown: it may come back.
-                    return false;
-                }
+            if !append(log, model, random) {
+                return false;
             }
-            model.durable = model.durable.max(log.durable().0);
         }
         7..=9 => match log.sync() {
             Ok(durable) => model.durable = durable.0,
@@ -234,17 +244,8 @@ fn segments_are_removed_beside_the_writer() {
 /// Some segments' worth of batches, as far as the disk takes them.
 fn append_many(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Random) {
     for _ in 0..30 {
-        let (batch, payloads) = model.batch(random);
-        let appended = log.append(&batch);
-        model.durable = model.durable.max(log.durable().0);
-        match appended {
-            Ok(_) => model.records.extend(payloads),
-            Err(AppendError::Write(_)) => {}
-            Err(AppendError::Poisoned(_)) => {
-                // Unknown: it may come back.
-                model.records.extend(payloads);
-                return;
-            }
+        if !append(log, model, random) {
+            return;
         }
     }
 }

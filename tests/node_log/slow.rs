@@ -11,7 +11,7 @@ use snapshot::{Disk, FaultyDisk};
 /// Every removal waits until it is let go.
 #[derive(Clone, Debug)]
 pub struct SlowDisk {
-    pub disk: FaultyDisk,
+    disk: FaultyDisk,
     is_removing: Arc<AtomicBool>,
     may_remove: Arc<AtomicBool>,
 }
