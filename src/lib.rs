@@ -37,7 +37,7 @@
 //!
 //! | layer | modules | knows of |
 //! |---|---|---|
-//! | 1 | [`types`], [`limits`] | nothing |
+//! | 1 | [`types`], [`limits`], [`throttle`] | nothing |
 //! | 2 | [`command`] | what can be asked and answered |
 //! | 3 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; who may do what (they do not see each other) |
 //! | 4 | [`router`], [`client`] | keys and shards; the protocol from the other side |
@@ -66,4 +66,5 @@ pub mod protocol;
 pub mod router;
 pub mod server;
 pub mod shard;
+pub mod throttle;
 pub mod types;

@@ -1,16 +1,21 @@
 //! The binary as a script sees it: stdout, stderr, exit codes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests are tests
 
-#[path = "common/program.rs"]
-mod program;
+mod common;
+
+#[path = "security/tools.rs"]
+mod tools;
+
+#[path = "cli_process/log_lines.rs"]
+mod log_lines;
 
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn chatshard(arguments: &[&str]) -> Command {
-    let mut command = program::chatshard();
+    let mut command = common::program::chatshard();
     command.args(arguments);
     command
 }

@@ -16,7 +16,7 @@ use chatshard::limits;
 
 /// From the ground up: an import points to a lower layer. Modules of one layer do not see each other.
 const LAYERS: &[&[&str]] = &[
-    &["limits"],
+    &["limits", "throttle"],
     &["types"],
     &["command"],
     &["protocol", "shard", "metrics", "access"],

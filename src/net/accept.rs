@@ -12,7 +12,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::listener::Listener;
 use super::stream::{Movable, Parked, Stream};
@@ -28,9 +28,8 @@ use crate::access::Tls;
 use crate::command::Error;
 use crate::limits::{HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX};
 use crate::protocol::{self, CONNECTION_ID};
+use crate::throttle::{Throttle, throttled};
 
-/// How often the log is told of connections that found no room.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -96,7 +95,7 @@ pub async fn accept(
     let listener = listener.arrive()?;
     let serve = Rc::new(serve);
     let mut handshakes = Handshakes::new(door.max);
-    let mut turned_away = TurnedAway::default();
+    let (errors, turned_away) = (Throttle::new(), Throttle::new());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -118,38 +117,26 @@ pub async fn accept(
                         (stream, _) => hand_over(stream, guest, &*serve),
                     }
                 }
-                None => turned_away.add(&door, stream, tls.is_some()),
+                None => turn_away(&door, stream, tls.is_some(), &turned_away),
             },
             Err(error) => {
                 // The caller went away, or there are no descriptors left: neither ends the door.
-                warn!(%error, door = door.name, "a connection could not be accepted");
+                throttled!(by errors, warn, %error, door = door.name,
+                    "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-/// Connections that found no room, and when the log was told of them.
-#[derive(Default)]
-struct TurnedAway {
-    count: u64,
-    told: Option<Instant>,
-}
-
-impl TurnedAway {
-    fn add(&mut self, door: &Door, stream: Stream, is_tls: bool) {
-        self.count += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL) {
-            self.told = Some(Instant::now());
-            let count = std::mem::take(&mut self.count);
-            let (peer, door, max) = (stream.peer(), door.name, door.max);
-            warn!(peer, door, max, count, "too many connections; what came more was closed");
-        }
-        let is_plain = !is_tls || matches!(stream, Stream::Unix(_));
-        // Without its handshake it could not be told anything in TLS.
-        if is_plain && let Ok(stream) = stream.park() {
-            stream.say_last(&door.full);
-        }
+/// Closes a connection that found no room.
+fn turn_away(door: &Door, stream: Stream, is_tls: bool, limit: &Throttle) {
+    throttled!(by limit, warn, peer = stream.peer(), door = door.name, max = door.max,
+        "too many connections; a new one was closed");
+    let is_plain = !is_tls || matches!(stream, Stream::Unix(_));
+    // Without its handshake it could not be told anything in TLS.
+    if is_plain && let Ok(stream) = stream.park() {
+        stream.say_last(&door.full);
     }
 }
 
@@ -165,6 +152,7 @@ async fn shake_hands(
     stream: TcpStream,
     mut stop: watch::Receiver<bool>,
 ) -> Option<Stream> {
+    let peer = stream.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
     let shaking = acceptor.accept(Movable::new(stream));
     let shaken = tokio::select! {
         shaken = timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), shaking) => shaken,
@@ -173,11 +161,11 @@ async fn shake_hands(
     match shaken {
         Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
         Ok(Err(error)) => {
-            debug!(%error, "a TLS handshake failed");
+            throttled!(of 10, info, %error, peer, "a TLS handshake failed");
             None
         }
         Err(_) => {
-            debug!("a TLS handshake took too long");
+            throttled!(of 10, info, peer, "a TLS handshake took too long");
             None
         }
     }

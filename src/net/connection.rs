@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use smallvec::SmallVec;
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::accept::Guest;
 use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
@@ -50,6 +50,7 @@ use crate::node::worker::{Local, Soon, plain};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
+use crate::throttle::throttled;
 use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
@@ -446,7 +447,7 @@ impl Connection {
             return self.refuse(id, error);
         };
         if self.pass.is_none() {
-            info!(
+            throttled!(of 100, info,
                 peer = self.stream.peer(),
                 client = hello.client.as_deref().unwrap_or("unnamed"),
                 role = pass.role().name(),
@@ -651,11 +652,11 @@ impl Connection {
         let peer = self.stream.peer();
         let why = match waits {
             Waits::ToWrite => {
-                info!(peer, "a client that does not read its replies was dropped");
+                throttled!(of 10, info, peer, "a client that does not read its replies was dropped");
                 "the client does not read its replies"
             }
             Waits::ForRest => {
-                info!(peer, "a client that sent half a frame was dropped");
+                throttled!(of 10, info, peer, "a client that sent half a frame was dropped");
                 let error = Error::invalid("a part of a frame came, and the rest did not in time");
                 self.refuse(CONNECTION_ID, error);
                 return Ok(());

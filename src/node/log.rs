@@ -28,6 +28,7 @@ use super::watch::Watch;
 use crate::command::Error;
 use crate::command::node::LogStats;
 use crate::limits::LOG_QUEUE_BYTES_MAX;
+use crate::throttle::Episode;
 
 /// Batches are joined up to this size before they are written, in bytes.
 const JOINED_BYTES_MAX: usize = 256 << 10;
@@ -332,6 +333,8 @@ pub struct LogThread<D: Disk> {
     spare: Vec<Batch>,
     orders: Orders,
     last_sync: Option<Instant>,
+    /// A disk that is full now and then stalls the log many times a minute.
+    stall: Episode,
     watch: Option<Arc<Watch>>,
 }
 
@@ -346,6 +349,7 @@ impl<D: Disk> LogThread<D> {
             spare: Vec::new(),
             orders: Orders::default(),
             last_sync: None,
+            stall: Episode::default(),
             watch: None,
         }
     }
@@ -428,8 +432,11 @@ impl<D: Disk> LogThread<D> {
                 Ok(written) => self.is_written(first, written),
                 Err(AppendError::Write(error)) => {
                     if self.log.state() == LogState::Ok {
-                        warn!(%error, "the log cannot be written; writes are refused and it is tried again");
                         self.log.set_state(LogState::Stalled);
+                    }
+                    if let Some(left_out) = self.stall.lasts() {
+                        warn!(%error, left_out = left_out.field(),
+                            "the log cannot be written; writes are refused and it is tried again");
                     }
                     if !self.orders.stop {
                         return false;
@@ -452,7 +459,9 @@ impl<D: Disk> LogThread<D> {
         self.publish(|log| &log.written, written);
         self.untold.push_back((first, batch));
         if self.log.state() == LogState::Stalled {
-            info!("the log can be written again");
+            if self.stall.ends() {
+                info!("the log can be written again");
+            }
             self.log.set_state(LogState::Ok);
         }
     }

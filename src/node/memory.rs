@@ -16,6 +16,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::command::Error;
+use crate::throttle::Episode;
 
 /// How often the memory is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -27,12 +28,15 @@ const ROOM_SHARE: u64 = 16;
 pub struct Memory {
     bytes_max: Option<u64>,
     is_full: AtomicBool,
+    /// Around the bound the memory may be full and not full many times a minute.
+    shortage: Episode,
 }
 
 impl Memory {
     /// A bound, if there is one.
     pub fn new(bytes_max: Option<u64>) -> Self {
-        let memory = Self { bytes_max, is_full: AtomicBool::new(false) };
+        let memory =
+            Self { bytes_max, is_full: AtomicBool::new(false), shortage: Episode::default() };
         memory.note(resident_bytes());
         memory
     }
@@ -62,10 +66,21 @@ impl Memory {
         let was_full = self.is_full();
         if !was_full && bytes >= bytes_max {
             self.is_full.store(true, Ordering::Relaxed);
-            warn!(bytes, bytes_max, "memory is used up; new chats and members are refused");
         } else if was_full && bytes < bytes_max - bytes_max / ROOM_SHARE {
             self.is_full.store(false, Ordering::Relaxed);
-            info!(bytes, bytes_max, "there is memory again; new chats and members are taken");
+            if self.shortage.ends() {
+                info!(bytes, bytes_max, "there is memory again; new chats and members are taken");
+            }
+        }
+        if self.is_full()
+            && let Some(left_out) = self.shortage.lasts()
+        {
+            warn!(
+                bytes,
+                bytes_max,
+                left_out = left_out.field(),
+                "memory is used up; new chats and members are refused"
+            );
         }
     }
 
@@ -94,7 +109,8 @@ mod tests {
 
     #[test]
     fn growth_is_refused_at_the_bound_and_until_there_is_room() {
-        let memory = Memory { bytes_max: Some(1600), is_full: AtomicBool::new(false) };
+        let memory = Memory::new(None);
+        let memory = Memory { bytes_max: Some(1600), ..memory };
         for (bytes, is_full) in
             [(1599, false), (1600, true), (1599, true), (1500, true), (1499, false), (1599, false)]
         {

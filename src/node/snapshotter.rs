@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use snapshot::{Disk, ImageInfo, ImageWriter, LogTrimmer, Lsn, prune};
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::NodeInfo;
 use super::log::{LogMode, LogState};
@@ -29,6 +29,7 @@ use super::mailbox::Control;
 use crate::command::node::{SnapshotReply, SnapshotStats};
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::core::SlotCapture;
+use crate::throttle::throttled;
 use crate::types::ShardId;
 
 /// Slots that a core captures for one question: of a million chats, some hundred chats each.
@@ -236,7 +237,7 @@ impl<D: Disk> Snapshotter<D> {
             }
             Err(error) => {
                 status.failed.fetch_add(1, Ordering::Relaxed);
-                warn!(%error, "no snapshot was taken; the log keeps everything");
+                throttled!(warn, %error, "no snapshot was taken; the log keeps everything");
                 Err(Error::not_applied(&format!("no snapshot was taken: {error}")))
             }
         }
@@ -246,13 +247,18 @@ impl<D: Disk> Snapshotter<D> {
     fn clean_up(&self) {
         let keep_from = match prune(&self.disk, &self.dir, IMAGES_KEPT) {
             Ok(keep_from) => keep_from,
-            Err(error) => return warn!(%error, "old images could not be removed"),
+            Err(error) => {
+                throttled!(warn, %error, "old images could not be removed");
+                return;
+            }
         };
         match self.trimmer.as_ref().map(|trimmer| trimmer.trim(keep_from)) {
             Some(Ok(removed)) => {
                 info!(removed, %keep_from, "log segments removed that the snapshots cover")
             }
-            Some(Err(error)) => warn!(%error, "old log segments could not be removed"),
+            Some(Err(error)) => {
+                throttled!(warn, %error, "old log segments could not be removed");
+            }
             None => {}
         }
     }

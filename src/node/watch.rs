@@ -22,7 +22,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 pub use snapshot::Lsn;
 use snapshot::{Batch, Disk, FollowError, LogFollower};
 use tokio::sync::{oneshot, watch};
-use tracing::{error, warn};
 
 use super::log::{Log, LogMode};
 use crate::command::change::{WatchEvent, WatchOp};
@@ -30,6 +29,7 @@ use crate::command::{Error, ErrorCode};
 use crate::limits::{WATCH_PAGE_BYTES, WATCH_RING_BYTES};
 use crate::shard::event;
 use crate::shard::told::{nothing, told};
+use crate::throttle::throttled;
 
 /// Changes that follow each other in the log.
 pub struct Page {
@@ -457,7 +457,7 @@ where
                 Err(self.not_kept("the log does not hold this offset any more", oldest))
             }
             Err(error) => {
-                warn!(%error, "the log could not be read for a watcher");
+                throttled!(warn, %error, "the log could not be read for a watcher");
                 Err(Error::not_applied("watch: the log could not be read"))
             }
         }
@@ -495,7 +495,9 @@ impl Draft {
                 }
             }
             // This very program wrote it.
-            Err(error) => error!(%lsn, %error, "a record of the log cannot be told"),
+            Err(error) => {
+                throttled!(error, %lsn, %error, "a record of the log cannot be told");
+            }
         }
     }
 

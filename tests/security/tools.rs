@@ -1,5 +1,8 @@
 //! A real `chatshard serve` with files of its own, and ways to ask it from outside.
 
+// Each test crate uses its own part of this.
+#![allow(dead_code)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -57,7 +60,12 @@ impl Served {
                 command.arg(format!("{door}=127.0.0.1:0"));
             }
         }
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::of(command.args(arguments))
+    }
+
+    /// Starts a server by this command, which writes its messages as JSON.
+    pub fn of(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (sender, told) = channel();
@@ -91,6 +99,12 @@ impl Served {
                 return line;
             }
         }
+    }
+
+    /// The messages so far that hold `text`.
+    pub fn lines_with(&mut self, text: &str) -> Vec<&String> {
+        self.messages.extend(self.told.try_iter());
+        self.messages.iter().filter(|line| line.contains(text)).collect()
     }
 
     pub fn signal(&self, name: &str) {
