@@ -301,7 +301,16 @@ impl Page<'_> {
         self.gauge("memberships", "Memberships, deleted ones counted", stats.memberships)?;
         self.gauge("outbox", "Chat events still to be delivered", stats.outbox)?;
         self.gauge("connections", "Open connections of the TCP door", stats.connections)?;
-        self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)?;
+        // A figure that nobody knows is left out: 0 would be one.
+        if stats.memory_bytes > 0 {
+            self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)?;
+        }
+        if stats.memory_live_bytes > 0 {
+            let help = "Bytes that the program has allocated and not freed";
+            self.gauge("memory_live_bytes", help, stats.memory_live_bytes)?;
+        }
+        let help = "1 while the system does not tell memory_bytes, which is the last known figure";
+        self.gauge("memory_stale", help, stats.memory_stale)?;
         let help = "Where new chats and members are refused; 0 without a bound";
         self.gauge("memory_max_bytes", help, stats.memory_max_bytes)?;
         self.gauge("memory_full", "1 while new chats and members are refused", stats.memory_full)

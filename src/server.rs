@@ -323,6 +323,8 @@ impl<'a> Node<'a> {
             (config::LogMode::On, FsyncMode::EverySecond) => LogMode::EverySec,
             (config::LogMode::On, FsyncMode::Never) => LogMode::Never,
         };
+        let memory = Memory::new(config.memory_max);
+        memory.check()?;
         let (snapshots, requests) = mpsc::channel();
         let (aside, work) = Aside::new();
         let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
@@ -331,7 +333,7 @@ impl<'a> Node<'a> {
             shards: config.shards,
             hasher: KeyHasher::new(store.identity.hash_seed),
             log,
-            memory: Arc::new(Memory::new(config.memory_max)),
+            memory: Arc::new(memory),
             watch: Arc::clone(&watch),
             mailboxes,
             aside,
@@ -473,9 +475,9 @@ fn come_behind_cores() {
 
 fn pin_to_core(shard: ShardId) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = cores.get(shard.index() % cores.len().max(1))
-        && !core_affinity::set_for_current(*core)
-    {
+    // Where the system names no cores the thread is not pinned either.
+    let core = cores.get(shard.index() % cores.len().max(1));
+    if !core.is_some_and(|core| core_affinity::set_for_current(*core)) {
         warn!(shard = shard.0, "the thread could not be pinned");
     }
 }

@@ -13,6 +13,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod common;
+#[path = "overload/memory.rs"]
+mod memory;
 mod process;
 #[path = "overload/stage.rs"]
 mod stage;

@@ -199,10 +199,15 @@ pub struct StatsReply {
     pub snapshot: SnapshotStats,
     /// Each shard.
     pub shards: Vec<ShardStats>,
-    /// Resident memory at which new chats and members are refused, in bytes; 0 without a bound.
+    /// Memory at which new chats and members are refused, in bytes; 0 without a bound.
     pub memory_max_bytes: u64,
     /// 1 while they are refused.
     pub memory_full: u64,
+    /// Bytes that the program has allocated and not freed; 0 if its allocator does not count.
+    pub memory_live_bytes: u64,
+    /// 1 while the system does not tell the resident memory: `memory_bytes` is the last known figure, or 0 if there
+    /// never was one.
+    pub memory_stale: u64,
 }
 
 impl StatsReply {

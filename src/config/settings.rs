@@ -118,7 +118,7 @@ settings! {
     /// Messages for people or for machines
     #[arg(value_parser = ["text", "json"])]
     log_format = "text";
-    /// Resident memory, in bytes or like 8GiB, at which new chats and members are refused; without it nothing is
+    /// Memory, in bytes or like 8GiB, at which new chats and members are refused; without it nothing is
     #[arg(value_name = "SIZE")]
     memory_max = "";
     /// Most connections of each door

@@ -1,16 +1,24 @@
 //! How much memory the process has, and whether there is room for more data.
 //!
-//! What is measured is the resident memory, because that is what the system and its containers count before they
-//! kill a process. The allocator gives memory back late and only where whole pages are free, so after
-//! deletions it falls behind what the data needs; what was freed is used again meanwhile.
+//! Two figures count. The resident memory is what the system and its containers count before they kill a process.
+//! The live memory is what the program has allocated and not freed. The allocator gives freed memory back late, and
+//! only where whole pages are free, so after removals the resident memory stays high for long. Growth
+//! fills that freed memory first. So the bound counts what lives, as long as this is less.
 //!
 //! Invariants:
 //! - The bound is held by refusing what makes the store grow, and nothing else. It may be passed by what comes
 //!   between two looks, and by what is not data: buffers of connections, the log's queue, a snapshot's copies.
+//! - Freed memory that growth cannot fill lifts the resident memory by at most one part of [`CEILING_SHARE`] above the
+//!   bound, unless less than half of the bound lives.
 //! - Once refused, growth is refused until there is room worth mentioning: nobody sees it change with each look.
+//! - A figure that cannot be read is the last known one, and [`Memory::is_stale`] says so. It is never zero, and
+//!   reading it needs no descriptor that others could take.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -22,23 +30,89 @@ use crate::throttle::Episode;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Growth begins again when this share of the bound is free: one part of so many.
 const ROOM_SHARE: u64 = 16;
+/// How far freed memory may lift the resident memory above the bound: one part of so many.
+const CEILING_SHARE: u64 = 8;
+/// What the allocator needs beside live memory, at most: one part of so many. Its size classes and the
+/// pages that it keeps ready take a tenth to a fifth.
+const OVERHEAD_SHARE: u64 = 3;
+
+/// Where Linux tells a process how many pages it has.
+const STATM: &str = "/proc/self/statm";
+
+/// Counts the bytes that the program has allocated and not freed.
+static LIVE: OnceLock<fn() -> usize> = OnceLock::new();
+
+/// Names the counter of the program's allocator. Without one the bound counts the resident memory alone.
+pub fn count_live_by(count: fn() -> usize) {
+    // A program has one allocator, and the first who names it is the program.
+    _ = LIVE.set(count);
+}
+
+/// What the system tells of the process's memory, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Resident memory.
+    pub resident: u64,
+    /// The part of it that no allocator gave out: the program itself, files.
+    pub outside: u64,
+}
+
+/// Reads the figures.
+type Source = Box<dyn Fn() -> io::Result<Figures> + Send + Sync>;
 
 /// The bound on memory, and on which side of it the process is.
-#[derive(Debug)]
 pub struct Memory {
     bytes_max: Option<u64>,
+    source: Source,
+    live: Option<fn() -> usize>,
+    /// The last figures that could be read.
+    resident: AtomicU64,
+    outside: AtomicU64,
+    is_stale: AtomicBool,
     is_full: AtomicBool,
+    /// The system does not tell the memory.
+    blindness: Episode,
     /// Around the bound the memory may be full and not full many times a minute.
     shortage: Episode,
 }
 
 impl Memory {
-    /// A bound, if there is one.
+    /// A bound, if there is one, on the memory of this process.
     pub fn new(bytes_max: Option<u64>) -> Self {
-        let memory =
-            Self { bytes_max, is_full: AtomicBool::new(false), shortage: Episode::default() };
-        memory.note(resident_bytes());
+        Self::reading(bytes_max, Box::new(statm()), LIVE.get().copied())
+    }
+
+    fn reading(bytes_max: Option<u64>, source: Source, live: Option<fn() -> usize>) -> Self {
+        let memory = Self {
+            bytes_max,
+            source,
+            live,
+            resident: AtomicU64::new(0),
+            outside: AtomicU64::new(0),
+            is_stale: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            blindness: Episode::default(),
+            shortage: Episode::default(),
+        };
+        memory.look();
         memory
+    }
+
+    /// Whether the bound can be held.
+    ///
+    /// # Errors
+    /// If there is a bound and the system does not tell how much memory the process has.
+    pub fn check(&self) -> io::Result<()> {
+        match (self.source)() {
+            Err(error) if self.bytes_max.is_some() => Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "memory-max cannot be held, because {STATM} cannot be read: {error}; mount \
+                     /proc, or start without memory-max"
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The bound, in bytes.
@@ -51,6 +125,21 @@ impl Memory {
         self.is_full.load(Ordering::Relaxed)
     }
 
+    /// Whether the figures could not be read at the last look: [`Self::resident`] is an older one then.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Relaxed)
+    }
+
+    /// Resident memory at the last look that told it, in bytes; none if none ever did.
+    pub fn resident(&self) -> Option<u64> {
+        Some(self.resident.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    /// What the program has allocated and not freed, in bytes; none if its allocator does not count.
+    pub fn live(&self) -> Option<u64> {
+        self.live.map(|count| u64::try_from(count()).unwrap_or(u64::MAX))
+    }
+
     /// Why growth must be refused now, if it must.
     pub fn refusal(&self) -> Option<Error> {
         self.is_full().then(|| {
@@ -60,23 +149,62 @@ impl Memory {
         })
     }
 
-    /// Takes note of how much memory the process has.
-    pub fn note(&self, bytes: u64) {
+    /// Looks at the memory.
+    pub fn look(&self) {
+        match (self.source)() {
+            Ok(figures) => {
+                self.resident.store(figures.resident, Ordering::Relaxed);
+                self.outside.store(figures.outside, Ordering::Relaxed);
+                if self.is_stale.swap(false, Ordering::Relaxed) && self.blindness.ends() {
+                    info!(bytes = figures.resident, "the memory of the process can be read again");
+                }
+            }
+            Err(error) => {
+                self.is_stale.store(true, Ordering::Relaxed);
+                if let Some(left_out) = self.blindness.lasts() {
+                    warn!(
+                        %error,
+                        bytes = self.resident(),
+                        left_out = left_out.field(),
+                        "the memory of the process cannot be read; the last figure counts"
+                    );
+                }
+            }
+        }
+        let outside = self.outside.load(Ordering::Relaxed);
+        if let Some(resident) = self.resident() {
+            self.note(Figures { resident, outside }, self.live());
+        }
+    }
+
+    /// Decides whether growth is refused.
+    fn note(&self, figures: Figures, live: Option<u64>) {
         let Some(bytes_max) = self.bytes_max else { return };
+        let Figures { resident, outside } = figures;
+        let used = live.map_or(resident, |live| {
+            let needed = live.saturating_add(live / OVERHEAD_SHARE);
+            resident.min(outside.saturating_add(needed))
+        });
+        let is_above = resident >= bytes_max.saturating_add(bytes_max / CEILING_SHARE)
+            && used >= bytes_max / 2;
         let was_full = self.is_full();
-        if !was_full && bytes >= bytes_max {
+        if !was_full && (used >= bytes_max || is_above) {
             self.is_full.store(true, Ordering::Relaxed);
-        } else if was_full && bytes < bytes_max - bytes_max / ROOM_SHARE {
+        } else if was_full && used < bytes_max - bytes_max / ROOM_SHARE && !is_above {
             self.is_full.store(false, Ordering::Relaxed);
             if self.shortage.ends() {
-                info!(bytes, bytes_max, "there is memory again; new chats and members are taken");
+                info!(
+                    bytes = resident,
+                    live, bytes_max, "there is memory again; new chats and members are taken"
+                );
             }
         }
         if self.is_full()
             && let Some(left_out) = self.shortage.lasts()
         {
             warn!(
-                bytes,
+                bytes = resident,
+                live,
                 bytes_max,
                 left_out = left_out.field(),
                 "memory is used up; new chats and members are refused"
@@ -88,47 +216,138 @@ impl Memory {
     pub async fn keep_looking(self: Arc<Self>) {
         while self.bytes_max.is_some() {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            self.note(resident_bytes());
+            self.look();
         }
     }
 }
 
-/// Resident memory of this process in bytes; 0 where the system does not tell.
-pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line
-        .and_then(|line| line.split_whitespace().next())
-        .and_then(|kib| kib.parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
+/// Reads [`STATM`]. Once open it stays open: a process without a free descriptor still knows its memory.
+fn statm() -> impl Fn() -> io::Result<Figures> + Send + Sync {
+    let open: OnceLock<File> = OnceLock::new();
+    move || {
+        let file = match open.get() {
+            Some(file) => file,
+            None => {
+                let file = File::open(STATM)?;
+                open.get_or_init(|| file)
+            }
+        };
+        let mut bytes = [0; 256];
+        let length = file.read_at(&mut bytes, 0)?;
+        let text = bytes.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
+        text.and_then(|text| figures(text, page))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has another form"))
+    }
+}
+
+/// The figures in the text of [`STATM`]: pages in all, resident, of them backed by files, and more.
+fn figures(text: &str, page: u64) -> Option<Figures> {
+    let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, outside) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    let bytes = |pages: u64| pages.checked_mul(page);
+    Some(Figures { resident: bytes(resident)?, outside: bytes(outside)? })
+        .filter(|figures| figures.resident > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn memory(bytes_max: Option<u64>) -> Memory {
+        Memory::reading(bytes_max, Box::new(|| Err(io::Error::other("no descriptor"))), None)
+    }
+
+    fn at(resident: u64) -> Figures {
+        Figures { resident, outside: 0 }
+    }
+
     #[test]
     fn growth_is_refused_at_the_bound_and_until_there_is_room() {
-        let memory = Memory::new(None);
-        let memory = Memory { bytes_max: Some(1600), ..memory };
+        let memory = memory(Some(1600));
         for (bytes, is_full) in
             [(1599, false), (1600, true), (1599, true), (1500, true), (1499, false), (1599, false)]
         {
-            memory.note(bytes);
+            memory.note(at(bytes), None);
             assert_eq!(memory.is_full(), is_full, "{bytes}");
             assert_eq!(memory.refusal().is_some(), is_full, "{bytes}");
         }
     }
 
     #[test]
+    fn what_was_freed_and_not_given_back_is_room() {
+        let memory = memory(Some(1600));
+        // Nearly all lives: what is resident counts.
+        memory.note(at(1600), Some(1400));
+        assert!(memory.is_full());
+        // 1125 and a third are 1500.
+        memory.note(at(1600), Some(1125));
+        assert!(memory.is_full());
+        memory.note(at(1600), Some(1100));
+        assert!(!memory.is_full(), "the resident memory is as it was");
+        // What is no heap lives too.
+        memory.note(Figures { resident: 1700, outside: 200 }, Some(1100));
+        assert!(memory.is_full());
+    }
+
+    #[test]
+    fn what_was_freed_and_cannot_be_filled_has_a_ceiling() {
+        let memory = memory(Some(1600));
+        memory.note(at(1799), Some(1100));
+        assert!(!memory.is_full());
+        memory.note(at(1800), Some(1100));
+        assert!(memory.is_full(), "an eighth above");
+        memory.note(at(1900), Some(599));
+        assert!(!memory.is_full(), "so much is free that growth finds room in it");
+        memory.note(at(1900), Some(600));
+        assert!(memory.is_full());
+    }
+
+    #[test]
     fn without_a_bound_nothing_is_refused() {
-        let memory = Memory::new(None);
-        memory.note(u64::MAX);
+        let memory = memory(None);
+        memory.note(at(u64::MAX), Some(u64::MAX));
         assert_eq!(memory.refusal(), None);
     }
 
     #[test]
-    fn this_process_has_memory() {
-        assert!(resident_bytes() > 0 || !cfg!(target_os = "linux"));
+    fn a_figure_that_cannot_be_read_is_the_last_known_one() {
+        static IS_READABLE: AtomicBool = AtomicBool::new(true);
+        let source = || match IS_READABLE.load(Ordering::Relaxed) {
+            true => Ok(at(1600)),
+            false => Err(io::Error::from(io::ErrorKind::OutOfMemory)),
+        };
+        let memory = Memory::reading(Some(1600), Box::new(source), None);
+        assert!(memory.is_full() && !memory.is_stale() && memory.check().is_ok());
+        IS_READABLE.store(false, Ordering::Relaxed);
+        for _ in 0..3 {
+            memory.look();
+            assert!(memory.is_full() && memory.is_stale());
+            assert_eq!(memory.resident(), Some(1600));
+        }
+        assert!(memory.check().is_err());
+        IS_READABLE.store(true, Ordering::Relaxed);
+        memory.look();
+        assert!(!memory.is_stale());
+    }
+
+    #[test]
+    fn what_was_never_read_is_unknown_and_a_bound_on_it_cannot_be_held() {
+        let unbounded = memory(None);
+        assert!(unbounded.is_stale() && unbounded.check().is_ok());
+        assert_eq!(unbounded.resident(), None);
+        assert!(memory(Some(1)).check().unwrap_err().to_string().contains("memory-max"));
+    }
+
+    #[test]
+    fn the_text_of_the_system_is_read_or_refused() {
+        let read = |text| figures(text, 4096);
+        let pages = Figures { resident: 3 * 4096, outside: 2 * 4096 };
+        assert_eq!(read("7 3 2 1 0 5 0\n"), Some(pages));
+        for bad in ["", "7", "7 3", "7 x 2", "7 0 0 1", "7 18446744073709551615 2"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+        let memory = Memory::new(None);
+        assert!(memory.resident() > Some(0) || !cfg!(target_os = "linux"));
     }
 }

@@ -43,7 +43,7 @@ use crate::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use aside::Aside;
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
-use memory::{Memory, resident_bytes};
+use memory::Memory;
 use snapshotter::{SnapshotRequest, SnapshotStatus};
 use worker::{Local, Report, Taken};
 
@@ -140,7 +140,11 @@ impl NodeInfo {
         stats.version = env!("CARGO_PKG_VERSION").into();
         stats.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         stats.connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
-        stats.memory_bytes = resident_bytes();
+        self.memory.look();
+        // The wire has a number here; `memory_stale` says that 0 is none.
+        stats.memory_bytes = self.memory.resident().unwrap_or(0);
+        stats.memory_stale = u64::from(self.memory.is_stale());
+        stats.memory_live_bytes = self.memory.live().unwrap_or(0);
         stats.memory_max_bytes = self.memory.bytes_max().unwrap_or(0);
         stats.memory_full = u64::from(self.memory.is_full());
         let total = |count: fn(&Mailbox) -> &AtomicU64| {

@@ -377,8 +377,15 @@ fn create_dirs(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     for path in missing {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
         // Some file systems refuse to sync a directory, and lose nothing by it.
-        _ = RealDisk.sync_dir(parent.unwrap_or(Path::new(".")));
+        if let Err(error) = RealDisk.sync_dir(parent) {
+            warn!(
+                %error,
+                directory = %parent.display(),
+                "a directory could not be synced; a power cut now may lose what was made in it"
+            );
+        }
     }
     Ok(())
 }

@@ -427,7 +427,8 @@ where
     fn read(&self, mut state: ResumeState, until: Lsn) -> Result<(Arc<Page>, ResumeState), Error> {
         if state.is_lost {
             let oldest = LogFollower::oldest(&self.disk, &self.dir, self.node_id);
-            let oldest = oldest.ok().flatten().unwrap_or_else(|| self.watch.log.reached().next());
+            let oldest = oldest.map_err(|error| not_read(&error))?;
+            let oldest = oldest.unwrap_or_else(|| self.watch.log.reached().next());
             let why = "an offset of another log, whose changes may have been lost";
             return Err(self.not_kept(why, oldest));
         }
@@ -456,10 +457,7 @@ where
             Err(FollowError::Gone { oldest }) => {
                 Err(self.not_kept("the log does not hold this offset any more", oldest))
             }
-            Err(error) => {
-                throttled!(warn, %error, "the log could not be read for a watcher");
-                Err(Error::not_applied("watch: the log could not be read"))
-            }
+            Err(error) => Err(not_read(&error)),
         }
     }
 }
@@ -470,6 +468,12 @@ impl<D: Disk> WatchThread<D> {
         let oldest = self.watch.offset(oldest.previous());
         Error::new(ErrorCode::Conflict, format!("from: {why}; the oldest kept is {oldest}"))
     }
+}
+
+/// 503: what the log holds is not known now, and may be known later.
+fn not_read(error: &dyn std::error::Error) -> Error {
+    throttled!(warn, error = %error, "the log could not be read for a watcher");
+    Error::not_applied("watch: the log could not be read")
 }
 
 /// A page that is being made.
