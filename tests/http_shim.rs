@@ -114,7 +114,7 @@ async fn a_users_whole_list_is_one_answer() {
 async fn bodies_are_taken_as_clients_send_them() {
     let store = Fake::examples();
     let router = app(&store);
-    for body in ["", " \n", "{}", r#"{"limit":1,"later":[{"a":null}]}"#, r#"{"user_id":"alice"}"#] {
+    for body in ["", " \n", "{}", r#"{"page":1,"later":[{"a":null}]}"#, r#"{"user_id":"alice"}"#] {
         assert_eq!(post(&router, "/chat/mine-list", ALICE, body).await.status, 200, "{body}");
     }
     // What curl says of `-d`, and what fetch says of a string.
@@ -131,6 +131,61 @@ async fn bodies_are_taken_as_clients_send_them() {
 }
 
 #[tokio::test]
+async fn null_is_an_empty_list() {
+    // A nil slice of Go leaves as null.
+    let store = Fake::examples();
+    let (app, Operated { store: called, router: admin, .. }) = (app(&store), admin(""));
+    for path in ["/chat/detail", "/chat/delete"] {
+        assert_eq!(post(&app, path, ALICE, r#"{"ids":null}"#).await.status, 200, "{path}");
+        assert!(post(&app, path, ALICE, "{}").await.failure(400).contains("ids"), "{path}");
+    }
+    let asked = store.asked();
+    assert!(matches!(&asked[..], [Command::Detail(detail), Command::Delete(delete)]
+        if detail.ids.is_empty() && delete.ids.is_empty()));
+
+    let lists = [
+        ("detail", r#"{"ids":null}"#),
+        ("delete", r#"{"user_id":"u","ids":null}"#),
+        ("unread", r#"{"user_ids":null}"#),
+        ("mark_read_many", r#"{"user_id":"u","items":null}"#),
+        ("create", r#"{"type":2,"creator_id":"u","user_ids":null}"#),
+        ("add_members", r#"{"chat_id":"g","user_ids":null}"#),
+        ("remove_members", r#"{"chat_id":"g","user_ids":null}"#),
+        ("import", r#"{"chats":null,"members":null}"#),
+    ];
+    for (number, (command, with_null)) in lists.iter().enumerate() {
+        let path = format!("/call/{command}");
+        assert_ne!(post(&admin, &path, &[], *with_null).await.status, 400, "{command}");
+        let empty: Value = serde_json::from_str(&with_null.replace("null", "[]")).unwrap();
+        let kind = Kind::from_name(command).unwrap();
+        assert_eq!(called.asked()[number], Command::from_json(kind, empty).unwrap());
+    }
+    // What may be absent in a line may be null.
+    let lines = r#"{"chats":[{"id":"g","creator_id":"u","type":2,"is_enc":null,"last_sequence":null}],
+        "members":[{"user_id":"u","chat_id":"g","is_top":null,"sent_seq":null}]}"#;
+    assert_ne!(post(&admin, "/call/import", &[], lines).await.status, 400);
+    assert!(matches!(called.asked().last(), Some(Command::Import(import)) if import.lines() == 2));
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_plain_utf_8_is_told_what_it_is() {
+    let store = Fake::examples();
+    let (app, admin) = (app(&store), admin("").router);
+    let with_mark = "\u{feff}{\"ids\":[]}";
+    let utf_16: Vec<u8> =
+        "\u{feff}{\"ids\":[]}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (router, path) in
+        [(&app, "/chat/detail"), (&app, "/chat/mine-list"), (&admin, "/call/detail")]
+    {
+        let message = post(router, path, ALICE, with_mark).await.failure(400);
+        assert!(message.contains("byte order mark"), "{path}: {message}");
+        let message = post(router, path, ALICE, utf_16.clone()).await.failure(400);
+        assert!(message.contains("UTF-16"), "{path}: {message}");
+    }
+    assert!(store.asked().is_empty());
+}
+
+#[tokio::test]
 async fn wrong_bodies_are_refused_before_the_store() {
     let store = Fake::examples();
     let router = app(&store);
@@ -143,7 +198,6 @@ async fn wrong_bodies_are_refused_before_the_store() {
         "[[\"x\"]]",
         "ids=x",
         r#"{"ids""#,
-        r#"{"ids":null}"#,
         r#"{"ids":"x"}"#,
         r#"{"ids":[7]}"#,
         r#"{"ids":[""]}"#,
@@ -278,6 +332,11 @@ async fn the_gateways_header_names_exactly_one_user() {
         let answer = post(&router, "/chat/mine-list", headers, "").await;
         let message = answer.failure(status);
         assert!(message.contains("X-User-Id"), "{message}");
+    }
+    assert!(store.asked().is_empty());
+    for encoded in ["%E7%94%A8%E6%88%B7", "a%20b"] {
+        let answer = post(&router, "/chat/mine-list", &[("x-user-id", encoded)], "").await;
+        assert!(answer.failure(400).contains("percent-encoded"), "{encoded}");
     }
     assert!(store.asked().is_empty());
     let answer = post(&router, "/chat/mine-list", &[("x-user-id", "用户")], "").await;
@@ -450,6 +509,7 @@ async fn wrong_calls_are_told_in_the_envelope() {
         ("", 400),
         ("[]", 400),
         (r#"{"user_id":"a","limits":1}"#, 400),
+        (r#"{"user_id":"a","user_id":"b"}"#, 400),
         (r#"{"user_id":"a","limit":0}"#, 400),
         (r#"{"user_id":7}"#, 400),
     ] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Check, Error, null_as_default};
 use crate::limits::{IDS_MAX, MEMBERS_PAGE_MAX, TEXT_BYTES_MAX, USERS_MAX};
 use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId,
@@ -28,6 +28,7 @@ pub struct Create {
     #[serde(default)]
     pub created_at: Option<TimeMs>,
     /// The first members; exactly two for a single chat.
+    #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
     /// A repeat of the same request with this key gets the first answer and applies nothing.
     #[serde(default)]
@@ -85,6 +86,7 @@ pub struct AddMembers {
     /// The chat.
     pub chat_id: ChatId,
     /// Who joins; those who are members already stay as they are.
+    #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
     /// A repeat of the same request with this key gets the first answer and applies nothing.
     #[serde(default)]
@@ -116,6 +118,7 @@ pub struct RemoveMembers {
     /// The chat.
     pub chat_id: ChatId,
     /// Who leaves; those who are no members are ignored.
+    #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
     /// A repeat of the same request with this key gets the first answer and applies nothing.
     #[serde(default)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chat::{check_cursor, check_ids, check_limit};
-use super::{Check, Error};
+use super::{Check, Error, null_as_default};
 use crate::limits::CONVERSATIONS_PAGE_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -99,6 +99,7 @@ pub struct Conversation {
 #[serde(deny_unknown_fields)]
 pub struct Unread {
     /// Whose counts.
+    #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
 }
 

@@ -5,7 +5,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::chat::{check_cursor, check_ids};
-use super::{Check, Error};
+use super::{Check, Error, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// Arguments of `list`.
@@ -166,6 +166,7 @@ impl<'de> Visitor<'de> for ListRowVisitor {
 #[serde(deny_unknown_fields)]
 pub struct Detail {
     /// Which chats.
+    #[serde(deserialize_with = "null_as_default")]
     pub ids: Vec<ChatId>,
     /// For whom: fills `last_read_sequence` and leaves out chats they are no member of.
     #[serde(default)]
@@ -239,6 +240,7 @@ pub struct Delete {
     /// Whose list.
     pub user_id: UserId,
     /// Which chats; those the user has not are ignored.
+    #[serde(deserialize_with = "null_as_default")]
     pub ids: Vec<ChatId>,
     /// The newest sequence that the user saw; each chat's last one if absent.
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::chat::check_ids;
-use super::{Check, Error};
+use super::{Check, Error, null_as_default};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
 
@@ -150,6 +150,7 @@ pub struct MarkReadMany {
     /// Who has read.
     pub user_id: UserId,
     /// In which chats, and up to where; each chat once.
+    #[serde(deserialize_with = "null_as_default")]
     pub items: Vec<ReadItem>,
     /// A repeat of the same request with this key gets the first answer and applies nothing.
     #[serde(default)]

@@ -72,6 +72,17 @@ pub trait Call: Clone + Send + Sync + 'static {
 /// The rows of a list where they stand.
 pub type ListHere<'a> = &'a mut dyn ExactSizeIterator<Item = ListRowRef<'a>>;
 
+/// Reads null as the type's default. A nil list of Go is null in JSON and means an empty list.
+///
+/// In an array of arguments nil means "absent" (see `protocol.md`): there a required list stays required.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// Arguments that must hold more than their types say.
 pub(crate) trait Check {
     /// Refuses what no type can refuse: too many ids, contradicting options.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chat::{check_cursor, check_limit};
-use super::{Check, Error};
+use super::{Check, Error, null_as_default};
 use crate::limits::{EXPORT_LINES_MAX, IMPORT_LINES_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
@@ -22,22 +22,22 @@ pub struct ChatLine {
     #[serde(default)]
     pub status: Option<ChatStatus>,
     /// Whether its messages are encrypted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub is_enc: Flag,
     /// The newest message's sequence.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub last_sequence: Sequence,
     /// The newest message's time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub last_time: TimeMs,
     /// When it was made.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub created_at: TimeMs,
     /// The chat's version; 1 if absent.
     #[serde(default)]
     pub version: Option<u64>,
     /// 1: the chat is gone and its id never used again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub dissolved: Flag,
     /// Digest of the `create` request that made it, so that the same request is known again.
     #[serde(default)]
@@ -56,22 +56,22 @@ pub struct MemberLine {
     #[serde(default)]
     pub id: Option<ChatId>,
     /// Pinned.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub is_top: Flag,
     /// Muted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub is_mute: Flag,
     /// 0 means deleted; 1 if absent.
     #[serde(default)]
     pub is_show: Option<Flag>,
     /// Hidden.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub is_hide: Flag,
     /// Read position.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub max_read_seq: Sequence,
     /// When the user was last online in it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub last_online_time: TimeMs,
     /// First sequence that counts; 1 if absent.
     #[serde(default)]
@@ -80,10 +80,10 @@ pub struct MemberLine {
     #[serde(default)]
     pub deleted_to_seq: Option<Sequence>,
     /// The user's own newest message.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub sent_seq: Sequence,
     /// Marked as unread by hand.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub marked_unread: Flag,
     /// Place in the user's list: larger is joined later. In order of arrival if absent.
     #[serde(default)]
@@ -92,7 +92,7 @@ pub struct MemberLine {
     #[serde(default)]
     pub version: Option<u64>,
     /// 1: the user is no member any more; only `user_id`, `chat_id` and `version` count.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub removed: Flag,
 }
 
@@ -131,10 +131,10 @@ pub struct ExportReply {
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// Chats.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub chats: Vec<ChatLine>,
     /// Members, of these chats or of chats that are there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub members: Vec<MemberLine>,
     /// Take lines for chats and memberships that are there: the higher sequence of both stays.
     #[serde(default)]

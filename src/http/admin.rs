@@ -24,15 +24,14 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde_json::{Map, Value};
 
 use super::auth::bearer;
-use super::body::{self, Missing};
+use super::body;
 use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
 use super::page::html;
 use super::{ask, metered};
 use crate::access::{Gate, Role};
-use crate::command::{Call, Command, Error, ErrorCode, Kind};
+use crate::command::{Call, Error, ErrorCode, Kind};
 use crate::metrics::{self, MetricsInput, SharedMeter};
 
 /// Tells whether the node takes all requests, or why not.
@@ -120,8 +119,7 @@ async fn call<C: Call>(
         role.check(kind)?;
         refuse_streams(kind)?;
         let bytes = body::read(request.into_body()).await?;
-        let arguments: Map<String, Value> = body::parse(&bytes, Missing::Empty)?;
-        let command = Command::from_json(kind, Value::Object(arguments))?;
+        let command = body::parse_command(kind, &bytes)?;
         Ok(success(ask(&admin.store, command).await?, 1024))
     })
     .await

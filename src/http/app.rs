@@ -6,7 +6,8 @@
 //! - Who is no member of a chat cannot tell it from one that never was: ids of single chats can be worked out by
 //!   anybody, and would tell who talks with whom.
 //! - `data` of the API's three holds the API's fields in the API's order, and nothing else.
-//! - A body may have fields that this version does not know.
+//! - Bodies of the API's three may have any further fields: their clients may send more. Elsewhere
+//!   a field that a route does not know is refused, so that no option is ignored without a word.
 //! - What changes anything takes the header `Idempotency-Key`; elsewhere it is not looked at.
 //! - A body may say under which condition or up to where it is meant (`if_version`, `up_to`)
 //!   wherever its command can: not passing that on would do more than was asked for, without a word.
@@ -123,7 +124,7 @@ async fn document() -> Response {
     }
 }
 
-/// Any body's fields, and the one that none of them may have.
+/// The field that any body may have, as long as it names the caller.
 #[derive(Deserialize)]
 struct Named {
     #[serde(default)]
@@ -165,7 +166,11 @@ fn own<R: Route>(bytes: &[u8], user_id: &UserId) -> Result<R, Failure> {
         let message = "user_id: the caller's own rows only; leave it out";
         return Err(Error::new(ErrorCode::PermissionDenied, message).into());
     }
-    body::parse(bytes, R::MISSING)
+    body::parse(bytes, R::MISSING).map_err(|failure| {
+        let is_key = failure.message().contains("unknown field `idempotency_key`");
+        let why = "idempotency_key: no field of a body; send it as the header Idempotency-Key";
+        if is_key { Error::invalid(why).into() } else { failure }
+    })
 }
 
 /// The key of a change, if there is one.

@@ -49,7 +49,22 @@ fn user_of_gateway(headers: &HeaderMap) -> Result<UserId, Failure> {
     // As bytes: ids may be any UTF-8, and `to_str` would take ASCII alone.
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| Error::invalid("X-User-Id: an id must be UTF-8"))?;
+    // An id of another user may be the text with its escapes: it is never decoded.
+    if is_percent_encoded(text) {
+        let why = "X-User-Id: it is percent-encoded; send the id as it is, in UTF-8";
+        return Err(Error::invalid(why).into());
+    }
     UserId::new(text).map_err(|why| Error::invalid(format!("X-User-Id: {why}")).into())
+}
+
+/// Whether a text looks as percent-encoding leaves it: it has escapes, and each `%` begins one.
+fn is_percent_encoded(text: &str) -> bool {
+    let is_escape = |after: &str| {
+        let digits = after.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let mut after_percents = text.split('%').skip(1).peekable();
+    after_percents.peek().is_some() && after_percents.all(is_escape)
 }
 
 /// The token of `Authorization: Bearer <token>`.
@@ -70,6 +85,16 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percent_encoding_is_known_by_its_escapes() {
+        for encoded in ["%E7%94%A8", "a%20b", "%25", "100%25"] {
+            assert!(is_percent_encoded(encoded), "{encoded}");
+        }
+        for plain in ["", "alice", "100%", "%", "%2", "50%off", "%20%zz", "用户%"] {
+            assert!(!is_percent_encoded(plain), "{plain}");
+        }
+    }
 
     #[test]
     fn a_bearer_token_stands_alone() {

@@ -4,20 +4,35 @@
 //! - At most [`HTTP_BODY_BYTES_MAX`] bytes are held, whatever the length header says.
 //! - A body that does not arrive within [`FRAME_TIMEOUT_MS`] is given up.
 //! - The `Content-Type` is not asked for: `curl -d` labels JSON as a form.
-//! - A body is a JSON object; its nesting is bounded by serde_json (128).
+//! - A body is a JSON object in UTF-8; its nesting is bounded by serde_json (128).
+//! - No field is there twice: choosing one of two is how a check of one and a use of the other part.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
+use serde_path_to_error::Track;
 
 use super::envelope::Failure;
-use crate::command::Error;
+use crate::command::{Command, Error, Kind};
 use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX};
+
+/// Arguments of a command, as a JSON object.
+#[derive(Debug, Clone, Copy)]
+struct Arguments(Kind);
+
+impl<'de> DeserializeSeed<'de> for Arguments {
+    type Value = Command;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Command, D::Error> {
+        Command::deserialize_arguments(self.0, deserializer)
+    }
+}
 
 /// The whole body, in time and within the limit.
 pub(super) async fn read(body: Body) -> Result<Bytes, Failure> {
@@ -80,24 +95,54 @@ pub(super) enum Missing {
 
 /// The body as a JSON object with `T`'s fields; unknown fields are up to `T`.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8], missing: Missing) -> Result<T, Failure> {
-    // Serde reads a struct from an array too, by position, which nobody means here.
+    Ok(parse_as(PhantomData::<T>, body, missing)?)
+}
+
+/// The body as a command's arguments, within the command's limits.
+pub(super) fn parse_command(kind: Kind, body: &[u8]) -> Result<Command, Failure> {
+    let command = parse_as(Arguments(kind), body, Missing::Empty)
+        .map_err(|error| Error::new(error.code, format!("{}: {}", kind.name(), error.message)))?;
+    command.check()?;
+    Ok(command)
+}
+
+fn parse_as<'b, S>(seed: S, body: &'b [u8], missing: Missing) -> Result<S::Value, Error>
+where
+    S: DeserializeSeed<'b> + Copy,
+{
     let text = match body.trim_ascii() {
         [] if missing == Missing::Empty => b"{}",
+        // Serde reads a struct from an array too, by position, which nobody means here.
         text @ [b'{', ..] => text,
-        _ => return Err(Error::invalid("the body must be a JSON object").into()),
+        text => return Err(no_object(text)),
     };
-    serde_json::from_slice(text).map_err(|error| wrong_field::<T>(text, &error).into())
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let parsed = seed.deserialize(&mut json).and_then(|parsed| json.end().map(|()| parsed));
+    parsed.map_err(|error| wrong_field(seed, text, &error))
+}
+
+/// Why a body that does not begin with a brace is refused.
+fn no_object(text: &[u8]) -> Error {
+    Error::invalid(match text {
+        [0xEF, 0xBB, 0xBF, ..] => {
+            "body: it begins with a byte order mark (BOM); send JSON in UTF-8 without one"
+        }
+        [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] => "body: it is UTF-16; send JSON in UTF-8",
+        _ => "the body must be a JSON object",
+    })
 }
 
 /// Which field of a body is wrong, and why. The body is read once more to find out: keeping track
 /// of the place costs time, and nearly every body is right.
-fn wrong_field<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Error {
-    let again: Result<T, _> =
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(text));
-    match again {
-        Err(placed) if placed.path().iter().len() > 0 => {
-            Error::invalid(format!("{}: {}", placed.path(), placed.inner()))
-        }
+fn wrong_field<'b, S: DeserializeSeed<'b>>(
+    seed: S,
+    text: &'b [u8],
+    error: &serde_json::Error,
+) -> Error {
+    let (mut json, mut track) = (serde_json::Deserializer::from_slice(text), Track::new());
+    let again = seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    match (again, track.path()) {
+        (Err(why), path) if path.iter().len() > 0 => Error::invalid(format!("{path}: {why}")),
         _ => Error::invalid(format!("body: {error}")),
     }
 }
@@ -136,9 +181,13 @@ mod tests {
         assert!(object(" \r\n", Missing::Empty).unwrap().is_empty());
         assert!(object("", Missing::Refuse).is_err());
         assert!(object(" {\"a\": 1} ", Missing::Refuse).unwrap().contains_key("a"));
-        for wrong in ["[]", "null", "1", "\"{}\"", "{", "{} {}", "{\"a\":1,}", "\u{feff}{}"] {
+        for wrong in ["[]", "null", "1", "\"{}\"", "{", "{} {}", "{\"a\":1,}"] {
             assert!(object(wrong, Missing::Empty).is_err(), "{wrong}");
         }
+        let with_mark = object("\u{feff}{}", Missing::Empty).unwrap_err();
+        assert!(with_mark.message().contains("byte order mark"), "{with_mark:?}");
+        let utf_16 = parse::<Map<String, Value>>(b"\xff\xfe{\0}\0", Missing::Empty).unwrap_err();
+        assert!(utf_16.message().contains("UTF-16"), "{utf_16:?}");
         let deep = format!("{{\"a\":{}", "[".repeat(100_000));
         assert!(object(&deep, Missing::Refuse).unwrap_err().message().contains("recursion"));
     }

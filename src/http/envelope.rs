@@ -125,7 +125,6 @@ impl Failure {
     }
 
     /// What the client is told.
-    #[cfg(test)]
     pub(super) fn message(&self) -> &str {
         &self.message
     }

@@ -65,8 +65,9 @@ const ABOUT: &str = "\
 The caller's own rows, and nothing else: who calls is told by a header or a token, never by a body.
 
 Every answer is `{code, data, msg}`: `code` is the HTTP status, and on a failure `data` is null and \
-`msg` says why. Bodies may have fields that are not described here; they are passed over. Integers are \
-written without a fraction. Times are milliseconds since the Unix epoch.";
+`msg` says why. The routes `mine-list`, `detail` and `delete` pass over fields of a body that are not \
+described here; the others refuse them. Integers are written without a fraction. Times are milliseconds \
+since the Unix epoch.";
 
 /// The document while routes are added to it.
 #[derive(Default)]

@@ -240,20 +240,44 @@ async fn every_route_is_for_the_caller_alone() {
     assert!(store.asked().is_empty());
 }
 
+/// The routes whose clients may send fields that the API does not name.
+const OF_THE_API: &[&str] = &["/chat/mine-list", "/chat/detail", "/chat/delete"];
+
 #[tokio::test]
-async fn unknown_fields_are_passed_over() {
+async fn unknown_fields_are_passed_over_by_the_apis_three_and_refused_elsewhere() {
     for (path, body) in LEAST {
         let (plain, _) = asked(path, ALICE, body).await;
         let mut fields: Value =
             serde_json::from_str(if body.is_empty() { "{}" } else { body }).unwrap();
-        fields["user_id"] = "alice".into();
-        fields["later"] = json!([{"a": null}]);
-        let (with_more, _) = asked(path, ALICE, &fields.to_string()).await;
-        assert_eq!(plain, with_more, "{path}");
+        // The caller may be named, by every route.
+        for user_id in [Value::Null, "alice".into()] {
+            fields["user_id"] = user_id;
+            assert_eq!(asked(path, ALICE, &fields.to_string()).await.0, plain, "{path}");
+        }
+        for unknown in ["later", "idempotency_key"] {
+            let mut fields = fields.clone();
+            fields[unknown] = json!([{"a": null}]);
+            if OF_THE_API.contains(path) {
+                assert_eq!(asked(path, ALICE, &fields.to_string()).await.0, plain, "{path}");
+                continue;
+            }
+            let store = Fake::examples();
+            let answer = post(&app(&store), path, ALICE, fields.to_string()).await;
+            let message = answer.failure(400);
+            assert!(message.contains(unknown), "{path}: {message}");
+            assert!(store.asked().is_empty(), "{path}");
+        }
     }
-    let body = r#"{"since":{"log":"l1","version":4,"later":1}}"#;
-    let (asked, _) = asked("/chat/sync", ALICE, body).await;
-    assert!(matches!(asked, Command::Sync(sync) if sync.since.as_ref().unwrap().version == 4));
+    let router = app(&Fake::examples());
+    let misspelt = r#"{"chat_id":"g_1","is_pinned":1}"#;
+    let message = post(&router, "/chat/flags", ALICE, misspelt).await.failure(400);
+    assert!(message.contains("is_pinned") && message.contains("`is_top`"), "{message}");
+    let in_the_body = r#"{"chat_id":"g_1","seq":7,"idempotency_key":"k"}"#;
+    let message = post(&router, "/chat/read", ALICE, in_the_body).await.failure(400);
+    assert!(message.contains("the header Idempotency-Key"), "{message}");
+    let inside = r#"{"since":{"log":"l1","version":4,"later":1}}"#;
+    let message = post(&router, "/chat/sync", ALICE, inside).await.failure(400);
+    assert!(message.starts_with("since.later: "), "{message}");
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ pub enum Line {
 impl Line {
     /// Reads a line; the message says what is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.starts_with("\u{feff}".as_bytes()) {
+            return Err("begins with a byte order mark (BOM); save the file without one".to_owned());
+        }
         let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if let Self::Member(member) = &line
             && member.id.as_ref().is_some_and(|id| *id != member.chat_id)

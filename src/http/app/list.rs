@@ -1,6 +1,7 @@
 //! What the caller's screens are made of: conversations, changes, unread counts.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,6 +19,7 @@ const CHANGE_BYTES: usize = 240;
 
 /// Which page, and what of it; a filter that is absent filters nothing.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(examples(json!({"limit": 20})))]
 pub(super) struct Conversations {
     /// Most conversations in the answer.
@@ -39,6 +41,10 @@ pub(super) struct Conversations {
     /// Only those whose newest message is of this time or later.
     #[serde(default)]
     active_since: Option<TimeMs>,
+    /// The app's router compares it with the caller.
+    #[serde(default, rename = "user_id")]
+    #[schema(ignore)]
+    _user_id: IgnoredAny,
 }
 
 impl Route for Conversations {
@@ -77,6 +83,7 @@ impl Route for Conversations {
 
 /// Since when.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(examples(json!({})))]
 pub(super) struct Sync {
     /// `log` and `version` of the answer before; without it all rows come.
@@ -86,10 +93,15 @@ pub(super) struct Sync {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
+    /// The app's router compares it with the caller.
+    #[serde(default, rename = "user_id")]
+    #[schema(ignore)]
+    _user_id: IgnoredAny,
 }
 
 /// A point in the caller's change log.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Since {
     /// Which log; hand it back as it came.
     log: String,
@@ -125,8 +137,14 @@ impl Route for Sync {
 
 /// No fields.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(examples(json!({})))]
-pub(super) struct Unread {}
+pub(super) struct Unread {
+    /// The app's router compares it with the caller.
+    #[serde(default, rename = "user_id")]
+    #[schema(ignore)]
+    _user_id: IgnoredAny,
+}
 
 /// The caller's counts. Hidden and deleted chats are in none of them.
 #[derive(Serialize, ToSchema)]

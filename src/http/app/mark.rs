@@ -2,6 +2,7 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
 use super::super::route::{Caller, Route};
@@ -16,6 +17,7 @@ const OF_A_ROW: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Conflict, Error
 
 /// Which chat, and up to where.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(examples(json!({"chat_id": "s_a7be32fecc0b2015", "seq": 0})))]
 pub(super) struct Read {
     /// The chat.
@@ -25,6 +27,10 @@ pub(super) struct Read {
     /// Only if this is the row's version; else 409.
     #[serde(default)]
     if_version: Option<u64>,
+    /// The app's router compares it with the caller.
+    #[serde(default, rename = "user_id")]
+    #[schema(ignore)]
+    _user_id: IgnoredAny,
 }
 
 impl Route for Read {
@@ -57,6 +63,7 @@ impl Route for Read {
 
 /// Which chat, and what to set: what is absent stays.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(examples(json!({"chat_id": "s_a7be32fecc0b2015", "is_top": 1})))]
 pub(super) struct Flags {
     /// The chat.
@@ -76,6 +83,10 @@ pub(super) struct Flags {
     /// Only if this is the row's version; else 409.
     #[serde(default)]
     if_version: Option<u64>,
+    /// The app's router compares it with the caller.
+    #[serde(default, rename = "user_id")]
+    #[schema(ignore)]
+    _user_id: IgnoredAny,
 }
 
 impl Route for Flags {
@@ -111,6 +122,7 @@ impl Route for Flags {
 
 /// Which chat.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(examples(json!({"chat_id": "s_a7be32fecc0b2015"})))]
 pub(super) struct Clear {
     /// The chat.
@@ -118,6 +130,10 @@ pub(super) struct Clear {
     /// Only if this is the row's version; else 409.
     #[serde(default)]
     if_version: Option<u64>,
+    /// The app's router compares it with the caller.
+    #[serde(default, rename = "user_id")]
+    #[schema(ignore)]
+    _user_id: IgnoredAny,
 }
 
 impl Route for Clear {

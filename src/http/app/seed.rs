@@ -11,7 +11,7 @@ use super::super::openapi::Nothing;
 use super::super::route::{Caller, Route};
 use super::rows;
 use crate::command::membership::{self, ChatItem, List, ListRow};
-use crate::command::{Call, Command, ErrorCode, Kind, Reply};
+use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
 /// A common row's JSON with two ids of 18 bytes.
@@ -75,8 +75,9 @@ fn bytes_of(rows: usize) -> usize {
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"ids": ["s_a7be32fecc0b2015"]})))]
 pub(super) struct Detail {
-    /// Their ids; each counts once.
-    #[schema(max_items = 1000)]
+    /// Their ids; each counts once. Null is an empty list.
+    #[serde(deserialize_with = "null_as_default")]
+    #[schema(max_items = 1000, nullable, required)]
     ids: Vec<ChatId>,
 }
 
@@ -108,8 +109,9 @@ impl Route for Detail {
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"ids": ["s_a7be32fecc0b2015"]})))]
 pub(super) struct Delete {
-    /// Their ids. Those that the caller has no chat for are ignored.
-    #[schema(max_items = 1000)]
+    /// Their ids. Those that the caller has no chat for are ignored. Null is an empty list.
+    #[serde(deserialize_with = "null_as_default")]
+    #[schema(max_items = 1000, nullable, required)]
     ids: Vec<ChatId>,
     /// The newest sequence that the caller saw; each chat's last one if absent.
     #[serde(default)]
