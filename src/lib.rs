@@ -40,7 +40,7 @@
 //! | 1 | [`types`], [`limits`], [`throttle`] | nothing |
 //! | 2 | [`command`] | what can be asked and answered |
 //! | 3 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; who may do what (they do not see each other) |
-//! | 4 | [`router`], [`client`] | keys and shards; the protocol from the other side |
+//! | 4 | [`router`], [`client`], [`admission`] | keys and shards; the protocol from the other side; who holds a place or memory |
 //! | 5 | [`node`] | threads, queues, clocks, the data directory; of the protocol only what one core passes on to another |
 //! | 6 | [`net`], [`http`] | the two doors (they do not see each other) |
 //! | 7 | [`config`], [`server`] | wiring: start, recovery, stop |
@@ -53,6 +53,7 @@
 //! [`command::Reply`]; no command holds a socket.
 
 pub mod access;
+pub mod admission;
 pub mod cli;
 pub mod client;
 pub mod command;

@@ -62,10 +62,33 @@ pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
 /// A connection that sent half a frame and no more for this long is dropped, in ms.
 pub const FRAME_TIMEOUT_MS: u64 = 30_000;
-/// A TLS handshake that takes longer is given up, in ms.
-pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
-/// TLS handshakes of a door that may be under way; past it the oldest is given up for a new one.
-pub const HANDSHAKES_MAX: usize = 1024;
+/// A stranger is a connection that has not shown yet who it is. Its TLS handshake, and then `hello`
+/// or the head of its first HTTP request, must be there this long after it was accepted, in ms.
+pub const GREETING_TIMEOUT_MS: u64 = 10_000;
+/// A stranger keeps its place at least this long where others wait for it, in ms.
+pub const GREETING_MS_MIN: u64 = 100;
+/// Largest first frame, which is `hello`, in bytes after the length prefix.
+pub const HELLO_BYTES_MAX: usize = 16 << 10;
+/// Most strangers of a door, beside its other connections: a quarter as many, within these bounds.
+pub const STRANGERS_MAX: usize = 1024;
+/// See [`STRANGERS_MAX`].
+pub const STRANGERS_MIN: usize = 64;
+/// Bytes that the incomplete requests (frames and HTTP bodies) of a node may take together.
+pub const INCOMPLETE_BYTES_MAX: usize = 64 << 20;
+/// An incomplete request of at most so many bytes does not count there.
+pub const INCOMPLETE_BYTES_FREE: usize = 16 << 10;
+/// Bytes that the HTTP answers of a node may take together while their clients do not read them.
+pub const HTTP_UNSENT_BYTES_MAX: usize = 64 << 20;
+/// An HTTP answer of at most so many bytes is always sent, however many are unread.
+pub const HTTP_UNSENT_BYTES_FREE: usize = 64 << 10;
+/// Reads that an HTTP door answers at a time; further ones wait. Each may be a longest reply.
+pub const HTTP_READS_MAX: usize = 16;
+/// A client that takes fewer bytes than this within the write time-out does not read, by HTTP.
+pub const HTTP_PROGRESS_BYTES: usize = 16 << 10;
+/// With `--memory-max` each of these two budgets is an eighth of it, but at least this, in bytes.
+pub const BUDGET_BYTES_MIN: usize = 16 << 20;
+/// Where one of these budgets is used up, its oldest holder is evicted if it is this old, in ms.
+pub const EVICTION_MS_MIN: u64 = 1000;
 /// A connection without any request for this long is closed, in ms.
 pub const IDLE_TIMEOUT_MS: u64 = 600_000;
 
@@ -122,7 +145,17 @@ const _: () = assert!(UNSENT_BYTES_MAX <= REPLY_BYTES_MAX);
 const _: () = assert!(LARGE_IN_FLIGHT_MAX < IN_FLIGHT_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(CONVERSATIONS_PAGE_MAX <= SMALL_REPLY_ITEMS);
-const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX);
+const _: () = assert!(STRANGERS_MIN <= STRANGERS_MAX && STRANGERS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(GREETING_MS_MIN < GREETING_TIMEOUT_MS);
+// A token and a client's name are the long arguments of `hello`.
+const _: () = assert!(2 * TEXT_BYTES_MAX < HELLO_BYTES_MAX && HELLO_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(INCOMPLETE_BYTES_FREE < REQUEST_BYTES_MAX);
+const _: () = assert!(4 * REQUEST_BYTES_MAX <= BUDGET_BYTES_MIN);
+const _: () = assert!(REPLY_BYTES_MAX <= BUDGET_BYTES_MIN);
+const _: () = assert!(BUDGET_BYTES_MIN <= INCOMPLETE_BYTES_MAX);
+const _: () = assert!(BUDGET_BYTES_MIN <= HTTP_UNSENT_BYTES_MAX);
+const _: () = assert!(HTTP_PROGRESS_BYTES <= HTTP_UNSENT_BYTES_FREE);
+const _: () = assert!(EVICTION_MS_MIN < WRITE_TIMEOUT_MS);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX && INTEGER_MAX < COUNTER_MAX);

@@ -6,7 +6,12 @@
 //! - Buckets are fixed: upper bounds of 4 us times powers of two, up to 8.388608 s, and one for
 //!   all that is slower.
 //! - Rendering shows only the commands that were seen, so that its size follows what is used.
+//!
+//! # Layout
+//! - [`doors`]: what a door counts
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+pub mod doors;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +30,7 @@ use prometheus_client::registry::Registry;
 use crate::command::node::{LogStats, ShardStats, SnapshotStats, StatsReply};
 use crate::command::{ErrorCode, Kind};
 use crate::types::ShardId;
+use doors::DoorMeter;
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -209,6 +215,8 @@ pub struct MetricsInput {
     pub http: Meter,
     /// Turns of each shard's core.
     pub turns: Vec<(ShardId, Durations)>,
+    /// Counters of each door.
+    pub doors: Vec<Arc<DoorMeter>>,
 }
 
 /// The metrics as OpenMetrics text.
@@ -229,11 +237,12 @@ struct Node(MetricsInput);
 
 impl Collector for Node {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self(MetricsInput { stats, tcp, http, turns }) = self;
+        let Self(MetricsInput { stats, tcp, http, turns, doors: door_meters }) = self;
         let mut page = Page(encoder);
         let doors = [("tcp", tcp), ("http", http)];
         page.requests(&doors)?;
         page.durations(&doors)?;
+        page.doors(door_meters)?;
         page.node(stats)?;
         page.log(&stats.log)?;
         page.snapshot(&stats.snapshot)?;
@@ -287,6 +296,33 @@ impl Page<'_> {
             for (command, kind) in meter.seen() {
                 let labels = [("door", door), ("command", command)];
                 kind.durations.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn doors(&mut self, meters: &[Arc<DoorMeter>]) -> fmt::Result {
+        let (name, help) = ("connections_dropped", "Connections closed by the door, by reason");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for meter in meters {
+            for (reason, count) in meter.dropped() {
+                let labels = [("door", meter.name()), ("reason", reason)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Long answers not given because too many others are unread";
+        let mut family =
+            self.0.encode_descriptor("answers_withheld", help, None, MetricType::Counter)?;
+        for meter in meters {
+            let labels = [("door", meter.name())];
+            ConstCounter::new(meter.withheld()).encode(family.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("credentials_refused", "Credentials refused by the door, by reason");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for meter in meters {
+            for (reason, count) in meter.refused() {
+                let labels = [("door", meter.name()), ("reason", reason)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

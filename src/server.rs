@@ -3,6 +3,7 @@
 //! # Layout
 //! - `credentials`: what callers must show, and how it is read again
 //! - `descriptors`: as many as the doors need
+//! - `doors`: what the doors count, and what their connections share
 //!
 //! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
 //! connections, serves the admin listener and waits for signals.
@@ -14,6 +15,7 @@
 
 mod credentials;
 mod descriptors;
+mod doors;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,11 +31,14 @@ use tokio::task::LocalSet;
 use tracing::{debug, error, info, warn};
 
 use crate::access::{Endpoint, Tls};
+use crate::admission::{Door, Guest};
 use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, FsyncMode};
+use crate::http::serve::ServeConfig;
 use crate::http::{self, Admin, App};
+use crate::limits::HTTP_PROGRESS_BYTES;
 use crate::metrics::{MetricsInput, SharedMeter};
-use crate::net::accept::{Door, Guest, accept, no_room};
+use crate::net::accept::{accept, no_room};
 use crate::net::connection::{self, NetConfig};
 use crate::net::listener::{Listener, bind};
 use crate::net::stream::{Parked, Stream};
@@ -49,6 +54,7 @@ use crate::node::{Handle, NodeInfo, wall_clock};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardId};
 use credentials::Credentials;
+use doors::Doors;
 
 /// How long a stop waits for connections to take their replies.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -145,18 +151,23 @@ async fn serve(
     }
     let (closing, stopping) = watch::channel(false);
     let late = Late::default();
+    let doors = Doors::new(&config, &stopping);
     let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
     let http_no_room = http::envelope::last_words(&Error::no_room());
     if let Some(listener) = listeners.admin {
-        let router = admin_router(&credentials, &late, &meters);
-        let door = Door::new("admin", ADMIN_CONNECTIONS_MAX, http_no_room.clone());
-        serve_here(listener, door, credentials.tls.clone(), router, stopping.clone());
+        let router = admin_router(&credentials, &late, &meters, &doors);
+        let door = Door::new(doors.meter("admin"), ADMIN_CONNECTIONS_MAX, http_no_room.clone());
+        // A supervisor asks for health, whoever holds the places.
+        let door = Arc::new(door.answering_strangers());
+        serve_here(listener, door, credentials.tls.clone(), router, doors.admin_config());
     }
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
     let addresses = listeners.addresses.clone();
-    let doors = [Some(&addresses.tcp), addresses.http.as_ref(), addresses.admin.as_ref()];
-    for door in doors.into_iter().flatten().filter(|door| door.is_open() && config.tls.is_none()) {
+    let listening = [Some(&addresses.tcp), addresses.http.as_ref(), addresses.admin.as_ref()];
+    for door in
+        listening.into_iter().flatten().filter(|door| door.is_open() && config.tls.is_none())
+    {
         warn!(%door, "beyond loopback without TLS: tokens and data can be read on their way");
     }
     let (store, recovered) = tokio::select! {
@@ -168,9 +179,16 @@ async fn serve(
     drop(meters.set(core_meters.clone()));
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
-    let tcp_door = Door::new("tcp", config.connections_max, no_room());
-    let http_door = Door::new("http", config.connections_max, http_no_room);
-    accept_tcp(listeners.tcp, &tcp_door, &node.info, &config, &credentials, &stopping);
+    let max = config.connections_max;
+    let tcp_door = Arc::new(Door::new(doors.meter("tcp"), max, no_room()));
+    let http_door = Arc::new(Door::new(doors.meter("http"), max, http_no_room));
+    let net = NetConfig {
+        gate: Arc::clone(&credentials.gate),
+        idle: config.idle_timeout,
+        incomplete: Arc::clone(&doors.http.incomplete),
+        stop: stopping.clone(),
+    };
+    accept_tcp(listeners.tcp, &tcp_door, &node.info, net, &credentials);
     if let Some(listener) = listeners.http {
         accept_http(
             listener,
@@ -179,7 +197,7 @@ async fn serve(
             &config,
             &core_meters,
             &credentials,
-            &stopping,
+            &doors.http,
         );
     }
     drop(late.handle.set(Handle::new(Arc::clone(&node.info))));
@@ -241,6 +259,7 @@ fn admin_router(
     credentials: &Credentials,
     late: &Late,
     meters: &Arc<OnceLock<Vec<SharedMeter>>>,
+    doors: &Doors,
 ) -> axum::Router {
     let admin_meter = SharedMeter::default();
     let readiness = {
@@ -253,9 +272,11 @@ fn admin_router(
     };
     let metrics = {
         let (late, meters, admin_meter) = (late.clone(), Arc::clone(meters), admin_meter.clone());
+        let door_meters = doors.meters.to_vec();
         move || {
             let (late, meters, admin_meter) =
                 (late.clone(), Arc::clone(&meters), admin_meter.clone());
+            let door_meters = door_meters.clone();
             let gathered = async move {
                 let mut input = match late.handle.get() {
                     Some(handle) => handle.metrics().await,
@@ -263,6 +284,7 @@ fn admin_router(
                 };
                 let cores = meters.get().into_iter().flatten();
                 cores.chain([&admin_meter]).for_each(|meter| meter.merge_into(&mut input.http));
+                input.doors = door_meters;
                 input
             };
             Box::pin(gathered) as std::pin::Pin<Box<dyn Future<Output = MetricsInput> + Send>>
@@ -486,17 +508,11 @@ fn accept_tcp(
     listener: Listener,
     door: &Arc<Door>,
     node: &Arc<NodeInfo>,
-    config: &Config,
+    net: NetConfig,
     credentials: &Credentials,
-    stopping: &watch::Receiver<bool>,
 ) {
-    let net = Arc::new(NetConfig {
-        gate: Arc::clone(&credentials.gate),
-        idle: config.idle_timeout,
-        stop: stopping.clone(),
-    });
-    let node = Arc::clone(node);
-    let (door, stop, tls) = (Arc::clone(door), stopping.clone(), credentials.tls.clone());
+    let (door, stop, tls) = (Arc::clone(door), net.stop.clone(), credentials.tls.clone());
+    let (node, net) = (Arc::clone(node), Arc::new(net));
     let accepting = accept(listener, door, tls, stop, move |stream, guest| {
         connection::start(&node, node.least_loaded(), stream, guest, Arc::clone(&net));
     });
@@ -510,7 +526,7 @@ fn accept_http(
     config: &Config,
     meters: &[SharedMeter],
     credentials: &Credentials,
-    stopping: &watch::Receiver<bool>,
+    serve: &ServeConfig,
 ) {
     let routers: Vec<(ShardId, axum::Router)> = node
         .shards
@@ -523,17 +539,17 @@ fn accept_http(
             (shard, http::with_cors(router, &config.cors_origins))
         })
         .collect();
-    let (node, stop) = (Arc::clone(node), stopping.clone());
+    let (node, shared) = (Arc::clone(node), serve.clone());
     let turns = RefCell::new(VecDeque::from(routers));
-    let (door, stopping, tls) = (Arc::clone(door), stopping.clone(), credentials.tls.clone());
-    let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
+    let (door, stop, tls) = (Arc::clone(door), serve.stop.clone(), credentials.tls.clone());
+    let accepting = accept(listener, door, tls, stop, move |stream, guest| {
         let mut turns = turns.borrow_mut();
         turns.rotate_left(1);
         let Some((shard, router)) = turns.front().cloned() else { return };
-        let stop = stop.clone();
+        let shared = shared.clone();
         let serve = move |local: &Local| {
             let local = local.clone();
-            let serving = serve_http(stream, guest, router, stop);
+            let serving = serve_http(stream, guest, router, shared);
             tokio::task::spawn_local(async move { local.in_turns(serving).await });
         };
         node.control(shard, Control::Connection(Box::new(serve)));
@@ -547,30 +563,27 @@ fn serve_here(
     door: Arc<Door>,
     tls: Option<Arc<Tls>>,
     router: axum::Router,
-    stopping: watch::Receiver<bool>,
+    config: ServeConfig,
 ) {
-    let stop = stopping.clone();
-    let accepting = accept(listener, door, tls, stopping, move |stream, guest| {
-        let (router, stop) = (router.clone(), stop.clone());
-        tokio::task::spawn_local(serve_http(stream, guest, router, stop));
+    let accepting = accept(listener, door, tls, config.stop.clone(), move |stream, guest| {
+        tokio::task::spawn_local(serve_http(stream, guest, router.clone(), config.clone()));
     });
     tokio::task::spawn_local(tell_end("admin", accepting));
 }
 
 /// Serves an HTTP connection on this thread; `guest` is its place at the door.
-async fn serve_http(
-    stream: Parked,
-    guest: Guest,
-    router: axum::Router,
-    stop: watch::Receiver<bool>,
-) {
+async fn serve_http(stream: Parked, guest: Guest, router: axum::Router, config: ServeConfig) {
+    use http::serve::connection;
     match stream.arrive() {
-        Ok(Stream::Tcp(stream)) => http::serve::connection(stream, router, stop).await,
-        Ok(Stream::Unix(stream)) => http::serve::connection(stream, router, stop).await,
-        Ok(Stream::Tls(stream)) => http::serve::connection(stream, router, stop).await,
+        Ok(Stream::Tcp(stream)) => connection(stream, router, guest, config).await,
+        Ok(Stream::Unix(stream)) => connection(stream, router, guest, config).await,
+        Ok(Stream::Tls(mut stream)) => {
+            // What it takes shows what its client takes: no more than a few records wait inside.
+            stream.get_mut().1.set_buffer_limit(Some(HTTP_PROGRESS_BYTES));
+            connection(stream, router, guest, config).await;
+        }
         Err(error) => debug!(%error, "a connection broke on its way"),
     }
-    drop(guest);
 }
 
 async fn tell_end(door: &'static str, accepting: impl Future<Output = io::Result<()>>) {

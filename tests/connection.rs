@@ -339,7 +339,7 @@ fn a_large_request_of_nobody_ends_its_connection() {
     let mut raw = Raw::open(server.tcp());
     let users = long_ids(5000);
     raw.send(&[(9, Kind::AddMembers, json!({"chat_id": "g", "user_ids": users}))]);
-    raw.assert_refused(9, ErrorCode::Unauthenticated);
+    raw.assert_refused(0, ErrorCode::TooLarge);
     server.stop();
 }
 

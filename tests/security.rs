@@ -22,3 +22,9 @@ mod isolation;
 
 #[path = "security/secrets.rs"]
 mod secrets;
+
+#[path = "security/strangers.rs"]
+mod strangers;
+
+#[path = "security/readers.rs"]
+mod readers;

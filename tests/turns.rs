@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use chatshard::access::Gate;
+use chatshard::admission::{Budget, Door, Entry, Peer};
 use chatshard::command::membership::ListReply;
 use chatshard::command::{Command, Kind, Reply};
 use chatshard::limits::{IN_FLIGHT_BYTES_MAX, SCAN_ROWS};
-use chatshard::net::accept::Door;
+use chatshard::metrics::doors::DoorMeter;
 use chatshard::net::connection::{self, NetConfig};
 use chatshard::net::stream::Parked;
 use chatshard::node::NodeInfo;
@@ -57,8 +58,10 @@ fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bo
     server.set_nonblocking(true).unwrap();
     let (keep, stop) = tokio::sync::watch::channel(false);
     let gate = Gate::new(Default::default());
-    let config = NetConfig { gate, idle: Duration::from_secs(60), stop };
-    let guest = Door::new("test", 1, Vec::new()).enter().unwrap();
+    let incomplete = Budget::new(1 << 20, Duration::ZERO);
+    let config = NetConfig { gate, idle: Duration::from_secs(60), incomplete, stop };
+    let door = Arc::new(Door::new(Arc::new(DoorMeter::new("test")), 1, Vec::new()));
+    let Entry::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
     connection::start(node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));
     keep
 }

@@ -95,19 +95,50 @@ impl JwtVerifier {
     ///
     /// # Errors
     /// Why the token is not good, in our own words: the library's may quote it.
-    pub fn user(&self, token: &str) -> Result<UserId, String> {
+    pub fn user(&self, token: &str) -> Result<UserId, JwtRefusal> {
+        let malformed = |why: &str| JwtRefusal::new(JwtFault::Malformed, why);
         // An unknown `alg` (`none` among them) fails here already.
-        let header = jsonwebtoken::decode_header(token).map_err(|_| MALFORMED)?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| malformed(MALFORMED))?;
         // RFC 7515, 4.1.11: who does not know a critical extension must refuse; we know none.
         if header.crit.is_some() {
-            return Err("the token has critical extensions".to_owned());
+            return Err(malformed("the token has critical extensions"));
         }
         let keys = self.keys.get();
         let key = keys.of(&header)?;
         let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &key.validation);
         let decoded = decoded.map_err(|error| key.why_refused(error.kind()))?;
         let sub = decoded.claims.sub.unwrap_or_default();
-        UserId::new(&sub).map_err(|why| format!("the claim sub: {why}"))
+        UserId::new(&sub).map_err(|why| malformed(&format!("the claim sub: {why}")))
+    }
+}
+
+/// What is wrong with a token, as far as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtFault {
+    /// It cannot be read, or lacks a claim.
+    Malformed,
+    /// It names no key, or one that is not known.
+    UnknownKey,
+    /// Its signature is wrong, or of another algorithm than its key is for.
+    Signature,
+    /// It has expired, or is not valid yet.
+    Time,
+    /// It is for another audience, or of another issuer.
+    Audience,
+}
+
+/// Why a token is not good. Holds nothing of the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtRefusal {
+    /// The kind of fault.
+    pub fault: JwtFault,
+    /// The message for the caller.
+    pub message: String,
+}
+
+impl JwtRefusal {
+    fn new(fault: JwtFault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into() }
     }
 }
 
@@ -175,13 +206,15 @@ impl Keys {
     }
 
     /// The key that a token says it is signed with.
-    fn of(&self, header: &Header) -> Result<&Key, String> {
+    fn of(&self, header: &Header) -> Result<&Key, JwtRefusal> {
+        let unknown = |why: &str| JwtRefusal::new(JwtFault::UnknownKey, why);
         match self.0.as_slice() {
             [only] if only.id.is_none() || header.kid.is_none() => Ok(only),
             several => {
-                let kid = header.kid.as_deref().ok_or("the token names no key (kid)")?;
+                let kid = header.kid.as_deref();
+                let kid = kid.ok_or_else(|| unknown("the token names no key (kid)"))?;
                 let found = several.iter().find(|key| key.id.as_deref() == Some(kid));
-                found.ok_or_else(|| "the token's key (kid) is not known here".to_owned())
+                found.ok_or_else(|| unknown("the token's key (kid) is not known here"))
             }
         }
     }
@@ -268,20 +301,29 @@ impl Key {
         Self { id, algorithm, key, validation }
     }
 
-    fn why_refused(&self, kind: &ErrorKind) -> String {
-        match kind {
-            ErrorKind::ExpiredSignature => "the token has expired (exp)".into(),
-            ErrorKind::ImmatureSignature => "the token is not valid yet (nbf)".into(),
-            ErrorKind::InvalidSignature => "the token's signature is wrong".into(),
-            ErrorKind::InvalidAudience => "the token is for another audience (aud)".into(),
-            ErrorKind::InvalidIssuer => "the token is of another issuer (iss)".into(),
+    fn why_refused(&self, kind: &ErrorKind) -> JwtRefusal {
+        let (fault, message) = match kind {
+            ErrorKind::ExpiredSignature => (JwtFault::Time, "the token has expired (exp)"),
+            ErrorKind::ImmatureSignature => (JwtFault::Time, "the token is not valid yet (nbf)"),
+            ErrorKind::InvalidSignature => (JwtFault::Signature, "the token's signature is wrong"),
+            ErrorKind::InvalidAudience => {
+                (JwtFault::Audience, "the token is for another audience (aud)")
+            }
+            ErrorKind::InvalidIssuer => {
+                (JwtFault::Audience, "the token is of another issuer (iss)")
+            }
             ErrorKind::InvalidAlgorithm => {
-                format!("the token must be signed with {:?}, as its key is for", self.algorithm)
+                let algorithm = self.algorithm;
+                let message =
+                    format!("the token must be signed with {algorithm:?}, as its key is for");
+                return JwtRefusal::new(JwtFault::Signature, message);
             }
             ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
-                format!("the claim {claim} is missing or malformed")
+                let message = format!("the claim {claim} is missing or malformed");
+                return JwtRefusal::new(JwtFault::Malformed, message);
             }
-            _ => MALFORMED.into(),
-        }
+            _ => (JwtFault::Malformed, MALFORMED),
+        };
+        JwtRefusal::new(fault, message)
     }
 }

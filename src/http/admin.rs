@@ -21,7 +21,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -29,9 +29,11 @@ use super::auth::bearer;
 use super::body;
 use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
 use super::page::html;
+use super::visitor::{self, Visitor};
 use super::{ask, metered};
 use crate::access::{Gate, Role};
 use crate::command::{Call, Error, ErrorCode, Kind};
+use crate::metrics::doors::Refused;
 use crate::metrics::{self, MetricsInput, SharedMeter};
 
 /// Tells whether the node takes all requests, or why not.
@@ -87,8 +89,13 @@ async fn readyz<C: Call>(State(admin): State<Admin<C>>) -> Response {
     }
 }
 
-async fn metrics_text<C: Call>(State(admin): State<Admin<C>>, headers: HeaderMap) -> Response {
-    if let Err(failure) = admin.authenticate(&headers) {
+async fn metrics_text<C: Call>(
+    State(admin): State<Admin<C>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let visitor = Visitor::of(&extensions);
+    if let Err(failure) = visitor::admit(visitor, admin.authenticate(&headers)) {
         return failure.into_response();
     }
     let input = (admin.metrics)().await;
@@ -103,7 +110,8 @@ async fn call<C: Call>(
 ) -> Response {
     let name = name.map(|Path(name)| name).unwrap_or_default();
     // Who may not call is not told what there is to call.
-    let role = match admin.admit(request.headers()) {
+    let visitor = Visitor::of(request.extensions()).cloned();
+    let role = match visitor::admit(visitor.as_ref(), admin.admit(request.headers())) {
         Ok(role) => role,
         Err(failure) => {
             return match Kind::from_name(&name) {
@@ -118,8 +126,9 @@ async fn call<C: Call>(
     metered(&admin.meter, kind, async {
         role.check(kind)?;
         refuse_streams(kind)?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = body::read(request).await?;
         let command = body::parse_command(kind, &bytes)?;
+        let _turn = visitor::turn(visitor.as_ref(), kind.class()).await;
         Ok(success(ask(&admin.store, command).await?, 1024))
     })
     .await
@@ -147,7 +156,8 @@ impl<C> Admin<C> {
     fn authenticate(&self, headers: &HeaderMap) -> Result<Role, Failure> {
         let token = if self.gate.is_open() { None } else { Some(bearer(headers)?) };
         let pass = self.gate.enter(token);
-        pass.map(|pass| pass.role()).ok_or_else(|| Failure::unauthenticated("the token is wrong"))
+        pass.map(|pass| pass.role())
+            .ok_or_else(|| Failure::unauthenticated(Refused::UnknownToken, "the token is wrong"))
     }
 
     /// The same for a caller who wants to run a command.
@@ -167,6 +177,7 @@ fn refuse_foreign_page(headers: &HeaderMap, with_token: bool) -> Result<(), Fail
     let refused = || {
         let message = "Origin: commands are not taken from a page of another site";
         Failure::from(Error::new(ErrorCode::PermissionDenied, message))
+            .refused_as(Refused::ForeignPage)
     };
     let Some(origin) = single(headers, &ORIGIN).map_err(|_| refused())? else {
         return Ok(());

@@ -37,6 +37,7 @@ use super::envelope::{
 };
 use super::openapi::Document;
 use super::route::{Caller, Route, Visit};
+use super::visitor::{self, Visitor};
 use super::{ask, docs, metered};
 use crate::command::{Call, Class, Error, ErrorCode};
 use crate::metrics::SharedMeter;
@@ -97,10 +98,12 @@ impl<C: Call> Visit for Served<C> {
 
 async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) -> Response {
     metered(&app.meter, R::KIND, async {
+        let visitor = Visitor::of(request.extensions()).cloned();
         let (caller, body) = app.caller::<R>(request).await?;
         if let Some(response) = R::at_once(&app.store, &caller) {
             return Ok(response);
         }
+        let _turn = visitor::turn(visitor.as_ref(), R::KIND.class()).await;
         let reply = ask(&app.store, body.command(caller)).await;
         let reply = reply.map_err(|failure| failure.told_to_anybody(R::ERRORS))?;
         let kind = reply.kind();
@@ -134,12 +137,13 @@ struct Named {
 impl<C: Call> App<C> {
     /// Who calls, and with what. The caller comes first: a stranger's body is not even read.
     async fn caller<R: Route>(&self, request: Request) -> Result<(Caller, R), Failure> {
-        let user_id = self.auth.user(request.headers())?;
+        let visitor = Visitor::of(request.extensions());
+        let user_id = visitor::admit(visitor, self.auth.user(request.headers()))?;
         let idempotency_key = match R::KIND.class() {
             Class::Read | Class::Operate => None,
             Class::Write => idempotency_key(request.headers())?,
         };
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = body::read(request).await?;
         let caller = Caller { user_id, idempotency_key };
         let is_long = bytes.len() > READ_HERE_MAX;
         self.work(is_long, move || own(&bytes, &caller.user_id).map(|body| (caller, body))).await?

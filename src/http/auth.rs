@@ -13,7 +13,9 @@ use axum::http::{HeaderMap, HeaderName};
 
 use super::envelope::{Failure, MoreThanOne, single};
 use crate::access::JwtVerifier;
+use crate::access::jwt::JwtFault;
 use crate::command::Error;
+use crate::metrics::doors::Refused;
 use crate::types::UserId;
 
 /// The header in which a trusted gateway names the user.
@@ -35,26 +37,51 @@ impl UserAuth {
         match self {
             Self::Header => user_of_gateway(headers),
             Self::Jwt(verifier) => {
-                verifier.user(bearer(headers)?).map_err(Failure::unauthenticated)
+                let user = verifier.user(bearer(headers)?);
+                user.map_err(|refusal| {
+                    Failure::unauthenticated(reason(refusal.fault), refusal.message)
+                })
             }
         }
     }
 }
 
+/// What the door counts a refused JWT as.
+fn reason(fault: JwtFault) -> Refused {
+    match fault {
+        JwtFault::Malformed => Refused::Malformed,
+        JwtFault::UnknownKey => Refused::UnknownKey,
+        JwtFault::Signature => Refused::Signature,
+        JwtFault::Time => Refused::Time,
+        JwtFault::Audience => Refused::Audience,
+    }
+}
+
 fn user_of_gateway(headers: &HeaderMap) -> Result<UserId, Failure> {
     let value = single(headers, &USER_HEADER)
-        .map_err(|MoreThanOne| Failure::unauthenticated("X-User-Id is there more than once"))?
+        .map_err(|MoreThanOne| malformed("X-User-Id is there more than once"))?
         .filter(|value| !value.is_empty())
-        .ok_or_else(|| Failure::unauthenticated("the header X-User-Id is missing"))?;
+        .ok_or_else(|| missing("the header X-User-Id is missing"))?;
     // As bytes: ids may be any UTF-8, and `to_str` would take ASCII alone.
-    let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| Error::invalid("X-User-Id: an id must be UTF-8"))?;
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| invalid_user(&"an id must be UTF-8"))?;
     // An id of another user may be the text with its escapes: it is never decoded.
     if is_percent_encoded(text) {
-        let why = "X-User-Id: it is percent-encoded; send the id as it is, in UTF-8";
-        return Err(Error::invalid(why).into());
+        return Err(invalid_user(&"it is percent-encoded; send the id as it is, in UTF-8"));
     }
-    UserId::new(text).map_err(|why| Error::invalid(format!("X-User-Id: {why}")).into())
+    UserId::new(text).map_err(|why| invalid_user(&why))
+}
+
+fn missing(message: &'static str) -> Failure {
+    Failure::unauthenticated(Refused::Missing, message)
+}
+
+fn malformed(message: &'static str) -> Failure {
+    Failure::unauthenticated(Refused::Malformed, message)
+}
+
+fn invalid_user(why: &dyn std::fmt::Display) -> Failure {
+    Failure::from(Error::invalid(format!("X-User-Id: {why}"))).refused_as(Refused::Malformed)
 }
 
 /// Whether a text looks as percent-encoding leaves it: it has escapes, and each `%` begins one.
@@ -70,8 +97,8 @@ fn is_percent_encoded(text: &str) -> bool {
 /// The token of `Authorization: Bearer <token>`.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     let value = single(headers, &AUTHORIZATION)
-        .map_err(|MoreThanOne| Failure::unauthenticated("Authorization is there more than once"))?
-        .ok_or_else(|| Failure::unauthenticated("Authorization: Bearer <token> is missing"))?;
+        .map_err(|MoreThanOne| malformed("Authorization is there more than once"))?
+        .ok_or_else(|| missing("Authorization: Bearer <token> is missing"))?;
     value
         .to_str()
         .ok()
@@ -79,7 +106,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .filter(|token| !token.is_empty())
-        .ok_or_else(|| Failure::unauthenticated("Authorization must be: Bearer <token>"))
+        .ok_or_else(|| malformed("Authorization must be: Bearer <token>"))
 }
 
 #[cfg(test)]

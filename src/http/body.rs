@@ -8,19 +8,27 @@
 //! - No field is there twice: choosing one of two is how a check of one and a use of the other part.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use serde_path_to_error::Track;
 
 use super::envelope::Failure;
+use super::visitor::Visitor;
+use crate::admission::{Budget, Claim};
 use crate::command::{Command, Error, Kind};
-use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX};
+use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX, INCOMPLETE_BYTES_FREE};
+use crate::metrics::doors::Dropped;
+
+/// How long the whole body may take.
+const TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
 /// Arguments of a command, as a JSON object.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +42,63 @@ impl<'de> DeserializeSeed<'de> for Arguments {
     }
 }
 
-/// The whole body, in time and within the limit.
-pub(super) async fn read(body: Body) -> Result<Bytes, Failure> {
-    read_within(body, Duration::from_millis(FRAME_TIMEOUT_MS)).await
+/// The whole body of a request, in time and within the limit.
+pub(super) async fn read(request: Request) -> Result<Bytes, Failure> {
+    let visitor = Visitor::of(request.extensions()).cloned();
+    let body = request.into_body();
+    let read = read_within(body, Share::of(visitor.as_ref()), TIMEOUT).await;
+    if let (Err(failure), Some(visitor)) = (&read, &visitor) {
+        match failure.status() {
+            StatusCode::REQUEST_TIMEOUT => visitor.note_dropped(Dropped::Incomplete),
+            StatusCode::TOO_MANY_REQUESTS => visitor.note_dropped(Dropped::IncompleteEvicted),
+            _ => {}
+        }
+    }
+    read
 }
 
-async fn read_within(body: Body, timeout: Duration) -> Result<Bytes, Failure> {
-    match tokio::time::timeout(timeout, collect(body)).await {
+/// A body's share of what the incomplete requests of the node may take.
+struct Share<'a> {
+    budget: Option<&'a Arc<Budget>>,
+    claim: Option<Claim>,
+}
+
+impl<'a> Share<'a> {
+    fn of(visitor: Option<&'a Visitor>) -> Self {
+        Self { budget: visitor.map(Visitor::incomplete), claim: None }
+    }
+
+    /// Accounts for so many bytes.
+    fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
+        let Some(budget) = self.budget.filter(|_| bytes > INCOMPLETE_BYTES_FREE) else {
+            return Ok(());
+        };
+        let has_room = match &mut self.claim {
+            Some(claim) => claim.resize(bytes),
+            None => {
+                self.claim = budget.claim(bytes);
+                self.claim.is_some()
+            }
+        };
+        if has_room { Ok(()) } else { Err(used_up()) }
+    }
+
+    /// Ends when the memory is needed for another request.
+    async fn evicted(&self) {
+        match &self.claim {
+            Some(claim) => claim.evicted().await,
+            None => pending().await,
+        }
+    }
+}
+
+fn used_up() -> Failure {
+    let message = "too many requests are incomplete; send a request as a whole, or try again later";
+    Failure::new(StatusCode::TOO_MANY_REQUESTS, message)
+}
+
+async fn read_within(body: Body, share: Share<'_>, timeout: Duration) -> Result<Bytes, Failure> {
+    match tokio::time::timeout(timeout, collect(body, share)).await {
         Ok(read) => read,
         Err(_) => Err(Failure::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -49,7 +107,7 @@ async fn read_within(body: Body, timeout: Duration) -> Result<Bytes, Failure> {
     }
 }
 
-async fn collect(mut body: Body) -> Result<Bytes, Failure> {
+async fn collect(mut body: Body, mut share: Share<'_>) -> Result<Bytes, Failure> {
     // A length that is announced is refused before it is sent.
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |bytes| bytes > HTTP_BODY_BYTES_MAX) {
@@ -57,7 +115,14 @@ async fn collect(mut body: Body) -> Result<Bytes, Failure> {
     }
     let mut whole = Bytes::new();
     let mut parts = Vec::new();
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+    loop {
+        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        let frame = tokio::select! {
+            biased;
+            frame = next => frame,
+            () = share.evicted() => return Err(used_up()),
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| {
             Failure::new(StatusCode::BAD_REQUEST, "the body could not be read to its end")
         })?;
@@ -75,6 +140,7 @@ async fn collect(mut body: Body) -> Result<Bytes, Failure> {
                 parts.extend_from_slice(&std::mem::take(&mut whole));
             }
             parts.extend_from_slice(&data);
+            share.hold(parts.capacity())?;
         }
     }
     Ok(if parts.is_empty() { whole } else { Bytes::from(parts) })
@@ -168,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_does_not_arrive_is_given_up() {
-        let read = read_within(Body::new(Never), Duration::from_millis(1)).await;
+        let read = read_within(Body::new(Never), Share::of(None), Duration::from_millis(1)).await;
         assert!(read.unwrap_err().message().contains("did not arrive"));
     }
 

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::command::{Error, ErrorCode};
+use crate::metrics::doors::Refused;
 
 /// What a JSON answer is labelled with.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -97,17 +98,30 @@ pub(super) fn with_body(status: StatusCode, content_type: HeaderValue, body: Bod
 pub(super) struct Failure {
     status: StatusCode,
     message: Cow<'static, str>,
+    /// Why a credential was refused, if that is the failure.
+    refused: Option<Refused>,
 }
 
 impl Failure {
     /// A failure that may have a status no command has (405, 408).
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), refused: None }
     }
 
     /// 401.
-    pub(super) fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, message)
+    pub(super) fn unauthenticated(reason: Refused, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message).refused_as(reason)
+    }
+
+    /// Notes why a credential was refused, for the door's counters.
+    #[must_use]
+    pub(super) fn refused_as(self, reason: Refused) -> Self {
+        Self { refused: Some(reason), ..self }
+    }
+
+    /// Why a credential was refused, if that is the failure.
+    pub(super) const fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 
     /// 500: the program is wrong, not the request.
@@ -122,6 +136,11 @@ impl Failure {
             return Self::new(self.status, "there is no such chat, or you are no member of it");
         }
         self
+    }
+
+    /// The HTTP status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// What the client is told.

@@ -24,6 +24,8 @@
 //! - [`admin`]: health, metrics, any command, the operators' page
 //! - `page`: what every page for browsers is sent with
 //! - [`serve`]: one connection, driven by hyper
+//! - `visitor`: the connection behind a request: a stranger's, or one with a place
+//! - `flow`: the answers that a connection's client has not read yet
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 pub mod admin;
@@ -33,10 +35,12 @@ mod body;
 pub mod cors;
 mod docs;
 pub mod envelope;
+mod flow;
 mod openapi;
 mod page;
 mod route;
 pub mod serve;
+mod visitor;
 
 pub use admin::{Admin, MetricsSource, Readiness, admin_router};
 pub use app::{App, app_router};

@@ -1,43 +1,100 @@
 //! HTTP connections on the cores: each is served where it was put, by hyper.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
 use tracing::debug;
 
+use super::flow::{Flow, Paced};
+use super::visitor::{self, Visitor};
+use crate::admission::{Budget, Guest};
 use crate::limits::FRAME_TIMEOUT_MS;
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Serves one connection until it ends, or until `stop` and the request under way is answered.
+/// What all connections of an HTTP door share.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Requests that are incomplete; shared with the TCP door.
+    pub incomplete: Arc<Budget>,
+    /// Answers that are made and not read.
+    pub unread: Arc<Budget>,
+    /// A permit for each read that may be under way: its answer may be a long one.
+    pub reads: Arc<Semaphore>,
+    /// Turns true when the server stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Serves one connection until it ends, or until the server stops and the request under way is answered.
 pub async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    guest: Guest,
+    config: ServeConfig,
 ) {
-    let service = TowerToHyperService::new(router);
+    let ServeConfig { incomplete, unread, reads, mut stop } = config;
+    let visitor = Visitor::new(guest, incomplete, reads);
+    let flow = Flow::new(unread);
+    let service = service_fn(|request| answer(request, &router, &visitor, &flow));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // Covers both a slow head and a connection that is kept alive without a request.
         .header_read_timeout(Duration::from_millis(FRAME_TIMEOUT_MS))
         .max_buf_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let socket = TokioIo::new(Paced::new(stream, flow.clone()));
+    let connection = builder.serve_connection(socket, service);
     tokio::pin!(connection);
+    let overdue = visitor.overdue();
+    tokio::pin!(overdue);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        reason = overdue.as_mut() => return visitor.note_dropped(reason),
         _ = stop.wait_for(|stop| *stop) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                reason = overdue.as_mut() => return visitor.note_dropped(reason),
+            }
         }
     };
+    if let Some(reason) = flow.dropped() {
+        visitor.note_dropped(reason);
+    }
     if let Err(error) = ended {
         debug!(%error, "an HTTP connection ended");
+    }
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    router: &Router,
+    visitor: &Visitor,
+    flow: &Flow,
+) -> Result<Response, Infallible> {
+    visitor.renew();
+    flow.room().await;
+    request.extensions_mut().insert(visitor.clone());
+    let response = router.clone().oneshot(request).await?;
+    visitor.renew();
+    let bytes = response.body().size_hint().lower();
+    if flow.admit(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+        Ok(response)
+    } else {
+        visitor.note_withheld();
+        Ok(visitor::unread().into_response())
     }
 }

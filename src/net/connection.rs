@@ -15,6 +15,8 @@
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
+mod deadlines;
+
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,23 +28,25 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::accept::Guest;
 use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
 use super::hot::{Hot, Went};
+use super::incomplete::Incomplete;
 use super::large::{Decoded, Large};
 use super::order::{Held, Order, Way};
 use super::output::Output;
-use super::patience::{Patience, Waits};
+use super::patience::Patience;
 use super::share::Share;
 use super::stop::Stop;
 use super::stream::{Parked, Stream};
 use super::watching::{Watches, until};
 use crate::access::{Gate, Pass, Role};
+use crate::admission::{Budget, Guest};
 use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
 };
+use crate::metrics::doors::{Dropped, Refused};
 use crate::node::buffers;
 use crate::node::mailbox::Control;
 use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
@@ -64,6 +68,8 @@ pub struct NetConfig {
     pub gate: Arc<Gate>,
     /// A connection without any request for this long is closed.
     pub idle: Duration,
+    /// What the incomplete requests of the node may take together.
+    pub incomplete: Arc<Budget>,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -125,6 +131,9 @@ fn arrive(local: &Local, moving: Moving) {
 
 async fn run(local: Local, moving: Moving) -> io::Result<()> {
     let mut connection = Connection::new(local, moving)?;
+    if !connection.greet().await? {
+        return Ok(());
+    }
     loop {
         connection.turn();
         connection.write()?;
@@ -135,7 +144,10 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
             connection.stream.say_goodbye();
             return Ok(());
         }
-        connection.wait().await?;
+        match connection.note_incomplete() {
+            None => connection.wait().await?,
+            Some(incomplete) => connection.wait_for_rest(incomplete).await?,
+        }
     }
 }
 
@@ -174,6 +186,7 @@ struct Connection {
     closing: bool,
     /// Where a `hello` wants to go, and its request id.
     moving: Option<(ShardId, u64)>,
+    incomplete: Option<Incomplete>,
     patience: Patience,
 }
 
@@ -206,6 +219,7 @@ impl Connection {
             pass: moving.pass,
             closing: false,
             moving: None,
+            incomplete: None,
             patience: Patience::new(now),
             local,
         };
@@ -252,6 +266,7 @@ impl Connection {
     /// Ends a connection whose token is no longer good. What is owed to it is still sent.
     #[cold]
     fn turn_out(&mut self) {
+        self.note_refused(Refused::RevokedToken);
         let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
         self.watches.end(&error, self.output.end());
         self.refuse(CONNECTION_ID, error);
@@ -442,13 +457,22 @@ impl Connection {
 
     fn hello(&mut self, id: u64, hello: Hello) {
         let Some(pass) = self.config.gate.enter(hello.token.as_deref()) else {
+            let reason = match hello.token {
+                None => Refused::Missing,
+                Some(_) => Refused::UnknownToken,
+            };
+            self.note_refused(reason);
             let error =
                 Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
             return self.refuse(id, error);
         };
+        if !self.guest.let_in() {
+            self.guest.meter().count_dropped(Dropped::NoRoom);
+            return self.refuse(CONNECTION_ID, Error::no_room());
+        }
         if self.pass.is_none() {
             throttled!(of 100, info,
-                peer = self.stream.peer(),
+                peer = %self.guest.peer(),
                 client = hello.client.as_deref().unwrap_or("unnamed"),
                 role = pass.role().name(),
                 "a client connected"
@@ -632,38 +656,6 @@ impl Connection {
             Woken::Other => Ok(()),
             Woken::Time => self.check_time(),
         }
-    }
-
-    fn check_time(&mut self) -> io::Result<()> {
-        let waits = if self.owes() {
-            Waits::ToWrite
-        } else if self.in_flight() > 0 || self.closing {
-            Waits::No
-        } else if !self.input.is_empty() {
-            Waits::ForRest
-        } else if self.watches.is_empty() {
-            Waits::ForRequest
-        } else {
-            Waits::No
-        };
-        if !self.patience.is_over(waits, self.config.idle) {
-            return Ok(());
-        }
-        let peer = self.stream.peer();
-        let why = match waits {
-            Waits::ToWrite => {
-                throttled!(of 10, info, peer, "a client that does not read its replies was dropped");
-                "the client does not read its replies"
-            }
-            Waits::ForRest => {
-                throttled!(of 10, info, peer, "a client that sent half a frame was dropped");
-                let error = Error::invalid("a part of a frame came, and the rest did not in time");
-                self.refuse(CONNECTION_ID, error);
-                return Ok(());
-            }
-            Waits::ForRequest | Waits::No => "no request for a long time",
-        };
-        Err(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
     fn is_done(&self) -> bool {

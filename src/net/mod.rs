@@ -5,7 +5,9 @@
 //! - [`accept`]: hands each connection to a core, after its TLS handshake
 //! - [`connection`]: one connection's life
 //! - [`stream`]: the bytes of a connection, plain or in TLS
+//! - [`greeting`]: the time before the first request
 //! - [`ahead`]: the requests that have come
+//! - [`incomplete`]: a request that comes in parts
 //! - [`hot`]: the most frequent requests, answered where the data stand
 //! - [`large`]: requests that are decoded aside
 //! - [`output`]: what is to be sent
@@ -21,7 +23,9 @@
 pub mod accept;
 pub mod ahead;
 pub mod connection;
+pub mod greeting;
 pub mod hot;
+pub mod incomplete;
 pub mod large;
 pub mod listener;
 pub mod order;

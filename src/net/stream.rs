@@ -18,6 +18,8 @@ use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
+use crate::admission::Peer;
+
 /// Bytes of plain text that are handed to TLS at once, about a record.
 const RECORD_BYTES: usize = 16 << 10;
 /// Bytes that a connection may have deciphered before others have their turn.
@@ -173,18 +175,15 @@ impl Stream {
     }
 
     /// Who is at the other end.
-    pub fn peer(&self) -> String {
-        let gone = "gone".to_owned();
+    pub fn peer(&self) -> Peer {
         let address = match self {
             Self::Tcp(stream) => stream.peer_addr(),
             Self::Unix(stream) => {
-                return stream
-                    .peer_cred()
-                    .map_or(gone, |peer| format!("unix, user {}", peer.uid()));
+                return stream.peer_cred().map_or(Peer::Gone, |peer| Peer::User(peer.uid()));
             }
             Self::Tls(stream) => stream.get_ref().0.here().and_then(TcpStream::peer_addr),
         };
-        address.map_or(gone, |peer| peer.to_string())
+        address.map_or(Peer::Gone, Peer::Network)
     }
 
     /// Ends when there may be something to read.

@@ -215,6 +215,7 @@ impl Handle {
             tcp: Meter::default(),
             http: Meter::default(),
             turns: Vec::new(),
+            doors: Vec::new(),
         };
         for report in self.reports().await {
             input.turns.push((ShardId(report.shard.shard), report.turns));

@@ -4,13 +4,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 use super::ADMIN_CONNECTIONS_MAX;
+use crate::admission::door::strangers_max;
 
 /// For listeners, files of the data directory and the runtimes of many cores.
 const OTHERS: usize = 1024;
 
 /// Raises the limit of this process, as far as the system lets it, to what the doors may need.
 pub(super) fn make_room(connections_max: usize) {
-    let wanted = 2 * connections_max + ADMIN_CONNECTIONS_MAX + OTHERS;
+    let places = |max| max + strangers_max(max);
+    let wanted = 2 * places(connections_max) + places(ADMIN_CONNECTIONS_MAX) + OTHERS;
     let Ok(wanted) = u64::try_from(wanted) else { return };
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {

@@ -4,6 +4,7 @@
 //! Input: which door, then what the client sends.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -12,13 +13,16 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
+use chatshard::admission::{Budget, Door, Entry, Guest, Peer};
 use chatshard::command::{Call, Command, Kind, Outcome};
+use chatshard::http::serve::ServeConfig;
 use chatshard::http::{Admin, App, UserAuth, admin_router, app_router, serve, with_cors};
+use chatshard::metrics::doors::DoorMeter;
 use chatshard::metrics::{MetricsInput, SharedMeter};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::bytes::Bytes;
 use crate::common::SimNode;
@@ -48,13 +52,26 @@ pub fn run(input: &[u8]) {
         runtime.block_on(async {
             let (server, mut client) = tokio::io::duplex(64 << 10);
             let (_running, stop) = watch::channel(false);
-            let connection = serve::connection(tokio::io::join(sent, server), router, stop);
+            let budget = || Budget::new(1 << 20, Duration::ZERO);
+            let reads = Arc::new(Semaphore::new(1));
+            let config = ServeConfig { incomplete: budget(), unread: budget(), reads, stop };
+            let connection =
+                serve::connection(tokio::io::join(sent, server), router, guest(), config);
             let mut answers = Vec::new();
             let (_, read) = tokio::join!(connection, client.read_to_end(&mut answers));
             read.map(|_| answers).unwrap()
         })
     });
     assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."));
+}
+
+/// A place at a door of its own.
+fn guest() -> Guest {
+    let door = Door::new(Arc::new(DoorMeter::new("http")), 1, Vec::new());
+    match Arc::new(door).enter(Peer::Gone) {
+        Entry::Open(guest) => guest,
+        Entry::Full | Entry::Later => panic!("no room"),
+    }
 }
 
 /// A node with something to tell.

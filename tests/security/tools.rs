@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -143,6 +143,15 @@ pub fn client(arguments: &[&str]) -> Result<String, String> {
 /// `chatshard call` at a door with a token.
 pub fn call(addr: &str, token: &str, command: &str, json: &str) -> Result<String, String> {
     client(&["call", command, json, "--addr", addr, "--token", token])
+}
+
+/// Waits until something holds that only the server's doings can bring about.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Replaces a file as a careful operator does: all of it at once.

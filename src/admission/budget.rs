@@ -1,0 +1,284 @@
+//! A bound on what many holders take together.
+//!
+//! Invariants:
+//! - The amounts of all holders never exceed the bound, except after [`Budget::claim_anyway`] and
+//!   [`Claim::resize_anyway`], which account for memory that exists already.
+//! - A claim that does not fit evicts holders, the oldest first, and none of them before it is
+//!   `patience` old. If even that leaves too little room, nobody is evicted and the claim fails.
+//! - An evicted holder counts no more, whatever its claim does later; its task is woken once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// A bound, with those who hold parts of it.
+pub struct Budget {
+    max: usize,
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: usize,
+    /// The place of the next holder: places grow, so that the first one is the oldest.
+    next: u64,
+    holders: BTreeMap<u64, Holder>,
+}
+
+struct Holder {
+    amount: usize,
+    since: Instant,
+    /// The task to wake when the holder is evicted.
+    waker: Option<Waker>,
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("max", &self.max).finish_non_exhaustive()
+    }
+}
+
+impl Budget {
+    /// A budget of `max`; no holder is evicted before it is `patience` old.
+    pub fn new(max: usize, patience: Duration) -> Arc<Self> {
+        Arc::new(Self { max, patience, state: Mutex::default() })
+    }
+
+    /// What all holders have together.
+    pub fn held(&self) -> usize {
+        self.lock().held
+    }
+
+    /// Takes a part, if there is room or older holders can be evicted for it.
+    pub fn claim(self: &Arc<Self>, amount: usize) -> Option<Claim> {
+        let mut state = self.lock();
+        state.make_room(amount, self, None).then(|| self.admit(&mut state, amount))
+    }
+
+    /// Takes a part that is in use already, and evicts whom it can for it.
+    pub fn claim_anyway(self: &Arc<Self>, amount: usize) -> Claim {
+        let mut state = self.lock();
+        if !state.make_room(amount, self, None) {
+            state.evict_all(self, None);
+        }
+        self.admit(&mut state, amount)
+    }
+
+    fn admit(self: &Arc<Self>, state: &mut State, amount: usize) -> Claim {
+        let place = state.insert(Holder { amount, since: Instant::now(), waker: None });
+        Claim { budget: Arc::clone(self), place }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is whole before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, holder: Holder) -> u64 {
+        let place = self.next;
+        self.next += 1;
+        self.held += holder.amount;
+        self.holders.insert(place, holder);
+        place
+    }
+
+    fn remove(&mut self, place: u64) -> Option<Holder> {
+        let holder = self.holders.remove(&place)?;
+        self.held = self.held.saturating_sub(holder.amount);
+        Some(holder)
+    }
+
+    /// The holders that may be evicted, the oldest first; never `claimant`.
+    fn victims(
+        &self,
+        budget: &Budget,
+        claimant: Option<u64>,
+    ) -> impl Iterator<Item = (u64, usize)> {
+        let patience = budget.patience;
+        self.holders
+            .iter()
+            .filter(move |(place, holder)| {
+                Some(**place) != claimant && holder.since.elapsed() >= patience
+            })
+            .map(|(place, holder)| (*place, holder.amount))
+    }
+
+    /// Evicts until `more` fits; evicts nobody if it never would.
+    fn make_room(&mut self, more: usize, budget: &Budget, claimant: Option<u64>) -> bool {
+        let wanted = self.held.saturating_add(more);
+        let mut excess = wanted.saturating_sub(budget.max);
+        let mut evicted = Vec::new();
+        if excess > 0 {
+            for (place, amount) in self.victims(budget, claimant) {
+                evicted.push(place);
+                excess = excess.saturating_sub(amount);
+                if excess == 0 {
+                    break;
+                }
+            }
+        }
+        if excess > 0 {
+            return false;
+        }
+        evicted.into_iter().for_each(|place| self.evict(place));
+        true
+    }
+
+    fn evict_all(&mut self, budget: &Budget, claimant: Option<u64>) {
+        let victims: Vec<_> = self.victims(budget, claimant).map(|(place, _)| place).collect();
+        victims.into_iter().for_each(|place| self.evict(place));
+    }
+
+    fn evict(&mut self, place: u64) {
+        if let Some(Holder { waker: Some(waker), .. }) = self.remove(place) {
+            waker.wake();
+        }
+    }
+}
+
+/// A part of a budget; given back when dropped.
+#[derive(Debug)]
+pub struct Claim {
+    budget: Arc<Budget>,
+    place: u64,
+}
+
+impl Claim {
+    /// Changes the amount; `false` if there is no room for more or the holder was evicted.
+    pub fn resize(&mut self, amount: usize) -> bool {
+        self.change(amount, false)
+    }
+
+    /// Changes the amount to what is in use already; `false` if the holder was evicted.
+    pub fn resize_anyway(&mut self, amount: usize) -> bool {
+        self.change(amount, true)
+    }
+
+    fn change(&mut self, amount: usize, anyway: bool) -> bool {
+        let mut state = self.budget.lock();
+        let Some(before) = state.holders.get(&self.place).map(|holder| holder.amount) else {
+            return false;
+        };
+        if let Some(more) = amount.checked_sub(before).filter(|more| *more > 0)
+            && !state.make_room(more, &self.budget, Some(self.place))
+        {
+            if !anyway {
+                return false;
+            }
+            state.evict_all(&self.budget, Some(self.place));
+        }
+        if let Some(holder) = state.holders.get_mut(&self.place) {
+            holder.amount = amount;
+        }
+        state.held = state.held.saturating_sub(before).saturating_add(amount);
+        true
+    }
+
+    /// Makes the holder the youngest.
+    pub fn renew(&mut self) {
+        let mut state = self.budget.lock();
+        if let Some(mut holder) = state.remove(self.place) {
+            holder.since = Instant::now();
+            self.place = state.insert(holder);
+        }
+    }
+
+    /// Whether the holder was evicted; if not, the task is woken when it is.
+    pub fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.budget.lock().holders.get_mut(&self.place) {
+            None => Poll::Ready(()),
+            Some(holder) => {
+                if !holder.waker.as_ref().is_some_and(|old| old.will_wake(context.waker())) {
+                    holder.waker = Some(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ends when the holder is evicted.
+    pub async fn evicted(&self) {
+        poll_fn(|context| self.poll_evicted(context)).await;
+    }
+
+    /// Whether the holder was evicted.
+    pub fn is_evicted(&self) -> bool {
+        !self.budget.lock().holders.contains_key(&self.place)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        drop(self.budget.lock().remove(self.place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_oldest_is_evicted_for_what_does_not_fit() {
+        let budget = Budget::new(10, Duration::ZERO);
+        let mut first = budget.claim(4).unwrap();
+        let second = budget.claim(4).unwrap();
+        first.renew();
+        let third = budget.claim(6).unwrap();
+        assert!(second.is_evicted() && !first.is_evicted() && !third.is_evicted());
+        assert_eq!(budget.held(), 10);
+        drop(second);
+        assert_eq!(budget.held(), 10, "an evicted holder counts no more");
+        drop((first, third));
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn what_can_never_fit_evicts_nobody() {
+        let budget = Budget::new(10, Duration::ZERO);
+        let mut first = budget.claim(10).unwrap();
+        assert!(budget.claim(11).is_none() && !first.is_evicted());
+        assert!(!first.resize(11) && first.resize(3));
+        assert_eq!(budget.held(), 3);
+    }
+
+    #[test]
+    fn nobody_is_evicted_before_its_time() {
+        let budget = Budget::new(10, LONG);
+        let mut first = budget.claim(6).unwrap();
+        assert!(budget.claim(6).is_none());
+        let over = budget.claim_anyway(6);
+        assert_eq!(budget.held(), 12);
+        assert!(!first.resize(7) && first.resize_anyway(7) && !first.is_evicted());
+        drop(over);
+        assert_eq!(budget.held(), 7);
+    }
+
+    #[test]
+    fn what_is_in_use_already_evicts_the_others() {
+        let budget = Budget::new(10, Duration::ZERO);
+        let first = budget.claim(5).unwrap();
+        let mut second = budget.claim(5).unwrap();
+        assert!(second.resize_anyway(20) && first.is_evicted() && !second.is_evicted());
+        assert_eq!(budget.held(), 20);
+        assert!(budget.claim(1).is_some(), "the one that is over is evicted next");
+        assert!(second.is_evicted() && !second.resize(1));
+    }
+
+    #[tokio::test]
+    async fn the_evicted_holder_is_woken() {
+        let budget = Budget::new(1, Duration::ZERO);
+        let first = budget.claim(1).unwrap();
+        let waiting = tokio::spawn(async move { first.evicted().await });
+        tokio::task::yield_now().await;
+        let _second = budget.claim(1).unwrap();
+        waiting.await.unwrap();
+    }
+}

@@ -1,0 +1,233 @@
+//! What a connection's client has not read yet, and for how long it is waited for.
+//!
+//! Invariants:
+//! - While [`UNSENT_BYTES_MAX`] bytes of answers are unsent, no further request of the connection is
+//!   run: a connection holds at most so much, and one more answer.
+//! - A client that takes less than [`HTTP_PROGRESS_BYTES`] within [`WRITE_TIMEOUT_MS`] is dropped.
+//! - Unsent answers count in a budget of the node while the socket takes nothing, and long ones from
+//!   the time on at which they were made. When it is used up, the client that has waited longest is
+//!   dropped, or the long answer is not given.
+//! - A client that takes its answers costs no lock and no timer.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::admission::{Budget, Claim};
+use crate::limits::{
+    HTTP_PROGRESS_BYTES, HTTP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
+};
+use crate::metrics::doors::Dropped;
+
+/// The answers of one connection, seen by what makes them and by the socket.
+#[derive(Clone)]
+pub(super) struct Flow(Rc<State>);
+
+struct State {
+    budget: Arc<Budget>,
+    unsent: Cell<usize>,
+    /// Bytes that were taken since the client was seen to make progress.
+    taken: Cell<usize>,
+    claim: RefCell<Option<Claim>>,
+    /// The request that waits until the client has read.
+    waiting: RefCell<Option<Waker>>,
+    dropped: Cell<Option<Dropped>>,
+}
+
+impl Flow {
+    /// Nothing is unsent; `budget` is the node's.
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self(Rc::new(State {
+            budget,
+            unsent: Cell::new(0),
+            taken: Cell::new(0),
+            claim: RefCell::default(),
+            waiting: RefCell::default(),
+            dropped: Cell::new(None),
+        }))
+    }
+
+    /// Waits until the client has read enough for another answer.
+    pub(super) async fn room(&self) {
+        poll_fn(|context| {
+            if self.0.unsent.get() < UNSENT_BYTES_MAX {
+                return Poll::Ready(());
+            }
+            *self.0.waiting.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// An answer of so many bytes was made; whether it may be sent.
+    pub(super) fn admit(&self, bytes: usize) -> bool {
+        let unsent = self.0.unsent.get().saturating_add(bytes);
+        if bytes > HTTP_UNSENT_BYTES_FREE {
+            let mut claim = self.0.claim.borrow_mut();
+            let has_room = match claim.as_mut() {
+                Some(claim) => claim.resize(unsent),
+                None => {
+                    *claim = self.0.budget.claim(unsent);
+                    claim.is_some()
+                }
+            };
+            if !has_room {
+                return false;
+            }
+        }
+        self.0.unsent.set(unsent);
+        true
+    }
+
+    /// Why the connection was dropped by this module, if it was.
+    pub(super) fn dropped(&self) -> Option<Dropped> {
+        self.0.dropped.get()
+    }
+
+    fn took(&self, bytes: usize) -> bool {
+        let unsent = self.0.unsent.get().saturating_sub(bytes);
+        self.0.unsent.set(unsent);
+        if unsent < UNSENT_BYTES_MAX
+            && let Some(waiting) = self.0.waiting.borrow_mut().take()
+        {
+            waiting.wake();
+        }
+        let taken = self.0.taken.get() + bytes;
+        let is_progress = taken >= HTTP_PROGRESS_BYTES;
+        self.0.taken.set(if is_progress { 0 } else { taken });
+        if is_progress && let Some(claim) = self.0.claim.borrow_mut().as_mut() {
+            claim.resize(unsent);
+            claim.renew();
+        }
+        is_progress
+    }
+
+    /// The socket has taken all that was written so far.
+    fn took_all(&self) {
+        self.0.taken.set(0);
+        // A body that is made piece by piece may hold more.
+        if self.0.unsent.get() <= HTTP_UNSENT_BYTES_FREE {
+            self.0.claim.borrow_mut().take();
+        }
+    }
+
+    /// The socket takes nothing now: ready if the client is dropped for another one.
+    fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut claim = self.0.claim.borrow_mut();
+        let claim = claim.get_or_insert_with(|| self.0.budget.claim_anyway(self.0.unsent.get()));
+        claim.poll_evicted(context)
+    }
+}
+
+/// A socket that drops a client who does not read.
+pub(super) struct Paced<S> {
+    socket: S,
+    flow: Flow,
+    patience: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+impl<S> Paced<S> {
+    /// A socket whose answers are accounted for in `flow`.
+    pub(super) fn new(socket: S, flow: Flow) -> Self {
+        Self { socket, flow, patience: None, is_waiting: false }
+    }
+
+    /// The socket takes nothing now: an error if that has lasted too long.
+    #[cold]
+    fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let deadline = || Instant::now() + Duration::from_millis(WRITE_TIMEOUT_MS);
+        let patience =
+            self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline())));
+        if !self.is_waiting {
+            self.is_waiting = true;
+            patience.as_mut().reset(deadline());
+        }
+        let reason = if self.flow.poll_evicted(context).is_ready() {
+            Dropped::UnreadEvicted
+        } else if patience.as_mut().poll(context).is_ready() {
+            Dropped::Unread
+        } else {
+            return Poll::Pending;
+        };
+        self.flow.0.dropped.set(Some(reason));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason.name())))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.socket).poll_write(context, bytes) {
+            Poll::Pending => self.wait(context),
+            Poll::Ready(Ok(count)) => {
+                if self.flow.took(count) {
+                    self.is_waiting = false;
+                }
+                Poll::Ready(Ok(count))
+            }
+            error => error,
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.socket).poll_write_vectored(context, parts) {
+            Poll::Pending => self.wait(context),
+            Poll::Ready(Ok(count)) => {
+                if self.flow.took(count) {
+                    self.is_waiting = false;
+                }
+                Poll::Ready(Ok(count))
+            }
+            error => error,
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.socket).poll_flush(context) {
+            Poll::Pending => self.wait(context),
+            Poll::Ready(Ok(())) => {
+                self.flow.took_all();
+                self.is_waiting = false;
+                Poll::Ready(Ok(()))
+            }
+            error => error,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.socket).poll_shutdown(context) {
+            Poll::Pending => self.wait(context),
+            done => done,
+        }
+    }
+}

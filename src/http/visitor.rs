@@ -1,0 +1,164 @@
+//! The connection behind a request: whether its client has shown who it is, and what it may take.
+//!
+//! Invariants:
+//! - A connection is a stranger until the credentials of one of its requests were good. What asks for
+//!   no credentials (health, the API's document) leaves it a stranger.
+//! - A stranger is closed when no request of it comes for as long as it has to show who it is, or
+//!   when its place is needed for another.
+
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::{Extensions, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::envelope::Failure;
+use crate::admission::{Budget, Guest};
+use crate::command::{Class, Error};
+use crate::limits::GREETING_TIMEOUT_MS;
+use crate::metrics::doors::{Dropped, Refused};
+use crate::throttle::throttled;
+
+/// The connection that a request came on; its handlers find it among the request's extensions.
+#[derive(Debug, Clone)]
+pub struct Visitor(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    place: Mutex<Place>,
+    /// What the incomplete requests of the node may take together.
+    incomplete: Arc<Budget>,
+    reads: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Place {
+    guest: Guest,
+    deadline: Instant,
+}
+
+impl Visitor {
+    /// A stranger.
+    pub fn new(guest: Guest, incomplete: Arc<Budget>, reads: Arc<Semaphore>) -> Self {
+        let place = Mutex::new(Place { deadline: guest.deadline(), guest });
+        Self(Arc::new(State { place, incomplete, reads }))
+    }
+
+    /// The connection that a request came on; `None` where a router is asked directly.
+    pub(super) fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions.get()
+    }
+
+    /// Gives the connection a place of its own, now that its client has shown who it is.
+    ///
+    /// # Errors
+    /// 429, if there is none.
+    pub(super) fn let_in(&self) -> Result<(), Failure> {
+        let mut place = self.lock();
+        if place.guest.let_in() {
+            return Ok(());
+        }
+        place.guest.meter().count_dropped(Dropped::NoRoom);
+        Err(Error::no_room().into())
+    }
+
+    /// Counts and logs a refused credential; the credential itself is in no message.
+    pub(super) fn note_refused(&self, reason: Refused) {
+        let place = self.lock();
+        let (peer, meter) = (place.guest.peer(), place.guest.meter());
+        meter.count_refused(reason);
+        throttled!(of 10, warn, %peer, door = meter.name(), reason = reason.name(),
+            "a credential was refused");
+    }
+
+    /// Counts and logs a connection that is closed before its time.
+    pub(super) fn note_dropped(&self, reason: Dropped) {
+        let place = self.lock();
+        let (peer, meter) = (place.guest.peer(), place.guest.meter());
+        meter.count_dropped(reason);
+        throttled!(of 10, info, %peer, door = meter.name(), reason = reason.name(),
+            "an HTTP connection was dropped");
+    }
+
+    /// Counts a long answer that was not given.
+    pub(super) fn note_withheld(&self) {
+        self.lock().guest.meter().count_withheld();
+    }
+
+    /// A stranger's request has come, or was answered: the next one has its own time.
+    pub(super) fn renew(&self) {
+        let mut place = self.lock();
+        if place.guest.is_stranger() {
+            place.deadline = Instant::now() + Duration::from_millis(GREETING_TIMEOUT_MS);
+        }
+    }
+
+    /// What the node's incomplete requests may take.
+    pub(super) fn incomplete(&self) -> &Arc<Budget> {
+        &self.0.incomplete
+    }
+
+    /// Ends when a stranger must go, with the reason; never for one whom the door knows.
+    pub(super) async fn overdue(&self) -> Dropped {
+        loop {
+            let deadline = self.lock().deadline;
+            let is_late = tokio::select! {
+                () = self.evicted() => false,
+                () = tokio::time::sleep_until(deadline.into()) => true,
+            };
+            let place = self.lock();
+            if !place.guest.is_stranger() {
+                break;
+            }
+            if !is_late {
+                return Dropped::NotAuthenticatedEvicted;
+            }
+            if place.deadline <= Instant::now() {
+                return Dropped::NotAuthenticated;
+            }
+        }
+        pending().await
+    }
+
+    async fn evicted(&self) {
+        poll_fn(|context| self.lock().guest.poll_evicted(context)).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        // Each change is whole before anything can panic.
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until a request of this class may be run; what is returned is held until its answer is made.
+///
+/// A read needs a permit, so that few long answers are made at a time. A write has a short answer.
+pub(super) async fn turn(visitor: Option<&Visitor>, class: Class) -> Option<OwnedSemaphorePermit> {
+    let reads = visitor.filter(|_| class == Class::Read)?.0.reads.clone();
+    // Nobody closes it.
+    reads.acquire_owned().await.ok()
+}
+
+/// Gives the connection of good credentials its place, and counts refused ones.
+pub(super) fn admit<T>(
+    visitor: Option<&Visitor>,
+    credentials: Result<T, Failure>,
+) -> Result<T, Failure> {
+    let Some(visitor) = visitor else { return credentials };
+    match &credentials {
+        Ok(_) => visitor.let_in()?,
+        Err(failure) => {
+            if let Some(reason) = failure.refused() {
+                visitor.note_refused(reason);
+            }
+        }
+    }
+    credentials
+}
+
+/// The failure of a request whose answer finds no room among the unread ones.
+pub(super) fn unread() -> Failure {
+    let message = "too many answers are unread; try again later";
+    Failure::new(StatusCode::TOO_MANY_REQUESTS, message)
+}

@@ -1,0 +1,190 @@
+//! What a door counts: connections that it closed before their time, and credentials that it refused.
+//!
+//! A door has one [`DoorMeter`], which all cores share: what it counts is rare.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a door closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// All places were taken.
+    NoRoom,
+    /// The client did not show who it is in time.
+    NotAuthenticated,
+    /// The client did not show who it is, and its place was needed.
+    NotAuthenticatedEvicted,
+    /// A part of a request came, and the rest did not in time.
+    Incomplete,
+    /// A part of a request came, and its memory was needed.
+    IncompleteEvicted,
+    /// The client did not read its replies in time.
+    Unread,
+    /// The client did not read its replies, and their memory was needed.
+    UnreadEvicted,
+}
+
+impl Dropped {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NoRoom,
+        Self::NotAuthenticated,
+        Self::NotAuthenticatedEvicted,
+        Self::Incomplete,
+        Self::IncompleteEvicted,
+        Self::Unread,
+        Self::UnreadEvicted,
+    ];
+
+    /// The value of the label `reason`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no_room",
+            Self::NotAuthenticated => "not_authenticated",
+            Self::NotAuthenticatedEvicted => "not_authenticated_evicted",
+            Self::Incomplete => "incomplete_request",
+            Self::IncompleteEvicted => "incomplete_request_evicted",
+            Self::Unread => "unread_replies",
+            Self::UnreadEvicted => "unread_replies_evicted",
+        }
+    }
+}
+
+/// Why a door refused a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There was none.
+    Missing,
+    /// It had no form that the door reads, or was there twice.
+    Malformed,
+    /// The token is none of the token file.
+    UnknownToken,
+    /// The token was taken out of the token file while its connection was open.
+    RevokedToken,
+    /// The JWT names a key that is not known.
+    UnknownKey,
+    /// The JWT's signature is wrong, or of another algorithm.
+    Signature,
+    /// The JWT has expired, or is not valid yet.
+    Time,
+    /// The JWT is for another audience, or of another issuer.
+    Audience,
+    /// A web page of another site asked.
+    ForeignPage,
+}
+
+impl Refused {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::UnknownToken,
+        Self::RevokedToken,
+        Self::UnknownKey,
+        Self::Signature,
+        Self::Time,
+        Self::Audience,
+        Self::ForeignPage,
+    ];
+
+    /// The value of the label `reason`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::UnknownToken => "unknown_token",
+            Self::RevokedToken => "revoked_token",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "wrong_signature",
+            Self::Time => "expired_or_not_yet_valid",
+            Self::Audience => "wrong_audience_or_issuer",
+            Self::ForeignPage => "foreign_page",
+        }
+    }
+}
+
+/// The counters of one door.
+#[derive(Debug)]
+pub struct DoorMeter {
+    name: &'static str,
+    dropped: [AtomicU64; Dropped::ALL.len()],
+    refused: [AtomicU64; Refused::ALL.len()],
+    withheld: AtomicU64,
+}
+
+impl DoorMeter {
+    /// Counters that stand at zero, for the door of this name.
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            dropped: Default::default(),
+            refused: Default::default(),
+            withheld: AtomicU64::new(0),
+        }
+    }
+
+    /// The value of the label `door`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Counts a closed connection.
+    pub fn count_dropped(&self, reason: Dropped) {
+        count(&Dropped::ALL, &self.dropped, reason);
+    }
+
+    /// Counts a refused credential.
+    pub fn count_refused(&self, reason: Refused) {
+        count(&Refused::ALL, &self.refused, reason);
+    }
+
+    /// Counts a long answer that was not given because too many others are unread.
+    pub fn count_withheld(&self) {
+        self.withheld.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Long answers that were not given.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.load(Ordering::Relaxed)
+    }
+
+    /// Closed connections by reason.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Dropped::ALL.iter().map(|reason| reason.name());
+        names.zip(self.dropped.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Refused credentials by reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Refused::ALL.iter().map(|reason| reason.name());
+        names.zip(self.refused.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
+fn count<T: PartialEq>(all: &[T], counts: &[AtomicU64], reason: T) {
+    let index = all.iter().position(|other| *other == reason);
+    if let Some(count) = index.and_then(|index| counts.get(index)) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_own_count() {
+        let meter = DoorMeter::new("tcp");
+        for (times, reason) in Dropped::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| meter.count_dropped(reason));
+        }
+        for (times, reason) in Refused::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| meter.count_refused(reason));
+        }
+        for (times, (reason, count)) in (0_u64..).zip(Dropped::ALL.iter().zip(meter.dropped())) {
+            assert_eq!(count, (reason.name(), times));
+        }
+        for (times, (reason, count)) in (0_u64..).zip(Refused::ALL.iter().zip(meter.refused())) {
+            assert_eq!(count, (reason.name(), times));
+        }
+    }
+}

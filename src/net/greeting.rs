@@ -1,0 +1,107 @@
+//! The time before a connection's first request is there.
+//!
+//! Invariants:
+//! - A connection that sends nothing, or a part of a frame, holds some KiB: its first frame has at
+//!   most [`HELLO_BYTES_MAX`] bytes, and nothing is read behind a whole one.
+//! - It ends at its deadline, or when its place is needed for another (see [`Guest`]).
+
+use std::future::poll_fn;
+use std::io;
+
+use bytes::BytesMut;
+
+use super::stop::Stop;
+use super::stream::Stream;
+use crate::admission::Guest;
+use crate::command::{Error, ErrorCode};
+use crate::limits::{GREETING_TIMEOUT_MS, HELLO_BYTES_MAX};
+use crate::metrics::doors::Dropped;
+use crate::protocol::{FrameError, frame};
+use crate::throttle::throttled;
+
+/// Free space asked for before a read, in bytes.
+const READ_BYTES: usize = 1 << 10;
+
+/// How the wait for the first frame ended.
+pub enum Greeting {
+    /// The frame is whole, and may be a `hello`.
+    Whole,
+    /// The client gets this error, and the connection ends.
+    Refused(Error),
+    /// The client has closed, or the server stops.
+    Ended,
+}
+
+enum Woken {
+    Input,
+    Evicted,
+    Late,
+    Stopped,
+}
+
+/// Reads until the first frame is whole.
+///
+/// # Errors
+/// Those of the socket.
+pub async fn first_frame(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    guest: &Guest,
+    stop: &mut Stop,
+) -> io::Result<Greeting> {
+    let late = tokio::time::sleep_until(guest.deadline().into());
+    tokio::pin!(late);
+    loop {
+        match frame::first(input, HELLO_BYTES_MAX) {
+            Ok(Some(_)) => return Ok(Greeting::Whole),
+            Ok(None) => {}
+            Err(error) => return Ok(Greeting::Refused(no_hello(error))),
+        }
+        let woken = tokio::select! {
+            readable = stream.readable() => {
+                readable?;
+                Woken::Input
+            }
+            () = poll_fn(|context| guest.poll_evicted(context)) => Woken::Evicted,
+            () = late.as_mut() => Woken::Late,
+            () = stop.come() => Woken::Stopped,
+        };
+        match woken {
+            Woken::Input => {
+                input.reserve(READ_BYTES);
+                match stream.try_read_buf(input) {
+                    Ok(0) => return Ok(Greeting::Ended),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Woken::Evicted => return Ok(Greeting::Refused(evicted(guest))),
+            Woken::Late => return Ok(Greeting::Refused(late_hello(guest))),
+            Woken::Stopped => return Ok(Greeting::Ended),
+        }
+    }
+}
+
+fn no_hello(error: FrameError) -> Error {
+    match error {
+        FrameError::TooLarge { bytes, bytes_max } => Error::too_large(format!(
+            "the first frame must be hello, of at most {bytes_max} bytes; this one has {bytes}"
+        )),
+        FrameError::Empty => error.into(),
+    }
+}
+
+fn evicted(guest: &Guest) -> Error {
+    guest.meter().count_dropped(Dropped::NotAuthenticatedEvicted);
+    throttled!(of 10, info, peer = %guest.peer(),
+        "a connection without hello was closed for another one");
+    Error::new(ErrorCode::Busy, "many new connections wait for a place; send hello at once")
+}
+
+fn late_hello(guest: &Guest) -> Error {
+    guest.meter().count_dropped(Dropped::NotAuthenticated);
+    throttled!(of 10, info, peer = %guest.peer(), "a connection without hello was closed");
+    let message = format!("hello must come within {} s", GREETING_TIMEOUT_MS / 1000);
+    Error::new(ErrorCode::Unauthenticated, message)
+}

@@ -1,0 +1,61 @@
+//! What the doors count, and what their connections share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::admission::Budget;
+use crate::config::Config;
+use crate::http::serve::ServeConfig;
+use crate::limits::{
+    BUDGET_BYTES_MIN, EVICTION_MS_MIN, HTTP_READS_MAX, HTTP_UNSENT_BYTES_MAX, INCOMPLETE_BYTES_MAX,
+};
+use crate::metrics::doors::DoorMeter;
+
+/// A budget's part of `--memory-max`.
+const MEMORY_SHARE: u64 = 8;
+
+/// The counters of all doors, and what HTTP connections share.
+pub(super) struct Doors {
+    /// The counters; a door that is off counts nothing.
+    pub(super) meters: [Arc<DoorMeter>; 3],
+    /// What the connections of the HTTP door share.
+    pub(super) http: ServeConfig,
+}
+
+impl Doors {
+    /// Of a node that starts.
+    pub(super) fn new(config: &Config, stopping: &watch::Receiver<bool>) -> Self {
+        let budget = |most| {
+            let bytes = budget_bytes(config.memory_max, most);
+            Budget::new(bytes, Duration::from_millis(EVICTION_MS_MIN))
+        };
+        Self {
+            meters: ["tcp", "http", "admin"].map(|door| Arc::new(DoorMeter::new(door))),
+            http: ServeConfig {
+                incomplete: budget(INCOMPLETE_BYTES_MAX),
+                unread: budget(HTTP_UNSENT_BYTES_MAX),
+                reads: Arc::new(Semaphore::new(HTTP_READS_MAX)),
+                stop: stopping.clone(),
+            },
+        }
+    }
+
+    /// What those of the admin listener share: its reads wait for none of the HTTP door.
+    pub(super) fn admin_config(&self) -> ServeConfig {
+        ServeConfig { reads: Arc::new(Semaphore::new(HTTP_READS_MAX)), ..self.http.clone() }
+    }
+
+    /// The counters of one door.
+    pub(super) fn meter(&self, door: &'static str) -> Arc<DoorMeter> {
+        let found = self.meters.iter().find(|meter| meter.name() == door);
+        found.map_or_else(|| Arc::new(DoorMeter::new(door)), Arc::clone)
+    }
+}
+
+fn budget_bytes(memory_max: Option<u64>, most: usize) -> usize {
+    let share = memory_max
+        .map_or(most, |bytes| usize::try_from(bytes / MEMORY_SHARE).unwrap_or(usize::MAX));
+    share.clamp(BUDGET_BYTES_MIN, most)
+}
