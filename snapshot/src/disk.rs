@@ -12,7 +12,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 pub use faulty::FaultyDisk;
 use rustix::fs::{Advice, fadvise};
@@ -66,6 +68,21 @@ pub trait DiskFile: std::fmt::Debug + Send {
 
     /// Cuts the file to this many bytes. The cut is safe after the next sync.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
+
+    /// Which file it is, if the file system tells.
+    fn identity(&self) -> Option<FileIdentity> {
+        None
+    }
+}
+
+/// Which file it is: a rename keeps it, and a copy has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// Number of the file in its file system.
+    pub inode: u64,
+    /// When the file was made, in ns since the Unix epoch; 0 where the file system does not keep it. Inode numbers are
+    /// used again, and no copying program can set this time.
+    pub born: u64,
 }
 
 /// The operating system's files.
@@ -177,5 +194,12 @@ impl DiskFile for RealFile {
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn identity(&self) -> Option<FileIdentity> {
+        let metadata = self.0.metadata().ok()?;
+        let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+        Some(FileIdentity { inode: metadata.ino(), born })
     }
 }

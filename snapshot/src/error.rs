@@ -7,6 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Newer;
+
 /// One place on the disk that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: at byte {offset}: {what}", path.display())]
@@ -34,6 +36,9 @@ pub enum ReadError {
     /// The bytes are not what was written.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// A newer program wrote them.
+    #[error(transparent)]
+    Newer(#[from] Newer),
 }
 
 /// Why [`open`](crate::open) refused. Whatever the callbacks were given until then must be thrown away.
@@ -42,6 +47,9 @@ pub enum OpenError {
     /// The file system said no; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Newer programs wrote these files; never empty. Nothing on the disk was changed, whatever was allowed.
+    #[error("{}", list(.0))]
+    Newer(Vec<Newer>),
     /// Something is damaged or missing; never empty. Nothing on the disk was changed.
     #[error("damaged: {}", list(.0))]
     Damaged(Vec<Damage>),
@@ -62,12 +70,13 @@ impl From<ReadError> for OpenError {
         match error {
             ReadError::Io(error) => OpenError::Io(error),
             ReadError::Damaged(damage) => OpenError::Damaged(vec![damage]),
+            ReadError::Newer(newer) => OpenError::Newer(vec![newer]),
         }
     }
 }
 
-fn list(damage: &[Damage]) -> String {
-    let lines: Vec<String> = damage.iter().map(Damage::to_string).collect();
+fn list(problems: &[impl std::fmt::Display]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("; ")
 }
 

@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 use crate::bytes::{Fields, trailing_checksum, u64_of};
 use crate::disk::Disk;
 use crate::error::at;
-use crate::{FORMAT_VERSION, Lsn, ReadError};
+use crate::version::IMAGE_VERSION;
+use crate::{Lsn, ReadError};
 
-const HEADER_MAGIC: [u8; 8] = *b"chshimg\n";
+pub(crate) const HEADER_MAGIC: [u8; 8] = *b"chshimg\n";
 const FOOTER_MAGIC: [u8; 8] = *b"chshend\n";
 
 /// magic 8, version 4, node id 8, start LSN 8, checksum 4
@@ -84,7 +85,7 @@ impl ImageHeader {
     fn encode(&self) -> (Vec<u8>, u32) {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&HEADER_MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&IMAGE_VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.node_id.to_le_bytes());
         bytes.extend_from_slice(&self.start.0.to_le_bytes());
         let checksum = crc32c::crc32c(&bytes);
@@ -99,7 +100,7 @@ impl ImageHeader {
             return Err((0, "this is no image".to_owned()));
         }
         let version = fields.u32().unwrap_or_default();
-        if version != FORMAT_VERSION {
+        if version != IMAGE_VERSION {
             return Err((8, format!("format version {version} is not known")));
         }
         let checksum = trailing_checksum(bytes, 0)
@@ -193,7 +194,7 @@ pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
                     keep_from = name.start.next();
                 }
             }
-            Err(ReadError::Damaged(_)) => {}
+            Err(ReadError::Damaged(_) | ReadError::Newer(_)) => {}
             Err(ReadError::Io(error)) => return Err(error),
         }
     }

@@ -21,6 +21,8 @@
 //! - [`log`]: segments, the writer, the removal of old ones beside it, the walk through a segment, the follower of a log
 //!   that is being written
 //! - [`image`]: writer, reader and pruning of images
+//! - [`floor`]: what the next start must find
+//! - [`version`]: format versions, and files of newer ones
 //! - [`planted`]: faults for the tests of the tests
 //! - [`mod@replace`]: the durable replace, and small sealed files
 //! - [`recover`]: scan, open, repair
@@ -46,15 +48,18 @@
 mod bytes;
 pub mod disk;
 mod error;
+pub mod floor;
 pub mod image;
 pub mod log;
 pub mod planted;
 pub mod record;
 pub mod recover;
 pub mod replace;
+pub mod version;
 
-pub use disk::{Disk, DiskFile, FaultyDisk, RealDisk};
+pub use disk::{Disk, DiskFile, FaultyDisk, FileIdentity, RealDisk};
 pub use error::{Damage, OpenError, ReadError};
+pub use floor::{Floor, KeepFloor, Known};
 pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
 pub use log::{
     AppendError, FollowError, LogFollower, LogTrimmer, LogWriter, Poisoned,
@@ -63,13 +68,13 @@ pub use log::{
 pub use planted::{Planted, is_planted};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
 pub use recover::{
-    ImageReport, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open, open_with_verdict,
-    repair, scan,
+    ImageReport, Loss, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open,
+    open_with_verdict, repair, scan, scan_with,
 };
-pub use replace::{SEALED_BYTES_MAX, read_sealed, replace, write_sealed};
-
-/// The version of every file format here; `format.md` says when it changes.
-pub const FORMAT_VERSION: u32 = 1;
+pub use replace::{
+    SEALED_BYTES_MAX, read_sealed, read_sealed_with, replace, write_sealed, write_sealed_with,
+};
+pub use version::Newer;
 
 /// Log sequence number: the number of one record. The first record ever is 1; `Lsn(0)` means "nothing yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

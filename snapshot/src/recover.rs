@@ -18,13 +18,16 @@ use std::path::{Path, PathBuf};
 
 pub use open::{OpenOptions, Opened, open, open_with_verdict};
 pub use repair::{Repaired, repair};
-pub use scan::scan;
+pub use scan::{scan, scan_with};
 
 use crate::disk::Disk;
 use crate::error::at;
 use crate::image::ImageName;
+use crate::image::{HEADER_BYTES, HEADER_MAGIC};
 use crate::log::segment_first;
-use crate::{Damage, ImageInfo, Lsn};
+use crate::log::{SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, segment_path};
+use crate::version::{IMAGE_VERSION, SEGMENT_VERSION, newer_file};
+use crate::{Damage, ImageInfo, Lsn, Newer};
 
 /// A complete description of a data directory.
 #[derive(Clone, Debug)]
@@ -37,8 +40,12 @@ pub struct Scan {
     pub segments: Vec<SegmentReport>,
     /// How the log ends.
     pub tail: Tail,
-    /// Empty if a start would succeed.
+    /// Empty if a start would succeed. Nothing is called damage while there are newer files.
     pub damage: Vec<Damage>,
+    /// Files that a newer program wrote: no start and no repair changes anything beside them.
+    pub newer: Vec<Newer>,
+    /// What a repair, or a start that accepts damage, would lose.
+    pub loss: Option<Loss>,
     /// Unfinished files (`*.tmp`) that the next start removes.
     pub leftovers: Vec<PathBuf>,
     /// The last record that is there, in the log or in the newest image.
@@ -50,6 +57,46 @@ impl Scan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.images.is_empty() && self.segments.is_empty()
+    }
+
+    /// Whether a start would succeed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty() && self.newer.is_empty()
+    }
+}
+
+/// Records that are not there any more, or lie behind damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The first one.
+    pub first: Lsn,
+    /// The last one that was written for sure.
+    pub last: Lsn,
+    /// How far the numbers behind `last` may have gone: a missing or broken file does not say what was in it.
+    pub at_most: Lsn,
+}
+
+impl Loss {
+    /// Records that are lost for sure.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.last.0.saturating_sub(self.first.previous().0)
+    }
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { first, last, at_most } = self;
+        match self.records() {
+            0 => write!(f, "perhaps records from LSN {first} on, that were written last")?,
+            1 => write!(f, "LSN {first} (1 record)")?,
+            records => write!(f, "LSN {first} to {last} ({records} records)")?,
+        }
+        if at_most > last && self.records() > 0 {
+            write!(f, ", and perhaps some that were written after LSN {last}")?;
+        }
+        Ok(())
     }
 }
 
@@ -141,5 +188,20 @@ impl Names {
         names.images.sort_unstable();
         names.leftovers.sort_unstable();
         Ok(names)
+    }
+
+    /// The files that a newer program wrote.
+    fn newer<D: Disk>(&self, disk: &D, dir: &Path) -> io::Result<Vec<Newer>> {
+        let mut newer = Vec::new();
+        for image in &self.images {
+            let path = image.path(dir);
+            newer.extend(newer_file(disk, &path, HEADER_MAGIC, HEADER_BYTES, IMAGE_VERSION)?);
+        }
+        for &first in &self.segments {
+            let path = segment_path(dir, first);
+            let (magic, bytes) = (SEGMENT_MAGIC, SEGMENT_HEADER_BYTES);
+            newer.extend(newer_file(disk, &path, magic, bytes, SEGMENT_VERSION)?);
+        }
+        Ok(newer)
     }
 }

@@ -8,9 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::{Fields, u64_of, usize_of};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, FileIdentity};
 use crate::error::at;
-use crate::{Damage, FORMAT_VERSION, ReadError};
+use crate::version::{Newer, SEALED_VERSION, newer_version, with_version};
+use crate::{Damage, ReadError};
 
 /// Largest payload of a sealed file, in bytes.
 pub const SEALED_BYTES_MAX: usize = 1 << 20;
@@ -83,18 +84,37 @@ pub(crate) fn parent(path: &Path) -> &Path {
 /// # Errors
 /// Kind `InvalidInput` above [`SEALED_BYTES_MAX`], else as [`replace`].
 pub fn write_sealed<D: Disk>(disk: &D, path: &Path, payload: &[u8]) -> io::Result<()> {
+    replace(disk, path, &seal(payload)?)
+}
+
+/// Like [`write_sealed`], with a payload that may hold the identity of the very file it is written to.
+///
+/// # Errors
+/// As [`write_sealed`], and those of `payload`.
+pub fn write_sealed_with<D: Disk>(
+    disk: &D,
+    path: &Path,
+    payload: impl FnOnce(Option<FileIdentity>) -> io::Result<Vec<u8>>,
+) -> io::Result<()> {
+    replace_with(disk, path, |file| {
+        let payload = payload(file.identity())?;
+        file.append(&seal(&payload)?)
+    })
+}
+
+fn seal(payload: &[u8]) -> io::Result<Vec<u8>> {
     let length = match u32::try_from(payload.len()) {
         Ok(length) if payload.len() <= SEALED_BYTES_MAX => length,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     let mut bytes = Vec::with_capacity(SEALED_HEADER_BYTES + payload.len());
     bytes.extend_from_slice(&SEALED_MAGIC);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&SEALED_VERSION.to_le_bytes());
     bytes.extend_from_slice(&length.to_le_bytes());
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes), payload);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes.extend_from_slice(payload);
-    replace(disk, path, &bytes)
+    Ok(bytes)
 }
 
 /// Reads a file that [`write_sealed`] wrote.
@@ -102,7 +122,19 @@ pub fn write_sealed<D: Disk>(disk: &D, path: &Path, payload: &[u8]) -> io::Resul
 /// # Errors
 /// A missing file is [`ReadError::Io`] of kind `NotFound`: whether that means "new" is for the caller to decide.
 pub fn read_sealed<D: Disk>(disk: &D, path: &Path) -> Result<Vec<u8>, ReadError> {
+    read_sealed_with(disk, path).map(|(payload, _)| payload)
+}
+
+/// Like [`read_sealed`], and which file it was.
+///
+/// # Errors
+/// As [`read_sealed`].
+pub fn read_sealed_with<D: Disk>(
+    disk: &D,
+    path: &Path,
+) -> Result<(Vec<u8>, Option<FileIdentity>), ReadError> {
     let file = disk.open_read(path).map_err(at(path))?;
+    let identity = file.identity();
     let len = file.len().map_err(at(path))?;
     if len > u64_of(SEALED_HEADER_BYTES + SEALED_BYTES_MAX) {
         return Err(Damage::new(path, 0, "longer than a sealed file may be").into());
@@ -115,8 +147,15 @@ pub fn read_sealed<D: Disk>(disk: &D, path: &Path) -> Result<Vec<u8>, ReadError>
             read => filled += read,
         }
     }
+    if let Some(version) = newer_version(&bytes, SEALED_MAGIC, SEALED_VERSION) {
+        let is_flip =
+            (1..=SEALED_VERSION).any(|known| unseal(&with_version(&bytes, known)).is_ok());
+        if !is_flip {
+            return Err(Newer { path: path.to_path_buf(), version, known: SEALED_VERSION }.into());
+        }
+    }
     let payload = unseal(&bytes).map_err(|(offset, what)| Damage::new(path, offset, what))?;
-    Ok(payload.to_vec())
+    Ok((payload.to_vec(), identity))
 }
 
 fn unseal(bytes: &[u8]) -> Result<&[u8], (u64, String)> {
@@ -126,7 +165,7 @@ fn unseal(bytes: &[u8]) -> Result<&[u8], (u64, String)> {
         return Err((0, "this is no sealed file".to_owned()));
     }
     let version = fields.u32().ok_or_else(cut)?;
-    if version != FORMAT_VERSION {
+    if version != SEALED_VERSION {
         return Err((8, format!("format version {version} is not known")));
     }
     let length = fields.u32().ok_or_else(cut)?;

@@ -171,13 +171,17 @@ fn every_cut_of_the_log() {
                 cut.put(path, &whole[..length]);
                 match recover(&cut, options()) {
                     Ok(recovered) => {
-                        assert_eq!(path, &segments[1]);
-                        assert!(right_prefix(&recovered.1) >= 5);
+                        // The successor mark alone may be gone while there is a successor.
+                        let mark_only = path == &segments[0] && length == whole.len() - 44;
+                        assert!(mark_only || path == &segments[1]);
+                        assert!(right_prefix(&recovered.1) >= if mark_only { 10 } else { 5 });
                         goes_on(&cut, recovered);
                     }
-                    // At a batch boundary it is the next segment that shows the gap.
+                    // At a batch boundary it is the next segment that shows the gap. The header of the last one was
+                    // whole before the mark of the first was written.
                     Err(damage) => {
-                        assert!(path == &segments[0] && segments.contains(&damage[0].path))
+                        assert!(path == &segments[0] || length < 48);
+                        assert!(segments.contains(&damage[0].path));
                     }
                 }
             }
@@ -392,7 +396,9 @@ fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
     image(&disk, 5, 9);
     disk.remove(&segments(&disk)[1]).unwrap();
     let (opened, records) = recover(&disk, allow).unwrap();
-    assert_eq!((records.len(), opened.last_lsn), (5, Lsn(9)));
+    // How many records were in the missing segment nobody knows: no number of theirs is given again.
+    assert!(records.len() == 5 && opened.last_lsn > Lsn(9 + (1 << 31)));
+    assert_eq!(opened.loss.map(|loss| (loss.first, loss.last)), Some((Lsn(6), Lsn(9))));
     assert!(!opened.done.is_empty());
     drop(opened);
     recover(&disk, options()).unwrap();

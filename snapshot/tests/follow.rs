@@ -85,6 +85,9 @@ fn take<D: Disk>(
     }
 }
 
+/// Behind the last batch of a segment that another one follows.
+const SUCCESSOR_MARK_BYTES: usize = 44;
+
 /// Calls until all up to `until` is there, or an error comes.
 fn take_all<D: Disk>(follower: &mut LogFollower<D>, until: u64) -> Result<Vec<u64>, FollowError> {
     let mut all = Vec::new();
@@ -390,7 +393,8 @@ fn a_fault_that_passes_is_tried_again() {
     log.set_segment_bytes_max(1);
     let mut follower = follow(&disk, 1).unwrap();
     // A bit that is read wrong once, in what is read ahead or later; what was handed on before it stays.
-    let last = u64::try_from(disk.read(&segment(1)).unwrap().len() - 1).unwrap();
+    let behind_last = disk.read(&segment(1)).unwrap().len() - SUCCESSOR_MARK_BYTES;
+    let last = u64::try_from(behind_last - 1).unwrap();
     disk.flip_bit(&segment(1), last * 8).unwrap();
     assert_eq!(take(&mut follower, 12, 0).unwrap(), [1, 2]);
     damaged(take(&mut follower, 12, 0));

@@ -12,8 +12,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::format::{Kind, SegmentHeader, segment_first, segment_path};
-use super::read::{BatchReader, End, Header, Place, ReadBatch, Segment, records};
+use super::format::{BatchKind, Kind, SegmentHeader, segment_first, segment_path};
+use super::read::{BatchReader, Header, Place, ReadBatch, Segment, records};
 use crate::disk::Disk;
 use crate::error::at;
 use crate::record::FRAME_BYTES;
@@ -44,6 +44,9 @@ impl From<ReadError> for FollowError {
         match error {
             ReadError::Io(error) => FollowError::Io(error),
             ReadError::Damaged(damage) => FollowError::Damaged(damage),
+            ReadError::Newer(newer) => {
+                FollowError::Io(io::Error::new(io::ErrorKind::InvalidData, newer))
+            }
         }
     }
 }
@@ -109,6 +112,7 @@ impl<D: Disk> LogFollower<D> {
             Err(ReadError::Damaged(damage)) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, damage))
             }
+            Err(ReadError::Newer(newer)) => Err(io::Error::new(io::ErrorKind::InvalidData, newer)),
         }
     }
 
@@ -182,8 +186,8 @@ impl<D: Disk> LogFollower<D> {
             let what = format!("{what} (LSN {first}), and LSN {until} was written");
             Damage::new(&self.segment.path, offset, what)
         })?;
-        if batch.header.end_mark
-            && let End::Damaged(damage) = self.segment.after_end_mark(batch.end)
+        if batch.header.kind != BatchKind::Records
+            && let Some(damage) = self.segment.after_mark(batch.end)
         {
             return Err(damage.into());
         }

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Lsn;
 use crate::bytes::{Fields, trailing_checksum, u64_of};
 use crate::record::{BATCH_BYTES_MAX, FRAME_BYTES};
-use crate::{FORMAT_VERSION, Lsn};
+use crate::version::SEGMENT_VERSION;
 
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"chshlog\n";
 /// No text and no MessagePack of ours begins with these; only a filter anyway, the checksum decides.
@@ -60,6 +61,8 @@ impl Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// Format version of the segment.
+    pub(crate) version: u32,
     pub(crate) kind: Kind,
     pub(crate) node_id: u64,
     /// Its first record; the name has it too.
@@ -75,7 +78,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> (Vec<u8>, u32) {
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
         bytes.extend_from_slice(&SEGMENT_MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&self.kind.code().to_le_bytes());
         bytes.extend_from_slice(&self.node_id.to_le_bytes());
         bytes.extend_from_slice(&self.first.0.to_le_bytes());
@@ -94,24 +97,25 @@ impl SegmentHeader {
         }
         let version = fields.u32().ok_or_else(|| broken("cut short"))?;
         // A header that was cut by a crash may show zeros here; any other number was written on purpose.
-        if version != FORMAT_VERSION && version != 0 {
+        if version > SEGMENT_VERSION {
             return Err(HeaderError::Version(version));
         }
         let checksum = trailing_checksum(bytes, 0)
             .map_err(|_| broken("the segment header's checksum does not match"))?;
-        let header = Self::fields(&mut fields).ok_or_else(|| broken("impossible header"))?;
-        Ok((header, checksum))
+        let header = Self::fields(version, &mut fields);
+        Ok((header.ok_or_else(|| broken("impossible header"))?, checksum))
     }
 
-    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+    fn fields(version: u32, fields: &mut Fields<'_>) -> Option<Self> {
         let header = Self {
+            version,
             kind: Kind::of(fields.u32()?)?,
             node_id: fields.u64()?,
             first: Lsn(fields.u64()?),
             base: Lsn(fields.u64()?),
             previous: fields.u32()?,
         };
-        (header.base < header.first).then_some(header)
+        (version > 0 && header.base < header.first).then_some(header)
     }
 }
 
@@ -122,13 +126,37 @@ pub(crate) enum HeaderError {
     Broken(String),
 }
 
+/// What a batch is. Both marks hold no record, and nothing follows them in their segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BatchKind {
+    Records,
+    /// A clean stop.
+    EndMark,
+    /// The log continues in the next segment, which was safe on the disk before this mark was written.
+    SuccessorMark,
+}
+
+impl BatchKind {
+    fn flags(self) -> u32 {
+        match self {
+            BatchKind::Records => 1,
+            BatchKind::EndMark => 2,
+            BatchKind::SuccessorMark => 4,
+        }
+    }
+
+    fn of(flags: u32) -> Option<Self> {
+        let kinds = [BatchKind::Records, BatchKind::EndMark, BatchKind::SuccessorMark];
+        kinds.into_iter().find(|kind| kind.flags() == flags)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
-    /// Nothing follows in this segment, and no record is in this batch.
-    pub(crate) end_mark: bool,
+    pub(crate) kind: BatchKind,
     pub(crate) body_bytes: u32,
     pub(crate) records: u32,
-    /// First record; of an end mark the one that would come next.
+    /// First record; of a mark the one that comes next.
     pub(crate) first: Lsn,
     /// Last record that was durable when this was written.
     pub(crate) durable: Lsn,
@@ -139,12 +167,24 @@ pub(crate) struct BatchHeader {
 }
 
 impl BatchHeader {
+    /// A mark behind a log that is durable up to its end.
+    pub(crate) fn mark(kind: BatchKind, last: Lsn, previous: u32) -> Self {
+        Self {
+            kind,
+            body_bytes: 0,
+            records: 0,
+            first: last.next(),
+            durable: last,
+            previous,
+            records_checksum: crc32c::crc32c(&[]),
+        }
+    }
+
     /// The bytes, and the checksum that the next batch names as the previous one.
     pub(crate) fn encode(&self, node_id: u64) -> (Vec<u8>, u32) {
-        let flags: u32 = if self.end_mark { 2 } else { 1 };
         let mut bytes = Vec::with_capacity(BATCH_HEADER_BYTES);
         bytes.extend_from_slice(&BATCH_MAGIC);
-        bytes.extend_from_slice(&flags.to_le_bytes());
+        bytes.extend_from_slice(&self.kind.flags().to_le_bytes());
         bytes.extend_from_slice(&self.body_bytes.to_le_bytes());
         bytes.extend_from_slice(&self.records.to_le_bytes());
         bytes.extend_from_slice(&self.first.0.to_le_bytes());
@@ -168,9 +208,8 @@ impl BatchHeader {
     }
 
     fn fields(fields: &mut Fields<'_>) -> Option<Self> {
-        let flags = fields.u32()?;
         let header = Self {
-            end_mark: flags == 2,
+            kind: BatchKind::of(fields.u32()?)?,
             body_bytes: fields.u32()?,
             records: fields.u32()?,
             first: Lsn(fields.u64()?),
@@ -182,10 +221,11 @@ impl BatchHeader {
         let fits = frames <= header.body_bytes.into()
             && u64::from(header.body_bytes) <= u64_of(BATCH_BYTES_MAX)
             && header.first.0.checked_add(header.records.into()).is_some();
-        let right = match flags {
-            1 => header.records > 0,
-            2 => header.records == 0 && header.body_bytes == 0,
-            _ => false,
+        let right = match header.kind {
+            BatchKind::Records => header.records > 0,
+            BatchKind::EndMark | BatchKind::SuccessorMark => {
+                header.records == 0 && header.body_bytes == 0
+            }
         };
         (fits && right && header.durable < header.first).then_some(header)
     }

@@ -10,7 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader,
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, BatchKind, HeaderError, SEGMENT_HEADER_BYTES,
+    SegmentHeader,
 };
 use crate::bytes::{Window, u64_of, usize_of};
 use crate::disk::{Disk, DiskFile};
@@ -47,7 +48,7 @@ pub(crate) struct Body {
     pub(crate) last: Lsn,
     pub(crate) batches: u64,
     pub(crate) records: u64,
-    /// Bytes up to the end of the last whole batch, without an end mark.
+    /// Bytes up to the end of the last whole batch, without a mark behind it.
     pub(crate) whole_bytes: u64,
     /// What comes after `whole_bytes` names this as the previous checksum.
     pub(crate) whole_chain: u32,
@@ -62,6 +63,8 @@ pub(crate) enum End {
     Open,
     /// With an end mark.
     Mark,
+    /// With a successor mark: this segment must follow.
+    Successor(Lsn),
     /// Not a batch; nothing says that there was a durable one.
     Torn(Damage),
     /// Not as it was written.
@@ -109,7 +112,10 @@ impl Place {
     pub(super) fn pass(&mut self, batch: &ReadBatch) {
         self.offset = batch.end;
         self.first = batch.header.last().next();
-        self.chain = batch.checksum;
+        // The next segment was there before the successor mark and does not name it.
+        if batch.header.kind != BatchKind::SuccessorMark {
+            self.chain = batch.checksum;
+        }
     }
 }
 
@@ -174,10 +180,18 @@ impl<D: Disk> Segment<D> {
                     break;
                 }
             };
-            body.chain = batch.checksum;
-            if batch.header.end_mark {
-                body.end = self.after_end_mark(batch.end);
-                break;
+            match batch.header.kind {
+                BatchKind::Records => body.chain = batch.checksum,
+                BatchKind::EndMark => {
+                    body.chain = batch.checksum;
+                    body.end = self.after_mark(batch.end).map_or(End::Mark, End::Damaged);
+                    break;
+                }
+                BatchKind::SuccessorMark => {
+                    let successor = End::Successor(batch.header.first);
+                    body.end = self.after_mark(batch.end).map_or(successor, End::Damaged);
+                    break;
+                }
             }
             if verify_records {
                 for (offset, lsn, payload) in records(&mut self.window, &batch)? {
@@ -195,15 +209,11 @@ impl<D: Disk> Segment<D> {
         Ok(body)
     }
 
-    /// Nothing may come behind an end mark.
-    pub(super) fn after_end_mark(&self, offset: u64) -> End {
-        match self.window.left(offset) {
-            0 => End::Mark,
-            more => {
-                let what = format!("{more} bytes after the end mark");
-                End::Damaged(Damage::new(&self.path, offset, what))
-            }
-        }
+    /// Nothing may come behind a mark that ends a segment.
+    pub(super) fn after_mark(&self, offset: u64) -> Option<Damage> {
+        let more = self.window.left(offset);
+        let what = || format!("{more} bytes after the end mark");
+        (more > 0).then(|| Damage::new(&self.path, offset, what()))
     }
 
     /// A torn tail, unless a later batch says that this place was durable.

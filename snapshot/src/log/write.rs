@@ -8,14 +8,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::format::{BatchHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_path};
+use super::format::{
+    BatchHeader, BatchKind, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_path,
+};
 use super::trim::{LogTrimmer, Segments};
 use crate::bytes::u64_of;
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
 use crate::replace::create_anew;
-use crate::{Batch, Lsn};
+use crate::version::SEGMENT_VERSION;
+use crate::{Batch, Floor, KeepFloor, Lsn};
 
 /// Size at which a segment is followed by the next one, in bytes, unless set otherwise.
 pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
@@ -61,6 +65,11 @@ pub struct LogWriter<D: Disk> {
     chain: u32,
     bytes_written: u64,
     poisoned: Option<Poisoned>,
+    /// Format version of the segment that is being written.
+    version: u32,
+    floor: Option<Arc<dyn KeepFloor>>,
+    /// The floor does not name the segment yet: no batch goes into it before.
+    owes_floor: bool,
 }
 
 /// Where a writer goes on in a segment that is there: all of it is durable.
@@ -70,6 +79,8 @@ pub(crate) struct Resume {
     pub(crate) segment_bytes: u64,
     pub(crate) written: Lsn,
     pub(crate) chain: u32,
+    /// Format version of the last segment.
+    pub(crate) version: u32,
 }
 
 impl<D: Disk> LogWriter<D> {
@@ -83,6 +94,7 @@ impl<D: Disk> LogWriter<D> {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let header = SegmentHeader {
+            version: SEGMENT_VERSION,
             kind: Kind::Starts,
             node_id,
             first,
@@ -106,6 +118,7 @@ impl<D: Disk> LogWriter<D> {
             segment_bytes: u64_of(SEGMENT_HEADER_BYTES),
             written: header.first.previous(),
             chain,
+            version: header.version,
         };
         Ok(Self::with_file(disk, dir, header.node_id, file, resume))
     }
@@ -132,7 +145,23 @@ impl<D: Disk> LogWriter<D> {
             chain: resume.chain,
             bytes_written: 0,
             poisoned: None,
+            version: resume.version,
+            floor: None,
+            owes_floor: false,
         }
+    }
+
+    /// Has the floor raised at each new segment and at a clean stop. The caller raises it to
+    /// [`floor`](Self::floor) before the first batch.
+    pub fn set_floor_keeper(&mut self, keeper: Arc<dyn KeepFloor>) {
+        self.floor = Some(keeper);
+    }
+
+    /// What the next start must find of this log.
+    #[must_use]
+    pub fn floor(&self) -> Floor {
+        let segment = self.segments.last().unwrap_or_default();
+        Floor { durable: self.durable, segment, image: Lsn(0) }
     }
 
     /// Sets the size at which a segment is followed by the next one. A segment may be longer by one batch.
@@ -153,8 +182,9 @@ impl<D: Disk> LogWriter<D> {
         if self.segment_bytes >= self.segment_bytes_max {
             self.rotate()?;
         }
+        self.raise_owed_floor()?;
         let header = BatchHeader {
-            end_mark: false,
+            kind: BatchKind::Records,
             // Both fit: a batch is bounded by BATCH_BYTES_MAX.
             body_bytes: u32::try_from(batch.len_bytes()).unwrap_or(u32::MAX),
             records: u32::try_from(batch.count()).unwrap_or(u32::MAX),
@@ -184,6 +214,9 @@ impl<D: Disk> LogWriter<D> {
 
     /// Syncs, and begins a new segment. Does nothing while the current one holds no record.
     ///
+    /// The order of its steps makes each crash between them harmless: the new segment is safe on the disk before the old
+    /// one demands it, both are before the floor demands it, and the first batch follows last.
+    ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn rotate(&mut self) -> Result<(), AppendError> {
@@ -194,6 +227,7 @@ impl<D: Disk> LogWriter<D> {
             return Ok(());
         }
         let header = SegmentHeader {
+            version: SEGMENT_VERSION,
             kind: Kind::Continues,
             node_id: self.node_id,
             first,
@@ -202,17 +236,55 @@ impl<D: Disk> LogWriter<D> {
         };
         match create_segment(&self.disk, &self.dir, &header) {
             Ok((file, chain)) => {
+                self.mark_successor(first)?;
                 self.file = file;
                 self.chain = chain;
+                self.version = header.version;
+                self.owes_floor = true;
                 self.segments.begin(first);
                 self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
                 self.sync_begun = self.segment_bytes;
                 self.bytes_written += self.segment_bytes;
-                Ok(())
+                self.raise_owed_floor()
             }
             Err((error, CreateFailed::Undone)) => Err(AppendError::Write(error)),
             Err((error, CreateFailed::Unknown)) => Err(self.poison("new segment", &error).into()),
         }
+    }
+
+    /// Ends the segment with a mark that demands the new one. If the mark cannot be written, the new one is removed.
+    fn mark_successor(&mut self, first: Lsn) -> Result<(), AppendError> {
+        // A reader of version 1 knows no such mark; the floor alone demands the segment after.
+        if self.version < 2 {
+            return Ok(());
+        }
+        let mark = BatchHeader::mark(BatchKind::SuccessorMark, self.written, self.chain);
+        let (bytes, _) = mark.encode(self.node_id);
+        if let Err(error) = self.file.append(&bytes) {
+            // The cut must be safe before the new segment goes: a mark without its successor is damage.
+            let cut = self.file.truncate(self.segment_bytes).and_then(|()| self.file.sync_data());
+            cut.map_err(|error| self.poison("undoing a failed write", &error))?;
+            return match remove_segment(&self.disk, &self.dir, first) {
+                Ok(()) => Err(AppendError::Write(error)),
+                Err(error) => Err(self.poison("removing a new segment", &error).into()),
+            };
+        }
+        self.bytes_written += u64_of(bytes.len());
+        let synced = self.file.sync_data();
+        synced.map_err(|error| self.poison("sync of a successor mark", &error).into())
+    }
+
+    fn raise_owed_floor(&mut self) -> Result<(), AppendError> {
+        if self.owes_floor {
+            self.raise_floor()?;
+            self.owes_floor = false;
+        }
+        Ok(())
+    }
+
+    fn raise_floor(&self) -> Result<(), AppendError> {
+        let Some(keeper) = &self.floor else { return Ok(()) };
+        keeper.raise(self.floor()).map_err(AppendError::Write)
     }
 
     /// Number of the last record that was appended.
@@ -248,19 +320,12 @@ impl<D: Disk> LogWriter<D> {
     /// A clean stop: syncs, writes the end mark, syncs that. From then on any flipped bit in the log is told from a torn write.
     ///
     /// # Errors
-    /// If the end mark alone could not be written, the records are durable nevertheless; the next start is an unclean one.
+    /// If the end mark could not be written, the records are durable nevertheless; the next start is an unclean one. If
+    /// the floor could not be raised, the next start may not see that the end of the log was removed.
     pub fn finish(mut self) -> Result<Lsn, AppendError> {
         // First the records, then the mark: a mark on the disk is a promise that all before it is there.
         self.sync()?;
-        let header = BatchHeader {
-            end_mark: true,
-            body_bytes: 0,
-            records: 0,
-            first: self.written.next(),
-            durable: self.durable,
-            previous: self.chain,
-            records_checksum: crc32c::crc32c(&[]),
-        };
+        let header = BatchHeader::mark(BatchKind::EndMark, self.written, self.chain);
         let before = self.segment_bytes;
         self.write(&header, &[])?;
         if let Err(error) = self.file.sync_data() {
@@ -268,6 +333,7 @@ impl<D: Disk> LogWriter<D> {
             let _ = self.file.truncate(before);
             return Err(self.poison("sync of the end mark", &error).into());
         }
+        self.raise_floor()?;
         Ok(self.durable)
     }
 
@@ -336,17 +402,35 @@ pub(crate) fn create_segment<D: Disk>(
         file.append(&bytes).map_err(at(&path))?;
         Ok(file)
     });
-    let mut file = written.map_err(|error| {
-        let gone = match disk.remove(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        };
-        match gone.and_then(|()| disk.sync_dir(dir)) {
-            Ok(()) => (error, CreateFailed::Undone),
-            Err(_) => (error, CreateFailed::Unknown),
-        }
+    let mut file = written.map_err(|error| match remove_segment(disk, dir, header.first) {
+        Ok(()) => (error, CreateFailed::Undone),
+        Err(_) => (error, CreateFailed::Unknown),
     })?;
     let synced = file.sync_data().and_then(|()| disk.sync_dir(dir));
     synced.map_err(|error| (at(&path)(error), CreateFailed::Unknown))?;
     Ok((file, checksum))
+}
+
+/// Removes a segment that holds no record.
+fn remove_segment<D: Disk>(disk: &D, dir: &Path, first: Lsn) -> io::Result<()> {
+    let gone = match disk.remove(&segment_path(dir, first)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    gone.and_then(|()| disk.sync_dir(dir))
+}
+
+/// Writes the successor mark behind the `whole_bytes` of a segment again, in place of what a crash left of it.
+pub(crate) fn mark_again<D: Disk>(
+    disk: &D,
+    path: &Path,
+    node_id: u64,
+    whole_bytes: u64,
+    last: Lsn,
+    chain: u32,
+) -> io::Result<()> {
+    let (mark, _) = BatchHeader::mark(BatchKind::SuccessorMark, last, chain).encode(node_id);
+    let mut file = disk.open_append(path).map_err(at(path))?;
+    let written = file.truncate(whole_bytes).and_then(|()| file.append(&mark));
+    written.and_then(|()| file.sync_data()).map_err(at(path))
 }

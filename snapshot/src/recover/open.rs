@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use super::repair::{free_name, repair, rewrite};
 use super::scan::{base, read_image, scan};
 use super::walk::{Depth, LogWalk, Walked, walk_log};
-use super::{Names, Tail};
+use super::{Loss, Names, Tail};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
-use crate::log::{Kind, Resume, SegmentHeader};
+use crate::log::{Body, End, Kind, Resume, SegmentHeader, mark_again};
+use crate::version::SEGMENT_VERSION;
 use crate::{
-    ImageInfo, ImageReader, LogWriter, Lsn, OpenError, ReadError, SEGMENT_BYTES_MAX_DEFAULT,
+    Floor, ImageInfo, ImageReader, Known, LogWriter, Lsn, OpenError, ReadError,
+    SEGMENT_BYTES_MAX_DEFAULT,
 };
 
 /// How to open.
@@ -25,6 +27,8 @@ use crate::{
 pub struct OpenOptions {
     /// The node whose files these are; files of another one are damage.
     pub node_id: u64,
+    /// What must be there; the default demands nothing.
+    pub floor: Floor,
     /// Size at which a segment is followed by the next one, in bytes.
     pub segment_bytes_max: u64,
     /// Whether to write a log. Without one what is there is read all the same and left as it is.
@@ -41,6 +45,7 @@ impl OpenOptions {
     pub fn new(node_id: u64) -> Self {
         Self {
             node_id,
+            floor: Floor::default(),
             segment_bytes_max: SEGMENT_BYTES_MAX_DEFAULT,
             log: true,
             allow_damage: false,
@@ -66,6 +71,8 @@ pub struct Opened<D: Disk> {
     pub clean: bool,
     /// What was changed in the directory, in words.
     pub done: Vec<String>,
+    /// What accepting the damage lost.
+    pub loss: Option<Loss>,
 }
 
 /// Opens the store in `dir`: gives every block of the newest image to `on_image_block`, then every record after its start LSN to
@@ -99,14 +106,20 @@ pub fn open_with_verdict<D: Disk>(
     mut on_record: impl FnMut(Lsn, &[u8]) -> Result<(), String>,
     verdict: impl FnOnce() -> Result<(), String>,
 ) -> Result<Opened<D>, OpenError> {
-    let node_id = Some(options.node_id);
+    let known = Known { node_id: Some(options.node_id), floor: options.floor };
     let mut done = Vec::new();
-    if options.allow_damage && !scan(disk, dir, node_id)?.damage.is_empty() {
-        let repaired = repair(disk, dir, node_id)?;
+    let mut loss = None;
+    let found = Names::read(disk, dir)?.newer(disk, dir)?;
+    if !found.is_empty() {
+        return Err(OpenError::Newer(found));
+    }
+    if options.allow_damage && !scan(disk, dir, known)?.damage.is_empty() {
+        let repaired = repair(disk, dir, known)?;
         if !repaired.left.is_empty() {
             return Err(OpenError::Damaged(repaired.left));
         }
         done = repaired.done;
+        loss = repaired.loss;
     }
     let names = Names::read(disk, dir)?;
     if !names.wrong.is_empty() {
@@ -116,7 +129,7 @@ pub fn open_with_verdict<D: Disk>(
     if let Some(image) = &chosen.image {
         load_image(disk, &image.path, on_image_block)?;
     }
-    let base = base(&names, chosen.image.clone(), node_id);
+    let base = base(&names, chosen.image.clone(), known);
     let walk = walk_log(disk, dir, &names.segments, &base, Depth::Start, &mut on_record)?;
     if !walk.damage.is_empty() {
         return Err(OpenError::Damaged(walk.damage));
@@ -153,6 +166,7 @@ pub fn open_with_verdict<D: Disk>(
         },
         clean: matches!(walk.tail, Tail::Empty | Tail::EndMark),
         done,
+        loss,
     })
 }
 
@@ -178,6 +192,7 @@ fn choose_image<D: Disk>(
             Ok(image) if chosen.image.is_none() => chosen.image = Some(image),
             Ok(_) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),
+            Err(error @ ReadError::Newer(_)) => return Err(error.into()),
             Err(ReadError::Damaged(found)) => {
                 chosen.damaged.push(found.path.clone());
                 damage.push(found);
@@ -246,6 +261,7 @@ fn go_on<D: Disk>(
     let Some(last) = segments.last() else {
         return new_segment(disk, dir, node_id, walk, segments);
     };
+    mark_before(disk, node_id, segments)?;
     let continues = last.report.last_lsn == walk.position;
     // A segment without a record has the name that the next one would have: it is used again.
     let again = !last.report.end_mark || (continues && last.has_no_record());
@@ -264,10 +280,33 @@ fn go_on<D: Disk>(
                 segment_bytes: body.whole_bytes,
                 written: body.last,
                 chain: body.whole_chain,
+                version: last.header.map_or(SEGMENT_VERSION, |header| header.version),
             };
             LogWriter::resume(disk, dir, node_id, resume)
         }
         _ => new_segment(disk, dir, node_id, walk, segments),
+    }
+}
+
+/// A crash may have come between the last segment and the mark that demands it, or the sync of the mark may have failed.
+/// While the last segment holds no batch the mark is written again, since what is seen of it may not be on the disk.
+fn mark_before<D: Disk>(disk: &D, node_id: u64, segments: &[Walked]) -> io::Result<()> {
+    let [.., before, last] = segments else { return Ok(()) };
+    let continues = last.header.is_some_and(|header| header.kind == Kind::Continues);
+    let may_have = before.header.is_some_and(|header| header.version >= 2);
+    let is_marked = |body: &Body| matches!(body.end, End::Successor(_));
+    let is_new = last.report.batches == 0;
+    match &before.body {
+        Some(body)
+            if continues
+                && may_have
+                && !matches!(body.end, End::Mark)
+                && (is_new || !is_marked(body)) =>
+        {
+            let (path, whole) = (&before.report.path, body.whole_bytes);
+            mark_again(disk, path, node_id, whole, body.last, body.whole_chain)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -295,6 +334,7 @@ fn new_segment<D: Disk>(
     let before = segments.last().and_then(|last| last.body.as_ref());
     let header = match before.filter(|body| body.last == walk.position) {
         Some(body) => SegmentHeader {
+            version: SEGMENT_VERSION,
             kind: Kind::Continues,
             node_id,
             first: walk.position.next(),
@@ -302,6 +342,7 @@ fn new_segment<D: Disk>(
             previous: body.chain,
         },
         None => SegmentHeader {
+            version: SEGMENT_VERSION,
             kind: Kind::Starts,
             node_id,
             first: walk.position.next(),

@@ -11,15 +11,19 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{Survey, survey};
 use super::walk::Walked;
+use super::{ImageReport, Loss};
 use crate::bytes::{Window, u64_of, usize_of};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
 use crate::log::{Kind, SegmentHeader, create_segment};
 use crate::record::FRAME_BYTES;
 use crate::replace::{replace_with, with_suffix};
-use crate::{Damage, Lsn, OpenError};
+use crate::version::SEGMENT_VERSION;
+use crate::{Damage, Known, Lsn, OpenError};
 
 const COPY_BYTES: u64 = 1 << 20;
+/// Records in a segment that is missing: more than 32 GiB of the shortest ones.
+const MISSING_SEGMENT_RECORDS_MAX: u64 = 1 << 32;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,25 +32,51 @@ pub struct Repaired {
     pub done: Vec<String>,
     /// Damage that it would not touch, because nothing whole would be left to start from.
     pub left: Vec<Damage>,
+    /// The records that were given up.
+    pub loss: Option<Loss>,
 }
 
 /// Cuts the log at the first damage, and sets aside damaged images where an older whole one with its log exists, and segments
-/// and names that cannot be used. `node_id` as in [`scan`](crate::scan). No writer may be at work in `dir`.
+/// and names that cannot be used. `known` as in [`scan`](crate::scan). No writer may be at work in `dir`.
 ///
 /// # Errors
-/// Of the file system; some of it may be done then, and it may be run again.
-pub fn repair<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> Result<Repaired, OpenError> {
-    let survey = survey(disk, dir, node_id)?;
-    if survey.scan.damage.is_empty() {
+/// [`OpenError::Newer`] if a newer program wrote any of the files: then nothing is changed. Of the file system; some of
+/// it may be done then, and it may be run again.
+pub fn repair<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    known: impl Into<Known>,
+) -> Result<Repaired, OpenError> {
+    let known = known.into();
+    let found = survey(disk, dir, known, &mut |_, _| Ok(()))?;
+    if !found.scan.newer.is_empty() {
+        return Err(OpenError::Newer(found.scan.newer));
+    }
+    if found.scan.damage.is_empty() {
         return Ok(Repaired::default());
     }
-    let first = survey.names.segments.first().copied();
-    let Some(plan) = Plan::of(&survey, first) else {
-        return Ok(Repaired { done: Vec::new(), left: survey.scan.damage });
+    let Some(plan) = Plan::of(&found) else {
+        return Ok(Repaired { done: Vec::new(), left: found.scan.damage, loss: None });
     };
     let done = plan.carry_out(disk, dir)?;
-    let left = self::survey(disk, dir, node_id)?.scan.damage;
-    Ok(Repaired { done, left })
+    let left = survey(disk, dir, known, &mut |_, _| Ok(()))?.scan.damage;
+    Ok(Repaired { done, left, loss: found.scan.loss })
+}
+
+/// What is given up where the damage is accepted. Where nothing whole is left to begin from, that is everything.
+pub(super) fn loss(survey: &Survey) -> Option<Loss> {
+    if survey.scan.damage.is_empty() {
+        return None;
+    }
+    let (kept, beyond) = match Plan::of(survey) {
+        None => (Lsn(0), highest_of_all(survey)),
+        Some(Plan { goes_on, .. }) => {
+            goes_on.map(|header| (header.base, header.first.previous()))?
+        }
+    };
+    let first = kept.next();
+    let last = proven(survey).max(kept);
+    (beyond >= first).then_some(Loss { first, last, at_most: beyond })
 }
 
 /// What is to be done, decided before anything is.
@@ -60,7 +90,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(survey: &Survey, first: Option<Lsn>) -> Option<Self> {
+    fn of(survey: &Survey) -> Option<Self> {
+        let first = survey.names.segments.first().copied();
         let image = survey.image.as_ref();
         let start = image.map_or(Lsn(0), |image| image.start_lsn);
         // Something whole to begin from: an image, or a log from the very first record on; and the log reaches back to it.
@@ -93,7 +124,9 @@ impl Plan {
         let needed = needed.unwrap_or(0);
         let (older, kept_or_after) = segments.split_at_checked(needed).unwrap_or_default();
         // A link that is broken at the first needed segment is about what comes before it.
-        let usable = |segment: &Walked| segment.body.is_some() && segment.node_id == node(survey);
+        let usable = |segment: &Walked| {
+            segment.body.is_some() && segment.header.map(|it| it.node_id) == Some(node(survey))
+        };
         let first_refused = |index: usize, it: &Walked| {
             let link_only = index == 0 && usable(it) && it.report.first_lsn <= start.next();
             it.refused && !link_only
@@ -121,19 +154,9 @@ impl Plan {
 
     /// The log ends with `kept`, and goes on behind whatever may have been in the rest.
     fn end_after(&mut self, survey: &Survey, start: Lsn, kept: &[Walked], after: &[Walked]) {
-        let mut last = start;
-        let mut beyond = start;
-        let images = survey.scan.images.iter();
-        for image in images {
-            let end = image.state.as_ref().map_or(image.start_lsn, |info| info.end_lsn);
-            beyond = beyond.max(end);
-        }
-        for segment in kept {
-            last = last.max(segment.report.last_lsn);
-        }
-        for segment in kept.iter().chain(after) {
-            beyond = beyond.max(highest(segment));
-        }
+        let kept_last = kept.iter().map(|segment| segment.report.last_lsn).max();
+        let last = start.max(kept_last.unwrap_or_default());
+        let beyond = highest_of(survey, kept.iter().chain(after));
         // Newest first: should the machine stop in between, the log has an end and no gap.
         self.aside.extend(after.iter().rev().map(|it| it.report.path.clone()));
         if let Some(segment) = kept.last() {
@@ -143,6 +166,7 @@ impl Plan {
             }
         }
         self.goes_on = Some(SegmentHeader {
+            version: SEGMENT_VERSION,
             kind: Kind::LossAccepted,
             node_id: node(survey),
             first: beyond.max(last).next(),
@@ -177,6 +201,39 @@ impl Plan {
 
 fn node(survey: &Survey) -> u64 {
     survey.scan.node_id.unwrap_or_default()
+}
+
+/// The last record that was written for sure.
+fn proven(survey: &Survey) -> Lsn {
+    let segments = survey.walk.segments.iter().filter(|it| it.body.is_some());
+    let in_log = segments.map(|it| it.report.last_lsn).max().unwrap_or_default();
+    in_log.max(survey.floor.durable).max(highest_in_images(survey))
+}
+
+fn highest_in_images(survey: &Survey) -> Lsn {
+    let end =
+        |image: &ImageReport| image.state.as_ref().map_or(image.start_lsn, |info| info.end_lsn);
+    survey.scan.images.iter().map(end).max().unwrap_or_default()
+}
+
+fn highest_of_all(survey: &Survey) -> Lsn {
+    highest_of(survey, survey.walk.segments.iter())
+}
+
+/// No record in these segments, in an image or in a missing segment can have had a higher number.
+fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -> Lsn {
+    let in_log = segments.map(highest).max().unwrap_or_default();
+    let known = in_log.max(highest_in_images(survey)).max(survey.floor.durable);
+    let newest = survey.walk.segments.last();
+    let is_missing = survey.walk.demands_another
+        || newest.map_or(Lsn(0), |it| it.report.first_lsn) < survey.floor.segment
+        || newest.is_some_and(|it| it.refused && it.body.is_none());
+    if !is_missing {
+        return known;
+    }
+    // Its number is in the name of the segment that follows.
+    let most = known.0.saturating_add(MISSING_SEGMENT_RECORDS_MAX).min(Lsn::NAMED_MAX.0 - 1);
+    known.max(Lsn(most))
 }
 
 /// No record of this segment can have had a higher number: a record takes a frame at least.

@@ -7,19 +7,34 @@
 use std::io;
 use std::path::Path;
 
+use super::repair::loss;
 use super::walk::{Base, Depth, LogWalk, walk_log};
 use super::{ImageReport, Names, Scan};
 use crate::disk::Disk;
 use crate::image::ImageName;
-use crate::{Damage, ImageInfo, ImageReader, Lsn, OpenError, ReadError};
+use crate::log::RecordFn;
+use crate::{Damage, Floor, ImageInfo, ImageReader, Known, Lsn, OpenError, ReadError};
 
-/// Looks at everything in `dir` and changes nothing. `node_id` is the node that the files must belong to; `None` takes it from the
-/// files, which must then agree with each other.
+/// Looks at everything in `dir` and changes nothing. `known` is what must be there, and the node that the files must belong to;
+/// `None` takes the node from the files, which must then agree with each other, and demands nothing.
 ///
 /// # Errors
 /// Of the file system only (kind `NotFound` if there is no such directory); damage is part of the answer.
-pub fn scan<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> io::Result<Scan> {
-    survey(disk, dir, node_id).map(|survey| survey.scan)
+pub fn scan<D: Disk>(disk: &D, dir: &Path, known: impl Into<Known>) -> io::Result<Scan> {
+    survey(disk, dir, known.into(), &mut |_, _| Ok(())).map(|survey| survey.scan)
+}
+
+/// Like [`scan`], and gives the records that a start would replay to `on_record`, up to the first damage.
+///
+/// # Errors
+/// As [`scan`]; those of `on_record` as `InvalidData`.
+pub fn scan_with<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    known: impl Into<Known>,
+    mut on_record: impl FnMut(Lsn, &[u8]) -> Result<(), String>,
+) -> io::Result<Scan> {
+    survey(disk, dir, known.into(), &mut on_record).map(|survey| survey.scan)
 }
 
 /// The scan, and what `repair` needs besides.
@@ -29,18 +44,26 @@ pub(super) struct Survey {
     pub(super) scan: Scan,
     /// The newest whole image.
     pub(super) image: Option<ImageInfo>,
+    pub(super) floor: Floor,
 }
 
-pub(super) fn survey<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> io::Result<Survey> {
+pub(super) fn survey<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    known: Known,
+    on_record: RecordFn<'_>,
+) -> io::Result<Survey> {
     let names = Names::read(disk, dir)?;
+    let newer = names.newer(disk, dir)?;
     let mut damage = names.wrong.clone();
-    let mut node_id = node_id;
+    let Known { mut node_id, floor } = known;
     let mut images = Vec::new();
     // Newest first, so that it is the newest whole one that tells the node if the caller did not.
     for &name in names.images.iter().rev() {
         let state = match read_image(disk, dir, name, node_id, true) {
             Ok(info) => Ok(info),
             Err(ReadError::Damaged(damage)) => Err(damage),
+            Err(ReadError::Newer(newer)) => Err(Damage::new(&newer.path, 8, newer.to_string())),
             Err(ReadError::Io(error)) => return Err(error),
         };
         match &state {
@@ -52,30 +75,44 @@ pub(super) fn survey<D: Disk>(disk: &D, dir: &Path, node_id: Option<u64>) -> io:
     }
     let image = images.iter().find_map(|image| image.state.as_ref().ok()).cloned();
     images.reverse();
-    let base = base(&names, image.clone(), node_id);
-    let walk = walk_log(disk, dir, &names.segments, &base, Depth::Full, &mut |_, _| Ok(()));
+    let base = base(&names, image.clone(), Known { node_id, floor });
+    let walk = walk_log(disk, dir, &names.segments, &base, Depth::Full, on_record);
     let walk = walk.map_err(only_io)?;
     damage.extend_from_slice(&walk.damage);
+    if !newer.is_empty() {
+        damage.clear();
+    }
     let scan = Scan {
         node_id: walk.node_id,
         images,
         segments: walk.segments.iter().map(|segment| segment.report.clone()).collect(),
         tail: walk.tail.clone(),
         damage,
+        newer,
+        loss: None,
         leftovers: names.leftovers.clone(),
         last_lsn: walk.position,
     };
-    Ok(Survey { names, walk, scan, image })
+    let mut survey = Survey { names, walk, scan, image, floor };
+    survey.scan.loss = loss(&survey);
+    Ok(survey)
 }
 
 /// What the log is replayed onto, given the image that was chosen.
-pub(super) fn base(names: &Names, image: Option<ImageInfo>, node_id: Option<u64>) -> Base {
+pub(super) fn base(names: &Names, image: Option<ImageInfo>, known: Known) -> Base {
     let position = match &image {
         Some(image) => Some(image.start_lsn),
         None if names.images.is_empty() => Some(Lsn(0)),
         None => None,
     };
-    Base { image, position, node_id }
+    let Known { node_id, floor } = known;
+    Base {
+        image,
+        position,
+        node_id,
+        floor,
+        newest_image: names.images.last().map(|name| name.start),
+    }
 }
 
 /// Verifies one image: header and footer, or all of it.
@@ -97,10 +134,10 @@ pub(super) fn read_image<D: Disk>(
     if blocks { reader.verify() } else { Ok(info) }
 }
 
-/// The walk of a scan has no callback that could fail, and reports damage beside its result.
+/// The walk of a scan reports damage beside its result.
 fn only_io(error: OpenError) -> io::Error {
     match error {
         OpenError::Io(error) => error,
-        other => io::Error::other(other.to_string()),
+        other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
     }
 }

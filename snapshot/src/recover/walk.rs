@@ -7,15 +7,17 @@
 //! - A record is handed on only if all before it, from the image on, is right.
 //! - `position` is the last record that image and log together account for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{SegmentReport, Tail};
 use crate::bytes::u64_of;
 use crate::disk::Disk;
+use crate::image::ImageName;
 use crate::log::{
-    Body, End, Header, Kind, RecordFn, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, segment_path,
+    BATCH_HEADER_BYTES, Body, End, Header, Kind, RecordFn, SEGMENT_HEADER_BYTES, Segment,
+    SegmentHeader, segment_path,
 };
-use crate::{Damage, ImageInfo, Lsn, OpenError};
+use crate::{Damage, Floor, ImageInfo, Lsn, OpenError};
 
 /// What the log is to be replayed onto.
 #[derive(Clone, Debug)]
@@ -24,6 +26,9 @@ pub(super) struct Base {
     /// `None`: it is not known what comes before the log, because no image is whole. That is reported already.
     pub(super) position: Option<Lsn>,
     pub(super) node_id: Option<u64>,
+    pub(super) floor: Floor,
+    /// Start LSN of the newest image that is there, whole or not.
+    pub(super) newest_image: Option<Lsn>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,17 +49,31 @@ pub(super) struct LogWalk {
     pub(super) node_id: Option<u64>,
     /// Records that were handed on.
     pub(super) records: u64,
+    /// The segment before, and the first LSN of the one that its mark demands.
+    demanded: Option<(PathBuf, Lsn)>,
+    /// Behind the last batch of the segment before there is something that may be half a successor mark.
+    half_marked: Option<Damage>,
+    /// The last segment demands another one.
+    pub(super) demands_another: bool,
 }
 
 pub(super) struct Walked {
     pub(super) report: SegmentReport,
     /// `None` if the header is torn or damaged.
     pub(super) body: Option<Body>,
-    pub(super) node_id: u64,
+    pub(super) header: Option<SegmentHeader>,
     /// Wrong as a whole: header, node, or place in the chain.
     pub(super) refused: bool,
     /// Wrong from `report.whole_bytes` on.
     pub(super) broken: bool,
+}
+
+/// Said of what would be a torn tail in the last segment.
+const LATER_FOLLOWS: &str = "; a later segment follows, so this is no torn write";
+
+/// Whether nothing was written to a segment yet: then the mark before it may not be whole.
+fn may_be_new(header: &SegmentHeader, body: &Body) -> bool {
+    header.kind == Kind::Continues && body.batches == 0 && !matches!(body.end, End::Damaged(_))
 }
 
 /// The end of the segment before, if it is known.
@@ -77,6 +96,9 @@ pub(super) fn walk_log<D: Disk>(
         log_last: Lsn(0),
         node_id: base.node_id,
         records: 0,
+        demanded: None,
+        half_marked: None,
+        demands_another: false,
     };
     let replay_after = walk.position;
     let mut link = None;
@@ -86,6 +108,7 @@ pub(super) fn walk_log<D: Disk>(
         let step = Step {
             verify_records: depth == Depth::Full || !older,
             is_last: next.is_none(),
+            was_whole: first <= base.floor.segment,
             replay_after,
         };
         link = walk.segment(disk, &segment_path(dir, first), first, link, &step, on_record)?;
@@ -94,12 +117,16 @@ pub(super) fn walk_log<D: Disk>(
         }
     }
     walk.check_image(base, dir);
+    walk.check_successor(dir);
+    walk.check_floor(base, dir);
     Ok(walk)
 }
 
 struct Step {
     verify_records: bool,
     is_last: bool,
+    /// The floor names this segment or one behind it: its header was safe on the disk.
+    was_whole: bool,
     replay_after: Lsn,
 }
 
@@ -115,8 +142,18 @@ impl LogWalk {
     ) -> Result<Link, OpenError> {
         let mut segment = Segment::open(disk, path, first)?;
         let mut walked = Walked::new(path, first, segment.bytes());
+        let demanded = self.demanded.take();
+        let half_marked = self.half_marked.take();
+        if !matches!(segment.header, Header::Whole(..)) {
+            self.break_before(half_marked.clone());
+        }
         let (header, checksum) = match &segment.header {
             Header::Whole(header, checksum) => (*header, *checksum),
+            Header::Torn if step.was_whole || demanded.is_some() => {
+                let what = "the segment header is cut short, and it was whole once";
+                self.refuse(walked, Damage::new(path, 0, what));
+                return Ok(None);
+            }
             Header::Torn if step.is_last => {
                 self.tail = torn(&walked.report, "the segment header is cut short");
                 self.segments.push(walked);
@@ -152,11 +189,25 @@ impl LogWalk {
         self.position = self.position.max(body.last);
         self.log_last = self.log_last.max(body.last);
         walked.describe(&body);
-        walked.node_id = header.node_id;
+        walked.header = Some(header);
+        if half_marked.is_some() && !(step.is_last && may_be_new(&header, &body)) {
+            self.break_before(half_marked);
+        }
+        if let End::Successor(first) = body.end {
+            self.demanded = Some((path.to_path_buf(), first));
+        }
         let link = self.judge_end(&mut walked, &body, step.is_last);
         walked.body = Some(body);
         self.segments.push(walked);
         Ok(link)
+    }
+
+    /// What looked like half a mark is damage.
+    fn break_before(&mut self, damage: Option<Damage>) {
+        if let Some(before) = self.segments.last_mut() {
+            before.broken |= damage.is_some();
+        }
+        self.damage.extend(damage);
     }
 
     fn refuse(&mut self, mut walked: Walked, damage: Damage) {
@@ -210,7 +261,9 @@ impl LogWalk {
     fn judge_end(&mut self, walked: &mut Walked, body: &Body, is_last: bool) -> Link {
         let whole = Some((body.last, body.chain));
         match &body.end {
-            End::Open | End::Mark if !is_last => whole,
+            End::Open | End::Mark | End::Successor(_) if !is_last => whole,
+            // That nothing follows is damage, and is found when all is read.
+            End::Successor(_) => whole,
             End::Open => {
                 self.tail = Tail::Open;
                 whole
@@ -223,10 +276,16 @@ impl LogWalk {
                 self.tail = torn(&walked.report, &damage.what);
                 None
             }
+            End::Torn(damage) if walked.may_be_half_marked(body) => {
+                let mut damage = damage.clone();
+                damage.what += LATER_FOLLOWS;
+                self.half_marked = Some(damage);
+                whole
+            }
             End::Torn(damage) | End::Damaged(damage) => {
                 let mut damage = damage.clone();
                 if !is_last {
-                    damage.what += "; a later segment follows, so this is no torn write";
+                    damage.what += LATER_FOLLOWS;
                 }
                 walked.broken = true;
                 self.damage.push(damage);
@@ -260,6 +319,45 @@ impl LogWalk {
     }
 }
 
+impl LogWalk {
+    fn check_successor(&mut self, dir: &Path) {
+        let Some((before, first)) = self.demanded.take() else { return };
+        self.demands_another = true;
+        let what = format!("the segment is missing: {} says that it follows", before.display());
+        self.damage.push(Damage::new(&segment_path(dir, first), 0, what));
+    }
+
+    /// What the floor names must be there, and all that it calls durable.
+    fn check_floor(&mut self, base: &Base, dir: &Path) {
+        let Floor { durable, segment, image } = base.floor;
+        let newest = self.segments.last().map_or(Lsn(0), |newest| newest.report.first_lsn);
+        let is_missing = |path: &Path| self.damage.iter().any(|damage| damage.path == path);
+        let mut missing = Vec::new();
+        if newest < segment {
+            let path = segment_path(dir, segment);
+            let what = format!(
+                "the segment is missing: the log went on in it, and was durable up to LSN {durable}"
+            );
+            missing.extend((!is_missing(&path)).then(|| Damage::new(&path, 0, what)));
+        }
+        let position = self.position;
+        if position < durable && base.newest_image.unwrap_or_default() < image {
+            let path = ImageName { start: image, counter: 1 }.path(dir);
+            let what = format!("the image of LSN {image} (of any counter) is missing");
+            missing.push(Damage::new(&path, 0, what));
+        }
+        if position < durable && missing.is_empty() && self.damage.is_empty() {
+            let ends = format!("the data ends at LSN {position}, and was durable up to {durable}");
+            missing.push(match (self.segments.last(), &base.image) {
+                (Some(last), _) => Damage::new(&last.report.path, last.report.whole_bytes, ends),
+                (None, Some(image)) => Damage::new(&image.path, image.bytes, ends),
+                (None, None) => Damage::new(dir, 0, ends),
+            });
+        }
+        self.damage.extend(missing);
+    }
+}
+
 impl Walked {
     fn new(path: &Path, first: Lsn, bytes: u64) -> Self {
         let report = SegmentReport {
@@ -272,7 +370,7 @@ impl Walked {
             whole_bytes: 0,
             end_mark: false,
         };
-        Self { report, body: None, node_id: 0, refused: false, broken: false }
+        Self { report, body: None, header: None, refused: false, broken: false }
     }
 
     fn describe(&mut self, body: &Body) {
@@ -281,7 +379,15 @@ impl Walked {
         report.batches = body.batches;
         report.records = body.records;
         report.end_mark = matches!(body.end, End::Mark);
-        report.whole_bytes = if report.end_mark { report.bytes } else { body.whole_bytes };
+        let is_marked = matches!(body.end, End::Mark | End::Successor(_));
+        report.whole_bytes = if is_marked { report.bytes } else { body.whole_bytes };
+    }
+
+    /// Whether behind the last batch there is no more than a mark, in a segment that may have one.
+    fn may_be_half_marked(&self, body: &Body) -> bool {
+        let behind = self.report.bytes.saturating_sub(body.whole_bytes);
+        self.header.is_some_and(|header| header.version >= 2)
+            && behind <= u64_of(BATCH_HEADER_BYTES)
     }
 
     /// Whether the whole part is nothing but a header.

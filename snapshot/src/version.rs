@@ -1,0 +1,74 @@
+//! Versions of the file formats, and files that a newer program wrote.
+//!
+//! # Invariants
+//! - A file of a newer version is never damage: no start, repair or flag changes it.
+//! - A flipped bit in the version of a file is damage: the checksum fits one of the known versions.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bytes::{Fields, trailing_checksum, u64_of};
+use crate::disk::{Disk, DiskFile};
+use crate::error::at;
+
+/// Format version of the segments that are written. Version 1, without successor marks, is read.
+pub const SEGMENT_VERSION: u32 = 2;
+/// Format version of images.
+pub const IMAGE_VERSION: u32 = 1;
+/// Format version of sealed files.
+pub const SEALED_VERSION: u32 = 1;
+
+/// A file that a newer program wrote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{}: format version {version} was written by a newer chatshard; this one knows up to version {known}",
+    path.display()
+)]
+pub struct Newer {
+    /// The file.
+    pub path: PathBuf,
+    /// The version that it names.
+    pub version: u32,
+    /// The newest version that this program reads.
+    pub known: u32,
+}
+
+/// The version in the first bytes of a file, if the magic is right and the version is above `known`.
+pub(crate) fn newer_version(head: &[u8], magic: [u8; 8], known: u32) -> Option<u32> {
+    let mut fields = Fields(head);
+    let is_ours = fields.array() == Some(magic);
+    fields.u32().filter(|version| is_ours && *version > known)
+}
+
+/// `head` with another version in it.
+pub(crate) fn with_version(head: &[u8], version: u32) -> Vec<u8> {
+    let mut changed = head.to_vec();
+    if let Some(field) = changed.get_mut(8..12) {
+        field.copy_from_slice(&version.to_le_bytes());
+    }
+    changed
+}
+
+/// Looks at the header of a segment or an image, `header_bytes` long with the checksum last in every known version.
+pub(crate) fn newer_file<D: Disk>(
+    disk: &D,
+    path: &Path,
+    magic: [u8; 8],
+    header_bytes: usize,
+    known: u32,
+) -> io::Result<Option<Newer>> {
+    let file = disk.open_read(path).map_err(at(path))?;
+    let mut head = vec![0; header_bytes];
+    let mut filled = 0;
+    while let Some(room) = head.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, u64_of(filled)).map_err(at(path))? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    head.truncate(filled);
+    let Some(version) = newer_version(&head, magic, known) else { return Ok(None) };
+    let is_flip =
+        (1..=known).any(|version| trailing_checksum(&with_version(&head, version), 0).is_ok());
+    Ok((!is_flip).then(|| Newer { path: path.to_path_buf(), version, known }))
+}
