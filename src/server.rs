@@ -392,7 +392,8 @@ impl<'a> Node<'a> {
             policy,
             recovered.image.as_ref(),
             trimmer,
-        );
+        )
+        .raising(recovered.floor);
         let snapshotter = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
             // Without a log nothing is safe before its image is, and what waits for that fills memory.
             if mode != LogMode::Off {

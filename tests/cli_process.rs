@@ -76,7 +76,8 @@ fn inspect_tells_whole_from_damaged_and_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
     let (code, stdout, _) = run(&["inspect", path]);
-    assert!(code == 0 && stdout.contains("empty") && stdout.contains("whole"), "{stdout}");
+    // As a start says it: an empty directory may be a volume that is not mounted.
+    assert!(code == 1 && stdout.contains("empty") && stdout.contains("--init"), "{stdout}");
 
     let image = directory.path().join("image-00000000000000000007-0000000001.img");
     std::fs::write(&image, "no image").unwrap();

@@ -44,8 +44,10 @@ pub struct Scan {
     pub damage: Vec<Damage>,
     /// Files that a newer program wrote: no start and no repair changes anything beside them.
     pub newer: Vec<Newer>,
-    /// What a repair, or a start that accepts damage, would lose.
+    /// What a repair, or a start that accepts damage, would lose; everything if there is nothing whole to begin from.
     pub loss: Option<Loss>,
+    /// Whether damage leaves something whole to begin from, so that a repair goes on from there.
+    pub can_be_repaired: bool,
     /// Unfinished files (`*.tmp`) that the next start removes.
     pub leftovers: Vec<PathBuf>,
     /// The last record that is there, in the log or in the newest image.

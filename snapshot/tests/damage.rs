@@ -399,7 +399,7 @@ fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
     // How many records were in the missing segment nobody knows: no number of theirs is given again.
     assert!(records.len() == 5 && opened.last_lsn > Lsn(9 + (1 << 31)));
     assert_eq!(opened.loss.map(|loss| (loss.first, loss.last)), Some((Lsn(6), Lsn(9))));
-    assert!(!opened.done.is_empty());
+    assert!(!opened.repaired.is_empty());
     drop(opened);
     recover(&disk, options()).unwrap();
 }

@@ -2,19 +2,25 @@
 //!
 //! It reads and changes nothing, unless it is told to `--repair`. While a server is at work in the
 //! directory its log has an end that moves, and a repair would spoil it.
+//!
+//! Invariant: what it calls whole, a server starts on; what a server refuses, it does not call whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use snapshot::{RealDisk, Scan, Tail};
+use snapshot::{Known, RealDisk, Repaired, Scan, Tail};
 
 use super::Failure;
 use super::failure::tell;
 use super::output::{print, print_json};
-use crate::node::store::{lock, renew_incarnation};
+use crate::node::loss::{NewestTime, cost, described, kept_until};
+use crate::node::store::{lock, look, renew_incarnation};
+use crate::shard::event;
+use crate::types::TimeMs;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -30,40 +36,90 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
-/// Looks, repairs if told, and tells. Exit code 1 if damage is left.
+/// Looks, repairs if told, and tells. Exit code 1 if a server would not start.
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     // A directory that is not there must not look like an empty store.
     std::fs::read_dir(&args.dir)
         .map_err(|error| Failure::new(format!("{}: {error}", args.dir.display())))?;
-    let mut done = Vec::new();
-    if args.repair {
-        // Held until the repair is done: a running server would write on into a file we replace.
-        let _lock = lock(&args.dir).map_err(|error| Failure::new(error.to_string()))?;
-        let repaired = snapshot::repair(&RealDisk, &args.dir, None);
-        done = repaired.map_err(|error| Failure::new(error.to_string()))?.done;
-        if !done.is_empty() {
-            renew_incarnation(&args.dir).map_err(|error| Failure::new(error.to_string()))?;
-        }
-    }
-    let scan = snapshot::scan(&RealDisk, &args.dir, None)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let repaired = if args.repair { repair(args)? } else { Repaired::default() };
+    let found = Found::of(&args.dir, repaired)?;
     if args.json {
-        print_json(&as_json(&scan, &done))?;
+        print_json(&as_json(&found))?;
     } else {
-        print(&as_text(&scan, &done))?;
+        print(&as_text(&found))?;
     }
-    if scan.damage.is_empty() {
+    if found.is_whole() {
         return Ok(ExitCode::SUCCESS);
     }
-    if !args.repair {
-        tell(format_args!(
-            "damaged: restore a backup, or see what --repair keeps (it makes copies of what it changes)"
-        ));
+    if !found.scan.damage.is_empty() && found.refusal.is_none() {
+        tell(format_args!("damaged: restore a backup, or accept the cost; copies are kept"));
     }
     Ok(ExitCode::FAILURE)
 }
 
-fn as_json(scan: &Scan, done: &[String]) -> Value {
+/// Repairs what a start would refuse. A directory whose identity cannot be relied on is left alone.
+fn repair(args: &InspectArgs) -> Result<Repaired, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
+    let (identity, _) = look(&args.dir).map_err(|error| failed(&error))?;
+    // Held until the repair is done: a running server would write on into a file we replace.
+    let _lock = lock(&args.dir).map_err(|error| failed(&error))?;
+    let repaired = snapshot::repair(&RealDisk, &args.dir, identity.known());
+    let repaired = repaired.map_err(|error| failed(&error))?;
+    if !repaired.done.is_empty() {
+        renew_incarnation(&args.dir).map_err(|error| failed(&error))?;
+    }
+    Ok(repaired)
+}
+
+/// All that is told of a directory.
+struct Found {
+    scan: Scan,
+    repaired: Repaired,
+    /// Why a start refuses the directory, whatever is in log and snapshots.
+    refusal: Option<String>,
+    /// What accepting the damage costs.
+    cost: Option<String>,
+    /// The newest time that the kept records tell.
+    newest: Option<TimeMs>,
+}
+
+impl Found {
+    fn of(dir: &Path, repaired: Repaired) -> Result<Self, Failure> {
+        let identity = look(dir);
+        let known = identity.as_ref().map_or_else(|_| Known::default(), |(it, _)| it.known());
+        let mut newest = NewestTime::default();
+        let mut unreadable = None;
+        let scan = snapshot::scan_with(&RealDisk, dir, known, |lsn, record| {
+            newest.note(record);
+            if unreadable.is_none() {
+                let decoded = event::decode(record);
+                unreadable = decoded.err().map(|error| format!("record {lsn}: {error}"));
+            }
+            Ok(())
+        });
+        let scan = scan.map_err(|error| Failure::new(error.to_string()))?;
+        let newest = newest.time();
+        let cost = (!scan.damage.is_empty() && identity.is_ok()).then(|| cost(&scan, newest));
+        let refusal = identity.err().map(|error| error.to_string()).or(unreadable);
+        Ok(Self { scan, repaired, refusal, cost, newest })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.refusal.is_none() && self.scan.is_whole()
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (&self.refusal, self.scan.newer.is_empty(), self.scan.damage.is_empty()) {
+            (_, false, _) => "NEWER",
+            (None, _, true) => "whole",
+            (Some(_), _, true) => "REFUSED",
+            (_, _, false) => "DAMAGED",
+        }
+    }
+}
+
+fn as_json(found: &Found) -> Value {
+    let Found { scan, repaired, .. } = found;
     let images = scan.images.iter().map(|image| match &image.state {
         Ok(info) => json!({
             "path": image.path, "whole": true, "bytes": info.bytes, "blocks": info.blocks,
@@ -87,6 +143,20 @@ fn as_json(scan: &Scan, done: &[String]) -> Value {
         }),
         tail => json!({ "state": tail_name(tail) }),
     };
+    let newer = scan
+        .newer
+        .iter()
+        .map(|newer| json!({ "path": newer.path, "version": newer.version, "known": newer.known }));
+    let image = scan.images.iter().rev().find(|image| image.state.is_ok());
+    let kept_until = kept_until(found.newest, image.map(|image| image.path.as_path()))
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| u64::try_from(since.as_millis()).ok());
+    let loss = scan.loss.or(repaired.loss).map(|loss| {
+        json!({
+            "first_lsn": loss.first.0, "last_lsn": loss.last.0, "records": loss.records(),
+            "at_most_lsn": loss.at_most.0, "written_after_ms": kept_until,
+        })
+    });
     let damage = scan
         .damage
         .iter()
@@ -98,15 +168,25 @@ fn as_json(scan: &Scan, done: &[String]) -> Value {
         "images": images.collect::<Vec<_>>(),
         "segments": segments.collect::<Vec<_>>(),
         "tail": tail,
+        "verdict": found.verdict().to_ascii_lowercase(),
+        "refused": found.refusal,
+        "newer": newer.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),
+        "can_be_repaired": scan.can_be_repaired,
+        "loss": loss,
         "leftovers": scan.leftovers,
-        "repaired": done,
+        "repaired": repaired.done,
     })
 }
 
-fn as_text(scan: &Scan, done: &[String]) -> String {
+fn as_text(found: &Found) -> String {
+    let Found { scan, repaired, .. } = found;
     let mut lines = Vec::new();
-    lines.extend(done.iter().map(|change| format!("repaired: {change}")));
+    lines.extend(repaired.done.iter().map(|change| format!("repaired: {change}")));
+    if !repaired.done.is_empty() {
+        let lost = repaired.loss.map(|loss| described(&loss, kept_until(found.newest, None)));
+        lines.push(format!("lost: {}", lost.unwrap_or_else(|| "nothing".to_owned())));
+    }
     if scan.is_empty() {
         lines.push("empty: neither a snapshot nor a log".to_owned());
     } else {
@@ -116,9 +196,11 @@ fn as_text(scan: &Scan, done: &[String]) -> String {
     for path in &scan.leftovers {
         lines.push(format!("unfinished (the next start removes it): {}", path.display()));
     }
+    lines.extend(scan.newer.iter().map(|newer| format!("newer: {newer}; nothing touches it")));
     lines.extend(scan.damage.iter().map(|damage| format!("damage: {damage}")));
-    let verdict = if scan.damage.is_empty() { "whole" } else { "DAMAGED" };
-    lines.push(format!("{verdict}, last LSN {}", scan.last_lsn));
+    lines.extend(found.cost.iter().map(|cost| format!("cost: {cost}")));
+    lines.extend(found.refusal.iter().map(|refusal| format!("refused: {refusal}")));
+    lines.push(format!("{}, last LSN {}", found.verdict(), scan.last_lsn));
     lines.join("\n")
 }
 
@@ -155,7 +237,7 @@ fn files(scan: &Scan) -> Table {
     table
 }
 
-fn name(path: &std::path::Path) -> String {
+fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
@@ -174,7 +256,8 @@ fn describe(tail: &Tail) -> String {
         Tail::EndMark => "a clean stop".to_owned(),
         Tail::Open => "an unclean stop after a whole batch".to_owned(),
         Tail::Torn { path, offset, bytes, what } => format!(
-            "an unclean stop during a write: {bytes} bytes at {offset} of {} will be cut ({what})",
+            "an unclean stop during a write: {bytes} bytes at {offset} of {} will be cut ({what}); \
+             with --fsync always nothing in them was acknowledged",
             path.display()
         ),
     }

@@ -10,7 +10,9 @@
 //! - [`worker`]: a core at work
 //! - [`ticket`]: who waits for an answer
 //! - [`snapshotter`]: images while work goes on
-//! - [`store`]: the data directory: identity, lock, recovery
+//! - [`store`]: the data directory: lock, recovery
+//! - [`identity`]: the file `node` in it
+//! - [`loss`]: what damage costs
 //! - [`load`]: recovery on all cores
 //! - [`memory`]: whether there is room for more
 //! - [`watch`]: the stream of changes
@@ -18,8 +20,10 @@
 
 pub mod aside;
 pub mod buffers;
+pub mod identity;
 pub mod load;
 pub mod log;
+pub mod loss;
 pub mod mailbox;
 pub mod memory;
 pub mod snapshotter;

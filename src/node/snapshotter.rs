@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use snapshot::{Disk, ImageInfo, ImageWriter, LogTrimmer, Lsn, prune};
+use snapshot::{Disk, Floor, ImageInfo, ImageWriter, KeepFloor, LogTrimmer, Lsn, prune};
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -107,6 +107,7 @@ pub struct Snapshotter<D: Disk> {
     requests: Receiver<SnapshotRequest>,
     policy: SnapshotPolicy,
     trimmer: Option<LogTrimmer<D>>,
+    floor: Option<Arc<dyn KeepFloor>>,
     number: u64,
     last: Instant,
     /// Newest record when the last image began.
@@ -135,6 +136,7 @@ impl<D: Disk> Snapshotter<D> {
             requests,
             policy,
             trimmer,
+            floor: None,
             number: 0,
             last: Instant::now(),
             last_start: image.map_or(Lsn(0), |image| image.start_lsn),
@@ -142,6 +144,12 @@ impl<D: Disk> Snapshotter<D> {
             log_bytes_then: 0,
             imaging: None,
         }
+    }
+
+    /// Raises this floor to each image.
+    #[must_use]
+    pub fn raising(self, floor: Arc<dyn KeepFloor>) -> Self {
+        Self { floor: Some(floor), ..self }
     }
 
     /// Runs until it is told to end, or the node is gone.
@@ -231,6 +239,7 @@ impl<D: Disk> Snapshotter<D> {
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
                 status.taken.fetch_add(1, Ordering::Relaxed);
                 info!(path = %image.path.display(), bytes = image.bytes, records, duration_ms, "snapshot published");
+                self.raise_floor(&image);
                 self.clean_up();
                 let path = image.path.display().to_string();
                 Ok(Reply::Snapshot(SnapshotReply { path, bytes: image.bytes, records }))
@@ -240,6 +249,15 @@ impl<D: Disk> Snapshotter<D> {
                 throttled!(warn, %error, "no snapshot was taken; the log keeps everything");
                 Err(Error::not_applied(&format!("no snapshot was taken: {error}")))
             }
+        }
+    }
+
+    /// From now on a start needs this image, or a log that holds as much.
+    fn raise_floor(&self, image: &ImageInfo) {
+        // With a log, an image is published only when the log is durable up to its end.
+        let to = Floor { durable: image.end_lsn, image: image.start_lsn, ..Floor::default() };
+        if let Some(Err(error)) = self.floor.as_ref().map(|floor| floor.raise(to)) {
+            throttled!(warn, %error, "the snapshot is there, but the next start would not miss it");
         }
     }
 

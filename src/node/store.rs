@@ -16,54 +16,27 @@ use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use snapshot::{
-    Disk, ImageInfo, LogWriter, Lsn, OpenError, OpenOptions, ReadError, RealDisk, read_sealed,
-    write_sealed,
+    Disk, Floor, ImageInfo, KeepFloor, LogWriter, Lsn, OpenError, OpenOptions, Opened, ReadError,
+    RealDisk,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+pub use super::identity::{AtRisk, Identity, draw};
+use super::identity::{IDENTITY_FILE, IDENTITY_VERSION, IdentityFile};
 use super::load::load;
-use crate::limits::SLOTS;
+use super::loss::{NewestTime, cost, described, kept_until};
 use crate::shard::Core;
-use crate::types::{KeyHasher, ShardCount};
+use crate::types::{KeyHasher, ShardCount, TimeMs};
 
-const IDENTITY_FILE: &str = "node";
 const LOCK_FILE: &str = "lock";
 
-/// Who the node is; made once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Version of this file's fields.
-    pub version: u32,
-    /// Stands in every file of the log and in every image.
-    pub node_id: u64,
-    /// Seed of the key hash.
-    pub hash_seed: u64,
-    /// Number of slots.
-    pub slots: u16,
-    /// Which log it is that clients hold offsets and versions of. It changes when a start may have
-    /// lost what was told; 0 in a directory that is older than this number.
-    #[serde(default)]
-    pub incarnation: u64,
-    /// What the run before might lose of what it told.
-    #[serde(default)]
-    pub at_risk: AtRisk,
-}
-
-/// What a run may lose of what it told to clients.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AtRisk {
-    /// Nothing: all of it was durable.
-    #[default]
-    Nothing,
-    /// Something, if it does not stop cleanly.
-    Unclean,
-    /// Something, however it stops.
-    Always,
-}
+/// What to do about a directory of a newer version.
+const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version on it. Start the \
+    version that wrote it; to go back to this one, restore a backup of before the upgrade, or \
+    export there and import here";
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +59,24 @@ pub enum StoreError {
         what: String,
     },
     /// Something is not whole, or the operating system refused.
-    #[error("{}", describe(.0))]
-    NotOpened(OpenError),
-    /// A sealed file is not whole.
-    #[error("{0}")]
+    #[error("{error}{advice}")]
+    NotOpened {
+        /// What is wrong, with file and offset.
+        error: OpenError,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The identity is not whole.
+    #[error(
+        "damaged: {0}\nNothing was changed. No flag goes on without this file; restore a backup"
+    )]
     Identity(ReadError),
+    /// A newer program wrote something here.
+    #[error("{what}\n{advice}", advice = NEWER_ADVICE)]
+    Newer {
+        /// Which file, and its version.
+        what: String,
+    },
     /// The operating system refused.
     #[error("{path}: {error}")]
     Io {
@@ -99,16 +85,6 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
-}
-
-fn describe(error: &OpenError) -> String {
-    if let OpenError::Io(error) = error {
-        return error.to_string();
-    }
-    format!(
-        "{error}\nNothing was changed. `chatshard inspect DIR` shows all of it; \
-         --allow-damage starts with what is whole and keeps copies of the damaged files"
-    )
 }
 
 /// How to open a directory.
@@ -132,6 +108,8 @@ pub struct Store<D: Disk = RealDisk> {
     pub dir: PathBuf,
     /// Who the node is.
     pub identity: Identity,
+    /// The identity was copied here.
+    is_copy: bool,
     /// Held as long as the store is used; a disk that no other process sees has none.
     _lock: Option<File>,
 }
@@ -148,6 +126,8 @@ pub struct Recovered<D: Disk = RealDisk> {
     pub image: Option<ImageInfo>,
     /// Newest record.
     pub last: Lsn,
+    /// Keeps what the next start must find.
+    pub floor: Arc<dyn KeepFloor>,
 }
 
 impl Store {
@@ -162,20 +142,12 @@ impl Store {
             create_dirs(dir).map_err(io)?;
         }
         let lock = lock(dir)?;
-        let identity_path = dir.join(IDENTITY_FILE);
-        let has_identity = identity_path.try_exists().map_err(io)?;
-        let store = if has_identity {
-            Self::found(RealDisk, dir)?
-        } else {
-            if !is_empty(dir).map_err(io)? {
-                let what = "the file is missing, and the directory holds other files; \
-                            it is not a chatshard directory, or it is damaged";
-                return Err(StoreError::Foreign { path: identity_path, what: what.into() });
+        let store = match look(dir) {
+            Ok(_) => Self::found(RealDisk, dir)?,
+            Err(StoreError::Empty(_)) if is_new || init => {
+                Self::made(RealDisk, dir, Identity::draw(&dir.join(IDENTITY_FILE))?)?
             }
-            if !is_new && !init {
-                return Err(StoreError::Empty(dir.to_path_buf()));
-            }
-            Self::made(RealDisk, dir, draw_identity(&identity_path)?)?
+            Err(error) => return Err(error),
         };
         Ok(Self { _lock: Some(lock), ..store })
     }
@@ -187,8 +159,8 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// If its identity is missing, damaged, or of another kind.
     pub fn found(disk: D, dir: &Path) -> Result<Self, StoreError> {
-        let identity = read_identity(&disk, &dir.join(IDENTITY_FILE))?;
-        Ok(Self { disk, dir: dir.to_path_buf(), identity, _lock: None })
+        let (identity, is_copy) = Identity::read(&disk, &dir.join(IDENTITY_FILE))?;
+        Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy, _lock: None })
     }
 
     /// A new store, on a disk that no other process sees.
@@ -196,8 +168,8 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// If its identity cannot be written.
     pub fn made(disk: D, dir: &Path, identity: Identity) -> Result<Self, StoreError> {
-        write_identity(&disk, &dir.join(IDENTITY_FILE), &identity)?;
-        Ok(Self { disk, dir: dir.to_path_buf(), identity, _lock: None })
+        write(&disk, &dir.join(IDENTITY_FILE), &identity)?;
+        Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy: false, _lock: None })
     }
 
     /// Reads the newest image and the log after it. If what was told to clients may have been lost, the
@@ -215,11 +187,13 @@ impl<D: Disk> Store<D> {
         let cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
         let open = OpenOptions {
             node_id: self.identity.node_id,
+            floor: self.identity.floor.into(),
             segment_bytes_max: options.segment_bytes_max,
             log: options.log,
             allow_damage: options.allow_damage,
             allow_older_image: options.allow_damage,
         };
+        let newest = RefCell::new(NewestTime::default());
         let (cores, opened) = load(cores, shards, |feeder| {
             // The callbacks are called one after the other, never at once.
             let feeder = RefCell::new(feeder);
@@ -228,25 +202,78 @@ impl<D: Disk> Store<D> {
                 &self.dir,
                 open,
                 |block| feeder.borrow_mut().image_block(block),
-                |lsn, record| feeder.borrow_mut().record(lsn, record),
+                |lsn, record| {
+                    if options.allow_damage {
+                        newest.borrow_mut().note(record);
+                    }
+                    feeder.borrow_mut().record(lsn, record)
+                },
                 || feeder.borrow_mut().verdict(),
             )
         });
-        let opened = opened.map_err(StoreError::NotOpened)?;
-        let lost = match self.identity.at_risk {
+        let opened = opened.map_err(|error| self.refusal(error))?;
+        let told_is_lost = match self.identity.at_risk {
             AtRisk::Nothing => false,
             AtRisk::Unclean => !opened.clean,
             AtRisk::Always => true,
         };
-        let lost = lost || (options.allow_damage && !opened.done.is_empty());
-        let identity = self.identity_of_run(lost, options.at_risk, next)?;
+        let reset = if told_is_lost || !opened.repaired.is_empty() {
+            Some("what they were told may have been lost")
+        } else if self.is_copy {
+            Some("this directory is a copy, and may be behind what they were told")
+        } else {
+            None
+        };
+        let identity = self.identity_of_run(&opened, reset, options.at_risk, next)?;
+        let incarnation = identity.incarnation;
+        let path = self.dir.join(IDENTITY_FILE);
+        let floor = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
         let mut cores = cores;
-        cores.iter_mut().for_each(|core| core.set_incarnation(identity.incarnation));
+        cores.iter_mut().for_each(|core| core.set_incarnation(incarnation));
+        self.tell(&opened, newest.into_inner().time());
+        let mut writer = opened.writer;
+        if let Some(writer) = &mut writer {
+            writer.set_floor_keeper(floor.clone());
+        }
+        Ok(Recovered {
+            cores,
+            incarnation,
+            writer,
+            image: opened.image,
+            last: opened.last_lsn,
+            floor,
+        })
+    }
+
+    /// Tells what the start found and did; what was lost is never told below a warning.
+    fn tell(&self, opened: &Opened<D>, newest: Option<TimeMs>) {
         for done in &opened.done {
             info!("{done}");
         }
+        for repaired in &opened.repaired {
+            warn!("damage was accepted: {repaired}");
+        }
+        match &opened.loss {
+            Some(loss) => {
+                let image = opened.image.as_ref().map(|image| image.path.as_path());
+                let lost = described(loss, kept_until(newest, image));
+                error!("damage was accepted, and records are lost: {lost}");
+            }
+            None if !opened.repaired.is_empty() => warn!("no record is lost by this"),
+            None => {}
+        }
         if opened.torn_bytes > 0 {
-            warn!(bytes = opened.torn_bytes, "the log's torn tail, never acknowledged, was cut");
+            let promised = match self.identity.at_risk {
+                AtRisk::Nothing => "never acknowledged",
+                AtRisk::Unclean | AtRisk::Always => {
+                    "the last run did not wait for the disk and may have acknowledged it"
+                }
+            };
+            warn!(
+                bytes = opened.torn_bytes,
+                after_lsn = opened.last_lsn.0,
+                "the log's torn tail was cut: {promised}"
+            );
         }
         info!(
             image = opened
@@ -258,48 +285,103 @@ impl<D: Disk> Store<D> {
             clean = opened.clean,
             "recovered"
         );
-        Ok(Recovered {
-            cores,
-            incarnation: identity.incarnation,
-            writer: opened.writer,
-            image: opened.image,
-            last: opened.last_lsn,
-        })
     }
 
-    /// The identity for the run that begins; written before the run tells anything.
+    /// What to do about a directory that does not open.
+    fn refusal(&self, error: OpenError) -> StoreError {
+        let advice = match &error {
+            OpenError::Io(_) => String::new(),
+            OpenError::Newer(_) => return StoreError::Newer { what: error.to_string() },
+            OpenError::Callback { .. } => "\nNothing was changed. The bytes are as they were \
+                written; this program cannot read what they mean. Start the version that wrote them"
+                .into(),
+            OpenError::Damaged(_) => {
+                let mut newest = NewestTime::default();
+                let scan = snapshot::scan_with(
+                    &self.disk,
+                    &self.dir,
+                    self.identity.known(),
+                    |_, record| {
+                        newest.note(record);
+                        Ok(())
+                    },
+                );
+                let cost = scan.map_or_else(
+                    |error| format!("what is lost cannot be told: {error}"),
+                    |scan| cost(&scan, newest.time()),
+                );
+                let dir = self.dir.display();
+                format!(
+                    "\nNothing was changed; `chatshard inspect {dir}` shows all of it. Cost: {cost}"
+                )
+            }
+        };
+        StoreError::NotOpened { error, advice }
+    }
+
+    /// The identity for the run that begins; written before the run tells anything. The floor it holds
+    /// demands the segment that is written next.
     fn identity_of_run(
         &self,
-        lost: bool,
+        opened: &Opened<D>,
+        reset: Option<&str>,
         at_risk: AtRisk,
         next: u64,
     ) -> Result<Identity, StoreError> {
-        let path = self.dir.join(IDENTITY_FILE);
-        let mut identity = Identity { at_risk, ..self.identity.clone() };
-        if lost || identity.incarnation == 0 {
+        let mut identity = Identity { version: IDENTITY_VERSION, at_risk, ..self.identity.clone() };
+        if reset.is_some() || identity.incarnation == 0 {
             identity.incarnation = next;
-            info!(
-                "a new log for clients that sync or watch: what they were told may have been lost"
-            );
+            let why = reset.unwrap_or("the directory is older than this number");
+            info!("a new log for clients that sync or watch: {why}");
         }
-        if identity != self.identity {
-            write_identity(&self.disk, &path, &identity)?;
+        let image = opened.image.as_ref().map_or(Lsn(0), |image| image.start_lsn);
+        // Without a log the end of an older one was read and not synced: it is not known to be durable.
+        let found = match &opened.writer {
+            Some(writer) => writer.floor(),
+            None => Floor { durable: image, ..Floor::default() },
+        };
+        let floor = Floor::from(identity.floor).raised(Floor { image, ..found });
+        identity.floor = floor.into();
+        if identity != self.identity || self.is_copy {
+            write(&self.disk, &self.dir.join(IDENTITY_FILE), &identity)?;
         }
         Ok(identity)
     }
 }
 
-/// Makes clients that sync or watch begin anew, after a repair that may have lost what they were told.
+/// The identity of a directory that is there, and whether it is a copy. `serve` and `inspect` both
+/// decide by this what a directory is.
 ///
 /// # Errors
-/// If the identity cannot be read or written. A directory without one has nothing to renew.
+/// [`StoreError::Empty`] if there is nothing; else if the identity is missing, damaged, or newer.
+pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
+    let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
+    let path = dir.join(IDENTITY_FILE);
+    if path.try_exists().map_err(io)? {
+        return Identity::read(&RealDisk, &path);
+    }
+    if is_empty(dir).map_err(io)? {
+        return Err(StoreError::Empty(dir.to_path_buf()));
+    }
+    let what = "the file is missing, and the directory holds other files; it is not a chatshard \
+                directory, or it is damaged";
+    Err(StoreError::Foreign { path, what: what.into() })
+}
+
+/// Makes clients that sync or watch begin anew, after a repair or a restore that may have lost what
+/// they were told.
+///
+/// # Errors
+/// If the identity cannot be read or written.
 pub fn renew_incarnation(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(IDENTITY_FILE);
-    if !path.try_exists().map_err(|error| StoreError::Io { path: path.clone(), error })? {
-        return Ok(());
-    }
-    let identity = read_identity(&RealDisk, &path)?;
-    write_identity(&RealDisk, &path, &Identity { incarnation: draw(&path)?, ..identity })
+    let (identity, _) = Identity::read(&RealDisk, &path)?;
+    write(&RealDisk, &path, &Identity { incarnation: draw(&path)?, ..identity })
+}
+
+fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), StoreError> {
+    let io = |error| StoreError::Io { path: path.to_path_buf(), error };
+    identity.write(disk, path).map_err(io)
 }
 
 /// Locks a directory for as long as the file is held.
@@ -326,49 +408,6 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn read_identity<D: Disk>(disk: &D, path: &Path) -> Result<Identity, StoreError> {
-    let bytes = read_sealed(disk, path).map_err(StoreError::Identity)?;
-    let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };
-    let identity: Identity =
-        serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
-    if identity.version != 1 || identity.slots != SLOTS {
-        return Err(foreign(format!(
-            "version {} with {} slots; this build knows version 1 with {SLOTS}",
-            identity.version, identity.slots
-        )));
-    }
-    Ok(identity)
-}
-
-fn draw_identity(path: &Path) -> Result<Identity, StoreError> {
-    Ok(Identity {
-        version: 1,
-        node_id: draw(path)?,
-        hash_seed: draw(path)?,
-        slots: SLOTS,
-        incarnation: draw(path)?,
-        at_risk: AtRisk::Nothing,
-    })
-}
-
-/// A random number for an identity in `path`; JSON clients read it exactly, which they would not above 2^53.
-///
-/// # Errors
-/// If the operating system has none.
-pub fn draw(path: &Path) -> Result<u64, StoreError> {
-    let random = getrandom::u64().map_err(|error| StoreError::Io {
-        path: path.to_path_buf(),
-        error: io::Error::other(error),
-    })?;
-    Ok((random & crate::limits::INTEGER_MAX).max(1))
-}
-
-fn write_identity<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), StoreError> {
-    let io = |error| StoreError::Io { path: path.to_path_buf(), error };
-    let bytes = serde_json::to_vec(identity).map_err(|error| io(io::Error::other(error)))?;
-    write_sealed(disk, path, &bytes).map_err(io)
 }
 
 /// Makes a directory and those above it that are missing, so that their names last.

@@ -59,7 +59,9 @@ macro_rules! events {
                 match code {
                     $($code => rmp_serde::from_slice(bytes).map(Self::$name)
                         .map_err(|error| BadRecord(format!(concat!(stringify!($name), ": {}"), error))),)+
-                    other => Err(BadRecord(format!("unknown event code {other}"))),
+                    other => Err(BadRecord(format!(
+                        "event code {other} is not known: a newer chatshard wrote it"
+                    ))),
                 }
             }
         }
@@ -368,6 +370,21 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
         (Some(seq), _) if seq > COUNTER_MAX => Err(BadRecord(format!("sequence {seq}"))),
         (Some(seq), Some(&code)) => Ok((slot, seq, Event::decode_fields(code, fields)?)),
         _ => Err(BadRecord("too short".into())),
+    }
+}
+
+/// Whether a record may tell when it was written; by its code alone.
+pub fn has_time(payload: &[u8]) -> bool {
+    let code = payload.get(HEADER_BYTES - 1);
+    code.is_some_and(|code| [Advanced::CODE, Touched::CODE].contains(code))
+}
+
+/// When a record was written, as far as it tells.
+pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
+    match decode(payload).ok()?.2 {
+        Event::Advanced(event) => Some(event.time),
+        Event::Touched(event) => Some(event.time),
+        _ => None,
     }
 }
 

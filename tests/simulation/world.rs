@@ -25,6 +25,7 @@ use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
 use chatshard::node::NodeInfo;
 use chatshard::node::aside::Aside;
+use chatshard::node::identity::KeptFloor;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
@@ -162,6 +163,8 @@ impl World {
             slots: chatshard::limits::SLOTS,
             incarnation: 1,
             at_risk: AtRisk::Nothing,
+            floor: KeptFloor::default(),
+            file: None,
         };
         Store::made(disk.clone(), Path::new(DIR), identity).unwrap();
         Self {
@@ -529,7 +532,8 @@ impl Node {
         let node_id = store.identity.node_id;
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
         let snapshotter =
-            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image, trimmer);
+            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image, trimmer)
+                .raising(recovered.floor);
         let start_core = |core| {
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
             let serving = Box::pin(local.clone().serve());

@@ -15,7 +15,7 @@ use super::walk::{Depth, LogWalk, Walked, walk_log};
 use super::{Loss, Names, Tail};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
-use crate::log::{Body, End, Kind, Resume, SegmentHeader, mark_again};
+use crate::log::{End, Kind, Resume, SegmentHeader, mark_again};
 use crate::version::SEGMENT_VERSION;
 use crate::{
     Floor, ImageInfo, ImageReader, Known, LogWriter, Lsn, OpenError, ReadError,
@@ -69,8 +69,10 @@ pub struct Opened<D: Disk> {
     pub torn_bytes: u64,
     /// Whether the run before ended with an end mark, or there was none.
     pub clean: bool,
-    /// What was changed in the directory, in words.
+    /// What a start does in the directory in any case, in words: leftovers and torn tails go.
     pub done: Vec<String>,
+    /// What was changed because damage was accepted, in words.
+    pub repaired: Vec<String>,
     /// What accepting the damage lost.
     pub loss: Option<Loss>,
 }
@@ -107,7 +109,7 @@ pub fn open_with_verdict<D: Disk>(
     verdict: impl FnOnce() -> Result<(), String>,
 ) -> Result<Opened<D>, OpenError> {
     let known = Known { node_id: Some(options.node_id), floor: options.floor };
-    let mut done = Vec::new();
+    let (mut done, mut accepted) = (Vec::new(), Vec::new());
     let mut loss = None;
     let found = Names::read(disk, dir)?.newer(disk, dir)?;
     if !found.is_empty() {
@@ -118,7 +120,7 @@ pub fn open_with_verdict<D: Disk>(
         if !repaired.left.is_empty() {
             return Err(OpenError::Damaged(repaired.left));
         }
-        done = repaired.done;
+        accepted = repaired.done;
         loss = repaired.loss;
     }
     let names = Names::read(disk, dir)?;
@@ -142,7 +144,7 @@ pub fn open_with_verdict<D: Disk>(
     })?;
 
     // Everything is read. From here on the disk is changed.
-    set_aside(disk, dir, &chosen.damaged, &mut done)?;
+    set_aside(disk, dir, &chosen.damaged, &mut accepted)?;
     for path in &names.leftovers {
         disk.remove(path).map_err(at(path))?;
         done.push(format!("removed the unfinished file {}", path.display()));
@@ -166,6 +168,7 @@ pub fn open_with_verdict<D: Disk>(
         },
         clean: matches!(walk.tail, Tail::Empty | Tail::EndMark),
         done,
+        repaired: accepted,
         loss,
     })
 }
@@ -256,12 +259,16 @@ fn go_on<D: Disk>(
         disk.remove(path).map_err(at(path))?;
         disk.sync_dir(dir).map_err(at(dir))?;
         done.push(format!("removed {}, which has no header yet", path.display()));
-        return new_segment(disk, dir, node_id, walk, before);
+        let writer = new_segment(disk, dir, node_id, walk, before)?;
+        let continues = |it: &&Walked| it.report.last_lsn == walk.position;
+        if let Some(before) = before.last().filter(continues) {
+            mark(disk, node_id, before)?;
+        }
+        return Ok(writer);
     }
     let Some(last) = segments.last() else {
         return new_segment(disk, dir, node_id, walk, segments);
     };
-    mark_before(disk, node_id, segments)?;
     let continues = last.report.last_lsn == walk.position;
     // A segment without a record has the name that the next one would have: it is used again.
     let again = !last.report.end_mark || (continues && last.has_no_record());
@@ -273,6 +280,13 @@ fn go_on<D: Disk>(
         return new_segment(disk, dir, node_id, walk, segments);
     }
     put_in_order(disk, last, done)?;
+    // Only now the last segment is safe, its header too: a mark must not demand it before.
+    if let [.., before, last] = segments
+        && last.header.is_some_and(|header| header.kind == Kind::Continues)
+        && last.report.batches == 0
+    {
+        mark(disk, node_id, before)?;
+    }
     match &last.body {
         Some(body) if continues => {
             let resume = Resume {
@@ -288,21 +302,12 @@ fn go_on<D: Disk>(
     }
 }
 
-/// A crash may have come between the last segment and the mark that demands it, or the sync of the mark may have failed.
-/// While the last segment holds no batch the mark is written again, since what is seen of it may not be on the disk.
-fn mark_before<D: Disk>(disk: &D, node_id: u64, segments: &[Walked]) -> io::Result<()> {
-    let [.., before, last] = segments else { return Ok(()) };
-    let continues = last.header.is_some_and(|header| header.kind == Kind::Continues);
+/// Writes the mark that demands the last segment, which is new, where the one before it ends. A crash may have come in
+/// between; and what is seen of a mark whose sync failed may not be on the disk.
+fn mark<D: Disk>(disk: &D, node_id: u64, before: &Walked) -> io::Result<()> {
     let may_have = before.header.is_some_and(|header| header.version >= 2);
-    let is_marked = |body: &Body| matches!(body.end, End::Successor(_));
-    let is_new = last.report.batches == 0;
     match &before.body {
-        Some(body)
-            if continues
-                && may_have
-                && !matches!(body.end, End::Mark)
-                && (is_new || !is_marked(body)) =>
-        {
+        Some(body) if may_have && !matches!(body.end, End::Mark) => {
             let (path, whole) = (&before.report.path, body.whole_bytes);
             mark_again(disk, path, node_id, whole, body.last, body.whole_chain)
         }

@@ -63,20 +63,22 @@ pub fn repair<D: Disk>(
     Ok(Repaired { done, left, loss: found.scan.loss })
 }
 
-/// What is given up where the damage is accepted. Where nothing whole is left to begin from, that is everything.
-pub(super) fn loss(survey: &Survey) -> Option<Loss> {
+/// What is given up where the damage is accepted, and whether it can be. Where nothing whole is left to begin from, that is
+/// everything.
+pub(super) fn loss(survey: &Survey) -> (Option<Loss>, bool) {
     if survey.scan.damage.is_empty() {
-        return None;
+        return (None, false);
     }
-    let (kept, beyond) = match Plan::of(survey) {
-        None => (Lsn(0), highest_of_all(survey)),
-        Some(Plan { goes_on, .. }) => {
-            goes_on.map(|header| (header.base, header.first.previous()))?
-        }
+    let plan = Plan::of(survey);
+    let (kept, beyond) = match &plan {
+        None => (Lsn(0), highest_of(survey, survey.walk.segments.iter())),
+        Some(Plan { goes_on: Some(header), .. }) => (header.base, header.first.previous()),
+        Some(Plan { goes_on: None, .. }) => return (None, true),
     };
     let first = kept.next();
     let last = proven(survey).max(kept);
-    (beyond >= first).then_some(Loss { first, last, at_most: beyond })
+    let loss = (beyond >= first).then_some(Loss { first, last, at_most: beyond });
+    (loss, plan.is_some())
 }
 
 /// What is to be done, decided before anything is.
@@ -214,10 +216,6 @@ fn highest_in_images(survey: &Survey) -> Lsn {
     let end =
         |image: &ImageReport| image.state.as_ref().map_or(image.start_lsn, |info| info.end_lsn);
     survey.scan.images.iter().map(end).max().unwrap_or_default()
-}
-
-fn highest_of_all(survey: &Survey) -> Lsn {
-    highest_of(survey, survey.walk.segments.iter())
 }
 
 /// No record in these segments, in an image or in a missing segment can have had a higher number.

@@ -90,11 +90,12 @@ pub(super) fn survey<D: Disk>(
         damage,
         newer,
         loss: None,
+        can_be_repaired: false,
         leftovers: names.leftovers.clone(),
         last_lsn: walk.position,
     };
     let mut survey = Survey { names, walk, scan, image, floor };
-    survey.scan.loss = loss(&survey);
+    (survey.scan.loss, survey.scan.can_be_repaired) = loss(&survey);
     Ok(survey)
 }
 

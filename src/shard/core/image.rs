@@ -265,7 +265,10 @@ impl Restored<'_> {
                     return Err(twice(&"an answer"));
                 }
             }
-            other => return Err(BadRecord(format!("unknown image item {other}"))),
+            other => {
+                let what = format!("image item {other} is not known: a newer chatshard wrote it");
+                return Err(BadRecord(what));
+            }
         }
         Ok(())
     }
