@@ -2,12 +2,16 @@
 //!
 //! # Layout
 //! - [`settings`]: the table of all settings, and the four places they come from
+//! - [`choices`]: words that must be one of a few
+//! - [`log_level`]: the directives of the log's level
 //!
 //! # Invariants
 //! - A `Config` can be served: what cannot work or is not safe was refused, with the place of the
 //!   wrong value in the message.
 //! - Secrets are in it, and which files they came from, so that these can be read again.
 
+pub mod choices;
+pub mod log_level;
 pub mod settings;
 
 use std::net::SocketAddr;
@@ -21,6 +25,8 @@ pub use settings::{Environment, ServeArgs};
 use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsError, TlsFiles, Tokens};
 use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
+use choices::one_of;
+use log_level::log_level;
 use settings::Merged;
 
 /// Smallest log file, in bytes: below it a log would be nothing but file names.
@@ -119,6 +125,8 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// The certificate of all doors; none: they are plain.
     pub tls: Option<Arc<Tls>>,
+    /// The settings of doors whose addresses are the defaults, chosen by nobody.
+    pub default_doors: Vec<&'static str>,
     /// Begin a new store in an empty directory.
     pub init: bool,
     /// Serve a throw-away directory with example data; whoever serves it names the directory.
@@ -170,6 +178,10 @@ impl Config {
             })?,
             token_file: merged.get("token_file", |path| Ok(path_or_none(path)))?,
             tls: tls(&merged)?,
+            default_doors: ["listen", "http", "admin"]
+                .into_iter()
+                .filter(|door| merged.is_default(door))
+                .collect(),
             init: merged.get("init", boolean)?,
             demo: merged.get("demo", boolean)?,
             snapshot_interval: merged.get("snapshot_interval_s", interval)?,
@@ -204,6 +216,7 @@ impl Config {
             tokens: Tokens::default(),
             token_file: None,
             tls: None,
+            default_doors: Vec::new(),
             init: true,
             demo: false,
             snapshot_interval: None,
@@ -348,14 +361,6 @@ fn boolean(text: &str) -> Result<bool, String> {
     )
 }
 
-fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let found = choices.iter().find(|(name, _)| *name == text);
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        format!("`{text}` is none of {}", names.join(", "))
-    })
-}
-
 /// A parser of integers in a range.
 fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| match text.parse() {
@@ -396,11 +401,6 @@ fn connections(text: &str) -> Result<usize, String> {
     let max = u64::try_from(CONNECTIONS_MAX).unwrap_or(u64::MAX);
     let count = integer(1, max)(text)?;
     usize::try_from(count).map_err(|error| error.to_string())
-}
-
-fn log_level(text: &str) -> Result<String, String> {
-    let checked = tracing_subscriber::EnvFilter::try_new(text);
-    checked.map(|_| text.to_owned()).map_err(|error| format!("`{text}`: {error}"))
 }
 
 /// A path, or nothing for an empty text.

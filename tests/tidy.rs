@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chatshard::command::{ErrorCode, Kind};
+use chatshard::config::log_level::MODULES;
 use chatshard::config::settings::{SETTINGS, variable};
 use chatshard::limits;
 
@@ -298,6 +299,14 @@ fn every_file_says_what_it_is_and_stays_short() {
         }
     }
     none("files without a header, or too long", &broken);
+}
+
+#[test]
+fn the_targets_of_the_log_are_the_modules_of_the_program() {
+    let root = document("src/lib.rs");
+    let declared: Vec<String> =
+        root.lines().filter_map(|line| line.strip_prefix("pub mod ")).map(first_word).collect();
+    assert_eq!(declared, MODULES, "src/config/log_level.rs: the list of modules");
 }
 
 #[test]

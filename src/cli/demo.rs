@@ -1,6 +1,7 @@
 //! `serve --demo`: a server on a throw-away directory with a few chats to look at.
 
 use std::fmt::Write;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,6 +12,7 @@ use crate::access::{Endpoint, Role};
 use crate::command::Call;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::config::{Config, HttpAuth};
+use crate::net::listener::bind;
 use crate::server::{self, Addresses};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
@@ -21,17 +23,22 @@ pub const EXAMPLE_USER: &str = "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca";
 const SECOND_USER: &str = "0x8ba1f109551bd432803012645ac136ddd64dba72";
 const THIRD_USER: &str = "0x2b5ad5c4795c026514f8317c7a215e218dccd6cf";
 
+/// Connections of each door: a demo needs few, and so few descriptors that any system gives them.
+const CONNECTIONS_MAX: usize = 256;
+
 /// Serves until a signal stops it; the directory is gone afterwards.
 pub fn run(mut config: Config) -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("chatshard-demo-").tempdir();
     let directory = directory.map_err(|error| Failure::new(format!("demo directory: {error}")))?;
     config.data_dir = directory.path().to_owned();
     config.init = true;
+    config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
+    let taken = move_away(&mut config);
     let token = config.tokens.first(Role::Full);
     let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned());
     let by_header = matches!(config.http_auth, HttpAuth::Header);
     let served = server::run_with(config, move |addresses| {
-        if let Err(failure) = welcome(addresses, token, by_header) {
+        if let Err(failure) = welcome(addresses, token, by_header, &taken) {
             tell(format_args!("error: demo: {failure}"));
         }
     });
@@ -40,12 +47,39 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
     removed.map_err(|error| Failure::new(format!("demo directory: {error}")))
 }
 
+/// Gives each door a free port whose default port another process has, for a newcomer who looks at
+/// chatshard beside a server that works; the addresses that were taken.
+fn move_away(config: &mut Config) -> Vec<Endpoint> {
+    let mut taken = Vec::new();
+    let doors = [
+        ("listen", Some(&mut config.listen)),
+        ("http", config.http.as_mut()),
+        ("admin", config.admin.as_mut()),
+    ];
+    for (name, door) in doors {
+        let Some(door) = door.filter(|_| config.default_doors.contains(&name)) else { continue };
+        let bound = bind(door, config.socket_mode);
+        if bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+            && let Endpoint::Tcp(address) = door
+        {
+            let free = SocketAddr::new(address.ip(), 0);
+            taken.push(std::mem::replace(door, free.into()));
+        }
+    }
+    taken
+}
+
 /// Loads the data and prints what to try.
-fn welcome(addresses: &Addresses, token: Option<String>, by_header: bool) -> Result<(), Failure> {
+fn welcome(
+    addresses: &Addresses,
+    token: Option<String>,
+    by_header: bool,
+    taken: &[Endpoint],
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(error.to_string()))?;
     runtime.block_on(load(&addresses.tcp, token))?;
-    print(&hints(addresses, by_header))
+    print(&hints(addresses, by_header, taken))
 }
 
 async fn load(tcp: &Endpoint, token: Option<String>) -> Result<(), Failure> {
@@ -160,11 +194,21 @@ fn member(user: &str, chat: &str, read: u64, join_order: u64) -> Result<MemberLi
     })
 }
 
-/// Commands to paste into another terminal.
-pub fn hints(addresses: &Addresses, by_header: bool) -> String {
+/// Commands to paste into another terminal; `taken` are the default addresses that others have.
+pub fn hints(addresses: &Addresses, by_header: bool, taken: &[Endpoint]) -> String {
     let tcp = reachable(&addresses.tcp);
     let mut text = "A demo with throw-away data is ready. Try in another terminal:\n".to_owned();
     // Writing to a string does not fail.
+    if !taken.is_empty() {
+        let taken: Vec<String> = taken.iter().map(Endpoint::to_string).collect();
+        let _ = write!(
+            text,
+            "\nAnother process listens on {}, so the demo has ports of its own.\n\
+             Run this first: every `chatshard` command of that terminal then asks the demo.\n\
+             \n  export CHATSHARD_ADDR={tcp}\n",
+            taken.join(" and ")
+        );
+    }
     if let Some(http) = addresses.http.as_ref().map(curled) {
         let user = match by_header {
             true => format!("X-User-Id: {EXAMPLE_USER}"),
@@ -216,10 +260,12 @@ mod tests {
     fn hints_name_the_three_routes() {
         let any = Endpoint::from(SocketAddr::from(([0, 0, 0, 0], 7780)));
         let addresses = Addresses { tcp: any.clone(), http: Some(any), admin: None };
-        let text = hints(&addresses, true);
+        let text = hints(&addresses, true, &[]);
         for route in ["mine-list", "detail", "delete"] {
             assert!(text.contains(&format!("http://127.0.0.1:7780/chat/{route}")), "{text}");
         }
-        assert!(text.contains("-H 'X-User-Id: 0x4c3f"));
+        assert!(text.contains("-H 'X-User-Id: 0x4c3f") && !text.contains("export"));
+        let text = hints(&addresses, true, std::slice::from_ref(&addresses.tcp));
+        assert!(text.contains("export CHATSHARD_ADDR=127.0.0.1:7780\n"), "{text}");
     }
 }

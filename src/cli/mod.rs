@@ -27,6 +27,7 @@ pub mod people;
 pub mod serve;
 pub mod transfer;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -166,6 +167,18 @@ pub fn definition() -> clap::Command {
             argument.help(format!("{help}{default} [env: {}]", variable(&name)))
         })
     })
+}
+
+/// The variables that other commands than `serve` read.
+pub fn client_variables() -> Vec<String> {
+    fn gather(command: &clap::Command, found: &mut BTreeSet<String>) {
+        let named = command.get_arguments().filter_map(clap::Arg::get_env);
+        found.extend(named.filter_map(|name| name.to_str().map(str::to_owned)));
+        command.get_subcommands().for_each(|below| gather(below, found));
+    }
+    let mut found = BTreeSet::new();
+    gather(&definition(), &mut found);
+    found.into_iter().collect()
 }
 
 /// Parses and runs one command line.

@@ -12,6 +12,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::ConfigError;
+use super::choices::{closest, did_you_mean};
 
 /// What variables of the environment begin with.
 pub const PREFIX: &str = "CHATSHARD_";
@@ -153,10 +154,61 @@ pub fn process_environment() -> Result<Environment, ConfigError> {
     let mut found = Environment::new();
     for (name, value) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        let value = value.into_string().map_err(|_| ConfigError::variable(name))?;
+        let value = match value.into_string() {
+            Ok(value) => value,
+            Err(_) if is_known(name) => return Err(ConfigError::variable(name)),
+            // Its name is what the warning about it needs.
+            Err(_) => String::new(),
+        };
         found.insert(name.to_owned(), value);
     }
     Ok(found)
+}
+
+/// Whether a setting, or the file of settings, comes from this variable.
+fn is_known(name: &str) -> bool {
+    name == variable("config") || SETTINGS.iter().any(|(setting, _)| variable(setting) == name)
+}
+
+/// A sentence about each variable of `environment` that nobody reads: a slip in a name must not be
+/// lost. `others` are those that other commands of the program read.
+pub fn unknown_variables(environment: &Environment, others: &[String]) -> Vec<String> {
+    let known: Vec<String> = SETTINGS.iter().map(|(name, _)| variable(name)).collect();
+    let is_unknown = |name: &str, value: &str| {
+        !is_known(name) && !others.iter().any(|other| other == name) && !is_of_service(name, value)
+    };
+    environment
+        .iter()
+        .filter(|(name, value)| is_unknown(name, value))
+        .map(|(name, _)| {
+            // Without what all of them begin with, which makes all of them alike.
+            let others = known.iter().chain(others).map(|other| other.trim_start_matches(PREFIX));
+            let meant = closest(name.trim_start_matches(PREFIX), others)
+                .map_or_else(String::new, |meant| format!("; did you mean {PREFIX}{meant}?"));
+            format!("environment {name}: there is no such setting{meant}")
+        })
+        .collect()
+}
+
+/// Whether Kubernetes sets this variable for a service whose name begins with `chatshard`, like
+/// `CHATSHARD_SERVICE_HOST` and `CHATSHARD_ADMIN_PORT_7790_TCP`.
+fn is_of_service(name: &str, value: &str) -> bool {
+    let name = name.trim_start_matches(PREFIX);
+    let below = |word: &str| {
+        let at = name.find(word).filter(|at| *at == 0 || name[..*at].ends_with('_'))?;
+        Some(&name[at + word.len()..])
+    };
+    let is_number_first = |rest: &str| {
+        rest.strip_prefix('_').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    match (below("SERVICE_HOST"), below("SERVICE_PORT"), below("PORT")) {
+        (Some(""), ..) => true,
+        (_, Some(rest), _) => rest.is_empty() || rest.starts_with('_'),
+        // `CHATSHARD_HTTP_PORT=8080` is somebody's slip; Kubernetes sets an address there.
+        (.., Some("")) => value.contains("://") || name == "PORT",
+        (.., Some(rest)) => is_number_first(rest) || name.starts_with("PORT_"),
+        _ => name.starts_with("SERVICE_"),
+    }
 }
 
 const FLAG: &str = "flag";
@@ -169,8 +221,8 @@ pub(super) struct Merged(Figment);
 impl Merged {
     pub(super) fn load(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
         let variables = SETTINGS.iter().filter_map(|(name, _)| {
-            // An empty variable is what a compose file makes of one that is not set. Unknown ones
-            // are passed over: an orchestrator sets CHATSHARD_SERVICE_HOST and its like unasked.
+            // An empty variable is what a compose file makes of one that is not set. For unknown
+            // ones see `unknown_variables`.
             let value = environment.get(&variable(name)).filter(|value| !value.is_empty())?;
             Some((*name, value.clone()))
         });
@@ -198,6 +250,11 @@ impl Merged {
     /// Whether the setting was given as a flag.
     pub(super) fn is_flag(&self, name: &str) -> bool {
         self.origin(name) == FLAG
+    }
+
+    /// Whether the setting was given nowhere.
+    pub(super) fn is_default(&self, name: &str) -> bool {
+        self.origin(name) == DEFAULT
     }
 
     /// An error about a setting, with the place of its value.
@@ -251,7 +308,8 @@ fn file(path: &Path) -> Result<Layer, ConfigError> {
     let mut values = Vec::new();
     for (key, value) in &table {
         let Some((name, _)) = SETTINGS.iter().find(|(name, _)| name == key) else {
-            return Err(wrong(format!("unknown key `{key}`")));
+            let meant = did_you_mean(key, SETTINGS.iter().map(|(name, _)| *name));
+            return Err(wrong(format!("unknown key `{key}`{meant}")));
         };
         let value = match value {
             Value::String(_, text) => text.clone(),

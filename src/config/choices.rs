@@ -1,0 +1,54 @@
+//! Words that must be one of a few, and what was probably meant by another one.
+
+use strsim::jaro;
+
+/// How alike two words must be for one to be a slip of the other. clap uses the same bound.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// The candidate that `text` is most like, unless it is like none.
+pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let text = text.to_lowercase().replace('-', "_");
+    let likeness = |candidate: &str| match candidate.to_lowercase() {
+        // `warning` for `warn`, and `inf` for `info`, however long the rest is.
+        known if !text.is_empty() && (text.starts_with(&known) || known.starts_with(&text)) => 1.0,
+        known => jaro(&text, &known),
+    };
+    let alike = candidates.into_iter().map(|candidate| (likeness(candidate), candidate));
+    let best = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > LIKENESS_MIN).then_some(best.1)
+}
+
+/// The end of a message about a word that is none of `candidates`: a question, or nothing.
+pub fn did_you_mean<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    closest(text, candidates).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
+}
+
+pub(super) fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let meant = did_you_mean(text, names.iter().copied());
+        format!("`{text}` is none of {}{meant}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_understood_and_another_word_is_not() {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        for (text, meant) in [
+            ("warning", Some("warn")),
+            ("inf", Some("info")),
+            ("Eror", Some("error")),
+            ("loud", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(text, levels), meant, "{text}");
+        }
+        assert_eq!(did_you_mean("data-dir", ["data_dir"]), "; did you mean `data_dir`?");
+        assert_eq!(did_you_mean("x", ["data_dir"]), "");
+    }
+}
