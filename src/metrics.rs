@@ -1,17 +1,21 @@
 //! What is counted about requests and turns of cores, and how it is shown to Prometheus.
 //!
+//! # Layout
+//! - [`doors`]: what a door counts
+//! - [`exposition`]: the two forms of the text
+//! - [`turns`]: how long pieces of work hold a core
+//!
 //! Invariants:
 //! - [`Meter`] and [`Durations`] are plain data: recording is a few additions at fixed places, without allocation or
 //!   atomics. Each core has its own; they are merged only when somebody looks.
 //! - Buckets are fixed: upper bounds of 4 us times powers of two, up to 8.388608 s, and one for
 //!   all that is slower.
 //! - Rendering shows only the commands that were seen, so that its size follows what is used.
-//!
-//! # Layout
-//! - [`doors`]: what a door counts
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 pub mod doors;
+pub mod exposition;
+pub mod turns;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,9 +35,8 @@ use crate::command::node::{LogStats, ShardStats, SnapshotStats, StatsReply};
 use crate::command::{ErrorCode, Kind};
 use crate::types::ShardId;
 use doors::DoorMeter;
-
-/// The content type of [`render`]'s text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use exposition::Form;
+pub use turns::Turns;
 
 const KINDS: usize = Kind::ALL.len();
 /// 200, each error code, and whatever else a door may say (405, 408, 500).
@@ -60,7 +63,6 @@ struct KindMeter {
 pub struct Durations {
     buckets: [u64; BUCKETS],
     sum_ns: u64,
-    longest_ns: u64,
 }
 
 impl Default for Meter {
@@ -118,13 +120,11 @@ impl Durations {
     fn record_many(&mut self, duration: Duration, count: u64) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.sum_ns = self.sum_ns.saturating_add(ns.saturating_mul(count));
-        self.longest_ns = self.longest_ns.max(ns);
         add(&mut self.buckets, bucket_index(ns), count);
     }
 
     fn merge(&mut self, other: &Self) {
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
-        self.longest_ns = self.longest_ns.max(other.longest_ns);
         add_all(&mut self.buckets, &other.buckets);
     }
 
@@ -211,24 +211,26 @@ pub struct MetricsInput {
     pub stats: StatsReply,
     /// Requests of the TCP door, all cores merged.
     pub tcp: Meter,
-    /// Requests of the HTTP doors, all cores merged.
+    /// Requests of the HTTP door, all cores merged.
     pub http: Meter,
-    /// Turns of each shard's core.
-    pub turns: Vec<(ShardId, Durations)>,
+    /// Requests of `/call` on the admin listener.
+    pub call: Meter,
+    /// Turns of each shard's core, and the longest of the last minutes.
+    pub turns: Vec<(ShardId, Durations, Duration)>,
     /// Counters of each door.
     pub doors: Vec<Arc<DoorMeter>>,
 }
 
-/// The metrics as OpenMetrics text.
-pub fn render(input: &MetricsInput) -> String {
+/// The metrics as text.
+pub fn render(input: &MetricsInput, form: Form) -> String {
     let mut registry = Registry::with_prefix("chatshard");
     // A collector must be 'static; a scrape every few seconds may well copy some kilobytes.
     registry.register_collector(Box::new(Node(input.clone())));
     let mut text = String::with_capacity(32 << 10);
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
-        Ok(()) => text,
+        Ok(()) => form.write(text),
         // Writing to a String does not fail. An empty scrape must still be a whole one.
-        Err(fmt::Error) => "# EOF\n".to_owned(),
+        Err(fmt::Error) => form.write("# EOF\n".to_owned()),
     }
 }
 
@@ -237,9 +239,9 @@ struct Node(MetricsInput);
 
 impl Collector for Node {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self(MetricsInput { stats, tcp, http, turns, doors: door_meters }) = self;
+        let Self(MetricsInput { stats, tcp, http, call, turns, doors: door_meters }) = self;
         let mut page = Page(encoder);
-        let doors = [("tcp", tcp), ("http", http)];
+        let doors = [("tcp", tcp), ("http", http), ("call", call)];
         page.requests(&doors)?;
         page.durations(&doors)?;
         page.doors(door_meters)?;
@@ -302,6 +304,12 @@ impl Page<'_> {
     }
 
     fn doors(&mut self, meters: &[Arc<DoorMeter>]) -> fmt::Result {
+        let (name, help) = ("connections", "Open connections, by door");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for meter in meters {
+            let labels = [("door", meter.name())];
+            ConstGauge::new(meter.open()).encode(family.encode_family(&labels)?)?;
+        }
         let (name, help) = ("connections_dropped", "Connections closed by the door, by reason");
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for meter in meters {
@@ -336,7 +344,6 @@ impl Page<'_> {
         self.gauge("users", "Users with at least one row", stats.users)?;
         self.gauge("memberships", "Memberships, deleted ones counted", stats.memberships)?;
         self.gauge("outbox", "Chat events still to be delivered", stats.outbox)?;
-        self.gauge("connections", "Open connections of the TCP door", stats.connections)?;
         // A figure that nobody knows is left out: 0 would be one.
         if stats.memory_bytes > 0 {
             self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)?;
@@ -408,18 +415,19 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn turns(&mut self, turns: &[(ShardId, Durations)]) -> fmt::Result {
+    fn turns(&mut self, turns: &[(ShardId, Durations, Duration)]) -> fmt::Result {
         let help = "How long one piece of work held the shard's core while all others waited";
         let name = "turn_duration_seconds";
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (shard, durations) in turns {
+        for (shard, durations, _) in turns {
             durations.encode(family.encode_family(&[("shard", shard.0)])?)?;
         }
-        let (name, help) = ("turn_longest_seconds", "The longest of them since the start");
+        let (name, help) =
+            ("turn_longest_seconds", "The longest of them in the last one to two minutes");
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (shard, durations) in turns {
-            let longest = Duration::from_nanos(durations.longest_ns).as_secs_f64();
-            ConstGauge::new(longest).encode(family.encode_family(&[("shard", shard.0)])?)?;
+        for (shard, _, longest) in turns {
+            ConstGauge::new(longest.as_secs_f64())
+                .encode(family.encode_family(&[("shard", shard.0)])?)?;
         }
         Ok(())
     }
@@ -477,7 +485,7 @@ mod tests {
         let mut input = MetricsInput::default();
         input.tcp.record(Kind::List, 200, Duration::from_micros(5));
         input.stats.log.state = "stalled".into();
-        let text = render(&input);
+        let text = render(&input, Form::OpenMetrics);
         let seen = "chatshard_requests_total{door=\"tcp\",command=\"list\",status=\"200\"} 1\n";
         assert!(text.contains(seen), "{text}");
         assert!(text.contains("chatshard_log_state{state=\"stalled\"} 1\n"), "{text}");
@@ -489,7 +497,9 @@ mod tests {
     fn the_longest_turn_is_told_beside_all_of_them() {
         let mut turns = Durations::default();
         [5, 3000, 70].into_iter().map(Duration::from_micros).for_each(|turn| turns.record(turn));
-        let text = render(&MetricsInput { turns: vec![(ShardId(1), turns)], ..Default::default() });
+        let turns = vec![(ShardId(1), turns, Duration::from_millis(3))];
+        let input = MetricsInput { turns, ..Default::default() };
+        let text = render(&input, Form::OpenMetrics);
         for line in [
             "chatshard_turn_longest_seconds{shard=\"1\"} 0.003\n",
             "chatshard_turn_duration_seconds_count{shard=\"1\"} 3\n",

@@ -283,7 +283,8 @@ fn admin_router(
                     None => MetricsInput::default(),
                 };
                 let cores = meters.get().into_iter().flatten();
-                cores.chain([&admin_meter]).for_each(|meter| meter.merge_into(&mut input.http));
+                cores.for_each(|meter| meter.merge_into(&mut input.http));
+                admin_meter.merge_into(&mut input.call);
                 input.doors = door_meters;
                 input
             };

@@ -7,6 +7,9 @@ mod common;
 #[path = "security/tools.rs"]
 mod tools;
 
+#[path = "cli_process/metrics.rs"]
+mod metrics;
+
 #[path = "cli_process/log_lines.rs"]
 mod log_lines;
 

@@ -463,12 +463,12 @@ fn admin(tokens: &str) -> Operated {
         store: store.clone(),
         readiness: Arc::new(move || seen.lock().unwrap().map_or(Ok(()), |why| Err(why.into()))),
         metrics: Arc::new(move || {
-            let mut http = Meter::default();
-            counted.merge_into(&mut http);
+            let mut call = Meter::default();
+            counted.merge_into(&mut call);
             let shards = vec![ShardStats::default(), ShardStats { shard: 1, ..Default::default() }];
             let mut stats = StatsReply { shards, chats: 3, ..Default::default() };
             stats.log.state = "ok".into();
-            Box::pin(async move { MetricsInput { stats, http, ..MetricsInput::default() } })
+            Box::pin(async move { MetricsInput { stats, call, ..MetricsInput::default() } })
         }),
         gate: Gate::new(Tokens::parse(tokens).unwrap()),
         meter,
@@ -611,7 +611,8 @@ async fn metrics_are_whole_and_well_formed() {
     let Operated { router, .. } = admin("");
     post(&router, "/call/ping", &[], "").await;
     post(&router, "/call/list", &[], "{}").await;
-    let answer = send(&router, "GET", "/metrics", &[], "").await;
+    let accept = ("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    let answer = send(&router, "GET", "/metrics", &[accept], "").await;
     let content_type = answer.headers["content-type"].to_str().unwrap();
     assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"));
     let samples = samples(&answer.body);
@@ -621,7 +622,7 @@ async fn metrics_are_whole_and_well_formed() {
     };
     let requests = |command: &str, status: &str| {
         format!(
-            "chatshard_requests_total{{door=\"http\",command=\"{command}\",status=\"{status}\"}}"
+            "chatshard_requests_total{{door=\"call\",command=\"{command}\",status=\"{status}\"}}"
         )
     };
     assert_eq!(value(&requests("ping", "200")), 1.0);
@@ -632,7 +633,7 @@ async fn metrics_are_whole_and_well_formed() {
     assert_eq!(value("chatshard_log_syncs_total"), 0.0);
     assert_eq!(value("chatshard_shard_commands_total{shard=\"1\"}"), 0.0);
     let last =
-        "chatshard_request_duration_seconds_bucket{le=\"+Inf\",door=\"http\",command=\"ping\"}";
+        "chatshard_request_duration_seconds_bucket{le=\"+Inf\",door=\"call\",command=\"ping\"}";
     assert_eq!(value(last), 1.0);
 }
 

@@ -111,6 +111,7 @@ impl Door {
         }
         let Some(claim) = self.strangers.claim(1) else { return Entry::Later };
         self.open.fetch_add(1, Ordering::AcqRel);
+        self.meter.count_opened();
         let deadline = Instant::now() + Duration::from_millis(GREETING_TIMEOUT_MS);
         Entry::Open(Guest { door: Arc::clone(self), peer, deadline, stranger: Some(claim) })
     }
@@ -178,6 +179,7 @@ impl Drop for Guest {
             self.door.known.fetch_sub(1, Ordering::AcqRel);
         }
         self.door.open.fetch_sub(1, Ordering::AcqRel);
+        self.door.meter.count_ended();
     }
 }
 

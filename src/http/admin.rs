@@ -19,7 +19,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{ACCEPT, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -34,7 +34,7 @@ use super::{ask, metered};
 use crate::access::{Gate, Role};
 use crate::command::{Call, Error, ErrorCode, Kind};
 use crate::metrics::doors::Refused;
-use crate::metrics::{self, MetricsInput, SharedMeter};
+use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
 /// Tells whether the node takes all requests, or why not.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -99,8 +99,12 @@ async fn metrics_text<C: Call>(
         return failure.into_response();
     }
     let input = (admin.metrics)().await;
-    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
-    with_body(StatusCode::OK, content_type, Body::from(metrics::render(&input)))
+    // Two `Accept` headers are one list; whatever is no text asks for nothing.
+    let accept: Vec<&str> =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let form = Form::accepted(Some(&accept.join(",")));
+    let content_type = HeaderValue::from_static(form.content_type());
+    with_body(StatusCode::OK, content_type, Body::from(metrics::render(&input, form)))
 }
 
 async fn call<C: Call>(

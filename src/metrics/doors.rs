@@ -106,6 +106,7 @@ impl Refused {
 #[derive(Debug)]
 pub struct DoorMeter {
     name: &'static str,
+    open: AtomicU64,
     dropped: [AtomicU64; Dropped::ALL.len()],
     refused: [AtomicU64; Refused::ALL.len()],
     withheld: AtomicU64,
@@ -116,6 +117,7 @@ impl DoorMeter {
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
+            open: AtomicU64::new(0),
             dropped: Default::default(),
             refused: Default::default(),
             withheld: AtomicU64::new(0),
@@ -125,6 +127,21 @@ impl DoorMeter {
     /// The value of the label `door`.
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Counts a connection that the door has let in.
+    pub fn count_opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the end of a connection that the door had let in.
+    pub fn count_ended(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Counts a closed connection.

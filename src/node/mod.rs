@@ -42,7 +42,7 @@ use tokio::sync::oneshot;
 use crate::command::node::{HelloReply, Limits, PROTOCOL_VERSION, StatsReply};
 use crate::command::{Call, Command, Error, ListHere, Outcome};
 use crate::limits::{SCAN_ROWS, SLOTS};
-use crate::metrics::{Meter, MetricsInput};
+use crate::metrics::MetricsInput;
 use crate::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use aside::Aside;
 use log::{Log, LogState};
@@ -214,15 +214,10 @@ impl Handle {
 
     /// The figures of all cores; the HTTP doors add their own.
     pub async fn metrics(&self) -> MetricsInput {
-        let mut input = MetricsInput {
-            stats: StatsReply::default(),
-            tcp: Meter::default(),
-            http: Meter::default(),
-            turns: Vec::new(),
-            doors: Vec::new(),
-        };
+        let mut input = MetricsInput::default();
         for report in self.reports().await {
-            input.turns.push((ShardId(report.shard.shard), report.turns));
+            let (shard, longest) = (report.shard.shard, report.turns.longest(Instant::now()));
+            input.turns.push((ShardId(shard), report.turns.all(), longest));
             input.tcp.merge(&report.tcp);
             input.stats.add_shard(report.shard);
         }

@@ -33,7 +33,7 @@ use super::ticket::Ticket;
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
-use crate::metrics::{Durations, Meter};
+use crate::metrics::{Meter, Turns};
 use crate::router::{Router, Sent, Work};
 use crate::shard::Core;
 use crate::shard::core::SlotCapture;
@@ -70,7 +70,7 @@ pub struct Report {
     /// Requests of connections; calls are measured by the door that makes them.
     pub tcp: Meter,
     /// How long the core was held, each time.
-    pub turns: Durations,
+    pub turns: Turns,
 }
 
 /// What became of a request that its connection would answer at once.
@@ -115,7 +115,7 @@ pub struct Worker {
     /// Ops that look at many rows; one is run a turn, so that others are served in between.
     long: VecDeque<(ReplyTo, Op)>,
     tcp: Meter,
-    turns: Durations,
+    turns: Turns,
     draining: Vec<oneshot::Sender<()>>,
 }
 
@@ -145,7 +145,7 @@ impl Worker {
             own: VecDeque::new(),
             long: VecDeque::new(),
             tcp: Meter::default(),
-            turns: Durations::default(),
+            turns: Turns::new(Instant::now()),
             draining: Vec::new(),
             node,
         }
@@ -533,7 +533,7 @@ impl Local {
         poll_fn(|context| {
             let began = Instant::now();
             let polled = task.as_mut().poll(context);
-            self.0.borrow_mut().turns.record(began.elapsed());
+            self.0.borrow_mut().turns.record(began, began.elapsed());
             polled
         })
         .await

@@ -130,7 +130,13 @@ impl HttpConnection {
 
     /// Gets a page, and gives the answer's status and body.
     pub fn get(&mut self, path: &str) -> (u16, String) {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+        self.get_with(path, "")
+    }
+
+    /// Like [`Self::get`], with lines of headers.
+    pub fn get_with(&mut self, path: &str, headers: &str) -> (u16, String) {
+        let host = self.address;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
         self.answer()
     }
