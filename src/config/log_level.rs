@@ -19,8 +19,23 @@ const CRATES: [&str; 9] =
 /// The modules that messages come from, and all others of the program; `tests/tidy.rs` compares
 /// them with `src/lib.rs`.
 pub const MODULES: &[&str] = &[
-    "access", "cli", "client", "command", "config", "http", "limits", "metrics", "net", "node",
-    "protocol", "router", "server", "shard", "throttle", "types",
+    "access",
+    "admission",
+    "cli",
+    "client",
+    "command",
+    "config",
+    "http",
+    "limits",
+    "metrics",
+    "net",
+    "node",
+    "protocol",
+    "router",
+    "server",
+    "shard",
+    "throttle",
+    "types",
 ];
 
 /// The text, if each of its directives has an effect.

@@ -87,10 +87,8 @@ fn promtool_accepts(text: &str) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let Ok(mut promtool) = promtool else {
-        println!("promtool is not here: its own check is left out");
-        return;
-    };
+    // Without promtool the form is checked by `families` alone.
+    let Ok(mut promtool) = promtool else { return };
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
