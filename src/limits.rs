@@ -102,6 +102,13 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
 pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 /// Removed chats that a user's change log still tells of.
 pub const TOMBSTONES_MAX: usize = 1000;
+/// Removals that a node remembers for the change logs of all users; past it those who have waited longest
+/// are forgotten. Some 50 bytes each.
+pub const GONE_MAX: usize = 1 << 18;
+/// A large node remembers more: one removal for so many rows.
+pub const GONE_SHARE: u64 = 4;
+/// A user without rows, of whom the version is remembered, counts as so many removals.
+pub const IDLE_USER_WEIGHT: u64 = 8;
 /// Most changes in one `sync` reply; also the default.
 pub const SYNC_PAGE_MAX: usize = 1000;
 /// Most conversations in one page.
@@ -156,6 +163,7 @@ const _: () = assert!(BUDGET_BYTES_MIN <= INCOMPLETE_BYTES_MAX);
 const _: () = assert!(BUDGET_BYTES_MIN <= HTTP_UNSENT_BYTES_MAX);
 const _: () = assert!(HTTP_PROGRESS_BYTES <= HTTP_UNSENT_BYTES_FREE);
 const _: () = assert!(EVICTION_MS_MIN < WRITE_TIMEOUT_MS);
+const _: () = assert!(TOMBSTONES_MAX < GONE_MAX / 64);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX && INTEGER_MAX < COUNTER_MAX);

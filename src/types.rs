@@ -131,6 +131,14 @@ id_type! {
     /// A user's id.
     UserId
 }
+
+impl UserId {
+    /// Stands for a user who was erased, or is not known any more, where the maker of a chat is named.
+    pub fn erased() -> Self {
+        Self(CompactString::const_new("erased"))
+    }
+}
+
 id_type! {
     /// A caller's name for one request, so that it is known when it comes again. Of the form of an id.
     IdempotencyKey
@@ -306,6 +314,14 @@ macro_rules! code_type {
             pub const fn code(self) -> u8 {
                 match self {
                     $(Self::$variant => $code),+
+                }
+            }
+
+            /// What such a number stands for, if it is one.
+            pub const fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$variant),)+
+                    _ => None,
                 }
             }
         }

@@ -134,6 +134,8 @@ fn crash(node: &SimNode, random: &mut Random, seen: &mut Seen) -> SimNode {
 fn play(seed: u64) -> Seen {
     let mut random = Random::new(seed);
     let mut node = SimNode::new(3, seed);
+    // A device that comes back late finds that what it missed is forgotten.
+    node.remember_at_least(seed % 30);
     node.shuffle(seed);
     let mut seen = Seen::default();
     for number in 0..CHATS {

@@ -458,6 +458,7 @@ fn the_readme_s_limits_are_those_of_the_program() {
         ("CONVERSATIONS_PAGE_MAX", wide(limits::CONVERSATIONS_PAGE_MAX)),
         ("SYNC_PAGE_MAX", wide(limits::SYNC_PAGE_MAX)),
         ("TOMBSTONES_MAX", wide(limits::TOMBSTONES_MAX)),
+        ("GONE_MAX", wide(limits::GONE_MAX)),
         ("IDEMPOTENCY_WINDOW_MS", limits::IDEMPOTENCY_WINDOW_MS),
         ("IDEMPOTENCY_KEYS_MAX", wide(limits::IDEMPOTENCY_KEYS_MAX)),
         ("IDEMPOTENCY_ANSWER_BYTES", wide(limits::IDEMPOTENCY_ANSWER_BYTES)),

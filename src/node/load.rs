@@ -129,7 +129,7 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
                 Piece::Record(lsn) => {
                     // The image brought things without counting them; records count on from there.
                     if !std::mem::replace(&mut counted, true) {
-                        core.recount();
+                        core.recount()?;
                     }
                     core.replay(bytes).map_err(|error| about(&format!("record {lsn}"), &error))?;
                 }
@@ -137,7 +137,7 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
         }
     }
     if !counted {
-        core.recount();
+        core.recount()?;
     }
     Ok(())
 }

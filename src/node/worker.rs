@@ -224,6 +224,16 @@ impl Worker {
         }
     }
 
+    /// Lets the core give back some of what it has too much of; whether there is more.
+    fn tidy(&mut self) -> bool {
+        let has_swept = self.core.sweep_some();
+        let forgets = self.core.has_to_forget() && self.node.refusal().is_none();
+        if forgets {
+            self.core.forget_some(&mut self.out);
+        }
+        has_swept || forgets
+    }
+
     /// Runs an op; an answer that promises nothing goes at once. How many rows it told.
     fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
         self.core.request(to, op, &mut self.out);
@@ -572,6 +582,7 @@ impl Local {
         }
         any |= self.0.borrow_mut().take_peers();
         self.0.borrow_mut().run_long();
+        any |= self.0.borrow_mut().tidy();
         self.flush();
         any
     }

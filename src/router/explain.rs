@@ -10,7 +10,7 @@ use crate::types::{ChatStatus, Flag, Sequence};
 
 /// An `explain` under way.
 pub(super) struct Explaining {
-    chat: Option<Option<ChatView>>,
+    chat: Option<Result<ChatView, Error>>,
     row: Option<Option<RowFacts>>,
 }
 
@@ -40,8 +40,8 @@ impl Explaining {
         }
         let (Some(chat), Some(row)) = (&self.chat, &self.row) else { return None };
         Some(match chat {
-            None => Err(Error::no_chat()),
-            Some(chat) => Ok(Reply::Explain(explain(chat, row.as_ref()))),
+            Err(error) => Err(error.clone()),
+            Ok(chat) => Ok(Reply::Explain(explain(chat, row.as_ref()))),
         })
     }
 }
@@ -50,9 +50,6 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
     let last_sequence = chat.item.last_sequence;
     let mut reasons = Vec::new();
     let mut say = |reason: String| reasons.push(reason);
-    if chat.dissolved {
-        say("the chat was dissolved".into());
-    }
     if chat.item.status == ChatStatus::Disabled {
         say("the chat is disabled: it takes no messages".into());
     }
@@ -73,7 +70,7 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
         };
     };
     let floors = row.floors_as(member);
-    let listed = row.is_show == Flag::YES && !chat.dissolved;
+    let listed = row.is_show == Flag::YES;
     if row.is_show == Flag::NO {
         say(format!(
             "the user deleted it up to {}; its next message brings it back",

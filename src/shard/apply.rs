@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
+use super::counts::UserCounts;
 use super::event::{
     AdvancedRef, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
-    Dissolved, Event, FlagsSet, GoneImported, MemberErased, MembersAdded, MembersImported,
-    MembersRemoved, ReadRef, RowChanged, StatusSet, Touched, UserErased,
+    Dissolved, Event, FlagsSet, Forgotten, GoneImported, MemberErased, MembersAdded,
+    MembersImported, MembersRemoved, ReadRef, RowChanged, StatusSet, Touched, UserErased,
 };
 use super::interner::Interner;
 use super::member::{Member, MemberFacts};
@@ -59,6 +60,7 @@ impl Applier<'_> {
             Event::MemberErased(event) => self.member_erased(event),
             Event::UserErased(event) => self.user_erased(event),
             Event::GoneImported(event) => self.gone_imported(event),
+            Event::Forgotten(event) => self.forgotten(event),
             Event::Answered(event) => self.answered(event),
         }
     }
@@ -75,7 +77,8 @@ impl Applier<'_> {
 
     fn created(&mut self, event: Created) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.chat_id.as_str());
-        if self.slot.chat(event.chat_id.as_str(), hash).is_some() {
+        if self.slot.chat(event.chat_id.as_str(), hash).is_some() || self.is_retired(&event.chat_id)
+        {
             return Err(misfit("new chat", &event.chat_id));
         }
         let mut chat = Chat::new(ChatHead {
@@ -116,7 +119,9 @@ impl Applier<'_> {
         for user_id in &event.user_ids {
             chat.members.remove(user_id.as_str(), hasher.hash(user_id.as_str()));
         }
+        let released = event.user_ids.len();
         post(chat, Deliveries::Same(Effect::Remove, event.user_ids));
+        self.interner.note_released(released);
         self.slot.counts.outbox += 1;
         Ok(())
     }
@@ -190,14 +195,28 @@ impl Applier<'_> {
         chat.deleters = None;
         let members = std::mem::take(&mut chat.members);
         let users: Vec<_> = members.iter().map(|member| member.user_id.to_user_id()).collect();
-        let posted = !users.is_empty();
+        let (posted, released) = (!users.is_empty(), users.len());
         if posted {
             post(chat, Deliveries::Same(Effect::Remove, users));
         }
+        self.interner.note_released(released);
         self.slot.counts.outbox += u64::from(posted);
         self.slot.counts.chats -= 1;
         self.slot.counts.dissolved += 1;
-        Ok(())
+        self.retire(&event.chat_id)
+    }
+
+    /// See [`SlotState::retire`].
+    fn retire(&mut self, id: &ChatId) -> Result<(), BadRecord> {
+        let hash = self.hasher.hash(id.as_str());
+        match self.slot.retire(id.as_str(), hash, self.hasher) {
+            true => Ok(()),
+            false => Err(misfit("dissolved chat", id)),
+        }
+    }
+
+    fn is_retired(&self, id: &ChatId) -> bool {
+        self.slot.retired.contains(id.as_str(), self.hasher.hash(id.as_str()))
     }
 
     fn delivery_done(&mut self, event: DeliveryDone) -> Result<(), BadRecord> {
@@ -209,8 +228,9 @@ impl Applier<'_> {
                     // Most chats never post again: no memory is kept for it.
                     chat.outbox = ThinVec::new();
                 }
+                let is_over = chat.head.dissolved && chat.outbox.is_empty();
                 self.slot.counts.outbox -= 1;
-                Ok(())
+                if is_over { self.retire(&event.chat_id) } else { Ok(()) }
             }
             _ => Err(misfit("delivery of", &event.chat_id)),
         }
@@ -219,6 +239,10 @@ impl Applier<'_> {
     fn chat_imported(&mut self, event: ChatImported) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(event.head.id.as_str());
         let mut head = event.head;
+        if self.is_retired(&head.id) {
+            // There is nothing that a merge could change.
+            return if head.dissolved { Ok(()) } else { Err(misfit("imported chat", &head.id)) };
+        }
         self.interner.share(&mut head.creator_id);
         if let Some(chat) = self.slot.chat_mut(head.id.as_str(), hash) {
             let (old, new) = (&chat.head, &head);
@@ -235,8 +259,9 @@ impl Applier<'_> {
         } else {
             self.slot.counts.chats += 1;
         }
+        let id = head.id.clone();
         self.slot.insert_chat(Chat::new(head), self.hasher);
-        Ok(())
+        self.retire(&id)
     }
 
     fn members_imported(&mut self, event: MembersImported) -> Result<(), BadRecord> {
@@ -275,12 +300,30 @@ impl Applier<'_> {
         let hasher = self.hasher;
         let user =
             self.slot.user_or_new(&event.user_id, hasher.hash(event.user_id.as_str()), hasher);
-        let before = user.rows.len();
+        let before = UserCounts::of(user);
         change_row(user, event, hasher);
-        let after = user.rows.len();
-        let counts = &mut self.slot.counts;
-        counts.memberships = counts.memberships + wide(after) - wide(before);
-        counts.users = counts.users + u64::from(after > 0) - u64::from(before > 0);
+        let after = UserCounts::of(user);
+        self.recount_user(before, after);
+        Ok(())
+    }
+
+    fn recount_user(&mut self, before: UserCounts, after: UserCounts) {
+        self.slot.counts.add_user(after);
+        self.slot.counts.take_user(before);
+    }
+
+    fn forgotten(&mut self, event: Forgotten) -> Result<(), BadRecord> {
+        let id = &event.user_id;
+        let hash = self.hasher.hash(id.as_str());
+        let user = self.slot.user_mut(id.as_str(), hash).ok_or_else(|| misfit("user", id))?;
+        let before = UserCounts::of(user);
+        user.forget_to(event.to);
+        let is_there = !user.rows.is_empty() || user.gone_count() > 0;
+        let after = if is_there { UserCounts::of(user) } else { UserCounts::default() };
+        self.recount_user(before, after);
+        if !is_there {
+            self.slot.remove_user(id, hash, self.hasher);
+        }
         Ok(())
     }
 
@@ -339,16 +382,21 @@ impl Applier<'_> {
 
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {
         let hasher = self.hasher;
+        if self.is_retired(&event.chat_id) {
+            // A log from before only ids were kept of such chats: their makers were erased then.
+            return Ok(());
+        }
         let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
         let is_creator = chat.head.creator_id == event.user_id;
         if is_creator {
-            chat.head.creator_id = interner.intern(&erased_creator()?);
+            chat.head.creator_id = interner.intern(&UserId::erased());
         }
         chat.forget_deleter(&event.user_id);
         let hash = hasher.hash(event.user_id.as_str());
         let was_member = chat.members.remove(event.user_id.as_str(), hash).is_some();
         // Who left before is remembered only as one who had deleted the chat: nobody sees that.
         chat.head.version += u64::from(is_creator || was_member);
+        interner.note_released(usize::from(was_member));
         if was_member {
             post(chat, Deliveries::Same(Effect::Erase, vec![event.user_id]));
             self.slot.counts.outbox += 1;
@@ -363,19 +411,25 @@ impl Applier<'_> {
         for scope in scopes {
             self.slot.answers.remove(&scope, self.hasher.hash(&scope));
         }
-        match self.slot.remove_user(&event.user_id, hash) {
-            Some(user) if !user.rows.is_empty() => Err(misfit("erased user", &event.user_id)),
-            _ => Ok(()),
+        if let Some(user) = self.slot.remove_user(&event.user_id, hash, self.hasher) {
+            if !user.rows.is_empty() {
+                return Err(misfit("erased user", &event.user_id));
+            }
+            self.recount_user(UserCounts::of(&user), UserCounts::default());
         }
+        Ok(())
     }
 
     fn gone_imported(&mut self, event: GoneImported) -> Result<(), BadRecord> {
         let hasher = self.hasher;
         let hash = hasher.hash(event.user_id.as_str());
         let user = self.slot.user_or_new(&event.user_id, hash, hasher);
+        let before = UserCounts::of(user);
         let version = import_version(user, event.version);
         user.unbury(&event.chat_id);
         user.bury(event.chat_id, version);
+        let after = UserCounts::of(user);
+        self.recount_user(before, after);
         Ok(())
     }
 
@@ -412,11 +466,6 @@ impl Applier<'_> {
         }
         Ok(())
     }
-}
-
-/// Stands for an erased user where the maker of a chat is named.
-fn erased_creator() -> Result<UserId, BadRecord> {
-    UserId::new("erased").map_err(|invalid| BadRecord(invalid.0))
 }
 
 /// A watermark: what is at or below it is neither shown nor unread.

@@ -15,6 +15,7 @@ mod answers;
 mod changes;
 mod chats;
 mod erase;
+mod fading;
 mod image;
 mod listing;
 mod messages;
@@ -28,6 +29,7 @@ mod verify;
 use hashbrown::HashMap;
 
 use answers::Answers;
+use fading::Fading;
 use image::ImageWalk;
 pub use image::SlotCapture;
 pub use near::Soon;
@@ -42,7 +44,7 @@ use super::state::{Chat, SlotState, User};
 use crate::command::node::ShardStats;
 use crate::command::{Class, Command, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{SLOTS, TIME_AHEAD_MS_MAX};
-use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, Slot, TimeMs, UserId};
+use crate::types::{ChatId, Hashed, KeyHasher, ShardCount, ShardId, Slot, TimeMs, UserId};
 
 /// What of a command's result is known now.
 enum Step {
@@ -81,7 +83,10 @@ pub struct Core {
     running: HashMap<ChatId, Running>,
     waiters: Waiters,
     answers: Answers,
+    fading: Fading,
     image: ImageWalk,
+    /// A dissolved chat of the image that is being restored, of which more may come.
+    restored: Option<ChatId>,
     /// Slots of an image may be of different instants; see [`Self::spread_images`].
     spreads_images: bool,
     /// Records only count; see [`Self::leave_records_empty`].
@@ -106,7 +111,9 @@ impl Core {
             running: HashMap::new(),
             waiters: Waiters::default(),
             answers: Answers::default(),
+            fading: Fading::new(shards.get()),
             image: ImageWalk::default(),
+            restored: None,
             spreads_images: false,
             leaves_records_empty: false,
             commands: 0,
@@ -182,6 +189,7 @@ impl Core {
     /// Begins to work after recovery: deliveries that a stop left open go out again.
     pub fn start(&mut self, out: &mut Output) {
         self.gather_answers();
+        self.gather_fading();
         let open: Vec<ChatId> = self
             .slots
             .iter()
@@ -414,7 +422,7 @@ impl Core {
         self.hasher.slot(id.as_str())
     }
 
-    /// The chat, dissolved or not.
+    /// The chat; one that is dissolved only as long as it has something to deliver.
     fn find_chat(&self, id: &ChatId) -> Option<&Chat> {
         self.chat_at(id.as_str(), self.hash_of(id.as_str()))
     }
@@ -439,7 +447,23 @@ impl Core {
 
     /// The chat for a command that needs it alive.
     fn live_chat(&self, id: &ChatId) -> Result<&Chat, Error> {
-        alive(self.find_chat(id))
+        let hash = self.hash_of(id.as_str());
+        self.alive(self.chat_at(id.as_str(), hash), self.hasher.hashed(id.as_str()))
+    }
+
+    /// The chat that was found under an id, for a command that needs it alive.
+    fn alive<'a>(&self, chat: Option<&'a Chat>, id: Hashed<&str>) -> Result<&'a Chat, Error> {
+        match chat {
+            Some(chat) if !chat.head.dissolved => Ok(chat),
+            Some(_) => Err(Error::gone()),
+            None if self.is_retired(id) => Err(Error::gone()),
+            None => Err(Error::no_chat()),
+        }
+    }
+
+    /// Whether the chat was dissolved and nothing but its id is left.
+    fn is_retired(&self, id: Hashed<&str>) -> bool {
+        self.slot_here(id.hash).is_some_and(|slot| slot.retired.contains(id.id, id.hash))
     }
 
     fn find_user(&self, id: &UserId) -> Option<&User> {
@@ -466,12 +490,6 @@ impl Core {
 /// An event that was decided on this very state always fits it.
 fn assert_fits(applied: Result<(), BadRecord>) {
     assert!(applied.is_ok(), "a decided event was refused: {applied:?}");
-}
-
-/// The chat that was found, for a command that needs it alive.
-fn alive(chat: Option<&Chat>) -> Result<&Chat, Error> {
-    let chat = chat.ok_or_else(Error::no_chat)?;
-    if chat.head.dissolved { Err(Error::gone()) } else { Ok(chat) }
 }
 
 fn op_class(op: &Op) -> Class {

@@ -227,6 +227,15 @@ events! {
         #[serde(deserialize_with = "counter")]
         version: Option<u64>,
     }
+    /// More was remembered of what users had than may be: this one's removals up to a version are forgotten, and
+    /// who has no rows either is forgotten whole.
+    39 Forgotten {
+        /// Who.
+        user_id: UserId,
+        /// Up to which version.
+        #[serde(deserialize_with = "counter")]
+        to: u64,
+    }
     /// A request with an idempotency key was answered, or took its key.
     64 Answered {
         /// The answer.
@@ -256,6 +265,7 @@ impl Event {
             Self::Cleared(event) => event.user_id.as_str(),
             Self::UserErased(event) => event.user_id.as_str(),
             Self::GoneImported(event) => event.user_id.as_str(),
+            Self::Forgotten(event) => event.user_id.as_str(),
             Self::Answered(_) => return None,
         })
     }

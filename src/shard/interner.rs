@@ -6,12 +6,12 @@
 //!
 //! Invariants:
 //! - Of two interned ids with the same text, both share it.
-//! - A text that only the interner holds goes when its table would have to grow. So there are at most about
-//!   twice as many as are in use.
+//! - A text that only the interner holds goes when its table would have to grow, or when a sweep comes by. Sweeps begin
+//!   when many members went, and take a few tables at a time.
 
 use hashbrown::HashTable;
 
-use super::state::table_hash;
+use super::state::{shrink, table_hash};
 use crate::limits::SLOTS;
 use crate::types::{InternedUserId, KeyHasher, UserId};
 
@@ -21,13 +21,50 @@ pub struct Interner {
     hasher: KeyHasher,
     /// By slots of the ids, whether of this shard or not: small tables grow in small steps.
     tables: Vec<HashTable<InternedUserId>>,
+    /// Ids that chats let go since the last sweep began.
+    released: usize,
+    /// Ids that the sweep before kept, or the one under way so far.
+    kept: usize,
+    /// The table that the sweep under way comes to next.
+    sweep_at: Option<usize>,
 }
+
+/// A sweep begins when at least so many ids were let go, and at least a quarter of what the last one kept.
+const SWEEP_FROM: usize = 4096;
+/// Tables that one step of a sweep looks at.
+const TABLES_A_STEP: usize = 8;
 
 impl Interner {
     /// One that holds no ids.
     pub fn new(hasher: KeyHasher) -> Self {
         let tables = std::iter::repeat_with(HashTable::new).take(usize::from(SLOTS)).collect();
-        Self { hasher, tables }
+        Self { hasher, tables, released: 0, kept: 0, sweep_at: None }
+    }
+
+    /// Notes that chats have let so many ids go.
+    pub fn note_released(&mut self, ids: usize) {
+        self.released += ids;
+    }
+
+    /// Drops what only the interner holds from a few tables, if it is time; whether there is more to do.
+    pub fn sweep_some(&mut self) -> bool {
+        let first = match self.sweep_at {
+            Some(first) => first,
+            None if self.released >= SWEEP_FROM.max(self.kept / 4) => {
+                (self.released, self.kept) = (0, 0);
+                0
+            }
+            None => return false,
+        };
+        let hasher = self.hasher;
+        for table in self.tables.iter_mut().skip(first).take(TABLES_A_STEP) {
+            table.retain(|known| !known.is_alone());
+            shrink(table, |known| table_hash(hasher.hash(known.as_str())));
+            self.kept += table.len();
+        }
+        let next = first + TABLES_A_STEP;
+        self.sweep_at = (next < self.tables.len()).then_some(next);
+        self.sweep_at.is_some()
     }
 
     /// The id, with the text that is shared.
@@ -83,6 +120,22 @@ mod tests {
             assert!(std::ptr::eq(other.as_str(), one.as_str()));
         }
         assert_eq!(one.to_user_id(), id(1));
+    }
+
+    #[test]
+    fn a_sweep_drops_what_nobody_uses() {
+        let mut interner = Interner::new(KeyHasher::new(7));
+        let used: Vec<_> = (0..1000).map(|number| interner.intern(&id(number))).collect();
+        drop((1000..50_000).map(|number| interner.intern(&id(number))).collect::<Vec<_>>());
+        interner.note_released(SWEEP_FROM - 1);
+        assert!(!interner.sweep_some(), "it is not worth it yet");
+        interner.note_released(1);
+        while interner.sweep_some() {}
+        let kept: usize = interner.tables.iter().map(HashTable::len).sum();
+        assert_eq!((kept, interner.kept), (used.len(), used.len()));
+        let room: usize = interner.tables.iter().map(HashTable::capacity).sum();
+        assert!(room < 8 * usize::from(SLOTS), "{room}");
+        assert!(!interner.sweep_some());
     }
 
     #[test]

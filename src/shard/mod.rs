@@ -8,6 +8,8 @@
 //! - [`row`], [`member`]: what both sides of a membership know
 //! - [`interner`]: users' ids, each kept once
 //! - [`state`]: what a slot holds
+//! - [`counts`]: what a slot counts as it changes
+//! - [`retired`]: the ids of dissolved chats
 //! - [`event`]: what was decided, as the log has it
 //! - [`key`]: whom idempotency keys belong to
 //! - [`apply`]: the one place where events change state
@@ -21,6 +23,7 @@
 pub mod apply;
 pub mod compact;
 pub mod core;
+pub mod counts;
 pub mod event;
 pub mod gate;
 pub mod interner;
@@ -29,6 +32,7 @@ pub mod listing;
 pub mod member;
 pub mod op;
 pub mod page;
+pub mod retired;
 pub mod roster;
 pub mod row;
 pub mod state;

@@ -179,7 +179,7 @@ pub enum Answer {
     /// One for each item of the part, to be handed on to the rows.
     CheckReads(Vec<RowRequest>),
     /// The chat's side of `explain`; none if there is no such chat.
-    ExplainChat(Option<ChatView>),
+    ExplainChat(Result<ChatView, Error>),
     /// How many memberships went.
     EraseMember(u64),
     /// The next slot to look into, if there are more.
@@ -216,8 +216,6 @@ pub type Pair = (UserId, ChatId);
 pub struct ChatView {
     /// The chat, with `last_read_sequence` 0.
     pub item: ChatItem,
-    /// Gone for good.
-    pub dissolved: bool,
     /// If the user is a member: what the chat knows of their floors.
     pub member: Option<Floors>,
 }

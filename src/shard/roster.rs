@@ -10,7 +10,7 @@
 //!
 //! Invariants:
 //! - Orders strictly rise over all chunks; no chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
-//! - Keys are unique. How they are found follows from the most entries that there ever were: see
+//! - Keys are unique. How they are found follows from how many entries there are, and were before: see
 //!   `Lookup`, which knows each entry once.
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use thin_vec::ThinVec;
 
+use super::state::shrink;
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::KeyHasher;
 
@@ -89,10 +90,20 @@ impl Index {
     }
 
     fn remove(&mut self, entry: IndexEntry) {
-        let part = self.parts.get_mut(Self::part_of(entry.hash));
-        let found = part
-            .and_then(|part| part.find_entry(entry.hash, |other| other.order == entry.order).ok());
-        found.map(hashbrown::hash_table::OccupiedEntry::remove);
+        let Some(part) = self.parts.get_mut(Self::part_of(entry.hash)) else { return };
+        if let Ok(found) = part.find_entry(entry.hash, |other| other.order == entry.order) {
+            found.remove();
+            shrink(part, |entry| entry.hash);
+        }
+    }
+
+    /// The tags of all entries in these chunks, in their order.
+    fn tags<T: Entry>(&self, chunks: &Chunks<T>) -> ThinVec<u16> {
+        let mut pairs: Vec<IndexEntry> = self.parts.iter().flatten().copied().collect();
+        pairs.sort_unstable_by_key(|pair| pair.order);
+        // Both name the same entries, and chunks are in the order of entries.
+        debug_assert!(pairs.iter().map(|pair| pair.order).eq(orders(chunks)));
+        pairs.into_iter().map(|pair| tag(pair.hash)).collect()
     }
 
     fn find(&self, hash: u64, is_it: impl Fn(u64) -> bool) -> Option<u64> {
@@ -290,7 +301,31 @@ impl<T: Entry> Roster<T> {
                 index.remove(IndexEntry { hash, order: entry.order() });
             }
         }
+        self.shrink();
         Some(entry)
+    }
+
+    /// Gives back what a larger roster needed. At half of what made it grow, so that one that comes and goes
+    /// around that size does not pay for it each time.
+    fn shrink(&mut self) {
+        match &mut self.lookup {
+            _ if self.len == 0 => *self = Self::default(),
+            Lookup::Index(index) if self.len <= INDEXED_FROM / 2 => {
+                let tags = index.tags(&self.chunks);
+                self.lookup = Lookup::Tags(tags);
+                self.chunks.shrink_to_fit();
+            }
+            Lookup::Tags(few) if self.len <= FEW / 2 => {
+                let mut tags = [0; FEW];
+                tags.iter_mut().zip(few).for_each(|(place, tag)| *place = *tag);
+                self.lookup = Lookup::Few(tags);
+                self.chunks.shrink_to_fit();
+            }
+            Lookup::Tags(tags) if tags.capacity() > 2 * (tags.len() + TAGS_AT_ONCE) => {
+                tags.shrink_to_fit();
+            }
+            Lookup::Few(_) | Lookup::Tags(_) | Lookup::Index(_) => {}
+        }
     }
 
     /// The entry with the lowest order.
@@ -511,6 +546,10 @@ fn without_entry<T: Entry>(chunk: &[T], at: usize) -> Chunk<T> {
     before.iter().chain(rest.iter().skip(1)).cloned().collect()
 }
 
+fn orders<T: Entry>(chunks: &Chunks<T>) -> impl Iterator<Item = u64> {
+    chunks.iter().flat_map(|chunk| chunk.iter()).map(Entry::order)
+}
+
 fn first_order<T: Entry>(chunk: &Chunk<T>) -> u64 {
     chunk.first().map_or(0, Entry::order)
 }
@@ -527,127 +566,4 @@ fn reserve_tight(tags: &mut ThinVec<u16>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, Clone, PartialEq)]
-    struct Item {
-        key: String,
-        order: u64,
-        value: u32,
-    }
-
-    impl Entry for Item {
-        fn key(&self) -> &str {
-            &self.key
-        }
-        fn order(&self) -> u64 {
-            self.order
-        }
-        fn take(&mut self) -> Self {
-            Self { key: std::mem::take(&mut self.key), ..*self }
-        }
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Insert(u16, u64),
-        Remove(u16),
-        Update(u16, u32),
-        Append(u16),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0u16..400, 0u64..2000).prop_map(|(key, order)| Step::Insert(key, order)),
-            2 => (0u16..300).prop_map(Step::Remove),
-            1 => (0u16..300, any::<u32>()).prop_map(|(key, value)| Step::Update(key, value)),
-            1 => (0u16..300).prop_map(Step::Append),
-        ]
-    }
-
-    #[test]
-    fn what_is_appended_is_new_and_behind_all_others() {
-        let hasher = KeyHasher::new(7);
-        let item = |key: &str, order| Item { key: key.into(), order, value: 0 };
-        let with_some = || {
-            let mut roster = Roster::default();
-            assert!(roster.try_append(vec![item("a", 1), item("b", 5)], hasher));
-            roster
-        };
-        assert!(with_some().try_append(vec![item("c", 6), item("d", 9)], hasher));
-        for bad in [
-            vec![item("c", 5)],
-            vec![item("c", 3)],
-            vec![item("c", 7), item("d", 7)],
-            vec![item("a", 6)],
-            vec![item("c", 6), item("c", 7)],
-        ] {
-            assert!(!with_some().try_append(bad.clone(), hasher), "{bad:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn behaves_like_a_sorted_map(steps in prop::collection::vec(step(), 1..600)) {
-            let hasher = KeyHasher::new(7);
-            let mut roster = Roster::default();
-            let mut model: BTreeMap<u64, Item> = BTreeMap::new();
-            let shared = |roster: &Roster<Item>| roster.chunks();
-            let mut kept = (shared(&roster), model.clone());
-            for (number, step) in steps.into_iter().enumerate() {
-                match step {
-                    Step::Insert(key, order) => {
-                        let key = format!("k{key}");
-                        let hash = hasher.hash(&key);
-                        if roster.get(&key, hash).is_none() && !roster.has_order(order) {
-                            let item = Item { key, order, value: 0 };
-                            roster.insert(item.clone(), hasher);
-                            model.insert(order, item);
-                        }
-                    }
-                    Step::Append(count) => {
-                        let last = roster.last().map_or(0, |last| last.order);
-                        let orders = last + 1..=last + u64::from(count);
-                        let items = orders.map(|order| Item { key: format!("n{number} {order}"), order, value: 0 });
-                        let items: Vec<Item> = items.collect();
-                        model.extend(items.iter().map(|item| (item.order, item.clone())));
-                        prop_assert!(roster.try_append(items, hasher));
-                    }
-                    Step::Remove(key) => {
-                        let key = format!("k{key}");
-                        let removed = roster.remove(&key, hasher.hash(&key));
-                        let order = model.values().find(|item| item.key == key).map(|item| item.order);
-                        prop_assert_eq!(removed, order.and_then(|order| model.remove(&order)));
-                    }
-                    Step::Update(key, value) => {
-                        let key = format!("k{key}");
-                        if let Some(item) = roster.get_mut(&key, hasher.hash(&key)) {
-                            item.value = value;
-                        }
-                        if let Some(item) = model.values_mut().find(|item| item.key == key) {
-                            item.value = value;
-                        }
-                    }
-                }
-                if number % 50 == 0 {
-                    // What was held on to must not have changed since.
-                    let held: Vec<Item> = kept.0.iter().flat_map(|chunk| chunk.iter().cloned()).collect();
-                    prop_assert_eq!(held, kept.1.values().cloned().collect::<Vec<_>>());
-                    kept = (shared(&roster), model.clone());
-                }
-            }
-            prop_assert_eq!(roster.len(), model.len());
-            prop_assert!(roster.iter().eq(model.values()));
-            prop_assert!(roster.iter_after(700).eq(model.range(701..).map(|(_, item)| item)));
-            prop_assert!(roster.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK_ENTRIES_MAX));
-            for item in model.values() {
-                prop_assert_eq!(roster.get(&item.key, hasher.hash(&item.key)), Some(item));
-            }
-        }
-    }
-}
+mod tests;

@@ -5,8 +5,9 @@
 //! Invariants:
 //! - A chat's outbox holds its events, oldest first, whose deliveries are not all confirmed.
 //! - A row's `event` is the number of the last chat event that was applied to it.
-//! - A dissolved chat has no members; its id stays for ever.
-//! - A user without rows may stay, because its version and order numbers must not start again.
+//! - A dissolved chat has no members. When its last event is delivered, only its id stays, in [`Retired`], for ever.
+//! - A user without rows stays for a while, so that `sync` tells what they lost. Who is forgotten and joins again is
+//!   another user, see [`UserHead::born`].
 //! - Each change of a user's rows but `touch` takes the user's next version, so that versions tell what changed since.
 
 use std::collections::VecDeque;
@@ -20,8 +21,10 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize};
 use thin_vec::ThinVec;
 
+use super::counts::{Counts, UserCounts};
 use super::key;
 use super::member::Member;
+use super::retired::Retired;
 use super::roster::{Entry, Roster};
 use super::row::{Row, RowImport};
 use crate::command::membership::{ChatItem, ChatItemRef};
@@ -85,6 +88,26 @@ pub struct ChatHead {
 }
 
 impl ChatHead {
+    /// A dissolved chat of which only this is known. Whoever made it is not named any more.
+    pub fn retired(id: ChatId, chat_type: ChatType) -> Self {
+        Self {
+            id,
+            creator_id: InternedUserId::from(&UserId::erased()),
+            chat_type,
+            status: ChatStatus::Normal,
+            is_enc: Flag::NO,
+            dissolved: true,
+            last_sequence: Sequence::ZERO,
+            last_time: TimeMs::ZERO,
+            created_at: TimeMs::ZERO,
+            version: 1,
+            event: 0,
+            request_digest: 0,
+            epoch: 0,
+            next_order: 1,
+        }
+    }
+
     /// The chat as `detail` tells it to a reader with this floor, where it stands.
     pub fn item_ref(&self, last_read_sequence: Sequence) -> ChatItemRef<'_> {
         ChatItemRef {
@@ -230,6 +253,9 @@ pub struct Chat {
     pub members: Roster<Member>,
 }
 
+/// A table with room for so many times its entries is made smaller.
+const SHRINK_FROM: usize = 8;
+
 const LINE_BYTES: usize = 64;
 const _: () = assert!(offset_of!(Chat, head) + offset_of!(ChatHead, version) == LINE_BYTES);
 const _: () = assert!(offset_of!(Chat, members) == 2 * LINE_BYTES);
@@ -337,6 +363,9 @@ pub struct UserHead {
     /// versions are not those that were told before.
     #[serde(default)]
     pub born: u64,
+    /// Stands in the shard's queue of those who have something to forget.
+    #[serde(skip)]
+    pub fades: bool,
 }
 
 impl UserHead {
@@ -372,7 +401,7 @@ pub struct User {
 impl User {
     /// A user without rows, made at this sequence of their slot.
     pub fn new(id: UserId, born: u64) -> Self {
-        let head = UserHead { id, version: 0, next_order: 1, imported: true, born };
+        let head = UserHead { id, version: 0, next_order: 1, imported: true, born, fades: false };
         Self { head, rows: Roster::default(), gone: None }
     }
 
@@ -388,6 +417,35 @@ impl User {
             // An import may bring older ones later.
             gone.forgotten_to = gone.forgotten_to.max(version);
         }
+    }
+
+    /// Removals that are remembered.
+    pub fn gone_count(&self) -> u64 {
+        self.gone.as_ref().map_or(0, |gone| wide(gone.chats.len()))
+    }
+
+    /// Whether something of what they had is remembered.
+    pub fn has_to_forget(&self) -> bool {
+        self.rows.is_empty() || self.gone_count() > 0
+    }
+
+    /// Up to which version they forget when it is their turn; none if they have nothing to forget.
+    pub fn forgets_to(&self) -> Option<u64> {
+        if self.rows.is_empty() {
+            return Some(self.head.version);
+        }
+        let gone = &self.gone.as_ref()?.chats;
+        let last = gone.len().div_ceil(2).checked_sub(1)?;
+        gone.get(last).map(|(_, version)| *version)
+    }
+
+    /// Forgets removals up to a version.
+    pub fn forget_to(&mut self, version: u64) {
+        let Some(gone) = self.gone.as_mut().map(Arc::make_mut) else { return };
+        let forgotten = gone.chats.partition_point(|(_, removed)| *removed <= version);
+        gone.chats.drain(..forgotten);
+        gone.chats.shrink_to_fit();
+        gone.forgotten_to = gone.forgotten_to.max(version);
     }
 
     /// Forgets the removal of a chat that is there again.
@@ -432,21 +490,6 @@ impl Entry for FirstAnswer {
     }
 }
 
-/// What a slot holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Chats that are not dissolved.
-    pub chats: u64,
-    /// Dissolved chats.
-    pub dissolved: u64,
-    /// Users with at least one row.
-    pub users: u64,
-    /// Rows.
-    pub memberships: u64,
-    /// Chat events with deliveries under way.
-    pub outbox: u64,
-}
-
 /// A slot: one small table of chats and one of users.
 #[derive(Debug, Default)]
 pub struct SlotState {
@@ -457,6 +500,8 @@ pub struct SlotState {
     pub answers: Roster<FirstAnswer>,
     /// What is in it, counted as it changes.
     pub counts: Counts,
+    /// The ids of the chats that are dissolved and have nothing to deliver.
+    pub retired: Retired,
     chats: HashTable<Apart<Chat>>,
     users: HashTable<Apart<User>>,
 }
@@ -476,6 +521,13 @@ impl<T> Deref for Apart<T> {
 impl<T> DerefMut for Apart<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0
+    }
+}
+
+/// Gives back what a table has for many more entries than are left.
+pub(super) fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    if table.capacity() > SHRINK_FROM * table.len().max(1) {
+        table.shrink_to(2 * table.len(), hash);
     }
 }
 
@@ -515,7 +567,27 @@ impl SlotState {
         self.chats.insert_unique(hash(&chat), Apart(Box::new(chat)), |chat| hash(chat));
     }
 
-    /// All chats, in no order.
+    /// Keeps only the id of a dissolved chat that has nothing to deliver; any other chat stays as it is. Whether
+    /// there was room for the id.
+    #[must_use]
+    pub fn retire(&mut self, id: &str, hash: u64, hasher: KeyHasher) -> bool {
+        let is_it = |chat: &Apart<Chat>| {
+            chat.head.id.as_str() == id
+                && chat.head.dissolved
+                && chat.outbox.is_empty()
+                && chat.members.is_empty()
+        };
+        let Ok(found) = self.chats.find_entry(table_hash(hash), is_it) else { return true };
+        let chat_type = found.get().head.chat_type;
+        if !self.retired.add(id, chat_type, hasher) {
+            return false;
+        }
+        drop(found.remove());
+        shrink(&mut self.chats, |chat| table_hash(hasher.hash(chat.head.id.as_str())));
+        true
+    }
+
+    /// All chats but the retired ones, in no order.
     pub fn chats(&self) -> impl Iterator<Item = &Chat> {
         self.chats.iter().map(|chat| &**chat)
     }
@@ -543,9 +615,11 @@ impl SlotState {
     }
 
     /// Forgets a user.
-    pub fn remove_user(&mut self, id: &UserId, hash: u64) -> Option<User> {
+    pub fn remove_user(&mut self, id: &UserId, hash: u64, hasher: KeyHasher) -> Option<User> {
         let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
-        Some(*found.remove().0.0)
+        let user = found.remove().0.0;
+        shrink(&mut self.users, |user| table_hash(hasher.hash(user.head.id.as_str())));
+        Some(*user)
     }
 
     /// What is kept under the keys of the user with this hash.
@@ -556,17 +630,21 @@ impl SlotState {
 
     /// What is in it, counted anew.
     pub fn recount(&self) -> Counts {
-        let mut counts = Counts::default();
+        let mut counts = Counts { dissolved: wide(self.retired.len()), ..Counts::default() };
         for chat in self.chats() {
             counts.chats += u64::from(!chat.head.dissolved);
             counts.dissolved += u64::from(chat.head.dissolved);
             counts.outbox += wide(chat.outbox.len());
         }
         for user in self.users() {
-            counts.users += u64::from(!user.rows.is_empty());
-            counts.memberships += wide(user.rows.len());
+            counts.add_user(UserCounts::of(user));
         }
         counts
+    }
+
+    /// All users, in no order, to be changed.
+    pub fn users_mut(&mut self) -> impl Iterator<Item = &mut User> {
+        self.users.iter_mut().map(|user| &mut **user)
     }
 
     /// All users, in no order.

@@ -70,6 +70,7 @@ pub fn told(event: Event) -> Option<WatchEvent> {
         | Event::Deleted(_)
         | Event::DeliveryDone(_)
         | Event::Touched(_)
+        | Event::Forgotten(_)
         | Event::Answered(_) => return None,
     })
 }

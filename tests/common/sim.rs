@@ -80,6 +80,8 @@ pub struct SimNode {
     incarnation: u64,
     image_number: u64,
     image: SimImage,
+    /// See [`Core::remember_at_least`].
+    remembers: Option<u64>,
 }
 
 impl SimNode {
@@ -111,7 +113,7 @@ impl SimNode {
         }
         // What the image brought is counted here; what the log brings counts itself.
         if !image.blocks.is_empty() {
-            cores.iter_mut().for_each(Core::recount);
+            cores.iter_mut().for_each(|core| core.recount().unwrap());
         }
         // Records that the image holds already must be passed over.
         for record in &log[image.log_start / 2..] {
@@ -139,6 +141,7 @@ impl SimNode {
             incarnation: 0,
             image_number: 0,
             image: SimImage::default(),
+            remembers: None,
         };
         for index in 0..node.cores.len() {
             let mut out = Output::default();
@@ -333,6 +336,13 @@ impl SimNode {
         // Order's state goes on; what it drew so far is no concern of the new run.
         self.order = crashed.order.clone();
         self.set_incarnation(crashed.incarnation);
+        crashed.remembers.into_iter().for_each(|weight| self.remember_at_least(weight));
+    }
+
+    /// How much each core remembers of what users had, however few rows there are, from now on.
+    pub fn remember_at_least(&mut self, weight: u64) {
+        self.remembers = Some(weight);
+        self.cores.iter_mut().for_each(|core| core.remember_at_least(weight));
     }
 
     fn set_incarnation(&mut self, incarnation: u64) {

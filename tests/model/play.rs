@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatshard::command::{Command, Kind};
+use chatshard::shard::event::{self, Event};
 use serde_json::{Value, json};
 
 use super::acts::{Act, CHATS, Create, Fate, Filter, Request, Spoil, Step, USERS, Wanted, Write};
@@ -19,6 +20,8 @@ pub struct Failure {
 
 struct Play {
     node: SimNode,
+    /// Records of the node's log that were looked at for what it forgot.
+    learned: usize,
     model: Model,
     devices: BTreeMap<(String, u8), Device>,
     pagings: BTreeMap<(String, u8), Paging>,
@@ -58,8 +61,12 @@ fn user_ids() -> Vec<String> {
 pub fn play(story: &[Step], seed: u64) -> Result<(), Failure> {
     let mut node = SimNode::new(3, seed);
     node.shuffle(seed);
+    if seed.is_multiple_of(2) {
+        node.remember_at_least(seed / 2 % 24);
+    }
     let mut play = Play {
         node,
+        learned: 0,
         model: Model::new(),
         devices: BTreeMap::new(),
         pagings: BTreeMap::new(),
@@ -113,7 +120,18 @@ impl Play {
             }
         }
         self.node.settle();
+        self.learn_what_is_forgotten();
         self.compare_what_it_could_change(&step.act)
+    }
+
+    /// What is forgotten, and when, is the node's to decide; its log says so.
+    fn learn_what_is_forgotten(&mut self) {
+        for record in &self.node.log()[self.learned..] {
+            if let (_, _, Event::Forgotten(forgotten)) = event::decode(record).unwrap() {
+                self.model.forget(forgotten.user_id.as_str(), forgotten.to);
+            }
+        }
+        self.learned = self.node.log().len();
     }
 
     /// All arguments of a write.

@@ -69,6 +69,8 @@ pub struct User {
     pub rows: BTreeMap<String, Row>,
     /// Chats that the user is no member of any more, with the version of their going.
     pub gone: BTreeMap<String, u64>,
+    /// What went up to this version is forgotten.
+    pub forgotten_to: u64,
 }
 
 #[derive(Clone, Default)]
@@ -179,6 +181,17 @@ impl Model {
         user.rows.remove(chat);
         user.version += 1;
         user.gone.insert(chat.into(), user.version);
+    }
+
+    /// What went up to a version is forgotten; who has nothing else either begins anew.
+    pub fn forget(&mut self, user: &str, to: u64) {
+        let Some(known) = self.users.get_mut(user) else { return };
+        known.gone.retain(|_, version| *version > to);
+        known.forgotten_to = known.forgotten_to.max(to);
+        if known.rows.is_empty() && known.gone.is_empty() {
+            self.users.remove(user);
+            *self.erased.entry(user.into()).or_default() += 1;
+        }
     }
 
     /// A new chat's id, if it is not taken by another.

@@ -161,6 +161,9 @@ impl Model {
     /// Without the reasons.
     pub fn explain(&self, user: &str, id: &str) -> Answer {
         let chat = self.chats.get(id).ok_or(404_u16)?;
+        if chat.dissolved {
+            return Err(410);
+        }
         let none = json!({"join": 0, "deleted": 0, "read": 0, "sent": 0});
         let (listed, floors, unread) = match (chat.member(user), self.find_row(user, id)) {
             (Some(member), Some(row)) => (
@@ -188,7 +191,9 @@ impl Model {
             (Some((_, version)), Spoil::Nothing) => {
                 // A device that was never told anything has nothing to forget.
                 let is_of_before = device.erased != erased && *version > 0;
-                match is_of_before || *version > newest {
+                let forgotten_to = known.map_or(0, |user| user.forgotten_to);
+                let is_too_old = device.listing.unwrap_or(*version) < forgotten_to;
+                match is_of_before || *version > newest || is_too_old {
                     true => (true, 0, Some(newest)),
                     false => (false, *version, device.listing),
                 }

@@ -534,7 +534,8 @@ impl Node {
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image, trimmer)
                 .raising(recovered.floor);
-        let start_core = |core| {
+        let start_core = |mut core: chatshard::shard::Core| {
+            core.remember_at_least(seed % 40);
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
             let serving = Box::pin(local.clone().serve());
             SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }

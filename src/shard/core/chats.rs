@@ -37,6 +37,12 @@ impl Core {
                 ))),
             };
         }
+        if self.is_retired(self.hasher.hashed(id.as_str())) {
+            return match id_from {
+                IdFrom::Caller => Step::Done(Err(Error::gone())),
+                IdFrom::Users | IdFrom::Chance | IdFrom::Key => Step::Part(Answer::Collision),
+            };
+        }
         if let Err(full) = self.room() {
             return Step::Done(Err(full));
         }

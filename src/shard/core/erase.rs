@@ -67,7 +67,7 @@ impl Core {
             });
             found.extend(names.map(|chat| chat.head.id.clone()));
             // An empty slot is work too.
-            looked = looked.saturating_add(slot.counts.chats + slot.counts.dissolved + 1);
+            looked = looked.saturating_add(slot.counts.chats + 1);
             next += 1;
         }
         for chat_id in found {
@@ -105,7 +105,8 @@ impl Core {
         let kept = self.answers_of(&erase.user_id);
         if user.is_some() || kept.count > own_claims {
             let slot = self.slot_of_user(&erase.user_id);
-            self.commit(slot, UserErased { user_id: erase.user_id }, out);
+            let user_id = erase.user_id;
+            self.commit_of_user(slot, &user_id, UserErased { user_id: user_id.clone() }, out);
             self.answers_went(slot, kept);
         }
         let reply = Reply::EraseUser(EraseUserReply { memberships });

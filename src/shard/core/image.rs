@@ -15,7 +15,8 @@
 //! item:  [code u8][fields: MessagePack array]
 //! ```
 //!
-//! A slot may take several blocks; items are applied in order.
+//! A slot may take several blocks; items are applied in order. A retired chat is written as a chat that has
+//! nothing but its id and type, as it was when chats stayed whole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,12 +30,13 @@ use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
 use crate::shard::event::BadRecord;
 use crate::shard::interner::Interner;
 use crate::shard::member::Member;
+use crate::shard::retired::Retired;
 use crate::shard::roster::Chunks;
 use crate::shard::row::Row;
 use crate::shard::state::{
     Chat, ChatHead, Deliveries, FirstAnswer, Gone, OutboxEntry, SlotState, User, UserHead,
 };
-use crate::types::{ChatId, KeyHasher, Slot, UserId};
+use crate::types::{ChatId, KeyHasher, Slot, UserId, wide};
 
 /// Users in one item of deleters or of an outbox entry.
 const USERS_AN_ITEM: usize = 1000;
@@ -72,6 +74,7 @@ pub struct SlotCapture {
     slot: Slot,
     seq: u64,
     chats: Vec<ChatCapture>,
+    retired: Retired,
     users: Vec<UserCapture>,
     answers: Chunks<FirstAnswer>,
 }
@@ -146,6 +149,7 @@ impl Core {
             slot,
             seq: state.seq,
             chats: state.chats().map(ChatCapture::of).collect(),
+            retired: state.retired.clone(),
             users: state.users().map(UserCapture::of).collect(),
             answers: state.answers.chunks(),
         })
@@ -174,18 +178,35 @@ impl Core {
         }
         state.seq = seq;
         let (hasher, interner) = (self.hasher, &mut self.interner);
-        let mut restored = Restored { slot, state, interner, hasher };
+        let mut restored = Restored { slot, state, interner, hasher, ended: None };
         while let Some((&code, fields)) = items.split_first() {
             items = fields;
             restored.item(code, &mut items)?;
         }
+        let ended = restored.ended.take();
+        self.retire_restored(ended)
+    }
+
+    /// Counts what the image brought; once, behind its last block.
+    ///
+    /// # Errors
+    /// If a slot has no room for the ids of its dissolved chats.
+    pub fn recount(&mut self) -> Result<(), BadRecord> {
+        self.retire_restored(None)?;
+        for slot in &mut self.slots {
+            slot.counts = slot.recount();
+        }
         Ok(())
     }
 
-    /// Counts what the image and the log brought; once, before work begins.
-    pub fn recount(&mut self) {
-        for slot in &mut self.slots {
-            slot.counts = slot.recount();
+    /// The last dissolved chat of a block may have more in the next one: it is retired behind that.
+    fn retire_restored(&mut self, ended: Option<ChatId>) -> Result<(), BadRecord> {
+        let Some(id) = std::mem::replace(&mut self.restored, ended) else { return Ok(()) };
+        let hash = self.hash_of(id.as_str());
+        let index = self.slot_index(KeyHasher::slot_of_hash(hash))?;
+        match self.slots.get_mut(index).map(|slot| slot.retire(id.as_str(), hash, self.hasher)) {
+            Some(true) => Ok(()),
+            _ => Err(no_room_for(&id)),
         }
     }
 }
@@ -196,6 +217,8 @@ struct Restored<'a> {
     state: &'a mut SlotState,
     interner: &'a mut Interner,
     hasher: KeyHasher,
+    /// The newest chat that came, if it is dissolved.
+    ended: Option<ChatId>,
 }
 
 impl Restored<'_> {
@@ -206,10 +229,19 @@ impl Restored<'_> {
                 let mut head: ChatHead = read(bytes)?;
                 self.interner.share(&mut head.creator_id);
                 let hash = hash_in(self.slot, head.id.as_str(), hasher)?;
-                if self.state.chat(head.id.as_str(), hash).is_some() {
+                if self.state.chat(head.id.as_str(), hash).is_some()
+                    || self.state.retired.contains(head.id.as_str(), hash)
+                {
                     return Err(twice(&head.id));
                 }
+                let ended = head.dissolved.then(|| head.id.clone());
                 self.state.insert_chat(Chat::new(head), hasher);
+                if let Some(id) = std::mem::replace(&mut self.ended, ended) {
+                    let hash = hasher.hash(id.as_str());
+                    if !self.state.retire(id.as_str(), hash, hasher) {
+                        return Err(no_room_for(&id));
+                    }
+                }
             }
             ITEM_MEMBERS => {
                 let (chat_id, mut members): (ChatId, Vec<Member>) = read(bytes)?;
@@ -283,6 +315,10 @@ impl Restored<'_> {
         let hash = hash_in(self.slot, id.as_str(), self.hasher)?;
         Ok(self.state.user_or_new(id, hash, self.hasher))
     }
+}
+
+fn no_room_for(id: &ChatId) -> BadRecord {
+    BadRecord(format!("its slot has no room for the id of the dissolved chat {id}"))
 }
 
 fn twice(what: &dyn std::fmt::Display) -> BadRecord {
@@ -385,7 +421,7 @@ impl SlotCapture {
     pub fn records(&self) -> u64 {
         let rows: usize =
             self.users.iter().flat_map(|user| &user.rows).map(|chunk| chunk.len()).sum();
-        u64::try_from(self.chats.len().saturating_add(rows)).unwrap_or(u64::MAX)
+        wide(self.chats.len() + self.retired.len() + rows)
     }
 
     /// Writes the slot's blocks; none if it never held anything.
@@ -403,6 +439,9 @@ impl SlotCapture {
         let mut blocks = Blocks { header, buffer: header.to_vec(), emit };
         for chat in &self.chats {
             chat.encode(&mut blocks)?;
+        }
+        for (id, chat_type) in self.retired.iter() {
+            blocks.item(ITEM_CHAT, &ChatHead::retired(id, chat_type))?;
         }
         for user in &self.users {
             user.encode(&mut blocks)?;

@@ -129,9 +129,8 @@ impl Core {
     }
 
     pub(super) fn explain_chat(&self, explain: &Explain) -> Answer {
-        let view = self.find_chat(&explain.chat_id).map(|chat| ChatView {
+        let view = self.live_chat(&explain.chat_id).map(|chat| ChatView {
             item: chat.head.item(Sequence::ZERO),
-            dissolved: chat.head.dissolved,
             member: self.floors_of(chat, &explain.user_id),
         });
         Answer::ExplainChat(view)

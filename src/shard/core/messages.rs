@@ -1,6 +1,6 @@
 //! A message arrived; a user has read.
 
-use super::{Core, Step, alive, check_version};
+use super::{Core, Step, check_version};
 use crate::command::membership::{Clear, ClearReply};
 use crate::command::message::{
     AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadManyReply, MarkReadRef,
@@ -46,7 +46,8 @@ impl Core {
         // Whoever is no member has no row; the other way finds out why.
         let user = user.user(user_id.id, user_id.hash)?;
         let facts = user.rows.get(chat_id.id, chat_id.hash)?.facts();
-        let checked = check(chat, user_id, RowAction::Read(seq));
+        let checked =
+            self.alive(chat, chat_id).and_then(|chat| check(chat, user_id, RowAction::Read(seq)));
         self.commands += 1;
         let event = ReadRef { user_id, chat_id, seq };
         Some(match &self.refusal {
@@ -60,7 +61,8 @@ impl Core {
         advance: AdvanceRef<'_>,
         out: &mut Output,
     ) -> Result<AdvanceReply, Error> {
-        let chat = alive(self.chat_at(advance.chat_id.id, advance.chat_id.hash))?;
+        let found = self.chat_at(advance.chat_id.id, advance.chat_id.hash);
+        let chat = self.alive(found, advance.chat_id)?;
         if chat.head.status == ChatStatus::Disabled {
             return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
         }
@@ -132,7 +134,7 @@ impl Core {
         if_version: Option<u64>,
     ) -> RowRequest {
         let reader = self.hasher.hashed(user_id.as_str());
-        let checked = check(self.find_chat(&chat_id), reader, action);
+        let checked = self.live_chat(&chat_id).and_then(|chat| check(chat, reader, action));
         RowRequest { chat_id, action, if_version, checked }
     }
 
@@ -291,8 +293,7 @@ impl Core {
 }
 
 /// What a chat says to a user's change.
-fn check(chat: Option<&Chat>, user_id: Hashed<&str>, action: RowAction) -> Result<Checked, Error> {
-    let chat = alive(chat)?;
+fn check(chat: &Chat, user_id: Hashed<&str>, action: RowAction) -> Result<Checked, Error> {
     let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
     let last_sequence = chat.head.last_sequence;
     match action {

@@ -192,8 +192,11 @@ impl Core {
                 continue;
             }
             let slot = self.slot_of_user(&user_id);
-            self.commit(slot, RowChanged { user_id, chat_id: chat_id.clone(), event, effect }, out);
+            let event =
+                RowChanged { user_id: user_id.clone(), chat_id: chat_id.clone(), event, effect };
+            self.commit_of_user(slot, &user_id, event, out);
         }
+        self.forget_some(out);
         self.send(from, Message::Delivered { chat_id, event }, out);
     }
 

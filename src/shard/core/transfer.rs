@@ -32,16 +32,18 @@ impl Core {
             Some(ExportPlace::Gone(id, version)) => (None, Some((id, version))),
         };
         if after_gone.is_none() {
-            for chat in chats_from(state, after_member.as_ref()) {
-                let resumed = after_member.as_ref().filter(|(id, _)| *id == chat.head.id);
+            for exported in chats_from(state, after_member.as_ref()) {
+                let id = exported.id();
+                let resumed = after_member.as_ref().filter(|(resumed, _)| resumed == id);
                 let resumed = resumed.map(|&(_, order)| order);
                 if resumed.is_none() {
                     if full(&page) {
                         return Answer::ExportPage(page);
                     }
-                    page.chats.push(chat_line(&chat.head));
-                    page.next = Some(ExportPlace::Member(chat.head.id.clone(), 0));
+                    page.chats.push(exported.line());
+                    page.next = Some(ExportPlace::Member(id.clone(), 0));
                 }
+                let Exported::Chat(chat) = exported else { continue };
                 for member in chat.members.iter_after(resumed.unwrap_or(0)) {
                     if full(&page) {
                         return Answer::ExportPage(page);
@@ -145,7 +147,8 @@ impl Core {
                 chat_id: line.chat_id.clone(),
                 version: line.version,
             };
-            self.commit(slot, event, out);
+            self.commit_of_user(slot, &line.user_id, event, out);
+            self.forget_some(out);
         }
     }
 
@@ -202,20 +205,21 @@ impl Core {
 
     fn plan_chat(&self, line: &ChatLine, merge: bool) -> Result<ChatHead, Error> {
         let head = head_of_line(line)?;
+        if self.is_retired(self.hasher.hashed(line.id.as_str())) {
+            return match (merge, head.dissolved) {
+                (true, true) => Ok(head),
+                (true, false) => Err(dissolved_on_one_side(&line.id)),
+                (false, _) => Err(there_already(&line.id)),
+            };
+        }
         let Some(stored) = self.find_chat(&line.id).map(|chat| &chat.head) else {
             return self.room().map(|()| head);
         };
         if !merge {
-            return Err(Error::new(
-                ErrorCode::Conflict,
-                format!("chat {}: it is there already; import with merge to join both", line.id),
-            ));
+            return Err(there_already(&line.id));
         }
         if stored.dissolved != head.dissolved {
-            return Err(Error::new(
-                ErrorCode::Conflict,
-                format!("chat {}: dissolved on one side only", line.id),
-            ));
+            return Err(dissolved_on_one_side(&line.id));
         }
         if stored.chat_type != head.chat_type {
             return Err(Error::new(
@@ -295,16 +299,54 @@ fn about_chat(id: &ChatId, error: Error) -> Error {
     Error::new(error.code, format!("chat {id}: {}", error.message))
 }
 
+fn there_already(id: &ChatId) -> Error {
+    let message = format!("chat {id}: it is there already; import with merge to join both");
+    Error::new(ErrorCode::Conflict, message)
+}
+
+fn dissolved_on_one_side(id: &ChatId) -> Error {
+    Error::new(ErrorCode::Conflict, format!("chat {id}: dissolved on one side only"))
+}
+
 fn describe(line: &MemberLine, why: &str) -> String {
     format!("member {} of {}: {why}", line.user_id, line.chat_id)
 }
 
+/// A chat on its way out.
+enum Exported<'a> {
+    /// One that is there.
+    Chat(&'a Chat),
+    /// One that was dissolved: what it was like stays behind, if it is still known.
+    Ended(ChatId, ChatType),
+}
+
+impl Exported<'_> {
+    fn id(&self) -> &ChatId {
+        match self {
+            Self::Chat(chat) => &chat.head.id,
+            Self::Ended(id, _) => id,
+        }
+    }
+
+    fn line(&self) -> ChatLine {
+        match self {
+            Self::Chat(chat) => chat_line(&chat.head),
+            Self::Ended(id, chat_type) => chat_line(&ChatHead::retired(id.clone(), *chat_type)),
+        }
+    }
+}
+
 /// The chats of a slot by id, from the one that a cursor stands in.
-fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<&'a Chat> {
-    let mut chats: Vec<&Chat> =
-        state.chats().filter(|chat| after.is_none_or(|(id, _)| chat.head.id >= *id)).collect();
-    chats.sort_unstable_by(|a, b| a.head.id.cmp(&b.head.id));
-    chats
+fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Exported<'a>> {
+    let is_due = |id: &ChatId| after.is_none_or(|(resumed, _)| id >= resumed);
+    let retired = state.retired.iter().map(|(id, chat_type)| Exported::Ended(id, chat_type));
+    let chats = state.chats().map(|chat| match chat.head.dissolved {
+        true => Exported::Ended(chat.head.id.clone(), chat.head.chat_type),
+        false => Exported::Chat(chat),
+    });
+    let mut due: Vec<_> = chats.chain(retired).filter(|chat| is_due(chat.id())).collect();
+    due.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+    due
 }
 
 /// The users of a slot that have lost chats, by id, from the one that a cursor stands in.

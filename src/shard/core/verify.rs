@@ -6,7 +6,7 @@ use super::Core;
 use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotsView};
 use crate::shard::row::Row;
 use crate::shard::state::{Chat, SlotState, User};
-use crate::types::{Flag, Slot, UserId};
+use crate::types::{Flag, Slot, UserId, wide};
 
 /// Memberships after which a step ends; the slot that reaches it is told whole.
 const PAIRS_A_STEP: usize = 1024;
@@ -48,6 +48,7 @@ impl Core {
 
 fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {
     view.differences.extend(counted(slot.map_or(0, Slot::get), state));
+    view.chats += wide(state.retired.len());
     for chat in state.chats() {
         view.chats += 1;
         view.differences.extend(chat_differences(chat));
@@ -85,6 +86,8 @@ fn counted(number: u16, state: &SlotState) -> Vec<String> {
         ("users", kept.users, real.users),
         ("memberships", kept.memberships, real.memberships),
         ("outbox", kept.outbox, real.outbox),
+        ("removals", kept.gone, real.gone),
+        ("users without rows", kept.idle, real.idle),
     ];
     let wrong = pairs.into_iter().filter(|(_, kept, real)| kept != real);
     wrong

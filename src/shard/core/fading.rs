@@ -1,0 +1,134 @@
+//! What is remembered of what users had, and its bound: removals that `sync` tells of, and users without rows.
+//!
+//! Past the bound the users who have waited longest are made to forget: of a user with rows the older half of their
+//! removals goes, a user without rows goes whole. What they forget is decided here and logged as an
+//! event, so replay and every number of shards come to the same. A `sync` from before it gets `reset`; who
+//! has no rows loses nothing by that.
+//!
+//! Invariants:
+//! - Each user with something to forget is in the queue once, and says so ([`UserHead::fades`]).
+//! - `weight` and `memberships` are the sums of what the slots count.
+//!
+//! [`UserHead::fades`]: crate::shard::state::UserHead::fades
+
+use std::collections::VecDeque;
+
+use super::Core;
+use crate::limits::{GONE_MAX, GONE_SHARE};
+use crate::shard::counts::Counts;
+use crate::shard::event::{Event, Forgotten};
+use crate::shard::op::Output;
+use crate::shard::state::User;
+use crate::types::{Slot, UserId, wide};
+
+/// Users who forget in one step.
+const USERS_A_STEP: usize = 32;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Fading {
+    /// Who has something to forget; who has waited longest comes first.
+    queue: VecDeque<UserId>,
+    weight: u64,
+    memberships: u64,
+    /// What is remembered however few rows there are.
+    least: u64,
+}
+
+impl Fading {
+    pub(super) fn new(shards: u16) -> Self {
+        let least = wide(GONE_MAX) / u64::from(shards.max(1));
+        Self { queue: VecDeque::new(), weight: 0, memberships: 0, least }
+    }
+
+    fn is_over(&self) -> bool {
+        self.weight > self.least.max(self.memberships / GONE_SHARE)
+    }
+
+    fn note(&mut self, before: Counts, after: Counts) {
+        self.weight = (self.weight + after.gone_weight()).saturating_sub(before.gone_weight());
+        self.memberships =
+            (self.memberships + after.memberships).saturating_sub(before.memberships);
+    }
+}
+
+impl Core {
+    /// Sets how much is remembered of what users had, however few rows there are: removals, and eight for
+    /// each user without rows.
+    pub fn remember_at_least(&mut self, weight: u64) {
+        self.fading.least = weight;
+    }
+
+    /// Gathers who has something to forget; once, before work begins.
+    pub(super) fn gather_fading(&mut self) {
+        let Self { slots, fading, .. } = self;
+        for slot in slots {
+            fading.note(Counts::default(), slot.counts);
+            for user in slot.users_mut().filter(|user| user.has_to_forget()) {
+                user.head.fades = true;
+                fading.queue.push_back(user.head.id.clone());
+            }
+        }
+    }
+
+    /// Commits an event that may change how much a user has to forget.
+    pub(super) fn commit_of_user(
+        &mut self,
+        slot: Slot,
+        user_id: &UserId,
+        event: impl Into<Event>,
+        out: &mut Output,
+    ) {
+        let before = self.slot(slot).map_or_else(|_| Counts::default(), |state| state.counts);
+        self.commit(slot, event, out);
+        let after = self.slot(slot).map_or_else(|_| Counts::default(), |state| state.counts);
+        self.fading.note(before, after);
+        if after.gone_weight() > before.gone_weight() {
+            self.let_fade(user_id);
+        }
+    }
+
+    /// Puts a user into the queue, unless they are in it or have nothing to forget.
+    fn let_fade(&mut self, user_id: &UserId) {
+        if let Some(user) = self.find_user_mut(user_id)
+            && user.has_to_forget()
+            && !std::mem::replace(&mut user.head.fades, true)
+        {
+            self.fading.queue.push_back(user_id.clone());
+        }
+    }
+
+    fn find_user_mut(&mut self, id: &UserId) -> Option<&mut User> {
+        let hash = self.hash_of(id.as_str());
+        let index = self.slot_index(self.slot_of_user(id)).ok()?;
+        self.slots.get_mut(index)?.user_mut(id.as_str(), hash)
+    }
+
+    /// Whether more is remembered than may be.
+    pub fn has_to_forget(&self) -> bool {
+        self.fading.is_over()
+    }
+
+    /// Drops ids of users that no chat names any more, if there are many; whether there is more to do.
+    pub fn sweep_some(&mut self) -> bool {
+        self.interner.sweep_some()
+    }
+
+    /// Lets some users forget, as long as more is remembered than may be.
+    pub fn forget_some(&mut self, out: &mut Output) {
+        for _ in 0..USERS_A_STEP {
+            if !self.fading.is_over() {
+                return;
+            }
+            let Some(user_id) = self.fading.queue.pop_front() else { return };
+            // One who was erased, or joined again, has nothing to forget.
+            let Some(user) = self.find_user_mut(&user_id) else { continue };
+            user.head.fades = false;
+            let Some(to) = user.forgets_to() else { continue };
+            let slot = self.slot_of_user(&user_id);
+            let event = Forgotten { user_id: user_id.clone(), to };
+            self.commit_of_user(slot, &user_id, event, out);
+            self.let_fade(&user_id);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The ids of dissolved chats, which are never used again: all that is left of such a chat.
+//!
+//! A chat takes some 300 bytes and these ids stay for ever, so they are kept tight: an id takes its own
+//! bytes and about ten more. What the chat was like is gone with it; nothing is answered from it.
+//!
+//! ```text
+//! entry: [type u8][length of the id u8][id]
+//! ```
+//!
+//! Invariants:
+//! - Each id is in it once. None is ever taken out.
+//! - `places` holds the offset of each entry in `entries`, found by the id's hash.
+
+use hashbrown::HashTable;
+
+use super::state::table_hash;
+use crate::limits::ID_BYTES_MAX;
+use crate::types::{ChatId, ChatType, KeyHasher};
+
+const HEAD_BYTES: usize = 2;
+const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);
+
+/// Room grows by this share of what is there: one part of so many. To double it would waste more than it holds.
+const GROWTH_SHARE: usize = 8;
+
+/// See the module's documentation.
+#[derive(Debug, Default, Clone)]
+pub struct Retired {
+    entries: Vec<u8>,
+    places: HashTable<u32>,
+}
+
+impl Retired {
+    /// How many ids there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whether the id is one of them; `hash` is the id's.
+    pub fn contains(&self, id: &str, hash: u64) -> bool {
+        let is_it = |place: &u32| entry_at(&self.entries, *place).is_some_and(|(_, it)| it == id);
+        self.places.find(table_hash(hash), is_it).is_some()
+    }
+
+    /// Adds an id. Whether it is new and there is room for it: a slot has room for 4 GiB.
+    pub fn add(&mut self, id: &str, chat_type: ChatType, hasher: KeyHasher) -> bool {
+        let hash = hasher.hash(id);
+        let (Ok(place), Ok(length)) = (u32::try_from(self.entries.len()), u8::try_from(id.len()))
+        else {
+            return false;
+        };
+        if self.contains(id, hash) {
+            return false;
+        }
+        let bytes = HEAD_BYTES + id.len();
+        if self.entries.capacity() - self.entries.len() < bytes {
+            self.entries.reserve_exact(bytes.max(self.entries.len() / GROWTH_SHARE));
+        }
+        self.entries.extend([chat_type.code(), length]);
+        self.entries.extend_from_slice(id.as_bytes());
+        let Self { entries, places } = self;
+        let hash_of = |place: &u32| {
+            entry_at(entries, *place).map_or(0, |(_, id)| table_hash(hasher.hash(id)))
+        };
+        places.insert_unique(table_hash(hash), place, hash_of);
+        true
+    }
+
+    /// All of them with their types, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (ChatId, ChatType)> {
+        let mut rest = self.entries.as_slice();
+        std::iter::from_fn(move || {
+            let ((chat_type, id), behind) = first(rest)?;
+            rest = behind;
+            Some((ChatId::new(id).ok()?, ChatType::from_code(chat_type)?))
+        })
+    }
+}
+
+fn entry_at(entries: &[u8], place: u32) -> Option<(u8, &str)> {
+    first(entries.get(usize::try_from(place).ok()?..)?).map(|(entry, _)| entry)
+}
+
+/// The first entry, and what follows it.
+fn first(entries: &[u8]) -> Option<((u8, &str), &[u8])> {
+    let (&[chat_type, length], rest) = entries.split_first_chunk::<HEAD_BYTES>()?;
+    let (id, behind) = rest.split_at_checked(usize::from(length))?;
+    Some(((chat_type, std::str::from_utf8(id).ok()?), behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: usize) -> String {
+        format!("{number:x>0$}", 1 + number % ID_BYTES_MAX)
+    }
+
+    #[test]
+    fn an_id_is_kept_once_with_its_type() {
+        let hasher = KeyHasher::new(7);
+        let mut retired = Retired::default();
+        let of = |number: usize| match number % 3 {
+            0 => ChatType::Single,
+            1 => ChatType::Group,
+            _ => ChatType::Official,
+        };
+        let ids: Vec<_> = (1000..3000).map(|number| (id(number), of(number))).collect();
+        for (id, chat_type) in &ids {
+            let is_new = !retired.contains(id, hasher.hash(id));
+            assert_eq!(retired.add(id, *chat_type, hasher), is_new);
+            assert!(!retired.add(id, *chat_type, hasher));
+        }
+        let kept: Vec<_> = retired.iter().map(|(id, of)| (id.as_str().to_owned(), of)).collect();
+        assert_eq!(kept.len(), retired.len());
+        assert!(kept.iter().all(|entry| ids.contains(entry)));
+        assert!(ids.iter().all(|(id, _)| retired.contains(id, hasher.hash(id))));
+        assert!(!retired.contains("another", hasher.hash("another")));
+    }
+
+    #[test]
+    fn an_id_takes_little_more_than_its_bytes() {
+        let hasher = KeyHasher::new(7);
+        let mut retired = Retired::default();
+        let count = 100_000;
+        for number in 0..count {
+            assert!(retired.add(&format!("g_{number:016x}"), ChatType::Group, hasher));
+        }
+        let bytes = retired.entries.capacity() + retired.places.allocation_size();
+        assert!(bytes < count * 36, "{} bytes each", bytes / count);
+    }
+}
