@@ -3,12 +3,15 @@
 //! A failing seed is printed; put it into `SEED_ONLY` to run just that one.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
-use std::sync::Barrier;
+mod keeper;
 
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+
+use keeper::{Keeper, floor_of};
 use snapshot::{
-    AppendError, Batch, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenOptions, Opened, open,
-    prune,
+    AppendError, Batch, Disk, FaultyDisk, Floor, ImageWriter, KeepFloor, LogWriter, Lsn,
+    OpenOptions, Opened, open, prune,
 };
 
 const SEED_ONLY: Option<u64> = None;
@@ -55,7 +58,8 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     let mut replayed: Vec<(Lsn, Vec<u8>)> = Vec::new();
     let mut options = OpenOptions::new(NODE);
     options.segment_bytes_max = 600;
-    let opened = open(
+    options.floor = floor_of(disk);
+    let mut opened = open(
         disk,
         dir,
         options,
@@ -84,6 +88,10 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     assert_eq!(opened.last_lsn.0, last, "seed {seed}");
     model.records = all;
     model.durable = last;
+    let keeper = Keeper::of(disk);
+    let writer = opened.writer.as_mut().unwrap();
+    keeper.raise(writer.floor()).unwrap();
+    writer.set_floor_keeper(keeper);
     opened
 }
 
@@ -109,6 +117,7 @@ fn append(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Rando
 
 fn step(
     disk: &FaultyDisk,
+    keeper: &Arc<Keeper>,
     log: &mut LogWriter<FaultyDisk>,
     model: &mut Model,
     random: &mut Random,
@@ -138,6 +147,8 @@ fn step(
             if random.below(4) == 0 || image.publish(start).is_err() {
                 return true;
             }
+            // As in a node: it is a warning if this fails.
+            _ = keeper.raise(Floor { durable: start, image: start, ..Floor::default() });
             if let Ok(keep_from) = prune(disk, dir, 2) {
                 let _ = log.trimmer().trim(keep_from);
             }
@@ -163,8 +174,10 @@ fn one_seed(seed: u64) {
         let opened = start(&disk, &mut model, seed);
         assert!(opened.clean || !expect_clean, "seed {seed}: a clean stop was not seen as one");
         let mut log = opened.writer.unwrap();
+        let keeper = Keeper::of(&disk);
+        log.set_floor_keeper(keeper.clone());
         for _ in 0..random.below(25) {
-            if !step(&disk, &mut log, &mut model, &mut random) {
+            if !step(&disk, &keeper, &mut log, &mut model, &mut random) {
                 break;
             }
         }

@@ -1,6 +1,10 @@
 //! Every byte of a small store flipped, every file cut at every length: it recovers what is promised, or names file and offset.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod keeper;
+#[path = "damage/missing.rs"]
+mod missing;
+
 use std::path::{Path, PathBuf};
 
 use snapshot::{
@@ -262,9 +266,13 @@ fn missing_files_are_damage() {
     // The last one, where an image says that it was there; and all of them.
     let disk = store(false);
     image(&disk, 5, 9);
-    disk.remove(&segments(&disk)[1]).unwrap();
+    let last = segments(&disk)[1].clone();
+    disk.put(&last, &disk.read(&last).unwrap()[..48]);
     let damage = recover(&disk, options()).unwrap_err();
     assert!(damage[0].what.contains("durable up to 9"), "{}", damage[0]);
+    disk.remove(&last).unwrap();
+    let damage = recover(&disk, options()).unwrap_err();
+    assert_eq!(damage[0].path, last, "{}", damage[0]);
     disk.remove(&segments(&disk)[0]).unwrap();
     let damage = recover(&disk, options()).unwrap_err();
     assert!(damage[0].what.contains("no log beside"), "{}", damage[0]);

@@ -7,6 +7,7 @@
 //! - [`generate`]: data sets of realistic shape
 //! - [`mod@bench`]: the load tool
 //! - [`inspect`]: a data directory, offline
+//! - [`restore`]: a backup that goes into service
 //! - [`serve`] and [`demo`]: the server itself
 //! - [`output`]: writing to files, whole or not at all
 //! - [`failure`]: what ends a command, and its exit code
@@ -24,6 +25,7 @@ pub mod generate;
 pub mod inspect;
 pub mod output;
 pub mod people;
+pub mod restore;
 pub mod serve;
 pub mod transfer;
 
@@ -74,6 +76,8 @@ pub enum Action {
     Bench(Bench),
     /// Check a data directory while no server uses it
     Inspect(inspect::InspectArgs),
+    /// Put a data directory into service that comes from a backup
+    Restore(restore::RestoreArgs),
 }
 
 /// Where the server is, and how to enter.
@@ -210,6 +214,7 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Bench(Bench::Bare(args)) => block_on(bench::bare::run(args)),
         Action::Bench(Bench::Generate(args)) => generate::run(&args),
         Action::Inspect(args) => inspect::run(&args),
+        Action::Restore(args) => restore::run(&args),
     }
 }
 

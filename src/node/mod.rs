@@ -13,6 +13,7 @@
 //! - [`store`]: the data directory: lock, recovery
 //! - [`identity`]: the file `node` in it
 //! - [`loss`]: what damage costs
+//! - [`restore`]: a copy of a directory that goes into service
 //! - [`load`]: recovery on all cores
 //! - [`memory`]: whether there is room for more
 //! - [`watch`]: the stream of changes
@@ -26,6 +27,7 @@ pub mod log;
 pub mod loss;
 pub mod mailbox;
 pub mod memory;
+pub mod restore;
 pub mod snapshotter;
 pub mod store;
 pub mod ticket;

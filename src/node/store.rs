@@ -400,7 +400,7 @@ pub fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Whether the directory holds nothing but our own lock (and what a fresh file system brings).
-fn is_empty(dir: &Path) -> io::Result<bool> {
+pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
         if name != LOCK_FILE && name != "lost+found" && name != "node.tmp" {
@@ -411,7 +411,7 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
 }
 
 /// Makes a directory and those above it that are missing, so that their names last.
-fn create_dirs(dir: &Path) -> io::Result<()> {
+pub(super) fn create_dirs(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     std::fs::create_dir_all(dir)?;
     for path in missing {

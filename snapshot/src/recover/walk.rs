@@ -116,9 +116,9 @@ pub(super) fn walk_log<D: Disk>(
             return Ok(walk);
         }
     }
-    walk.check_image(base, dir);
     walk.check_successor(dir);
     walk.check_floor(base, dir);
+    walk.check_image(base, dir);
     Ok(walk)
 }
 

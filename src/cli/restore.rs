@@ -1,0 +1,73 @@
+//! `restore DIR`: checks a data directory that was put back from a backup, and puts it into service.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+use snapshot::RealDisk;
+
+use super::Failure;
+use super::output::{print, print_json};
+use crate::node::restore::{copy, renew};
+use crate::node::store::{StoreError, lock, look};
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The data directory; no server may be using it
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Copy this backup into DIR first, which must be missing or empty
+    #[arg(long, value_name = "BACKUP")]
+    pub from: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks every byte, copies if told, and renews what clients know the log by.
+pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
+    let failed = |error: StoreError| Failure::new(error.to_string());
+    let source = args.from.as_ref().unwrap_or(&args.dir);
+    std::fs::read_dir(source)
+        .map_err(|error| Failure::new(format!("{}: {error}", source.display())))?;
+    let (identity, _) = look(source).map_err(failed)?;
+    // A directory that is being written is no backup: its files are of different moments. Where nobody
+    // may write, nobody does.
+    if let Err(error @ StoreError::Locked(_)) = lock_if_used(source) {
+        return Err(failed(error));
+    }
+    let scan = snapshot::scan(&RealDisk, source, identity.known())
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let problems = scan.newer.iter().map(ToString::to_string);
+    let problems: Vec<String> =
+        problems.chain(scan.damage.iter().map(ToString::to_string)).collect();
+    if !problems.is_empty() {
+        return Err(Failure::new(format!(
+            "{}\nNothing was changed; `chatshard inspect {}` shows all of it, and what it costs",
+            problems.join("\n"),
+            source.display()
+        )));
+    }
+    let copied = match &args.from {
+        Some(from) => Some(copy(from, &scan, &args.dir).map_err(failed)?),
+        None => renew(&args.dir).map(|()| None).map_err(failed)?,
+    };
+    let last = scan.last_lsn;
+    if args.json {
+        print_json(&json!({ "dir": args.dir, "last_lsn": last.0, "copied_bytes": copied }))?;
+    } else {
+        let copied = copied.map_or(String::new(), |bytes| format!("{bytes} bytes copied; "));
+        print(&format!(
+            "{}: {copied}whole, last LSN {last}; clients that sync or watch begin anew",
+            args.dir.display()
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Locks a directory that a server has been in.
+fn lock_if_used(dir: &std::path::Path) -> Result<(), StoreError> {
+    if dir.join("lock").exists() { lock(dir).map(drop) } else { Ok(()) }
+}

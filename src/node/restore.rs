@@ -1,0 +1,77 @@
+//! A copy of a data directory that goes into service.
+//!
+//! Clients hold versions and offsets of a log by its incarnation. A copy is behind what they were told
+//! since it was made, so it must not answer by the same incarnation.
+//!
+//! Invariants:
+//! - The identity is written last, with a new incarnation: a restore that breaks off leaves a directory
+//!   that no server starts on.
+//! - The backup is read, never written.
+
+use std::io;
+use std::path::Path;
+
+use snapshot::{Disk, DiskFile, RealDisk, Scan};
+
+use super::identity::{IDENTITY_FILE, Identity, draw};
+use super::store::{StoreError, create_dirs, is_empty, lock, renew_incarnation};
+
+const COPY_BYTES: usize = 1 << 20;
+
+/// Copies the files that `scan` found in `from` to `dir`, which is missing or empty. Returns how many bytes.
+///
+/// # Errors
+/// If `dir` holds anything, a server uses it, or the system refuses.
+pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
+    let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
+    if !dir.try_exists().map_err(io)? {
+        create_dirs(dir).map_err(io)?;
+    }
+    if !is_empty(dir).map_err(io)? {
+        let what = "the directory is not empty; restore into a new one, or leave --from out to \
+                    put into service what is there";
+        return Err(StoreError::Foreign { path: dir.to_path_buf(), what: what.into() });
+    }
+    let _lock = lock(dir)?;
+    let identity = from.join(IDENTITY_FILE);
+    let (identity, _) = Identity::read(&RealDisk, &identity)?;
+    let images = scan.images.iter().map(|image| &image.path);
+    let segments = scan.segments.iter().map(|segment| &segment.path);
+    let mut bytes = 0_u64;
+    for path in images.chain(segments) {
+        let name = path.file_name().unwrap_or_default();
+        let copied = copy_file(path, &dir.join(name));
+        let copied = copied.map_err(|error| StoreError::Io { path: path.clone(), error })?;
+        bytes = bytes.saturating_add(copied);
+    }
+    RealDisk.sync_dir(dir).map_err(io)?;
+    let path = dir.join(IDENTITY_FILE);
+    let identity = Identity { incarnation: draw(&path)?, ..identity };
+    identity.write(&RealDisk, &path).map_err(|error| StoreError::Io { path, error })?;
+    Ok(bytes)
+}
+
+/// Gives the log in `dir` a new incarnation, after a restore that put the files there.
+///
+/// # Errors
+/// If a server uses the directory, or the identity cannot be read or written.
+pub fn renew(dir: &Path) -> Result<(), StoreError> {
+    let _lock = lock(dir)?;
+    renew_incarnation(dir)
+}
+
+/// Copies one file, safe on the disk but for its name.
+fn copy_file(from: &Path, to: &Path) -> io::Result<u64> {
+    let source = RealDisk.open_read(from)?;
+    let mut target = RealDisk.create_new(to)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut copied = 0_u64;
+    loop {
+        let read = source.read_at(&mut buffer, copied)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        target.append(bytes)?;
+        copied = copied.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+    }
+    target.sync_data()?;
+    Ok(copied)
+}
