@@ -4,11 +4,21 @@
 //! A difference means that the format changed: an older data directory would not be read as it was.
 //! Then events and items get new codes, the old ones stay readable, and a golden file of the new
 //! form is added beside this one.
+//!
+//! Whole directories of each version of the identity are started in `directories`; what is missing, newer, damaged or a copy
+//! is refused or told by real processes in `refused` and `copies`.
 
 // Helpers beside the tests may panic as tests do.
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "disk_format/copies.rs"]
+mod copies;
+#[path = "disk_format/directories.rs"]
+mod directories;
+mod process;
+#[path = "disk_format/refused.rs"]
+mod refused;
 
 use std::collections::BTreeSet;
 

@@ -146,7 +146,7 @@ fn as_json(found: &Found) -> Value {
     let newer = scan
         .newer
         .iter()
-        .map(|newer| json!({ "path": newer.path, "version": newer.version, "known": newer.known }));
+        .map(|newer| json!({ "path": newer.path, "version": newer.version, "known": newer.known, "what": newer.to_string() }));
     let image = scan.images.iter().rev().find(|image| image.state.is_ok());
     let kept_until = kept_until(found.newest, image.map(|image| image.path.as_path()))
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
