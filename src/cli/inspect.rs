@@ -63,12 +63,12 @@ fn repair(args: &InspectArgs) -> Result<Repaired, Failure> {
     let (identity, _) = look(&args.dir).map_err(|error| failed(&error))?;
     // Held until the repair is done: a running server would write on into a file we replace.
     let _lock = lock(&args.dir).map_err(|error| failed(&error))?;
-    let repaired = snapshot::repair(&RealDisk, &args.dir, identity.known());
-    let repaired = repaired.map_err(|error| failed(&error))?;
-    if !repaired.done.is_empty() {
+    let scan = snapshot::scan(&RealDisk, &args.dir, identity.known());
+    if scan.map_err(|error| failed(&error))?.can_be_repaired {
+        // Before the repair: if that breaks off, clients begin anew all the same.
         renew_incarnation(&args.dir).map_err(|error| failed(&error))?;
     }
-    Ok(repaired)
+    snapshot::repair(&RealDisk, &args.dir, identity.known()).map_err(|error| failed(&error))
 }
 
 /// All that is told of a directory.

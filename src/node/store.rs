@@ -193,6 +193,9 @@ impl<D: Disk> Store<D> {
             allow_damage: options.allow_damage,
             allow_older_image: options.allow_damage,
         };
+        if options.allow_damage {
+            self.renew_before_repair(next)?;
+        }
         let newest = RefCell::new(NewestTime::default());
         let (cores, opened) = load(cores, shards, |feeder| {
             // The callbacks are called one after the other, never at once.
@@ -243,6 +246,18 @@ impl<D: Disk> Store<D> {
             last: opened.last_lsn,
             floor,
         })
+    }
+
+    /// Begins a new log for clients if damage is about to be accepted: after a crash between the repair and
+    /// the write of the identity, the next start would find nothing to repair.
+    fn renew_before_repair(&self, next: u64) -> Result<(), StoreError> {
+        let scan = snapshot::scan(&self.disk, &self.dir, self.identity.known());
+        let scan = scan.map_err(|error| self.refusal(OpenError::Io(error)))?;
+        if scan.can_be_repaired {
+            let identity = Identity { incarnation: next, ..self.identity.clone() };
+            write(&self.disk, &self.dir.join(IDENTITY_FILE), &identity)?;
+        }
+        Ok(())
     }
 
     /// Tells what the start found and did; what was lost is never told below a warning.
@@ -332,7 +347,11 @@ impl<D: Disk> Store<D> {
         if reset.is_some() || identity.incarnation == 0 {
             identity.incarnation = next;
             let why = reset.unwrap_or("the directory is older than this number");
-            info!("a new log for clients that sync or watch: {why}");
+            if self.is_copy {
+                warn!("a new log for clients that sync or watch: {why}");
+            } else {
+                info!("a new log for clients that sync or watch: {why}");
+            }
         }
         let image = opened.image.as_ref().map_or(Lsn(0), |image| image.start_lsn);
         // Without a log the end of an older one was read and not synced: it is not known to be durable.

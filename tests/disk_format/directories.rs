@@ -118,6 +118,14 @@ fn held(address: SocketAddr, expected: &Value) -> Value {
         let text = |kind: &str, field: &str| line[kind][field].as_str().unwrap_or("").to_owned();
         [text("chat", "id"), text("member", "user_id"), text("member", "chat_id")]
     });
+    // Of a chat that is gone only that is promised: its id is never used again.
+    for line in &mut export {
+        if let Some(chat) = line["chat"].as_object_mut()
+            && chat["dissolved"] == 1
+        {
+            chat.retain(|name, _| ["id", "dissolved"].contains(&name.as_str()));
+        }
+    }
     let mut said = json!({"lists": lists, "detail": detail, "export": export});
     keep_only(&mut said, expected);
     said
