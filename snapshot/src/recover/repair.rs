@@ -224,7 +224,7 @@ fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -
     let known = in_log.max(highest_in_images(survey)).max(survey.floor.durable);
     let newest = survey.walk.segments.last();
     let is_missing = survey.walk.demands_another
-        || newest.map_or(Lsn(0), |it| it.report.first_lsn) < survey.floor.segment
+        || survey.walk.newest_with_header() < survey.floor.segment
         || newest.is_some_and(|it| it.refused && it.body.is_none());
     if !is_missing {
         return known;

@@ -320,6 +320,12 @@ impl LogWalk {
 }
 
 impl LogWalk {
+    /// First LSN of the newest segment that has its header: one that is only being made is not what the floor names.
+    pub(super) fn newest_with_header(&self) -> Lsn {
+        let newest = self.segments.iter().rev().find(|it| it.header.is_some());
+        newest.map_or(Lsn(0), |newest| newest.report.first_lsn)
+    }
+
     fn check_successor(&mut self, dir: &Path) {
         let Some((before, first)) = self.demanded.take() else { return };
         self.demands_another = true;
@@ -330,7 +336,7 @@ impl LogWalk {
     /// What the floor names must be there, and all that it calls durable.
     fn check_floor(&mut self, base: &Base, dir: &Path) {
         let Floor { durable, segment, image } = base.floor;
-        let newest = self.segments.last().map_or(Lsn(0), |newest| newest.report.first_lsn);
+        let newest = self.newest_with_header();
         let is_missing = |path: &Path| self.damage.iter().any(|damage| damage.path == path);
         let mut missing = Vec::new();
         if newest < segment {
