@@ -41,6 +41,7 @@ use crate::metrics::{MetricsInput, SharedMeter};
 use crate::net::accept::{accept, no_room};
 use crate::net::connection::{self, NetConfig};
 use crate::net::listener::{Listener, bind};
+use crate::net::stranger::HttpOnly;
 use crate::net::stream::{Parked, Stream};
 use crate::node::aside::{self, Aside};
 use crate::node::log::{Log, LogMode, LogThread};
@@ -158,7 +159,8 @@ async fn serve(
         let router = admin_router(&credentials, &late, &meters, &doors);
         let door = Door::new(doors.meter("admin"), ADMIN_CONNECTIONS_MAX, http_no_room.clone());
         // A supervisor asks for health, whoever holds the places.
-        let door = Arc::new(door.answering_strangers());
+        let door = door.answering_strangers().with_sign(doors::sign("admin", &listeners.addresses));
+        let door = Arc::new(door);
         serve_here(listener, door, credentials.tls.clone(), router, doors.admin_config());
     }
 
@@ -180,8 +182,10 @@ async fn serve(
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
     let max = config.connections_max;
-    let tcp_door = Arc::new(Door::new(doors.meter("tcp"), max, no_room()));
-    let http_door = Arc::new(Door::new(doors.meter("http"), max, http_no_room));
+    let sign = |door| doors::sign(door, &addresses);
+    let tcp_door = Door::new(doors.meter("tcp"), max, no_room()).with_sign(sign("tcp"));
+    let http_door = Door::new(doors.meter("http"), max, http_no_room).with_sign(sign("http"));
+    let (tcp_door, http_door) = (Arc::new(tcp_door), Arc::new(http_door));
     let net = NetConfig {
         gate: Arc::clone(&credentials.gate),
         idle: config.idle_timeout,
@@ -226,10 +230,15 @@ struct Listeners {
 
 impl Listeners {
     fn bind(config: &Config) -> io::Result<Self> {
-        let bind = |endpoint: &Endpoint| bind(endpoint, config.socket_mode);
-        let tcp = bind(&config.listen)?;
-        let http = config.http.as_ref().map(bind).transpose()?;
-        let admin = config.admin.as_ref().map(bind).transpose()?;
+        let bind = |flag: &'static str| {
+            move |endpoint: &Endpoint| {
+                bind(endpoint, config.socket_mode)
+                    .map_err(|error| io::Error::new(error.kind(), format!("{flag}: {error}")))
+            }
+        };
+        let tcp = bind("--listen")(&config.listen)?;
+        let http = config.http.as_ref().map(bind("--http")).transpose()?;
+        let admin = config.admin.as_ref().map(bind("--admin")).transpose()?;
         let shown = |listener: &Listener| listener.endpoint().clone();
         let addresses = Addresses {
             tcp: shown(&tcp),
@@ -576,13 +585,18 @@ fn serve_here(
 /// Serves an HTTP connection on this thread; `guest` is its place at the door.
 async fn serve_http(stream: Parked, guest: Guest, router: axum::Router, config: ServeConfig) {
     use http::serve::connection;
+    let sign = guest.sign().to_owned();
     match stream.arrive() {
-        Ok(Stream::Tcp(stream)) => connection(stream, router, guest, config).await,
-        Ok(Stream::Unix(stream)) => connection(stream, router, guest, config).await,
+        Ok(Stream::Tcp(stream)) => {
+            connection(HttpOnly::new(stream, sign), router, guest, config).await;
+        }
+        Ok(Stream::Unix(stream)) => {
+            connection(HttpOnly::new(stream, sign), router, guest, config).await;
+        }
         Ok(Stream::Tls(mut stream)) => {
             // What it takes shows what its client takes: no more than a few records wait inside.
             stream.get_mut().1.set_buffer_limit(Some(HTTP_PROGRESS_BYTES));
-            connection(stream, router, guest, config).await;
+            connection(HttpOnly::new(stream, sign), router, guest, config).await;
         }
         Err(error) => debug!(%error, "a connection broke on its way"),
     }

@@ -7,6 +7,9 @@ mod common;
 #[path = "security/tools.rs"]
 mod tools;
 
+#[path = "cli_process/wrong_doors.rs"]
+mod wrong_doors;
+
 #[path = "cli_process/metrics.rs"]
 mod metrics;
 

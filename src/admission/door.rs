@@ -50,6 +50,7 @@ pub struct Door {
     answers_strangers: bool,
     meter: Arc<DoorMeter>,
     full: Vec<u8>,
+    sign: String,
 }
 
 /// What becomes of a new connection.
@@ -75,7 +76,19 @@ impl Door {
             answers_strangers: false,
             meter,
             full,
+            sign: String::new(),
         }
+    }
+
+    /// Hangs out a sentence for clients that speak another protocol.
+    #[must_use]
+    pub fn with_sign(self, sign: String) -> Self {
+        Self { sign, ..self }
+    }
+
+    /// The sentence for clients that speak another protocol.
+    pub fn sign(&self) -> &str {
+        &self.sign
     }
 
     /// Lets strangers in even if all other places are taken.
@@ -165,6 +178,11 @@ impl Guest {
     /// Who is at the other end.
     pub const fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// The door's sentence for clients that speak another protocol.
+    pub fn sign(&self) -> &str {
+        &self.door.sign
     }
 
     /// The door's counters.

@@ -125,6 +125,8 @@ impl Connection {
     fn failure(&self, error: &ClientError) -> Failure {
         let hint = match error {
             ClientError::Frame(_) if self.tls_ca.is_none() => " (if it speaks TLS: --tls-ca FILE)",
+            // Its message names the address.
+            ClientError::Connect { .. } => return Failure::new(error.to_string()),
             _ => "",
         };
         Failure::new(format!("{}: {error}{hint}", self.addr))

@@ -1,6 +1,7 @@
 //! Where a server is.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -25,6 +26,25 @@ impl Address {
                 host.trim_start_matches('[').trim_end_matches(']')
             }
             Self::Unix(_) => "",
+        }
+    }
+}
+
+impl Address {
+    /// What to do about an error of connecting, as the end of its message.
+    pub(super) fn advice(&self, error: io::ErrorKind) -> &'static str {
+        match (self, error) {
+            (_, io::ErrorKind::ConnectionRefused) => {
+                "; no server listens there: start it with `chatshard serve`, or name its address"
+            }
+            (Self::Unix(_), io::ErrorKind::NotFound) => {
+                "; there is no such socket: start the server, or name its address"
+            }
+            (Self::Unix(_), io::ErrorKind::PermissionDenied) => {
+                "; this user may not open the socket: see --socket-mode of the server"
+            }
+            (Self::Tcp(_), io::ErrorKind::InvalidInput) => "; write HOST:PORT or unix:PATH",
+            _ => "",
         }
     }
 }

@@ -119,13 +119,27 @@ impl Connection {
     }
 }
 
+/// Which other protocol an answer is of.
+fn foreign(input: &[u8]) -> Option<&'static str> {
+    match input {
+        [b'H', b'T', b'T', b'P', ..] => Some(
+            "an HTTP server listens there; name the address of the TCP door, whose port is 7700 \
+             unless it was changed",
+        ),
+        [0x15, 3, ..] => Some("the door speaks TLS; name a certificate with --tls-ca FILE"),
+        _ => None,
+    }
+}
+
 /// Takes the first whole frame of `input` apart.
 pub(super) fn next_answer(
     input: &mut BytesMut,
     kind: impl FnOnce(u64) -> Option<Kind>,
 ) -> Result<Option<Answer>, ClientError> {
-    let Some(payload) = frame::first(input, REPLY_BYTES_MAX)? else {
-        return Ok(None);
+    let payload = match frame::first(input, REPLY_BYTES_MAX) {
+        Ok(Some(payload)) => payload,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(foreign(input).map_or(error.into(), ClientError::Foreign)),
     };
     let bytes = payload.len();
     let answer = decode_reply(payload, kind)?;

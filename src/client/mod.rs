@@ -102,6 +102,17 @@ pub enum ClientError {
     /// The network.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// No connection to the address.
+    #[error("cannot connect to {address}: {error}{}", address.advice(error.kind()))]
+    Connect {
+        /// Where the server should be.
+        address: Address,
+        /// Why there is no connection.
+        error: io::Error,
+    },
+    /// What listens there speaks another protocol; the message says which.
+    #[error("{0}")]
+    Foreign(&'static str),
     /// The handshake: the server does not speak TLS, or is not the one that was meant.
     #[error("TLS: {0}")]
     Tls(String),

@@ -1,5 +1,7 @@
 //! The bytes of a connection, whatever they travel in.
 
+use std::io;
+
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::unix::{OwnedReadHalf as UnixReader, OwnedWriteHalf as UnixWriter};
@@ -23,21 +25,37 @@ pub(super) async fn connect(
     address: &Address,
     tls: Option<&ClientTls>,
 ) -> Result<Stream, ClientError> {
+    let unreachable = |error| ClientError::Connect { address: address.clone(), error };
     let text = match address {
         Address::Tcp(text) => text,
         // It does not leave this machine, and its file says who is at the other end.
         Address::Unix(path) => {
-            return Ok(Either::Right(Either::Left(UnixStream::connect(path).await?)));
+            let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+            return Ok(Either::Right(Either::Left(stream)));
         }
     };
-    let stream = TcpStream::connect(text).await?;
+    let stream = TcpStream::connect(text).await.map_err(unreachable)?;
     // Batches are flushed whole; holding their ends back would only add latency.
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok(Either::Left(stream)) };
     let name = tls.name_of(address.host()).map_err(ClientError::Tls)?;
     let shaken = tls.connector().connect(name, stream).await;
-    let shaken = shaken.map_err(|error| ClientError::Tls(error.to_string()))?;
+    let shaken = shaken.map_err(|error| ClientError::Tls(tls_error(&error)))?;
     Ok(Either::Right(Either::Right(Box::new(shaken))))
+}
+
+/// A server without TLS answers with an alert, or with bytes that are no TLS.
+fn tls_error(error: &io::Error) -> String {
+    use tokio_rustls::rustls::{AlertDescription, Error};
+
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    let is_plain = matches!(
+        cause,
+        Some(Error::InvalidMessage(_) | Error::AlertReceived(AlertDescription::HandshakeFailure))
+    );
+    let advice =
+        if is_plain { "; this door speaks no TLS, it seems: leave --tls-ca out" } else { "" };
+    format!("{error}{advice}")
 }
 
 /// The two directions, for two tasks. A plain socket's need no lock between them.

@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::listener::Listener;
+use super::stranger::Spoken;
 use super::stream::{Movable, Parked, Stream};
 use crate::access::Tls;
 use crate::admission::{Door, Entry, Guest};
@@ -108,6 +109,16 @@ async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
     }
 }
 
+/// Tells a client in clear text that the door speaks TLS.
+fn say(stream: TcpStream, spoken: Spoken, guest: &Guest) -> io::Error {
+    let sign = format!("this door speaks TLS; {}", guest.sign());
+    let mut request = [0; 4096];
+    // What was read is not reset when the socket is closed, so that the answer arrives.
+    _ = stream.try_read(&mut request);
+    _ = stream.try_write(&spoken.answer(&sign));
+    io::Error::new(io::ErrorKind::InvalidData, format!("the client speaks {}", spoken.name()))
+}
+
 /// Closes a connection that found no room.
 fn turn_away(door: &Door, stream: Stream, is_tls: bool, limit: &Throttle) {
     door.meter().count_dropped(Dropped::NoRoom);
@@ -134,7 +145,15 @@ async fn shake_hands(
     mut stop: watch::Receiver<bool>,
 ) -> Option<Stream> {
     let (peer, meter) = (guest.peer(), guest.meter());
-    let shaking = timeout_at(guest.deadline().into(), acceptor.accept(Movable::new(stream)));
+    let shaking = async {
+        let mut first = [0; 8];
+        let count = stream.peek(&mut first).await?;
+        match first.get(..count).and_then(Spoken::of) {
+            Some(spoken @ (Spoken::Http | Spoken::Frames)) => Err(say(stream, spoken, guest)),
+            Some(Spoken::Tls) | None => acceptor.accept(Movable::new(stream)).await,
+        }
+    };
+    let shaking = timeout_at(guest.deadline().into(), shaking);
     let shaken = tokio::select! {
         shaken = shaking => shaken,
         () = poll_fn(|context| guest.poll_evicted(context)) => {

@@ -11,6 +11,7 @@ use std::io;
 use bytes::BytesMut;
 
 use super::stop::Stop;
+use super::stranger::Spoken;
 use super::stream::Stream;
 use crate::admission::Guest;
 use crate::command::{Error, ErrorCode};
@@ -28,6 +29,8 @@ pub enum Greeting {
     Whole,
     /// The client gets this error, and the connection ends.
     Refused(Error),
+    /// The client speaks another protocol and gets these bytes, and the connection ends.
+    Foreign(Vec<u8>),
     /// The client has closed, or the server stops.
     Ended,
 }
@@ -55,7 +58,7 @@ pub async fn first_frame(
         match frame::first(input, HELLO_BYTES_MAX) {
             Ok(Some(_)) => return Ok(Greeting::Whole),
             Ok(None) => {}
-            Err(error) => return Ok(Greeting::Refused(no_hello(error))),
+            Err(error) => return Ok(refused(error, input, guest)),
         }
         let woken = tokio::select! {
             readable = stream.readable() => {
@@ -80,6 +83,17 @@ pub async fn first_frame(
             Woken::Late => return Ok(Greeting::Refused(late_hello(guest))),
             Woken::Stopped => return Ok(Greeting::Ended),
         }
+    }
+}
+
+fn refused(error: FrameError, input: &[u8], guest: &Guest) -> Greeting {
+    match Spoken::of(input) {
+        Some(spoken @ (Spoken::Http | Spoken::Tls)) => {
+            throttled!(of 10, info, peer = %guest.peer(), spoken = spoken.name(),
+                "a client of another protocol came to the TCP door");
+            Greeting::Foreign(spoken.answer(guest.sign()))
+        }
+        _ => Greeting::Refused(no_hello(error)),
     }
 }
 

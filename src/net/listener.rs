@@ -44,8 +44,29 @@ pub fn bind(endpoint: &Endpoint, mode: u32) -> io::Result<Listener> {
         Endpoint::Unix(path) => bind_unix(path, mode),
     };
     bound.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {endpoint}: {error}"))
+        let advice = advice(endpoint, &error);
+        io::Error::new(error.kind(), format!("cannot listen on {endpoint}: {error}{advice}"))
     })
+}
+
+/// What to do about an error of [`bind`], as the end of its message.
+fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
+    match (endpoint, error.kind()) {
+        (_, io::ErrorKind::AddrInUse) => {
+            "; another process listens there: stop it, or choose another address"
+        }
+        (Endpoint::Tcp(address), io::ErrorKind::PermissionDenied) if address.port() < 1024 => {
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE: choose one from 1024 on"
+        }
+        (Endpoint::Tcp(_), io::ErrorKind::AddrNotAvailable) => {
+            "; this machine has no such address: choose one of its own"
+        }
+        (Endpoint::Unix(_), io::ErrorKind::NotFound) => "; make the directory of the socket first",
+        (Endpoint::Unix(_), io::ErrorKind::PermissionDenied) => {
+            "; this user may not write to the directory of the socket"
+        }
+        _ => "",
+    }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {

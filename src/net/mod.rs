@@ -6,6 +6,7 @@
 //! - [`connection`]: one connection's life
 //! - [`stream`]: the bytes of a connection, plain or in TLS
 //! - [`greeting`]: the time before the first request
+//! - [`stranger`]: clients that speak another protocol
 //! - [`ahead`]: the requests that have come
 //! - [`incomplete`]: a request that comes in parts
 //! - [`hot`]: the most frequent requests, answered where the data stand
@@ -33,5 +34,6 @@ pub mod output;
 pub mod patience;
 pub mod share;
 pub mod stop;
+pub mod stranger;
 pub mod stream;
 pub mod watching;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
+use super::Addresses;
+use crate::access::Endpoint;
 use crate::admission::Budget;
 use crate::config::Config;
 use crate::http::serve::ServeConfig;
@@ -52,6 +54,31 @@ impl Doors {
         let found = self.meters.iter().find(|meter| meter.name() == door);
         found.map_or_else(|| Arc::new(DoorMeter::new(door)), Arc::clone)
     }
+}
+
+/// The sentence for clients that speak another protocol than this door. It names ports and no
+/// addresses: its reader has not shown who it is.
+pub(super) fn sign(door: &str, addresses: &Addresses) -> String {
+    let place = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Tcp(address) => format!("port {}", address.port()),
+        Endpoint::Unix(_) => "a unix socket".to_owned(),
+    };
+    let own = match door {
+        "tcp" => "this is the TCP door, which speaks frames of MessagePack",
+        "http" => "this is the HTTP door of apps",
+        _ => "this is the admin listener, which speaks HTTP",
+    };
+    let others = [
+        ("tcp", "the TCP door", Some(&addresses.tcp)),
+        ("http", "HTTP for apps", addresses.http.as_ref()),
+        ("admin", "HTTP for operators and /call", addresses.admin.as_ref()),
+    ];
+    let others: Vec<String> = others
+        .into_iter()
+        .filter(|(name, ..)| *name != door)
+        .filter_map(|(_, what, endpoint)| Some(format!("{what} is on {}", place(endpoint?))))
+        .collect();
+    format!("{own}; {}", others.join(", "))
 }
 
 fn budget_bytes(memory_max: Option<u64>, most: usize) -> usize {

@@ -24,6 +24,11 @@ impl Connection {
         match first_frame(stream, input, guest, stop).await? {
             Greeting::Whole => {}
             Greeting::Refused(error) => self.refuse(CONNECTION_ID, error),
+            Greeting::Foreign(answer) => {
+                self.output.end().extend_from_slice(&answer);
+                self.input.clear();
+                self.closing = true;
+            }
             Greeting::Ended => {
                 self.stream.say_goodbye();
                 return Ok(false);
