@@ -54,7 +54,7 @@ impl Spoken {
                     let common = method.len().min(first.len());
                     common >= 4 && method.get(..common) == first.get(..common)
                 };
-                METHODS.iter().any(|method| is_method(method)).then_some(Self::Http)
+                METHODS.iter().any(is_method).then_some(Self::Http)
             }
             _ => None,
         }
