@@ -1,13 +1,15 @@
 //! `call COMMAND JSON`: any command of the table, for scripts.
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 
 use clap::Args;
 
+use super::failure::tell;
 use super::output::{print_json, print_json_line};
 use super::{Connection, Failure};
 use crate::command::change::Watch;
 use crate::command::{Call, Command, Kind};
+use crate::config::choices::did_you_mean;
 use crate::limits::REPLY_BYTES_MAX;
 
 /// Arguments of `call`.
@@ -37,9 +39,19 @@ pub async fn run(args: CallArgs) -> Result<(), Failure> {
 /// Prints changes, one a line, until the server or the reader of the lines ends it.
 async fn follow(connection: &Connection, watch: Watch) -> Result<(), Failure> {
     let mut changes = connection.changes(watch.from).await?;
+    let is_terminal = io::stdout().is_terminal();
+    if is_terminal {
+        tell(format_args!("waiting for changes; Ctrl-C ends it"));
+    }
     loop {
-        let change = changes.next().await;
-        print_json_line(&change.map_err(|error| Failure::new(error.to_string()))?)?;
+        let change = changes.next().await.map_err(|error| Failure::new(error.to_string()))?;
+        let change = serde_json::to_value(&change);
+        let mut change = change.map_err(|error| Failure::new(error.to_string()))?;
+        // Programs get every field; people see those that say something.
+        if is_terminal && let Some(fields) = change.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        print_json_line(&change)?;
     }
 }
 
@@ -47,7 +59,9 @@ async fn follow(connection: &Connection, watch: Watch) -> Result<(), Failure> {
 pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
     let Some(kind) = Kind::from_name(name) else {
         let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        return Err(Failure::new(format!("no command `{name}`; there are: {}", names.join(", "))));
+        let meant = did_you_mean(name, names.iter().copied());
+        let all = names.join(", ");
+        return Err(Failure::new(format!("no command `{name}`; there are: {all}{meant}")));
     };
     let arguments: serde_json::Value = serde_json::from_str(json)
         .map_err(|error| Failure::new(format!("the arguments are no JSON: {error}")))?;

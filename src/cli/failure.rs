@@ -61,7 +61,55 @@ pub fn tell(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A message may quote what a server or a file holds, which must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+/// Whether a terminal takes the character for an order: a control character, or one that turns the
+/// direction of the text around it.
+pub fn steers_terminal(c: char) -> bool {
+    let turns = matches!(c,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+/// The text with escapes for what would steer a terminal: messages and tables quote what a server
+/// or a file holds.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push('\n'),
+            c if steers_terminal(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Like [`printable`], for JSON: such characters stand in strings alone, and stay what they are.
+pub fn printable_json(json: String) -> String {
+    if !json.chars().any(|c| steers_terminal(c) && c != '\n') {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' => shown.push('\n'),
+            c if steers_terminal(c) => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_a_terminal_and_json_means_the_same() {
+        let id = "a\u{202e}b\u{2066}\u{200f}\u{1b}[31m\u{9b}c\u{4f1a}";
+        let shown = printable(id);
+        assert!(!shown.chars().any(steers_terminal) && shown.contains("\\u{202e}"), "{shown}");
+        let json = printable_json(serde_json::to_string(id).unwrap());
+        assert!(!json.chars().any(steers_terminal), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), id);
+    }
 }

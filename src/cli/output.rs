@@ -8,6 +8,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::Failure;
+use super::failure::printable_json;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -106,7 +107,8 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints JSON to stdout on one line, at once.
 pub fn print_json_line<T: Serialize>(value: &T) -> Result<(), Failure> {
-    print(&serde_json::to_string(value).map_err(|error| Failure::new(error.to_string()))?)
+    let text = serde_json::to_string(value).map_err(|error| Failure::new(error.to_string()))?;
+    print(&printable_json(text))
 }
 
 /// Prints JSON to stdout: indented for a person, on one line for a program.
@@ -116,5 +118,5 @@ pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     } else {
         serde_json::to_string(value)
     };
-    print(&text.map_err(|error| Failure::new(error.to_string()))?)
+    print(&printable_json(text.map_err(|error| Failure::new(error.to_string()))?))
 }

@@ -1,10 +1,11 @@
 //! `serve`: the configuration, the messages, and then the server.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
+use super::failure::steers_terminal;
 use super::{Failure, demo};
 use crate::config::{Config, LogFormat, ServeArgs, settings};
 use crate::server;
@@ -34,13 +35,44 @@ fn warn_of_unknown_variables() -> Result<(), Failure> {
 
 /// Sends what the server tells about itself to stderr.
 fn write_messages(config: &Config) {
+    let is_json = config.log_format == LogFormat::Json;
     let messages = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&config.log_level))
-        .with_writer(io::stderr)
+        .with_writer(move || Escaped { is_json })
         .with_ansi(io::stderr().is_terminal());
     // There is a subscriber already where a test installed one.
     let _ = match config.log_format {
         LogFormat::Text => messages.try_init(),
         LogFormat::Json => messages.json().try_init(),
     };
+}
+
+/// Writes messages to stderr, with escapes for characters that turn the direction of text. The
+/// other characters that steer a terminal are escaped before, except those of the message's colors.
+struct Escaped {
+    is_json: bool,
+}
+
+impl Write for Escaped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        // A message is written at once, so that no character is cut.
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        if !text.chars().any(|c| !c.is_ascii() && steers_terminal(c)) {
+            return stderr.write_all(bytes).map(|()| bytes.len());
+        }
+        let mut shown = String::with_capacity(text.len() + 16);
+        for c in text.chars() {
+            match c {
+                c if c.is_ascii() || !steers_terminal(c) => shown.push(c),
+                c if self.is_json => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => shown.extend(c.escape_unicode()),
+            }
+        }
+        stderr.write_all(shown.as_bytes()).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
