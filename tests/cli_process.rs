@@ -10,6 +10,9 @@ mod tools;
 #[path = "cli_process/wrong_doors.rs"]
 mod wrong_doors;
 
+#[path = "cli_process/manual.rs"]
+mod manual;
+
 #[path = "cli_process/metrics.rs"]
 mod metrics;
 

@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal, Read};
 use clap::Args;
 
 use super::failure::tell;
-use super::output::{print_json, print_json_line};
+use super::manual;
+use super::output::{print, print_json, print_json_line};
 use super::{Connection, Failure};
 use crate::command::change::Watch;
 use crate::command::{Call, Command, Kind};
@@ -14,12 +15,17 @@ use crate::limits::REPLY_BYTES_MAX;
 
 /// Arguments of `call`.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct CallArgs {
     /// The command's name, like `advance`
-    pub command: String,
+    #[arg(required_unless_present = "help")]
+    pub command: Option<String>,
     /// Its arguments as a JSON object; `-` reads them from stdin
     #[arg(default_value = "{}")]
     pub json: String,
+    /// Print help; behind a command its arguments, and an example
+    #[arg(short, long)]
+    pub help: bool,
     /// The server.
     #[command(flatten)]
     pub connection: Connection,
@@ -27,8 +33,12 @@ pub struct CallArgs {
 
 /// Sends the command and prints its reply.
 pub async fn run(args: CallArgs) -> Result<(), Failure> {
+    let name = args.command.unwrap_or_default();
+    if args.help {
+        return print(&help(&name)?);
+    }
     let json = if args.json == "-" { from_stdin()? } else { args.json };
-    let command = parse(&args.command, &json)?;
+    let command = parse(&name, &json)?;
     if let Command::Watch(watch) = command {
         return follow(&args.connection, watch).await;
     }
@@ -55,14 +65,21 @@ async fn follow(connection: &Connection, watch: Watch) -> Result<(), Failure> {
     }
 }
 
+/// The help of one command, or of all.
+fn help(name: &str) -> Result<String, Failure> {
+    if !name.is_empty() {
+        return kind_of(name).map(manual::command);
+    }
+    let mut definition = super::definition();
+    let call = definition
+        .find_subcommand_mut("call")
+        .map(|call| call.clone().bin_name("chatshard call").render_long_help().to_string());
+    Ok(format!("{}\n{}", call.unwrap_or_default(), manual::commands()))
+}
+
 /// The command that a name and a JSON object stand for.
 pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
-    let Some(kind) = Kind::from_name(name) else {
-        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        let meant = did_you_mean(name, names.iter().copied());
-        let all = names.join(", ");
-        return Err(Failure::new(format!("no command `{name}`; there are: {all}{meant}")));
-    };
+    let kind = kind_of(name)?;
     let arguments: serde_json::Value = serde_json::from_str(json)
         .map_err(|error| Failure::new(format!("the arguments are no JSON: {error}")))?;
     if !arguments.is_object() {
@@ -71,6 +88,15 @@ pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
         ));
     }
     Ok(Command::from_json(kind, arguments)?)
+}
+
+fn kind_of(name: &str) -> Result<Kind, Failure> {
+    Kind::from_name(name).ok_or_else(|| {
+        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        let meant = did_you_mean(name, names.iter().copied());
+        let all = names.join(", ");
+        Failure::new(format!("no command `{name}`; there are: {all}{meant}"))
+    })
 }
 
 fn from_stdin() -> Result<String, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`call`]: any command, JSON in and out
+//! - [`manual`]: the help of each command
 //! - [`people`]: list, detail, delete, stats, for people to read
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
@@ -23,6 +24,7 @@ pub mod demo;
 pub mod failure;
 pub mod generate;
 pub mod inspect;
+pub mod manual;
 pub mod output;
 pub mod people;
 pub mod restore;

@@ -313,8 +313,14 @@ impl Command {
 
     /// Decodes and checks arguments given as a JSON object.
     pub fn from_json(kind: Kind, arguments: serde_json::Value) -> Result<Self, Error> {
-        let command = Self::deserialize_arguments(kind, arguments)
-            .map_err(|error| Error::invalid(format!("{}: {error}", kind.name())))?;
+        let mut track = serde_path_to_error::Track::new();
+        let placed = serde_path_to_error::Deserializer::new(arguments, &mut track);
+        let command = Self::deserialize_arguments(kind, placed).map_err(|error| {
+            let path = track.path();
+            // An error of the whole object has no path.
+            let place = if path.iter().len() > 0 { format!("{path}: ") } else { String::new() };
+            Error::invalid(format!("{}: {place}{error}", kind.name()))
+        })?;
         command.check()?;
         Ok(command)
     }

@@ -40,7 +40,7 @@ impl Line {
         if text.starts_with("\u{feff}".as_bytes()) {
             return Err("begins with a byte order mark (BOM); save the file without one".to_owned());
         }
-        let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let line: Self = serde_json::from_slice(text).map_err(|error| wrong_field(text, &error))?;
         if let Self::Member(member) = &line
             && member.id.as_ref().is_some_and(|id| *id != member.chat_id)
         {
@@ -65,6 +65,18 @@ impl Line {
             }
         };
         json_bytes.min(texts + REST)
+    }
+}
+
+/// Which field of a line is wrong, and why. The line is read again to find out: keeping track of the
+/// place costs time, and nearly every line is right.
+fn wrong_field(text: &[u8], error: &serde_json::Error) -> String {
+    let mut again = serde_json::Deserializer::from_slice(text);
+    match serde_path_to_error::deserialize::<_, Line>(&mut again) {
+        Err(placed) if placed.path().iter().len() > 0 => {
+            format!("{}: {}", placed.path(), placed.inner())
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -1,0 +1,139 @@
+//! `call COMMAND --help`: what `protocol.md` says about a command, and a line to try.
+
+use std::fmt::Write;
+
+use super::demo::EXAMPLE_USER;
+use crate::command::Kind;
+
+/// The page that is the contract with clients.
+const PAGE: &str = include_str!("../../protocol.md");
+
+/// Arguments that work against the demo; `USER` and `GROUP` stand for ids of its data.
+const EXAMPLES: &[(Kind, &str)] = &[
+    (Kind::Hello, r#"{}"#),
+    (Kind::Ping, r#"{}"#),
+    (Kind::Stats, r#"{}"#),
+    (Kind::Snapshot, r#"{}"#),
+    (Kind::Export, r#"{"limit": 10}"#),
+    (
+        Kind::Import,
+        r#"{"chats": [{"id": "g_old", "type": 2, "creator_id": "carol"}], "merge": true}"#,
+    ),
+    (Kind::Verify, r#"{}"#),
+    (Kind::Watch, r#"{}"#),
+    (Kind::List, r#"{"user_id": "USER"}"#),
+    (Kind::Detail, r#"{"ids": ["GROUP"], "user_id": "USER"}"#),
+    (Kind::Delete, r#"{"user_id": "USER", "ids": ["s_a7be32fecc0b2015"]}"#),
+    (Kind::SetFlags, r#"{"user_id": "USER", "chat_id": "GROUP", "is_top": 1}"#),
+    (Kind::Touch, r#"{"user_id": "USER"}"#),
+    (Kind::Clear, r#"{"user_id": "USER", "chat_id": "s_93f1c2707be5d84a"}"#),
+    (Kind::MarkRead, r#"{"user_id": "USER", "chat_id": "GROUP", "seq": 118}"#),
+    (Kind::MarkReadMany, r#"{"user_id": "USER", "items": [{"chat_id": "GROUP", "seq": 119}]}"#),
+    (Kind::Conversations, r#"{"user_id": "USER", "limit": 20}"#),
+    (Kind::Unread, r#"{"user_ids": ["USER", "alice"]}"#),
+    (Kind::Sync, r#"{"user_id": "USER"}"#),
+    (Kind::Explain, r#"{"user_id": "USER", "chat_id": "GROUP"}"#),
+    (Kind::EraseUser, r#"{"user_id": "bob"}"#),
+    (Kind::Advance, r#"{"chat_id": "GROUP", "allocate": 2, "sender_id": "USER"}"#),
+    (
+        Kind::Create,
+        r#"{"id": "g_new", "type": 2, "creator_id": "alice", "user_ids": ["alice", "bob"]}"#,
+    ),
+    (Kind::AddMembers, r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#),
+    (Kind::RemoveMembers, r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#),
+    (Kind::Members, r#"{"chat_id": "GROUP"}"#),
+    (Kind::SetStatus, r#"{"chat_id": "o_0c4e8b7d21f96a35", "status": 2}"#),
+    (Kind::Dissolve, r#"{"chat_id": "g_e81b60a94d7c2f53"}"#),
+];
+
+/// A group of the demo.
+const GROUP: &str = "g_5f2d9c1e7ab34608";
+
+/// Commands with their first sentences.
+pub fn commands() -> String {
+    let mut text =
+        "Commands (`chatshard call COMMAND --help` lists the arguments of one):\n".to_owned();
+    for kind in Kind::ALL {
+        let about = section(*kind).and_then(|section| section.lines().nth(2)).unwrap_or_default();
+        // Behind "Code 32, write. ".
+        let about = about.split_once(". ").map_or(about, |(_, about)| about);
+        let about = about.split_once(". ").map_or(about, |(about, _)| about);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {:<15} {}", kind.name(), plain(about).trim_end_matches('.'));
+    }
+    text
+}
+
+/// All about one command.
+pub fn command(kind: Kind) -> String {
+    let mut text = String::new();
+    let section = section(kind).unwrap_or_default();
+    // Writing to a string does not fail.
+    for line in section.lines() {
+        let cells: Vec<String> = line.trim_matches('|').split(" | ").map(plain).collect();
+        let _ = match cells.as_slice() {
+            _ if line.starts_with("###") => writeln!(text, "{}", kind.name()),
+            _ if line.starts_with("|--") || line.starts_with("| # |") => Ok(()),
+            [_, name, what, need, range] if line.starts_with('|') => {
+                writeln!(text, "  {name:<16} {what:<10} {need:<10} {range}")
+            }
+            [_, name, what, range] if line.starts_with('|') => {
+                writeln!(text, "  {name:<16} {what:<10} {range}")
+            }
+            _ => writeln!(text, "{}", plain(line)),
+        };
+    }
+    if let Some((_, json)) = EXAMPLES.iter().find(|(known, _)| *known == kind) {
+        let json = json.replace("USER", EXAMPLE_USER).replace("GROUP", GROUP);
+        let _ = write!(text, "\nExample:\n\n  chatshard call {} '{json}'\n", kind.name());
+    }
+    text.push_str(
+        "\nIn JSON, arguments and replies are objects with these names. Types and errors:\n",
+    );
+    text.push_str("protocol.md, sections Bytes and Errors.\n");
+    text
+}
+
+/// A command's section of the page.
+fn section(kind: Kind) -> Option<&'static str> {
+    let heading = format!("\n### `{}`\n", kind.name());
+    let from = PAGE.find(&heading)? + 1;
+    let section = PAGE.get(from..)?;
+    let to = section.get(1..)?.find("\n##").map_or(section.len(), |to| to + 1);
+    section.get(..to).map(str::trim_end)
+}
+
+/// Markdown as a terminal shows it: without the marks of code and the targets of links.
+fn plain(text: &str) -> String {
+    let mut shown = text.trim().replace('`', "");
+    while let Some(at) = shown.find("](")
+        && let Some(length) = shown.get(at..).and_then(|link| link.find(')'))
+    {
+        shown.replace_range(at..=at + length, "");
+        if let Some(open) = shown.get(..at).and_then(|before| before.rfind('[')) {
+            shown.remove(open);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_manual() {
+        let all = commands();
+        for kind in Kind::ALL {
+            let manual = command(*kind);
+            assert!(manual.starts_with(kind.name()) && manual.contains("Code "), "{manual}");
+            let has_example = manual.contains("Example:");
+            // A watch of another connection cannot be ended.
+            assert_eq!(has_example, *kind != Kind::Cancel, "{manual}");
+            assert!(!manual.contains('`') && !manual.contains("](") && !manual.contains('|'));
+            assert!(all.contains(kind.name()));
+        }
+        let advance = command(Kind::Advance);
+        assert!(advance.contains("allocate") && advance.contains("1 to 1000000"), "{advance}");
+    }
+}
