@@ -104,7 +104,7 @@ pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 pub const TOMBSTONES_MAX: usize = 1000;
 /// Removals that a node remembers for the change logs of all users; past it those who have waited longest
 /// are forgotten. Some 50 bytes each.
-pub const GONE_MAX: usize = 1 << 18;
+pub const GONE_MAX: usize = 1 << 16;
 /// A large node remembers more: one removal for so many rows.
 pub const GONE_SHARE: u64 = 4;
 /// A user without rows, of whom the version is remembered, counts as so many removals.

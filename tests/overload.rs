@@ -388,11 +388,19 @@ fn group(id: &str) -> Value {
     json!({"id": id, "type": 2, "creator_id": "u", "user_ids": ["u", "v"]})
 }
 
+/// Members of a chat that is imported.
+const MEMBERS: u64 = 4000;
+
+/// A member of such a chat, whose id is long.
+fn member(number: u64, user: u64) -> String {
+    format!("{number}-{user:->100}")
+}
+
 /// A chat with many members whose ids are long.
 fn many_members(number: u64) -> Value {
     let chat = format!("many-{number}");
-    let members: Vec<Value> = (0..4000)
-        .map(|user| json!({"user_id": format!("{number}-{user:->100}"), "chat_id": chat}))
+    let members: Vec<Value> = (0..MEMBERS)
+        .map(|user| json!({"user_id": member(number, user), "chat_id": chat}))
         .collect();
     json!({"chats": [{"id": chat, "type": 2, "creator_id": "u"}], "members": members})
 }

@@ -274,3 +274,49 @@ fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
     }
     assert!(paged == expected && cursor.is_null());
 }
+
+/// A giant group and a giant list: each step of `verify` tells a page of one of them.
+#[test]
+fn verify_looks_at_a_giant_in_many_steps() {
+    let mut shard = Alone::new();
+    let entries = 10 * SCAN_ROWS + 7;
+    let group = json!([{"id": "giant", "type": 2, "creator_id": "m"}]);
+    let members: Vec<_> =
+        (0..entries).map(|n| json!({"user_id": format!("u{n}"), "chat_id": "giant"})).collect();
+    let chats: Vec<_> = (0..entries)
+        .map(|n| json!({"id": format!("g{n}"), "type": 2, "creator_id": "m"}))
+        .collect();
+    let rows: Vec<_> =
+        (0..entries).map(|n| json!({"user_id": "many", "chat_id": format!("g{n}")})).collect();
+    for (chats, members) in [(group, json!(members)), (json!(chats), json!(rows))] {
+        let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
+        let Command::Import(import) = lines else { panic!("an import") };
+        assert!(matches!(shard.run(Op::Import(import.into())), Answer::Done(Ok(_))));
+    }
+
+    let mut router = Router::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(SEED), 1);
+    let (mut asked, mut steps, mut most) = (Vec::new(), 0, 0);
+    router.submit((), command(Kind::Verify, json!({})), &mut asked);
+    let outcome = loop {
+        let (_, to, op) = asked.pop().expect("it asks one thing after the other");
+        shard.core.request(to, op, &mut shard.out);
+        let answer = shard.out.answers.pop().unwrap().answer;
+        most = most.max(match &answer {
+            Answer::VerifySlots(view) | Answer::VerifyPage(view, _) => {
+                // Short rosters of a slot are told together, up to a thousand memberships.
+                steps += 1;
+                view.members.len().max(view.rows.len())
+            }
+            Answer::VerifyChats(sides) => sides.len(),
+            Answer::VerifyRows(sides) => sides.len(),
+            other => panic!("{other:?}"),
+        });
+        if let Some(((), outcome)) = router.answer(to, answer, &mut asked) {
+            break outcome;
+        }
+    };
+    let Ok(Reply::Verify(verified)) = outcome else { panic!("{outcome:?}") };
+    let all = u64::try_from(2 * entries).unwrap();
+    assert_eq!((verified.members, verified.rows, verified.differences), (all, all, 0));
+    assert!(steps > 20 && most <= 4 * SCAN_ROWS, "{steps} steps, {most} memberships in one");
+}

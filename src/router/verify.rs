@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::node::VerifyReply;
 use crate::command::{Outcome, Reply};
-use crate::limits::DIFFERENCES_MAX;
+use crate::limits::{DIFFERENCES_MAX, SCAN_ROWS};
 use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotsView};
-use crate::types::{ShardId, wide};
+use crate::types::{ChatId, ShardId, UserId, wide};
 
 /// Pairs that are asked of a shard at once.
-const PAIRS_A_STEP: usize = 1024;
+const PAIRS_A_STEP: usize = SCAN_ROWS;
 
 /// A `verify` under way.
 pub(super) struct Verifying {
@@ -37,6 +37,10 @@ struct Ask {
 enum Against {
     /// Slots are being looked at.
     Slots,
+    /// A page of this chat's members is.
+    Members(ChatId),
+    /// A page of this user's rows is.
+    RowsOf(UserId),
     /// Rows of these pairs are asked; this is what the chats said.
     Chats(Vec<(Pair, ChatSide)>),
     /// Chats of these pairs are asked; this is what the rows said.
@@ -77,6 +81,18 @@ impl<T> Router<T> {
                         .map(|(shard, _)| (ShardId(shard.0 + 1), 0))
                         .filter(|(shard, _)| shard.0 < self.shards.get()),
                 };
+                self.take_slots(verifying, *view);
+            }
+            (Against::Members(chat_id), Answer::VerifyPage(view, more)) => {
+                if let Some(after) = more {
+                    verifying.left.push_front(self.members_of(chat_id, after));
+                }
+                self.take_slots(verifying, *view);
+            }
+            (Against::RowsOf(user_id), Answer::VerifyPage(view, more)) => {
+                if let Some(after) = more {
+                    verifying.left.push_front(self.rows_of(user_id, after));
+                }
                 self.take_slots(verifying, *view);
             }
             (Against::Chats(chats), Answer::VerifyRows(rows)) => {
@@ -131,20 +147,35 @@ impl<T> Router<T> {
         None
     }
 
-    /// Plans the questions about some slots.
+    /// Plans the questions about some slots, or about a page: what was told is asked about before more is told, so
+    /// that little is held.
     fn take_slots(&self, verifying: &mut Verifying, view: SlotsView) {
         verifying.reply.chats += view.chats;
         view.differences.into_iter().for_each(|text| verifying.note(text));
         for members in self.grouped(view.members, |pair| self.shard_of_user(&pair.0)) {
             let (shard, members) = members;
             let op = Op::VerifyRows(members.iter().map(|(pair, _)| pair.clone()).collect());
-            verifying.left.push_back(Ask { shard, op, against: Against::Chats(members) });
+            verifying.left.push_front(Ask { shard, op, against: Against::Chats(members) });
         }
         for rows in self.grouped(view.rows, |pair| self.shard_of_chat(&pair.1)) {
             let (shard, rows) = rows;
             let op = Op::VerifyChats(rows.iter().map(|(pair, _)| pair.clone()).collect());
-            verifying.left.push_back(Ask { shard, op, against: Against::Rows(rows) });
+            verifying.left.push_front(Ask { shard, op, against: Against::Rows(rows) });
         }
+        let members = view.long_chats.into_iter().map(|id| self.members_of(id, 0));
+        verifying.left.extend(members);
+        let rows = view.long_users.into_iter().map(|id| self.rows_of(id, 0));
+        verifying.left.extend(rows);
+    }
+
+    fn members_of(&self, id: ChatId, after: u64) -> Ask {
+        let op = Op::VerifyMembers(id.clone(), after);
+        Ask { shard: self.shard_of_chat(&id), op, against: Against::Members(id) }
+    }
+
+    fn rows_of(&self, id: UserId, after: u64) -> Ask {
+        let op = Op::VerifyRowsOf(id.clone(), after);
+        Ask { shard: self.shard_of_user(&id), op, against: Against::RowsOf(id) }
     }
 
     /// Pairs in groups of one shard each.

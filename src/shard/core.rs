@@ -292,6 +292,8 @@ impl Core {
             Op::EraseSweep(user_id, from) => self.erase_sweep(&user_id, from, out),
             Op::EraseEnd(erase, memberships) => self.erase_end(erase, memberships, out),
             Op::VerifySlots(from) => Step::Part(self.verify_slots(from)),
+            Op::VerifyMembers(id, after) => Step::Part(self.verify_members(&id, after)),
+            Op::VerifyRowsOf(id, after) => Step::Part(self.verify_rows_of(&id, after)),
             Op::VerifyChats(pairs) => Step::Part(self.verify_chats(&pairs)),
             Op::VerifyRows(pairs) => Step::Part(self.verify_rows(&pairs)),
             Op::Stats => Step::Part(Answer::Stats(self.stats())),
@@ -518,6 +520,8 @@ fn op_class(op: &Op) -> Class {
         | Op::Unread(..)
         | Op::ExplainChat(_)
         | Op::VerifySlots(_)
+        | Op::VerifyMembers(..)
+        | Op::VerifyRowsOf(..)
         | Op::VerifyChats(_)
         | Op::VerifyRows(_)
         | Op::Stats => Class::Read,

@@ -108,6 +108,10 @@ pub enum Op {
     EraseEnd(EraseUser, u64),
     /// Recounts some slots of this shard from this one on, and tells what they hold of memberships.
     VerifySlots(usize),
+    /// Members of a chat that has many, behind this place of its join order.
+    VerifyMembers(ChatId, u64),
+    /// Rows of a user who has many, behind this place of their join order.
+    VerifyRowsOf(UserId, u64),
     /// What the chats, which are on this shard, hold of these memberships.
     VerifyChats(Vec<Pair>),
     /// What the users, who are on this shard, hold of these memberships.
@@ -126,6 +130,7 @@ impl Op {
             Self::Unread(_, refs) => refs.len(),
             Self::EraseMember(_, ids) => ids.len(),
             Self::EraseSweep(..) | Self::VerifySlots(_) => usize::MAX,
+            Self::VerifyMembers(..) | Self::VerifyRowsOf(..) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
             // Small ones too: they are taken in the order in which they were sent.
             Self::CheckImport(_) | Self::Import(_) => usize::MAX,
@@ -186,6 +191,8 @@ pub enum Answer {
     EraseSweep(Option<usize>),
     /// Slots.
     VerifySlots(Box<SlotsView>),
+    /// A page of one roster, and the place behind which there is more.
+    VerifyPage(Box<SlotsView>, Option<u64>),
     /// One for each pair asked.
     VerifyChats(Vec<ChatSide>),
     /// One for each pair asked.
@@ -249,10 +256,14 @@ pub struct SlotsView {
     pub next: Option<usize>,
     /// Chats in them, dissolved ones counted.
     pub chats: u64,
-    /// Each member of them.
+    /// Each member of them, but of chats that have many.
     pub members: Vec<(Pair, ChatSide)>,
-    /// Each row of the users in them.
+    /// Each row of the users in them, but of users who have many.
     pub rows: Vec<(Pair, RowSide)>,
+    /// The chats that have many members.
+    pub long_chats: Vec<ChatId>,
+    /// The users who have many rows.
+    pub long_users: Vec<UserId>,
     /// What disagrees within a slot.
     pub differences: Vec<String>,
 }

@@ -1,13 +1,15 @@
 //! `--memory-max` with a server as a process of its own.
 
 use chatshard::command::node::StatsReply;
+use std::time::{Duration, Instant};
+
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use super::{MIB, SLACK, many_members};
+use super::{MEMBERS, MIB, SLACK, many_members, member};
 use crate::common::raw::Raw;
-use crate::process::Server;
+use crate::process::{PATIENCE, Server};
 
 /// A server with a bound, and a connection to it.
 struct Bounded {
@@ -38,23 +40,95 @@ impl Bounded {
         }
     }
 
-    /// Imports chats until the server refuses them. Fails if it takes more than it may.
-    fn fill(&mut self) {
+    /// Imports chats until the server refuses them, and names them. Fails if it takes more than it may.
+    fn fill(&mut self) -> Vec<Chat> {
+        let mut chats = Vec::new();
         let refused = loop {
-            let chat = many_members(self.id);
-            match self.call(Kind::Import, chat) {
-                Ok(_) => self.assert_within(),
+            let number = self.id;
+            match self.call(Kind::Import, many_members(number)) {
+                Ok(_) => chats.push(Chat(number)),
                 Err(error) => break error,
             }
+            self.assert_within();
         };
         assert_eq!(refused.code, ErrorCode::Unavailable);
         assert!(refused.message.starts_with("not applied: memory is used up"), "{refused}");
+        chats
+    }
+
+    /// Removes everything, in each way that there is: one chat's members are removed, some of another's users are
+    /// erased, and all chats are dissolved.
+    fn remove(&mut self, chats: &[Chat]) {
+        let users = |chat: &Chat| (0..MEMBERS).map(|user| member(chat.0, user)).collect::<Vec<_>>();
+        let [first, second, ..] = chats else { panic!("{} chats fill the memory", chats.len()) };
+        let emptied = json!({"chat_id": first.id(), "user_ids": users(first)});
+        self.call(Kind::RemoveMembers, emptied).unwrap();
+        for user in users(second).iter().take(50) {
+            self.call(Kind::EraseUser, json!({"user_id": user})).unwrap();
+        }
+        for chat in chats {
+            self.call(Kind::Dissolve, json!({"chat_id": chat.id()})).unwrap();
+        }
+    }
+
+    /// Waits until growth is let in again; how long that took.
+    fn until_let_in(&mut self) -> Duration {
+        let began = Instant::now();
+        while self.stats().memory_full == 1 {
+            assert!(began.elapsed() < PATIENCE, "{:?}", self.stats());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let id = format!("let in {}", self.id);
+        self.call(Kind::Create, json!({"id": id, "type": 2, "creator_id": "u", "user_ids": []}))
+            .unwrap();
+        began.elapsed()
     }
 
     fn assert_within(&self) {
         let resident = self.server.memory("VmRSS");
         assert!(resident < self.bytes_max + 2 * SLACK, "{resident} of {}", self.bytes_max);
     }
+}
+
+/// A chat that was imported.
+struct Chat(u64);
+
+impl Chat {
+    fn id(&self) -> String {
+        format!("many-{}", self.0)
+    }
+}
+
+#[test]
+fn ten_rounds_of_fill_and_remove_leave_as_much_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let settings = ["--fsync", "never"];
+    let mut bounded = Bounded::start(&dir, 96, &settings);
+    let mut first = None;
+    for round in 1..=10 {
+        let chats = bounded.fill();
+        let filled = bounded.server.memory("VmRSS");
+        bounded.remove(&chats);
+        let waited = bounded.until_let_in();
+        let (left, live) = (bounded.server.memory("VmRSS"), bounded.stats().memory_live_bytes);
+        let taken = chats.len();
+        println!(
+            "round {round}: {taken} chats, {filled} bytes, then {left}, {live} live, {waited:?}"
+        );
+        let (taken_then, filled_then, live_then) = *first.get_or_insert((taken, filled, live));
+        assert!(filled <= filled_then + filled_then / 10, "{filled} bytes, {filled_then} at first");
+        // How much of what is free the allocator has given back by now differs from round to round.
+        assert!(left <= filled_then + filled_then / 10, "{left} bytes, {filled_then} at first");
+        assert!(live <= live_then + 4 * MIB, "{live} bytes live, {live_then} at first");
+        assert!(taken >= taken_then * 3 / 4, "{taken} chats, {taken_then} at first");
+    }
+    bounded.server.kill();
+    let mut bounded = Bounded { id: 1 << 20, ..Bounded::start(&dir, 96, &settings) };
+    println!("let in after kill -9 and a start: {:?}", bounded.until_let_in());
+    let figures = bounded.call(Kind::Verify, json!({}));
+    let Ok(Reply::Verify(verified)) = figures else { panic!("{figures:?}") };
+    assert_eq!(verified.differences, 0, "{:?}", verified.items);
 }
 
 #[test]

@@ -3,13 +3,17 @@
 use std::collections::HashSet;
 
 use super::Core;
+use crate::limits::SCAN_ROWS;
+use crate::shard::member::Member;
 use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotsView};
 use crate::shard::row::Row;
 use crate::shard::state::{Chat, SlotState, User};
-use crate::types::{Flag, Slot, UserId, wide};
+use crate::types::{ChatId, Flag, Slot, UserId, wide};
 
-/// Memberships after which a step ends; the slot that reaches it is told whole.
+/// Memberships after which a step ends; of the slot that reaches it all is told but long rosters.
 const PAIRS_A_STEP: usize = 1024;
+/// A roster with more entries than this is told in pages of so many, each in a step of its own.
+const LONG: usize = SCAN_ROWS;
 
 impl Core {
     /// Recounts the own slots from `from` on, as many as one step has time for.
@@ -24,6 +28,28 @@ impl Core {
         }
         view.next = (index < self.slots.len()).then_some(index);
         Answer::VerifySlots(Box::new(view))
+    }
+
+    /// A page of the members of a chat that has many.
+    pub(super) fn verify_members(&self, id: &ChatId, after: u64) -> Answer {
+        let mut view = SlotsView::default();
+        let Some(chat) = self.find_chat(id) else { return Answer::VerifyPage(view.into(), None) };
+        let page: Vec<&Member> = chat.members.iter_after(after).take(LONG).collect();
+        view.differences.extend(not_remembered(chat, page.iter().copied()));
+        view.members.extend(page.iter().map(|member| member_pair(chat, member)));
+        let more = page.last().filter(|_| page.len() == LONG).map(|last| last.facts().order);
+        Answer::VerifyPage(view.into(), more)
+    }
+
+    /// A page of the rows of a user who has many.
+    pub(super) fn verify_rows_of(&self, id: &UserId, after: u64) -> Answer {
+        let mut view = SlotsView::default();
+        let Some(user) = self.find_user(id) else { return Answer::VerifyPage(view.into(), None) };
+        let page: Vec<&Row> = user.rows.iter_after(after).take(LONG).collect();
+        view.differences.extend(ahead(user, page.iter().copied()));
+        view.rows.extend(page.iter().map(|row| row_pair(user, row)));
+        let more = page.last().filter(|_| page.len() == LONG).map(|last| last.state().order);
+        Answer::VerifyPage(view.into(), more)
     }
 
     pub(super) fn verify_chats(&self, pairs: &[Pair]) -> Answer {
@@ -52,18 +78,32 @@ fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {
     for chat in state.chats() {
         view.chats += 1;
         view.differences.extend(chat_differences(chat));
-        for member in chat.members.iter() {
-            let pair = (member.user_id.to_user_id(), chat.head.id.clone());
-            let member = Some((member.facts().join_seq, chat.is_deleted_by(member)));
-            view.members.push((pair, ChatSide { member, ..without_member(chat) }));
+        if chat.members.len() > LONG {
+            view.long_chats.push(chat.head.id.clone());
+        } else {
+            view.differences.extend(not_remembered(chat, chat.members.iter()));
+            view.members.extend(chat.members.iter().map(|member| member_pair(chat, member)));
         }
     }
     for user in state.users() {
         view.differences.extend(user_differences(user));
-        let rows = user.rows.iter();
-        view.rows
-            .extend(rows.map(|row| ((user.head.id.clone(), row.chat_id.clone()), row_side(row))));
+        if user.rows.len() > LONG {
+            view.long_users.push(user.head.id.clone());
+        } else {
+            view.differences.extend(ahead(user, user.rows.iter()));
+            view.rows.extend(user.rows.iter().map(|row| row_pair(user, row)));
+        }
     }
+}
+
+fn member_pair(chat: &Chat, member: &Member) -> (Pair, ChatSide) {
+    let pair = (member.user_id.to_user_id(), chat.head.id.clone());
+    let member = Some((member.facts().join_seq, chat.is_deleted_by(member)));
+    (pair, ChatSide { member, ..without_member(chat) })
+}
+
+fn row_pair(user: &User, row: &Row) -> (Pair, RowSide) {
+    ((user.head.id.clone(), row.chat_id.clone()), row_side(row))
 }
 
 fn without_member(chat: &Chat) -> ChatSide {
@@ -107,13 +147,34 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
     if chat.outbox.last().is_some_and(|last| last.event > head.event) {
         found.push(format!("chat {}: its outbox is ahead of event {}", head.id, head.event));
     }
-    let deleted = chat.members.iter().filter(|member| chat.is_deleted_by(member));
-    let remembered: HashSet<&str> = chat.deleters().iter().map(UserId::as_str).collect();
-    let deleted = deleted.filter(|member| !remembered.contains(member.user_id.as_str()));
-    found.extend(deleted.map(|member| {
-        format!("chat {}: {} deleted it and is not remembered for it", head.id, member.user_id)
-    }));
     found
+}
+
+/// Those of these members who deleted the chat and are not among its deleters.
+fn not_remembered<'a>(
+    chat: &Chat,
+    members: impl Iterator<Item = &'a Member>,
+) -> impl Iterator<Item = String> {
+    let deleted = members.filter(|member| chat.is_deleted_by(member));
+    let mut missing: HashSet<&str> = deleted.map(|member| member.user_id.as_str()).collect();
+    if !missing.is_empty() {
+        for user_id in chat.deleters() {
+            missing.remove(user_id.as_str());
+        }
+    }
+    let id = &chat.head.id;
+    missing
+        .into_iter()
+        .map(move |user| format!("chat {id}: {user} deleted it and is not remembered for it"))
+}
+
+/// Those of these rows that have a version which their user has not reached.
+fn ahead<'a>(user: &User, rows: impl Iterator<Item = &'a Row>) -> impl Iterator<Item = String> {
+    let head = &user.head;
+    rows.filter(|row| row.version() > head.version).map(|row| {
+        let (version, of) = (row.version(), head.version);
+        format!("user {}: row {} has version {version} of {of}", head.id, row.chat_id)
+    })
 }
 
 fn user_differences(user: &User) -> Vec<String> {
@@ -122,11 +183,6 @@ fn user_differences(user: &User) -> Vec<String> {
     if user.rows.last().is_some_and(|last| last.state().order >= head.next_order) {
         found.push(format!("user {}: next_order {} is taken", head.id, head.next_order));
     }
-    let ahead = user.rows.iter().filter(|row| row.version() > head.version);
-    found.extend(ahead.map(|row| {
-        let (version, of) = (row.version(), head.version);
-        format!("user {}: row {} has version {version} of {of}", head.id, row.chat_id)
-    }));
     let gone = user.gone.iter().flat_map(|gone| &gone.chats);
     found.extend(gone.filter(|(_, version)| *version > head.version).map(|(chat_id, version)| {
         format!("user {}: {chat_id} is gone with version {version} of {}", head.id, head.version)
