@@ -3,6 +3,8 @@
 //! Invariants:
 //! - Nothing is added while [`UNSENT_BYTES_MAX`] bytes wait to be sent; a watcher that does not read
 //!   falls back in the stream, and is cut off when what it needs next is no longer held.
+//! - One watch of a connection reads the log's files at a time, and begins only while there is room to send: so a
+//!   connection holds at most one page of them, however many of its watches resume. They take turns.
 //! - A watch that ended by an error has told it in its last frame; a cancelled one tells nothing more.
 
 use std::future::{pending, poll_fn};
@@ -128,7 +130,8 @@ impl Watches {
         }
         let Self { stream, open, more, .. } = self;
         *more = false;
-        open.retain_mut(|watching| match watching.fill(stream, out) {
+        let mut turn = Turn::of(open);
+        open.retain_mut(|watching| match watching.fill(stream, &mut turn, out) {
             Ok(has_more) => {
                 *more |= has_more;
                 true
@@ -138,6 +141,11 @@ impl Watches {
                 false
             }
         });
+        // Who had a page comes behind those who wait for theirs.
+        if let Some(at) = open.iter().position(|watching| Some(watching.request_id) == turn.had) {
+            open[at..].rotate_left(1);
+        }
+        *more |= turn.is_wanted && Turn::of(open).is_free;
     }
 
     /// When the next heartbeat is due.
@@ -181,9 +189,25 @@ impl Watches {
     }
 }
 
+/// Whose turn it is to read the log's files.
+struct Turn {
+    is_free: bool,
+    /// Somebody would read if it were theirs.
+    is_wanted: bool,
+    /// The watch that was told its page.
+    had: Option<u64>,
+}
+
+impl Turn {
+    fn of(open: &[Watching]) -> Self {
+        let is_free = open.iter().all(|watching| matches!(watching.files, Files::At(_)));
+        Self { is_free, is_wanted: false, had: None }
+    }
+}
+
 impl Watching {
     /// Adds what there is room for; whether there may be more.
-    fn fill(&mut self, stream: &Watch, out: &mut BytesMut) -> Result<bool, Error> {
+    fn fill(&mut self, stream: &Watch, turn: &mut Turn, out: &mut BytesMut) -> Result<bool, Error> {
         if !self.greeted || self.told.elapsed() >= HEARTBEAT {
             self.greeted = true;
             self.told = Instant::now();
@@ -195,6 +219,7 @@ impl Watching {
                     let (page, state) = read?;
                     self.tell(&page, usize::MAX, out);
                     self.files = Files::At(state);
+                    turn.had = Some(self.request_id);
                 }
                 reading @ Files::Reading(_) => {
                     self.files = reading;
@@ -213,7 +238,16 @@ impl Watching {
                     Next::InFiles(_) if self.is_live => {
                         return Err(stream.too_slow(self.position));
                     }
+                    Next::InFiles(_) if !turn.is_free || turn.had == Some(self.request_id) => {
+                        turn.is_wanted = true;
+                        // An open file with what was read ahead of it is for the one whose turn it is.
+                        if turn.had == Some(self.request_id) {
+                            self.files = Files::At(state);
+                        }
+                        return Ok(false);
+                    }
                     Next::InFiles(until) => {
+                        turn.is_free = false;
                         self.files = Files::Reading(stream.read_files(state, until));
                     }
                 },

@@ -144,3 +144,48 @@ fn the_bound_is_held_without_a_free_descriptor() {
     assert!(stats.memory_bytes > bounded.bytes_max * 15 / 16, "{}", stats.memory_bytes);
     assert!((1..stats.memory_bytes).contains(&stats.memory_live_bytes));
 }
+
+/// Each connection may hold what waits to be sent, and one page of the log's files; its watches share that.
+#[test]
+fn watches_that_resume_and_are_not_read_hold_little() {
+    const CONNECTIONS: u64 = 60;
+    /// What waits to be sent, a page as it is sent, and the page as it was read.
+    const HELD: u64 = 5 * MIB;
+    let directory = tempfile::tempdir().unwrap();
+    let settings = ["--shards", "2", "--fsync", "never"];
+    let server = Server::start(&directory.path().join("data"), &settings);
+    let mut raw = Raw::greeted(server.address);
+    let Ok(Reply::Watch(began)) = raw.call(2, Kind::Watch, json!({})) else { panic!("no watch") };
+    // Without anybody who watches nothing is held: who resumes reads the files.
+    drop(raw);
+    let mut raw = Raw::greeted(server.address);
+    let chat = "c".repeat(120);
+    let create = json!({"id": chat, "type": 2, "creator_id": "u", "user_ids": []});
+    raw.call(2, Kind::Create, create).unwrap();
+    let advance = |id| (id, Kind::Advance, json!({"chat_id": chat, "allocate": 1}));
+    for first in (0..60_000).step_by(500) {
+        raw.send(&(0..500).map(|id| advance(3 + first + id)).collect::<Vec<_>>());
+        assert!(raw.receive_all(500).values().all(Result::is_ok));
+    }
+
+    let before = server.memory("VmRSS");
+    let watches: Vec<Raw> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut watching = Raw::greeted(server.address);
+            let watch = |id| (id, Kind::Watch, json!({"from": began.offset}));
+            watching.send(&(2..18).map(watch).collect::<Vec<_>>());
+            watching
+        })
+        .collect();
+    // All hold what they can when the memory grows no more.
+    let (mut most, mut quiet) = (before, 0);
+    while quiet < 20 {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = server.memory("VmRSS");
+        quiet = if now > most { 0 } else { quiet + 1 };
+        most = most.max(now);
+        assert!(now < before + CONNECTIONS * HELD + SLACK, "{now} bytes, {before} before");
+    }
+    println!("unread watches: {} MiB more", (most - before) / MIB);
+    drop(watches);
+}
