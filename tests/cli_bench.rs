@@ -172,7 +172,7 @@ fn what_cannot_be_is_refused() {
     // Nobody listens there: it was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fails(&["run", "--addr", &free.to_string(), "--requests", "1"], 1, "error: 127.0.0.1:");
-    fails(&["fill", "--addr", &free.to_string()], 1, "error: 127.0.0.1:");
+    fails(&["fill", "--addr", &free.to_string()], 1, "cannot connect to 127.0.0.1:");
 }
 
 #[test]
@@ -197,4 +197,27 @@ fn figures_are_told_to_people_too() {
     assert!(errors > 0, "{report}");
     assert_eq!(report["requests"].as_u64().unwrap() + errors, 50);
     assert!(report["faults"].as_object().unwrap().keys().all(|fault| fault.contains("not_found")));
+}
+
+#[test]
+fn unix_sockets_are_measured_too_and_failed_requests_fail_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", directory.path().join("tcp.sock").display());
+    let server = TestServer::start(&[("shards", "2"), ("listen", &socket)]);
+    let run = ["run", "--addr", &socket, "--work", "list50", "--requests", "100"];
+    let run = || {
+        let mut command = bench(&run);
+        command.args(["--connections", "2", "--chats", CHATS, "--users", USERS, "--check"]);
+        command.output().unwrap()
+    };
+    // Nothing is there yet: no list has its rows.
+    let failed = run();
+    assert_eq!(failed.status.code(), Some(1));
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    assert!(stderr.contains("error: 100 requests failed"), "{stderr}");
+    let fill = ["fill", "--addr", &socket, "--chats", CHATS, "--users", USERS];
+    assert!(bench(&fill).output().unwrap().status.success());
+    let done = run();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    server.stop();
 }

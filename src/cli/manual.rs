@@ -80,6 +80,7 @@ pub fn command(kind: Kind) -> String {
             [_, name, what, range] if line.starts_with('|') => {
                 writeln!(text, "  {name:<16} {what:<10} {range}")
             }
+            cells if line.starts_with('|') => writeln!(text, "  {}", cells.join("  ")),
             _ => writeln!(text, "{}", plain(line)),
         };
     }
@@ -105,7 +106,7 @@ fn section(kind: Kind) -> Option<&'static str> {
 
 /// Markdown as a terminal shows it: without the marks of code and the targets of links.
 fn plain(text: &str) -> String {
-    let mut shown = text.trim().replace('`', "");
+    let mut shown = text.trim().replace('`', "").replace("\\|", "or");
     while let Some(at) = shown.find("](")
         && let Some(length) = shown.get(at..).and_then(|link| link.find(')'))
     {
@@ -130,7 +131,8 @@ mod tests {
             let has_example = manual.contains("Example:");
             // A watch of another connection cannot be ended.
             assert_eq!(has_example, *kind != Kind::Cancel, "{manual}");
-            assert!(!manual.contains('`') && !manual.contains("](") && !manual.contains('|'));
+            let marks = ["`", "](", "|"].iter().find(|mark| manual.contains(**mark));
+            assert_eq!(marks, None, "{manual}");
             assert!(all.contains(kind.name()));
         }
         let advance = command(Kind::Advance);

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use hdrhistogram::Histogram;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{sleep, timeout};
 
@@ -286,9 +286,55 @@ struct Sent {
     is_write: bool,
 }
 
+/// A socket of the network or of the file system.
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Connects to `HOST:PORT` or `unix:PATH`.
+    async fn connect(addr: &str) -> io::Result<Self> {
+        if let Some(path) = addr.strip_prefix("unix:") {
+            return UnixStream::connect(path).await.map(Self::Unix);
+        }
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream))
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    fn try_read_buf(&self, into: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read_buf(into),
+            Self::Unix(stream) => stream.try_read_buf(into),
+        }
+    }
+
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+        }
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(context),
+            Self::Unix(stream) => stream.poll_write_ready(context),
+        }
+    }
+}
+
 /// One connection.
 struct Line<W> {
-    stream: TcpStream,
+    stream: Socket,
     wire: W,
     input: BytesMut,
     output: BytesMut,
@@ -306,8 +352,7 @@ impl<W: Wire> Line<W> {
     async fn open(addr: &str, depth: Slot, wire: W) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::new(format!("{addr}: {error}"));
         let opening = async {
-            let stream = TcpStream::connect(addr).await.map_err(failed)?;
-            stream.set_nodelay(true).map_err(failed)?;
+            let stream = Socket::connect(addr).await.map_err(failed)?;
             let now = Instant::now();
             let mut line = Self {
                 stream,

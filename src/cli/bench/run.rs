@@ -70,7 +70,7 @@ pub struct RunArgs {
     /// Whom to ask
     #[arg(long, value_enum, default_value = "chatshard")]
     pub target: Target,
-    /// Where it listens [default: the target's usual address on loopback]
+    /// Where it listens: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
     #[arg(long)]
     pub addr: Option<String>,
     /// The secret, where chatshard asks for one
@@ -221,7 +221,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         rate: args.rate,
     };
     let report = Report::new(asked, &measured, span, watched);
-    if args.json { print_json_line(&report) } else { print(&report.table()) }
+    if args.json { print_json_line(&report) } else { print(&report.table()) }?;
+    match report.errors {
+        0 => Ok(()),
+        errors => Err(Failure::new(format!("{errors} requests failed"))),
+    }
 }
 
 type Thread = JoinHandle<Result<Measured, Failure>>;
