@@ -181,7 +181,7 @@ async fn everything_is_sent_once_and_counted() {
 async fn a_bad_line_is_named() {
     let text = chat("c") + &member("c", "u") + "{\"member\":{}}\n" + &member("c", "v");
     let message = run(&Fake::taking_all(), &text).await.unwrap_err();
-    assert!(message.starts_with("data.jsonl:3: missing field `user_id`"), "{message}");
+    assert!(message.starts_with("data.jsonl:3: member: missing field `user_id`"), "{message}");
     let message = run(&Fake::taking_all(), &format!("\u{feff}{text}")).await.unwrap_err();
     assert!(message.starts_with("data.jsonl:1: begins with a byte order mark"), "{message}");
 }
