@@ -111,7 +111,7 @@ async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
 
 /// Tells a client in clear text that the door speaks TLS.
 fn say(stream: TcpStream, spoken: Spoken, guest: &Guest) -> io::Error {
-    let sign = format!("this door speaks TLS; {}", guest.sign());
+    let sign = format!("this door speaks TLS (chatshard: --tls-ca FILE); {}", guest.sign());
     let mut request = [0; 4096];
     // What was read is not reset when the socket is closed, so that the answer arrives.
     _ = stream.try_read(&mut request);
