@@ -6,7 +6,7 @@
 //! - Each batch names the checksum of what comes before it, over segments too: nothing can be left out or swapped unseen.
 //! - Each batch says which record was durable when it was written. A torn tail is therefore told from damage.
 //! - A segment that was followed by another one ends with a mark that demands it.
-//! - A failed sync ends the writer for good; a failed write leaves it as if the write had not been tried.
+//! - A failed sync ends the writer for good; after any other failure it goes on as if nothing had been tried.
 
 mod follow;
 mod format;
@@ -23,4 +23,4 @@ pub(crate) use format::{
     segment_path,
 };
 pub(crate) use read::{Body, End, Header, RecordFn, Segment};
-pub(crate) use write::{Resume, create_segment, mark_again};
+pub(crate) use write::{CreateError, Resume, create_segment, mark_again};

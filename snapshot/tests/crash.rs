@@ -153,7 +153,9 @@ fn step(
                 let _ = log.trimmer().trim(keep_from);
             }
         }
-        _ => match random.below(6) {
+        _ => match random.below(8) {
+            6 => disk.refuse(1 + random.below(6)),
+            7 => disk.refuse_all(random.below(2) == 0),
             0 => disk.fail_write(1 + random.below(4)),
             1 => disk.fail_sync(1 + random.below(4)),
             2 => disk.full_after(random.below(400)),
@@ -191,6 +193,8 @@ fn one_seed(seed: u64) {
             expect_clean = true;
         }
         disk.free();
+        disk.refuse(u64::MAX);
+        disk.refuse_all(false);
         if random.below(3) == 0 {
             disk.fail_write(u64::MAX);
             disk.fail_sync(u64::MAX);
@@ -322,25 +326,73 @@ fn a_full_disk_is_waited_for() {
 }
 
 #[test]
-fn a_failed_write_that_cannot_be_undone_poisons() {
+fn a_failed_write_that_cannot_be_undone_is_undone_later() {
     let disk = FaultyDisk::new(3);
     let mut model = Model::default();
     let mut random = Random(3);
     let mut log = start(&disk, &mut model, 3).writer.unwrap();
-    let (batch, payloads) = model.batch(&mut random);
-    log.append(&batch).unwrap();
+    assert!(append(&mut log, &mut model, &mut random));
     log.sync().unwrap();
-    model.records.extend(payloads);
     model.durable = log.durable().0;
     disk.fail_write(1);
     disk.fail_truncate(true);
-    let (next, payloads) = model.batch(&mut random);
-    assert!(matches!(log.append(&next), Err(AppendError::Poisoned(_))));
-    assert!(log.sync().is_err());
-    disk.crash();
-    // Unknown outcome: it may be there or not.
+    let (batch, payloads) = model.batch(&mut random);
+    for _ in 0..3 {
+        assert!(matches!(log.append(&batch), Err(AppendError::Write(_))));
+        log.sync().unwrap();
+    }
+    disk.fail_truncate(false);
+    log.append(&batch).unwrap();
     model.records.extend(payloads);
+    model.durable = log.sync().unwrap().0;
+    disk.crash();
     start(&disk, &mut model, 3);
+}
+
+#[test]
+fn a_rotation_that_is_refused_is_tried_again_and_loses_nothing() {
+    let mut refused = 0;
+    for seed in 0..300 {
+        let disk = FaultyDisk::new(seed);
+        let mut model = Model::default();
+        let mut random = Random(seed);
+        let mut log = start(&disk, &mut model, seed).writer.unwrap();
+        for _ in 0..20 {
+            match seed % 3 {
+                0 => disk.refuse(1 + random.below(6)),
+                1 => disk.refuse_all(random.below(3) == 0),
+                // Half a mark that demands the next segment.
+                _ => disk.fail_write(1 + random.below(3)),
+            }
+            let before = model.records.len();
+            assert!(append(&mut log, &mut model, &mut random), "seed {seed}: poisoned");
+            refused += u64::from(model.records.len() == before);
+        }
+        let ends_well = random.below(2) == 0;
+        if ends_well {
+            disk.refuse(u64::MAX);
+            disk.refuse_all(false);
+            disk.fail_write(u64::MAX);
+        }
+        if random.below(2) == 0 {
+            let written = log.written().0;
+            let finished = log.finish();
+            assert!(finished.is_ok() || !ends_well, "seed {seed}: {finished:?}");
+            if finished.is_ok() {
+                model.durable = written;
+            }
+        }
+        if random.below(2) == 0 {
+            disk.crash();
+        } else {
+            disk.kill();
+        }
+        disk.refuse(u64::MAX);
+        disk.refuse_all(false);
+        disk.fail_write(u64::MAX);
+        start(&disk, &mut model, seed);
+    }
+    assert!(refused > 300, "{refused}");
 }
 
 /// The kernel may have dropped what a sync failed to write and still show it: a start must write it again

@@ -70,6 +70,18 @@ impl FaultyDisk {
         self.state().faults.truncate = fails;
     }
 
+    /// The `n`-th call from now on that needs a resource of the system (a descriptor, memory, a right, room for a name)
+    /// is refused for want of it: to make, open, rename, remove or list files, or to sync a directory. It changes
+    /// nothing, and the next such call finds what it needs.
+    pub fn refuse(&self, n: u64) {
+        self.state().faults.refused = Some(n);
+    }
+
+    /// All calls that need a resource of the system are refused, from now on until `false` is given.
+    pub fn refuse_all(&self, refused: bool) {
+        self.state().faults.all_refused = refused;
+    }
+
     /// The disk has room for `bytes` more; then writes fail with `StorageFull` after a part of them.
     pub fn full_after(&self, bytes: u64) {
         self.state().room = Some(bytes);
@@ -130,12 +142,14 @@ impl Disk for FaultyDisk {
 
     fn create_new(&self, path: &Path) -> io::Result<FaultyFile> {
         let mut state = self.state();
+        state.take_resource("create")?;
         let id = state.create(path)?;
         Ok(self.file(&state, id))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<FaultyFile> {
-        let state = self.state();
+        let mut state = self.state();
+        state.take_resource("open")?;
         let id = state.find(path)?;
         Ok(self.file(&state, id))
     }
@@ -145,15 +159,21 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.state().rename(from, to)
+        let mut state = self.state();
+        state.take_resource("rename")?;
+        state.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.state().remove(path)
+        let mut state = self.state();
+        state.take_resource("remove")?;
+        state.remove(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.state().list(dir)
+        let mut state = self.state();
+        state.take_resource("list")?;
+        state.list(dir)
     }
 
     /// Directories are there as soon as a file is in them; this is only checked for a freeze.
@@ -162,7 +182,9 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.state().sync_dir(dir)
+        let mut state = self.state();
+        state.take_resource("sync of a directory")?;
+        state.sync_dir(dir)
     }
 }
 

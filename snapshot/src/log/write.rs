@@ -2,7 +2,12 @@
 //!
 //! # Invariants
 //! - `durable <= written`; `durable` only moves after a sync that succeeded.
-//! - `segment_bytes` is the length of whole batches: after a failed write the file is cut back to it, or the writer is poisoned.
+//! - `segment_bytes` is the length of whole batches. What a failed write left behind it is cut off before anything else is
+//!   written, and the cut is synced before a next segment exists.
+//! - A next segment that was half made is made anew before anything else is written, and removed before the end mark. So
+//!   whatever it left is nothing but the traces of a crash at that moment, which each start can deal with.
+//! - Only a failed sync of a file poisons: where a file cannot be opened, made, cut or removed (no descriptor, no room, no
+//!   right), that is tried again.
 //! - Poisoned is for good. The kernel may drop the pages of a failed sync, so trying again could report safety that is not there.
 
 use std::collections::VecDeque;
@@ -65,6 +70,12 @@ pub struct LogWriter<D: Disk> {
     chain: u32,
     bytes_written: u64,
     poisoned: Option<Poisoned>,
+    /// Behind `segment_bytes` there may be bytes of a failed write.
+    owes_cut: bool,
+    /// The segment was cut since the last sync.
+    owes_sync: bool,
+    /// The next segment may be there, half made.
+    owes_rotation: bool,
     /// Format version of the segment that is being written.
     version: u32,
     floor: Option<Arc<dyn KeepFloor>>,
@@ -111,7 +122,7 @@ impl<D: Disk> LogWriter<D> {
         header: SegmentHeader,
         mut segments: VecDeque<Lsn>,
     ) -> io::Result<Self> {
-        let (file, chain) = create_segment(disk, dir, &header).map_err(|(error, _)| error)?;
+        let (file, chain) = create_segment(disk, dir, &header).map_err(CreateError::into_io)?;
         segments.push_back(header.first);
         let resume = Resume {
             segments,
@@ -145,6 +156,9 @@ impl<D: Disk> LogWriter<D> {
             chain: resume.chain,
             bytes_written: 0,
             poisoned: None,
+            owes_cut: false,
+            owes_sync: false,
+            owes_rotation: false,
             version: resume.version,
             floor: None,
             owes_floor: false,
@@ -179,7 +193,8 @@ impl<D: Disk> LogWriter<D> {
         if batch.is_empty() {
             return Ok(self.written);
         }
-        if self.segment_bytes >= self.segment_bytes_max {
+        self.cut()?;
+        if self.owes_rotation || self.segment_bytes >= self.segment_bytes_max {
             self.rotate()?;
         }
         self.raise_owed_floor()?;
@@ -203,10 +218,11 @@ impl<D: Disk> LogWriter<D> {
     /// A failed sync poisons the writer.
     pub fn sync(&mut self) -> Result<Lsn, Poisoned> {
         self.check()?;
-        if self.durable < self.written {
+        if self.durable < self.written || self.owes_sync {
             let synced = self.file.sync_data();
             synced.map_err(|error| self.poison("sync", &error))?;
             self.durable = self.written;
+            self.owes_sync = false;
             self.sync_begun = self.segment_bytes;
         }
         Ok(self.durable)
@@ -221,6 +237,7 @@ impl<D: Disk> LogWriter<D> {
     /// As [`append`](Self::append).
     pub fn rotate(&mut self) -> Result<(), AppendError> {
         // The older segment must be whole on the disk before the newer one exists: recovery relies on it.
+        self.cut()?;
         self.sync()?;
         let first = self.written.next();
         if self.segments.last() == Some(first) {
@@ -234,26 +251,31 @@ impl<D: Disk> LogWriter<D> {
             base: self.written,
             previous: self.chain,
         };
-        match create_segment(&self.disk, &self.dir, &header) {
-            Ok((file, chain)) => {
-                self.mark_successor(first)?;
-                self.file = file;
-                self.chain = chain;
-                self.version = header.version;
-                self.owes_floor = true;
-                self.segments.begin(first);
-                self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
-                self.sync_begun = self.segment_bytes;
-                self.bytes_written += self.segment_bytes;
-                self.raise_owed_floor()
+        self.owes_rotation = true;
+        let (file, chain) = match create_segment(&self.disk, &self.dir, &header) {
+            Ok(created) => created,
+            Err(CreateError::Sync(error)) => return Err(self.poison("new segment", &error).into()),
+            Err(CreateError::Io(error)) => {
+                self.owes_rotation = remove_segment(&self.disk, &self.dir, first).is_err();
+                return Err(AppendError::Write(error));
             }
-            Err((error, CreateFailed::Undone)) => Err(AppendError::Write(error)),
-            Err((error, CreateFailed::Unknown)) => Err(self.poison("new segment", &error).into()),
-        }
+        };
+        self.mark_successor()?;
+        self.owes_rotation = false;
+        self.file = file;
+        self.chain = chain;
+        self.version = header.version;
+        self.owes_floor = true;
+        self.segments.begin(first);
+        self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
+        self.sync_begun = self.segment_bytes;
+        self.bytes_written += self.segment_bytes;
+        self.raise_owed_floor()
     }
 
-    /// Ends the segment with a mark that demands the new one. If the mark cannot be written, the new one is removed.
-    fn mark_successor(&mut self, first: Lsn) -> Result<(), AppendError> {
+    /// Ends the segment with a mark that demands the new one. If the mark cannot be written, what is there of it is cut
+    /// off, and safely so, before the new one is made anew: a mark without its successor is damage.
+    fn mark_successor(&mut self) -> Result<(), AppendError> {
         // A reader of version 1 knows no such mark; the floor alone demands the segment after.
         if self.version < 2 {
             return Ok(());
@@ -261,13 +283,8 @@ impl<D: Disk> LogWriter<D> {
         let mark = BatchHeader::mark(BatchKind::SuccessorMark, self.written, self.chain);
         let (bytes, _) = mark.encode(self.node_id);
         if let Err(error) = self.file.append(&bytes) {
-            // The cut must be safe before the new segment goes: a mark without its successor is damage.
-            let cut = self.file.truncate(self.segment_bytes).and_then(|()| self.file.sync_data());
-            cut.map_err(|error| self.poison("undoing a failed write", &error))?;
-            return match remove_segment(&self.disk, &self.dir, first) {
-                Ok(()) => Err(AppendError::Write(error)),
-                Err(error) => Err(self.poison("removing a new segment", &error).into()),
-            };
+            self.owes_cut = true;
+            return Err(AppendError::Write(error));
         }
         self.bytes_written += u64_of(bytes.len());
         let synced = self.file.sync_data();
@@ -324,7 +341,14 @@ impl<D: Disk> LogWriter<D> {
     /// the floor could not be raised, the next start may not see that the end of the log was removed.
     pub fn finish(mut self) -> Result<Lsn, AppendError> {
         // First the records, then the mark: a mark on the disk is a promise that all before it is there.
+        self.check()?;
+        self.cut()?;
         self.sync()?;
+        if self.owes_rotation {
+            // It would not follow the end mark, which looks like damage.
+            let removed = remove_segment(&self.disk, &self.dir, self.written.next());
+            removed.map_err(AppendError::Write)?;
+        }
         let header = BatchHeader::mark(BatchKind::EndMark, self.written, self.chain);
         let before = self.segment_bytes;
         self.write(&header, &[])?;
@@ -361,8 +385,9 @@ impl<D: Disk> LogWriter<D> {
     fn write(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), AppendError> {
         let (head, checksum) = header.encode(self.node_id);
         if let Err(error) = self.file.append_pair(&head, body) {
-            let cut = self.file.truncate(self.segment_bytes);
-            cut.map_err(|error| self.poison("undoing a failed write", &error))?;
+            self.owes_cut = true;
+            // If this fails, too, the next write tries it again.
+            _ = self.cut();
             return Err(AppendError::Write(error));
         }
         let bytes = u64_of(head.len() + body.len());
@@ -374,6 +399,15 @@ impl<D: Disk> LogWriter<D> {
         Ok(())
     }
 
+    /// Cuts off what a failed write left.
+    fn cut(&mut self) -> Result<(), AppendError> {
+        if self.owes_cut {
+            self.file.truncate(self.segment_bytes).map_err(AppendError::Write)?;
+            (self.owes_cut, self.owes_sync) = (false, true);
+        }
+        Ok(())
+    }
+
     fn begin_sync(&mut self) {
         if self.segment_bytes - self.sync_begun >= BEGIN_SYNC_BYTES {
             self.file.begin_sync(self.sync_begun..self.segment_bytes);
@@ -382,32 +416,35 @@ impl<D: Disk> LogWriter<D> {
     }
 }
 
-/// What a failed [`create_segment`] left behind.
-pub(crate) enum CreateFailed {
-    /// Nothing.
-    Undone,
-    /// Perhaps a file.
-    Unknown,
+/// Why there is no new segment, or perhaps half of one.
+pub(crate) enum CreateError {
+    /// The file system refused something; it may be tried again.
+    Io(io::Error),
+    /// The header may never reach the disk.
+    Sync(io::Error),
 }
 
-/// A new segment with its header, safe on the disk with its name; and what its first batch names as previous checksum.
+impl CreateError {
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io(error) | Self::Sync(error) => error,
+        }
+    }
+}
+
+/// A new segment with its header, safe on the disk with its name, in place of one that was half made; and what its first
+/// batch names as previous checksum.
 pub(crate) fn create_segment<D: Disk>(
     disk: &D,
     dir: &Path,
     header: &SegmentHeader,
-) -> Result<(D::File, u32), (io::Error, CreateFailed)> {
+) -> Result<(D::File, u32), CreateError> {
     let path = segment_path(dir, header.first);
     let (bytes, checksum) = header.encode();
-    let written = create_anew(disk, &path).and_then(|mut file| {
-        file.append(&bytes).map_err(at(&path))?;
-        Ok(file)
-    });
-    let mut file = written.map_err(|error| match remove_segment(disk, dir, header.first) {
-        Ok(()) => (error, CreateFailed::Undone),
-        Err(_) => (error, CreateFailed::Unknown),
-    })?;
-    let synced = file.sync_data().and_then(|()| disk.sync_dir(dir));
-    synced.map_err(|error| (at(&path)(error), CreateFailed::Unknown))?;
+    let mut file = create_anew(disk, &path).map_err(CreateError::Io)?;
+    file.append(&bytes).map_err(at(&path)).map_err(CreateError::Io)?;
+    file.sync_data().map_err(at(&path)).map_err(CreateError::Sync)?;
+    disk.sync_dir(dir).map_err(at(dir)).map_err(CreateError::Io)?;
     Ok((file, checksum))
 }
 

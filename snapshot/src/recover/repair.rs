@@ -15,7 +15,7 @@ use super::{ImageReport, Loss};
 use crate::bytes::{Window, u64_of, usize_of};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
-use crate::log::{Kind, SegmentHeader, create_segment};
+use crate::log::{CreateError, Kind, SegmentHeader, create_segment};
 use crate::record::FRAME_BYTES;
 use crate::replace::{replace_with, with_suffix};
 use crate::version::SEGMENT_VERSION;
@@ -194,7 +194,7 @@ impl Plan {
         }
         if let Some(header) = &self.goes_on {
             let (base, first) = (header.base, header.first);
-            create_segment(disk, dir, header).map_err(|(error, _)| error)?;
+            create_segment(disk, dir, header).map_err(CreateError::into_io)?;
             done.push(format!("the log ends at LSN {base} and goes on with {first}"));
         }
         Ok(done)

@@ -9,6 +9,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::bytes::{u64_of, usize_of};
 
 /// The smallest part of a file that is kept or lost as one, small so that short files have several.
@@ -20,7 +22,21 @@ pub(super) struct Faults {
     pub(super) sync: Option<u64>,
     pub(super) freeze: Option<u64>,
     pub(super) truncate: bool,
+    pub(super) refused: Option<u64>,
+    pub(super) all_refused: bool,
 }
+
+/// What a call is refused with that finds no descriptor, no memory, no right or no room for a name.
+const REFUSALS: [Errno; 8] = [
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOMEM,
+    Errno::ACCESS,
+    Errno::PERM,
+    Errno::NOSPC,
+    Errno::DQUOT,
+    Errno::ROFS,
+];
 
 #[derive(Clone, Debug, Default)]
 struct Data {
@@ -93,6 +109,18 @@ impl State {
             return Err(io::Error::other("the machine stands still"));
         }
         Ok(())
+    }
+
+    /// Before a call that needs a resource of the system.
+    pub(super) fn take_resource(&mut self, call: &str) -> io::Result<()> {
+        self.check()?;
+        if !count_down(&mut self.faults.refused) && !self.faults.all_refused {
+            return Ok(());
+        }
+        let refusal = REFUSALS.get(self.up_to(REFUSALS.len() - 1)).copied();
+        let refusal = io::Error::from(refusal.unwrap_or(Errno::MFILE));
+        let kind = refusal.kind();
+        Err(io::Error::new(kind, format!("the {call} is refused, as was asked for: {refusal}")))
     }
 
     fn data(&mut self, epoch: u64, id: u64) -> io::Result<&mut Data> {
