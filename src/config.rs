@@ -23,6 +23,7 @@ use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
 use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsError, TlsFiles, Tokens};
+use crate::files;
 use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;
 use choices::one_of;
@@ -409,7 +410,7 @@ fn path_or_none(text: &str) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The tokens of a file, at least one.

@@ -37,7 +37,7 @@
 //!
 //! | layer | modules | knows of |
 //! |---|---|---|
-//! | 1 | [`types`], [`limits`], [`throttle`] | nothing |
+//! | 1 | [`types`], [`limits`], [`throttle`], [`files`] | nothing |
 //! | 2 | [`command`] | what can be asked and answered |
 //! | 3 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; who may do what (they do not see each other) |
 //! | 4 | [`router`], [`client`], [`admission`] | keys and shards; the protocol from the other side; who holds a place or memory |
@@ -58,6 +58,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod files;
 pub mod http;
 pub mod limits;
 pub mod metrics;

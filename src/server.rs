@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `credentials`: what callers must show, and how it is read again
-//! - `descriptors`: as many as the doors need
+//! - `descriptors`: shares of the doors, and the reserve of log and snapshots
 //! - `doors`: what the doors count, and what their connections share
 //!
 //! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
@@ -37,6 +37,7 @@ use crate::config::{self, Config, FsyncMode};
 use crate::http::serve::ServeConfig;
 use crate::http::{self, Admin, App};
 use crate::limits::HTTP_PROGRESS_BYTES;
+use crate::metrics::doors::DoorMeter;
 use crate::metrics::{MetricsInput, SharedMeter};
 use crate::net::accept::{accept, no_room};
 use crate::net::connection::{self, NetConfig};
@@ -47,7 +48,7 @@ use crate::node::aside::{self, Aside};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::memory::Memory;
-use crate::node::snapshotter::{SnapshotPolicy, SnapshotRequest, Snapshotter};
+use crate::node::snapshotter::{Covered, SnapshotPolicy, SnapshotRequest, Snapshotter};
 use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions, draw};
 use crate::node::watch::{Watch, WatchThread};
 use crate::node::worker::{Local, Worker};
@@ -55,6 +56,7 @@ use crate::node::{Handle, NodeInfo, wall_clock};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardId};
 use credentials::Credentials;
+use descriptors::Places;
 use doors::Doors;
 
 /// How long a stop waits for connections to take their replies.
@@ -73,9 +75,26 @@ pub enum StartError {
     /// The operating system refused something.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The limit of open files leaves no places for connections.
+    #[error(
+        "the limit of open files is {limit}, and this configuration needs {needed} at least; \
+         raise it (LimitNOFILE=, ulimit -n)"
+    )]
+    Descriptors {
+        /// The limit of this process.
+        limit: usize,
+        /// The smallest that is enough.
+        needed: usize,
+    },
     /// The log could not be closed; the next start will check it.
     #[error("the log could not be closed")]
     Unclosed,
+    /// Without a log the last snapshot is all that is kept.
+    #[error("the last snapshot failed, and what came after the one before is lost: {0}")]
+    Unsaved(String),
+    /// A thread ended by a panic.
+    #[error("the thread {0} ended by a panic")]
+    Panicked(&'static str),
 }
 
 /// Where the server listens.
@@ -144,7 +163,7 @@ async fn serve(
     on_ready: OnReady,
 ) -> Result<(), StartError> {
     tokio::pin!(stop);
-    descriptors::make_room(config.connections_max);
+    let places = descriptors::make_room(&config)?;
     let listeners = Listeners::bind(&config)?;
     let credentials = Rc::new(Credentials::new(&config));
     if !config.demo {
@@ -157,7 +176,7 @@ async fn serve(
     let http_no_room = http::envelope::last_words(&Error::no_room());
     if let Some(listener) = listeners.admin {
         let router = admin_router(&credentials, &late, &meters, &doors);
-        let door = Door::new(doors.meter("admin"), ADMIN_CONNECTIONS_MAX, http_no_room.clone());
+        let door = door(doors.meter("admin"), places.admin, http_no_room.clone());
         // A supervisor asks for health, whoever holds the places.
         let door = door.answering_strangers().with_sign(doors::sign("admin", &listeners.addresses));
         let door = Arc::new(door);
@@ -181,10 +200,9 @@ async fn serve(
     drop(meters.set(core_meters.clone()));
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
 
-    let max = config.connections_max;
     let sign = |door| doors::sign(door, &addresses);
-    let tcp_door = Door::new(doors.meter("tcp"), max, no_room()).with_sign(sign("tcp"));
-    let http_door = Door::new(doors.meter("http"), max, http_no_room).with_sign(sign("http"));
+    let tcp_door = door(doors.meter("tcp"), places.door, no_room()).with_sign(sign("tcp"));
+    let http_door = door(doors.meter("http"), places.door, http_no_room).with_sign(sign("http"));
     let (tcp_door, http_door) = (Arc::new(tcp_door), Arc::new(http_door));
     let net = NetConfig {
         gate: Arc::clone(&credentials.gate),
@@ -218,6 +236,10 @@ async fn serve(
     closing.send_replace(true);
     wait_empty(&[&tcp_door, &http_door]).await;
     node.stop().await
+}
+
+fn door(meter: Arc<DoorMeter>, places: Places, full: Vec<u8>) -> Door {
+    Door::new(meter, places.known, full).with_strangers(places.strangers)
 }
 
 /// Sockets that are bound before anything else is done.
@@ -400,7 +422,7 @@ impl<'a> Node<'a> {
             &info,
             requests,
             policy,
-            recovered.image.as_ref(),
+            &Covered::by(recovered.image.as_ref(), recovered.replayed_bytes),
             trimmer,
         )
         .raising(recovered.floor);
@@ -436,37 +458,46 @@ impl<'a> Node<'a> {
         if tokio::time::timeout(STOP_PATIENCE, drained).await.is_err() {
             warn!("some requests could not be finished; they were never acknowledged");
         }
-        if self.info.log.mode() == LogMode::Off && self.info.snapshot().await.is_err() {
-            error!("the last snapshot failed; what came after the one before is lost");
-        }
+        let saved = match self.info.log.mode() {
+            LogMode::Off => self.info.snapshot().await.map(drop).map_err(|error| error.to_string()),
+            LogMode::Always | LogMode::EverySec | LogMode::Never => Ok(()),
+        };
         self.info.ended.store(true, Ordering::Release);
         self.end.send_replace(true);
-        join_all(self.cores).await;
+        let mut panicked = join_all(self.cores).await.then_some("core");
         self.info.log.stop();
         let closed = match self.log {
             Some(thread) => join(thread).await.unwrap_or(false),
             None => true,
         };
         self.info.watch.stop();
-        _ = join(self.telling).await;
+        if join(self.telling).await.is_none() {
+            panicked = Some("watch");
+        }
         // One that is being taken ends first, or fails because the log is closed.
         drop(self.info.snapshots.send(SnapshotRequest::Stop));
-        _ = join(self.snapshotter).await;
-        if closed {
-            info!("stopped cleanly");
-            Ok(())
-        } else {
-            Err(StartError::Unclosed)
+        if join(self.snapshotter).await.is_none() {
+            panicked = Some("snapshot");
         }
+        saved.map_err(StartError::Unsaved)?;
+        if !closed {
+            return Err(StartError::Unclosed);
+        }
+        if let Some(thread) = panicked {
+            return Err(StartError::Panicked(thread));
+        }
+        info!("stopped cleanly");
+        Ok(())
     }
 }
 
-async fn join_all(threads: Vec<JoinHandle<()>>) {
+/// Waits for all threads; whether any panicked.
+async fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
+    let mut panicked = false;
     for thread in threads {
-        if join(thread).await.is_none() {
-            error!("a core ended by a panic");
-        }
+        panicked |= join(thread).await.is_none();
     }
+    panicked
 }
 
 /// Waits for a thread without holding this one; none if it panicked.

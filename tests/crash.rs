@@ -17,6 +17,8 @@ mod common;
 #[path = "crash/full_disk.rs"]
 mod full_disk;
 mod process;
+#[path = "crash/resources.rs"]
+mod resources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

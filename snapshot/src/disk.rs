@@ -7,6 +7,7 @@
 //!   without having written them.
 
 mod faulty;
+mod regular;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
@@ -17,7 +18,8 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 pub use faulty::FaultyDisk;
-use rustix::fs::{Advice, fadvise};
+pub use regular::{open_regular, read_regular};
+use rustix::fs::{Advice, Mode, OFlags, fadvise};
 
 /// A file system: the real one, or one that fails on request.
 pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -34,7 +36,7 @@ pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// The names of the files in a directory, in no order, without directories.
+    /// The names in a directory, in no order; without directories that are named as unfinished files.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Makes a directory and those above it; no error if it is there.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -99,12 +101,11 @@ impl Disk for RealDisk {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<RealFile> {
-        File::open(path).map(RealFile)
+        open_regular(path, OFlags::RDONLY, Mode::empty()).map(RealFile)
     }
 
     fn open_append(&self, path: &Path) -> io::Result<RealFile> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).open(path).map(RealFile)
+        open_regular(path, OFlags::RDWR | OFlags::APPEND, Mode::empty()).map(RealFile)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -120,9 +121,9 @@ impl Disk for RealDisk {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             // A name that is not UTF-8 is none of ours.
-            if !entry.file_type()?.is_dir()
-                && let Ok(name) = entry.file_name().into_string()
-            {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // Unfinished files are removed unseen; whatever else has a name of ours is to be opened, and refused.
+            if !name.ends_with(".tmp") || !entry.file_type()?.is_dir() {
                 names.push(name);
             }
         }

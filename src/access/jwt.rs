@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Live;
+use crate::files;
 use crate::types::UserId;
 
 /// Shortest secret for HS256, in bytes: as long as the signature (RFC 7518, 3.2).
@@ -163,7 +164,7 @@ struct Keys(Vec<Key>);
 impl Keys {
     fn read(file: &JwtFile, rules: &JwtRules) -> Result<Self, String> {
         let place = file.path().display();
-        let bytes = std::fs::read(file.path()).map_err(|error| format!("{place}: {error}"))?;
+        let bytes = files::read(file.path()).map_err(|error| format!("{place}: {error}"))?;
         let keys = match file {
             JwtFile::Secret(_) => Self::of_secret(&bytes, rules),
             JwtFile::Jwks(_) => Self::of_set(&bytes, rules),

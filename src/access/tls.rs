@@ -11,6 +11,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::Live;
+use crate::files;
 
 /// What a client may choose to speak after the handshake, if it asks at all: so that a page that is
 /// made to talk to the TCP door does not get so far.
@@ -74,7 +75,9 @@ impl Tls {
 
 fn config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let certificates = certificates(&files.certificate).map_err(TlsError::Certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
+    let key = files::read(&files.key)
+        .map_err(PemError::Io)
+        .and_then(|bytes| PrivateKeyDer::from_pem_slice(&bytes))
         .map_err(|error| TlsError::Key(wrong(&files.key, &why(&error, "private key"))))?;
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -96,7 +99,8 @@ fn config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
 /// # Errors
 /// What is wrong, with the file.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let bytes = files::read(path).map_err(PemError::Io);
+    let read = bytes.and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect());
     let found: Vec<_> = read.map_err(|error| wrong(path, &why(&error, "certificate")))?;
     if found.is_empty() {
         return Err(wrong(path, "holds no certificate in PEM"));

@@ -97,6 +97,13 @@ impl Door {
         Self { answers_strangers: true, ..self }
     }
 
+    /// Lets at most so many strangers in, where descriptors are few.
+    #[must_use]
+    pub fn with_strangers(self, max: usize) -> Self {
+        let patience = Duration::from_millis(GREETING_MS_MIN);
+        Self { strangers: Budget::new(max, patience), ..self }
+    }
+
     /// Connections that are open, strangers included.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)

@@ -10,6 +10,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::files;
+
 /// Whom to trust, and by which name the server must be known.
 #[derive(Clone)]
 pub struct ClientTls {
@@ -32,9 +34,8 @@ impl ClientTls {
     pub fn trusting(path: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("{}: {why}", path.display());
         let mut roots = RootCertStore::empty();
-        let found =
-            CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-        for certificate in found {
+        let bytes = files::read(path).map_err(|error| wrong(error.to_string()))?;
+        for certificate in CertificateDer::pem_slice_iter(&bytes) {
             let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
             roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
         }

@@ -244,11 +244,11 @@ pub struct LogStats {
 /// The newest snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotStats {
-    /// When it was published; 0 if none was since the start.
+    /// When it was published, by this run or one before; 0 without a snapshot.
     pub last_time: u64,
     /// Its size.
     pub last_bytes: u64,
-    /// How long it took.
+    /// How long the newest of this run took; 0 before.
     pub last_duration_ms: u64,
     /// Snapshots since the start.
     pub taken: u64,

@@ -25,6 +25,7 @@ pub const MODULES: &[&str] = &[
     "client",
     "command",
     "config",
+    "files",
     "http",
     "limits",
     "metrics",

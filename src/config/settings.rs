@@ -303,7 +303,7 @@ fn file(path: &Path) -> Result<Layer, ConfigError> {
 
     let place = format!("file {}", path.display());
     let wrong = |why: String| ConfigError(format!("{place}: {why}"));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = crate::files::read_text(path).map_err(|error| wrong(error.to_string()))?;
     let table: Dict = Toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let mut values = Vec::new();
     for (key, value) in &table {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use snapshot::{Disk, Floor, ImageInfo, ImageWriter, KeepFloor, LogTrimmer, Lsn, prune};
 use tokio::sync::oneshot;
@@ -85,6 +85,46 @@ impl SnapshotStatus {
     }
 }
 
+/// What snapshots hold at a start, and what of the log they do not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Covered {
+    /// Start of the newest snapshot; 0 without one.
+    start: Lsn,
+    /// Its size.
+    bytes: u64,
+    /// When it was published; `None` without one, or where the file system does not tell.
+    published: Option<SystemTime>,
+    /// Bytes of the log behind it.
+    log_bytes: u64,
+}
+
+impl Covered {
+    /// What `image` holds, which is the one that the start was made from; records of `log_bytes` followed it.
+    pub fn by(image: Option<&ImageInfo>, log_bytes: u64) -> Self {
+        let published = |image: &ImageInfo| std::fs::metadata(&image.path).ok()?.modified().ok();
+        Self {
+            start: image.map_or(Lsn(0), |image| image.start_lsn),
+            bytes: image.map_or(0, |image| image.bytes),
+            published: image.and_then(published),
+            log_bytes,
+        }
+    }
+
+    /// How old the snapshot is. A new store begins at 0; `None` is unknown, with records that no snapshot holds.
+    fn age(&self, now: SystemTime) -> Option<Duration> {
+        match self.published {
+            // A clock that went back since then makes it new.
+            Some(published) => Some(now.duration_since(published).unwrap_or_default()),
+            None => (self.log_bytes == 0).then_some(Duration::ZERO),
+        }
+    }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 enum SnapshotError {
@@ -110,6 +150,10 @@ pub struct Snapshotter<D: Disk> {
     floor: Option<Arc<dyn KeepFloor>>,
     number: u64,
     last: Instant,
+    /// How old the last image was at `last`; `None` without one, where records wait for the first.
+    age_at_last: Option<Duration>,
+    /// Bytes of the log behind the last image, written before this run.
+    log_bytes_before: u64,
     /// Newest record when the last image began.
     last_start: Lsn,
     last_bytes: u64,
@@ -118,16 +162,19 @@ pub struct Snapshotter<D: Disk> {
 }
 
 impl<D: Disk> Snapshotter<D> {
-    /// A snapshotter for `node`; `image` is the one that the start was made from, `trimmer` that of the log, if there is one.
+    /// A snapshotter for `node`; `covered` is what snapshots on the disk hold, `trimmer` that of the log, if there is one.
     pub fn new(
         disk: D,
         node_id: u64,
         node: &Arc<NodeInfo>,
         requests: Receiver<SnapshotRequest>,
         policy: SnapshotPolicy,
-        image: Option<&ImageInfo>,
+        covered: &Covered,
         trimmer: Option<LogTrimmer<D>>,
     ) -> Self {
+        let status = &node.snapshot_status;
+        status.last_time.store(covered.published.map_or(0, unix_ms), Ordering::Relaxed);
+        status.last_bytes.store(covered.bytes, Ordering::Relaxed);
         Self {
             disk,
             dir: node.data_dir.clone(),
@@ -139,8 +186,10 @@ impl<D: Disk> Snapshotter<D> {
             floor: None,
             number: 0,
             last: Instant::now(),
-            last_start: image.map_or(Lsn(0), |image| image.start_lsn),
-            last_bytes: image.map_or(0, |image| image.bytes),
+            age_at_last: covered.age(SystemTime::now()),
+            log_bytes_before: covered.log_bytes,
+            last_start: covered.start,
+            last_bytes: covered.bytes,
             log_bytes_then: 0,
             imaging: None,
         }
@@ -175,7 +224,9 @@ impl<D: Disk> Snapshotter<D> {
             return false;
         }
         let grown = node.log.written_bytes().saturating_sub(self.log_bytes_then);
-        self.policy.interval.is_some_and(|interval| self.last.elapsed() >= interval)
+        let grown = grown.saturating_add(self.log_bytes_before);
+        let age = self.age_at_last.map(|age| age.saturating_add(self.last.elapsed()));
+        self.policy.interval.is_some_and(|interval| age.is_none_or(|age| age >= interval))
             || grown > self.policy.log_bytes.max(self.last_bytes)
     }
 
@@ -194,7 +245,7 @@ impl<D: Disk> Snapshotter<D> {
     pub fn begin(&mut self, node: &NodeInfo) -> Option<Outcome> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
-        self.last = Instant::now();
+        (self.last, self.age_at_last) = (Instant::now(), Some(Duration::ZERO));
         match Imaging::begin(&self.disk, &self.dir, self.node_id, self.number, node) {
             Ok(imaging) => {
                 self.imaging = Some(imaging);
@@ -231,7 +282,7 @@ impl<D: Disk> Snapshotter<D> {
             Ok(Published { image, records, log_bytes }) => {
                 self.last_start = image.start_lsn;
                 self.last_bytes = image.bytes;
-                self.log_bytes_then = log_bytes;
+                (self.log_bytes_then, self.log_bytes_before) = (log_bytes, 0);
                 let duration_ms =
                     u64::try_from(self.last.elapsed().as_millis()).unwrap_or(u64::MAX);
                 status.last_time.store((node.clock)().get(), Ordering::Relaxed);

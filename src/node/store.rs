@@ -12,17 +12,18 @@
 //! - The store never starts empty where data was expected: a missing directory is made, an empty
 //!   one needs `--init`, and one with data but without its identity is damage.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
 use snapshot::{
     Disk, Floor, ImageInfo, KeepFloor, LogWriter, Lsn, OpenError, OpenOptions, Opened, ReadError,
-    RealDisk,
+    RealDisk, open_regular,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use super::identity::{AtRisk, Identity, draw};
 use super::identity::{IDENTITY_FILE, IDENTITY_VERSION, IdentityFile};
@@ -111,7 +112,7 @@ pub struct Store<D: Disk = RealDisk> {
     /// The identity was copied here.
     is_copy: bool,
     /// Held as long as the store is used; a disk that no other process sees has none.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 /// What a start found.
@@ -124,6 +125,8 @@ pub struct Recovered<D: Disk = RealDisk> {
     pub writer: Option<LogWriter<D>>,
     /// The image that was loaded.
     pub image: Option<ImageInfo>,
+    /// Bytes of the records behind it, which were replayed.
+    pub replayed_bytes: u64,
     /// Newest record.
     pub last: Lsn,
     /// Keeps what the next start must find.
@@ -197,6 +200,7 @@ impl<D: Disk> Store<D> {
             self.renew_before_repair(next)?;
         }
         let newest = RefCell::new(NewestTime::default());
+        let replayed_bytes = Cell::new(0_u64);
         let (cores, opened) = load(cores, shards, |feeder| {
             // The callbacks are called one after the other, never at once.
             let feeder = RefCell::new(feeder);
@@ -206,6 +210,8 @@ impl<D: Disk> Store<D> {
                 open,
                 |block| feeder.borrow_mut().image_block(block),
                 |lsn, record| {
+                    let bytes = u64::try_from(record.len()).unwrap_or(0);
+                    replayed_bytes.set(replayed_bytes.get().saturating_add(bytes));
                     if options.allow_damage {
                         newest.borrow_mut().note(record);
                     }
@@ -243,6 +249,7 @@ impl<D: Disk> Store<D> {
             incarnation,
             writer,
             image: opened.image,
+            replayed_bytes: replayed_bytes.get(),
             last: opened.last_lsn,
             floor,
         })
@@ -403,18 +410,39 @@ fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), Stor
     identity.write(disk, path).map_err(io)
 }
 
-/// Locks a directory for as long as the file is held.
+/// The right to use a directory, until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    /// The directory itself: nobody can remove it while the files are in it.
+    _dir: File,
+    /// What versions before this one lock, and what remote file systems can lock.
+    _file: File,
+}
+
+/// Locks a directory.
 ///
 /// # Errors
 /// If another process has it.
-pub fn lock(dir: &Path) -> Result<File, StoreError> {
+pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
+    let io = |path: &Path, error| StoreError::Io { path: path.to_path_buf(), error };
+    let locked = || StoreError::Locked(dir.to_path_buf());
+    let held = File::open(dir).map_err(|error| io(dir, error))?;
+    match held.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(locked()),
+        // Some file systems lock only what is open for writing, which no directory is.
+        Err(TryLockError::Error(error)) => {
+            debug!(%error, "the directory itself cannot be locked; the file in it is");
+        }
+    }
     let path = dir.join(LOCK_FILE);
-    let opened = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|error| StoreError::Io { path: path.clone(), error })?;
+    let flags = OFlags::RDWR | OFlags::CREATE;
+    let file = open_regular(&path, flags, Mode::RUSR | Mode::WUSR);
+    let file = file.map_err(|error| io(&path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.to_path_buf())),
-        Err(TryLockError::Error(error)) => Err(StoreError::Io { path, error }),
+        Ok(()) => Ok(Lock { _dir: held, _file: file }),
+        Err(TryLockError::WouldBlock) => Err(locked()),
+        Err(TryLockError::Error(error)) => Err(io(&path, error)),
     }
 }
 

@@ -1,35 +1,194 @@
-//! Descriptors: each connection takes one, and many systems begin with fewer than the doors let in.
+//! File descriptors: each connection takes one, and so do the log, snapshots and the admin listener.
+//!
+//! Invariants:
+//! - The places of all doors and the reserve together are at most the limit of the process. So
+//!   connections never take the descriptors that the log and snapshots need.
+//! - The admin listener has places of its own, which no other door takes.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::ADMIN_CONNECTIONS_MAX;
+use super::{ADMIN_CONNECTIONS_MAX, StartError};
 use crate::admission::door::strangers_max;
+use crate::config::Config;
 
-/// For listeners, files of the data directory and the runtimes of many cores.
-const OTHERS: usize = 1024;
+/// Descriptors for the data directory, the listeners and what is open for a moment, such as
+/// connections that are turned away. Those of an idle server with one shard are 20.
+const RESERVE: usize = 48;
+/// Descriptors of the runtime of one core.
+const RESERVE_A_SHARD: usize = 6;
+/// A door with fewer places is of no use.
+const PLACES_MIN: usize = 8;
 
-/// Raises the limit of this process, as far as the system lets it, to what the doors may need.
-pub(super) fn make_room(connections_max: usize) {
-    let places = |max| max + strangers_max(max);
-    let wanted = 2 * places(connections_max) + places(ADMIN_CONNECTIONS_MAX) + OTHERS;
-    let Ok(wanted) = u64::try_from(wanted) else { return };
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
+/// How many connections a door takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Connections that the door knows.
+    pub(super) known: usize,
+    /// Strangers beside them.
+    pub(super) strangers: usize,
+}
+
+impl Places {
+    /// The places of a door that is to know `max` connections.
+    fn wanted(max: usize) -> Self {
+        Self { known: max, strangers: strangers_max(max) }
     }
-    let possible = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    let raised = Rlimit { current: Some(possible), maximum: limit.maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => debug!(descriptors = possible, "the limit of descriptors was raised"),
-        Err(error) => warn!(%error, "the limit of descriptors could not be raised"),
+
+    /// As many of the wanted places as `descriptors` allow.
+    fn within(max: usize, descriptors: usize) -> Self {
+        let wanted = Self::wanted(max);
+        if wanted.descriptors() <= descriptors {
+            return wanted;
+        }
+        // Strangers are a quarter of the others where neither bound of theirs is met.
+        let strangers = strangers_max(descriptors / 5 * 4).min(descriptors / 2);
+        Self { known: max.min(descriptors - strangers), strangers }
     }
-    if possible < wanted {
+
+    const fn descriptors(self) -> usize {
+        self.known + self.strangers
+    }
+}
+
+/// The places of all doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Of the TCP door, and of the HTTP door.
+    pub(super) door: Places,
+    /// Of the admin listener.
+    pub(super) admin: Places,
+}
+
+impl Plan {
+    /// Shares `limit` descriptors, or says how many are needed at least.
+    fn of(need: Need, limit: usize) -> Result<Self, usize> {
+        let open_doors = need.doors + usize::from(need.admin);
+        let least = need.reserve() + open_doors * PLACES_MIN;
+        let mut left = limit.checked_sub(need.reserve()).filter(|_| limit >= least).ok_or(least)?;
+        // The admin listener is small: at most a quarter is its own.
+        let admin = Places::within(ADMIN_CONNECTIONS_MAX, (left / 4).max(PLACES_MIN));
+        if need.admin {
+            left -= admin.descriptors();
+        }
+        Ok(Self { door: Places::within(need.connections_max, left / need.doors), admin })
+    }
+}
+
+/// What a configuration needs descriptors for.
+#[derive(Debug, Clone, Copy)]
+struct Need {
+    shards: usize,
+    /// Doors of `connections_max`: one or two.
+    doors: usize,
+    admin: bool,
+    connections_max: usize,
+}
+
+impl Need {
+    const fn reserve(self) -> usize {
+        RESERVE + RESERVE_A_SHARD * self.shards
+    }
+
+    /// As many as nobody has to wait for.
+    fn wanted(self) -> usize {
+        let admin =
+            if self.admin { Places::wanted(ADMIN_CONNECTIONS_MAX).descriptors() } else { 0 };
+        let doors = self.doors.saturating_mul(Places::wanted(self.connections_max).descriptors());
+        doors.saturating_add(admin + self.reserve())
+    }
+}
+
+/// Raises the limit of this process as far as the system lets it and the doors need it, and shares
+/// what it is.
+///
+/// # Errors
+/// If the limit leaves no places for connections.
+pub(super) fn make_room(config: &Config) -> Result<Plan, StartError> {
+    let need = Need {
+        shards: config.shards.all().count(),
+        doors: 1 + usize::from(config.http.is_some()),
+        admin: config.admin.is_some(),
+        connections_max: config.connections_max,
+    };
+    let limit = raise(need.wanted());
+    let plan = Plan::of(need, limit).map_err(|needed| StartError::Descriptors { limit, needed })?;
+    if plan.door.known < need.connections_max {
         warn!(
-            possible,
-            wanted,
-            "the system gives fewer descriptors than connections_max needs for all doors; \
-             connections beyond them wait"
+            connections_max = need.connections_max,
+            door_max = plan.door.known,
+            limit,
+            wanted = need.wanted(),
+            "the limit of open files is too low for connections_max: each door takes at most \
+             door_max connections; raise the limit (LimitNOFILE=, ulimit -n)"
         );
+    } else {
+        info!(limit, reserve = need.reserve(), "the limit of open files covers connections_max");
+    }
+    Ok(plan)
+}
+
+/// Raises the limit to `wanted` if it is lower; the limit of now.
+fn raise(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let as_count = |limit: Option<u64>| {
+        limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    };
+    let current = as_count(limit.current);
+    if current >= wanted {
+        return current;
+    }
+    let possible = wanted.min(as_count(limit.maximum));
+    let raised = Rlimit { current: u64::try_from(possible).ok(), maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => {
+            debug!(descriptors = possible, "the limit of open files was raised");
+            possible
+        }
+        Err(error) => {
+            warn!(%error, "the limit of open files could not be raised");
+            current
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_places_and_the_reserve_fit_the_limit() {
+        for (shards, connections_max) in [(1, 1), (2, 100), (8, 10_000), (64, 1_000_000)] {
+            for (doors, admin) in [(1, false), (1, true), (2, false), (2, true)] {
+                let need = Need { shards, doors, admin, connections_max };
+                for limit in (0..600).chain([1024, 4096, 20_000, 1 << 20, usize::MAX]) {
+                    let Ok(plan) = Plan::of(need, limit) else { continue };
+                    let admin = if admin { plan.admin.descriptors() } else { 0 };
+                    let taken = doors * plan.door.descriptors() + admin;
+                    assert!(taken + need.reserve() <= limit, "{need:?} {limit} {plan:?}");
+                    for places in [plan.door, plan.admin] {
+                        assert!(places.known > 0 && places.strangers > 0, "{limit} {plan:?}");
+                    }
+                    assert!(plan.door.known <= connections_max);
+                    if limit >= need.wanted() {
+                        assert_eq!(plan.door, Places::wanted(connections_max));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_without_places_says_how_many_are_needed() {
+        let need = Need { shards: 2, doors: 2, admin: true, connections_max: 10_000 };
+        let needed = Plan::of(need, 16).unwrap_err();
+        assert!(Plan::of(need, needed).is_ok() && Plan::of(need, needed - 1).is_err());
+    }
+
+    #[test]
+    fn three_hundred_descriptors_are_enough_for_all_doors() {
+        let need = Need { shards: 8, doors: 2, admin: true, connections_max: 10_000 };
+        let plan = Plan::of(need, 300).unwrap();
+        assert!(plan.door.known >= 32 && plan.admin.known >= 16, "{plan:?}");
     }
 }

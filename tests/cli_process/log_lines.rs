@@ -3,7 +3,10 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, prlimit};
+
 use crate::common::program::chatshard;
+
 use crate::tools::{Files, Served};
 
 /// Most lines of one kind that this time may bring: one at once, and one each ten seconds.
@@ -14,12 +17,10 @@ fn lines_max(since: Instant) -> usize {
 #[test]
 fn an_accept_that_fails_again_and_again_is_one_line_in_ten_seconds() {
     let files = Files::new();
-    let mut shell = std::process::Command::new("sh");
-    // Few descriptors for the server, hard limit and all; this test has enough to use them up.
-    let serve = "ulimit -n 48; exec \"$0\" serve --listen 127.0.0.1:0 --http off --admin off \
-                 --shards 1 --fsync never --log-format json --pin=false --data-dir \"$1\"";
-    shell.args(["-c", serve]).arg(chatshard().get_program()).arg(files.path("data"));
-    let mut server = Served::of(&mut shell);
+    let mut server = Served::start(&files, &[]);
+    // From here on the process can open nothing.
+    let none = Rlimit { current: Some(1), maximum: Some(1) };
+    prlimit(Some(server.pid()), Resource::Nofile, none).unwrap();
     let start = Instant::now();
     let guests: Vec<TcpStream> =
         (0..80).map(|_| TcpStream::connect(&server.tcp).unwrap()).collect();

@@ -94,6 +94,10 @@ impl Story {
         if self.world.one_in(6) {
             self.world.disk.freeze_at_sync(1 + self.world.random.below(5));
         }
+        if self.world.one_in(6) {
+            self.world.tally.refused_calls += 1;
+            self.world.disk.refuse(1 + self.world.random.below(12));
+        }
         let mut flipped = flip.as_ref();
         loop {
             let shards = 1 + u16::try_from(self.world.random.below(4)).unwrap();
@@ -127,6 +131,7 @@ impl Story {
         }
         self.world.tally.flips_harmless += u64::from(flipped.is_some());
         self.world.heal();
+        self.world.sync_may_fail = false;
         let may_lose = self.mode != LogMode::Always;
         self.alone.iter_mut().for_each(|client| client.begin(may_lose));
         if self.mode != LogMode::Off || !self.at_risk {
@@ -228,6 +233,7 @@ impl Story {
             if self.world.one_in(120) {
                 self.fault();
             }
+            self.world.check_poison()?;
             match self.world.state() {
                 _ if self.world.disk.is_frozen() => return Ok(()),
                 LogState::Poisoned if self.world.one_in(20) => return Ok(()),
@@ -251,7 +257,7 @@ impl Story {
         let soon = 1 + self.world.random.below(4);
         let disk: &FaultyDisk = &self.world.disk;
         let tally: &mut Tally = &mut self.world.tally;
-        let what = match self.world.random.below(6) {
+        let what = match self.world.random.below(8) {
             0 => {
                 tally.failed_writes += 1;
                 disk.fail_write(soon);
@@ -271,7 +277,18 @@ impl Story {
             4 => {
                 tally.failed_syncs += 1;
                 disk.fail_sync(soon);
+                self.world.sync_may_fail = true;
                 "sync"
+            }
+            5 => {
+                tally.refused_calls += 1;
+                disk.refuse(soon);
+                "call"
+            }
+            6 => {
+                tally.refused_calls += 1;
+                disk.refuse_all(true);
+                "all calls"
             }
             _ => {
                 tally.frozen += 1;

@@ -53,6 +53,7 @@ tally! {
     failed_writes: "failed writes",
     full: "full disks",
     failed_syncs: "failed syncs",
+    refused_calls: "calls refused for want of a descriptor, a right, room for a name",
     frozen: "machines that stopped at a sync",
     stalled: "logs that could not be written for a time",
     poisoned: "logs that were poisoned",

@@ -29,7 +29,7 @@ use chatshard::node::identity::KeptFloor;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
-use chatshard::node::snapshotter::{SnapshotPolicy, Snapshotter};
+use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
 use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use chatshard::node::watch::Watch;
@@ -72,6 +72,8 @@ pub struct World {
     began: Instant,
     /// How often the log gets a turn: a slow disk seldom.
     pub log_weight: u64,
+    /// A sync of a file was to fail in this run.
+    pub sync_may_fail: bool,
 }
 
 /// What happened, as a digest; and the last of it in words.
@@ -175,6 +177,7 @@ impl World {
             trace: Trace::new(),
             began: Instant::now(),
             log_weight: 8,
+            sync_may_fail: false,
         }
     }
 
@@ -244,11 +247,15 @@ impl World {
         self.disk.fail_truncate(false);
         self.disk.fail_write(u64::MAX);
         self.disk.fail_sync(u64::MAX);
+        self.disk.refuse(u64::MAX);
+        self.disk.refuse_all(false);
         self.disk.freeze_at_sync(u64::MAX);
     }
 
     /// Nobody who is killed tidies up: the disk stands still meanwhile.
     fn drop_node(&mut self) {
+        self.disk.refuse(u64::MAX);
+        self.disk.refuse_all(false);
         self.disk.freeze_at_sync(1);
         let frozen = self.disk.sync_dir(Path::new(DIR));
         assert!(frozen.is_err() && self.disk.is_frozen());
@@ -339,12 +346,24 @@ impl World {
         self.node().info.log.state()
     }
 
+    /// Nothing but a failed sync of a file poisons the log.
+    pub fn check_poison(&self) -> Result<(), Fault> {
+        let is_allowed = self.sync_may_fail || self.disk.is_frozen();
+        match self.state() {
+            LogState::Poisoned if !is_allowed => {
+                Err("the log is poisoned, and no sync of a file failed".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Goes on until nothing is under way and all is on the disk; false if the log is poisoned.
     pub fn settle(&mut self) -> Result<bool, Fault> {
         for _ in 0..STEPS_TO_QUIET {
             if self.step() {
                 continue;
             }
+            self.check_poison()?;
             let log = &self.node().info.log;
             if log.state() == LogState::Poisoned || log.durable() == log.tail() {
                 return Ok(log.state() == LogState::Ok);
@@ -528,11 +547,11 @@ impl Node {
         });
         // The world decides when an image is due.
         let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
-        let image = recovered.image.as_ref();
+        let covered = Covered::by(recovered.image.as_ref(), recovered.replayed_bytes);
         let node_id = store.identity.node_id;
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
         let snapshotter =
-            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, image, trimmer)
+            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .raising(recovered.floor);
         let start_core = |mut core: chatshard::shard::Core| {
             core.remember_at_least(seed % 40);

@@ -1,0 +1,59 @@
+//! Opening files that must be regular ones.
+//!
+//! A named pipe waits for its other end when it is opened, and a device may act. So what is no regular file is refused
+//! before it is opened, and once more after, by the open file itself.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
+
+use crate::bytes::u64_of;
+
+/// Opens a regular file, never waiting for anybody.
+///
+/// # Errors
+/// Kind `InvalidInput` for whatever is there and is no regular file; others are of the file system.
+pub fn open_regular(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
+    match statat(CWD, path, AtFlags::empty()) {
+        Ok(found) => check(FileType::from_raw_mode(found.st_mode))?,
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(openat(CWD, path, flags, mode)?);
+    check(FileType::from_raw_mode(fstat(&file)?.st_mode))?;
+    Ok(file)
+}
+
+/// All bytes of a regular file of at most `bytes_max`.
+///
+/// # Errors
+/// As [`open_regular`]; kind `InvalidData` for a longer file.
+pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = open_regular(path, OFlags::RDONLY, Mode::empty())?;
+    let mut bytes = Vec::new();
+    file.take(u64_of(bytes_max).saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        let what = format!("is longer than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(bytes)
+}
+
+fn check(found: FileType) -> io::Result<()> {
+    let found = match found {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Symlink | FileType::Unknown => "something else",
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("a file is expected, and this is {found}"),
+    ))
+}

@@ -1,0 +1,205 @@
+//! A process that lacks something for a time: descriptors, a snapshot, a file that is what its name says.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use chatshard::command::node::StatsReply;
+use chatshard::command::{Error, ErrorCode, Kind, Reply};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+use serde_json::{Value, json};
+
+use crate::common::program::chatshard;
+use crate::common::raw::Raw;
+use crate::process::{PATIENCE, Refused, Server, Starting, serve};
+
+const SMALL_SEGMENTS: [&str; 4] = ["--log-segment-bytes", "65536", "--shards", "1"];
+
+/// A chat of some KiB.
+fn chat(number: u64) -> Value {
+    let members: Vec<String> = (0..100).map(|member| format!("user-{number}-{member}")).collect();
+    json!({"id": format!("chat-{number}"), "type": 2, "creator_id": "creator", "user_ids": members})
+}
+
+fn write(raw: &mut Raw, number: u64) -> Result<Reply, Error> {
+    raw.call(number, Kind::Create, chat(number))
+}
+
+fn stats(raw: &mut Raw) -> StatsReply {
+    match raw.call(1, Kind::Stats, json!({})) {
+        Ok(Reply::Stats(stats)) => *stats,
+        other => panic!("no figures: {other:?}"),
+    }
+}
+
+fn descriptors(server: &Server, current: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: Some(current), maximum };
+    prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn files(dir: &Path, ends: &str) -> usize {
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().ends_with(ends)).count()
+}
+
+fn refused(dir: &Path, arguments: &[&str]) -> String {
+    let Err(Refused { status, messages }) = Starting::new(dir, arguments).ready() else {
+        panic!("it starts");
+    };
+    assert_eq!(status.code(), Some(1), "{messages}");
+    messages
+}
+
+#[test]
+fn silent_connections_leave_the_log_its_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    // Few descriptors for the server, hard limit and all.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 120; exec \"$0\" \"$@\""]).arg(chatshard().get_program());
+    command.args(serve(&dir, &SMALL_SEGMENTS).get_args());
+    let server = Server::of(command);
+    let mut raw = Raw::greeted(server.address);
+    let silent: Vec<TcpStream> =
+        (0..200).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    for number in 2..200 {
+        write(&mut raw, number).unwrap();
+    }
+    assert!(files(&dir, ".seg") > 3);
+    raw.call(200, Kind::Snapshot, json!({})).unwrap();
+    assert_eq!(stats(&mut raw).log.state, "ok");
+    assert!(server.messages().contains("the limit of open files is too low"));
+    drop(silent);
+}
+
+#[test]
+fn a_log_without_descriptors_stalls_and_heals() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&directory.path().join("data"), &SMALL_SEGMENTS);
+    let (mut raw, mut waiting) = (Raw::greeted(server.address), Raw::greeted(server.address));
+    descriptors(&server, 1);
+    // What is under way when the log stalls waits until it heals.
+    let mut number = 2;
+    wait_until("the stall", || {
+        for _ in 0..10 {
+            waiting.send(&[(number, Kind::Create, chat(number))]);
+            number += 1;
+        }
+        stats(&mut raw).log.state == "stalled"
+    });
+    let error = write(&mut raw, number).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable, "{error}");
+    descriptors(&server, 1000);
+    wait_until("the end of the stall", || stats(&mut raw).log.state == "ok");
+    write(&mut raw, number).unwrap();
+    server.terminate();
+    assert!(server.wait().success(), "{}", server.messages());
+}
+
+#[test]
+fn a_stop_whose_last_snapshot_fails_is_a_failed_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&directory.path().join("data"), &["--log", "off"]);
+    write(&mut Raw::greeted(server.address), 2).unwrap();
+    descriptors(&server, 1);
+    server.terminate();
+    let status = server.wait();
+    assert_eq!(status.code(), Some(1), "{}", server.messages());
+    assert!(server.messages().contains("the last snapshot failed"), "{}", server.messages());
+}
+
+#[test]
+fn growth_of_the_log_counts_over_runs_and_the_last_snapshot_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let arguments =
+        ["--shards", "1", "--snapshot-interval-s", "0", "--snapshot-log-bytes", "20000"];
+    let mut number = 2;
+    for _ in 0..5 {
+        let mut server = Server::start(&dir, &arguments);
+        let mut raw = Raw::greeted(server.address);
+        // Each run for itself grows too little.
+        while stats(&mut raw).log.written_bytes < 10_000 {
+            write(&mut raw, number).unwrap();
+            number += 1;
+        }
+        assert!(stats(&mut raw).log.written_bytes < 20_000);
+        server.kill();
+    }
+    let server = Server::start(&dir, &arguments);
+    wait_until("a snapshot", || files(&dir, ".img") > 0);
+    drop(server);
+    let server = Server::start(&dir, &arguments);
+    let snapshot = stats(&mut Raw::greeted(server.address)).snapshot;
+    assert!(snapshot.last_time > 0 && snapshot.last_bytes > 0, "{snapshot:?}");
+    assert_eq!(snapshot.taken, 0);
+}
+
+#[test]
+fn what_is_no_file_is_refused_by_name() {
+    let pipe = |path: &Path| {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    };
+    let places = [
+        "log-00000000000000000001.seg",
+        "log-00000000000000009999.seg",
+        "image-00000000000000000001-0000000001.img",
+        "node",
+        "lock",
+    ];
+    for place in places {
+        for is_pipe in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let dir = directory.path().join("data");
+            let mut server = Server::start(&dir, &[]);
+            server.terminate();
+            assert!(server.wait().success());
+            let path = dir.join(place);
+            drop(std::fs::remove_file(&path));
+            if is_pipe {
+                pipe(&path);
+            } else {
+                std::fs::create_dir(&path).unwrap();
+            }
+            let messages = refused(&dir, &[]);
+            assert!(messages.contains(path.to_str().unwrap()), "{place}: {messages}");
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe");
+    pipe(&path);
+    let path = path.to_str().unwrap();
+    let dir = directory.path().join("data");
+    let cases: [&[&str]; 5] = [
+        &["--config", path],
+        &["--token-file", path],
+        &["--tls-cert", path, "--tls-key", path],
+        &["--http-auth", "jwt", "--jwt-secret-file", path],
+        &["--http-auth", "jwt", "--jwt-jwks-file", path],
+    ];
+    for arguments in cases {
+        let messages = refused(&dir, arguments);
+        assert!(messages.contains(path) && messages.contains("a named pipe"), "{messages}");
+    }
+}
+
+#[test]
+fn a_directory_stays_locked_without_its_lock_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let _server = Server::start(&dir, &[]);
+    std::fs::remove_file(dir.join("lock")).unwrap();
+    let messages = refused(&dir, &[]);
+    assert!(messages.contains("used by another chatshard"), "{messages}");
+}
