@@ -54,7 +54,8 @@ fn dropped(admin: &str, door: &str, reason: &str) -> u64 {
 fn a_connection_without_hello_is_closed_within_seconds_whether_tokens_are_set_or_not() {
     let files = Files::new();
     let tokens = files.write("tokens", "the-token\n");
-    let open = Served::start(&Files::new(), &[]);
+    let open_files = Files::new();
+    let open = Served::start(&open_files, &[]);
     let guarded = Served::start(&files, &["--token-file", &tokens]);
     let mut silent = Vec::new();
     for server in [&open, &guarded] {
@@ -74,7 +75,9 @@ fn a_connection_without_hello_is_closed_within_seconds_whether_tokens_are_set_or
 
 #[test]
 fn the_first_frame_has_some_kib_and_later_ones_may_be_long() {
-    let server = Served::start(&Files::new(), &[]);
+    // The directory must be there until the server has stopped.
+    let files = Files::new();
+    let server = Served::start(&files, &[]);
     let mut raw = Raw::open(address(&server.tcp));
     let claimed = u32::try_from(HELLO_BYTES_MAX + 1).unwrap();
     raw.stream.write_all(&claimed.to_be_bytes()).unwrap();
@@ -157,7 +160,9 @@ fn health_is_answered_beside_half_requests_and_full_places() {
 
 #[test]
 fn a_half_head_is_dropped_within_seconds_and_counted() {
-    let server = Served::start(&Files::new(), &[]);
+    // The directory must be there until the server has stopped.
+    let files = Files::new();
+    let server = Served::start(&files, &[]);
     let mut half = stuck(&server.http, b"POST /chat/mine-list HTTP/1.1\r\nx-user-id: a");
     // Health does not show who asks: its connection ends in seconds, too.
     let mut asked = stuck(&server.admin, b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
@@ -173,7 +178,9 @@ fn a_half_head_is_dropped_within_seconds_and_counted() {
 /// Frames and bodies that come in parts share one budget, of 16 MiB here.
 #[test]
 fn half_requests_are_bounded_for_the_whole_node() {
-    let server = Served::start(&Files::new(), &["--memory-max=64MiB"]);
+    // The directory must be there until the server has stopped.
+    let files = Files::new();
+    let server = Served::start(&files, &["--memory-max=64MiB"]);
     let part = vec![0x90; 900 << 10];
     let mut half: Vec<Raw> = (0..20).map(|_| Raw::greeted(address(&server.tcp))).collect();
     for raw in &mut half {
