@@ -3,6 +3,7 @@
 //! Invariants:
 //! - The key decides the algorithm: each key has just one, and a token's own word on it can only
 //!   make the token fail. So no public key is ever taken for a secret, and `none` for an algorithm.
+//! - A set with a key that is weak or not whole is refused whole (see `strength`).
 //! - A key is found by its `kid`. Keys, or places of keys, that a token brings along are not looked at.
 //! - A token counts only if it has `sub` and `exp`, and is of now; and where they are set, for our
 //!   audience and of our issuer.
@@ -14,18 +15,16 @@ use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Live;
+use super::{Live, strength};
 use crate::files;
 use crate::types::UserId;
 
 /// Shortest secret for HS256, in bytes: as long as the signature (RFC 7518, 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
-/// Shortest modulus for RS256, in bytes (RFC 7518, 3.3).
-const MODULUS_BYTES_MIN: usize = 256;
 /// How far the issuer's clock may be off, in seconds, for `exp` and `nbf`.
 const CLOCK_SKEW_S: u64 = 5;
 
@@ -79,6 +78,11 @@ impl JwtVerifier {
     pub fn load(file: JwtFile, rules: JwtRules) -> Result<Arc<Self>, String> {
         let keys = Live::new(Keys::read(&file, &rules)?);
         Ok(Arc::new(Self { file, rules, keys }))
+    }
+
+    /// Where the keys stand.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Reads the file again; tells how many keys there are.
@@ -177,7 +181,7 @@ impl Keys {
         let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
         let key = DecodingKey::from_secret(secret);
-        check_strength(&key)?;
+        strength::check(&key)?;
         Ok(Self(vec![Key::new(None, Algorithm::HS256, key, rules)]))
     }
 
@@ -192,7 +196,7 @@ impl Keys {
             let wrong = |why: &str| format!("keys[{index}]: {why}");
             let Some(found) = of_entry(entry).map_err(|why| wrong(&why))? else { continue };
             let (id, algorithm, key) = found;
-            check_strength(&key).map_err(|why| wrong(&why))?;
+            strength::check(&key).map_err(|why| wrong(&why))?;
             if keys.iter().any(|other| other.id == id) {
                 return Err(wrong("the kid of another key, or none like another"));
             }
@@ -258,29 +262,6 @@ fn of_entry(entry: &Value) -> Result<Option<Entry>, String> {
     let key = DecodingKey::from_jwk(&Jwk { common: Default::default(), algorithm: jwk.algorithm });
     let key = key.map_err(|_| "a part of it is no base64url".to_owned())?;
     Ok(Some((common.key_id, algorithm, key)))
-}
-
-/// Refuses keys that are too easy to guess, or not whole.
-fn check_strength(key: &DecodingKey) -> Result<(), String> {
-    use jsonwebtoken::AlgorithmFamily::{Ec, Ed, Hmac, Rsa};
-    match (key.family(), key.kind()) {
-        (Hmac, DecodingKeyKind::SecretOrDer(secret)) if secret.len() < SECRET_BYTES_MIN => {
-            Err(format!(
-                "the secret must have {SECRET_BYTES_MIN} bytes or more, it has {}",
-                secret.len()
-            ))
-        }
-        (Rsa, DecodingKeyKind::RsaModulusExponent { n, .. }) if n.len() < MODULUS_BYTES_MIN => {
-            Err(format!("the RSA key must have {} bits or more", 8 * MODULUS_BYTES_MIN))
-        }
-        (Ec, DecodingKeyKind::SecretOrDer(point)) if point.len() != 65 => {
-            Err("is no point of P-256".to_owned())
-        }
-        (Ed, DecodingKeyKind::SecretOrDer(point)) if point.len() != 32 => {
-            Err("is no key of Ed25519".to_owned())
-        }
-        _ => Ok(()),
-    }
 }
 
 impl Key {

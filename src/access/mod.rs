@@ -6,6 +6,7 @@
 //! - [`token`]: the tokens of backends and operators, each with its role
 //! - [`gate`]: the tokens that are good now, which may change while connections are open
 //! - [`jwt`]: the keys that users' tokens are signed with, and what such a token must say
+//! - `strength`: which of these keys are whole and strong enough
 //! - [`tls`]: the server's certificate and its key
 //!
 //! # Invariants
@@ -19,6 +20,7 @@ pub mod endpoint;
 pub mod gate;
 pub mod jwt;
 pub mod secret;
+mod strength;
 pub mod tls;
 pub mod token;
 

@@ -287,6 +287,49 @@ fn a_wrong_set_is_refused_and_its_keys_are_not_shown() {
 }
 
 #[tokio::test]
+async fn a_set_with_a_weak_or_broken_key_is_refused_whole_and_the_old_one_stays() {
+    let store = Fake::examples();
+    let signers = signers();
+    let good: Vec<Value> = signers.iter().map(|signer| signer.jwk.clone()).collect();
+    let [rsa, ec, ed, secret] = ["RSA", "EC", "OKP", "oct"]
+        .map(|kty| good.iter().find(|key| key["kty"] == *kty).unwrap().clone());
+    let with = |key: &Value, name: &str, value: Value| {
+        let mut key = key.clone();
+        (key[name], key["kid"]) = (value, json!("another"));
+        key
+    };
+    let short: Vec<u8> = std::iter::once(0x7f).chain([0xff; 255]).collect();
+    let even: Vec<u8> = [0xff; 255].into_iter().chain([0xfe]).collect();
+    let mut off = [0; 32];
+    off[0] = 2;
+    let weak = [
+        (with(&rsa, "e", json!(base64url(&[1]))), "exponent"),
+        (with(&rsa, "e", json!(base64url(&[0, 0, 1]))), "exponent"),
+        (with(&rsa, "e", json!(base64url(&[1, 0, 0]))), "exponent"),
+        (with(&rsa, "n", json!(base64url(&short))), "2048 bits or more, it has 2047"),
+        (with(&rsa, "n", json!(base64url(&even))), "no public key of RSA"),
+        (with(&ec, "y", ec["x"].clone()), "no point of P-256"),
+        (with(&ed, "x", json!(base64url(&off))), "no key of Ed25519"),
+        (with(&ed, "x", json!(base64url(&[0; 32]))), "small order"),
+        (with(&secret, "k", json!(base64url(&[7; 31]))), "32 bytes or more"),
+        (rsa.clone(), "the kid of another"),
+    ];
+    let file = SetFile::new(&json!(good));
+    let verifier = file.load(JwtRules::default()).unwrap();
+    let router = app_with(&store, UserAuth::Jwt(Arc::clone(&verifier)));
+    for (key, says) in weak {
+        let mut keys = good.clone();
+        keys.push(key);
+        file.write(&json!({"keys": keys}).to_string());
+        let error = verifier.reload().unwrap_err();
+        assert!(error.contains(says) && error.contains("keys[4]"), "{says}: {error}");
+        for signer in &signers {
+            assert_eq!(ask_with(&router, &signer.token(&claims())).await.status, 200, "{says}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn keys_are_replaced_and_a_bad_file_changes_nothing() {
     let store = Fake::examples();
     let [old, new] = [Signer::new(Algorithm::ES256, "old"), Signer::new(Algorithm::EdDSA, "new")];
