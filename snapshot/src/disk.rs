@@ -13,13 +13,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 pub use faulty::FaultyDisk;
 pub use regular::{open_regular, read_regular};
 use rustix::fs::{Advice, Mode, OFlags, fadvise};
+
+/// Rights of the files of a data directory: its owner's alone.
+pub const FILE_MODE: u32 = 0o600;
 
 /// A file system: the real one, or one that fails on request.
 pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -96,7 +99,7 @@ impl Disk for RealDisk {
 
     fn create_new(&self, path: &Path) -> io::Result<RealFile> {
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create_new(true);
+        options.read(true).append(true).create_new(true).mode(FILE_MODE);
         options.open(path).map(RealFile)
     }
 

@@ -57,7 +57,9 @@ pub mod recover;
 pub mod replace;
 pub mod version;
 
-pub use disk::{Disk, DiskFile, FaultyDisk, FileIdentity, RealDisk, open_regular, read_regular};
+pub use disk::{
+    Disk, DiskFile, FILE_MODE, FaultyDisk, FileIdentity, RealDisk, open_regular, read_regular,
+};
 pub use error::{Damage, OpenError, ReadError};
 pub use floor::{Floor, KeepFloor, Known};
 pub use image::{ImageInfo, ImageReader, ImageWriter, prune};

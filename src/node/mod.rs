@@ -14,6 +14,7 @@
 //! - [`identity`]: the file `node` in it
 //! - [`loss`]: what damage costs
 //! - [`restore`]: a copy of a directory that goes into service
+//! - [`rights`]: who may read the data directory
 //! - [`load`]: recovery on all cores
 //! - [`memory`]: whether there is room for more
 //! - [`watch`]: the stream of changes
@@ -28,6 +29,7 @@ pub mod loss;
 pub mod mailbox;
 pub mod memory;
 pub mod restore;
+pub mod rights;
 pub mod snapshotter;
 pub mod store;
 pub mod ticket;

@@ -29,6 +29,7 @@ pub use super::identity::{AtRisk, Identity, draw};
 use super::identity::{IDENTITY_FILE, IDENTITY_VERSION, IdentityFile};
 use super::load::load;
 use super::loss::{NewestTime, cost, described, kept_until};
+use super::rights::create_private;
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardCount, TimeMs};
 
@@ -460,7 +461,7 @@ pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
 /// Makes a directory and those above it that are missing, so that their names last.
 pub(super) fn create_dirs(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
-    std::fs::create_dir_all(dir)?;
+    create_private(dir)?;
     for path in missing {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
