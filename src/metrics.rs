@@ -219,6 +219,8 @@ pub struct MetricsInput {
     pub turns: Vec<(ShardId, Durations, Duration)>,
     /// Counters of each door.
     pub doors: Vec<Arc<DoorMeter>>,
+    /// When the server's certificate ends, in seconds since the epoch, if it has one.
+    pub certificate_end: Option<u64>,
 }
 
 /// The metrics as text.
@@ -239,12 +241,24 @@ struct Node(MetricsInput);
 
 impl Collector for Node {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self(MetricsInput { stats, tcp, http, call, turns, doors: door_meters }) = self;
+        let Self(MetricsInput {
+            stats,
+            tcp,
+            http,
+            call,
+            turns,
+            doors: door_meters,
+            certificate_end,
+        }) = self;
         let mut page = Page(encoder);
         let doors = [("tcp", tcp), ("http", http), ("call", call)];
         page.requests(&doors)?;
         page.durations(&doors)?;
         page.doors(door_meters)?;
+        if let Some(end) = *certificate_end {
+            let help = "When the certificate, or one between it and a root, ends";
+            page.gauge("tls_certificate_end_timestamp_seconds", help, end)?;
+        }
         page.node(stats)?;
         page.log(&stats.log)?;
         page.snapshot(&stats.snapshot)?;

@@ -48,6 +48,7 @@ use crate::node::aside::{self, Aside};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::memory::Memory;
+use crate::node::rights;
 use crate::node::snapshotter::{Covered, SnapshotPolicy, SnapshotRequest, Snapshotter};
 use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions, draw};
 use crate::node::watch::{Watch, WatchThread};
@@ -166,8 +167,9 @@ async fn serve(
     let places = descriptors::make_room(&config)?;
     let listeners = Listeners::bind(&config)?;
     let credentials = Rc::new(Credentials::new(&config));
+    credentials.check_certificate();
     if !config.demo {
-        tokio::task::spawn_local(credentials::reread_at_hangup(Rc::clone(&credentials)));
+        tokio::task::spawn_local(credentials::keep_reading(Rc::clone(&credentials)));
     }
     let (closing, stopping) = watch::channel(false);
     let late = Late::default();
@@ -303,11 +305,11 @@ fn admin_router(
     };
     let metrics = {
         let (late, meters, admin_meter) = (late.clone(), Arc::clone(meters), admin_meter.clone());
-        let door_meters = doors.meters.to_vec();
+        let (door_meters, tls) = (doors.meters.to_vec(), credentials.tls.clone());
         move || {
             let (late, meters, admin_meter) =
                 (late.clone(), Arc::clone(&meters), admin_meter.clone());
-            let door_meters = door_meters.clone();
+            let (door_meters, tls) = (door_meters.clone(), tls.clone());
             let gathered = async move {
                 let mut input = match late.handle.get() {
                     Some(handle) => handle.metrics().await,
@@ -317,6 +319,7 @@ fn admin_router(
                 cores.for_each(|meter| meter.merge_into(&mut input.http));
                 admin_meter.merge_into(&mut input.call);
                 input.doors = door_meters;
+                input.certificate_end = tls.and_then(|tls| tls.end());
                 input
             };
             Box::pin(gathered) as std::pin::Pin<Box<dyn Future<Output = MetricsInput> + Send>>
@@ -333,6 +336,7 @@ fn admin_router(
 
 /// Reads the data on a thread of its own, so that the admin listener answers meanwhile.
 async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
+    rights::warn_if_open(&config.data_dir);
     let (dir, shards, init) = (config.data_dir.clone(), config.shards, config.init);
     let options = StoreOptions {
         allow_damage: config.allow_damage,

@@ -28,3 +28,6 @@ mod strangers;
 
 #[path = "security/readers.rs"]
 mod readers;
+
+#[path = "security/credentials.rs"]
+mod credentials;

@@ -9,6 +9,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::{self, ServerConfig};
+use x509_parser::parse_x509_certificate;
 
 use super::Live;
 use crate::files;
@@ -40,7 +41,13 @@ pub enum TlsError {
 /// Speaks TLS with callers, by the certificate of now.
 pub struct Tls {
     files: TlsFiles,
-    config: Live<ServerConfig>,
+    loaded: Live<Loaded>,
+}
+
+/// What the two files hold.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    end: Option<u64>,
 }
 
 impl fmt::Debug for Tls {
@@ -55,7 +62,7 @@ impl Tls {
     /// # Errors
     /// If they cannot be served.
     pub fn load(files: &TlsFiles) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self { files: files.clone(), config: Live::new(config(files)?) }))
+        Ok(Arc::new(Self { files: files.clone(), loaded: Live::new(load(files)?) }))
     }
 
     /// Reads the files again. What is open stays as it is.
@@ -63,18 +70,47 @@ impl Tls {
     /// # Errors
     /// Those of [`Self::load`]; the certificate of before stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.set(config(&self.files)?);
+        self.loaded.set(load(&self.files)?);
         Ok(())
+    }
+
+    /// Where certificate and key stand.
+    pub const fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
+    /// When the certificate, or one between it and a root, ends, in seconds since the epoch; `None`
+    /// if that cannot be read.
+    pub fn end(&self) -> Option<u64> {
+        self.loaded.get().end
     }
 
     /// For the next handshake.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.get())
+        TlsAcceptor::from(Arc::clone(&self.loaded.get().config))
     }
 }
 
-fn config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     let certificates = certificates(&files.certificate).map_err(TlsError::Certificate)?;
+    let end = first_end(&certificates);
+    Ok(Loaded { config: Arc::new(config(files, certificates)?), end })
+}
+
+/// The first time at which one of the certificates ends.
+fn first_end(certificates: &[CertificateDer<'_>]) -> Option<u64> {
+    let end = |certificate: &CertificateDer<'_>| {
+        let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+        // One that ended before the epoch has ended.
+        Some(u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0))
+    };
+    certificates.iter().map(end).min()?
+}
+
+fn config(
+    files: &TlsFiles,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<ServerConfig, TlsError> {
     let key = files::read(&files.key)
         .map_err(PemError::Io)
         .and_then(|bytes| PrivateKeyDer::from_pem_slice(&bytes))

@@ -1,41 +1,129 @@
 //! What callers must show, and how it is read again while the server works.
 //!
-//! SIGHUP has every file read again. Each counts by itself: one that is good takes effect at once,
-//! one that is not leaves what was there before, and the log says why.
+//! Invariants:
+//! - A file that changes is read again within seconds, and all of them with SIGHUP. Each counts by
+//!   itself: a good one takes effect at once, another leaves what was there before.
+//! - A changed file is read when it has stayed the same for [`LOOK_INTERVAL`]: one that is being
+//!   written is not taken for a shorter one. What is wrong with it is logged once.
+//! - A certificate that has ended, or ends soon, is logged when it is read and once a day.
 
-use std::path::PathBuf;
+use std::cell::{Cell, RefCell};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::access::{Gate, JwtVerifier, Tls};
 use crate::config::{self, Config, HttpAuth};
 use crate::http::UserAuth;
 
+/// How often the files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long before its end a certificate is warned of.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How often it is warned of.
+const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The credentials of now, and where they come from.
 pub(super) struct Credentials {
     /// The tokens of the TCP door and the admin listener.
     pub(super) gate: Arc<Gate>,
-    token_file: Option<PathBuf>,
     /// The keys of users' tokens, unless a gateway names the user.
     jwt: Option<Arc<JwtVerifier>>,
     /// The certificate of all doors, unless they are plain.
     pub(super) tls: Option<Arc<Tls>>,
+    sources: Vec<Source>,
+    /// When the certificate's end was last looked at.
+    checked: Cell<Option<Instant>>,
+}
+
+/// Files that are read together.
+struct Source {
+    kind: Kind,
+    paths: Vec<PathBuf>,
+    /// As they were when they were last read.
+    read: RefCell<Prints>,
+    /// As they were at the last look.
+    seen: RefCell<Prints>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tokens,
+    Jwt,
+    Certificate,
+}
+
+/// By what a change of files shows; `None` for one that cannot be looked at.
+type Prints = Vec<Option<Print>>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Print {
+    /// Device and inode: a file that took the place of another.
+    file: (u64, u64),
+    bytes: u64,
+    /// Seconds and nanoseconds of the last change of the content, and of anything.
+    changed: [(i64, i64); 2],
+}
+
+impl Print {
+    fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            file: (found.dev(), found.ino()),
+            bytes: found.size(),
+            changed: [(found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec())],
+        })
+    }
+}
+
+fn prints(paths: &[PathBuf]) -> Prints {
+    paths.iter().map(|path| Print::of(path)).collect()
+}
+
+impl Source {
+    fn new(kind: Kind, paths: Vec<PathBuf>) -> Self {
+        let read = prints(&paths);
+        Self { kind, paths, read: RefCell::new(read.clone()), seen: RefCell::new(read) }
+    }
+
+    /// Whether the files have changed since they were read, and not since the last look.
+    fn has_changed(&self) -> bool {
+        let now = prints(&self.paths);
+        let is_quiet = self.seen.replace(now.clone()) == now;
+        is_quiet && *self.read.borrow() != now
+    }
+
+    /// The files are read now, whatever comes of it.
+    fn note_read(&self) {
+        self.read.replace(prints(&self.paths));
+    }
 }
 
 impl Credentials {
     /// Those that the configuration holds.
     pub(super) fn new(config: &Config) -> Self {
+        let jwt = match &config.http_auth {
+            HttpAuth::Header => None,
+            HttpAuth::Jwt(verifier) => Some(Arc::clone(verifier)),
+        };
+        let tokens = config.token_file.iter();
+        let tokens = tokens.map(|path| Source::new(Kind::Tokens, vec![path.clone()]));
+        let keys = jwt.iter().map(|jwt| Source::new(Kind::Jwt, vec![jwt.path().to_owned()]));
+        let certificate = config.tls.iter().map(|tls| {
+            let files = tls.files();
+            Source::new(Kind::Certificate, vec![files.certificate.clone(), files.key.clone()])
+        });
         Self {
             gate: Gate::new(config.tokens.clone()),
-            token_file: config.token_file.clone(),
-            jwt: match &config.http_auth {
-                HttpAuth::Header => None,
-                HttpAuth::Jwt(verifier) => Some(Arc::clone(verifier)),
-            },
+            sources: tokens.chain(keys).chain(certificate).collect(),
+            jwt,
             tls: config.tls.clone(),
+            checked: Cell::new(None),
         }
     }
 
@@ -44,43 +132,129 @@ impl Credentials {
         self.jwt.clone().map_or(UserAuth::Header, UserAuth::Jwt)
     }
 
-    fn reread(&self) {
-        if let Some(path) = &self.token_file {
-            match config::read_tokens(path) {
-                Ok(tokens) => {
-                    let count = tokens.count();
-                    self.gate.replace(tokens);
-                    info!(tokens = count, "the token file was read again");
-                }
-                Err(why) => error!(why, "the token file is not taken; the old tokens stay"),
-            }
+    fn reread_all(&self) {
+        self.sources.iter().for_each(|source| self.reread(source));
+    }
+
+    fn reread_changed(&self) {
+        for source in self.sources.iter().filter(|source| source.has_changed()) {
+            info!(files = ?source.paths, "credentials have changed: reading them again");
+            self.reread(source);
         }
-        if let Some(jwt) = &self.jwt {
-            match jwt.reload() {
-                Ok(keys) => info!(keys, "the keys of JWTs were read again"),
-                Err(why) => error!(why, "the keys of JWTs are not taken; the old ones stay"),
-            }
+    }
+
+    fn reread(&self, source: &Source) {
+        source.note_read();
+        match source.kind {
+            Kind::Tokens => source.paths.iter().for_each(|path| self.reread_tokens(path)),
+            Kind::Jwt => self.reread_keys(),
+            Kind::Certificate => self.reread_certificate(),
         }
-        if let Some(tls) = &self.tls {
-            match tls.reload() {
-                Ok(()) => info!("the certificate was read again"),
-                Err(why) => error!(%why, "the certificate is not taken; the old one stays"),
+    }
+
+    fn reread_tokens(&self, path: &Path) {
+        match config::read_tokens(path) {
+            Ok(tokens) => {
+                let count = tokens.count();
+                self.gate.replace(tokens);
+                info!(tokens = count, "the token file was read again");
+            }
+            Err(why) => error!(why, "the token file is not taken; the old tokens stay"),
+        }
+    }
+
+    fn reread_keys(&self) {
+        match self.jwt.as_ref().map(|jwt| jwt.reload()) {
+            Some(Ok(keys)) => info!(keys, "the keys of JWTs were read again"),
+            Some(Err(why)) => error!(why, "the keys of JWTs are not taken; the old ones stay"),
+            None => {}
+        }
+    }
+
+    fn reread_certificate(&self) {
+        match self.tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(())) => {
+                info!("the certificate was read again");
+                self.check_certificate();
+            }
+            Some(Err(why)) => error!(%why, "the certificate is not taken; the old one stays"),
+            None => {}
+        }
+    }
+
+    /// Warns if the certificate has ended, or ends soon.
+    pub(super) fn check_certificate(&self) {
+        self.checked.set(Some(Instant::now()));
+        let Some(tls) = &self.tls else { return };
+        let file = tls.files().certificate.display();
+        let Some(end) = tls.end() else {
+            return warn!(%file, "the end of the certificate cannot be read");
+        };
+        let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return };
+        let left = Duration::from_secs(end).saturating_sub(now);
+        if left.is_zero() {
+            warn!(%file, end, "the certificate has ended; clients refuse it: replace it");
+        } else if left < SOON {
+            let hours = left.as_secs() / 3600;
+            warn!(%file, end, hours, "the certificate ends soon; replace it");
+        }
+    }
+
+    fn check_certificate_daily(&self) {
+        if self.checked.get().is_none_or(|checked| checked.elapsed() >= WARN_INTERVAL) {
+            self.check_certificate();
+        }
+    }
+}
+
+/// Reads credentials again when their files change, and all of them with each SIGHUP.
+pub(super) async fn keep_reading(credentials: Rc<Credentials>) {
+    let mut hangup = signal(SignalKind::hangup())
+        .inspect_err(|error| {
+            error!(%error, "SIGHUP cannot be caught; credentials are read when they change");
+        })
+        .ok();
+    loop {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // `None`: no more signals can come.
+            Some(()) = hung_up => {
+                info!("SIGHUP: reading credentials again");
+                credentials.reread_all();
+            }
+            () = tokio::time::sleep(LOOK_INTERVAL) => {
+                credentials.reread_changed();
+                credentials.check_certificate_daily();
             }
         }
     }
 }
 
-/// Reads everything again with each SIGHUP.
-pub(super) async fn reread_at_hangup(credentials: Rc<Credentials>) {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => {
-            error!(%error, "SIGHUP cannot be caught; credentials change with a restart only");
-            return;
-        }
-    };
-    while hangup.recv().await.is_some() {
-        info!("SIGHUP: reading credentials again");
-        credentials.reread();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_when_they_have_changed_and_are_quiet_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        std::fs::write(&path, "one").unwrap();
+        let source = Source::new(Kind::Tokens, vec![path.clone()]);
+        assert!(!source.has_changed());
+        // Another file of the same size took its place.
+        let other = directory.path().join("other");
+        std::fs::write(&other, "two").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(!source.has_changed(), "it may change again");
+        assert!(source.has_changed() && source.has_changed());
+        source.note_read();
+        assert!(!source.has_changed(), "what is wrong with it is told once");
+        std::fs::remove_file(&path).unwrap();
+        assert!(!source.has_changed() && source.has_changed());
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chatshard::client::{Client, ClientOptions, ClientTls, Connection};
 use chatshard::command::node::{Hello, Ping};
@@ -14,13 +15,22 @@ use super::tools::*;
 
 /// A root of its own, and a certificate of it for `chat.example` and 127.0.0.1.
 pub struct Issued {
-    root: String,
-    certificate: String,
-    key: String,
+    pub root: String,
+    pub certificate: String,
+    pub key: String,
 }
 
 impl Issued {
     pub fn new() -> Self {
+        Self::until(None)
+    }
+
+    /// One that ends so many days from now, which may be negative.
+    pub fn ending_in(days: i64) -> Self {
+        Self::until(Some(days))
+    }
+
+    fn until(days: Option<i64>) -> Self {
         use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
         let root_key = KeyPair::generate().unwrap();
         let mut root = CertificateParams::new(vec![]).unwrap();
@@ -29,7 +39,12 @@ impl Issued {
         let issuer = Issuer::new(root, root_key);
         let key = KeyPair::generate().unwrap();
         let names = vec!["chat.example".to_owned(), "127.0.0.1".to_owned()];
-        let leaf = CertificateParams::new(names).unwrap();
+        let mut leaf = CertificateParams::new(names).unwrap();
+        if let Some(days) = days {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let end = now.checked_add_signed(days * 24 * 60 * 60).unwrap();
+            leaf.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        }
         let leaf = leaf.signed_by(&key, &issuer).unwrap();
         Self { root: certified.pem(), certificate: leaf.pem(), key: key.serialize_pem() }
     }
@@ -85,7 +100,7 @@ fn connect(root: &str, addr: &str) -> StreamOwned<ClientConnection, TcpStream> {
 }
 
 /// One request by HTTPS; the whole answer.
-fn https(root: &str, addr: &str, request: &str) -> String {
+pub fn https(root: &str, addr: &str, request: &str) -> String {
     let mut stream = connect(root, addr);
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
