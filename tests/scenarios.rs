@@ -84,10 +84,10 @@ scenarios! {
     2 One detail::the_floor_is_the_highest_of_four;
     3 One delete::one_sided_and_until_the_next_message;
     3 One delete::up_to_an_older_sequence_leaves_the_newer;
-    3 One delete::up_to_beyond_the_last_is_the_last;
+    3 One delete::up_to_beyond_the_last_is_refused;
     3 One delete::an_older_up_to_takes_nothing_back;
     3 One delete::repeating_it_changes_nothing;
-    3 One delete::repeating_it_takes_what_was_set_since;
+    3 One delete::repeating_it_leaves_what_was_set_since;
     3 One delete::mute_and_hide_stay_pin_and_mark_go;
     3 One delete::a_late_message_does_not_bring_it_back;
     3 One delete::a_chat_without_messages_can_be_deleted;

@@ -150,6 +150,8 @@ watch_ops! {
     Clear,
     /// A user was erased.
     Erase,
+    /// A user's own message became known late: all up to it is read for them; the chat's sequence stays.
+    Sent,
     /// Something that a newer server tells and this version has no name for.
     #[serde(other)]
     Other,
@@ -170,7 +172,7 @@ pub struct WatchEvent {
     pub last_sequence: Option<Sequence>,
     /// Its time.
     pub last_time: Option<TimeMs>,
-    /// Read position, watermark, or the sequence that a member joined at.
+    /// Read position, watermark, own newest message, or the sequence that a member joined at.
     pub seq: Option<Sequence>,
     /// Pin, if it was set.
     pub is_top: Option<Flag>,

@@ -1,5 +1,7 @@
 //! `delete`: each chat's shard decides on its part. With a key, the user's shard takes the key first:
-//! another request with it is refused before any chat is asked.
+//! another request with it is refused before any chat is asked. An `up_to` is checked by all chats before
+//! that, so that one beyond a chat's last sequence changes nothing. A last sequence never falls: what
+//! was checked stays true.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,8 @@ use crate::types::{ChatId, ShardId};
 
 /// A `delete` under way.
 pub(super) enum Deleting {
+    /// The chats look at its `up_to`.
+    Checking(Delete, Missing),
     /// Its key is being taken.
     Claiming(Delete),
     /// The chats are asked.
@@ -25,17 +29,34 @@ impl<T> Router<T> {
         delete: Delete,
         out: &mut Vec<Sent>,
     ) -> Scattered {
+        let parts = self.parts_of(&delete);
+        // One part refuses as a whole.
+        let is_checked_first = parts.len() > 1 || delete.idempotency_key.is_some();
+        if delete.up_to.is_some() && is_checked_first && !parts.is_empty() {
+            let missing = Missing::of_checks(parts.len());
+            let checks = parts
+                .into_iter()
+                .map(|(shard, part)| (shard, self.reply_to(entry, 0), Op::CheckDelete(part)));
+            out.extend(checks);
+            return Scattered::Asked(Gather::Delete(Box::new(Deleting::Checking(delete, missing))));
+        }
+        match self.begin_delete(entry, delete, out) {
+            Some(deleting) => Scattered::Asked(Gather::Delete(Box::new(deleting))),
+            None => Scattered::Finished(Ok(Reply::Delete(()))),
+        }
+    }
+
+    /// Takes the key, or asks the chats; None if there is nobody to ask.
+    fn begin_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Option<Deleting> {
         if let Some(key) = delete.idempotency_key.clone() {
             let request = digest(Kind::Delete, &delete, self.hasher);
             let claiming = Claiming { user_id: Some(delete.user_id.clone()), key, request };
             self.send_claim(claiming, entry, out);
-            return Scattered::Asked(Gather::Delete(Box::new(Deleting::Claiming(delete))));
+            return Some(Deleting::Claiming(delete));
         }
         match self.send_deletes(entry, &delete, None, out) {
-            0 => Scattered::Finished(Ok(Reply::Delete(()))),
-            parts => {
-                Scattered::Asked(Gather::Delete(Box::new(Deleting::Parts(Missing::of(parts)))))
-            }
+            0 => None,
+            parts => Some(Deleting::Parts(Missing::of(parts))),
         }
     }
 
@@ -47,6 +68,18 @@ impl<T> Router<T> {
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
         match (&mut *deleting, answer) {
+            (Deleting::Checking(delete, missing), Answer::Done(outcome)) => {
+                if let Err(refused) = missing.note(outcome)? {
+                    return Some(Err(refused));
+                }
+                match self.begin_delete(to.entry, delete.clone(), out) {
+                    Some(next) => {
+                        *deleting = next;
+                        None
+                    }
+                    None => Some(Ok(Reply::Delete(()))),
+                }
+            }
             (Deleting::Claiming(delete), Answer::Claimed(claim)) => {
                 let parts = self.send_deletes(to.entry, delete, Some(claim), out);
                 *deleting = Deleting::Parts(Missing::of(parts));
@@ -68,24 +101,30 @@ impl<T> Router<T> {
         claim: Option<Claim>,
         out: &mut Vec<Sent>,
     ) -> usize {
+        let mut parts = self.parts_of(delete);
+        if parts.is_empty() && claim.is_some() {
+            // That the key was taken promises nothing yet; what comes behind it does, also if it is empty.
+            parts.push((self.shard_of_user(&delete.user_id), part_of(delete, Vec::new())));
+        }
+        let count = parts.len();
+        let to = self.reply_to(entry, 0);
+        out.extend(parts.into_iter().map(|(shard, part)| (shard, to, Op::Delete(part, claim))));
+        count
+    }
+
+    /// The chats by their shards.
+    fn parts_of(&self, delete: &Delete) -> Vec<(ShardId, Delete)> {
         let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
         for id in &delete.ids {
             parts.entry(self.shard_of_chat(id).0).or_default().push(id.clone());
         }
-        if parts.is_empty() && claim.is_some() {
-            // That the key was taken promises nothing yet; what comes behind it does, also if it is empty.
-            parts.insert(self.shard_of_user(&delete.user_id).0, Vec::new());
-        }
-        let count = parts.len();
-        for (shard, ids) in parts {
-            let part = Delete {
-                user_id: delete.user_id.clone(),
-                ids,
-                up_to: delete.up_to,
-                idempotency_key: None,
-            };
-            out.push((ShardId(shard), self.reply_to(entry, 0), Op::Delete(part, claim)));
-        }
-        count
+        let part = |(shard, ids)| (ShardId(shard), part_of(delete, ids));
+        parts.into_iter().map(part).collect()
     }
+}
+
+/// The same request for some of its chats.
+fn part_of(delete: &Delete, ids: Vec<ChatId>) -> Delete {
+    let (user_id, up_to) = (delete.user_id.clone(), delete.up_to);
+    Delete { user_id, ids, up_to, idempotency_key: None }
 }

@@ -214,7 +214,7 @@ impl Core {
         // What is told to clients that hold on to it must not be taken back by a crash.
         // What only leads to further ops promises nothing yet: their records come behind its own.
         let promises = match &op {
-            Op::Claim(_) | Op::CheckReads(..) => false,
+            Op::Claim(_) | Op::CheckReads(..) | Op::CheckDelete(_) => false,
             Op::Run(Command::Sync(_)) => true,
             _ => writes,
         };
@@ -270,6 +270,7 @@ impl Core {
             Op::Create { create, id_from, .. } => self.create(create, id_from, out),
             Op::Details { ids, user_id } => Step::Part(self.details(&ids, user_id.as_ref())),
             Op::Facts { user_id, ids } => Step::Part(self.facts(&user_id, &ids)),
+            Op::CheckDelete(delete) => Step::Part(self.check_delete(&delete)),
             Op::Delete(delete, claim) => self.delete(delete, claim, out),
             Op::ExportPage { slot, after, limit } => {
                 Step::Part(self.export_page(slot, after, limit))
@@ -497,9 +498,10 @@ fn assert_fits(applied: Result<(), BadRecord>) {
 fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.class(),
-        // A check is refused when the import would be.
+        // A check is refused when the change would be.
         Op::Claim(_)
         | Op::Create { .. }
+        | Op::CheckDelete(_)
         | Op::Delete(..)
         | Op::CheckImport(_)
         | Op::Import(_)

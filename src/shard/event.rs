@@ -104,7 +104,7 @@ events! {
     4 Advanced {
         /// The chat.
         chat_id: ChatId,
-        /// The stored sequence after it.
+        /// The stored sequence after it; 0 if only the sender's position rose.
         to: Sequence,
         /// Time of the newest sequence.
         time: TimeMs,

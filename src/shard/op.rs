@@ -65,6 +65,8 @@ pub enum Op {
         /// Of which chats, on any shard.
         ids: Vec<ChatId>,
     },
+    /// Whether [`Op::Delete`] would take these chats; changes nothing.
+    CheckDelete(Delete),
     /// Those chats of a `delete` that are on this shard; with its key, if it has one.
     Delete(Delete, Option<Claim>),
     /// The chats' side of a page of `export`.

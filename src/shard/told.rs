@@ -30,6 +30,16 @@ pub fn told(event: Event) -> Option<WatchEvent> {
             status: Some(head.status),
             ..nothing(WatchOp::Create)
         },
+        // A late message raises its sender's position alone. Records of older builds name the stored
+        // sequence in `to` then, which is not the sender's own.
+        Event::Advanced(Advanced { chat_id, to, sent: Some((user_id, seq)), .. }) if to != seq => {
+            WatchEvent {
+                user_id: Some(user_id),
+                chat_id: Some(chat_id),
+                seq: Some(seq),
+                ..nothing(WatchOp::Sent)
+            }
+        }
         Event::Advanced(Advanced { chat_id, to, time, sent }) => WatchEvent {
             chat_id: Some(chat_id),
             user_id: sent.map(|(user_id, _)| user_id),

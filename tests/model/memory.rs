@@ -83,6 +83,11 @@ impl Model {
                 return Err(400);
             }
         }
+        if let Write::Delete(user, ids, up_to) = &request.write
+            && self.is_beyond(user, ids, *up_to)
+        {
+            return Err(400);
+        }
         let content = request.content();
         let Some(key) = request.key.clone() else { return self.run(request, made) };
         let place = (Owner::of(&request.write), key);

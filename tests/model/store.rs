@@ -326,9 +326,9 @@ impl Model {
         }
         let row = self.row(user, chat);
         check_version(row.version, if_version)?;
-        let changes = seq > row.read || row.marked;
+        let changes = seq > row.read || (seq == row.read && row.marked);
+        row.marked &= seq < row.read;
         row.read = row.read.max(seq);
-        row.marked = false;
         let answer = (row.read, last.saturating_sub(row.floor(sent)));
         if changes {
             self.bump(user, chat);
@@ -356,11 +356,10 @@ impl Model {
         stored.member(user).ok_or(404_u16)?;
         let row = self.row(user, chat);
         check_version(row.version, if_version)?;
-        let changes = row.deleted_to < last || row.read < last || row.marked;
-        row.deleted_to = last;
-        row.read = last;
-        row.marked = false;
-        if changes {
+        if row.deleted_to < last {
+            row.deleted_to = last;
+            row.read = last;
+            row.marked = false;
             self.bump(user, chat);
         }
         Ok(json!({"deleted_to_seq": last}))
@@ -371,21 +370,32 @@ impl Model {
         let Ok(stored) = self.live(id) else { return false };
         let last = stored.last;
         let Some(member) = stored.member_mut(user) else { return false };
-        // What is deleted stays deleted, whatever the caller saw; flags set since go again.
-        let to = if member.deleted { last } else { up_to.unwrap_or(last).min(last) };
+        // What is deleted stays deleted, whatever the caller saw, and flags set since stay.
+        if member.deleted {
+            return false;
+        }
+        let to = up_to.unwrap_or(last);
         let gone = to == last;
         member.deleted = gone;
         let row = self.row(user, id);
-        let changes =
-            row.deleted_to < to || row.read < to || row.deleted != gone || row.top || row.marked;
+        if !gone && to <= row.deleted_to {
+            return false;
+        }
         row.deleted_to = row.deleted_to.max(to);
         row.read = row.read.max(to);
         row.deleted = gone;
         (row.top, row.marked) = (false, false);
-        if changes {
-            self.bump(user, id);
-        }
-        changes
+        self.bump(user, id);
+        true
+    }
+
+    /// Whether an `up_to` is beyond the last sequence of one of the user's chats.
+    pub fn is_beyond(&mut self, user: &str, ids: &[String], up_to: Option<u64>) -> bool {
+        let beyond = |id: &String| match self.live(id) {
+            Ok(chat) => chat.member(user).is_some() && up_to.is_some_and(|to| to > chat.last),
+            Err(_) => false,
+        };
+        ids.iter().any(beyond)
     }
 
     fn set_flags(

@@ -405,6 +405,11 @@ impl Chat {
 }
 
 impl Row {
+    /// Whether the row is in the user's list for certain: a delete of one that is not changes nothing.
+    pub fn is_shown(&self, chat: &Chat) -> bool {
+        self.deleted.is_none_or(|(_, answered)| chat.raised > answered)
+    }
+
     fn applied(&mut self, reply: Reply, sent: u64, now: u64) {
         match (self.open.take().unwrap(), reply) {
             (RowOp::Flags(flags), Reply::SetFlags(reply)) => {
@@ -423,7 +428,9 @@ impl Row {
                     "mark_read went back: {self:?}, {reply:?}"
                 );
                 self.read = stored;
-                self.flags = self.flags.read();
+                if stored == seq {
+                    self.flags = self.flags.read();
+                }
             }
             (RowOp::Delete, Reply::Delete(())) => {
                 self.flags = self.flags.deleted();

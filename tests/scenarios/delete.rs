@@ -38,15 +38,37 @@ pub fn up_to_an_older_sequence_leaves_the_newer(door: &mut dyn Door) {
     assert_eq!(door.unread("a", "g"), 0);
 }
 
-pub fn up_to_beyond_the_last_is_the_last(door: &mut dyn Door) {
-    door.group("g", &["a"]);
-    door.message("g", 4);
-    door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 1000}));
-    assert!(door.listed("a").is_empty());
-    // Not the future: the next message counts.
-    door.message("g", 5);
-    assert_eq!(door.row("a", "g")["max_read_seq"], 4);
-    assert_eq!(door.unread("a", "g"), 1);
+pub fn up_to_beyond_the_last_is_refused(door: &mut dyn Door) {
+    let ids: Vec<String> = (0..8).map(|number| format!("g{number}")).collect();
+    for id in &ids {
+        door.group(id, &["a"]);
+        door.message(id, 9);
+    }
+    door.group("short", &["a"]);
+    door.message("short", 4);
+    door.group("other", &["b"]);
+    let before = door.export(None);
+    let message = door.fails("delete", json!({"user_id": "a", "ids": ["short"], "up_to": 5}), 400);
+    assert!(message.contains("up_to") && message.contains("short"), "{message}");
+    // One chat refuses the whole request, on whatever shards the others are.
+    let all = |up_to: u64| {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).chain(["short", "other"]).collect();
+        json!({"user_id": "a", "ids": ids, "up_to": up_to})
+    };
+    let with_key = |up_to: u64| {
+        let mut arguments = all(up_to);
+        arguments["idempotency_key"] = "k".into();
+        arguments
+    };
+    door.fails("delete", all(5), 400);
+    door.fails("delete", with_key(5), 400);
+    assert_eq!(door.export(None), before);
+    // A refused request took no key.
+    door.ok("delete", with_key(4));
+    assert_eq!(door.unread("a", "g0"), 5);
+    assert_eq!(door.listed("a").len(), ids.len());
+    // Chats of others are ignored, whatever their last sequence.
+    door.ok("delete", json!({"user_id": "a", "ids": ["other", "unknown"], "up_to": 5}));
 }
 
 pub fn an_older_up_to_takes_nothing_back(door: &mut dyn Door) {
@@ -81,18 +103,45 @@ pub fn repeating_it_changes_nothing(door: &mut dyn Door) {
     }
 }
 
-pub fn repeating_it_takes_what_was_set_since(door: &mut dyn Door) {
+pub fn repeating_it_leaves_what_was_set_since(door: &mut dyn Door) {
+    let pin = json!({"user_id": "a", "chat_id": "g", "is_top": 1, "marked_unread": 1});
+    let is_kept = |door: &mut dyn Door, what: &str| {
+        let line = &door.export(None).1[0];
+        assert_eq!((&line["is_top"], &line["marked_unread"]), (&json!(1), &json!(1)), "{what}");
+    };
     door.group("g", &["a"]);
     door.message("g", 3);
-    let delete = json!({"user_id": "a", "ids": ["g"]});
-    door.ok("delete", delete.clone());
-    let pin = json!({"user_id": "a", "chat_id": "g", "is_top": 1, "marked_unread": 1});
+    // Of the row that stays: the same watermark, and an older one.
+    door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 2}));
+    door.ok("set_flags", pin.clone());
+    for up_to in [2, 1, 0] {
+        door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": up_to}));
+        is_kept(door, "up_to");
+    }
+    // Of the history.
+    door.ok("clear", json!({"user_id": "a", "chat_id": "g"}));
+    door.ok("set_flags", pin.clone());
+    door.ok("clear", json!({"user_id": "a", "chat_id": "g"}));
+    is_kept(door, "clear");
+    // Of the row, which a clear has left in the list.
+    door.ok("delete", json!({"user_id": "a", "ids": ["g"]}));
+    assert!(door.listed("a").is_empty());
     door.ok("set_flags", pin);
-    door.ok("delete", delete);
+    let version = version(door);
+    for up_to in [json!(null), json!(3), json!(1)] {
+        door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": up_to}));
+        is_kept(door, "delete");
+    }
+    door.ok("clear", json!({"user_id": "a", "chat_id": "g"}));
+    is_kept(door, "clear of a deleted chat");
+    assert_eq!(self::version(door), version);
     assert!(door.listed("a").is_empty());
     door.message("g", 4);
+    assert_eq!(door.row("a", "g")["is_top"], 1);
+    // Behind a new message it is a new delete.
+    door.ok("delete", json!({"user_id": "a", "ids": ["g"]}));
+    door.message("g", 5);
     assert_eq!(door.row("a", "g")["is_top"], 0);
-    assert_eq!(door.unread("a", "g"), 1);
 }
 
 /// The version of a's row in g, read by setting nothing.

@@ -50,8 +50,19 @@ pub fn reading_takes_the_mark_away(door: &mut dyn Door) {
     // The mark moves no position and counts no message.
     assert_eq!(door.unread("a", "g"), 0);
     assert_eq!(door.row("a", "g")["max_read_seq"], 3);
-    // Reading what was read before takes it away.
+    // An older position is a late request, and changes nothing at all.
+    let before = door.export(None);
     assert_eq!(door.ok("mark_read", read("a", 1)), reply(3, 0));
+    let many = json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 2}]});
+    let told = door.ok("mark_read_many", many);
+    assert_eq!(told["items"][0]["max_read_seq"], 3);
+    assert_eq!(door.export(None), before);
+    assert_eq!(marked(door), 1);
+    // The same position is the user who opens the chat.
+    assert_eq!(door.ok("mark_read", read("a", 3)), reply(3, 0));
+    assert_eq!(marked(door), 0);
+    door.ok("set_flags", mark.clone());
+    door.ok("mark_read_many", json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 3}]}));
     assert_eq!(marked(door), 0);
     door.ok("set_flags", mark);
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g", "marked_unread": 0}));

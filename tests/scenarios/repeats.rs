@@ -173,7 +173,7 @@ pub fn another_request_is_a_conflict(door: &mut dyn Door) {
             "delete",
             ("delete", json!({"user_id": "b", "ids": ["g"], "up_to": 5})),
             vec![
-                ("delete", json!({"user_id": "b", "ids": ["g"], "up_to": 7})),
+                ("delete", json!({"user_id": "b", "ids": ["g"], "up_to": 4})),
                 ("delete", json!({"user_id": "b", "ids": ["g"]})),
                 ("delete", json!({"user_id": "b", "ids": ["g", "h"], "up_to": 5})),
                 ("delete", json!({"user_id": "b", "ids": [], "up_to": 5})),

@@ -66,6 +66,13 @@ async fn each_change_is_told_with_its_fields() {
         json!({"op": "advance", "chat_id": "g", "last_sequence": 7, "last_time": TIME + 1});
     told.of("advance", message.clone(), &[advance]).await;
     told.of("advance", message, &[]).await;
+    // A late message of a member raises their own position alone.
+    for seq in [5, 7] {
+        let late = json!({"chat_id": "g", "to": seq, "sender_id": "u", "time": TIME + 9});
+        let sent = json!({"op": "sent", "user_id": "u", "chat_id": "g", "seq": seq});
+        told.of("advance", late.clone(), &[sent]).await;
+        told.of("advance", late, &[]).await;
+    }
 
     let row = json!({"user_id": "u", "chat_id": "g"});
     let read = |seq: u64| json!({"user_id": "u", "chat_id": "g", "seq": seq});
@@ -76,6 +83,12 @@ async fn each_change_is_told_with_its_fields() {
     )
     .await;
     told.of("mark_read", read(4), &[]).await;
+    let mark = json!({"user_id": "u", "chat_id": "g", "marked_unread": 1});
+    let set = json!({"op": "flags", "user_id": "u", "chat_id": "g", "marked_unread": 1});
+    told.of("set_flags", mark, &[set]).await;
+    told.of("mark_read", read(4), &[]).await;
+    let late = json!({"user_id": "u", "items": [{"chat_id": "g", "seq": 3}]});
+    told.of("mark_read_many", late, &[]).await;
     let many = json!({"user_id": "u", "items": [{"chat_id": "none", "seq": 1},
         {"chat_id": "g", "seq": 6}]});
     let read = json!({"op": "read", "user_id": "u", "chat_id": "g", "seq": 6});
@@ -91,9 +104,18 @@ async fn each_change_is_told_with_its_fields() {
     told.of("touch", json!({"user_id": "u"}), &[]).await;
 
     let clear = json!({"op": "clear", "user_id": "u", "chat_id": "g", "seq": 7});
-    told.of("clear", row, &[clear]).await;
+    told.of("clear", row.clone(), &[clear]).await;
+    let mark = json!({"user_id": "u", "chat_id": "g", "marked_unread": 1});
+    let set = json!({"op": "flags", "user_id": "u", "chat_id": "g", "marked_unread": 1});
+    told.of("set_flags", mark, &[set]).await;
+    told.of("clear", row, &[]).await;
     let delete = json!({"op": "delete", "user_id": "u", "chat_id": "g", "seq": 7});
     told.of("delete", json!({"user_id": "u", "ids": ["g", "none"]}), &[delete]).await;
+    let pin = json!({"user_id": "u", "chat_id": "g", "is_top": 1, "marked_unread": 1});
+    let set =
+        json!({"op": "flags", "user_id": "u", "chat_id": "g", "is_top": 1, "marked_unread": 1});
+    told.of("set_flags", pin, &[set]).await;
+    told.of("delete", json!({"user_id": "u", "ids": ["g"]}), &[]).await;
     let advance =
         json!({"op": "advance", "chat_id": "g", "last_sequence": 8, "last_time": TIME + 2});
     told.of(

@@ -80,7 +80,8 @@ impl Core {
             let brings_back =
                 (is_newer && !chat.deleters().is_empty()).then(|| chat.head.id.clone());
             let chat_id = advance.chat_id;
-            let event = AdvancedRef { chat_id, to: target.last, time: last_time, sent };
+            let to = if is_newer { target.last } else { Sequence::ZERO };
+            let event = AdvancedRef { chat_id, to, time: last_time, sent };
             self.commit_advanced(event, out);
             if let Some(chat_id) = brings_back {
                 self.deliver(&chat_id, out);
@@ -207,7 +208,10 @@ impl Core {
         Checked { last_sequence, sent_seq }: Checked,
         out: &mut Output,
     ) -> MarkReadReply {
-        if facts.max_read_seq < read.seq || facts.marked_unread == Flag::YES {
+        // An older position is a late or repeated request: the user may have marked the chat since.
+        let is_newer = facts.max_read_seq < read.seq;
+        let is_opened = facts.max_read_seq == read.seq && facts.marked_unread == Flag::YES;
+        if is_newer || is_opened {
             self.commit_read(read, out);
         }
         facts.max_read_seq = facts.max_read_seq.max(read.seq);
@@ -224,8 +228,8 @@ impl Core {
         out: &mut Output,
     ) -> Result<ClearReply, Error> {
         let facts = self.facts_of(user_id, &chat_id, if_version)?;
-        let covered = facts.deleted_to_seq >= last_sequence && facts.max_read_seq >= last_sequence;
-        if !covered || facts.marked_unread == Flag::YES {
+        // A clear that is covered already is a repeat: what the user set since stays.
+        if facts.deleted_to_seq < last_sequence {
             let slot = self.slot_of_user(user_id);
             let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
             self.commit(slot, event, out);

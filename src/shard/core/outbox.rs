@@ -217,13 +217,8 @@ fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let facts = row.facts();
     match effect {
         Effect::Return => facts.is_show == Flag::NO,
-        Effect::Delete { to, back } => {
-            facts.deleted_to_seq < *to
-                || facts.max_read_seq < *to
-                || facts.is_show != Flag(*back)
-                || facts.is_top == Flag::YES
-                || facts.marked_unread == Flag::YES
-        }
+        // One that is covered already is a repeat: what the user set since stays.
+        Effect::Delete { to, back } => facts.deleted_to_seq < *to || facts.is_show != Flag(*back),
         Effect::Join { .. } | Effect::Remove | Effect::Import(_) | Effect::Erase => true,
     }
 }

@@ -8,9 +8,11 @@ use crate::command::{Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
 use crate::shard::event::{Deleted, FlagsSet, Touched};
 use crate::shard::key::Claim;
+use crate::shard::member::Member;
 use crate::shard::op::{Answer, DetailPart, Output};
 use crate::shard::page::ListPage;
 use crate::shard::row::Row;
+use crate::shard::state::Chat;
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
 impl Core {
@@ -45,6 +47,11 @@ impl Core {
         Answer::Facts(ids.iter().map(facts).collect())
     }
 
+    /// Whether [`Self::delete`] would take these chats.
+    pub(super) fn check_delete(&self, delete: &Delete) -> Answer {
+        Answer::Done(self.check_up_to(delete).map(Reply::Delete))
+    }
+
     /// Each chat by itself: a repeat of a request takes the chats that it did not reach before.
     pub(super) fn delete(
         &mut self,
@@ -52,6 +59,9 @@ impl Core {
         claim: Option<Claim>,
         out: &mut Output,
     ) -> Step {
+        if let Err(beyond) = self.check_up_to(&delete) {
+            return Step::Done(Err(beyond));
+        }
         let mut seen = HashSet::with_capacity(delete.ids.len());
         let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
         for id in &ids {
@@ -74,19 +84,40 @@ impl Core {
         Step::AfterDeliveries(ids, Reply::Delete(()))
     }
 
-    /// Up to where the user deletes the chat; none if they are no member. A repeated delete covers
-    /// what the first did, also where the user set the row's flags in between.
+    /// Refuses an `up_to` that is beyond the last sequence of a chat of the user: nobody saw that message.
+    fn check_up_to(&self, delete: &Delete) -> Result<(), Error> {
+        let Some(up_to) = delete.up_to else { return Ok(()) };
+        for id in &delete.ids {
+            if let Some((chat, _)) = self.chat_of_member(&delete.user_id, id)
+                && up_to > chat.head.last_sequence
+            {
+                return Err(Error::invalid(format!(
+                    "up_to: {up_to} is beyond the last_sequence {} of chat {id}",
+                    chat.head.last_sequence
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to where the user deletes the chat. None if the user is no member, or has deleted all of it
+    /// already. Whether a watermark below the last sequence is covered, the row knows.
     fn delete_watermark(
         &self,
         user_id: &UserId,
         id: &ChatId,
         up_to: Option<Sequence>,
     ) -> Option<Sequence> {
+        let (chat, member) = self.chat_of_member(user_id, id)?;
+        let last = chat.head.last_sequence;
+        (!chat.is_deleted_by(member)).then(|| up_to.unwrap_or(last).min(last))
+    }
+
+    /// A chat that is not dissolved, and the user as its member.
+    fn chat_of_member(&self, user_id: &UserId, id: &ChatId) -> Option<(&Chat, &Member)> {
         let chat = self.live_chat(id).ok()?;
         let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
-        let last = chat.head.last_sequence;
-        let wanted = up_to.filter(|_| !chat.is_deleted_by(member)).unwrap_or(last);
-        Some(wanted.min(last))
+        Some((chat, member))
     }
 
     pub(super) fn set_flags(&mut self, set: SetFlags, out: &mut Output) -> Outcome {
