@@ -154,8 +154,9 @@ fn a_frame_in_half_and_slow_ones() {
             raw.assert_refused(0, ErrorCode::InvalidArgument);
         }
     });
+    // Each client is told; of lines that clients can repeat the log has the first ones only.
     let told = stage.server.messages().matches("half a frame was dropped").count();
-    assert_eq!(told, count);
+    assert!((1..=count).contains(&told), "{told} lines");
 }
 
 #[test]
@@ -174,16 +175,24 @@ fn a_client_that_never_reads_is_held_back_and_dropped() {
     let count = 20;
     let each = held_bytes_max(reply);
     stage.play("who never reads", count * each + SLACK, || {
-        let deaf: Vec<TcpStream> = (0..count).map(|_| ask_until_stuck(&stage, &list)).collect();
-        let dropped = || {
-            let told = "does not read its replies was dropped";
-            wide(stage.server.messages().matches(told).count())
+        let mut asking = stage.greeted();
+        let mut connections = |id| match asking.call(id, Kind::Stats, json!({})) {
+            Ok(Reply::Stats(stats)) => stats.connections,
+            other => panic!("{other:?}"),
         };
+        let before = connections(1);
+        let deaf: Vec<TcpStream> = (0..count).map(|_| ask_until_stuck(&stage, &list)).collect();
         let deadline = Instant::now() + PATIENCE;
-        while dropped() < count {
-            assert!(Instant::now() < deadline, "{} of {count} were dropped", dropped());
+        for id in 2.. {
+            let left = connections(id).saturating_sub(before);
+            if left == 0 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{left} of {count} were not dropped");
             std::thread::sleep(Duration::from_millis(50));
         }
+        let told = "does not read its replies was dropped";
+        assert!(stage.server.messages().contains(told));
         for mut stream in deaf {
             // What was on its way comes, and then the end.
             let end = std::io::copy(&mut stream, &mut std::io::sink());
