@@ -8,7 +8,7 @@
 //! Invariants:
 //! - The bound is held by refusing what makes the store grow, and nothing else. It may be passed by what comes
 //!   between two looks, and by what is not data: buffers of connections, the log's queue, a snapshot's copies.
-//! - Freed memory that growth cannot fill lifts the resident memory by at most one part of [`CEILING_SHARE`] above the
+//! - Freed memory that growth cannot fill lifts the resident memory by at most one part of `CEILING_SHARE` above the
 //!   bound, unless less than half of the bound lives.
 //! - Once refused, growth is refused until there is room worth mentioning: nobody sees it change with each look.
 //! - A figure that cannot be read is the last known one, and [`Memory::is_stale`] says so. It is never zero, and
