@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
@@ -120,6 +121,8 @@ pub struct Config {
     pub http_auth: HttpAuth,
     /// Sites whose pages may ask the HTTP door.
     pub cors_origins: Vec<HeaderValue>,
+    /// Names that doors on loopback answer to, beside addresses and `localhost`; in lower case.
+    pub http_hosts: Vec<String>,
     /// Tokens of TCP and admin callers.
     pub tokens: Tokens,
     /// Where they stand.
@@ -174,6 +177,7 @@ impl Config {
             log: merged.get("log", log)?,
             http_auth: http_auth(&merged)?,
             cors_origins: merged.get("cors_origins", origins)?,
+            http_hosts: merged.get("http_hosts", hosts)?,
             tokens: merged.get("token_file", |path| {
                 path_or_none(path).map_or(Ok(Tokens::default()), |path| read_tokens(&path))
             })?,
@@ -214,6 +218,7 @@ impl Config {
             log: LogMode::On,
             http_auth: HttpAuth::Header,
             cors_origins: Vec::new(),
+            http_hosts: Vec::new(),
             tokens: Tokens::default(),
             token_file: None,
             tls: None,
@@ -488,6 +493,20 @@ fn names(text: &str) -> Result<Vec<String>, String> {
 /// Origins as browsers write them: any other spelling would never be one's.
 fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
     names(text)?.iter().map(|name| origin(name)).collect()
+}
+
+/// Names of hosts, in lower case.
+fn hosts(text: &str) -> Result<Vec<String>, String> {
+    names(text)?
+        .iter()
+        .map(|name| {
+            let parsed: Option<Authority> = name.parse().ok();
+            let is_host = parsed.is_some_and(|parsed| parsed.host() == name);
+            let wrong =
+                || format!("`{name}` is no name of a host: leave out scheme, port and path");
+            is_host.then(|| name.to_lowercase()).ok_or_else(wrong)
+        })
+        .collect()
 }
 
 fn origin(text: &str) -> Result<HeaderValue, String> {

@@ -182,7 +182,7 @@ async fn serve(
         // A supervisor asks for health, whoever holds the places.
         let door = door.answering_strangers().with_sign(doors::sign("admin", &listeners.addresses));
         let door = Arc::new(door);
-        serve_here(listener, door, credentials.tls.clone(), router, doors.admin_config());
+        serve_here(listener, door, credentials.tls.clone(), router, doors.admin_config(&config));
     }
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");

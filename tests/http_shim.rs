@@ -572,10 +572,10 @@ async fn pages_of_other_sites_call_nothing() {
     let Operated { store, router, .. } = admin("");
     let own = [("host", "127.0.0.1:7790"), ("origin", "http://127.0.0.1:7790")];
     assert_eq!(post(&router, "/call/ping", &own, "").await.status, 200);
-    let foreign: [Headers<'_>; 4] = [
+    // A page under its own name for this machine is refused by its host (see `security`).
+    let foreign: [Headers<'_>; 3] = [
         &[("host", "127.0.0.1:7790"), ("origin", "https://evil.example")],
         &[("host", "127.0.0.1:7790"), ("origin", "null")],
-        &[("host", "evil.example:7790"), ("origin", "http://evil.example:7790")],
         &[("origin", "http://127.0.0.1:7790")],
     ];
     for headers in foreign {

@@ -31,3 +31,6 @@ mod readers;
 
 #[path = "security/credentials.rs"]
 mod credentials;
+
+#[path = "security/hosts.rs"]
+mod hosts;

@@ -83,6 +83,9 @@ settings! {
     /// Sites whose pages may ask the HTTP door, parted by commas, like `https://app.example` (CORS)
     #[arg(value_name = "ORIGINS")]
     cors_origins = "";
+    /// Names of hosts that HTTP doors on loopback answer to, beside IP addresses and localhost, parted by commas
+    #[arg(value_name = "NAMES")]
+    http_hosts = "";
     /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";

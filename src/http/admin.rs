@@ -11,7 +11,6 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fmt;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -166,7 +165,7 @@ impl<C> Admin<C> {
 
     /// The same for a caller who wants to run a command.
     fn admit(&self, headers: &HeaderMap) -> Result<Role, Failure> {
-        refuse_foreign_page(headers, !self.gate.is_open())?;
+        refuse_foreign_page(headers)?;
         self.authenticate(headers)
     }
 }
@@ -175,9 +174,9 @@ impl<C> Admin<C> {
 /// send none and pass.
 ///
 /// The origin must be the host that was asked. That alone does not stop a site that points its own
-/// name at 127.0.0.1 (DNS rebinding): there both are that name. So where no token is asked for,
-/// the host must moreover be an address or `localhost`, which no site can own.
-fn refuse_foreign_page(headers: &HeaderMap, with_token: bool) -> Result<(), Failure> {
+/// name at 127.0.0.1 (DNS rebinding): there both are that name. Where no token is asked for,
+/// [`super::head`] refuses that name.
+fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Failure> {
     let refused = || {
         let message = "Origin: commands are not taken from a page of another site";
         Failure::from(Error::new(ErrorCode::PermissionDenied, message))
@@ -194,13 +193,7 @@ fn refuse_foreign_page(headers: &HeaderMap, with_token: bool) -> Result<(), Fail
     let default_port = if scheme == "https" { 443 } else { 80 };
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
     let same = origin.host().eq_ignore_ascii_case(host.host()) && port(&origin) == port(&host);
-    if same && (with_token || nobodys_name(host.host())) { Ok(()) } else { Err(refused()) }
-}
-
-/// An address, or the name that stands for this machine everywhere.
-fn nobodys_name(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    if same { Ok(()) } else { Err(refused()) }
 }
 
 /// The page may load nothing from anywhere, ask only this listener, and be framed by nobody.
@@ -217,25 +210,22 @@ async fn page() -> Response {
 mod tests {
     use super::*;
 
-    fn admitted(origin: &str, host: &str, with_token: bool) -> bool {
+    fn admitted(origin: &str, host: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, origin.parse().unwrap());
         headers.insert(HOST, host.parse().unwrap());
-        refuse_foreign_page(&headers, with_token).is_ok()
+        refuse_foreign_page(&headers).is_ok()
     }
 
     #[test]
     fn a_page_of_another_site_is_refused() {
-        assert!(refuse_foreign_page(&HeaderMap::new(), false).is_ok());
-        assert!(admitted("http://127.0.0.1:7790", "127.0.0.1:7790", false));
-        assert!(admitted("http://[::1]:7790", "[::1]:7790", false));
-        assert!(admitted("http://LOCALHOST:7790", "localhost:7790", false));
-        assert!(admitted("https://ops.example", "ops.example:443", true));
-        // A name that its owner pointed at this machine.
-        assert!(!admitted("http://evil.example:7790", "evil.example:7790", false));
+        assert!(refuse_foreign_page(&HeaderMap::new()).is_ok());
+        assert!(admitted("http://127.0.0.1:7790", "127.0.0.1:7790"));
+        assert!(admitted("http://[::1]:7790", "[::1]:7790"));
+        assert!(admitted("http://LOCALHOST:7790", "localhost:7790"));
+        assert!(admitted("https://ops.example", "ops.example:443"));
         for origin in ["http://evil.example", "null", "", "http://127.0.0.1:80", "127.0.0.1:7790"] {
-            assert!(!admitted(origin, "127.0.0.1:7790", false), "{origin}");
-            assert!(!admitted(origin, "127.0.0.1:7790", true), "{origin}");
+            assert!(!admitted(origin, "127.0.0.1:7790"), "{origin}");
         }
     }
 }

@@ -49,14 +49,19 @@ pub(super) fn success_written(
 
 /// An error as the bytes of a whole answer, for a connection that is closed before it has a request.
 pub fn last_words(error: &Error) -> Vec<u8> {
-    let code = error.code.status();
-    let envelope = Envelope { code, data: (), msg: &error.message };
+    whole_answer(&error.clone().into())
+}
+
+/// A failure as the bytes of a whole answer, the last one of its connection.
+pub(super) fn whole_answer(failure: &Failure) -> Vec<u8> {
+    let status = failure.status;
+    let envelope = Envelope { code: status.as_u16(), data: (), msg: &failure.message };
     let body = serde_json::to_string(&envelope).unwrap_or_default();
-    let reason = StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason());
     format!(
-        "HTTP/1.1 {code} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
          connection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        reason.unwrap_or_default(),
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
         body.len()
     )
     .into_bytes()

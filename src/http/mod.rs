@@ -8,9 +8,8 @@
 //! that the server gives connections to. Nothing here creates a chat, a member or a message for an end user.
 //!
 //! **Architecture invariant**: every answer of the app's router is the envelope, whatever went
-//! wrong; no message of a framework reaches a client. (Only what hyper refuses before a request
-//! exists, a broken request line say, is answered without one; so is a browser's question whether a
-//! page may ask; and the API's document and the files of its page are what they are.)
+//! wrong; no message of a framework reaches a client. (A browser's question whether a page may ask is
+//! answered without one; and the API's document and the files of its page are what they are.)
 //!
 //! # Layout
 //! - [`envelope`]: what every answer looks like, and how a failure becomes one
@@ -24,6 +23,8 @@
 //! - [`admin`]: health, metrics, any command, the operators' page
 //! - `page`: what every page for browsers is sent with
 //! - [`serve`]: one connection, driven by hyper
+//! - [`head`]: what must hold of a request's head: one host, one framing
+//! - `last_words`: the answer to a head that hyper cannot read
 //! - `visitor`: the connection behind a request: a stranger's, or one with a place
 //! - `flow`: the answers that a connection's client has not read yet
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -36,6 +37,8 @@ pub mod cors;
 mod docs;
 pub mod envelope;
 mod flow;
+pub mod head;
+mod last_words;
 mod openapi;
 mod page;
 mod route;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,6 +20,8 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use super::flow::{Flow, Paced};
+use super::head::{self, Hosts};
+use super::last_words::WithLastWords;
 use super::visitor::{self, Visitor};
 use crate::admission::{Budget, Guest};
 use crate::limits::FRAME_TIMEOUT_MS;
@@ -34,6 +38,8 @@ pub struct ServeConfig {
     pub unread: Arc<Budget>,
     /// A permit for each read that may be under way: its answer may be a long one.
     pub reads: Arc<Semaphore>,
+    /// The names that the door answers to.
+    pub hosts: Hosts,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -45,17 +51,17 @@ pub async fn connection(
     guest: Guest,
     config: ServeConfig,
 ) {
-    let ServeConfig { incomplete, unread, reads, mut stop } = config;
+    let ServeConfig { incomplete, unread, reads, hosts, mut stop } = config;
     let visitor = Visitor::new(guest, incomplete, reads);
     let flow = Flow::new(unread);
-    let service = service_fn(|request| answer(request, &router, &visitor, &flow));
+    let service = service_fn(|request| answer(request, &router, &hosts, &visitor, &flow));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // Covers both a slow head and a connection that is kept alive without a request.
         .header_read_timeout(Duration::from_millis(FRAME_TIMEOUT_MS))
         .max_buf_size(HEAD_BYTES_MAX);
-    let socket = TokioIo::new(Paced::new(stream, flow.clone()));
+    let socket = TokioIo::new(WithLastWords::new(Paced::new(stream, flow.clone())));
     let connection = builder.serve_connection(socket, service);
     tokio::pin!(connection);
     let overdue = visitor.overdue();
@@ -82,11 +88,21 @@ pub async fn connection(
 async fn answer(
     mut request: Request<Incoming>,
     router: &Router,
+    hosts: &Hosts,
     visitor: &Visitor,
     flow: &Flow,
 ) -> Result<Response, Infallible> {
     visitor.renew();
     flow.room().await;
+    if let Err(failure) = head::check(&request, hosts) {
+        if let Some(reason) = failure.refused() {
+            visitor.note_refused(reason);
+        }
+        let mut response = failure.into_response();
+        // Where the head is doubtful, so is where the next request begins.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response);
+    }
     request.extensions_mut().insert(visitor.clone());
     let response = router.clone().oneshot(request).await?;
     visitor.renew();

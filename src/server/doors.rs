@@ -8,7 +8,8 @@ use tokio::sync::{Semaphore, watch};
 use super::Addresses;
 use crate::access::Endpoint;
 use crate::admission::Budget;
-use crate::config::Config;
+use crate::config::{Config, HttpAuth};
+use crate::http::head::Hosts;
 use crate::http::serve::ServeConfig;
 use crate::limits::{
     BUDGET_BYTES_MIN, EVICTION_MS_MIN, HTTP_READS_MAX, HTTP_UNSENT_BYTES_MAX, INCOMPLETE_BYTES_MAX,
@@ -33,20 +34,26 @@ impl Doors {
             let bytes = budget_bytes(config.memory_max, most);
             Budget::new(bytes, Duration::from_millis(EVICTION_MS_MIN))
         };
+        let by_header = matches!(config.http_auth, HttpAuth::Header);
         Self {
             meters: ["tcp", "http", "admin"].map(|door| Arc::new(DoorMeter::new(door))),
             http: ServeConfig {
                 incomplete: budget(INCOMPLETE_BYTES_MAX),
                 unread: budget(HTTP_UNSENT_BYTES_MAX),
                 reads: Arc::new(Semaphore::new(HTTP_READS_MAX)),
+                hosts: hosts(config, config.http.as_ref(), by_header),
                 stop: stopping.clone(),
             },
         }
     }
 
     /// What those of the admin listener share: its reads wait for none of the HTTP door.
-    pub(super) fn admin_config(&self) -> ServeConfig {
-        ServeConfig { reads: Arc::new(Semaphore::new(HTTP_READS_MAX)), ..self.http.clone() }
+    pub(super) fn admin_config(&self, config: &Config) -> ServeConfig {
+        ServeConfig {
+            reads: Arc::new(Semaphore::new(HTTP_READS_MAX)),
+            hosts: hosts(config, config.admin.as_ref(), !config.tokens.required()),
+            ..self.http.clone()
+        }
     }
 
     /// The counters of one door.
@@ -79,6 +86,16 @@ pub(super) fn sign(door: &str, addresses: &Addresses) -> String {
         .filter_map(|(_, what, endpoint)| Some(format!("{what} is on {}", place(endpoint?))))
         .collect();
     format!("{own}; {}", others.join(", "))
+}
+
+/// The names that a door answers to. One that asks for a secret answers to any; so does one beyond
+/// loopback, which only a gateway may reach, and a unix socket, which no browser reaches.
+fn hosts(config: &Config, door: Option<&Endpoint>, believes_anybody: bool) -> Hosts {
+    let is_loopback = door.is_some_and(|door| door.network().is_some() && !door.is_open());
+    match is_loopback && believes_anybody {
+        true => Hosts::Only(config.http_hosts.as_slice().into()),
+        false => Hosts::Any,
+    }
 }
 
 fn budget_bytes(memory_max: Option<u64>, most: usize) -> usize {

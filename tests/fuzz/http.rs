@@ -15,6 +15,7 @@ use axum::response::Response;
 use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
 use chatshard::admission::{Budget, Door, Entry, Guest, Peer};
 use chatshard::command::{Call, Command, Kind, Outcome};
+use chatshard::http::head::Hosts;
 use chatshard::http::serve::ServeConfig;
 use chatshard::http::{Admin, App, UserAuth, admin_router, app_router, serve, with_cors};
 use chatshard::metrics::doors::DoorMeter;
@@ -54,7 +55,8 @@ pub fn run(input: &[u8]) {
             let (_running, stop) = watch::channel(false);
             let budget = || Budget::new(1 << 20, Duration::ZERO);
             let reads = Arc::new(Semaphore::new(1));
-            let config = ServeConfig { incomplete: budget(), unread: budget(), reads, stop };
+            let hosts = Hosts::Only(["a".to_owned()].into());
+            let config = ServeConfig { incomplete: budget(), unread: budget(), reads, hosts, stop };
             let connection =
                 serve::connection(tokio::io::join(sent, server), router, guest(), config);
             let mut answers = Vec::new();

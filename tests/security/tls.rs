@@ -109,7 +109,7 @@ pub fn https(root: &str, addr: &str, request: &str) -> String {
 }
 
 fn get(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n")
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -143,7 +143,7 @@ fn all_doors_speak_it_to_those_who_can_tell_that_they_are_meant() {
     assert!(refused.contains("none.pem: holds no certificate"), "{refused}");
 
     // The HTTP doors.
-    let list = "POST /chat/mine-list HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-user-id: a\r\n\
+    let list = "POST /chat/mine-list HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-user-id: a\r\n\
                 content-length: 0\r\n\r\n";
     let answer = https(&tls.root, &server.http, list);
     assert!(answer.ends_with(r#"{"code":200,"data":{"items":[]},"msg":""}"#), "{answer}");

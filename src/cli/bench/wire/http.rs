@@ -82,7 +82,7 @@ impl Wire for Http {
         };
         out.extend_from_slice(b"POST /chat/");
         out.extend_from_slice(route.as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\nhost: bench\r\nx-user-id: ");
+        out.extend_from_slice(b" HTTP/1.1\r\nhost: localhost\r\nx-user-id: ");
         out.extend_from_slice(&user_id(user));
         if !self.body.is_empty() {
             out.extend_from_slice(b"\r\ncontent-type: application/json");
