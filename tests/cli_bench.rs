@@ -83,9 +83,10 @@ fn every_work_runs_on_the_tcp_door() {
     assert!(report["server_cpu_us_per_request"].is_f64(), "{report}");
     let further = ["--seconds", "0.3", "--warmup", "0.05", "--rate", "1000", "--connections", "4"];
     let report = measure("chatshard", server.tcp(), "advance", &further);
-    // As many as were due, unless the machine stood still; never more.
+    // As many as were due, unless the machine stood still; never more, those included that the
+    // warm-up of 50 ms left over.
     let requests = report["requests"].as_u64().unwrap();
-    assert!((1..=310).contains(&requests), "{report}");
+    assert!((1..=350).contains(&requests), "{report}");
     server.stop();
 }
 

@@ -1,8 +1,10 @@
 //! `serve --demo`: a server on a throw-away directory with a few chats to look at.
 
 use std::fmt::Write;
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::failure::tell;
@@ -13,6 +15,7 @@ use crate::command::Call;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::config::{Config, HttpAuth};
 use crate::net::listener::bind;
+use crate::node::rights::DIRECTORY_MODE;
 use crate::server::{self, Addresses};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
@@ -28,7 +31,10 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// Serves until a signal stops it; the directory is gone afterwards.
 pub fn run(mut config: Config) -> Result<(), Failure> {
-    let directory = tempfile::Builder::new().prefix("chatshard-demo-").tempdir();
+    let directory = tempfile::Builder::new()
+        .prefix("chatshard-demo-")
+        .permissions(Permissions::from_mode(DIRECTORY_MODE))
+        .tempdir();
     let directory = directory.map_err(|error| Failure::new(format!("demo directory: {error}")))?;
     config.data_dir = directory.path().to_owned();
     config.init = true;

@@ -10,7 +10,7 @@ use std::path::Path;
 use tracing::warn;
 
 /// Rights of a data directory that is made here.
-const DIRECTORY_MODE: u32 = 0o700;
+pub const DIRECTORY_MODE: u32 = 0o700;
 /// Rights of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
