@@ -138,6 +138,7 @@ scenarios! {
     8 One create::members_are_each_once_in_order;
     9 One dissolve::it_leaves_every_list_for_good;
     9 One dissolve::its_id_is_never_used_again;
+    9 One dissolve::every_command_that_names_it_says_so;
     9 One dissolve::a_single_chat_is_disabled_instead;
     9 One dissolve::status_changes_count_once;
     10 One sync::the_first_tells_the_list;

@@ -15,6 +15,7 @@ mod detail;
 mod erase;
 mod explain;
 mod export;
+mod flags;
 mod import;
 mod listing;
 mod parts;
@@ -36,6 +37,7 @@ use detail::Detailing;
 use erase::Erasing;
 use explain::Explaining;
 use export::Exporting;
+use flags::Flagging;
 use import::Importing;
 pub use import::Parts;
 use listing::{ListingGather, UnreadGather};
@@ -105,6 +107,7 @@ struct Pending<T> {
 enum Gather {
     One,
     Create(Box<Creating>),
+    Flags(Box<Flagging>),
     Detail(Box<Detailing>),
     Delete(Box<Deleting>),
     Import(Box<Importing>),
@@ -267,7 +270,7 @@ impl<T> Router<T> {
         };
         match command {
             Command::List(ref list) => one(self.shard_of_user(&list.user_id), command, out),
-            Command::SetFlags(ref set) => one(self.shard_of_user(&set.user_id), command, out),
+            Command::SetFlags(set) => self.scatter_flags(entry, set, out),
             Command::Touch(ref touch) => one(self.shard_of_user(&touch.user_id), command, out),
             Command::Advance(ref advance) => {
                 one(self.shard_of_chat(&advance.chat_id), command, out)
@@ -332,6 +335,7 @@ impl<T> Router<T> {
                 None
             }
             (Gather::Create(creating), answer) => self.gather_create(creating, to, answer, out),
+            (Gather::Flags(flagging), answer) => self.gather_flags(flagging, to, answer, out),
             (Gather::Detail(detailing), answer) => detailing.gather(to, answer),
             (Gather::Delete(deleting), answer) => self.gather_delete(deleting, to, answer, out),
             (Gather::Import(importing), Answer::Done(outcome)) => {

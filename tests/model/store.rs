@@ -406,7 +406,7 @@ impl Model {
         if_version: Option<u64>,
     ) -> Answer {
         if self.find_row(user, chat).is_none() {
-            return Err(404);
+            return Err(self.live(chat).map_or_else(|status| status, |_| 404));
         }
         let row = self.row(user, chat);
         check_version(row.version, if_version)?;

@@ -82,7 +82,7 @@ pub fn existence_is_looked_at_first(door: &mut dyn Door) {
         ("dissolve", json!({}), 410),
         ("mark_read", json!({"user_id": "a", "seq": 0}), 410),
         ("clear", json!({"user_id": "a"}), 410),
-        ("set_flags", json!({"user_id": "a", "is_top": 1}), 404),
+        ("set_flags", json!({"user_id": "a", "is_top": 1}), 410),
     ] {
         for (chat, status) in [("unknown", 404), ("gone", status_gone), ("g", 409)] {
             let mut arguments = with_version(more.clone(), 77);

@@ -208,18 +208,24 @@ impl Core {
         if self.is_retired(self.hasher.hashed(line.id.as_str())) {
             return match (merge, head.dissolved) {
                 (true, true) => Ok(head),
-                (true, false) => Err(dissolved_on_one_side(&line.id)),
-                (false, _) => Err(there_already(&line.id)),
+                (_, false) => Err(about_chat(&line.id, Error::gone())),
+                (false, true) => Err(there_already(&line.id)),
             };
         }
         let Some(stored) = self.find_chat(&line.id).map(|chat| &chat.head) else {
             return self.room().map(|()| head);
         };
+        if stored.dissolved && !head.dissolved {
+            return Err(about_chat(&line.id, Error::gone()));
+        }
         if !merge {
             return Err(there_already(&line.id));
         }
         if stored.dissolved != head.dissolved {
-            return Err(dissolved_on_one_side(&line.id));
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                format!("chat {}: it is not dissolved here; dissolve it first", line.id),
+            ));
         }
         if stored.chat_type != head.chat_type {
             return Err(Error::new(
@@ -302,10 +308,6 @@ fn about_chat(id: &ChatId, error: Error) -> Error {
 fn there_already(id: &ChatId) -> Error {
     let message = format!("chat {id}: it is there already; import with merge to join both");
     Error::new(ErrorCode::Conflict, message)
-}
-
-fn dissolved_on_one_side(id: &ChatId) -> Error {
-    Error::new(ErrorCode::Conflict, format!("chat {id}: dissolved on one side only"))
 }
 
 fn describe(line: &MemberLine, why: &str) -> String {

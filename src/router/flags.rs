@@ -1,0 +1,53 @@
+//! `set_flags`: the row's shard decides alone. Where the user has no row, the chat's shard says why.
+
+use super::{Gather, Router, Scattered, Sent, mixed_up};
+use crate::command::conversation::Explain;
+use crate::command::membership::SetFlags;
+use crate::command::{Command, Error, ErrorCode, Outcome};
+use crate::shard::op::{Answer, Op, ReplyTo};
+use crate::types::{ChatId, UserId};
+
+/// A `set_flags` under way.
+pub(super) struct Flagging {
+    user_id: UserId,
+    chat_id: ChatId,
+    /// The row's refusal, once the chat is asked for the reason.
+    refusal: Option<Error>,
+}
+
+impl<T> Router<T> {
+    pub(super) fn scatter_flags(
+        &self,
+        entry: u64,
+        set: SetFlags,
+        out: &mut Vec<Sent>,
+    ) -> Scattered {
+        let (user_id, chat_id) = (set.user_id.clone(), set.chat_id.clone());
+        let op = Op::Run(Command::SetFlags(set));
+        out.push((self.shard_of_user(&user_id), self.reply_to(entry, 0), op));
+        Scattered::Asked(Gather::Flags(Box::new(Flagging { user_id, chat_id, refusal: None })))
+    }
+
+    pub(super) fn gather_flags(
+        &self,
+        flagging: &mut Flagging,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let Flagging { user_id, chat_id, refusal } = flagging;
+        match (answer, refusal.take()) {
+            (Answer::Done(Err(no_row)), None) if no_row.code == ErrorCode::NotFound => {
+                *refusal = Some(no_row);
+                let explain = Explain { user_id: user_id.clone(), chat_id: chat_id.clone() };
+                let shard = self.shard_of_chat(chat_id);
+                out.push((shard, self.reply_to(to.entry, 0), Op::ExplainChat(explain)));
+                None
+            }
+            (Answer::Done(outcome), _) => Some(outcome),
+            (Answer::ExplainChat(Err(no_chat)), Some(_)) => Some(Err(no_chat)),
+            (Answer::ExplainChat(Ok(_)), Some(no_row)) => Some(Err(no_row)),
+            _ => Some(mixed_up()),
+        }
+    }
+}
