@@ -202,6 +202,7 @@ scenarios! {
     0 One erase::the_makers_name_goes;
     0 One erase::who_joins_again_is_a_new_user;
     0 One erase::a_single_chat_stays_with_the_other;
+    0 One erase::the_two_begin_a_new_chat_each_time;
     0 One erase::a_user_of_many_chats;
 }
 

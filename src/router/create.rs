@@ -1,17 +1,20 @@
 //! `create`: finding the chat's id, and another one when it is taken. Without an id, a key is taken
 //! first, so that another request with it is refused whatever id it would lead to.
+//!
+//! A derived id may belong to another chat: to one of the same two users, of whom one was erased since,
+//! or, with a key that is no longer remembered, to one of an earlier request. No id is given twice, so
+//! the next id of the chain is tried: each hash is the hash of the one before. The router tries until
+//! an id is free or is the chat that is asked for. Each try but the last finds a chat that the node
+//! holds, so the number of tries is bounded by the chats of these users, or of this key.
 
 use sha2::{Digest, Sha256};
 
 use super::{Gather, Router, Sent, mixed_up};
 use crate::command::chat::Create;
-use crate::command::{Error, ErrorCode, Kind, Outcome};
+use crate::command::{Kind, Outcome};
 use crate::shard::key::{Claim, Claiming};
 use crate::shard::op::{Answer, IdFrom, Op, ReplyTo};
 use crate::types::{ChatId, ChatType};
-
-/// Ids tried before giving up; two collisions of 64 bits in a row do not happen by chance.
-const TRIES_MAX: u32 = 16;
 
 /// A `create` under way.
 pub(super) struct Creating {
@@ -19,7 +22,6 @@ pub(super) struct Creating {
     id_from: IdFrom,
     /// For a derived id: the hash that it was taken from.
     hash: [u8; 32],
-    tries: u32,
     /// The key, once it is taken.
     claim: Option<Claim>,
 }
@@ -41,7 +43,7 @@ impl<T> Router<T> {
             (Some(key), IdFrom::Key) => Sha256::digest(key.as_str()).into(),
             _ => hash_of_users(&create),
         };
-        let mut creating = Creating { hash, create, id_from, tries: 0, claim: None };
+        let creating = Creating { hash, create, id_from, claim: None };
         match &creating.create.idempotency_key {
             Some(key) if id_from != IdFrom::Caller => {
                 // The members' order and repetition do not count.
@@ -49,7 +51,7 @@ impl<T> Router<T> {
                 let claiming = Claiming { user_id: None, key: key.clone(), request };
                 self.send_claim(claiming, entry, out);
             }
-            _ => self.send_create(&mut creating, entry, out),
+            _ => self.send_create(&creating, entry, out),
         }
         Gather::Create(Box::new(creating))
     }
@@ -68,20 +70,16 @@ impl<T> Router<T> {
                 self.send_create(creating, to.entry, out);
                 None
             }
-            Answer::Collision if creating.tries < TRIES_MAX => {
+            Answer::Collision => {
                 creating.hash = Sha256::digest(creating.hash).into();
                 self.send_create(creating, to.entry, out);
                 None
-            }
-            Answer::Collision => {
-                Some(Err(Error::new(ErrorCode::Conflict, "no free id was found; name one")))
             }
             _ => Some(mixed_up()),
         }
     }
 
-    fn send_create(&mut self, creating: &mut Creating, entry: u64, out: &mut Vec<Sent>) {
-        creating.tries += 1;
+    fn send_create(&mut self, creating: &Creating, entry: u64, out: &mut Vec<Sent>) {
         let mut create = creating.create.clone();
         if creating.id_from != IdFrom::Caller {
             create.id = self.new_id(creating);

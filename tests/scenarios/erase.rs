@@ -1,6 +1,7 @@
 //! `erase_user`: every trace of a user goes, and what others have stays.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::common::Door;
 
@@ -145,4 +146,30 @@ pub fn a_user_of_many_chats(door: &mut dyn Door) {
     let items = reply["items"].as_array().unwrap();
     assert!(items.iter().all(|item| item["creator_id"] == "erased"));
     assert_eq!(items.len(), 300);
+}
+
+/// No id is given twice, and none is ever missing: the next of the chain is taken, however many are.
+pub fn the_two_begin_a_new_chat_each_time(door: &mut dyn Door) {
+    let create = json!({"type": 1, "creator_id": "b", "created_at": 5, "user_ids": ["a", "b"]});
+    let ids = derived_ids(&["a", "b"]);
+    for id in ids.take(20) {
+        for is_new in [true, false] {
+            let reply = json!({"id": id, "created": is_new, "version": 1});
+            assert_eq!(door.ok("create", create.clone()), reply);
+        }
+        assert_eq!(door.listed("a"), [id]);
+        assert_eq!(erase(door, "a"), json!({"memberships": 1}));
+    }
+    assert_eq!(door.listed("b").len(), 20);
+}
+
+/// SHA-256 of the sorted users, each followed by a zero byte; then of each hash.
+fn derived_ids(users: &[&str]) -> impl Iterator<Item = String> {
+    let text: String = users.iter().map(|user| format!("{user}\0")).collect();
+    let hashes =
+        std::iter::successors(Some(Sha256::digest(text)), |hash| Some(Sha256::digest(hash)));
+    hashes.map(|hash| {
+        let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("s_{hex}")
+    })
 }
