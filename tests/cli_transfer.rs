@@ -99,6 +99,10 @@ fn lines_are_checked() {
         (r#"{"member":{"user_id":"u","chat_id":"c","max_read_seq":-1}}"#, "sequence"),
         (r#"{"member":{"user_id":"u","chat_id":"c","pinned":1}}"#, "pinned"),
         (r#"{"member":{"user_id":"u","chat_id":"c","id":"d"}}"#, "differ"),
+        (r#"{"member":{"user_id":"u","chat_id":"c","version":4503599627370497}}"#, "2^52"),
+        (r#"{"member":{"user_id":"u","chat_id":"c","join_order":9007199254740991}}"#, "join_order"),
+        (r#"{"chat":{"id":"c","creator_id":"u","type":2,"version":4503599627370497}}"#, "2^52"),
+        (r#"{"chat":{"id":"c","creator_id":"u","type":2,"request_digest":"1f"}}"#, "16 hex"),
         (r#"{"message":{}}"#, "message"),
         (r#"{"chat":{"id":"c","creator_id":"u","type":1}} x"#, "trailing"),
         ("[]", "line 1"),
@@ -135,12 +139,12 @@ fn batches_fit_a_request_and_keep_the_order() {
 #[test]
 fn the_encoded_request_is_below_the_bound() {
     // The worst lines there are: longest ids, largest numbers.
-    let big = 9_007_199_254_740_991_u64;
+    let (big, most) = (9_007_199_254_740_991_u64, 1_u64 << 52);
     let id = "x".repeat(128);
     let line = format!(
         "{{\"member\":{{\"user_id\":\"{id}\",\"chat_id\":\"{id}\",\"id\":\"{id}\",\
          \"max_read_seq\":{big},\"last_online_time\":{big},\"join_seq\":{big},\
-         \"deleted_to_seq\":{big},\"sent_seq\":{big},\"join_order\":{big},\"version\":{big}}}}}\n"
+         \"deleted_to_seq\":{big},\"sent_seq\":{big},\"join_order\":{most},\"version\":{most}}}}}\n"
     );
     let short = member("c", "u");
     for text in [line.repeat(5000), short.repeat(5000), (line + &short).repeat(2500)] {

@@ -59,8 +59,10 @@ fn example(kind: Kind) -> Command {
             let chats = ["i0", "i1", "i2", "i3"]
                 .map(|id| json!({"id": id, "type": 2, "creator_id": "u"}))
                 .to_vec();
-            let members =
+            let mut members =
                 ["i0", "i1", "i2", "i3"].map(|id| json!({"user_id": "u", "chat_id": id})).to_vec();
+            let removed = |user| json!({"user_id": user, "chat_id": "i0", "removed": 1});
+            members.extend(["u", "v", "w"].map(removed));
             json!({"chats": chats, "members": members})
         }
         Kind::List | Kind::Conversations | Kind::Sync | Kind::EraseUser => json!({"user_id": "u"}),

@@ -174,6 +174,10 @@ scenarios! {
     11 One transfer::wrong_lines_are_refused_whole;
     11 One transfer::the_highest_imported_counters_go_on;
     11 One transfer::a_large_import_is_taken_whole_or_not_at_all;
+    11 One transfer::removed_lines_remove;
+    11 One transfer::lines_of_one_membership_are_taken_in_their_order;
+    11 One transfer::removals_of_one_version_are_all_exported;
+    11 Two transfer::the_longest_page_is_one_request;
     0 One errors::wrong_arguments_change_nothing;
     0 One errors::refused_commands_change_nothing;
     0 One errors::limits_are_told_as_too_large;

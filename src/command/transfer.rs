@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chat::{check_cursor, check_limit};
 use super::{Check, Error, null_as_default};
-use crate::limits::{EXPORT_LINES_MAX, IMPORT_LINES_MAX};
+use crate::limits::{EXPORT_LINES_MAX, IMPORT_COUNTER_MAX, IMPORT_LINES_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// A chat's line.
@@ -42,6 +42,43 @@ pub struct ChatLine {
     /// Digest of the `create` request that made it, so that the same request is known again.
     #[serde(default)]
     pub request_digest: Option<String>,
+}
+
+impl ChatLine {
+    /// The number that the digest's text stands for; 0 without one.
+    ///
+    /// # Errors
+    /// If the text is none that an export has.
+    pub fn digest(&self) -> Result<u64, Error> {
+        let Some(hex) = &self.request_digest else { return Ok(0) };
+        let is_whole = hex.len() == 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digest = is_whole.then(|| u64::from_str_radix(hex, 16).ok()).flatten();
+        digest.ok_or_else(|| {
+            Error::invalid(format!("chat {}: request_digest: not 16 hex digits", self.id))
+        })
+    }
+}
+
+impl Check for ChatLine {
+    fn check(&self) -> Result<(), Error> {
+        check_counter(self.version, "version", || format!("chat {}", self.id))?;
+        self.digest().map(|_| ())
+    }
+}
+
+/// A number that the node counts up must leave room for that.
+fn check_counter(
+    value: Option<u64>,
+    field: &str,
+    line: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    match value {
+        Some(value) if value > IMPORT_COUNTER_MAX => Err(Error::invalid(format!(
+            "{}: {field}: at most 2^52, so that it can be counted up; this one is {value}",
+            line()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A membership's line.
@@ -94,6 +131,17 @@ pub struct MemberLine {
     /// 1: the user is no member any more; only `user_id`, `chat_id` and `version` count.
     #[serde(default, deserialize_with = "null_as_default")]
     pub removed: Flag,
+}
+
+impl Check for MemberLine {
+    fn check(&self) -> Result<(), Error> {
+        let line = || format!("member {} of {}", self.user_id, self.chat_id);
+        if self.id.as_ref().is_some_and(|id| *id != self.chat_id) {
+            return Err(Error::invalid(format!("{}: id and chat_id differ", line())));
+        }
+        check_counter(self.join_order, "join_order", line)?;
+        check_counter(self.version, "version", line)
+    }
 }
 
 /// Arguments of `export`.
@@ -159,15 +207,8 @@ impl Check for Import {
                 "at most {IMPORT_LINES_MAX} lines in one request, this one has {lines}"
             )));
         }
-        for member in &self.members {
-            if member.id.as_ref().is_some_and(|id| *id != member.chat_id) {
-                return Err(Error::invalid(format!(
-                    "member {} of {}: id and chat_id differ",
-                    member.user_id, member.chat_id
-                )));
-            }
-        }
-        Ok(())
+        self.chats.iter().try_for_each(Check::check)?;
+        self.members.iter().try_for_each(Check::check)
     }
 }
 

@@ -28,7 +28,8 @@ struct Place {
 }
 
 impl Place {
-    /// Reads `slot`, `slot.order.chat_id` or `slot.uVERSION.user_id`.
+    /// Reads `slot`, `slot.ORDER.chat_id` or `slot.uVERSION.BYTES.user_id chat_id`, where the two ids
+    /// touch and `BYTES` is the length of the first.
     fn parse(cursor: Option<&str>) -> Result<Self, Error> {
         let bad = || Error::invalid("cursor: not one of `export`");
         let mut parts = cursor.unwrap_or("0").splitn(3, '.');
@@ -41,10 +42,16 @@ impl Place {
                     ChatId::new(id).map_err(|_| bad())?,
                     place.parse().map_err(|_| bad())?,
                 ),
-                Some(version) => ExportPlace::Gone(
-                    UserId::new(id).map_err(|_| bad())?,
-                    version.parse().map_err(|_| bad())?,
-                ),
+                Some(version) => {
+                    let (bytes, ids) = id.split_once('.').ok_or_else(bad)?;
+                    let ids = ids.split_at_checked(bytes.parse().map_err(|_| bad())?);
+                    let (user_id, chat_id) = ids.ok_or_else(bad)?;
+                    ExportPlace::Gone(
+                        UserId::new(user_id).map_err(|_| bad())?,
+                        version.parse().map_err(|_| bad())?,
+                        ChatId::new(chat_id).map_err(|_| bad())?,
+                    )
+                }
             }),
             _ => return Err(bad()),
         };
@@ -56,7 +63,9 @@ impl Place {
         match &self.after {
             None => slot.to_string(),
             Some(ExportPlace::Member(id, order)) => format!("{slot}.{order}.{id}"),
-            Some(ExportPlace::Gone(id, version)) => format!("{slot}.u{version}.{id}"),
+            Some(ExportPlace::Gone(id, version, chat_id)) => {
+                format!("{slot}.u{version}.{}.{id}{chat_id}", id.as_str().len())
+            }
         }
     }
 }

@@ -5,11 +5,15 @@
 //! parts are taken. (What another connection does between the two rounds may still make a shard refuse
 //! one; then the error says so, and other parts were taken.)
 //!
+//! That a user is no member any more concerns the chat, which may have them, and the user, whose
+//! change log tells it. So it goes to the chat first, and to the user when all chats have taken theirs.
+//!
 //! Invariants:
 //! - An import is looked at only when those before it were sent to be taken. Shards work in the order
 //!   sent, so the lines of a request may build on those of the request before it, which need not be
 //!   answered yet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -18,23 +22,25 @@ use super::{Gather, Missing, Router, Scattered, Sent};
 use crate::command::transfer::{Import, ImportReply, MemberLine};
 use crate::command::{Outcome, Reply};
 use crate::limits::IMPORT_SLICE;
-use crate::shard::op::{Op, ReplyTo};
+use crate::shard::op::{Op, Removal, ReplyTo};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
 
-/// An import in parts, each of whole slots of one shard.
+/// An import in parts.
 #[derive(Debug, PartialEq)]
-pub struct Parts(Vec<(ShardId, Arc<Import>)>);
+pub struct Parts {
+    /// Each of whole slots of one shard.
+    chats: Vec<(ShardId, Arc<Import>)>,
+    /// Removals, by the users' shards.
+    gone: Vec<(ShardId, Vec<Removal>)>,
+}
 
 impl Parts {
     /// Cuts an import for a node of `shards`.
     pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
+        let gone = removals(&import.members, hasher, shards);
         let slots_of_chats: Vec<Slot> =
             import.chats.iter().map(|line| hasher.slot(line.id.as_str())).collect();
-        let slot_of_member = |line: &MemberLine| match line.removed {
-            // What a user is no member of any more is known to the user alone.
-            Flag::YES => hasher.slot(line.user_id.as_str()),
-            Flag::NO => hasher.slot(line.chat_id.as_str()),
-        };
+        let slot_of_member = |line: &MemberLine| hasher.slot(line.chat_id.as_str());
         let slots_of_members: Vec<Slot> = import.members.iter().map(slot_of_member).collect();
         let mut lines: HashMap<Slot, usize> = HashMap::new();
         for &slot in slots_of_chats.iter().chain(&slots_of_members) {
@@ -62,15 +68,45 @@ impl Parts {
         for (line, slot) in import.members.into_iter().zip(slots_of_members) {
             parts[part_of[&slot]].1.members.push(line);
         }
-        Self(parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect())
+        let chats = parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect();
+        Self { chats, gone }
     }
+}
+
+/// The removals among these lines, in pieces that hold no shard for long.
+fn removals(
+    lines: &[MemberLine],
+    hasher: KeyHasher,
+    shards: ShardCount,
+) -> Vec<(ShardId, Vec<Removal>)> {
+    let mut by_shard: BTreeMap<ShardId, Vec<Removal>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.removed == Flag::YES) {
+        let (user_id, chat_id) = (line.user_id.clone(), line.chat_id.clone());
+        let shard = hasher.slot(user_id.as_str()).shard(shards);
+        let removal = Removal { user_id, chat_id, version: line.version };
+        by_shard.entry(shard).or_default().push(removal);
+    }
+    let pieces = by_shard.iter().flat_map(|(shard, removals)| {
+        removals.chunks(IMPORT_SLICE).map(|piece| (*shard, piece.to_vec()))
+    });
+    pieces.collect()
+}
+
+/// What is being done with an import.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// The chats' shards look at their parts.
+    Checking,
+    /// The chats' shards take them.
+    Taking,
+    /// The users' shards take the removals.
+    Removing,
 }
 
 /// An `import` under way.
 pub(super) struct Importing {
-    parts: Vec<(ShardId, Arc<Import>)>,
-    /// The parts are being looked at, not taken yet.
-    checking: bool,
+    parts: Parts,
+    stage: Stage,
     missing: Missing,
     taken: ImportReply,
 }
@@ -79,19 +115,19 @@ impl<T> Router<T> {
     pub(super) fn scatter_import(
         &mut self,
         entry: u64,
-        Parts(parts): Parts,
+        parts: Parts,
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let taken = ImportReply { chats: 0, members: 0 };
-        if parts.is_empty() {
+        if parts.chats.is_empty() {
             return Scattered::Finished(Ok(Reply::Import(taken)));
         }
-        let checking = parts.len() > 1;
-        let mut importing = Importing { parts, checking, missing: Missing::default(), taken };
+        let stage = if parts.chats.len() > 1 { Stage::Checking } else { Stage::Taking };
+        let mut importing = Importing { parts, stage, missing: Missing::default(), taken };
         if self.import_is_checked {
             self.imports_waiting.push_back(entry);
         } else {
-            self.import_is_checked = checking;
+            self.import_is_checked = stage == Stage::Checking;
             self.send_import(&mut importing, entry, out);
         }
         Scattered::Asked(Gather::Import(Box::new(importing)))
@@ -104,24 +140,28 @@ impl<T> Router<T> {
         outcome: Outcome,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        if let Ok(Reply::Import(part)) = &outcome {
+        if importing.stage == Stage::Taking
+            && let Ok(Reply::Import(part)) = &outcome
+        {
             importing.taken.chats += part.chats;
             importing.taken.members += part.members;
         }
         let ended = importing.missing.note(outcome)?;
-        let outcome = ended.map(|()| Reply::Import(importing.taken.clone()));
-        if !importing.checking {
-            return Some(outcome);
+        if importing.stage == Stage::Checking {
+            self.import_is_checked = false;
+            if ended.is_ok() {
+                importing.stage = Stage::Taking;
+                self.send_import(importing, to.entry, out);
+            }
+            self.send_waiting_imports(out);
+            return ended.err().map(Err);
         }
-        self.import_is_checked = false;
-        let refused = outcome.is_err().then_some(outcome);
-        if refused.is_none() {
-            importing.checking = false;
-            importing.taken = ImportReply { chats: 0, members: 0 };
+        if ended.is_ok() && importing.stage == Stage::Taking && !importing.parts.gone.is_empty() {
+            importing.stage = Stage::Removing;
             self.send_import(importing, to.entry, out);
+            return None;
         }
-        self.send_waiting_imports(out);
-        refused
+        Some(ended.map(|()| Reply::Import(importing.taken.clone())))
     }
 
     /// Goes on with those that waited, up to the next one that is checked first.
@@ -131,25 +171,32 @@ impl<T> Router<T> {
         {
             let Some(mut gather) = self.take_out(entry) else { continue };
             if let Gather::Import(importing) = &mut gather {
-                self.import_is_checked = importing.checking;
+                self.import_is_checked = importing.stage == Stage::Checking;
                 self.send_import(importing, entry, out);
             }
             self.put_back(entry, gather);
         }
     }
 
-    /// Sends the parts to be looked at, or to be taken: then they are the shards' alone.
+    /// Sends what the stage asks for; what is taken is the shards' alone.
     fn send_import(&self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
-        let count = importing.parts.len();
         let to = self.reply_to(entry, 0);
-        if importing.checking {
-            importing.missing = Missing::of_checks(count);
-            let parts = importing.parts.iter();
-            out.extend(parts.map(|(shard, part)| (*shard, to, Op::CheckImport(Arc::clone(part)))));
-        } else {
-            importing.missing = Missing::of(count);
-            let parts = importing.parts.drain(..);
-            out.extend(parts.map(|(shard, part)| (shard, to, Op::Import(part))));
+        let Parts { chats, gone } = &mut importing.parts;
+        match importing.stage {
+            Stage::Checking => {
+                importing.missing = Missing::of_checks(chats.len());
+                let check = |part: &Arc<Import>| Op::CheckImport(Arc::clone(part));
+                out.extend(chats.iter().map(|(shard, part)| (*shard, to, check(part))));
+            }
+            Stage::Taking => {
+                importing.missing = Missing::of(chats.len());
+                out.extend(chats.drain(..).map(|(shard, part)| (shard, to, Op::Import(part))));
+            }
+            Stage::Removing => {
+                importing.missing = Missing::behind_others(gone.len());
+                let gone = gone.drain(..);
+                out.extend(gone.map(|(shard, piece)| (shard, to, Op::ImportGone(piece))));
+            }
         }
     }
 }

@@ -137,6 +137,11 @@ impl Missing {
         Self { parts, ..Self::default() }
     }
 
+    /// Parts that follow others, which were applied.
+    fn behind_others(parts: usize) -> Self {
+        Self { any_applied: true, ..Self::of(parts) }
+    }
+
     /// Parts that change nothing.
     fn of_checks(parts: usize) -> Self {
         Self { are_checks: true, ..Self::of(parts) }

@@ -278,6 +278,7 @@ impl Core {
             Op::ExportRows(pairs) => Step::Part(self.export_rows(&pairs)),
             Op::CheckImport(import) => Step::Part(self.check_import(&import)),
             Op::Import(import) => self.import(&import, out),
+            Op::ImportGone(removals) => self.import_gone(removals, out).into(),
             Op::ListOn(page) => rows::go_on(*page),
             Op::Rows(user_ids) => Step::Part(self.rows(user_ids)),
             Op::Conversations(listing, part) => Step::Part(self.conversations(&listing, &part)),
@@ -505,6 +506,7 @@ fn op_class(op: &Op) -> Class {
         | Op::Delete(..)
         | Op::CheckImport(_)
         | Op::Import(_)
+        | Op::ImportGone(_)
         | Op::MarkReadMany(_)
         | Op::CheckReads(..)
         | Op::ReadRows(..)

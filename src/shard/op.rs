@@ -84,6 +84,8 @@ pub enum Op {
     CheckImport(Arc<Import>),
     /// Those lines of an `import` whose chats are on this shard.
     Import(Arc<Import>),
+    /// Removals that an `import` tells, of users on this shard; sent when their chats have them.
+    ImportGone(Vec<Removal>),
     /// The next slice of a long list; any core may make it.
     ListOn(Box<ListPage>),
     /// These users' rows as they are now.
@@ -135,7 +137,7 @@ impl Op {
             Self::VerifyMembers(..) | Self::VerifyRowsOf(..) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
             // Small ones too: they are taken in the order in which they were sent.
-            Self::CheckImport(_) | Self::Import(_) => usize::MAX,
+            Self::CheckImport(_) | Self::Import(_) | Self::ImportGone(_) => usize::MAX,
             _ => 0,
         }
     }
@@ -295,8 +297,19 @@ pub struct ExportPage {
 pub enum ExportPlace {
     /// A chat's member of this order; 0 is the chat itself.
     Member(ChatId, u64),
-    /// A user's removal of this version.
-    Gone(UserId, u64),
+    /// A user's removal, of this version, from this chat.
+    Gone(UserId, u64, ChatId),
+}
+
+/// That a user is no member of a chat any more, as an import line tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Removal {
+    /// Who.
+    pub user_id: UserId,
+    /// Of which chat.
+    pub chat_id: ChatId,
+    /// The version of the removal; the user's next without it.
+    pub version: Option<u64>,
 }
 
 /// A row with its bookkeeping, for `export`.

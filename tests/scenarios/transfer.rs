@@ -378,6 +378,10 @@ pub fn wrong_lines_are_refused_whole(door: &mut dyn Door) {
         (json!([{"id": "s2", "type": 2, "creator_id": "m"}]), 409),
         (json!([chat("n0"), chat("n0")]), 400),
         (json!([{"id": "w", "type": 2, "creator_id": "m", "request_digest": "xyz"}]), 400),
+        (
+            json!([{"id": "w", "type": 2, "creator_id": "m", "request_digest": "+1234567890abcde"}]),
+            400,
+        ),
         (json!([{"id": "w", "type": 2, "creator_id": "m", "version": (1_u64 << 52) + 1}]), 400),
     ] {
         door.fails("import", json!({"chats": wrong}), status);
@@ -402,6 +406,11 @@ pub fn the_highest_imported_counters_go_on(door: &mut dyn Door) {
     assert_eq!(status["version"], MOST + 1);
     let told = door.ok("sync", json!({"user_id": "a"}));
     assert_eq!(told["version"], MOST + 2);
+    // An export tells no more than an import takes.
+    let (_, lines) = door.export(None);
+    let counters =
+        lines.iter().flat_map(|line| [line["join_order"].as_u64(), line["version"].as_u64()]);
+    assert!(counters.flatten().all(|counter| counter == MOST), "{lines:?}");
     for (field, line) in [
         ("version", json!({"user_id": "b", "chat_id": "g", "version": MOST + 1})),
         ("join_order", json!({"user_id": "b", "chat_id": "g", "join_order": MOST + 1})),
@@ -438,4 +447,107 @@ pub fn a_large_import_is_taken_whole_or_not_at_all(door: &mut dyn Door) {
     assert_eq!(taken, json!({"chats": 0, "members": 500}));
     door.settle();
     assert_eq!(door.listed("v").len(), 500);
+}
+
+pub fn removed_lines_remove(door: &mut dyn Door) {
+    let removed = |user: &str, chat: &str| json!({"user_id": user, "chat_id": chat, "removed": 1});
+    door.group("g", &["a", "b", "c"]);
+    door.ok("create", json!({"id": "s", "type": 1, "creator_id": "a", "user_ids": ["a", "b"]}));
+    door.settle();
+    let since = door.ok("sync", json!({"user_id": "b"}));
+    let keyed = json!({"members": [removed("b", "g"), removed("b", "s")], "idempotency_key": "k"});
+    let taken = json!({"chats": 0, "members": 2});
+    assert_eq!(door.ok("import", keyed.clone()), taken);
+    assert_eq!((door.members("g"), door.members("s")), (vec_of(&["a", "c"]), vec_of(&["a"])));
+    assert!(door.listed("b").is_empty());
+    let since = json!({"log": since["log"], "version": since["version"]});
+    let told = door.ok("sync", json!({"user_id": "b", "since": since}));
+    let ops = told["items"].as_array().unwrap().iter().map(|item| item["op"].clone());
+    assert_eq!(ops.collect::<Vec<_>>(), ["remove", "remove"]);
+    // A repeat with the key removes nobody who was added since; one without it does.
+    door.ok("add_members", json!({"chat_id": "g", "user_ids": ["b"]}));
+    assert_eq!(door.ok("import", keyed), taken);
+    assert_eq!(door.listed("b"), ["g"]);
+    let merged = json!({"members": [removed("b", "g")], "merge": true});
+    assert_eq!(door.ok("import", merged), json!({"chats": 0, "members": 1}));
+    assert!(door.listed("b").is_empty());
+    // Where there is no membership, nothing is removed: no member, a chat that is not there, one
+    // that was dissolved.
+    door.ok("dissolve", json!({"chat_id": "g"}));
+    door.settle();
+    let members = ["s", "unknown", "g"].map(|chat| removed("stranger", chat));
+    let (chats, before) = door.export(None);
+    assert_eq!(door.ok("import", json!({"members": members})), json!({"chats": 0, "members": 3}));
+    let (chats_after, after) = door.export(None);
+    assert_eq!((chats_after, after.len()), (chats, before.len() + 3));
+    assert_eq!(door.ok("verify", json!({}))["differences"], 0);
+}
+
+fn vec_of(users: &[&str]) -> Vec<String> {
+    users.iter().map(|&user| user.to_owned()).collect()
+}
+
+/// A page of a node at work may tell a member, and behind it that they left.
+pub fn lines_of_one_membership_are_taken_in_their_order(door: &mut dyn Door) {
+    let removed = json!({"user_id": "a", "chat_id": "g", "removed": 1});
+    let member = json!({"user_id": "a", "chat_id": "g", "is_top": 1});
+    let chat = json!({"id": "g", "type": 2, "creator_id": "m", "last_sequence": 3});
+    let both = json!({"chats": [chat], "members": [member, removed]});
+    assert_eq!(door.ok("import", both), json!({"chats": 1, "members": 2}));
+    assert!(door.members("g").is_empty() && door.listed("a").is_empty());
+    for merge in [false, true] {
+        let back = json!({"members": [removed, member], "merge": merge});
+        assert_eq!(door.ok("import", back), json!({"chats": 0, "members": 2}));
+        assert_eq!((door.members("g"), door.listed("a")), (vec_of(&["a"]), vec_of(&["g"])));
+    }
+    // The row that they had is gone for good.
+    door.ok("mark_read", json!({"user_id": "a", "chat_id": "g", "seq": 3}));
+    door.ok("import", json!({"members": [removed, member]}));
+    assert_eq!(door.row("a", "g")["max_read_seq"], 0);
+    door.ok("import", json!({"members": [member, removed], "merge": true}));
+    assert!(door.members("g").is_empty() && door.listed("a").is_empty());
+    for twice in [json!([member, removed, member]), json!([member, member, removed])] {
+        door.fails("import", json!({"members": twice}), 409);
+    }
+    assert_eq!(door.ok("verify", json!({}))["differences"], 0);
+}
+
+/// Imported removals may share a version, and a page may end between them.
+pub fn removals_of_one_version_are_all_exported(door: &mut dyn Door) {
+    let line = |number: u64| json!({"user_id": "u.1", "chat_id": format!("c.{number}"), "removed": 1, "version": number / 5 * 7});
+    let lines: Vec<Value> = (0..10).map(line).collect();
+    door.ok("import", json!({"members": lines}));
+    let (_, whole) = door.export(None);
+    assert_eq!(whole.len(), 10);
+    for limit in 1..6 {
+        assert_eq!(door.export(Some(limit)).1, whole, "limit {limit}");
+    }
+    for cursor in ["1.u7.3.u.1", "1.u7.9.u.1c", "1.u7.x.u.1c", "1.ux.3.u.1c", "1.u7.u"] {
+        door.fails("export", json!({"cursor": cursor}), 400);
+    }
+}
+
+/// The longest lines there are, in the encodings that take most bytes.
+pub fn the_longest_page_is_one_request(first: &mut dyn Door, second: &mut dyn Door) {
+    const LAST: u64 = (1 << 53) - 1;
+    const MOST: u64 = 1 << 52;
+    let id = |number: usize| format!("{number:04}{}", "\\".repeat(124));
+    let chat = |number| {
+        json!({"id": id(number), "creator_id": id(1), "type": 2, "last_sequence": LAST,
+        "last_time": LAST, "created_at": LAST, "version": MOST, "request_digest": "ffffffffffffffff"})
+    };
+    let member = |number| {
+        json!({"user_id": id(number), "chat_id": id(0), "max_read_seq": LAST,
+        "last_online_time": LAST, "join_seq": LAST, "deleted_to_seq": LAST, "sent_seq": LAST,
+        "join_order": MOST, "version": MOST})
+    };
+    first.ok("import", json!({"chats": [chat(0), chat(1)]}));
+    for numbers in [0..499, 499..998] {
+        first.ok("import", json!({"members": numbers.map(member).collect::<Vec<_>>()}));
+    }
+    first.settle();
+    let mut page = first.ok("export", json!({}));
+    let lines = json!({"chats": page["chats"].take(), "members": page["members"].take()});
+    assert_eq!(second.ok("import", lines), json!({"chats": 2, "members": 998}));
+    assert_eq!(first.export(None), second.export(None));
 }

@@ -11,6 +11,7 @@ use std::io::{self, BufRead, Read};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Failure;
+use crate::command::Check;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::limits::{IMPORT_LINES_MAX, REQUEST_BYTES_MAX};
 
@@ -41,11 +42,11 @@ impl Line {
             return Err("begins with a byte order mark (BOM); save the file without one".to_owned());
         }
         let line: Self = serde_json::from_slice(text).map_err(|error| wrong_field(text, &error))?;
-        if let Self::Member(member) = &line
-            && member.id.as_ref().is_some_and(|id| *id != member.chat_id)
-        {
-            return Err("id and chat_id differ".to_owned());
+        match &line {
+            Self::Chat(chat) => chat.check(),
+            Self::Member(member) => member.check(),
         }
+        .map_err(|error| error.message.into_owned())?;
         Ok(line)
     }
 

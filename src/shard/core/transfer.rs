@@ -1,15 +1,15 @@
 //! Export and import: a shard's part of both.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::answers::Keyed;
 use super::{Core, Step};
 use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
-use crate::command::{Error, ErrorCode, Reply};
+use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::IMPORT_COUNTER_MAX;
-use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported};
+use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};
 use crate::shard::member::{Member, MemberFacts};
-use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow, Output};
+use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow, Output, Removal};
 use crate::shard::row::{RowFacts, RowImport};
 use crate::shard::state::{Chat, ChatHead, Effect, Gone, SlotState};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId, wide};
@@ -29,7 +29,7 @@ impl Core {
         let (after_member, after_gone) = match after {
             None => (None, None),
             Some(ExportPlace::Member(id, order)) => (Some((id, order)), None),
-            Some(ExportPlace::Gone(id, version)) => (None, Some((id, version))),
+            Some(ExportPlace::Gone(id, version, chat_id)) => (None, Some((id, version, chat_id))),
         };
         if after_gone.is_none() {
             for exported in chats_from(state, after_member.as_ref()) {
@@ -55,14 +55,14 @@ impl Core {
             }
         }
         for (user_id, gone) in gone_from(state, after_gone.as_ref()) {
-            let known = after_gone.as_ref().filter(|(id, _)| id == user_id);
-            let known = known.map_or(0, |&(_, version)| version);
-            for (chat_id, version) in gone.chats.iter().filter(|(_, version)| *version > known) {
+            let resumed = after_gone.as_ref().filter(|(id, ..)| id == user_id);
+            let resumed = resumed.map(|(_, version, chat_id)| (*version, chat_id));
+            for (version, chat_id) in gone_after(gone, resumed) {
                 if full(&page) {
                     return Answer::ExportPage(page);
                 }
-                page.members.push(gone_line(user_id, chat_id, *version));
-                page.next = Some(ExportPlace::Gone(user_id.clone(), *version));
+                page.members.push(gone_line(user_id, chat_id, version));
+                page.next = Some(ExportPlace::Gone(user_id.clone(), version, chat_id.clone()));
             }
         }
         page.next = None;
@@ -73,8 +73,8 @@ impl Core {
         let row = |(user_id, chat_id): &(UserId, ChatId)| {
             self.find_row(user_id, chat_id).map(|row| ExportRow {
                 facts: row.facts(),
-                order: row.state().order,
-                version: row.version(),
+                order: told_counter(row.state().order),
+                version: told_counter(row.version()),
             })
         };
         Answer::ExportRows(pairs.iter().map(row).collect())
@@ -95,13 +95,9 @@ impl Core {
         let mut touched = Vec::with_capacity(plan.len());
         for (chat_id, part) in plan {
             taken.chats += u64::from(part.head.is_some());
-            taken.members += wide(part.members.len());
+            taken.members += part.lines;
             self.import_chat(&chat_id, part, out);
             touched.push(chat_id);
-        }
-        for line in import.members.iter().filter(|line| line.removed == Flag::YES) {
-            taken.members += 1;
-            self.import_gone(line, out);
         }
         Step::AfterDeliveries(touched, Reply::Import(taken))
     }
@@ -119,6 +115,10 @@ impl Core {
                 self.commit(slot, Advanced { chat_id, to, time, sent: None }, out);
             }
         }
+        if !part.removed.is_empty() {
+            let event = MembersRemoved { chat_id: chat_id.clone(), user_ids: part.removed };
+            self.commit(slot, event, out);
+        }
         if !part.members.is_empty() {
             self.warm_ids(part.members.iter().map(|(member, _)| member.user_id.as_str()));
             let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
@@ -131,25 +131,24 @@ impl Core {
         self.deliver(chat_id, out);
     }
 
-    /// A user is no member of a chat any more; the user is on this shard. What is known already
-    /// stays as it is.
-    fn import_gone(&mut self, line: &MemberLine, out: &mut Output) {
-        let user = self.find_user(&line.user_id);
-        let known = user.is_some_and(|user| {
-            let gone = user.gone.iter().flat_map(|gone| &gone.chats);
-            user.rows.get(line.chat_id.as_str(), self.hash_of(line.chat_id.as_str())).is_some()
-                || gone.into_iter().any(|(chat_id, _)| *chat_id == line.chat_id)
-        });
-        if !known {
-            let slot = self.slot_of_user(&line.user_id);
-            let event = GoneImported {
-                user_id: line.user_id.clone(),
-                chat_id: line.chat_id.clone(),
-                version: line.version,
-            };
-            self.commit_of_user(slot, &line.user_id, event, out);
-            self.forget_some(out);
+    /// Notes removals of users who are on this shard. Their chats know of them already, so a user who
+    /// has a row joined again since. What is known already stays as it is.
+    pub(super) fn import_gone(&mut self, removals: Vec<Removal>, out: &mut Output) -> Outcome {
+        for Removal { user_id, chat_id, version } in removals {
+            let is_known = self.find_user(&user_id).is_some_and(|user| {
+                let hash = self.hash_of(chat_id.as_str());
+                let mut gone = user.gone.iter().flat_map(|gone| &gone.chats);
+                user.rows.get(chat_id.as_str(), hash).is_some()
+                    || gone.any(|(removed, _)| *removed == chat_id)
+            });
+            if !is_known {
+                let slot = self.slot_of_user(&user_id);
+                let event = GoneImported { user_id: user_id.clone(), chat_id, version };
+                self.commit_of_user(slot, &user_id, event, out);
+            }
         }
+        self.forget_some(out);
+        Ok(Reply::Import(ImportReply { chats: 0, members: 0 }))
     }
 
     /// Checks every line and decides what each chat becomes; changes nothing. Chats that were taken
@@ -163,14 +162,7 @@ impl Core {
             }
         }
         for line in &import.members {
-            if line.removed == Flag::YES {
-                self.room()?;
-                line.version
-                    .map(|version| bounded(version, "version", &line.chat_id))
-                    .transpose()?;
-            } else {
-                lines.entry(&line.chat_id).or_default().1.push(line);
-            }
+            lines.entry(&line.chat_id).or_default().1.push(line);
         }
         let mut plan = Plan { chats: BTreeMap::new(), taken: ImportReply { chats: 0, members: 0 } };
         for (chat_id, (chat, members)) in lines {
@@ -184,20 +176,10 @@ impl Core {
                 continue;
             }
             let head = chat.map(|line| self.plan_chat(line, merge)).transpose()?;
-            let mut part = ChatPlan { head, members: Vec::new(), keyed };
-            if !members.is_empty() {
-                let head = match &part.head {
-                    Some(head) => head,
-                    None => {
-                        let chat = self.live_chat(chat_id);
-                        &chat.map_err(|error| about_chat(chat_id, error))?.head
-                    }
-                };
-                if head.dissolved {
-                    return Err(about_chat(chat_id, Error::gone()));
-                }
-                part.members = self.plan_members(head, members, merge)?;
-            }
+            let lines = wide(members.len());
+            let roster = self.plan_members(chat_id, head.as_ref(), members, merge)?;
+            let part =
+                ChatPlan { head, removed: roster.removed, members: roster.members, lines, keyed };
             plan.chats.insert(chat_id.clone(), part);
         }
         Ok(plan)
@@ -252,38 +234,69 @@ impl Core {
         })
     }
 
+    /// Decides who of a chat's members leaves and who comes or changes, line after line.
     fn plan_members(
         &self,
-        head: &ChatHead,
+        chat_id: &ChatId,
+        head: Option<&ChatHead>,
         lines: Vec<&MemberLine>,
         merge: bool,
-    ) -> Result<Vec<(Member, Effect)>, Error> {
-        let chat = self.find_chat(&head.id);
-        let mut seen = HashSet::with_capacity(lines.len());
-        let mut planned = Vec::with_capacity(lines.len());
+    ) -> Result<RosterPlan, Error> {
+        let chat = self.find_chat(chat_id);
+        let head = match head {
+            Some(head) if head.dissolved => Err(Error::gone()),
+            Some(head) => Ok(head),
+            None => self.live_chat(chat_id).map(|chat| &chat.head),
+        };
+        let head = match head {
+            Ok(head) => head,
+            // Nobody is a member of a chat that is not there.
+            Err(_) if lines.iter().all(|line| line.removed == Flag::YES) => {
+                self.room()?;
+                return Ok(RosterPlan::default());
+            }
+            Err(error) => return Err(about_chat(chat_id, error)),
+        };
+        let stored = |line: &MemberLine| {
+            let hash = self.hash_of(line.user_id.as_str());
+            chat.and_then(|chat| chat.members.get(line.user_id.as_str(), hash))
+        };
+        let mut removed: HashSet<&UserId> = HashSet::new();
+        let mut planned: Vec<Option<(Member, Effect)>> = Vec::with_capacity(lines.len());
+        let mut seen: HashMap<&UserId, usize> = HashMap::with_capacity(lines.len());
         let mut count = chat.map_or(0, |chat| chat.members.len());
         for line in lines {
-            let stored = chat.and_then(|chat| {
-                chat.members.get(line.user_id.as_str(), self.hash_of(line.user_id.as_str()))
-            });
-            if !seen.insert(&line.user_id) || (stored.is_some() && !merge) {
+            let stored = stored(line).filter(|_| !removed.contains(&line.user_id));
+            if line.removed == Flag::YES {
+                let withdrawn = seen.get(&line.user_id).and_then(|at| planned.get_mut(*at)?.take());
+                match stored {
+                    Some(_) => _ = removed.insert(&line.user_id),
+                    // Their removal is remembered.
+                    None => self.room()?,
+                }
+                count -= usize::from(stored.is_some() || withdrawn.is_some());
+                continue;
+            }
+            if seen.insert(&line.user_id, planned.len()).is_some() || (stored.is_some() && !merge) {
                 return Err(Error::new(ErrorCode::Conflict, describe(line, "it is there already")));
             }
             if stored.is_none() {
                 self.room()?;
                 count += 1;
             }
-            let order = head.next_order.saturating_add(u64::try_from(planned.len()).unwrap_or(0));
+            let order = head.next_order.saturating_add(wide(planned.len()));
             // Whether the stored row is deleted and stays so: no newer message comes by this import.
             let stays_deleted = chat.zip(stored).is_some_and(|(chat, stored)| {
                 chat.is_deleted_by(stored) && chat.head.last_sequence == head.last_sequence
             });
-            planned.push(plan_member(head, line, order, stored, stays_deleted)?);
+            planned.push(Some(plan_member(head, line, order, stored, stays_deleted)?));
         }
         if head.chat_type == ChatType::Single && count > 2 {
             return Err(Error::invalid(format!("chat {}: a single chat has two members", head.id)));
         }
-        Ok(planned)
+        let mut removed: Vec<UserId> = removed.into_iter().cloned().collect();
+        removed.sort_unstable();
+        Ok(RosterPlan { removed, members: planned.into_iter().flatten().collect() })
     }
 }
 
@@ -297,8 +310,19 @@ struct Plan {
 /// What an import does to one chat.
 struct ChatPlan {
     head: Option<ChatHead>,
+    /// Members who leave, before the others come.
+    removed: Vec<UserId>,
     members: Vec<(Member, Effect)>,
+    /// How many lines of members these are.
+    lines: u64,
     keyed: Option<Keyed>,
+}
+
+/// What an import does to the members of one chat.
+#[derive(Default)]
+struct RosterPlan {
+    removed: Vec<UserId>,
+    members: Vec<(Member, Effect)>,
 }
 
 fn about_chat(id: &ChatId, error: Error) -> Error {
@@ -354,13 +378,27 @@ fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Ex
 /// The users of a slot that have lost chats, by id, from the one that a cursor stands in.
 fn gone_from<'a>(
     state: &'a SlotState,
-    after: Option<&(UserId, u64)>,
+    after: Option<&(UserId, u64, ChatId)>,
 ) -> Vec<(&'a UserId, &'a Gone)> {
-    let users = state.users().filter(|user| after.is_none_or(|(id, _)| user.head.id >= *id));
+    let users = state.users().filter(|user| after.is_none_or(|(id, ..)| user.head.id >= *id));
     let mut gone: Vec<_> =
         users.filter_map(|user| Some((&user.head.id, user.gone.as_deref()?))).collect();
     gone.sort_unstable_by_key(|(user_id, _)| *user_id);
     gone
+}
+
+/// A user's removals behind one of them, by version and chat: imported ones may share a version.
+fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'a ChatId)> {
+    let removals = gone.chats.iter().map(|(chat_id, version)| (*version, chat_id));
+    let mut left: Vec<_> =
+        removals.filter(|removal| after.is_none_or(|after| *removal > after)).collect();
+    left.sort_unstable();
+    left
+}
+
+/// A counter as `export` tells it: never more than `import` takes, however far life counted it.
+fn told_counter(value: u64) -> u64 {
+    value.min(IMPORT_COUNTER_MAX)
 }
 
 fn chat_line(head: &ChatHead) -> ChatLine {
@@ -373,19 +411,13 @@ fn chat_line(head: &ChatHead) -> ChatLine {
         last_sequence: head.last_sequence,
         last_time: head.last_time,
         created_at: head.created_at,
-        version: Some(head.version),
+        version: Some(told_counter(head.version)),
         dissolved: Flag(head.dissolved),
         request_digest: (head.request_digest != 0).then(|| format!("{:016x}", head.request_digest)),
     }
 }
 
 fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
-    let request_digest = match &line.request_digest {
-        None => 0,
-        Some(hex) => u64::from_str_radix(hex, 16).map_err(|_| {
-            Error::invalid(format!("chat {}: request_digest: not 16 hex digits", line.id))
-        })?,
-    };
     Ok(ChatHead {
         id: line.id.clone(),
         creator_id: (&line.creator_id).into(),
@@ -396,22 +428,12 @@ fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
         last_sequence: line.last_sequence,
         last_time: line.last_time,
         created_at: line.created_at,
-        version: bounded(line.version.unwrap_or(1), "version", &line.id)?,
+        version: line.version.unwrap_or(1),
         event: 0,
-        request_digest,
+        request_digest: line.digest()?,
         epoch: 0,
         next_order: 1,
     })
-}
-
-/// A number that is counted up from there, if that leaves room to.
-fn bounded(value: u64, name: &str, of: &dyn std::fmt::Display) -> Result<u64, Error> {
-    if value > IMPORT_COUNTER_MAX {
-        return Err(Error::invalid(format!(
-            "{of}: {name}: at most 2^52, so that it can be counted up; this one is {value}"
-        )));
-    }
-    Ok(value)
 }
 
 /// What the chat knows of a member; the row's side is filled in from the row's shard. Until then it
@@ -456,7 +478,7 @@ fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
         sent_seq: Sequence::ZERO,
         marked_unread: Flag::NO,
         join_order: None,
-        version: Some(version),
+        version: Some(told_counter(version)),
         removed: Flag::YES,
     }
 }
@@ -481,10 +503,7 @@ fn plan_member(
     let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?).min(next);
     let stored = stored.map(Member::facts);
     let join_seq = stored.map_or(join_seq, |stored| stored.join_seq.max(join_seq));
-    let join_order =
-        line.join_order.map(|order| bounded(order, "join_order", &line.chat_id)).transpose()?;
-    let version =
-        line.version.map(|version| bounded(version, "version", &line.chat_id)).transpose()?;
+    let (join_order, version) = (line.join_order, line.version);
     let row = RowFacts {
         is_top: line.is_top,
         is_mute: line.is_mute,
