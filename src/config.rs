@@ -89,6 +89,17 @@ pub enum HttpAuth {
     Jwt(Arc<JwtVerifier>),
 }
 
+/// Which door has the API's document and its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Docs {
+    /// None.
+    Off,
+    /// The admin listener.
+    Admin,
+    /// The HTTP door itself.
+    App,
+}
+
 /// How messages about the server's own doings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -121,6 +132,8 @@ pub struct Config {
     pub http_auth: HttpAuth,
     /// Sites whose pages may ask the HTTP door.
     pub cors_origins: Vec<HeaderValue>,
+    /// Which door has the API's document and its page.
+    pub docs: Docs,
     /// Names that doors on loopback answer to, beside addresses and `localhost`; in lower case.
     pub http_hosts: Vec<String>,
     /// Tokens of TCP and admin callers.
@@ -177,6 +190,7 @@ impl Config {
             log: merged.get("log", log)?,
             http_auth: http_auth(&merged)?,
             cors_origins: merged.get("cors_origins", origins)?,
+            docs: docs(&merged)?,
             http_hosts: merged.get("http_hosts", hosts)?,
             tokens: merged.get("token_file", |path| {
                 path_or_none(path).map_or(Ok(Tokens::default()), |path| read_tokens(&path))
@@ -218,6 +232,7 @@ impl Config {
             log: LogMode::On,
             http_auth: HttpAuth::Header,
             cors_origins: Vec::new(),
+            docs: Docs::App,
             http_hosts: Vec::new(),
             tokens: Tokens::default(),
             token_file: None,
@@ -478,6 +493,21 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
     };
     let verifier = JwtVerifier::load(file, rules).map_err(|why| merged.error(name, why))?;
     Ok(HttpAuth::Jwt(verifier))
+}
+
+/// With `auto` a door that the whole internet may reach describes itself to nobody.
+fn docs(merged: &Merged) -> Result<Docs, ConfigError> {
+    let by_token = merged.get("http_auth", |word| Ok(word == "jwt"))?;
+    let auto = if by_token { Docs::Off } else { Docs::App };
+    let words = [("auto", auto), ("off", Docs::Off), ("admin", Docs::Admin), ("app", Docs::App)];
+    let docs = merged.get("docs", |word| one_of(word, &words))?;
+    for (word, door) in [("admin", "admin"), ("app", "http")] {
+        let is_asked = merged.get("docs", |asked| Ok(asked == word))?;
+        if is_asked && merged.get(door, address_or_off)?.is_none() {
+            return Err(merged.error("docs", format!("{word} needs a door, and {door} is off")));
+        }
+    }
+    Ok(docs)
 }
 
 /// Names that are parted by commas.

@@ -33,9 +33,9 @@ use tracing::{debug, error, info, warn};
 use crate::access::{Endpoint, Tls};
 use crate::admission::{Door, Guest};
 use crate::command::{Call, Command, Error, Outcome};
-use crate::config::{self, Config, FsyncMode};
+use crate::config::{self, Config, Docs, FsyncMode};
 use crate::http::serve::ServeConfig;
-use crate::http::{self, Admin, App};
+use crate::http::{self, Admin, App, DocsDoor};
 use crate::limits::HTTP_PROGRESS_BYTES;
 use crate::metrics::doors::DoorMeter;
 use crate::metrics::{MetricsInput, SharedMeter};
@@ -177,7 +177,10 @@ async fn serve(
     let meters: Arc<OnceLock<Vec<SharedMeter>>> = Arc::default();
     let http_no_room = http::envelope::last_words(&Error::no_room());
     if let Some(listener) = listeners.admin {
-        let router = admin_router(&credentials, &late, &meters, &doors);
+        let mut router = admin_router(&credentials, &late, &meters, &doors);
+        if config.docs == Docs::Admin {
+            router = router.merge(http::docs_router(DocsDoor::Admin));
+        }
         let door = door(doors.meter("admin"), places.admin, http_no_room.clone());
         // A supervisor asks for health, whoever holds the places.
         let door = door.answering_strangers().with_sign(doors::sign("admin", &listeners.addresses));
@@ -581,7 +584,10 @@ fn accept_http(
         .map(|(shard, meter)| {
             let store = Handle::on_core(Arc::clone(node), shard);
             let auth = credentials.user_auth();
-            let router = http::app_router(App { store, auth, meter: meter.clone() });
+            let mut router = http::app_router(App { store, auth, meter: meter.clone() });
+            if config.docs == Docs::App {
+                router = router.merge(http::docs_router(DocsDoor::App));
+            }
             (shard, http::with_cors(router, &config.cors_origins))
         })
         .collect();

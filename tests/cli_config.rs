@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 
 use chatshard::access::Role;
-use chatshard::config::{Config, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
+use chatshard::config::{Config, Docs, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -183,6 +183,26 @@ fn the_http_door_needs_a_gateway_or_signed_tokens() {
     assert!(error.starts_with("environment CHATSHARD_JWT_AUDIENCE: is of no use"), "{error}");
     let flags = [jwt, "--jwt-secret-file", secret.path(), "--jwt-issuer", "a,,b"];
     assert!(refusal(&flags, &[]).contains("empty name"));
+}
+
+#[test]
+fn the_api_is_described_at_the_app_s_door_unless_tokens_are_asked_for_there() {
+    let secret = File::new("0123456789abcdef0123456789abcdef\n");
+    let jwt = ["--http-auth=jwt", "--jwt-secret-file", secret.path()];
+    let file = File::new("docs = \"admin\"");
+    let docs =
+        |flags: &[&str], environment: &[(&str, &str)]| load(flags, environment).unwrap().docs;
+    assert_eq!(docs(&[], &[]), Docs::App);
+    assert_eq!(docs(&jwt, &[]), Docs::Off);
+    assert_eq!(docs(&[&jwt[..], &["--docs=app"]].concat(), &[]), Docs::App);
+    assert_eq!(docs(&["--config", file.path()], &[]), Docs::Admin);
+    assert_eq!(docs(&[], &[("CHATSHARD_DOCS", "off")]), Docs::Off);
+    assert_eq!(docs(&["--http=off"], &[]), Docs::App, "nobody asked for it");
+    for (word, door) in [("app", "http"), ("admin", "admin")] {
+        let flags = [format!("--docs={word}"), format!("--{door}=off")];
+        let error = refusal(&[&flags[0], &flags[1]], &[]);
+        assert_eq!(error, format!("flag --docs: {word} needs a door, and {door} is off"));
+    }
 }
 
 #[test]

@@ -34,3 +34,6 @@ mod credentials;
 
 #[path = "security/hosts.rs"]
 mod hosts;
+
+#[path = "security/docs.rs"]
+mod docs;

@@ -86,6 +86,9 @@ settings! {
     /// Names of hosts that HTTP doors on loopback answer to, beside IP addresses and localhost, parted by commas
     #[arg(value_name = "NAMES")]
     http_hosts = "";
+    /// Which HTTP door has /openapi.json and /docs; auto: app, but off with http_auth jwt
+    #[arg(value_parser = ["auto", "off", "admin", "app"])]
+    docs = "auto";
     /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";

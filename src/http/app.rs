@@ -1,5 +1,4 @@
-//! The app's routes, for the caller's own rows: the API's three, lists and changes, marks. Beside
-//! them the API's document, and a page that shows it.
+//! The app's routes, for the caller's own rows: the API's three, lists and changes, marks.
 //!
 //! Invariants:
 //! - The user of every command is the caller; a body that names another user is refused.
@@ -20,25 +19,22 @@ mod mark;
 mod rows;
 mod seed;
 
-use std::sync::LazyLock;
-
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use axum::routing::post;
 use serde::Deserialize;
+use utoipa::openapi::Server;
 
 use super::auth::UserAuth;
 use super::body;
-use super::envelope::{
-    Failure, JSON, single, success_written, unknown_route, with_body, wrong_method,
-};
+use super::envelope::{Failure, single, success_written, unknown_route, wrong_method};
 use super::openapi::Document;
 use super::route::{Caller, Route, Visit};
 use super::visitor::{self, Visitor};
-use super::{ask, docs, metered};
+use super::{ask, metered};
 use crate::command::{Call, Class, Error, ErrorCode};
 use crate::metrics::SharedMeter;
 use crate::types::{IdempotencyKey, UserId};
@@ -65,12 +61,7 @@ pub struct App<C> {
 /// The routes that end users' apps reach.
 pub fn app_router<C: Call>(state: App<C>) -> Router {
     let Served(router) = each_route(Served(Router::new()));
-    router
-        .route("/openapi.json", get(document))
-        .merge(docs::routes())
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(unknown_route)
-        .with_state(state)
+    router.method_not_allowed_fallback(wrong_method).fallback(unknown_route).with_state(state)
 }
 
 /// Every route for the caller's own rows, in the order that the document tells them.
@@ -117,14 +108,9 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
     .await
 }
 
-/// The API's document. It is the same for everyone, so that nobody is asked who they are.
-async fn document() -> Response {
-    static DOCUMENT: LazyLock<Result<Bytes, String>> =
-        LazyLock::new(|| each_route(Document::default()).into_json());
-    match &*DOCUMENT {
-        Ok(json) => with_body(StatusCode::OK, JSON, Body::from(json.clone())),
-        Err(why) => Failure::internal(format!("the document: {why}")).into_response(),
-    }
+/// The API's document as JSON, for readers who find the routes at `servers`.
+pub(super) fn document(servers: Server) -> Result<Bytes, String> {
+    each_route(Document::default()).into_json(servers)
 }
 
 /// The field that any body may have, as long as it names the caller.

@@ -7,4 +7,5 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   validatorUrl: null,
+  supportedSubmitMethods: TRIED_METHODS,
 });

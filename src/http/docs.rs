@@ -1,26 +1,30 @@
-//! A page that shows the API's document and lets a reader try it.
+//! The API's document, and a page that shows it and lets a reader try it.
 //!
 //! Invariants:
+//! - Both are the same for everyone, so that nobody is asked who they are.
 //! - Everything comes from this program: the page works without a network, and may load nothing
 //!   from anywhere else.
 //! - All places are named from the page's own: it also works behind a gateway that serves this
 //!   listener below some path.
+//! - Only at the app's own door can a reader try the routes: a page may ask its own site alone.
 //! - The library's files are kept compressed, and are sent so whatever the client says it takes:
 //!   browsers do, and the page is for nobody else.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use utoipa::openapi::server::{Server, ServerBuilder, ServerVariableBuilder};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
-use super::envelope::Failure;
+use super::app;
+use super::envelope::{Failure, JSON, with_body, wrong_method};
 use super::page::{file, html};
 
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
@@ -31,17 +35,68 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// The page and its files.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// Where document and page are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocsDoor {
+    /// At the door of the routes.
+    App,
+    /// At the admin listener.
+    Admin,
+}
+
+/// The document, the page and its files.
+pub fn docs_router(door: DocsDoor) -> Router {
     Router::new()
+        .route("/openapi.json", get(move || async move { door.document() }))
         .route("/docs", get(|| async { html(include_str!("docs.html"), PAGE_POLICY) }))
         .route("/docs/", get(|| async { Redirect::permanent("../docs") }))
-        .route("/docs/docs.js", get(|| async { file(SCRIPT, Body::from(include_str!("docs.js"))) }))
+        .route("/docs/docs.js", get(move || async move { file(SCRIPT, door.script().into()) }))
         .route("/docs/swagger-ui.css", get(|| async { library("swagger-ui.css", STYLE) }))
         .route(
             "/docs/swagger-ui-bundle.js",
             get(|| async { library("swagger-ui-bundle.js", SCRIPT) }),
         )
+        .method_not_allowed_fallback(wrong_method)
+}
+
+impl DocsDoor {
+    fn document(self) -> Response {
+        static OF_APP: LazyLock<Result<Bytes, String>> =
+            LazyLock::new(|| app::document(DocsDoor::App.server()));
+        static OF_ADMIN: LazyLock<Result<Bytes, String>> =
+            LazyLock::new(|| app::document(DocsDoor::Admin.server()));
+        let document = match self {
+            Self::App => &OF_APP,
+            Self::Admin => &OF_ADMIN,
+        };
+        match &**document {
+            Ok(json) => with_body(StatusCode::OK, JSON, Body::from(json.clone())),
+            Err(why) => Failure::internal(format!("the document: {why}")).into_response(),
+        }
+    }
+
+    /// Where the routes are.
+    fn server(self) -> Server {
+        match self {
+            // From where the document is: there may be a gateway that serves it below some path.
+            Self::App => Server::new("."),
+            // Only its reader knows how apps reach the door.
+            Self::Admin => {
+                let door = ServerVariableBuilder::new()
+                    .default_value("http://127.0.0.1:7780")
+                    .description(Some("Where apps reach the HTTP door."));
+                ServerBuilder::new().url("{door}").parameter("door", door).build()
+            }
+        }
+    }
+
+    fn script(self) -> String {
+        let tried = match self {
+            Self::App => r#"["get", "post"]"#,
+            Self::Admin => "[]",
+        };
+        include_str!("docs.js").replace("TRIED_METHODS", tried)
+    }
 }
 
 /// A file of the library that draws the page.

@@ -19,7 +19,7 @@
 //! - [`app`]: the app's routes: the API's three, and what else is for the caller's own rows
 //! - [`cors`]: which pages of other sites may read the app's answers
 //! - `openapi`: the app's routes as an OpenAPI document
-//! - `docs`: a page that shows the document
+//! - [`docs`]: the document, and a page that shows it
 //! - [`admin`]: health, metrics, any command, the operators' page
 //! - `page`: what every page for browsers is sent with
 //! - [`serve`]: one connection, driven by hyper
@@ -34,7 +34,7 @@ pub mod app;
 pub mod auth;
 mod body;
 pub mod cors;
-mod docs;
+pub mod docs;
 pub mod envelope;
 mod flow;
 pub mod head;
@@ -49,6 +49,7 @@ pub use admin::{Admin, MetricsSource, Readiness, admin_router};
 pub use app::{App, app_router};
 pub use auth::UserAuth;
 pub use cors::with_cors;
+pub use docs::{DocsDoor, docs_router};
 
 use std::time::Instant;
 

@@ -91,8 +91,8 @@ impl Visit for Document {
 }
 
 impl Document {
-    /// The whole document as JSON.
-    pub(super) fn into_json(self) -> Result<Bytes, String> {
+    /// The whole document as JSON; `server` is where the routes are.
+    pub(super) fn into_json(self, server: Server) -> Result<Bytes, String> {
         let gateway = ApiKeyValue::with_description(
             "X-User-Id",
             "Where a trusted gateway is in front (`--http-auth header`): it names the user.",
@@ -126,8 +126,7 @@ impl Document {
         let document = OpenApiBuilder::new()
             .openapi(OpenApiVersion::Version31)
             .info(info)
-            // From where the document is: there may be a gateway that serves it below some path.
-            .servers(Some([Server::new(".")]))
+            .servers(Some([server]))
             .tags(Some(GROUPS.map(|(_, name, about)| {
                 TagBuilder::new().name(name).description(Some(about)).build()
             })))

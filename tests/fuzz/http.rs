@@ -17,7 +17,9 @@ use chatshard::admission::{Budget, Door, Entry, Guest, Peer};
 use chatshard::command::{Call, Command, Kind, Outcome};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::ServeConfig;
-use chatshard::http::{Admin, App, UserAuth, admin_router, app_router, serve, with_cors};
+use chatshard::http::{
+    Admin, App, DocsDoor, UserAuth, admin_router, app_router, docs_router, serve, with_cors,
+};
 use chatshard::metrics::doors::DoorMeter;
 use chatshard::metrics::{MetricsInput, SharedMeter};
 use serde_json::{Value, json};
@@ -111,7 +113,8 @@ fn verifier() -> Arc<JwtVerifier> {
 }
 
 fn app(store: Store, auth: UserAuth) -> Router {
-    let router = app_router(App { store, auth, meter: SharedMeter::default() });
+    let router = app_router(App { store, auth, meter: SharedMeter::default() })
+        .merge(docs_router(DocsDoor::App));
     with_cors(router.layer(from_fn(checked)), &["https://app.example".parse().unwrap()])
 }
 

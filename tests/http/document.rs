@@ -411,6 +411,23 @@ async fn the_page_may_load_its_own_files_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_tells_the_same_of_routes_that_are_elsewhere() {
+    let router = docs_router(DocsDoor::Admin);
+    let mut there = send(&router, "GET", "/openapi.json", &[], "").await.json();
+    let mut here = document().await;
+    assert_eq!(here["servers"][0]["url"], ".");
+    assert_eq!(there["servers"][0]["url"], "{door}");
+    assert!(there["servers"][0]["variables"]["door"]["default"].is_string());
+    (here["servers"], there["servers"]) = (Value::Null, Value::Null);
+    assert_eq!(here, there);
+    // Its page has no button that would ask the wrong door.
+    for (router, methods) in [(router, "[]"), (app(&Fake::examples()), r#"["get", "post"]"#)] {
+        let script = send(&router, "GET", "/docs/docs.js", &[], "").await.body;
+        assert!(script.contains(&format!("supportedSubmitMethods: {methods},")), "{script}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_page_is_told_in_the_envelope() {
     let router = app(&Fake::examples());
     for path in ["/docs/x", "/docs/index.html", "/docs/../docs.js", "/openapi.yaml"] {

@@ -24,7 +24,7 @@ use chatshard::command::membership::{
 use chatshard::command::message::MarkReadReply;
 use chatshard::command::node::PingReply;
 use chatshard::command::{Call, Command, Error, Outcome, Reply};
-use chatshard::http::{App, UserAuth, app_router};
+use chatshard::http::{App, DocsDoor, UserAuth, app_router, docs_router};
 use chatshard::metrics::SharedMeter;
 use chatshard::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -243,6 +243,7 @@ pub async fn post(
 
 pub fn app_with(store: &Fake, auth: UserAuth) -> Router {
     app_router(App { store: store.clone(), auth, meter: SharedMeter::default() })
+        .merge(docs_router(DocsDoor::App))
 }
 
 pub fn app(store: &Fake) -> Router {

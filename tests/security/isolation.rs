@@ -123,7 +123,11 @@ fn start(auth: Auth) -> Asking {
     let secret = files.write("secret", SECRET);
     let mut settings = vec![("shards", "2")];
     if auth == Auth::Jwt {
-        settings.extend([("http_auth", "jwt"), ("jwt_secret_file", secret.as_str())]);
+        settings.extend([
+            ("http_auth", "jwt"),
+            ("jwt_secret_file", secret.as_str()),
+            ("docs", "app"),
+        ]);
     }
     let server = TestServer::start(&settings);
     let mut app = HttpConnection::open(server.http());

@@ -1,0 +1,34 @@
+//! Which door describes the API, and to whom.
+
+use super::tools::{Files, Served};
+use crate::common::HttpConnection;
+
+#[test]
+fn the_api_is_described_where_the_setting_says_and_nowhere_else() {
+    let files = Files::new();
+    let secret = files.write("secret", "0123456789abcdef0123456789abcdef");
+    let jwt = ["--http-auth=jwt", "--jwt-secret-file", &secret];
+    let header: [&str; 0] = [];
+    // How users are known, the setting, and whether the HTTP door and the admin listener tell.
+    let cases: [(&[&str], &str, [bool; 2]); 6] = [
+        (&header, "--docs=auto", [true, false]),
+        (&jwt, "--docs=auto", [false, false]),
+        (&jwt, "--docs=app", [true, false]),
+        (&jwt, "--docs=admin", [false, true]),
+        (&header, "--docs=admin", [false, true]),
+        (&header, "--docs=off", [false, false]),
+    ];
+    for (auth, docs, told) in cases {
+        let files = Files::new();
+        let server = Served::start(&files, &[auth, &[docs]].concat());
+        for (door, told) in [&server.http, &server.admin].into_iter().zip(told) {
+            let mut door = HttpConnection::open(door.parse().unwrap());
+            for path in ["/docs", "/docs/docs.js", "/openapi.json"] {
+                let (status, body) = door.get(path);
+                assert_eq!(status, if told { 200 } else { 404 }, "{auth:?} {docs} {path}");
+                assert!(told || body.starts_with(r#"{"code":404,"data":null"#), "{body}");
+            }
+        }
+        server.stop();
+    }
+}
