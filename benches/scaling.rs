@@ -29,12 +29,13 @@ use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
 use chatshard::node::buffers;
+use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
 use chatshard::node::mailbox::Control;
 use chatshard::node::ticket::{Asked, Replies, Ticket, Told};
 use chatshard::node::worker::plain::soon;
 use chatshard::node::worker::{Local, Worker};
-use chatshard::node::{Handle, NodeInfo, wall_clock};
+use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::hot::HotRequest;
 use chatshard::protocol::{self, frame};
 use chatshard::shard::Core;
@@ -116,7 +117,7 @@ struct Node {
 
 impl Node {
     fn start(shards: u16) -> Self {
-        let info = bare::node(shards, LogMode::Off, wall_clock);
+        let info = bare::node(shards, LogMode::Off, Source::MACHINE);
         let (shards, hasher) = (info.shards, info.hasher);
         for shard in shards.all() {
             let info = Arc::clone(&info);

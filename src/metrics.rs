@@ -221,6 +221,8 @@ pub struct MetricsInput {
     pub doors: Vec<Arc<DoorMeter>>,
     /// When the server's certificate ends, in seconds since the epoch, if it has one.
     pub certificate_end: Option<u64>,
+    /// How far the wall clock is ahead of the time that commands go by, in ms.
+    pub wall_clock_ahead_ms: u64,
 }
 
 /// The metrics as text.
@@ -249,6 +251,7 @@ impl Collector for Node {
             turns,
             doors: door_meters,
             certificate_end,
+            wall_clock_ahead_ms,
         }) = self;
         let mut page = Page(encoder);
         let doors = [("tcp", tcp), ("http", http), ("call", call)];
@@ -259,6 +262,8 @@ impl Collector for Node {
             let help = "When the certificate, or one between it and a root, ends";
             page.gauge("tls_certificate_end_timestamp_seconds", help, end)?;
         }
+        let help = "How far the wall clock is ahead of the time that commands go by";
+        page.gauge("wall_clock_ahead_seconds", help, seconds(*wall_clock_ahead_ms))?;
         page.node(stats)?;
         page.log(&stats.log)?;
         page.snapshot(&stats.snapshot)?;

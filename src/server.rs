@@ -45,6 +45,7 @@ use crate::net::listener::{Listener, bind};
 use crate::net::stranger::HttpOnly;
 use crate::net::stream::{Parked, Stream};
 use crate::node::aside::{self, Aside};
+use crate::node::clock::shared::{SharedClock, Source};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::memory::Memory;
@@ -53,7 +54,7 @@ use crate::node::snapshotter::{Covered, SnapshotPolicy, SnapshotRequest, Snapsho
 use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions, draw};
 use crate::node::watch::{Watch, WatchThread};
 use crate::node::worker::{Local, Worker};
-use crate::node::{Handle, NodeInfo, wall_clock};
+use crate::node::{Handle, NodeInfo};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardId};
 use credentials::Credentials;
@@ -204,6 +205,7 @@ async fn serve(
     let core_meters = node.info.shards.all().map(|_| SharedMeter::default()).collect::<Vec<_>>();
     drop(meters.set(core_meters.clone()));
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
+    tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
 
     let sign = |door| doors::sign(door, &addresses);
     let tcp_door = door(doors.meter("tcp"), places.door, no_room()).with_sign(sign("tcp"));
@@ -401,7 +403,7 @@ impl<'a> Node<'a> {
             snapshots,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
-            clock: wall_clock,
+            clock: SharedClock::new(Source::MACHINE, recovered.newest_key),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),

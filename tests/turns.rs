@@ -20,6 +20,7 @@ use chatshard::metrics::doors::DoorMeter;
 use chatshard::net::connection::{self, NetConfig};
 use chatshard::net::stream::Parked;
 use chatshard::node::NodeInfo;
+use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::protocol::encode_request;
@@ -32,9 +33,14 @@ use tokio::task::{LocalSet, yield_now};
 
 use bare::SEED;
 
+const NOW: u64 = 1_800_000_000_000;
+
 fn now() -> TimeMs {
-    TimeMs::new(1_800_000_000_000).unwrap()
+    TimeMs::new(NOW).unwrap()
 }
+
+/// The time of a node whose clock stands still.
+const STILL: Source = Source { wall: || NOW, boot: || NOW };
 
 fn command(kind: Kind, arguments: Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
@@ -83,7 +89,7 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
     let reading = std::thread::spawn(move || std::io::copy(&mut replies, &mut std::io::sink()));
     let sending = std::thread::spawn(move || client.write_all(&requests));
 
-    let node = bare::node(1, LogMode::Off, now);
+    let node = bare::node(1, LogMode::Off, STILL);
     let _stop = connect(&node, server);
     beside(core(0, 1), &node, async {
         let answered = || node.mailboxes[0].answered.load(Ordering::Relaxed);
@@ -117,7 +123,7 @@ fn the_bytes_of_open_requests_are_bounded() {
     }
     assert!(requests.len() > 4 * IN_FLIGHT_BYTES_MAX);
 
-    let node = bare::node(1, LogMode::Always, now);
+    let node = bare::node(1, LogMode::Always, STILL);
     let _stop = connect(&node, server);
     beside(core(0, 1), &node, async {
         let (mut taken, mut idle) = (0, 0);
@@ -160,7 +166,7 @@ fn what_a_stop_left_open_goes_out_without_a_request() {
     for record in out.records.payloads() {
         after.replay(record).unwrap();
     }
-    let node = bare::node(2, LogMode::Off, now);
+    let node = bare::node(2, LogMode::Off, STILL);
     beside(after, &node, async {
         for _ in 0..100 {
             yield_now().await;

@@ -4,6 +4,7 @@
 //! clocks, wake-ups. The doors stand above it.
 //!
 //! # Layout
+//! - [`clock`]: the time that commands and keys go by
 //! - [`log`]: the queue of records and the thread that writes them
 //! - [`buffers`]: what a core's bytes lie in
 //! - [`mailbox`]: what reaches a core from other threads
@@ -22,6 +23,7 @@
 
 pub mod aside;
 pub mod buffers;
+pub mod clock;
 pub mod identity;
 pub mod load;
 pub mod log;
@@ -39,7 +41,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -47,8 +49,9 @@ use crate::command::node::{HelloReply, Limits, PROTOCOL_VERSION, StatsReply};
 use crate::command::{Call, Command, Error, ListHere, Outcome};
 use crate::limits::{SCAN_ROWS, SLOTS};
 use crate::metrics::MetricsInput;
-use crate::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use crate::types::{KeyHasher, ShardCount, ShardId};
 use aside::Aside;
+use clock::shared::SharedClock;
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use memory::Memory;
@@ -80,7 +83,7 @@ pub struct NodeInfo {
     /// Where the data is.
     pub data_dir: PathBuf,
     /// Tells the time that commands go by.
-    pub clock: fn() -> TimeMs,
+    pub clock: Arc<SharedClock>,
     /// When the node started.
     pub started: Instant,
     /// No new work is taken.
@@ -171,12 +174,6 @@ impl NodeInfo {
     }
 }
 
-/// The time of the machine.
-pub fn wall_clock() -> TimeMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    TimeMs::new(u64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or_default()
-}
-
 /// A way into the node from any thread.
 #[derive(Clone)]
 pub struct Handle {
@@ -226,6 +223,7 @@ impl Handle {
             input.stats.add_shard(report.shard);
         }
         self.node.complete_stats(&mut input.stats);
+        input.wall_clock_ahead_ms = self.node.clock.behind_wall();
         input
     }
 

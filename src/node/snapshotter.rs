@@ -285,7 +285,8 @@ impl<D: Disk> Snapshotter<D> {
                 (self.log_bytes_then, self.log_bytes_before) = (log_bytes, 0);
                 let duration_ms =
                     u64::try_from(self.last.elapsed().as_millis()).unwrap_or(u64::MAX);
-                status.last_time.store((node.clock)().get(), Ordering::Relaxed);
+                // As its file has it: the wall clock's, whatever commands go by.
+                status.last_time.store(unix_ms(SystemTime::now()), Ordering::Relaxed);
                 status.last_bytes.store(image.bytes, Ordering::Relaxed);
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
                 status.taken.fetch_add(1, Ordering::Relaxed);

@@ -130,6 +130,8 @@ pub struct Recovered<D: Disk = RealDisk> {
     pub replayed_bytes: u64,
     /// Newest record.
     pub last: Lsn,
+    /// When the newest idempotency key was used, in the time that keys age by.
+    pub newest_key: Option<TimeMs>,
     /// Keeps what the next start must find.
     pub floor: Arc<dyn KeepFloor>,
 }
@@ -245,6 +247,7 @@ impl<D: Disk> Store<D> {
         if let Some(writer) = &mut writer {
             writer.set_floor_keeper(floor.clone());
         }
+        let newest_key = cores.iter().filter_map(Core::newest_answer).max();
         Ok(Recovered {
             cores,
             incarnation,
@@ -252,6 +255,7 @@ impl<D: Disk> Store<D> {
             image: opened.image,
             replayed_bytes: replayed_bytes.get(),
             last: opened.last_lsn,
+            newest_key,
             floor,
         })
     }

@@ -130,6 +130,7 @@ impl Worker {
             _ => core.spread_images(),
         }
         core.start(&mut out);
+        node.clock.doubt(core.newest_message());
         Self {
             shard,
             core,
@@ -152,7 +153,7 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        self.core.tick((self.node.clock)());
+        self.core.tick(self.node.clock.moment());
         self.core.refuse_writes(self.node.refusal());
         self.core.refuse_growth(self.node.memory.refusal());
     }

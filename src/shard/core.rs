@@ -64,6 +64,22 @@ impl From<Outcome> for Step {
     }
 }
 
+/// The times that a shard goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The server's time, of commands that bring none. A wall clock that is set back takes it back.
+    pub now: TimeMs,
+    /// What idempotency keys age by: goes on as time elapses, and never back.
+    pub keys: TimeMs,
+}
+
+impl From<TimeMs> for Moment {
+    /// Where nobody sets the clock.
+    fn from(time: TimeMs) -> Self {
+        Self { now: time, keys: time }
+    }
+}
+
 /// See the module's documentation.
 pub struct Core {
     shard: ShardId,
@@ -73,7 +89,7 @@ pub struct Core {
     slots: Vec<SlotState>,
     /// The ids of the users that its chats name.
     interner: Interner,
-    now: TimeMs,
+    time: Moment,
     /// Which log it is whose versions users' clients hold; see [`Self::set_incarnation`].
     incarnation: u64,
     /// Why writes are refused, if they are.
@@ -104,7 +120,7 @@ impl Core {
             hasher,
             slots: std::iter::repeat_with(SlotState::default).take(own).collect(),
             interner: Interner::new(hasher),
-            now: TimeMs::ZERO,
+            time: TimeMs::ZERO.into(),
             incarnation: 0,
             refusal: None,
             growth_refusal: None,
@@ -125,10 +141,16 @@ impl Core {
         self.shard
     }
 
-    /// Tells the time; commands without a time of their own use it. It never goes back.
-    pub fn tick(&mut self, now: TimeMs) {
-        self.now = self.now.max(now);
+    /// Tells the time; commands without a time of their own use it.
+    pub fn tick(&mut self, time: impl Into<Moment>) {
+        self.time = time.into();
         self.let_go_over();
+    }
+
+    /// The newest time of a message in any chat. Looks at all chats.
+    pub fn newest_message(&self) -> TimeMs {
+        let chats = self.slots.iter().flat_map(SlotState::chats);
+        chats.map(|chat| chat.head.last_time).max().unwrap_or_default()
     }
 
     /// Names the log that versions belong to. It changes when a start may have lost what was told.
@@ -482,11 +504,11 @@ impl Core {
     /// The command's time, or the server's.
     fn time_or_now(&self, time: Option<TimeMs>) -> Result<TimeMs, Error> {
         match time {
-            Some(time) if time > self.now.saturating_add(TIME_AHEAD_MS_MAX) => {
+            Some(time) if time > self.time.now.saturating_add(TIME_AHEAD_MS_MAX) => {
                 Err(Error::invalid("time: more than a day ahead of the server's"))
             }
             Some(time) => Ok(time),
-            None => Ok(self.now),
+            None => Ok(self.time.now),
         }
     }
 }

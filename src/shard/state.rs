@@ -468,7 +468,7 @@ pub struct FirstAnswer {
     pub order: u64,
     /// Digest of the request.
     pub request: u64,
-    /// When it was answered.
+    /// When it was answered, in the time that keys age by: see [`super::core::Moment`].
     pub at: TimeMs,
     /// The reply, encoded; or that the key was taken for a request whose parts follow.
     pub reply: Bytes,

@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use chatshard::node::NodeInfo;
 use chatshard::node::aside::Aside;
+use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
 use chatshard::node::watch::Watch;
-use chatshard::types::{KeyHasher, ShardCount, TimeMs};
+use chatshard::types::{KeyHasher, ShardCount};
 use snapshot::Lsn;
 
 /// Its hash seed.
 pub const SEED: u64 = 7;
 
 /// A node whose log nobody writes.
-pub fn node(shards: u16, mode: LogMode, clock: fn() -> TimeMs) -> Arc<NodeInfo> {
+pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
     let shards = ShardCount::new(shards).unwrap();
     let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
     let log = Arc::new(Log::new(mode, Lsn(0), Arc::clone(&mailboxes)));
@@ -32,7 +33,7 @@ pub fn node(shards: u16, mode: LogMode, clock: fn() -> TimeMs) -> Arc<NodeInfo> 
         aside: Aside::new().0,
         snapshot_status: Arc::default(),
         data_dir: "/nowhere".into(),
-        clock,
+        clock: SharedClock::new(clock, None),
         started: Instant::now(),
         stopping: AtomicBool::new(false),
         ended: AtomicBool::new(false),

@@ -53,6 +53,8 @@ struct First {
     content: Value,
     answer: Value,
     sent: u64,
+    /// As old as it surely is for the node, see [`Memory::restarted`]: it was kept between these.
+    from: u64,
     at: u64,
 }
 
@@ -63,6 +65,17 @@ impl Memory {
             && let Some(first) = self.answers.get_mut(&(Owner::User(user.into()), key.clone()))
         {
             first.answer = answer.clone();
+        }
+    }
+
+    /// The node has begun again. Its keys go on ageing from the newest that it found, which is no older
+    /// than the newest here; it may have been, so a key may be as old as it is.
+    #[allow(dead_code, reason = "for the simulation, whose nodes begin anew while time goes on")]
+    pub fn restarted(&mut self, now: u64) {
+        let newest = self.answers.values().map(|first| first.from).max().unwrap_or(now);
+        for first in self.answers.values_mut() {
+            first.from += now.saturating_sub(newest);
+            first.at += now.saturating_sub(newest);
         }
     }
 
@@ -97,7 +110,8 @@ impl Model {
             return if first.content == content { Ok(first.answer.clone()) } else { Err(409) };
         }
         let answer = self.run(request, made)?;
-        let first = First { content, answer: answer.clone(), sent: self.sent, at: self.now };
+        let (sent, at) = (self.sent, self.now);
+        let first = First { content, answer: answer.clone(), sent, from: sent, at };
         self.memory.answers.insert(place, first);
         Ok(answer)
     }

@@ -234,8 +234,12 @@ impl Alone {
     }
 
     /// A node begins that may lose what it tells, or not.
-    pub fn begin(&mut self, may_lose: bool) {
+    pub fn begin(&mut self, may_lose: bool, now: u64) {
         self.may_lose = may_lose;
+        self.worlds
+            .iter_mut()
+            .chain(&mut self.before)
+            .for_each(|model| model.memory.restarted(now));
     }
 
     /// Whether a part of a request may be on the disk: no matter for a node that keeps what it tells,

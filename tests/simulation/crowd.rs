@@ -8,11 +8,15 @@
 //!   sequence, and how far a user has read. Nor was it lower in an earlier reply.
 //! - The members who join and leave together are all there or none, whoever looks.
 //! - The same key gets the same sequences again.
+//! - A time that the server gives is bound to what elapsed, whatever becomes of the wall clock; one that a client
+//!   gives may be no more than a day ahead of it.
 //! - A chat that is being made is there for all its users or for none; and what one of them sets on
 //!   its row meanwhile, and is told, stays: no delivery comes twice to the same row.
 //! - At rest a row that is not listed covers all messages: no message beside a delete was lost.
+//! - At rest the newest conversations come first.
 //! - At rest `verify` finds no difference: each member has a row and each row a member.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chatshard::command::{ErrorCode, Outcome};
@@ -28,6 +32,8 @@ const TOGETHER: &[&str] = &["m2", "m3", "m4"];
 const FRESH_MAX: usize = 12;
 /// Requests under way on a connection.
 const DEPTH: usize = 4;
+/// In ms. A client's time may be a day ahead of the server's.
+const DAY: u64 = 24 * 60 * 60 * 1000;
 
 pub struct Crowd {
     members: Vec<Member>,
@@ -99,6 +105,11 @@ enum Asked {
     Members,
     Change(&'static str),
     Delete(usize),
+    /// Its user is online in this, which is too far ahead.
+    Ahead {
+        user: usize,
+        time: u64,
+    },
 }
 
 impl Crowd {
@@ -139,7 +150,7 @@ impl Crowd {
         let user = usize::try_from(world.random.below(2)).unwrap();
         let told = [self.chats[0].told, self.chats[1].told];
         let newest = self.fresh.len().wrapping_sub(1);
-        match world.random.below(20) {
+        match world.random.below(21) {
             0..=5 => {
                 let key = world.one_in(3).then(|| {
                     self.next_key += 1;
@@ -156,6 +167,7 @@ impl Crowd {
             12 => Asked::Members,
             13 => Asked::Change("add_members"),
             14 => Asked::Change("remove_members"),
+            20 => Asked::Ahead { user, time: world.latest() + 2 * DAY },
             15..=17 if newest < FRESH_MAX && !self.fresh[newest].is_made => Asked::Pin(newest),
             15 | 17 if self.fresh.len() < FRESH_MAX => {
                 self.fresh.push(Fresh::default());
@@ -202,7 +214,18 @@ impl Crowd {
             // The row is not there yet.
             return Ok(());
         }
+        if let (Asked::Ahead { .. }, Err(error)) = (&asked, &outcome)
+            && error.code == ErrorCode::InvalidArgument
+        {
+            world.tally.too_late += 1;
+            return Ok(());
+        }
         let told = in_json(outcome).map_err(|status| format!("{what} gave {status}"))?;
+        if let Asked::Allocate { .. } = asked {
+            world.tally.times += 1;
+            let checked = world.check_time(number(&told["last_time"]));
+            checked.map_err(|why| format!("{what} gave {told}: {why}"))?;
+        }
         self.told(world, asked, &told).map_err(|why| format!("{what} gave {told}: {why}"))
     }
 
@@ -274,6 +297,7 @@ impl Crowd {
                     return Err("they come and go together".into());
                 }
             }
+            Asked::Ahead { .. } => return Err("it is too far ahead".into()),
             Asked::Change(_) | Asked::Delete(_) => {}
         }
         Ok(())
@@ -406,6 +430,7 @@ impl Crowd {
                 }
             }
         }
+        USERS.iter().try_for_each(|user| check_order(world, user))?;
         world.tally.views += 1;
         let told = world.ask("members", &json!({"chat_id": CHATS[1]}))?;
         if let Ok(told) = &told {
@@ -420,6 +445,27 @@ impl Crowd {
             return Err(format!("deliveries are left over: {stats}"));
         }
         Ok(())
+    }
+}
+
+/// The order of a user's conversations: pinned first, then by the time of the newest message, then by id.
+fn check_order(world: &mut World, user: &str) -> Result<(), Fault> {
+    world.tally.orders += 1;
+    let told = world.ask("conversations", &json!({"user_id": user}))?.unwrap();
+    let items = told["items"].as_array().unwrap();
+    let keys: Vec<_> = items
+        .iter()
+        .map(|item| {
+            (
+                Reverse(number(&item["is_top"])),
+                Reverse(number(&item["last_time"])),
+                item["chat_id"].to_string(),
+            )
+        })
+        .collect();
+    match keys.is_sorted() {
+        true => Ok(()),
+        false => Err(format!("the conversations of {user} are out of order: {told}")),
     }
 }
 
@@ -460,6 +506,7 @@ impl Asked {
             Self::List { user, .. } => ("list", json!({"user_id": USERS[*user]})),
             Self::Members => ("members", json!({"chat_id": CHATS[1]})),
             Self::Change(name) => (name, json!({"chat_id": CHATS[1], "user_ids": TOGETHER})),
+            Self::Ahead { user, time } => ("touch", json!({"user_id": USERS[*user], "time": time})),
             Self::Delete(user) => ("delete", json!({"user_id": USERS[*user], "ids": CHATS})),
         }
     }

@@ -133,7 +133,8 @@ impl Story {
         self.world.heal();
         self.world.sync_may_fail = false;
         let may_lose = self.mode != LogMode::Always;
-        self.alone.iter_mut().for_each(|client| client.begin(may_lose));
+        let now = self.world.now();
+        self.alone.iter_mut().for_each(|client| client.begin(may_lose, now));
         if self.mode != LogMode::Off || !self.at_risk {
             // Recovery syncs the log that it goes on with; without one it leaves it as it is.
             self.alone.iter_mut().for_each(Alone::is_durable);

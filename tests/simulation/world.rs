@@ -25,6 +25,7 @@ use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::Order;
 use chatshard::node::NodeInfo;
 use chatshard::node::aside::Aside;
+use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::identity::KeptFloor;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
@@ -36,7 +37,7 @@ use chatshard::node::watch::Watch;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::protocol::hot::{self, Ask};
 use chatshard::protocol::{decode_reply, encode_request, frame};
-use chatshard::types::{KeyHasher, ShardCount, TimeMs};
+use chatshard::types::{KeyHasher, ShardCount};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk, LogWriter};
 
@@ -52,13 +53,20 @@ const EVENTS_TOLD: usize = 300;
 const STEPS_TO_QUIET: usize = 200_000;
 
 thread_local! {
-    /// The world's time, in ms: each seed has its thread for itself.
+    /// The world's time, in ms, as it elapses: each seed has its thread for itself.
     static CLOCK: Cell<u64> = const { Cell::new(NOW) };
+    /// How far the wall clock is set from it.
+    static SET: Cell<i64> = const { Cell::new(0) };
 }
 
-fn clock() -> TimeMs {
-    TimeMs::new(CLOCK.get()).unwrap()
+/// How far a wall clock is set wrong at the most, in ms.
+const SET_MAX: i64 = 40 * 365 * 24 * 60 * 60 * 1000;
+
+fn wall_clock() -> u64 {
+    CLOCK.get().strict_add_signed(SET.get())
 }
+
+const CLOCKS: Source = Source { wall: wall_clock, boot: || CLOCK.get() };
 
 /// Why a seed fails.
 pub type Fault = String;
@@ -72,6 +80,8 @@ pub struct World {
     began: Instant,
     /// How often the log gets a turn: a slow disk seldom.
     pub log_weight: u64,
+    /// The wall clock and the time at which this run began, and the least that the wall clock was since.
+    run_began: (u64, u64, u64),
     /// A sync of a file was to fail in this run.
     pub sync_may_fail: bool,
 }
@@ -157,6 +167,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         CLOCK.set(NOW);
+        SET.set(0);
         let disk = FaultyDisk::new(random.draw());
         let identity = Identity {
             version: 1,
@@ -177,6 +188,7 @@ impl World {
             trace: Trace::new(),
             began: Instant::now(),
             log_weight: 8,
+            run_began: (NOW, NOW, NOW),
             sync_may_fail: false,
         }
     }
@@ -195,6 +207,48 @@ impl World {
 
     pub fn pass(&mut self, ms: u64) {
         CLOCK.set(CLOCK.get() + ms);
+    }
+
+    /// Somebody sets the wall clock, or it drifts.
+    fn set_wall_clock(&mut self) {
+        let year = 365 * 24 * 60 * 60 * 1000;
+        let some = i64::try_from(self.random.below(200_000)).unwrap();
+        let (set, told) = match self.random.below(8) {
+            0 => (SET.get() + year, "a year forward"),
+            1 => (SET.get() - year, "a year back"),
+            2 => (SET.get() + some, "forward"),
+            3 => (SET.get() - some, "back"),
+            4 => (SET.get() + some % 9 - 4, "as it drifts"),
+            _ => (0, "right"),
+        };
+        SET.set(set.clamp(-SET_MAX, SET_MAX));
+        let (.., least) = &mut self.run_began;
+        *least = wall_clock().min(*least);
+        self.tally.clock_set += 1;
+        self.event(format!("the wall clock is set {told}"));
+    }
+
+    /// A time that the node of this run gave to something just now is not beyond what elapsed by more than
+    /// 1 s a minute, nor before all that the wall clock told.
+    pub fn check_time(&self, time: u64) -> Result<(), Fault> {
+        let (wall, began, least) = self.run_began;
+        match time {
+            _ if time < least => {
+                Err(format!("{time} is before {least}, the least of the wall clock"))
+            }
+            _ if time > self.latest() => {
+                let ahead = time - self.latest();
+                Err(format!("{time} is {ahead} ms further than {wall} and the time since {began}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The latest time that the node of this run may go by.
+    pub fn latest(&self) -> u64 {
+        let (wall, began, _) = self.run_began;
+        let elapsed = self.now() - began;
+        wall + elapsed + elapsed / 60
     }
 
     pub fn node(&self) -> &Node {
@@ -220,6 +274,7 @@ impl World {
         };
         let next = 1 + self.random.below(1 << 50);
         let seed = self.random.draw();
+        self.run_began = (wall_clock(), self.now(), wall_clock());
         self.node = Some(Node::start(&store, &self.disk, shards, mode, options, next, seed)?);
         Ok(())
     }
@@ -283,6 +338,9 @@ impl World {
         if self.one_in(4) {
             let ms = if self.one_in(50) { 300 } else { 1 };
             self.pass(ms);
+        }
+        if self.one_in(200) {
+            self.set_wall_clock();
         }
         let now = self.began + Duration::from_millis(self.now() - NOW);
         let log_weight = self.log_weight;
@@ -540,7 +598,7 @@ impl Node {
             aside: Aside::new().0,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
-            clock,
+            clock: SharedClock::new(CLOCKS, recovered.newest_key),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),

@@ -253,7 +253,7 @@ impl Core {
     pub(super) fn kept(&self, keyed: &Keyed) -> Result<Option<Kept>, Error> {
         let Ok(state) = self.slot(keyed.slot) else { return Ok(None) };
         let found = state.answers.get(&keyed.scope, self.hash_of(&keyed.scope));
-        let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.now);
+        let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.time.keys);
         match found.filter(is_told) {
             None => Ok(None),
             Some(answer) if answer.request == keyed.request => decode(&answer.reply).map(Some),
@@ -308,7 +308,7 @@ impl Core {
             |state| Weighed::of(state.answers.get(&scope, hash).into_iter()),
         );
         let weight = weight(&reply);
-        let answer = FirstAnswer { scope, order: 0, request, at: self.now, reply };
+        let answer = FirstAnswer { scope, order: 0, request, at: self.time.keys, reply };
         self.commit(slot, Answered { answer }, out);
         if replaced.count > 0 {
             self.answers.went(slot, replaced);
@@ -341,7 +341,7 @@ impl Core {
         for _ in 0..LET_GO_A_STEP {
             let Some(slot) = self.answers.slots.front() else { return };
             let oldest = self.slot(*slot).ok().and_then(|state| state.answers.first());
-            if oldest.is_some_and(|answer| !is_over(answer.at, self.now)) {
+            if oldest.is_some_and(|answer| !is_over(answer.at, self.time.keys)) {
                 return;
             }
             self.let_go_oldest();
@@ -358,6 +358,11 @@ impl Core {
             let weight = gone.map_or(0, |answer| weight(&answer.reply));
             self.answers.weight = self.answers.weight.saturating_sub(weight);
         }
+    }
+
+    /// When the newest of the answers was given that a start brought.
+    pub fn newest_answer(&self) -> Option<TimeMs> {
+        self.slots.iter().flat_map(|state| state.answers.iter()).map(|answer| answer.at).max()
     }
 
     /// Finds the answers that a start brought.

@@ -51,7 +51,7 @@ impl Core {
             chat_id: id.clone(),
             chat_type: create.chat_type,
             is_enc: create.is_enc.unwrap_or(Flag::NO),
-            created_at: create.created_at.unwrap_or(self.now),
+            created_at: create.created_at.unwrap_or(self.time.now),
             request_digest: create.digest(),
             creator_id: create.creator_id,
             user_ids: each_once(create.user_ids),

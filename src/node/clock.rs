@@ -1,0 +1,335 @@
+//! The time that commands go by: that of the wall clock, as far as it can be believed.
+//!
+//! A wall clock is set by people and daemons, and may be wrong for a moment or for long. What is decided at a
+//! wrong time stays: a `last_time` a year ahead sorts in front for a year. So the time of decisions is bound to
+//! a clock that nobody sets and that only counts what elapses, the time of a suspend too.
+//!
+//! ```text
+//! limit      begins at the wall clock of the start; goes on as time elapses; is drawn to the wall clock by
+//!            at most 1 s a minute, up or down
+//! reachable  the wall clock or the limit, whichever is less
+//! now        the reachable time; where that is less than `now` was: stands still, for WAIT_MS at most,
+//!            and then goes back to it
+//! ```
+//!
+//! | the wall clock | `now` |
+//! |---|---|
+//! | steps forward, for a moment | gains 1/60 of the moment |
+//! | steps forward, for good | follows by 1 s a minute; a start follows at once |
+//! | steps back by up to a minute | stands still until the wall clock is there |
+//! | steps back by more | stands still for a minute, then is the wall clock's |
+//! | steps back and returns | is as if nothing had been, but for what it stood still |
+//! | was ahead at the start, and is corrected | stands still for a minute, then is the wall clock's |
+//! | was behind at the start, and is corrected | follows by 1 s a minute; a start follows at once |
+//!
+//! Invariants, of readings whose `boot` never goes back:
+//! - `now` is never above the start's wall clock + what elapsed + 1/60 of it; between any two readings the
+//!   limit rises by what elapsed + 1/60 of it at most.
+//! - `now` goes back only after a wall clock that was below it for [`WAIT_MS`] on end, and then to the wall clock.
+//! - While the wall clock is not above the limit and not below `now`, `now` is the wall clock.
+//!
+//! Nothing that must not go back depends on this time: numbers of records, sequences and versions are counted.
+//! Idempotency keys age by what elapses alone, see [`shared`].
+
+pub mod shared;
+
+/// How long the time stands still when the wall clock is behind it, before it goes back.
+pub const WAIT_MS: u64 = 60_000;
+
+/// The limit is drawn to the wall clock by one part in so many of what elapses: 1 s a minute.
+pub const DRAWN_SHARE: u64 = 60;
+
+/// A difference between two readings, against what elapsed, that is said to be a step. What is less may be the
+/// time between the looks at two clocks.
+const STEP_MS: u64 = 100;
+
+/// A wall clock that is ahead of `now` by so much is worth a word, and again when it no longer is.
+const AHEAD_MS: u64 = 1000;
+
+/// Two clocks at one moment, in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Since 1970, as the machine believes.
+    pub wall: u64,
+    /// Since anything; counts what elapses.
+    pub boot: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    last: Reading,
+    /// In 1/60 ms: what it may gain in one.
+    limit: u64,
+    now: u64,
+    /// Since which `boot` the wall clock is behind `now`.
+    behind_since: Option<u64>,
+    is_ahead: bool,
+}
+
+/// What a reading tells of the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Noticed {
+    /// It was set, by so many ms: forward, or back if less than 0. 0: it was not.
+    pub step: i64,
+    /// `now` went back to it, by so many ms.
+    pub fell: Option<u64>,
+    /// It is ahead of `now` by so many ms, or no longer; nothing while that stays as it is.
+    pub ahead: Option<Ahead>,
+}
+
+/// Whether the wall clock is ahead of `now`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// By so many ms, from now on.
+    By(u64),
+    /// No longer.
+    Over,
+}
+
+impl Clock {
+    /// Begins at this reading's wall clock.
+    pub fn new(start: Reading) -> Self {
+        let limit = start.wall.saturating_mul(DRAWN_SHARE);
+        Self { last: start, limit, now: start.wall, behind_since: None, is_ahead: false }
+    }
+
+    /// The time of decisions, in ms since 1970.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Takes a reading.
+    pub fn observe(&mut self, reading: Reading) -> Noticed {
+        let elapsed = reading.boot.saturating_sub(self.last.boot);
+        let step = step(self.last.wall.saturating_add(elapsed), reading.wall);
+        self.last = reading;
+        self.move_limit(elapsed, reading.wall);
+        let fell = self.move_now(reading);
+        Noticed { step, fell, ahead: self.note_ahead(reading.wall) }
+    }
+
+    fn move_limit(&mut self, elapsed: u64, wall: u64) {
+        let there = self.limit.saturating_add(elapsed.saturating_mul(DRAWN_SHARE));
+        let (least, most) = (there.saturating_sub(elapsed), there.saturating_add(elapsed));
+        self.limit = wall.saturating_mul(DRAWN_SHARE).clamp(least, most);
+    }
+
+    /// How far it went back, if it did.
+    fn move_now(&mut self, Reading { wall, boot }: Reading) -> Option<u64> {
+        let reachable = wall.min(self.limit / DRAWN_SHARE);
+        if reachable >= self.now {
+            (self.now, self.behind_since) = (reachable, None);
+            return None;
+        }
+        let since = *self.behind_since.get_or_insert(boot);
+        if boot.saturating_sub(since) < WAIT_MS {
+            return None;
+        }
+        let fell = self.now - reachable;
+        (self.now, self.behind_since) = (reachable, None);
+        Some(fell)
+    }
+
+    fn note_ahead(&mut self, wall: u64) -> Option<Ahead> {
+        let by = wall.saturating_sub(self.now);
+        let was_ahead = self.is_ahead;
+        self.is_ahead = if was_ahead { by > 0 } else { by >= AHEAD_MS };
+        match (was_ahead, self.is_ahead) {
+            (false, true) => Some(Ahead::By(by)),
+            (true, false) => Some(Ahead::Over),
+            _ => None,
+        }
+    }
+}
+
+/// How far a wall clock was set, if it was.
+fn step(expected: u64, wall: u64) -> i64 {
+    let by = i64::try_from(wall.abs_diff(expected)).unwrap_or(i64::MAX);
+    match u64::try_from(by) {
+        Ok(size) if size < STEP_MS => 0,
+        _ if wall < expected => -by,
+        _ => by,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Reading = Reading { wall: 1_800_000_000_000, boot: 5_000_000 };
+    const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
+
+    /// Time elapses, and the wall clock with it, but for so much.
+    #[derive(Debug, Clone, Copy)]
+    struct Elapses {
+        ms: u64,
+        set: i64,
+    }
+
+    fn elapses() -> impl Strategy<Value = Elapses> {
+        // A turn, a second, a night in a suspended machine.
+        let ms = prop_oneof![0..20_u64, 500..2000_u64, Just(70_000), 0..50_000_000_u64];
+        let year = i64::try_from(YEAR).unwrap();
+        let set = prop_oneof![
+            20 => Just(0_i64),
+            // Drift, or the time between the looks at two clocks.
+            4 => -2..=2_i64,
+            2 => -70_000..70_000_i64,
+            1 => -2 * year..2 * year,
+            1 => Just(year),
+            1 => Just(-year),
+            1 => Just(i64::MIN),
+            1 => Just(i64::MAX / 2),
+        ];
+        (ms, set).prop_map(|(ms, set)| Elapses { ms, set })
+    }
+
+    fn wall_after(wall: u64, Elapses { ms, set }: Elapses) -> u64 {
+        wall.saturating_add(ms).saturating_add_signed(set)
+    }
+
+    proptest! {
+        #[test]
+        fn the_invariants_hold_whatever_the_wall_clock_does(
+            all in prop::collection::vec(elapses(), 1..200),
+        ) {
+            let (mut clock, mut at) = (Clock::new(START), START);
+            // Since when the wall clock was below the time, on end.
+            let mut below: Option<u64> = None;
+            for next in all {
+                let (before, limit) = (clock.now(), clock.limit);
+                at = Reading { wall: wall_after(at.wall, next), boot: at.boot + next.ms };
+                let noticed = clock.observe(at);
+                let now = clock.now();
+
+                let elapsed = at.boot - START.boot;
+                prop_assert!(now <= START.wall + elapsed + elapsed / DRAWN_SHARE);
+                prop_assert!(clock.limit <= limit + next.ms * (DRAWN_SHARE + 1));
+                prop_assert!(now <= clock.limit / DRAWN_SHARE);
+
+                below = (at.wall < before).then(|| below.unwrap_or(at.boot));
+                let waited = below.map_or(0, |since| at.boot - since);
+                if now < before {
+                    prop_assert!(waited >= WAIT_MS, "it went back after {waited} ms");
+                    prop_assert_eq!(now, at.wall);
+                    prop_assert_eq!(noticed.fell, Some(before - now));
+                    below = None;
+                } else {
+                    prop_assert_eq!(noticed.fell, None);
+                    prop_assert!(waited < WAIT_MS, "it stood still for {waited} ms");
+                }
+                if at.wall >= before {
+                    prop_assert_eq!(now, at.wall.min(clock.limit / DRAWN_SHARE));
+                }
+                let is_step = next.set.unsigned_abs() >= STEP_MS && ![0, u64::MAX].contains(&at.wall);
+                prop_assert!(!is_step || noticed.step != 0, "a step of {} ms", next.set);
+            }
+        }
+
+        /// How often it is looked at makes no difference, beyond a minute: nobody's requests change the time.
+        #[test]
+        fn who_looks_often_sees_what_who_looks_seldom_sees(
+            set in -200_000..200_000_i64,
+            looks in prop::collection::vec(1..3_000_u64, 1..50),
+        ) {
+            let (mut often, mut seldom) = (Clock::new(START), Clock::new(START));
+            let stepped = Reading { wall: START.wall.saturating_add_signed(set), ..START };
+            often.observe(stepped);
+            seldom.observe(stepped);
+            let mut at = stepped;
+            for ms in looks.into_iter().chain([WAIT_MS]) {
+                at = Reading { wall: at.wall + ms, boot: at.boot + ms };
+                often.observe(at);
+            }
+            seldom.observe(at);
+            prop_assert!(often.now().abs_diff(seldom.now()) <= 1);
+        }
+    }
+
+    /// Looks each 100 ms for so long; how often the time went back.
+    fn run(clock: &mut Clock, at: &mut Reading, ms: u64) -> usize {
+        let mut falls = 0;
+        for _ in 0..ms / 100 {
+            *at = Reading { wall: at.wall + 100, boot: at.boot + 100 };
+            falls += usize::from(clock.observe(*at).fell.is_some());
+        }
+        falls
+    }
+
+    fn set(clock: &mut Clock, at: &mut Reading, by: i64) -> Noticed {
+        at.wall = at.wall.saturating_add_signed(by);
+        clock.observe(*at)
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_so() {
+        let year = i64::try_from(YEAR).unwrap();
+        let begin = || (Clock::new(START), START);
+
+        // Forward, for a moment.
+        let (mut clock, mut at) = begin();
+        let noticed = set(&mut clock, &mut at, year);
+        assert_eq!(noticed, Noticed { step: year, fell: None, ahead: Some(Ahead::By(YEAR)) });
+        run(&mut clock, &mut at, 300);
+        let noticed = set(&mut clock, &mut at, -year);
+        assert_eq!(noticed, Noticed { step: -year, fell: None, ahead: Some(Ahead::Over) });
+        assert_eq!(clock.now(), START.wall + 305);
+        assert_eq!(run(&mut clock, &mut at, 1000), 0);
+        assert_eq!(clock.now(), at.wall);
+
+        // Forward, for good.
+        let (mut clock, mut at) = begin();
+        set(&mut clock, &mut at, year);
+        run(&mut clock, &mut at, 600_000);
+        assert_eq!(clock.now(), START.wall + 610_000);
+        let (mut clock, mut at) = begin();
+        set(&mut clock, &mut at, 5000);
+        run(&mut clock, &mut at, 299_000);
+        assert!(clock.now() < at.wall);
+        run(&mut clock, &mut at, 1000);
+        assert_eq!(clock.now(), at.wall);
+
+        // Back by up to a minute.
+        let (mut clock, mut at) = begin();
+        let noticed = set(&mut clock, &mut at, -50_000);
+        assert_eq!(noticed, Noticed { step: -50_000, ..Noticed::default() });
+        run(&mut clock, &mut at, 49_900);
+        assert_eq!(clock.now(), START.wall);
+        assert_eq!(run(&mut clock, &mut at, 10_000), 0);
+        assert_eq!(clock.now(), at.wall);
+
+        // Back by more; and back for longer, and then it returns.
+        let (mut clock, mut at) = begin();
+        set(&mut clock, &mut at, -year);
+        run(&mut clock, &mut at, WAIT_MS - 100);
+        assert_eq!(clock.now(), START.wall);
+        assert_eq!(run(&mut clock, &mut at, 100), 1);
+        assert_eq!(clock.now(), at.wall);
+        assert_eq!(run(&mut clock, &mut at, 600_000), 0);
+        assert_eq!(clock.now(), at.wall);
+        let noticed = set(&mut clock, &mut at, year);
+        assert_eq!(noticed.ahead, Some(Ahead::By(11_000)), "the limit went down meanwhile");
+        assert_eq!(run(&mut clock, &mut at, 660_000), 0);
+        assert_eq!(clock.now(), at.wall);
+
+        // Back, for a moment.
+        let (mut clock, mut at) = begin();
+        set(&mut clock, &mut at, -year);
+        run(&mut clock, &mut at, 300);
+        set(&mut clock, &mut at, year);
+        assert_eq!(clock.now(), START.wall + 295);
+        run(&mut clock, &mut at, 400);
+        assert_eq!(clock.now(), at.wall);
+    }
+
+    #[test]
+    fn a_suspended_machine_has_not_stepped() {
+        let mut clock = Clock::new(START);
+        let night = Reading { wall: START.wall + 30_000_000, boot: START.boot + 30_000_000 };
+        assert_eq!(clock.observe(night), Noticed::default());
+        assert_eq!(clock.now(), night.wall);
+    }
+}
