@@ -126,12 +126,12 @@ def load_command(binary, data, *further):
     return pinned(1, [binary, "bench", *further, "--chats", chats, "--users", users])
 
 
-def release_binary(given):
-    """The binary that is given, or the release build."""
+def dist_binary(given):
+    """The binary that is given, or the build of profile `dist`."""
     if given is None:
-        subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
+        subprocess.run(["cargo", "build", "--profile", "dist", "--locked"], cwd=ROOT, check=True)
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-        given = target / "release" / "chatshard"
+        given = target / "dist" / "chatshard"
     return given.resolve()
 
 
