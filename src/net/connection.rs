@@ -4,7 +4,8 @@
 //! encodes the replies that are ready and writes them with one call.
 //!
 //! Invariants:
-//! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows.
+//! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows
+//!   (see `entry`).
 //! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
@@ -16,6 +17,8 @@
 //!   replies that are owed.
 
 mod deadlines;
+mod entry;
+mod parting;
 
 use std::io;
 use std::rc::Rc;
@@ -28,6 +31,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 use tracing::debug;
 
+use self::entry::no_hello;
 use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
 use super::hot::{Hot, Went};
 use super::incomplete::Incomplete;
@@ -41,12 +45,10 @@ use super::stream::{Parked, Stream};
 use super::watching::{Watches, until};
 use crate::access::{Gate, Pass, Role};
 use crate::admission::{Budget, Guest};
-use crate::command::node::Hello;
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
 };
-use crate::metrics::doors::{Dropped, Refused};
 use crate::node::buffers;
 use crate::node::mailbox::Control;
 use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
@@ -54,7 +56,6 @@ use crate::node::worker::{Local, Soon, plain};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::long::LongReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
-use crate::throttle::throttled;
 use crate::types::{KeyHasher, ShardId};
 
 /// Free space asked for before a read, in bytes.
@@ -141,8 +142,7 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
             return connection.depart(shard);
         }
         if connection.is_done() {
-            connection.stream.say_goodbye();
-            return Ok(());
+            return connection.part().await;
         }
         match connection.note_incomplete() {
             None => connection.wait().await?,
@@ -263,15 +263,6 @@ impl Connection {
         self.fill_watches();
     }
 
-    /// Ends a connection whose token is no longer good. What is owed to it is still sent.
-    #[cold]
-    fn turn_out(&mut self) {
-        self.note_refused(Refused::RevokedToken);
-        let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
-        self.watches.end(&error, self.output.end());
-        self.refuse(CONNECTION_ID, error);
-    }
-
     /// Adds what the watches have to tell.
     fn fill_watches(&mut self) {
         if self.closing {
@@ -390,11 +381,7 @@ impl Connection {
     fn take_any(&mut self, Decoded { request, started, bytes }: Decoded) {
         match request {
             Ok((id, work)) => self.take(Asked { id, started, bytes }, work),
-            Err(refused) => match refused.id {
-                Some(id) if self.pass.is_none() => self.refuse(id, refused.error),
-                Some(id) => self.replies.push(id, Err(refused.error)),
-                None => self.refuse(CONNECTION_ID, refused.error),
-            },
+            Err(refused) => self.refuse_undecoded(refused),
         }
         // At once, so that the room and the time that it took is seen before the next request.
         self.encode_ready();
@@ -406,11 +393,7 @@ impl Connection {
             Work::Command(Command::Hello(hello)) => self.hello(asked.id, hello),
             work => match self.pass.as_ref().map(Pass::role) {
                 Some(role) => self.take_as(role, asked, work),
-                None => {
-                    let error =
-                        Error::new(ErrorCode::Unauthenticated, "the first request must be hello");
-                    self.refuse(asked.id, error);
-                }
+                None => self.refuse(asked.id, no_hello()),
             },
         }
     }
@@ -453,58 +436,6 @@ impl Connection {
         let mark = Way::mark(way, work.may_answer_much());
         let ticket = Ticket::of_connection(&self.replies, asked, work.kind(), mark);
         self.local.submit(ticket, work);
-    }
-
-    fn hello(&mut self, id: u64, hello: Hello) {
-        let Some(pass) = self.config.gate.enter(hello.token.as_deref()) else {
-            let reason = match hello.token {
-                None => Refused::Missing,
-                Some(_) => Refused::UnknownToken,
-            };
-            self.note_refused(reason);
-            let error =
-                Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
-            return self.refuse(id, error);
-        };
-        if !self.guest.let_in() {
-            self.guest.meter().count_dropped(Dropped::NoRoom);
-            return self.refuse(CONNECTION_ID, Error::no_room());
-        }
-        if self.pass.is_none() {
-            throttled!(of 100, info,
-                peer = %self.guest.peer(),
-                client = hello.client.as_deref().unwrap_or("unnamed"),
-                role = pass.role().name(),
-                "a client connected"
-            );
-        }
-        self.pass = Some(pass);
-        let own = self.local.shard();
-        match hello.shard.map(ShardId) {
-            Some(shard) if shard.0 >= self.local.node().shards.get() => {
-                let error = Error::invalid(format!("hello: there is no shard {}", shard.0));
-                self.replies.push(id, Err(error));
-            }
-            Some(shard) if shard != own && !self.watches.is_empty() => {
-                let error =
-                    Error::invalid("hello: the connection watches; cancel that before it moves");
-                self.replies.push(id, Err(error));
-            }
-            Some(shard) if shard != own => self.moving = Some((shard, id)),
-            _ => self.answer_hello(id),
-        }
-    }
-
-    fn answer_hello(&mut self, id: u64) {
-        let mut hello = self.local.node().hello(self.local.shard());
-        hello.limits.idle_ms = u64::try_from(self.config.idle.as_millis()).unwrap_or(u64::MAX);
-        self.replies.push(id, Ok(Reply::Hello(hello)));
-    }
-
-    /// Answers with an error and takes nothing more.
-    fn refuse(&mut self, id: u64, error: Error) {
-        self.replies.push(id, Err(error));
-        self.closing = true;
     }
 
     /// Encodes the replies that are ready, as far as there is room for them and the share goes.

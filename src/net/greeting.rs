@@ -98,12 +98,13 @@ fn refused(error: FrameError, input: &[u8], guest: &Guest) -> Greeting {
 }
 
 fn no_hello(error: FrameError) -> Error {
-    match error {
-        FrameError::TooLarge { bytes, bytes_max } => Error::too_large(format!(
-            "the first frame must be hello, of at most {bytes_max} bytes; this one has {bytes}"
-        )),
-        FrameError::Empty => error.into(),
-    }
+    let of = match error {
+        FrameError::TooLarge { bytes, .. } => format!("this frame has {bytes}"),
+        FrameError::Empty => "this frame is empty".to_owned(),
+    };
+    let message =
+        format!("the first frame must be hello, of at most {HELLO_BYTES_MAX} bytes; {of}");
+    Error::new(ErrorCode::Unauthenticated, message)
 }
 
 fn evicted(guest: &Guest) -> Error {

@@ -40,7 +40,11 @@ impl Decoded {
     /// What stands for one whose decoding panicked: only a defect leads to it.
     fn failed() -> Self {
         let error = Error::not_applied("the request could not be decoded");
-        Self { request: Err(Refused { id: None, error }), started: Instant::now(), bytes: 0 }
+        Self {
+            request: Err(Refused { id: None, kind: None, error }),
+            started: Instant::now(),
+            bytes: 0,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +24,8 @@ use crate::admission::Peer;
 const RECORD_BYTES: usize = 16 << 10;
 /// Bytes that a connection may have deciphered before others have their turn.
 const READ_BYTES: usize = 64 << 10;
+/// Bytes that are thrown away at a time.
+const DISCARD_BYTES: usize = 4 << 10;
 
 /// A TCP socket that can leave one thread's runtime and join another's.
 pub struct Movable(Place);
@@ -254,6 +256,41 @@ impl Stream {
                 read
             }
         }
+    }
+
+    /// Ends the sending half, behind all that was written.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub async fn shut_down(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown().await,
+            Self::Unix(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.get_mut().0.shutdown().await,
+        }
+    }
+
+    /// Reads what is there and throws it away; whether more may come.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn discard(&self) -> io::Result<bool> {
+        let mut bytes = [0; DISCARD_BYTES];
+        // Others of the core have their turn before much was read.
+        for _ in 0..READ_BYTES / DISCARD_BYTES {
+            let read = match self {
+                Self::Tcp(stream) => stream.try_read(&mut bytes),
+                Self::Unix(stream) => stream.try_read(&mut bytes),
+                Self::Tls(stream) => stream.get_ref().0.here()?.try_read(&mut bytes),
+            };
+            match read {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Tells the other end that nothing more comes, so that it knows that nothing was cut off.

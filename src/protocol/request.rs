@@ -29,6 +29,9 @@ pub struct Refused {
     /// Whose reply the error is. None if no id could be read: then the error goes to
     /// [`CONNECTION_ID`] and the connection closes, as nobody else can be told.
     pub id: Option<u64>,
+    /// Its command, if that could be read. What the sender may not run is refused for that reason
+    /// first, whatever else is wrong with the request.
+    pub kind: Option<Kind>,
     /// 400, or 413 for lists over their limit.
     pub error: Error,
 }
@@ -38,10 +41,12 @@ const SHAPE: &str = "a request is an array of request_id, command and arguments"
 /// Decodes the payload of one frame.
 pub fn decode_request(payload: &[u8]) -> Result<Request, Refused> {
     let mut reader = Reader::new(payload);
-    let (elements, id) = request_id(&mut reader).map_err(|error| Refused { id: None, error })?;
-    command(payload, elements, reader)
-        .map(|command| Request { id, command })
-        .map_err(|error| Refused { id: Some(id), error })
+    let (elements, id) =
+        request_id(&mut reader).map_err(|error| Refused { id: None, kind: None, error })?;
+    let refused = |kind| move |error| Refused { id: Some(id), kind, error };
+    let kind = command_code(&mut reader).map_err(refused(None))?;
+    let command = command(kind, payload, elements, reader).map_err(refused(Some(kind)))?;
+    Ok(Request { id, command })
 }
 
 /// Reads the request's head: how many elements it has, and its id.
@@ -58,16 +63,22 @@ fn request_id(reader: &mut Reader<'_>) -> Result<(usize, u64), Error> {
     }
 }
 
-/// Reads the command, of which `reader` stands behind the id.
-fn command(payload: &[u8], elements: usize, mut reader: Reader<'_>) -> Result<Command, Error> {
-    let code = reader.head();
-    let kind = match code {
-        Ok(Head::Unsigned(code)) => u8::try_from(code).ok().and_then(Kind::from_code),
-        _ => return Err(Error::invalid("command: must be an integer, the command's code")),
+/// Reads which command it is.
+fn command_code(reader: &mut Reader<'_>) -> Result<Kind, Error> {
+    let Ok(Head::Unsigned(code)) = reader.head() else {
+        return Err(Error::invalid("command: must be an integer, the command's code"));
     };
-    let Some(kind) = kind else {
-        return Err(Error::invalid("command: this server has no command with this code"));
-    };
+    let kind = u8::try_from(code).ok().and_then(Kind::from_code);
+    kind.ok_or_else(|| Error::invalid("command: this server has no command with this code"))
+}
+
+/// Reads the arguments; `reader` stands before them.
+fn command(
+    kind: Kind,
+    payload: &[u8],
+    elements: usize,
+    mut reader: Reader<'_>,
+) -> Result<Command, Error> {
     let named = |why: &dyn std::fmt::Display| Error::invalid(format!("{}: {why}", kind.name()));
     if elements != 3 {
         return Err(named(&SHAPE));

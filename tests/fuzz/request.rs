@@ -46,7 +46,8 @@ fn comes_back(request: Request, bytes: usize) {
     assert_eq!(decode_request(&payload), Ok(request));
 }
 
-fn can_be_told(Refused { id, error }: Refused) {
+fn can_be_told(Refused { id, kind, error }: Refused) {
+    assert!(id.is_some() || kind.is_none(), "a command is read behind the id");
     assert!(matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::TooLarge), "{error:?}");
     assert_ne!(id, Some(CONNECTION_ID));
     let mut out = BytesMut::new();

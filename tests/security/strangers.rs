@@ -81,7 +81,7 @@ fn the_first_frame_has_some_kib_and_later_ones_may_be_long() {
     let mut raw = Raw::open(address(&server.tcp));
     let claimed = u32::try_from(HELLO_BYTES_MAX + 1).unwrap();
     raw.stream.write_all(&claimed.to_be_bytes()).unwrap();
-    raw.assert_refused(0, ErrorCode::TooLarge);
+    raw.assert_refused(0, ErrorCode::Unauthenticated);
     // The longest token and name fit, and a long request may follow at once.
     let mut raw = Raw::open(address(&server.tcp));
     let text = "x".repeat(4096);

@@ -10,8 +10,9 @@ use chatshard::command::{Class, Command, ErrorCode, Kind, Outcome};
 use chatshard::protocol::{self, CONNECTION_ID, frame};
 use serde_json::json;
 
-use super::common::TestServer;
 use super::common::examples::examples;
+use super::common::raw::Raw;
+use super::common::{HttpConnection, TestServer};
 use super::tools::*;
 
 const CREATE: &str = r#"{"id":"g_1","type":2,"creator_id":"a","user_ids":["a"]}"#;
@@ -73,6 +74,59 @@ fn a_token_that_only_reads_gets_403_for_every_change() {
         let count = if left > 0 { stream.read(&mut bytes).unwrap() } else { break };
         assert!(count > 0, "the server closed");
         input.extend_from_slice(&bytes[..count]);
+    }
+    server.stop();
+}
+
+/// What else is wrong with a change is not looked at: arguments, limits, what is there. At both doors.
+#[test]
+fn a_token_that_only_reads_gets_403_before_anything_else() {
+    let files = Files::new();
+    let tokens = files.write("tokens", "the-full-one\nread the-reader\n");
+    let server = TestServer::start(&[("token_file", &tokens)]);
+    let mut raw = Raw::open(server.tcp());
+    assert!(raw.call(1, Kind::Hello, json!({"token": "the-reader"})).is_ok());
+    // No arguments, none that could be, one that is unknown, bytes that are no value, too many ids, and
+    // a request that is decoded aside.
+    let ids: Vec<u8> =
+        [&[0x92, 0xa1, b'u', 0xdc, 0x03, 0xe9][..], &[0xa1, b'c'].repeat(1001)].concat();
+    let long = [&[0x91, 0xda, 0xff, 0xff][..], &[b'x'; 0xffff]].concat();
+    let arguments: [&[u8]; 7] = [&[0x90], &[5], &[0x91, 5], &[0xc1], &[], &ids, &long];
+    let mut id = 10;
+    for &kind in Kind::ALL {
+        for arguments in arguments {
+            if kind == Kind::Hello || kind == Kind::Watch {
+                continue;
+            }
+            id += 1;
+            let mut payload = vec![0x93, 0xcd];
+            payload.extend(u16::to_be_bytes(id));
+            payload.push(kind.code());
+            payload.extend(arguments);
+            raw.kinds.insert(id.into(), kind);
+            raw.stream.write_all(&u32::try_from(payload.len()).unwrap().to_be_bytes()).unwrap();
+            raw.stream.write_all(&payload).unwrap();
+            let (answered, outcome) = raw.receive().unwrap();
+            assert_eq!(answered, u64::from(id));
+            match outcome {
+                Ok(_) => assert_eq!(kind.class(), Class::Read),
+                Err(error) => {
+                    let is_forbidden = error.code == ErrorCode::PermissionDenied;
+                    assert_eq!(is_forbidden, kind.class() != Class::Read, "{error}");
+                }
+            }
+        }
+    }
+    let bearer = ("authorization", "Bearer the-reader");
+    let long = " ".repeat((1 << 20) + 1);
+    let bodies = ["", "{", "[]", "{\"x\":1}", r#"{"chat_id":"none"}"#, &long];
+    for &kind in Kind::ALL {
+        for body in bodies {
+            let mut http = HttpConnection::open(server.admin());
+            let path = format!("/call/{}", kind.name());
+            let (status, answer) = http.post(&path, &[bearer], body);
+            assert_eq!(status == 403, kind.class() != Class::Read, "{path} {answer}");
+        }
     }
     server.stop();
 }
@@ -145,7 +199,7 @@ fn tokens_are_replaced_while_connections_are_open() {
     });
 
     // The admin listener looks at each request.
-    let mut http = super::common::HttpConnection::open(admin.parse().unwrap());
+    let mut http = HttpConnection::open(admin.parse().unwrap());
     let mut status = |token: &str| {
         let bearer = format!("Bearer {token}");
         http.post("/call/create", &[("authorization", &bearer)], CREATE).0

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 
 use bytes::BytesMut;
-use chatshard::client::{ClientError, Connection};
+use chatshard::client::{ClientError, ClientOptions, Connection};
 use chatshard::command::change::{Cancel, Watch, WatchEvent, WatchOp};
 use chatshard::command::{ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, WATCHES_MAX};
@@ -221,11 +221,19 @@ async fn a_connection_that_watches_does_not_move() {
     let server = TestServer::start(&[("shards", "2")]);
     let (mut connection, hello) = Connection::connect(server.tcp(), &options()).await.unwrap();
     let other = 1 - hello.shard;
-    let one = watch(&mut connection).await;
     let mut told = Vec::new();
-    let id = send(&mut connection, "hello", json!({"shard": other})).await;
-    let outcome = answer(&mut connection, id, &mut told).await;
-    assert_eq!(code(outcome), ErrorCode::InvalidArgument);
+    {
+        // The refused move ends its connection, as each refused `hello` does.
+        let options = ClientOptions { shard: Some(hello.shard), ..options() };
+        let (mut connection, _) = Connection::connect(server.tcp(), &options).await.unwrap();
+        watch(&mut connection).await;
+        let id = send(&mut connection, "hello", json!({"shard": other})).await;
+        let outcome = answer(&mut connection, id, &mut told).await;
+        assert_eq!(code(outcome), ErrorCode::InvalidArgument);
+        assert!(connection.receive().await.is_err());
+        told.clear();
+    }
+    let one = watch(&mut connection).await;
     let id = send(&mut connection, "hello", json!({"shard": hello.shard})).await;
     assert!(answer(&mut connection, id, &mut told).await.is_ok(), "that is no move");
     assert!(cancel(&mut connection, one).await.is_ok());

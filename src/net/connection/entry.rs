@@ -1,0 +1,100 @@
+//! Who may ask what: `hello`, and the requests that are refused before they are run.
+//!
+//! Invariants:
+//! - A first frame that is no `hello` is 401, whatever else is wrong with it.
+//! - Each refused `hello` ends its connection, also a later one.
+//! - What the token's role does not allow is 403 before the arguments are looked at.
+
+use super::Connection;
+use crate::access::Pass;
+use crate::command::node::Hello;
+use crate::command::{Error, ErrorCode, Kind, Reply};
+use crate::metrics::doors::{Dropped, Refused};
+use crate::protocol::{self, CONNECTION_ID};
+use crate::throttle::throttled;
+use crate::types::ShardId;
+
+/// The error of a first frame that is no `hello`.
+#[cold]
+pub(super) fn no_hello() -> Error {
+    Error::new(ErrorCode::Unauthenticated, "the first request must be hello")
+}
+
+impl Connection {
+    pub(super) fn hello(&mut self, id: u64, hello: Hello) {
+        let Some(pass) = self.config.gate.enter(hello.token.as_deref()) else {
+            let reason = match hello.token {
+                None => Refused::Missing,
+                Some(_) => Refused::UnknownToken,
+            };
+            self.note_refused(reason);
+            let error =
+                Error::new(ErrorCode::Unauthenticated, "hello: the token is missing or wrong");
+            return self.refuse(id, error);
+        };
+        if !self.guest.let_in() {
+            self.guest.meter().count_dropped(Dropped::NoRoom);
+            return self.refuse(CONNECTION_ID, Error::no_room());
+        }
+        if self.pass.is_none() {
+            throttled!(of 100, info,
+                peer = %self.guest.peer(),
+                client = hello.client.as_deref().unwrap_or("unnamed"),
+                role = pass.role().name(),
+                "a client connected"
+            );
+        }
+        self.pass = Some(pass);
+        let own = self.local.shard();
+        match hello.shard.map(ShardId) {
+            Some(shard) if shard.0 >= self.local.node().shards.get() => {
+                self.refuse(id, Error::invalid(format!("hello: there is no shard {}", shard.0)));
+            }
+            Some(shard) if shard != own && !self.watches.is_empty() => {
+                let error =
+                    Error::invalid("hello: the connection watches; cancel that before it moves");
+                self.refuse(id, error);
+            }
+            Some(shard) if shard != own => self.moving = Some((shard, id)),
+            _ => self.answer_hello(id),
+        }
+    }
+
+    pub(super) fn answer_hello(&mut self, id: u64) {
+        let mut hello = self.local.node().hello(self.local.shard());
+        hello.limits.idle_ms = u64::try_from(self.config.idle.as_millis()).unwrap_or(u64::MAX);
+        self.replies.push(id, Ok(Reply::Hello(hello)));
+    }
+
+    /// Answers with an error and takes nothing more.
+    pub(super) fn refuse(&mut self, id: u64, error: Error) {
+        self.replies.push(id, Err(error));
+        self.closing = true;
+    }
+
+    /// Refuses a frame that is no request that could be run.
+    #[cold]
+    pub(super) fn refuse_undecoded(&mut self, refused: protocol::Refused) {
+        let protocol::Refused { id, kind, error } = refused;
+        let is_hello = kind == Some(Kind::Hello);
+        let forbidden = |pass: &Pass| kind.and_then(|kind| pass.role().check(kind).err());
+        match (&self.pass, id) {
+            (None, id) if !is_hello => self.refuse(id.unwrap_or(CONNECTION_ID), no_hello()),
+            (_, None) => self.refuse(CONNECTION_ID, error),
+            (_, Some(id)) if is_hello => self.refuse(id, error),
+            (pass, Some(id)) => {
+                let error = pass.as_ref().and_then(forbidden).unwrap_or(error);
+                self.replies.push(id, Err(error));
+            }
+        }
+    }
+
+    /// Ends a connection whose token is no longer good. What is owed to it is still sent.
+    #[cold]
+    pub(super) fn turn_out(&mut self) {
+        self.note_refused(Refused::RevokedToken);
+        let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
+        self.watches.end(&error, self.output.end());
+        self.refuse(CONNECTION_ID, error);
+    }
+}

@@ -1,0 +1,43 @@
+//! The end of a connection.
+//!
+//! The system resets a connection that is closed while bytes of the client are unread, and a reset may
+//! take away the last reply, which says why. So the client is told the end first, and what it still
+//! sends is thrown away for a while.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::Connection;
+
+/// How long a client may go on sending after its last reply.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Connection {
+    /// Ends the connection, of which all replies were sent.
+    pub(super) async fn part(mut self) -> io::Result<()> {
+        self.stream.say_goodbye();
+        self.stream.shut_down().await?;
+        self.input = BytesMut::new();
+        if self.stop.has_come() {
+            self.stream.discard()?;
+            return Ok(());
+        }
+        let Self { stream, guest, stop, .. } = &mut self;
+        let closed = async {
+            while stream.discard()? {
+                stream.readable().await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            closed = closed => closed,
+            () = poll_fn(|context| guest.poll_evicted(context)) => Ok(()),
+            () = stop.come() => Ok(()),
+            () = tokio::time::sleep(LINGER) => Ok(()),
+        }
+    }
+}
