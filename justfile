@@ -1,0 +1,89 @@
+# The commands of this project. `.ci/run` uses them too. `just` alone lists them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+default:
+    @just --list --unsorted
+
+# A server with a few chats on a throw-away directory
+demo:
+    cargo run --release -- serve --demo
+
+# All tests, with real processes that are killed under load
+test:
+    cargo test --locked --workspace
+
+# One test binary, or some tests of it: just suite scenarios read
+suite name *filter:
+    cargo test --locked --test {{name}} {{filter}}
+
+# What the pre-commit hook runs: format, spelling, house rules
+quick: format typos tidy
+
+# Whether the code is formatted
+format:
+    cargo fmt --all --check
+
+# Clippy on everything, with warnings as errors
+lint:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Spelling of code and documents
+typos:
+    typos
+
+# Layers, names, sizes, and documents that keep up with the code
+tidy:
+    cargo test --locked --test tidy
+
+# The documentation of the code, with warnings as errors
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
+
+# Licenses, bans and sources of the dependencies
+dependencies:
+    cargo deny --offline check --hide-inclusion-graph bans licenses sources
+
+# Whether the simulation finds the faults that are planted for it
+planted-faults:
+    cargo test --locked --features planted-faults --test simulation_faults
+
+# Whether the benchmarks work; the figures mean nothing
+benches-once:
+    CHATSHARD_BENCH_CHATS=1000 cargo test --locked --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench scaling
+
+# A built binary from outside: import, the routes, kill -9, another number of shards
+smoke binary="target/debug/chatshard":
+    tests/smoke.sh {{binary}}
+
+# Instructions of the hot commands; `--against OTHER --bound 0.5` compares with another build
+instructions *options:
+    benches/instructions {{options}}
+
+# CPU time per request beside Valkey and ready bytes
+side-by-side *options:
+    benches/side-by-side {{options}}
+
+# 500 rounds of kill -9 under load, about 8 minutes
+long-kills:
+    CHATSHARD_KILL_ROUNDS=500 cargo test --release --test crash -- --nocapture kill_9
+
+# 50 000 seeds of the simulation
+long-simulation:
+    CHATSHARD_SIM_SEEDS=50000 cargo test --release --test simulation -- --nocapture
+
+# Clients that ask too much, 10 s each
+long-overload:
+    CHATSHARD_OVERLOAD_SECONDS=10 cargo test --release --test overload -- --nocapture --test-threads 1
+
+# 100 000 random sequences against the model
+long-model:
+    PROPTEST_CASES=100000 cargo test --release --test model
+
+# Everything that a change must pass
+ci:
+    .ci/run
+
+# Runs `just quick` before each commit of this clone
+hooks:
+    git config core.hooksPath .githooks
