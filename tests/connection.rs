@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;
+#[path = "connection/order.rs"]
+mod order;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

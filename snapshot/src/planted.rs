@@ -16,6 +16,8 @@ pub enum Planted {
     RenameBeforeSync,
     /// A delivery that comes again is applied again.
     DeliveredTwice,
+    /// A request for a row may come behind the message of a later one that goes over the chat.
+    OvertakesOnTheWay,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -36,7 +36,7 @@ use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
 use super::hot::{Hot, Went};
 use super::incomplete::Incomplete;
 use super::large::{Decoded, Large};
-use super::order::{Held, Order, Way};
+use super::order::{Going, Order, Way};
 use super::output::Output;
 use super::patience::Patience;
 use super::share::Share;
@@ -177,8 +177,6 @@ struct Connection {
     order: Order,
     hot: Hot,
     watches: Watches,
-    /// Held requests may go since the last look.
-    freed: bool,
     hasher: KeyHasher,
     /// What its token allows, once it has shown one: none before `hello`.
     pass: Option<Pass>,
@@ -214,7 +212,6 @@ impl Connection {
             order: Order::default(),
             hot: Hot::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
-            freed: false,
             hasher: local.node().hasher,
             pass: moving.pass,
             closing: false,
@@ -249,7 +246,7 @@ impl Connection {
             let taken = self.take_requests(started);
             self.local.flush();
             self.encode_ready();
-            while std::mem::take(&mut self.freed) {
+            while self.order.has_ready() {
                 self.submit_held();
                 self.local.flush();
                 self.encode_ready();
@@ -419,20 +416,16 @@ impl Connection {
                 };
                 self.replies.push(id, outcome);
             }
-            Work::Command(command) => {
-                self.large_replies += usize::from(command.may_answer_much());
-                match Way::of(&command, self.hasher) {
-                    Some(way) if !self.order.may_go(way) => {
-                        self.order.hold(Held { asked, command, way });
-                    }
-                    way => self.submit(asked, command.into(), way),
+            work => {
+                self.large_replies += usize::from(work.may_answer_much());
+                if let Some(going) = self.order.take(asked, work, self.hasher) {
+                    self.submit(going);
                 }
             }
-            work @ Work::Import(_) => self.submit(asked, work, None),
         }
     }
 
-    fn submit(&self, asked: Asked, work: Work, way: Option<Way>) {
+    fn submit(&self, Going { asked, work, way }: Going) {
         let mark = Way::mark(way, work.may_answer_much());
         let ticket = Ticket::of_connection(&self.replies, asked, work.kind(), mark);
         self.local.submit(ticket, work);
@@ -474,7 +467,6 @@ impl Connection {
         self.large_replies = self.large_replies.saturating_sub(if is_large { count } else { 0 });
         if let Some(way) = way {
             self.order.done(way);
-            self.freed = self.order.held() > 0;
         }
     }
 
@@ -496,8 +488,8 @@ impl Connection {
 
     /// Submits the held requests that nothing is before any more.
     fn submit_held(&mut self) {
-        while let Some(held) = self.order.release() {
-            self.submit(held.asked, held.command.into(), Some(held.way));
+        while let Some(going) = self.order.release() {
+            self.submit(going);
         }
     }
 

@@ -44,7 +44,7 @@ impl Hot {
         ticket: impl Fn(usize, u64) -> Ticket,
         out: &mut BytesMut,
     ) -> Went {
-        if !request.ask.user_id().is_none_or(|user_id| order.may_read(user_id.hash)) {
+        if !order.is_free(request.ask) {
             return Went::Nowhere;
         }
         let kind = request.ask.kind();

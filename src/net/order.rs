@@ -1,64 +1,49 @@
-//! Keeps the requests of one connection that name the same user in the order sent.
+//! Keeps the requests of one connection that name the same key in the order sent.
 //!
-//! Most requests keep their order by themselves: they travel to their shard in a queue. But
-//! `delete`, `clear` and `mark_read` go to the chat first and reach the user's row from there; what
-//! the same connection sends for the same user behind them would overtake them. So it is held until
-//! they are answered. (`mark_read`s do not wait for each other: they may be applied in any order.)
-//! `unread` names many users: it waits for every detour, and what is behind it waits for it.
+//! Most requests keep their order by themselves: each goes straight to the shard of its key, in a queue that
+//! nothing overtakes (see [`crate::node::mailbox`]). A request that takes a detour, over another shard or in
+//! several steps, has reached its key only when it is answered. What the same connection sends behind it for
+//! that key is held until then. Which request touches which keys, and how, is in [`footprint`].
 //!
 //! Invariants:
-//! - A held request leaves in its turn: never before one for the same user that was held earlier.
-//! - A user is in the table exactly while a detour or a held request of theirs is there.
+//! - A request waits only for requests that were sent before it. So one is always free to go on.
+//! - A held request leaves in its turn: behind all that have a key in common with it and were sent before it.
+//! - A lane is in the table exactly while a request is under way in it or waits for it.
+//! - At most [`KEYS_MAX`] keys are in the table, counted as often as a request names them.
+
+pub mod footprint;
 
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::command::Command;
+use crate::node::Work;
 use crate::node::ticket::Asked;
+use crate::protocol::hot::Ask;
 use crate::types::KeyHasher;
+use footprint::{Footprint, Scope, Touch, Use};
 
-/// What a request means for the order, in one number: the hash of the user that it names, but for
-/// its lowest four bits. (Two users with one hash wait for each other; that is all.)
+/// Keys in the table above which a request waits for all, and all behind it wait for it.
+const KEYS_MAX: usize = 4096;
+
+/// What is to be noted when a request is answered, in one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way(u64);
 
 impl Way {
-    /// It goes over the chat, and has reached the user only when it is answered.
-    const DETOUR: u64 = 0b01;
-    /// It is a `mark_read`.
-    const READ: u64 = 0b10;
-    /// It names any number of users.
-    const EVERYONE: u64 = 0b100;
     /// Beside a way, in a mark alone: the reply may be large.
-    const LARGE: u64 = 0b1000;
-    const BITS: u64 = Self::DETOUR | Self::READ | Self::EVERYONE | Self::LARGE;
+    const LARGE: u64 = Touch::FREE;
+    /// It is no touch by a detour but the number of an entry.
+    const ENTRY: u64 = 0b1;
+    const ENTRY_SHIFT: u32 = 5;
 
-    /// The way of a command; none if it names no user.
-    pub fn of(command: &Command, hasher: KeyHasher) -> Option<Self> {
-        let (user_id, bits) = match command {
-            Command::List(list) => (&list.user_id, 0),
-            Command::Detail(detail) => (detail.user_id.as_ref()?, 0),
-            Command::SetFlags(set) => (&set.user_id, 0),
-            Command::Touch(touch) => (&touch.user_id, 0),
-            Command::Delete(delete) => (&delete.user_id, Self::DETOUR),
-            Command::Clear(clear) => (&clear.user_id, Self::DETOUR),
-            Command::MarkRead(read) => (&read.user_id, Self::DETOUR | Self::READ),
-            Command::MarkReadMany(many) => (&many.user_id, Self::DETOUR | Self::READ),
-            Command::EraseUser(erase) => (&erase.user_id, Self::DETOUR),
-            Command::Conversations(asked) => (&asked.user_id, 0),
-            Command::Sync(sync) => (&sync.user_id, 0),
-            Command::Explain(explain) => (&explain.user_id, 0),
-            Command::Unread(_) => return Some(Self(Self::EVERYONE)),
-            _ => return None,
-        };
-        let user = hasher.hash(user_id.as_str()) & !Self::BITS;
-        Some(Self(user | bits))
+    fn of_entry(number: u64) -> Self {
+        Self(number << Self::ENTRY_SHIFT | Self::ENTRY)
     }
 
     /// The number that a ticket carries: what is to be noted when it is answered.
     pub fn mark(way: Option<Self>, is_large: bool) -> u64 {
-        let way = way.filter(|way| way.is_detour()).map_or(0, |way| way.0);
+        let way = way.map_or(0, |way| way.0);
         if is_large { way | Self::LARGE } else { way }
     }
 
@@ -67,66 +52,101 @@ impl Way {
         let way = mark & !Self::LARGE;
         ((way != 0).then_some(Self(way)), mark & Self::LARGE != 0)
     }
-
-    fn user(self) -> u64 {
-        self.0 & !Self::BITS
-    }
-
-    fn is_detour(self) -> bool {
-        self.0 & Self::DETOUR != 0
-    }
-
-    fn is_read(self) -> bool {
-        self.0 & Self::READ != 0
-    }
-
-    fn is_everyone(self) -> bool {
-        self.0 & Self::EVERYONE != 0
-    }
 }
 
-#[derive(Debug, Default)]
-struct User {
-    reads: usize,
-    others: usize,
-    held: usize,
-}
-
-impl User {
-    fn is_on_detour(&self) -> bool {
-        self.reads > 0 || self.others > 0
-    }
-
-    fn is_idle(&self) -> bool {
-        self.reads == 0 && self.others == 0 && self.held == 0
-    }
-}
-
-/// A request that waits for its turn.
+/// A request that may go; its way is to be noted when it is answered.
 #[derive(Debug)]
-pub struct Held {
+pub struct Going {
     /// Which.
     pub asked: Asked,
     /// What it asks.
-    pub command: Command,
-    /// Its way.
-    pub way: Way,
+    pub work: Work,
+    /// None if nothing has to wait for it.
+    pub way: Option<Way>,
+}
+
+/// Requests of one key.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Under way, or chosen to go next, by their use.
+    open: [u32; Use::COUNT],
+    /// Numbers of the entries that wait, and their uses.
+    waiting: VecDeque<(u64, Use)>,
+}
+
+impl Lane {
+    fn is_idle(&self) -> bool {
+        self.open.iter().all(|open| *open == 0) && self.waiting.is_empty()
+    }
+
+    /// Whether a request that comes now need not wait.
+    fn is_free_for(&self, used: Use) -> bool {
+        self.waiting.is_empty() && self.admits(used)
+    }
+
+    /// Whether nothing that is under way is in the way.
+    fn admits(&self, used: Use) -> bool {
+        let (own, all) = (self.open[used.index()], self.open.iter().sum::<u32>());
+        all == if used.is_shared() { own } else { 0 }
+    }
+
+    /// Lets one in, or has it wait; whether it waits.
+    fn enter(&mut self, number: u64, used: Use) -> bool {
+        let waits = !self.is_free_for(used);
+        match waits {
+            true => self.waiting.push_back((number, used)),
+            false => self.open[used.index()] += 1,
+        }
+        waits
+    }
+
+    /// One is done; those that may follow are in. Their numbers are given to `next`.
+    fn leave(&mut self, used: Use, mut next: impl FnMut(u64)) {
+        self.open[used.index()] = self.open[used.index()].saturating_sub(1);
+        while let Some(&(number, used)) = self.waiting.front()
+            && self.admits(used)
+        {
+            self.waiting.pop_front();
+            self.open[used.index()] += 1;
+            next(number);
+        }
+    }
+}
+
+/// A request that is held, or that is under way with several keys.
+#[derive(Debug)]
+struct Entry {
+    footprint: Footprint,
+    /// Lanes that it waits for.
+    missing: usize,
+    /// The request, until it goes.
+    held: Option<(Asked, Work)>,
 }
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Order {
-    users: HashMap<u64, User>,
-    held: VecDeque<Held>,
+    /// Requests that are under way by a detour or held.
+    tracked: usize,
+    /// Keys of theirs, each as often as one names it.
+    touches: usize,
+    lanes: HashMap<u64, Lane>,
+    /// Lanes of chats among them.
+    chats: usize,
+    /// The lane that every request is in.
+    all: Lane,
+    entries: HashMap<u64, Entry>,
+    next: u64,
+    /// Held requests that may go.
+    ready: VecDeque<u64>,
+    held: usize,
     held_bytes: usize,
-    /// Held requests that name any number of users.
-    everyone_held: usize,
 }
 
 impl Order {
     /// Requests that wait.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held
     }
 
     /// Their bytes.
@@ -134,187 +154,184 @@ impl Order {
         self.held_bytes
     }
 
-    /// Whether a read that names the user with this hash may go now.
-    pub fn may_read(&self, user_hash: u64) -> bool {
-        if self.users.is_empty() && self.everyone_held == 0 {
-            return true;
-        }
-        let user = user_hash & !Way::BITS;
-        self.everyone_held == 0 && !self.users.contains_key(&user)
+    /// Whether a plain request may go straight to its shard now: none of its keys is in the table.
+    pub fn is_free(&self, ask: Ask<'_>) -> bool {
+        self.tracked == 0 || self.has_no_key_of(ask)
     }
 
-    /// Whether a request may go now. If it takes a detour it is noted; [`Self::done`] must follow
+    fn has_no_key_of(&self, ask: Ask<'_>) -> bool {
+        let is_in = |touch: Touch| self.lanes.contains_key(&touch.key());
+        let has_user = ask.user_id().is_some_and(|id| is_in(Touch::user(id.hash, Use::Read)));
+        let is_chat_in = |hash| is_in(Touch::chat(hash, Use::Read));
+        let has_chat = self.chats > 0
+            && match ask {
+                Ask::List { .. } => false,
+                Ask::Detail { mut ids, .. } => ids.any(|id| is_chat_in(id.hash)),
+                Ask::Advance(advance) => is_chat_in(advance.chat_id.hash),
+                Ask::MarkRead(read) => is_chat_in(read.chat_id.hash),
+            };
+        self.all.is_free_for(Use::Read) && !has_user && !has_chat
+    }
+
+    /// Takes a request: gives it back if it may go now, or holds it. If it has a way, [`Self::done`] must follow
     /// when it is answered.
-    pub fn may_go(&mut self, way: Way) -> bool {
-        if self.everyone_held > 0 {
-            return false;
+    pub fn take(&mut self, asked: Asked, work: Work, hasher: KeyHasher) -> Option<Going> {
+        let scope = match (self.tracked, self.chats) {
+            (0, _) => Scope::Detours,
+            (_, 0) => Scope::Users,
+            _ => Scope::All,
+        };
+        let mut footprint = Footprint::of(&work, hasher, scope);
+        if footprint.is_empty() && scope != Scope::Users {
+            return Some(Going { asked, work, way: None });
         }
-        if way.is_everyone() {
-            return self.users.is_empty();
+        if footprint.is_detour() {
+            footprint = self.bounded(footprint);
         }
-        match self.users.get_mut(&way.user()) {
-            Some(user)
-                if user.held > 0 || user.others > 0 || (user.reads > 0 && !way.is_read()) =>
-            {
-                false
-            }
-            Some(user) => {
-                note(user, way);
-                true
-            }
-            None => {
-                if way.is_detour() {
-                    note(self.users.entry(way.user()).or_default(), way);
-                }
-                true
-            }
+        if self.is_free_for(&footprint) {
+            let way = self.begin(footprint);
+            return Some(Going { asked, work, way });
+        }
+        if scope != Scope::All {
+            footprint = Footprint::of(&work, hasher, Scope::All);
+        }
+        if footprint.is_empty() {
+            return Some(Going { asked, work, way: None });
+        }
+        self.hold(asked, work, footprint);
+        None
+    }
+
+    /// The footprint, if there is room for its keys.
+    fn bounded(&self, footprint: Footprint) -> Footprint {
+        match self.touches + footprint.touches.len() > KEYS_MAX {
+            true => Footprint::everything(),
+            false => footprint,
         }
     }
 
-    /// Holds a request that may not go.
-    pub fn hold(&mut self, held: Held) {
-        if held.way.is_everyone() {
-            self.everyone_held += 1;
-        } else {
-            self.users.entry(held.way.user()).or_default().held += 1;
+    fn is_free_for(&self, footprint: &Footprint) -> bool {
+        let is_free = |touch: &Touch| {
+            self.lanes.get(&touch.key()).is_none_or(|lane| lane.is_free_for(touch.used()))
+        };
+        self.all.is_free_for(footprint.of_all()) && footprint.touches.iter().all(is_free)
+    }
+
+    /// Notes what is done by detours.
+    fn begin(&mut self, mut footprint: Footprint) -> Option<Way> {
+        footprint.touches.retain(|touch| touch.is_detour());
+        if !footprint.is_detour() {
+            return None;
         }
-        self.held_bytes += held.asked.bytes;
-        self.held.push_back(held);
+        self.tracked += 1;
+        self.touches += footprint.touches.len();
+        self.all.open[footprint.of_all().index()] += 1;
+        for touch in &footprint.touches {
+            let lane = lane(&mut self.lanes, &mut self.chats, *touch);
+            lane.open[touch.used().index()] += 1;
+        }
+        match (footprint.touches.as_slice(), footprint.all) {
+            ([touch], None) => Some(Way(touch.0)),
+            _ => Some(Way::of_entry(self.keep(Entry { footprint, missing: 0, held: None }))),
+        }
+    }
+
+    fn keep(&mut self, entry: Entry) -> u64 {
+        self.next += 1;
+        self.entries.insert(self.next, entry);
+        self.next
+    }
+
+    fn hold(&mut self, asked: Asked, work: Work, footprint: Footprint) {
+        let footprint = self.bounded(footprint);
+        self.tracked += 1;
+        self.touches += footprint.touches.len();
+        self.held += 1;
+        self.held_bytes += asked.bytes;
+        let number = self.next + 1;
+        let mut missing = usize::from(self.all.enter(number, footprint.of_all()));
+        for touch in &footprint.touches {
+            let lane = lane(&mut self.lanes, &mut self.chats, *touch);
+            missing += usize::from(lane.enter(number, touch.used()));
+        }
+        self.keep(Entry { footprint, missing, held: Some((asked, work)) });
+        if missing == 0 {
+            self.ready.push_back(number);
+        }
     }
 
     /// A request that took a detour is answered.
     pub fn done(&mut self, way: Way) {
-        let Some(user) = self.users.get_mut(&way.user()) else { return };
-        let count = if way.is_read() { &mut user.reads } else { &mut user.others };
-        *count = count.saturating_sub(1);
-        if user.is_idle() {
-            self.users.remove(&way.user());
+        if way.0 & Touch::DETOUR != 0 {
+            self.leave(Touch(way.0));
+            self.end(Use::Read);
+        } else if let Some(entry) = self.entries.remove(&(way.0 >> Way::ENTRY_SHIFT)) {
+            entry.footprint.touches.iter().for_each(|touch| self.leave(*touch));
+            self.end(entry.footprint.of_all());
         }
     }
 
-    /// The next held request that may go now; it is noted as by [`Self::may_go`].
-    pub fn release(&mut self) -> Option<Held> {
-        let mut passed: Vec<u64> = Vec::new();
-        for at in 0..self.held.len() {
-            let way = self.held.get(at)?.way;
-            if way.is_everyone() {
-                // Nothing behind it goes before it.
-                if at > 0 || self.users.values().any(User::is_on_detour) {
-                    return None;
-                }
-                self.everyone_held -= 1;
-                return self.let_go(at);
-            }
-            let user = self.users.get_mut(&way.user())?;
-            let free = user.others == 0 && (user.reads == 0 || way.is_read());
-            if free && !passed.contains(&way.user()) {
-                user.held -= 1;
-                note(user, way);
-                if user.is_idle() {
-                    self.users.remove(&way.user());
-                }
-                return self.let_go(at);
-            }
-            passed.push(way.user());
-        }
-        None
+    /// Whether held requests may go: [`Self::release`] gives them.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
-    fn let_go(&mut self, at: usize) -> Option<Held> {
-        let held = self.held.remove(at)?;
-        self.held_bytes -= held.asked.bytes;
-        Some(held)
+    /// The next held request that may go, as from [`Self::take`].
+    pub fn release(&mut self) -> Option<Going> {
+        let number = self.ready.pop_front()?;
+        let entry = self.entries.get_mut(&number)?;
+        let (asked, work) = entry.held.take()?;
+        self.held -= 1;
+        self.held_bytes -= asked.bytes;
+        let direct: Vec<Touch> =
+            entry.footprint.touches.iter().filter(|touch| !touch.is_detour()).copied().collect();
+        entry.footprint.touches.retain(|touch| touch.is_detour());
+        let is_detour = entry.footprint.is_detour();
+        direct.into_iter().for_each(|touch| self.leave(touch));
+        if !is_detour {
+            self.entries.remove(&number);
+            self.end(Use::Read);
+        }
+        Some(Going { asked, work, way: is_detour.then(|| Way::of_entry(number)) })
+    }
+
+    /// A request leaves the lane of a key.
+    fn leave(&mut self, touch: Touch) {
+        let Self { lanes, entries, ready, chats, touches, .. } = self;
+        *touches = touches.saturating_sub(1);
+        let Some(lane) = lanes.get_mut(&touch.key()) else { return };
+        lane.leave(touch.used(), |number| let_in(entries, ready, number));
+        if lane.is_idle() {
+            *chats -= usize::from(touch.is_of_chat());
+            lanes.remove(&touch.key());
+        }
+    }
+
+    /// A request leaves the table.
+    fn end(&mut self, used: Use) {
+        let Self { all, entries, ready, .. } = self;
+        all.leave(used, |number| let_in(entries, ready, number));
+        self.tracked = self.tracked.saturating_sub(1);
     }
 }
 
-fn note(user: &mut User, way: Way) {
-    if way.is_detour() {
-        let count = if way.is_read() { &mut user.reads } else { &mut user.others };
-        *count += 1;
+/// The lane of a key.
+fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: Touch) -> &'a mut Lane {
+    lanes.entry(touch.key()).or_insert_with(|| {
+        *chats += usize::from(touch.is_of_chat());
+        Lane::default()
+    })
+}
+
+/// An entry need not wait for one of its lanes any more.
+fn let_in(entries: &mut HashMap<u64, Entry>, ready: &mut VecDeque<u64>, number: u64) {
+    if let Some(entry) = entries.get_mut(&number) {
+        entry.missing = entry.missing.saturating_sub(1);
+        if entry.missing == 0 {
+            ready.push_back(number);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-    use crate::command::Kind;
-
-    fn asked(id: u64) -> Asked {
-        Asked { id, started: Instant::now(), bytes: 100 }
-    }
-
-    fn command(kind: Kind, user: &str) -> Command {
-        let arguments = match kind {
-            Kind::List => serde_json::json!({"user_id": user}),
-            Kind::MarkRead => serde_json::json!({"user_id": user, "chat_id": "c", "seq": 1}),
-            _ => serde_json::json!({"user_id": user, "chat_id": "c"}),
-        };
-        Command::from_json(kind, arguments).unwrap()
-    }
-
-    fn way(kind: Kind, user: &str) -> Way {
-        Way::of(&command(kind, user), KeyHasher::new(1)).unwrap()
-    }
-
-    fn held(id: u64, kind: Kind, user: &str) -> Held {
-        Held { asked: asked(id), command: command(kind, user), way: way(kind, user) }
-    }
-
-    #[test]
-    fn what_follows_a_detour_waits_and_keeps_its_order() {
-        let mut order = Order::default();
-        assert!(order.may_go(way(Kind::Clear, "a")));
-        assert!(!order.may_go(way(Kind::List, "a")));
-        order.hold(held(1, Kind::List, "a"));
-        order.hold(held(2, Kind::MarkRead, "a"));
-        order.hold(held(3, Kind::List, "a"));
-        assert!(order.may_go(way(Kind::List, "b")), "another user does not wait");
-        assert!(order.release().is_none());
-        assert_eq!((order.held(), order.held_bytes()), (3, 300));
-        order.done(way(Kind::Clear, "a"));
-        assert_eq!(order.release().unwrap().asked.id, 1);
-        assert_eq!(order.release().unwrap().asked.id, 2);
-        assert_eq!((order.held(), order.held_bytes()), (1, 100));
-        assert!(order.release().is_none(), "the read is under way");
-        assert!(!order.may_go(way(Kind::List, "a")));
-        order.done(way(Kind::MarkRead, "a"));
-        assert_eq!(order.release().unwrap().asked.id, 3);
-        assert_eq!((order.held(), order.held_bytes()), (0, 0));
-        assert!(order.users.is_empty());
-    }
-
-    #[test]
-    fn what_names_everyone_waits_for_all_and_all_for_it() {
-        let unread = Command::from_json(Kind::Unread, serde_json::json!({"user_ids": ["a"]}));
-        let unread = unread.unwrap();
-        let everyone = Way::of(&unread, KeyHasher::new(1)).unwrap();
-        let held_unread = |id| Held { asked: asked(id), command: unread.clone(), way: everyone };
-        let mut order = Order::default();
-        assert!(order.may_go(everyone), "nothing is under way");
-        assert!(order.may_go(way(Kind::Clear, "a")));
-        assert!(!order.may_go(everyone));
-        order.hold(held_unread(1));
-        assert!(!order.may_go(way(Kind::List, "b")), "it would overtake");
-        order.hold(held(2, Kind::List, "b"));
-        assert!(order.release().is_none());
-        order.done(way(Kind::Clear, "a"));
-        assert_eq!(order.release().unwrap().asked.id, 1);
-        assert_eq!(order.release().unwrap().asked.id, 2);
-        assert!(order.release().is_none());
-        assert!(order.users.is_empty() && order.everyone_held == 0 && order.held_bytes() == 0);
-    }
-
-    #[test]
-    fn reads_do_not_wait_for_reads() {
-        let mut order = Order::default();
-        assert!(order.may_go(way(Kind::MarkRead, "a")));
-        assert!(order.may_go(way(Kind::MarkRead, "a")));
-        order.done(way(Kind::MarkRead, "a"));
-        assert!(!order.may_go(way(Kind::List, "a")));
-        order.done(way(Kind::MarkRead, "a"));
-        assert!(order.may_go(way(Kind::List, "a")));
-        assert!(order.users.is_empty());
-    }
-}
+mod tests;

@@ -5,8 +5,9 @@
 //!   that cores cannot wait for each other in a circle. They are bounded all the same, by what
 //!   clients may bring in: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under way,
 //!   each of which has few messages out at a time.
-//! - A lane is one queue for all senders: what was put in before is taken out before. So a request
-//!   for a user's row cannot be overtaken by a delivery that was caused by a later request.
+//! - A lane is one queue for all senders: what was put in before is taken out before. A core puts what it
+//!   sends into the lanes in an order that keeps causes before effects. So a request for a user's row
+//!   cannot be overtaken by a message that a later request of the same connection caused.
 //! - [`Mailbox::wake`] may be called by anyone, any number of times; the core wakes once.
 //! - A mailbox is never closed; after a stop nobody reads it.
 

@@ -8,6 +8,7 @@
 //!
 //! Invariants:
 //! - Records go to the log before any message or answer that depends on them leaves this core.
+//! - What was put on its way to a shard is there before a message can be that comes of a later op for another.
 //! - Whoever calls [`Local::submit`] or takes from the mailbox flushes before it waits.
 //! - The log's thread is woken behind the connections that have their turn, and writes for all of them.
 //! - Every ticket is answered exactly once.
@@ -39,7 +40,7 @@ use crate::shard::Core;
 use crate::shard::core::SlotCapture;
 pub use crate::shard::core::Soon;
 use crate::shard::gate::Gate;
-use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo};
+use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo, Tells};
 use crate::types::ShardId;
 
 /// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
@@ -199,7 +200,10 @@ impl Worker {
             for (shard, to, op) in ops.drain(..) {
                 if shard == self.shard {
                     self.take_op(to, op);
-                } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
+                    continue;
+                }
+                self.send_before(&op, shard);
+                if let Some(outbound) = self.outbound.get_mut(shard.index()) {
                     outbound.push(Peer::Request(to, op));
                 }
             }
@@ -378,14 +382,40 @@ impl Worker {
         ticket.tell(outcome, status, &mut self.tcp);
     }
 
+    /// Sends what must be there before the messages that an op leads to, from the shard `over` which it goes.
+    fn send_before(&mut self, op: &Op, over: ShardId) {
+        // With two cores those messages come to this one, or stay where the op is.
+        if self.outbound.len() <= 2 || is_planted(Planted::OvertakesOnTheWay) {
+            return;
+        }
+        let told = match op.tells() {
+            Tells::Nobody => return,
+            Tells::User(id) => Some(self.node.hasher.slot(id.as_str()).shard(self.node.shards)),
+            Tells::Anybody => None,
+        };
+        for shard in self.node.shards.all() {
+            let is_told = told.is_none_or(|told| told == shard);
+            if is_told && shard != over && !self.outbound[shard.index()].is_empty() {
+                self.settle();
+                self.send_to(shard);
+            }
+        }
+    }
+
     /// Sends each core what gathered for it, and wakes it once.
     fn send(&mut self) {
-        for (outbound, mailbox) in self.outbound.iter_mut().zip(self.node.mailboxes.iter()) {
-            if !outbound.is_empty() {
-                let empty = self.spare.batch();
-                mailbox.peers.push(std::mem::replace(outbound, empty));
-                mailbox.wake();
-            }
+        for shard in self.node.shards.all() {
+            self.send_to(shard);
+        }
+    }
+
+    fn send_to(&mut self, shard: ShardId) {
+        let outbound = self.outbound.get_mut(shard.index()).filter(|batch| !batch.is_empty());
+        if let (Some(outbound), Some(mailbox)) = (outbound, self.node.mailboxes.get(shard.index()))
+        {
+            let empty = self.spare.batch();
+            mailbox.peers.push(std::mem::replace(outbound, empty));
+            mailbox.wake();
         }
     }
 

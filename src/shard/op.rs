@@ -141,6 +141,81 @@ impl Op {
             _ => 0,
         }
     }
+
+    /// Whose rows it leads to over the shard that it is for.
+    pub fn tells(&self) -> Tells<'_> {
+        match self {
+            Self::Run(command) => match command {
+                Command::MarkRead(read) => Tells::User(&read.user_id),
+                Command::Clear(clear) => Tells::User(&clear.user_id),
+                Command::AddMembers(_) | Command::RemoveMembers(_) | Command::Dissolve(_) => {
+                    Tells::Anybody
+                }
+                Command::Hello(_)
+                | Command::Ping(_)
+                | Command::Stats(_)
+                | Command::Snapshot(_)
+                | Command::Export(_)
+                | Command::Import(_)
+                | Command::Verify(_)
+                | Command::Watch(_)
+                | Command::Cancel(_)
+                | Command::List(_)
+                | Command::Detail(_)
+                | Command::Delete(_)
+                | Command::SetFlags(_)
+                | Command::Touch(_)
+                | Command::MarkReadMany(_)
+                | Command::Conversations(_)
+                | Command::Unread(_)
+                | Command::Sync(_)
+                | Command::Explain(_)
+                | Command::EraseUser(_)
+                | Command::Advance(_)
+                | Command::Create(_)
+                | Command::Members(_)
+                | Command::SetStatus(_) => Tells::Nobody,
+            },
+            Self::Delete(delete, _) => Tells::User(&delete.user_id),
+            Self::MarkReadMany(many) => Tells::User(&many.user_id),
+            Self::EraseMember(user_id, _) | Self::EraseSweep(user_id, _) => Tells::User(user_id),
+            Self::Create { .. } | Self::Import(_) => Tells::Anybody,
+            Self::Claim(_)
+            | Self::Details { .. }
+            | Self::Facts { .. }
+            | Self::CheckDelete(_)
+            | Self::ExportPage { .. }
+            | Self::ExportRows(_)
+            | Self::CheckImport(_)
+            | Self::ImportGone(_)
+            | Self::ListOn(_)
+            | Self::Rows(_)
+            | Self::Conversations(..)
+            | Self::Unread(..)
+            | Self::CheckReads(..)
+            | Self::ReadRows(..)
+            | Self::ExplainChat(_)
+            | Self::EraseBegin(_)
+            | Self::EraseEnd(..)
+            | Self::VerifySlots(_)
+            | Self::VerifyMembers(..)
+            | Self::VerifyRowsOf(..)
+            | Self::VerifyChats(_)
+            | Self::VerifyRows(_)
+            | Self::Stats => Tells::Nobody,
+        }
+    }
+}
+
+/// Which rows a shard tells because of an op, by messages to their shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells<'a> {
+    /// None, or only those that a message brings back into a list.
+    Nobody,
+    /// Those of this user.
+    User(&'a UserId),
+    /// Those of any user.
+    Anybody,
 }
 
 /// Where a new chat's id comes from.
