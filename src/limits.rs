@@ -77,15 +77,21 @@ pub const STRANGERS_MIN: usize = 64;
 pub const INCOMPLETE_BYTES_MAX: usize = 64 << 20;
 /// An incomplete request of at most so many bytes does not count there.
 pub const INCOMPLETE_BYTES_FREE: usize = 16 << 10;
+/// Bytes that the TCP replies and watches of a node may take together while they are not read;
+/// beyond it clients are dropped or held back.
+pub const TCP_UNSENT_BYTES_MAX: usize = 256 << 20;
+/// A TCP connection that holds at most so many of these bytes does not count there.
+pub const TCP_UNSENT_BYTES_FREE: usize = 16 << 10;
 /// Bytes that the HTTP answers of a node may take together while their clients do not read them.
 pub const HTTP_UNSENT_BYTES_MAX: usize = 64 << 20;
 /// An HTTP answer of at most so many bytes is always sent, however many are unread.
 pub const HTTP_UNSENT_BYTES_FREE: usize = 64 << 10;
 /// Reads that an HTTP door answers at a time; further ones wait. Each may be a longest reply.
 pub const HTTP_READS_MAX: usize = 16;
-/// A client that takes fewer bytes than this within the write time-out does not read, by HTTP.
-pub const HTTP_PROGRESS_BYTES: usize = 16 << 10;
-/// With `--memory-max` each of these two budgets is an eighth of it, but at least this, in bytes.
+/// A client that takes fewer bytes than this within the write time-out does not read, by HTTP. By
+/// TCP one that takes fewer does not become younger among those who do not read.
+pub const PROGRESS_BYTES: usize = 16 << 10;
+/// With `--memory-max` each of these three budgets is an eighth of it, but at least this, in bytes.
 pub const BUDGET_BYTES_MIN: usize = 16 << 20;
 /// Where one of these budgets is used up, its oldest holder is evicted if it is this old, in ms.
 pub const EVICTION_MS_MIN: u64 = 1000;
@@ -121,6 +127,10 @@ pub const DIFFERENCES_MAX: usize = 1000;
 pub const WATCH_RING_BYTES: usize = 16 << 20;
 /// Bytes of records that a watcher is given at once when it resumes from the log's files.
 pub const WATCH_PAGE_BYTES: usize = 256 << 10;
+/// What such bytes take as changes, with those that are sent, about.
+pub const WATCH_PAGE_HELD_BYTES: usize = 8 * WATCH_PAGE_BYTES;
+/// A watcher for whose page there is no room looks again after this long, in ms.
+pub const WATCH_RETRY_MS: u64 = 100;
 /// How long a watcher hears nothing before it gets a heartbeat, in ms.
 pub const HEARTBEAT_MS: u64 = 10_000;
 /// Watches that may be open on one connection.
@@ -161,7 +171,10 @@ const _: () = assert!(4 * REQUEST_BYTES_MAX <= BUDGET_BYTES_MIN);
 const _: () = assert!(REPLY_BYTES_MAX <= BUDGET_BYTES_MIN);
 const _: () = assert!(BUDGET_BYTES_MIN <= INCOMPLETE_BYTES_MAX);
 const _: () = assert!(BUDGET_BYTES_MIN <= HTTP_UNSENT_BYTES_MAX);
-const _: () = assert!(HTTP_PROGRESS_BYTES <= HTTP_UNSENT_BYTES_FREE);
+const _: () = assert!(BUDGET_BYTES_MIN <= TCP_UNSENT_BYTES_MAX);
+const _: () = assert!(TCP_UNSENT_BYTES_FREE < UNSENT_BYTES_MAX);
+const _: () = assert!(WATCH_PAGE_HELD_BYTES < BUDGET_BYTES_MIN);
+const _: () = assert!(PROGRESS_BYTES <= HTTP_UNSENT_BYTES_FREE);
 const _: () = assert!(EVICTION_MS_MIN < WRITE_TIMEOUT_MS);
 const _: () = assert!(TOMBSTONES_MAX < GONE_MAX / 64);
 const _: () = assert!(IDS_MAX <= USERS_MAX);

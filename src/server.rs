@@ -36,7 +36,7 @@ use crate::command::{Call, Command, Error, Outcome};
 use crate::config::{self, Config, Docs, FsyncMode};
 use crate::http::serve::ServeConfig;
 use crate::http::{self, Admin, App, DocsDoor};
-use crate::limits::HTTP_PROGRESS_BYTES;
+use crate::limits::PROGRESS_BYTES;
 use crate::metrics::doors::DoorMeter;
 use crate::metrics::{MetricsInput, SharedMeter};
 use crate::net::accept::{accept, no_room};
@@ -215,6 +215,7 @@ async fn serve(
         gate: Arc::clone(&credentials.gate),
         idle: config.idle_timeout,
         incomplete: Arc::clone(&doors.http.incomplete),
+        unread: Arc::clone(&doors.tcp_unread),
         stop: stopping.clone(),
     };
     accept_tcp(listeners.tcp, &tcp_door, &node.info, net, &credentials);
@@ -638,7 +639,7 @@ async fn serve_http(stream: Parked, guest: Guest, router: axum::Router, config: 
         }
         Ok(Stream::Tls(mut stream)) => {
             // What it takes shows what its client takes: no more than a few records wait inside.
-            stream.get_mut().1.set_buffer_limit(Some(HTTP_PROGRESS_BYTES));
+            stream.get_mut().1.set_buffer_limit(Some(PROGRESS_BYTES));
             connection(HttpOnly::new(stream, sign), router, guest, config).await;
         }
         Err(error) => debug!(%error, "a connection broke on its way"),

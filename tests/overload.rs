@@ -18,6 +18,8 @@ mod memory;
 mod process;
 #[path = "overload/stage.rs"]
 mod stage;
+#[path = "overload/unread.rs"]
+mod unread;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -453,6 +453,7 @@ fn the_readme_s_limits_are_those_of_the_program() {
         ("FRAME_TIMEOUT_MS", limits::FRAME_TIMEOUT_MS),
         ("INCOMPLETE_BYTES_MAX", wide(limits::INCOMPLETE_BYTES_MAX)),
         ("HTTP_UNSENT_BYTES_MAX", wide(limits::HTTP_UNSENT_BYTES_MAX)),
+        ("TCP_UNSENT_BYTES_MAX", wide(limits::TCP_UNSENT_BYTES_MAX)),
         ("HTTP_READS_MAX", wide(limits::HTTP_READS_MAX)),
         ("IDLE_TIMEOUT_MS", limits::IDLE_TIMEOUT_MS),
         ("CONVERSATIONS_PAGE_MAX", wide(limits::CONVERSATIONS_PAGE_MAX)),

@@ -65,7 +65,8 @@ fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bo
     let (keep, stop) = tokio::sync::watch::channel(false);
     let gate = Gate::new(Default::default());
     let incomplete = Budget::new(1 << 20, Duration::ZERO);
-    let config = NetConfig { gate, idle: Duration::from_secs(60), incomplete, stop };
+    let unread = Budget::new(64 << 20, Duration::ZERO);
+    let config = NetConfig { gate, idle: Duration::from_secs(60), incomplete, unread, stop };
     let door = Arc::new(Door::new(Arc::new(DoorMeter::new("test")), 1, Vec::new()));
     let Entry::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
     connection::start(node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));

@@ -53,6 +53,11 @@ impl Budget {
         self.lock().held
     }
 
+    /// The bound.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Takes a part, if there is room or older holders can be evicted for it.
     pub fn claim(self: &Arc<Self>, amount: usize) -> Option<Claim> {
         let mut state = self.lock();

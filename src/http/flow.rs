@@ -3,7 +3,7 @@
 //! Invariants:
 //! - While [`UNSENT_BYTES_MAX`] bytes of answers are unsent, no further request of the connection is
 //!   run: a connection holds at most so much, and one more answer.
-//! - A client that takes less than [`HTTP_PROGRESS_BYTES`] within [`WRITE_TIMEOUT_MS`] is dropped.
+//! - A client that takes less than [`PROGRESS_BYTES`] within [`WRITE_TIMEOUT_MS`] is dropped.
 //! - Unsent answers count in a budget of the node while the socket takes nothing, and long ones from
 //!   the time on at which they were made. When it is used up, the client that has waited longest is
 //!   dropped, or the long answer is not given.
@@ -22,9 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::admission::{Budget, Claim};
-use crate::limits::{
-    HTTP_PROGRESS_BYTES, HTTP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS,
-};
+use crate::limits::{HTTP_UNSENT_BYTES_FREE, PROGRESS_BYTES, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS};
 use crate::metrics::doors::Dropped;
 
 /// The answers of one connection, seen by what makes them and by the socket.
@@ -101,7 +99,7 @@ impl Flow {
             waiting.wake();
         }
         let taken = self.0.taken.get() + bytes;
-        let is_progress = taken >= HTTP_PROGRESS_BYTES;
+        let is_progress = taken >= PROGRESS_BYTES;
         self.0.taken.set(if is_progress { 0 } else { taken });
         if is_progress && let Some(claim) = self.0.claim.borrow_mut().as_mut() {
             claim.resize(unsent);

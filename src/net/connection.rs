@@ -10,7 +10,7 @@
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
 //!   `LARGE_IN_FLIGHT_MAX` of them with replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
-//!   does not read is held back, then dropped.
+//!   does not read is held back, then dropped. What all of them hold is bounded, see [`Unread`].
 //! - A large request is decoded aside; nothing behind it is taken before it is a command.
 //! - Once it has used up its `Share`, the others of its core have their turn; a long reply is encoded over several.
 //! - An error of a request does not end the connection; an error of the framing does, after the
@@ -18,6 +18,7 @@
 
 mod deadlines;
 mod entry;
+mod held;
 mod parting;
 
 use std::io;
@@ -42,12 +43,14 @@ use super::patience::Patience;
 use super::share::Share;
 use super::stop::Stop;
 use super::stream::{Parked, Stream};
+use super::unread::Unread;
 use super::watching::{Watches, until};
 use crate::access::{Gate, Pass, Role};
 use crate::admission::{Budget, Guest};
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
-    IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX, UNSENT_BYTES_MAX,
+    IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
+    WATCH_PAGE_HELD_BYTES,
 };
 use crate::node::buffers;
 use crate::node::mailbox::Control;
@@ -71,6 +74,8 @@ pub struct NetConfig {
     pub idle: Duration,
     /// What the incomplete requests of the node may take together.
     pub incomplete: Arc<Budget>,
+    /// What its replies and watches may take together while they are not read.
+    pub unread: Arc<Budget>,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -144,9 +149,9 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
         if connection.is_done() {
             return connection.part().await;
         }
-        match connection.note_incomplete() {
+        match connection.note_held() {
             None => connection.wait().await?,
-            Some(incomplete) => connection.wait_for_rest(incomplete).await?,
+            Some(held) => connection.wait_holding(held).await?,
         }
     }
 }
@@ -185,6 +190,7 @@ struct Connection {
     /// Where a `hello` wants to go, and its request id.
     moving: Option<(ShardId, u64)>,
     incomplete: Option<Incomplete>,
+    unread: Unread,
     patience: Patience,
 }
 
@@ -201,6 +207,7 @@ impl Connection {
             stream,
             guest: moving.guest,
             stop: Stop::new(&moving.config.stop),
+            unread: Unread::new(Arc::clone(&moving.config.unread)),
             config: moving.config,
             input,
             output: moving.output,
@@ -272,7 +279,9 @@ impl Connection {
         if self.output.is_empty() {
             self.patience.written = Instant::now();
         }
-        self.watches.fill(self.output.end());
+        let held = self.held_bytes() + WATCH_PAGE_HELD_BYTES;
+        let Self { watches, output, unread, .. } = self;
+        watches.fill(output.end(), unread.room(), || unread.admit(held));
     }
 
     fn in_flight(&self) -> usize {
@@ -288,7 +297,7 @@ impl Connection {
         !self.closing
             && self.moving.is_none()
             && self.large.count() == 0
-            && self.output.len() < UNSENT_BYTES_MAX
+            && self.output.len() < self.unread.room()
             && self.in_flight() < IN_FLIGHT_MAX
             && self.bytes_in_flight() < IN_FLIGHT_BYTES_MAX
             && self.large_replies < LARGE_IN_FLIGHT_MAX
@@ -434,7 +443,7 @@ impl Connection {
     /// Encodes the replies that are ready, as far as there is room for them and the share goes.
     fn encode_ready(&mut self) {
         let was_empty = self.output.is_empty();
-        while self.output.len() < UNSENT_BYTES_MAX
+        while self.output.len() < self.unread.room()
             && !self.share.is_used_up()
             && self.encode_long()
             && let Some(ready) = self.replies.pop()
@@ -448,22 +457,25 @@ impl Connection {
 
     fn encode(&mut self, ready: Ready) {
         let (before, count) = (self.output.len(), ready.count());
+        let (way, is_large) = Way::of_mark(ready.mark);
         match ready.told {
             Told::Frames { mut bytes, .. } => {
                 self.output.end().extend_from_slice(&bytes);
                 buffers::empty(&mut bytes);
             }
-            Told::Outcome { request_id, outcome: Ok(Reply::List(list)) }
-                if LongReply::is_for(&list) =>
-            {
-                self.long = Some(LongReply::begin(request_id, list));
-            }
-            Told::Outcome { request_id, outcome } => {
-                protocol::encode_reply(request_id, &outcome, self.output.end());
+            Told::Outcome { request_id, mut outcome } => {
+                if is_large {
+                    self.admit(&mut outcome);
+                }
+                match outcome {
+                    Ok(Reply::List(list)) if LongReply::is_for(&list) => {
+                        self.long = Some(LongReply::begin(request_id, list));
+                    }
+                    outcome => protocol::encode_reply(request_id, &outcome, self.output.end()),
+                }
             }
         }
         self.share.add(0, self.output.len() - before);
-        let (way, is_large) = Way::of_mark(ready.mark);
         self.large_replies = self.large_replies.saturating_sub(if is_large { count } else { 0 });
         if let Some(way) = way {
             self.order.done(way);
@@ -507,6 +519,7 @@ impl Connection {
                 Ok(0) if !self.output.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     self.output.advance(bytes);
+                    self.unread.took(bytes);
                     self.patience.written = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -547,7 +560,7 @@ impl Connection {
         let has_request =
             may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None));
         let has_reply = !self.replies.is_empty() || self.long.is_some();
-        let may_tell = has_reply && self.output.len() < UNSENT_BYTES_MAX;
+        let may_tell = has_reply && self.output.len() < self.unread.room();
         if self.share.is_used_up() || has_request || may_tell {
             // There is something to go on with: left for the others' sake, or for want of room, and the socket has
             // taken since what was in the way. Nothing that is waited for below needs to come.
@@ -556,7 +569,7 @@ impl Connection {
             return Ok(());
         }
         let owes = self.owes();
-        let may_watch = !self.watches.is_empty() && self.output.len() < UNSENT_BYTES_MAX;
+        let may_watch = !self.watches.is_empty() && self.output.len() < self.unread.room();
         let heartbeat = self.watches.next_heartbeat().filter(|_| may_watch);
         let woken = tokio::select! {
             readable = self.stream.readable(), if may_read => {

@@ -1,5 +1,6 @@
 //! A request that comes in parts, and its share of the node's memory for such.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -32,12 +33,16 @@ impl Incomplete {
         }
         .map_or_else(|| Err(used_up()), |held| Ok(Some(held)))
     }
+}
 
-    /// Ends with the client's error, when the memory is needed for another request.
-    pub async fn evicted(&self) -> Error {
-        self.0.evicted().await;
-        used_up()
+/// Ends with the client's error, when the memory is needed for another request; never if nothing is
+/// held.
+pub async fn evicted(held: Option<&Incomplete>) -> Error {
+    match held {
+        Some(Incomplete(claim)) => claim.evicted().await,
+        None => pending().await,
     }
+    used_up()
 }
 
 fn used_up() -> Error {

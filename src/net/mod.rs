@@ -16,6 +16,7 @@
 //! - [`share`]: when others on a core have their turn
 //! - [`stop`]: the server's stop
 //! - [`order`]: which requests of a connection wait for which
+//! - [`unread`]: what a client has not read, and its part of the node's memory
 //! - [`watching`]: the watches of a connection
 //!
 //! **Architecture invariant**: this door and the HTTP door do not know each other; both hand a
@@ -36,4 +37,5 @@ pub mod share;
 pub mod stop;
 pub mod stranger;
 pub mod stream;
+pub mod unread;
 pub mod watching;

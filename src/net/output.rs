@@ -23,6 +23,11 @@ impl Output {
         self.whole_bytes + self.last.len()
     }
 
+    /// Bytes that they take.
+    pub fn held_bytes(&self) -> usize {
+        self.whole_bytes + self.last.capacity()
+    }
+
     /// Whether none do.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

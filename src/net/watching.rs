@@ -1,10 +1,12 @@
 //! The watches of one connection: changes from the node's stream, framed as they have room.
 //!
 //! Invariants:
-//! - Nothing is added while [`UNSENT_BYTES_MAX`] bytes wait to be sent; a watcher that does not read
+//! - Nothing is added while there is no room, which is at most
+//!   [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) bytes to be sent; a watcher that does not read
 //!   falls back in the stream, and is cut off when what it needs next is no longer held.
 //! - One watch of a connection reads the log's files at a time, and begins only while there is room to send: so a
 //!   connection holds at most one page of them, however many of its watches resume. They take turns.
+//! - The node must have room for the page; where it has none, the watch tries again a little later.
 //! - A watch that ended by an error has told it in its last frame; a cancelled one tells nothing more.
 
 use std::future::{pending, poll_fn};
@@ -18,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::command::change::WatchEvent;
 use crate::command::{Error, ErrorCode, Reply};
-use crate::limits::{HEARTBEAT_MS, UNSENT_BYTES_MAX, WATCHES_MAX};
+use crate::limits::{HEARTBEAT_MS, WATCH_PAGE_HELD_BYTES, WATCH_RETRY_MS, WATCHES_MAX};
 use crate::node::watch::{Lsn, Next, Page, ResumeState, Watch, Watcher};
 use crate::protocol;
 
@@ -57,12 +59,14 @@ pub struct Watches {
     news: Option<watch::Receiver<u64>>,
     /// Something was left untold for want of room, and no news will come of it.
     more: bool,
+    /// The node had no room for a page of the log's files.
+    is_denied: bool,
 }
 
 impl Watches {
     /// None yet.
     pub fn new(stream: Arc<Watch>) -> Self {
-        Self { stream, open: Vec::new(), news: None, more: false }
+        Self { stream, open: Vec::new(), news: None, more: false, is_denied: false }
     }
 
     /// Whether there are none.
@@ -122,16 +126,26 @@ impl Watches {
         self.open.clear();
     }
 
-    /// Adds what there is to tell and room for.
-    pub fn fill(&mut self, out: &mut BytesMut) {
+    /// Bytes that the log's files were read for, about, or are being read for.
+    pub fn held_bytes(&self) -> usize {
+        match self.open.is_empty() || Turn::of(&self.open).is_free {
+            true => 0,
+            false => WATCH_PAGE_HELD_BYTES,
+        }
+    }
+
+    /// Adds what there is to tell, until `room` bytes wait to be sent. `may_read`: whether the node has
+    /// room for a page of the log's files.
+    pub fn fill(&mut self, out: &mut BytesMut, room: usize, may_read: impl FnMut() -> bool) {
         if let Some(news) = &mut self.news {
             // Before looking: what comes later wakes us.
             news.borrow_and_update();
         }
-        let Self { stream, open, more, .. } = self;
-        *more = false;
+        let Self { stream, open, more, is_denied, .. } = self;
+        (*more, *is_denied) = (false, false);
         let mut turn = Turn::of(open);
-        open.retain_mut(|watching| match watching.fill(stream, &mut turn, out) {
+        let mut place = Place { stream, room, may_read };
+        open.retain_mut(|watching| match watching.fill(&mut place, &mut turn, out) {
             Ok(has_more) => {
                 *more |= has_more;
                 true
@@ -145,7 +159,8 @@ impl Watches {
         if let Some(at) = open.iter().position(|watching| Some(watching.request_id) == turn.had) {
             open[at..].rotate_left(1);
         }
-        *more |= turn.is_wanted && Turn::of(open).is_free;
+        *is_denied = turn.is_denied;
+        *more |= turn.is_wanted && !turn.is_denied && Turn::of(open).is_free;
     }
 
     /// When the next heartbeat is due.
@@ -155,7 +170,7 @@ impl Watches {
 
     /// Waits until there may be something to tell. To be asked only while there is room for it.
     pub async fn changed(&mut self) {
-        let Self { open, news, more, .. } = self;
+        let Self { open, news, more, is_denied, .. } = self;
         if *more {
             // Others on this core have their turn in between.
             return tokio::task::yield_now().await;
@@ -182,9 +197,11 @@ impl Watches {
             }
             Poll::Pending
         });
+        let retry = is_denied.then(|| Instant::now() + Duration::from_millis(WATCH_RETRY_MS));
         tokio::select! {
             () = news => {}
             () = read => {}
+            () = until(retry) => {}
         }
     }
 }
@@ -194,6 +211,8 @@ struct Turn {
     is_free: bool,
     /// Somebody would read if it were theirs.
     is_wanted: bool,
+    /// Somebody would read if the node had room.
+    is_denied: bool,
     /// The watch that was told its page.
     had: Option<u64>,
 }
@@ -201,19 +220,32 @@ struct Turn {
 impl Turn {
     fn of(open: &[Watching]) -> Self {
         let is_free = open.iter().all(|watching| matches!(watching.files, Files::At(_)));
-        Self { is_free, is_wanted: false, had: None }
+        Self { is_free, is_wanted: false, is_denied: false, had: None }
     }
+}
+
+/// Where a watch takes from, and what it may take.
+struct Place<'a, F> {
+    stream: &'a Watch,
+    room: usize,
+    may_read: F,
 }
 
 impl Watching {
     /// Adds what there is room for; whether there may be more.
-    fn fill(&mut self, stream: &Watch, turn: &mut Turn, out: &mut BytesMut) -> Result<bool, Error> {
+    fn fill(
+        &mut self,
+        place: &mut Place<'_, impl FnMut() -> bool>,
+        turn: &mut Turn,
+        out: &mut BytesMut,
+    ) -> Result<bool, Error> {
+        let stream = place.stream;
         if !self.greeted || self.told.elapsed() >= HEARTBEAT {
             self.greeted = true;
             self.told = Instant::now();
             protocol::encode_body(self.request_id, &body(&stream.heartbeat(self.position)), out);
         }
-        while out.len() < UNSENT_BYTES_MAX {
+        while out.len() < place.room {
             match std::mem::replace(&mut self.files, Files::At(ResumeState::at(self.position))) {
                 Files::Read(read) => {
                     let (page, state) = read?;
@@ -228,7 +260,7 @@ impl Watching {
                 Files::At(state) => match stream.next(self.position, self.is_live) {
                     Next::Page(page) => {
                         self.is_live = true;
-                        self.tell(&page, UNSENT_BYTES_MAX, out);
+                        self.tell(&page, place.room, out);
                     }
                     Next::Nothing => {
                         self.is_live = true;
@@ -244,6 +276,11 @@ impl Watching {
                         if turn.had == Some(self.request_id) {
                             self.files = Files::At(state);
                         }
+                        return Ok(false);
+                    }
+                    Next::InFiles(_) if turn.is_denied || !(place.may_read)() => {
+                        turn.is_denied = true;
+                        self.files = Files::At(state);
                         return Ok(false);
                     }
                     Next::InFiles(until) => {

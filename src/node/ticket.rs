@@ -70,6 +70,11 @@ impl Replies {
         Some(ready)
     }
 
+    /// Calls `see` with each that is ready.
+    pub fn for_each_ready(&self, see: impl FnMut(&mut Ready)) {
+        self.ready.borrow_mut().iter_mut().for_each(see);
+    }
+
     /// Whether none is ready.
     pub fn is_empty(&self) -> bool {
         self.ready.borrow().is_empty()

@@ -50,6 +50,8 @@ const OWN_ROWS_A_FLUSH: usize = DELIVERY_SLICE;
 /// Bytes of records after which they go to the log before the turn is over; with one more request
 /// they stay far below what a batch of the log can hold.
 const RECORDS_BYTES: usize = 4 << 20;
+/// Rows of long lists that a core holds while they are made; past it each is finished in turn.
+const LIST_ROWS_HELD_MAX: usize = 1 << 17;
 /// Batches of other cores that one turn takes, and about how many rows these may change or ask for.
 const BATCHES_A_TURN: usize = 16;
 const PEER_ROWS_A_TURN: usize = 256;
@@ -115,6 +117,8 @@ pub struct Worker {
     own: VecDeque<Envelope>,
     /// Ops that look at many rows; one is run a turn, so that others are served in between.
     long: VecDeque<(ReplyTo, Op)>,
+    /// Rows that those of them hold.
+    long_rows_held: usize,
     tcp: Meter,
     turns: Turns,
     draining: Vec<oneshot::Sender<()>>,
@@ -146,6 +150,7 @@ impl Worker {
             incoming: VecDeque::new(),
             own: VecDeque::new(),
             long: VecDeque::new(),
+            long_rows_held: 0,
             tcp: Meter::default(),
             turns: Turns::new(Instant::now()),
             draining: Vec::new(),
@@ -216,15 +221,27 @@ impl Worker {
     /// Runs an op, now or when it is its turn; how many rows it told.
     fn take_op(&mut self, to: ReplyTo, op: Op) -> usize {
         if op.rows() > SCAN_ROWS_AT_ONCE {
-            self.long.push_back((to, op));
+            self.put_long(to, op);
             return 0;
         }
         self.run_op(to, op)
     }
 
+    /// Has an op that looks at many rows wait for its turn. Where too many lists are begun, one of
+    /// them comes before all others: so their memory does not grow with the number of those who ask.
+    fn put_long(&mut self, to: ReplyTo, op: Op) {
+        let held = op.rows_held();
+        self.long_rows_held += held;
+        match held > 0 && self.long_rows_held > LIST_ROWS_HELD_MAX {
+            true => self.long.push_front((to, op)),
+            false => self.long.push_back((to, op)),
+        }
+    }
+
     /// Runs one of the ops that look at many rows.
     fn run_long(&mut self) {
         if let Some((to, op)) = self.long.pop_front() {
+            self.long_rows_held -= op.rows_held();
             self.run_op(to, op);
         }
     }

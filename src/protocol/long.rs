@@ -29,6 +29,8 @@ const BUFFER_BYTES: usize = 2 * FULL_BYTES;
 pub struct LongReply {
     id: u64,
     rows: IntoIter<ListRow>,
+    /// Bytes of the rows, until the last of them is encoded.
+    rows_bytes: usize,
     next_cursor: Option<String>,
     full: VecDeque<BytesMut>,
     full_bytes: usize,
@@ -52,8 +54,14 @@ impl LongReply {
         let written = rmp::encode::write_array_len(&mut writer, 2)
             .and_then(|_| rmp::encode::write_array_len(&mut writer, count));
         debug_assert!(written.is_ok(), "a buffer in memory takes every write");
+        let rows_bytes = items.capacity() * size_of::<ListRow>();
         let rows = items.into_iter();
-        Self { id, rows, next_cursor, full: VecDeque::new(), full_bytes: 0, last }
+        Self { id, rows, rows_bytes, next_cursor, full: VecDeque::new(), full_bytes: 0, last }
+    }
+
+    /// Bytes that it takes.
+    pub fn held_bytes(&self) -> usize {
+        self.rows_bytes + self.full_bytes + self.last.capacity()
     }
 
     /// Encodes the next slice: its bytes, and whether there are more. `fill` gives an empty buffer the room of one

@@ -13,18 +13,21 @@ use crate::http::head::Hosts;
 use crate::http::serve::ServeConfig;
 use crate::limits::{
     BUDGET_BYTES_MIN, EVICTION_MS_MIN, HTTP_READS_MAX, HTTP_UNSENT_BYTES_MAX, INCOMPLETE_BYTES_MAX,
+    TCP_UNSENT_BYTES_MAX,
 };
 use crate::metrics::doors::DoorMeter;
 
 /// A budget's part of `--memory-max`.
 const MEMORY_SHARE: u64 = 8;
 
-/// The counters of all doors, and what HTTP connections share.
+/// The counters of all doors, and what their connections share.
 pub(super) struct Doors {
     /// The counters; a door that is off counts nothing.
     pub(super) meters: [Arc<DoorMeter>; 3],
     /// What the connections of the HTTP door share.
     pub(super) http: ServeConfig,
+    /// What the TCP door's clients have not read.
+    pub(super) tcp_unread: Arc<Budget>,
 }
 
 impl Doors {
@@ -36,6 +39,7 @@ impl Doors {
         };
         let by_header = matches!(config.http_auth, HttpAuth::Header);
         Self {
+            tcp_unread: budget(TCP_UNSENT_BYTES_MAX),
             meters: ["tcp", "http", "admin"].map(|door| Arc::new(DoorMeter::new(door))),
             http: ServeConfig {
                 incomplete: budget(INCOMPLETE_BYTES_MAX),

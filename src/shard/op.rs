@@ -125,6 +125,14 @@ pub enum Op {
 }
 
 impl Op {
+    /// Rows of a reply that it holds already.
+    pub fn rows_held(&self) -> usize {
+        match self {
+            Self::ListOn(page) => page.rows_held(),
+            _ => 0,
+        }
+    }
+
     /// How many rows it looks at or makes, where that may be many: a core runs such ops between others,
     /// in their order.
     pub fn rows(&self) -> usize {

@@ -23,6 +23,8 @@ pub struct ListPage {
     /// The round and what was looked at of it before: that of the pinned rows, or of the others.
     place: ListPlace,
     limit: usize,
+    /// It tells no more rows than this.
+    rows_max: usize,
     items: Vec<ListRow>,
     /// Where the last of `items` stands, once there are `limit` of them.
     last: Option<ListPlace>,
@@ -38,13 +40,15 @@ impl ListPage {
         let chunks = rows.map(Roster::chunks).unwrap_or_default();
         let limit = list.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let left = chunks_before(&chunks, place.before);
-        // A long list that grew as it is made would be moved again and again, all of it at once.
-        let items = Vec::with_capacity(rows.map_or(0, Roster::len).min(limit));
-        Ok(Self { chunks, left, place, limit, items, last: None })
+        let rows_max = rows.map_or(0, Roster::len).min(limit);
+        Ok(Self { chunks, left, place, limit, rows_max, items: Vec::new(), last: None })
     }
 
     /// Makes a slice; the reply, if it was the last.
     pub fn go_on(&mut self) -> Option<ListReply> {
+        // At once: a long list that grew as it is made would be moved again and again. And not before
+        // it is made: many may wait for that.
+        self.items.reserve_exact(self.rows_max.saturating_sub(self.items.len()));
         let told = self.items.len();
         let mut looked_at = 0;
         while looked_at < LOOK_ROWS && self.items.len() - told < SCAN_ROWS {
@@ -55,6 +59,11 @@ impl ListPage {
             }
         }
         None
+    }
+
+    /// Rows for which there is memory already: all or none.
+    pub fn rows_held(&self) -> usize {
+        self.items.capacity()
     }
 
     fn next_chunk(&mut self) -> Option<Chunk<Row>> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use chatshard::command::change::WatchEvent;
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
-use chatshard::limits::REPLY_BYTES_MAX;
+use chatshard::limits::{REPLY_BYTES_MAX, UNSENT_BYTES_MAX};
 use chatshard::net::watching::Watches;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
@@ -134,6 +134,9 @@ struct Reader {
     /// The sequences told.
     seen: Vec<u64>,
     ended: Option<Error>,
+    /// How often the node has no room for a page of the files from now on, and how often it was asked.
+    denials: usize,
+    asked: usize,
 }
 
 impl Reader {
@@ -141,7 +144,8 @@ impl Reader {
         let mut watches = Watches::new(Arc::clone(watch));
         watches.begin(REQUEST, from)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let mut reader = Self { watches, runtime, began: None, seen: Vec::new(), ended: None };
+        let (began, seen, ended) = (None, Vec::new(), None);
+        let mut reader = Self { watches, runtime, began, seen, ended, denials: 0, asked: 0 };
         reader.fill();
         Ok(reader)
     }
@@ -150,7 +154,11 @@ impl Reader {
     fn fill(&mut self) -> usize {
         let before = self.seen.len();
         let mut out = BytesMut::new();
-        self.watches.fill(&mut out);
+        let Self { watches, denials, asked, .. } = self;
+        watches.fill(&mut out, UNSENT_BYTES_MAX, || {
+            *asked += 1;
+            *asked > *denials
+        });
         while let Some(payload) = frame::next(&mut out, REPLY_BYTES_MAX).unwrap() {
             let answer = decode_reply(&payload, |_| Some(Kind::Watch)).unwrap();
             assert_eq!(answer.id, REQUEST);
@@ -319,6 +327,26 @@ fn only_what_is_durable_is_told() {
     assert_eq!((live.seen, resumed.seen, late.seen), (range(1, 2), range(1, 2), vec![2]));
     let beyond = Reader::open(&node.watch, Some(&node.offset(3))).unwrap().end();
     assert_eq!((beyond.code, offset_in(&beyond.message)), (ErrorCode::Conflict, node.offset(0)));
+}
+
+/// It asks again by itself, and loses nothing meanwhile.
+#[test]
+fn while_the_node_has_no_room_for_a_page_no_file_is_read() {
+    let node = Node::small(LogMode::Always);
+    (1..=50).for_each(|number| node.push(number));
+    node.until_reached(50);
+    let mut reader = node.reader(None);
+    reader.watches.cancel(REQUEST);
+    reader.watches.begin(REQUEST, Some(&node.offset(0))).unwrap();
+    reader.denials = 3;
+    for asked in 1..=3 {
+        assert_eq!((reader.fill(), reader.asked), (0, asked));
+        let changed = async { tokio::time::timeout(PATIENCE, reader.watches.changed()).await };
+        reader.runtime.block_on(changed).expect("it asks again");
+    }
+    reader.fill();
+    reader.until(50);
+    assert_eq!((reader.seen, reader.ended), (range(1, 50), None));
 }
 
 #[test]

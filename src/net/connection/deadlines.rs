@@ -2,14 +2,10 @@
 
 use std::io;
 
-use bytes::BytesMut;
-
 use super::Connection;
 use crate::command::Error;
-use crate::limits::INCOMPLETE_BYTES_FREE;
 use crate::metrics::doors::{Dropped, Refused};
 use crate::net::greeting::{Greeting, first_frame};
-use crate::net::incomplete::Incomplete;
 use crate::net::patience::Waits;
 use crate::protocol::CONNECTION_ID;
 use crate::throttle::throttled;
@@ -35,45 +31,6 @@ impl Connection {
             }
         }
         Ok(true)
-    }
-
-    /// What the connection holds of the node's budget for incomplete requests, if anything.
-    #[inline]
-    pub(super) fn note_incomplete(&mut self) -> Option<Incomplete> {
-        let held = self.incomplete.take();
-        if self.input.len() <= INCOMPLETE_BYTES_FREE || self.closing {
-            return None;
-        }
-        match Incomplete::note(held, &self.input, &self.config.incomplete) {
-            Ok(incomplete) => incomplete,
-            Err(error) => {
-                self.drop_incomplete(error);
-                None
-            }
-        }
-    }
-
-    /// Waits as ever, and refuses the client if its incomplete request is evicted meanwhile.
-    pub(super) async fn wait_for_rest(&mut self, incomplete: Incomplete) -> io::Result<()> {
-        tokio::select! {
-            waited = self.wait() => {
-                self.incomplete = Some(incomplete);
-                waited
-            }
-            error = incomplete.evicted() => {
-                self.drop_incomplete(error);
-                Ok(())
-            }
-        }
-    }
-
-    fn drop_incomplete(&mut self, error: Error) {
-        let (peer, meter) = (self.guest.peer(), self.guest.meter());
-        meter.count_dropped(Dropped::IncompleteEvicted);
-        throttled!(of 10, info, %peer,
-            "a client whose request came in parts was dropped; too many of them are incomplete");
-        self.refuse(CONNECTION_ID, error);
-        self.input = BytesMut::new();
     }
 
     /// Counts and logs a refused token; the token itself is in no message.

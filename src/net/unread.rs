@@ -1,0 +1,232 @@
+//! What a connection's client has not read yet, and its part of the node's memory for such.
+//!
+//! Invariants:
+//! - Up to [`TCP_UNSENT_BYTES_FREE`] bytes count nothing and cost no lock.
+//! - What is more counts in a budget of the node while the socket takes nothing. A long reply counts
+//!   from the time on at which it is encoded.
+//! - When the budget is used up, the client that has not read for longest is dropped.
+//! - While nobody can be dropped yet, a client that does not read is held back at
+//!   [`TCP_UNSENT_BYTES_FREE`]: its requests, its watches and their reading of files wait. Then a
+//!   long reply to a read is not given.
+//! - The reply to a write is always given: an error would say that nothing was applied.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use crate::admission::{Budget, Claim};
+use crate::command::{Class, Error, ErrorCode, Outcome, Reply};
+use crate::limits::{PROGRESS_BYTES, TCP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX};
+use crate::node::ticket::Told;
+
+/// Longest id that a row holds without memory of its own, in bytes.
+const INLINE_ID_BYTES: usize = 24;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Unread {
+    budget: Arc<Budget>,
+    claim: Option<Claim>,
+    /// Bytes that the client took since it was seen to make progress.
+    taken: usize,
+    room: usize,
+}
+
+/// A part of the budget, while its holder waits.
+#[derive(Debug)]
+pub struct Part(Claim);
+
+impl Part {
+    /// Ends when the memory is needed for another client.
+    pub async fn evicted(&self) {
+        self.0.evicted().await;
+    }
+}
+
+impl Unread {
+    /// Nothing is unread; `budget` is the node's.
+    pub fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, claim: None, taken: 0, room: UNSENT_BYTES_MAX }
+    }
+
+    /// While so many bytes of replies wait, no more are made.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Whether it counts nothing now.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        self.claim.is_none()
+    }
+
+    /// The client took so many bytes.
+    #[inline]
+    pub fn took(&mut self, bytes: usize) {
+        self.taken += bytes;
+    }
+
+    /// A long reply, or a page for a watch, is to be there too: whether it may be.
+    pub fn admit(&mut self, held: usize) -> bool {
+        let held = held.min(self.budget.max());
+        match &mut self.claim {
+            Some(claim) => claim.resize(held),
+            none => {
+                *none = self.budget.claim(held);
+                none.is_some()
+            }
+        }
+    }
+
+    /// So many bytes are there now, and the socket takes nothing; whether there is room for them.
+    pub fn note(&mut self, held: usize) -> bool {
+        let has_made_progress = self.taken >= PROGRESS_BYTES;
+        if has_made_progress || held <= TCP_UNSENT_BYTES_FREE {
+            self.taken = 0;
+        }
+        if held <= TCP_UNSENT_BYTES_FREE {
+            self.claim = None;
+            self.room = UNSENT_BYTES_MAX;
+            return true;
+        }
+        let fits = self.admit(held);
+        if let Some(claim) = self.claim.as_mut().filter(|_| has_made_progress) {
+            claim.renew();
+        }
+        self.room = if fits { UNSENT_BYTES_MAX } else { TCP_UNSENT_BYTES_FREE };
+        fits
+    }
+
+    /// So many bytes are there now, whether there is room for them or not.
+    pub fn note_anyway(&mut self, held: usize) {
+        let held = held.min(self.budget.max());
+        match &mut self.claim {
+            Some(claim) => _ = claim.resize_anyway(held),
+            none => *none = Some(self.budget.claim_anyway(held)),
+        }
+    }
+
+    /// What is claimed, to wait with.
+    pub fn take(&mut self) -> Option<Part> {
+        self.claim.take().map(Part)
+    }
+
+    /// Puts back what was waited with.
+    pub fn put_back(&mut self, part: Option<Part>) {
+        self.claim = part.map(|Part(claim)| claim);
+    }
+}
+
+/// Ends when a part is evicted; never without one.
+pub async fn evicted(part: Option<&Part>) {
+    match part {
+        Some(part) => part.evicted().await,
+        None => pending().await,
+    }
+}
+
+/// About how many bytes a reply takes until it is encoded.
+pub fn bytes_of(told: &Told) -> usize {
+    match told {
+        Told::Frames { bytes, .. } => bytes.len(),
+        Told::Outcome { outcome, .. } => bytes_of_outcome(outcome),
+    }
+}
+
+/// The same of what came of one request.
+pub fn bytes_of_outcome(outcome: &Outcome) -> usize {
+    let Ok(reply) = outcome else { return 0 };
+    match reply {
+        Reply::List(list) => bytes_of_items(&list.items, |row| row.chat_id.as_str()),
+        Reply::Detail(detail) => bytes_of_items(&detail.items, |chat| chat.id.as_str()),
+        Reply::Conversations(page) => bytes_of_items(&page.items, |row| row.id.as_str()),
+        Reply::Members(page) => bytes_of_items(&page.items, |member| member.user_id.as_str()),
+        Reply::Unread(unread) => bytes_of_items(&unread.items, |item| item.user_id.as_str()),
+        Reply::Sync(sync) => bytes_of_items(&sync.items, |item| item.id.as_str()),
+        Reply::MarkReadMany(many) => bytes_of_items(&many.items, |item| item.chat_id.as_str()),
+        Reply::Verify(verify) => bytes_of_items(&verify.items, |item| item),
+        Reply::Export(page) => {
+            bytes_of_items(&page.chats, |line| line.id.as_str())
+                + bytes_of_items(&page.members, |line| line.user_id.as_str())
+        }
+        _ => 0,
+    }
+}
+
+/// The ids are taken to be as long as the first.
+fn bytes_of_items<T>(items: &[T], id: impl Fn(&T) -> &str) -> usize {
+    let id_bytes = items.first().map_or(0, |first| id(first).len());
+    let apart = if id_bytes > INLINE_ID_BYTES { id_bytes } else { 0 };
+    items.len() * (size_of::<T>() + apart)
+}
+
+/// Puts an error in the place of a reply, if it is to a read: nothing was applied then. Whether it did.
+pub fn withhold(outcome: &mut Outcome) -> bool {
+    let is_read = outcome.as_ref().is_ok_and(|reply| reply.kind().class() == Class::Read);
+    if is_read {
+        let message = "too many replies are unread; try again later";
+        *outcome = Err(Error::new(ErrorCode::Busy, message));
+    }
+    is_read
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::command::membership::{ListReply, TouchReply};
+    use crate::limits::WATCH_PAGE_HELD_BYTES;
+
+    const MAX: usize = 4 * WATCH_PAGE_HELD_BYTES;
+
+    fn budget() -> Arc<Budget> {
+        Budget::new(MAX, Duration::from_secs(3600))
+    }
+
+    #[test]
+    fn little_counts_nothing_and_much_is_held_back_when_all_is_used_up() {
+        let budget = budget();
+        let [mut first, mut second] = [(); 2].map(|()| Unread::new(Arc::clone(&budget)));
+        assert!(first.note(TCP_UNSENT_BYTES_FREE) && first.is_free() && budget.held() == 0);
+        assert!(first.note(MAX) && first.room() == UNSENT_BYTES_MAX && budget.held() == MAX);
+        assert!(!second.note(TCP_UNSENT_BYTES_FREE + 1), "nobody may be dropped yet");
+        assert_eq!(second.room(), TCP_UNSENT_BYTES_FREE);
+        second.note_anyway(TCP_UNSENT_BYTES_FREE + 1);
+        assert_eq!(budget.held(), MAX + TCP_UNSENT_BYTES_FREE + 1, "it is there already");
+        // The first has read all but little.
+        assert!(first.note(1) && first.is_free());
+        assert!(second.note(TCP_UNSENT_BYTES_FREE + 1) && second.room() == UNSENT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_client_that_reads_becomes_younger() {
+        let budget = Budget::new(MAX, Duration::ZERO);
+        let [mut first, mut second] = [(); 2].map(|()| Unread::new(Arc::clone(&budget)));
+        assert!(first.note(MAX / 2) && second.note(MAX / 2));
+        first.took(PROGRESS_BYTES);
+        assert!(first.note(MAX / 2));
+        second.took(PROGRESS_BYTES - 1);
+        assert!(second.note(MAX / 2));
+        let third = budget.claim(1).unwrap();
+        assert!(!first.claim.unwrap().is_evicted() && second.claim.unwrap().is_evicted());
+        drop(third);
+    }
+
+    #[test]
+    fn what_is_larger_than_all_of_it_is_let_in_alone() {
+        let budget = budget();
+        let [mut first, mut second] = [(); 2].map(|()| Unread::new(Arc::clone(&budget)));
+        assert!(first.admit(10 * MAX) && budget.held() == MAX);
+        assert!(!second.admit(1));
+    }
+
+    #[test]
+    fn only_the_reply_to_a_read_is_withheld() {
+        let list = ListReply { items: Vec::new(), next_cursor: None };
+        let mut read = Ok(Reply::List(list));
+        assert!(withhold(&mut read) && read.unwrap_err().code == ErrorCode::Busy);
+        let mut written = Ok(Reply::Touch(TouchReply { touched: 7 }));
+        assert!(!withhold(&mut written) && written.is_ok());
+    }
+}
