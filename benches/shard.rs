@@ -84,7 +84,7 @@ impl Shard {
                 merge: None,
                 idempotency_key: None,
             };
-            assert_eq!(shard.ask(Op::Import(import.into())), 1);
+            assert_eq!(shard.ask(Op::Import(import.into(), Vec::new())), 1);
         }
         shard
     }

@@ -53,7 +53,7 @@ impl Shard {
             unreachable!("it is an import")
         };
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-        shard.core.request(to, Op::Import(import.into()), &mut shard.out);
+        shard.core.request(to, Op::Import(import.into(), Vec::new()), &mut shard.out);
         while !shard.out.messages.is_empty() {
             for (_, envelope) in std::mem::take(&mut shard.out.messages) {
                 shard.core.message(envelope, &mut shard.out);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 
+mod common;
+
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +13,11 @@ use chatshard::cli::transfer::Counts;
 use chatshard::cli::transfer::export::export;
 use chatshard::cli::transfer::import::import;
 use chatshard::cli::transfer::line::{BATCH_BYTES_MAX, BATCH_LINES_MAX, Batches, Line};
+use chatshard::client::{Client, ClientOptions};
+use chatshard::command::membership::List;
 use chatshard::command::transfer::{ExportReply, Import, ImportReply};
 use chatshard::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
+use common::TestServer;
 use indicatif::ProgressBar;
 
 type Script = dyn Fn(usize, &Command) -> Outcome + Send + Sync;
@@ -124,9 +129,9 @@ fn batches_fit_a_request_and_keep_the_order() {
         assert_eq!(batch.first_line, next_line);
         next_line = batch.last_line + 1;
         assert_eq!(next_line - batch.first_line, lines as u64);
-        for (index, row) in import.members.iter().enumerate() {
-            let line = batch.first_line + (index + import.chats.len()) as u64;
-            assert_eq!(row.join_order, Some(line), "a list comes in the file's order");
+        let numbers = members..members + import.members.len();
+        for (number, row) in numbers.zip(&import.members) {
+            assert_eq!(row.user_id.as_str(), format!("user-{}", number + 1));
         }
         chats += import.chats.len();
         members += import.members.len();
@@ -161,7 +166,6 @@ fn blank_lines_and_a_missing_last_newline_are_fine() {
     let text = format!("\n{}\r\n  \n{}", chat("c"), member("c", "u").trim_end());
     let batch = batches(&text).next_batch().unwrap().unwrap();
     assert_eq!((batch.import.chats.len(), batch.import.members.len()), (1, 1));
-    assert_eq!(batch.import.members[0].join_order, Some(5));
     assert!(batches("\n \n").next_batch().unwrap().is_none());
 }
 
@@ -261,4 +265,68 @@ async fn pages_become_lines_and_a_half_file_never_stays() {
         })
         .collect::<Vec<_>>();
     assert_eq!(cursors, [None, Some("0".to_owned()), Some("1".to_owned())]);
+}
+
+/// A user's list, oldest row first.
+async fn listed(client: &Client, user: &str) -> Vec<String> {
+    let list = List { user_id: user.parse().unwrap(), limit: None, cursor: None };
+    let Ok(Reply::List(list)) = client.call(list.into()).await else { panic!("no list") };
+    list.items.iter().rev().map(|row| row.chat_id.to_string()).collect()
+}
+
+async fn import_file(client: &Client, text: &str) -> Counts {
+    let bar = ProgressBar::hidden();
+    import(client.clone(), batches(text), "data.jsonl", &bar).await.unwrap()
+}
+
+async fn export_file(client: &Client) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("all.jsonl");
+    let output = Output::create(&out).unwrap();
+    export(client.clone(), output, &ProgressBar::hidden()).await.unwrap();
+    std::fs::read_to_string(&out).unwrap()
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Several requests are on their way at once; lists come in the order of the file all the same.
+#[test]
+fn lists_come_in_the_files_order_and_an_export_is_the_store() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let servers = ["3", "1"].map(|shards| TestServer::start(&[("shards", shards)]));
+    let [first, second] = [&servers[0], &servers[1]].map(|server| {
+        let address = server.tcp().to_string();
+        runtime.block_on(Client::connect(&address, ClientOptions::default())).unwrap()
+    });
+    let ids = |from: u64| -> Vec<String> {
+        // In no order that ids or shards have.
+        (0..3000).map(|number| format!("c{}", from + number * 1009 % 3000)).collect()
+    };
+    let file = |ids: &[String]| -> String {
+        let lines =
+            |id: &String| chat(id) + &member(id, "u") + &member(id, &format!("v{}", id.len()));
+        ids.iter().map(lines).collect()
+    };
+    let (old, new) = (ids(0), ids(3000));
+    runtime.block_on(async {
+        let taken = import_file(&first, &file(&old)).await;
+        assert_eq!(taken, Counts { chats: 3000, members: 6000 });
+        assert!(listed(&first, "u").await == old, "a list comes in the order of the file");
+        // What comes later joins later.
+        import_file(&first, &file(&new)).await;
+        let all: Vec<String> = old.iter().chain(&new).cloned().collect();
+        assert!(listed(&first, "u").await == all, "and in the order of the files");
+
+        let text = export_file(&first).await;
+        import_file(&second, &text).await;
+        // Each server has slots of its own, and so another order of chats.
+        let again = export_file(&second).await;
+        assert!(sorted(&again) == sorted(&text), "an import of an export is the store");
+        assert!(listed(&second, "u").await == all, "and its lists");
+    });
+    servers.into_iter().for_each(TestServer::stop);
 }

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Value, json};
 
+use common::random::Random;
 use common::{Door, SimNode};
 
 const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -339,6 +340,48 @@ fn imports_in_a_row_build_on_each_other() {
         for (ticket, taken) in tickets {
             let outcome = node.take(ticket).expect("an answer");
             assert_eq!(outcome.is_ok(), taken, "seed {seed}: {outcome:?}");
+        }
+    }
+}
+
+/// Rows without an order come in the order in which their lines were sent, whatever deliveries overtake
+/// each other, and whether or not earlier imports were answered; a crash does not change that.
+#[test]
+fn imported_rows_arrive_in_the_order_sent() {
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let mut node = SimNode::new(3, seed);
+        node.shuffle(seed);
+        let mut ids: Vec<String> = (0..24).map(|number| format!("c{number}")).collect();
+        for at in (1..ids.len()).rev() {
+            ids.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap());
+        }
+        let mut tickets = Vec::new();
+        let mut left = &ids[..];
+        while !left.is_empty() {
+            let count = 1 + usize::try_from(random.below(8)).unwrap();
+            let (now, later) = left.split_at(count.min(left.len()));
+            left = later;
+            let chat = |id: &String| json!({"id": id, "type": 2, "creator_id": "m"});
+            let members = now
+                .iter()
+                .flat_map(|id| ["u", "v", "w"].map(|user| json!({"user_id": user, "chat_id": id})));
+            let lines = json!({
+                "chats": now.iter().map(chat).collect::<Vec<Value>>(),
+                "members": members.collect::<Vec<Value>>(),
+            });
+            tickets.push(node.submit(0, Command::from_json(Kind::Import, lines).unwrap()));
+            (0..random.below(60)).for_each(|_| _ = node.step());
+        }
+        node.settle();
+        for ticket in tickets {
+            assert!(node.take(ticket).unwrap().is_ok(), "seed {seed}");
+        }
+        let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
+        let mut restarted = node.crashed(2);
+        for user in ["u", "v", "w"] {
+            assert_eq!(door(&mut node).listed(user), newest_first, "seed {seed}");
+            assert_eq!(door(&mut restarted).listed(user), newest_first, "seed {seed}");
         }
     }
 }

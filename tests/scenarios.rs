@@ -178,6 +178,8 @@ scenarios! {
     11 One transfer::lines_of_one_membership_are_taken_in_their_order;
     11 One transfer::removals_of_one_version_are_all_exported;
     11 Two transfer::the_longest_page_is_one_request;
+    11 Two transfer::rows_without_an_order_come_in_the_order_of_lines;
+    11 Two transfer::of_equal_orders_the_later_line_is_joined_later;
     0 One errors::wrong_arguments_change_nothing;
     0 One errors::refused_commands_change_nothing;
     0 One errors::limits_are_told_as_too_large;

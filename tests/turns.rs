@@ -249,7 +249,7 @@ fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
             .collect();
         let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
         let Command::Import(import) = lines else { panic!("an import") };
-        assert!(matches!(shard.run(Op::Import(import.into())), Answer::Done(Ok(_))));
+        assert!(matches!(shard.run(Op::Import(import.into(), Vec::new())), Answer::Done(Ok(_))));
     }
     let pinned = (0..rows).rev().filter(|n| n % 1000 == 7);
     let expected: Vec<String> =
@@ -298,7 +298,7 @@ fn verify_looks_at_a_giant_in_many_steps() {
     for (chats, members) in [(group, json!(members)), (json!(chats), json!(rows))] {
         let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
         let Command::Import(import) = lines else { panic!("an import") };
-        assert!(matches!(shard.run(Op::Import(import.into())), Answer::Done(Ok(_))));
+        assert!(matches!(shard.run(Op::Import(import.into(), Vec::new())), Answer::Done(Ok(_))));
     }
 
     let mut router = Router::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(SEED), 1);

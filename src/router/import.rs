@@ -8,6 +8,9 @@
 //! That a user is no member any more concerns the chat, which may have them, and the user, whose
 //! change log tells it. So it goes to the chat first, and to the user when all chats have taken theirs.
 //!
+//! Deliveries of different chats reach a user in any order. So each row is given its place in the
+//! user's list, by the user's shard, while the parts are looked at; see [`super::places`].
+//!
 //! Invariants:
 //! - An import is looked at only when those before it were sent to be taken. Shards work in the order
 //!   sent, so the lines of a request may build on those of the request before it, which need not be
@@ -18,11 +21,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Gather, Missing, Router, Scattered, Sent};
+use super::places::NewRows;
+use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
 use crate::command::transfer::{Import, ImportReply, MemberLine};
 use crate::command::{Outcome, Reply};
 use crate::limits::IMPORT_SLICE;
-use crate::shard::op::{Op, Removal, ReplyTo};
+use crate::shard::op::{Answer, Op, Removal, ReplyTo};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
 
 /// An import in parts.
@@ -32,6 +36,8 @@ pub struct Parts {
     chats: Vec<(ShardId, Arc<Import>)>,
     /// Removals, by the users' shards.
     gone: Vec<(ShardId, Vec<Removal>)>,
+    /// The rows that come, by users.
+    rows: NewRows,
 }
 
 impl Parts {
@@ -65,11 +71,14 @@ impl Parts {
         for (line, slot) in import.chats.into_iter().zip(slots_of_chats) {
             parts[part_of[&slot]].1.chats.push(line);
         }
-        for (line, slot) in import.members.into_iter().zip(slots_of_members) {
+        let mut numbers: Vec<Vec<usize>> = vec![Vec::new(); parts.len()];
+        for (number, (line, slot)) in import.members.into_iter().zip(slots_of_members).enumerate() {
             parts[part_of[&slot]].1.members.push(line);
+            numbers[part_of[&slot]].push(number);
         }
+        let rows = NewRows::of(parts.iter().map(|(_, part)| part).zip(&numbers), hasher, shards);
         let chats = parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect();
-        Self { chats, gone }
+        Self { chats, gone, rows }
     }
 }
 
@@ -95,9 +104,9 @@ fn removals(
 /// What is being done with an import.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
-    /// The chats' shards look at their parts.
+    /// The chats' shards look at their parts, and the users' shards give places.
     Checking,
-    /// The chats' shards take them.
+    /// The chats' shards take their parts.
     Taking,
     /// The users' shards take the removals.
     Removing,
@@ -122,12 +131,14 @@ impl<T> Router<T> {
         if parts.chats.is_empty() {
             return Scattered::Finished(Ok(Reply::Import(taken)));
         }
-        let stage = if parts.chats.len() > 1 { Stage::Checking } else { Stage::Taking };
+        // A single part is looked at where it is taken.
+        let is_checked = parts.chats.len() > 1 || !parts.rows.is_empty();
+        let stage = if is_checked { Stage::Checking } else { Stage::Taking };
         let mut importing = Importing { parts, stage, missing: Missing::default(), taken };
         if self.import_is_checked {
             self.imports_waiting.push_back(entry);
         } else {
-            self.import_is_checked = stage == Stage::Checking;
+            self.import_is_checked = is_checked;
             self.send_import(&mut importing, entry, out);
         }
         Scattered::Asked(Gather::Import(Box::new(importing)))
@@ -137,11 +148,19 @@ impl<T> Router<T> {
         &mut self,
         importing: &mut Importing,
         to: ReplyTo,
-        outcome: Outcome,
+        answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
+        let outcome = match answer {
+            Answer::Done(outcome) => outcome.map(Some),
+            Answer::Places(places) => {
+                importing.parts.rows.place(to.part, &places);
+                Ok(None)
+            }
+            _ => mixed_up().map(Some),
+        };
         if importing.stage == Stage::Taking
-            && let Ok(Reply::Import(part)) = &outcome
+            && let Ok(Some(Reply::Import(part))) = &outcome
         {
             importing.taken.chats += part.chats;
             importing.taken.members += part.members;
@@ -161,6 +180,7 @@ impl<T> Router<T> {
             self.send_import(importing, to.entry, out);
             return None;
         }
+        self.places_under_way.retain(|(entry, _)| *entry != to.entry);
         Some(ended.map(|()| Reply::Import(importing.taken.clone())))
     }
 
@@ -179,18 +199,31 @@ impl<T> Router<T> {
     }
 
     /// Sends what the stage asks for; what is taken is the shards' alone.
-    fn send_import(&self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
+    fn send_import(&mut self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let to = self.reply_to(entry, 0);
-        let Parts { chats, gone } = &mut importing.parts;
+        let Parts { chats, gone, rows } = &mut importing.parts;
         match importing.stage {
             Stage::Checking => {
-                importing.missing = Missing::of_checks(chats.len());
-                let check = |part: &Arc<Import>| Op::CheckImport(Arc::clone(part));
-                out.extend(chats.iter().map(|(shard, part)| (*shard, to, check(part))));
+                let from = out.len();
+                if chats.len() > 1 {
+                    let check = |part: &Arc<Import>| Op::CheckImport(Arc::clone(part));
+                    out.extend(chats.iter().map(|(shard, part)| (*shard, to, check(part))));
+                }
+                let parts = chats.iter().map(|(_, part)| Arc::clone(part)).collect();
+                let asked = rows.ask(parts, self.places_under_way.iter().map(|(_, rows)| rows));
+                out.extend(asked.into_iter().map(|(part, shard, arrivals)| {
+                    (shard, ReplyTo { part, ..to }, Op::Places(arrivals))
+                }));
+                importing.missing = Missing::of_checks(out.len() - from);
             }
             Stage::Taking => {
                 importing.missing = Missing::of(chats.len());
-                out.extend(chats.drain(..).map(|(shard, part)| (shard, to, Op::Import(part))));
+                let places = rows.places_of_parts(chats.iter().map(|(_, part)| part.members.len()));
+                self.places_under_way.extend(rows.placed().map(|placed| (entry, placed)));
+                let parts = chats.drain(..).zip(places);
+                out.extend(
+                    parts.map(|((shard, part), places)| (shard, to, Op::Import(part, places))),
+                );
             }
             Stage::Removing => {
                 importing.missing = Missing::behind_others(gone.len());

@@ -19,6 +19,7 @@ mod flags;
 mod import;
 mod listing;
 mod parts;
+mod places;
 mod read_many;
 mod verify;
 
@@ -41,6 +42,7 @@ use flags::Flagging;
 use import::Importing;
 pub use import::Parts;
 use listing::{ListingGather, UnreadGather};
+use places::Placed;
 use read_many::ReadingMany;
 use verify::Verifying;
 
@@ -96,6 +98,8 @@ pub struct Router<T> {
     /// Whether an import is being looked at, and those that wait until it is sent to be taken.
     import_is_checked: bool,
     imports_waiting: VecDeque<u64>,
+    /// Places of the rows that imports are bringing, by the imports' entries.
+    places_under_way: Vec<(u64, Placed)>,
 }
 
 struct Pending<T> {
@@ -197,6 +201,7 @@ impl<T> Router<T> {
             pending: SlotMap::new(),
             import_is_checked: false,
             imports_waiting: VecDeque::new(),
+            places_under_way: Vec::new(),
         }
     }
 
@@ -343,9 +348,7 @@ impl<T> Router<T> {
             (Gather::Flags(flagging), answer) => self.gather_flags(flagging, to, answer, out),
             (Gather::Detail(detailing), answer) => detailing.gather(to, answer),
             (Gather::Delete(deleting), answer) => self.gather_delete(deleting, to, answer, out),
-            (Gather::Import(importing), Answer::Done(outcome)) => {
-                self.gather_import(importing, to, outcome, out)
-            }
+            (Gather::Import(importing), answer) => self.gather_import(importing, to, answer, out),
             (Gather::Export(exporting), answer) => self.gather_export(exporting, to, answer, out),
             (Gather::Conversations(listing), answer) => {
                 self.gather_conversations(listing, to, answer, out)

@@ -21,6 +21,7 @@ mod listing;
 mod messages;
 mod near;
 mod outbox;
+mod places;
 mod reads;
 mod rows;
 mod transfer;
@@ -299,7 +300,8 @@ impl Core {
             }
             Op::ExportRows(pairs) => Step::Part(self.export_rows(&pairs)),
             Op::CheckImport(import) => Step::Part(self.check_import(&import)),
-            Op::Import(import) => self.import(&import, out),
+            Op::Places(arrivals) => Step::Part(self.places(&arrivals)),
+            Op::Import(import, places) => self.import(&import, &places, out),
             Op::ImportGone(removals) => self.import_gone(removals, out).into(),
             Op::ListOn(page) => rows::go_on(*page),
             Op::Rows(user_ids) => Step::Part(self.rows(user_ids)),
@@ -527,7 +529,7 @@ fn op_class(op: &Op) -> Class {
         | Op::CheckDelete(_)
         | Op::Delete(..)
         | Op::CheckImport(_)
-        | Op::Import(_)
+        | Op::Import(..)
         | Op::ImportGone(_)
         | Op::MarkReadMany(_)
         | Op::CheckReads(..)
@@ -538,6 +540,7 @@ fn op_class(op: &Op) -> Class {
         | Op::EraseEnd(..) => Class::Write,
         Op::Details { .. }
         | Op::Facts { .. }
+        | Op::Places(_)
         | Op::ExportPage { .. }
         | Op::ExportRows(_)
         | Op::ListOn(_)

@@ -82,8 +82,11 @@ pub enum Op {
     ExportRows(Vec<(UserId, ChatId)>),
     /// Whether [`Op::Import`] would take these lines; changes nothing.
     CheckImport(Arc<Import>),
-    /// Those lines of an `import` whose chats are on this shard.
-    Import(Arc<Import>),
+    /// Where the rows that an `import` brings to users of this shard come to stand.
+    Places(Arrivals),
+    /// Those lines of an `import` whose chats are on this shard, with a place in their users' lists for
+    /// each member's line. Without places the lines' own count.
+    Import(Arc<Import>, Vec<u64>),
     /// Removals that an `import` tells, of users on this shard; sent when their chats have them.
     ImportGone(Vec<Removal>),
     /// The next slice of a long list; any core may make it.
@@ -145,7 +148,8 @@ impl Op {
             Self::VerifyMembers(..) | Self::VerifyRowsOf(..) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
             // Small ones too: they are taken in the order in which they were sent.
-            Self::CheckImport(_) | Self::Import(_) | Self::ImportGone(_) => usize::MAX,
+            Self::CheckImport(_) | Self::Import(..) | Self::ImportGone(_) => usize::MAX,
+            Self::Places(arrivals) => arrivals.users.iter().map(|user| user.lines.len()).sum(),
             _ => 0,
         }
     }
@@ -252,6 +256,8 @@ pub enum Answer {
     Details(Vec<Option<DetailPart>>),
     /// One for each id asked.
     Facts(Vec<Option<RowFacts>>),
+    /// For each user asked a place for each of their rows.
+    Places(Vec<Vec<u64>>),
     /// A page.
     ExportPage(ExportPage),
     /// One for each pair asked.
@@ -382,6 +388,42 @@ pub enum ExportPlace {
     Member(ChatId, u64),
     /// A user's removal, of this version, from this chat.
     Gone(UserId, u64, ChatId),
+}
+
+/// The rows that an `import` brings to some users.
+#[derive(Debug, Clone)]
+pub struct Arrivals {
+    /// All parts of the import.
+    pub parts: Arc<[Arc<Import>]>,
+    /// The users.
+    pub users: Vec<Arrival>,
+}
+
+/// The rows that an `import` brings to one user.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Where their lines are, in the order in which they were sent.
+    pub lines: Vec<LineAt>,
+    /// Places of rows that earlier imports are bringing.
+    pub under_way: Vec<u64>,
+}
+
+/// Where a member's line of an `import` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineAt {
+    /// The part.
+    pub part: usize,
+    /// The line in its part.
+    pub line: usize,
+    /// A line before it removes the same membership.
+    pub joins_again: bool,
+}
+
+impl Arrivals {
+    /// A line, and whether a line before it removes the same membership.
+    pub fn line(&self, at: LineAt) -> Option<(&MemberLine, bool)> {
+        Some((self.parts.get(at.part)?.members.get(at.line)?, at.joins_again))
+    }
 }
 
 /// That a user is no member of a chat any more, as an import line tells it.

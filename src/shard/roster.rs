@@ -366,6 +366,16 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() <= order)
     }
 
+    /// Entries from `order` on, oldest first.
+    pub fn iter_from(&self, order: u64) -> impl Iterator<Item = &T> {
+        let from = self.chunks.partition_point(|chunk| last_order(chunk) < order);
+        self.chunks
+            .iter()
+            .skip(from)
+            .flat_map(|chunk| chunk.iter())
+            .skip_while(move |entry| entry.order() < order)
+    }
+
     /// Changes each entry for which `change` answers true; entries of untouched chunks are not
     /// copied. `wanted` is asked first, on the shared entry.
     pub fn update_all(&mut self, wanted: impl Fn(&T) -> bool, mut change: impl FnMut(&mut T)) {

@@ -551,3 +551,61 @@ pub fn the_longest_page_is_one_request(first: &mut dyn Door, second: &mut dyn Do
     assert_eq!(second.ok("import", lines), json!({"chats": 2, "members": 998}));
     assert_eq!(first.export(None), second.export(None));
 }
+
+pub fn rows_without_an_order_come_in_the_order_of_lines(
+    first: &mut dyn Door,
+    second: &mut dyn Door,
+) {
+    // In no order that ids or shards have.
+    let ids: Vec<String> = (0..80).map(|number| format!("c{}", number * 37 % 80)).collect();
+    let chat = |id: &String| json!({"id": id, "type": 2, "creator_id": "m"});
+    let members = |ids: &[String]| {
+        let line = |id: &String| ["a", "b"].map(|user| json!({"user_id": user, "chat_id": id}));
+        ids.iter().flat_map(line).collect::<Vec<Value>>()
+    };
+    let newest_first = |ids: &[String]| ids.iter().rev().cloned().collect::<Vec<_>>();
+    let chats: Vec<Value> = ids.iter().map(chat).collect();
+    first.ok("import", json!({"chats": chats, "members": members(&ids[..40])}));
+    assert_eq!(first.listed("a"), newest_first(&ids[..40]));
+    // Who joined in between stays in between.
+    first.group("between", &["a"]);
+    first.ok("import", json!({"members": members(&ids[40..])}));
+    let mut all = ids.clone();
+    all.insert(40, "between".to_owned());
+    assert_eq!((first.listed("a"), first.listed("b")), (newest_first(&all), newest_first(&ids)));
+    // Merged rows stay where they are; one that is removed and comes again is the newest.
+    first.ok("import", json!({"members": members(&ids[10..20]), "merge": true}));
+    assert_eq!(first.listed("a"), newest_first(&all));
+    let again = &ids[15];
+    let removed = json!({"user_id": "a", "chat_id": again, "removed": 1});
+    first.ok("import", json!({"members": [removed, {"user_id": "a", "chat_id": again}]}));
+    all.retain(|id| id != again);
+    all.push(again.clone());
+    assert_eq!(first.listed("a"), newest_first(&all));
+    copy(first, second, 7);
+    assert_eq!((second.listed("a"), second.listed("b")), (newest_first(&all), newest_first(&ids)));
+}
+
+pub fn of_equal_orders_the_later_line_is_joined_later(first: &mut dyn Door, second: &mut dyn Door) {
+    let ids: Vec<String> = (0..12).map(|number| format!("c{number}")).collect();
+    let chat = |id: &String| json!({"id": id, "type": 2, "creator_id": "m"});
+    let line = |number: usize, order: Value| json!({"user_id": "a", "chat_id": ids[number], "join_order": order});
+    let oldest_first = |door: &mut dyn Door| {
+        let listed = door.listed("a");
+        let numbers = listed.iter().rev().map(|id| id[1..].parse::<usize>().unwrap());
+        numbers.collect::<Vec<_>>()
+    };
+    let chats: Vec<Value> = ids.iter().map(chat).collect();
+    let orders = [7, 5, 5, 9, 5, 3, 5].into_iter().enumerate();
+    let members: Vec<Value> = orders.map(|(number, order)| line(number, json!(order))).collect();
+    first.ok("import", json!({"chats": chats, "members": members}));
+    assert_eq!(oldest_first(first), [5, 1, 2, 4, 6, 0, 3]);
+    // A place that a row has is not taken from it.
+    let members = [line(7, json!(3)), line(8, Value::Null), line(9, json!(4)), line(10, json!(3))];
+    first.ok("import", json!({"members": members}));
+    assert_eq!(oldest_first(first), [5, 7, 1, 2, 4, 6, 0, 3, 10, 9, 8]);
+    first.ok("import", json!({"members": [line(11, json!(1_u64 << 52))]}));
+    assert_eq!(oldest_first(first).last(), Some(&11));
+    copy(first, second, 3);
+    assert_eq!(oldest_first(second), oldest_first(first));
+}

@@ -3,8 +3,6 @@
 //! Invariants of the batches:
 //! - They hold the file's lines in the file's order, and know which lines they hold.
 //! - Each fits a request: at most [`BATCH_LINES_MAX`] lines and [`BATCH_BYTES_MAX`] encoded bytes.
-//! - A member without `join_order` has its line's number, so that lists come in the file's order
-//!   however the server spreads the requests.
 
 use std::io::{self, BufRead, Read};
 
@@ -165,10 +163,7 @@ impl<R: BufRead> Batches<R> {
                 break;
             }
         }
-        let mut line = Line::parse(self.text.trim_ascii()).map_err(|why| self.bad_line(&why))?;
-        if let Line::Member(member) = &mut line {
-            member.join_order.get_or_insert(self.line);
-        }
+        let line = Line::parse(self.text.trim_ascii()).map_err(|why| self.bad_line(&why))?;
         let encoded_bytes = line.encoded_bytes(self.text.len());
         Ok(Some(Held { line, number: self.line, encoded_bytes, file_bytes }))
     }

@@ -83,12 +83,12 @@ impl Core {
     /// Whether these lines could be taken.
     pub(super) fn check_import(&self, import: &Import) -> Answer {
         let nothing_yet = ImportReply { chats: 0, members: 0 };
-        Answer::Done(self.plan_import(import).map(|_| Reply::Import(nothing_yet)))
+        Answer::Done(self.plan_import(import, &[]).map(|_| Reply::Import(nothing_yet)))
     }
 
-    /// Takes chats and members, all of them or none.
-    pub(super) fn import(&mut self, import: &Import, out: &mut Output) -> Step {
-        let Plan { chats: plan, mut taken } = match self.plan_import(import) {
+    /// Takes chats and members, all of them or none; `places` has one for each member's line, or is empty.
+    pub(super) fn import(&mut self, import: &Import, places: &[u64], out: &mut Output) -> Step {
+        let Plan { chats: plan, mut taken } = match self.plan_import(import, places) {
             Ok(plan) => plan,
             Err(error) => return Step::Done(Err(error)),
         };
@@ -153,19 +153,21 @@ impl Core {
 
     /// Checks every line and decides what each chat becomes; changes nothing. Chats that were taken
     /// before with the same key are only counted.
-    fn plan_import(&self, import: &Import) -> Result<Plan, Error> {
+    fn plan_import(&self, import: &Import, places: &[u64]) -> Result<Plan, Error> {
         let merge = import.merge == Some(true);
-        let mut lines: BTreeMap<&ChatId, (Option<&ChatLine>, Vec<&MemberLine>)> = BTreeMap::new();
+        let mut lines: BTreeMap<&ChatId, ChatLines<'_>> = BTreeMap::new();
         for line in &import.chats {
-            if lines.entry(&line.id).or_default().0.replace(line).is_some() {
+            if lines.entry(&line.id).or_default().chat.replace(line).is_some() {
                 return Err(Error::invalid(format!("chat {}: twice in one request", line.id)));
             }
         }
-        for line in &import.members {
-            lines.entry(&line.chat_id).or_default().1.push(line);
+        for (at, line) in import.members.iter().enumerate() {
+            let lines = lines.entry(&line.chat_id).or_default();
+            lines.members.push(line);
+            lines.places.push(places.get(at).copied().or(line.join_order));
         }
         let mut plan = Plan { chats: BTreeMap::new(), taken: ImportReply { chats: 0, members: 0 } };
-        for (chat_id, (chat, members)) in lines {
+        for (chat_id, ChatLines { chat, members, places }) in lines {
             let key = import.idempotency_key.as_ref();
             let keyed = key.map(|key| self.keyed_import(chat_id, chat, &members, key));
             if let Some(keyed) = &keyed
@@ -177,7 +179,8 @@ impl Core {
             }
             let head = chat.map(|line| self.plan_chat(line, merge)).transpose()?;
             let lines = wide(members.len());
-            let roster = self.plan_members(chat_id, head.as_ref(), members, merge)?;
+            let placed = members.into_iter().zip(places).collect();
+            let roster = self.plan_members(chat_id, head.as_ref(), placed, merge)?;
             let part =
                 ChatPlan { head, removed: roster.removed, members: roster.members, lines, keyed };
             plan.chats.insert(chat_id.clone(), part);
@@ -239,7 +242,7 @@ impl Core {
         &self,
         chat_id: &ChatId,
         head: Option<&ChatHead>,
-        lines: Vec<&MemberLine>,
+        lines: Vec<(&MemberLine, Option<u64>)>,
         merge: bool,
     ) -> Result<RosterPlan, Error> {
         let chat = self.find_chat(chat_id);
@@ -251,7 +254,7 @@ impl Core {
         let head = match head {
             Ok(head) => head,
             // Nobody is a member of a chat that is not there.
-            Err(_) if lines.iter().all(|line| line.removed == Flag::YES) => {
+            Err(_) if lines.iter().all(|(line, _)| line.removed == Flag::YES) => {
                 self.room()?;
                 return Ok(RosterPlan::default());
             }
@@ -265,7 +268,7 @@ impl Core {
         let mut planned: Vec<Option<(Member, Effect)>> = Vec::with_capacity(lines.len());
         let mut seen: HashMap<&UserId, usize> = HashMap::with_capacity(lines.len());
         let mut count = chat.map_or(0, |chat| chat.members.len());
-        for line in lines {
+        for (line, place) in lines {
             let stored = stored(line).filter(|_| !removed.contains(&line.user_id));
             if line.removed == Flag::YES {
                 let withdrawn = seen.get(&line.user_id).and_then(|at| planned.get_mut(*at)?.take());
@@ -289,7 +292,8 @@ impl Core {
             let stays_deleted = chat.zip(stored).is_some_and(|(chat, stored)| {
                 chat.is_deleted_by(stored) && chat.head.last_sequence == head.last_sequence
             });
-            planned.push(Some(plan_member(head, line, order, stored, stays_deleted)?));
+            let placed = (line, place);
+            planned.push(Some(plan_member(head, placed, order, stored, stays_deleted)?));
         }
         if head.chat_type == ChatType::Single && count > 2 {
             return Err(Error::invalid(format!("chat {}: a single chat has two members", head.id)));
@@ -305,6 +309,15 @@ struct Plan {
     chats: BTreeMap<ChatId, ChatPlan>,
     /// What was taken before.
     taken: ImportReply,
+}
+
+/// The lines of an import that concern one chat.
+#[derive(Default)]
+struct ChatLines<'a> {
+    chat: Option<&'a ChatLine>,
+    members: Vec<&'a MemberLine>,
+    /// For each member's line a place in the user's list.
+    places: Vec<Option<u64>>,
 }
 
 /// What an import does to one chat.
@@ -485,7 +498,7 @@ fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
 
 fn plan_member(
     head: &ChatHead,
-    line: &MemberLine,
+    (line, join_order): (&MemberLine, Option<u64>),
     order: u64,
     stored: Option<&Member>,
     stays_deleted: bool,
@@ -503,7 +516,6 @@ fn plan_member(
     let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?).min(next);
     let stored = stored.map(Member::facts);
     let join_seq = stored.map_or(join_seq, |stored| stored.join_seq.max(join_seq));
-    let (join_order, version) = (line.join_order, line.version);
     let row = RowFacts {
         is_top: line.is_top,
         is_mute: line.is_mute,
@@ -523,5 +535,5 @@ fn plan_member(
         deleted_in: u64::from(!shown.0),
     };
     let member = Member::new((&line.user_id).into(), facts);
-    Ok((member, Effect::Import(Box::new(RowImport { row, join_order, version }))))
+    Ok((member, Effect::Import(Box::new(RowImport { row, join_order, version: line.version }))))
 }
