@@ -191,7 +191,7 @@ impl Op {
             Self::Delete(delete, _) => Tells::User(&delete.user_id),
             Self::MarkReadMany(many) => Tells::User(&many.user_id),
             Self::EraseMember(user_id, _) | Self::EraseSweep(user_id, _) => Tells::User(user_id),
-            Self::Create { .. } | Self::Import(_) => Tells::Anybody,
+            Self::Create { .. } | Self::Import(..) => Tells::Anybody,
             Self::Claim(_)
             | Self::Details { .. }
             | Self::Facts { .. }
