@@ -47,6 +47,16 @@ fn a_name_before_the_sync() {
 }
 
 #[test]
+fn a_wall_clock_that_is_believed() {
+    finds(Planted::ClockBelieved, &["ms further than", "it is too far ahead"]);
+}
+
+#[test]
+fn keys_that_age_by_the_wall_clock() {
+    finds(Planted::KeysAgeByClock, &["the model:", "it was another answer before", "last is"]);
+}
+
+#[test]
 fn a_delivery_applied_twice() {
     finds(Planted::DeliveredTwice, &["was pinned", "the model:", "another state"]);
 }

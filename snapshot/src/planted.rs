@@ -18,6 +18,10 @@ pub enum Planted {
     DeliveredTwice,
     /// A request for a row may come behind the message of a later one that goes over the chat.
     OvertakesOnTheWay,
+    /// Commands go by the wall clock, wherever it is set.
+    ClockBelieved,
+    /// Idempotency keys age by the wall clock.
+    KeysAgeByClock,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use snapshot::{Planted, is_planted};
 
 use super::{Ahead, Clock, Noticed, Reading};
 use crate::limits::TIME_AHEAD_MS_MAX;
@@ -109,7 +110,7 @@ impl SharedClock {
         if wall != self.seen.load(Ordering::Acquire) {
             self.look();
         }
-        let time = |of: &AtomicU64| TimeMs::new(of.load(Ordering::Relaxed)).unwrap_or_default();
+        let time = |of: &AtomicU64| TimeMs::ZERO.saturating_add(of.load(Ordering::Relaxed));
         Moment { now: time(&self.now), keys: time(&self.keys) }
     }
 
@@ -151,8 +152,11 @@ impl SharedClock {
         let reading = self.source.read();
         let noticed = clock.observe(reading);
         let (boot, keys) = self.start;
-        let keys = keys.saturating_add(reading.boot.saturating_sub(boot));
-        let now = clock.now();
+        let keys = match is_planted(Planted::KeysAgeByClock) {
+            true => reading.wall,
+            false => keys.saturating_add(reading.boot.saturating_sub(boot)),
+        };
+        let now = if is_planted(Planted::ClockBelieved) { reading.wall } else { clock.now() };
         self.now.store(now, Ordering::Relaxed);
         self.keys.store(keys, Ordering::Relaxed);
         self.seen.store(reading.wall, Ordering::Release);
