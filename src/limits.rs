@@ -86,6 +86,8 @@ pub const TCP_UNSENT_BYTES_FREE: usize = 16 << 10;
 pub const HTTP_UNSENT_BYTES_MAX: usize = 64 << 20;
 /// An HTTP answer of at most so many bytes is always sent, however many are unread.
 pub const HTTP_UNSENT_BYTES_FREE: usize = 64 << 10;
+/// An HTTP body of at least so many bytes is compressed for clients that take that.
+pub const COMPRESSED_BYTES_MIN: usize = 16 << 10;
 /// Reads that an HTTP door answers at a time; further ones wait. Each may be a longest reply.
 pub const HTTP_READS_MAX: usize = 16;
 /// A client that takes fewer bytes than this within the write time-out does not read, by HTTP. By

@@ -292,6 +292,16 @@ impl Call for Late {
             None => Err(Error::not_applied("the server is starting")),
         }
     }
+
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.handle.get() {
+            Some(handle) => handle.aside(work).await,
+            None => Some(work()),
+        }
+    }
 }
 
 fn admin_router(

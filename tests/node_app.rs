@@ -3,6 +3,9 @@
 
 mod common;
 
+#[path = "node_app/long.rs"]
+mod long;
+
 use serde_json::{Value, json};
 
 use common::seed::{DELETE_EXAMPLE, DETAIL_EXAMPLE, LIST_EXAMPLE, wire};

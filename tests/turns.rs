@@ -4,31 +4,41 @@
 #[path = "common/bare.rs"]
 mod bare;
 
-use std::io::{ErrorKind, Write};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use chatshard::access::Gate;
 use chatshard::admission::{Budget, Door, Entry, Peer};
 use chatshard::command::membership::ListReply;
-use chatshard::command::{Command, Kind, Reply};
+use chatshard::command::{Call, Command, Kind, Reply};
+use chatshard::http::head::Hosts;
+use chatshard::http::serve::{self, ServeConfig};
+use chatshard::http::{App, UserAuth, app_router};
 use chatshard::limits::{IN_FLIGHT_BYTES_MAX, SCAN_ROWS};
+use chatshard::metrics::SharedMeter;
 use chatshard::metrics::doors::DoorMeter;
 use chatshard::net::connection::{self, NetConfig};
 use chatshard::net::stream::Parked;
-use chatshard::node::NodeInfo;
 use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
 use chatshard::node::worker::{Local, Worker};
+use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::encode_request;
 use chatshard::router::Router;
 use chatshard::shard::Core;
 use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, yield_now};
 
 use bare::SEED;
@@ -87,7 +97,7 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
         encode_request(2 + id, &command(Kind::List, list.clone()), &mut requests).unwrap();
     }
     let mut replies = client.try_clone().unwrap();
-    let reading = std::thread::spawn(move || std::io::copy(&mut replies, &mut std::io::sink()));
+    let reading = std::thread::spawn(move || io::copy(&mut replies, &mut io::sink()));
     let sending = std::thread::spawn(move || client.write_all(&requests));
 
     let node = bare::node(1, LogMode::Off, STILL);
@@ -105,6 +115,106 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
     sending.join().unwrap().unwrap();
     // The server's end went with its core.
     reading.join().unwrap().unwrap();
+}
+
+/// A socket that takes all that it is given at once. Its client sends one request.
+struct Greedy {
+    request: Vec<u8>,
+    taken: Rc<Cell<usize>>,
+}
+
+impl AsyncRead for Greedy {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.request.is_empty() {
+            return Poll::Pending;
+        }
+        into.put_slice(&std::mem::take(&mut self.request));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Greedy {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.taken.set(self.taken.get() + bytes.len());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        self.poll_write(context, &bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A long answer by HTTP, for a client that takes it as fast as it comes, with and without compression.
+#[test]
+fn an_http_client_that_takes_a_long_answer_lets_others_have_their_turn() {
+    let node = bare::node(1, LogMode::Off, STILL);
+    beside(core(0, 1), &node, async {
+        let store = Handle::on_core(Arc::clone(&node), ShardId(0));
+        let rows = 20_000;
+        for numbers in (0..rows).collect::<Vec<_>>().chunks(5000) {
+            let id = |number: &usize| format!("chat-{number:016}");
+            let chats: Vec<_> = numbers
+                .iter()
+                .map(|n| json!({"id": id(n), "type": 2, "creator_id": "m"}))
+                .collect();
+            let members: Vec<_> =
+                numbers.iter().map(|n| json!({"user_id": "a", "chat_id": id(n)})).collect();
+            let lines = json!({"chats": chats, "members": members});
+            store.call(command(Kind::Import, lines)).await.unwrap();
+        }
+        let auth = UserAuth::Header;
+        let router = app_router(App { store, auth, meter: SharedMeter::default() });
+
+        let taken = Rc::new(Cell::new(0));
+        let request = b"POST /chat/mine-list HTTP/1.1\r\nhost: localhost\r\nx-user-id: a\r\n\
+                        content-length: 0\r\n\r\n";
+        let socket = Greedy { request: request.to_vec(), taken: Rc::clone(&taken) };
+        let budget = || Budget::new(64 << 20, Duration::ZERO);
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let config = ServeConfig {
+            incomplete: budget(),
+            unread: budget(),
+            reads: Arc::new(Semaphore::new(1)),
+            hosts: Hosts::Any,
+            stop,
+        };
+        let door = Arc::new(Door::new(Arc::new(DoorMeter::new("test")), 1, Vec::new()));
+        let Entry::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
+        let serving = tokio::task::spawn_local(serve::connection(socket, router, guest, config));
+        let (mut seen, mut most) = (0, 0);
+        while seen < rows * 150 {
+            yield_now().await;
+            most = most.max(taken.get() - seen);
+            seen = taken.get();
+        }
+        serving.abort();
+        assert!(most <= 160 << 10, "{most} bytes of one answer in one go");
+    });
 }
 
 /// A log that takes long: whatever a client sends, so many bytes of it are taken and no more. Every other request waits

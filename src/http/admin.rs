@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{ACCEPT, HOST, ORIGIN};
@@ -25,13 +25,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::auth::bearer;
-use super::body;
+use super::body::{self, READ_HERE_MAX};
+use super::encoding::Encoding;
 use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
+use super::long;
 use super::page::html;
+use super::rows;
 use super::visitor::{self, Visitor};
 use super::{ask, metered};
 use crate::access::{Gate, Role};
-use crate::command::{Call, Error, ErrorCode, Kind};
+use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply};
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
@@ -129,10 +132,22 @@ async fn call<C: Call>(
     metered(&admin.meter, kind, async {
         role.check(kind)?;
         refuse_streams(kind)?;
-        let bytes = body::read(request).await?;
-        let command = body::parse_command(kind, &bytes)?;
+        let encoding = Encoding::accepted(request.headers());
+        let command = admin.command(kind, body::read(request).await?).await?;
+        let is_long = command.may_answer_much() || kind == Kind::Conversations;
         let _turn = visitor::turn(visitor.as_ref(), kind.class()).await;
-        Ok(success(ask(&admin.store, command).await?, 1024))
+        let reply = ask(&admin.store, command).await?;
+        if !is_long {
+            return Ok(success(reply, 1024));
+        }
+        match reply {
+            Reply::List(list) => {
+                let mut list = rows::List::page(list);
+                let parts = move |out: &mut Vec<u8>| list.write_part(out);
+                long::answer_aside(&admin.store, encoding, parts).await
+            }
+            reply => long::answer_aside(&admin.store, encoding, long::whole(reply)).await,
+        }
     })
     .await
 }
@@ -152,6 +167,17 @@ fn unknown_command() -> Failure {
     let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     let message = format!("there is no such command; there are: {}", names.join(", "));
     Failure::new(StatusCode::NOT_FOUND, message)
+}
+
+impl<C: Call> Admin<C> {
+    /// Reads a command: aside if it is long, as this thread also accepts connections.
+    async fn command(&self, kind: Kind, bytes: Bytes) -> Result<Command, Failure> {
+        if bytes.len() <= READ_HERE_MAX {
+            return body::parse_command(kind, &bytes);
+        }
+        let read = self.store.aside(move || body::parse_command(kind, &bytes)).await;
+        read.ok_or_else(|| Failure::internal("the command could not be read"))?
+    }
 }
 
 impl<C> Admin<C> {

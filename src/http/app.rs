@@ -4,7 +4,8 @@
 //! - The user of every command is the caller; a body that names another user is refused.
 //! - Who is no member of a chat cannot tell it from one that never was: ids of single chats can be worked out by
 //!   anybody, and would tell who talks with whom.
-//! - `data` of the API's three holds the API's fields in the API's order, and nothing else.
+//! - `data` of the API's three holds the API's fields in the API's order, and nothing else; but a page
+//!   of a list has `next_cursor`.
 //! - Bodies of the API's three may have any further fields: their clients may send more. Elsewhere
 //!   a field that a route does not know is refused, so that no option is ignored without a word.
 //! - What changes anything takes the header `Idempotency-Key`; elsewhere it is not looked at.
@@ -16,7 +17,6 @@
 
 mod list;
 mod mark;
-mod rows;
 mod seed;
 
 use axum::Router;
@@ -29,8 +29,10 @@ use serde::Deserialize;
 use utoipa::openapi::Server;
 
 use super::auth::UserAuth;
-use super::body;
-use super::envelope::{Failure, single, success_written, unknown_route, wrong_method};
+use super::body::{self, READ_HERE_MAX};
+use super::encoding::Encoding;
+use super::envelope::{Failure, single, unknown_route, wrong_method};
+use super::long;
 use super::openapi::Document;
 use super::route::{Caller, Route, Visit};
 use super::visitor::{self, Visitor};
@@ -41,11 +43,6 @@ use crate::types::{IdempotencyKey, UserId};
 
 /// The caller's name for a request, so that it is known when it comes again.
 pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Bytes up to which a body is read at once; a longer one would hold up others on the core.
-const READ_HERE_MAX: usize = 32 << 10;
-/// The same for an answer, which takes less time to be written.
-const WRITTEN_HERE_MAX: usize = 64 << 10;
 
 /// What the app's routes need.
 #[derive(Debug, Clone)]
@@ -90,10 +87,12 @@ impl<C: Call> Visit for Served<C> {
 async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) -> Response {
     metered(&app.meter, R::KIND, async {
         let visitor = Visitor::of(request.extensions()).cloned();
+        let encoding = Encoding::accepted(request.headers());
         let (caller, body) = app.caller::<R>(request).await?;
-        if let Some(response) = R::at_once(&app.store, &caller) {
+        if let Some(response) = body.at_once(&app.store, &caller, encoding) {
             return Ok(response);
         }
+        let is_page = body.is_page();
         let _turn = visitor::turn(visitor.as_ref(), R::KIND.class()).await;
         let reply = ask(&app.store, body.command(caller)).await;
         let reply = reply.map_err(|failure| failure.told_to_anybody(R::ERRORS))?;
@@ -102,8 +101,7 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
             Failure::internal(format!("the store answered as to {}", kind.name()))
         })?;
         let bytes = R::bytes_expected(&data);
-        let write = move || success_written(bytes, |out| R::write(&data, out));
-        app.work(bytes > WRITTEN_HERE_MAX, write).await
+        long::answer(&app.store, encoding, bytes, R::parts(data, is_page)).await
     })
     .await
 }
@@ -135,7 +133,7 @@ impl<C: Call> App<C> {
         self.work(is_long, move || own(&bytes, &caller.user_id).map(|body| (caller, body))).await?
     }
 
-    /// Does a part of the work for a request: aside if it is long.
+    /// Reads a body: aside if it is long.
     async fn work<T: Send + 'static>(
         &self,
         is_long: bool,

@@ -27,6 +27,8 @@ use crate::command::{Command, Error, Kind};
 use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX, INCOMPLETE_BYTES_FREE};
 use crate::metrics::doors::Dropped;
 
+/// Bytes up to which a body is parsed at once; a longer one would hold up others of its thread.
+pub(super) const READ_HERE_MAX: usize = 32 << 10;
 /// How long the whole body may take.
 const TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 

@@ -9,18 +9,26 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::command::{Error, ErrorCode};
+use crate::limits::COMPRESSED_BYTES_MIN;
 use crate::metrics::doors::Refused;
 
 /// What a JSON answer is labelled with.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The label of answers that must not be kept.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The value of `Vary` where another client might get the body in another encoding.
+pub(super) const BY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
+
+/// What is before the data of an answer with status 200.
+pub(super) const DATA_BEGINS: &[u8] = br#"{"code":200,"data":"#;
+/// What is behind it.
+pub(super) const DATA_ENDS: &[u8] = br#","msg":""}"#;
 
 #[derive(Serialize)]
 struct Envelope<'a, T> {
@@ -41,9 +49,9 @@ pub(super) fn success_written(
     write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
 ) -> Response {
     let mut bytes = Vec::with_capacity(bytes_expected);
-    bytes.extend_from_slice(br#"{"code":200,"data":"#);
+    bytes.extend_from_slice(DATA_BEGINS);
     let written = write(&mut bytes);
-    bytes.extend_from_slice(br#","msg":""}"#);
+    bytes.extend_from_slice(DATA_ENDS);
     finish(StatusCode::OK, bytes, written)
 }
 
@@ -81,7 +89,14 @@ fn respond<T: Serialize>(
 
 fn finish(status: StatusCode, bytes: Vec<u8>, written: serde_json::Result<()>) -> Response {
     match written {
-        Ok(()) => with_body(status, JSON, Body::from(bytes)),
+        Ok(()) => {
+            let varies = bytes.len() >= COMPRESSED_BYTES_MIN;
+            let mut response = with_body(status, JSON, Body::from(bytes));
+            if varies {
+                response.headers_mut().insert(VARY, BY_ENCODING);
+            }
+            response
+        }
         // Writing to memory does not fail, and no reply has a map with keys that are not strings.
         Err(error) => {
             Failure::internal(format!("the answer could not be encoded: {error}")).into_response()

@@ -8,11 +8,13 @@
 //!   the time on at which they were made. When it is used up, the client that has waited longest is
 //!   dropped, or the long answer is not given.
 //! - A client that takes its answers costs no lock and no timer.
+//! - A client that takes a long answer as fast as it comes does not hold the core: after
+//!   [`TURN_BYTES`] the others on it have their turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -25,6 +27,9 @@ use crate::admission::{Budget, Claim};
 use crate::limits::{HTTP_UNSENT_BYTES_FREE, PROGRESS_BYTES, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS};
 use crate::metrics::doors::Dropped;
 
+/// Bytes that a connection writes before others have their turn. The kernel copies so many in some 50 µs.
+const TURN_BYTES: usize = 128 << 10;
+
 /// The answers of one connection, seen by what makes them and by the socket.
 #[derive(Clone)]
 pub(super) struct Flow(Rc<State>);
@@ -32,6 +37,8 @@ pub(super) struct Flow(Rc<State>);
 struct State {
     budget: Arc<Budget>,
     unsent: Cell<usize>,
+    /// Bytes that were written since others had their turn.
+    in_turn: Cell<usize>,
     /// Bytes that were taken since the client was seen to make progress.
     taken: Cell<usize>,
     claim: RefCell<Option<Claim>>,
@@ -46,11 +53,21 @@ impl Flow {
         Self(Rc::new(State {
             budget,
             unsent: Cell::new(0),
+            in_turn: Cell::new(0),
             taken: Cell::new(0),
             claim: RefCell::default(),
             waiting: RefCell::default(),
             dropped: Cell::new(None),
         }))
+    }
+
+    /// Drives what serves the connection. Each time that it is polled is a turn of its own.
+    pub(super) async fn in_turns<F: Future>(&self, mut serving: Pin<&mut F>) -> F::Output {
+        poll_fn(|context| {
+            self.0.in_turn.set(0);
+            serving.as_mut().poll(context)
+        })
+        .await
     }
 
     /// Waits until the client has read enough for another answer.
@@ -139,6 +156,26 @@ impl<S> Paced<S> {
         Self { socket, flow, patience: None, is_waiting: false }
     }
 
+    /// How many bytes may be written now; none when others have their turn first.
+    fn room(&self, context: &mut Context<'_>) -> Option<usize> {
+        let left = TURN_BYTES.saturating_sub(self.flow.0.in_turn.get());
+        if left > 0 {
+            return Some(left);
+        }
+        // It wakes this task behind all that are ready, those with news from their sockets included.
+        let others = pin!(tokio::task::yield_now());
+        others.poll(context).is_ready().then_some(TURN_BYTES)
+    }
+
+    /// So many bytes were written.
+    fn wrote(&mut self, bytes: usize) {
+        let in_turn = &self.flow.0.in_turn;
+        in_turn.set(in_turn.get() + bytes);
+        if self.flow.took(bytes) {
+            self.is_waiting = false;
+        }
+    }
+
     /// The socket takes nothing now: an error if that has lasted too long.
     #[cold]
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -161,6 +198,17 @@ impl<S> Paced<S> {
     }
 }
 
+/// The first parts that have at most `room` bytes together.
+fn fitting<'p, 'b>(parts: &'p [io::IoSlice<'b>], room: usize) -> &'p [io::IoSlice<'b>] {
+    let mut bytes = 0;
+    let does_fit = |part: &&io::IoSlice<'_>| {
+        bytes += part.len();
+        bytes <= room
+    };
+    let count = parts.iter().take_while(does_fit).count();
+    parts.get(..count).unwrap_or(parts)
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -177,12 +225,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let Some(room) = self.room(context) else { return Poll::Pending };
+        let bytes = bytes.get(..room).unwrap_or(bytes);
         match Pin::new(&mut self.socket).poll_write(context, bytes) {
             Poll::Pending => self.wait(context),
             Poll::Ready(Ok(count)) => {
-                if self.flow.took(count) {
-                    self.is_waiting = false;
-                }
+                self.wrote(count);
                 Poll::Ready(Ok(count))
             }
             error => error,
@@ -194,12 +242,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.socket).poll_write_vectored(context, parts) {
+        let Some(room) = self.room(context) else { return Poll::Pending };
+        let fit = fitting(parts, room);
+        if fit.iter().all(|part| part.is_empty()) {
+            let first = parts.iter().find(|part| !part.is_empty());
+            return self.poll_write(context, first.map_or(&[], |part| part));
+        }
+        match Pin::new(&mut self.socket).poll_write_vectored(context, fit) {
             Poll::Pending => self.wait(context),
             Poll::Ready(Ok(count)) => {
-                if self.flow.took(count) {
-                    self.is_waiting = false;
-                }
+                self.wrote(count);
                 Poll::Ready(Ok(count))
             }
             error => error,

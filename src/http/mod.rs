@@ -20,6 +20,9 @@
 //! - [`cors`]: which pages of other sites may read the app's answers
 //! - `openapi`: the app's routes as an OpenAPI document
 //! - [`docs`]: the document, and a page that shows it
+//! - `rows`: a list's rows as JSON
+//! - `long`: the body of a long answer, written aside, in parts, and compressed
+//! - `encoding`: whether a client takes a compressed body
 //! - [`admin`]: health, metrics, any command, the operators' page
 //! - `page`: what every page for browsers is sent with
 //! - [`serve`]: one connection, driven by hyper
@@ -35,13 +38,16 @@ pub mod auth;
 mod body;
 pub mod cors;
 pub mod docs;
+mod encoding;
 pub mod envelope;
 mod flow;
 pub mod head;
 mod last_words;
+mod long;
 mod openapi;
 mod page;
 mod route;
+mod rows;
 pub mod serve;
 mod visitor;
 

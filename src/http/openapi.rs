@@ -66,7 +66,8 @@ The caller's own rows, and nothing else: who calls is told by a header or a toke
 
 Every answer is `{code, data, msg}`: `code` is the HTTP status, and on a failure `data` is null and \
 `msg` says why. The routes `mine-list`, `detail` and `delete` pass over fields of a body that are not \
-described here; the others refuse them. Integers are written without a fraction. Times are milliseconds \
+described here; the others refuse them. Long answers are compressed (gzip) if `Accept-Encoding` asks for \
+that. Integers are written without a fraction. Times are milliseconds \
 since the Unix epoch.";
 
 /// The document while routes are added to it.
@@ -250,7 +251,9 @@ fn meaning(code: ErrorCode) -> &'static str {
             "The key came with another request before, or `if_version` is not the row's."
         }
         ErrorCode::Gone => "The chat was dissolved.",
-        ErrorCode::TooLarge => "The body, or a list in it, is over its limit.",
+        ErrorCode::TooLarge => {
+            "The body, a list in it, or the answer is over its limit; `msg` says what to do."
+        }
         ErrorCode::Disabled => "The chat is disabled.",
         ErrorCode::Busy => "Too much at once; nothing was applied. Try again later.",
         ErrorCode::Unavailable => "Not now; `msg` says whether it was applied.",

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use super::body::Missing;
+use super::encoding::Encoding;
+use super::long::{Parts, whole};
 use crate::command::{Call, Command, ErrorCode, Kind, Reply};
 use crate::types::{IdempotencyKey, UserId};
 
@@ -43,9 +45,15 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     /// The same fields, described.
     type Shape: ToSchema;
 
-    /// The whole answer, where it can be written straight from what the store holds; else the command is asked.
-    fn at_once(_: &impl Call, _: &Caller) -> Option<Response> {
+    /// The whole answer, where it is short and can be written straight from what the store holds;
+    /// else the command is asked.
+    fn at_once(&self, _: &impl Call, _: &Caller, _: Encoding) -> Option<Response> {
         None
+    }
+
+    /// Whether a page of a list is asked for, and not all of it.
+    fn is_page(&self) -> bool {
+        false
     }
 
     /// The command for this caller.
@@ -54,12 +62,9 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     /// What is shown of the reply; none of a reply that is not to this command.
     fn data(reply: Reply) -> Option<Self::Data>;
 
-    /// Writes it as JSON.
-    ///
-    /// # Errors
-    /// Those of serde_json.
-    fn write(data: &Self::Data, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(out, data)
+    /// Writes it as JSON, a part a call, and says whether there is another.
+    fn parts(data: Self::Data, _is_page: bool) -> impl Parts {
+        whole(data)
     }
 
     /// About how long the answer is: sizes its buffer, no more.

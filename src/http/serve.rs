@@ -67,12 +67,12 @@ pub async fn connection(
     let overdue = visitor.overdue();
     tokio::pin!(overdue);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = flow.in_turns(connection.as_mut()) => ended,
         reason = overdue.as_mut() => return visitor.note_dropped(reason),
         _ = stop.wait_for(|stop| *stop) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                ended = connection.as_mut() => ended,
+                ended = flow.in_turns(connection.as_mut()) => ended,
                 reason = overdue.as_mut() => return visitor.note_dropped(reason),
             }
         }

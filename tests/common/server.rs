@@ -1,5 +1,6 @@
 //! The real server in this process, with a data directory and ports of its own.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -119,13 +120,17 @@ impl HttpConnection {
 
     /// Posts a body, and gives the answer's status and body.
     pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        self.send_post(path, headers, body);
+        self.answer()
+    }
+
+    fn send_post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) {
         let mut request = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
-        self.answer()
     }
 
     /// Gets a page, and gives the answer's status and body.
@@ -146,12 +151,28 @@ impl HttpConnection {
         self.post(path, &[("x-user-id", user)], body)
     }
 
+    /// Like [`Self::post`], with the answer's headers, and its body as it came.
+    pub fn post_for_all(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, HashMap<String, String>, Vec<u8>) {
+        self.send_post(path, headers, body);
+        self.whole_answer()
+    }
+
     fn answer(&mut self) -> (u16, String) {
+        let (status, _, body) = self.whole_answer();
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    fn whole_answer(&mut self) -> (u16, HashMap<String, String>, Vec<u8>) {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         let status =
             line.split(' ').nth(1).unwrap_or_else(|| panic!("no status: {line:?}")).parse();
-        let mut length = None;
+        let mut headers = HashMap::new();
         loop {
             line.clear();
             self.stream.read_line(&mut line).unwrap();
@@ -160,12 +181,11 @@ impl HttpConnection {
             }
             let (name, value) =
                 line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
-            if name.eq_ignore_ascii_case("content-length") {
-                length = Some(value.trim().parse().unwrap());
-            }
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
-        let mut body = vec![0; length.expect("the answer has a length")];
+        let length = headers.get("content-length").expect("the answer has a length");
+        let mut body = vec![0; length.parse().unwrap()];
         self.stream.read_exact(&mut body).unwrap();
-        (status.unwrap(), String::from_utf8(body).unwrap())
+        (status.unwrap(), headers, body)
     }
 }

@@ -6,69 +6,82 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::body::Missing;
+use super::super::encoding::Encoding;
 use super::super::envelope::success_written;
+use super::super::long::{self, Parts};
 use super::super::openapi::Nothing;
 use super::super::route::{Caller, Route};
-use super::rows;
-use crate::command::membership::{self, ChatItem, List, ListRow};
+use super::super::rows;
+use crate::command::membership::{self, ChatItem, List, ListReply};
 use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// A common row's JSON with two ids of 18 bytes.
-const LIST_ROW_BYTES: usize = 176;
-/// The same for a chat.
+/// A common chat's JSON.
 const CHAT_BYTES: usize = 256;
 
-/// `data` of the API's two lists: the items alone, without a cursor.
+/// Chats by id: the items alone.
 #[derive(Serialize)]
 pub(super) struct Items<T> {
     items: Vec<T>,
 }
 
-/// No fields.
+/// Which page; without these fields it is all of the list.
 #[derive(Deserialize, ToSchema)]
-#[schema(examples(json!({})))]
-pub(super) struct MineList {}
+#[schema(examples(json!({}), json!({"limit": 50})))]
+pub(super) struct MineList {
+    /// Most rows in the answer.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
 
 impl Route for MineList {
     const PATH: &'static str = "/chat/mine-list";
     const KIND: Kind = Kind::List;
     const MISSING: Missing = Missing::Empty;
     const SUMMARY: &'static str = "The caller's list";
-    const ABOUT: &'static str = "All rows: pinned first, then newest-joined first. Hidden rows are in it, deleted ones are not.";
-    type Data = Items<ListRow>;
+    const ABOUT: &'static str = "Pinned rows first, then newest-joined first. Hidden rows are in it, deleted ones are not. Without `limit` and `cursor` all rows come, up to 16 MiB of JSON: a longer list is 413, and has to be asked for in pages. With one of them the answer has `next_cursor`.";
+    type Data = ListReply;
     type Shape = Rows;
 
-    fn at_once(store: &impl Call, caller: &Caller) -> Option<Response> {
-        store.list_here(caller.user_id.as_str(), |rows| {
-            let bytes = bytes_of(rows.len());
-            success_written(bytes, |out| rows::write(rows, out))
-        })
+    fn at_once(&self, store: &impl Call, caller: &Caller, encoding: Encoding) -> Option<Response> {
+        if self.is_page() {
+            return None;
+        }
+        let written = store.list_here(caller.user_id.as_str(), |rows| {
+            let bytes = rows::bytes_of(rows.len());
+            let is_here = long::is_written_here(bytes, encoding);
+            is_here.then(|| success_written(bytes, |out| rows::write(rows, out)))
+        });
+        written.flatten()
+    }
+
+    fn is_page(&self) -> bool {
+        self.limit.is_some() || self.cursor.is_some()
     }
 
     fn command(self, caller: Caller) -> Command {
-        List { user_id: caller.user_id, limit: None, cursor: None }.into()
+        List { user_id: caller.user_id, limit: self.limit, cursor: self.cursor }.into()
     }
 
-    fn data(reply: Reply) -> Option<Self::Data> {
+    fn data(reply: Reply) -> Option<ListReply> {
         match reply {
-            Reply::List(list) => Some(Items { items: list.items }),
+            Reply::List(list) => Some(list),
             _ => None,
         }
     }
 
-    fn write(data: &Self::Data, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        rows::write(data.items.iter().map(|row| row.with_id(&row.chat_id)), out)
+    fn parts(list: ListReply, is_page: bool) -> impl Parts {
+        let mut list = if is_page { rows::List::page(list) } else { rows::List::whole(list) };
+        move |out: &mut Vec<u8>| list.write_part(out)
     }
 
-    fn bytes_expected(data: &Self::Data) -> usize {
-        bytes_of(data.items.len())
+    fn bytes_expected(list: &ListReply) -> usize {
+        rows::bytes_of(list.items.len())
     }
-}
-
-/// About how long the answer of so many rows is.
-fn bytes_of(rows: usize) -> usize {
-    64 + rows * LIST_ROW_BYTES
 }
 
 /// Which chats.
@@ -151,8 +164,10 @@ impl Route for Delete {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Rows {
-    /// The rows, all of them.
+    /// The rows: all of them, or a page.
     items: Vec<Row>,
+    /// Where the next page starts; null on the last. Not there where all rows are.
+    next_cursor: Option<String>,
 }
 
 /// One row of the caller's list.

@@ -4,12 +4,20 @@
 //! Invariant: what is written is byte for byte what serde_json writes.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-use crate::command::membership::ListRowRef;
+use std::vec::IntoIter;
+
+use crate::command::membership::{ListReply, ListRow, ListRowRef};
+use crate::limits::SCAN_ROWS;
 use crate::types::ChatId;
+
+/// A common row's JSON with two ids of 18 bytes.
+const ROW_BYTES: usize = 176;
 
 /// What is between a row's ids and its numbers, and where in it the flags are.
 const FLAGS: [u8; 63] = *br#","is_top":0,"is_mute":0,"is_show":0,"is_hide":0,"max_read_seq":"#;
 const FLAGS_AT: [usize; 4] = [10, 22, 34, 46];
+
+const BEGIN: &[u8] = br#"{"items":["#;
 
 /// Writes `{"items":[...]}`.
 ///
@@ -19,7 +27,7 @@ pub(super) fn write<'r>(
     rows: impl Iterator<Item = ListRowRef<'r>>,
     out: &mut Vec<u8>,
 ) -> serde_json::Result<()> {
-    out.extend_from_slice(br#"{"items":["#);
+    out.extend_from_slice(BEGIN);
     for (place, row) in rows.enumerate() {
         if place > 0 {
             out.push(b',');
@@ -28,6 +36,62 @@ pub(super) fn write<'r>(
     }
     out.extend_from_slice(b"]}");
     Ok(())
+}
+
+/// About how long the JSON of so many rows is.
+pub(super) fn bytes_of(rows: usize) -> usize {
+    64 + rows * ROW_BYTES
+}
+
+/// A list that is written in parts.
+#[derive(Debug)]
+pub(super) struct List {
+    rows: IntoIter<ListRow>,
+    has_begun: bool,
+    /// Its value, if the field is there.
+    next_cursor: Option<Option<String>>,
+}
+
+impl List {
+    /// All rows of a user, as the API has them.
+    pub(super) fn whole(list: ListReply) -> Self {
+        Self { rows: list.items.into_iter(), has_begun: false, next_cursor: None }
+    }
+
+    /// A page, which says where the next one begins.
+    pub(super) fn page(list: ListReply) -> Self {
+        Self {
+            next_cursor: Some(list.next_cursor),
+            ..Self::whole(ListReply { next_cursor: None, ..list })
+        }
+    }
+
+    /// Writes the next rows; whether there are more.
+    ///
+    /// # Errors
+    /// Those of serde_json.
+    pub(super) fn write_part(&mut self, out: &mut Vec<u8>) -> serde_json::Result<bool> {
+        let mut is_first = !std::mem::replace(&mut self.has_begun, true);
+        if is_first {
+            out.extend_from_slice(BEGIN);
+        }
+        for row in self.rows.by_ref().take(SCAN_ROWS) {
+            if !std::mem::take(&mut is_first) {
+                out.push(b',');
+            }
+            write_row(&row.with_id(&row.chat_id), out)?;
+        }
+        if self.rows.len() > 0 {
+            return Ok(true);
+        }
+        out.push(b']');
+        if let Some(next_cursor) = &self.next_cursor {
+            out.extend_from_slice(br#","next_cursor":"#);
+            serde_json::to_writer(&mut *out, next_cursor)?;
+        }
+        out.push(b'}');
+        Ok(false)
+    }
 }
 
 fn write_row(row: &ListRowRef<'_>, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -74,9 +138,11 @@ fn flags(row: &ListRowRef<'_>) -> [u8; FLAGS.len()] {
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::command::membership::ListRow;
     use crate::limits::INTEGER_MAX;
     use crate::types::{Flag, Sequence, TimeMs};
 
@@ -95,6 +161,31 @@ mod tests {
                 last_online_time: TimeMs::new(online).unwrap(),
             },
         )
+    }
+
+    fn in_parts(mut list: List) -> (usize, Value) {
+        let (mut out, mut parts) = (Vec::new(), 1);
+        while list.write_part(&mut out).unwrap() {
+            parts += 1;
+        }
+        (parts, serde_json::from_slice(&out).unwrap())
+    }
+
+    #[test]
+    fn parts_make_up_the_whole() {
+        let a_row = a_row().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+        for rows in [0, 1, SCAN_ROWS, SCAN_ROWS + 1, 3 * SCAN_ROWS] {
+            for next_cursor in [None, Some("n\"17".to_owned())] {
+                let list = ListReply { items: vec![a_row.clone(); rows], next_cursor };
+                let (parts, page) = in_parts(List::page(list.clone()));
+                assert_eq!(page, json!(list));
+                assert_eq!(parts, rows.div_ceil(SCAN_ROWS).max(1));
+                assert_eq!(
+                    in_parts(List::whole(list.clone())),
+                    (parts, json!({"items": list.items}))
+                );
+            }
+        }
     }
 
     proptest! {

@@ -1,0 +1,278 @@
+//! The body of a long answer: written where it holds up nobody, in parts, and compressed if its
+//! client takes that.
+//!
+//! Invariants:
+//! - Nothing of it is sent before it is whole: only then is it known to be within
+//!   [`REPLY_BYTES_MAX`], which is counted before it is compressed.
+//! - Beside what is sent later, one part and [`PIECE_BYTES`] of text are held, and what the
+//!   compressor needs, some 300 KB.
+//! - The thread aside does others' work between two steps of [`STEP_BYTES`].
+//! - It is in pieces of a common size: one of megabytes would come from the operating system and go
+//!   back to it, which holds the core that frees it.
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::header::{CONTENT_ENCODING, VARY};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::{Frame, SizeHint};
+use serde::Serialize;
+
+use super::encoding::Encoding;
+use super::envelope::{BY_ENCODING, DATA_BEGINS, DATA_ENDS, Failure, JSON};
+use super::envelope::{success_written, with_body};
+use crate::command::{Call, Error};
+use crate::limits::{COMPRESSED_BYTES_MIN, REPLY_BYTES_MAX};
+
+/// Bytes up to which a body is written at once; a longer one would hold up others on the core.
+const WRITTEN_HERE_MAX: usize = 64 << 10;
+/// Room of a piece.
+const PIECE_BYTES: usize = 64 << 10;
+/// Bytes of text that one step writes; they take some milliseconds to compress.
+const STEP_BYTES: usize = 512 << 10;
+
+/// Appends the next part of some JSON, and says whether there is another.
+pub(super) trait Parts:
+    FnMut(&mut Vec<u8>) -> serde_json::Result<bool> + Send + 'static
+{
+}
+
+impl<F: FnMut(&mut Vec<u8>) -> serde_json::Result<bool> + Send + 'static> Parts for F {}
+
+/// Data that is short enough to be one part.
+pub(super) fn whole(data: impl Serialize + Send + 'static) -> impl Parts {
+    move |out: &mut Vec<u8>| serde_json::to_writer(out, &data).map(|()| false)
+}
+
+/// Whether a body of so many bytes is written at once: it is short, and sent as it is.
+pub(super) fn is_written_here(bytes: usize, encoding: Encoding) -> bool {
+    match encoding {
+        Encoding::Identity => bytes <= WRITTEN_HERE_MAX,
+        Encoding::Gzip => bytes < COMPRESSED_BYTES_MIN,
+    }
+}
+
+/// Answers with the data that `parts` write. `bytes_expected` says whether that is done here or
+/// aside.
+pub(super) async fn answer(
+    store: &impl Call,
+    encoding: Encoding,
+    bytes_expected: usize,
+    mut parts: impl Parts,
+) -> Result<Response, Failure> {
+    if is_written_here(bytes_expected, encoding) {
+        return Ok(success_written(bytes_expected, |out| {
+            while parts(out)? {}
+            Ok(())
+        }));
+    }
+    answer_aside(store, encoding, parts).await
+}
+
+/// Answers with the data that `parts` write aside; they may turn out to be short.
+pub(super) async fn answer_aside(
+    store: &impl Call,
+    encoding: Encoding,
+    parts: impl Parts,
+) -> Result<Response, Failure> {
+    let mut draft = Draft::new(encoding, parts);
+    loop {
+        let step = store.aside(move || draft.step()).await;
+        match step.ok_or_else(|| Failure::internal("the answer broke off"))?? {
+            Step::More(more) => draft = more,
+            Step::Whole(body) => return Ok(body.into_response()),
+        }
+    }
+}
+
+/// A body that is being written.
+struct Draft<P> {
+    parts: P,
+    /// Text that is in no piece yet.
+    text: Vec<u8>,
+    text_bytes: usize,
+    pieces: Pieces,
+    /// `Some` from the first text on that is compressed; it holds the pieces then.
+    compressor: Option<Box<GzEncoder<Pieces>>>,
+    encoding: Encoding,
+}
+
+enum Step<P> {
+    More(Draft<P>),
+    Whole(Whole),
+}
+
+impl<P: Parts> Draft<P> {
+    fn new(encoding: Encoding, parts: P) -> Self {
+        let mut text = Vec::with_capacity(2 * PIECE_BYTES);
+        text.extend_from_slice(DATA_BEGINS);
+        let pieces = Pieces::default();
+        Self { parts, text, text_bytes: 0, pieces, compressor: None, encoding }
+    }
+
+    /// Writes a step's worth of text.
+    fn step(mut self) -> Result<Step<P>, Failure> {
+        let end = self.text_bytes + STEP_BYTES;
+        while self.text_bytes + self.text.len() < end {
+            let more = (self.parts)(&mut self.text).map_err(|error| not_encoded(&error))?;
+            if self.text_bytes + self.text.len() + DATA_ENDS.len() > REPLY_BYTES_MAX {
+                return Err(too_long());
+            }
+            if !more {
+                return self.finish().map(Step::Whole).map_err(|error| not_encoded(&error));
+            }
+            if self.text.len() >= PIECE_BYTES {
+                self.put_text().map_err(|error| not_encoded(&error))?;
+            }
+        }
+        Ok(Step::More(self))
+    }
+
+    /// Puts the text into pieces.
+    fn put_text(&mut self) -> io::Result<()> {
+        self.text_bytes += self.text.len();
+        match self.encoding {
+            Encoding::Identity => {
+                let room = Vec::with_capacity(2 * PIECE_BYTES);
+                self.pieces.push(std::mem::replace(&mut self.text, room));
+                Ok(())
+            }
+            Encoding::Gzip => {
+                let pieces = &mut self.pieces;
+                let compressor = self.compressor.get_or_insert_with(|| {
+                    // More would take several times as long, for a tenth of the bytes.
+                    Box::new(GzEncoder::new(std::mem::take(pieces), Compression::fast()))
+                });
+                compressor.write_all(&self.text)?;
+                self.text.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Whole> {
+        self.text.extend_from_slice(DATA_ENDS);
+        let bytes = self.text_bytes + self.text.len();
+        if bytes < COMPRESSED_BYTES_MIN {
+            self.encoding = Encoding::Identity;
+        }
+        self.put_text()?;
+        let mut pieces = match self.compressor {
+            Some(compressor) => compressor.finish()?,
+            None => self.pieces,
+        };
+        pieces.end();
+        let varies = bytes >= COMPRESSED_BYTES_MIN;
+        Ok(Whole { pieces, encoding: self.encoding, varies })
+    }
+}
+
+fn not_encoded(error: &dyn std::fmt::Display) -> Failure {
+    Failure::internal(format!("the answer could not be encoded: {error}"))
+}
+
+fn too_long() -> Failure {
+    let message = format!("the answer has more than {REPLY_BYTES_MAX} bytes; use limit and cursor");
+    Error::too_large(message).into()
+}
+
+/// A body that is written.
+struct Whole {
+    pieces: Pieces,
+    encoding: Encoding,
+    /// Whether another client might get it in another encoding.
+    varies: bool,
+}
+
+impl Whole {
+    fn into_response(self) -> Response {
+        let mut response = with_body(StatusCode::OK, JSON, Body::new(self.pieces));
+        if self.varies {
+            response.headers_mut().insert(VARY, BY_ENCODING);
+        }
+        if self.encoding == Encoding::Gzip {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+/// A body in pieces.
+#[derive(Debug, Default)]
+struct Pieces {
+    full: VecDeque<Bytes>,
+    /// What is written byte by byte, until it is a piece.
+    last: Vec<u8>,
+    bytes: u64,
+}
+
+impl Pieces {
+    fn push(&mut self, mut piece: Vec<u8>) {
+        if piece.len() < piece.capacity() / 2 {
+            piece.shrink_to_fit();
+        }
+        self.bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        if piece.len() <= 2 * PIECE_BYTES {
+            return self.full.push_back(Bytes::from(piece));
+        }
+        self.full.extend(piece.chunks(PIECE_BYTES).map(Bytes::copy_from_slice));
+    }
+
+    /// Nothing more is written.
+    fn end(&mut self) {
+        if !self.last.is_empty() {
+            let last = std::mem::take(&mut self.last);
+            self.push(last);
+        }
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.last.len() + bytes.len() > PIECE_BYTES {
+            self.end();
+        }
+        if self.last.is_empty() {
+            self.last.reserve(PIECE_BYTES.max(bytes.len()));
+        }
+        self.last.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.full.pop_front();
+        if let Some(piece) = &piece {
+            let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.full.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes)
+    }
+}
