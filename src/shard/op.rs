@@ -200,6 +200,7 @@ impl Op {
             | Self::ExportRows(_)
             | Self::CheckImport(_)
             | Self::ImportGone(_)
+            | Self::Places(_)
             | Self::ListOn(_)
             | Self::Rows(_)
             | Self::Conversations(..)
