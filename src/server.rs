@@ -89,8 +89,14 @@ pub enum StartError {
         needed: usize,
     },
     /// The log could not be closed; the next start will check it.
-    #[error("the log could not be closed")]
+    #[error("the log could not be closed, or not where the next start looks for it")]
     Unclosed,
+    /// The log could not be written, and the stop did not wait for it.
+    #[error(
+        "{0} records of writes that were not acknowledged are dropped: the log could not be \
+         written when the stop came"
+    )]
+    Dropped(u64),
     /// Without a log the last snapshot is all that is kept.
     #[error("the last snapshot failed, and what came after the one before is lost: {0}")]
     Unsaved(String),
@@ -429,7 +435,7 @@ impl<'a> Node<'a> {
             })
             .transpose()?;
         let telling =
-            WatchThread::new(watch, snapshot::RealDisk, store.dir.clone(), store.identity.node_id);
+            WatchThread::new(watch, store.disk(), store.dir.clone(), store.identity.node_id);
         let telling =
             std::thread::Builder::new().name("watch".into()).spawn(move || telling.run())?;
         let policy = SnapshotPolicy {
@@ -437,7 +443,7 @@ impl<'a> Node<'a> {
             log_bytes: config.snapshot_log_bytes,
         };
         let snapshotter = Snapshotter::new(
-            snapshot::RealDisk,
+            store.disk(),
             store.identity.node_id,
             &info,
             requests,
@@ -500,6 +506,10 @@ impl<'a> Node<'a> {
             panicked = Some("snapshot");
         }
         saved.map_err(StartError::Unsaved)?;
+        match self.info.log.dropped() {
+            0 => {}
+            records => return Err(StartError::Dropped(records)),
+        }
         if !closed {
             return Err(StartError::Unclosed);
         }

@@ -14,6 +14,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
+#[path = "crash/directory.rs"]
+mod directory;
 #[path = "crash/full_disk.rs"]
 mod full_disk;
 mod process;

@@ -60,3 +60,8 @@ fn keys_that_age_by_the_wall_clock() {
 fn a_delivery_applied_twice() {
     finds(Planted::DeliveredTwice, &["was pinned", "the model:", "another state"]);
 }
+
+#[test]
+fn a_clean_up_that_poisons_the_log() {
+    finds(Planted::CleanUpPoisons, &["the log is poisoned, and no sync of a file failed"]);
+}

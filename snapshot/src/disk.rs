@@ -7,19 +7,22 @@
 //!   without having written them.
 
 mod faulty;
+mod held;
 mod regular;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 pub use faulty::FaultyDisk;
+pub use held::HeldDirectory;
+use held::Place;
 pub use regular::{open_regular, read_regular};
-use rustix::fs::{Advice, Mode, OFlags, fadvise};
+use rustix::fs::{Advice, CWD, fadvise};
 
 /// Rights of the files of a data directory: its owner's alone.
 pub const FILE_MODE: u32 = 0o600;
@@ -45,6 +48,30 @@ pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory safe.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Whether the path `dir` still leads to the directory that this disk works in. A disk that goes by paths alone
+    /// always says yes.
+    ///
+    /// # Errors
+    /// The system does not tell: nothing is known.
+    fn is_in_place(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+/// Refuses to begin a file in a directory that nobody finds by its path any more.
+pub(crate) fn check_place<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
+    match disk.is_in_place(dir) {
+        Ok(false) => Err(displaced(dir)),
+        // What the system does not tell is no reason to refuse: the directory itself is open.
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
+
+pub(crate) fn displaced(dir: &Path) -> io::Error {
+    let what = "this path leads to another directory than the one in use, or to none: the directory was renamed, \
+                removed or replaced";
+    io::Error::new(io::ErrorKind::NotFound, format!("{}: {what}", dir.display()))
 }
 
 /// An open file of a [`Disk`].
@@ -98,39 +125,27 @@ impl Disk for RealDisk {
     type File = RealFile;
 
     fn create_new(&self, path: &Path) -> io::Result<RealFile> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create_new(true).mode(FILE_MODE);
-        options.open(path).map(RealFile)
+        Place(CWD, path).create_new()
     }
 
     fn open_read(&self, path: &Path) -> io::Result<RealFile> {
-        open_regular(path, OFlags::RDONLY, Mode::empty()).map(RealFile)
+        Place(CWD, path).open_read()
     }
 
     fn open_append(&self, path: &Path) -> io::Result<RealFile> {
-        open_regular(path, OFlags::RDWR | OFlags::APPEND, Mode::empty()).map(RealFile)
+        Place(CWD, path).open_append()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
+        Place(CWD, from).rename(&Place(CWD, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
+        Place(CWD, path).remove()
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            let entry = entry?;
-            // A name that is not UTF-8 is none of ours.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            // Unfinished files are removed unseen; whatever else has a name of ours is to be opened, and refused.
-            if !name.ends_with(".tmp") || !entry.file_type()?.is_dir() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        held::list(File::open(dir)?)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -58,7 +58,8 @@ pub mod replace;
 pub mod version;
 
 pub use disk::{
-    Disk, DiskFile, FILE_MODE, FaultyDisk, FileIdentity, RealDisk, open_regular, read_regular,
+    Disk, DiskFile, FILE_MODE, FaultyDisk, FileIdentity, HeldDirectory, RealDisk, open_regular,
+    read_regular,
 };
 pub use error::{Damage, OpenError, ReadError};
 pub use floor::{Floor, KeepFloor, Known};

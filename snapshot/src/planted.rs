@@ -22,6 +22,8 @@ pub enum Planted {
     ClockBelieved,
     /// Idempotency keys age by the wall clock.
     KeysAgeByClock,
+    /// A refused clean-up behind a refused new segment poisons the log.
+    CleanUpPoisons,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -9,6 +9,7 @@
 //!   holds an effect without its cause.
 //! - [`Log::reached`] is what replies may rely on: what is durable (`always`), or what the
 //!   operating system has (`everysec`, `never`). It never goes back.
+//! - While the path of the data directory leads elsewhere, writes are refused: the next start would not find them.
 //! - A failed write is kept and tried again; a failed sync ends writing until the next start.
 //!
 //! What the thread does is a turn, [`LogThread::write`] and then [`LogThread::sync`], over and over; only
@@ -36,6 +37,8 @@ const JOINED_BYTES_MAX: usize = 256 << 10;
 const SPARE_MAX: usize = 4;
 /// How long after a failed write the next attempt comes.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often the thread looks whether the data directory is where it was.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often `everysec` syncs.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -89,7 +92,9 @@ impl LogState {
     pub const fn why(self) -> &'static str {
         match self {
             Self::Ok => "the log takes writes",
-            Self::Stalled => "the log cannot be written (disk full?); it is tried again",
+            Self::Stalled => {
+                "the log cannot be written (disk full, or data directory moved?); it is tried again"
+            }
             Self::Poisoned => "a sync of the log failed; restart the server",
         }
     }
@@ -142,6 +147,8 @@ impl Queue {
 struct Counts {
     written_bytes: AtomicU64,
     syncs: AtomicU64,
+    /// Records that will never be written, and that nobody was told of.
+    dropped: AtomicU64,
     stopped: AtomicBool,
 }
 
@@ -277,6 +284,11 @@ impl Log {
         }
     }
 
+    /// Records that the thread gave up: no client was told that they are kept.
+    pub fn dropped(&self) -> u64 {
+        self.told.dropped.load(Ordering::Relaxed)
+    }
+
     /// Asks for a sync soon, whatever the mode.
     pub fn sync_now(&self) {
         self.lock().orders.sync_now = true;
@@ -333,6 +345,7 @@ pub struct LogThread<D: Disk> {
     spare: Vec<Batch>,
     orders: Orders,
     last_sync: Option<Instant>,
+    last_look: Instant,
     /// A disk that is full now and then stalls the log many times a minute.
     stall: Episode,
     watch: Option<Arc<Watch>>,
@@ -349,6 +362,7 @@ impl<D: Disk> LogThread<D> {
             spare: Vec::new(),
             orders: Orders::default(),
             last_sync: None,
+            last_look: Instant::now(),
             stall: Episode::default(),
             watch: None,
         }
@@ -364,6 +378,7 @@ impl<D: Disk> LogThread<D> {
     pub fn run(mut self) -> bool {
         loop {
             self.wait();
+            self.look_if_due(Instant::now());
             let is_written = self.write();
             if self.sync(Instant::now()) {
                 return self.finish();
@@ -374,23 +389,57 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Waits for work, or for the next sync of `everysec`.
+    /// Waits for work, for the next sync of `everysec`, or for the next look at the directory.
     fn wait(&self) {
         let mut queue = self.log.lock();
         let mut is_over = !self.unwritten.is_empty();
         while !is_over && !queue.has_work() {
             queue.thread_waits = true;
+            let mut left = LOOK_INTERVAL.saturating_sub(self.last_look.elapsed());
             if self.sync_is_owed() {
                 let since = self.last_sync.map_or(SYNC_INTERVAL, |last| last.elapsed());
-                let left = SYNC_INTERVAL.saturating_sub(since);
-                let woken = self.log.wake.wait_timeout(queue, left);
-                let (again, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
-                (queue, is_over) = (again, timeout.timed_out());
-            } else {
-                queue = self.log.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                left = left.min(SYNC_INTERVAL.saturating_sub(since));
             }
+            let woken = self.log.wake.wait_timeout(queue, left);
+            let (again, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+            (queue, is_over) = (again, timeout.timed_out());
         }
         queue.thread_waits = false;
+    }
+
+    /// Looks now and then whether the data directory is still found by its path: a log without writes notices too.
+    fn look_if_due(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.last_look) >= LOOK_INTERVAL {
+            self.last_look = now;
+            self.look();
+        }
+    }
+
+    /// Stalls the log while the data directory is not found by its path.
+    pub fn look(&mut self) {
+        match self.writer.look_at_place() {
+            Err(error) if self.log.state() != LogState::Poisoned => {
+                self.log.set_state(LogState::Stalled);
+                if let Some(left_out) = self.stall.lasts() {
+                    error!(%error, left_out = left_out.field(),
+                        "the data directory is not in its place; writes are refused until it is \
+                         back; if it is lost, `chatshard export` saves what memory holds");
+                }
+            }
+            // With a batch at hand its own write shows whether the log is well again.
+            Ok(()) if self.unwritten.is_empty() => self.recover(),
+            _ => {}
+        }
+    }
+
+    /// Ends a stall.
+    fn recover(&mut self) {
+        if self.log.state() == LogState::Stalled {
+            if self.stall.ends() {
+                info!("the log can be written again");
+            }
+            self.log.set_state(LogState::Ok);
+        }
     }
 
     /// Whether a turn would have nothing to do, but for the sync that `everysec` owes.
@@ -458,18 +507,19 @@ impl<D: Disk> LogThread<D> {
         self.log.told.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
         self.publish(|log| &log.written, written);
         self.untold.push_back((first, batch));
-        if self.log.state() == LogState::Stalled {
-            if self.stall.ends() {
-                info!("the log can be written again");
-            }
-            self.log.set_state(LogState::Ok);
-        }
+        self.recover();
     }
 
     /// They will never be written.
     fn drop_unwritten(&mut self) {
-        let bytes = self.unwritten.drain(..).map(|batch| batch.len_bytes()).sum();
+        let (mut bytes, mut records) = (0, 0);
+        for batch in self.unwritten.drain(..) {
+            bytes += batch.len_bytes();
+            records += u64::try_from(batch.count()).unwrap_or(u64::MAX);
+        }
         self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.log.told.dropped.fetch_add(records, Ordering::Relaxed);
+        error!(records, "records are dropped that the log could not take; none was acknowledged");
     }
 
     /// The second half of a turn: syncs if it is due, tells those who watch. Whether the thread is to end; then
@@ -532,9 +582,13 @@ impl<D: Disk> LogThread<D> {
         self.log.set_state(LogState::Poisoned);
     }
 
-    /// Closes the log with its end mark; whether that could be done.
-    pub fn finish(self) -> bool {
+    /// Closes the log with its end mark; whether that could be done, where the next start will look for it.
+    pub fn finish(mut self) -> bool {
         let log = Arc::clone(&self.log);
+        let place = self.writer.look_at_place();
+        if let Err(error) = &place {
+            error!(%error, "the next start will not find what this run has stored");
+        }
         let closed = match self.writer.finish() {
             Ok(durable) => {
                 log.durable.fetch_max(durable.0, Ordering::AcqRel);
@@ -547,6 +601,6 @@ impl<D: Disk> LogThread<D> {
         };
         log.told.stopped.store(true, Ordering::Release);
         log.wake_shards();
-        closed
+        closed && place.is_ok()
     }
 }

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use snapshot::{
-    Disk, Floor, ImageInfo, KeepFloor, LogWriter, Lsn, OpenError, OpenOptions, Opened, ReadError,
-    RealDisk, open_regular,
+    Disk, Floor, HeldDirectory, ImageInfo, KeepFloor, LogWriter, Lsn, OpenError, OpenOptions,
+    Opened, ReadError, RealDisk, open_regular,
 };
 use tracing::{debug, error, info, warn};
 
@@ -104,7 +104,7 @@ pub struct StoreOptions {
 
 /// A directory that belongs to this process.
 #[derive(Debug)]
-pub struct Store<D: Disk = RealDisk> {
+pub struct Store<D: Disk = HeldDirectory> {
     disk: D,
     /// Where it is.
     pub dir: PathBuf,
@@ -117,7 +117,7 @@ pub struct Store<D: Disk = RealDisk> {
 }
 
 /// What a start found.
-pub struct Recovered<D: Disk = RealDisk> {
+pub struct Recovered<D: Disk = HeldDirectory> {
     /// One core for each shard.
     pub cores: Vec<Core>,
     /// Which log it is that clients hold offsets and versions of.
@@ -148,10 +148,11 @@ impl Store {
             create_dirs(dir).map_err(io)?;
         }
         let lock = lock(dir)?;
+        let disk = HeldDirectory::new(Arc::clone(&lock.dir), dir.to_path_buf());
         let store = match look(dir) {
-            Ok(_) => Self::found(RealDisk, dir)?,
+            Ok(_) => Self::found(disk, dir)?,
             Err(StoreError::Empty(_)) if is_new || init => {
-                Self::made(RealDisk, dir, Identity::draw(&dir.join(IDENTITY_FILE))?)?
+                Self::made(disk, dir, Identity::draw(&dir.join(IDENTITY_FILE))?)?
             }
             Err(error) => return Err(error),
         };
@@ -160,6 +161,11 @@ impl Store {
 }
 
 impl<D: Disk> Store<D> {
+    /// Where its files are.
+    pub fn disk(&self) -> D {
+        self.disk.clone()
+    }
+
     /// A store that is there, on a disk that no other process sees.
     ///
     /// # Errors
@@ -419,7 +425,7 @@ fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), Stor
 #[derive(Debug)]
 pub struct Lock {
     /// The directory itself: nobody can remove it while the files are in it.
-    _dir: File,
+    dir: Arc<File>,
     /// What versions before this one lock, and what remote file systems can lock.
     _file: File,
 }
@@ -445,7 +451,7 @@ pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let file = open_regular(&path, flags, Mode::RUSR | Mode::WUSR);
     let file = file.map_err(|error| io(&path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _dir: held, _file: file }),
+        Ok(()) => Ok(Lock { dir: Arc::new(held), _file: file }),
         Err(TryLockError::WouldBlock) => Err(locked()),
         Err(TryLockError::Error(error)) => Err(io(&path, error)),
     }

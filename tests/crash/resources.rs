@@ -40,7 +40,7 @@ fn descriptors(server: &Server, current: u64) {
     prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -105,6 +105,36 @@ fn a_log_without_descriptors_stalls_and_heals() {
     write(&mut raw, number).unwrap();
     server.terminate();
     assert!(server.wait().success(), "{}", server.messages());
+}
+
+#[test]
+fn a_stop_while_the_log_stalls_says_what_it_drops_and_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let mut server = Server::start(&dir, &SMALL_SEGMENTS);
+    let (mut raw, mut waiting) = (Raw::greeted(server.address), Raw::greeted(server.address));
+    write(&mut raw, 2).unwrap();
+    descriptors(&server, 1);
+    let mut number = 3;
+    wait_until("the stall", || {
+        for _ in 0..10 {
+            waiting.send(&[(number, Kind::Create, chat(number))]);
+            number += 1;
+        }
+        stats(&mut raw).log.state == "stalled"
+    });
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(1), "{}", server.messages());
+    assert!(server.messages().contains("records are dropped"), "{}", server.messages());
+    let Some(last) = server.messages().lines().last().map(str::to_owned) else { panic!() };
+    let dropped = last.split(" records of writes that were not acknowledged are dropped").next();
+    let dropped: u64 = dropped.and_then(|it| it.rsplit(' ').next()).unwrap().parse().unwrap();
+    assert!(dropped > 0, "{last}");
+    // What was acknowledged is there; the directory is whole.
+    let server = Server::start(&dir, &SMALL_SEGMENTS);
+    let mut raw = Raw::greeted(server.address);
+    raw.call(2, Kind::Detail, json!({"ids": ["chat-2"]})).unwrap();
+    assert!(stats(&mut raw).chats >= 1);
 }
 
 #[test]

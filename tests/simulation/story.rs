@@ -286,6 +286,11 @@ impl Story {
                 disk.refuse(soon);
                 "call"
             }
+            6 if soon == 4 => {
+                tally.displaced += 1;
+                disk.displace(true);
+                "the directory's place"
+            }
             6 => {
                 tally.refused_calls += 1;
                 disk.refuse_all(true);

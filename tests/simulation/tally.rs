@@ -54,6 +54,7 @@ tally! {
     full: "full disks",
     failed_syncs: "failed syncs",
     refused_calls: "calls refused for want of a descriptor, a right, room for a name",
+    displaced: "directories whose path led elsewhere for a time",
     frozen: "machines that stopped at a sync",
     clock_set: "steps and drifts of the wall clock",
     times: "times of the server's held against what elapsed",

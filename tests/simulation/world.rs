@@ -304,6 +304,7 @@ impl World {
         self.disk.fail_sync(u64::MAX);
         self.disk.refuse(u64::MAX);
         self.disk.refuse_all(false);
+        self.disk.displace(false);
         self.disk.freeze_at_sync(u64::MAX);
     }
 
@@ -624,7 +625,9 @@ impl Node {
 
     fn log_is_idle(&self) -> bool {
         let Some(thread) = &self.log else { return true };
-        !self.sync_is_next && thread.is_idle() && !self.only_time_is_missing()
+        // A log that stalls without writes looks whether its directory is back.
+        let is_waiting = self.info.log.state() == LogState::Stalled;
+        !self.sync_is_next && thread.is_idle() && !self.only_time_is_missing() && !is_waiting
     }
 
     /// `everysec` has written all, and syncs when it is time.
@@ -642,6 +645,7 @@ impl Node {
         if self.sync_is_next {
             log.sync(now);
         } else {
+            log.look();
             log.write();
         }
         self.sync_is_next = !self.sync_is_next;

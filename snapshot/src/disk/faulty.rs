@@ -82,6 +82,12 @@ impl FaultyDisk {
         self.state().faults.all_refused = refused;
     }
 
+    /// The path of every directory leads elsewhere, from now on until `false` is given. Files are reached all the same,
+    /// as through an open handle.
+    pub fn displace(&self, displaced: bool) {
+        self.state().faults.displaced = displaced;
+    }
+
     /// The disk has room for `bytes` more; then writes fail with `StorageFull` after a part of them.
     pub fn full_after(&self, bytes: u64) {
         self.state().room = Some(bytes);
@@ -185,6 +191,12 @@ impl Disk for FaultyDisk {
         let mut state = self.state();
         state.take_resource("sync of a directory")?;
         state.sync_dir(dir)
+    }
+
+    fn is_in_place(&self, _dir: &Path) -> io::Result<bool> {
+        let mut state = self.state();
+        state.take_resource("look at a directory")?;
+        Ok(!state.faults.displaced)
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::bytes::u64_of;
 
@@ -17,13 +18,23 @@ use crate::bytes::u64_of;
 /// # Errors
 /// Kind `InvalidInput` for whatever is there and is no regular file; others are of the file system.
 pub fn open_regular(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
-    match statat(CWD, path, AtFlags::empty()) {
+    open_regular_at(CWD, path, flags, mode)
+}
+
+/// Like [`open_regular`], for a path below an open directory.
+pub(super) fn open_regular_at(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<File> {
+    match retry_on_intr(|| statat(dir, path, AtFlags::empty())) {
         Ok(found) => check(FileType::from_raw_mode(found.st_mode))?,
         Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
     let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(openat(CWD, path, flags, mode)?);
+    let file = File::from(retry_on_intr(|| openat(dir, path, flags, mode))?);
     check(FileType::from_raw_mode(fstat(&file)?.st_mode))?;
     Ok(file)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{ImageFooter, ImageHeader, ImageInfo, ImageName, list_images};
 use crate::Lsn;
 use crate::bytes::u64_of;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, check_place};
 use crate::error::at;
 use crate::planted::{Planted, is_planted};
 use crate::record::{FRAME_BYTES, frame_head};
@@ -38,6 +38,7 @@ impl<D: Disk> ImageWriter<D> {
     /// # Errors
     /// Of the file system.
     pub fn create(disk: &D, dir: &Path, node_id: u64, start_lsn: Lsn) -> io::Result<Self> {
+        check_place(disk, dir)?;
         // Two images may have the same start: a counter tells them apart, the larger one is newer.
         let newest = list_images(disk, dir)?;
         let same = newest.iter().filter(|name| name.start == start_lsn);

@@ -8,6 +8,7 @@
 //!   whatever it left is nothing but the traces of a crash at that moment, which each start can deal with.
 //! - Only a failed sync of a file poisons: where a file cannot be opened, made, cut or removed (no descriptor, no room, no
 //!   right), that is tried again.
+//! - While the path of the directory leads elsewhere, no batch is appended: nobody would find it at the next start.
 //! - Poisoned is for good. The kernel may drop the pages of a failed sync, so trying again could report safety that is not there.
 
 use std::collections::VecDeque;
@@ -20,8 +21,9 @@ use super::format::{
 };
 use super::trim::{LogTrimmer, Segments};
 use crate::bytes::u64_of;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, displaced};
 use crate::error::at;
+use crate::planted::{Planted, is_planted};
 use crate::replace::create_anew;
 use crate::version::SEGMENT_VERSION;
 use crate::{Batch, Floor, KeepFloor, Lsn};
@@ -81,6 +83,8 @@ pub struct LogWriter<D: Disk> {
     floor: Option<Arc<dyn KeepFloor>>,
     /// The floor does not name the segment yet: no batch goes into it before.
     owes_floor: bool,
+    /// The path of the directory led elsewhere when it was last looked at.
+    is_displaced: bool,
 }
 
 /// Where a writer goes on in a segment that is there: all of it is durable.
@@ -162,6 +166,7 @@ impl<D: Disk> LogWriter<D> {
             version: resume.version,
             floor: None,
             owes_floor: false,
+            is_displaced: false,
         }
     }
 
@@ -183,6 +188,19 @@ impl<D: Disk> LogWriter<D> {
         self.segment_bytes_max = bytes;
     }
 
+    /// Looks whether the path of the directory still leads to it. Until a later look finds that it does, every
+    /// [`append`](Self::append) is refused; where the system does not tell, the last answer stands. A new segment looks
+    /// by itself.
+    ///
+    /// # Errors
+    /// The path leads elsewhere.
+    pub fn look_at_place(&mut self) -> io::Result<()> {
+        if let Ok(is_in_place) = self.disk.is_in_place(&self.dir) {
+            self.is_displaced = !is_in_place;
+        }
+        if self.is_displaced { Err(displaced(&self.dir)) } else { Ok(()) }
+    }
+
     /// Writes one batch and returns the number of its last record. It is not durable until [`sync`](Self::sync).
     /// A full segment is followed by a new one first, which syncs: `durable` may have moved afterwards, even on an error.
     ///
@@ -192,6 +210,9 @@ impl<D: Disk> LogWriter<D> {
         self.check()?;
         if batch.is_empty() {
             return Ok(self.written);
+        }
+        if self.is_displaced {
+            return Err(AppendError::Write(displaced(&self.dir)));
         }
         self.cut()?;
         if self.owes_rotation || self.segment_bytes >= self.segment_bytes_max {
@@ -243,6 +264,7 @@ impl<D: Disk> LogWriter<D> {
         if self.segments.last() == Some(first) {
             return Ok(());
         }
+        self.look_at_place().map_err(AppendError::Write)?;
         let header = SegmentHeader {
             version: SEGMENT_VERSION,
             kind: Kind::Continues,
@@ -257,6 +279,9 @@ impl<D: Disk> LogWriter<D> {
             Err(CreateError::Sync(error)) => return Err(self.poison("new segment", &error).into()),
             Err(CreateError::Io(error)) => {
                 self.owes_rotation = remove_segment(&self.disk, &self.dir, first).is_err();
+                if self.owes_rotation && is_planted(Planted::CleanUpPoisons) {
+                    return Err(self.poison("removal of half a segment", &error).into());
+                }
                 return Err(AppendError::Write(error));
             }
         };

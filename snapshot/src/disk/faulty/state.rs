@@ -24,6 +24,7 @@ pub(super) struct Faults {
     pub(super) truncate: bool,
     pub(super) refused: Option<u64>,
     pub(super) all_refused: bool,
+    pub(super) displaced: bool,
 }
 
 /// What a call is refused with that finds no descriptor, no memory, no right or no room for a name.

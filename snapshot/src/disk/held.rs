@@ -1,0 +1,144 @@
+//! The files of a directory that is held open.
+//!
+//! # Invariants
+//! - Files of the directory are reached through its handle. So they all are in one directory, whatever is renamed or put
+//!   in its place meanwhile, and nothing is ever written into a directory of somebody else.
+//! - To sync the directory takes no descriptor.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, renameat, stat, statat, unlinkat,
+};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::regular::open_regular_at;
+use super::{Disk, FILE_MODE, RealDisk, RealFile};
+
+/// The operating system's files, those of one directory through its open handle.
+#[derive(Clone, Debug)]
+pub struct HeldDirectory {
+    handle: Arc<File>,
+    path: Arc<Path>,
+}
+
+impl HeldDirectory {
+    /// The directory `path`, opened as `handle`. Files elsewhere are reached by their paths.
+    #[must_use]
+    pub fn new(handle: Arc<File>, path: PathBuf) -> Self {
+        Self { handle, path: path.into() }
+    }
+
+    fn place<'a>(&'a self, path: &'a Path) -> Place<'a> {
+        match path.file_name() {
+            Some(name) if path.parent() == Some(&*self.path) => {
+                Place(self.handle.as_fd(), Path::new(name))
+            }
+            _ => Place(CWD, path),
+        }
+    }
+}
+
+impl Disk for HeldDirectory {
+    type File = RealFile;
+
+    fn create_new(&self, path: &Path) -> io::Result<RealFile> {
+        self.place(path).create_new()
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<RealFile> {
+        self.place(path).open_read()
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<RealFile> {
+        self.place(path).open_append()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.place(from).rename(&self.place(to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.place(path).remove()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        if dir == &*self.path { list(&*self.handle) } else { RealDisk.list(dir) }
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir == &*self.path { self.handle.sync_all() } else { RealDisk.sync_dir(dir) }
+    }
+
+    fn is_in_place(&self, dir: &Path) -> io::Result<bool> {
+        if dir != &*self.path {
+            return Ok(true);
+        }
+        let held = fstat(&*self.handle)?;
+        match retry_on_intr(|| stat(dir)) {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A path below an open directory, or below the working directory.
+pub(super) struct Place<'a>(pub(super) BorrowedFd<'a>, pub(super) &'a Path);
+
+impl Place<'_> {
+    pub(super) fn create_new(&self) -> io::Result<RealFile> {
+        let flags =
+            OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        let file = retry_on_intr(|| openat(self.0, self.1, flags, mode))?;
+        Ok(RealFile(file.into()))
+    }
+
+    pub(super) fn open_read(&self) -> io::Result<RealFile> {
+        open_regular_at(self.0, self.1, OFlags::RDONLY, Mode::empty()).map(RealFile)
+    }
+
+    pub(super) fn open_append(&self) -> io::Result<RealFile> {
+        open_regular_at(self.0, self.1, OFlags::RDWR | OFlags::APPEND, Mode::empty()).map(RealFile)
+    }
+
+    pub(super) fn rename(&self, to: &Self) -> io::Result<()> {
+        Ok(renameat(self.0, self.1, to.0, to.1)?)
+    }
+
+    pub(super) fn remove(&self) -> io::Result<()> {
+        Ok(unlinkat(self.0, self.1, AtFlags::empty())?)
+    }
+}
+
+/// The names in an open directory, without directories that are named as unfinished files.
+pub(super) fn list(dir: impl AsFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        // A name that is not UTF-8 is none of ours.
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name == "." || name == ".." {
+            continue;
+        }
+        // Unfinished files are removed unseen; whatever else has a name of ours is to be opened, and refused.
+        let is_directory = || match entry.file_type() {
+            FileType::Unknown => statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory),
+            known => known == FileType::Directory,
+        };
+        if !name.ends_with(".tmp") || !is_directory() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
