@@ -75,7 +75,8 @@ pub use recover::{
     open_with_verdict, repair, scan, scan_with,
 };
 pub use replace::{
-    SEALED_BYTES_MAX, read_sealed, read_sealed_with, replace, write_sealed, write_sealed_with,
+    IDENTITY_FILE, SEALED_BYTES_MAX, read_sealed, read_sealed_with, replace, write_sealed,
+    write_sealed_with,
 };
 pub use version::Newer;
 

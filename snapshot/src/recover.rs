@@ -27,7 +27,7 @@ use crate::image::{HEADER_BYTES, HEADER_MAGIC};
 use crate::log::segment_first;
 use crate::log::{SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, segment_path};
 use crate::version::{IMAGE_VERSION, SEGMENT_VERSION, newer_file};
-use crate::{Damage, ImageInfo, Lsn, Newer};
+use crate::{Damage, IDENTITY_FILE, ImageInfo, Lsn, Newer};
 
 /// A complete description of a data directory.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct Scan {
     pub loss: Option<Loss>,
     /// Whether damage leaves something whole to begin from, so that a repair goes on from there.
     pub can_be_repaired: bool,
-    /// Unfinished files (`*.tmp`) that the next start removes.
+    /// Unfinished files of this crate (its names with `.tmp`) that the next start removes.
     pub leftovers: Vec<PathBuf>,
     /// The last record that is there, in the log or in the newest image.
     pub last_lsn: Lsn,
@@ -156,6 +156,13 @@ pub enum Tail {
     },
 }
 
+/// Whether a file of this crate, or the identity, may have this name.
+fn is_own(name: &str) -> bool {
+    let is_segment = matches!(segment_first(name), Some(Some(_)));
+    let is_image = matches!(ImageName::parse(name), Some(Some(_)));
+    is_segment || is_image || name == IDENTITY_FILE
+}
+
 /// The names in a data directory that are ours.
 #[derive(Clone, Debug, Default)]
 struct Names {
@@ -173,8 +180,11 @@ impl Names {
         let mut names = Self::default();
         for name in disk.list(dir).map_err(at(dir))? {
             let path = dir.join(&name);
-            if name.ends_with(".tmp") {
-                names.leftovers.push(path);
+            if let Some(finished) = name.strip_suffix(".tmp") {
+                // Others put files here too: an editor, a backup. Theirs are left alone.
+                if is_own(finished) {
+                    names.leftovers.push(path);
+                }
                 continue;
             }
             match (segment_first(&name), ImageName::parse(&name)) {

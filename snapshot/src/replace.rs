@@ -13,6 +13,9 @@ use crate::error::at;
 use crate::version::{Newer, SEALED_VERSION, newer_version, with_version};
 use crate::{Damage, ReadError};
 
+/// Name of the file that says whose directory it is; its payload is the caller's.
+pub const IDENTITY_FILE: &str = "node";
+
 /// Largest payload of a sealed file, in bytes.
 pub const SEALED_BYTES_MAX: usize = 1 << 20;
 

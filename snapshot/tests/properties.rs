@@ -162,6 +162,20 @@ fn the_operating_systems_files() {
     log.finish().unwrap();
     let (records, log) = replay(&RealDisk, &dir);
     assert_eq!(records, payloads);
+    // Only unfinished files of our own are removed.
+    let own = ["node.tmp", "log-00000000000000000007.seg.tmp"];
+    let of_others = ["notes.tmp", "image-1.img.tmp", "log-7.seg.tmp", "node.bak.tmp", ".tmp"];
+    let paths = |names: &[&str]| names.iter().map(|name| dir.join(name)).collect::<Vec<_>>();
+    let (own, of_others) = (paths(&own), paths(&of_others));
+    own.iter().chain(&of_others).for_each(|path| std::fs::write(path, "unfinished").unwrap());
+    drop(log);
+    let mut leftovers = scan(&RealDisk, &dir, None).unwrap().leftovers;
+    leftovers.sort();
+    assert_eq!(leftovers, [own[1].clone(), own[0].clone()]);
+    let (records, log) = replay(&RealDisk, &dir);
+    assert_eq!(records, payloads);
+    assert!(own.iter().all(|path| !path.exists()));
+    assert!(of_others.iter().all(|path| path.exists()));
     // An unclean stop, with a torn tail.
     let mut log = log.unwrap();
     log.append(&batch_of(&payloads[..3])).unwrap();

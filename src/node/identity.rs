@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+pub use snapshot::IDENTITY_FILE;
 use snapshot::{
     Disk, FileIdentity, Floor, KeepFloor, Known, Lsn, ReadError, read_sealed_with,
     write_sealed_with,
@@ -21,9 +22,6 @@ use snapshot::{
 
 use super::store::StoreError;
 use crate::limits::SLOTS;
-
-/// Name of the file.
-pub const IDENTITY_FILE: &str = "node";
 
 /// Version of the identity that this build writes; it reads all up to this one.
 ///
