@@ -40,6 +40,9 @@ const IMAGES_KEPT: usize = 2;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it looks whether the log was synced.
 const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(2);
+/// How long after a snapshot that failed the next attempt may come, and how long at most after several.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(300);
 /// How long a core may take to answer before the snapshot is given up.
 const CORE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -120,6 +123,24 @@ impl Covered {
     }
 }
 
+/// When a snapshot that failed may be tried again: each failure in a row doubles the pause.
+#[derive(Debug, Default)]
+struct Backoff {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    fn fail(&mut self, now: Instant) {
+        self.pause = (self.pause * 2).clamp(RETRY_MIN, RETRY_MAX);
+        self.until = now.checked_add(self.pause);
+    }
+
+    fn allows(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now >= until)
+    }
+}
+
 fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -149,6 +170,10 @@ pub struct Snapshotter<D: Disk> {
     trimmer: Option<LogTrimmer<D>>,
     floor: Option<Arc<dyn KeepFloor>>,
     number: u64,
+    backoff: Backoff,
+    /// When the one that is being taken began.
+    began: Instant,
+    /// When the last image of this run began, or else the run.
     last: Instant,
     /// How old the last image was at `last`; `None` without one, where records wait for the first.
     age_at_last: Option<Duration>,
@@ -185,6 +210,8 @@ impl<D: Disk> Snapshotter<D> {
             trimmer,
             floor: None,
             number: 0,
+            backoff: Backoff::default(),
+            began: Instant::now(),
             last: Instant::now(),
             age_at_last: covered.age(SystemTime::now()),
             log_bytes_before: covered.log_bytes,
@@ -213,14 +240,15 @@ impl<D: Disk> Snapshotter<D> {
             if let Some(reply) = request {
                 drop(reply.send(self.take(&node)));
             } else if self.is_due(&node) {
-                // Told in the log and in `stats`; tried again when it is due again.
+                // Told in the log and in `stats`; it stays due, and is tried again after a pause.
                 drop(self.take(&node));
             }
         }
     }
 
     fn is_due(&self, node: &NodeInfo) -> bool {
-        if node.log.tail() == self.last_start || node.log.state() != LogState::Ok {
+        let has_new = node.log.tail() != self.last_start;
+        if !has_new || node.log.state() != LogState::Ok || !self.backoff.allows(Instant::now()) {
             return false;
         }
         let grown = node.log.written_bytes().saturating_sub(self.log_bytes_then);
@@ -245,7 +273,7 @@ impl<D: Disk> Snapshotter<D> {
     pub fn begin(&mut self, node: &NodeInfo) -> Option<Outcome> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
-        (self.last, self.age_at_last) = (Instant::now(), Some(Duration::ZERO));
+        self.began = Instant::now();
         match Imaging::begin(&self.disk, &self.dir, self.node_id, self.number, node) {
             Ok(imaging) => {
                 self.imaging = Some(imaging);
@@ -280,11 +308,13 @@ impl<D: Disk> Snapshotter<D> {
         status.running.store(0, Ordering::Relaxed);
         match result {
             Ok(Published { image, records, log_bytes }) => {
+                (self.last, self.age_at_last) = (self.began, Some(Duration::ZERO));
+                self.backoff = Backoff::default();
                 self.last_start = image.start_lsn;
                 self.last_bytes = image.bytes;
                 (self.log_bytes_then, self.log_bytes_before) = (log_bytes, 0);
                 let duration_ms =
-                    u64::try_from(self.last.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 // As its file has it: the wall clock's, whatever commands go by.
                 status.last_time.store(unix_ms(SystemTime::now()), Ordering::Relaxed);
                 status.last_bytes.store(image.bytes, Ordering::Relaxed);
@@ -298,6 +328,7 @@ impl<D: Disk> Snapshotter<D> {
             }
             Err(error) => {
                 status.failed.fetch_add(1, Ordering::Relaxed);
+                self.backoff.fail(Instant::now());
                 throttled!(warn, %error, "no snapshot was taken; the log keeps everything");
                 Err(Error::not_applied(&format!("no snapshot was taken: {error}")))
             }
@@ -432,4 +463,27 @@ fn is_durable(node: &NodeInfo, end: Lsn, patience: Duration) -> Result<bool, Sna
     node.log.sync_now();
     std::thread::sleep(patience.min(SYNC_LOOK_INTERVAL));
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_come_ever_more_seldom_and_a_success_ends_the_row() {
+        let (start, mut backoff) = (Instant::now(), Backoff::default());
+        assert!(backoff.allows(start));
+        let (mut now, mut attempts) = (start, 0);
+        // A look each half second of a day.
+        while now < start + Duration::from_secs(86_400) {
+            if backoff.allows(now) {
+                backoff.fail(now);
+                attempts += 1;
+                assert!(!backoff.allows(now));
+            }
+            now += LOOK_INTERVAL;
+        }
+        assert!((86_400 / 300..86_400 / 300 + 10).contains(&attempts), "{attempts}");
+        assert!(Backoff::default().allows(now));
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::common::program::chatshard;
 use crate::common::raw::Raw;
-use crate::process::{PATIENCE, Refused, Server, Starting, serve};
+use crate::process::{PATIENCE, Refused, Server, Starting, run, serve};
 
 const SMALL_SEGMENTS: [&str; 4] = ["--log-segment-bytes", "65536", "--shards", "1"];
 
@@ -174,6 +174,27 @@ fn growth_of_the_log_counts_over_runs_and_the_last_snapshot_is_known() {
     let snapshot = stats(&mut Raw::greeted(server.address)).snapshot;
     assert!(snapshot.last_time > 0 && snapshot.last_bytes > 0, "{snapshot:?}");
     assert_eq!(snapshot.taken, 0);
+}
+
+#[test]
+fn a_snapshot_that_failed_is_tried_again_before_its_next_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let mut server = Server::start(&dir, &["--shards", "1"]);
+    write(&mut Raw::greeted(server.address), 2).unwrap();
+    server.kill();
+    // The next start has records that no snapshot holds, and cannot make the file.
+    let inspected = run(&["inspect", "--json", dir.to_str().unwrap()]).stdout;
+    let inspected: Value = serde_json::from_slice(&inspected).unwrap();
+    let last = inspected["last_lsn"].as_u64().unwrap();
+    let obstacle = dir.join(format!("image-{last:020}-0000000001.img.tmp"));
+    std::fs::create_dir(&obstacle).unwrap();
+    let server = Server::start(&dir, &["--shards", "1", "--snapshot-interval-s", "86400"]);
+    let mut raw = Raw::greeted(server.address);
+    wait_until("a failure", || stats(&mut raw).snapshot.failed > 0);
+    std::fs::remove_dir(&obstacle).unwrap();
+    wait_until("a snapshot", || stats(&mut raw).snapshot.taken > 0);
+    assert_eq!(files(&dir, ".img"), 1);
 }
 
 #[test]
