@@ -207,8 +207,8 @@ impl SharedMeter {
 /// All that [`render`] shows.
 #[derive(Debug, Clone, Default)]
 pub struct MetricsInput {
-    /// The store's answer to `stats`.
-    pub stats: StatsReply,
+    /// The store's answer to `stats`; none while it starts.
+    pub stats: Option<StatsReply>,
     /// Requests of the TCP door, all cores merged.
     pub tcp: Meter,
     /// Requests of the HTTP door, all cores merged.
@@ -262,6 +262,9 @@ impl Collector for Node {
             let help = "When the certificate, or one between it and a root, ends";
             page.gauge("tls_certificate_end_timestamp_seconds", help, end)?;
         }
+        page.info("build", "The running program", [("version", env!("CARGO_PKG_VERSION"))])?;
+        // What is not known yet is left out: 0 would be a figure.
+        let Some(stats) = stats else { return Ok(()) };
         let help = "How far the wall clock is ahead of the time that commands go by";
         page.gauge("wall_clock_ahead_seconds", help, seconds(*wall_clock_ahead_ms))?;
         page.node(stats)?;
@@ -356,7 +359,6 @@ impl Page<'_> {
     }
 
     fn node(&mut self, stats: &StatsReply) -> fmt::Result {
-        self.info("build", "The running program", [("version", stats.version.as_str())])?;
         self.gauge("uptime_seconds", "Time since the start", seconds(stats.uptime_ms))?;
         self.gauge("chats", "Chats, dissolved ones not counted", stats.chats)?;
         self.gauge("dissolved_chats", "Dissolved chats, whose ids are kept", stats.dissolved)?;
@@ -373,8 +375,10 @@ impl Page<'_> {
         }
         let help = "1 while the system does not tell memory_bytes, which is the last known figure";
         self.gauge("memory_stale", help, stats.memory_stale)?;
-        let help = "Where new chats and members are refused; 0 without a bound";
-        self.gauge("memory_max_bytes", help, stats.memory_max_bytes)?;
+        if stats.memory_max_bytes > 0 {
+            let help = "Where new chats and members are refused";
+            self.gauge("memory_max_bytes", help, stats.memory_max_bytes)?;
+        }
         self.gauge("memory_full", "1 while new chats and members are refused", stats.memory_full)
     }
 
@@ -395,14 +399,18 @@ impl Page<'_> {
     }
 
     fn snapshot(&mut self, snapshot: &SnapshotStats) -> fmt::Result {
-        let last = [
-            ("snapshot_last_timestamp_seconds", "When it was published", snapshot.last_time),
-            ("snapshot_last_duration_seconds", "How long it took", snapshot.last_duration_ms),
-        ];
-        for (name, help, milliseconds) in last {
-            self.gauge(name, help, seconds(milliseconds))?;
+        if snapshot.last_time > 0 {
+            let (name, help) = ("snapshot_last_timestamp_seconds", "When it was published");
+            self.gauge(name, help, seconds(snapshot.last_time))?;
         }
-        self.gauge("snapshot_last_bytes", "Size of the newest one", snapshot.last_bytes)?;
+        // How long one of an earlier run took is not kept.
+        if snapshot.taken > 0 {
+            let (name, help) = ("snapshot_last_duration_seconds", "How long it took");
+            self.gauge(name, help, seconds(snapshot.last_duration_ms))?;
+        }
+        if snapshot.last_bytes > 0 {
+            self.gauge("snapshot_last_bytes", "Size of the newest one", snapshot.last_bytes)?;
+        }
         self.gauge("snapshot_running", "1 while one is written", snapshot.running)?;
         self.counter("snapshot_taken", "Snapshots since the start", snapshot.taken)?;
         self.counter("snapshot_failed", "Those that failed", snapshot.failed)
@@ -503,7 +511,9 @@ mod tests {
     fn only_commands_that_were_seen_are_rendered() {
         let mut input = MetricsInput::default();
         input.tcp.record(Kind::List, 200, Duration::from_micros(5));
-        input.stats.log.state = "stalled".into();
+        let mut stats = StatsReply::default();
+        stats.log.state = "stalled".into();
+        input.stats = Some(stats);
         let text = render(&input, Form::OpenMetrics);
         let seen = "chatshard_requests_total{door=\"tcp\",command=\"list\",status=\"200\"} 1\n";
         assert!(text.contains(seen), "{text}");
@@ -513,11 +523,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_has_no_sample() {
+        let text = render(&MetricsInput::default(), Form::Text);
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(
+            matches!(samples[..], [build] if build.starts_with("chatshard_build_info{")),
+            "{text}"
+        );
+        let stats = Some(StatsReply::default());
+        let text = render(&MetricsInput { stats, ..Default::default() }, Form::Text);
+        for unknown in ["snapshot_last", "memory_bytes", "memory_live", "memory_max"] {
+            assert!(!text.contains(unknown), "{unknown} is in {text}");
+        }
+    }
+
+    #[test]
     fn the_longest_turn_is_told_beside_all_of_them() {
         let mut turns = Durations::default();
         [5, 3000, 70].into_iter().map(Duration::from_micros).for_each(|turn| turns.record(turn));
         let turns = vec![(ShardId(1), turns, Duration::from_millis(3))];
-        let input = MetricsInput { turns, ..Default::default() };
+        let stats = Some(StatsReply::default());
+        let input = MetricsInput { turns, stats, ..Default::default() };
         let text = render(&input, Form::OpenMetrics);
         for line in [
             "chatshard_turn_longest_seconds{shard=\"1\"} 0.003\n",

@@ -468,6 +468,7 @@ fn admin(tokens: &str) -> Operated {
             let shards = vec![ShardStats::default(), ShardStats { shard: 1, ..Default::default() }];
             let mut stats = StatsReply { shards, chats: 3, ..Default::default() };
             stats.log.state = "ok".into();
+            let stats = Some(stats);
             Box::pin(async move { MetricsInput { stats, call, ..MetricsInput::default() } })
         }),
         gate: Gate::new(Tokens::parse(tokens).unwrap()),

@@ -215,16 +215,16 @@ impl Handle {
 
     /// The figures of all cores; the HTTP doors add their own.
     pub async fn metrics(&self) -> MetricsInput {
-        let mut input = MetricsInput::default();
+        let (mut input, mut stats) = (MetricsInput::default(), StatsReply::default());
         for report in self.reports().await {
             let (shard, longest) = (report.shard.shard, report.turns.longest(Instant::now()));
             input.turns.push((ShardId(shard), report.turns.all(), longest));
             input.tcp.merge(&report.tcp);
-            input.stats.add_shard(report.shard);
+            stats.add_shard(report.shard);
         }
-        self.node.complete_stats(&mut input.stats);
+        self.node.complete_stats(&mut stats);
         input.wall_clock_ahead_ms = self.node.clock.behind_wall();
-        input
+        MetricsInput { stats: Some(stats), ..input }
     }
 
     async fn reports(&self) -> Vec<Report> {

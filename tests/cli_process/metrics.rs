@@ -43,7 +43,8 @@ fn families(page: &str) -> BTreeMap<String, (String, usize)> {
         } else {
             assert!(line.starts_with(&name), "{line} under {name}");
             let (_, value) = line.rsplit_once(' ').unwrap();
-            value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+            let value = value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+            assert!(value.is_finite(), "{line}");
             found.get_mut(&name).unwrap().1 += 1;
         }
     }
@@ -76,6 +77,25 @@ fn the_metrics_have_the_form_that_the_scraper_asks_for() {
         assert!(!name.split('_').any(|word| units.contains(&word)), "{name}");
     }
     promtool_accepts(&text);
+    server.stop();
+}
+
+#[test]
+fn what_is_not_known_yet_has_no_sample() {
+    let server = TestServer::start(&[("shards", "2")]);
+    let mut admin = HttpConnection::open(server.admin());
+    let unknown = ["snapshot_last_timestamp_seconds", "snapshot_last_bytes", "memory_max_bytes"];
+    let (_, text) = admin.get("/metrics");
+    for name in unknown {
+        assert!(!text.contains(name), "{name} is in {text}");
+    }
+    promtool_accepts(&text);
+    assert_eq!(admin.post("/call/snapshot", &[], "{}").0, 200);
+    let (_, text) = admin.get("/metrics");
+    let found = families(&text);
+    for name in &unknown[..2] {
+        assert_eq!(found[&format!("chatshard_{name}")].1, 1, "{text}");
+    }
     server.stop();
 }
 
