@@ -58,6 +58,15 @@ fn errors_are_1_and_on_stderr() {
     assert!(code == 1 && stderr.starts_with("error: invalid_argument: list: "), "{stderr}");
     let (code, _, stderr) = run(&["call", "list", "[]"]);
     assert!(code == 1 && stderr.contains("JSON object"), "{stderr}");
+    // As on the HTTP doors: to take one of two is to guess.
+    for json in [
+        r#"{"user_id": "u", "user_id": "v"}"#,
+        r#"{"user_id": "u", "items": [{"chat_id": "c", "seq": 1, "seq": 2}]}"#,
+    ] {
+        let command = if json.contains("items") { "mark_read_many" } else { "list" };
+        let (code, _, stderr) = run(&["call", command, json]);
+        assert!(code == 1 && stderr.contains("duplicate field"), "{json}: {stderr}");
+    }
     let (code, _, stderr) = run(&["serve", "--listen", "0.0.0.0:0"]);
     assert!(code == 1 && stderr.starts_with("error: flag --listen: "), "{stderr}");
     let (code, _, stderr) = run(&["import", "/no/such/file.jsonl"]);

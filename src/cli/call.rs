@@ -87,7 +87,7 @@ pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
             "the arguments must be a JSON object, like {\"user_id\": \"u1\"}",
         ));
     }
-    Ok(Command::from_json(kind, arguments)?)
+    Ok(Command::from_json_text(kind, json)?)
 }
 
 fn kind_of(name: &str) -> Result<Kind, Failure> {

@@ -313,6 +313,26 @@ impl Command {
 
     /// Decodes and checks arguments given as a JSON object.
     pub fn from_json(kind: Kind, arguments: serde_json::Value) -> Result<Self, Error> {
+        Self::from_fields(kind, arguments)
+    }
+
+    /// Like [`from_json`](Self::from_json), from the object's text. A field that is there twice is refused: a
+    /// `Value` has only one of the two.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), and for text that is no JSON.
+    pub fn from_json_text(kind: Kind, text: &str) -> Result<Self, Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let command = Self::from_fields(kind, &mut json)?;
+        let ended = json.end();
+        ended.map_err(|error| Error::invalid(format!("{}: {error}", kind.name())))?;
+        Ok(command)
+    }
+
+    fn from_fields<'de, D>(kind: Kind, arguments: D) -> Result<Self, Error>
+    where
+        D: Deserializer<'de>,
+    {
         let mut track = serde_path_to_error::Track::new();
         let placed = serde_path_to_error::Deserializer::new(arguments, &mut track);
         let command = Self::deserialize_arguments(kind, placed).map_err(|error| {
