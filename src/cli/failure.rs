@@ -33,7 +33,7 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Message(message) => {
-                tell(format_args!("error: {}", printable(message)));
+                tell(format_args!("error: {message}"));
                 ExitCode::FAILURE
             }
             Self::ClosedPipe => ExitCode::SUCCESS,
@@ -56,9 +56,9 @@ impl From<command::Error> for Failure {
     }
 }
 
-/// Writes one line to stderr. Where stderr is closed there is nobody to tell.
+/// Writes one line to stderr, with what would steer a terminal escaped. Where stderr is closed there is nobody to tell.
 pub fn tell(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
 }
 
 /// Whether a terminal takes the character for an order: a control character, or one that turns the

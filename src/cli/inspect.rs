@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use snapshot::{Known, RealDisk, Repaired, Scan, Tail};
+use snapshot::{Known, Lsn, RealDisk, Repaired, Scan, SegmentReport, Tail};
 
 use super::Failure;
 use super::failure::tell;
@@ -46,7 +46,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     if args.json {
         print_json(&as_json(&found))?;
     } else {
-        print(&as_text(&found))?;
+        print(&as_text(&args.dir, &found))?;
     }
     if found.is_whole() {
         return Ok(ExitCode::SUCCESS);
@@ -93,13 +93,19 @@ impl Found {
             newest.note(record);
             if unreadable.is_none() {
                 let decoded = event::decode(record);
-                unreadable = decoded.err().map(|error| format!("record {lsn}: {error}"));
+                unreadable = decoded.err().map(|error| (lsn, error.to_string()));
             }
             Ok(())
         });
         let scan = scan.map_err(|error| Failure::new(error.to_string()))?;
         let newest = newest.time();
         let cost = (!scan.damage.is_empty() && identity.is_ok()).then(|| cost(&scan, newest));
+        let unreadable = unreadable.map(|(lsn, why): (Lsn, String)| {
+            let holds =
+                |segment: &&SegmentReport| segment.first_lsn <= lsn && lsn <= segment.last_lsn;
+            let path = scan.segments.iter().find(holds).map_or(dir, |segment| &segment.path);
+            format!("{}: record {lsn}: {why}", path.display())
+        });
         let refusal = identity.err().map(|error| error.to_string()).or(unreadable);
         Ok(Self { scan, repaired, refusal, cost, newest })
     }
@@ -179,7 +185,7 @@ fn as_json(found: &Found) -> Value {
     })
 }
 
-fn as_text(found: &Found) -> String {
+fn as_text(dir: &Path, found: &Found) -> String {
     let Found { scan, repaired, .. } = found;
     let mut lines = Vec::new();
     lines.extend(repaired.done.iter().map(|change| format!("repaired: {change}")));
@@ -188,11 +194,11 @@ fn as_text(found: &Found) -> String {
         lines.push(format!("lost: {}", lost.unwrap_or_else(|| "nothing".to_owned())));
     }
     if scan.is_empty() {
-        lines.push("empty: neither a snapshot nor a log".to_owned());
+        lines.push(format!("{}: empty, neither a snapshot nor a log", dir.display()));
     } else {
         lines.push(files(scan).to_string());
     }
-    lines.push(format!("tail: {}", describe(&scan.tail)));
+    lines.push(format!("tail: {}", describe(&scan.tail, scan.segments.last())));
     for path in &scan.leftovers {
         lines.push(format!("unfinished (the next start removes it): {}", path.display()));
     }
@@ -200,7 +206,7 @@ fn as_text(found: &Found) -> String {
     lines.extend(scan.damage.iter().map(|damage| format!("damage: {damage}")));
     lines.extend(found.cost.iter().map(|cost| format!("cost: {cost}")));
     lines.extend(found.refusal.iter().map(|refusal| format!("refused: {refusal}")));
-    lines.push(format!("{}, last LSN {}", found.verdict(), scan.last_lsn));
+    lines.push(format!("{}: {}, last LSN {}", dir.display(), found.verdict(), scan.last_lsn));
     lines.join("\n")
 }
 
@@ -218,7 +224,7 @@ fn files(scan: &Scan) -> Table {
             ),
             Err(_) => (image.start_lsn.to_string(), String::new(), String::new(), "DAMAGED"),
         };
-        table.add_row([name(&image.path), lsns, bytes, holds, state.to_owned()]);
+        table.add_row([image.path.display().to_string(), lsns, bytes, holds, state.to_owned()]);
     }
     for segment in &scan.segments {
         let state = match (segment.end_mark, segment.whole_bytes == segment.bytes) {
@@ -227,7 +233,7 @@ fn files(scan: &Scan) -> Table {
             (false, false) => format!("whole to byte {}", segment.whole_bytes),
         };
         table.add_row([
-            name(&segment.path),
+            segment.path.display().to_string(),
             format!("{} to {}", segment.first_lsn, segment.last_lsn),
             segment.bytes.to_string(),
             format!("{} records in {} batches", segment.records, segment.batches),
@@ -235,10 +241,6 @@ fn files(scan: &Scan) -> Table {
         ]);
     }
     table
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 fn tail_name(tail: &Tail) -> &'static str {
@@ -250,13 +252,16 @@ fn tail_name(tail: &Tail) -> &'static str {
     }
 }
 
-fn describe(tail: &Tail) -> String {
+fn describe(tail: &Tail, last: Option<&SegmentReport>) -> String {
+    let ends = |how: &str| {
+        last.map_or_else(|| how.to_owned(), |last| format!("{}: {how}", last.path.display()))
+    };
     match tail {
         Tail::Empty => "no log".to_owned(),
-        Tail::EndMark => "a clean stop".to_owned(),
-        Tail::Open => "an unclean stop after a whole batch".to_owned(),
+        Tail::EndMark => ends("a clean stop"),
+        Tail::Open => ends("an unclean stop after a whole batch"),
         Tail::Torn { path, offset, bytes, what } => format!(
-            "an unclean stop during a write: {bytes} bytes at {offset} of {} will be cut ({what}); \
+            "{}: an unclean stop during a write: {bytes} bytes at {offset} will be cut ({what}); \
              with --fsync always nothing in them was acknowledged",
             path.display()
         ),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::Failure;
-use super::failure::printable_json;
+use super::failure::{printable, printable_json};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -27,18 +27,21 @@ pub struct Output {
     name: String,
     buffer: Vec<u8>,
     place: Place,
+    /// The lines are JSON, and a person reads them on a terminal.
+    is_terminal: bool,
 }
 
 impl Output {
     /// Opens `target`; `-` is stdout.
     pub fn create(target: &Path) -> Result<Self, Failure> {
         let name = target.display().to_string();
-        let place = if target == Path::new("-") {
-            Place::Stream(Box::new(io::stdout()))
+        let (place, is_terminal) = if target == Path::new("-") {
+            (Place::Stream(Box::new(io::stdout())), io::stdout().is_terminal())
         } else {
             place_of(target).map_err(Failure::output(&name))?
         };
-        Ok(Self { name, buffer: Vec::with_capacity(2 * BUFFER_BYTES), place })
+        let buffer = Vec::with_capacity(2 * BUFFER_BYTES);
+        Ok(Self { name, buffer, place, is_terminal })
     }
 
     /// Room for the next line. Whoever filled it calls [`Self::flush_if_full`] after.
@@ -66,21 +69,29 @@ impl Output {
             Place::Stream(stream) => stream,
             Place::File(file, _) => file,
         };
+        if self.is_terminal {
+            // It holds whole lines, so no character is cut.
+            let lines = String::from_utf8_lossy(&self.buffer).into_owned();
+            self.buffer = printable_json(lines).into_bytes();
+        }
         stream.write_all(&self.buffer).map_err(Failure::output(&self.name))?;
         self.buffer.clear();
         Ok(())
     }
 }
 
-fn place_of(target: &Path) -> io::Result<Place> {
+/// The place, and whether it is a terminal.
+fn place_of(target: &Path) -> io::Result<(Place, bool)> {
     // The file behind a link is replaced, not the link.
     let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
     match std::fs::metadata(&target) {
         Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
         Ok(found) if !found.is_file() => {
-            Ok(Place::Stream(Box::new(File::options().write(true).open(&target)?)))
+            let stream = File::options().write(true).open(&target)?;
+            let is_terminal = stream.is_terminal();
+            Ok((Place::Stream(Box::new(stream)), is_terminal))
         }
-        _ => Ok(Place::File(NamedTempFile::new_in(directory(&target))?, target)),
+        _ => Ok((Place::File(NamedTempFile::new_in(directory(&target))?, target), false)),
     }
 }
 
@@ -98,10 +109,11 @@ fn directory(file: &Path) -> &Path {
     }
 }
 
-/// Prints lines to stdout.
+/// Prints lines to stdout; what would steer a terminal is escaped.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = BufWriter::new(io::stdout().lock());
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+    let written =
+        stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.write_all(b"\n"));
     written.and_then(|()| stdout.flush()).map_err(Failure::output("stdout"))
 }
 

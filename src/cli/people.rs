@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use comfy_table::{Table, presets};
 
-use super::failure::printable;
 use super::output::{print, print_json};
 use super::{Connection, Failure};
 use crate::command::membership::{ChatItem, Delete, Detail, DetailReply, List, ListReply, ListRow};
@@ -99,11 +98,7 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
             break;
         }
     }
-    if args.format.is_json() {
-        print_json(&all)
-    } else {
-        print(&printable(&list_table(&all.items)))
-    }
+    if args.format.is_json() { print_json(&all) } else { print(&list_table(&all.items)) }
 }
 
 /// Prints chats.
@@ -115,11 +110,7 @@ pub async fn detail(args: DetailArgs) -> Result<(), Failure> {
         let Reply::Detail(reply) = ask(&client, command).await? else { return Err(unexpected()) };
         all.items.extend(reply.items);
     }
-    if args.format.is_json() {
-        print_json(&all)
-    } else {
-        print(&printable(&detail_table(&all.items)))
-    }
+    if args.format.is_json() { print_json(&all) } else { print(&detail_table(&all.items)) }
 }
 
 /// Takes chats off a list.
@@ -141,11 +132,7 @@ pub async fn delete(args: DeleteArgs) -> Result<(), Failure> {
 pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let Reply::Stats(stats) = ask(&client, Stats {}).await? else { return Err(unexpected()) };
-    if args.format.is_json() {
-        print_json(&stats)
-    } else {
-        print(&printable(&stats_tables(&stats)))
-    }
+    if args.format.is_json() { print_json(&stats) } else { print(&stats_tables(&stats)) }
 }
 
 async fn ask(client: &impl Call, command: impl Into<Command>) -> Result<Reply, Failure> {
