@@ -172,7 +172,11 @@ fn what_cannot_be_is_refused() {
     fails(&["fill", "--target", "canned"], 1, "only chatshard and valkey");
     // Nobody listens there: it was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    fails(&["run", "--addr", &free.to_string(), "--requests", "1"], 1, "error: 127.0.0.1:");
+    fails(
+        &["run", "--addr", &free.to_string(), "--requests", "1"],
+        1,
+        "cannot connect to 127.0.0.1:",
+    );
     fails(&["fill", "--addr", &free.to_string()], 1, "cannot connect to 127.0.0.1:");
 }
 

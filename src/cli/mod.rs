@@ -91,12 +91,35 @@ pub struct Connection {
     /// The secret, where the server asks for one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// How the server is known by its certificate.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TlsArgs {
     /// Speak TLS, and trust the certificates of this PEM file: a root's, or the server's own
     #[arg(long, value_name = "FILE", env = "CHATSHARD_TLS_CA")]
     pub tls_ca: Option<PathBuf>,
     /// The name in the server's certificate [default: the host of --addr]
     #[arg(long, value_name = "NAME", env = "CHATSHARD_TLS_NAME")]
     pub tls_name: Option<String>,
+}
+
+impl TlsArgs {
+    /// The settings, if TLS is wanted. An empty variable counts as unset.
+    pub fn read(&self) -> Result<Option<ClientTls>, String> {
+        let name = self.tls_name.as_deref().filter(|name| !name.is_empty());
+        let Some(path) = self.tls_ca.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+            return match name {
+                Some(_) => Err("--tls-name needs --tls-ca".to_owned()),
+                None => Ok(None),
+            };
+        };
+        let tls = ClientTls::trusting(path)?;
+        name.map_or(Ok(tls.clone()), |name| tls.named(name)).map(Some)
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -109,7 +132,7 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Without TLS.
     pub fn plain(addr: String, token: Option<String>) -> Self {
-        Self { addr, token, tls_ca: None, tls_name: None }
+        Self { addr, token, tls: TlsArgs::default() }
     }
 
     /// Connects.
@@ -126,7 +149,9 @@ impl Connection {
 
     fn failure(&self, error: &ClientError) -> Failure {
         let hint = match error {
-            ClientError::Frame(_) if self.tls_ca.is_none() => " (if it speaks TLS: --tls-ca FILE)",
+            ClientError::Frame(_) if self.tls.tls_ca.is_none() => {
+                " (if it speaks TLS: --tls-ca FILE)"
+            }
             // Its message names the address.
             ClientError::Connect { .. } => return Failure::new(error.to_string()),
             _ => "",
@@ -138,24 +163,11 @@ impl Connection {
     #[allow(clippy::needless_update)]
     fn options(&self) -> Result<ClientOptions, Failure> {
         Ok(ClientOptions {
-            tls: self.tls().map_err(Failure::new)?,
+            tls: self.tls.read().map_err(Failure::new)?,
             token: self.token.clone().filter(|token| !token.is_empty()),
             name: Some(concat!("chatshard-cli/", env!("CARGO_PKG_VERSION")).to_owned()),
             ..Default::default()
         })
-    }
-
-    /// An empty variable counts as unset.
-    fn tls(&self) -> Result<Option<ClientTls>, String> {
-        let name = self.tls_name.as_deref().filter(|name| !name.is_empty());
-        let Some(path) = self.tls_ca.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
-            return match name {
-                Some(_) => Err("--tls-name needs --tls-ca".to_owned()),
-                None => Ok(None),
-            };
-        };
-        let tls = ClientTls::trusting(path)?;
-        name.map_or(Ok(tls.clone()), |name| tls.named(name)).map(Some)
     }
 }
 

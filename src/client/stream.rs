@@ -12,7 +12,7 @@ use tokio_util::either::Either;
 use super::{Address, ClientError, ClientTls};
 
 /// Bytes as they are, or in TLS.
-pub(super) type Stream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
+pub type Stream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
 /// What reads.
 pub(super) type Reader =
     Either<OwnedReadHalf, Either<UnixReader, ReadHalf<Box<TlsStream<TcpStream>>>>>;
@@ -20,11 +20,11 @@ pub(super) type Reader =
 pub(super) type Writer =
     Either<OwnedWriteHalf, Either<UnixWriter, WriteHalf<Box<TlsStream<TcpStream>>>>>;
 
-/// Connects, and shakes hands where TLS is wanted.
-pub(super) async fn connect(
-    address: &Address,
-    tls: Option<&ClientTls>,
-) -> Result<Stream, ClientError> {
+/// Connects, and shakes hands where TLS is wanted. A unix socket has none.
+///
+/// # Errors
+/// If nobody listens, or is not who was meant.
+pub async fn connect(address: &Address, tls: Option<&ClientTls>) -> Result<Stream, ClientError> {
     let unreachable = |error| ClientError::Connect { address: address.clone(), error };
     let text = match address {
         Address::Tcp(text) => text,

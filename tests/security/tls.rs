@@ -257,3 +257,34 @@ fn who_does_not_finish_the_handshake_keeps_nobody_out() {
     drop(slow);
     server.stop();
 }
+
+#[test]
+fn the_load_tool_measures_doors_with_tls() {
+    let files = Files::new();
+    let tls = Tls::write(&files, &Issued::new());
+    let server = tls.start(&files, &[]);
+    let data = ["--chats", "200", "--users", "20"];
+    let bench = |what: &str, addr: &str, others: &[&str]| {
+        client(&[&["bench", what, "--addr", addr][..], &data, others].concat())
+    };
+    let trusting = ["--tls-ca", &tls.root];
+    bench("fill", &server.tcp, &trusting).unwrap();
+    let load = ["--requests", "300", "--connections", "3", "--depth", "4", "--check", "--json"];
+    for (target, addr) in [("chatshard", &server.tcp), ("http", &server.http)] {
+        for work in ["list50", "mark_read", "detail20"] {
+            let asked = ["--target", target, "--work", work];
+            let said = bench("run", addr, &[&load[..], &asked, &trusting].concat()).unwrap();
+            let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+            let counted = (report["requests"].as_u64(), report["errors"].as_u64());
+            assert_eq!(counted, (Some(300), Some(0)), "{report}");
+        }
+    }
+    // Who is not the server that was meant gets no load.
+    let stranger = files.write("stranger.pem", &Issued::new().root);
+    let refused = bench("run", &server.tcp, &[&load[..], &["--tls-ca", &stranger]].concat());
+    assert!(refused.unwrap_err().contains("TLS: "));
+    let named = ["--tls-name", "bank.example", "--tls-ca", &tls.root];
+    let http = ["--target", "http", "--work", "list50"];
+    let refused = bench("run", &server.http, &[&load[..], &http, &named].concat());
+    assert!(refused.unwrap_err().contains("not valid for name"));
+}

@@ -18,7 +18,7 @@ use super::run::Target;
 use super::wire::valkey::Valkey;
 use super::wire::{Look, resp};
 use crate::cli::failure::tell;
-use crate::cli::{Connection, Failure};
+use crate::cli::{Connection, Failure, TlsArgs};
 use crate::client::Client;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
@@ -39,12 +39,15 @@ pub struct FillArgs {
     /// Whom to fill: chatshard or valkey
     #[arg(long, value_enum, default_value = "chatshard")]
     pub target: Target,
-    /// Where it listens [default: the target's usual address on loopback]
+    /// Where it listens: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
     #[arg(long)]
     pub addr: Option<String>,
     /// The secret, where chatshard asks for one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Lines of one import into chatshard; a core is held while it takes them
     #[arg(long, value_name = "N", default_value_t = 2000,
         value_parser = clap::value_parser!(u64).range(CHATS_A_USER..=LINES_MAX))]
@@ -67,7 +70,8 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let done = match args.target {
         Target::Chatshard => {
-            let client = Connection::plain(addr, args.token).open().await?;
+            let connection = Connection { addr, token: args.token, tls: args.tls };
+            let client = connection.open().await?;
             let filler = Filler { client, in_flight: VecDeque::new(), most: args.in_flight.get() };
             fill_chatshard(filler, &data, args.lines, &bar).await
         }

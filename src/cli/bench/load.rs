@@ -23,13 +23,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use hdrhistogram::Histogram;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::socket::Socket;
 use super::wire::{Cut, GREETING, Slot, Wire};
 use super::work::Asks;
 use crate::cli::Failure;
+use crate::client::ClientTls;
 
 /// Free space asked for before a read.
 const READ_BYTES: usize = 64 << 10;
@@ -49,6 +50,8 @@ const FAULTS_MAX: usize = 8;
 pub struct Plan {
     /// Where the server is.
     pub addr: String,
+    /// TLS, if it is spoken.
+    pub tls: Option<ClientTls>,
     /// Connections of this thread.
     pub connections: usize,
     /// Requests in flight on each.
@@ -142,7 +145,7 @@ pub fn drive<W: Wire>(
     runtime.block_on(unconstrained(async {
         let mut lines = Vec::new();
         for _ in 0..plan.connections {
-            lines.push(Line::open(&plan.addr, plan.depth, wire()).await?);
+            lines.push(Line::open(plan, wire()).await?);
         }
         // Nobody listens or says when to begin where another thread has failed.
         let gone = || Failure::new("another thread failed");
@@ -286,52 +289,6 @@ struct Sent {
     is_write: bool,
 }
 
-/// A socket of the network or of the file system.
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Socket {
-    /// Connects to `HOST:PORT` or `unix:PATH`.
-    async fn connect(addr: &str) -> io::Result<Self> {
-        if let Some(path) = addr.strip_prefix("unix:") {
-            return UnixStream::connect(path).await.map(Self::Unix);
-        }
-        let stream = TcpStream::connect(addr).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self::Tcp(stream))
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
-        }
-    }
-
-    fn try_read_buf(&self, into: &mut BytesMut) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(into),
-            Self::Unix(stream) => stream.try_read_buf(into),
-        }
-    }
-
-    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(context),
-            Self::Unix(stream) => stream.poll_read_ready(context),
-        }
-    }
-
-    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(context),
-            Self::Unix(stream) => stream.poll_write_ready(context),
-        }
-    }
-}
-
 /// One connection.
 struct Line<W> {
     stream: Socket,
@@ -349,10 +306,11 @@ struct Line<W> {
 
 impl<W: Wire> Line<W> {
     /// Connects and greets.
-    async fn open(addr: &str, depth: Slot, wire: W) -> Result<Self, Failure> {
+    async fn open(plan: &Plan, wire: W) -> Result<Self, Failure> {
+        let (addr, depth) = (&plan.addr, plan.depth);
         let failed = |error: io::Error| Failure::new(format!("{addr}: {error}"));
         let opening = async {
-            let stream = Socket::connect(addr).await.map_err(failed)?;
+            let stream = Socket::connect(addr, plan.tls.as_ref()).await?;
             let now = Instant::now();
             let mut line = Self {
                 stream,
@@ -462,6 +420,7 @@ impl<W: Wire> Line<W> {
 
     /// Writes what the socket takes.
     fn write(&mut self) -> io::Result<()> {
+        self.stream.flush()?;
         while !self.output.is_empty() {
             match self.stream.try_write(&self.output) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -492,7 +451,8 @@ impl<W: Wire> Line<W> {
     /// An error counts as ready: the next read or write tells it.
     fn poll_ready(&self, context: &mut Context<'_>) -> bool {
         let readable = self.stream.poll_read_ready(context).is_ready();
-        readable || (!self.output.is_empty() && self.stream.poll_write_ready(context).is_ready())
+        let waits_to_write = !self.output.is_empty() || self.stream.holds_bytes();
+        readable || (waits_to_write && self.stream.poll_write_ready(context).is_ready())
     }
 }
 

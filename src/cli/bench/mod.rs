@@ -17,6 +17,7 @@
 //! - [`work`]: what is asked
 //! - [`wire`]: how each system is spoken to
 //! - [`load`]: connections, closed and open loop, latencies
+//! - [`socket`]: where the bytes go, with TLS or without
 //! - [`report`]: JSON and table
 //! - [`run`], [`canned`], [`bare`], [`fill`]: the subcommands
 
@@ -30,6 +31,7 @@ pub mod fill;
 pub mod load;
 pub mod report;
 pub mod run;
+pub mod socket;
 pub mod wire;
 pub mod work;
 

@@ -19,9 +19,10 @@ use super::wire::framed::Framed;
 use super::wire::http::Http;
 use super::wire::valkey::Valkey;
 use super::work::{Asks, Work};
-use crate::cli::Failure;
 use crate::cli::generate::random::derive;
 use crate::cli::output::{print, print_json_line};
+use crate::cli::{Failure, TlsArgs};
+use crate::client::ClientTls;
 use crate::limits::IN_FLIGHT_MAX;
 
 /// How often the progress bar moves.
@@ -76,6 +77,9 @@ pub struct RunArgs {
     /// The secret, where chatshard asks for one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// TLS, which the targets chatshard and http speak.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// What to ask
     #[arg(long, value_enum, default_value = "mixed")]
     pub work: Work,
@@ -144,7 +148,7 @@ impl RunArgs {
     }
 
     /// What one of the threads does.
-    fn plan(&self, thread: usize) -> Plan {
+    fn plan(&self, thread: usize, tls: Option<ClientTls>) -> Plan {
         let (connections, threads) = (self.connections.get(), self.threads.get());
         let share = |all: usize| all / threads + usize::from(thread < all % threads);
         let requests = self.requests.map(|all| {
@@ -155,6 +159,7 @@ impl RunArgs {
         let times = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Plan {
             addr: self.addr.clone().unwrap_or_else(|| self.target.default_addr().to_owned()),
+            tls,
             connections: share(connections),
             depth: self.depth.get(),
             warmup: Duration::from_secs_f64(self.warmup),
@@ -162,6 +167,14 @@ impl RunArgs {
             requests,
             interval: interval.map(|interval| interval.saturating_mul(times(connections))),
             stagger: interval.unwrap_or_default().saturating_mul(times(threads)),
+        }
+    }
+
+    /// Of the systems only chatshard has doors with TLS.
+    fn tls(&self) -> Result<Option<ClientTls>, Failure> {
+        match self.target {
+            Target::Chatshard | Target::Http => self.tls.read().map_err(Failure::new),
+            Target::Canned | Target::Valkey => Ok(None),
         }
     }
 
@@ -176,14 +189,15 @@ impl RunArgs {
 /// Measures and tells.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
-    let data = Data::new(args.data)?;
+    let (data, tls) = (Data::new(args.data)?, args.tls()?);
     let progress = Arc::new(AtomicU64::new(0));
     let (ready, is_ready) = mpsc::channel();
     let mut threads = Vec::new();
     for number in 0..args.threads.get() {
         let (begin, begins) = mpsc::channel();
         let signals = Signals { ready: ready.clone(), begin: begins, progress: progress.clone() };
-        threads.push((start(args, data, number, signals)?, begin));
+        let plan = args.plan(number, tls.clone());
+        threads.push((start(args, plan, data, number, signals)?, begin));
     }
     drop(ready);
     // Less than all are ready only if one has failed, which then says why.
@@ -230,8 +244,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 
 type Thread = JoinHandle<Result<Measured, Failure>>;
 
-fn start(args: &RunArgs, data: Data, number: usize, signals: Signals) -> Result<Thread, Failure> {
-    let (plan, look, target) = (args.plan(number), args.look(), args.target);
+fn start(
+    args: &RunArgs,
+    plan: Plan,
+    data: Data,
+    number: usize,
+    signals: Signals,
+) -> Result<Thread, Failure> {
+    let (look, target) = (args.look(), args.target);
     let token = args.token.clone().filter(|token| !token.is_empty());
     let seed = derive(args.seed, 41, crate::types::wide(number));
     let asks = Asks::new(args.work, args.keys, &data, seed);
