@@ -24,7 +24,8 @@ fn state(raw: &mut Raw) -> String {
 }
 
 fn create(raw: &mut Raw, number: u64) -> Result<Reply, Error> {
-    let chat = json!({"id": format!("chat-{number}"), "type": 2, "creator_id": "a", "user_ids": []});
+    let chat =
+        json!({"id": format!("chat-{number}"), "type": 2, "creator_id": "a", "user_ids": []});
     raw.call(number, Kind::Create, chat)
 }
 

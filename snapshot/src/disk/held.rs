@@ -96,8 +96,7 @@ pub(super) struct Place<'a>(pub(super) BorrowedFd<'a>, pub(super) &'a Path);
 
 impl Place<'_> {
     pub(super) fn create_new(&self) -> io::Result<RealFile> {
-        let flags =
-            OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(FILE_MODE);
         let file = retry_on_intr(|| openat(self.0, self.1, flags, mode))?;
         Ok(RealFile(file.into()))
