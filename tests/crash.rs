@@ -21,6 +21,8 @@ mod full_disk;
 mod process;
 #[path = "crash/resources.rs"]
 mod resources;
+#[path = "crash/rights.rs"]
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,7 @@ use super::Failure;
 use super::failure::tell;
 use super::output::{print, print_json};
 use crate::node::loss::{NewestTime, cost, described, kept_until};
+use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{lock, look, renew_incarnation};
 use crate::shard::event;
 use crate::types::TimeMs;
@@ -39,8 +40,7 @@ pub struct InspectArgs {
 /// Looks, repairs if told, and tells. Exit code 1 if a server would not start.
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     // A directory that is not there must not look like an empty store.
-    std::fs::read_dir(&args.dir)
-        .map_err(|error| Failure::new(format!("{}: {error}", args.dir.display())))?;
+    std::fs::read_dir(&args.dir).map_err(|error| Failure::new(refusal(&args.dir, &error)))?;
     let repaired = if args.repair { repair(args)? } else { Repaired::default() };
     let found = Found::of(&args.dir, repaired)?;
     if args.json {
@@ -97,7 +97,8 @@ impl Found {
             }
             Ok(())
         });
-        let scan = scan.map_err(|error| Failure::new(error.to_string()))?;
+        let scan =
+            scan.map_err(|error| Failure::new(format!("{error}{}", advice_in(dir, &error))))?;
         let newest = newest.time();
         let cost = (!scan.damage.is_empty() && identity.is_ok()).then(|| cost(&scan, newest));
         let unreadable = unreadable.map(|(lsn, why): (Lsn, String)| {

@@ -10,6 +10,7 @@ use snapshot::RealDisk;
 use super::Failure;
 use super::output::{print, print_json};
 use crate::node::restore::{copy, renew};
+use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{StoreError, lock, look};
 
 /// Arguments of `restore`.
@@ -30,8 +31,7 @@ pub struct RestoreArgs {
 pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let failed = |error: StoreError| Failure::new(error.to_string());
     let source = args.from.as_ref().unwrap_or(&args.dir);
-    std::fs::read_dir(source)
-        .map_err(|error| Failure::new(format!("{}: {error}", source.display())))?;
+    std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
     let (identity, _) = look(source).map_err(failed)?;
     // A directory that is being written is no backup: its files are of different moments. Where nobody
     // may write, nobody does.
@@ -39,7 +39,7 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
         return Err(failed(error));
     }
     let scan = snapshot::scan(&RealDisk, source, identity.known())
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| Failure::new(format!("{error}{}", advice_in(source, &error))))?;
     let problems = scan.newer.iter().map(ToString::to_string);
     let problems: Vec<String> =
         problems.chain(scan.damage.iter().map(ToString::to_string)).collect();

@@ -16,10 +16,11 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 pub use snapshot::IDENTITY_FILE;
 use snapshot::{
-    Disk, FileIdentity, Floor, KeepFloor, Known, Lsn, ReadError, read_sealed_with,
+    Disk, FileIdentity, Floor, KeepFloor, Known, Lsn, OpenError, ReadError, read_sealed_with,
     write_sealed_with,
 };
 
+use super::rights::advice;
 use super::store::StoreError;
 use crate::limits::SLOTS;
 
@@ -141,6 +142,11 @@ impl Identity {
     pub fn read<D: Disk>(disk: &D, path: &Path) -> Result<(Self, bool), StoreError> {
         let (bytes, file) = read_sealed_with(disk, path).map_err(|error| match error {
             ReadError::Newer(newer) => StoreError::Newer { what: newer.to_string() },
+            // A file that cannot be opened now is not damaged.
+            ReadError::Io(error) => {
+                let advice = advice(path, &error);
+                StoreError::NotOpened { error: OpenError::Io(error), advice }
+            }
             other => StoreError::Identity(other),
         })?;
         let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };

@@ -4,9 +4,11 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use tracing::warn;
 
 /// Rights of a data directory that is made here.
@@ -27,6 +29,47 @@ pub fn create_private(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         made => made,
     }
+}
+
+/// What to do where a right is missing, as the end of a message about `path`; empty for other errors.
+pub fn advice(path: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    // Of a path that cannot be looked at, a directory above is the obstacle.
+    let found = path.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
+    let Some((place, found)) = found else { return String::new() };
+    let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+    let (owner, mode) = (found.uid(), found.permissions().mode() & 0o7777);
+    let user = rustix::process::geteuid().as_raw();
+    let way = if owner == user {
+        format!("give its owner the right (chmod -R u+rwX {})", place.display())
+    } else {
+        format!("run as its owner, or as root give it away (chown -R {user} {})", place.display())
+    };
+    format!(
+        "\n{} belongs to user {owner} and group {} with mode {mode:04o}, and this process runs as \
+         user {user}: {way}",
+        place.display(),
+        found.gid()
+    )
+}
+
+/// An error of `path`, and what to do about it.
+pub fn refusal(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}{}", path.display(), advice(path, error))
+}
+
+/// Like [`advice`], for an error of some file in `dir`.
+pub fn advice_in(dir: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths = entries.map(|entry| entry.path());
+    // Nothing is opened: what is no file might wait for somebody.
+    let closed = paths.find(|path| access(path, Access::READ_OK) == Err(Errno::ACCESS));
+    advice(closed.as_deref().unwrap_or(dir), error)
 }
 
 /// Warns if others than the owner may enter a directory that is there.

@@ -29,7 +29,7 @@ pub use super::identity::{AtRisk, Identity, draw};
 use super::identity::{IDENTITY_FILE, IDENTITY_VERSION, IdentityFile};
 use super::load::load;
 use super::loss::{NewestTime, cost, described, kept_until};
-use super::rights::create_private;
+use super::rights::{advice, advice_in, create_private};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardCount, TimeMs};
 
@@ -80,7 +80,7 @@ pub enum StoreError {
         what: String,
     },
     /// The operating system refused.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}{}", advice(path, error))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -323,7 +323,7 @@ impl<D: Disk> Store<D> {
     /// What to do about a directory that does not open.
     fn refusal(&self, error: OpenError) -> StoreError {
         let advice = match &error {
-            OpenError::Io(_) => String::new(),
+            OpenError::Io(error) => advice_in(&self.dir, error),
             OpenError::Newer(_) => return StoreError::Newer { what: error.to_string() },
             OpenError::Callback { .. } => "\nNothing was changed. The bytes are as they were \
                 written; this program cannot read what they mean. Start the version that wrote them"
