@@ -19,6 +19,9 @@ mod metrics;
 #[path = "cli_process/log_lines.rs"]
 mod log_lines;
 
+#[path = "cli_process/terminal.rs"]
+mod terminal;
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
