@@ -187,6 +187,11 @@ impl Guest {
         self.peer
     }
 
+    /// How many connections its door may know.
+    pub fn places(&self) -> usize {
+        self.door.max()
+    }
+
     /// The door's sentence for clients that speak another protocol.
     pub fn sign(&self) -> &str {
         &self.door.sign

@@ -16,17 +16,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::stream::{self, Stream};
 use super::{Address, ClientError, ClientOptions, within};
-use crate::command::node::HelloReply;
+use crate::command::node::{HelloReply, Limits};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
-use crate::limits::REPLY_BYTES_MAX;
-use crate::protocol::{Answer, CONNECTION_ID, decode_reply, encode_request, frame};
+use crate::limits::{HELLO_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::protocol::{Answer, CONNECTION_ID, decode_reply, encode_request_within, frame};
 
 /// Bytes to make room for before each read.
 const READ_BYTES: usize = 64 << 10;
 
+/// Largest frames: the server's, once `hello` told them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameSizes {
+    pub(super) request: usize,
+    pub(super) reply: usize,
+}
+
+impl FrameSizes {
+    /// Those of the protocol, before `hello` is answered.
+    const FIRST: Self = Self { request: HELLO_BYTES_MAX, reply: REPLY_BYTES_MAX };
+
+    fn of(limits: &Limits) -> Self {
+        let told = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self { request: told(limits.request_bytes), reply: told(limits.reply_bytes) }
+    }
+}
+
 /// A connection that has said `hello`.
 #[derive(Debug)]
 pub struct Connection {
+    sizes: FrameSizes,
     stream: Stream,
     input: BytesMut,
     output: BytesMut,
@@ -44,6 +62,7 @@ impl Connection {
         within(options.connect_timeout, async {
             let stream = stream::connect(&address, options.tls.as_ref()).await?;
             let mut connection = Self {
+                sizes: FrameSizes::FIRST,
                 stream,
                 input: BytesMut::new(),
                 output: BytesMut::new(),
@@ -53,7 +72,10 @@ impl Connection {
             connection.send(&options.hello().into()).map_err(ClientError::Request)?;
             connection.flush().await?;
             match connection.receive().await?.outcome {
-                Ok(Reply::Hello(hello)) => Ok((connection, hello)),
+                Ok(Reply::Hello(hello)) => {
+                    connection.sizes = FrameSizes::of(&hello.limits);
+                    Ok((connection, hello))
+                }
                 Ok(_) => Err(ClientError::Refused(Error::new(
                     ErrorCode::Unavailable,
                     "the answer to hello is no answer to hello",
@@ -67,7 +89,7 @@ impl Connection {
     /// Adds a request to what the next flush sends, and returns its id.
     pub fn send(&mut self, command: &Command) -> Result<u64, Error> {
         let id = self.last_id + 1;
-        encode_request(id, command, &mut self.output)?;
+        encode_request_within(self.sizes.request, id, command, &mut self.output)?;
         self.last_id = id;
         self.open.insert(id, command.kind());
         Ok(id)
@@ -103,7 +125,7 @@ impl Connection {
     /// An answer that is here already, if there is one.
     pub fn received(&mut self) -> Result<Option<Answer>, ClientError> {
         let open = &mut self.open;
-        let answer = next_answer(&mut self.input, |id| open.get(&id).copied())?;
+        let answer = next_answer(&mut self.input, self.sizes, |id| open.get(&id).copied())?;
         if let Some(answer) = &answer {
             let goes_on = matches!(answer.outcome, Ok(Reply::Watch(_)));
             if !goes_on {
@@ -113,9 +135,9 @@ impl Connection {
         Ok(answer)
     }
 
-    /// The socket, and what was read from it beyond the last answer.
-    pub(super) fn into_parts(self) -> (Stream, BytesMut, u64) {
-        (self.stream, self.input, self.last_id)
+    /// The largest frames, the socket, what was read from it beyond the last answer, and the last id.
+    pub(super) fn into_parts(self) -> (FrameSizes, Stream, BytesMut, u64) {
+        (self.sizes, self.stream, self.input, self.last_id)
     }
 }
 
@@ -134,9 +156,10 @@ fn foreign(input: &[u8]) -> Option<&'static str> {
 /// Takes the first whole frame of `input` apart.
 pub(super) fn next_answer(
     input: &mut BytesMut,
+    sizes: FrameSizes,
     kind: impl FnOnce(u64) -> Option<Kind>,
 ) -> Result<Option<Answer>, ClientError> {
-    let payload = match frame::first(input, REPLY_BYTES_MAX) {
+    let payload = match frame::first(input, sizes.reply) {
         Ok(Some(payload)) => payload,
         Ok(None) => return Ok(None),
         Err(error) => return Err(foreign(input).map_or(error.into(), ClientError::Foreign)),

@@ -14,12 +14,12 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::connection::next_answer;
+use super::connection::{FrameSizes, next_answer};
 use super::stream::{Reader, Writer, split};
 use super::{ClientError, Connection, unanswered};
 use crate::command::node::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
-use crate::protocol::encode_request;
+use crate::protocol::encode_request_within;
 
 /// Encoded requests that are gathered for one write.
 const BATCH_BYTES: usize = 64 << 10;
@@ -64,14 +64,14 @@ pub(super) async fn run(
     in_flight: Arc<Semaphore>,
     ended: Arc<OnceLock<String>>,
 ) {
-    let (stream, input, last_id) = connection.into_parts();
+    let (sizes, stream, input, last_id) = connection.into_parts();
     let (reader, writer) = split(stream);
     let open = OpenRequests::default();
     let end = {
         let mut writing =
-            Writing { writer, next_id: last_id + 1, open: &open, in_flight: &in_flight };
+            Writing { sizes, writer, next_id: last_id + 1, open: &open, in_flight: &in_flight };
         tokio::select! {
-            end = read_all(reader, input, &open) => end,
+            end = read_all(sizes, reader, input, &open) => end,
             end = writing.write_all(&mut queue, (idle / 2).max(PING_EVERY_MIN)) => end,
         }
     };
@@ -94,13 +94,14 @@ pub(super) async fn run(
 
 /// Hands each answer to its caller. Ends only with an error.
 async fn read_all(
+    sizes: FrameSizes,
     mut reader: Reader,
     mut input: BytesMut,
     open: &OpenRequests,
 ) -> Result<(), ClientError> {
     loop {
         let mut request = None;
-        while let Some(answer) = next_answer(&mut input, |id| {
+        while let Some(answer) = next_answer(&mut input, sizes, |id| {
             request = open.lock().remove(&id);
             request.as_ref().map(|request| request.kind)
         })? {
@@ -117,6 +118,7 @@ async fn read_all(
 }
 
 struct Writing<'a> {
+    sizes: FrameSizes,
     writer: Writer,
     next_id: u64,
     open: &'a OpenRequests,
@@ -154,7 +156,7 @@ impl Writing<'_> {
         if answer.is_closed() {
             return;
         }
-        if let Err(error) = encode_request(self.next_id, &command, output) {
+        if let Err(error) = encode_request_within(self.sizes.request, self.next_id, &command, output) {
             let _ = answer.send(Err(error));
             return;
         }

@@ -64,7 +64,7 @@ pub struct HelloReply {
     pub limits: Limits,
 }
 
-/// The limits that a client can meet.
+/// The limits that a client can meet. Those that an older server does not tell are 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest request frame, in bytes.
@@ -89,6 +89,72 @@ pub struct Limits {
     pub idempotency_keys: u64,
     /// How many removed chats `sync` still tells of for each user.
     pub tombstones: u64,
+    /// Largest first frame, which is `hello`, in bytes.
+    #[serde(default)]
+    pub hello_bytes: u64,
+    /// Longest text that is no id, in bytes.
+    #[serde(default)]
+    pub text_bytes: u64,
+    /// Deepest nesting of arrays in a request.
+    #[serde(default)]
+    pub nesting: u64,
+    /// Largest sequence, time and version.
+    #[serde(default)]
+    pub integer_max: u64,
+    /// Largest version and join order that `import` takes.
+    #[serde(default)]
+    pub import_counter_max: u64,
+    /// How far `advance` goes at once without `force`.
+    #[serde(default)]
+    pub advance_ahead: u64,
+    /// How far a time may be ahead of the server's, in ms.
+    #[serde(default)]
+    pub time_ahead_ms: u64,
+    /// Most lines on a page of `export`.
+    #[serde(default)]
+    pub export_lines: u64,
+    /// Most members on a page.
+    #[serde(default)]
+    pub members_page: u64,
+    /// Most changes in a reply of `sync`.
+    #[serde(default)]
+    pub sync_page: u64,
+    /// Most conversations on a page.
+    #[serde(default)]
+    pub conversations_page: u64,
+    /// Bytes of requests in flight after which the server stops reading.
+    #[serde(default)]
+    pub in_flight_bytes: u64,
+    /// Requests in flight with large replies after which the server stops reading.
+    #[serde(default)]
+    pub large_in_flight: u64,
+    /// Items up to which a reply is not large.
+    #[serde(default)]
+    pub small_reply_items: u64,
+    /// Bytes of unsent replies after which the server stops reading.
+    #[serde(default)]
+    pub unsent_bytes: u64,
+    /// Open watches of a connection.
+    #[serde(default)]
+    pub watches: u64,
+    /// `hello` must be whole so long after the connection was accepted, in ms.
+    #[serde(default)]
+    pub greeting_ms: u64,
+    /// A part of a frame is waited for so long after its last byte, in ms.
+    #[serde(default)]
+    pub frame_ms: u64,
+    /// A client that takes no byte of its replies for so long is dropped, in ms.
+    #[serde(default)]
+    pub write_ms: u64,
+    /// A watch hears a heartbeat after so long without a change, in ms.
+    #[serde(default)]
+    pub heartbeat_ms: u64,
+    /// So many bytes of a long first answer count as one more key.
+    #[serde(default)]
+    pub idempotency_answer_bytes: u64,
+    /// Connections of the TCP door; further ones get 429.
+    #[serde(default)]
+    pub connections: u64,
 }
 
 impl Limits {
@@ -106,6 +172,28 @@ impl Limits {
             idempotency_ms: limits::IDEMPOTENCY_WINDOW_MS,
             idempotency_keys: wide(limits::IDEMPOTENCY_KEYS_MAX),
             tombstones: wide(limits::TOMBSTONES_MAX),
+            hello_bytes: wide(limits::HELLO_BYTES_MAX),
+            text_bytes: wide(limits::TEXT_BYTES_MAX),
+            nesting: wide(limits::NESTING_MAX),
+            integer_max: limits::INTEGER_MAX,
+            import_counter_max: limits::IMPORT_COUNTER_MAX,
+            advance_ahead: limits::ADVANCE_AHEAD_MAX,
+            time_ahead_ms: limits::TIME_AHEAD_MS_MAX,
+            export_lines: wide(limits::EXPORT_LINES_MAX),
+            members_page: wide(limits::MEMBERS_PAGE_MAX),
+            sync_page: wide(limits::SYNC_PAGE_MAX),
+            conversations_page: wide(limits::CONVERSATIONS_PAGE_MAX),
+            in_flight_bytes: wide(limits::IN_FLIGHT_BYTES_MAX),
+            large_in_flight: wide(limits::LARGE_IN_FLIGHT_MAX),
+            small_reply_items: wide(limits::SMALL_REPLY_ITEMS),
+            unsent_bytes: wide(limits::UNSENT_BYTES_MAX),
+            watches: wide(limits::WATCHES_MAX),
+            greeting_ms: limits::GREETING_TIMEOUT_MS,
+            frame_ms: limits::FRAME_TIMEOUT_MS,
+            write_ms: limits::WRITE_TIMEOUT_MS,
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            idempotency_answer_bytes: wide(limits::IDEMPOTENCY_ANSWER_BYTES),
+            connections: wide(limits::CONNECTIONS_MAX),
         }
     }
 }

@@ -39,7 +39,7 @@ use super::incomplete::Incomplete;
 use super::large::{Decoded, Large};
 use super::order::{Going, Order, Way};
 use super::output::Output;
-use super::patience::Patience;
+use super::patience::{Heard, Patience};
 use super::share::Share;
 use super::stop::Stop;
 use super::stream::{Parked, Stream};
@@ -88,6 +88,7 @@ struct Moving {
     /// Bytes that were read and not decoded.
     input: BytesMut,
     output: Output,
+    heard: Heard,
     /// What its token allows, once it has shown one.
     pass: Option<Pass>,
     /// The `hello` that the new core answers.
@@ -108,6 +109,7 @@ pub fn start(
         config,
         input: BytesMut::new(),
         output: Output::default(),
+        heard: Heard::new(Instant::now()),
         pass: None,
         hello: None,
     };
@@ -198,11 +200,14 @@ impl Connection {
     fn new(local: Local, moving: Moving) -> io::Result<Self> {
         let now = Instant::now();
         let mut stream = moving.stream.arrive()?;
-        let mut input = moving.input;
-        if let Stream::Tls(_) = stream {
-            // What is wrong, if anything, is found again with the first wait.
-            drop(stream.try_read_buf(&mut input));
+        let (mut input, mut heard) = (moving.input, moving.heard);
+        // What is wrong, if anything, is found again with the first wait.
+        if let Stream::Tls(_) = stream
+            && let Ok(1..) = stream.try_read_buf(&mut input)
+        {
+            heard.read = now;
         }
+        let patience = Patience::new(heard, moving.config.idle);
         let mut connection = Self {
             stream,
             guest: moving.guest,
@@ -224,7 +229,7 @@ impl Connection {
             closing: false,
             moving: None,
             incomplete: None,
-            patience: Patience::new(now),
+            patience,
             local,
         };
         if let Some(request_id) = moving.hello {
@@ -277,7 +282,7 @@ impl Connection {
             return;
         }
         if self.output.is_empty() {
-            self.patience.written = Instant::now();
+            self.patience.heard.written = Instant::now();
         }
         let held = self.held_bytes() + WATCH_PAGE_HELD_BYTES;
         let Self { watches, output, unread, .. } = self;
@@ -311,10 +316,10 @@ impl Connection {
         }
         let taken = self.take_frames(started);
         if taken > 0 {
-            self.patience.asked = started;
+            self.patience.heard.asked = started;
             self.hot.note(&self.local, started);
             if was_empty {
-                self.patience.written = started;
+                self.patience.heard.written = started;
             }
         }
         taken
@@ -451,7 +456,7 @@ impl Connection {
             self.encode(ready);
         }
         if was_empty && !self.output.is_empty() {
-            self.patience.written = Instant::now();
+            self.patience.heard.written = Instant::now();
         }
     }
 
@@ -520,12 +525,12 @@ impl Connection {
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.unread.took(bytes);
-                    self.patience.written = Instant::now();
+                    self.patience.heard.written = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
-            self.share.add_time(self.patience.written);
+            self.share.add_time(self.patience.heard.written);
             if self.share.is_used_up() {
                 break;
             }
@@ -543,7 +548,7 @@ impl Connection {
                 Ok(())
             }
             Ok(_) => {
-                self.patience.read = Instant::now();
+                self.patience.heard.read = Instant::now();
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -557,6 +562,7 @@ impl Connection {
             buffers::empty(&mut self.input);
         }
         let may_read = self.may_take();
+        self.patience.note_reads(may_read);
         let has_request =
             may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None));
         let has_reply = !self.replies.is_empty() || self.long.is_some();
@@ -612,6 +618,7 @@ impl Connection {
             config: self.config,
             input: self.input,
             output: self.output,
+            heard: self.patience.heard,
             pass: self.pass,
             hello: self.moving.map(|(_, id)| id),
         };

@@ -1,4 +1,15 @@
-//! How long a connection waits for its client.
+//! How long a connection waits for its client: exactly as long as its limits say.
+//!
+//! One timer serves all limits. It ends at the time limit of what is waited for, or, if that is
+//! later or nothing is waited for, after the shortest of the limits. A wait that begins in between
+//! ends no earlier than that. So no limit is missed, and a wait that begins or ends sets no timer.
+//!
+//! ```text
+//! what is waited for                 from which moment                                   limit
+//! the client takes its replies       it took bytes, or there began to be some for it     30 s
+//! the rest of a frame                bytes of it came, or the connection was read again  30 s
+//! the next request                   a request was taken, or bytes of its last reply     --idle-timeout
+//! ```
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -7,54 +18,307 @@ use tokio::time::Sleep;
 
 use crate::limits::{FRAME_TIMEOUT_MS, WRITE_TIMEOUT_MS};
 
-/// A connection looks at its time limits this often.
-const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(WRITE_TIMEOUT_MS);
+const FRAME_TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
-/// When a client was last heard of.
-pub struct Patience {
+/// When a client was last heard of; it goes along when the connection moves.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
     /// It asked something.
     pub asked: Instant,
-    /// Bytes of it came.
+    /// Bytes of it came, or the server began to read again.
     pub read: Instant,
     /// It took bytes, or nothing waited for it.
     pub written: Instant,
-    /// When the limits are looked at next.
+}
+
+/// What a connection waits for: any of these at a time, or nothing but the server itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waits {
+    /// That the client takes what is there for it.
+    pub to_write: bool,
+    /// The rest of a frame.
+    pub for_rest: bool,
+    /// The next request.
+    pub for_request: bool,
+}
+
+/// What did not come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// See [`Waits::to_write`].
+    ToWrite,
+    /// See [`Waits::for_rest`].
+    ForRest,
+    /// See [`Waits::for_request`].
+    ForRequest,
+}
+
+impl Heard {
+    /// All of it happens now.
+    pub fn new(now: Instant) -> Self {
+        Self { asked: now, read: now, written: now }
+    }
+
+    /// When the client is late first, and with what. `idle` is the limit for the next request.
+    fn deadline(&self, waits: Waits, idle: Duration) -> Option<(Instant, Late)> {
+        let limit = |applies: bool, since: Instant, limit: Duration, late: Late| {
+            since.checked_add(limit).filter(|_| applies).map(|deadline| (deadline, late))
+        };
+        let limits = [
+            limit(waits.to_write, self.written, WRITE_TIMEOUT, Late::ToWrite),
+            limit(waits.for_rest, self.read, FRAME_TIMEOUT, Late::ForRest),
+            limit(waits.for_request, self.asked.max(self.written), idle, Late::ForRequest),
+        ];
+        limits.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// When to look at the limits next, or with what the client is late now.
+    fn look(&self, waits: Waits, idle: Duration, now: Instant) -> Result<Instant, Late> {
+        let shortest = now + shortest(idle);
+        match self.deadline(waits, idle) {
+            Some((deadline, late)) if deadline <= now => Err(late),
+            Some((deadline, _)) => Ok(deadline.min(shortest)),
+            None => Ok(shortest),
+        }
+    }
+}
+
+fn shortest(idle: Duration) -> Duration {
+    WRITE_TIMEOUT.min(FRAME_TIMEOUT).min(idle)
+}
+
+/// When a client was last heard of, and the timer for its limits.
+pub struct Patience {
+    /// See [`Heard`].
+    pub heard: Heard,
+    /// The limit for the next request.
+    idle: Duration,
+    /// Whether the server reads the connection.
+    reads: bool,
     look: Pin<Box<Sleep>>,
 }
 
-/// What a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waits {
-    /// That the client takes what is there for it.
-    ToWrite,
-    /// The rest of a frame.
-    ForRest,
-    /// The next request.
-    ForRequest,
-    /// The server itself.
-    No,
-}
-
 impl Patience {
-    /// All of it happens now.
-    pub fn new(now: Instant) -> Self {
-        let look = Box::pin(tokio::time::sleep(LOOK_INTERVAL));
-        Self { asked: now, read: now, written: now, look }
+    /// With the client's limit for its next request.
+    pub fn new(heard: Heard, idle: Duration) -> Self {
+        let earliest = heard.asked.min(heard.read).min(heard.written);
+        let look = tokio::time::sleep_until((earliest + shortest(idle)).into());
+        Self { heard, idle, reads: true, look: Box::pin(look) }
     }
 
-    /// Waits until it is time to look at the limits.
+    /// Notes whether the server reads the connection: while it does not, the client need not send.
+    #[inline]
+    pub fn note_reads(&mut self, reads: bool) {
+        if reads != self.reads {
+            self.change_reads(reads);
+        }
+    }
+
+    #[cold]
+    fn change_reads(&mut self, reads: bool) {
+        self.reads = reads;
+        if reads {
+            self.heard.read = Instant::now();
+        }
+    }
+
+    /// Waits until it is time to look at the limits. [`Self::late`] comes next.
     pub async fn look(&mut self) {
         self.look.as_mut().await;
-        self.look.as_mut().reset(tokio::time::Instant::now() + LOOK_INTERVAL);
     }
 
-    /// Whether this was waited for too long; `idle` is for the next request.
-    pub fn is_over(&self, waits: Waits, idle: Duration) -> bool {
-        match waits {
-            Waits::ToWrite => self.written.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS),
-            Waits::ForRest => self.read.elapsed() > Duration::from_millis(FRAME_TIMEOUT_MS),
-            Waits::ForRequest => self.asked.elapsed() > idle,
-            Waits::No => false,
+    /// With what the client is late; if with nothing, the next look is later.
+    pub fn late(&mut self, waits: Waits) -> Option<Late> {
+        match self.heard.look(waits, self.idle, Instant::now()) {
+            Ok(look) => {
+                self.look.as_mut().reset(look.into());
+                None
+            }
+            Err(late) => Some(late),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const IDLES: [Duration; 3] =
+        [Duration::from_secs(1), Duration::from_secs(31), Duration::from_secs(600)];
+
+    /// What happens on a connection.
+    #[derive(Debug, Clone, Copy)]
+    enum Happens {
+        /// A part of a frame comes.
+        Part,
+        /// The rest of one comes: a request is under way.
+        Request,
+        /// The reply to one goes out at once.
+        Reply,
+        /// The reply to one is there, and the socket takes nothing.
+        StuckReply,
+        /// The socket takes a part of what waits for it.
+        TakesSome,
+        /// The socket takes all of it.
+        TakesAll,
+        /// The server stops reading, or reads again.
+        Holds,
+    }
+
+    /// A connection as its client sees it: since when the server waits for what.
+    #[derive(Debug)]
+    struct Model {
+        heard: Heard,
+        idle: Duration,
+        under_way: usize,
+        part_since: Option<Instant>,
+        stuck_since: Option<Instant>,
+        idle_since: Instant,
+        holds: bool,
+    }
+
+    impl Model {
+        fn new(now: Instant, idle: Duration) -> Self {
+            Self {
+                heard: Heard::new(now),
+                idle,
+                under_way: 0,
+                part_since: None,
+                stuck_since: None,
+                idle_since: now,
+                holds: false,
+            }
+        }
+
+        /// What the connection says that it waits for.
+        fn waits(&self) -> Waits {
+            let to_write = self.stuck_since.is_some();
+            let has_part = self.part_since.is_some();
+            Waits {
+                to_write,
+                for_rest: has_part && !self.holds,
+                for_request: !to_write && !has_part && self.under_way == 0,
+            }
+        }
+
+        /// When the client must be dropped if nothing happens.
+        fn deadline(&self) -> Option<Instant> {
+            let half_a_minute = Duration::from_secs(30);
+            let unread = self.stuck_since.map(|since| since + half_a_minute);
+            let part = self.part_since.filter(|_| !self.holds).map(|since| since + half_a_minute);
+            let is_idle = self.waits().for_request;
+            let idle = is_idle.then(|| self.idle_since + self.idle);
+            [unread, part, idle].into_iter().flatten().min()
+        }
+
+        fn happens(&mut self, what: Happens, now: Instant) {
+            match what {
+                Happens::Part if !self.holds => {
+                    self.heard.read = now;
+                    self.part_since = Some(now);
+                }
+                Happens::Request if !self.holds => {
+                    (self.heard.read, self.heard.asked) = (now, now);
+                    self.part_since = None;
+                    self.under_way += 1;
+                    self.idle_since = now;
+                }
+                Happens::Reply if self.under_way > 0 && self.stuck_since.is_none() => {
+                    self.heard.written = now;
+                    self.under_way -= 1;
+                    self.idle_since = now;
+                }
+                Happens::StuckReply if self.under_way > 0 => {
+                    self.under_way -= 1;
+                    if self.stuck_since.is_none() {
+                        self.heard.written = now;
+                        self.stuck_since = Some(now);
+                    }
+                }
+                Happens::TakesSome if self.stuck_since.is_some() => {
+                    self.heard.written = now;
+                    self.stuck_since = Some(now);
+                }
+                Happens::TakesAll if self.stuck_since.is_some() => {
+                    self.heard.written = now;
+                    self.stuck_since = None;
+                    self.idle_since = now;
+                }
+                Happens::Holds => {
+                    self.holds = !self.holds;
+                    if !self.holds {
+                        self.heard.read = now;
+                        self.part_since = self.part_since.map(|_| now);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    proptest! {
+        /// Between what happens, the looks come at the times that were set, and at no other.
+        #[test]
+        fn a_client_is_late_exactly_at_its_limit(
+            idle in 0..IDLES.len(),
+            happens in proptest::collection::vec((0_u64..40_000, 0_usize..7), 1..40),
+        ) {
+            let start = Instant::now();
+            let idle = IDLES[idle];
+            let mut model = Model::new(start, idle);
+            let mut look = start;
+            let mut now = start;
+            let kinds = [
+                Happens::Part,
+                Happens::Request,
+                Happens::Reply,
+                Happens::StuckReply,
+                Happens::TakesSome,
+                Happens::TakesAll,
+                Happens::Holds,
+            ];
+            // At the end nothing happens for an hour.
+            let last = (3_600_000, Happens::Part);
+            let all = happens.iter().map(|&(gap, kind)| (gap, kinds[kind])).chain([last]);
+            for (gap, what) in all {
+                let next = now + Duration::from_millis(gap);
+                while look < next {
+                    now = look;
+                    match model.heard.look(model.waits(), idle, now) {
+                        Ok(later) => {
+                            prop_assert!(later > now);
+                            look = later;
+                        }
+                        Err(_) => {
+                            prop_assert_eq!(Some(now), model.deadline());
+                            return Ok(());
+                        }
+                    }
+                }
+                now = next;
+                let is_overdue = model.deadline().is_some_and(|deadline| deadline < now);
+                prop_assert!(!is_overdue, "{model:?}");
+                model.happens(what, now);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_client_is_found_by_the_timer() {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(30)).unwrap();
+        let mut patience = Patience::new(Heard::new(long_ago), Duration::from_secs(600));
+        patience.look().await;
+        let (to_write, for_rest) = (true, true);
+        assert_eq!(patience.late(Waits { for_request: true, ..Waits::default() }), None);
+        assert_eq!(patience.late(Waits { to_write, ..Waits::default() }), Some(Late::ToWrite));
+        let for_rest = Waits { for_rest, ..Waits::default() };
+        assert_eq!(patience.late(for_rest), Some(Late::ForRest));
+        // A client that is read again has all of its time.
+        patience.note_reads(false);
+        patience.note_reads(true);
+        assert_eq!(patience.late(for_rest), None);
     }
 }

@@ -36,7 +36,7 @@ mod samples;
 
 pub use frame::FrameError;
 pub use reply::{Answer, BadReply, body_of, decode_reply, encode_body, encode_error, encode_reply};
-pub use request::{Refused, Request, decode_request, encode_request};
+pub use request::{Refused, Request, decode_request, encode_request, encode_request_within};
 
 use crate::command::node::PROTOCOL_VERSION;
 

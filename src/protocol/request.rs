@@ -95,12 +95,22 @@ fn command(
 
 /// Appends a whole frame to `out`. On an error (413: over the frame limit) `out` is as before.
 pub fn encode_request(id: u64, command: &Command, out: &mut BytesMut) -> Result<(), Error> {
+    encode_request_within(REQUEST_BYTES_MAX, id, command, out)
+}
+
+/// Like [`encode_request`], for a server that takes payloads of at most `bytes_max`.
+pub fn encode_request_within(
+    bytes_max: usize,
+    id: u64,
+    command: &Command,
+    out: &mut BytesMut,
+) -> Result<(), Error> {
     let open = Open::begin(out);
     if let Err(error) = write_request(id, command, out) {
         open.abandon(out);
         return Err(Error::invalid(format!("{}: {error}", command.kind().name())));
     }
-    open.finish(out, REQUEST_BYTES_MAX).map_err(|error| {
+    open.finish(out, bytes_max).map_err(|error| {
         Error::too_large(format!("{}: {error}; send several", command.kind().name()))
     })
 }

@@ -1,13 +1,15 @@
 //! How long a connection waits for its client, and what it does when the client is late.
 
 use std::io;
+use std::time::Instant;
 
 use super::Connection;
 use crate::command::Error;
+use crate::limits::REQUEST_BYTES_MAX;
 use crate::metrics::doors::{Dropped, Refused};
 use crate::net::greeting::{Greeting, first_frame};
-use crate::net::patience::Waits;
-use crate::protocol::CONNECTION_ID;
+use crate::net::patience::{Heard, Late, Waits};
+use crate::protocol::{CONNECTION_ID, frame};
 use crate::throttle::throttled;
 
 impl Connection {
@@ -16,9 +18,9 @@ impl Connection {
         if self.pass.is_some() {
             return Ok(true);
         }
-        let Self { stream, input, guest, stop, .. } = self;
+        let Self { stream, input, guest, stop, .. } = &mut *self;
         match first_frame(stream, input, guest, stop).await? {
-            Greeting::Whole => {}
+            Greeting::Whole => self.patience.heard = Heard::new(Instant::now()),
             Greeting::Refused(error) => self.refuse(CONNECTION_ID, error),
             Greeting::Foreign(answer) => {
                 self.output.end().extend_from_slice(&answer);
@@ -41,37 +43,42 @@ impl Connection {
             "a token was refused");
     }
 
+    /// Looks at the limits of the client's time.
     pub(super) fn check_time(&mut self) -> io::Result<()> {
-        let waits = if self.owes() {
-            Waits::ToWrite
-        } else if self.in_flight() > 0 || self.closing {
-            Waits::No
-        } else if !self.input.is_empty() {
-            Waits::ForRest
-        } else if self.watches.is_empty() {
-            Waits::ForRequest
-        } else {
-            Waits::No
-        };
-        if !self.patience.is_over(waits, self.config.idle) {
-            return Ok(());
+        // What came in time counts, although the timer was seen first.
+        if self.may_take() {
+            self.read()?;
         }
+        self.write()?;
+        let Some(late) = self.patience.late(self.waits()) else { return Ok(()) };
         let (peer, meter) = (self.guest.peer(), self.guest.meter());
-        let why = match waits {
-            Waits::ToWrite => {
+        let why = match late {
+            Late::ToWrite => {
                 meter.count_dropped(Dropped::Unread);
                 throttled!(of 10, info, %peer, "a client that does not read its replies was dropped");
                 "the client does not read its replies"
             }
-            Waits::ForRest => {
+            Late::ForRest => {
                 meter.count_dropped(Dropped::Incomplete);
                 throttled!(of 10, info, %peer, "a client that sent half a frame was dropped");
                 let error = Error::invalid("a part of a frame came, and the rest did not in time");
                 self.refuse(CONNECTION_ID, error);
                 return Ok(());
             }
-            Waits::ForRequest | Waits::No => "no request for a long time",
+            Late::ForRequest => "no request for a long time",
         };
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+
+    fn waits(&self) -> Waits {
+        let has_part = !self.input.is_empty()
+            && matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None));
+        let is_idle = self.input.is_empty() && self.in_flight() == 0 && self.watches.is_empty();
+        let to_write = self.owes();
+        Waits {
+            to_write,
+            for_rest: has_part && self.may_take(),
+            for_request: is_idle && !to_write && !self.closing,
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::command::{Error, ErrorCode, Kind, Reply};
 use crate::metrics::doors::{Dropped, Refused};
 use crate::protocol::{self, CONNECTION_ID};
 use crate::throttle::throttled;
-use crate::types::ShardId;
+use crate::types::{ShardId, wide};
 
 /// The error of a first frame that is no `hello`.
 #[cold]
@@ -63,6 +63,7 @@ impl Connection {
     pub(super) fn answer_hello(&mut self, id: u64) {
         let mut hello = self.local.node().hello(self.local.shard());
         hello.limits.idle_ms = u64::try_from(self.config.idle.as_millis()).unwrap_or(u64::MAX);
+        hello.limits.connections = wide(self.guest.places());
         self.replies.push(id, Ok(Reply::Hello(hello)));
     }
 
