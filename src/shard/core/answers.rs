@@ -21,9 +21,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use compact_str::CompactString;
+use serde::Serialize;
 
 use super::{Core, Step};
 use crate::command::membership::EraseUser;
+use crate::command::message::Advance;
 use crate::command::transfer::{ChatLine, MemberLine};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
@@ -206,9 +208,13 @@ impl Core {
         chat_id: &ChatId,
         chat: Option<&ChatLine>,
         members: &[&MemberLine],
+        merge: bool,
         key: &IdempotencyKey,
     ) -> Keyed {
-        let request = digest(Kind::Import, &(chat, members), self.hasher);
+        let request = match merge {
+            true => digest(Kind::Import, &(chat, members, merge), self.hasher),
+            false => digest(Kind::Import, &(chat, members), self.hasher),
+        };
         self.keyed_by(Owner::Chat(chat_id), key, request)
     }
 
@@ -218,9 +224,16 @@ impl Core {
         Some(self.keyed_by(Owner::User(&erase.user_id), erase.idempotency_key.as_ref()?, request))
     }
 
+    /// Digest of what the arguments mean: a `force` that is false is none.
     fn digest_of(&self, command: &Command) -> u64 {
         let mut bytes = vec![command.kind().code()];
-        _ = command.serialize_arguments(&mut rmp_serde::Serializer::new(&mut bytes));
+        let mut serializer = rmp_serde::Serializer::new(&mut bytes);
+        _ = match command {
+            Command::Advance(advance) if advance.force == Some(false) => {
+                Advance { force: None, ..advance.clone() }.serialize(&mut serializer)
+            }
+            _ => command.serialize_arguments(&mut serializer),
+        };
         self.hasher.hash_bytes(&bytes)
     }
 

@@ -169,7 +169,7 @@ impl Core {
         let mut plan = Plan { chats: BTreeMap::new(), taken: ImportReply { chats: 0, members: 0 } };
         for (chat_id, ChatLines { chat, members, places }) in lines {
             let key = import.idempotency_key.as_ref();
-            let keyed = key.map(|key| self.keyed_import(chat_id, chat, &members, key));
+            let keyed = key.map(|key| self.keyed_import(chat_id, chat, &members, merge, key));
             if let Some(keyed) = &keyed
                 && self.recall(keyed).map_err(|error| about_chat(chat_id, error))?.is_some()
             {
