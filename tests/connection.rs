@@ -12,7 +12,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use chatshard::command::{Command, ErrorCode, Kind, Reply};
+use chatshard::command::{Command, ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{HELLO_BYTES_MAX, IN_FLIGHT_MAX, REQUEST_BYTES_MAX, SCAN_ROWS_AT_ONCE};
 use chatshard::protocol;
 use chatshard::types::{ChatId, KeyHasher, ShardCount};
@@ -509,5 +509,169 @@ fn one_http_connection_too_many_is_told_so() {
     assert_eq!((&answer["code"], &answer["data"]), (&json!(429), &json!(null)));
     assert_eq!(first.post_as("u", "/chat/mine-list", "").0, 200, "who was there is served");
     drop(first);
+    server.stop();
+}
+
+/// Sends a request in these bytes, and gives its outcome.
+fn ask_in_bytes(raw: &mut Raw, kind: Kind, arguments: &[u8]) -> Outcome {
+    raw.kinds.insert(7, kind);
+    let payload = [&[0x93, 7, kind.code()][..], arguments].concat();
+    raw.stream.write_all(&framed(&payload)).unwrap();
+    let (id, outcome) = raw.receive().unwrap();
+    assert_eq!(id, 7);
+    outcome
+}
+
+/// protocol.md, "The same request": by TCP, by `/call`, and by the app's routes.
+#[test]
+fn the_same_request_is_the_same_through_every_door() {
+    let server = two_shards(&[]);
+    let mut raw = Raw::greeted(server.tcp());
+    let group = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u", "v"]});
+    assert!(raw.call(2, Kind::Create, group).is_ok());
+    // Each key's first request, as positional arguments: with trailing ones left out, with nil for
+    // what is not given, and with integers and texts in a wider form.
+    let k = |name: &str| -> Vec<u8> { [&[0xa2][..], name.as_bytes()].concat() };
+    let g = [0xa1, b'g'];
+    let u = [0xa1, b'u'];
+    let nil = [0xc0];
+    let first: [(Kind, Vec<u8>); 4] = [
+        // advance [g, nil, 2, nil, nil, nil, k1]
+        (Kind::Advance, [&[0x97][..], &g, &nil, &[2], &nil, &nil, &nil, &k("k1")].concat()),
+        // set_flags [u, g, 1, nil, nil, nil, k2, nil], the 1 in nine bytes, the g in three
+        (
+            Kind::SetFlags,
+            [
+                &[0x98][..],
+                &u,
+                &[0xd9, 1, b'g', 0xcf, 0, 0, 0, 0, 0, 0, 0, 1],
+                &nil.repeat(3),
+                &k("k2"),
+                &nil,
+            ]
+            .concat(),
+        ),
+        // import [[], [[u, g, ...]], nil, k3]: a line of two fields
+        (Kind::Import, [&[0x94, 0xc0, 0x91, 0x92, 0xa1, b'w'][..], &g, &nil, &k("k3")].concat()),
+        // mark_read [u, g, 1, k4]
+        (Kind::MarkRead, [&[0x94][..], &u, &g, &[1], &k("k4")].concat()),
+    ];
+    let told: Vec<serde_json::Value> = first
+        .iter()
+        .map(|(kind, arguments)| {
+            let reply = ask_in_bytes(&mut raw, *kind, arguments).unwrap();
+            assert_eq!(ask_in_bytes(&mut raw, *kind, arguments).as_ref(), Ok(&reply));
+            serde_json::to_value(reply).unwrap()
+        })
+        .collect();
+    // What others do in between shows whether a repeat applies anything.
+    assert!(raw.call(3, Kind::Advance, json!({"chat_id": "g", "allocate": 5})).is_ok());
+    let flags = json!({"user_id": "u", "chat_id": "g", "is_top": 0});
+    assert!(raw.call(4, Kind::SetFlags, flags).is_ok());
+    let mut admin = HttpConnection::open(server.admin());
+    let same: [(usize, Kind, &str); 9] = [
+        (0, Kind::Advance, r#"{"idempotency_key":"k1","allocate":2,"chat_id":"g"}"#),
+        (
+            0,
+            Kind::Advance,
+            r#"{"chat_id":"g","to":null,"allocate":2,"force":false,"idempotency_key":"k1"}"#,
+        ),
+        (
+            0,
+            Kind::Advance,
+            r#"{"chat_id":"g","allocate":2,"if_version":null,"idempotency_key":"k1"}"#,
+        ),
+        (1, Kind::SetFlags, r#"{"is_top":1,"chat_id":"g","user_id":"u","idempotency_key":"k2"}"#),
+        (
+            1,
+            Kind::SetFlags,
+            r#"{"is_top":1,"is_mute":null,"chat_id":"g","user_id":"u","idempotency_key":"k2"}"#,
+        ),
+        (2, Kind::Import, r#"{"members":[{"chat_id":"g","user_id":"w"}],"idempotency_key":"k3"}"#),
+        (
+            2,
+            Kind::Import,
+            r#"{"chats":null,"members":[{"chat_id":"g","user_id":"w","is_top":0,"sent_seq":0,"join_seq":null}],"merge":false,"idempotency_key":"k3"}"#,
+        ),
+        (3, Kind::MarkRead, r#"{"seq":1,"user_id":"u","chat_id":"g","idempotency_key":"k4"}"#),
+        (
+            3,
+            Kind::MarkRead,
+            r#"{"seq":1,"user_id":"u","chat_id":"g","if_version":null,"idempotency_key":"k4"}"#,
+        ),
+    ];
+    for (at, kind, body) in same {
+        let (status, answer) = admin.post(&format!("/call/{}", kind.name()), &[], body);
+        assert_eq!(status, 200, "{body} {answer}");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["data"], told[at], "{body}");
+    }
+    // Nil is a value of its own, order in a list counts, and so does every other argument.
+    let others: [(Kind, &str); 9] = [
+        (Kind::Advance, r#"{"chat_id":"g","allocate":3,"idempotency_key":"k1"}"#),
+        (Kind::Advance, r#"{"chat_id":"g","allocate":2,"force":true,"idempotency_key":"k1"}"#),
+        (Kind::Advance, r#"{"chat_id":"g","allocate":2,"if_version":1,"idempotency_key":"k1"}"#),
+        (Kind::Advance, r#"{"chat_id":"g","allocate":2,"time":5,"idempotency_key":"k1"}"#),
+        (
+            Kind::SetFlags,
+            r#"{"is_top":1,"is_mute":0,"chat_id":"g","user_id":"u","idempotency_key":"k2"}"#,
+        ),
+        (Kind::Clear, r#"{"chat_id":"g","user_id":"u","idempotency_key":"k2"}"#),
+        (
+            Kind::Import,
+            r#"{"members":[{"chat_id":"g","user_id":"w"}],"merge":true,"idempotency_key":"k3"}"#,
+        ),
+        (
+            Kind::Import,
+            r#"{"members":[{"chat_id":"g","user_id":"w","is_show":1}],"idempotency_key":"k3"}"#,
+        ),
+        (Kind::MarkRead, r#"{"seq":2,"user_id":"u","chat_id":"g","idempotency_key":"k4"}"#),
+    ];
+    for (kind, body) in others {
+        let (status, answer) = admin.post(&format!("/call/{}", kind.name()), &[], body);
+        assert_eq!(status, 409, "{} {body} {answer}", kind.name());
+    }
+    let users = |list: &str, key: &str| {
+        format!(r#"{{"chat_id":"g","user_ids":{list},"idempotency_key":"{key}"}}"#)
+    };
+    let create = |list: &str| {
+        format!(r#"{{"type":2,"creator_id":"u","user_ids":{list},"idempotency_key":"k6"}}"#)
+    };
+    for (path, body, status) in [
+        ("/call/add_members", users(r#"["x","y"]"#, "k5"), 200),
+        ("/call/add_members", users(r#"["x","y"]"#, "k5"), 200),
+        ("/call/add_members", users(r#"["y","x"]"#, "k5"), 409),
+        ("/call/create", create(r#"["x","y"]"#), 200),
+        ("/call/create", create(r#"["y","x","x"]"#), 200),
+        ("/call/create", create(r#"["y","x"]"#).replace("}", r#","is_enc":0}"#), 200),
+        ("/call/create", create(r#"["y"]"#), 409),
+    ] {
+        let (answered, answer) = admin.post(path, &[], &body);
+        assert_eq!(answered, status, "{body} {answer}");
+    }
+    // The app's routes run the same commands.
+    let mut app = HttpConnection::open(server.http());
+    let mut ask = |path: &str, key: &str, body: &str| {
+        app.post(path, &[("x-user-id", "u"), ("idempotency-key", key)], body).0
+    };
+    assert_eq!(ask("/chat/flags", "k2", r#"{"chat_id":"g","is_top":1}"#), 200);
+    assert_eq!(ask("/chat/flags", "k2", r#"{"chat_id":"g","is_top":0}"#), 409);
+    assert_eq!(ask("/chat/read", "k4", r#"{"chat_id":"g","seq":1}"#), 200);
+    assert_eq!(ask("/chat/read", "k4", r#"{"chat_id":"g","seq":2}"#), 409);
+    let Ok(Reply::List(list)) = raw.call(5, Kind::List, json!({"user_id": "u"})) else {
+        panic!("no list")
+    };
+    assert!(list.items.iter().all(|row| !row.is_top.0), "no repeat applied anything");
+    drop((admin, app));
+    server.stop();
+}
+
+#[test]
+fn hello_tells_the_limits_of_this_server() {
+    let server = two_shards(&[("connections_max", "9"), ("idle_timeout_s", "77")]);
+    let mut raw = Raw::open(server.tcp());
+    let Ok(Reply::Hello(hello)) = raw.call(1, Kind::Hello, json!({})) else { panic!("no hello") };
+    let limits = hello.limits;
+    assert_eq!((limits.connections, limits.idle_ms, limits.watches), (9, 77_000, 16));
     server.stop();
 }

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::BytesMut;
 use chatshard::command::node::Limits;
@@ -165,6 +165,135 @@ fn the_table_of_errors_is_complete() {
         .map(|code| (code.status().to_string(), code.name().to_owned()))
         .collect();
     assert_eq!(written, real);
+}
+
+/// The limits that `hello` tells: the constant of `src/limits.rs`, and the field.
+const TOLD: &[(&str, &str)] = &[
+    ("REQUEST_BYTES_MAX", "request_bytes"),
+    ("REPLY_BYTES_MAX", "reply_bytes"),
+    ("IDS_MAX", "ids"),
+    ("USERS_MAX", "users"),
+    ("IMPORT_LINES_MAX", "import_lines"),
+    ("IN_FLIGHT_MAX", "in_flight"),
+    ("ID_BYTES_MAX", "id_bytes"),
+    ("IDLE_TIMEOUT_MS", "idle_ms"),
+    ("IDEMPOTENCY_WINDOW_MS", "idempotency_ms"),
+    ("IDEMPOTENCY_KEYS_MAX", "idempotency_keys"),
+    ("TOMBSTONES_MAX", "tombstones"),
+    ("HELLO_BYTES_MAX", "hello_bytes"),
+    ("TEXT_BYTES_MAX", "text_bytes"),
+    ("NESTING_MAX", "nesting"),
+    ("INTEGER_MAX", "integer_max"),
+    ("IMPORT_COUNTER_MAX", "import_counter_max"),
+    ("ADVANCE_AHEAD_MAX", "advance_ahead"),
+    ("TIME_AHEAD_MS_MAX", "time_ahead_ms"),
+    ("EXPORT_LINES_MAX", "export_lines"),
+    ("MEMBERS_PAGE_MAX", "members_page"),
+    ("SYNC_PAGE_MAX", "sync_page"),
+    ("CONVERSATIONS_PAGE_MAX", "conversations_page"),
+    ("IN_FLIGHT_BYTES_MAX", "in_flight_bytes"),
+    ("LARGE_IN_FLIGHT_MAX", "large_in_flight"),
+    ("SMALL_REPLY_ITEMS", "small_reply_items"),
+    ("UNSENT_BYTES_MAX", "unsent_bytes"),
+    ("WATCHES_MAX", "watches"),
+    ("GREETING_TIMEOUT_MS", "greeting_ms"),
+    ("FRAME_TIMEOUT_MS", "frame_ms"),
+    ("WRITE_TIMEOUT_MS", "write_ms"),
+    ("HEARTBEAT_MS", "heartbeat_ms"),
+    ("IDEMPOTENCY_ANSWER_BYTES", "idempotency_answer_bytes"),
+    ("CONNECTIONS_MAX", "connections"),
+];
+
+/// The others, each with the reason why `hello` does not tell them.
+const NOT_TOLD: &[(&str, &[&str])] = &[
+    ("the reply is cut, with no error", &["CONVERSATIONS_PAGE", "DIFFERENCES_MAX"]),
+    ("`hello` tells it beside the limits", &["SLOTS"]),
+    (
+        "all clients of the node share it, and none can keep below it: 429",
+        &[
+            "CROSS_CORE_MAX",
+            "INCOMPLETE_BYTES_MAX",
+            "INCOMPLETE_BYTES_FREE",
+            "LOG_QUEUE_BYTES_MAX",
+            "TCP_UNSENT_BYTES_MAX",
+            "TCP_UNSENT_BYTES_FREE",
+            "STRANGERS_MAX",
+            "STRANGERS_MIN",
+            "GREETING_MS_MIN",
+            "EVICTION_MS_MIN",
+            "BUDGET_BYTES_MIN",
+        ],
+    ),
+    (
+        "only clients of HTTP meet it, which get no `hello`",
+        &[
+            "HTTP_BODY_BYTES_MAX",
+            "HTTP_UNSENT_BYTES_MAX",
+            "HTTP_UNSENT_BYTES_FREE",
+            "HTTP_READS_MAX",
+            "PROGRESS_BYTES",
+            "COMPRESSED_BYTES_MIN",
+        ],
+    ),
+    (
+        "a client that it meets is told to `reset`, with no error",
+        &["GONE_MAX", "GONE_SHARE", "IDLE_USER_WEIGHT"],
+    ),
+    (
+        "the offset that is too old is in the error; the files of the log keep more",
+        &["WATCH_RING_BYTES", "WATCH_PAGE_BYTES", "WATCH_PAGE_HELD_BYTES", "WATCH_RETRY_MS"],
+    ),
+    ("of the disk: no client meets it", &["COUNTER_MAX", "IMAGE_BLOCK_BYTES", "CHUNK_ENTRIES_MAX"]),
+    (
+        "a slice of work: no client meets it",
+        &[
+            "SCAN_ROWS",
+            "LOOK_ROWS",
+            "IMPORT_SLICE",
+            "SCAN_ROWS_AT_ONCE",
+            "USERS_A_SCAN",
+            "DELIVERY_SLICE",
+        ],
+    ),
+];
+
+/// A constant that is in neither list is one that nobody thought of.
+#[test]
+fn hello_tells_every_limit_that_a_client_can_meet() {
+    let source = include_str!("../src/limits.rs");
+    let constants: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const "))
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
+    let told = TOLD.iter().map(|(constant, _)| *constant);
+    let not_told = NOT_TOLD.iter().flat_map(|(_, constants)| constants.iter().copied());
+    let listed: Vec<&str> = told.chain(not_told).collect();
+    assert_eq!(constants, listed.iter().copied().collect(), "left is src/limits.rs");
+    assert_eq!(constants.len(), listed.len(), "none is in both lists");
+    let limits = serde_json::to_value(Limits::of_this_build()).unwrap();
+    let fields: BTreeSet<&str> = limits.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, TOLD.iter().map(|(_, field)| *field).collect(), "left is `Limits`");
+    // Each field has the value of its own constant.
+    let code = include_str!("../src/command/node.rs");
+    for (constant, field) in TOLD {
+        let line = code.lines().map(str::trim).find(|line| {
+            line.strip_prefix(field)
+                .is_some_and(|rest| rest.starts_with(": ") && rest.contains("limits::"))
+        });
+        let line = line.unwrap_or_else(|| panic!("{field} has no value"));
+        let is_its_own = |word: &str| word == *constant;
+        assert!(line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(is_its_own), "{line}");
+    }
+}
+
+/// What an older server does not tell is 0; what it tells is taken.
+#[test]
+fn limits_of_an_older_server_are_read() {
+    let mut limits = serde_json::to_value(Limits::of_this_build()).unwrap();
+    limits.as_object_mut().unwrap().remove("watches");
+    let older: Limits = serde_json::from_value(limits).unwrap();
+    assert_eq!(older, Limits { watches: 0, ..Limits::of_this_build() });
 }
 
 #[test]

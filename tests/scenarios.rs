@@ -132,6 +132,7 @@ scenarios! {
     8 One create::another_request_is_a_conflict;
     8 One create::a_single_chats_id_is_derived;
     8 One create::a_derived_id_that_is_taken;
+    8 One create::a_single_chat_with_an_id_of_its_own_is_not_found;
     8 One create::other_ids_are_random;
     8 One create::the_creator_is_a_member_only_if_named;
     8 One create::a_single_chat_has_two_users;

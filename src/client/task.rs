@@ -156,7 +156,9 @@ impl Writing<'_> {
         if answer.is_closed() {
             return;
         }
-        if let Err(error) = encode_request_within(self.sizes.request, self.next_id, &command, output) {
+        if let Err(error) =
+            encode_request_within(self.sizes.request, self.next_id, &command, output)
+        {
             let _ = answer.send(Err(error));
             return;
         }

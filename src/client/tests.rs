@@ -133,6 +133,25 @@ async fn answers_in_any_order_find_their_callers() {
 }
 
 #[tokio::test]
+async fn a_request_that_the_server_would_not_take_is_not_sent() {
+    let limits = Limits { request_bytes: 30, ..Limits::of_this_build() };
+    let (address, server) = serve(|listener| async move {
+        let mut peer = Peer::greet(&listener, limits).await;
+        let request = peer.request().await.unwrap();
+        peer.reply(request.id, &echo(&request.command)).await;
+        assert_eq!(peer.request().await, None);
+    })
+    .await;
+    let client = Client::connect(address, ClientOptions::default()).await.unwrap();
+    let long = List { user_id: UserId::new(&"u".repeat(40)).unwrap(), limit: None, cursor: None };
+    let error = client.call(long.into()).await.unwrap_err();
+    assert_eq!(error.code, crate::command::ErrorCode::TooLarge, "{error}");
+    assert_eq!(client.call(list(7)).await, echo(&list(7)));
+    drop(client);
+    server.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_lost_connection_says_what_is_known() {
     let limits = Limits { in_flight: 2, ..Limits::of_this_build() };
     let (address, server) = serve(|listener| async move {

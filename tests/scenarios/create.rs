@@ -101,6 +101,17 @@ pub fn a_derived_id_that_is_taken(door: &mut dyn Door) {
     assert_eq!(door.ok("create", single), made(&id, false, 1));
 }
 
+/// Why protocol.md calls the ids that the server makes opaque: two users do not always lead to one id.
+pub fn a_single_chat_with_an_id_of_its_own_is_not_found(door: &mut dyn Door) {
+    let single = json!({"type": 1, "creator_id": "alice", "user_ids": ["alice", "bob"]});
+    let chat = json!({"id": "older", "type": 1, "creator_id": "alice"});
+    let members = ["alice", "bob"].map(|user| json!({"user_id": user, "chat_id": "older"}));
+    door.ok("import", json!({"chats": [chat], "members": members}));
+    let made = door.ok("create", single);
+    assert_eq!(made["created"], true);
+    assert_eq!(door.listed("bob").len(), 2);
+}
+
 fn is_generated(id: &str, prefix: char) -> bool {
     let digits = id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
     digits.is_some_and(|digits| {
