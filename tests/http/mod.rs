@@ -5,6 +5,7 @@
 mod cors;
 mod document;
 mod jwt;
+mod long;
 mod own;
 
 use std::sync::{Arc, Mutex};
