@@ -121,30 +121,45 @@ impl Core {
                 Some(Keyed { chat_id: Some(id.clone()), ..keyed })
             }
             Op::Run(command) => {
-                let (owner, key) = match command {
-                    Command::AddMembers(add) => (Owner::Chat(&add.chat_id), &add.idempotency_key),
-                    Command::RemoveMembers(remove) => {
-                        (Owner::Chat(&remove.chat_id), &remove.idempotency_key)
-                    }
-                    Command::SetStatus(set) => (Owner::Chat(&set.chat_id), &set.idempotency_key),
-                    Command::Dissolve(dissolve) => {
-                        (Owner::Chat(&dissolve.chat_id), &dissolve.idempotency_key)
-                    }
-                    Command::Advance(advance) => {
-                        (Owner::Chat(&advance.chat_id), &advance.idempotency_key)
-                    }
-                    Command::SetFlags(set) => (Owner::User(&set.user_id), &set.idempotency_key),
-                    Command::Touch(touch) => (Owner::User(&touch.user_id), &touch.idempotency_key),
-                    _ => return None,
-                };
-                let keyed = self.keyed_by(owner, key.as_ref()?, self.digest_of(command));
+                let (owner, key) = owner_and_key(command)?;
+                let keyed = self.keyed_by(owner, key, self.digest_of(command));
                 let chat_id = match owner {
                     Owner::Chat(chat_id) => Some(chat_id.clone()),
                     Owner::User(_) | Owner::Node => None,
                 };
                 Some(Keyed { chat_id, ..keyed })
             }
-            _ => None,
+            // Parts of a command whose key a claim holds, or which is kept by the row that decides.
+            Op::Claim(_)
+            | Op::CheckDelete(_)
+            | Op::Delete(..)
+            | Op::CheckImport(_)
+            | Op::Import(..)
+            | Op::ImportGone(_)
+            | Op::Places(_)
+            | Op::MarkReadMany(_)
+            | Op::CheckReads(..)
+            | Op::ReadRows(..)
+            | Op::EraseBegin(_)
+            | Op::EraseMember(..)
+            | Op::EraseSweep(..)
+            | Op::EraseEnd(..) => None,
+            // Reads.
+            Op::Details { .. }
+            | Op::Facts { .. }
+            | Op::ExportPage { .. }
+            | Op::ExportRows(_)
+            | Op::ListOn(_)
+            | Op::Rows(_)
+            | Op::Conversations(..)
+            | Op::Unread(..)
+            | Op::ExplainChat(_)
+            | Op::VerifySlots(_)
+            | Op::VerifyMembers(..)
+            | Op::VerifyRowsOf(..)
+            | Op::VerifyChats(_)
+            | Op::VerifyRows(_)
+            | Op::Stats => None,
         }
     }
 
@@ -390,6 +405,44 @@ impl Core {
         found.sort_unstable();
         self.answers.slots = found.into_iter().map(|(_, slot)| slot).collect();
     }
+}
+
+/// The key of a command that one slot decides, and whom it belongs to.
+fn owner_and_key(command: &Command) -> Option<(Owner<'_>, &IdempotencyKey)> {
+    let (owner, key) = match command {
+        Command::AddMembers(add) => (Owner::Chat(&add.chat_id), &add.idempotency_key),
+        Command::RemoveMembers(remove) => (Owner::Chat(&remove.chat_id), &remove.idempotency_key),
+        Command::SetStatus(set) => (Owner::Chat(&set.chat_id), &set.idempotency_key),
+        Command::Dissolve(dissolve) => (Owner::Chat(&dissolve.chat_id), &dissolve.idempotency_key),
+        Command::Advance(advance) => (Owner::Chat(&advance.chat_id), &advance.idempotency_key),
+        Command::SetFlags(set) => (Owner::User(&set.user_id), &set.idempotency_key),
+        Command::Touch(touch) => (Owner::User(&touch.user_id), &touch.idempotency_key),
+        // The chat checks them, and the row that decides keeps their keys.
+        Command::MarkRead(_) | Command::Clear(_) => return None,
+        // The router sends them in parts, and a claim holds their keys.
+        Command::Create(_)
+        | Command::Delete(_)
+        | Command::Import(_)
+        | Command::MarkReadMany(_)
+        | Command::EraseUser(_) => return None,
+        // They change nothing that is kept.
+        Command::Hello(_)
+        | Command::Ping(_)
+        | Command::Stats(_)
+        | Command::Snapshot(_)
+        | Command::Export(_)
+        | Command::Verify(_)
+        | Command::Watch(_)
+        | Command::Cancel(_)
+        | Command::List(_)
+        | Command::Detail(_)
+        | Command::Conversations(_)
+        | Command::Unread(_)
+        | Command::Sync(_)
+        | Command::Explain(_)
+        | Command::Members(_) => return None,
+    };
+    Some((owner, key.as_ref()?))
 }
 
 /// Whether an answer is no longer told.
