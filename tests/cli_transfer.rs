@@ -172,7 +172,10 @@ fn blank_lines_and_a_missing_last_newline_are_fine() {
 #[test]
 fn a_line_without_end_is_refused() {
     let text = chat("c") + &"x".repeat(1 << 20);
-    let Err(Failure::Message(message)) = batches(&text).next_batch() else { panic!("refused") };
+    let mut reader = batches(&text);
+    let before = reader.next_batch().unwrap().expect("the line before it");
+    assert_eq!((before.last_line, before.import.chats.len()), (1, 1));
+    let Err(Failure::Message(message)) = reader.next_batch() else { panic!("refused") };
     assert!(message.starts_with("data.jsonl:2: longer than"), "{message}");
 }
 
@@ -188,10 +191,16 @@ async fn everything_is_sent_once_and_counted() {
 #[tokio::test]
 async fn a_bad_line_is_named() {
     let text = chat("c") + &member("c", "u") + "{\"member\":{}}\n" + &member("c", "v");
-    let message = run(&Fake::taking_all(), &text).await.unwrap_err();
+    let fake = Fake::taking_all();
+    let message = run(&fake, &text).await.unwrap_err();
     assert!(message.starts_with("data.jsonl:3: member: missing field `user_id`"), "{message}");
+    // The lines before it are taken, and the message says so.
+    assert!(message.ends_with(" (lines 1 to 2 were taken)"), "{message}");
+    let [import] = &fake.imports()[..] else { panic!("one request") };
+    assert_eq!((import.chats.len(), import.members.len()), (1, 1));
     let message = run(&Fake::taking_all(), &format!("\u{feff}{text}")).await.unwrap_err();
     assert!(message.starts_with("data.jsonl:1: begins with a byte order mark"), "{message}");
+    assert!(message.ends_with(" (no line was taken)"), "{message}");
 }
 
 #[tokio::test]
@@ -205,6 +214,21 @@ async fn a_refusal_names_the_lines() {
     let lines = format!("data.jsonl: lines {} to ", first + 1);
     assert!(message.starts_with(&lines), "{message}");
     assert!(message.contains("conflict: the chat is there"), "{message}");
+    // Those behind were on their way, and were taken.
+    let sent = fake.imports();
+    let ends: Vec<usize> = sent
+        .iter()
+        .scan(0, |line, import| {
+            *line += import.chats.len() + import.members.len();
+            Some(*line)
+        })
+        .collect();
+    let taken = ends[1..].windows(2).map(|ends| format!(", {} to {}", ends[0] + 1, ends[1]));
+    let told = format!(" (taken: lines 1 to {}{})", ends[0], taken.collect::<String>());
+    assert!(ends.len() > 2 && message.ends_with(&told), "{message}: {ends:?}");
+    let none = Fake::new(|_, _| Err(Error::new(ErrorCode::Conflict, "the chat is there")));
+    let message = run(&none, &chat("c")).await.unwrap_err();
+    assert!(message.ends_with(" (no other line was taken)"), "{message}");
 }
 
 #[tokio::test]

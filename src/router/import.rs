@@ -24,7 +24,7 @@ use hashbrown::HashMap;
 use super::places::NewRows;
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
 use crate::command::transfer::{Import, ImportReply, MemberLine};
-use crate::command::{Outcome, Reply};
+use crate::command::{Error, Outcome, Reply};
 use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Answer, Op, Removal, ReplyTo};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
@@ -181,7 +181,17 @@ impl<T> Router<T> {
             return None;
         }
         self.places_under_way.retain(|(entry, _)| *entry != to.entry);
-        Some(ended.map(|()| Reply::Import(importing.taken.clone())))
+        let taken = &importing.taken;
+        Some(match ended {
+            Ok(()) => Ok(Reply::Import(taken.clone())),
+            Err(error) if taken.chats + taken.members == 0 => Err(error),
+            Err(error) => {
+                let (chats, members) = (taken.chats, taken.members);
+                let so_far =
+                    format!("{chats} chats and {members} members of the request were taken");
+                Err(Error::new(error.code, format!("{}; {so_far}", error.message)))
+            }
+        })
     }
 
     /// Goes on with those that waited, up to the next one that is checked first.

@@ -71,16 +71,23 @@ pub async fn import<C: Call, R: BufRead + Send + 'static>(
     bar: &ProgressBar,
 ) -> Result<Counts, Failure> {
     let mut parsed = parse_on_a_thread(batches)?;
-    let mut pipeline =
-        Pipeline { client, in_flight: VecDeque::new(), was_busy: false, counts: Counts::default() };
+    let mut pipeline = Pipeline {
+        client,
+        in_flight: VecDeque::new(),
+        was_busy: false,
+        counts: Counts::default(),
+        taken_to: 0,
+    };
     let started = Instant::now();
     while let Some(batch) = parsed.recv().await {
         let batch = match batch {
             Ok(batch) => batch,
             Err(failure) => {
-                // What stands before the bad line is taken, as the message's line number suggests.
                 while pipeline.settle_oldest(name).await?.is_some() {}
-                return Err(failure);
+                return Err(match pipeline.taken_to {
+                    0 => Failure::new(format!("{failure} (no line was taken)")),
+                    last => Failure::new(format!("{failure} (lines 1 to {last} were taken)")),
+                });
             }
         };
         if pipeline.in_flight.len() >= IN_FLIGHT
@@ -131,6 +138,8 @@ struct Pipeline<C> {
     /// to a chat that was not there yet.
     was_busy: bool,
     counts: Counts,
+    /// The last line of the file up to which all were taken.
+    taken_to: u64,
 }
 
 impl<C: Call> Pipeline<C> {
@@ -156,10 +165,11 @@ impl<C: Call> Pipeline<C> {
         match outcome {
             Ok(Reply::Import(reply)) => {
                 self.counts.add(Counts { chats: reply.chats, members: reply.members });
+                self.taken_to = batch.last_line;
                 Ok(Some(batch.file_bytes))
             }
             Ok(_) => Err(Failure::new("the server answered another command")),
-            Err(error) => Err(refused(name, &batch, &error)),
+            Err(error) => Err(self.refused(name, &batch, &error).await),
         }
     }
 
@@ -180,13 +190,24 @@ impl<C: Call> Pipeline<C> {
             }
         }
     }
-}
 
-fn refused(name: &str, batch: &Batch, error: &Error) -> Failure {
-    let (first, last) = (batch.first_line, batch.last_line);
-    let after = match first {
-        1 => "lines after these may have been taken".to_owned(),
-        _ => format!("the lines before {first} were taken, lines after {last} may have been"),
-    };
-    Failure::new(format!("{name}: lines {first} to {last}: {error} ({after})"))
+    /// Says which lines a refusal concerns, and which others were taken: those behind may have been on
+    /// their way.
+    async fn refused(&mut self, name: &str, batch: &Batch, error: &Error) -> Failure {
+        let mut taken = Vec::new();
+        if self.taken_to > 0 {
+            taken.push(format!("1 to {}", self.taken_to));
+        }
+        for Sent { batch, reply } in self.in_flight.drain(..) {
+            if matches!(reply.await, Ok(Ok(Reply::Import(_)))) {
+                taken.push(format!("{} to {}", batch.first_line, batch.last_line));
+            }
+        }
+        let others = match taken.is_empty() {
+            true => "no other line was taken".to_owned(),
+            false => format!("taken: lines {}", taken.join(", ")),
+        };
+        let (first, last) = (batch.first_line, batch.last_line);
+        Failure::new(format!("{name}: lines {first} to {last}: {error} ({others})"))
+    }
 }

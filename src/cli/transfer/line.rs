@@ -101,6 +101,8 @@ pub struct Batches<R> {
     text: Vec<u8>,
     /// Read already, and no longer fitting the batch before.
     held: Option<Held>,
+    /// Why there is nothing behind the batch before.
+    failed: Option<Failure>,
 }
 
 struct Held {
@@ -114,11 +116,14 @@ impl<R: BufRead> Batches<R> {
     /// Reads `reader`, whose `name` stands in the messages.
     pub fn new(reader: R, name: impl Into<String>, merge: bool) -> Self {
         let (text, name) = (Vec::with_capacity(4096), name.into());
-        Self { reader, name, merge, line: 0, text, held: None }
+        Self { reader, name, merge, line: 0, text, held: None, failed: None }
     }
 
     /// The next batch; none at the end of the file. Lines before a bad one are handed out first.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, Failure> {
+        if let Some(failure) = self.failed.take() {
+            return Err(failure);
+        }
         let Some(first) = self.take()? else { return Ok(None) };
         let mut import = Import {
             chats: Vec::new(),
@@ -142,7 +147,13 @@ impl<R: BufRead> Batches<R> {
                 Line::Chat(chat) => import.chats.push(chat),
                 Line::Member(member) => import.members.push(member),
             }
-            next = self.take()?;
+            next = match self.take() {
+                Ok(next) => next,
+                Err(failure) => {
+                    self.failed = Some(failure);
+                    None
+                }
+            };
         }
         let (first_line, last_line, file_bytes) = batch;
         Ok(Some(Batch { first_line, last_line, file_bytes, import }))
