@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use allocation_counter::measure;
 use bytes::BytesMut;
 use chatshard::access::Gate;
 use chatshard::admission::{Budget, Door, Entry, Peer};
@@ -436,4 +437,42 @@ fn verify_looks_at_a_giant_in_many_steps() {
     let all = u64::try_from(2 * entries).unwrap();
     assert_eq!((verified.members, verified.rows, verified.differences), (all, all, 0));
     assert!(steps > 20 && most <= 4 * SCAN_ROWS, "{steps} steps, {most} memberships in one");
+}
+
+/// A giant group is dissolved. No step makes or lets go of more than a bounded number of pieces of
+/// memory, of which each member has one: their id.
+#[test]
+fn a_giant_is_dissolved_in_many_steps() {
+    let mut shard = Alone::new();
+    let members = 9000;
+    let user = |n: usize| json!({"user_id": format!("user-{n:->60}"), "chat_id": "giant"});
+    let chats = json!([{"id": "giant", "type": 2, "creator_id": "m"}]);
+    let lines = json!({"chats": chats, "members": (0..members).map(user).collect::<Vec<_>>()});
+    let Command::Import(import) = command(Kind::Import, lines) else { panic!("an import") };
+    assert!(matches!(shard.run(Op::Import(import.into(), Vec::new())), Answer::Done(Ok(_))));
+
+    let (mut steps, mut most, mut answers) = (0, 0, 0);
+    let Alone { core, out } = &mut shard;
+    let mut step = |step: &mut dyn FnMut(&mut Core, &mut Output)| {
+        let info = measure(|| step(core, out));
+        steps += 1;
+        most = most.max(info.count_total).max(info.count_current.unsigned_abs());
+        answers += out.answers.drain(..).count();
+        out.records.clear();
+        std::mem::take(&mut out.messages)
+    };
+    let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+    let dissolve = command(Kind::Dissolve, json!({"chat_id": "giant"}));
+    let mut dissolve = Some(Op::Run(dissolve));
+    let mut messages = step(&mut |core, out| core.request(to, dissolve.take().unwrap(), out));
+    while let Some((_, envelope)) = messages.pop() {
+        let mut envelope = Some(envelope);
+        messages.extend(step(&mut |core, out| core.message(envelope.take().unwrap(), out)));
+    }
+    let mut has_more = true;
+    while has_more {
+        step(&mut |core, _| has_more = core.sweep_some());
+    }
+    assert_eq!(answers, 1);
+    assert!(most <= 1024, "{most} pieces of memory in one of {steps} steps");
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use thin_vec::ThinVec;
 
 use super::counts::UserCounts;
+use super::deliveries::Deliveries;
 use super::event::{
     AdvancedRef, Answered, BadRecord, ChatImported, Cleared, Created, Deleted, DeliveryDone,
     Dissolved, Event, FlagsSet, Forgotten, GoneImported, MemberErased, MembersAdded,
@@ -18,7 +19,7 @@ use super::event::{
 use super::interner::Interner;
 use super::member::{Member, MemberFacts};
 use super::row::{Row, RowFacts, RowImport, RowState};
-use super::state::{Chat, ChatHead, Deliveries, Effect, NewestBy, OutboxEntry, SlotState, User};
+use super::state::{Chat, ChatHead, Effect, NewestBy, OutboxEntry, SlotState, User};
 use crate::types::{ChatId, ChatStatus, Flag, Hashed, KeyHasher, Sequence, TimeMs, UserId, wide};
 
 /// A slot with what is needed to change it.
@@ -194,12 +195,10 @@ impl Applier<'_> {
         chat.head.version += 1;
         chat.deleters = None;
         let members = std::mem::take(&mut chat.members);
-        let users: Vec<_> = members.iter().map(|member| member.user_id.to_user_id()).collect();
-        let (posted, released) = (!users.is_empty(), users.len());
+        let posted = !members.is_empty();
         if posted {
-            post(chat, Deliveries::Same(Effect::Remove, users));
+            post(chat, Deliveries::Members(Effect::Remove, members.into_chunks()));
         }
-        self.interner.note_released(released);
         self.slot.counts.outbox += u64::from(posted);
         self.slot.counts.chats -= 1;
         self.slot.counts.dissolved += 1;
@@ -220,10 +219,10 @@ impl Applier<'_> {
     }
 
     fn delivery_done(&mut self, event: DeliveryDone) -> Result<(), BadRecord> {
-        let chat = self.chat(&event.chat_id)?;
+        let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
         match chat.outbox.first() {
             Some(entry) if entry.event == event.event => {
-                chat.outbox.remove(0);
+                interner.drop_later(chat.outbox.remove(0));
                 if chat.outbox.is_empty() {
                     // Most chats never post again: no memory is kept for it.
                     chat.outbox = ThinVec::new();

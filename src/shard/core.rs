@@ -206,7 +206,10 @@ impl Core {
                 slot.get()
             )));
         }
-        self.apply(slot, |applier| applier.apply(event))
+        self.apply(slot, |applier| applier.apply(event))?;
+        // Nobody waits for a turn yet, and no memory may gather.
+        while self.interner.drop_some() {}
+        Ok(())
     }
 
     /// Begins to work after recovery: deliveries that a stop left open go out again.

@@ -9,9 +9,12 @@
 //! - A text that only the interner holds goes when its table would have to grow, or when a sweep comes by. Sweeps begin
 //!   when many members went, and take a few tables at a time.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
-use super::state::{shrink, table_hash};
+use super::state::{OutboxEntry, shrink, table_hash};
 use crate::limits::SLOTS;
 use crate::types::{InternedUserId, KeyHasher, UserId};
 
@@ -27,23 +30,52 @@ pub struct Interner {
     kept: usize,
     /// The table that the sweep under way comes to next.
     sweep_at: Option<usize>,
+    /// Events of many rows that are delivered, and are let go a part at a time.
+    delivered: VecDeque<Arc<OutboxEntry>>,
 }
 
 /// A sweep begins when at least so many ids were let go, and at least a quarter of what the last one kept.
 const SWEEP_FROM: usize = 4096;
 /// Tables that one step of a sweep looks at.
 const TABLES_A_STEP: usize = 8;
+/// Rows of a delivered event that are let go in one step.
+const ROWS_A_STEP: usize = 512;
 
 impl Interner {
     /// One that holds no ids.
     pub fn new(hasher: KeyHasher) -> Self {
         let tables = std::iter::repeat_with(HashTable::new).take(usize::from(SLOTS)).collect();
-        Self { hasher, tables, released: 0, kept: 0, sweep_at: None }
+        Self { hasher, tables, released: 0, kept: 0, sweep_at: None, delivered: VecDeque::new() }
     }
 
     /// Notes that chats have let so many ids go.
     pub fn note_released(&mut self, ids: usize) {
         self.released += ids;
+    }
+
+    /// Lets a delivered event go: at once if it has few rows, else by [`Self::drop_some`].
+    pub fn drop_later(&mut self, entry: Arc<OutboxEntry>) {
+        self.delivered.push_back(entry);
+        if self.delivered.len() == 1 {
+            self.drop_some();
+        }
+    }
+
+    /// Lets a part of a delivered event go; whether there is more to do.
+    pub fn drop_some(&mut self) -> bool {
+        let Some(entry) = self.delivered.front_mut() else { return false };
+        let is_gone = match Arc::get_mut(entry) {
+            Some(entry) => {
+                self.released += entry.deliveries.shorten(ROWS_A_STEP);
+                entry.deliveries.is_empty()
+            }
+            // An image holds it, and lets it go on a thread of its own.
+            None => true,
+        };
+        if is_gone {
+            self.delivered.pop_front();
+        }
+        !self.delivered.is_empty()
     }
 
     /// Drops what only the interner holds from a few tables, if it is time; whether there is more to do.

@@ -8,6 +8,7 @@
 //! - [`row`], [`member`]: what both sides of a membership know
 //! - [`interner`]: users' ids, each kept once
 //! - [`state`]: what a slot holds
+//! - [`deliveries`]: the rows that a chat's event reaches
 //! - [`counts`]: what a slot counts as it changes
 //! - [`retired`]: the ids of dissolved chats
 //! - [`event`]: what was decided, as the log has it
@@ -24,6 +25,7 @@ pub mod apply;
 pub mod compact;
 pub mod core;
 pub mod counts;
+pub mod deliveries;
 pub mod event;
 pub mod gate;
 pub mod interner;

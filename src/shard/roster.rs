@@ -391,6 +391,11 @@ impl<T: Entry> Roster<T> {
         self.chunks.clone()
     }
 
+    /// The chunks alone, for entries that nobody looks for any more.
+    pub fn into_chunks(self) -> Chunks<T> {
+        self.chunks
+    }
+
     /// The chunks where they are.
     pub fn as_chunks(&self) -> &[Chunk<T>] {
         &self.chunks

@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thin_vec::ThinVec;
 
 use super::counts::{Counts, UserCounts};
+use super::deliveries::Deliveries;
 use super::key;
 use super::member::Member;
 use super::retired::Retired;
@@ -169,69 +170,6 @@ pub struct OutboxEntry {
     pub event: u64,
     /// Who must hear of it, and of what.
     pub deliveries: Deliveries,
-}
-
-/// The rows that an event reaches.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Deliveries {
-    /// The same effect for each user.
-    #[serde(rename = "s")]
-    Same(Effect, Vec<UserId>),
-    /// Each user's own.
-    #[serde(rename = "e")]
-    Each(Vec<(UserId, Effect)>),
-}
-
-impl Deliveries {
-    /// How many rows.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Same(_, users) => users.len(),
-            Self::Each(users) => users.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Adds another part of the same event's deliveries.
-    pub fn extend(&mut self, part: Self) {
-        match (self, part) {
-            (Self::Same(_, users), Self::Same(_, more)) => users.extend(more),
-            (Self::Each(users), Self::Each(more)) => users.extend(more),
-            (Self::Each(users), more @ Self::Same(..)) => users.extend(more.slice(0, more.len())),
-            (this @ Self::Same(..), more @ Self::Each(_)) => {
-                let mut users = this.slice(0, this.len());
-                users.extend(more.slice(0, more.len()));
-                *this = Self::Each(users);
-            }
-        }
-    }
-
-    /// The same as [`Self::slice`], as deliveries of their own.
-    pub fn part(&self, start: usize, count: usize) -> Self {
-        match self {
-            Self::Same(effect, users) => {
-                Self::Same(effect.clone(), users.iter().skip(start).take(count).cloned().collect())
-            }
-            Self::Each(_) => Self::Each(self.slice(start, count)),
-        }
-    }
-
-    /// The deliveries from `start` on, at most `count`.
-    pub fn slice(&self, start: usize, count: usize) -> Vec<(UserId, Effect)> {
-        match self {
-            Self::Same(effect, users) => users
-                .iter()
-                .skip(start)
-                .take(count)
-                .map(|user| (user.clone(), effect.clone()))
-                .collect(),
-            Self::Each(users) => users.iter().skip(start).take(count).cloned().collect(),
-        }
-    }
 }
 
 /// A chat.

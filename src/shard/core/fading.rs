@@ -109,9 +109,10 @@ impl Core {
         self.fading.is_over()
     }
 
-    /// Drops ids of users that no chat names any more, if there are many; whether there is more to do.
+    /// Lets a part of what is delivered go, and ids of users that no chat names any more, if there are
+    /// many; whether there is more to do.
     pub fn sweep_some(&mut self) -> bool {
-        self.interner.sweep_some()
+        self.interner.drop_some() | self.interner.sweep_some()
     }
 
     /// Lets some users forget, as long as more is remembered than may be.

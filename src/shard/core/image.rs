@@ -27,6 +27,7 @@ use snapshot::{Planted, is_planted};
 
 use super::{Core, hash_in};
 use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
+use crate::shard::deliveries::Deliveries;
 use crate::shard::event::BadRecord;
 use crate::shard::interner::Interner;
 use crate::shard::member::Member;
@@ -34,7 +35,7 @@ use crate::shard::retired::Retired;
 use crate::shard::roster::Chunks;
 use crate::shard::row::Row;
 use crate::shard::state::{
-    Chat, ChatHead, Deliveries, FirstAnswer, Gone, OutboxEntry, SlotState, User, UserHead,
+    Chat, ChatHead, FirstAnswer, Gone, OutboxEntry, SlotState, User, UserHead,
 };
 use crate::types::{ChatId, KeyHasher, Slot, UserId, wide};
 

@@ -1,0 +1,159 @@
+//! The rows that a chat's event reaches.
+//!
+//! Invariant: what is done with them at once does not grow with their number. A dissolved chat's
+//! members stay in the chunks in which they were, and are let go a part at a time.
+
+use serde::{Deserialize, Serialize};
+
+use super::member::Member;
+use super::roster::Chunks;
+use super::state::Effect;
+use crate::limits::CHUNK_ENTRIES_MAX;
+use crate::types::UserId;
+
+/// The rows that an event reaches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Deliveries {
+    /// The same effect for each user.
+    #[serde(rename = "s")]
+    Same(Effect, Vec<UserId>),
+    /// Each user's own.
+    #[serde(rename = "e")]
+    Each(Vec<(UserId, Effect)>),
+    /// The same effect for all who were members. It is written in parts, each as the first kind.
+    #[serde(skip)]
+    Members(Effect, Chunks<Member>),
+}
+
+impl Deliveries {
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Same(_, users) => users.len(),
+            Self::Each(users) => users.len(),
+            Self::Members(_, chunks) => chunks.iter().map(|chunk| chunk.len()).sum(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds another part of the same event's deliveries.
+    pub fn extend(&mut self, part: Self) {
+        match (&mut *self, part) {
+            (Self::Same(_, users), Self::Same(_, more)) => users.extend(more),
+            (Self::Each(users), more) => users.extend(more.slice(0, more.len())),
+            (_, more) => {
+                let mut users = self.slice(0, self.len());
+                users.extend(more.slice(0, more.len()));
+                *self = Self::Each(users);
+            }
+        }
+    }
+
+    /// The same as [`Self::slice`], as deliveries of their own.
+    pub fn part(&self, start: usize, count: usize) -> Self {
+        match self {
+            Self::Same(effect, users) => {
+                Self::Same(effect.clone(), users.iter().skip(start).take(count).cloned().collect())
+            }
+            Self::Members(effect, chunks) => {
+                let users = members(chunks, start).take(count);
+                Self::Same(effect.clone(), users.map(|user| user.user_id.to_user_id()).collect())
+            }
+            Self::Each(_) => Self::Each(self.slice(start, count)),
+        }
+    }
+
+    /// The deliveries from `start` on, at most `count`.
+    pub fn slice(&self, start: usize, count: usize) -> Vec<(UserId, Effect)> {
+        match self {
+            Self::Same(effect, users) => users
+                .iter()
+                .skip(start)
+                .take(count)
+                .map(|user| (user.clone(), effect.clone()))
+                .collect(),
+            Self::Each(users) => users.iter().skip(start).take(count).cloned().collect(),
+            Self::Members(effect, chunks) => members(chunks, start)
+                .take(count)
+                .map(|member| (member.user_id.to_user_id(), effect.clone()))
+                .collect(),
+        }
+    }
+
+    /// Drops the last `count` or so; how many interned ids went with them.
+    pub fn shorten(&mut self, count: usize) -> usize {
+        match self {
+            Self::Same(_, users) => users.truncate(users.len().saturating_sub(count)),
+            Self::Each(users) => users.truncate(users.len().saturating_sub(count)),
+            Self::Members(_, chunks) => {
+                let left = chunks.len().saturating_sub(count.div_ceil(CHUNK_ENTRIES_MAX));
+                let gone = chunks.iter().skip(left).map(|chunk| chunk.len()).sum();
+                chunks.truncate(left);
+                return gone;
+            }
+        }
+        0
+    }
+}
+
+/// The members behind so many others.
+fn members(chunks: &Chunks<Member>, start: usize) -> impl Iterator<Item = &Member> {
+    let (mut first, mut before) = (0, start);
+    while let Some(chunk) = chunks.get(first).filter(|chunk| chunk.len() <= before) {
+        before -= chunk.len();
+        first += 1;
+    }
+    chunks.iter().skip(first).flat_map(|chunk| chunk.iter()).skip(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::member::MemberFacts;
+    use crate::shard::roster::Roster;
+    use crate::types::{InternedUserId, KeyHasher, Sequence};
+
+    #[test]
+    fn members_in_chunks_are_as_good_as_a_list_of_users() {
+        let hasher = KeyHasher::new(7);
+        let mut roster = Roster::default();
+        let users: Vec<UserId> =
+            (0..500).map(|n| UserId::new(&format!("user {n:->40}")).unwrap()).collect();
+        for (order, user_id) in (0_u64..).zip(&users) {
+            let zero = Sequence::ZERO;
+            let facts = MemberFacts { order, join_seq: zero, sent_seq: zero, deleted_in: 0 };
+            roster.insert(Member::new(InternedUserId::from(user_id), facts), hasher);
+        }
+        // Chunks of different lengths.
+        let is_gone = |n: usize| n % 7 == 3 || (100..190).contains(&n);
+        for (_, user_id) in users.iter().enumerate().filter(|(n, _)| is_gone(*n)) {
+            roster.remove(user_id.as_str(), hasher.hash(user_id.as_str()));
+        }
+        let left: Vec<UserId> = users
+            .into_iter()
+            .enumerate()
+            .filter_map(|(n, id)| (!is_gone(n)).then_some(id))
+            .collect();
+        let mut chunks = Deliveries::Members(Effect::Remove, roster.into_chunks());
+        let list = Deliveries::Same(Effect::Remove, left);
+        assert_eq!(chunks.len(), list.len());
+        for start in 0..=list.len() {
+            for count in [0, 1, 32, 1000] {
+                assert_eq!(chunks.slice(start, count), list.slice(start, count));
+                assert_eq!(chunks.part(start, count), list.part(start, count));
+            }
+        }
+        let mut whole = chunks.part(0, 10);
+        whole.extend(chunks.part(10, 1000));
+        assert_eq!(whole, list);
+        let mut gone = 0;
+        while !chunks.is_empty() {
+            gone += chunks.shorten(100);
+            assert_eq!(chunks.len() + gone, list.len());
+        }
+    }
+}
