@@ -21,7 +21,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use snapshot::{Disk, Floor, ImageInfo, ImageWriter, KeepFloor, LogTrimmer, Lsn, prune};
 use tokio::sync::oneshot;
-use tracing::info;
 
 use super::NodeInfo;
 use super::log::{LogMode, LogState};
@@ -320,7 +319,7 @@ impl<D: Disk> Snapshotter<D> {
                 status.last_bytes.store(image.bytes, Ordering::Relaxed);
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
                 status.taken.fetch_add(1, Ordering::Relaxed);
-                info!(path = %image.path.display(), bytes = image.bytes, records, duration_ms, "snapshot published");
+                throttled!(of 10, info, path = %image.path.display(), bytes = image.bytes, records, duration_ms, "snapshot published");
                 self.raise_floor(&image);
                 self.clean_up();
                 let path = image.path.display().to_string();
@@ -355,7 +354,8 @@ impl<D: Disk> Snapshotter<D> {
         };
         match self.trimmer.as_ref().map(|trimmer| trimmer.trim(keep_from)) {
             Some(Ok(removed)) => {
-                info!(removed, %keep_from, "log segments removed that the snapshots cover")
+                throttled!(of 10, info, removed, %keep_from,
+                    "log segments removed that the snapshots cover");
             }
             Some(Err(error)) => {
                 throttled!(warn, %error, "old log segments could not be removed");
