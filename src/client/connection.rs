@@ -74,7 +74,7 @@ impl Connection {
             match connection.receive().await?.outcome {
                 Ok(Reply::Hello(hello)) => {
                     connection.sizes = FrameSizes::of(&hello.limits);
-                    Ok((connection, hello))
+                    Ok((connection, *hello))
                 }
                 Ok(_) => Err(ClientError::Refused(Error::new(
                     ErrorCode::Unavailable,

@@ -56,7 +56,7 @@ impl Peer {
 }
 
 fn hello_reply(limits: Limits) -> Reply {
-    Reply::Hello(HelloReply {
+    Reply::Hello(Box::new(HelloReply {
         server: "fake".into(),
         version: "0".into(),
         protocol: 1,
@@ -65,7 +65,7 @@ fn hello_reply(limits: Limits) -> Reply {
         hash_seed: 0,
         shard: 0,
         limits,
-    })
+    }))
 }
 
 /// Runs `script` as the server of one connection.

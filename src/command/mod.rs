@@ -207,7 +207,7 @@ macro_rules! commands {
 
 commands! {
     /// Introduces a connection and tells what the node is.
-    1 Hello "hello" Read node::Hello => node::HelloReply;
+    1 Hello "hello" Read node::Hello => Box<node::HelloReply>;
     /// Does nothing, successfully.
     2 Ping "ping" Read node::Ping => node::PingReply;
     /// Counts and sizes of the node.

@@ -179,7 +179,7 @@ impl Worker {
             }
             Work::Command(Command::Hello(_)) => {
                 let hello = self.node.hello(self.shard);
-                self.finish(ticket, Ok(Reply::Hello(hello)));
+                self.finish(ticket, Ok(Reply::Hello(Box::new(hello))));
             }
             work => {
                 if let Some((ticket, outcome)) = self.router.submit(ticket, work, &mut self.ops) {

@@ -448,7 +448,7 @@ impl<'a> Draw<'a> {
     /// A reply of this kind.
     pub(super) fn reply(&mut self, kind: Kind) -> Reply {
         match kind {
-            Kind::Hello => Reply::Hello(HelloReply {
+            Kind::Hello => Reply::Hello(Box::new(HelloReply {
                 server: self.text(),
                 version: self.text(),
                 protocol: self.small(),
@@ -457,7 +457,7 @@ impl<'a> Draw<'a> {
                 hash_seed: self.any(),
                 shard: self.small(),
                 limits: self.limits(),
-            }),
+            })),
             Kind::Ping => Reply::Ping(PingReply {}),
             Kind::Stats => Reply::Stats(Box::new(self.stats())),
             Kind::Snapshot => Reply::Snapshot(SnapshotReply {

@@ -169,7 +169,7 @@ fn replies(data: &Data) -> Result<Ready, Invalid> {
     let first = Sequence::new(LAST_SEQUENCE)?.checked_add(1)?;
     let (last_sequence, last_time) = (first, TimeMs::new(TIME_MS)?);
     let all = [
-        (false, Reply::Hello(hello())),
+        (false, Reply::Hello(Box::new(hello()))),
         (false, Reply::Ping(PingReply {})),
         (false, Reply::List(list(data)?)),
         (false, Reply::Detail(detail(data, 1)?)),

@@ -64,7 +64,7 @@ impl Connection {
         let mut hello = self.local.node().hello(self.local.shard());
         hello.limits.idle_ms = u64::try_from(self.config.idle.as_millis()).unwrap_or(u64::MAX);
         hello.limits.connections = wide(self.guest.places());
-        self.replies.push(id, Ok(Reply::Hello(hello)));
+        self.replies.push(id, Ok(Reply::Hello(Box::new(hello))));
     }
 
     /// Answers with an error and takes nothing more.
