@@ -33,7 +33,8 @@ fn a_reply_before_the_sync() {
 
 #[test]
 fn an_outbox_that_is_not_kept() {
-    finds(Planted::OutboxNotKept, &["does not fit the state", "verify:", "of its users"]);
+    let newer = "does not see newer messages";
+    finds(Planted::OutboxNotKept, &["does not fit the state", "verify:", "of its users", newer]);
 }
 
 #[test]
