@@ -128,7 +128,7 @@ impl<'a> Draw<'a> {
             created_at: self.time(),
             version: self.maybe(Self::integer),
             dissolved: self.flag(),
-            request_digest: self.maybe(Self::text),
+            request_digest: self.maybe(|draw| format!("{:016x}", draw.integer())),
         }
     }
 
