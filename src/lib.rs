@@ -70,3 +70,8 @@ pub mod server;
 pub mod shard;
 pub mod throttle;
 pub mod types;
+
+/// Compiles the programs of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "tidy/documents.rs"]
+mod documents;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -405,8 +408,8 @@ fn the_protocol_s_page_names_every_command_and_error() {
 }
 
 #[test]
-fn the_readme_s_settings_are_those_of_the_program() {
-    let rows = table(&document("README.md"), "flag");
+fn the_page_of_settings_has_those_of_the_program() {
+    let rows = table(&document("docs/reference/settings.md"), "flag");
     let told: Vec<[String; 4]> =
         rows.iter().map(|row| [0, 1, 2, 3].map(|cell| row[cell].clone())).collect();
     let expected: Vec<[String; 4]> = SETTINGS
@@ -416,7 +419,7 @@ fn the_readme_s_settings_are_those_of_the_program() {
             [flag, variable(name), (*name).to_owned(), (*default).to_owned()]
         })
         .collect();
-    assert_eq!(told, expected, "README.md: the table of settings");
+    assert_eq!(told, expected, "docs/reference/settings.md: the table");
     let help = chatshard::cli::definition();
     let serve = help.find_subcommand("serve").unwrap();
     let flags: BTreeSet<String> = serve
@@ -426,11 +429,11 @@ fn the_readme_s_settings_are_those_of_the_program() {
         .map(|long| format!("--{long}"))
         .collect();
     let named: BTreeSet<String> = told.iter().map(|row| row[0].clone()).collect();
-    assert_eq!(flags, named, "README.md: the flags");
+    assert_eq!(flags, named, "docs/reference/settings.md: the flags");
 }
 
 #[test]
-fn the_readme_s_limits_are_those_of_the_program() {
+fn the_page_of_limits_has_those_of_the_program() {
     let wide = |value: usize| u64::try_from(value).unwrap();
     let known: &[(&str, u64)] = &[
         ("ID_BYTES_MAX", wide(limits::ID_BYTES_MAX)),
@@ -466,11 +469,16 @@ fn the_readme_s_limits_are_those_of_the_program() {
         ("WATCHES_MAX", wide(limits::WATCHES_MAX)),
         ("SLOTS", u64::from(limits::SLOTS)),
     ];
-    for row in table(&document("README.md"), "what") {
+    for row in table(&document("docs/reference/limits.md"), "what") {
         let (name, value) = (&row[2], &row[1]);
         let found = known.iter().find(|(known, _)| known == name);
-        let (_, expected) = found.unwrap_or_else(|| panic!("README.md: no limit {name}"));
-        assert_eq!(value.replace(' ', ""), expected.to_string(), "README.md: {name}");
+        let (_, expected) =
+            found.unwrap_or_else(|| panic!("docs/reference/limits.md: no limit {name}"));
+        assert_eq!(
+            value.replace(' ', ""),
+            expected.to_string(),
+            "docs/reference/limits.md: {name}"
+        );
     }
 }
 

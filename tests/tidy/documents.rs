@@ -1,0 +1,174 @@
+//! Documents that keep up: links lead somewhere, JSON is JSON, lines have a bound.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{document, none, root};
+
+/// Longest line of a page outside tables, code and links, in characters.
+const COLUMNS: usize = 100;
+
+/// Pages whose lines are longer still; each goes from this list when it is next written anew.
+const WIDE: &[&str] = &[
+    "CHANGELOG.md",
+    "PERFORMANCE.md",
+    "RELIABILITY.md",
+    "SECURITY.md",
+    "protocol.md",
+    "snapshot/format.md",
+];
+
+/// Every Markdown page of the repository, with its path from the root.
+fn pages() -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![root().to_owned()]);
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = entry.file_name().unwrap().to_str().unwrap();
+            if entry.is_dir() {
+                if !name.starts_with('.') && name != "target" && name != "node_modules" {
+                    open.push(entry);
+                }
+            } else if name.ends_with(".md") {
+                found.push(entry.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    assert!(found.len() > 10, "pages: {found:?}");
+    found.sort();
+    found
+}
+
+fn name_of(page: &Path) -> &str {
+    page.to_str().unwrap()
+}
+
+/// The lines of a page with whether each is in a block of code, and of which language.
+fn lines(text: &str) -> Vec<(Option<&str>, &str)> {
+    let mut fence = None;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        match (fence, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => fence = Some(language.trim()),
+            (Some(_), Some(_)) => fence = None,
+            _ => found.push((fence, line)),
+        }
+    }
+    found
+}
+
+/// The targets of the links of a page: what stands in `](...)`.
+fn links(text: &str) -> Vec<String> {
+    let prose: Vec<&str> = lines(text)
+        .into_iter()
+        .filter_map(|(fence, line)| fence.is_none().then_some(line))
+        .collect();
+    let prose = without_code(&prose.join("\n"));
+    prose
+        .match_indices("](")
+        .filter_map(|(at, mark)| prose[at + mark.len()..].split_once(')'))
+        .map(|(target, _)| target.split(' ').next().unwrap().to_owned())
+        .collect()
+}
+
+/// A text without what stands between backticks.
+fn without_code(text: &str) -> String {
+    text.split('`').step_by(2).collect()
+}
+
+/// What a heading is called in a link: the form of GitHub.
+fn anchor(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// Every anchor of a page: those of its headings, and those that it sets.
+fn anchors(text: &str) -> Vec<String> {
+    let prose = lines(text);
+    let headings = prose
+        .iter()
+        .filter(|(fence, line)| fence.is_none() && line.starts_with('#'))
+        .map(|(_, line)| anchor(line.trim_start_matches('#').trim()));
+    let set = text
+        .match_indices("<a id=\"")
+        .filter_map(|(at, mark)| text[at + mark.len()..].split_once('"'))
+        .map(|(id, _)| id.to_owned());
+    headings.chain(set).collect()
+}
+
+/// `page`'s relative link as a path from the root, without `..`.
+fn resolved(page: &Path, target: &str) -> PathBuf {
+    let mut path = PathBuf::new();
+    for part in page.parent().unwrap().join(target).components() {
+        match part {
+            Component::ParentDir => drop(path.pop()),
+            part => path.push(part),
+        }
+    }
+    path
+}
+
+#[test]
+fn links_lead_to_files_and_headings_that_are_there() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = document(name_of(&page));
+        for link in links(&text) {
+            if link.starts_with("http://") || link.starts_with("https://") {
+                continue;
+            }
+            let (target, place) = link.split_once('#').unwrap_or((&link, ""));
+            let path = if target.is_empty() { page.clone() } else { resolved(&page, target) };
+            let is_there = root().join(&path).exists();
+            let has_place = place.is_empty()
+                || (is_there
+                    && path.extension().is_some_and(|extension| extension == "md")
+                    && anchors(&document(name_of(&path))).iter().any(|other| other == place));
+            if !is_there || !has_place {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    none("links that lead nowhere", &broken);
+}
+
+#[test]
+fn blocks_of_json_are_json() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = document(name_of(&page));
+        let is_json = |(fence, _): &(Option<&str>, &str)| *fence == Some("json");
+        let found = lines(&text);
+        for block in found.chunk_by(|one, other| is_json(one) == is_json(other)) {
+            if !is_json(&block[0]) {
+                continue;
+            }
+            let block: Vec<&str> = block.iter().map(|(_, line)| *line).collect();
+            let values = serde_json::Deserializer::from_str(&block.join("\n"))
+                .into_iter::<serde_json::Value>()
+                .find_map(Result::err);
+            if let Some(error) = values {
+                broken.push(format!("{}: {error}: {}", page.display(), block[0]));
+            }
+        }
+    }
+    none("blocks of JSON that are none", &broken);
+}
+
+#[test]
+fn lines_of_pages_fit_on_a_screen() {
+    let mut broken = Vec::new();
+    for page in pages().iter().filter(|page| !WIDE.contains(&name_of(page))) {
+        for (fence, line) in lines(&document(name_of(page))) {
+            // A table, a link, and a line that is one piece of code cannot be broken.
+            let can_break = fence.is_none() && !line.starts_with('|') && !line.contains("](");
+            let is_long = line.chars().count() > COLUMNS && without_code(line).trim().contains(' ');
+            if can_break && is_long {
+                broken.push(format!("{}: {line}", page.display()));
+            }
+        }
+    }
+    none("lines of more than 100 characters", &broken);
+}
