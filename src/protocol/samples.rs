@@ -8,7 +8,7 @@ use crate::command::message::*;
 use crate::command::node::*;
 use crate::command::transfer::*;
 use crate::command::{Command, Kind, Reply};
-use crate::limits::INTEGER_MAX;
+use crate::limits::{IMPORT_COUNTER_MAX, INTEGER_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// Turns choices into values; when they run out, every further one is 0.
@@ -65,6 +65,11 @@ impl<'a> Draw<'a> {
 
     fn key(&mut self) -> Option<IdempotencyKey> {
         self.maybe(|draw| IdempotencyKey::new(&draw.id()).unwrap())
+    }
+
+    /// A version or place that `import` takes.
+    fn counter(&mut self) -> u64 {
+        self.integer() % (IMPORT_COUNTER_MAX + 1)
     }
 
     fn version(&mut self) -> Option<u64> {
@@ -126,7 +131,7 @@ impl<'a> Draw<'a> {
             last_sequence: self.sequence(),
             last_time: self.time(),
             created_at: self.time(),
-            version: self.maybe(Self::integer),
+            version: self.maybe(Self::counter),
             dissolved: self.flag(),
             request_digest: self.maybe(|draw| format!("{:016x}", draw.integer())),
         }
@@ -148,8 +153,8 @@ impl<'a> Draw<'a> {
             deleted_to_seq: self.maybe(Self::sequence),
             sent_seq: self.sequence(),
             marked_unread: self.flag(),
-            join_order: self.maybe(Self::integer),
-            version: self.maybe(Self::integer),
+            join_order: self.maybe(Self::counter),
+            version: self.maybe(Self::counter),
             removed: self.flag(),
         }
     }
