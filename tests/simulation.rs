@@ -17,6 +17,8 @@
 //! - `world`: disk, clock and node of a seed, and who does something next
 //! - `story`: starts, work with faults, ends
 //! - `alone`, `crowd`: the clients, and what their replies are held against
+//! - `links`: what is on its way from core to core
+//! - `pairs`: any two requests of one connection, sent together and one after the other
 //! - `tally`: what happened
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
@@ -26,6 +28,7 @@ mod simulation;
 
 use std::hash::{BuildHasher, RandomState};
 
+use simulation::pairs::play_pairs;
 use simulation::story::Failure;
 use simulation::{attempt, run};
 
@@ -79,6 +82,21 @@ fn what_was_found_once_stays_mended() {
             "{what}, seed {seed}: {}",
             failed.map_or(String::new(), |f| f.why)
         );
+    }
+}
+
+/// `CHATSHARD_PAIRS_SEEDS` sets how often all pairs are played, and draws new seeds.
+#[test]
+fn any_two_requests_of_one_connection_keep_their_order() {
+    let rounds = std::env::var("CHATSHARD_PAIRS_SEEDS").ok().and_then(|text| text.parse().ok());
+    let first = rounds.map_or(0, |_| RandomState::new().hash_one(0));
+    for round in 0..rounds.unwrap_or(2_u64) {
+        let seed = first.wrapping_add(5 * round);
+        let shards = 3 + u16::try_from(seed % 6).unwrap();
+        match play_pairs(seed, shards) {
+            Ok(played) => println!("{played} pairs on {shards} shards, seed {seed}"),
+            Err(why) => panic!("{why}"),
+        }
     }
 }
 

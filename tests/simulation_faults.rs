@@ -9,6 +9,7 @@ mod common;
 mod simulation;
 
 use simulation::attempt;
+use simulation::pairs::play_pairs;
 use snapshot::Planted;
 use snapshot::planted::plant;
 
@@ -39,7 +40,8 @@ fn an_outbox_that_is_not_kept() {
 
 #[test]
 fn an_effect_in_the_log_before_its_cause() {
-    finds(Planted::EffectBeforeCause, &["verify:", "the model:", "last is", "does not fit"]);
+    let telling = ["verify:", "the model:", "last is", "does not fit", "handed out before"];
+    finds(Planted::EffectBeforeCause, &telling);
 }
 
 #[test]
@@ -65,4 +67,14 @@ fn a_delivery_applied_twice() {
 #[test]
 fn a_clean_up_that_poisons_the_log() {
     finds(Planted::CleanUpPoisons, &["the log is poisoned, and no sync of a file failed"]);
+}
+
+#[test]
+fn a_request_overtaken_by_one_behind_it() {
+    plant(Some(Planted::OvertakesOnTheWay));
+    let found = (0..8).find_map(|seed| play_pairs(seed, 8).err().map(|why| (seed, why)));
+    plant(None);
+    let (seed, why) = found.expect("it is not found in 8 seeds");
+    println!("found by seed {seed}: {why}");
+    assert!(why.contains("a pair"), "it is told as: {why}");
 }

@@ -23,6 +23,7 @@ use super::worker::{Local, Report};
 use crate::command::{Command, Outcome};
 use crate::shard::core::SlotCapture;
 use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
+use crate::types::ShardId;
 
 /// What one core sends another.
 #[derive(Debug)]
@@ -57,9 +58,17 @@ pub enum Control {
     Drain(oneshot::Sender<()>),
 }
 
+/// Brings batches to a mailbox later than they are sent: for the simulation, where nothing takes time.
+/// What one core sends must be brought in the order in which it was sent, to whichever mailboxes.
+pub trait Courier: Send + Sync {
+    /// Takes a batch of the core `from`; [`Mailbox::bring`] must follow.
+    fn carry(&self, from: ShardId, batch: Vec<Peer>);
+}
+
 /// A core's mailbox.
 #[derive(Default)]
 pub struct Mailbox {
+    courier: Option<Box<dyn Courier>>,
     /// What other cores sent.
     pub peers: SegQueue<Vec<Peer>>,
     /// The node's own.
@@ -76,6 +85,25 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// A mailbox to which a courier brings what is sent.
+    pub fn behind(courier: Box<dyn Courier>) -> Self {
+        Self { courier: Some(courier), ..Self::default() }
+    }
+
+    /// Takes what the core `from` sends.
+    pub fn send(&self, from: ShardId, batch: Vec<Peer>) {
+        match &self.courier {
+            None => self.bring(batch),
+            Some(courier) => courier.carry(from, batch),
+        }
+    }
+
+    /// Puts a batch before the core, and wakes it.
+    pub fn bring(&self, batch: Vec<Peer>) {
+        self.peers.push(batch);
+        self.wake();
+    }
+
     /// Counts an answered request. Only the core itself does.
     pub fn count(&self, is_error: bool) {
         self.count_many(1);

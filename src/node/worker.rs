@@ -431,8 +431,7 @@ impl Worker {
         if let (Some(outbound), Some(mailbox)) = (outbound, self.node.mailboxes.get(shard.index()))
         {
             let empty = self.spare.batch();
-            mailbox.peers.push(std::mem::replace(outbound, empty));
-            mailbox.wake();
+            mailbox.send(self.shard, std::mem::replace(outbound, empty));
         }
     }
 

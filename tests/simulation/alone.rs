@@ -123,7 +123,7 @@ impl Alone {
 
     /// Takes the reply, if it is there.
     pub fn receive(&mut self, world: &mut World) -> Result<(), Fault> {
-        for (id, outcome) in world.receive(&self.connection) {
+        for (id, outcome) in world.receive(&mut self.connection) {
             let Some(open) = self.open.take() else {
                 return Err(format!("{}: a reply that nobody waits for", self.name));
             };

@@ -184,7 +184,7 @@ impl Crowd {
     /// Takes the replies that are there.
     pub fn receive(&mut self, world: &mut World) -> Result<(), Fault> {
         for at in 0..self.members.len() {
-            for (id, outcome) in world.receive(&self.members[at].connection) {
+            for (id, outcome) in world.receive(&mut self.members[at].connection) {
                 let Some(asked) = self.members[at].open.remove(&id) else {
                     return Err(format!("request {id} of {at} is answered twice"));
                 };

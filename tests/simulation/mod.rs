@@ -2,10 +2,12 @@
 
 pub mod alone;
 pub mod crowd;
+pub mod links;
 // A part of it is enough here.
 #[allow(dead_code)]
 #[path = "../model/mod.rs"]
 pub mod model;
+pub mod pairs;
 pub mod story;
 pub mod tally;
 pub mod world;

@@ -176,8 +176,14 @@ impl Story {
     /// Comes to rest and finds out what is the case; whether the log still takes writes.
     fn rest(&mut self, is_new: bool) -> Result<bool, Fault> {
         self.world.heal();
-        let is_well = self.world.settle()?;
-        self.receive()?;
+        let is_well = loop {
+            let is_well = self.world.settle()?;
+            let held = self.world.tally.held;
+            self.receive()?;
+            if self.world.tally.held == held {
+                break is_well;
+            }
+        };
         if !is_well {
             return Ok(false);
         }

@@ -35,6 +35,8 @@ tally! {
     commands: "commands",
     hot: "plain requests answered in place",
     passed_on: "plain requests passed on to another core",
+    held: "requests held behind others of their connection",
+    brought: "batches brought from core to core",
     checked: "replies held against the model",
     views: "questions after a start or at rest",
     unknown: "outcomes unknown",

@@ -22,25 +22,25 @@ use bytes::{Buf, BytesMut};
 use chatshard::command::{Command, Error, Kind, Outcome, Reply};
 use chatshard::limits::REPLY_BYTES_MAX;
 use chatshard::net::hot::{Hot, Went};
-use chatshard::net::order::Order;
+use chatshard::net::order::{Going, Order, Way};
 use chatshard::node::NodeInfo;
 use chatshard::node::aside::Aside;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::identity::KeptFloor;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
-use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
 use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use chatshard::node::watch::Watch;
 use chatshard::node::worker::{Local, Worker};
-use chatshard::protocol::hot::{self, Ask};
+use chatshard::protocol::hot;
 use chatshard::protocol::{decode_reply, encode_request, frame};
 use chatshard::types::{KeyHasher, ShardCount};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk, LogWriter};
 
+use super::links::Links;
 use super::tally::Tally;
 use crate::common::NOW;
 use crate::common::random::Random;
@@ -77,6 +77,8 @@ pub struct World {
     pub tally: Tally,
     pub node: Option<Node>,
     pub trace: Trace,
+    /// How often a node was started.
+    starts: u64,
     began: Instant,
     /// How often the log gets a turn: a slow disk seldom.
     pub log_weight: u64,
@@ -128,6 +130,7 @@ impl Trace {
 pub struct Node {
     pub info: Arc<NodeInfo>,
     cores: Vec<SimCore>,
+    links: Links,
     log: Option<LogThread<FaultyDisk>>,
     /// Written, and the sync is still to come.
     sync_is_next: bool,
@@ -154,8 +157,17 @@ impl Wake for Flag {
 pub struct Connection {
     core: usize,
     replies: Rc<Replies>,
+    order: Order,
+    /// The start of the node that it is to.
+    run: u64,
     /// What was asked: a request's id is its place.
     asked: Vec<Kind>,
+}
+
+/// Has a core run a request, as a connection does.
+fn submit(Going { asked, work, way }: Going, replies: &Rc<Replies>, local: &Local) {
+    let mark = Way::mark(way, false);
+    local.submit(Ticket::of_connection(replies, asked, work.kind(), mark), work);
 }
 
 /// The reply in a frame.
@@ -186,6 +198,7 @@ impl World {
             tally: Tally::default(),
             node: None,
             trace: Trace::new(),
+            starts: 0,
             began: Instant::now(),
             log_weight: 8,
             run_began: (NOW, NOW, NOW),
@@ -261,6 +274,7 @@ impl World {
     /// As recovery tells them.
     pub fn start(&mut self, shards: u16, mode: LogMode) -> Result<(), StoreError> {
         self.event(format!("start with {shards} shards, {}", mode.name()));
+        self.starts += 1;
         let store = Store::found(self.disk.clone(), Path::new(DIR))?;
         let options = StoreOptions {
             allow_damage: false,
@@ -354,7 +368,9 @@ impl World {
             CLOCK.set(CLOCK.get() + 1000);
         }
         let core_weight = 8 * awake.len() as u64;
-        let all = core_weight + log_weight + image_weight;
+        let busy = node.links.busy();
+        let link_weight = 8 * busy.len() as u64;
+        let all = core_weight + log_weight + image_weight + link_weight;
         if all == 0 {
             return false;
         }
@@ -363,6 +379,10 @@ impl World {
             node.cores[awake[usize::try_from(drawn / 8).unwrap()]].poll();
         } else if drawn < core_weight + log_weight {
             node.log_turn(now);
+        } else if drawn < core_weight + log_weight + link_weight {
+            let from = busy[usize::try_from((drawn - core_weight - log_weight) / 8).unwrap()];
+            node.links.bring_next(from, &node.info.mailboxes);
+            self.tally.brought += 1;
         } else if let Some(outcome) = node.image_step() {
             self.image_ended(outcome);
         }
@@ -437,11 +457,33 @@ impl World {
     pub fn connect(&mut self) -> Connection {
         let cores = self.node().cores.len() as u64;
         let core = usize::try_from(self.random.below(cores)).unwrap();
-        Connection { core, ..Connection::default() }
+        Connection { core, run: self.starts, ..Connection::default() }
     }
 
     /// Sends a request; its id, or the refusal of what no node would take.
     pub fn send(
+        &mut self,
+        connection: &mut Connection,
+        name: &str,
+        arguments: &Value,
+    ) -> Result<u64, Error> {
+        let id = self.put(connection, name, arguments)?;
+        self.flush(connection);
+        Ok(id)
+    }
+
+    /// Whether nothing of a connection is left to be told or to be sent.
+    pub fn is_quiet(&self, connection: &Connection) -> bool {
+        connection.replies.is_empty() && !connection.order.has_ready()
+    }
+
+    /// Sends what was put into a connection.
+    pub fn flush(&mut self, connection: &Connection) {
+        self.node().cores[connection.core].local.flush();
+    }
+
+    /// Puts a request into a connection, behind which others may come before they are sent together.
+    pub fn put(
         &mut self,
         connection: &mut Connection,
         name: &str,
@@ -456,40 +498,55 @@ impl World {
         self.event(format!("{name} {arguments}"));
         let local = self.node().cores[connection.core].local.clone();
         let hasher = self.node().info.hasher;
-        let replies = &connection.replies;
+        let Connection { replies, order, .. } = connection;
         let asked = Asked { id, started: self.began, bytes: 0 };
-        let ticket = || Ticket::of_connection(replies, asked, kind, 0);
         let mut payload = BytesMut::new();
         encode_request(id, &command, &mut payload).unwrap();
         payload.advance(frame::HEADER_BYTES);
-        // As a connection does: plain requests in place or passed on, where that is possible. (A connection would
-        // hold what follows a `mark_read` that goes over the chat.)
-        let is_free = replies.in_flight() == 0;
-        let plain = hot::read(&payload, hasher)
-            .filter(|plain| is_free || !matches!(plain.ask, Ask::MarkRead(_)));
+        // As a connection does: plain requests in place or passed on, where that is possible.
         local.tick();
         let mut out = BytesMut::new();
-        let went = plain.map_or(Went::Nowhere, |plain| {
-            let (mut hot, order) = (Hot::default(), Order::default());
-            hot.take(plain, &payload, &local, &order, |_, _| ticket(), &mut out)
+        let went = hot::read(&payload, hasher).map_or(Went::Nowhere, |plain| {
+            let ticket = |_, mark| Ticket::of_connection(replies, asked, kind, mark);
+            Hot::default().take(plain, &payload, &local, order, ticket, &mut out)
         });
         match went {
             Went::Here => self.tally.hot += 1,
             Went::Over { .. } => self.tally.passed_on += 1,
-            Went::Nowhere => local.submit(ticket(), command),
+            Went::Nowhere => {
+                let going = order.take(asked, command.into(), hasher);
+                going.into_iter().for_each(|going| submit(going, replies, &local));
+            }
         }
         if !out.is_empty() {
             replies.push(id, decoded(kind, &out));
         }
-        local.flush();
         Ok(id)
     }
 
     /// Takes the replies that are ready.
-    pub fn receive(&mut self, connection: &Connection) -> Vec<(u64, Outcome)> {
+    pub fn receive(&mut self, connection: &mut Connection) -> Vec<(u64, Outcome)> {
+        let mut replies = self.replies(connection);
+        while connection.run == self.starts && connection.order.has_ready() {
+            let local = self.node().cores[connection.core].local.clone();
+            local.tick();
+            while let Some(going) = connection.order.release() {
+                self.tally.held += 1;
+                submit(going, &connection.replies, &local);
+            }
+            local.flush();
+            replies.extend(self.replies(connection));
+        }
+        replies
+    }
+
+    fn replies(&mut self, connection: &mut Connection) -> Vec<(u64, Outcome)> {
         let kind = |id: u64| connection.asked.get(usize::try_from(id).unwrap() - 1).copied();
         let mut replies: Vec<(u64, Outcome)> = Vec::new();
-        while let Some(Ready { told, .. }) = connection.replies.pop() {
+        while let Some(Ready { told, mark }) = connection.replies.pop() {
+            if let (Some(way), _) = Way::of_mark(mark) {
+                connection.order.done(way);
+            }
             match told {
                 Told::Outcome { request_id, outcome } => replies.push((request_id, outcome)),
                 Told::Frames { mut bytes, count } => {
@@ -521,7 +578,7 @@ impl World {
             Err(error) => return Ok(Err(error.code.status())),
         };
         for _ in 0..STEPS_TO_QUIET {
-            if let Some((answered, outcome)) = self.receive(&connection).pop() {
+            if let Some((answered, outcome)) = self.receive(&mut connection).pop() {
                 assert_eq!(answered, id);
                 return Ok(in_json(outcome));
             }
@@ -585,7 +642,7 @@ impl Node {
     ) -> Result<Self, StoreError> {
         let shards = ShardCount::new(shards).unwrap();
         let recovered = store.recover(shards, options, next)?;
-        let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
+        let (links, mailboxes) = Links::new(shards);
         let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
         let (snapshots, requests) = mpsc::channel();
         let info = Arc::new(NodeInfo {
@@ -620,7 +677,7 @@ impl Node {
         };
         let cores: Vec<SimCore> = recovered.cores.into_iter().map(start_core).collect();
         let log = recovered.writer.map(|writer| LogThread::new(Arc::clone(&info.log), writer));
-        Ok(Self { info, cores, log, sync_is_next: false, snapshotter, is_imaging: false })
+        Ok(Self { info, cores, links, log, sync_is_next: false, snapshotter, is_imaging: false })
     }
 
     fn log_is_idle(&self) -> bool {

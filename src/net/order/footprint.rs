@@ -264,10 +264,12 @@ impl Gathered {
                 self.user(&read.user_id, if is_plain { Mark } else { Write }, Detour);
                 self.chat(&read.chat_id, Read, Arrival);
             }
+            // With a key the rows are asked when all chats have answered.
             Command::MarkReadMany(many) => {
-                let used = if many.idempotency_key.is_none() { Mark } else { Write };
-                self.user(&many.user_id, used, Detour);
-                self.chats(many.items.iter().map(|item| &item.chat_id), Read, Arrival);
+                let has_key = many.idempotency_key.is_some();
+                self.user(&many.user_id, if has_key { Write } else { Mark }, Detour);
+                let chats = many.items.iter().map(|item| &item.chat_id);
+                self.chats(chats, Read, if has_key { Detour } else { Arrival });
             }
             // With a key or `up_to` the chats are asked in a second step.
             Command::Delete(delete) => {

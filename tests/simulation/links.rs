@@ -1,0 +1,56 @@
+//! The links between cores: a batch that was sent is on its way until the world brings it.
+//!
+//! What one core sends is brought in the order in which it was sent, to whichever cores: as a thread puts it
+//! into their mailboxes, which may be held up between any two. What several cores send may overtake each other.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use chatshard::node::mailbox::{Courier, Mailbox, Peer};
+use chatshard::types::{ShardCount, ShardId};
+
+type OnTheirWay = Arc<Mutex<Vec<VecDeque<(usize, Vec<Peer>)>>>>;
+
+/// See the module's documentation.
+pub struct Links {
+    /// For each core what it has sent, and to which.
+    sent: OnTheirWay,
+}
+
+struct Link {
+    to: usize,
+    sent: OnTheirWay,
+}
+
+impl Courier for Link {
+    fn carry(&self, from: ShardId, batch: Vec<Peer>) {
+        self.sent.lock().unwrap()[from.index()].push_back((self.to, batch));
+    }
+}
+
+impl Links {
+    /// Links between the cores of a node, and their mailboxes.
+    pub fn new(shards: ShardCount) -> (Self, Arc<[Mailbox]>) {
+        let sent: OnTheirWay = Arc::default();
+        sent.lock().unwrap().extend(shards.all().map(|_| VecDeque::new()));
+        let mailbox = |shard: ShardId| {
+            Mailbox::behind(Box::new(Link { to: shard.index(), sent: Arc::clone(&sent) }))
+        };
+        let mailboxes = shards.all().map(mailbox).collect();
+        (Self { sent }, mailboxes)
+    }
+
+    /// The cores of which something is on its way.
+    pub fn busy(&self) -> Vec<usize> {
+        let sent = self.sent.lock().unwrap();
+        (0..sent.len()).filter(|from| !sent[*from].is_empty()).collect()
+    }
+
+    /// Brings the next batch of a core.
+    pub fn bring_next(&self, from: usize, mailboxes: &[Mailbox]) {
+        let next = self.sent.lock().unwrap()[from].pop_front();
+        if let Some((to, batch)) = next {
+            mailboxes[to].bring(batch);
+        }
+    }
+}
