@@ -11,6 +11,9 @@ use super::{MEMBERS, MIB, SLACK, many_members, member};
 use crate::common::raw::Raw;
 use crate::process::{PATIENCE, Server};
 
+/// Longest time from a removal until growth is let in again.
+const LET_IN_MAX: Duration = Duration::from_secs(1);
+
 /// A server with a bound, and a connection to it.
 struct Bounded {
     server: Server,
@@ -112,6 +115,7 @@ fn ten_rounds_of_fill_and_remove_leave_as_much_as_one() {
         bounded.remove(&chats);
         let waited = bounded.until_let_in();
         let (left, live) = (bounded.server.memory("VmRSS"), bounded.stats().memory_live_bytes);
+        assert!(waited < LET_IN_MAX, "growth waited for {waited:?}");
         let taken = chats.len();
         println!(
             "round {round}: {taken} chats, {filled} bytes, then {left}, {live} live, {waited:?}"
