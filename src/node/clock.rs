@@ -5,8 +5,8 @@
 //! a clock that nobody sets and that only counts what elapses, the time of a suspend too.
 //!
 //! ```text
-//! limit      begins at the wall clock of the start; goes on as time elapses; is drawn to the wall clock by
-//!            at most 1 s a minute, up or down
+//! limit      begins HEADROOM_MS above the wall clock of the start; goes on as time elapses; is drawn to
+//!            that place above the wall clock by at most 1 s a minute, up or down
 //! reachable  the wall clock or the limit, whichever is less
 //! now        the reachable time; where that is less than `now` was: stands still, for WAIT_MS at most,
 //!            and then goes back to it
@@ -23,8 +23,8 @@
 //! | was behind at the start, and is corrected | follows by 1 s a minute; a start follows at once |
 //!
 //! Invariants, of readings whose `boot` never goes back:
-//! - `now` is never above the start's wall clock + what elapsed + 1/60 of it; between any two readings the
-//!   limit rises by what elapsed + 1/60 of it at most.
+//! - `now` is never above the start's wall clock + HEADROOM_MS + what elapsed + 1/60 of it; between any
+//!   two readings the limit rises by what elapsed + 1/60 of it at most.
 //! - `now` goes back only after a wall clock that was below it for [`WAIT_MS`] on end, and then to the wall clock.
 //! - While the wall clock is not above the limit and not below `now`, `now` is the wall clock.
 //!
@@ -38,6 +38,10 @@ pub const WAIT_MS: u64 = 60_000;
 
 /// The limit is drawn to the wall clock by one part in so many of what elapses: 1 s a minute.
 pub const DRAWN_SHARE: u64 = 60;
+
+/// How far the limit is above a wall clock that is right, in ms. The two clocks are read one after the
+/// other, in whole milliseconds: without this, `now` would often be 1 ms behind the wall clock.
+pub const HEADROOM_MS: u64 = 10;
 
 /// A difference between two readings, against what elapsed, that is said to be a step. What is less may be the
 /// time between the looks at two clocks.
@@ -90,7 +94,7 @@ pub enum Ahead {
 impl Clock {
     /// Begins at this reading's wall clock.
     pub fn new(start: Reading) -> Self {
-        let limit = start.wall.saturating_mul(DRAWN_SHARE);
+        let limit = aim(start.wall);
         Self { last: start, limit, now: start.wall, behind_since: None, is_ahead: false }
     }
 
@@ -112,7 +116,7 @@ impl Clock {
     fn move_limit(&mut self, elapsed: u64, wall: u64) {
         let there = self.limit.saturating_add(elapsed.saturating_mul(DRAWN_SHARE));
         let (least, most) = (there.saturating_sub(elapsed), there.saturating_add(elapsed));
-        self.limit = wall.saturating_mul(DRAWN_SHARE).clamp(least, most);
+        self.limit = aim(wall).clamp(least, most);
     }
 
     /// How far it went back, if it did.
@@ -141,6 +145,11 @@ impl Clock {
             _ => None,
         }
     }
+}
+
+/// The limit of a wall clock that is right, in 1/60 ms.
+fn aim(wall: u64) -> u64 {
+    wall.saturating_add(HEADROOM_MS).saturating_mul(DRAWN_SHARE)
 }
 
 /// How far a wall clock was set, if it was.
@@ -206,7 +215,7 @@ mod tests {
                 let now = clock.now();
 
                 let elapsed = at.boot - START.boot;
-                prop_assert!(now <= START.wall + elapsed + elapsed / DRAWN_SHARE);
+                prop_assert!(now <= START.wall + HEADROOM_MS + elapsed + elapsed / DRAWN_SHARE);
                 prop_assert!(clock.limit <= limit + next.ms * (DRAWN_SHARE + 1));
                 prop_assert!(now <= clock.limit / DRAWN_SHARE);
 
@@ -272,11 +281,12 @@ mod tests {
         // Forward, for a moment.
         let (mut clock, mut at) = begin();
         let noticed = set(&mut clock, &mut at, year);
-        assert_eq!(noticed, Noticed { step: year, fell: None, ahead: Some(Ahead::By(YEAR)) });
+        let ahead = Some(Ahead::By(YEAR - HEADROOM_MS));
+        assert_eq!(noticed, Noticed { step: year, fell: None, ahead });
         run(&mut clock, &mut at, 300);
         let noticed = set(&mut clock, &mut at, -year);
         assert_eq!(noticed, Noticed { step: -year, fell: None, ahead: Some(Ahead::Over) });
-        assert_eq!(clock.now(), START.wall + 305);
+        assert_eq!(clock.now(), START.wall + 305 + HEADROOM_MS);
         assert_eq!(run(&mut clock, &mut at, 1000), 0);
         assert_eq!(clock.now(), at.wall);
 
@@ -284,7 +294,7 @@ mod tests {
         let (mut clock, mut at) = begin();
         set(&mut clock, &mut at, year);
         run(&mut clock, &mut at, 600_000);
-        assert_eq!(clock.now(), START.wall + 610_000);
+        assert_eq!(clock.now(), START.wall + 610_000 + HEADROOM_MS);
         let (mut clock, mut at) = begin();
         set(&mut clock, &mut at, 5000);
         run(&mut clock, &mut at, 299_000);
@@ -311,7 +321,11 @@ mod tests {
         assert_eq!(run(&mut clock, &mut at, 600_000), 0);
         assert_eq!(clock.now(), at.wall);
         let noticed = set(&mut clock, &mut at, year);
-        assert_eq!(noticed.ahead, Some(Ahead::By(11_000)), "the limit went down meanwhile");
+        assert_eq!(
+            noticed.ahead,
+            Some(Ahead::By(11_000 - HEADROOM_MS)),
+            "the limit went down meanwhile"
+        );
         assert_eq!(run(&mut clock, &mut at, 660_000), 0);
         assert_eq!(clock.now(), at.wall);
 
@@ -320,7 +334,7 @@ mod tests {
         set(&mut clock, &mut at, -year);
         run(&mut clock, &mut at, 300);
         set(&mut clock, &mut at, year);
-        assert_eq!(clock.now(), START.wall + 295);
+        assert_eq!(clock.now(), START.wall + 300);
         run(&mut clock, &mut at, 400);
         assert_eq!(clock.now(), at.wall);
     }

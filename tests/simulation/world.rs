@@ -25,6 +25,7 @@ use chatshard::net::hot::{Hot, Went};
 use chatshard::net::order::{Going, Order, Way};
 use chatshard::node::NodeInfo;
 use chatshard::node::aside::Aside;
+use chatshard::node::clock::HEADROOM_MS;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::identity::KeptFloor;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
@@ -261,7 +262,7 @@ impl World {
     pub fn latest(&self) -> u64 {
         let (wall, began, _) = self.run_began;
         let elapsed = self.now() - began;
-        wall + elapsed + elapsed / 60
+        wall + HEADROOM_MS + elapsed + elapsed / 60
     }
 
     pub fn node(&self) -> &Node {

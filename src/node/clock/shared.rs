@@ -195,6 +195,7 @@ impl SharedClock {
 mod tests {
     use std::cell::Cell;
 
+    use super::super::HEADROOM_MS;
     use super::*;
 
     thread_local! {
@@ -220,8 +221,8 @@ mod tests {
         WALL.set(1 << 50);
         assert_eq!(clock.moment().keys, newest.saturating_add(5));
         // What elapsed, but for what the limit went down meanwhile.
-        assert_eq!(clock.moment().now.get(), 1_000_004);
-        assert_eq!(clock.behind_wall(), (1 << 50) - 1_000_004);
+        assert_eq!(clock.moment().now.get(), 1_000_004 + HEADROOM_MS);
+        assert_eq!(clock.behind_wall(), (1 << 50) - 1_000_004 - HEADROOM_MS);
         pass(20);
         assert_eq!(clock.moment().keys, newest.saturating_add(25));
     }
