@@ -17,6 +17,7 @@
 //! - `world`: disk, clock and node of a seed, and who does something next
 //! - `story`: starts, work with faults, ends
 //! - `alone`, `crowd`: the clients, and what their replies are held against
+//! - `connection`: requests of a client, on the ways that the TCP door gives them
 //! - `links`: what is on its way from core to core
 //! - `pairs`: any two requests of one connection, sent together and one after the other
 //! - `tally`: what happened

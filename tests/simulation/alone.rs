@@ -17,9 +17,10 @@
 use chatshard::command::{ErrorCode, Outcome};
 use serde_json::{Value, json};
 
+use super::connection::Connection;
 use super::model::acts::{Create, Forward, Request, Write};
 use super::model::store::{Answer, Model};
-use super::world::{Connection, Fault, World, in_json};
+use super::world::{Fault, World, in_json};
 use crate::common::random::Random;
 
 const USERS: u64 = 3;

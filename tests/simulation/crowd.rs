@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 use chatshard::command::{ErrorCode, Outcome};
 use serde_json::{Value, json};
 
-use super::world::{Connection, Fault, World, in_json};
+use super::connection::Connection;
+use super::world::{Fault, World, in_json};
 
 const CHATS: [&str; 2] = ["s0", "s1"];
 const USERS: [&str; 5] = ["m0", "m1", "m2", "m3", "m4"];

@@ -1,6 +1,7 @@
 //! What the tests of the simulation share: see `tests/simulation.rs`.
 
 pub mod alone;
+pub mod connection;
 pub mod crowd;
 pub mod links;
 // A part of it is enough here.

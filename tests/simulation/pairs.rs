@@ -10,7 +10,8 @@ use chatshard::command::Kind;
 use chatshard::node::log::LogMode;
 use serde_json::{Value, json};
 
-use super::world::{Connection, Fault, World, in_json};
+use super::connection::Connection;
+use super::world::{Fault, World, in_json};
 
 type Request = (Kind, Value);
 /// A reply in JSON, or an error's status.

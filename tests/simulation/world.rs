@@ -12,17 +12,12 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
-use chatshard::command::{Command, Error, Kind, Outcome, Reply};
-use chatshard::limits::REPLY_BYTES_MAX;
-use chatshard::net::hot::{Hot, Went};
-use chatshard::net::order::{Going, Order, Way};
+use chatshard::command::Outcome;
 use chatshard::node::NodeInfo;
 use chatshard::node::aside::Aside;
 use chatshard::node::clock::HEADROOM_MS;
@@ -32,11 +27,8 @@ use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::memory::Memory;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
-use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
 use chatshard::node::watch::Watch;
 use chatshard::node::worker::{Local, Worker};
-use chatshard::protocol::hot;
-use chatshard::protocol::{decode_reply, encode_request, frame};
 use chatshard::types::{KeyHasher, ShardCount};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk, LogWriter};
@@ -79,8 +71,8 @@ pub struct World {
     pub node: Option<Node>,
     pub trace: Trace,
     /// How often a node was started.
-    starts: u64,
-    began: Instant,
+    pub starts: u64,
+    pub began: Instant,
     /// How often the log gets a turn: a slow disk seldom.
     pub log_weight: u64,
     /// The wall clock and the time at which this run began, and the least that the wall clock was since.
@@ -151,29 +143,6 @@ impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// A client's connection: it is gone with its node.
-#[derive(Default)]
-pub struct Connection {
-    core: usize,
-    replies: Rc<Replies>,
-    order: Order,
-    /// The start of the node that it is to.
-    run: u64,
-    /// What was asked: a request's id is its place.
-    asked: Vec<Kind>,
-}
-
-/// Has a core run a request, as a connection does.
-fn submit(Going { asked, work, way }: Going, replies: &Rc<Replies>, local: &Local) {
-    let mark = Way::mark(way, false);
-    local.submit(Ticket::of_connection(replies, asked, work.kind(), mark), work);
-}
-
-/// The reply in a frame.
-fn decoded(kind: Kind, bytes: &[u8]) -> Outcome {
-    decode_reply(&bytes[frame::HEADER_BYTES..], |_| Some(kind)).unwrap().outcome
 }
 
 impl World {
@@ -455,122 +424,6 @@ impl World {
         Err("the node does not come to rest".into())
     }
 
-    pub fn connect(&mut self) -> Connection {
-        let cores = self.node().cores.len() as u64;
-        let core = usize::try_from(self.random.below(cores)).unwrap();
-        Connection { core, run: self.starts, ..Connection::default() }
-    }
-
-    /// Sends a request; its id, or the refusal of what no node would take.
-    pub fn send(
-        &mut self,
-        connection: &mut Connection,
-        name: &str,
-        arguments: &Value,
-    ) -> Result<u64, Error> {
-        let id = self.put(connection, name, arguments)?;
-        self.flush(connection);
-        Ok(id)
-    }
-
-    /// Whether nothing of a connection is left to be told or to be sent.
-    pub fn is_quiet(&self, connection: &Connection) -> bool {
-        connection.replies.is_empty() && !connection.order.has_ready()
-    }
-
-    /// Sends what was put into a connection.
-    pub fn flush(&mut self, connection: &Connection) {
-        self.node().cores[connection.core].local.flush();
-    }
-
-    /// Puts a request into a connection, behind which others may come before they are sent together.
-    pub fn put(
-        &mut self,
-        connection: &mut Connection,
-        name: &str,
-        arguments: &Value,
-    ) -> Result<u64, Error> {
-        let kind = Kind::from_name(name).unwrap();
-        let command = Command::from_json(kind, arguments.clone())?;
-        command.check()?;
-        connection.asked.push(kind);
-        let id = connection.asked.len() as u64;
-        self.tally.commands += 1;
-        self.event(format!("{name} {arguments}"));
-        let local = self.node().cores[connection.core].local.clone();
-        let hasher = self.node().info.hasher;
-        let Connection { replies, order, .. } = connection;
-        let asked = Asked { id, started: self.began, bytes: 0 };
-        let mut payload = BytesMut::new();
-        encode_request(id, &command, &mut payload).unwrap();
-        payload.advance(frame::HEADER_BYTES);
-        // As a connection does: plain requests in place or passed on, where that is possible.
-        local.tick();
-        let mut out = BytesMut::new();
-        let went = hot::read(&payload, hasher).map_or(Went::Nowhere, |plain| {
-            let ticket = |_, mark| Ticket::of_connection(replies, asked, kind, mark);
-            Hot::default().take(plain, &payload, &local, order, ticket, &mut out)
-        });
-        match went {
-            Went::Here => self.tally.hot += 1,
-            Went::Over { .. } => self.tally.passed_on += 1,
-            Went::Nowhere => {
-                let going = order.take(asked, command.into(), hasher);
-                going.into_iter().for_each(|going| submit(going, replies, &local));
-            }
-        }
-        if !out.is_empty() {
-            replies.push(id, decoded(kind, &out));
-        }
-        Ok(id)
-    }
-
-    /// Takes the replies that are ready.
-    pub fn receive(&mut self, connection: &mut Connection) -> Vec<(u64, Outcome)> {
-        let mut replies = self.replies(connection);
-        while connection.run == self.starts && connection.order.has_ready() {
-            let local = self.node().cores[connection.core].local.clone();
-            local.tick();
-            while let Some(going) = connection.order.release() {
-                self.tally.held += 1;
-                submit(going, &connection.replies, &local);
-            }
-            local.flush();
-            replies.extend(self.replies(connection));
-        }
-        replies
-    }
-
-    fn replies(&mut self, connection: &mut Connection) -> Vec<(u64, Outcome)> {
-        let kind = |id: u64| connection.asked.get(usize::try_from(id).unwrap() - 1).copied();
-        let mut replies: Vec<(u64, Outcome)> = Vec::new();
-        while let Some(Ready { told, mark }) = connection.replies.pop() {
-            if let (Some(way), _) = Way::of_mark(mark) {
-                connection.order.done(way);
-            }
-            match told {
-                Told::Outcome { request_id, outcome } => replies.push((request_id, outcome)),
-                Told::Frames { mut bytes, count } => {
-                    let before = replies.len();
-                    while let Some(payload) = frame::next(&mut bytes, REPLY_BYTES_MAX).unwrap() {
-                        let answer = decode_reply(&payload, kind).unwrap();
-                        replies.push((answer.id, answer.outcome));
-                    }
-                    assert_eq!(replies.len() - before, count);
-                }
-            }
-        }
-        for (_, outcome) in &replies {
-            match outcome {
-                // It tells of the machine, too.
-                Ok(Reply::Stats(_)) => {}
-                Ok(told) => self.event(format!("-> {}", serde_json::to_string(told).unwrap())),
-                Err(error) => self.event(format!("-> {} {error}", error.code.status())),
-            }
-        }
-        replies
-    }
-
     /// Asks and goes on until there is a reply; for a node that takes reads.
     pub fn ask(&mut self, name: &str, arguments: &Value) -> Result<Result<Value, u16>, Fault> {
         let mut connection = self.connect();
@@ -679,6 +532,10 @@ impl Node {
         let cores: Vec<SimCore> = recovered.cores.into_iter().map(start_core).collect();
         let log = recovered.writer.map(|writer| LogThread::new(Arc::clone(&info.log), writer));
         Ok(Self { info, cores, links, log, sync_is_next: false, snapshotter, is_imaging: false })
+    }
+
+    pub fn core(&self, core: usize) -> Local {
+        self.cores[core].local.clone()
     }
 
     fn log_is_idle(&self) -> bool {
