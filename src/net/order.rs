@@ -9,7 +9,7 @@
 //! - A request waits only for requests that were sent before it. So one is always free to go on.
 //! - A held request leaves in its turn: behind all that have a key in common with it and were sent before it.
 //! - A lane is in the table exactly while a request is under way in it or waits for it.
-//! - At most [`KEYS_MAX`] keys are in the table, counted as often as a request names them.
+//! - At most `KEYS_MAX` keys are in the table, counted as often as a request names them.
 
 pub mod footprint;
 
