@@ -26,17 +26,17 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use chatshard::command::{Call, Command, Kind};
 use chatshard::limits::REQUEST_BYTES_MAX;
-use chatshard::net::hot::{Hot, Went};
+use chatshard::net::fast_path::{Destination, FastPath};
 use chatshard::net::order::Order;
 use chatshard::node::buffers;
 use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
 use chatshard::node::mailbox::Control;
-use chatshard::node::ticket::{Asked, Replies, Ticket, Told};
-use chatshard::node::worker::plain::soon;
+use chatshard::node::responder::{ReplyBody, ReplyQueue, RequestInfo, Responder};
+use chatshard::node::worker::fast_path::prefetch_keys;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::node::{Handle, NodeInfo};
-use chatshard::protocol::hot::HotRequest;
+use chatshard::protocol::fast_path::FastRequest;
 use chatshard::protocol::{self, frame};
 use chatshard::shard::Core;
 use chatshard::types::ShardId;
@@ -226,9 +226,9 @@ async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> u
 
 struct Line {
     local: Local,
-    hot: Hot,
+    hot: FastPath,
     order: Order,
-    replies: Rc<Replies>,
+    replies: Rc<ReplyQueue>,
     output: BytesMut,
 }
 
@@ -236,7 +236,7 @@ impl Line {
     fn new(local: Local) -> Self {
         Self {
             local,
-            hot: Hot::default(),
+            hot: FastPath::default(),
             order: Order::default(),
             replies: Rc::default(),
             output: BytesMut::new(),
@@ -248,17 +248,19 @@ impl Line {
         self.local.tick();
         let started = Instant::now();
         let hasher = self.local.node().hasher;
-        let plain: Vec<HotRequest<'_>> =
-            payloads.iter().map(|payload| protocol::hot::read(payload, hasher).unwrap()).collect();
-        self.local.warm(&plain.iter().map(soon).collect::<Vec<_>>());
+        let plain: Vec<FastRequest<'_>> = payloads
+            .iter()
+            .map(|payload| protocol::fast_path::read(payload, hasher).unwrap())
+            .collect();
+        self.local.prefetch(&plain.iter().map(prefetch_keys).collect::<Vec<_>>());
         for (request, payload) in plain.into_iter().zip(payloads) {
             let Self { local, order, replies, output, .. } = self;
             let ticket = |bytes, mark| {
-                let asked = Asked { id: request.id, started, bytes };
-                Ticket::of_connection(replies, asked, request.ask.kind(), mark)
+                let asked = RequestInfo { id: request.id, started, bytes };
+                Responder::of_connection(replies, asked, request.ask.kind(), mark)
             };
             let went = self.hot.take(request, payload, local, order, ticket, output);
-            assert_ne!(went, Went::Nowhere);
+            assert_ne!(went, Destination::Nowhere);
         }
         self.hot.note(&self.local, started);
         self.local.flush();
@@ -269,11 +271,11 @@ impl Line {
         loop {
             while let Some(reply) = self.replies.pop() {
                 match reply.told {
-                    Told::Frames { mut bytes, .. } => {
+                    ReplyBody::Frames { mut bytes, .. } => {
                         self.output.extend_from_slice(&bytes);
                         buffers::empty(&mut bytes);
                     }
-                    told @ Told::Outcome { .. } => {
+                    told @ ReplyBody::Outcome { .. } => {
                         panic!("a plain reply takes the short way: {told:?}")
                     }
                 }

@@ -18,11 +18,11 @@ use chatshard::command::membership::{Detail, List};
 use chatshard::command::message::{Advance, MarkRead};
 use chatshard::command::transfer::{ChatLine, Import, MemberLine};
 use chatshard::limits::REQUEST_BYTES_MAX;
-use chatshard::node::worker::plain::soon;
-use chatshard::protocol::hot::{self, Ask, HotRequest};
+use chatshard::node::worker::fast_path::prefetch_keys;
+use chatshard::protocol::fast_path::{self, Ask, FastRequest};
 use chatshard::protocol::{encode_request, frame};
 use chatshard::shard::Core;
-use chatshard::shard::core::Soon;
+use chatshard::shard::core::PrefetchKeys;
 use chatshard::shard::op::{Op, Output, ReplyTo};
 use chatshard::types::{
     ChatId, ChatType, Flag, KeyHasher, Sequence, ShardCount, ShardId, TimeMs, UserId,
@@ -260,30 +260,30 @@ fn batches(shard: &mut Shard, make: &dyn Fn(&mut Shard) -> Command) -> Vec<Bytes
 /// What a connection does with the requests that it has read.
 fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
     let mut rest = batch;
-    let mut requests: SmallVec<[HotRequest<'_>; 16]> = SmallVec::new();
+    let mut requests: SmallVec<[FastRequest<'_>; 16]> = SmallVec::new();
     while let Some(payload) = frame::first(rest, REQUEST_BYTES_MAX).unwrap() {
-        requests.push(hot::read(payload, HASHER).unwrap());
+        requests.push(fast_path::read(payload, HASHER).unwrap());
         rest = &rest[frame::HEADER_BYTES + payload.len()..];
     }
-    let soon: SmallVec<[Soon; 16]> = requests.iter().map(soon).collect();
-    shard.core.warm(&soon);
-    for HotRequest { id, ask } in requests {
+    let prefetch_keys: SmallVec<[PrefetchKeys; 16]> = requests.iter().map(prefetch_keys).collect();
+    shard.core.prefetch(&prefetch_keys);
+    for FastRequest { id, ask } in requests {
         match ask {
             Ask::List { user_id } => {
-                let rows = shard.core.read_list(user_id, hot::ROWS_MAX).unwrap();
-                hot::write_list(id, rows, out);
+                let rows = shard.core.read_list(user_id, fast_path::ROWS_MAX).unwrap();
+                fast_path::write_list(id, rows, out);
             }
             Ask::Detail { ids, user_id } => {
-                let tell = |items: &[_]| hot::write_detail(id, items, out);
+                let tell = |items: &[_]| fast_path::write_detail(id, items, out);
                 shard.core.read_details(ids, user_id, tell).unwrap();
             }
             Ask::Advance(advance) => {
                 let reply = shard.core.advance_here(advance, &mut shard.out).unwrap().unwrap();
-                hot::write_advance(id, &reply, out);
+                fast_path::write_advance(id, &reply, out);
             }
             Ask::MarkRead(read) => {
                 let reply = shard.core.mark_read_here(read, &mut shard.out).unwrap().unwrap();
-                hot::write_mark_read(id, &reply, out);
+                fast_path::write_mark_read(id, &reply, out);
             }
         }
     }

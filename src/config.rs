@@ -73,7 +73,7 @@ impl FsyncMode {
 
 /// Whether there is a log beside the snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogMode {
+pub enum LogSwitch {
     /// There is: nothing acknowledged is lost (see [`FsyncMode`]).
     On,
     /// There is none: what came after the last snapshot is lost with the process.
@@ -127,7 +127,7 @@ pub struct Config {
     /// When an acknowledged write is on the disk.
     pub fsync: FsyncMode,
     /// Whether there is a log.
-    pub log: LogMode,
+    pub log: LogSwitch,
     /// How the HTTP door knows its user.
     pub http_auth: HttpAuth,
     /// Sites whose pages may ask the HTTP door.
@@ -229,7 +229,7 @@ impl Config {
             socket_mode: 0o600,
             shards: cores(),
             fsync: FsyncMode::Always,
-            log: LogMode::On,
+            log: LogSwitch::On,
             http_auth: HttpAuth::Header,
             cors_origins: Vec::new(),
             docs: Docs::App,
@@ -351,15 +351,15 @@ fn fsync(text: &str) -> Result<FsyncMode, String> {
     )
 }
 
-fn log(text: &str) -> Result<LogMode, String> {
+fn log(text: &str) -> Result<LogSwitch, String> {
     // A boolean in the TOML file means the same.
     one_of(
         text,
         &[
-            ("on", LogMode::On),
-            ("off", LogMode::Off),
-            ("true", LogMode::On),
-            ("false", LogMode::Off),
+            ("on", LogSwitch::On),
+            ("off", LogSwitch::Off),
+            ("true", LogSwitch::On),
+            ("false", LogSwitch::Off),
         ],
     )
 }

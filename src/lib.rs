@@ -26,9 +26,9 @@
 //! goes back to where the command came from.
 //!
 //! A plain `list`, `detail`, `advance` or `mark_read` whose keys are all on the connection's own core goes
-//! the same way in fewer steps: [`protocol::hot`] looks at the request where it lies, the shard answers with
+//! the same way in fewer steps: [`protocol::fast_path`] looks at the request where it lies, the shard answers with
 //! what it holds, and the reply is written where it leaves from. Where all keys are on one other core the
-//! bytes of the request go there and the bytes of the reply come back ([`node::worker::plain`]). The rules
+//! bytes of the request go there and the bytes of the reply come back ([`node::worker::fast_path`]). The rules
 //! are the same code; whatever is not plain takes the way above.
 //!
 //! # Layout

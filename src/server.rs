@@ -42,17 +42,17 @@ use crate::metrics::{MetricsInput, SharedMeter};
 use crate::net::accept::{accept, no_room};
 use crate::net::connection::{self, NetConfig};
 use crate::net::listener::{Listener, bind};
-use crate::net::stranger::HttpOnly;
 use crate::net::stream::{Parked, Stream};
-use crate::node::aside::{self, Aside};
+use crate::net::wrong_protocol::HttpOnly;
 use crate::node::clock::shared::{SharedClock, Source};
 use crate::node::log::{Log, LogMode, LogThread};
 use crate::node::mailbox::{Control, Mailbox};
 use crate::node::memory::Memory;
+use crate::node::offload::{self, Offload};
 use crate::node::rights;
 use crate::node::snapshotter::{Covered, SnapshotPolicy, SnapshotRequest, Snapshotter};
 use crate::node::store::{AtRisk, Recovered, Store, StoreError, StoreOptions, draw};
-use crate::node::watch::{Watch, WatchThread};
+use crate::node::watch::{WatchHub, WatchThread};
 use crate::node::worker::{Local, Worker};
 use crate::node::{Handle, NodeInfo};
 use crate::shard::Core;
@@ -362,11 +362,11 @@ async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
     let (dir, shards, init) = (config.data_dir.clone(), config.shards, config.init);
     let options = StoreOptions {
         allow_damage: config.allow_damage,
-        log: config.log == config::LogMode::On,
+        log: config.log == config::LogSwitch::On,
         at_risk: match (config.log, config.fsync) {
-            (config::LogMode::Off, _) => AtRisk::Always,
-            (config::LogMode::On, FsyncMode::Always) => AtRisk::Nothing,
-            (config::LogMode::On, FsyncMode::EverySecond | FsyncMode::Never) => AtRisk::Unclean,
+            (config::LogSwitch::Off, _) => AtRisk::Always,
+            (config::LogSwitch::On, FsyncMode::Always) => AtRisk::Nothing,
+            (config::LogSwitch::On, FsyncMode::EverySecond | FsyncMode::Never) => AtRisk::Unclean,
         },
         segment_bytes_max: config.log_segment_bytes,
     };
@@ -398,17 +398,17 @@ impl<'a> Node<'a> {
     fn start(config: &Config, store: &'a Store, recovered: Recovered) -> io::Result<Self> {
         let mailboxes: Arc<[Mailbox]> = config.shards.all().map(|_| Mailbox::default()).collect();
         let mode = match (config.log, config.fsync) {
-            (config::LogMode::Off, _) => LogMode::Off,
-            (config::LogMode::On, FsyncMode::Always) => LogMode::Always,
-            (config::LogMode::On, FsyncMode::EverySecond) => LogMode::EverySec,
-            (config::LogMode::On, FsyncMode::Never) => LogMode::Never,
+            (config::LogSwitch::Off, _) => LogMode::Off,
+            (config::LogSwitch::On, FsyncMode::Always) => LogMode::Always,
+            (config::LogSwitch::On, FsyncMode::EverySecond) => LogMode::EverySec,
+            (config::LogSwitch::On, FsyncMode::Never) => LogMode::Never,
         };
         let memory = Memory::new(config.memory_max);
         memory.check()?;
         let (snapshots, requests) = mpsc::channel();
-        let (aside, work) = Aside::new();
+        let (aside, work) = Offload::new();
         let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
-        let watch = Arc::new(Watch::new(Arc::clone(&log), recovered.incarnation));
+        let watch = Arc::new(WatchHub::new(Arc::clone(&log), recovered.incarnation));
         let info = Arc::new(NodeInfo {
             shards: config.shards,
             hasher: KeyHasher::new(store.identity.hash_seed),
@@ -462,7 +462,7 @@ impl<'a> Node<'a> {
         // It ends with the last who may ask, and has nothing to finish.
         std::thread::Builder::new().name("aside".into()).spawn(move || {
             come_behind_cores();
-            aside::serve(&work);
+            offload::serve(&work);
         })?;
         let (end, ended) = watch::channel(false);
         let mut cores = Vec::new();

@@ -7,8 +7,8 @@
 use allocation_counter::measure;
 use bytes::BytesMut;
 use chatshard::command::Command;
-use chatshard::node::worker::plain::soon;
-use chatshard::protocol::hot::{self, Ask};
+use chatshard::node::worker::fast_path::prefetch_keys;
+use chatshard::protocol::fast_path::{self, Ask};
 use chatshard::protocol::{encode_request, frame};
 use chatshard::shard::Core;
 use chatshard::shard::op::{Op, Output, ReplyTo};
@@ -67,30 +67,30 @@ impl Shard {
     fn answer(&mut self, payload: &[u8], reply: &mut BytesMut) {
         reply.clear();
         self.out.records.clear();
-        let request = hot::read(payload, HASHER).expect("it is plain");
-        self.core.warm(&[soon(&request)]);
+        let request = fast_path::read(payload, HASHER).expect("it is plain");
+        self.core.prefetch(&[prefetch_keys(&request)]);
         match request.ask {
             Ask::List { user_id } => {
-                let rows = self.core.read_list(user_id, hot::ROWS_MAX).unwrap();
+                let rows = self.core.read_list(user_id, fast_path::ROWS_MAX).unwrap();
                 assert_eq!(rows.len(), CHATS);
-                hot::write_list(request.id, rows, reply);
+                fast_path::write_list(request.id, rows, reply);
             }
             Ask::Detail { ids, user_id } => {
                 let tell = |items: &[_]| {
                     assert!(!items.is_empty());
-                    hot::write_detail(request.id, items, reply);
+                    fast_path::write_detail(request.id, items, reply);
                 };
                 self.core.read_details(ids, user_id, tell).unwrap();
             }
             Ask::Advance(advance) => {
                 let told = self.core.advance_here(advance, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
-                hot::write_advance(request.id, &told, reply);
+                fast_path::write_advance(request.id, &told, reply);
             }
             Ask::MarkRead(read) => {
                 let told = self.core.mark_read_here(read, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
-                hot::write_mark_read(request.id, &told, reply);
+                fast_path::write_mark_read(request.id, &told, reply);
             }
         }
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 
 use chatshard::access::Role;
-use chatshard::config::{Config, Docs, Environment, FsyncMode, HttpAuth, LogMode, ServeArgs};
+use chatshard::config::{Config, Docs, Environment, FsyncMode, HttpAuth, LogSwitch, ServeArgs};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -44,7 +44,7 @@ fn defaults_are_those_of_the_documents() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:7700");
     assert_eq!(config.http.unwrap().to_string(), "127.0.0.1:7780");
     assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:7790");
-    assert_eq!((config.fsync, config.log), (FsyncMode::Always, LogMode::On));
+    assert_eq!((config.fsync, config.log), (FsyncMode::Always, LogSwitch::On));
     assert_eq!(config.snapshot_interval.unwrap().as_secs(), 300);
     assert_eq!((config.snapshot_log_bytes, config.log_segment_bytes), (256 << 20, 64 << 20));
     assert!(!config.init && !config.demo && !config.allow_damage && config.pin);
@@ -62,7 +62,7 @@ fn the_flag_wins_then_the_environment_then_the_file() {
     let from_file = ["--config", file.path()];
     let config = load(&from_file, &[]).unwrap();
     assert_eq!((config.shards.get(), config.fsync), (3, FsyncMode::Never));
-    assert_eq!((config.http, config.log, config.pin), (None, LogMode::Off, false));
+    assert_eq!((config.http, config.log, config.pin), (None, LogSwitch::Off, false));
 
     let environment = [("CHATSHARD_SHARDS", "4"), ("CHATSHARD_FSYNC", "")];
     let config = load(&from_file, &environment).unwrap();

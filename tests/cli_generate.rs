@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chatshard::cli::generate::{GenerateArgs, Generator};
-use chatshard::cli::output::Output;
+use chatshard::cli::result_file::ResultFile;
 use chatshard::cli::transfer::line::Line;
 use chatshard::command::transfer::{ChatLine, MemberLine};
 use chatshard::types::{ChatType, Flag, Sequence};
@@ -14,7 +14,7 @@ fn generate(users: u64, chats: u64, memberships: u64, seed: u64) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("data.jsonl");
     let args = GenerateArgs { users, chats, memberships, seed, out: out.clone() };
-    let mut output = Output::create(&out).unwrap();
+    let mut output = ResultFile::create(&out).unwrap();
     Generator::new(&args).unwrap().write(&mut output).unwrap();
     output.finish().unwrap();
     std::fs::read(out).unwrap()

@@ -8,11 +8,11 @@ use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use chatshard::cli::Failure;
-use chatshard::cli::output::Output;
-use chatshard::cli::transfer::Counts;
+use chatshard::cli::result_file::ResultFile;
+use chatshard::cli::transfer::LineCounts;
 use chatshard::cli::transfer::export::export;
 use chatshard::cli::transfer::import::import;
-use chatshard::cli::transfer::line::{BATCH_BYTES_MAX, BATCH_LINES_MAX, Batches, Line};
+use chatshard::cli::transfer::line::{BATCH_BYTES_MAX, BATCH_LINES_MAX, Line, LineBatches};
 use chatshard::client::{Client, ClientOptions};
 use chatshard::command::membership::List;
 use chatshard::command::transfer::{ExportReply, Import, ImportReply};
@@ -67,11 +67,11 @@ fn taken(command: &Command) -> Outcome {
     Ok(Reply::Import(ImportReply { chats, members }))
 }
 
-fn batches(text: &str) -> Batches<Cursor<Vec<u8>>> {
-    Batches::new(Cursor::new(text.as_bytes().to_vec()), "data.jsonl", false)
+fn batches(text: &str) -> LineBatches<Cursor<Vec<u8>>> {
+    LineBatches::new(Cursor::new(text.as_bytes().to_vec()), "data.jsonl", false)
 }
 
-async fn run(fake: &Fake, text: &str) -> Result<Counts, String> {
+async fn run(fake: &Fake, text: &str) -> Result<LineCounts, String> {
     let done = import(fake.clone(), batches(text), "data.jsonl", &ProgressBar::hidden()).await;
     done.map_err(|failure| failure.to_string())
 }
@@ -183,7 +183,7 @@ fn a_line_without_end_is_refused() {
 async fn everything_is_sent_once_and_counted() {
     let fake = Fake::taking_all();
     let counts = run(&fake, &many(60_001)).await.unwrap();
-    assert_eq!(counts, Counts { chats: 1, members: 60_000 });
+    assert_eq!(counts, LineCounts { chats: 1, members: 60_000 });
     let sent: usize = fake.imports().iter().map(|import| import.members.len()).sum();
     assert_eq!(sent, 60_000);
 }
@@ -240,7 +240,7 @@ async fn a_busy_server_is_asked_again() {
         _ => taken(command),
     });
     let counts = run(&fake, &many(20_000)).await.unwrap();
-    assert_eq!(counts, Counts { chats: 1, members: 19_999 });
+    assert_eq!(counts, LineCounts { chats: 1, members: 19_999 });
     // A chat that is missing for another reason stays an error.
     let fake = Fake::new(|_, _| Err(Error::no_chat()));
     assert!(run(&fake, &member("c", "u")).await.unwrap_err().contains("not_found"));
@@ -266,15 +266,15 @@ async fn pages_become_lines_and_a_half_file_never_stays() {
         2 => Err(Error::new(ErrorCode::Unavailable, "stopping")),
         number => page(number),
     });
-    let output = Output::create(&out).unwrap();
+    let output = ResultFile::create(&out).unwrap();
     assert!(export(failing, output, &ProgressBar::hidden()).await.is_err());
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "before");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 
-    let output = Output::create(&out).unwrap();
+    let output = ResultFile::create(&out).unwrap();
     let fake = Fake::new(move |number, _| page(number));
     let counts = export(fake.clone(), output, &ProgressBar::hidden()).await.unwrap();
-    assert_eq!(counts, Counts { chats: 3, members: 3 });
+    assert_eq!(counts, LineCounts { chats: 3, members: 3 });
     let text = std::fs::read_to_string(&out).unwrap();
     let lines: Vec<Line> = text.lines().map(|line| Line::parse(line.as_bytes()).unwrap()).collect();
     assert!(matches!(&lines[..2], [Line::Chat(_), Line::Member(_)]) && lines.len() == 6);
@@ -298,7 +298,7 @@ async fn listed(client: &Client, user: &str) -> Vec<String> {
     list.items.iter().rev().map(|row| row.chat_id.to_string()).collect()
 }
 
-async fn import_file(client: &Client, text: &str) -> Counts {
+async fn import_file(client: &Client, text: &str) -> LineCounts {
     let bar = ProgressBar::hidden();
     import(client.clone(), batches(text), "data.jsonl", &bar).await.unwrap()
 }
@@ -306,7 +306,7 @@ async fn import_file(client: &Client, text: &str) -> Counts {
 async fn export_file(client: &Client) -> String {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("all.jsonl");
-    let output = Output::create(&out).unwrap();
+    let output = ResultFile::create(&out).unwrap();
     export(client.clone(), output, &ProgressBar::hidden()).await.unwrap();
     std::fs::read_to_string(&out).unwrap()
 }
@@ -338,7 +338,7 @@ fn lists_come_in_the_files_order_and_an_export_is_the_store() {
     let (old, new) = (ids(0), ids(3000));
     runtime.block_on(async {
         let taken = import_file(&first, &file(&old)).await;
-        assert_eq!(taken, Counts { chats: 3000, members: 6000 });
+        assert_eq!(taken, LineCounts { chats: 3000, members: 6000 });
         assert!(listed(&first, "u").await == old, "a list comes in the order of the file");
         // What comes later joins later.
         import_file(&first, &file(&new)).await;

@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
-use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
+use chatshard::access::{Authenticator, JwtFile, JwtRules, JwtVerifier, Tokens};
 use chatshard::command::membership::ListReply;
 use chatshard::command::node::{ShardStats, StatsReply};
 use chatshard::command::{Class, Command, Error, Kind, Reply};
@@ -471,7 +471,7 @@ fn admin(tokens: &str) -> Operated {
             let stats = Some(stats);
             Box::pin(async move { MetricsInput { stats, call, ..MetricsInput::default() } })
         }),
-        gate: Gate::new(Tokens::parse(tokens).unwrap()),
+        gate: Authenticator::new(Tokens::parse(tokens).unwrap()),
         meter,
     });
     Operated { store, router, trouble }

@@ -13,7 +13,9 @@ use bytes::BytesMut;
 use chatshard::command::node::Ping;
 use chatshard::command::{Command, ErrorCode, Kind, Reply};
 use chatshard::limits::{ID_BYTES_MAX, IDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
-use chatshard::protocol::{Answer, CONNECTION_ID, decode_reply, decode_request, encode_request};
+use chatshard::protocol::{
+    CONNECTION_ID, DecodedReply, decode_reply, decode_request, encode_request,
+};
 use serde_json::{Value, json};
 
 use common::TestServer;
@@ -47,13 +49,13 @@ impl Wire {
         Some(frame)
     }
 
-    fn answer(&mut self, kind: Kind) -> Answer {
+    fn answer(&mut self, kind: Kind) -> DecodedReply {
         let frame = self.frame().expect("the server answers");
         decode_reply(&frame[4..], |_| Some(kind)).unwrap()
     }
 }
 
-fn decode(example: &Example, frame: &[u8]) -> Answer {
+fn decode(example: &Example, frame: &[u8]) -> DecodedReply {
     assert!(frame.len() <= REPLY_BYTES_MAX);
     decode_reply(&frame[4..], |_| Some(example.kind())).unwrap()
 }
@@ -97,7 +99,7 @@ impl Held {
         }
     }
 
-    fn note(&mut self, answered: &Answer, written: &Answer) {
+    fn note(&mut self, answered: &DecodedReply, written: &DecodedReply) {
         match (&answered.outcome, &written.outcome) {
             (Ok(Reply::Watch(_)), _) => self.watches.push(answered.id),
             (Ok(Reply::Sync(own)), Ok(Reply::Sync(page))) => {

@@ -8,6 +8,8 @@
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/names.rs"]
+mod names;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use bytes::BytesMut;
-use chatshard::access::Gate;
-use chatshard::admission::{Budget, Door, Entry, Peer};
+use chatshard::access::Authenticator;
+use chatshard::admission::{Admission, Budget, Door, Peer};
 use chatshard::command::membership::ListReply;
 use chatshard::command::{Call, Command, Kind, Reply};
 use chatshard::http::head::Hosts;
@@ -74,12 +74,12 @@ fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
 fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bool> {
     server.set_nonblocking(true).unwrap();
     let (keep, stop) = tokio::sync::watch::channel(false);
-    let gate = Gate::new(Default::default());
+    let gate = Authenticator::new(Default::default());
     let incomplete = Budget::new(1 << 20, Duration::ZERO);
     let unread = Budget::new(64 << 20, Duration::ZERO);
     let config = NetConfig { gate, idle: Duration::from_secs(60), incomplete, unread, stop };
     let door = Arc::new(Door::new(Arc::new(DoorMeter::new("test")), 1, Vec::new()));
-    let Entry::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
+    let Admission::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
     connection::start(node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));
     keep
 }
@@ -205,7 +205,7 @@ fn an_http_client_that_takes_a_long_answer_lets_others_have_their_turn() {
             stop,
         };
         let door = Arc::new(Door::new(Arc::new(DoorMeter::new("test")), 1, Vec::new()));
-        let Entry::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
+        let Admission::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
         let serving = tokio::task::spawn_local(serve::connection(socket, router, guest, config));
         let (mut seen, mut most) = (0, 0);
         while seen < rows * 150 {

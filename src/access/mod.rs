@@ -4,7 +4,7 @@
 //! - [`endpoint`]: where a door is
 //! - [`secret`]: bytes that are never printed
 //! - [`token`]: the tokens of backends and operators, each with its role
-//! - [`gate`]: the tokens that are good now, which may change while connections are open
+//! - [`authenticator`]: the tokens that are good now, which may change while connections are open
 //! - [`jwt`]: the keys that users' tokens are signed with, and what such a token must say
 //! - `strength`: which of these keys are whole and strong enough
 //! - [`tls`]: the server's certificate and its key
@@ -16,16 +16,16 @@
 //!   new command cannot be forgotten.
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
+pub mod authenticator;
 pub mod endpoint;
-pub mod gate;
 pub mod jwt;
 pub mod secret;
 mod strength;
 pub mod tls;
 pub mod token;
 
+pub use authenticator::{Authenticator, Session};
 pub use endpoint::Endpoint;
-pub use gate::{Gate, Pass};
 pub use jwt::{JwtFile, JwtRules, JwtVerifier};
 pub use secret::Secret;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - The amounts of all holders never exceed the bound, except after [`Budget::claim_anyway`] and
-//!   [`Claim::resize_anyway`], which account for memory that exists already.
+//!   [`BudgetClaim::resize_anyway`], which account for memory that exists already.
 //! - A claim that does not fit evicts holders, the oldest first, and none of them before it is
 //!   `patience` old. If even that leaves too little room, nobody is evicted and the claim fails.
 //! - An evicted holder counts no more, whatever its claim does later; its task is woken once.
@@ -59,13 +59,13 @@ impl Budget {
     }
 
     /// Takes a part, if there is room or older holders can be evicted for it.
-    pub fn claim(self: &Arc<Self>, amount: usize) -> Option<Claim> {
+    pub fn claim(self: &Arc<Self>, amount: usize) -> Option<BudgetClaim> {
         let mut state = self.lock();
         state.make_room(amount, self, None).then(|| self.admit(&mut state, amount))
     }
 
     /// Takes a part that is in use already, and evicts whom it can for it.
-    pub fn claim_anyway(self: &Arc<Self>, amount: usize) -> Claim {
+    pub fn claim_anyway(self: &Arc<Self>, amount: usize) -> BudgetClaim {
         let mut state = self.lock();
         if !state.make_room(amount, self, None) {
             state.evict_all(self, None);
@@ -73,9 +73,9 @@ impl Budget {
         self.admit(&mut state, amount)
     }
 
-    fn admit(self: &Arc<Self>, state: &mut State, amount: usize) -> Claim {
+    fn admit(self: &Arc<Self>, state: &mut State, amount: usize) -> BudgetClaim {
         let place = state.insert(Holder { amount, since: Instant::now(), waker: None });
-        Claim { budget: Arc::clone(self), place }
+        BudgetClaim { budget: Arc::clone(self), place }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -149,12 +149,12 @@ impl State {
 
 /// A part of a budget; given back when dropped.
 #[derive(Debug)]
-pub struct Claim {
+pub struct BudgetClaim {
     budget: Arc<Budget>,
     place: u64,
 }
 
-impl Claim {
+impl BudgetClaim {
     /// Changes the amount; `false` if there is no room for more or the holder was evicted.
     pub fn resize(&mut self, amount: usize) -> bool {
         self.change(amount, false)
@@ -218,7 +218,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for BudgetClaim {
     fn drop(&mut self) {
         drop(self.budget.lock().remove(self.place));
     }

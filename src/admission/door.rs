@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::budget::{Budget, Claim};
+use super::budget::{Budget, BudgetClaim};
 use crate::limits::{GREETING_MS_MIN, GREETING_TIMEOUT_MS, STRANGERS_MAX, STRANGERS_MIN};
 use crate::metrics::doors::DoorMeter;
 
@@ -55,7 +55,7 @@ pub struct Door {
 
 /// What becomes of a new connection.
 #[derive(Debug)]
-pub enum Entry {
+pub enum Admission {
     /// It has a place.
     Open(Guest),
     /// The door knows as many connections as it may.
@@ -125,15 +125,15 @@ impl Door {
     }
 
     /// Gives a new connection a stranger's place.
-    pub fn enter(self: &Arc<Self>, peer: Peer) -> Entry {
+    pub fn enter(self: &Arc<Self>, peer: Peer) -> Admission {
         if !self.answers_strangers && self.known.load(Ordering::Acquire) >= self.max {
-            return Entry::Full;
+            return Admission::Full;
         }
-        let Some(claim) = self.strangers.claim(1) else { return Entry::Later };
+        let Some(claim) = self.strangers.claim(1) else { return Admission::Later };
         self.open.fetch_add(1, Ordering::AcqRel);
         self.meter.count_opened();
         let deadline = Instant::now() + Duration::from_millis(GREETING_TIMEOUT_MS);
-        Entry::Open(Guest { door: Arc::clone(self), peer, deadline, stranger: Some(claim) })
+        Admission::Open(Guest { door: Arc::clone(self), peer, deadline, stranger: Some(claim) })
     }
 }
 
@@ -149,7 +149,7 @@ pub struct Guest {
     peer: Peer,
     deadline: Instant,
     /// The stranger's place; `None` once the door knows the connection.
-    stranger: Option<Claim>,
+    stranger: Option<BudgetClaim>,
 }
 
 impl Guest {
@@ -223,8 +223,8 @@ mod tests {
 
     fn enter(door: &Arc<Door>) -> Option<Guest> {
         match door.enter(Peer::Gone) {
-            Entry::Open(guest) => Some(guest),
-            Entry::Full | Entry::Later => None,
+            Admission::Open(guest) => Some(guest),
+            Admission::Full | Admission::Later => None,
         }
     }
 
@@ -232,10 +232,13 @@ mod tests {
     fn strangers_take_no_place_of_those_who_are_known() {
         let door = Arc::new(door(2));
         let mut strangers: Vec<Guest> = (0..STRANGERS_MIN).map(|_| enter(&door).unwrap()).collect();
-        assert!(matches!(door.enter(Peer::Gone), Entry::Later), "none is old enough to be evicted");
+        assert!(
+            matches!(door.enter(Peer::Gone), Admission::Later),
+            "none is old enough to be evicted"
+        );
         assert!(strangers[0].let_in() && strangers[1].let_in());
         assert!(!strangers[2].let_in() && strangers[2].is_stranger(), "all places are taken");
-        assert!(matches!(door.enter(Peer::Gone), Entry::Full));
+        assert!(matches!(door.enter(Peer::Gone), Admission::Full));
         strangers.remove(0);
         assert!(strangers[1].let_in());
         assert_eq!(door.open(), STRANGERS_MIN - 1);

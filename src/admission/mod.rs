@@ -10,5 +10,5 @@
 pub mod budget;
 pub mod door;
 
-pub use budget::{Budget, Claim};
-pub use door::{Door, Entry, Guest, Peer};
+pub use budget::{Budget, BudgetClaim};
+pub use door::{Admission, Door, Guest, Peer};

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::failure::tell;
 use super::manual;
-use super::output::{print, print_json, print_json_line};
-use super::{Connection, Failure};
+use super::result_file::{print, print_json, print_json_line};
+use super::{ConnectArgs, Failure};
 use crate::command::change::Watch;
 use crate::command::{Call, Command, Kind};
 use crate::config::choices::did_you_mean;
@@ -28,7 +28,7 @@ pub struct CallArgs {
     pub help: bool,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// Sends the command and prints its reply.
@@ -47,7 +47,7 @@ pub async fn run(args: CallArgs) -> Result<(), Failure> {
 }
 
 /// Prints changes, one a line, until the server or the reader of the lines ends it.
-async fn follow(connection: &Connection, watch: Watch) -> Result<(), Failure> {
+async fn follow(connection: &ConnectArgs, watch: Watch) -> Result<(), Failure> {
     let mut changes = connection.changes(watch.from).await?;
     let is_terminal = io::stdout().is_terminal();
     if is_terminal {

@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::failure::tell;
-use super::output::print;
-use super::{Connection, Failure};
+use super::result_file::print;
+use super::{ConnectArgs, Failure};
 use crate::access::{Endpoint, Role};
 use crate::command::Call;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
@@ -89,7 +89,7 @@ fn welcome(
 }
 
 async fn load(tcp: &Endpoint, token: Option<String>) -> Result<(), Failure> {
-    let client = Connection::plain(reachable(tcp).to_string(), token).open().await?;
+    let client = ConnectArgs::plain(reachable(tcp).to_string(), token).open().await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(0);
     let data = data(now).map_err(|invalid| Failure::new(invalid.0))?;

@@ -16,7 +16,7 @@ use snapshot::{Known, Lsn, RealDisk, Repaired, Scan, SegmentReport, Tail};
 
 use super::Failure;
 use super::failure::tell;
-use super::output::{print, print_json};
+use super::result_file::{print, print_json};
 use crate::node::loss::{NewestTime, cost, described, kept_until};
 use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{lock, look, renew_incarnation};

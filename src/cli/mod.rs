@@ -3,14 +3,14 @@
 //! # Layout
 //! - [`call`]: any command, JSON in and out
 //! - [`manual`]: the help of each command
-//! - [`people`]: list, detail, delete, stats, for people to read
+//! - [`query`]: list, detail, delete, stats, for people to read
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
 //! - [`mod@bench`]: the load tool
 //! - [`inspect`]: a data directory, offline
 //! - [`restore`]: a backup that goes into service
 //! - [`serve`] and [`demo`]: the server itself
-//! - [`output`]: writing to files, whole or not at all
+//! - [`result_file`]: writing to files, whole or not at all
 //! - [`failure`]: what ends a command, and its exit code
 //!
 //! # Invariants
@@ -25,9 +25,9 @@ pub mod failure;
 pub mod generate;
 pub mod inspect;
 pub mod manual;
-pub mod output;
-pub mod people;
+pub mod query;
 pub mod restore;
+pub mod result_file;
 pub mod serve;
 pub mod transfer;
 
@@ -62,13 +62,13 @@ pub enum Action {
     /// Send any command; prints the reply's body as JSON
     Call(call::CallArgs),
     /// A user's chats, pinned first, then newest-joined first
-    List(people::ListArgs),
+    List(query::ListArgs),
     /// Chats by id
-    Detail(people::DetailArgs),
+    Detail(query::DetailArgs),
     /// Take chats off a user's list until their next message
-    Delete(people::DeleteArgs),
+    Delete(query::DeleteArgs),
     /// Counts and sizes of the server
-    Stats(people::StatsArgs),
+    Stats(query::StatsArgs),
     /// Read chats and members from JSON lines
     Import(transfer::ImportArgs),
     /// Write chats and members as JSON lines
@@ -84,7 +84,7 @@ pub enum Action {
 
 /// Where the server is, and how to enter.
 #[derive(Clone, Args)]
-pub struct Connection {
+pub struct ConnectArgs {
     /// The server's TCP door: HOST:PORT, or unix:PATH
     #[arg(long, value_name = "ADDR", env = "CHATSHARD_ADDR", default_value = "127.0.0.1:7700")]
     pub addr: String,
@@ -122,14 +122,14 @@ impl TlsArgs {
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for ConnectArgs {
     /// Without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
-impl Connection {
+impl ConnectArgs {
     /// Without TLS.
     pub fn plain(addr: String, token: Option<String>) -> Self {
         Self { addr, token, tls: TlsArgs::default() }
@@ -218,10 +218,10 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Serve(args) => serve::run(&args),
         Action::Call(args) => block_on(call::run(args)),
-        Action::List(args) => block_on(people::list(args)),
-        Action::Detail(args) => block_on(people::detail(args)),
-        Action::Delete(args) => block_on(people::delete(args)),
-        Action::Stats(args) => block_on(people::stats(args)),
+        Action::List(args) => block_on(query::list(args)),
+        Action::Detail(args) => block_on(query::detail(args)),
+        Action::Delete(args) => block_on(query::delete(args)),
+        Action::Stats(args) => block_on(query::stats(args)),
         Action::Import(args) => block_on(transfer::import::run(args)),
         Action::Export(args) => block_on(transfer::export::run(args)),
         Action::Bench(Bench::Run(args)) => bench::run::run(&args).map(|()| ExitCode::SUCCESS),

@@ -8,7 +8,7 @@ use serde_json::json;
 use snapshot::RealDisk;
 
 use super::Failure;
-use super::output::{print, print_json};
+use super::result_file::{print, print_json};
 use crate::node::restore::{copy, renew};
 use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{StoreError, lock, look};

@@ -14,12 +14,12 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::stream::{self, Stream};
+use super::stream::{self, ClientStream};
 use super::{Address, ClientError, ClientOptions, within};
 use crate::command::node::{HelloReply, Limits};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{HELLO_BYTES_MAX, REPLY_BYTES_MAX};
-use crate::protocol::{Answer, CONNECTION_ID, decode_reply, encode_request_within, frame};
+use crate::protocol::{CONNECTION_ID, DecodedReply, decode_reply, encode_request_within, frame};
 
 /// Bytes to make room for before each read.
 const READ_BYTES: usize = 64 << 10;
@@ -45,7 +45,7 @@ impl FrameSizes {
 #[derive(Debug)]
 pub struct Connection {
     sizes: FrameSizes,
-    stream: Stream,
+    stream: ClientStream,
     input: BytesMut,
     output: BytesMut,
     last_id: u64,
@@ -110,7 +110,7 @@ impl Connection {
 
     /// Waits for the next answer, of whichever request. An error of the connection itself is
     /// [`ClientError::Refused`].
-    pub async fn receive(&mut self) -> Result<Answer, ClientError> {
+    pub async fn receive(&mut self) -> Result<DecodedReply, ClientError> {
         loop {
             if let Some(answer) = self.received()? {
                 return Ok(answer);
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// An answer that is here already, if there is one.
-    pub fn received(&mut self) -> Result<Option<Answer>, ClientError> {
+    pub fn received(&mut self) -> Result<Option<DecodedReply>, ClientError> {
         let open = &mut self.open;
         let answer = next_answer(&mut self.input, self.sizes, |id| open.get(&id).copied())?;
         if let Some(answer) = &answer {
@@ -136,7 +136,7 @@ impl Connection {
     }
 
     /// The largest frames, the socket, what was read from it beyond the last answer, and the last id.
-    pub(super) fn into_parts(self) -> (FrameSizes, Stream, BytesMut, u64) {
+    pub(super) fn into_parts(self) -> (FrameSizes, ClientStream, BytesMut, u64) {
         (self.sizes, self.stream, self.input, self.last_id)
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn next_answer(
     input: &mut BytesMut,
     sizes: FrameSizes,
     kind: impl FnOnce(u64) -> Option<Kind>,
-) -> Result<Option<Answer>, ClientError> {
+) -> Result<Option<DecodedReply>, ClientError> {
     let payload = match frame::first(input, sizes.reply) {
         Ok(Some(payload)) => payload,
         Ok(None) => return Ok(None),
@@ -168,7 +168,7 @@ pub(super) fn next_answer(
     let answer = decode_reply(payload, kind)?;
     input.advance(frame::HEADER_BYTES + bytes);
     match answer {
-        Answer { id: CONNECTION_ID, outcome: Err(error) } => Err(ClientError::Refused(error)),
+        DecodedReply { id: CONNECTION_ID, outcome: Err(error) } => Err(ClientError::Refused(error)),
         answer => Ok(Some(answer)),
     }
 }

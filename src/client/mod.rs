@@ -36,7 +36,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub use address::Address;
 pub use changes::Changes;
 pub use connection::Connection;
-pub use stream::{Stream, connect};
+pub use stream::{ClientStream, connect};
 pub use tls::ClientTls;
 
 use crate::command::node::{Hello, HelloReply};

@@ -12,19 +12,22 @@ use tokio_util::either::Either;
 use super::{Address, ClientError, ClientTls};
 
 /// Bytes as they are, or in TLS.
-pub type Stream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
+pub type ClientStream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
 /// What reads.
-pub(super) type Reader =
+pub(super) type StreamReader =
     Either<OwnedReadHalf, Either<UnixReader, ReadHalf<Box<TlsStream<TcpStream>>>>>;
 /// What writes.
-pub(super) type Writer =
+pub(super) type StreamWriter =
     Either<OwnedWriteHalf, Either<UnixWriter, WriteHalf<Box<TlsStream<TcpStream>>>>>;
 
 /// Connects, and shakes hands where TLS is wanted. A unix socket has none.
 ///
 /// # Errors
 /// If nobody listens, or is not who was meant.
-pub async fn connect(address: &Address, tls: Option<&ClientTls>) -> Result<Stream, ClientError> {
+pub async fn connect(
+    address: &Address,
+    tls: Option<&ClientTls>,
+) -> Result<ClientStream, ClientError> {
     let unreachable = |error| ClientError::Connect { address: address.clone(), error };
     let text = match address {
         Address::Tcp(text) => text,
@@ -59,7 +62,7 @@ fn tls_error(error: &io::Error) -> String {
 }
 
 /// The two directions, for two tasks. A plain socket's need no lock between them.
-pub(super) fn split(stream: Stream) -> (Reader, Writer) {
+pub(super) fn split(stream: ClientStream) -> (StreamReader, StreamWriter) {
     match stream {
         Either::Left(stream) => {
             let (reader, writer) = stream.into_split();

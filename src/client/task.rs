@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::{FrameSizes, next_answer};
-use super::stream::{Reader, Writer, split};
+use super::stream::{StreamReader, StreamWriter, split};
 use super::{ClientError, Connection, unanswered};
 use crate::command::node::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
@@ -95,7 +95,7 @@ pub(super) async fn run(
 /// Hands each answer to its caller. Ends only with an error.
 async fn read_all(
     sizes: FrameSizes,
-    mut reader: Reader,
+    mut reader: StreamReader,
     mut input: BytesMut,
     open: &OpenRequests,
 ) -> Result<(), ClientError> {
@@ -119,7 +119,7 @@ async fn read_all(
 
 struct Writing<'a> {
     sizes: FrameSizes,
-    writer: Writer,
+    writer: StreamWriter,
     next_id: u64,
     open: &'a OpenRequests,
     in_flight: &'a Arc<Semaphore>,

@@ -33,7 +33,7 @@ use super::page::html;
 use super::rows;
 use super::visitor::{self, Visitor};
 use super::{ask, metered};
-use crate::access::{Gate, Role};
+use crate::access::{Authenticator, Role};
 use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply};
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
@@ -54,7 +54,7 @@ pub struct Admin<C> {
     /// For `/metrics`.
     pub metrics: MetricsSource,
     /// The tokens that are good. If it is open, the listener must be on loopback only.
-    pub gate: Arc<Gate>,
+    pub gate: Arc<Authenticator>,
     /// Counts the commands; one for each core.
     pub meter: SharedMeter,
 }

@@ -15,9 +15,9 @@
 //! A new route is a type that is a `Route`, in the file of its family, and a line in `each_route`.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
+mod core_routes;
 mod list;
 mod mark;
-mod seed;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -64,9 +64,9 @@ pub fn app_router<C: Call>(state: App<C>) -> Router {
 /// Every route for the caller's own rows, in the order that the document tells them.
 fn each_route<V: Visit>(visitor: V) -> V {
     visitor
-        .route::<seed::MineList>()
-        .route::<seed::Detail>()
-        .route::<seed::Delete>()
+        .route::<core_routes::MineList>()
+        .route::<core_routes::Detail>()
+        .route::<core_routes::Delete>()
         .route::<list::Conversations>()
         .route::<list::Sync>()
         .route::<list::Unread>()

@@ -22,7 +22,7 @@ use serde_path_to_error::Track;
 
 use super::envelope::Failure;
 use super::visitor::Visitor;
-use crate::admission::{Budget, Claim};
+use crate::admission::{Budget, BudgetClaim};
 use crate::command::{Command, Error, Kind};
 use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX, INCOMPLETE_BYTES_FREE};
 use crate::metrics::doors::Dropped;
@@ -62,7 +62,7 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Failure> {
 /// A body's share of what the incomplete requests of the node may take.
 struct Share<'a> {
     budget: Option<&'a Arc<Budget>>,
-    claim: Option<Claim>,
+    claim: Option<BudgetClaim>,
 }
 
 impl<'a> Share<'a> {

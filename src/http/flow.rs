@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::admission::{Budget, Claim};
+use crate::admission::{Budget, BudgetClaim};
 use crate::limits::{HTTP_UNSENT_BYTES_FREE, PROGRESS_BYTES, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS};
 use crate::metrics::doors::Dropped;
 
@@ -41,7 +41,7 @@ struct State {
     in_turn: Cell<usize>,
     /// Bytes that were taken since the client was seen to make progress.
     taken: Cell<usize>,
-    claim: RefCell<Option<Claim>>,
+    claim: RefCell<Option<BudgetClaim>>,
     /// The request that waits until the client has read.
     waiting: RefCell<Option<Waker>>,
     dropped: Cell<Option<Dropped>>,

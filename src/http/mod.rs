@@ -42,13 +42,13 @@ mod encoding;
 pub mod envelope;
 mod flow;
 pub mod head;
-mod last_words;
 mod long;
 mod openapi;
 mod page;
 mod route;
 mod rows;
 pub mod serve;
+mod unreadable_head;
 mod visitor;
 
 pub use admin::{Admin, MetricsSource, Readiness, admin_router};

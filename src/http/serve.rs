@@ -21,7 +21,7 @@ use tracing::debug;
 
 use super::flow::{Flow, Paced};
 use super::head::{self, Hosts};
-use super::last_words::WithLastWords;
+use super::unreadable_head::WithLastWords;
 use super::visitor::{self, Visitor};
 use crate::admission::{Budget, Guest};
 use crate::limits::FRAME_TIMEOUT_MS;

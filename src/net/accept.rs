@@ -23,10 +23,10 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::listener::Listener;
-use super::stranger::Spoken;
 use super::stream::{Movable, Parked, Stream};
+use super::wrong_protocol::Spoken;
 use crate::access::Tls;
-use crate::admission::{Door, Entry, Guest};
+use crate::admission::{Admission, Door, Guest};
 use crate::command::Error;
 use crate::metrics::doors::Dropped;
 use crate::protocol::{self, CONNECTION_ID};
@@ -102,9 +102,9 @@ pub async fn accept(
 async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
     loop {
         match door.enter(stream.peer()) {
-            Entry::Open(guest) => return Some(guest),
-            Entry::Full => return None,
-            Entry::Later => tokio::time::sleep(ENTRY_PAUSE).await,
+            Admission::Open(guest) => return Some(guest),
+            Admission::Full => return None,
+            Admission::Later => tokio::time::sleep(ENTRY_PAUSE).await,
         }
     }
 }
@@ -149,7 +149,7 @@ async fn shake_hands(
         let mut first = [0; 8];
         let count = stream.peek(&mut first).await?;
         match first.get(..count).and_then(Spoken::of) {
-            Some(spoken @ (Spoken::Http | Spoken::Frames)) => Err(say(stream, spoken, guest)),
+            Some(spoken @ (Spoken::Http | Spoken::FrontFrames)) => Err(say(stream, spoken, guest)),
             Some(Spoken::Tls) | None => acceptor.accept(Movable::new(stream)).await,
         }
     };

@@ -10,9 +10,9 @@
 //!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
 //! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
 //!   `LARGE_IN_FLIGHT_MAX` of them with replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
-//!   does not read is held back, then dropped. What all of them hold is bounded, see [`Unread`].
+//!   does not read is held back, then dropped. What all of them hold is bounded, see [`UnreadBudget`].
 //! - A large request is decoded aside; nothing behind it is taken before it is a command.
-//! - Once it has used up its `Share`, the others of its core have their turn; a long reply is encoded over several.
+//! - Once it has used up its `TurnBudget`, the others of its core have their turn; a long reply is encoded over several.
 //! - An error of a request does not end the connection; an error of the framing does, after the
 //!   replies that are owed.
 
@@ -33,19 +33,19 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use self::entry::no_hello;
-use super::ahead::{Frame, Frames, REQUESTS_A_ROUND, look_ahead};
-use super::hot::{Hot, Went};
+use super::fast_path::{Destination, FastPath};
 use super::incomplete::Incomplete;
-use super::large::{Decoded, Large};
-use super::order::{Going, Order, Way};
-use super::output::Output;
-use super::patience::{Heard, Patience};
-use super::share::Share;
-use super::stop::Stop;
+use super::lookahead::{FrontFrame, FrontFrames, REQUESTS_A_ROUND, look_ahead};
+use super::offload::{Decoded, OffloadedRequest};
+use super::order::{Going, Order, OrderKey};
+use super::send_queue::SendQueue;
+use super::shutdown::Shutdown;
 use super::stream::{Parked, Stream};
-use super::unread::Unread;
+use super::timeouts::{Heard, Timeouts};
+use super::turn_budget::TurnBudget;
+use super::unread::UnreadBudget;
 use super::watching::{Watches, until};
-use crate::access::{Gate, Pass, Role};
+use crate::access::{Authenticator, Role, Session};
 use crate::admission::{Budget, Guest};
 use crate::command::{Command, Error, ErrorCode, Reply};
 use crate::limits::{
@@ -54,10 +54,10 @@ use crate::limits::{
 };
 use crate::node::buffers;
 use crate::node::mailbox::Control;
-use crate::node::ticket::{Asked, Ready, Replies, Ticket, Told};
-use crate::node::worker::{Local, Soon, plain};
+use crate::node::responder::{ReadyReply, ReplyBody, ReplyQueue, RequestInfo, Responder};
+use crate::node::worker::{Local, PrefetchKeys, fast_path};
 use crate::node::{NodeInfo, Work};
-use crate::protocol::long::LongReply;
+use crate::protocol::chunked_reply::ChunkedReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
 use crate::types::{KeyHasher, ShardId};
 
@@ -69,7 +69,7 @@ const WRITE_BYTES: usize = 128 << 10;
 /// What all connections of the door share.
 pub struct NetConfig {
     /// The tokens that are good.
-    pub gate: Arc<Gate>,
+    pub gate: Arc<Authenticator>,
     /// A connection without any request for this long is closed.
     pub idle: Duration,
     /// What the incomplete requests of the node may take together.
@@ -87,10 +87,10 @@ struct Moving {
     config: Arc<NetConfig>,
     /// Bytes that were read and not decoded.
     input: BytesMut,
-    output: Output,
+    output: SendQueue,
     heard: Heard,
     /// What its token allows, once it has shown one.
-    pass: Option<Pass>,
+    pass: Option<Session>,
     /// The `hello` that the new core answers.
     hello: Option<u64>,
 }
@@ -108,7 +108,7 @@ pub fn start(
         guest,
         config,
         input: BytesMut::new(),
-        output: Output::default(),
+        output: SendQueue::default(),
         heard: Heard::new(Instant::now()),
         pass: None,
         hello: None,
@@ -170,30 +170,30 @@ struct Connection {
     stream: Stream,
     guest: Guest,
     config: Arc<NetConfig>,
-    stop: Stop,
+    stop: Shutdown,
     input: BytesMut,
-    output: Output,
+    output: SendQueue,
     /// The large request that is on its way to be a command, if there is one.
-    large: Large,
-    replies: Rc<Replies>,
+    large: OffloadedRequest,
+    replies: Rc<ReplyQueue>,
     /// The reply that is being encoded, if it is a long one; those behind it wait.
-    long: Option<LongReply>,
-    share: Share,
+    long: Option<ChunkedReply>,
+    share: TurnBudget,
     /// Requests under way whose replies may be large.
     large_replies: usize,
     order: Order,
-    hot: Hot,
+    hot: FastPath,
     watches: Watches,
     hasher: KeyHasher,
     /// What its token allows, once it has shown one: none before `hello`.
-    pass: Option<Pass>,
+    pass: Option<Session>,
     /// No more requests are taken; it ends when what is owed was sent.
     closing: bool,
     /// Where a `hello` wants to go, and its request id.
     moving: Option<(ShardId, u64)>,
     incomplete: Option<Incomplete>,
-    unread: Unread,
-    patience: Patience,
+    unread: UnreadBudget,
+    patience: Timeouts,
 }
 
 impl Connection {
@@ -207,22 +207,22 @@ impl Connection {
         {
             heard.read = now;
         }
-        let patience = Patience::new(heard, moving.config.idle);
+        let patience = Timeouts::new(heard, moving.config.idle);
         let mut connection = Self {
             stream,
             guest: moving.guest,
-            stop: Stop::new(&moving.config.stop),
-            unread: Unread::new(Arc::clone(&moving.config.unread)),
+            stop: Shutdown::new(&moving.config.stop),
+            unread: UnreadBudget::new(Arc::clone(&moving.config.unread)),
             config: moving.config,
             input,
             output: moving.output,
-            large: Large::None,
+            large: OffloadedRequest::None,
             replies: Rc::default(),
             long: None,
-            share: Share::new(now),
+            share: TurnBudget::new(now),
             large_replies: 0,
             order: Order::default(),
-            hot: Hot::default(),
+            hot: FastPath::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             hasher: local.node().hasher,
             pass: moving.pass,
@@ -340,9 +340,9 @@ impl Connection {
 
     /// Runs the frames at the front of `input`; how many bytes and requests they were.
     fn run_frames(&mut self, input: &[u8], started: Instant) -> (usize, usize) {
-        let mut frames = Frames::new();
+        let mut frames = FrontFrames::new();
         let error = look_ahead(input, self.hasher, &mut frames);
-        self.warm(&frames);
+        self.prefetch(&frames);
         let (mut bytes, mut taken) = (0, 0);
         for frame in &frames {
             if !self.may_take() || self.share.is_used_up() {
@@ -361,37 +361,39 @@ impl Connection {
     }
 
     /// Brings near what requests will look at, where it is more than one.
-    fn warm(&self, frames: &[Frame<'_>]) {
-        let mut soon: SmallVec<[Soon; REQUESTS_A_ROUND]> = SmallVec::new();
-        soon.extend(frames.iter().filter_map(|frame| frame.hot.as_ref()).map(plain::soon));
-        if soon.len() > 1 {
-            self.local.warm(&soon);
+    fn prefetch(&self, frames: &[FrontFrame<'_>]) {
+        let mut prefetch_keys: SmallVec<[PrefetchKeys; REQUESTS_A_ROUND]> = SmallVec::new();
+        prefetch_keys.extend(
+            frames.iter().filter_map(|frame| frame.hot.as_ref()).map(fast_path::prefetch_keys),
+        );
+        if prefetch_keys.len() > 1 {
+            self.local.prefetch(&prefetch_keys);
         }
     }
 
-    fn take_hot(&mut self, frame: &Frame<'_>, started: Instant) -> bool {
+    fn take_hot(&mut self, frame: &FrontFrame<'_>, started: Instant) -> bool {
         // What this caller may not do is refused where all commands are.
-        let role = self.pass.as_ref().map(Pass::role);
+        let role = self.pass.as_ref().map(Session::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
         let Some(request) = frame.hot.filter(|request| may(request.ask.kind())) else {
             return false;
         };
         let Self { replies, local, order, output, .. } = self;
         let ticket = |bytes, mark| {
-            let asked = Asked { id: request.id, started, bytes };
-            Ticket::of_connection(replies, asked, request.ask.kind(), mark)
+            let asked = RequestInfo { id: request.id, started, bytes };
+            Responder::of_connection(replies, asked, request.ask.kind(), mark)
         };
         let out = output.end();
         let before = out.len();
         let went = self.hot.take(request, frame.payload, local, order, ticket, out);
         self.share.add(0, out.len() - before);
-        self.large_replies += usize::from(went == Went::Over { is_large: true });
-        went != Went::Nowhere
+        self.large_replies += usize::from(went == Destination::Over { is_large: true });
+        went != Destination::Nowhere
     }
 
     fn take_any(&mut self, Decoded { request, started, bytes }: Decoded) {
         match request {
-            Ok((id, work)) => self.take(Asked { id, started, bytes }, work),
+            Ok((id, work)) => self.take(RequestInfo { id, started, bytes }, work),
             Err(refused) => self.refuse_undecoded(refused),
         }
         // At once, so that the room and the time that it took is seen before the next request.
@@ -399,17 +401,17 @@ impl Connection {
         self.share.add_time(Instant::now());
     }
 
-    fn take(&mut self, asked: Asked, work: Work) {
+    fn take(&mut self, asked: RequestInfo, work: Work) {
         match work {
             Work::Command(Command::Hello(hello)) => self.hello(asked.id, hello),
-            work => match self.pass.as_ref().map(Pass::role) {
+            work => match self.pass.as_ref().map(Session::role) {
                 Some(role) => self.take_as(role, asked, work),
                 None => self.refuse(asked.id, no_hello()),
             },
         }
     }
 
-    fn take_as(&mut self, role: Role, asked: Asked, work: Work) {
+    fn take_as(&mut self, role: Role, asked: RequestInfo, work: Work) {
         let id = asked.id;
         if let Err(error) = role.check(work.kind()) {
             return self.replies.push(id, Err(error));
@@ -440,8 +442,8 @@ impl Connection {
     }
 
     fn submit(&self, Going { asked, work, way }: Going) {
-        let mark = Way::mark(way, work.may_answer_much());
-        let ticket = Ticket::of_connection(&self.replies, asked, work.kind(), mark);
+        let mark = OrderKey::mark(way, work.may_answer_much());
+        let ticket = Responder::of_connection(&self.replies, asked, work.kind(), mark);
         self.local.submit(ticket, work);
     }
 
@@ -460,21 +462,21 @@ impl Connection {
         }
     }
 
-    fn encode(&mut self, ready: Ready) {
+    fn encode(&mut self, ready: ReadyReply) {
         let (before, count) = (self.output.len(), ready.count());
-        let (way, is_large) = Way::of_mark(ready.mark);
+        let (way, is_large) = OrderKey::of_mark(ready.mark);
         match ready.told {
-            Told::Frames { mut bytes, .. } => {
+            ReplyBody::Frames { mut bytes, .. } => {
                 self.output.end().extend_from_slice(&bytes);
                 buffers::empty(&mut bytes);
             }
-            Told::Outcome { request_id, mut outcome } => {
+            ReplyBody::Outcome { request_id, mut outcome } => {
                 if is_large {
                     self.admit(&mut outcome);
                 }
                 match outcome {
-                    Ok(Reply::List(list)) if LongReply::is_for(&list) => {
-                        self.long = Some(LongReply::begin(request_id, list));
+                    Ok(Reply::List(list)) if ChunkedReply::is_for(&list) => {
+                        self.long = Some(ChunkedReply::begin(request_id, list));
                     }
                     outcome => protocol::encode_reply(request_id, &outcome, self.output.end()),
                 }
@@ -571,7 +573,7 @@ impl Connection {
             // There is something to go on with: left for the others' sake, or for want of room, and the socket has
             // taken since what was in the way. Nothing that is waited for below needs to come.
             tokio::task::yield_now().await;
-            self.share = Share::new(Instant::now());
+            self.share = TurnBudget::new(Instant::now());
             return Ok(());
         }
         let owes = self.owes();

@@ -10,9 +10,9 @@ use std::io;
 
 use bytes::BytesMut;
 
-use super::stop::Stop;
-use super::stranger::Spoken;
+use super::shutdown::Shutdown;
 use super::stream::Stream;
+use super::wrong_protocol::Spoken;
 use crate::admission::Guest;
 use crate::command::{Error, ErrorCode};
 use crate::limits::{GREETING_TIMEOUT_MS, HELLO_BYTES_MAX};
@@ -50,7 +50,7 @@ pub async fn first_frame(
     stream: &mut Stream,
     input: &mut BytesMut,
     guest: &Guest,
-    stop: &mut Stop,
+    stop: &mut Shutdown,
 ) -> io::Result<Greeting> {
     let late = tokio::time::sleep_until(guest.deadline().into());
     tokio::pin!(late);

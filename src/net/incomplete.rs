@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::admission::{Budget, Claim};
+use crate::admission::{Budget, BudgetClaim};
 use crate::command::{Error, ErrorCode};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::frame;
 
 /// A part of the budget, held while the rest is waited for.
-pub struct Incomplete(Claim);
+pub struct Incomplete(BudgetClaim);
 
 impl Incomplete {
     /// Accounts for what has come of a request; `None` if the first one is whole.

@@ -6,15 +6,15 @@
 //! - [`connection`]: one connection's life
 //! - [`stream`]: the bytes of a connection, plain or in TLS
 //! - [`greeting`]: the time before the first request
-//! - [`stranger`]: clients that speak another protocol
-//! - [`ahead`]: the requests that have come
+//! - [`wrong_protocol`]: clients that speak another protocol
+//! - [`lookahead`]: the requests that have come
 //! - [`incomplete`]: a request that comes in parts
-//! - [`hot`]: the most frequent requests, answered where the data stand
-//! - [`large`]: requests that are decoded aside
-//! - [`output`]: what is to be sent
-//! - [`patience`]: how long a client is waited for
-//! - [`share`]: when others on a core have their turn
-//! - [`stop`]: the server's stop
+//! - [`fast_path`]: the most frequent requests, answered where the data stand
+//! - [`offload`]: requests that are decoded aside
+//! - [`send_queue`]: what is to be sent
+//! - [`timeouts`]: how long a client is waited for
+//! - [`turn_budget`]: when others on a core have their turn
+//! - [`shutdown`]: the server's stop
 //! - [`order`]: which requests of a connection wait for which
 //! - [`unread`]: what a client has not read, and its part of the node's memory
 //! - [`watching`]: the watches of a connection
@@ -23,19 +23,19 @@
 //! [`crate::command::Command`] to the node and get a [`crate::command::Reply`] back.
 
 pub mod accept;
-pub mod ahead;
 pub mod connection;
+pub mod fast_path;
 pub mod greeting;
-pub mod hot;
 pub mod incomplete;
-pub mod large;
 pub mod listener;
+pub mod lookahead;
+pub mod offload;
 pub mod order;
-pub mod output;
-pub mod patience;
-pub mod share;
-pub mod stop;
-pub mod stranger;
+pub mod send_queue;
+pub mod shutdown;
 pub mod stream;
+pub mod timeouts;
+pub mod turn_budget;
 pub mod unread;
 pub mod watching;
+pub mod wrong_protocol;

@@ -18,21 +18,21 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::node::Work;
-use crate::node::ticket::Asked;
-use crate::protocol::hot::Ask;
+use crate::node::responder::RequestInfo;
+use crate::protocol::fast_path::Ask;
 use crate::types::KeyHasher;
-use footprint::{Footprint, Scope, Touch, Use};
+use footprint::{Footprint, KeyTouch, Scope, Use};
 
 /// Keys in the table above which a request waits for all, and all behind it wait for it.
 const KEYS_MAX: usize = 4096;
 
 /// What is to be noted when a request is answered, in one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way(u64);
+pub struct OrderKey(u64);
 
-impl Way {
+impl OrderKey {
     /// Beside a way, in a mark alone: the reply may be large.
-    const LARGE: u64 = Touch::FREE;
+    const LARGE: u64 = KeyTouch::FREE;
     /// It is no touch by a detour but the number of an entry.
     const ENTRY: u64 = 0b1;
     const ENTRY_SHIFT: u32 = 5;
@@ -58,11 +58,11 @@ impl Way {
 #[derive(Debug)]
 pub struct Going {
     /// Which.
-    pub asked: Asked,
+    pub asked: RequestInfo,
     /// What it asks.
     pub work: Work,
     /// None if nothing has to wait for it.
-    pub way: Option<Way>,
+    pub way: Option<OrderKey>,
 }
 
 /// Requests of one key.
@@ -120,7 +120,7 @@ struct Entry {
     /// Lanes that it waits for.
     missing: usize,
     /// The request, until it goes.
-    held: Option<(Asked, Work)>,
+    held: Option<(RequestInfo, Work)>,
 }
 
 /// See the module's documentation.
@@ -160,9 +160,9 @@ impl Order {
     }
 
     fn has_no_key_of(&self, ask: Ask<'_>) -> bool {
-        let is_in = |touch: Touch| self.lanes.contains_key(&touch.key());
-        let has_user = ask.user_id().is_some_and(|id| is_in(Touch::user(id.hash, Use::Read)));
-        let is_chat_in = |hash| is_in(Touch::chat(hash, Use::Read));
+        let is_in = |touch: KeyTouch| self.lanes.contains_key(&touch.key());
+        let has_user = ask.user_id().is_some_and(|id| is_in(KeyTouch::user(id.hash, Use::Read)));
+        let is_chat_in = |hash| is_in(KeyTouch::chat(hash, Use::Read));
         let has_chat = self.chats > 0
             && match ask {
                 Ask::List { .. } => false,
@@ -175,7 +175,7 @@ impl Order {
 
     /// Takes a request: gives it back if it may go now, or holds it. If it has a way, [`Self::done`] must follow
     /// when it is answered.
-    pub fn take(&mut self, asked: Asked, work: Work, hasher: KeyHasher) -> Option<Going> {
+    pub fn take(&mut self, asked: RequestInfo, work: Work, hasher: KeyHasher) -> Option<Going> {
         let scope = match (self.tracked, self.chats) {
             (0, _) => Scope::Detours,
             (_, 0) => Scope::Users,
@@ -211,14 +211,14 @@ impl Order {
     }
 
     fn is_free_for(&self, footprint: &Footprint) -> bool {
-        let is_free = |touch: &Touch| {
+        let is_free = |touch: &KeyTouch| {
             self.lanes.get(&touch.key()).is_none_or(|lane| lane.is_free_for(touch.used()))
         };
         self.all.is_free_for(footprint.of_all()) && footprint.touches.iter().all(is_free)
     }
 
     /// Notes what is done by detours.
-    fn begin(&mut self, mut footprint: Footprint) -> Option<Way> {
+    fn begin(&mut self, mut footprint: Footprint) -> Option<OrderKey> {
         footprint.touches.retain(|touch| touch.is_detour());
         if !footprint.is_detour() {
             return None;
@@ -231,8 +231,8 @@ impl Order {
             lane.open[touch.used().index()] += 1;
         }
         match (footprint.touches.as_slice(), footprint.all) {
-            ([touch], None) => Some(Way(touch.0)),
-            _ => Some(Way::of_entry(self.keep(Entry { footprint, missing: 0, held: None }))),
+            ([touch], None) => Some(OrderKey(touch.0)),
+            _ => Some(OrderKey::of_entry(self.keep(Entry { footprint, missing: 0, held: None }))),
         }
     }
 
@@ -242,7 +242,7 @@ impl Order {
         self.next
     }
 
-    fn hold(&mut self, asked: Asked, work: Work, footprint: Footprint) {
+    fn hold(&mut self, asked: RequestInfo, work: Work, footprint: Footprint) {
         let footprint = self.bounded(footprint);
         self.tracked += 1;
         self.touches += footprint.touches.len();
@@ -261,11 +261,11 @@ impl Order {
     }
 
     /// A request that took a detour is answered.
-    pub fn done(&mut self, way: Way) {
-        if way.0 & Touch::DETOUR != 0 {
-            self.leave(Touch(way.0));
+    pub fn done(&mut self, way: OrderKey) {
+        if way.0 & KeyTouch::DETOUR != 0 {
+            self.leave(KeyTouch(way.0));
             self.end(Use::Read);
-        } else if let Some(entry) = self.entries.remove(&(way.0 >> Way::ENTRY_SHIFT)) {
+        } else if let Some(entry) = self.entries.remove(&(way.0 >> OrderKey::ENTRY_SHIFT)) {
             entry.footprint.touches.iter().for_each(|touch| self.leave(*touch));
             self.end(entry.footprint.of_all());
         }
@@ -283,7 +283,7 @@ impl Order {
         let (asked, work) = entry.held.take()?;
         self.held -= 1;
         self.held_bytes -= asked.bytes;
-        let direct: Vec<Touch> =
+        let direct: Vec<KeyTouch> =
             entry.footprint.touches.iter().filter(|touch| !touch.is_detour()).copied().collect();
         entry.footprint.touches.retain(|touch| touch.is_detour());
         let is_detour = entry.footprint.is_detour();
@@ -292,11 +292,11 @@ impl Order {
             self.entries.remove(&number);
             self.end(Use::Read);
         }
-        Some(Going { asked, work, way: is_detour.then(|| Way::of_entry(number)) })
+        Some(Going { asked, work, way: is_detour.then(|| OrderKey::of_entry(number)) })
     }
 
     /// A request leaves the lane of a key.
-    fn leave(&mut self, touch: Touch) {
+    fn leave(&mut self, touch: KeyTouch) {
         let Self { lanes, entries, ready, chats, touches, .. } = self;
         *touches = touches.saturating_sub(1);
         let Some(lane) = lanes.get_mut(&touch.key()) else { return };
@@ -316,7 +316,7 @@ impl Order {
 }
 
 /// The lane of a key.
-fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: Touch) -> &'a mut Lane {
+fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: KeyTouch) -> &'a mut Lane {
     lanes.entry(touch.key()).or_insert_with(|| {
         *chats += usize::from(touch.is_of_chat());
         Lane::default()

@@ -13,19 +13,19 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use crate::admission::{Budget, Claim};
+use crate::admission::{Budget, BudgetClaim};
 use crate::command::{Class, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{PROGRESS_BYTES, TCP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX};
-use crate::node::ticket::Told;
+use crate::node::responder::ReplyBody;
 
 /// Longest id that a row holds without memory of its own, in bytes.
 const INLINE_ID_BYTES: usize = 24;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Unread {
+pub struct UnreadBudget {
     budget: Arc<Budget>,
-    claim: Option<Claim>,
+    claim: Option<BudgetClaim>,
     /// Bytes that the client took since it was seen to make progress.
     taken: usize,
     room: usize,
@@ -33,16 +33,16 @@ pub struct Unread {
 
 /// A part of the budget, while its holder waits.
 #[derive(Debug)]
-pub struct Part(Claim);
+pub struct UnreadPart(BudgetClaim);
 
-impl Part {
+impl UnreadPart {
     /// Ends when the memory is needed for another client.
     pub async fn evicted(&self) {
         self.0.evicted().await;
     }
 }
 
-impl Unread {
+impl UnreadBudget {
     /// Nothing is unread; `budget` is the node's.
     pub fn new(budget: Arc<Budget>) -> Self {
         Self { budget, claim: None, taken: 0, room: UNSENT_BYTES_MAX }
@@ -107,18 +107,18 @@ impl Unread {
     }
 
     /// What is claimed, to wait with.
-    pub fn take(&mut self) -> Option<Part> {
-        self.claim.take().map(Part)
+    pub fn take(&mut self) -> Option<UnreadPart> {
+        self.claim.take().map(UnreadPart)
     }
 
     /// Puts back what was waited with.
-    pub fn put_back(&mut self, part: Option<Part>) {
-        self.claim = part.map(|Part(claim)| claim);
+    pub fn put_back(&mut self, part: Option<UnreadPart>) {
+        self.claim = part.map(|UnreadPart(claim)| claim);
     }
 }
 
 /// Ends when a part is evicted; never without one.
-pub async fn evicted(part: Option<&Part>) {
+pub async fn evicted(part: Option<&UnreadPart>) {
     match part {
         Some(part) => part.evicted().await,
         None => pending().await,
@@ -126,10 +126,10 @@ pub async fn evicted(part: Option<&Part>) {
 }
 
 /// About how many bytes a reply takes until it is encoded.
-pub fn bytes_of(told: &Told) -> usize {
+pub fn bytes_of(told: &ReplyBody) -> usize {
     match told {
-        Told::Frames { bytes, .. } => bytes.len(),
-        Told::Outcome { outcome, .. } => bytes_of_outcome(outcome),
+        ReplyBody::Frames { bytes, .. } => bytes.len(),
+        ReplyBody::Outcome { outcome, .. } => bytes_of_outcome(outcome),
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn little_counts_nothing_and_much_is_held_back_when_all_is_used_up() {
         let budget = budget();
-        let [mut first, mut second] = [(); 2].map(|()| Unread::new(Arc::clone(&budget)));
+        let [mut first, mut second] = [(); 2].map(|()| UnreadBudget::new(Arc::clone(&budget)));
         assert!(first.note(TCP_UNSENT_BYTES_FREE) && first.is_free() && budget.held() == 0);
         assert!(first.note(MAX) && first.room() == UNSENT_BYTES_MAX && budget.held() == MAX);
         assert!(!second.note(TCP_UNSENT_BYTES_FREE + 1), "nobody may be dropped yet");
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_client_that_reads_becomes_younger() {
         let budget = Budget::new(MAX, Duration::ZERO);
-        let [mut first, mut second] = [(); 2].map(|()| Unread::new(Arc::clone(&budget)));
+        let [mut first, mut second] = [(); 2].map(|()| UnreadBudget::new(Arc::clone(&budget)));
         assert!(first.note(MAX / 2) && second.note(MAX / 2));
         first.took(PROGRESS_BYTES);
         assert!(first.note(MAX / 2));
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_larger_than_all_of_it_is_let_in_alone() {
         let budget = budget();
-        let [mut first, mut second] = [(); 2].map(|()| Unread::new(Arc::clone(&budget)));
+        let [mut first, mut second] = [(); 2].map(|()| UnreadBudget::new(Arc::clone(&budget)));
         assert!(first.admit(10 * MAX) && budget.held() == MAX);
         assert!(!second.admit(1));
     }

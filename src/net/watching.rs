@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use crate::command::change::WatchEvent;
 use crate::command::{Error, ErrorCode, Reply};
 use crate::limits::{HEARTBEAT_MS, WATCH_PAGE_HELD_BYTES, WATCH_RETRY_MS, WATCHES_MAX};
-use crate::node::watch::{Lsn, Next, Page, ResumeState, Watch, Watcher};
+use crate::node::watch::{Lsn, Next, Page, ResumeState, WatchHub, Watcher};
 use crate::protocol;
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
@@ -54,7 +54,7 @@ enum Files {
 
 /// See the module's documentation.
 pub struct Watches {
-    stream: Arc<Watch>,
+    stream: Arc<WatchHub>,
     open: Vec<Watching>,
     news: Option<watch::Receiver<u64>>,
     /// Something was left untold for want of room, and no news will come of it.
@@ -65,7 +65,7 @@ pub struct Watches {
 
 impl Watches {
     /// None yet.
-    pub fn new(stream: Arc<Watch>) -> Self {
+    pub fn new(stream: Arc<WatchHub>) -> Self {
         Self { stream, open: Vec::new(), news: None, more: false, is_denied: false }
     }
 
@@ -77,7 +77,7 @@ impl Watches {
     /// Opens a watch.
     ///
     /// # Errors
-    /// 429 for too many, 400 for a request id that is used by another, and those of [`Watch::begin`].
+    /// 429 for too many, 400 for a request id that is used by another, and those of [`WatchHub::begin`].
     pub fn begin(&mut self, request_id: u64, from: Option<&str>) -> Result<(), Error> {
         if self.open.len() >= WATCHES_MAX {
             return Err(Error::new(
@@ -226,7 +226,7 @@ impl Turn {
 
 /// Where a watch takes from, and what it may take.
 struct Place<'a, F> {
-    stream: &'a Watch,
+    stream: &'a WatchHub,
     room: usize,
     may_read: F,
 }

@@ -21,7 +21,7 @@ const BATCHES: usize = 8;
 
 /// What a piece of bytes is, for messages about it.
 #[derive(Debug, Clone, Copy)]
-enum Piece {
+enum Job {
     ImageBlock,
     Record(Lsn),
 }
@@ -29,7 +29,7 @@ enum Piece {
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    pieces: Vec<(Piece, usize)>,
+    pieces: Vec<(Job, usize)>,
 }
 
 /// The reader's end: takes pieces and hands them to their shards.
@@ -45,7 +45,7 @@ impl Feeder {
     /// # Errors
     /// If it names no slot, or its shard has given up.
     pub fn image_block(&mut self, block: &[u8]) -> Result<(), String> {
-        self.put(Piece::ImageBlock, block)
+        self.put(Job::ImageBlock, block)
     }
 
     /// A record of the log.
@@ -53,7 +53,7 @@ impl Feeder {
     /// # Errors
     /// If it names no slot, or its shard has given up.
     pub fn record(&mut self, lsn: Lsn, record: &[u8]) -> Result<(), String> {
-        self.put(Piece::Record(lsn), record)
+        self.put(Job::Record(lsn), record)
     }
 
     /// There is no more: waits until the shards have taken everything.
@@ -67,7 +67,7 @@ impl Feeder {
         self.verdicts.iter().collect::<Result<(), BadRecord>>().map_err(|error| error.to_string())
     }
 
-    fn put(&mut self, piece: Piece, bytes: &[u8]) -> Result<(), String> {
+    fn put(&mut self, piece: Job, bytes: &[u8]) -> Result<(), String> {
         let slot = slot_of(bytes).map_err(|error| error.to_string())?;
         let lane = self.lanes.get_mut(slot.shard(self.shards).index()).ok_or("no such shard")?;
         lane.0.bytes.extend_from_slice(bytes);
@@ -123,10 +123,10 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
             let Some((bytes, after)) = rest.split_at_checked(len) else { break };
             rest = after;
             match piece {
-                Piece::ImageBlock => {
+                Job::ImageBlock => {
                     core.restore(bytes).map_err(|error| about("image block", &error))?;
                 }
-                Piece::Record(lsn) => {
+                Job::Record(lsn) => {
                     // The image brought things without counting them; records count on from there.
                     if !std::mem::replace(&mut counted, true) {
                         core.recount()?;

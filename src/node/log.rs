@@ -25,7 +25,7 @@ use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Planted, is_planted};
 use tracing::{error, info, warn};
 
 use super::mailbox::Mailbox;
-use super::watch::Watch;
+use super::watch::WatchHub;
 use crate::command::Error;
 use crate::command::node::LogStats;
 use crate::limits::LOG_QUEUE_BYTES_MAX;
@@ -348,7 +348,7 @@ pub struct LogThread<D: Disk> {
     last_look: Instant,
     /// A disk that is full now and then stalls the log many times a minute.
     stall: Episode,
-    watch: Option<Arc<Watch>>,
+    watch: Option<Arc<WatchHub>>,
 }
 
 impl<D: Disk> LogThread<D> {
@@ -370,7 +370,7 @@ impl<D: Disk> LogThread<D> {
 
     /// Tells what is written to those who watch.
     #[must_use]
-    pub fn telling(self, watch: Arc<Watch>) -> Self {
+    pub fn telling(self, watch: Arc<WatchHub>) -> Self {
         Self { watch: Some(watch), ..self }
     }
 

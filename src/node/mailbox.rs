@@ -18,8 +18,8 @@ use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 use tokio::sync::{Notify, oneshot};
 
-use super::worker::plain::Parcel;
-use super::worker::{Local, Report};
+use super::worker::fast_path::FrameBatch;
+use super::worker::{Local, WorkerReport};
 use crate::command::{Command, Outcome};
 use crate::shard::core::SlotCapture;
 use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
@@ -27,15 +27,15 @@ use crate::types::ShardId;
 
 /// What one core sends another.
 #[derive(Debug)]
-pub enum Peer {
+pub enum PeerMessage {
     /// Run this and answer.
     Request(ReplyTo, Op),
     /// The answer to an op.
     Answer(ReplyTo, Answer),
     /// Answer these.
-    Plain(Parcel),
+    Requests(FrameBatch),
     /// The replies to some of these.
-    Told(Parcel),
+    Replies(FrameBatch),
     /// From shard to shard.
     Message(Envelope),
 }
@@ -53,7 +53,7 @@ pub enum Control {
     /// Give the image under way up.
     EndImage,
     /// Tell your figures.
-    Report(oneshot::Sender<Report>),
+    WorkerReport(oneshot::Sender<WorkerReport>),
     /// Tell when nothing is under way.
     Drain(oneshot::Sender<()>),
 }
@@ -62,7 +62,7 @@ pub enum Control {
 /// What one core sends must be brought in the order in which it was sent, to whichever mailboxes.
 pub trait Courier: Send + Sync {
     /// Takes a batch of the core `from`; [`Mailbox::bring`] must follow.
-    fn carry(&self, from: ShardId, batch: Vec<Peer>);
+    fn carry(&self, from: ShardId, batch: Vec<PeerMessage>);
 }
 
 /// A core's mailbox.
@@ -70,7 +70,7 @@ pub trait Courier: Send + Sync {
 pub struct Mailbox {
     courier: Option<Box<dyn Courier>>,
     /// What other cores sent.
-    pub peers: SegQueue<Vec<Peer>>,
+    pub peers: SegQueue<Vec<PeerMessage>>,
     /// The node's own.
     pub control: SegQueue<Control>,
     /// Connections that this core serves.
@@ -91,7 +91,7 @@ impl Mailbox {
     }
 
     /// Takes what the core `from` sends.
-    pub fn send(&self, from: ShardId, batch: Vec<Peer>) {
+    pub fn send(&self, from: ShardId, batch: Vec<PeerMessage>) {
         match &self.courier {
             None => self.bring(batch),
             Some(courier) => courier.carry(from, batch),
@@ -99,7 +99,7 @@ impl Mailbox {
     }
 
     /// Puts a batch before the core, and wakes it.
-    pub fn bring(&self, batch: Vec<Peer>) {
+    pub fn bring(&self, batch: Vec<PeerMessage>) {
         self.peers.push(batch);
         self.wake();
     }

@@ -6,10 +6,11 @@
 //! # Layout
 //! - [`clock`]: the time that commands and keys go by
 //! - [`log`]: the queue of records and the thread that writes them
+//! - [`commit_gate`]: holds replies back until the log has what they depend on
 //! - [`buffers`]: what a core's bytes lie in
 //! - [`mailbox`]: what reaches a core from other threads
 //! - [`worker`]: a core at work
-//! - [`ticket`]: who waits for an answer
+//! - [`responder`]: who waits for an answer
 //! - [`snapshotter`]: images while work goes on
 //! - [`store`]: the data directory: lock, recovery
 //! - [`identity`]: the file `node` in it
@@ -19,22 +20,23 @@
 //! - [`load`]: recovery on all cores
 //! - [`memory`]: whether there is room for more
 //! - [`watch`]: the stream of changes
-//! - [`aside`]: work that would hold a core for long
+//! - [`offload`]: work that would hold a core for long
 
-pub mod aside;
 pub mod buffers;
 pub mod clock;
+pub mod commit_gate;
 pub mod identity;
 pub mod load;
 pub mod log;
 pub mod loss;
 pub mod mailbox;
 pub mod memory;
+pub mod offload;
+pub mod responder;
 pub mod restore;
 pub mod rights;
 pub mod snapshotter;
 pub mod store;
-pub mod ticket;
 pub mod watch;
 pub mod worker;
 
@@ -50,13 +52,13 @@ use crate::command::{Call, Command, Error, ListHere, Outcome};
 use crate::limits::{SCAN_ROWS, SLOTS};
 use crate::metrics::MetricsInput;
 use crate::types::{KeyHasher, ShardCount, ShardId};
-use aside::Aside;
 use clock::shared::SharedClock;
 use log::{Log, LogState};
 use mailbox::{Control, Mailbox};
 use memory::Memory;
+use offload::Offload;
 use snapshotter::{SnapshotRequest, SnapshotStatus};
-use worker::{Local, Report, Taken};
+use worker::{Local, Taken, WorkerReport};
 
 pub use crate::router::Work;
 
@@ -73,9 +75,9 @@ pub struct NodeInfo {
     /// Whether there is room for more.
     pub memory: Arc<Memory>,
     /// Tells changes to those who watch.
-    pub watch: Arc<watch::Watch>,
+    pub watch: Arc<watch::WatchHub>,
     /// Does what would hold a core for long.
-    pub aside: Aside,
+    pub aside: Offload,
     /// Asks for snapshots.
     pub snapshots: std::sync::mpsc::Sender<SnapshotRequest>,
     /// How the snapshots went.
@@ -227,11 +229,11 @@ impl Handle {
         MetricsInput { stats: Some(stats), ..input }
     }
 
-    async fn reports(&self) -> Vec<Report> {
+    async fn reports(&self) -> Vec<WorkerReport> {
         let mut reports = Vec::with_capacity(self.node.mailboxes.len());
         for shard in self.node.shards.all() {
             let (sender, receiver) = oneshot::channel();
-            self.node.control(shard, Control::Report(sender));
+            self.node.control(shard, Control::WorkerReport(sender));
             reports.extend(receiver.await);
         }
         reports

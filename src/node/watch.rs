@@ -28,7 +28,7 @@ use crate::command::change::{WatchEvent, WatchOp};
 use crate::command::{Error, ErrorCode};
 use crate::limits::{WATCH_PAGE_BYTES, WATCH_RING_BYTES};
 use crate::shard::event;
-use crate::shard::told::{nothing, told};
+use crate::shard::watch_event::{nothing, told};
 use crate::throttle::throttled;
 
 /// Changes that follow each other in the log.
@@ -166,7 +166,7 @@ pub enum Next {
 }
 
 /// The stream, as the log's thread, its own thread and all connections share it.
-pub struct Watch {
+pub struct WatchHub {
     log: Arc<Log>,
     incarnation: u64,
     bounds: WatchBounds,
@@ -184,7 +184,7 @@ pub struct Watch {
 }
 
 /// Held by a watcher; while one is held, the log's batches are kept.
-pub struct Watcher(Arc<Watch>);
+pub struct Watcher(Arc<WatchHub>);
 
 impl Drop for Watcher {
     fn drop(&mut self) {
@@ -195,7 +195,7 @@ impl Drop for Watcher {
     }
 }
 
-impl Watch {
+impl WatchHub {
     /// The stream of a log of this incarnation.
     pub fn new(log: Arc<Log>, incarnation: u64) -> Self {
         Self::bounded(log, incarnation, WatchBounds::default())
@@ -370,7 +370,7 @@ impl ResumeState {
 
 /// The stream's thread.
 pub struct WatchThread<D: Disk> {
-    watch: Arc<Watch>,
+    watch: Arc<WatchHub>,
     disk: D,
     dir: PathBuf,
     node_id: u64,
@@ -381,11 +381,11 @@ where
     LogFollower<D>: Send,
 {
     /// The thread of a stream whose log is in `dir`.
-    pub fn new(watch: Arc<Watch>, disk: D, dir: PathBuf, node_id: u64) -> Self {
+    pub fn new(watch: Arc<WatchHub>, disk: D, dir: PathBuf, node_id: u64) -> Self {
         Self { watch, disk, dir, node_id }
     }
 
-    /// Runs until [`Watch::stop`].
+    /// Runs until [`WatchHub::stop`].
     pub fn run(self) {
         loop {
             let (batches, resume) = {
@@ -489,7 +489,7 @@ impl Draft {
         Self { first, last: first.previous(), events: Vec::new(), bytes: 0 }
     }
 
-    fn add(&mut self, watch: &Watch, lsn: Lsn, payload: &[u8]) {
+    fn add(&mut self, watch: &WatchHub, lsn: Lsn, payload: &[u8]) {
         self.last = lsn;
         self.bytes += payload.len();
         match event::decode(payload) {

@@ -1,6 +1,6 @@
 //! A core at work: one shard, one router, and what holds answers until they may leave.
 //!
-//! The life of a request: a door hands a command in with a [`Ticket`]; the router makes ops of it;
+//! The life of a request: a door hands a command in with a [`Responder`]; the router makes ops of it;
 //! those for this core's shard run at once, the others are gathered for each core and sent together
 //! by [`Local::flush`]. A flush hands the records of all that was decided to the log, then sends
 //! messages, then lets answers go, or holds them until the log has what they promise. An answer
@@ -13,7 +13,7 @@
 //! - The log's thread is woken behind the connections that have their turn, and writes for all of them.
 //! - Every ticket is answered exactly once.
 
-pub mod plain;
+pub mod fast_path;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,23 +23,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plain::{Parcel, Spare};
+use fast_path::{FrameBatch, SparePool};
 use snapshot::{Planted, is_planted};
 use tokio::sync::oneshot;
 
 use super::NodeInfo;
 use super::log::{LogMode, LogState};
-use super::mailbox::{Control, Mailbox, Peer};
-use super::ticket::Ticket;
+use super::mailbox::{Control, Mailbox, PeerMessage};
+use super::responder::Responder;
 use crate::command::node::{PingReply, ShardStats};
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
 use crate::metrics::{Meter, Turns};
+use crate::node::commit_gate::CommitGate;
 use crate::router::{Router, Sent, Work};
 use crate::shard::Core;
+pub use crate::shard::core::PrefetchKeys;
 use crate::shard::core::SlotCapture;
-pub use crate::shard::core::Soon;
-use crate::shard::gate::Gate;
 use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo, Tells};
 use crate::types::ShardId;
 
@@ -67,7 +67,7 @@ pub struct Local(Rc<RefCell<Worker>>);
 
 /// A core's figures.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct WorkerReport {
     /// The shard's counts.
     pub shard: ShardStats,
     /// Requests of connections; calls are measured by the door that makes them.
@@ -91,15 +91,15 @@ pub enum Taken<R> {
 enum Held {
     Answer(Answered),
     /// Replies to one core, encoded.
-    Told(Parcel),
+    Replies(FrameBatch),
 }
 
 /// See the module's documentation.
 pub struct Worker {
     shard: ShardId,
     core: Core,
-    router: Router<Ticket>,
-    gate: Gate<Held>,
+    router: Router<Responder>,
+    gate: CommitGate<Held>,
     /// The log's thread has to be woken for what this core gave it.
     log_waits: bool,
     node: Arc<NodeInfo>,
@@ -107,12 +107,12 @@ pub struct Worker {
     /// Ops that the router asked for and that are not on their way yet.
     ops: Vec<Sent>,
     /// For each core what this turn sends it.
-    outbound: Vec<Vec<Peer>>,
+    outbound: Vec<Vec<PeerMessage>>,
     /// For each core replies of this turn that wait for the log.
-    promised: Vec<Parcel>,
-    spare: Spare,
+    promised: Vec<FrameBatch>,
+    spare: SparePool,
     /// What other cores sent that waits for the next turn.
-    incoming: VecDeque<Peer>,
+    incoming: VecDeque<PeerMessage>,
     /// Messages of this shard to itself.
     own: VecDeque<Envelope>,
     /// Ops that look at many rows; one is run a turn, so that others are served in between.
@@ -140,13 +140,13 @@ impl Worker {
             shard,
             core,
             router: Router::new(shard, node.shards, node.hasher, seed),
-            gate: Gate::default(),
+            gate: CommitGate::default(),
             log_waits: false,
             out,
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
             promised: std::iter::repeat_with(Default::default).take(cores).collect(),
-            spare: Spare::default(),
+            spare: SparePool::default(),
             incoming: VecDeque::new(),
             own: VecDeque::new(),
             long: VecDeque::new(),
@@ -165,7 +165,7 @@ impl Worker {
     }
 
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
-    fn submit(&mut self, ticket: Ticket, work: Work) {
+    fn submit(&mut self, ticket: Responder, work: Work) {
         if self.router.pending() >= CROSS_CORE_MAX {
             let busy = Error::new(
                 ErrorCode::Busy,
@@ -209,7 +209,7 @@ impl Worker {
                 }
                 self.send_before(&op, shard);
                 if let Some(outbound) = self.outbound.get_mut(shard.index()) {
-                    outbound.push(Peer::Request(to, op));
+                    outbound.push(PeerMessage::Request(to, op));
                 }
             }
             if self.ops.is_empty() {
@@ -311,7 +311,7 @@ impl Worker {
 
     /// Carries an output out: records, messages, answers.
     fn settle(&mut self) {
-        if self.out.is_empty() && self.promised.iter().all(Parcel::is_empty) {
+        if self.out.is_empty() && self.promised.iter().all(FrameBatch::is_empty) {
             return;
         }
         let is_late = is_planted(Planted::EffectBeforeCause) && !self.out.messages.is_empty();
@@ -322,7 +322,7 @@ impl Worker {
             if shard == self.shard {
                 self.own.push_back(envelope);
             } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
-                outbound.push(Peer::Message(envelope));
+                outbound.push(PeerMessage::Message(envelope));
             }
         }
         // The newest record of any shard is behind all that these answers and replies may depend on.
@@ -337,7 +337,7 @@ impl Worker {
         self.out.answers = answers;
         let Some(until) = until else { return };
         for parcel in self.promised.iter_mut().filter(|parcel| !parcel.is_empty()) {
-            self.gate.hold(until, Held::Told(std::mem::take(parcel)));
+            self.gate.hold(until, Held::Replies(std::mem::take(parcel)));
         }
     }
 
@@ -352,7 +352,7 @@ impl Worker {
         while let Some(held) = self.gate.release(reached) {
             match held {
                 Held::Answer(answered) => self.dispatch(answered),
-                Held::Told(parcel) => self.bring(parcel),
+                Held::Replies(parcel) => self.bring(parcel),
             }
         }
         let state = self.node.log.state();
@@ -372,7 +372,7 @@ impl Worker {
         };
         match held {
             Held::Answer(answered) => fail(answered.to),
-            Held::Told(parcel) => parcel.iter().for_each(|(to, _)| fail(to)),
+            Held::Replies(parcel) => parcel.iter().for_each(|(to, _)| fail(to)),
         }
     }
 
@@ -381,7 +381,7 @@ impl Worker {
         let Answered { to, answer, .. } = answered;
         if to.core != self.shard {
             if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
-                outbound.push(Peer::Answer(to, answer));
+                outbound.push(PeerMessage::Answer(to, answer));
             }
             return;
         }
@@ -390,7 +390,7 @@ impl Worker {
         }
     }
 
-    fn finish(&mut self, ticket: Ticket, mut outcome: Outcome) {
+    fn finish(&mut self, ticket: Responder, mut outcome: Outcome) {
         if let Ok(Reply::Stats(stats)) = &mut outcome {
             self.node.complete_stats(stats);
         }
@@ -450,23 +450,23 @@ impl Worker {
     }
 
     /// Takes one thing that another core sent; how many rows it changed or told.
-    fn take_peer(&mut self, peer: Peer) -> usize {
+    fn take_peer(&mut self, peer: PeerMessage) -> usize {
         match peer {
-            Peer::Request(to, op) => self.take_op(to, op),
-            Peer::Answer(to, answer) => {
+            PeerMessage::Request(to, op) => self.take_op(to, op),
+            PeerMessage::Answer(to, answer) => {
                 self.dispatch(Answered { to, answer, after_log: false });
                 0
             }
-            Peer::Plain(parcel) => {
+            PeerMessage::Requests(parcel) => {
                 let rows = self.take_passed(&parcel);
                 self.spare.keep(parcel);
                 rows
             }
-            Peer::Told(parcel) => {
+            PeerMessage::Replies(parcel) => {
                 self.take_told(parcel);
                 0
             }
-            Peer::Message(envelope) => {
+            PeerMessage::Message(envelope) => {
                 let rows = envelope.message.rows();
                 self.core.message(envelope, &mut self.out);
                 self.settle();
@@ -499,8 +499,8 @@ impl Worker {
         any
     }
 
-    fn report(&self) -> Report {
-        Report { shard: self.core.stats(), tcp: self.tcp.clone(), turns: self.turns }
+    fn report(&self) -> WorkerReport {
+        WorkerReport { shard: self.core.stats(), tcp: self.tcp.clone(), turns: self.turns }
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
@@ -547,7 +547,7 @@ impl Local {
     }
 
     /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
-    pub fn submit(&self, ticket: Ticket, work: impl Into<Work>) {
+    pub fn submit(&self, ticket: Responder, work: impl Into<Work>) {
         match work.into() {
             Work::Command(Command::Snapshot(_)) => self.snapshot(ticket),
             work => self.0.borrow_mut().submit(ticket, work),
@@ -557,7 +557,7 @@ impl Local {
     /// Runs a command of a task on this core, and tells its outcome.
     pub fn call(&self, command: Command, tell: oneshot::Sender<Outcome>) {
         self.tick();
-        self.submit(Ticket::of_call(command.kind(), tell), command);
+        self.submit(Responder::of_call(command.kind(), tell), command);
         self.flush();
     }
 
@@ -567,8 +567,8 @@ impl Local {
     }
 
     /// Brings near what requests will look at.
-    pub fn warm(&self, soon: &[Soon]) {
-        self.0.borrow().core.warm(soon);
+    pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
+        self.0.borrow().core.prefetch(prefetch_keys);
     }
 
     /// Counts requests that the caller has answered, all of them within `latency`.
@@ -638,7 +638,7 @@ impl Local {
         match control {
             Control::Connection(serve) => serve(self),
             Control::Call(command, sender) => {
-                let ticket = Ticket::of_call(command.kind(), sender);
+                let ticket = Responder::of_call(command.kind(), sender);
                 self.submit(ticket, command);
             }
             Control::BeginImage(number) => self.0.borrow_mut().core.begin_image(number),
@@ -648,13 +648,13 @@ impl Local {
                 drop(sender.try_send(captures));
             }
             Control::EndImage => self.0.borrow_mut().core.end_image(),
-            Control::Report(sender) => drop(sender.send(self.0.borrow().report())),
+            Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
         }
     }
 
     /// Asks the snapshot thread; the core works on meanwhile.
-    fn snapshot(&self, ticket: Ticket) {
+    fn snapshot(&self, ticket: Responder) {
         let node = self.node();
         let local = self.clone();
         tokio::task::spawn_local(async move {

@@ -18,25 +18,27 @@
 //! - `value`: serde over such values, with errors that name the field
 //! - [`request`]: `[request_id, command, arguments]`
 //! - [`reply`]: `[request_id, status, body]`
-//! - [`long`]: the reply of a long list, a slice at a time
-//! - [`hot`]: the most frequent requests, both ways, without serde
+//! - [`chunked_reply`]: the reply of a long list, a slice at a time
+//! - [`fast_path`]: the most frequent requests, both ways, without serde
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
+pub mod chunked_reply;
+pub mod fast_path;
 pub mod frame;
-pub mod hot;
-pub mod long;
+mod msgpack;
 pub mod reply;
 pub mod request;
 mod value;
-mod walk;
 
 #[cfg(test)]
-mod samples;
+mod test_values;
 
 pub use frame::FrameError;
-pub use reply::{Answer, BadReply, body_of, decode_reply, encode_body, encode_error, encode_reply};
-pub use request::{Refused, Request, decode_request, encode_request, encode_request_within};
+pub use reply::{
+    BadReply, DecodedReply, body_of, decode_reply, encode_body, encode_error, encode_reply,
+};
+pub use request::{RefusedRequest, Request, decode_request, encode_request, encode_request_within};
 
 use crate::command::node::PROTOCOL_VERSION;
 

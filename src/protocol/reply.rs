@@ -8,8 +8,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::CONNECTION_ID;
 use super::frame::{FrameError, Open};
+use super::msgpack::{Head, Malformed, ValueReader};
 use super::value::{Manner, Value};
-use super::walk::{Head, Malformed, Reader};
 use crate::command::{Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{REPLY_BYTES_MAX, TEXT_BYTES_MAX};
 
@@ -30,7 +30,7 @@ pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
 
 /// Appends a successful reply. On an error `out` is as before.
 ///
-/// Those of the plain reads are written by [`super::hot`].
+/// Those of the plain reads are written by [`super::fast_path`].
 fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Error> {
     let open = Open::begin(out);
     write_head(id, STATUS_OK, out);
@@ -97,7 +97,7 @@ pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
 
 /// A reply as it came.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct DecodedReply {
     /// The request that it answers; [`CONNECTION_ID`] for an error of the connection.
     pub id: u64,
     /// What came of it.
@@ -137,8 +137,8 @@ impl From<Malformed> for BadReply {
 pub fn decode_reply(
     payload: &[u8],
     kind: impl FnOnce(u64) -> Option<Kind>,
-) -> Result<Answer, BadReply> {
-    let mut reader = Reader::new(payload);
+) -> Result<DecodedReply, BadReply> {
+    let mut reader = ValueReader::new(payload);
     let elements = match reader.head()? {
         Head::Array(elements) if elements >= 3 => elements,
         _ => return Err(BadReply::Shape),
@@ -159,11 +159,11 @@ pub fn decode_reply(
         reader.skip()?;
     }
     reader.end()?;
-    Ok(Answer { id, outcome })
+    Ok(DecodedReply { id, outcome })
 }
 
 /// Reads `[error, message]`.
-fn error_body(status: u64, reader: &mut Reader<'_>) -> Result<Error, BadReply> {
+fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadReply> {
     let elements = match reader.head()? {
         Head::Array(elements) if elements >= 2 => elements,
         _ => return Err(BadReply::Shape),
@@ -194,7 +194,7 @@ fn error_body(status: u64, reader: &mut Reader<'_>) -> Result<Error, BadReply> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::Draw;
+    use super::super::test_values::Choices;
     use super::*;
     use crate::command::membership::{ListReply, ListRow};
     use crate::protocol::frame;
@@ -215,7 +215,7 @@ mod tests {
     }
 
     impl Node {
-        fn read(reader: &mut Reader<'_>) -> Self {
+        fn read(reader: &mut ValueReader<'_>) -> Self {
             let before = reader.rest();
             match reader.head().unwrap() {
                 Head::Array(n) => Self::Array((0..n).map(|_| Self::read(reader)).collect()),
@@ -249,16 +249,16 @@ mod tests {
         #[test]
         fn every_reply_comes_back(choices: Vec<u64>, id in 1..=u64::MAX) {
             for &kind in Kind::ALL {
-                let outcome = Ok(Draw::new(&choices).reply(kind));
+                let outcome = Ok(Choices::new(&choices).reply(kind));
                 let answer = decode_reply(&payload(id, &outcome), |_| Some(kind));
-                prop_assert_eq!(answer, Ok(Answer { id, outcome }));
+                prop_assert_eq!(answer, Ok(DecodedReply { id, outcome }));
             }
         }
 
         #[test]
         fn every_truncation_is_an_error(choices: Vec<u64>) {
             for &kind in Kind::ALL {
-                let bytes = payload(9, &Ok(Draw::new(&choices).reply(kind)));
+                let bytes = payload(9, &Ok(Choices::new(&choices).reply(kind)));
                 for length in 0..bytes.len() {
                     prop_assert!(decode_reply(&bytes[..length], |_| Some(kind)).is_err());
                 }
@@ -276,7 +276,7 @@ mod tests {
         #[test]
         fn fields_of_a_newer_server_are_passed_over(choices: Vec<u64>) {
             for &kind in Kind::ALL {
-                let reply = Draw::new(&choices).reply(kind);
+                let reply = Choices::new(&choices).reply(kind);
                 let bytes = payload(3, &Ok(reply.clone()));
                 // What stands at depth 2 is a list, except in these replies, which hold structs.
                 let list = match kind {
@@ -284,12 +284,12 @@ mod tests {
                     Kind::Stats => continue,
                     _ => Some(2),
                 };
-                let mut tree = Node::read(&mut Reader::new(&bytes));
+                let mut tree = Node::read(&mut ValueReader::new(&bytes));
                 tree.grow(list, 0);
                 let mut longer = Vec::new();
                 tree.write(&mut longer);
                 let answer = decode_reply(&longer, |_| Some(kind));
-                prop_assert_eq!(answer, Ok(Answer { id: 3, outcome: Ok(reply) }));
+                prop_assert_eq!(answer, Ok(DecodedReply { id: 3, outcome: Ok(reply) }));
             }
         }
     }
@@ -299,7 +299,7 @@ mod tests {
         for &code in ErrorCode::ALL {
             let outcome = Err(Error::new(code, "why 为什么"));
             let answer = decode_reply(&payload(1, &outcome), |_| Some(Kind::Ping)).unwrap();
-            assert_eq!(answer, Answer { id: 1, outcome });
+            assert_eq!(answer, DecodedReply { id: 1, outcome });
         }
     }
 
@@ -307,7 +307,7 @@ mod tests {
     fn errors_of_the_connection_need_no_request() {
         let outcome = Err(Error::new(ErrorCode::Unauthenticated, "hello comes first"));
         let answer = decode_reply(&payload(CONNECTION_ID, &outcome), |_| None).unwrap();
-        assert_eq!(answer, Answer { id: CONNECTION_ID, outcome });
+        assert_eq!(answer, DecodedReply { id: CONNECTION_ID, outcome });
         let stray = decode_reply(&payload(5, &Ok(Reply::Ping(Default::default()))), |_| None);
         assert_eq!(stray, Err(BadReply::NotOpen(5)));
     }

@@ -8,8 +8,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::CONNECTION_ID;
 use super::frame::Open;
+use super::msgpack::{self, Head, ValueReader};
 use super::value::{Manner, Value};
-use super::walk::{self, Head, Reader};
 use crate::command::{Command, Error, Kind};
 use crate::limits::REQUEST_BYTES_MAX;
 
@@ -25,7 +25,7 @@ pub struct Request {
 /// A request that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
-pub struct Refused {
+pub struct RefusedRequest {
     /// Whose reply the error is. None if no id could be read: then the error goes to
     /// [`CONNECTION_ID`] and the connection closes, as nobody else can be told.
     pub id: Option<u64>,
@@ -39,18 +39,18 @@ pub struct Refused {
 const SHAPE: &str = "a request is an array of request_id, command and arguments";
 
 /// Decodes the payload of one frame.
-pub fn decode_request(payload: &[u8]) -> Result<Request, Refused> {
-    let mut reader = Reader::new(payload);
+pub fn decode_request(payload: &[u8]) -> Result<Request, RefusedRequest> {
+    let mut reader = ValueReader::new(payload);
     let (elements, id) =
-        request_id(&mut reader).map_err(|error| Refused { id: None, kind: None, error })?;
-    let refused = |kind| move |error| Refused { id: Some(id), kind, error };
+        request_id(&mut reader).map_err(|error| RefusedRequest { id: None, kind: None, error })?;
+    let refused = |kind| move |error| RefusedRequest { id: Some(id), kind, error };
     let kind = command_code(&mut reader).map_err(refused(None))?;
     let command = command(kind, payload, elements, reader).map_err(refused(Some(kind)))?;
     Ok(Request { id, command })
 }
 
 /// Reads the request's head: how many elements it has, and its id.
-fn request_id(reader: &mut Reader<'_>) -> Result<(usize, u64), Error> {
+fn request_id(reader: &mut ValueReader<'_>) -> Result<(usize, u64), Error> {
     let Ok(Head::Array(elements)) = reader.head() else {
         return Err(Error::invalid(SHAPE));
     };
@@ -64,7 +64,7 @@ fn request_id(reader: &mut Reader<'_>) -> Result<(usize, u64), Error> {
 }
 
 /// Reads which command it is.
-fn command_code(reader: &mut Reader<'_>) -> Result<Kind, Error> {
+fn command_code(reader: &mut ValueReader<'_>) -> Result<Kind, Error> {
     let Ok(Head::Unsigned(code)) = reader.head() else {
         return Err(Error::invalid("command: must be an integer, the command's code"));
     };
@@ -77,13 +77,13 @@ fn command(
     kind: Kind,
     payload: &[u8],
     elements: usize,
-    mut reader: Reader<'_>,
+    mut reader: ValueReader<'_>,
 ) -> Result<Command, Error> {
     let named = |why: &dyn std::fmt::Display| Error::invalid(format!("{}: {why}", kind.name()));
     if elements != 3 {
         return Err(named(&SHAPE));
     }
-    walk::check(payload).map_err(|malformed| named(&malformed))?;
+    msgpack::check(payload).map_err(|malformed| named(&malformed))?;
     if !matches!(reader.clone().head(), Ok(Head::Array(_))) {
         return Err(named(&"arguments: must be an array"));
     }
@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::frame;
-    use super::super::samples::Draw;
+    use super::super::test_values::Choices;
     use super::*;
     use crate::command::ErrorCode;
 
@@ -159,7 +159,7 @@ mod tests {
         #[test]
         fn every_command_comes_back(choices: Vec<u64>, id in 1..=u64::MAX) {
             for &kind in Kind::ALL {
-                let command = Draw::new(&choices).command(kind);
+                let command = Choices::new(&choices).command(kind);
                 let bytes = payload(id, &command);
                 prop_assert_eq!(decode_request(&bytes), Ok(Request { id, command }));
             }
@@ -168,7 +168,7 @@ mod tests {
         #[test]
         fn every_truncation_is_refused(choices: Vec<u64>) {
             for &kind in Kind::ALL {
-                let bytes = payload(9, &Draw::new(&choices).command(kind));
+                let bytes = payload(9, &Choices::new(&choices).command(kind));
                 for length in 0..bytes.len() {
                     prop_assert!(decode_request(&bytes[..length]).is_err());
                 }
@@ -179,7 +179,7 @@ mod tests {
         fn random_bytes_never_panic(bytes: Vec<u8>, at: usize, code: u8) {
             let _ = decode_request(&bytes);
             let _ = decode_request(&request(code, &bytes));
-            let mut changed = payload(5, &Draw::new(&[3; 40]).command(Kind::Import));
+            let mut changed = payload(5, &Choices::new(&[3; 40]).command(Kind::Import));
             for (offset, byte) in bytes.iter().enumerate() {
                 let length = changed.len();
                 changed[at.wrapping_add(offset) % length] ^= byte;

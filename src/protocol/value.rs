@@ -13,7 +13,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, Expected, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::walk::{Head, Malformed, Reader};
+use super::msgpack::{Head, Malformed, ValueReader};
 
 /// How strictly a struct's elements are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub(super) enum Manner {
 
 /// The next value of a reader.
 pub(super) struct Value<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+    reader: &'r mut ValueReader<'de>,
     manner: Manner,
 }
 
 impl<'r, 'de> Value<'r, 'de> {
-    pub(super) fn new(reader: &'r mut Reader<'de>, manner: Manner) -> Self {
+    pub(super) fn new(reader: &'r mut ValueReader<'de>, manner: Manner) -> Self {
         Self { reader, manner }
     }
 }
@@ -124,7 +124,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
 
 /// The elements of a list.
 struct Elements<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+    reader: &'r mut ValueReader<'de>,
     manner: Manner,
     left: usize,
     index: usize,
@@ -154,7 +154,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 
 /// The fields of a struct, by position.
 struct Fields<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+    reader: &'r mut ValueReader<'de>,
     manner: Manner,
     names: &'static [&'static str],
     left: usize,

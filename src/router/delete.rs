@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
 use crate::command::membership::Delete;
 use crate::command::{Kind, Outcome, Reply};
-use crate::shard::key::{Claim, Claiming, digest};
+use crate::shard::idempotency::{Claim, Claiming, digest};
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, ShardId};
 
@@ -19,7 +19,7 @@ pub(super) enum Deleting {
     /// Its key is being taken.
     Claiming(Delete),
     /// The chats are asked.
-    Parts(Missing),
+    ScatterPlan(Missing),
 }
 
 impl<T> Router<T> {
@@ -56,7 +56,7 @@ impl<T> Router<T> {
         }
         match self.send_deletes(entry, &delete, None, out) {
             0 => None,
-            parts => Some(Deleting::Parts(Missing::of(parts))),
+            parts => Some(Deleting::ScatterPlan(Missing::of(parts))),
         }
     }
 
@@ -82,11 +82,11 @@ impl<T> Router<T> {
             }
             (Deleting::Claiming(delete), Answer::Claimed(claim)) => {
                 let parts = self.send_deletes(to.entry, delete, Some(claim), out);
-                *deleting = Deleting::Parts(Missing::of(parts));
+                *deleting = Deleting::ScatterPlan(Missing::of(parts));
                 None
             }
             (Deleting::Claiming(_), Answer::Done(outcome)) => Some(outcome),
-            (Deleting::Parts(missing), Answer::Done(outcome)) => {
+            (Deleting::ScatterPlan(missing), Answer::Done(outcome)) => {
                 missing.note(outcome).map(|ended| ended.map(Reply::Delete))
             }
             _ => Some(mixed_up()),

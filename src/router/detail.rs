@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::parts::Parts;
+use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::membership::{ChatItem, Detail, DetailReply};
 use crate::command::{Outcome, Reply};
@@ -16,7 +16,7 @@ pub(super) struct Detailing {
     /// What came, by position in the question.
     parts: Vec<Option<DetailPart>>,
     facts: Vec<Option<RowFacts>>,
-    asked: Parts,
+    asked: ScatterPlan,
     missing: usize,
 }
 
@@ -34,7 +34,7 @@ impl<T> Router<T> {
             return Scattered::Finished(Ok(Reply::Detail(DetailReply { items: Vec::new() })));
         }
         let (asked, parts) =
-            Parts::cut(ids.iter().cloned().enumerate(), |id| self.shard_of_chat(id));
+            ScatterPlan::cut(ids.iter().cloned().enumerate(), |id| self.shard_of_chat(id));
         let detailing = Detailing {
             with_user: detail.user_id.is_some(),
             parts: vec![None; ids.len()],

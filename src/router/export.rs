@@ -3,7 +3,7 @@
 //! The order is slot by slot, in a slot chat by chat, in a chat member by member; so it is the same
 //! whatever the number of shards.
 
-use super::parts::Parts;
+use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::transfer::{Export, ExportReply, MemberLine};
 use crate::command::{Error, Outcome, Reply};
@@ -17,7 +17,7 @@ pub(super) struct Exporting {
     limit: usize,
     reply: ExportReply,
     /// Which members each part of the second round completes.
-    asked: Parts,
+    asked: ScatterPlan,
     missing: usize,
 }
 
@@ -86,7 +86,7 @@ impl<T> Router<T> {
             slot: place.slot,
             limit: limit.unwrap_or(EXPORT_LINES_MAX),
             reply: ExportReply { chats: Vec::new(), members: Vec::new(), next_cursor: None },
-            asked: Parts::default(),
+            asked: ScatterPlan::default(),
             missing: 0,
         };
         self.ask_page(&exporting, place.after, entry, out);
@@ -151,7 +151,7 @@ impl<T> Router<T> {
         let members = exporting.reply.members.iter().enumerate();
         let rows = members.filter(|(_, line)| line.removed == Flag::NO);
         let pairs = rows.map(|(at, line)| (at, (line.user_id.clone(), line.chat_id.clone())));
-        let (asked, parts) = Parts::cut(pairs, |pair: &Pair| self.shard_of_user(&pair.0));
+        let (asked, parts) = ScatterPlan::cut(pairs, |pair: &Pair| self.shard_of_user(&pair.0));
         if parts.is_empty() {
             return Some(exporting.finish());
         }

@@ -31,7 +31,7 @@ use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
 
 /// An import in parts.
 #[derive(Debug, PartialEq)]
-pub struct Parts {
+pub struct ScatterPlan {
     /// Each of whole slots of one shard.
     chats: Vec<(ShardId, Arc<Import>)>,
     /// Removals, by the users' shards.
@@ -40,7 +40,7 @@ pub struct Parts {
     rows: NewRows,
 }
 
-impl Parts {
+impl ScatterPlan {
     /// Cuts an import for a node of `shards`.
     pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
         let gone = removals(&import.members, hasher, shards);
@@ -114,7 +114,7 @@ enum Stage {
 
 /// An `import` under way.
 pub(super) struct Importing {
-    parts: Parts,
+    parts: ScatterPlan,
     stage: Stage,
     missing: Missing,
     taken: ImportReply,
@@ -124,7 +124,7 @@ impl<T> Router<T> {
     pub(super) fn scatter_import(
         &mut self,
         entry: u64,
-        parts: Parts,
+        parts: ScatterPlan,
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let taken = ImportReply { chats: 0, members: 0 };
@@ -211,7 +211,7 @@ impl<T> Router<T> {
     /// Sends what the stage asks for; what is taken is the shards' alone.
     fn send_import(&mut self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let to = self.reply_to(entry, 0);
-        let Parts { chats, gone, rows } = &mut importing.parts;
+        let ScatterPlan { chats, gone, rows } = &mut importing.parts;
         match importing.stage {
             Stage::Checking => {
                 let from = out.len();

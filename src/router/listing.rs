@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::parts::Parts;
+use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::conversation::{
     Conversation, Conversations, ConversationsReply, Unread, UnreadItem, UnreadReply,
@@ -43,7 +43,7 @@ pub(super) struct UnreadGather {
     /// Rows that came, by position of the user.
     rows: Vec<Option<UserRows>>,
     /// Which users each part of the question for rows is about.
-    asked: Parts,
+    asked: ScatterPlan,
     /// The slices of the users that are looked at now, and where these begin.
     scan: Option<(Rows, Slicer, usize)>,
     missing: usize,
@@ -132,7 +132,7 @@ impl<T> Router<T> {
             users,
             next_user: 0,
             rows: Vec::new(),
-            asked: Parts::default(),
+            asked: ScatterPlan::default(),
             scan: None,
             missing: 0,
         };
@@ -147,7 +147,7 @@ impl<T> Router<T> {
         let users: Vec<(usize, UserId)> = users.cloned().enumerate().collect();
         gather.next_user = from + users.len();
         gather.rows = vec![None; users.len()];
-        let (asked, parts) = Parts::cut(users, |user_id| self.shard_of_user(user_id));
+        let (asked, parts) = ScatterPlan::cut(users, |user_id| self.shard_of_user(user_id));
         for (part, shard, ids) in parts {
             out.push((shard, self.reply_to(entry, part), Op::Rows(ids)));
         }

@@ -18,9 +18,9 @@ mod export;
 mod flags;
 mod import;
 mod listing;
-mod parts;
 mod places;
 mod read_many;
+mod scatter_plan;
 mod verify;
 
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use crate::command::node::StatsReply;
 use crate::command::{Command, Error, Kind, Outcome, Reply};
-use crate::shard::key::Claiming;
+use crate::shard::idempotency::Claiming;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
 use create::Creating;
@@ -40,7 +40,7 @@ use explain::Explaining;
 use export::Exporting;
 use flags::Flagging;
 use import::Importing;
-pub use import::Parts;
+pub use import::ScatterPlan;
 use listing::{ListingGather, UnreadGather};
 use places::Placed;
 use read_many::ReadingMany;
@@ -55,7 +55,7 @@ pub enum Work {
     /// A command as it was sent.
     Command(Command),
     /// An import that was cut ahead.
-    Import(Parts),
+    Import(ScatterPlan),
 }
 
 impl From<Command> for Work {
@@ -68,7 +68,7 @@ impl Work {
     /// Does ahead, on any thread, what would hold a router for long.
     pub fn prepare(command: Command, hasher: KeyHasher, shards: ShardCount) -> Self {
         match command {
-            Command::Import(import) => Self::Import(Parts::cut(import, hasher, shards)),
+            Command::Import(import) => Self::Import(ScatterPlan::cut(import, hasher, shards)),
             command => Self::Command(command),
         }
     }
@@ -302,7 +302,7 @@ impl<T> Router<T> {
             Command::Detail(detail) => self.scatter_detail(entry, detail, out),
             Command::Delete(delete) => self.scatter_delete(entry, delete, out),
             Command::Import(import) => {
-                let parts = Parts::cut(import, self.hasher, self.shards);
+                let parts = ScatterPlan::cut(import, self.hasher, self.shards);
                 self.scatter_import(entry, parts, out)
             }
             Command::Export(export) => self.scatter_export(entry, export, out),

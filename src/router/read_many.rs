@@ -2,7 +2,7 @@
 //! parts come back here and go to the user's shard together: it decides all of them in one step, and
 //! keeps one answer.
 
-use super::parts::Parts;
+use super::scatter_plan::ScatterPlan;
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
 use crate::command::message::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Outcome, Reply};
@@ -16,7 +16,7 @@ pub(super) struct ReadingMany {
     checked: Vec<Option<RowRequest>>,
     /// Whose rows are asked with which key, once all chats were.
     keyed: Option<(UserId, IdempotencyKey)>,
-    asked: Parts,
+    asked: ScatterPlan,
     missing: Missing,
 }
 
@@ -31,7 +31,8 @@ impl<T> Router<T> {
         let count = items.len();
         let keyed = idempotency_key.map(|key| (user_id.clone(), key));
         let items = items.into_iter().enumerate();
-        let (asked, parts) = Parts::cut(items, |item: &ReadItem| self.shard_of_chat(&item.chat_id));
+        let (asked, parts) =
+            ScatterPlan::cut(items, |item: &ReadItem| self.shard_of_chat(&item.chat_id));
         for (part, shard, items) in parts {
             let user_id = user_id.clone();
             let op = match &keyed {

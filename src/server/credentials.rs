@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::access::{Gate, JwtVerifier, Tls};
+use crate::access::{Authenticator, JwtVerifier, Tls};
 use crate::config::{self, Config, HttpAuth};
 use crate::http::UserAuth;
 
@@ -31,7 +31,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The credentials of now, and where they come from.
 pub(super) struct Credentials {
     /// The tokens of the TCP door and the admin listener.
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<Authenticator>,
     /// The keys of users' tokens, unless a gateway names the user.
     jwt: Option<Arc<JwtVerifier>>,
     /// The certificate of all doors, unless they are plain.
@@ -119,7 +119,7 @@ impl Credentials {
             Source::new(Kind::Certificate, vec![files.certificate.clone(), files.key.clone()])
         });
         Self {
-            gate: Gate::new(config.tokens.clone()),
+            gate: Authenticator::new(config.tokens.clone()),
             sources: tokens.chain(keys).chain(certificate).collect(),
             jwt,
             tls: config.tls.clone(),

@@ -53,14 +53,14 @@ impl Places {
 
 /// The places of all doors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct DescriptorPlan {
     /// Of the TCP door, and of the HTTP door.
     pub(super) door: Places,
     /// Of the admin listener.
     pub(super) admin: Places,
 }
 
-impl Plan {
+impl DescriptorPlan {
     /// Shares `limit` descriptors, or says how many are needed at least.
     fn of(need: Need, limit: usize) -> Result<Self, usize> {
         let open_doors = need.doors + usize::from(need.admin);
@@ -104,7 +104,7 @@ impl Need {
 ///
 /// # Errors
 /// If the limit leaves no places for connections.
-pub(super) fn make_room(config: &Config) -> Result<Plan, StartError> {
+pub(super) fn make_room(config: &Config) -> Result<DescriptorPlan, StartError> {
     let need = Need {
         shards: config.shards.all().count(),
         doors: 1 + usize::from(config.http.is_some()),
@@ -112,7 +112,8 @@ pub(super) fn make_room(config: &Config) -> Result<Plan, StartError> {
         connections_max: config.connections_max,
     };
     let limit = raise(need.wanted());
-    let plan = Plan::of(need, limit).map_err(|needed| StartError::Descriptors { limit, needed })?;
+    let plan = DescriptorPlan::of(need, limit)
+        .map_err(|needed| StartError::Descriptors { limit, needed })?;
     if plan.door.known < need.connections_max {
         warn!(
             connections_max = need.connections_max,
@@ -162,7 +163,7 @@ mod tests {
             for (doors, admin) in [(1, false), (1, true), (2, false), (2, true)] {
                 let need = Need { shards, doors, admin, connections_max };
                 for limit in (0..600).chain([1024, 4096, 20_000, 1 << 20, usize::MAX]) {
-                    let Ok(plan) = Plan::of(need, limit) else { continue };
+                    let Ok(plan) = DescriptorPlan::of(need, limit) else { continue };
                     let admin = if admin { plan.admin.descriptors() } else { 0 };
                     let taken = doors * plan.door.descriptors() + admin;
                     assert!(taken + need.reserve() <= limit, "{need:?} {limit} {plan:?}");
@@ -181,14 +182,17 @@ mod tests {
     #[test]
     fn a_limit_without_places_says_how_many_are_needed() {
         let need = Need { shards: 2, doors: 2, admin: true, connections_max: 10_000 };
-        let needed = Plan::of(need, 16).unwrap_err();
-        assert!(Plan::of(need, needed).is_ok() && Plan::of(need, needed - 1).is_err());
+        let needed = DescriptorPlan::of(need, 16).unwrap_err();
+        assert!(
+            DescriptorPlan::of(need, needed).is_ok()
+                && DescriptorPlan::of(need, needed - 1).is_err()
+        );
     }
 
     #[test]
     fn three_hundred_descriptors_are_enough_for_all_doors() {
         let need = Need { shards: 8, doors: 2, admin: true, connections_max: 10_000 };
-        let plan = Plan::of(need, 300).unwrap();
+        let plan = DescriptorPlan::of(need, 300).unwrap();
         assert!(plan.door.known >= 32 && plan.admin.known >= 16, "{plan:?}");
     }
 }

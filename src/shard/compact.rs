@@ -18,20 +18,20 @@ pub trait Compact: Copy {
 
 /// A value in its short form, or as it is.
 #[derive(Debug, Clone)]
-pub enum Kept<T: Compact> {
+pub enum Packed<T: Compact> {
     /// Nearly always.
     Short(T::Short),
     /// One of the numbers does not fit.
     Whole(Box<T>),
 }
 
-impl<T: Compact> From<T> for Kept<T> {
+impl<T: Compact> From<T> for Packed<T> {
     fn from(value: T) -> Self {
         value.shorten().map_or_else(|| Self::Whole(Box::new(value)), Self::Short)
     }
 }
 
-impl<T: Compact> Kept<T> {
+impl<T: Compact> Packed<T> {
     /// The value. What of it is not used is not computed either.
     #[inline(always)]
     pub fn get(&self) -> T {
@@ -50,7 +50,7 @@ impl<T: Compact> Kept<T> {
     }
 }
 
-impl<T: Compact + PartialEq> PartialEq for Kept<T> {
+impl<T: Compact + PartialEq> PartialEq for Packed<T> {
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get()
     }

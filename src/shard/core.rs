@@ -11,17 +11,17 @@
 //! - A slot's sequence rises by one with each event.
 //! - While an image of one instant is being taken, a slot is captured before its first change.
 
-mod answers;
+mod capture;
 mod changes;
 mod chats;
 mod erase;
-mod fading;
-mod image;
+mod forgetting;
+mod idempotency;
 mod listing;
 mod messages;
-mod near;
 mod outbox;
 mod places;
+mod prefetch;
 mod reads;
 mod rows;
 mod transfer;
@@ -29,12 +29,12 @@ mod verify;
 
 use hashbrown::HashMap;
 
-use answers::Answers;
-use fading::Fading;
-use image::ImageWalk;
-pub use image::SlotCapture;
-pub use near::Soon;
+use capture::ImageWalk;
+pub use capture::SlotCapture;
+use forgetting::Fading;
+use idempotency::Answers;
 use outbox::{Running, Waiters};
+pub use prefetch::PrefetchKeys;
 pub use reads::ListRows;
 
 use super::apply::Applier;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::compact::{Compact, Kept};
+use super::compact::{Compact, Packed};
 use super::roster::Entry;
 use super::state::counter;
 use crate::command::unread::Floors;
@@ -15,7 +15,7 @@ use crate::types::{InternedUserId, Sequence};
 pub struct Member {
     /// Who.
     pub user_id: InternedUserId,
-    facts: Kept<MemberFacts>,
+    facts: Packed<MemberFacts>,
 }
 
 const _: () = assert!(size_of::<Member>() == 24);

@@ -12,14 +12,13 @@
 //! - [`counts`]: what a slot counts as it changes
 //! - [`retired`]: the ids of dissolved chats
 //! - [`event`]: what was decided, as the log has it
-//! - [`key`]: whom idempotency keys belong to
+//! - [`idempotency`]: whom idempotency keys belong to
 //! - [`apply`]: the one place where events change state
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`page`]: a user's list, a slice at a time
 //! - [`op`]: what a shard is asked and what it tells
 //! - [`core`]: the state machine
-//! - [`told`]: what a record tells those who watch
-//! - [`gate`]: holds back what promises something until the log has it
+//! - [`watch_event`]: what a record tells those who watch
 
 pub mod apply;
 pub mod compact;
@@ -27,9 +26,8 @@ pub mod core;
 pub mod counts;
 pub mod deliveries;
 pub mod event;
-pub mod gate;
+pub mod idempotency;
 pub mod interner;
-pub mod key;
 pub mod listing;
 pub mod member;
 pub mod op;
@@ -38,6 +36,6 @@ pub mod retired;
 pub mod roster;
 pub mod row;
 pub mod state;
-pub mod told;
+pub mod watch_event;
 
 pub use self::core::Core;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use snapshot::record::Batch;
 
-use super::key::{Claim, Claiming};
+use super::idempotency::{Claim, Claiming};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
 use super::page::ListPage;
 use super::row::RowFacts;

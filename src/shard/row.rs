@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::compact::{Compact, Kept};
+use super::compact::{Compact, Packed};
 use super::roster::Entry;
 use super::state::counter;
 use crate::command::membership::{ListRow, ListRowRef};
@@ -16,7 +16,7 @@ use crate::types::{ChatId, Flag, Sequence, TimeMs};
 pub struct Row {
     /// The chat's id.
     pub chat_id: ChatId,
-    state: Kept<RowState>,
+    state: Packed<RowState>,
 }
 
 const _: () = assert!(size_of::<Row>() == 56);
@@ -340,6 +340,6 @@ mod tests {
         let mut facts = RowFacts::joined(Sequence::new(7).unwrap());
         facts.last_online_time = TimeMs::new(1_800_000_000_000).unwrap();
         let state = RowState { order: 1_000_000, facts, version: 50_000_000, event: 3 };
-        assert!(matches!(Kept::from(state), Kept::Short(_)));
+        assert!(matches!(Packed::from(state), Packed::Short(_)));
     }
 }

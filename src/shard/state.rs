@@ -23,7 +23,7 @@ use thin_vec::ThinVec;
 
 use super::counts::{Counts, UserCounts};
 use super::deliveries::Deliveries;
-use super::key;
+use super::idempotency;
 use super::member::Member;
 use super::retired::Retired;
 use super::roster::{Entry, Roster};
@@ -399,7 +399,7 @@ impl User {
 /// What a request with an idempotency key was answered, for when it comes again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FirstAnswer {
-    /// Whom the key belongs to, and the key; see [`super::key`].
+    /// Whom the key belongs to, and the key; see [`super::idempotency`].
     pub scope: CompactString,
     /// Place in the slot's order of answers.
     #[serde(deserialize_with = "counter")]
@@ -440,15 +440,15 @@ pub struct SlotState {
     pub counts: Counts,
     /// The ids of the chats that are dissolved and have nothing to deliver.
     pub retired: Retired,
-    chats: HashTable<Apart<Chat>>,
-    users: HashTable<Apart<User>>,
+    chats: HashTable<OutOfLine<Chat>>,
+    users: HashTable<OutOfLine<User>>,
 }
 
 /// An entry of a slot's table. What it holds stands apart, so that the table is small when it grows.
 #[derive(Debug)]
-pub struct Apart<T>(Box<T>);
+pub struct OutOfLine<T>(Box<T>);
 
-impl<T> Deref for Apart<T> {
+impl<T> Deref for OutOfLine<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -456,7 +456,7 @@ impl<T> Deref for Apart<T> {
     }
 }
 
-impl<T> DerefMut for Apart<T> {
+impl<T> DerefMut for OutOfLine<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0
     }
@@ -477,18 +477,18 @@ pub(super) fn table_hash(hash: u64) -> u64 {
 impl SlotState {
     /// The chat with this id; `hash` is the id's.
     pub fn chat(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
-        let is_it = |chat: &Apart<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
+        let is_it = |chat: &OutOfLine<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
         self.chats.find(table_hash(hash), is_it).map(|chat| &**chat)
     }
 
     /// A chat that may have this id, without looking at it nor even at where it stands: a first step of
     /// looking many up, in which no lookup waits for the memory of another. Whoever uses it compares the id.
-    pub fn chat_candidate(&self, hash: u64) -> Option<&Apart<Chat>> {
+    pub fn chat_candidate(&self, hash: u64) -> Option<&OutOfLine<Chat>> {
         self.chats.find(table_hash(hash), |_| true)
     }
 
     /// A user who may have this id, in the same way.
-    pub fn user_candidate(&self, hash: u64) -> Option<&Apart<User>> {
+    pub fn user_candidate(&self, hash: u64) -> Option<&OutOfLine<User>> {
         self.users.find(table_hash(hash), |_| true)
     }
 
@@ -502,14 +502,14 @@ impl SlotState {
     /// Adds a chat whose id is new.
     pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
         let hash = |chat: &Chat| table_hash(hasher.hash(chat.head.id.as_str()));
-        self.chats.insert_unique(hash(&chat), Apart(Box::new(chat)), |chat| hash(chat));
+        self.chats.insert_unique(hash(&chat), OutOfLine(Box::new(chat)), |chat| hash(chat));
     }
 
     /// Keeps only the id of a dissolved chat that has nothing to deliver; any other chat stays as it is. Whether
     /// there was room for the id.
     #[must_use]
     pub fn retire(&mut self, id: &str, hash: u64, hasher: KeyHasher) -> bool {
-        let is_it = |chat: &Apart<Chat>| {
+        let is_it = |chat: &OutOfLine<Chat>| {
             chat.head.id.as_str() == id
                 && chat.head.dissolved
                 && chat.outbox.is_empty()
@@ -548,7 +548,7 @@ impl SlotState {
         let born = self.seq;
         self.users
             .entry(table_hash(key_hash), |user| user.head.id == *id, |user| hash(user))
-            .or_insert_with(|| Apart(Box::new(User::new(id.clone(), born))))
+            .or_insert_with(|| OutOfLine(Box::new(User::new(id.clone(), born))))
             .into_mut()
     }
 
@@ -562,7 +562,7 @@ impl SlotState {
 
     /// What is kept under the keys of the user with this hash.
     pub fn answers_of(&self, hash: u64) -> impl Iterator<Item = &FirstAnswer> {
-        let prefix = key::users_prefix(hash);
+        let prefix = idempotency::users_prefix(hash);
         self.answers.iter().filter(move |answer| answer.scope.starts_with(prefix.as_str()))
     }
 

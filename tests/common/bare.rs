@@ -5,12 +5,12 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use chatshard::node::NodeInfo;
-use chatshard::node::aside::Aside;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
-use chatshard::node::watch::Watch;
+use chatshard::node::offload::Offload;
+use chatshard::node::watch::WatchHub;
 use chatshard::types::{KeyHasher, ShardCount};
 use snapshot::Lsn;
 
@@ -26,11 +26,11 @@ pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
         shards,
         hasher: KeyHasher::new(SEED),
         mailboxes,
-        watch: Arc::new(Watch::new(Arc::clone(&log), 1)),
+        watch: Arc::new(WatchHub::new(Arc::clone(&log), 1)),
         log,
         memory: Arc::new(Memory::new(None)),
         snapshots: mpsc::channel().0,
-        aside: Aside::new().0,
+        aside: Offload::new().0,
         snapshot_status: Arc::default(),
         data_dir: "/nowhere".into(),
         clock: SharedClock::new(clock, None),

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use chatshard::command::message::{AdvanceReply, MarkReadReply};
 use chatshard::command::{Command, Error};
 use chatshard::limits::REQUEST_BYTES_MAX;
-use chatshard::protocol::hot::{self, Ask, HotRequest};
+use chatshard::protocol::fast_path::{self, Ask, FastRequest};
 use chatshard::protocol::{decode_request, encode_error, encode_reply, frame};
 use chatshard::types::KeyHasher;
 
@@ -29,7 +29,7 @@ pub fn run(input: &[u8]) {
             continue;
         }
         let expected = answered(&mut plain, request.id, request.command.clone());
-        let answer = hot::read(payload, HASHER)
+        let answer = fast_path::read(payload, HASHER)
             .and_then(|hot| at_once(&mut quick, hot))
             .unwrap_or_else(|| answered(&mut quick, request.id, request.command.clone()));
         assert_eq!(answer, expected, "{:?}", request.command);
@@ -53,8 +53,8 @@ fn answered(node: &mut SimNode, id: u64, command: Command) -> BytesMut {
     out
 }
 
-/// What `node::worker::plain` does on a node of one shard.
-fn at_once(node: &mut SimNode, HotRequest { id, ask }: HotRequest<'_>) -> Option<BytesMut> {
+/// What `node::worker::fast_path` does on a node of one shard.
+fn at_once(node: &mut SimNode, FastRequest { id, ask }: FastRequest<'_>) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let told = |result: Result<(), Error>, out: &mut BytesMut| {
         result.unwrap_or_else(|error| encode_error(id, &error, out));
@@ -62,18 +62,20 @@ fn at_once(node: &mut SimNode, HotRequest { id, ask }: HotRequest<'_>) -> Option
     node.at_core(0, |core, records| {
         match ask {
             Ask::List { user_id } => {
-                hot::write_list(id, core.read_list(user_id, hot::ROWS_MAX)?, &mut out);
+                fast_path::write_list(id, core.read_list(user_id, fast_path::ROWS_MAX)?, &mut out);
             }
             Ask::Detail { ids, user_id } => {
-                core.read_details(ids, user_id, |items| hot::write_detail(id, items, &mut out))?;
+                core.read_details(ids, user_id, |items| {
+                    fast_path::write_detail(id, items, &mut out)
+                })?;
             }
             Ask::Advance(advance) => {
-                let write = |reply: AdvanceReply| hot::write_advance(id, &reply, &mut out);
+                let write = |reply: AdvanceReply| fast_path::write_advance(id, &reply, &mut out);
                 let done = core.advance_here(advance, records)?.map(write);
                 told(done, &mut out);
             }
             Ask::MarkRead(read) => {
-                let write = |reply: MarkReadReply| hot::write_mark_read(id, &reply, &mut out);
+                let write = |reply: MarkReadReply| fast_path::write_mark_read(id, &reply, &mut out);
                 let done = core.mark_read_here(read, records)?.map(write);
                 told(done, &mut out);
             }

@@ -12,8 +12,8 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use chatshard::access::{Gate, JwtFile, JwtRules, JwtVerifier, Tokens};
-use chatshard::admission::{Budget, Door, Entry, Guest, Peer};
+use chatshard::access::{Authenticator, JwtFile, JwtRules, JwtVerifier, Tokens};
+use chatshard::admission::{Admission, Budget, Door, Guest, Peer};
 use chatshard::command::{Call, Command, Kind, Outcome};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::ServeConfig;
@@ -73,8 +73,8 @@ pub fn run(input: &[u8]) {
 fn guest() -> Guest {
     let door = Door::new(Arc::new(DoorMeter::new("http")), 1, Vec::new());
     match Arc::new(door).enter(Peer::Gone) {
-        Entry::Open(guest) => guest,
-        Entry::Full | Entry::Later => panic!("no room"),
+        Admission::Open(guest) => guest,
+        Admission::Full | Admission::Later => panic!("no room"),
     }
 }
 
@@ -123,7 +123,7 @@ fn admin(store: Store, tokens: &str) -> Router {
         store,
         readiness: Arc::new(|| Ok(())),
         metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
-        gate: Gate::new(Tokens::parse(tokens).unwrap()),
+        gate: Authenticator::new(Tokens::parse(tokens).unwrap()),
         meter: SharedMeter::default(),
     };
     admin_router(admin).layer(from_fn(checked))

@@ -4,7 +4,7 @@
 //! Input: whether to merge, the file.
 
 use bytes::BytesMut;
-use chatshard::cli::transfer::line::{BATCH_LINES_MAX, Batches, Line};
+use chatshard::cli::transfer::line::{BATCH_LINES_MAX, Line, LineBatches};
 use chatshard::command::transfer::{ChatLine, Export, Import, MemberLine};
 use chatshard::command::{Command, Reply};
 use chatshard::protocol::encode_request;
@@ -17,7 +17,7 @@ pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
     let merge = input.byte() % 2 == 1;
     let lines = input.0.split(|byte| *byte == b'\n').count();
-    let mut batches = Batches::new(input.0, "file", merge);
+    let mut batches = LineBatches::new(input.0, "file", merge);
     let mut node = SimNode::new(1, 7);
     let mut last_line = 0;
     loop {

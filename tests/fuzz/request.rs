@@ -8,10 +8,10 @@ use chatshard::command::membership::{Detail, List};
 use chatshard::command::message::MarkRead;
 use chatshard::command::{Command, ErrorCode};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
-use chatshard::protocol::hot::{self, Ask, HotRequest};
+use chatshard::protocol::fast_path::{self, Ask, FastRequest};
 use chatshard::protocol::{
-    CONNECTION_ID, Refused, Request, decode_reply, decode_request, encode_error, encode_request,
-    frame,
+    CONNECTION_ID, RefusedRequest, Request, decode_reply, decode_request, encode_error,
+    encode_request, frame,
 };
 use chatshard::types::{ChatId, KeyHasher, UserId};
 
@@ -20,7 +20,7 @@ const HASHER: KeyHasher = KeyHasher::new(7);
 /// See the module's documentation.
 pub fn run(payload: &[u8]) {
     let decoded = decode_request(payload);
-    if let Some(hot) = hot::read(payload, HASHER) {
+    if let Some(hot) = fast_path::read(payload, HASHER) {
         let request = decoded.as_ref().expect("what is read in place is no request");
         assert_same(request, hot);
     }
@@ -46,7 +46,7 @@ fn comes_back(request: Request, bytes: usize) {
     assert_eq!(decode_request(&payload), Ok(request));
 }
 
-fn can_be_told(Refused { id, kind, error }: Refused) {
+fn can_be_told(RefusedRequest { id, kind, error }: RefusedRequest) {
     assert!(id.is_some() || kind.is_none(), "a command is read behind the id");
     assert!(matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::TooLarge), "{error:?}");
     assert_ne!(id, Some(CONNECTION_ID));
@@ -57,7 +57,7 @@ fn can_be_told(Refused { id, kind, error }: Refused) {
     assert_eq!(answer.outcome, Err(error));
 }
 
-fn assert_same(request: &Request, HotRequest { id, ask }: HotRequest<'_>) {
+fn assert_same(request: &Request, FastRequest { id, ask }: FastRequest<'_>) {
     assert_eq!(request.id, id);
     let user = |id: &str| UserId::new(id).unwrap();
     let chat = |id: &str| ChatId::new(id).unwrap();

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chatshard::access::{Gate, Tokens};
+use chatshard::access::{Authenticator, Tokens};
 use chatshard::http::{Admin, admin_router, with_cors};
 use chatshard::metrics::MetricsInput;
 use flate2::read::GzDecoder;
@@ -40,7 +40,7 @@ fn doors(store: Fake) -> (Counting, [(Router, &'static str); 2]) {
         store: store.clone(),
         readiness: Arc::new(|| Ok(())),
         metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
-        gate: Gate::new(Tokens::default()),
+        gate: Authenticator::new(Tokens::default()),
         meter: meter(),
     };
     let app = with_cors(app_router(app), &["https://app.example".parse().unwrap()]);

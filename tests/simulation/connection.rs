@@ -5,11 +5,11 @@ use std::rc::Rc;
 use bytes::{Buf, BytesMut};
 use chatshard::command::{Command, Error, Kind, Outcome, Reply};
 use chatshard::limits::REPLY_BYTES_MAX;
-use chatshard::net::hot::{Hot, Went};
-use chatshard::net::order::{Going, Order, Way};
-use chatshard::node::ticket::{Asked, Ready, Replies, Ticket, Told};
+use chatshard::net::fast_path::{Destination, FastPath};
+use chatshard::net::order::{Going, Order, OrderKey};
+use chatshard::node::responder::{ReadyReply, ReplyBody, ReplyQueue, RequestInfo, Responder};
 use chatshard::node::worker::Local;
-use chatshard::protocol::{decode_reply, encode_request, frame, hot};
+use chatshard::protocol::{decode_reply, encode_request, fast_path, frame};
 use serde_json::Value;
 
 use super::world::World;
@@ -18,7 +18,7 @@ use super::world::World;
 #[derive(Default)]
 pub struct Connection {
     core: usize,
-    replies: Rc<Replies>,
+    replies: Rc<ReplyQueue>,
     order: Order,
     /// The start of the node that it is to.
     run: u64,
@@ -27,9 +27,9 @@ pub struct Connection {
 }
 
 /// Has a core run a request, as a connection does.
-fn submit(Going { asked, work, way }: Going, replies: &Rc<Replies>, local: &Local) {
-    let mark = Way::mark(way, false);
-    local.submit(Ticket::of_connection(replies, asked, work.kind(), mark), work);
+fn submit(Going { asked, work, way }: Going, replies: &Rc<ReplyQueue>, local: &Local) {
+    let mark = OrderKey::mark(way, false);
+    local.submit(Responder::of_connection(replies, asked, work.kind(), mark), work);
 }
 
 /// The reply in a frame.
@@ -84,21 +84,21 @@ impl World {
         let local = self.node().core(connection.core);
         let hasher = self.node().info.hasher;
         let Connection { replies, order, .. } = connection;
-        let asked = Asked { id, started: self.began, bytes: 0 };
+        let asked = RequestInfo { id, started: self.began, bytes: 0 };
         let mut payload = BytesMut::new();
         encode_request(id, &command, &mut payload).unwrap();
         payload.advance(frame::HEADER_BYTES);
         // As a connection does: plain requests in place or passed on, where that is possible.
         local.tick();
         let mut out = BytesMut::new();
-        let went = hot::read(&payload, hasher).map_or(Went::Nowhere, |plain| {
-            let ticket = |_, mark| Ticket::of_connection(replies, asked, kind, mark);
-            Hot::default().take(plain, &payload, &local, order, ticket, &mut out)
+        let went = fast_path::read(&payload, hasher).map_or(Destination::Nowhere, |plain| {
+            let ticket = |_, mark| Responder::of_connection(replies, asked, kind, mark);
+            FastPath::default().take(plain, &payload, &local, order, ticket, &mut out)
         });
         match went {
-            Went::Here => self.tally.hot += 1,
-            Went::Over { .. } => self.tally.passed_on += 1,
-            Went::Nowhere => {
+            Destination::Here => self.tally.hot += 1,
+            Destination::Over { .. } => self.tally.passed_on += 1,
+            Destination::Nowhere => {
                 let going = order.take(asked, command.into(), hasher);
                 going.into_iter().for_each(|going| submit(going, replies, &local));
             }
@@ -128,13 +128,13 @@ impl World {
     fn replies(&mut self, connection: &mut Connection) -> Vec<(u64, Outcome)> {
         let kind = |id: u64| connection.asked.get(usize::try_from(id).unwrap() - 1).copied();
         let mut replies: Vec<(u64, Outcome)> = Vec::new();
-        while let Some(Ready { told, mark }) = connection.replies.pop() {
-            if let (Some(way), _) = Way::of_mark(mark) {
+        while let Some(ReadyReply { told, mark }) = connection.replies.pop() {
+            if let (Some(way), _) = OrderKey::of_mark(mark) {
                 connection.order.done(way);
             }
             match told {
-                Told::Outcome { request_id, outcome } => replies.push((request_id, outcome)),
-                Told::Frames { mut bytes, count } => {
+                ReplyBody::Outcome { request_id, outcome } => replies.push((request_id, outcome)),
+                ReplyBody::Frames { mut bytes, count } => {
                     let before = replies.len();
                     while let Some(payload) = frame::next(&mut bytes, REPLY_BYTES_MAX).unwrap() {
                         let answer = decode_reply(&payload, kind).unwrap();

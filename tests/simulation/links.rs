@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use chatshard::node::mailbox::{Courier, Mailbox, Peer};
+use chatshard::node::mailbox::{Courier, Mailbox, PeerMessage};
 use chatshard::types::{ShardCount, ShardId};
 
-type OnTheirWay = Arc<Mutex<Vec<VecDeque<(usize, Vec<Peer>)>>>>;
+type OnTheirWay = Arc<Mutex<Vec<VecDeque<(usize, Vec<PeerMessage>)>>>>;
 
 /// See the module's documentation.
 pub struct Links {
@@ -23,7 +23,7 @@ struct Link {
 }
 
 impl Courier for Link {
-    fn carry(&self, from: ShardId, batch: Vec<Peer>) {
+    fn carry(&self, from: ShardId, batch: Vec<PeerMessage>) {
         self.sent.lock().unwrap()[from.index()].push_back((self.to, batch));
     }
 }

@@ -15,7 +15,7 @@ use super::world::{Fault, World, in_json};
 
 type Request = (Kind, Value);
 /// A reply in JSON, or an error's status.
-type Told = Result<Value, u16>;
+type ReplyBody = Result<Value, u16>;
 
 /// A world with what every pair finds: `u` and `v` are members of `c` and `d`, and `w` of nothing.
 struct Stage {
@@ -170,7 +170,7 @@ impl Stage {
     }
 
     /// Asks all at once; the replies in the order of the requests. Then all is quiet.
-    fn ask(&mut self, requests: &[Request]) -> Result<Vec<Told>, Fault> {
+    fn ask(&mut self, requests: &[Request]) -> Result<Vec<ReplyBody>, Fault> {
         let ids = self.send(requests)?;
         let mut replies = BTreeMap::new();
         loop {
@@ -204,7 +204,7 @@ impl Stage {
     }
 
     /// What is seen of all of it.
-    fn look(&mut self, names: &Names) -> Result<Vec<Told>, Fault> {
+    fn look(&mut self, names: &Names) -> Result<Vec<ReplyBody>, Fault> {
         let [u, v, w] = ["u", "v", "w"].map(|name| names.of(name));
         let chats = ["c", "d", "e"].map(|name| names.of(name));
         let mut looks = vec![(Kind::Unread, json!({"user_ids": [u, v, w]}))];
@@ -249,7 +249,7 @@ pub fn play_pairs(seed: u64, shards: u16) -> Result<u64, Fault> {
         let mut expected = patient.ask(&pair[..1])?;
         expected.extend(patient.ask(&pair[1..])?);
         let told = hasty.ask(&pair)?;
-        let told_of = |what: &str, expected: &[Told], told: &[Told]| {
+        let told_of = |what: &str, expected: &[ReplyBody], told: &[ReplyBody]| {
             let [(a, first), (b, second)] = &pair;
             format!(
                 "{what}, seed {seed}, {shards} shards\n  {a:?} {first}\n  {b:?} {second}\n  \

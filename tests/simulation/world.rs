@@ -19,15 +19,15 @@ use std::time::{Duration, Instant};
 
 use chatshard::command::Outcome;
 use chatshard::node::NodeInfo;
-use chatshard::node::aside::Aside;
 use chatshard::node::clock::HEADROOM_MS;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::identity::KeptFloor;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::memory::Memory;
+use chatshard::node::offload::Offload;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
-use chatshard::node::watch::Watch;
+use chatshard::node::watch::WatchHub;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::types::{KeyHasher, ShardCount};
 use serde_json::Value;
@@ -503,11 +503,11 @@ impl Node {
             shards,
             hasher: KeyHasher::new(store.identity.hash_seed),
             mailboxes,
-            watch: Arc::new(Watch::new(Arc::clone(&log), recovered.incarnation)),
+            watch: Arc::new(WatchHub::new(Arc::clone(&log), recovered.incarnation)),
             log,
             memory: Arc::new(Memory::new(None)),
             snapshots,
-            aside: Aside::new().0,
+            aside: Offload::new().0,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
             clock: SharedClock::new(CLOCKS, recovered.newest_key),

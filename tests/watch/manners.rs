@@ -9,7 +9,7 @@ use chatshard::client::{ClientError, ClientOptions, Connection};
 use chatshard::command::change::{Cancel, Watch, WatchEvent, WatchOp};
 use chatshard::command::{ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, WATCHES_MAX};
-use chatshard::protocol::{Answer, decode_reply, encode_request, frame};
+use chatshard::protocol::{DecodedReply, decode_reply, encode_request, frame};
 use serde_json::{Value, json};
 
 use super::common::{HttpConnection, TestServer};
@@ -37,14 +37,14 @@ async fn watch(connection: &mut Connection) -> u64 {
     id
 }
 
-async fn receive(connection: &mut Connection) -> Answer {
+async fn receive(connection: &mut Connection) -> DecodedReply {
     soon("an answer", connection.receive()).await.unwrap()
 }
 
 /// The next answer, which must be a change.
 async fn told(connection: &mut Connection) -> (u64, WatchEvent) {
     match receive(connection).await {
-        Answer { id, outcome: Ok(Reply::Watch(event)) } => (id, event),
+        DecodedReply { id, outcome: Ok(Reply::Watch(event)) } => (id, event),
         other => panic!("{other:?}"),
     }
 }
@@ -57,7 +57,9 @@ async fn answer(
 ) -> Outcome {
     loop {
         match receive(connection).await {
-            Answer { id: watch, outcome: Ok(Reply::Watch(event)) } => told.push((watch, event)),
+            DecodedReply { id: watch, outcome: Ok(Reply::Watch(event)) } => {
+                told.push((watch, event))
+            }
             answer if answer.id == id => return answer.outcome,
             other => panic!("{other:?}"),
         }
@@ -159,7 +161,7 @@ impl Raw {
         std::io::Write::write_all(&mut self.stream, &out).unwrap();
     }
 
-    fn receive(&mut self, kind: Kind) -> Answer {
+    fn receive(&mut self, kind: Kind) -> DecodedReply {
         loop {
             if let Some(payload) = frame::next(&mut self.input, REPLY_BYTES_MAX).unwrap() {
                 return decode_reply(&payload, |_| Some(kind)).unwrap();

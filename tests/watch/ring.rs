@@ -14,7 +14,7 @@ use chatshard::limits::{REPLY_BYTES_MAX, UNSENT_BYTES_MAX};
 use chatshard::net::watching::Watches;
 use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
-use chatshard::node::watch::{Next, Watch, WatchBounds, WatchThread};
+use chatshard::node::watch::{Next, WatchBounds, WatchHub, WatchThread};
 use chatshard::protocol::{decode_reply, frame};
 use chatshard::shard::event::{self, Advanced, Event};
 use chatshard::types::{ChatId, Sequence, Slot, TimeMs};
@@ -32,7 +32,7 @@ const REQUEST: u64 = 5;
 struct Node {
     disk: FaultyDisk,
     log: Arc<Log>,
-    watch: Arc<Watch>,
+    watch: Arc<WatchHub>,
     log_thread: Option<JoinHandle<bool>>,
     telling: Option<JoinHandle<()>>,
 }
@@ -46,7 +46,7 @@ impl Node {
         let log = Arc::new(Log::new(mode, Lsn(0), mailboxes));
         let mut writer = LogWriter::create(&disk, dir(), NODE, Lsn(1)).unwrap();
         writer.set_segment_bytes_max(2000);
-        let watch = Arc::new(Watch::bounded(Arc::clone(&log), INCARNATION, bounds));
+        let watch = Arc::new(WatchHub::bounded(Arc::clone(&log), INCARNATION, bounds));
         let thread = LogThread::new(Arc::clone(&log), writer).telling(Arc::clone(&watch));
         let log_thread = Some(std::thread::spawn(move || thread.run()));
         Self { disk, log, watch, log_thread, telling: None }
@@ -140,7 +140,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(watch: &Arc<Watch>, from: Option<&str>) -> Result<Self, Error> {
+    fn open(watch: &Arc<WatchHub>, from: Option<&str>) -> Result<Self, Error> {
         let mut watches = Watches::new(Arc::clone(watch));
         watches.begin(REQUEST, from)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use super::data::{Data, DataArgs};
 use super::wire::http::{self, Http};
 use super::wire::{Look, Wire, read_reply};
-use super::work::Ask;
+use super::work::LoadRequest;
 use crate::cli::Failure;
 use crate::cli::failure::tell;
 
@@ -61,7 +61,7 @@ fn list_of(addr: &str, data: Data) -> Result<Bytes, String> {
     stream.set_read_timeout(Some(LIKE_TIMEOUT)).map_err(|error| error.to_string())?;
     let mut wire = Http::new(data, Look::Check { with_deletes: false });
     let mut out = BytesMut::new();
-    wire.encode(Ask::List { user: 0 }, 1, &mut out);
+    wire.encode(LoadRequest::List { user: 0 }, 1, &mut out);
     stream.write_all(&out).map_err(|error| error.to_string())?;
     let mut input = BytesMut::new();
     let cut = read_reply(&mut wire, &mut stream, &mut input)?;

@@ -25,7 +25,7 @@ use super::data::{
 };
 use super::wire::framed::Framed;
 use super::wire::{GREETING, Look, Wire, read_reply};
-use super::work::Ask;
+use super::work::LoadRequest;
 use crate::cli::Failure;
 use crate::cli::failure::tell;
 use crate::command::membership::{ChatItem, DetailReply, ListReply, ListRow};
@@ -243,11 +243,11 @@ fn mark_read() -> Result<MarkReadReply, Invalid> {
 /// The replies that a server gives to the first user; a chat of theirs advances by one.
 fn taken_from(addr: &str, data: &Data) -> Result<Ready, String> {
     let asks = [
-        (Kind::List, false, Ask::List { user: 0 }),
-        (Kind::Detail, false, Ask::Detail { user: 0, row: 0, count: 1 }),
-        (Kind::Detail, true, Ask::Detail { user: 0, row: 0, count: 20 }),
-        (Kind::Advance, false, Ask::Advance { chat: data.chat_of(0, 0) }),
-        (Kind::MarkRead, false, Ask::MarkRead { user: 0, row: 0, seq: sequence_now() }),
+        (Kind::List, false, LoadRequest::List { user: 0 }),
+        (Kind::Detail, false, LoadRequest::Detail { user: 0, row: 0, count: 1 }),
+        (Kind::Detail, true, LoadRequest::Detail { user: 0, row: 0, count: 20 }),
+        (Kind::Advance, false, LoadRequest::Advance { chat: data.chat_of(0, 0) }),
+        (Kind::MarkRead, false, LoadRequest::MarkRead { user: 0, row: 0, seq: sequence_now() }),
     ];
     let mut stream = std::net::TcpStream::connect(addr).map_err(|error| error.to_string())?;
     stream.set_read_timeout(Some(LIKE_TIMEOUT)).map_err(|error| error.to_string())?;
@@ -288,12 +288,12 @@ mod tests {
         let (mut requests, mut answers) = (BytesMut::new(), BytesMut::new());
         wire.greeting(&mut requests);
         for (slot, ask) in (1..).zip([
-            Ask::List { user: 3 },
-            Ask::Detail { user: 3, row: 45, count: 20 },
-            Ask::Detail { user: 3, row: 4, count: 1 },
-            Ask::Advance { chat: 7 },
-            Ask::MarkRead { user: 3, row: 4, seq: READ_SEQUENCE },
-            Ask::Delete { user: 3, row: 44 },
+            LoadRequest::List { user: 3 },
+            LoadRequest::Detail { user: 3, row: 45, count: 20 },
+            LoadRequest::Detail { user: 3, row: 4, count: 1 },
+            LoadRequest::Advance { chat: 7 },
+            LoadRequest::MarkRead { user: 3, row: 4, seq: READ_SEQUENCE },
+            LoadRequest::Delete { user: 3, row: 44 },
         ]) {
             wire.encode(ask, slot, &mut requests);
         }

@@ -21,12 +21,12 @@ pub enum Keys {
 }
 
 /// Draws keys: numbers below a bound.
-pub struct Draw {
+pub struct KeyDraw {
     bound: u64,
     zipf: Option<(Zipf, Permutation)>,
 }
 
-impl Draw {
+impl KeyDraw {
     /// For keys below `bound`, which is at least 1.
     pub fn new(keys: Keys, bound: u64) -> Self {
         // The popular keys are spread over all of them, as they are in life, and not those that
@@ -160,7 +160,7 @@ mod tests {
     fn draws_are_spread_over_the_keys() {
         let mut random = Random::new(3);
         for keys in [Keys::Uniform, Keys::Zipf] {
-            let draw = Draw::new(keys, 1000);
+            let draw = KeyDraw::new(keys, 1000);
             let mut found = vec![0_u32; 1000];
             for _ in 0..100_000 {
                 found[usize::try_from(draw.next(&mut random)).unwrap()] += 1;

@@ -18,7 +18,7 @@ use super::run::Target;
 use super::wire::valkey::Valkey;
 use super::wire::{Look, resp};
 use crate::cli::failure::tell;
-use crate::cli::{Connection, Failure, TlsArgs};
+use crate::cli::{ConnectArgs, Failure, TlsArgs};
 use crate::client::Client;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
@@ -70,7 +70,7 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let done = match args.target {
         Target::Chatshard => {
-            let connection = Connection { addr, token: args.token, tls: args.tls };
+            let connection = ConnectArgs { addr, token: args.token, tls: args.tls };
             let client = connection.open().await?;
             let filler = Filler { client, in_flight: VecDeque::new(), most: args.in_flight.get() };
             fill_chatshard(filler, &data, args.lines, &bar).await

@@ -27,8 +27,8 @@ use tokio::task::{unconstrained, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::socket::Socket;
-use super::wire::{Cut, GREETING, Slot, Wire};
-use super::work::Asks;
+use super::wire::{Cut, GREETING, RequestSlot, Wire};
+use super::work::LoadRequests;
 use crate::cli::Failure;
 use crate::client::ClientTls;
 
@@ -47,7 +47,7 @@ const FAULTS_MAX: usize = 8;
 
 /// What every thread does.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LoadPlan {
     /// Where the server is.
     pub addr: String,
     /// TLS, if it is spoken.
@@ -134,8 +134,8 @@ pub struct Signals {
 /// # Errors
 /// If a connection breaks or what comes is no reply. Faults of single requests are counted.
 pub fn drive<W: Wire>(
-    plan: &Plan,
-    asks: Asks,
+    plan: &LoadPlan,
+    asks: LoadRequests,
     wire: impl Fn() -> W,
     signals: Signals,
 ) -> Result<Measured, Failure> {
@@ -224,7 +224,7 @@ fn any_ready<W: Wire>(lines: &mut [Line<W>], context: &mut Context<'_>) -> Poll<
 
 /// What the connections of a thread share.
 struct Shared {
-    asks: Asks,
+    asks: LoadRequests,
     measured: Measured,
     /// Requests behind the warm-up that may still be sent.
     left: u64,
@@ -297,7 +297,7 @@ struct Line<W> {
     output: BytesMut,
     /// By slot; slot 0 is none.
     sent: Vec<Sent>,
-    free: Vec<Slot>,
+    free: Vec<RequestSlot>,
     depth: usize,
     pace: Option<Pace>,
     /// It may have something to read, or room for what is to be written.
@@ -306,7 +306,7 @@ struct Line<W> {
 
 impl<W: Wire> Line<W> {
     /// Connects and greets.
-    async fn open(plan: &Plan, wire: W) -> Result<Self, Failure> {
+    async fn open(plan: &LoadPlan, wire: W) -> Result<Self, Failure> {
         let (addr, depth) = (&plan.addr, plan.depth);
         let failed = |error: io::Error| Failure::new(format!("{addr}: {error}"));
         let opening = async {

@@ -11,10 +11,10 @@ use super::load::Measured;
 
 /// One run's figures. Times are in microseconds.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// What was asked for.
     #[serde(flatten)]
-    pub asked: Asked,
+    pub asked: LoadShape,
     /// How long was measured.
     pub seconds: f64,
     /// Successes.
@@ -75,7 +75,7 @@ impl Latencies {
 
 /// What was asked for, as the report names it.
 #[derive(Debug, Serialize)]
-pub struct Asked {
+pub struct LoadShape {
     /// What was measured.
     pub target: &'static str,
     /// What was asked.
@@ -92,10 +92,10 @@ pub struct Asked {
     pub rate: Option<f64>,
 }
 
-impl Report {
+impl RunReport {
     /// Puts it together.
     pub fn new(
-        asked: Asked,
+        asked: LoadShape,
         measured: &Measured,
         span: Duration,
         server_cpu_us: Option<u64>,

@@ -12,15 +12,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::data::{Data, DataArgs};
 use super::draw::Keys;
-use super::load::{Measured, Plan, Signals, drive};
-use super::report::{Asked, Report};
+use super::load::{LoadPlan, Measured, Signals, drive};
+use super::report::{LoadShape, RunReport};
 use super::wire::Look;
 use super::wire::framed::Framed;
 use super::wire::http::Http;
 use super::wire::valkey::Valkey;
-use super::work::{Asks, Work};
+use super::work::{LoadRequests, Workload};
 use crate::cli::generate::random::derive;
-use crate::cli::output::{print, print_json_line};
+use crate::cli::result_file::{print, print_json_line};
 use crate::cli::{Failure, TlsArgs};
 use crate::client::ClientTls;
 use crate::limits::IN_FLIGHT_MAX;
@@ -82,7 +82,7 @@ pub struct RunArgs {
     pub tls: TlsArgs,
     /// What to ask
     #[arg(long, value_enum, default_value = "mixed")]
-    pub work: Work,
+    pub work: Workload,
     /// Connections, shared out to the threads
     #[arg(long, default_value = "50")]
     pub connections: NonZeroUsize,
@@ -134,7 +134,7 @@ impl RunArgs {
         if self.threads > self.connections {
             return refuse("--threads: more than there are connections".to_owned());
         }
-        if self.target == Target::Http && matches!(self.work, Work::Advance | Work::Mixed) {
+        if self.target == Target::Http && matches!(self.work, Workload::Advance | Workload::Mixed) {
             return refuse("--work: the HTTP door for apps has no advance".to_owned());
         }
         let time = |value: f64| (0.0..=86_400.0).contains(&value);
@@ -148,7 +148,7 @@ impl RunArgs {
     }
 
     /// What one of the threads does.
-    fn plan(&self, thread: usize, tls: Option<ClientTls>) -> Plan {
+    fn plan(&self, thread: usize, tls: Option<ClientTls>) -> LoadPlan {
         let (connections, threads) = (self.connections.get(), self.threads.get());
         let share = |all: usize| all / threads + usize::from(thread < all % threads);
         let requests = self.requests.map(|all| {
@@ -157,7 +157,7 @@ impl RunArgs {
         });
         let interval = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let times = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Plan {
+        LoadPlan {
             addr: self.addr.clone().unwrap_or_else(|| self.target.default_addr().to_owned()),
             tls,
             connections: share(connections),
@@ -180,7 +180,7 @@ impl RunArgs {
 
     fn look(&self) -> Look {
         match self.check {
-            true => Look::Check { with_deletes: self.work == Work::Mixed },
+            true => Look::Check { with_deletes: self.work == Workload::Mixed },
             false => Look::Status,
         }
     }
@@ -225,7 +225,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             measured.last.map_or(Duration::ZERO, |last| last.saturating_duration_since(from))
         }
     };
-    let asked = Asked {
+    let asked = LoadShape {
         target: args.target.name(),
         work: args.work.name(),
         keys: if args.keys == Keys::Zipf { "zipf" } else { "uniform" },
@@ -234,7 +234,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         threads: args.threads.get(),
         rate: args.rate,
     };
-    let report = Report::new(asked, &measured, span, watched);
+    let report = RunReport::new(asked, &measured, span, watched);
     if args.json { print_json_line(&report) } else { print(&report.table()) }?;
     match report.errors {
         0 => Ok(()),
@@ -246,7 +246,7 @@ type Thread = JoinHandle<Result<Measured, Failure>>;
 
 fn start(
     args: &RunArgs,
-    plan: Plan,
+    plan: LoadPlan,
     data: Data,
     number: usize,
     signals: Signals,
@@ -254,7 +254,7 @@ fn start(
     let (look, target) = (args.look(), args.target);
     let token = args.token.clone().filter(|token| !token.is_empty());
     let seed = derive(args.seed, 41, crate::types::wide(number));
-    let asks = Asks::new(args.work, args.keys, &data, seed);
+    let asks = LoadRequests::new(args.work, args.keys, &data, seed);
     let work = move || match target {
         Target::Chatshard | Target::Canned => {
             drive(&plan, asks, || Framed::new(data, token.clone(), look), signals)

@@ -4,11 +4,11 @@ use clap::ValueEnum;
 
 use super::super::generate::random::Random;
 use super::data::{CHATS_A_USER, Data, ROWS_MARKED, sequence_now};
-use super::draw::{Draw, Keys};
+use super::draw::{KeyDraw, Keys};
 
 /// The work of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Work {
+pub enum Workload {
     /// One chat's details for one of its members
     Detail1,
     /// Details of 20 chats of one user
@@ -24,7 +24,7 @@ pub enum Work {
     Mixed,
 }
 
-impl Work {
+impl Workload {
     /// Its name on the command line and in results.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Work {
 
 /// One request, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum LoadRequest {
     /// All rows of a user.
     List {
         /// Whose.
@@ -78,7 +78,7 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl LoadRequest {
     /// Whether it changes anything.
     pub fn is_write(self) -> bool {
         matches!(self, Self::Advance { .. } | Self::MarkRead { .. } | Self::Delete { .. })
@@ -86,33 +86,33 @@ impl Ask {
 }
 
 /// An endless stream of requests.
-pub struct Asks {
-    work: Work,
-    users: Draw,
-    chats: Draw,
+pub struct LoadRequests {
+    work: Workload,
+    users: KeyDraw,
+    chats: KeyDraw,
     random: Random,
 }
 
-impl Asks {
+impl LoadRequests {
     /// The same seed gives the same requests, but for the read positions.
-    pub fn new(work: Work, keys: Keys, data: &Data, seed: u64) -> Self {
+    pub fn new(work: Workload, keys: Keys, data: &Data, seed: u64) -> Self {
         Self {
             work,
-            users: Draw::new(keys, data.users()),
-            chats: Draw::new(keys, data.chats()),
+            users: KeyDraw::new(keys, data.users()),
+            chats: KeyDraw::new(keys, data.chats()),
             random: Random::new(seed),
         }
     }
 
     /// The next request.
-    pub fn draw(&mut self) -> Ask {
+    pub fn draw(&mut self) -> LoadRequest {
         match self.work {
-            Work::Detail1 => self.detail(1),
-            Work::Detail20 => self.detail(20),
-            Work::List50 => self.list(),
-            Work::Advance => self.advance(),
-            Work::MarkRead => self.mark_read(),
-            Work::Mixed => match self.random.below(100) {
+            Workload::Detail1 => self.detail(1),
+            Workload::Detail20 => self.detail(20),
+            Workload::List50 => self.list(),
+            Workload::Advance => self.advance(),
+            Workload::MarkRead => self.mark_read(),
+            Workload::Mixed => match self.random.below(100) {
                 0..40 => self.list(),
                 40..70 => self.detail(20),
                 70..85 => self.advance(),
@@ -122,27 +122,30 @@ impl Asks {
         }
     }
 
-    fn list(&mut self) -> Ask {
-        Ask::List { user: self.users.next(&mut self.random) }
+    fn list(&mut self) -> LoadRequest {
+        LoadRequest::List { user: self.users.next(&mut self.random) }
     }
 
-    fn detail(&mut self, count: u64) -> Ask {
+    fn detail(&mut self, count: u64) -> LoadRequest {
         let user = self.users.next(&mut self.random);
-        Ask::Detail { user, row: self.random.below(CHATS_A_USER), count }
+        LoadRequest::Detail { user, row: self.random.below(CHATS_A_USER), count }
     }
 
-    fn advance(&mut self) -> Ask {
-        Ask::Advance { chat: self.chats.next(&mut self.random) }
+    fn advance(&mut self) -> LoadRequest {
+        LoadRequest::Advance { chat: self.chats.next(&mut self.random) }
     }
 
-    fn mark_read(&mut self) -> Ask {
+    fn mark_read(&mut self) -> LoadRequest {
         let user = self.users.next(&mut self.random);
-        Ask::MarkRead { user, row: self.random.below(ROWS_MARKED), seq: sequence_now() }
+        LoadRequest::MarkRead { user, row: self.random.below(ROWS_MARKED), seq: sequence_now() }
     }
 
-    fn delete(&mut self) -> Ask {
+    fn delete(&mut self) -> LoadRequest {
         let user = self.users.next(&mut self.random);
-        Ask::Delete { user, row: ROWS_MARKED + self.random.below(CHATS_A_USER - ROWS_MARKED) }
+        LoadRequest::Delete {
+            user,
+            row: ROWS_MARKED + self.random.below(CHATS_A_USER - ROWS_MARKED),
+        }
     }
 }
 
@@ -154,21 +157,21 @@ mod tests {
     #[test]
     fn the_mix_is_as_it_says() {
         let data = Data::new(DataArgs { chats: 1000, users: 20 }).unwrap();
-        let mut asks = Asks::new(Work::Mixed, Keys::Uniform, &data, 1);
+        let mut asks = LoadRequests::new(Workload::Mixed, Keys::Uniform, &data, 1);
         let mut found = [0_u32; 5];
         for _ in 0..100_000 {
             let kind = match asks.draw() {
-                Ask::List { .. } => 0,
-                Ask::Detail { count, .. } => {
+                LoadRequest::List { .. } => 0,
+                LoadRequest::Detail { count, .. } => {
                     assert_eq!(count, 20);
                     1
                 }
-                Ask::Advance { .. } => 2,
-                Ask::MarkRead { row, .. } => {
+                LoadRequest::Advance { .. } => 2,
+                LoadRequest::MarkRead { row, .. } => {
                     assert!(row < ROWS_MARKED);
                     3
                 }
-                Ask::Delete { row, .. } => {
+                LoadRequest::Delete { row, .. } => {
                     assert!((ROWS_MARKED..CHATS_A_USER).contains(&row));
                     4
                 }

@@ -17,9 +17,9 @@ use clap::Args;
 
 use super::Failure;
 use super::failure::tell;
-use super::output::Output;
+use super::result_file::ResultFile;
 use random::{Random, derive, mix};
-use shape::{Chat, Shape, chat};
+use shape::{ChatShape, Shape, chat};
 
 /// The data set's "now", 2026-01-01: it must not depend on the day it is made.
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -56,7 +56,7 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let generator = Generator::new(args)?;
-    let mut output = Output::create(&args.out)?;
+    let mut output = ResultFile::create(&args.out)?;
     generator.write(&mut output)?;
     output.finish()?;
     tell(format_args!(
@@ -90,7 +90,7 @@ impl Generator {
     }
 
     /// Writes all lines.
-    pub fn write(&self, output: &mut Output) -> Result<(), Failure> {
+    pub fn write(&self, output: &mut ResultFile) -> Result<(), Failure> {
         let mut members = Vec::new();
         for number in 0..self.chats {
             self.shape.members(chat(number), &mut members);
@@ -108,9 +108,9 @@ impl Generator {
 
     fn chat_id(&self, number: u64) -> String {
         let prefix = match chat(number) {
-            Chat::Single(_) => 's',
-            Chat::Group(group) if is_official(group) => 'o',
-            Chat::Group(_) => 'g',
+            ChatShape::Single(_) => 's',
+            ChatShape::Group(group) if is_official(group) => 'o',
+            ChatShape::Group(_) => 'g',
         };
         // A bijection of the number: no two chats get the same id.
         let digits = mix(derive(self.seed, CHAT_IDS, 0).wrapping_add(number));
@@ -127,9 +127,9 @@ impl Generator {
     ) -> ChatFacts {
         let kind = chat(number);
         let chat_type = match kind {
-            Chat::Single(_) => 1,
-            Chat::Group(group) if is_official(group) => 3,
-            Chat::Group(_) => 2,
+            ChatShape::Single(_) => 1,
+            ChatShape::Group(group) if is_official(group) => 3,
+            ChatShape::Group(_) => 2,
         };
         let created_at = NOW_MS - random.below(AGE_MS_MAX);
         let silent = random.chance(50);
@@ -147,7 +147,7 @@ impl Generator {
         push_unless(line, "last_time", last_time, 0);
         push_field(line, "created_at", created_at);
         line.extend_from_slice(b"}}\n");
-        ChatFacts { single: matches!(kind, Chat::Single(_)), last_sequence, created_at }
+        ChatFacts { single: matches!(kind, ChatShape::Single(_)), last_sequence, created_at }
     }
 
     fn write_member(

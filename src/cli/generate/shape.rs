@@ -33,7 +33,7 @@ const HEAVY: u64 = 5;
 
 /// What a chat is, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chat {
+pub enum ChatShape {
     /// The n-th single chat.
     Single(u64),
     /// The n-th group.
@@ -41,10 +41,10 @@ pub enum Chat {
 }
 
 /// The chat with this number: every third one is a group.
-pub fn chat(number: u64) -> Chat {
+pub fn chat(number: u64) -> ChatShape {
     match (number / 3, number % 3) {
-        (row, 2) => Chat::Group(row),
-        (row, place) => Chat::Single(row * 2 + place),
+        (row, 2) => ChatShape::Group(row),
+        (row, place) => ChatShape::Single(row * 2 + place),
     }
 }
 
@@ -98,14 +98,14 @@ impl Shape {
     }
 
     /// Fills `members` with the users of a chat, by number.
-    pub fn members(&self, chat: Chat, members: &mut Vec<u64>) {
+    pub fn members(&self, chat: ChatShape, members: &mut Vec<u64>) {
         members.clear();
         match chat {
-            Chat::Single(number) => {
+            ChatShape::Single(number) => {
                 let (first, second) = pair(self.pairs.at(number));
                 members.extend([first, second]);
             }
-            Chat::Group(number) => self.group_members(number, members),
+            ChatShape::Group(number) => self.group_members(number, members),
         }
     }
 
@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn two_thirds_are_single() {
         let chats: Vec<_> = (0..6).map(chat).collect();
-        assert_eq!(chats[..3], [Chat::Single(0), Chat::Single(1), Chat::Group(0)]);
-        assert_eq!(chats[3..], [Chat::Single(2), Chat::Single(3), Chat::Group(1)]);
+        assert_eq!(chats[..3], [ChatShape::Single(0), ChatShape::Single(1), ChatShape::Group(0)]);
+        assert_eq!(chats[3..], [ChatShape::Single(2), ChatShape::Single(3), ChatShape::Group(1)]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 
 use super::line::Line;
-use super::{Counts, ExportArgs, progress};
+use super::{ExportArgs, LineCounts, progress};
 use crate::cli::Failure;
 use crate::cli::failure::tell;
-use crate::cli::output::Output;
+use crate::cli::result_file::ResultFile;
 use crate::command::node::Stats;
 use crate::command::transfer::{Export, ExportReply};
 use crate::command::{Call, Reply};
@@ -16,7 +16,7 @@ use crate::command::{Call, Reply};
 /// Exports to a file.
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
-    let output = Output::create(&args.file)?;
+    let output = ResultFile::create(&args.file)?;
     let expected = match client.call(Stats {}.into()).await {
         Ok(Reply::Stats(stats)) => Some(stats.chats + stats.dissolved + stats.memberships),
         // A server that may not tell can still export.
@@ -33,10 +33,10 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
 /// Writes everything to `output`, which is finished only if all of it came.
 pub async fn export<C: Call>(
     client: C,
-    mut output: Output,
+    mut output: ResultFile,
     bar: &ProgressBar,
-) -> Result<Counts, Failure> {
-    let mut counts = Counts::default();
+) -> Result<LineCounts, Failure> {
+    let mut counts = LineCounts::default();
     let mut page = fetch(client.clone(), None).await?;
     loop {
         let cursor = page.next_cursor.take();
@@ -59,8 +59,8 @@ async fn fetch<C: Call>(client: C, cursor: Option<String>) -> Result<ExportReply
 }
 
 /// A page's chats before its members, as import wants them.
-fn write_page(page: ExportReply, output: &mut Output) -> Result<Counts, Failure> {
-    let counts = Counts {
+fn write_page(page: ExportReply, output: &mut ResultFile) -> Result<LineCounts, Failure> {
+    let counts = LineCounts {
         chats: u64::try_from(page.chats.len()).unwrap_or(u64::MAX),
         members: u64::try_from(page.members.len()).unwrap_or(u64::MAX),
     };

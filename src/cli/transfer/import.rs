@@ -14,8 +14,8 @@ use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::line::{Batch, Batches};
-use super::{Counts, ImportArgs, progress};
+use super::line::{LineBatch, LineBatches};
+use super::{ImportArgs, LineCounts, progress};
 use crate::cli::Failure;
 use crate::cli::failure::tell;
 use crate::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
@@ -42,7 +42,7 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let bar = progress(length, true);
     let started = Instant::now();
-    let done = import(client, Batches::new(reader, &name, args.merge), &name, &bar).await;
+    let done = import(client, LineBatches::new(reader, &name, args.merge), &name, &bar).await;
     bar.finish_and_clear();
     let counts = done?;
     tell(format_args!("{}", counts.summary("imported", started)));
@@ -66,16 +66,16 @@ fn open(path: &Path, name: &str) -> Result<(Reader, Option<u64>), Failure> {
 /// Sends all batches; stops at the first that is refused or cannot be read.
 pub async fn import<C: Call, R: BufRead + Send + 'static>(
     client: C,
-    batches: Batches<R>,
+    batches: LineBatches<R>,
     name: &str,
     bar: &ProgressBar,
-) -> Result<Counts, Failure> {
+) -> Result<LineCounts, Failure> {
     let mut parsed = parse_on_a_thread(batches)?;
     let mut pipeline = Pipeline {
         client,
         in_flight: VecDeque::new(),
         was_busy: false,
-        counts: Counts::default(),
+        counts: LineCounts::default(),
         taken_to: 0,
     };
     let started = Instant::now();
@@ -105,10 +105,10 @@ pub async fn import<C: Call, R: BufRead + Send + 'static>(
     Ok(pipeline.counts)
 }
 
-type Parsed = Result<Batch, Failure>;
+type Parsed = Result<LineBatch, Failure>;
 
 fn parse_on_a_thread<R: BufRead + Send + 'static>(
-    mut batches: Batches<R>,
+    mut batches: LineBatches<R>,
 ) -> Result<mpsc::Receiver<Parsed>, Failure> {
     let (sender, receiver) = mpsc::channel(PARSED);
     let work = move || {
@@ -127,7 +127,7 @@ fn parse_on_a_thread<R: BufRead + Send + 'static>(
 
 struct Sent {
     /// Kept to be sent again if the server was too busy.
-    batch: Batch,
+    batch: LineBatch,
     reply: JoinHandle<Outcome>,
 }
 
@@ -137,13 +137,13 @@ struct Pipeline<C> {
     /// A request was refused as busy while those in flight were on their way: they may have come
     /// to a chat that was not there yet.
     was_busy: bool,
-    counts: Counts,
+    counts: LineCounts,
     /// The last line of the file up to which all were taken.
     taken_to: u64,
 }
 
 impl<C: Call> Pipeline<C> {
-    fn send(&mut self, batch: Batch) {
+    fn send(&mut self, batch: LineBatch) {
         let client = self.client.clone();
         let command = Command::from(batch.import.clone());
         let reply = tokio::spawn(async move { client.call(command).await });
@@ -164,7 +164,7 @@ impl<C: Call> Pipeline<C> {
         };
         match outcome {
             Ok(Reply::Import(reply)) => {
-                self.counts.add(Counts { chats: reply.chats, members: reply.members });
+                self.counts.add(LineCounts { chats: reply.chats, members: reply.members });
                 self.taken_to = batch.last_line;
                 Ok(Some(batch.file_bytes))
             }
@@ -178,7 +178,7 @@ impl<C: Call> Pipeline<C> {
     }
 
     /// Sends a batch again until the server has time; all before it have been taken by now.
-    async fn send_again(&mut self, batch: &Batch) -> Outcome {
+    async fn send_again(&mut self, batch: &LineBatch) -> Outcome {
         self.was_busy = true;
         let (started, mut pause) = (Instant::now(), PAUSE_MIN);
         loop {
@@ -193,7 +193,7 @@ impl<C: Call> Pipeline<C> {
 
     /// Says which lines a refusal concerns, and which others were taken: those behind may have been on
     /// their way.
-    async fn refused(&mut self, name: &str, batch: &Batch, error: &Error) -> Failure {
+    async fn refused(&mut self, name: &str, batch: &LineBatch, error: &Error) -> Failure {
         let mut taken = Vec::new();
         if self.taken_to > 0 {
             taken.push(format!("1 to {}", self.taken_to));

@@ -81,7 +81,7 @@ fn wrong_field(text: &[u8], error: &serde_json::Error) -> String {
 
 /// Lines that go to the server in one request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
+pub struct LineBatch {
     /// Number of the first line, from 1.
     pub first_line: u64,
     /// Number of the last line.
@@ -93,7 +93,7 @@ pub struct Batch {
 }
 
 /// Makes batches of a file.
-pub struct Batches<R> {
+pub struct LineBatches<R> {
     reader: R,
     name: String,
     merge: bool,
@@ -112,7 +112,7 @@ struct Held {
     file_bytes: u64,
 }
 
-impl<R: BufRead> Batches<R> {
+impl<R: BufRead> LineBatches<R> {
     /// Reads `reader`, whose `name` stands in the messages.
     pub fn new(reader: R, name: impl Into<String>, merge: bool) -> Self {
         let (text, name) = (Vec::with_capacity(4096), name.into());
@@ -120,7 +120,7 @@ impl<R: BufRead> Batches<R> {
     }
 
     /// The next batch; none at the end of the file. Lines before a bad one are handed out first.
-    pub fn next_batch(&mut self) -> Result<Option<Batch>, Failure> {
+    pub fn next_batch(&mut self) -> Result<Option<LineBatch>, Failure> {
         if let Some(failure) = self.failed.take() {
             return Err(failure);
         }
@@ -156,7 +156,7 @@ impl<R: BufRead> Batches<R> {
             };
         }
         let (first_line, last_line, file_bytes) = batch;
-        Ok(Some(Batch { first_line, last_line, file_bytes, import }))
+        Ok(Some(LineBatch { first_line, last_line, file_bytes, import }))
     }
 
     fn take(&mut self) -> Result<Option<Held>, Failure> {

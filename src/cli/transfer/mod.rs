@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Connection;
+use super::ConnectArgs;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub struct ImportArgs {
     pub merge: bool,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// Arguments of `export`.
@@ -37,19 +37,19 @@ pub struct ExportArgs {
     pub file: PathBuf,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// What was taken or written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct LineCounts {
     /// Chats.
     pub chats: u64,
     /// Members.
     pub members: u64,
 }
 
-impl Counts {
+impl LineCounts {
     fn lines(self) -> u64 {
         self.chats.saturating_add(self.members)
     }

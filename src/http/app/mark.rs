@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
 use super::super::route::{Caller, Route};
-use super::seed::Row;
+use super::core_routes::Row;
 use crate::command::membership::{self, ClearReply, SetFlags, SetFlagsReply};
 use crate::command::message::{MarkRead, MarkReadReply};
 use crate::command::{Command, ErrorCode, Kind, Reply};

@@ -8,7 +8,7 @@ use crate::command::Error;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::metrics::doors::{Dropped, Refused};
 use crate::net::greeting::{Greeting, first_frame};
-use crate::net::patience::{Heard, Late, Waits};
+use crate::net::timeouts::{Heard, Late, Waits};
 use crate::protocol::{CONNECTION_ID, frame};
 use crate::throttle::throttled;
 

@@ -6,7 +6,7 @@
 //! - What the token's role does not allow is 403 before the arguments are looked at.
 
 use super::Connection;
-use crate::access::Pass;
+use crate::access::Session;
 use crate::command::node::Hello;
 use crate::command::{Error, ErrorCode, Kind, Reply};
 use crate::metrics::doors::{Dropped, Refused};
@@ -75,10 +75,10 @@ impl Connection {
 
     /// Refuses a frame that is no request that could be run.
     #[cold]
-    pub(super) fn refuse_undecoded(&mut self, refused: protocol::Refused) {
-        let protocol::Refused { id, kind, error } = refused;
+    pub(super) fn refuse_undecoded(&mut self, refused: protocol::RefusedRequest) {
+        let protocol::RefusedRequest { id, kind, error } = refused;
         let is_hello = kind == Some(Kind::Hello);
-        let forbidden = |pass: &Pass| kind.and_then(|kind| pass.role().check(kind).err());
+        let forbidden = |pass: &Session| kind.and_then(|kind| pass.role().check(kind).err());
         match (&self.pass, id) {
             (None, id) if !is_hello => self.refuse(id.unwrap_or(CONNECTION_ID), no_hello()),
             (_, None) => self.refuse(CONNECTION_ID, error),

@@ -10,15 +10,15 @@ use crate::command::{Error, Outcome};
 use crate::limits::{INCOMPLETE_BYTES_FREE, TCP_UNSENT_BYTES_FREE};
 use crate::metrics::doors::Dropped;
 use crate::net::incomplete::{self, Incomplete};
-use crate::net::unread::{self, Part};
-use crate::node::ticket::Told;
-use crate::protocol::long::LongReply;
+use crate::net::unread::{self, UnreadPart};
+use crate::node::responder::ReplyBody;
+use crate::protocol::chunked_reply::ChunkedReply;
 use crate::throttle::throttled;
 
 /// Parts of the node's budgets.
 pub(super) struct Held {
     incomplete: Option<Incomplete>,
-    unread: Option<Part>,
+    unread: Option<UnreadPart>,
 }
 
 impl Connection {
@@ -82,7 +82,7 @@ impl Connection {
     pub(super) fn held_bytes(&self) -> usize {
         let mut ready = 0;
         self.replies.for_each_ready(|reply| ready += unread::bytes_of(&reply.told));
-        let long = self.long.as_ref().map_or(0, LongReply::held_bytes);
+        let long = self.long.as_ref().map_or(0, ChunkedReply::held_bytes);
         self.output.held_bytes() + ready + long + self.watches.held_bytes()
     }
 
@@ -99,7 +99,7 @@ impl Connection {
 
     fn withhold_ready(&self) {
         self.replies.for_each_ready(|reply| {
-            if let Told::Outcome { outcome, .. } = &mut reply.told
+            if let ReplyBody::Outcome { outcome, .. } = &mut reply.told
                 && unread::bytes_of_outcome(outcome) > TCP_UNSENT_BYTES_FREE
                 && unread::withhold(outcome)
             {

@@ -54,9 +54,9 @@ impl Use {
 /// What one request does to one key, in one number: the key's hash, but for its lowest five bits.
 /// (Two keys with one hash wait for each other; that is all.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Touch(pub(super) u64);
+pub struct KeyTouch(pub(super) u64);
 
-impl Touch {
+impl KeyTouch {
     const CHAT: u64 = 0b1;
     const USE_SHIFT: u32 = 1;
     const USE: u64 = 0b11 << Self::USE_SHIFT;
@@ -118,7 +118,7 @@ pub enum Scope {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// Each key once.
-    pub(super) touches: SmallVec<[Touch; 4]>,
+    pub(super) touches: SmallVec<[KeyTouch; 4]>,
     /// What it does to everything, where keys are not enough to tell it; always by a detour.
     pub(super) all: Option<Use>,
 }
@@ -168,7 +168,7 @@ impl Footprint {
 }
 
 /// Joins the touches of one key.
-fn each_once(touches: &mut SmallVec<[Touch; 4]>) {
+fn each_once(touches: &mut SmallVec<[KeyTouch; 4]>) {
     touches.sort_unstable_by_key(|touch| touch.key());
     touches.dedup_by(|next, kept| {
         let is_same = next.key() == kept.key();
@@ -182,7 +182,7 @@ fn each_once(touches: &mut SmallVec<[Touch; 4]>) {
 struct Gathered {
     hasher: KeyHasher,
     scope: Scope,
-    touches: SmallVec<[Touch; 4]>,
+    touches: SmallVec<[KeyTouch; 4]>,
 }
 
 /// How a request comes to a key.
@@ -195,14 +195,14 @@ enum By {
 impl Gathered {
     fn user(&mut self, id: &UserId, used: Use, by: By) {
         if by == By::Detour || self.scope >= Scope::Users {
-            let touch = Touch::user(self.hasher.hash(id.as_str()), used);
+            let touch = KeyTouch::user(self.hasher.hash(id.as_str()), used);
             self.touches.push(touch.by_detour(by == By::Detour));
         }
     }
 
     fn chat(&mut self, id: &ChatId, used: Use, by: By) {
         if by == By::Detour || self.scope == Scope::All {
-            let touch = Touch::chat(self.hasher.hash(id.as_str()), used);
+            let touch = KeyTouch::chat(self.hasher.hash(id.as_str()), used);
             self.touches.push(touch.by_detour(by == By::Detour));
         }
     }

@@ -20,13 +20,13 @@ fn command(name: &str, arguments: Value) -> Command {
 #[derive(Default)]
 struct Connection {
     order: Order,
-    ways: HashMap<u64, Option<Way>>,
+    ways: HashMap<u64, Option<OrderKey>>,
 }
 
 impl Connection {
     /// Whether the request goes at once.
     fn goes(&mut self, id: u64, command: &Command) -> bool {
-        let asked = Asked { id, started: Instant::now(), bytes: 100 };
+        let asked = RequestInfo { id, started: Instant::now(), bytes: 100 };
         let going = self.order.take(asked, command.clone().into(), hasher());
         going.is_some_and(|going| self.ways.insert(id, going.way).is_none())
     }

@@ -4,7 +4,7 @@
 //! their maker; at last the user is forgotten, with all that was kept under their keys. A crash leaves
 //! a part of the work done and the request unanswered: repeating it does the rest.
 
-use super::answers::Kept;
+use super::idempotency::Remembered;
 use super::{Core, Step};
 use crate::command::Reply;
 use crate::command::membership::{EraseUser, EraseUserReply};
@@ -22,8 +22,8 @@ impl Core {
         if let Some(keyed) = self.keyed_erase(&erase) {
             match self.kept(&keyed) {
                 Ok(None) => _ = self.keep_claim(keyed, out),
-                Ok(Some(Kept::Claim(_))) => {}
-                Ok(Some(Kept::Reply(reply))) => return Step::Done(Ok(reply)),
+                Ok(Some(Remembered::Claim(_))) => {}
+                Ok(Some(Remembered::Reply(reply))) => return Step::Done(Ok(reply)),
                 Err(error) => return Step::Done(Err(error)),
             }
         }
@@ -93,11 +93,11 @@ impl Core {
         let keyed = self.keyed_erase(&erase);
         let own = keyed.as_ref().map(|keyed| self.kept(keyed));
         // The same request on another connection may have come to its end first.
-        if let Some(Ok(Some(Kept::Reply(reply)))) = own {
+        if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
             return Step::Done(Ok(reply));
         }
         // That this request took its key is no trace that anybody has to hear of.
-        let own_claims = usize::from(matches!(own, Some(Ok(Some(Kept::Claim(_))))));
+        let own_claims = usize::from(matches!(own, Some(Ok(Some(Remembered::Claim(_))))));
         let user = self.find_user(&erase.user_id);
         if user.is_some_and(|user| !user.rows.is_empty()) {
             return Step::Part(self.rows(vec![erase.user_id]));

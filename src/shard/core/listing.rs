@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Core;
-use super::near::{detail_lines, head_line, member_line, near};
+use super::prefetch::{detail_lines, head_line, member_line, near};
 use crate::command::conversation::{Conversation, Conversations, Explain};
 use crate::command::unread::Floors;
 use crate::shard::listing::{
@@ -12,7 +12,7 @@ use crate::shard::listing::{
 };
 use crate::shard::op::{Answer, ChatView};
 use crate::shard::row::Row;
-use crate::shard::state::{Apart, Chat};
+use crate::shard::state::{Chat, OutOfLine};
 use crate::types::{Flag, Sequence, UserId};
 
 /// Rows that are looked up together.
@@ -102,7 +102,7 @@ impl Core {
         mut visit: impl FnMut(RowRef, &'a Row, &'a Chat),
     ) {
         for block in refs.chunks(BLOCK) {
-            let mut entries: [Option<&Apart<Chat>>; BLOCK] = [None; BLOCK];
+            let mut entries: [Option<&OutOfLine<Chat>>; BLOCK] = [None; BLOCK];
             for (place, at) in entries.iter_mut().zip(block) {
                 let slot = self.slot_here(at.hash);
                 *place = slot.and_then(|slot| slot.chat_candidate(at.hash));

@@ -183,7 +183,7 @@ impl Core {
         rows: Vec<(UserId, Effect)>,
         out: &mut Output,
     ) {
-        self.warm_rows(&chat_id, &rows);
+        self.prefetch_rows(&chat_id, &rows);
         let hash = self.hash_of(chat_id.as_str());
         for (user_id, effect) in rows {
             let row =

@@ -6,18 +6,18 @@
 use smallvec::SmallVec;
 
 use super::Core;
-use super::near::{Found, INLINE, creator_text, detail_lines, near, row_lines};
+use super::prefetch::{INLINE, Prefetched, creator_text, detail_lines, near, row_lines};
 use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
-use crate::shard::state::{Apart, Chat, User};
+use crate::shard::state::{Chat, OutOfLine, User};
 use crate::types::{Flag, Hashed, Sequence};
 
 /// A chat that was asked for.
 struct Asked<'a> {
     id: Hashed<&'a [u8]>,
-    entry: Option<&'a Apart<Chat>>,
-    found: Found<'a>,
+    entry: Option<&'a OutOfLine<Chat>>,
+    found: Prefetched<'a>,
 }
 
 impl Core {
@@ -49,7 +49,12 @@ impl Core {
         let mut hashes: SmallVec<[u64; INLINE]> = SmallVec::new();
         for id in ids {
             if !(hashes.contains(&id.hash) && asked.iter().any(|other| other.id == id)) {
-                let found = Found { user, user_hash, chat_hash: Some(id.hash), ..Found::default() };
+                let found = Prefetched {
+                    user,
+                    user_hash,
+                    chat_hash: Some(id.hash),
+                    ..Prefetched::default()
+                };
                 asked.push(Asked { id, entry: None, found });
                 hashes.push(id.hash);
             }

@@ -7,7 +7,7 @@ use crate::command::membership::{Delete, List, SetFlags, SetFlagsReply, Touch, T
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
 use crate::shard::event::{Deleted, FlagsSet, Touched};
-use crate::shard::key::Claim;
+use crate::shard::idempotency::Claim;
 use crate::shard::member::Member;
 use crate::shard::op::{Answer, DetailPart, Output};
 use crate::shard::page::ListPage;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::answers::Keyed;
+use super::idempotency::Keyed;
 use super::{Core, Step};
 use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
@@ -120,7 +120,7 @@ impl Core {
             self.commit(slot, event, out);
         }
         if !part.members.is_empty() {
-            self.warm_ids(part.members.iter().map(|(member, _)| member.user_id.as_str()));
+            self.prefetch_ids(part.members.iter().map(|(member, _)| member.user_id.as_str()));
             let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
             self.commit(slot, event, out);
         }

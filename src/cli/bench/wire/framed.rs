@@ -6,9 +6,9 @@
 use bytes::{BufMut, BytesMut};
 use rmp::decode::read_int;
 
-use super::{Cut, GREETING, Look, Slot, Wire};
+use super::{Cut, GREETING, Look, RequestSlot, Wire};
 use crate::cli::bench::data::{Data, chat_id, user_id};
-use crate::cli::bench::work::Ask;
+use crate::cli::bench::work::LoadRequest;
 use crate::command::node::Hello;
 use crate::command::{Kind, Reply};
 use crate::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -22,7 +22,7 @@ pub struct Framed {
     token: Option<String>,
     look: Look,
     /// What was asked in each slot, where replies are checked.
-    asked: Vec<Option<Ask>>,
+    asked: Vec<Option<LoadRequest>>,
 }
 
 impl Framed {
@@ -31,7 +31,7 @@ impl Framed {
         Self { data, token, look, asked: Vec::new() }
     }
 
-    fn remember(&mut self, ask: Ask, slot: Slot) {
+    fn remember(&mut self, ask: LoadRequest, slot: RequestSlot) {
         if self.look == Look::Status {
             return;
         }
@@ -45,7 +45,7 @@ impl Framed {
     }
 
     /// Decodes a reply and looks at what is in it.
-    fn fault_in(&self, payload: &[u8], slot: Slot) -> Option<String> {
+    fn fault_in(&self, payload: &[u8], slot: RequestSlot) -> Option<String> {
         let asked = self.asked.get(usize::from(slot)).copied().flatten();
         let kind = asked.map_or(Kind::Hello, kind_of);
         match (decode_reply(payload, |_| Some(kind)), asked) {
@@ -54,7 +54,7 @@ impl Framed {
                 (Err(error), _) => Some(error.to_string()),
                 (Ok(Reply::List(list)), Some(ask)) => self.look.count(ask, list.items.len()),
                 (Ok(Reply::Detail(detail)), Some(ask)) => self.look.count(ask, detail.items.len()),
-                (Ok(Reply::MarkRead(read)), Some(Ask::MarkRead { seq, .. })) => {
+                (Ok(Reply::MarkRead(read)), Some(LoadRequest::MarkRead { seq, .. })) => {
                     let stored = read.max_read_seq.get();
                     (stored < seq).then(|| format!("mark_read of {seq} left {stored}"))
                 }
@@ -65,13 +65,13 @@ impl Framed {
 }
 
 /// The command behind a request.
-pub fn kind_of(ask: Ask) -> Kind {
+pub fn kind_of(ask: LoadRequest) -> Kind {
     match ask {
-        Ask::List { .. } => Kind::List,
-        Ask::Detail { .. } => Kind::Detail,
-        Ask::Advance { .. } => Kind::Advance,
-        Ask::MarkRead { .. } => Kind::MarkRead,
-        Ask::Delete { .. } => Kind::Delete,
+        LoadRequest::List { .. } => Kind::List,
+        LoadRequest::Detail { .. } => Kind::Detail,
+        LoadRequest::Advance { .. } => Kind::Advance,
+        LoadRequest::MarkRead { .. } => Kind::MarkRead,
+        LoadRequest::Delete { .. } => Kind::Delete,
     }
 }
 
@@ -87,7 +87,7 @@ impl Wire for Framed {
         debug_assert!(encoded.is_ok());
     }
 
-    fn encode(&mut self, ask: Ask, slot: Slot, out: &mut BytesMut) {
+    fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut) {
         self.remember(ask, slot);
         let open = Open::begin(out);
         // [slot, code, arguments]
@@ -95,11 +95,11 @@ impl Wire for Framed {
         out.put_u16(slot);
         out.put_u8(kind_of(ask).code());
         match ask {
-            Ask::List { user } => {
+            LoadRequest::List { user } => {
                 array(1, out);
                 text(&user_id(user), out);
             }
-            Ask::Detail { user, row, count } => {
+            LoadRequest::Detail { user, row, count } => {
                 array(2, out);
                 array(count, out);
                 for place in row..row.saturating_add(count) {
@@ -107,19 +107,19 @@ impl Wire for Framed {
                 }
                 text(&user_id(user), out);
             }
-            Ask::Advance { chat } => {
+            LoadRequest::Advance { chat } => {
                 array(3, out);
                 text(&chat_id(chat), out);
                 out.extend_from_slice(&[0xc0, 1]);
             }
-            Ask::MarkRead { user, row, seq } => {
+            LoadRequest::MarkRead { user, row, seq } => {
                 array(3, out);
                 text(&user_id(user), out);
                 text(&chat_id(self.data.chat_of(user, row)), out);
                 out.put_u8(0xcf);
                 out.put_u64(seq);
             }
-            Ask::Delete { user, row } => {
+            LoadRequest::Delete { user, row } => {
                 array(2, out);
                 text(&user_id(user), out);
                 array(1, out);
@@ -141,7 +141,7 @@ impl Wire for Framed {
             read_int::<u64, _>(&mut rest).and_then(|id| Ok((id, read_int::<u16, _>(&mut rest)?)));
         let (id, status) = head.map_err(|error| format!("what came is no reply: {error}"))?;
         // 0 is an error of the connection, which then closes.
-        let slot = Slot::try_from(id).map_err(|_| format!("a reply to request {id}"))?;
+        let slot = RequestSlot::try_from(id).map_err(|_| format!("a reply to request {id}"))?;
         let fault = match self.look {
             Look::Status if status == STATUS_OK => None,
             _ => self.fault_in(payload, slot),
@@ -191,21 +191,27 @@ mod tests {
         let chat = |of, row| String::from_utf8(chat_id(data.chat_of(of, row)).to_vec()).unwrap();
         let ids: Vec<String> = (45..65).map(|row| chat(3, row)).collect();
         let cases = [
-            (Ask::List { user: 3 }, json!({"user_id": user(3)})),
+            (LoadRequest::List { user: 3 }, json!({"user_id": user(3)})),
             (
-                Ask::Detail { user: 3, row: 7, count: 1 },
+                LoadRequest::Detail { user: 3, row: 7, count: 1 },
                 json!({"ids": [chat(3, 7)], "user_id": user(3)}),
             ),
-            (Ask::Detail { user: 3, row: 45, count: 20 }, json!({"ids": ids, "user_id": user(3)})),
             (
-                Ask::Advance { chat: data.chat_of(3, 7) },
+                LoadRequest::Detail { user: 3, row: 45, count: 20 },
+                json!({"ids": ids, "user_id": user(3)}),
+            ),
+            (
+                LoadRequest::Advance { chat: data.chat_of(3, 7) },
                 json!({"chat_id": chat(3, 7), "allocate": 1}),
             ),
             (
-                Ask::MarkRead { user: 3, row: 7, seq: 9 },
+                LoadRequest::MarkRead { user: 3, row: 7, seq: 9 },
                 json!({"user_id": user(3), "chat_id": chat(3, 7), "seq": 9}),
             ),
-            (Ask::Delete { user: 3, row: 7 }, json!({"user_id": user(3), "ids": [chat(3, 7)]})),
+            (
+                LoadRequest::Delete { user: 3, row: 7 },
+                json!({"user_id": user(3), "ids": [chat(3, 7)]}),
+            ),
         ];
         for (ask, arguments) in cases {
             let mut out = BytesMut::new();
@@ -224,7 +230,7 @@ mod tests {
             let max_read_seq = Sequence::new(stored).unwrap();
             Ok(Reply::MarkRead(MarkReadReply { max_read_seq, unread: 0 }))
         };
-        let ask = Ask::MarkRead { user: 1, row: 1, seq: 9 };
+        let ask = LoadRequest::MarkRead { user: 1, row: 1, seq: 9 };
         for look in [Look::Status, Look::Check { with_deletes: false }] {
             let mut wire = wire(look);
             wire.encode(ask, 300, &mut BytesMut::new());

@@ -7,9 +7,9 @@ use std::io::Write;
 
 use bytes::{BufMut, BytesMut};
 
-use super::{Cut, Look, Slot, Wire};
+use super::{Cut, Look, RequestSlot, Wire};
 use crate::cli::bench::data::{Data, chat_id, user_id};
-use crate::cli::bench::work::Ask;
+use crate::cli::bench::work::LoadRequest;
 
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -19,7 +19,7 @@ pub struct Http {
     data: Data,
     look: Look,
     /// What is open, in the order sent.
-    open: VecDeque<(Slot, Ask)>,
+    open: VecDeque<(RequestSlot, LoadRequest)>,
     body: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ impl Http {
     }
 
     /// What is wrong with a body.
-    fn fault_in(&self, body: &[u8], ask: Ask) -> Option<String> {
+    fn fault_in(&self, body: &[u8], ask: LoadRequest) -> Option<String> {
         let parsed: serde_json::Value = match serde_json::from_slice(body) {
             Ok(parsed) => parsed,
             Err(error) => return Some(format!("the body is no JSON: {error}")),
@@ -57,20 +57,20 @@ impl Wire for Http {
     /// Nothing needs to be said first.
     fn greeting(&mut self, _: &mut BytesMut) {}
 
-    fn encode(&mut self, ask: Ask, slot: Slot, out: &mut BytesMut) {
+    fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut) {
         self.open.push_back((slot, ask));
         self.body.clear();
         let (route, user) = match ask {
-            Ask::List { user } => ("mine-list", user),
-            Ask::Detail { user, row, count } => {
+            LoadRequest::List { user } => ("mine-list", user),
+            LoadRequest::Detail { user, row, count } => {
                 self.ids(user, row..row.saturating_add(count));
                 ("detail", user)
             }
-            Ask::Delete { user, row } => {
+            LoadRequest::Delete { user, row } => {
                 self.ids(user, std::iter::once(row));
                 ("delete", user)
             }
-            Ask::MarkRead { user, row, seq } => {
+            LoadRequest::MarkRead { user, row, seq } => {
                 self.body.extend_from_slice(br#"{"chat_id":""#);
                 self.body.extend_from_slice(&chat_id(self.data.chat_of(user, row)));
                 // Neither this vector nor the buffer below refuses a write.
@@ -78,7 +78,7 @@ impl Wire for Http {
                 ("read", user)
             }
             // Refused before the start: the door has no such route, and says so.
-            Ask::Advance { .. } => ("advance", 0),
+            LoadRequest::Advance { .. } => ("advance", 0),
         };
         out.extend_from_slice(b"POST /chat/");
         out.extend_from_slice(route.as_bytes());
@@ -162,8 +162,8 @@ mod tests {
     fn answers_are_cut_in_their_order() {
         let mut wire = wire();
         let mut out = BytesMut::new();
-        wire.encode(Ask::List { user: 1 }, 4, &mut out);
-        wire.encode(Ask::Delete { user: 1, row: 2 }, 3, &mut out);
+        wire.encode(LoadRequest::List { user: 1 }, 4, &mut out);
+        wire.encode(LoadRequest::Delete { user: 1, row: 2 }, 3, &mut out);
         let first = b"HTTP/1.1 200 OK\r\ncontent-type: x\r\nContent-Length: 35\r\n\r\n{\"code\":200,\"data\":{\"items\":[]   }}";
         for bytes in 0..first.len() {
             assert_eq!(wire.cut(&first[..bytes]), Ok(None));
@@ -182,9 +182,9 @@ mod tests {
     fn bodies_are_json() {
         let mut wire = wire();
         for (ask, keys) in [
-            (Ask::Detail { user: 1, row: 45, count: 20 }, &["ids"][..]),
-            (Ask::MarkRead { user: 1, row: 4, seq: 9 }, &["chat_id", "seq"]),
-            (Ask::Delete { user: 1, row: 4 }, &["ids"]),
+            (LoadRequest::Detail { user: 1, row: 45, count: 20 }, &["ids"][..]),
+            (LoadRequest::MarkRead { user: 1, row: 4, seq: 9 }, &["chat_id", "seq"]),
+            (LoadRequest::Delete { user: 1, row: 4 }, &["ids"]),
         ] {
             let mut out = BytesMut::new();
             wire.encode(ask, 1, &mut out);

@@ -18,10 +18,10 @@ use std::net::TcpStream;
 
 use bytes::BytesMut;
 
-use super::work::Ask;
+use super::work::LoadRequest;
 
 /// The number of an open request on its connection: 1 to the depth.
-pub type Slot = u16;
+pub type RequestSlot = u16;
 
 /// A whole reply at the front of a buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Cut {
     /// Its bytes.
     pub bytes: usize,
     /// The request that it answers.
-    pub slot: Slot,
+    pub slot: RequestSlot,
     /// What is wrong with it, if it is no success.
     pub fault: Option<String>,
 }
@@ -40,7 +40,7 @@ pub trait Wire: Sized {
     fn greeting(&mut self, out: &mut BytesMut);
 
     /// Appends a request.
-    fn encode(&mut self, ask: Ask, slot: Slot, out: &mut BytesMut);
+    fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut);
 
     /// Finds the first reply of `input`; none while it is incomplete.
     ///
@@ -72,7 +72,7 @@ pub fn read_reply<W: Wire>(
 }
 
 /// The slot of the greeting. No request has it.
-pub const GREETING: Slot = Slot::MAX;
+pub const GREETING: RequestSlot = RequestSlot::MAX;
 
 /// How closely replies are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +88,11 @@ pub enum Look {
 
 impl Look {
     /// What is wrong with the number of items in a reply.
-    fn count(self, ask: Ask, found: usize) -> Option<String> {
+    fn count(self, ask: LoadRequest, found: usize) -> Option<String> {
         let Self::Check { with_deletes } = self else { return None };
         let (wanted, may_lack) = match ask {
-            Ask::List { .. } => (super::data::CHATS_A_USER, with_deletes),
-            Ask::Detail { count, .. } => (count, false),
+            LoadRequest::List { .. } => (super::data::CHATS_A_USER, with_deletes),
+            LoadRequest::Detail { count, .. } => (count, false),
             _ => return None,
         };
         let found = crate::types::wide(found);

@@ -57,7 +57,7 @@ fn head(mark: u8, number: usize, out: &mut BytesMut) {
 
 /// What a reply is, from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found<'a> {
+pub struct RespReply<'a> {
     /// Its bytes.
     pub bytes: usize,
     /// The first error in it, at any depth.
@@ -74,9 +74,9 @@ pub struct Found<'a> {
 ///
 /// # Errors
 /// If it is no reply.
-pub fn first(input: &[u8]) -> Result<Option<Found<'_>>, String> {
+pub fn first(input: &[u8]) -> Result<Option<RespReply<'_>>, String> {
     let mut rest = input;
-    let mut found = Found { bytes: 0, error: None, elements: None, nils: 0, values: 0 };
+    let mut found = RespReply { bytes: 0, error: None, elements: None, nils: 0, values: 0 };
     let mut open = 1_usize;
     while open > 0 {
         let Some((mark, line, behind)) = line(rest)? else { return Ok(None) };
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn whole(input: &[u8]) -> Found<'_> {
+    fn whole(input: &[u8]) -> RespReply<'_> {
         for bytes in 0..input.len() {
             assert_eq!(first(&input[..bytes]), Ok(None), "{bytes} bytes");
         }

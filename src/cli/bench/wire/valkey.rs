@@ -27,18 +27,18 @@ use std::collections::VecDeque;
 use bytes::{BufMut, BytesMut};
 
 use super::resp::{command, first, joined, part};
-use super::{Cut, GREETING, Look, Slot, Wire};
+use super::{Cut, GREETING, Look, RequestSlot, Wire};
 use crate::cli::bench::data::{
     CHATS_A_USER, Data, LAST_SEQUENCE, READ_SEQUENCE, TIME_MS, chat_id, user_id,
 };
-use crate::cli::bench::work::Ask;
+use crate::cli::bench::work::LoadRequest;
 
 /// One connection.
 pub struct Valkey {
     data: Data,
     look: Look,
     /// What is open, in the order sent.
-    open: VecDeque<(Slot, Option<Ask>)>,
+    open: VecDeque<(RequestSlot, Option<LoadRequest>)>,
     row: Vec<u8>,
 }
 
@@ -121,8 +121,8 @@ fn pack(out: &mut Vec<u8>, fields: &[u64]) {
 }
 
 /// How many replies an ask gets.
-fn replies(ask: Option<Ask>) -> usize {
-    if matches!(ask, Some(Ask::Detail { .. })) { 2 } else { 1 }
+fn replies(ask: Option<LoadRequest>) -> usize {
+    if matches!(ask, Some(LoadRequest::Detail { .. })) { 2 } else { 1 }
 }
 
 impl Wire for Valkey {
@@ -132,15 +132,15 @@ impl Wire for Valkey {
         part(b"PING", out);
     }
 
-    fn encode(&mut self, ask: Ask, slot: Slot, out: &mut BytesMut) {
+    fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut) {
         self.open.push_back((slot, Some(ask)));
         match ask {
-            Ask::List { user } => {
+            LoadRequest::List { user } => {
                 command(2, out);
                 part(b"HGETALL", out);
                 joined(b"u:", &user_id(user), out);
             }
-            Ask::Detail { user, row, count: 1 } => {
+            LoadRequest::Detail { user, row, count: 1 } => {
                 let id = chat_id(self.data.chat_of(user, row));
                 command(2, out);
                 part(b"GET", out);
@@ -150,7 +150,7 @@ impl Wire for Valkey {
                 joined(b"u:", &user_id(user), out);
                 part(&id, out);
             }
-            Ask::Detail { user, row, count } => {
+            LoadRequest::Detail { user, row, count } => {
                 let rows = row..row.saturating_add(count);
                 let length = usize::try_from(count).unwrap_or(usize::MAX);
                 command(1 + length, out);
@@ -165,15 +165,15 @@ impl Wire for Valkey {
                     part(&chat_id(self.data.chat_of(user, place)), out);
                 }
             }
-            Ask::Advance { chat } => {
+            LoadRequest::Advance { chat } => {
                 command(4, out);
                 part(b"HINCRBY", out);
                 joined(b"h:", &chat_id(chat), out);
                 part(b"s", out);
                 part(b"1", out);
             }
-            Ask::MarkRead { user, row, seq } => self.set_row(user, row, seq, 1, out),
-            Ask::Delete { user, row } => self.set_row(user, row, LAST_SEQUENCE, 0, out),
+            LoadRequest::MarkRead { user, row, seq } => self.set_row(user, row, seq, 1, out),
+            LoadRequest::Delete { user, row } => self.set_row(user, row, LAST_SEQUENCE, 0, out),
         }
     }
 
@@ -195,9 +195,11 @@ impl Wire for Valkey {
             fault = fault.or(error).or_else(|| {
                 let ask = ask?;
                 let there = match (ask, found.elements) {
-                    (Ask::List { .. }, Some(elements)) => elements / 2,
-                    (Ask::Detail { .. }, Some(elements)) => elements.saturating_sub(found.nils),
-                    (Ask::Detail { .. }, None) => 1_usize.saturating_sub(found.nils),
+                    (LoadRequest::List { .. }, Some(elements)) => elements / 2,
+                    (LoadRequest::Detail { .. }, Some(elements)) => {
+                        elements.saturating_sub(found.nils)
+                    }
+                    (LoadRequest::Detail { .. }, None) => 1_usize.saturating_sub(found.nils),
                     _ => return None,
                 };
                 self.look.count(ask, there)
@@ -218,7 +220,7 @@ mod tests {
         let data = Data::new(DataArgs { chats: 1000, users: 20 }).unwrap();
         let mut wire = Valkey::new(data, Look::Check { with_deletes: false });
         let mut out = BytesMut::new();
-        wire.encode(Ask::Detail { user: 1, row: 49, count: 2 }, 7, &mut out);
+        wire.encode(LoadRequest::Detail { user: 1, row: 49, count: 2 }, 7, &mut out);
         let mget = first(&out).unwrap().unwrap();
         assert_eq!(mget.elements, Some(3));
         let hmget = first(&out[mget.bytes..]).unwrap().unwrap();
@@ -229,7 +231,7 @@ mod tests {
         let cut = wire.cut(&[&reply[..], reply].concat()).unwrap().unwrap();
         assert_eq!(cut, Cut { bytes: 2 * reply.len(), slot: 7, fault: None });
 
-        wire.encode(Ask::Detail { user: 1, row: 0, count: 1 }, 8, &mut out);
+        wire.encode(LoadRequest::Detail { user: 1, row: 0, count: 1 }, 8, &mut out);
         let cut = wire.cut(b"$1\r\na\r\n$-1\r\n").unwrap().unwrap();
         assert_eq!(cut.fault.as_deref(), Some("0 items instead of 1"));
         assert!(wire.cut(b"+OK\r\n").is_err());

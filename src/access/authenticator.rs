@@ -1,6 +1,6 @@
 //! The tokens that are good now, and whether an open connection's own still is.
 //!
-//! A connection shows its token once and keeps a [`Pass`]. When the tokens are replaced, every pass
+//! A connection shows its token once and keeps a [`Session`]. When the tokens are replaced, every pass
 //! is looked at again: its token may be gone, or have another role. While nothing is replaced that
 //! costs one load of an atomic.
 
@@ -11,7 +11,7 @@ use super::token::{Mark, mark};
 use super::{Live, Role, Tokens};
 
 /// The tokens, shared by all doors.
-pub struct Gate {
+pub struct Authenticator {
     tokens: Live<Tokens>,
     /// How often they were replaced.
     replaced: AtomicU64,
@@ -19,21 +19,21 @@ pub struct Gate {
 
 /// What a connection keeps of its token.
 #[derive(Clone)]
-pub struct Pass {
+pub struct Session {
     role: Role,
     /// None where no token was asked for.
     mark: Option<Mark>,
     seen: u64,
 }
 
-impl Pass {
+impl Session {
     /// What its bearer may do.
     pub const fn role(&self) -> Role {
         self.role
     }
 }
 
-impl Gate {
+impl Authenticator {
     /// With these tokens; without any, it is open.
     pub fn new(tokens: Tokens) -> Arc<Self> {
         Arc::new(Self { tokens: Live::new(tokens), replaced: AtomicU64::new(0) })
@@ -45,23 +45,23 @@ impl Gate {
     }
 
     /// Lets a caller in, if the token is good.
-    pub fn enter(&self, token: Option<&str>) -> Option<Pass> {
+    pub fn enter(&self, token: Option<&str>) -> Option<Session> {
         // Before the tokens: if they are replaced in between, the pass is looked at once too often.
         let seen = self.replaced.load(Ordering::Acquire);
         let tokens = self.tokens.get();
         let role = tokens.accept(token)?;
         let mark = token.filter(|_| tokens.required()).map(|token| mark(token.as_bytes()));
-        Some(Pass { role, mark, seen })
+        Some(Session { role, mark, seen })
     }
 
     /// Whether a pass is still good; takes on its token's role of now.
-    pub fn holds(&self, pass: &mut Pass) -> bool {
+    pub fn holds(&self, pass: &mut Session) -> bool {
         let replaced = self.replaced.load(Ordering::Acquire);
         pass.seen == replaced || self.look_again(pass, replaced)
     }
 
     #[cold]
-    fn look_again(&self, pass: &mut Pass, replaced: u64) -> bool {
+    fn look_again(&self, pass: &mut Session, replaced: u64) -> bool {
         let tokens = self.tokens.get();
         let role = match &pass.mark {
             Some(mark) => tokens.role_of(mark),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn passes_follow_the_tokens() {
-        let gate = Gate::new(Tokens::parse("one\ntwo\nthree").unwrap());
+        let gate = Authenticator::new(Tokens::parse("one\ntwo\nthree").unwrap());
         assert!(
             !gate.is_open() && gate.enter(None).is_none() && gate.enter(Some("four")).is_none()
         );
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn without_tokens_everybody_may_do_everything() {
-        let gate = Gate::new(Tokens::default());
+        let gate = Authenticator::new(Tokens::default());
         let mut pass = gate.enter(Some("whatever")).unwrap();
         assert!(gate.is_open() && gate.holds(&mut pass) && pass.role() == Role::Full);
     }

@@ -15,7 +15,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 enum Place {
     /// stdout, or something that is no regular file (a pipe, `/dev/null`): nothing to rename over.
     Stream(Box<dyn Write + Send>),
-    /// Written beside its place, and moved there by [`Output::finish`].
+    /// Written beside its place, and moved there by [`ResultFile::finish`].
     File(NamedTempFile, PathBuf),
 }
 
@@ -23,7 +23,7 @@ enum Place {
 ///
 /// A file takes its name only when all is written and synced; if the command fails before, what was
 /// there stays and the unfinished file is removed. It is readable by its owner alone.
-pub struct Output {
+pub struct ResultFile {
     name: String,
     buffer: Vec<u8>,
     place: Place,
@@ -31,7 +31,7 @@ pub struct Output {
     is_terminal: bool,
 }
 
-impl Output {
+impl ResultFile {
     /// Opens `target`; `-` is stdout.
     pub fn create(target: &Path) -> Result<Self, Failure> {
         let name = target.display().to_string();

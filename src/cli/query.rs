@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use comfy_table::{Table, presets};
 
-use super::output::{print, print_json};
-use super::{Connection, Failure};
+use super::result_file::{print, print_json};
+use super::{ConnectArgs, Failure};
 use crate::command::membership::{ChatItem, Delete, Detail, DetailReply, List, ListReply, ListRow};
 use crate::command::node::{Stats, StatsReply};
 use crate::command::{Call, Command, Reply};
@@ -37,7 +37,7 @@ pub struct ListArgs {
     pub format: Format,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// Arguments of `detail`.
@@ -54,7 +54,7 @@ pub struct DetailArgs {
     pub format: Format,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// Arguments of `delete`.
@@ -70,7 +70,7 @@ pub struct DeleteArgs {
     pub format: Format,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// Arguments of `stats`.
@@ -81,7 +81,7 @@ pub struct StatsArgs {
     pub format: Format,
     /// The server.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectArgs,
 }
 
 /// Prints a user's rows.

@@ -12,11 +12,11 @@ use crate::limits::{IMPORT_COUNTER_MAX, INTEGER_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
 /// Turns choices into values; when they run out, every further one is 0.
-pub(super) struct Draw<'a> {
+pub(super) struct Choices<'a> {
     choices: std::slice::Iter<'a, u64>,
 }
 
-impl<'a> Draw<'a> {
+impl<'a> Choices<'a> {
     pub(super) fn new(choices: &'a [u64]) -> Self {
         Self { choices: choices.iter() }
     }

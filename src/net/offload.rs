@@ -12,8 +12,8 @@ use crate::command::{Command, Error};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::node::Work;
 use crate::node::worker::Local;
-use crate::protocol::hot::{self, HotRequest};
-use crate::protocol::{Refused, Request, decode_request, frame};
+use crate::protocol::fast_path::{self, FastRequest};
+use crate::protocol::{RefusedRequest, Request, decode_request, frame};
 use crate::types::KeyHasher;
 
 /// Most bytes of a request that its core decodes itself.
@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 32 << 10;
 /// What came of decoding a request.
 pub struct Decoded {
     /// Its id and what it asks, or why that is nothing.
-    pub request: Result<(u64, Work), Refused>,
+    pub request: Result<(u64, Work), RefusedRequest>,
     /// When it was read.
     pub started: Instant,
     /// Its bytes, without the length.
@@ -41,7 +41,7 @@ impl Decoded {
     fn failed() -> Self {
         let error = Error::not_applied("the request could not be decoded");
         Self {
-            request: Err(Refused { id: None, kind: None, error }),
+            request: Err(RefusedRequest { id: None, kind: None, error }),
             started: Instant::now(),
             bytes: 0,
         }
@@ -49,14 +49,14 @@ impl Decoded {
 }
 
 /// Whether a request is for this module. One in a plain form, `hot`, is not: that is read as it lies.
-pub fn is_large(payload: &[u8], hot: Option<&HotRequest<'_>>) -> bool {
+pub fn is_large(payload: &[u8], hot: Option<&FastRequest<'_>>) -> bool {
     payload.len() > BYTES_MAX && hot.is_none()
 }
 
 /// Takes the first frame of `input` if it is whole and large.
 fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
     let payload = frame::first(input, REQUEST_BYTES_MAX).ok().flatten()?;
-    let hot = hot::read(payload, hasher);
+    let hot = fast_path::read(payload, hasher);
     let bytes = is_large(payload, hot.as_ref()).then_some(payload.len())?;
     input.advance(frame::HEADER_BYTES);
     Some(input.split_to(bytes).freeze())
@@ -64,7 +64,7 @@ fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
 
 /// At most one such request of a connection, until it is taken.
 #[derive(Default)]
-pub enum Large {
+pub enum OffloadedRequest {
     /// There is none.
     #[default]
     None,
@@ -74,7 +74,7 @@ pub enum Large {
     Done(Box<Decoded>),
 }
 
-impl Large {
+impl OffloadedRequest {
     /// How many there are: none or one.
     pub fn count(&self) -> usize {
         usize::from(!matches!(self, Self::None))

@@ -13,15 +13,15 @@ use std::ops::Range;
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-use super::{Local, Soon, Taken, Worker};
+use super::{Local, PrefetchKeys, Taken, Worker};
 use crate::command::{Command, Error};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::node::buffers;
 use crate::node::log::LogMode;
-use crate::node::mailbox::Peer;
-use crate::node::ticket::{Telling, Ticket};
+use crate::node::mailbox::PeerMessage;
+use crate::node::responder::{ReplySplitter, Responder};
 use crate::protocol::decode_request;
-use crate::protocol::hot::{self, Ask, HotRequest};
+use crate::protocol::fast_path::{self, Ask, FastRequest};
 use crate::router::Router;
 use crate::shard::Core;
 use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
@@ -36,7 +36,7 @@ const SPARE_MAX: usize = 64;
 
 /// Requests of one core to another, or what they are answered: bytes, and where each part of them ends.
 #[derive(Debug, Default)]
-pub struct Parcel {
+pub struct FrameBatch {
     bytes: BytesMut,
     parts: Vec<(ReplyTo, usize)>,
 }
@@ -44,26 +44,26 @@ pub struct Parcel {
 /// What came from other cores and is empty now, for what is sent to them next: so that little is allocated, and
 /// nearly nothing is given back to the memory of the core that allocated it.
 #[derive(Debug, Default)]
-pub(super) struct Spare {
+pub(super) struct SparePool {
     parts: Vec<Vec<(ReplyTo, usize)>>,
-    batches: Vec<Vec<Peer>>,
+    batches: Vec<Vec<PeerMessage>>,
 }
 
-impl Spare {
+impl SparePool {
     /// An empty parcel.
-    fn parcel(&mut self) -> Parcel {
+    fn parcel(&mut self) -> FrameBatch {
         let mut bytes = BytesMut::new();
         buffers::fill(&mut bytes);
-        Parcel { bytes, parts: self.parts.pop().unwrap_or_default() }
+        FrameBatch { bytes, parts: self.parts.pop().unwrap_or_default() }
     }
 
     /// An empty batch.
-    pub(super) fn batch(&mut self) -> Vec<Peer> {
+    pub(super) fn batch(&mut self) -> Vec<PeerMessage> {
         self.batches.pop().unwrap_or_default()
     }
 
     /// Takes a parcel that is done with.
-    pub(super) fn keep(&mut self, mut parcel: Parcel) {
+    pub(super) fn keep(&mut self, mut parcel: FrameBatch) {
         buffers::empty(&mut parcel.bytes);
         self.keep_parts(parcel.parts);
     }
@@ -76,14 +76,14 @@ impl Spare {
     }
 
     /// Takes a batch that is empty.
-    pub(super) fn keep_batch(&mut self, batch: Vec<Peer>) {
+    pub(super) fn keep_batch(&mut self, batch: Vec<PeerMessage>) {
         if self.batches.len() < SPARE_MAX {
             self.batches.push(batch);
         }
     }
 }
 
-impl Parcel {
+impl FrameBatch {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -113,14 +113,14 @@ fn spans(parts: &[(ReplyTo, usize)]) -> impl Iterator<Item = (ReplyTo, Range<usi
 }
 
 /// What a request will look at first.
-pub fn soon(request: &HotRequest<'_>) -> Soon {
+pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
     let chat_hash = match request.ask {
         Ask::List { .. } => None,
         Ask::Detail { mut ids, .. } => ids.next().map(|id| id.hash),
         Ask::Advance(advance) => Some(advance.chat_id.hash),
         Ask::MarkRead(read) => Some(read.chat_id.hash),
     };
-    Soon { user_hash: request.ask.user_id().map(|id| id.hash), chat_hash }
+    PrefetchKeys { user_hash: request.ask.user_id().map(|id| id.hash), chat_hash }
 }
 
 impl Local {
@@ -128,25 +128,25 @@ impl Local {
     /// to `out` and is the caller's to count; else `ticket` is made. [`Self::flush`] must follow.
     pub fn answer(
         &self,
-        request: HotRequest<'_>,
-        ticket: impl FnOnce() -> Ticket,
+        request: FastRequest<'_>,
+        ticket: impl FnOnce() -> Responder,
         out: &mut BytesMut,
     ) -> Taken<()> {
-        let park = |router: &mut Router<Ticket>, core| ReplyTo {
+        let park = |router: &mut Router<Responder>, core| ReplyTo {
             core,
             entry: router.park(ticket()),
             part: 0,
         };
-        self.0.borrow_mut().answer(request, hot::ROWS_MAX, park, out)
+        self.0.borrow_mut().answer(request, fast_path::ROWS_MAX, park, out)
     }
 
     /// Sends a request, as it came, to another core that owns all of its keys; whether there is such a
     /// core. [`Self::flush`] must follow.
     pub fn pass_on(
         &self,
-        request: &HotRequest<'_>,
+        request: &FastRequest<'_>,
         payload: &[u8],
-        ticket: impl FnOnce() -> Ticket,
+        ticket: impl FnOnce() -> Responder,
     ) -> bool {
         self.0.borrow_mut().pass_on(request.ask, payload, ticket)
     }
@@ -155,25 +155,25 @@ impl Local {
 impl Worker {
     fn answer(
         &mut self,
-        HotRequest { id, ask }: HotRequest<'_>,
+        FastRequest { id, ask }: FastRequest<'_>,
         rows_max: usize,
-        to: impl FnOnce(&mut Router<Ticket>, ShardId) -> ReplyTo,
+        to: impl FnOnce(&mut Router<Responder>, ShardId) -> ReplyTo,
         out: &mut BytesMut,
     ) -> Taken<()> {
         match ask {
             Ask::List { user_id } => self.read(|core| {
-                hot::write_list(id, core.read_list(user_id, rows_max)?, out);
+                fast_path::write_list(id, core.read_list(user_id, rows_max)?, out);
                 Some(())
             }),
             Ask::Detail { ids, user_id } => self.read(|core| {
-                core.read_details(ids, user_id, |items| hot::write_detail(id, items, out))
+                core.read_details(ids, user_id, |items| fast_path::write_detail(id, items, out))
             }),
             Ask::Advance(advance) => {
-                let tell = |reply, out: &mut _| hot::write_advance(id, &reply, out);
+                let tell = |reply, out: &mut _| fast_path::write_advance(id, &reply, out);
                 self.write(|core, records| core.advance_here(advance, records), tell, to, out)
             }
             Ask::MarkRead(read) => {
-                let tell = |reply, out: &mut _| hot::write_mark_read(id, &reply, out);
+                let tell = |reply, out: &mut _| fast_path::write_mark_read(id, &reply, out);
                 self.write(|core, records| core.mark_read_here(read, records), tell, to, out)
             }
         }
@@ -185,7 +185,7 @@ impl Worker {
         &mut self,
         write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
         tell: impl FnOnce(R, &mut BytesMut),
-        to: impl FnOnce(&mut Router<Ticket>, ShardId) -> ReplyTo,
+        to: impl FnOnce(&mut Router<Responder>, ShardId) -> ReplyTo,
         out: &mut BytesMut,
     ) -> Taken<()> {
         if self.router.pending() >= CROSS_CORE_MAX {
@@ -219,7 +219,12 @@ impl Worker {
         Taken::Later
     }
 
-    fn pass_on(&mut self, ask: Ask<'_>, payload: &[u8], ticket: impl FnOnce() -> Ticket) -> bool {
+    fn pass_on(
+        &mut self,
+        ask: Ask<'_>,
+        payload: &[u8],
+        ticket: impl FnOnce() -> Responder,
+    ) -> bool {
         let other = self.owner(ask).filter(|owner| *owner != self.shard);
         let Some(outbound) = other.and_then(|other| self.outbound.get_mut(other.index())) else {
             return false;
@@ -228,12 +233,12 @@ impl Worker {
             return false;
         }
         let to = ReplyTo { core: self.shard, entry: self.router.park(ticket()), part: 0 };
-        if let Some(Peer::Plain(parcel)) = outbound.last_mut() {
+        if let Some(PeerMessage::Requests(parcel)) = outbound.last_mut() {
             parcel.add(to, payload);
         } else {
             let mut parcel = self.spare.parcel();
             parcel.add(to, payload);
-            outbound.push(Peer::Plain(parcel));
+            outbound.push(PeerMessage::Requests(parcel));
         }
         true
     }
@@ -256,21 +261,24 @@ impl Worker {
     }
 
     /// Answers what another core passed on; about how many rows were looked at.
-    pub(super) fn take_passed(&mut self, parcel: &Parcel) -> usize {
+    pub(super) fn take_passed(&mut self, parcel: &FrameBatch) -> usize {
         let mut told = self.spare.parcel();
         let mut rows = 0;
         let mut left = parcel.iter().peekable();
         while left.peek().is_some() {
             let mut block: SmallVec<[_; REQUESTS_AT_ONCE]> = SmallVec::new();
             block.extend(left.by_ref().take(REQUESTS_AT_ONCE).map(|(to, payload)| {
-                let request = hot::read(payload, self.node.hasher);
+                let request = fast_path::read(payload, self.node.hasher);
                 (to, payload, request)
             }));
-            let mut soon: SmallVec<[Soon; REQUESTS_AT_ONCE]> = SmallVec::new();
-            soon.extend(
-                block.iter().filter_map(|(_, _, request)| request.as_ref()).map(self::soon),
+            let mut prefetch_keys: SmallVec<[PrefetchKeys; REQUESTS_AT_ONCE]> = SmallVec::new();
+            prefetch_keys.extend(
+                block
+                    .iter()
+                    .filter_map(|(_, _, request)| request.as_ref())
+                    .map(self::prefetch_keys),
             );
-            self.core.warm(&soon);
+            self.core.prefetch(&prefetch_keys);
             for (to, payload, request) in block {
                 let taken = request.map_or(Taken::Elsewhere, |request| {
                     self.answer(request, SCAN_ROWS_AT_ONCE, |_, _| to, &mut told.bytes)
@@ -289,12 +297,12 @@ impl Worker {
     }
 
     /// Brings replies to the core that asked, which is the same for all of them.
-    pub(super) fn bring(&mut self, told: Parcel) {
+    pub(super) fn bring(&mut self, told: FrameBatch) {
         match told.parts.first() {
             Some((to, _)) if to.core == self.shard => self.take_told(told),
             Some((to, _)) => {
                 if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
-                    outbound.push(Peer::Told(told));
+                    outbound.push(PeerMessage::Replies(told));
                 }
             }
             // All of them wait for the log, or were told otherwise.
@@ -319,10 +327,10 @@ impl Worker {
     }
 
     /// Gives replies of another core to those who asked.
-    pub(super) fn take_told(&mut self, parcel: Parcel) {
+    pub(super) fn take_told(&mut self, parcel: FrameBatch) {
         self.mailbox().count_many(wide(parcel.parts.len()));
-        let Parcel { bytes, parts } = parcel;
-        let mut telling = Telling::new(bytes, &mut self.tcp);
+        let FrameBatch { bytes, parts } = parcel;
+        let mut telling = ReplySplitter::new(bytes, &mut self.tcp);
         for (to, span) in spans(&parts) {
             telling.next(self.router.unpark(to.entry), span.len());
         }

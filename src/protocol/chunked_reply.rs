@@ -12,8 +12,8 @@ use std::vec::IntoIter;
 
 use bytes::{BufMut, BytesMut};
 
+use super::fast_path;
 use super::frame::{self, HEADER_BYTES};
-use super::hot;
 use super::reply::{STATUS_OK, encode_error, too_large, write_head};
 use crate::command::Kind;
 use crate::command::membership::{ListReply, ListRow};
@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 2 * FULL_BYTES;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct LongReply {
+pub struct ChunkedReply {
     id: u64,
     rows: IntoIter<ListRow>,
     /// Bytes of the rows, until the last of them is encoded.
@@ -37,7 +37,7 @@ pub struct LongReply {
     last: BytesMut,
 }
 
-impl LongReply {
+impl ChunkedReply {
     /// Whether a list has more rows than a slice.
     pub fn is_for(list: &ListReply) -> bool {
         list.items.len() > SCAN_ROWS
@@ -77,7 +77,7 @@ impl LongReply {
         let before = self.last.len();
         let slice = self.rows.len().min(SCAN_ROWS);
         let rows = self.rows.as_slice().iter().take(slice);
-        hot::write_rows(rows.map(|row| row.with_id(&row.chat_id)), &mut self.last);
+        fast_path::write_rows(rows.map(|row| row.with_id(&row.chat_id)), &mut self.last);
         self.rows.by_ref().take(slice).for_each(drop);
         let more = self.rows.len() > 0 && self.full_bytes + self.last.len() <= REPLY_BYTES_MAX;
         (self.last.len() - before, more)
@@ -137,7 +137,7 @@ mod tests {
 
     /// How many slices it took, and what they make up.
     fn in_slices(list: ListReply) -> (usize, Vec<u8>) {
-        let mut long = LongReply::begin(9, list);
+        let mut long = ChunkedReply::begin(9, list);
         let slices = 1 + std::iter::from_fn(|| long.go_on(|_| ()).1.then_some(())).count();
         let buffers = long.finish();
         assert!(buffers.iter().all(|buffer| buffer.capacity() <= 2 * BUFFER_BYTES));
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_slice_is_not_long() {
-        assert!(!LongReply::is_for(&list(SCAN_ROWS, 20)));
-        assert!(LongReply::is_for(&list(SCAN_ROWS + 1, 20)));
+        assert!(!ChunkedReply::is_for(&list(SCAN_ROWS, 20)));
+        assert!(ChunkedReply::is_for(&list(SCAN_ROWS + 1, 20)));
     }
 }

@@ -89,7 +89,7 @@ fn shortest(idle: Duration) -> Duration {
 }
 
 /// When a client was last heard of, and the timer for its limits.
-pub struct Patience {
+pub struct Timeouts {
     /// See [`Heard`].
     pub heard: Heard,
     /// The limit for the next request.
@@ -99,7 +99,7 @@ pub struct Patience {
     look: Pin<Box<Sleep>>,
 }
 
-impl Patience {
+impl Timeouts {
     /// With the client's limit for its next request.
     pub fn new(heard: Heard, idle: Duration) -> Self {
         let earliest = heard.asked.min(heard.read).min(heard.written);
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn a_late_client_is_found_by_the_timer() {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(30)).unwrap();
-        let mut patience = Patience::new(Heard::new(long_ago), Duration::from_secs(600));
+        let mut patience = Timeouts::new(Heard::new(long_ago), Duration::from_secs(600));
         patience.look().await;
         let (to_write, for_rest) = (true, true);
         assert_eq!(patience.late(Waits { for_request: true, ..Waits::default() }), None);

@@ -1,5 +1,5 @@
 //! First answers: a request with an idempotency key that comes again is answered as it was, and
-//! applies nothing. Whom a key belongs to is told in [`crate::shard::key`].
+//! applies nothing. Whom a key belongs to is told in [`crate::shard::idempotency`].
 //!
 //! An answer is kept in the slot that decided, by a record behind those of the decision; the records
 //! of one step are in one batch of the log, so a crash leaves both or neither. How long it is kept
@@ -30,7 +30,7 @@ use crate::command::transfer::{ChatLine, MemberLine};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::event::Answered;
-use crate::shard::key::{Claim, Claiming, Owner, digest};
+use crate::shard::idempotency::{Claim, Claiming, Owner, digest};
 use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
 use crate::shard::state::FirstAnswer;
 use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
@@ -97,7 +97,7 @@ pub(super) struct Keyed {
 }
 
 /// What is kept under a key.
-pub(super) enum Kept {
+pub(super) enum Remembered {
     /// The first answer.
     Reply(Reply),
     /// The key was taken by the record of this number; the request's parts may be under way.
@@ -257,9 +257,9 @@ impl Core {
         let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
         let Keyed { slot, request, .. } = keyed;
         let number = match self.kept(&keyed) {
-            Ok(Some(Kept::Claim(number))) => number,
+            Ok(Some(Remembered::Claim(number))) => number,
             Ok(None) => self.keep_claim(keyed, out),
-            Ok(Some(Kept::Reply(_))) => return Step::Done(Err(another_request())),
+            Ok(Some(Remembered::Reply(_))) => return Step::Done(Err(another_request())),
             Err(error) => return Step::Done(Err(error)),
         };
         Step::Part(Answer::Claimed(Claim { slot, number, request }))
@@ -278,7 +278,7 @@ impl Core {
     ///
     /// # Errors
     /// If its key belongs to another request.
-    pub(super) fn kept(&self, keyed: &Keyed) -> Result<Option<Kept>, Error> {
+    pub(super) fn kept(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
         let Ok(state) = self.slot(keyed.slot) else { return Ok(None) };
         let found = state.answers.get(&keyed.scope, self.hash_of(&keyed.scope));
         let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.time.keys);
@@ -297,8 +297,8 @@ impl Core {
     /// If its key belongs to another request.
     pub(super) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
         Ok(self.kept(keyed)?.and_then(|kept| match kept {
-            Kept::Reply(reply) => Some(reply),
-            Kept::Claim(_) => None,
+            Remembered::Reply(reply) => Some(reply),
+            Remembered::Claim(_) => None,
         }))
     }
 
@@ -462,16 +462,16 @@ fn encode(reply: &Reply) -> Bytes {
     bytes.into()
 }
 
-fn decode(bytes: &[u8]) -> Result<Kept, Error> {
+fn decode(bytes: &[u8]) -> Result<Remembered, Error> {
     let lost = || Error::outcome_unknown("the first answer to this key cannot be read");
     let (code, body) = bytes.split_first().ok_or_else(lost)?;
     if *code == CLAIMED {
         let number = body.try_into().map_err(|_| lost())?;
-        return Ok(Kept::Claim(u64::from_be_bytes(number)));
+        return Ok(Remembered::Claim(u64::from_be_bytes(number)));
     }
     let kind = Kind::from_code(*code).ok_or_else(lost)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
-    Reply::deserialize_body(kind, &mut deserializer).map(Kept::Reply).map_err(|_| lost())
+    Reply::deserialize_body(kind, &mut deserializer).map(Remembered::Reply).map_err(|_| lost())
 }
 
 #[cfg(test)]

@@ -10,17 +10,17 @@ use snapshot::Lsn;
 
 /// What waits for the log.
 #[derive(Debug)]
-pub struct Gate<T> {
+pub struct CommitGate<T> {
     held: VecDeque<(Lsn, T)>,
 }
 
-impl<T> Default for Gate<T> {
+impl<T> Default for CommitGate<T> {
     fn default() -> Self {
         Self { held: VecDeque::new() }
     }
 }
 
-impl<T> Gate<T> {
+impl<T> CommitGate<T> {
     /// Holds this until the log has reached `until`, which never goes back.
     pub fn hold(&mut self, until: Lsn, held: T) {
         self.held.push_back((until, held));

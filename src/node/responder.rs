@@ -17,7 +17,7 @@ use crate::protocol::reply::STATUS_OK;
 
 /// What is told to a connection.
 #[derive(Debug)]
-pub enum Told {
+pub enum ReplyBody {
     /// What came of a request.
     Outcome {
         /// The request's id.
@@ -36,42 +36,42 @@ pub enum Told {
 
 /// A reply for one connection, or several.
 #[derive(Debug)]
-pub struct Ready {
+pub struct ReadyReply {
     /// What is told.
-    pub told: Told,
+    pub told: ReplyBody,
     /// What the ticket of each was marked with.
     pub mark: u64,
 }
 
-impl Ready {
+impl ReadyReply {
     /// To how many requests it is.
     pub fn count(&self) -> usize {
         match &self.told {
-            Told::Outcome { .. } => 1,
-            Told::Frames { count, .. } => *count,
+            ReplyBody::Outcome { .. } => 1,
+            ReplyBody::Frames { count, .. } => *count,
         }
     }
 }
 
 /// Replies for one connection, in the order in which they became ready.
 #[derive(Debug, Default)]
-pub struct Replies {
-    ready: RefCell<VecDeque<Ready>>,
+pub struct ReplyQueue {
+    ready: RefCell<VecDeque<ReadyReply>>,
     in_flight: Cell<usize>,
     bytes_in_flight: Cell<usize>,
     notify: Notify,
 }
 
-impl Replies {
+impl ReplyQueue {
     /// Takes the next that is ready.
-    pub fn pop(&self) -> Option<Ready> {
+    pub fn pop(&self) -> Option<ReadyReply> {
         let ready = self.ready.borrow_mut().pop_front()?;
         self.in_flight.set(self.in_flight.get().saturating_sub(ready.count()));
         Some(ready)
     }
 
     /// Calls `see` with each that is ready.
-    pub fn for_each_ready(&self, see: impl FnMut(&mut Ready)) {
+    pub fn for_each_ready(&self, see: impl FnMut(&mut ReadyReply)) {
         self.ready.borrow_mut().iter_mut().for_each(see);
     }
 
@@ -95,7 +95,7 @@ impl Replies {
         self.bytes_in_flight.set(self.bytes_in_flight.get() + bytes);
     }
 
-    fn end(&self, bytes: usize, ready: Ready) {
+    fn end(&self, bytes: usize, ready: ReadyReply) {
         self.bytes_in_flight.set(self.bytes_in_flight.get().saturating_sub(bytes));
         self.add(ready);
     }
@@ -108,10 +108,10 @@ impl Replies {
     /// Adds a reply that needed no shard.
     pub fn push(&self, request_id: u64, outcome: Outcome) {
         self.in_flight.set(self.in_flight.get() + 1);
-        self.add(Ready { told: Told::Outcome { request_id, outcome }, mark: 0 });
+        self.add(ReadyReply { told: ReplyBody::Outcome { request_id, outcome }, mark: 0 });
     }
 
-    fn add(&self, ready: Ready) {
+    fn add(&self, ready: ReadyReply) {
         self.ready.borrow_mut().push_back(ready);
         self.notify.notify_one();
     }
@@ -119,7 +119,7 @@ impl Replies {
 
 /// A request of a connection, without what it asks.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct RequestInfo {
     /// Its id.
     pub id: u64,
     /// When it was read.
@@ -129,7 +129,7 @@ pub struct Asked {
 }
 
 /// What is needed to answer a caller.
-pub struct Ticket {
+pub struct Responder {
     kind: Kind,
     started: Instant,
     caller: Caller,
@@ -142,7 +142,7 @@ enum Caller {
 
 /// A request of a connection, until it is answered.
 struct Asking {
-    replies: Rc<Replies>,
+    replies: Rc<ReplyQueue>,
     request_id: u64,
     bytes: usize,
     mark: u64,
@@ -151,14 +151,19 @@ struct Asking {
 impl Asking {
     fn end(self, outcome: Outcome) {
         let Self { replies, request_id, bytes, mark } = self;
-        replies.end(bytes, Ready { told: Told::Outcome { request_id, outcome }, mark });
+        replies.end(bytes, ReadyReply { told: ReplyBody::Outcome { request_id, outcome }, mark });
     }
 }
 
-impl Ticket {
+impl Responder {
     /// A request of a connection; `mark` comes back with its reply.
-    pub fn of_connection(replies: &Rc<Replies>, asked: Asked, kind: Kind, mark: u64) -> Self {
-        let Asked { id: request_id, started, bytes } = asked;
+    pub fn of_connection(
+        replies: &Rc<ReplyQueue>,
+        asked: RequestInfo,
+        kind: Kind,
+        mark: u64,
+    ) -> Self {
+        let RequestInfo { id: request_id, started, bytes } = asked;
         replies.begin(bytes);
         let replies = Rc::clone(replies);
         let asking = Asking { replies, request_id, bytes, mark };
@@ -188,7 +193,7 @@ impl Ticket {
 
 /// Replies whose frames are there already, one behind the other, on their way to those who asked. Those of
 /// one connection that follow each other are told at once.
-pub(super) struct Telling<'a> {
+pub(super) struct ReplySplitter<'a> {
     frames: BytesMut,
     now: Instant,
     tcp: &'a mut Meter,
@@ -197,7 +202,7 @@ pub(super) struct Telling<'a> {
 
 /// Replies for one connection at the front of all.
 struct Run {
-    replies: Rc<Replies>,
+    replies: Rc<ReplyQueue>,
     mark: u64,
     count: usize,
     /// Bytes of the requests, and of the frames.
@@ -205,15 +210,15 @@ struct Run {
     frame_bytes: usize,
 }
 
-impl<'a> Telling<'a> {
+impl<'a> ReplySplitter<'a> {
     pub(super) fn new(frames: BytesMut, tcp: &'a mut Meter) -> Self {
         Self { frames, now: Instant::now(), tcp, run: None }
     }
 
     /// The next frame, of so many bytes, is for this ticket. One without a ticket is nobody's, nor is a call's:
     /// it brought no bytes.
-    pub(super) fn next(&mut self, ticket: Option<Ticket>, bytes: usize) {
-        let Some(Ticket { kind, started, caller: Caller::Connection(asking) }) = ticket else {
+    pub(super) fn next(&mut self, ticket: Option<Responder>, bytes: usize) {
+        let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = ticket else {
             self.end_run();
             self.frames.advance(bytes.min(self.frames.len()));
             return;
@@ -245,7 +250,7 @@ impl<'a> Telling<'a> {
             true => self.frames.split_to(run.frame_bytes),
             false => std::mem::take(&mut self.frames),
         };
-        let told = Told::Frames { bytes, count: run.count };
-        run.replies.end(run.asked_bytes, Ready { told, mark: run.mark });
+        let told = ReplyBody::Frames { bytes, count: run.count };
+        run.replies.end(run.asked_bytes, ReadyReply { told, mark: run.mark });
     }
 }

@@ -8,13 +8,13 @@ use std::task::Poll;
 use tokio::sync::watch;
 
 /// See the module's documentation.
-pub struct Stop {
+pub struct Shutdown {
     seen: watch::Receiver<bool>,
     /// Ends with the stop, or with who could tell of it; none after that.
     wait: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-impl Stop {
+impl Shutdown {
     /// Of what turns true.
     pub fn new(stop: &watch::Receiver<bool>) -> Self {
         let mut waiting = stop.clone();
@@ -51,7 +51,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_seen_before_and_while_it_is_waited_for() {
         let (sender, receiver) = watch::channel(false);
-        let mut stop = Stop::new(&receiver);
+        let mut stop = Shutdown::new(&receiver);
         assert!(!stop.has_come());
         // Given up, as where something else came first.
         tokio::select! {
@@ -63,14 +63,14 @@ mod tests {
         assert!(stop.has_come());
         stop.come().await;
         // Those that begin later know it, too.
-        let late = Stop::new(&receiver);
+        let late = Shutdown::new(&receiver);
         assert!(stop.has_come() && late.has_come());
     }
 
     #[tokio::test]
     async fn who_can_tell_of_it_may_be_gone() {
         let (sender, receiver) = watch::channel(false);
-        let mut stop = Stop::new(&receiver);
+        let mut stop = Shutdown::new(&receiver);
         drop(sender);
         stop.come().await;
         assert!(!stop.has_come());

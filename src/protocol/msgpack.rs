@@ -36,17 +36,17 @@ pub(super) enum Head<'a> {
     Float(f64),
     /// Not yet checked to be UTF-8.
     Text(&'a [u8]),
-    /// So many elements follow, or so it claims: see [`check`] and [`Reader::left`].
+    /// So many elements follow, or so it claims: see [`check`] and [`ValueReader::left`].
     Array(usize),
 }
 
 /// Reads heads from the front of a slice.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(super) struct ValueReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ValueReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
@@ -214,7 +214,7 @@ fn signed(value: i64) -> Head<'static> {
 
 /// Checks that `bytes` hold exactly one value, nested at most [`NESTING_MAX`] deep.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = ValueReader::new(bytes);
     // Elements still to come in each array that is open, outermost first.
     let mut due = [0_usize; NESTING_MAX];
     let mut depth: usize = 0;
@@ -293,15 +293,15 @@ mod tests {
             &[0xd2, 0, 0, 0, 5],
             &[0xd3, 0, 0, 0, 0, 0, 0, 0, 5],
         ] {
-            assert_eq!(Reader::new(bytes).head(), Ok(Head::Unsigned(5)));
+            assert_eq!(ValueReader::new(bytes).head(), Ok(Head::Unsigned(5)));
         }
-        assert_eq!(Reader::new(&[0xff]).head(), Ok(Head::Signed(-1)));
-        assert_eq!(Reader::new(&[0xd0, 0x80]).head(), Ok(Head::Signed(-128)));
+        assert_eq!(ValueReader::new(&[0xff]).head(), Ok(Head::Signed(-1)));
+        assert_eq!(ValueReader::new(&[0xd0, 0x80]).head(), Ok(Head::Signed(-128)));
     }
 
     #[test]
     fn skipping_passes_over_what_is_inside() {
-        let mut reader = Reader::new(&[0x92, 0x91, 0x01, 0xa1, b'x', 0x07]);
+        let mut reader = ValueReader::new(&[0x92, 0x91, 0x01, 0xa1, b'x', 0x07]);
         reader.skip().unwrap();
         assert_eq!(reader.head(), Ok(Head::Unsigned(7)));
         assert_eq!(reader.end(), Ok(()));

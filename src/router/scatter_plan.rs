@@ -7,9 +7,9 @@ use crate::types::ShardId;
 
 /// What each part of a scatter asked for, as positions in the question.
 #[derive(Default)]
-pub(super) struct Parts(Vec<Vec<usize>>);
+pub(super) struct ScatterPlan(Vec<Vec<usize>>);
 
-impl Parts {
+impl ScatterPlan {
     /// Cuts items, each with its position, by the shards that own them. The parts come in the order of
     /// shards, each with its number for [`ReplyTo::part`].
     pub(super) fn cut<I>(
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn answers_come_back_to_where_they_were_asked() {
         let items = ["a", "b", "c", "d"].into_iter().enumerate().filter(|(at, _)| *at != 1);
-        let (parts, asked) = Parts::cut(items, |item| ShardId(u16::from(*item == "a")));
+        let (parts, asked) = ScatterPlan::cut(items, |item| ShardId(u16::from(*item == "a")));
         assert_eq!(parts.len(), 2);
         assert_eq!(asked, [(0, ShardId(0), vec!["c", "d"]), (1, ShardId(1), vec!["a"])]);
         let mut places = [None; 4];

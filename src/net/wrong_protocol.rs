@@ -22,7 +22,7 @@ pub enum Spoken {
     /// TLS: the record of a ClientHello.
     Tls,
     /// Frames of MessagePack, in clear text.
-    Frames,
+    FrontFrames,
 }
 
 /// The methods of HTTP, and the begin of HTTP/2.
@@ -47,7 +47,7 @@ impl Spoken {
         match first {
             [0x16, 3, ..] => Some(Self::Tls),
             // No frame is so long that its length has another first byte.
-            [0, _, _, _, ..] => Some(Self::Frames),
+            [0, _, _, _, ..] => Some(Self::FrontFrames),
             [b'A'..=b'Z', ..] => {
                 let is_method = |method: &&[u8]| {
                     // A method may have come in part; four letters are enough.
@@ -65,7 +65,7 @@ impl Spoken {
         match self {
             Self::Http => "HTTP",
             Self::Tls => "TLS",
-            Self::Frames => "MessagePack frames",
+            Self::FrontFrames => "MessagePack frames",
         }
     }
 
@@ -79,7 +79,7 @@ impl Spoken {
             )
             .into_bytes(),
             Self::Tls => ALERT.to_vec(),
-            Self::Frames => {
+            Self::FrontFrames => {
                 let mut told = BytesMut::new();
                 let error = Error::invalid(sign.to_owned());
                 protocol::encode_reply(CONNECTION_ID, &Err(error), &mut told);
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpOnly<S> {
         }
         let first = into.filled().get(before..).unwrap_or_default();
         match (Spoken::of(first), self.sign.take()) {
-            (Some(spoken @ (Spoken::Tls | Spoken::Frames)), Some(sign)) => {
+            (Some(spoken @ (Spoken::Tls | Spoken::FrontFrames)), Some(sign)) => {
                 into.set_filled(before);
                 self.answer = spoken.answer(&sign);
                 self.poll_tell(context)
@@ -186,8 +186,8 @@ mod tests {
             (b"POST", Some(Spoken::Http)),
             (b"PRI * HTTP/2.0", Some(Spoken::Http)),
             (b"\x16\x03\x01\x02", Some(Spoken::Tls)),
-            (b"\0\0\0\x04\x93", Some(Spoken::Frames)),
-            (b"\0\x10\0\0", Some(Spoken::Frames)),
+            (b"\0\0\0\x04\x93", Some(Spoken::FrontFrames)),
+            (b"\0\x10\0\0", Some(Spoken::FrontFrames)),
             (b"", None),
             (b"\0", None),
             (b"G", None),

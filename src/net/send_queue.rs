@@ -10,14 +10,14 @@ use crate::node::buffers;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct SendQueue {
     /// Buffers that are added to no more.
     whole: VecDeque<BytesMut>,
     whole_bytes: usize,
     last: BytesMut,
 }
 
-impl Output {
+impl SendQueue {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.whole_bytes + self.last.len()
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_the_order_in_which_they_came() {
-        let mut output = Output::default();
+        let mut output = SendQueue::default();
         output.end().extend_from_slice(b"a");
         output.add(VecDeque::from([buffer(b"bcd"), buffer(b""), buffer(b"ef")]));
         output.end().extend_from_slice(b"g");

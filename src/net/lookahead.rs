@@ -2,9 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::large::is_large;
+use super::offload::is_large;
 use crate::limits::REQUEST_BYTES_MAX;
-use crate::protocol::hot::{self, HotRequest};
+use crate::protocol::fast_path::{self, FastRequest};
 use crate::protocol::{FrameError, frame};
 use crate::types::KeyHasher;
 
@@ -12,30 +12,30 @@ use crate::types::KeyHasher;
 pub const REQUESTS_A_ROUND: usize = 32;
 
 /// A request.
-pub struct Frame<'a> {
+pub struct FrontFrame<'a> {
     /// All of it behind the length.
     pub payload: &'a [u8],
     /// Its plain form, if it has one.
-    pub hot: Option<HotRequest<'a>>,
+    pub hot: Option<FastRequest<'a>>,
 }
 
 /// Requests that are looked at together.
-pub type Frames<'a> = SmallVec<[Frame<'a>; REQUESTS_A_ROUND]>;
+pub type FrontFrames<'a> = SmallVec<[FrontFrame<'a>; REQUESTS_A_ROUND]>;
 
 /// Adds the first whole frames of `input`, up to one that is decoded aside; what is wrong behind them.
 pub fn look_ahead<'a>(
     mut input: &'a [u8],
     hasher: KeyHasher,
-    frames: &mut Frames<'a>,
+    frames: &mut FrontFrames<'a>,
 ) -> Option<FrameError> {
     while frames.len() < REQUESTS_A_ROUND {
         match frame::first(input, REQUEST_BYTES_MAX) {
             Ok(Some(payload)) => {
-                let hot = hot::read(payload, hasher);
+                let hot = fast_path::read(payload, hasher);
                 if is_large(payload, hot.as_ref()) {
                     break;
                 }
-                frames.push(Frame { payload, hot });
+                frames.push(FrontFrame { payload, hot });
                 input = input.get(frame::HEADER_BYTES + payload.len()..).unwrap_or_default();
             }
             Ok(None) => break,

@@ -7,15 +7,15 @@ use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use tokio::sync::oneshot;
 
 /// A piece of work.
-pub type Piece = Box<dyn FnOnce() + Send>;
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// The way to the thread.
 #[derive(Debug)]
-pub struct Aside(Sender<Piece>);
+pub struct Offload(Sender<Job>);
 
-impl Aside {
+impl Offload {
     /// The way to a thread that calls [`serve`].
-    pub fn new() -> (Self, Receiver<Piece>) {
+    pub fn new() -> (Self, Receiver<Job>) {
         let (sender, receiver) = channel();
         (Self(sender), receiver)
     }
@@ -36,7 +36,7 @@ impl Aside {
 }
 
 /// Does what comes, for as long as there is somebody to ask.
-pub fn serve(work: &Receiver<Piece>) {
+pub fn serve(work: &Receiver<Job>) {
     work.iter().for_each(|work| work());
 }
 
@@ -47,14 +47,14 @@ mod tests {
     #[test]
     fn work_is_done_aside_or_here() {
         let here = std::thread::current().id();
-        let (aside, work) = Aside::new();
+        let (aside, work) = Offload::new();
         let thread = std::thread::spawn(move || serve(&work));
         let done_by = aside.begin(|| std::thread::current().id()).blocking_recv().unwrap();
         assert_eq!(done_by, thread.thread().id());
         let aside = {
             drop(aside);
             thread.join().unwrap();
-            Aside::new().0
+            Offload::new().0
         };
         assert_eq!(aside.begin(|| std::thread::current().id()).blocking_recv(), Ok(here));
     }

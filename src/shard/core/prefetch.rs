@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::shard::member::Member;
 use crate::shard::row::Row;
-use crate::shard::state::{Apart, Chat, Effect, User};
+use crate::shard::state::{Chat, Effect, OutOfLine, User};
 use crate::types::{ChatId, InternedUserId, UserId, wide};
 
 /// Requests that come at once, and ids of one, that need no allocation.
@@ -20,7 +20,7 @@ pub(super) const INLINE: usize = 32;
 
 /// What a request that is about to be run will look at, by the hashes of its keys.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Soon {
+pub struct PrefetchKeys {
     /// A user, with the rows.
     pub user_hash: Option<u64>,
     /// A chat, with the user among its members.
@@ -28,12 +28,12 @@ pub struct Soon {
 }
 
 /// Where a table says that a user and a chat are.
-type Entries<'a> = (Option<&'a Apart<User>>, Option<&'a Apart<Chat>>);
+type Entries<'a> = (Option<&'a OutOfLine<User>>, Option<&'a OutOfLine<Chat>>);
 
 /// What is most likely a user, a chat, the user among the chat's members, and the chat among the user's rows:
 /// found by their hashes, and their ids not compared yet.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Found<'a> {
+pub(super) struct Prefetched<'a> {
     pub user: Option<&'a User>,
     pub user_hash: Option<u64>,
     pub chat: Option<&'a Chat>,
@@ -42,7 +42,7 @@ pub(super) struct Found<'a> {
     pub row: Option<&'a Row>,
 }
 
-impl Found<'_> {
+impl Prefetched<'_> {
     /// Finds the member and the row, without looking at them; where no chat was named, the newest row.
     pub fn look_for_pair(&mut self) {
         self.member = self.chat.zip(self.user_hash).and_then(|(c, hash)| c.members.candidate(hash));
@@ -63,19 +63,21 @@ impl Core {
     ///
     /// A processor looks a few hundred instructions ahead: so what takes many to be found is found in a round of
     /// its own, and the round that waits does little else.
-    pub fn warm(&self, soon: &[Soon]) {
+    pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
         let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
-        entries.extend(soon.iter().map(|Soon { user_hash, chat_hash }| {
+        entries.extend(prefetch_keys.iter().map(|PrefetchKeys { user_hash, chat_hash }| {
             let user = user_hash.and_then(|hash| self.slot_here(hash)?.user_candidate(hash));
             (user, chat_hash.and_then(|hash| self.slot_here(hash)?.chat_candidate(hash)))
         }));
-        let mut found: SmallVec<[Found<'_>; INLINE]> = SmallVec::new();
-        found.extend(soon.iter().zip(&entries).map(|(soon, (user, chat))| Found {
-            user: user.map(|user| &**user),
-            user_hash: soon.user_hash,
-            chat: chat.map(|chat| &**chat),
-            chat_hash: soon.chat_hash,
-            ..Found::default()
+        let mut found: SmallVec<[Prefetched<'_>; INLINE]> = SmallVec::new();
+        found.extend(prefetch_keys.iter().zip(&entries).map(|(prefetch_keys, (user, chat))| {
+            Prefetched {
+                user: user.map(|user| &**user),
+                user_hash: prefetch_keys.user_hash,
+                chat: chat.map(|chat| &**chat),
+                chat_hash: prefetch_keys.chat_hash,
+                ..Prefetched::default()
+            }
         }));
         near(&found, |found| match (found.user, found.chat) {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
@@ -89,23 +91,23 @@ impl Core {
                 ^ user.rows.tags_line()
                 ^ found.chat.map_or(0, creator_text)
         });
-        found.iter_mut().for_each(Found::look_for_pair);
-        near(&found, Found::pair_lines);
+        found.iter_mut().for_each(Prefetched::look_for_pair);
+        near(&found, Prefetched::pair_lines);
     }
 }
 
 impl Core {
     /// Brings near what the interner keeps of users' ids.
-    pub(super) fn warm_ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+    pub(super) fn prefetch_ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         let mut kept: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
         kept.extend(ids.filter_map(|id| self.interner.candidate(id)));
         near(kept, |id| text_line(id.as_str()));
     }
 
     /// Brings near what a chat's event is about to change: the rows of its users.
-    pub(super) fn warm_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
+    pub(super) fn prefetch_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
         let chat_hash = self.hash_of(chat_id.as_str());
-        let mut entries: SmallVec<[&Apart<User>; INLINE]> = SmallVec::new();
+        let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
         entries.extend(rows.iter().filter_map(|(user_id, _)| {
             let hash = self.hash_of(user_id.as_str());
             self.slot_here(hash)?.user_candidate(hash)

@@ -6,21 +6,21 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::order::{Order, Way};
+use super::order::{Order, OrderKey};
 use crate::command::Kind;
-use crate::node::ticket::Ticket;
+use crate::node::responder::Responder;
 use crate::node::worker::{Local, Taken};
-use crate::protocol::hot::HotRequest;
+use crate::protocol::fast_path::FastRequest;
 
 /// What a connection answers at once, counted.
 #[derive(Debug, Default)]
-pub struct Hot {
+pub struct FastPath {
     answered: Vec<(Kind, u64)>,
 }
 
 /// Where a request went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Went {
+pub enum Destination {
     /// To this core's shard.
     Here,
     /// To another core, as it came.
@@ -32,34 +32,34 @@ pub enum Went {
     Nowhere,
 }
 
-impl Hot {
+impl FastPath {
     /// Takes a request, which came as `payload`, if it may go now. `ticket` makes a ticket for one that is
     /// answered later, of as many bytes as are kept of it, with a mark.
     pub fn take(
         &mut self,
-        request: HotRequest<'_>,
+        request: FastRequest<'_>,
         payload: &[u8],
         local: &Local,
         order: &Order,
-        ticket: impl Fn(usize, u64) -> Ticket,
+        ticket: impl Fn(usize, u64) -> Responder,
         out: &mut BytesMut,
-    ) -> Went {
+    ) -> Destination {
         if !order.is_free(request.ask) {
-            return Went::Nowhere;
+            return Destination::Nowhere;
         }
         let kind = request.ask.kind();
         match local.answer(request, || ticket(0, 0), out) {
             Taken::Now(()) => {
                 self.count(kind);
-                Went::Here
+                Destination::Here
             }
-            Taken::Later => Went::Here,
+            Taken::Later => Destination::Here,
             Taken::Elsewhere => {
                 let is_large = kind == Kind::List;
-                let ticket = || ticket(payload.len(), Way::mark(None, is_large));
+                let ticket = || ticket(payload.len(), OrderKey::mark(None, is_large));
                 match local.pass_on(&request, payload, ticket) {
-                    true => Went::Over { is_large },
-                    false => Went::Nowhere,
+                    true => Destination::Over { is_large },
+                    false => Destination::Nowhere,
                 }
             }
         }

@@ -12,8 +12,8 @@ use bytes::BytesMut;
 
 use super::CONNECTION_ID;
 use super::frame::{HEADER_BYTES, Open};
+use super::msgpack::ValueReader;
 use super::reply::STATUS_OK;
-use super::walk::Reader;
 use crate::command::membership::{ChatItemRef, ListRowRef};
 use crate::command::message::{AdvanceRef, AdvanceReply, MarkReadRef, MarkReadReply};
 use crate::command::{Check, Kind};
@@ -30,14 +30,14 @@ const _: () = assert!(IDS_MAX * ITEM_BYTES_MAX < REPLY_BYTES_MAX);
 
 /// A request in its plain form.
 #[derive(Debug, Clone, Copy)]
-pub struct HotRequest<'a> {
+pub struct FastRequest<'a> {
     /// The client's number for it.
     pub id: u64,
     /// What is asked.
     pub ask: Ask<'a>,
 }
 
-/// What a [`HotRequest`] asks.
+/// What a [`FastRequest`] asks.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
     /// `list` of all rows.
@@ -83,7 +83,7 @@ impl<'a> Ask<'a> {
 /// Ids in a request, each checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Ids<'a> {
-    reader: Reader<'a>,
+    reader: ValueReader<'a>,
     left: usize,
     hasher: KeyHasher,
 }
@@ -98,8 +98,8 @@ impl<'a> Iterator for Ids<'a> {
 }
 
 /// The request in a frame's payload, if it is one of these in its plain form; its keys are hashed.
-pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<HotRequest<'_>> {
-    let mut reader = Reader::new(payload);
+pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
+    let mut reader = ValueReader::new(payload);
     let 3 = reader.array()? else { return None };
     let id = reader.unsigned().filter(|id| *id != CONNECTION_ID)?;
     let kind = u8::try_from(reader.unsigned()?).ok().and_then(Kind::from_code)?;
@@ -117,12 +117,12 @@ pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<HotRequest<'_>> {
     };
     // A limit and a cursor, or an idempotency key and a version, which the plain form has not.
     arguments.end(if kind == Kind::Detail { 0 } else { 2 })?;
-    Some(HotRequest { id, ask })
+    Some(FastRequest { id, ask })
 }
 
 /// The arguments of a request, one after the other.
 struct Arguments<'a> {
-    reader: Reader<'a>,
+    reader: ValueReader<'a>,
     left: usize,
     hasher: KeyHasher,
 }
@@ -478,7 +478,7 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::Draw;
+    use super::super::test_values::Choices;
     use super::super::{decode_request, encode_reply, encode_request, frame};
     use super::*;
     use crate::command::membership::{DetailReply, ListReply};
@@ -490,7 +490,7 @@ mod tests {
         #[test]
         fn what_is_read_is_what_serde_reads(choices: Vec<u64>, request_id in 1..=u64::MAX) {
             for &kind in Kind::ALL {
-                let command = Draw::new(&choices).command(kind);
+                let command = Choices::new(&choices).command(kind);
                 let mut out = BytesMut::new();
                 encode_request(request_id, &command, &mut out).unwrap();
                 let payload = frame::next(&mut out, usize::MAX).unwrap().unwrap();
@@ -507,7 +507,7 @@ mod tests {
                     _ => false,
                 };
                 prop_assert_eq!(hot.is_some(), is_plain);
-                let Some(HotRequest { id, ask }) = hot else { continue };
+                let Some(FastRequest { id, ask }) = hot else { continue };
                 prop_assert_eq!(id, request_id);
                 match (&command, ask) {
                     (Command::List(list), Ask::List { user_id }) => {
@@ -535,7 +535,7 @@ mod tests {
         #[test]
         fn what_is_written_is_what_serde_writes(choices: Vec<u64>, id in 1..=u64::MAX) {
             for kind in [Kind::List, Kind::Detail, Kind::Advance, Kind::MarkRead] {
-                let mut reply = Draw::new(&choices).reply(kind);
+                let mut reply = Choices::new(&choices).reply(kind);
                 let mut hot = BytesMut::from(&b"before"[..]);
                 match &mut reply {
                     Reply::List(ListReply { items, next_cursor }) => {
@@ -562,7 +562,7 @@ mod tests {
         fn what_serde_refuses_is_not_read(bytes: Vec<u8>, choices: Vec<u64>, at: usize) {
             let mut out = BytesMut::new();
             let kind = [Kind::List, Kind::Detail, Kind::Advance, Kind::MarkRead][at % 4];
-            encode_request(7, &Draw::new(&choices).command(kind), &mut out).unwrap();
+            encode_request(7, &Choices::new(&choices).command(kind), &mut out).unwrap();
             let mut payload = frame::next(&mut out, usize::MAX).unwrap().unwrap().to_vec();
             for (offset, byte) in bytes.iter().take(3).enumerate() {
                 let length = payload.len();

@@ -12,7 +12,7 @@ const TIME_MAX: Duration = Duration::from_micros(150);
 /// What a connection has had of its share. It goes on from turn to turn, as a turn that ends for want of
 /// requests may be followed by the next at once, until others had theirs.
 #[derive(Debug)]
-pub struct Share {
+pub struct TurnBudget {
     requests: usize,
     reply_bytes: usize,
     time: Duration,
@@ -20,7 +20,7 @@ pub struct Share {
     since: Instant,
 }
 
-impl Share {
+impl TurnBudget {
     /// A share of which nothing is used.
     pub fn new(now: Instant) -> Self {
         Self { requests: 0, reply_bytes: 0, time: Duration::ZERO, since: now }
@@ -58,12 +58,12 @@ mod tests {
     #[test]
     fn each_of_its_parts_uses_it_up() {
         let now = Instant::now();
-        let mut share = Share::new(now);
+        let mut share = TurnBudget::new(now);
         share.add(REQUESTS_MAX - 1, REPLY_BYTES_MAX - 1);
         assert!(!share.is_used_up());
         share.add(1, 0);
         assert!(share.is_used_up());
-        let mut share = Share::new(now);
+        let mut share = TurnBudget::new(now);
         share.add(1, REPLY_BYTES_MAX);
         assert!(share.is_used_up());
     }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn time_is_that_of_its_turns_together() {
         let start = Instant::now();
-        let mut share = Share::new(start);
+        let mut share = TurnBudget::new(start);
         for turn in 0..10 {
             // A second passes between two turns.
             let begin = start + Duration::from_secs(turn);
