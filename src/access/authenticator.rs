@@ -1,8 +1,9 @@
-//! The tokens that are good now, and whether an open connection's own still is.
+//! The tokens that are valid now, and whether the token of an open connection still is.
 //!
-//! A connection shows its token once and keeps a [`Session`]. When the tokens are replaced, every pass
-//! is looked at again: its token may be gone, or have another role. While nothing is replaced that
-//! costs one load of an atomic.
+//! Invariants:
+//! - A connection shows its token once and keeps a [`Session`]. After the tokens are replaced, each
+//!   session is checked again: its token may be gone, or may have another role.
+//! - While nothing is replaced, that check costs one load of an atomic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,43 +11,44 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::token::{Mark, mark};
 use super::{Live, Role, Tokens};
 
-/// The tokens, shared by all doors.
+/// The current tokens. The TCP door and the admin listener share one authenticator.
 pub struct Authenticator {
     tokens: Live<Tokens>,
-    /// How often they were replaced.
+    /// The number of replacements so far.
     replaced: AtomicU64,
 }
 
-/// What a connection keeps of its token.
+/// What a connection may do, and a hash of its token to check that again.
 #[derive(Clone)]
 pub struct Session {
     role: Role,
-    /// None where no token was asked for.
+    /// `None` if no token was required.
     mark: Option<Mark>,
     seen: u64,
 }
 
 impl Session {
-    /// What its bearer may do.
+    /// The role of the token, as of the last [`Authenticator::holds`].
     pub const fn role(&self) -> Role {
         self.role
     }
 }
 
 impl Authenticator {
-    /// With these tokens; without any, it is open.
+    /// Starts with these tokens. Without any token, every caller gets the full role.
     pub fn new(tokens: Tokens) -> Arc<Self> {
         Arc::new(Self { tokens: Live::new(tokens), replaced: AtomicU64::new(0) })
     }
 
-    /// Whether nobody is asked for a token.
+    /// Whether there are no tokens, so that callers need none.
     pub fn is_open(&self) -> bool {
         !self.tokens.get().required()
     }
 
-    /// Lets a caller in, if the token is good.
+    /// Returns a session if `token` is valid, or if no token is required.
     pub fn enter(&self, token: Option<&str>) -> Option<Session> {
-        // Before the tokens: if they are replaced in between, the pass is looked at once too often.
+        // Read before the tokens: if these are replaced in between, the session is checked once too
+        // often.
         let seen = self.replaced.load(Ordering::Acquire);
         let tokens = self.tokens.get();
         let role = tokens.accept(token)?;
@@ -54,7 +56,7 @@ impl Authenticator {
         Some(Session { role, mark, seen })
     }
 
-    /// Whether a pass is still good; takes on its token's role of now.
+    /// Whether a session is still valid. Updates its role if its token has another one now.
     pub fn holds(&self, pass: &mut Session) -> bool {
         let replaced = self.replaced.load(Ordering::Acquire);
         pass.seen == replaced || self.look_again(pass, replaced)
@@ -74,7 +76,7 @@ impl Authenticator {
         })
     }
 
-    /// Replaces all tokens.
+    /// Replaces all tokens. Open sessions follow at their next [`Self::holds`].
     pub fn replace(&self, tokens: Tokens) {
         self.tokens.set(tokens);
         self.replaced.fetch_add(1, Ordering::Release);

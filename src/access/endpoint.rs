@@ -1,24 +1,24 @@
-//! Where a door is: an address of the network, or a socket in the file system.
+//! The address of a door: an IP address with a port, or a socket in the file system.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What the path of a unix socket begins with.
+/// The prefix that marks the path of a unix socket in a setting.
 const UNIX: &str = "unix:";
 
-/// See the module's documentation.
+/// The address on which a door listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `IP:PORT`.
+    /// An IP address and a port, written `IP:PORT`.
     Tcp(SocketAddr),
-    /// `unix:PATH`. Whoever may open the file may come in.
+    /// A unix socket, written `unix:PATH`. Each process that may open the file may connect.
     Unix(PathBuf),
 }
 
 impl Endpoint {
-    /// Whether other machines can reach it.
+    /// Whether other machines can reach it: true for all IP addresses except loopback.
     pub fn is_open(&self) -> bool {
         match self {
             Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
@@ -26,13 +26,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether both cannot be served at once.
+    /// Whether two doors cannot both listen, because their addresses are equal.
     pub fn collides(&self, other: &Self) -> bool {
-        // Port 0 is another one each time.
+        // The system replaces port 0 by another free port each time.
         self == other && !matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 
-    /// The address, if it is one of the network.
+    /// The IP address and port; `None` for a unix socket.
     pub fn network(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),

@@ -1,13 +1,13 @@
-//! The keys that users' JWTs are signed with, and what a token must say to count.
+//! The keys that users' JWTs are signed with, and the claims that a token must have.
 //!
 //! Invariants:
-//! - The key decides the algorithm: each key has just one, and a token's own word on it can only
-//!   make the token fail. So no public key is ever taken for a secret, and `none` for an algorithm.
-//! - A set with a key that is weak or not whole is refused whole (see `strength`).
-//! - A key is found by its `kid`. Keys, or places of keys, that a token brings along are not looked at.
-//! - A token counts only if it has `sub` and `exp`, and is of now; and where they are set, for our
-//!   audience and of our issuer.
-//! - Neither a key nor a token is ever in a message or in `Debug` output.
+//! - The key decides the algorithm. Each key has exactly one, and the token's own `alg` can only
+//!   make the token fail. So no public key is ever used as a secret, and `none` is never accepted.
+//! - A key set with one weak or damaged key is rejected as a whole (see `strength`).
+//! - A key is found by its `kid`. Keys, or addresses of keys, inside a token are ignored.
+//! - A token is valid only if it has `sub` and `exp` and its time is right. Where audience and
+//!   issuer are configured, they must match too.
+//! - Neither a key nor a token ever appears in a message or in `Debug` output.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,17 +23,17 @@ use super::{Live, strength};
 use crate::files;
 use crate::types::UserId;
 
-/// Shortest secret for HS256, in bytes: as long as the signature (RFC 7518, 3.2).
+/// Shortest secret for HS256, in bytes: the length of the signature (RFC 7518, 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
-/// How far the issuer's clock may be off, in seconds, for `exp` and `nbf`.
+/// How far the issuer's clock may be off when `exp` and `nbf` are checked, in seconds.
 const CLOCK_SKEW_S: u64 = 5;
 
-/// Where the keys stand.
+/// The file with the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwtFile {
-    /// One secret for HS256, as it is; a newline at its end is no part of it.
+    /// One secret for HS256, as raw bytes. A newline at the end is not part of it.
     Secret(PathBuf),
-    /// A JWK set (RFC 7517) of public keys, or of secrets.
+    /// A JWK set (RFC 7517) of public keys or of secrets.
     Jwks(PathBuf),
 }
 
@@ -45,16 +45,16 @@ impl JwtFile {
     }
 }
 
-/// What tokens must say beside `sub` and `exp`.
+/// What tokens must claim besides `sub` and `exp`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JwtRules {
-    /// `aud` must name one of these; empty: anything goes.
+    /// `aud` must contain one of these. If empty, `aud` is not checked.
     pub audience: Vec<String>,
-    /// `iss` must be one of these; empty: anything goes.
+    /// `iss` must be one of these. If empty, `iss` is not checked.
     pub issuer: Vec<String>,
 }
 
-/// Checks tokens by the keys of now.
+/// Verifies tokens with the keys that are current.
 pub struct JwtVerifier {
     file: JwtFile,
     rules: JwtRules,
@@ -71,24 +71,24 @@ impl fmt::Debug for JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// With the keys of a file.
+    /// Loads the keys of a file.
     ///
     /// # Errors
-    /// What is wrong, with the file and without a key.
+    /// A text that names the file and says what is wrong with it, without showing a key.
     pub fn load(file: JwtFile, rules: JwtRules) -> Result<Arc<Self>, String> {
         let keys = Live::new(Keys::read(&file, &rules)?);
         Ok(Arc::new(Self { file, rules, keys }))
     }
 
-    /// Where the keys stand.
+    /// The path of the file with the keys.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Reads the file again; tells how many keys there are.
+    /// Reads the file again and returns the number of keys.
     ///
     /// # Errors
-    /// Those of [`Self::load`]; the keys of before stay.
+    /// Those of [`Self::load`]; then the previous keys stay in use.
     pub fn reload(&self) -> Result<usize, String> {
         let keys = Keys::read(&self.file, &self.rules)?;
         let count = keys.0.len();
@@ -96,15 +96,16 @@ impl JwtVerifier {
         Ok(count)
     }
 
-    /// The user that a good token names.
+    /// Verifies a token and returns the user in its claim `sub`.
     ///
     /// # Errors
-    /// Why the token is not good, in our own words: the library's may quote it.
+    /// Why the token is not valid, in our own words: the library may quote the token.
     pub fn user(&self, token: &str) -> Result<UserId, JwtRefusal> {
         let malformed = |why: &str| JwtRefusal::new(JwtFault::Malformed, why);
-        // An unknown `alg` (`none` among them) fails here already.
+        // A header with an unknown `alg`, including `none`, fails here already.
         let header = jsonwebtoken::decode_header(token).map_err(|_| malformed(MALFORMED))?;
-        // RFC 7515, 4.1.11: who does not know a critical extension must refuse; we know none.
+        // RFC 7515, 4.1.11: a verifier must reject critical extensions that it does not know; we
+        // know none.
         if header.crit.is_some() {
             return Err(malformed("the token has critical extensions"));
         }
@@ -117,27 +118,27 @@ impl JwtVerifier {
     }
 }
 
-/// What is wrong with a token, as far as it is counted.
+/// The kind of fault in a token, as the metrics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JwtFault {
-    /// It cannot be read, or lacks a claim.
+    /// The token cannot be parsed, or a required claim is missing or malformed.
     Malformed,
-    /// It names no key, or one that is not known.
+    /// The token has no `kid` where one is needed, or an unknown one.
     UnknownKey,
-    /// Its signature is wrong, or of another algorithm than its key is for.
+    /// The signature is wrong, or is of another algorithm than the key's.
     Signature,
-    /// It has expired, or is not valid yet.
+    /// The token has expired (`exp`), or is not valid yet (`nbf`).
     Time,
-    /// It is for another audience, or of another issuer.
+    /// The token is for another audience, or of another issuer.
     Audience,
 }
 
-/// Why a token is not good. Holds nothing of the token.
+/// Why a token is not valid. It contains nothing of the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtRefusal {
-    /// The kind of fault.
+    /// The kind of fault, for the metrics.
     pub fault: JwtFault,
-    /// The message for the caller.
+    /// The text for the caller.
     pub message: String,
 }
 
@@ -156,7 +157,7 @@ struct Claims {
 }
 
 struct Key {
-    /// None: it is the only one, and for every token.
+    /// `None` only if there is one key, which then verifies every token.
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -177,7 +178,7 @@ impl Keys {
     }
 
     fn of_secret(bytes: &[u8], rules: &JwtRules) -> Result<Self, String> {
-        // An editor ends the file with a newline.
+        // Editors end a file with a newline.
         let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
         let key = DecodingKey::from_secret(secret);
@@ -185,7 +186,7 @@ impl Keys {
         Ok(Self(vec![Key::new(None, Algorithm::HS256, key, rules)]))
     }
 
-    /// As RFC 7517, 5 has it, keys that are not for us (other types, algorithms, uses) are passed over.
+    /// Reads a JWK set. Keys of other types, algorithms or uses are ignored, as RFC 7517, 5 says.
     fn of_set(bytes: &[u8], rules: &JwtRules) -> Result<Self, String> {
         let set: Value = serde_json::from_slice(bytes)
             .map_err(|error| format!("line {}: is no JSON", error.line()))?;
@@ -210,7 +211,7 @@ impl Keys {
         }
     }
 
-    /// The key that a token says it is signed with.
+    /// The key that a token claims to be signed with.
     fn of(&self, header: &Header) -> Result<&Key, JwtRefusal> {
         let unknown = |why: &str| JwtRefusal::new(JwtFault::UnknownKey, why);
         match self.0.as_slice() {
@@ -227,13 +228,13 @@ impl Keys {
 
 type Entry = (Option<String>, Algorithm, DecodingKey);
 
-/// The key of a JWK set's entry; none if it is not for us.
+/// The key of one entry of a JWK set; `None` if the entry is for another purpose.
 fn of_entry(entry: &Value) -> Result<Option<Entry>, String> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     if text("kty") != Some("oct") && entry.get("d").is_some() {
         return Err("is a private key; who only verifies must not have it".to_owned());
     }
-    // What is said of a key (`alg`, `use`, `key_ops`) in words that are not known is not for us.
+    // An entry whose `alg`, `use` or `key_ops` is unknown is for another purpose.
     let Ok(jwk) = serde_json::from_value::<Jwk>(entry.clone()) else { return Ok(None) };
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,

@@ -1,19 +1,20 @@
-//! Who may come in, and what they may do then; the same for both doors.
+//! Who may connect, and what they may do then. Both doors and the admin listener use this module.
 //!
 //! # Layout
-//! - [`endpoint`]: where a door is
+//! - [`endpoint`]: the address of a door
 //! - [`secret`]: bytes that are never printed
 //! - [`token`]: the tokens of backends and operators, each with its role
-//! - [`authenticator`]: the tokens that are good now, which may change while connections are open
-//! - [`jwt`]: the keys that users' tokens are signed with, and what such a token must say
-//! - `strength`: which of these keys are whole and strong enough
-//! - [`tls`]: the server's certificate and its key
+//! - [`authenticator`]: the tokens that are valid now; they may change while connections are open
+//! - [`jwt`]: the keys that users' JWTs are signed with, and the claims that a JWT must have
+//! - `strength`: rejects keys that are damaged or too weak
+//! - [`tls`]: the server's certificate and its private key
 //!
 //! # Invariants
-//! - Tokens are compared in a time that tells neither which one it was nor how much of it was right.
-//! - No `Debug` form, message or error of this module holds a secret.
-//! - What a role may do follows from the class of a command in the one table of commands, so that a
-//!   new command cannot be forgotten.
+//! - The time that a comparison of tokens takes depends neither on the token that matched nor on
+//!   how much of it was right.
+//! - No `Debug` form, message or error of this module contains a secret.
+//! - The table of commands gives each command a class, and a role allows classes. So a new command
+//!   cannot be forgotten.
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
 pub mod authenticator;
@@ -33,21 +34,21 @@ pub use token::{Role, TokenError, Tokens};
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A value that is replaced as a whole while it is in use. Whoever took it keeps what was taken.
+/// A value that is replaced as a whole while it is in use. A reader keeps the value that it got.
 pub struct Live<T>(RwLock<Arc<T>>);
 
 impl<T> Live<T> {
-    /// With a first value.
+    /// Starts with `value`, until [`Self::set`] replaces it.
     pub fn new(value: T) -> Self {
         Self(RwLock::new(Arc::new(value)))
     }
 
-    /// The value of now.
+    /// The current value. A later [`Self::set`] does not change what the caller holds.
     pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the place of the value for all who ask from now on.
+    /// Replaces the value for all later calls of [`Self::get`].
     pub fn set(&self, value: T) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
     }

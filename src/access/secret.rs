@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// Bytes that must not be printed. `Debug` shows that there is something and nothing more.
+/// Bytes that must not be printed. `Debug` shows only that there is a secret.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Keeps these bytes.
+    /// Wraps bytes so that neither log lines nor panics print them.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
-    /// The bytes themselves, for a key that signs or verifies.
+    /// The bytes themselves, to sign, to verify or to send them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

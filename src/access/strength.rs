@@ -1,7 +1,8 @@
-//! Whether a key is whole, and strong enough that only its owner can sign with it.
+//! Rejects keys that are damaged, or so weak that others than their owner can sign with them.
 //!
-//! A library that verifies need not look: with an RSA exponent of 1 everybody can sign, and so can they
-//! with a point of small order. A key that no signature can ever fit is an error of who made it.
+//! A library that verifies signatures need not check this. With an RSA exponent of 1, or with a
+//! point of small order, anybody can sign. A key that no signature can match is a mistake of its
+//! maker.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
@@ -13,13 +14,13 @@ use super::jwt::SECRET_BYTES_MIN;
 
 /// Shortest modulus for RS256, in bits (RFC 7518, 3.3).
 const MODULUS_BITS_MIN: usize = 2048;
-/// Longest modulus that signatures are verified with here, in bits.
+/// Longest modulus that this server verifies signatures with, in bits.
 const MODULUS_BITS_MAX: usize = 8192;
 
-/// Refuses keys that are too easy to guess, or not whole.
+/// Rejects a key that is damaged or too easy to guess.
 ///
 /// # Errors
-/// What is wrong, without the key.
+/// A text that says what is wrong and contains nothing of the key.
 pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
     match (key.family(), key.kind()) {
         (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => check_secret(secret),
@@ -73,7 +74,7 @@ fn width(bits: u32) -> usize {
 
 fn check_p256(point: &[u8]) -> Result<(), String> {
     let parsed = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    // The whole point, uncompressed: a JWK names both of its coordinates.
+    // 65 bytes are an uncompressed point: a JWK has both of its coordinates.
     if point.len() == 65 && parsed.is_ok() {
         Ok(())
     } else {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     fn rsa(bits: usize, low: u8, exponent: &[u8]) -> Result<(), String> {
-        // The leading zero is how some encoders keep a number positive.
+        // Some encoders prepend a zero to keep a number positive.
         let mut modulus = vec![0; bits / 8 + 1];
         modulus[1] = 0x80;
         modulus[bits / 8] = low;
@@ -111,7 +112,7 @@ mod tests {
             assert!(rsa(2048, 1, exponent).unwrap_err().contains("exponent"), "{exponent:?}");
         }
         assert!(rsa(2048, 2, &[1, 0, 1]).unwrap_err().contains("no public key"));
-        // As many bytes as a good one, and fewer bits.
+        // As many bytes as a valid key, but fewer bits.
         let mut short = vec![0xff; 256];
         short[0] = 0x7f;
         assert!(check_rsa(&short, &[1, 0, 1]).unwrap_err().contains("it has 2047"));
@@ -127,7 +128,7 @@ mod tests {
             let refused = check_ed25519(&point.compress().0).unwrap_err();
             assert!(refused.contains("small order"), "{refused}");
         }
-        // About half of all numbers are no coordinate of a point.
+        // About half of all numbers are not a coordinate of any point.
         let mut off = [0; 32];
         off[0] = 2;
         assert!(check_ed25519(&off).unwrap_err().contains("no key"));

@@ -1,4 +1,4 @@
-//! The server's certificate and its key.
+//! The server's certificate and its private key, which can be replaced while connections are open.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,37 +14,37 @@ use x509_parser::parse_x509_certificate;
 use super::Live;
 use crate::files;
 
-/// What a client may choose to speak after the handshake, if it asks at all: so that a page that is
-/// made to talk to the TCP door does not get so far.
+/// The one protocol that a client may select by ALPN. So a web page that is made to talk to the TCP
+/// door fails in the handshake.
 const PROTOCOL: &[u8] = b"http/1.1";
 
-/// Where certificate and key stand, both in PEM.
+/// The paths of the certificate and the private key, both PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and those between it and a root.
+    /// The file of the certificate, with those between it and a root.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The file of the private key.
     pub key: PathBuf,
 }
 
-/// What is wrong with one of the two, with its file. Never holds anything of the key.
+/// A fault in one of the two files, with the name of the file. It contains nothing of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    /// The certificate.
+    /// The certificate cannot be read or served.
     #[error("{0}")]
     Certificate(String),
-    /// The key, or that it is another certificate's.
+    /// The key cannot be read, or belongs to another certificate.
     #[error("{0}")]
     Key(String),
 }
 
-/// Speaks TLS with callers, by the certificate of now.
+/// Makes TLS handshakes with the certificate that is current.
 pub struct Tls {
     files: TlsFiles,
     loaded: Live<Loaded>,
 }
 
-/// What the two files hold.
+/// The content of the two files.
 struct Loaded {
     config: Arc<ServerConfig>,
     end: Option<u64>,
@@ -57,35 +57,35 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// With a certificate and a key that belong together.
+    /// Loads a certificate and the key that belongs to it.
     ///
     /// # Errors
-    /// If they cannot be served.
+    /// If a file cannot be read or is not PEM, or if the key belongs to another certificate.
     pub fn load(files: &TlsFiles) -> Result<Arc<Self>, TlsError> {
         Ok(Arc::new(Self { files: files.clone(), loaded: Live::new(load(files)?) }))
     }
 
-    /// Reads the files again. What is open stays as it is.
+    /// Reads the files again. Open connections keep their TLS session.
     ///
     /// # Errors
-    /// Those of [`Self::load`]; the certificate of before stays.
+    /// Those of [`Self::load`]; then the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.loaded.set(load(&self.files)?);
         Ok(())
     }
 
-    /// Where certificate and key stand.
+    /// The paths of the certificate and the key.
     pub const fn files(&self) -> &TlsFiles {
         &self.files
     }
 
-    /// When the certificate, or one between it and a root, ends, in seconds since the epoch; `None`
-    /// if that cannot be read.
+    /// The first time at which the certificate, or one between it and a root, expires, in seconds
+    /// since the Unix epoch. `None` if a time cannot be read.
     pub fn end(&self) -> Option<u64> {
         self.loaded.get().end
     }
 
-    /// For the next handshake.
+    /// An acceptor for one handshake, with the current certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.loaded.get().config))
     }
@@ -97,11 +97,11 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     Ok(Loaded { config: Arc::new(config(files, certificates)?), end })
 }
 
-/// The first time at which one of the certificates ends.
+/// The first time at which one of the certificates expires.
 fn first_end(certificates: &[CertificateDer<'_>]) -> Option<u64> {
     let end = |certificate: &CertificateDer<'_>| {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
-        // One that ended before the epoch has ended.
+        // A time before the epoch counts as the epoch: the certificate has expired in any case.
         Some(u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0))
     };
     certificates.iter().map(end).min()?
@@ -133,7 +133,7 @@ fn config(
 /// The certificates of a PEM file, at least one.
 ///
 /// # Errors
-/// What is wrong, with the file.
+/// A text that names the file and says what is wrong with it.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = files::read(path).map_err(PemError::Io);
     let read = bytes.and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect());
@@ -148,7 +148,8 @@ fn wrong(path: &Path, why: &str) -> String {
     format!("{}: {why}", path.display())
 }
 
-/// Our own words: the library's may quote a line of the file, which may be one of a key.
+/// Describes the error in our own words: the library may quote a line of the file, even one of a
+/// key.
 fn why(error: &PemError, what: &str) -> String {
     match error {
         PemError::Io(error) => error.to_string(),
@@ -161,7 +162,7 @@ fn why(error: &PemError, what: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A certificate and its key.
+    /// A self-signed certificate and its key, in PEM.
     fn pair() -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
@@ -182,7 +183,7 @@ mod tests {
         };
         let tls = Tls::load(&files(&certificate, &key)).unwrap();
         tls.reload().unwrap();
-        // A chain may stand in one file, and the key beside it.
+        // A file may hold a chain, and the key as well.
         Tls::load(&files(&format!("{certificate}{certificate}{key}"), &key)).unwrap();
 
         let broken = key.replace("END PRIVATE", "END PUBLIC");

@@ -1,9 +1,10 @@
-//! The tokens that open the TCP door and the admin listener, and what each of them may do.
+//! The tokens that the TCP door and the admin listener accept, and the role of each.
 //!
-//! A token file has one token a line, alone or behind the word for what it may do:
+//! A token file has one token per line, alone or after the name of its role. A token alone has the
+//! full role:
 //!
 //! ```text
-//! # blank lines, and lines that begin with #, are passed over
+//! # blank lines, and lines that begin with #, are ignored
 //! 9b1f0a7c55d04be0a6a1c1f4c09f5f37
 //! full 41d7be0c8b0f4f0b8f4ce8a3b7f0d2aa
 //! read 5a0be64d7e3c4b9f9d55b1d4e6a0c7f8
@@ -18,19 +19,19 @@ use super::Secret;
 use crate::command::{Class, Error, ErrorCode, Kind};
 use crate::limits::TEXT_BYTES_MAX;
 
-/// What the bearer of a token may do.
+/// The commands that a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Every command.
+    /// All commands, including those that change data or operate the node.
     Full,
-    /// The commands that change nothing.
+    /// Only commands of the class [`Class::Read`], which change nothing.
     Read,
 }
 
 impl Role {
     const ALL: [Self; 2] = [Self::Full, Self::Read];
 
-    /// The word for it in a token file.
+    /// The name of the role in a token file, a log line or a message.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -38,7 +39,7 @@ impl Role {
         }
     }
 
-    /// Whether commands of this class may be run.
+    /// Whether the role allows commands of this class.
     pub const fn may(self, class: Class) -> bool {
         match (self, class) {
             (Self::Full, _) | (Self::Read, Class::Read) => true,
@@ -46,10 +47,10 @@ impl Role {
         }
     }
 
-    /// Whether this command may be run.
+    /// Returns an error unless the role allows this command.
     ///
     /// # Errors
-    /// 403, if not.
+    /// 403 (`PermissionDenied`) if the command changes something and the role is [`Role::Read`].
     pub fn check(self, kind: Kind) -> Result<(), Error> {
         if self.may(kind.class()) { Ok(()) } else { Err(refused(kind)) }
     }
@@ -61,7 +62,7 @@ fn refused(kind: Kind) -> Error {
     Error::new(ErrorCode::PermissionDenied, message)
 }
 
-/// By what a token is known again without keeping it.
+/// The SHA-256 hash of a token: it recognizes a token without keeping it.
 pub(super) type Mark = [u8; 32];
 
 #[derive(Clone)]
@@ -71,32 +72,32 @@ struct Token {
     role: Role,
 }
 
-/// All tokens; with none, everybody may come in and do everything.
+/// All valid tokens. If there are none, every caller may connect and run every command.
 #[derive(Clone, Default)]
 pub struct Tokens(Vec<Token>);
 
 impl fmt::Debug for Tokens {
-    /// How many, and their roles.
+    /// Shows the roles alone, one for each token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|token| token.role)).finish()
     }
 }
 
-/// What is wrong with the text of a token file. Never holds anything of the line itself.
+/// The first mistake in a token file. It contains nothing of the line itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct TokenError {
-    /// Which line, from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// A text that says what is wrong with the line.
     pub why: String,
 }
 
 impl Tokens {
-    /// Reads the text of a token file.
+    /// Parses the text of a token file.
     ///
     /// # Errors
-    /// If a line is none of those above, or a token is there twice.
+    /// If a line has none of the forms above, or if a token occurs twice.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let mut found: Vec<(usize, Token)> = Vec::new();
         for (index, line) in text.lines().map(str::trim).enumerate() {
@@ -113,22 +114,23 @@ impl Tokens {
         Ok(Self(found.into_iter().map(|(_, token)| token).collect()))
     }
 
-    /// Whether a caller needs one.
+    /// Whether a caller needs a token, which is so as soon as there is one.
     pub fn required(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of tokens.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The first one with this role, for a caller inside this process.
+    /// The first token with this role, for a caller inside this process; `None` if no token has it.
     pub fn first(&self, role: Role) -> Option<&Secret> {
         self.0.iter().find(|token| token.role == role).map(|token| &token.secret)
     }
 
-    /// What a caller with this token may do; none if they may not come in.
+    /// The role of a caller with this token; `None` if the token is missing or unknown and one is
+    /// required.
     pub fn accept(&self, token: Option<&str>) -> Option<Role> {
         match token {
             _ if !self.required() => Some(Role::Full),
@@ -137,14 +139,14 @@ impl Tokens {
         }
     }
 
-    /// The role of the token with this mark.
+    /// The role of the token with this hash.
     ///
-    /// All are compared, so that the time does not tell which one it was; and marks are compared, not
-    /// tokens, so that it does not tell a length.
+    /// All hashes are compared, so that the time does not depend on the one that matched. They are
+    /// compared in place of tokens, so that the time does not depend on a length either.
     pub(super) fn role_of(&self, wanted: &Mark) -> Option<Role> {
         let mut found = 0_u8;
         for token in &self.0 {
-            // 0 is nobody's.
+            // 0 means that no token matched yet.
             let role = match token.role {
                 Role::Full => 1,
                 Role::Read => 2,
@@ -179,7 +181,7 @@ impl Token {
         if token.len() > TEXT_BYTES_MAX {
             return Err("the token is longer than a request may hold");
         }
-        // It must fit into an HTTP header.
+        // A token must fit into an HTTP header.
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a token is of visible ASCII characters");
         }

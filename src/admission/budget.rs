@@ -1,11 +1,11 @@
-//! A bound on what many holders take together.
+//! A bound on what many holders use together, in bytes or places.
 //!
 //! Invariants:
 //! - The amounts of all holders never exceed the bound, except after [`Budget::claim_anyway`] and
 //!   [`BudgetClaim::resize_anyway`], which account for memory that exists already.
-//! - A claim that does not fit evicts holders, the oldest first, and none of them before it is
-//!   `patience` old. If even that leaves too little room, nobody is evicted and the claim fails.
-//! - An evicted holder counts no more, whatever its claim does later; its task is woken once.
+//! - A claim that does not fit evicts the oldest holders first, and no holder before it is
+//!   `patience` old. If even that leaves too little room, the claim fails and nobody is evicted.
+//! - An evicted holder no longer counts, whatever its claim does later. Its task is woken once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A bound, with those who hold parts of it.
+/// A bound, and the holders that share it. The unit of the amounts is the caller's.
 pub struct Budget {
     max: usize,
     patience: Duration,
@@ -24,7 +24,8 @@ pub struct Budget {
 #[derive(Default)]
 struct State {
     held: usize,
-    /// The place of the next holder: places grow, so that the first one is the oldest.
+    /// The place of the next holder. Places only grow, so the first place in the map is the oldest
+    /// holder.
     next: u64,
     holders: BTreeMap<u64, Holder>,
 }
@@ -43,28 +44,30 @@ impl fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// A budget of `max`; no holder is evicted before it is `patience` old.
+    /// A budget of `max`. No holder is evicted before it is `patience` old.
     pub fn new(max: usize, patience: Duration) -> Arc<Self> {
         Arc::new(Self { max, patience, state: Mutex::default() })
     }
 
-    /// What all holders have together.
+    /// The sum of the amounts of all holders. It may exceed the bound; see the module's invariants.
     pub fn held(&self) -> usize {
         self.lock().held
     }
 
-    /// The bound.
+    /// The largest sum that [`Budget::claim`] and [`BudgetClaim::resize`] allow.
     pub fn max(&self) -> usize {
         self.max
     }
 
-    /// Takes a part, if there is room or older holders can be evicted for it.
+    /// Claims `amount`, and evicts older holders to make room. Returns `None`, and evicts nobody,
+    /// if that would not make enough room.
     pub fn claim(self: &Arc<Self>, amount: usize) -> Option<BudgetClaim> {
         let mut state = self.lock();
         state.make_room(amount, self, None).then(|| self.admit(&mut state, amount))
     }
 
-    /// Takes a part that is in use already, and evicts whom it can for it.
+    /// Claims `amount` of something that is in use already. Evicts all holders that may be evicted
+    /// if the amount does not fit, and exceeds the bound if that is not enough.
     pub fn claim_anyway(self: &Arc<Self>, amount: usize) -> BudgetClaim {
         let mut state = self.lock();
         if !state.make_room(amount, self, None) {
@@ -79,7 +82,7 @@ impl Budget {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is whole before anything can panic.
+        // No panic can leave a change half done, so a poisoned lock is usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +102,7 @@ impl State {
         Some(holder)
     }
 
-    /// The holders that may be evicted, the oldest first; never `claimant`.
+    /// The holders that may be evicted, the oldest first. The claimant itself is never among them.
     fn victims(
         &self,
         budget: &Budget,
@@ -114,7 +117,8 @@ impl State {
             .map(|(place, holder)| (*place, holder.amount))
     }
 
-    /// Evicts until `more` fits; evicts nobody if it never would.
+    /// Evicts the oldest holders until `more` fits. Returns false, and evicts nobody, if it cannot
+    /// fit.
     fn make_room(&mut self, more: usize, budget: &Budget, claimant: Option<u64>) -> bool {
         let wanted = self.held.saturating_add(more);
         let mut excess = wanted.saturating_sub(budget.max);
@@ -147,7 +151,7 @@ impl State {
     }
 }
 
-/// A part of a budget; given back when dropped.
+/// A holder's part of a budget. Dropping it gives the amount back.
 #[derive(Debug)]
 pub struct BudgetClaim {
     budget: Arc<Budget>,
@@ -155,12 +159,14 @@ pub struct BudgetClaim {
 }
 
 impl BudgetClaim {
-    /// Changes the amount; `false` if there is no room for more or the holder was evicted.
+    /// Changes the amount, and evicts older holders to make room for more. Returns false, and
+    /// changes nothing, if there is no room or if this holder was evicted.
     pub fn resize(&mut self, amount: usize) -> bool {
         self.change(amount, false)
     }
 
-    /// Changes the amount to what is in use already; `false` if the holder was evicted.
+    /// Changes the amount to one that is in use already, even beyond the bound. Returns false only
+    /// if this holder was evicted.
     pub fn resize_anyway(&mut self, amount: usize) -> bool {
         self.change(amount, true)
     }
@@ -185,7 +191,7 @@ impl BudgetClaim {
         true
     }
 
-    /// Makes the holder the youngest.
+    /// Makes this holder the youngest, so that it is evicted last. Does nothing after an eviction.
     pub fn renew(&mut self) {
         let mut state = self.budget.lock();
         if let Some(mut holder) = state.remove(self.place) {
@@ -194,7 +200,8 @@ impl BudgetClaim {
         }
     }
 
-    /// Whether the holder was evicted; if not, the task is woken when it is.
+    /// Ready if this holder was evicted. Otherwise the task of `context` is woken when that
+    /// happens; only the task that polled last is remembered.
     pub fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.budget.lock().holders.get_mut(&self.place) {
             None => Poll::Ready(()),
@@ -207,12 +214,12 @@ impl BudgetClaim {
         }
     }
 
-    /// Ends when the holder is evicted.
+    /// Completes when this holder is evicted.
     pub async fn evicted(&self) {
         poll_fn(|context| self.poll_evicted(context)).await;
     }
 
-    /// Whether the holder was evicted.
+    /// Whether this holder was evicted, without waiting.
     pub fn is_evicted(&self) -> bool {
         !self.budget.lock().holders.contains_key(&self.place)
     }

@@ -1,12 +1,15 @@
-//! The places of a door. A *stranger* is a connection that has not shown yet who it is: by its TLS
-//! handshake and then a good `hello`, or by a request head with good credentials.
+//! The places of a door.
+//!
+//! A *stranger* is a connection that has not shown its credentials. It shows them with its TLS
+//! handshake and a valid `hello`, or with the head of an HTTP request.
 //!
 //! Invariants:
-//! - At most `max` connections that the door knows are open, and beside them at most `strangers`
-//!   strangers. Neither takes the other's places.
-//! - A stranger has a deadline. If a newcomer needs its place, the oldest stranger is evicted.
-//! - A door with [`Door::answering_strangers`] lets strangers in even if all other places are taken,
-//!   so that it can still answer what nobody needs credentials for, as health.
+//! - At most `max` connections with credentials are open, and next to them at most `strangers`
+//!   strangers. Neither group uses the other's places.
+//! - A stranger has a deadline. If a new connection needs its place, the oldest stranger is
+//!   evicted.
+//! - A door with [`Door::answering_strangers`] lets strangers in even if all other places are
+//!   taken. So it can still answer requests that need no credentials, such as health checks.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,14 +22,14 @@ use super::budget::{Budget, BudgetClaim};
 use crate::limits::{GREETING_MS_MIN, GREETING_TIMEOUT_MS, STRANGERS_MAX, STRANGERS_MIN};
 use crate::metrics::doors::DoorMeter;
 
-/// Who is at the other end of a connection.
+/// The client at the other end of a connection, for log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// An address of the network.
+    /// The IP address and port of a client on the network.
     Network(SocketAddr),
-    /// A user of this machine, at a unix socket.
+    /// A process on this machine, connected through a unix socket: the id of its user.
     User(u32),
-    /// The connection broke before anybody asked.
+    /// The connection broke before its peer was looked up.
     Gone,
 }
 
@@ -40,7 +43,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Open connections of a door, and how many there may be.
+/// The connections of one door, and the bounds on their number.
 #[derive(Debug)]
 pub struct Door {
     max: usize,
@@ -53,19 +56,21 @@ pub struct Door {
     sign: String,
 }
 
-/// What becomes of a new connection.
+/// The decision about a new connection.
 #[derive(Debug)]
 pub enum Admission {
-    /// It has a place.
+    /// The connection has a stranger's place.
     Open(Guest),
-    /// The door knows as many connections as it may.
+    /// All places for connections with credentials are taken, so it is rejected.
     Full,
-    /// All strangers' places are taken, by strangers that came just now.
+    /// All strangers' places are taken, and none of the strangers is old enough to be evicted. The
+    /// caller tries again.
     Later,
 }
 
 impl Door {
-    /// A door for `max` connections; one that finds no room is sent the bytes of `full`.
+    /// A door for `max` connections with credentials. The caller sends `full` to a connection that
+    /// is rejected with [`Admission::Full`].
     pub fn new(meter: Arc<DoorMeter>, max: usize, full: Vec<u8>) -> Self {
         let patience = Duration::from_millis(GREETING_MS_MIN);
         Self {
@@ -80,51 +85,52 @@ impl Door {
         }
     }
 
-    /// Hangs out a sentence for clients that speak another protocol.
+    /// Sets the text that clients of another protocol get as their answer.
     #[must_use]
     pub fn with_sign(self, sign: String) -> Self {
         Self { sign, ..self }
     }
 
-    /// The sentence for clients that speak another protocol.
+    /// The text for clients of another protocol; empty unless [`Self::with_sign`] set it.
     pub fn sign(&self) -> &str {
         &self.sign
     }
 
-    /// Lets strangers in even if all other places are taken.
+    /// Lets strangers in even if all places for connections with credentials are taken.
     #[must_use]
     pub fn answering_strangers(self) -> Self {
         Self { answers_strangers: true, ..self }
     }
 
-    /// Lets at most so many strangers in, where descriptors are few.
+    /// Sets the number of strangers' places, for machines where file descriptors are scarce.
     #[must_use]
     pub fn with_strangers(self, max: usize) -> Self {
         let patience = Duration::from_millis(GREETING_MS_MIN);
         Self { strangers: Budget::new(max, patience), ..self }
     }
 
-    /// Connections that are open, strangers included.
+    /// The number of open connections, including strangers.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// How many connections the door may know.
+    /// The number of places for connections with credentials.
     pub const fn max(&self) -> usize {
         self.max
     }
 
-    /// The bytes for a connection that finds no room.
+    /// The bytes that a connection gets before it is closed because of [`Admission::Full`].
     pub fn full(&self) -> &[u8] {
         &self.full
     }
 
-    /// The door's counters.
+    /// The metrics of this door; the caller counts what it drops and refuses.
     pub const fn meter(&self) -> &Arc<DoorMeter> {
         &self.meter
     }
 
-    /// Gives a new connection a stranger's place.
+    /// Gives a new connection a stranger's place, and starts its deadline. Evicts the oldest
+    /// stranger if all of these places are taken.
     pub fn enter(self: &Arc<Self>, peer: Peer) -> Admission {
         if !self.answers_strangers && self.known.load(Ordering::Acquire) >= self.max {
             return Admission::Full;
@@ -137,23 +143,27 @@ impl Door {
     }
 }
 
-/// How many strangers a door of `max` connections lets in beside them.
+/// The default number of strangers' places next to `max` connections: a quarter of `max`, within
+/// [`STRANGERS_MIN`] and [`STRANGERS_MAX`].
 pub fn strangers_max(max: usize) -> usize {
     (max / 4).clamp(STRANGERS_MIN, STRANGERS_MAX)
 }
 
-/// A connection's place in its door; dropping it makes room.
+/// A connection's place at its door. Dropping it frees the place and counts the connection as
+/// ended.
 #[derive(Debug)]
 pub struct Guest {
     door: Arc<Door>,
     peer: Peer,
     deadline: Instant,
-    /// The stranger's place; `None` once the door knows the connection.
+    /// The stranger's place; `None` once the connection has shown its credentials.
     stranger: Option<BudgetClaim>,
 }
 
 impl Guest {
-    /// Gives a connection that has shown who it is a place of its own; `false` if there is none.
+    /// Moves a connection whose credentials were accepted from its stranger's place to a place of
+    /// its own. Returns false if all of these places are taken; the connection then stays a
+    /// stranger.
     pub fn let_in(&mut self) -> bool {
         if self.stranger.is_none() {
             return true;
@@ -167,37 +177,38 @@ impl Guest {
         known.is_ok()
     }
 
-    /// Whether the connection has not shown yet who it is.
+    /// Whether [`Self::let_in`] has not succeeded yet.
     pub const fn is_stranger(&self) -> bool {
         self.stranger.is_some()
     }
 
-    /// When a stranger must have shown who it is.
+    /// The time by which a stranger must have shown its credentials.
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Ready once a stranger's place was given to another; never for one that the door knows.
+    /// Ready once the place of this stranger was given to another connection. Never ready after
+    /// [`Self::let_in`] succeeded.
     pub fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
         self.stranger.as_ref().map_or(Poll::Pending, |claim| claim.poll_evicted(context))
     }
 
-    /// Who is at the other end.
+    /// The client at the other end, as it was when the connection entered.
     pub const fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// How many connections its door may know.
+    /// The number of places of the door, as `hello` reports it to clients.
     pub fn places(&self) -> usize {
         self.door.max()
     }
 
-    /// The door's sentence for clients that speak another protocol.
+    /// The door's text for clients of another protocol.
     pub fn sign(&self) -> &str {
         &self.door.sign
     }
 
-    /// The door's counters.
+    /// The metrics of the connection's door.
     pub fn meter(&self) -> &Arc<DoorMeter> {
         &self.door.meter
     }
