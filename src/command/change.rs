@@ -1,4 +1,4 @@
-//! Changes: a user's own since a version, and the whole node's as they happen.
+//! Changes of rows since a version (`sync`), and of the whole node as they happen (`watch`).
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,16 @@ use super::{Check, Error};
 use crate::limits::SYNC_PAGE_MAX;
 use crate::types::{ChatId, ChatStatus, Flag, Sequence, TimeMs, UserId};
 
-/// Arguments of `sync`.
+/// Arguments of `sync`: a user, and the point up to which the caller knows the user's rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {
-    /// Whose changes.
+    /// The user whose rows are synchronized.
     pub user_id: UserId,
-    /// `log` and `version` of the answer before; without it all rows come, as after a reset.
+    /// `log` and `version` of the previous reply. Without it all rows come, like after a reset.
     #[serde(default)]
     pub since: Option<Since>,
-    /// Most changes in the answer.
+    /// Most changes in the reply; `SYNC_PAGE_MAX` if absent.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -32,71 +32,72 @@ impl Check for Sync {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Since {
-    /// Which log; opaque.
+    /// The incarnation of the log that the version belongs to; opaque.
     pub log: String,
     /// The version up to which the caller has all changes.
     pub version: u64,
 }
 
-/// Answer of `sync`: each changed chat once, oldest change first.
+/// Reply to `sync`: each changed chat once, oldest change first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SyncReply {
-    /// For the next `since`.
+    /// The `log` of the next `since`.
     pub log: String,
-    /// For the next `since`.
+    /// The `version` of the next `since`.
     pub version: u64,
-    /// Forget all rows before taking these: `since` was too old, or of another log.
+    /// The client must forget all rows before it applies these. `since` was too old, or of another
+    /// log.
     pub reset: bool,
-    /// Why, if so.
+    /// Why the client must forget its rows; `None` without `reset`.
     pub reason: Option<String>,
-    /// There is more: ask again at once.
+    /// More changes follow: the client sends the next `sync` now.
     pub more: bool,
-    /// The changes.
+    /// The changed rows of this reply.
     pub items: Vec<SyncItem>,
 }
 
-/// What became of a row.
+/// What happened to a row since the version of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncOp {
-    /// It is in the list, as told.
+    /// The row is in the list, with the fields of the item.
     Upsert,
-    /// It is not in the list: deleted, or the user is no member any more.
+    /// The row left the list: the user deleted the chat, or is no longer a member.
     Remove,
 }
 
-/// A changed row. One that is gone has only its id; one that was deleted has its other fields too.
+/// One changed row. After the end of a membership only its id is set; a deleted row has all fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SyncItem {
-    /// What became of it.
+    /// Whether the row is in the list or left it.
     pub op: SyncOp,
     /// The chat's id.
     pub id: ChatId,
-    /// The same.
+    /// The chat's id again, under the API's second name for it.
     pub chat_id: ChatId,
-    /// Pinned.
+    /// Whether the user pinned the chat.
     pub is_top: Flag,
-    /// Without notifications.
+    /// Whether the user muted the chat: no notifications.
     pub is_mute: Flag,
     /// 1 for an upsert, 0 for a remove.
     pub is_show: Flag,
-    /// Hidden by the user.
+    /// Whether the user hid the chat.
     pub is_hide: Flag,
-    /// Read position.
+    /// The user's read position in the chat.
     pub max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     pub last_online_time: TimeMs,
-    /// Marked as unread by hand.
+    /// Whether the user marked the chat as unread by hand.
     pub marked_unread: Flag,
-    /// The version of this change.
+    /// The version that the row got by this change.
     pub version: u64,
 }
 
-/// Arguments of `watch`.
+/// Arguments of `watch`: where the stream begins.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Watch {
-    /// The offset of the last change that was seen; from now on without it.
+    /// The offset of the last change that the caller has seen. Without it the stream begins now.
     #[serde(default)]
     pub from: Option<String>,
 }
@@ -109,32 +110,32 @@ impl Check for Watch {
 
 macro_rules! watch_ops {
     ($($(#[$doc:meta])* $variant:ident),+ $(,)?) => {
-        /// What happened.
+        /// The kind of a change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "lowercase")]
         pub enum WatchOp { $($(#[$doc])* $variant),+ }
 
         impl WatchOp {
-            /// Every one.
+            /// Every kind of change.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
         }
     };
 }
 
 watch_ops! {
-    /// Nothing for a while; the offset may have moved all the same. It is the first thing told too.
+    /// No change for a while, though the offset may have moved. A stream also begins with one.
     Heartbeat,
-    /// A chat was made, or imported.
+    /// A chat was created or imported.
     Create,
     /// A chat's sequence rose; `user_id` is the sender, if known.
     Advance,
     /// A chat was enabled or disabled.
     Status,
-    /// A chat ended for good.
+    /// A chat was dissolved, for good.
     Dissolve,
     /// A user became a member.
     Join,
-    /// A user is no member any more.
+    /// A user is no longer a member.
     Leave,
     /// A user deleted a chat.
     Delete,
@@ -142,55 +143,56 @@ watch_ops! {
     Return,
     /// A user's row was imported.
     Import,
-    /// A user has read.
+    /// A user's read position rose.
     Read,
-    /// A user set flags.
+    /// A user set flags of a row.
     Flags,
     /// A user cleared a chat's history.
     Clear,
-    /// A user was erased.
+    /// Every trace of a user was removed.
     Erase,
-    /// A user's own message became known late: all up to it is read for them; the chat's sequence stays.
+    /// The node learned late of a message that the user sent. All messages up to it count as read
+    /// for the user; the chat's sequence stays.
     Sent,
-    /// Something that a newer server tells and this version has no name for.
+    /// A change of a newer server that this version has no name for.
     #[serde(other)]
     Other,
 }
 
-/// One change, as `watch` tells it. What does not belong to the op is absent.
+/// One change of a `watch` stream. Fields that do not belong to the op are absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatchEvent {
-    /// Where to go on behind it; opaque.
+    /// The position behind this change, for a later `from`; opaque.
     pub offset: String,
-    /// The user whom it concerns.
+    /// The user whom the change concerns.
     pub user_id: Option<UserId>,
-    /// The chat.
+    /// The chat that the change concerns.
     pub chat_id: Option<ChatId>,
-    /// What happened.
+    /// The kind of the change, which decides which fields are present.
     pub op: WatchOp,
     /// The chat's newest sequence.
     pub last_sequence: Option<Sequence>,
-    /// Its time.
+    /// The time of that sequence.
     pub last_time: Option<TimeMs>,
-    /// Read position, watermark, own newest message, or the sequence that a member joined at.
+    /// The sequence of the op: read position, watermark, newest sent message, or join sequence.
     pub seq: Option<Sequence>,
-    /// Pin, if it was set.
+    /// The new pin flag, if the change set it.
     pub is_top: Option<Flag>,
-    /// Mute, if it was set.
+    /// The new mute flag, if the change set it.
     pub is_mute: Option<Flag>,
-    /// Hide, if it was set.
+    /// The new hide flag, if the change set it.
     pub is_hide: Option<Flag>,
-    /// Mark, if it was set.
+    /// The new unread mark, if the change set it.
     pub marked_unread: Option<Flag>,
-    /// The chat's status, if it was set.
+    /// The chat's new status, if the change set it.
     pub status: Option<ChatStatus>,
 }
 
-/// Arguments of `cancel`.
+/// Arguments of `cancel`: the watch to end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
-    /// The `watch` of this connection that ends.
+    /// The request id of the `watch`, which must be of this connection.
     pub request_id: u64,
 }
 

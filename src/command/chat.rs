@@ -1,4 +1,4 @@
-//! Chats and their members: commands of the backend, never of end users.
+//! Chats and their members: commands for the backend, never for end users.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,41 +8,41 @@ use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId,
 };
 
-/// Arguments of `create`.
+/// Arguments of `create`: a chat and its first members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
-    /// The chat's id; without it a single chat's is derived from its users, others' from the
-    /// idempotency key, or at random.
+    /// The chat's id. If absent, a single chat derives it from its users. Other chats derive it
+    /// from the idempotency key, or draw it at random.
     #[serde(default)]
     pub id: Option<ChatId>,
-    /// Single, group or official.
+    /// The chat's type: single, group or official.
     #[serde(rename = "type")]
     pub chat_type: ChatType,
-    /// Who made it: a person, a group or a robot; a member only if in `user_ids`.
+    /// The creator: a person, a group or a robot; a member only if in `user_ids`.
     pub creator_id: UserId,
-    /// Whether its messages are encrypted.
+    /// Whether the chat's messages are encrypted.
     #[serde(default)]
     pub is_enc: Option<Flag>,
-    /// Creation time; the server's if absent.
+    /// The time of creation; the server's time if absent.
     #[serde(default)]
     pub created_at: Option<TimeMs>,
     /// The first members; exactly two for a single chat.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Create {
-    /// A digest of the request without its id (64 bits, never 0), so that the same request is known
-    /// when it comes again. The members' order and repetition do not count.
+    /// A digest of the request without its id: 64 bits, never 0. It makes a repeated request
+    /// recognizable. The order and repetition of members do not count.
     pub fn digest(&self) -> u64 {
         let mut users: Vec<&str> = self.user_ids.iter().map(UserId::as_str).collect();
         users.sort_unstable();
         users.dedup();
-        // Ids hold no control characters, so that these separators make the text unambiguous.
+        // Ids have no control characters, so these separators make the text unambiguous.
         let text = format!(
             "{}\n{}\n{}\n{}\n{}",
             self.chat_type,
@@ -68,30 +68,30 @@ impl Check for Create {
     }
 }
 
-/// Answer of `create`.
+/// Reply to `create`: the chat, new or known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CreateReply {
     /// The chat's id.
     pub id: ChatId,
-    /// False if the same chat was there already.
+    /// False if the same request had created the chat before.
     pub created: bool,
-    /// The chat's version.
+    /// The version that the chat has now.
     pub version: u64,
 }
 
-/// Arguments of `add_members`.
+/// Arguments of `add_members`: a chat, and the users who join it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddMembers {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// Who joins; those who are members already stay as they are.
+    /// The users who join. Users who are members already stay as they are.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the chat's version; else 409.
+    /// The command needs the chat to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -102,28 +102,28 @@ impl Check for AddMembers {
     }
 }
 
-/// Answer of `add_members`.
+/// Reply to `add_members`: how many joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddMembersReply {
-    /// How many joined.
+    /// How many of the users are new members.
     pub added: u64,
     /// How many members the chat has now.
     pub members: u64,
 }
 
-/// Arguments of `remove_members`.
+/// Arguments of `remove_members`: a chat, and the users who leave it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveMembers {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// Who leaves; those who are no members are ignored.
+    /// The users who leave. Users who are not members are ignored.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the chat's version; else 409.
+    /// The command needs the chat to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -134,25 +134,25 @@ impl Check for RemoveMembers {
     }
 }
 
-/// Answer of `remove_members`.
+/// Reply to `remove_members`: how many left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemoveMembersReply {
-    /// How many left.
+    /// How many of the users were members.
     pub removed: u64,
     /// How many members the chat has now.
     pub members: u64,
 }
 
-/// Arguments of `members`.
+/// Arguments of `members`: a chat, and optionally a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Members {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page; `None` asks for the first page.
     #[serde(default)]
     pub cursor: Option<String>,
-    /// Most members in the answer.
+    /// Most members in the reply; `MEMBERS_PAGE_MAX` if absent.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -164,36 +164,36 @@ impl Check for Members {
     }
 }
 
-/// One member of a chat.
+/// One member of a chat, as `members` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberItem {
-    /// Who.
+    /// The user who is the member.
     pub user_id: UserId,
-    /// The first sequence that counts for them.
+    /// The join sequence: the first sequence that counts for the member.
     pub join_seq: Sequence,
 }
 
-/// Answer of `members`: in join order.
+/// Reply to `members`: one page, in join order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MembersReply {
     /// The members of this page.
     pub items: Vec<MemberItem>,
-    /// Where the next page starts; none on the last.
+    /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Arguments of `set_status`.
+/// Arguments of `set_status`: a chat and its new status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetStatus {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// 1 normal, 2 disabled.
+    /// The new status: 1 normal, 2 disabled.
     pub status: ChatStatus,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the chat's version; else 409.
+    /// The command needs the chat to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -204,23 +204,23 @@ impl Check for SetStatus {
     }
 }
 
-/// Answer of `set_status`.
+/// Reply to `set_status`: the chat's version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetStatusReply {
-    /// The chat's version.
+    /// The version that the chat has now.
     pub version: u64,
 }
 
-/// Arguments of `dissolve`.
+/// Arguments of `dissolve`: the chat to end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dissolve {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the chat's version; else 409.
+    /// The command needs the chat to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -241,7 +241,7 @@ fn check_users(user_ids: &[UserId]) -> Result<(), Error> {
     Ok(())
 }
 
-/// At most [`IDS_MAX`] ids.
+/// Rejects more than [`IDS_MAX`] ids in the argument `name`.
 pub(super) fn check_ids(name: &str, count: usize) -> Result<(), Error> {
     if count > IDS_MAX {
         return Err(Error::too_large(format!(
@@ -251,7 +251,7 @@ pub(super) fn check_ids(name: &str, count: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// A page holds 1 to `max` entries.
+/// Rejects a page size that is not 1 to `max`.
 pub(super) fn check_limit(limit: Option<u32>, max: usize) -> Result<(), Error> {
     match limit.map(usize::try_from) {
         None => Ok(()),
@@ -260,12 +260,12 @@ pub(super) fn check_limit(limit: Option<u32>, max: usize) -> Result<(), Error> {
     }
 }
 
-/// A cursor is short.
+/// Rejects a cursor of more than [`TEXT_BYTES_MAX`] bytes.
 pub(super) fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
     check_text("cursor", cursor)
 }
 
-/// A text argument is at most [`TEXT_BYTES_MAX`] bytes.
+/// Rejects a text argument of more than [`TEXT_BYTES_MAX`] bytes.
 pub(super) fn check_text(name: &str, text: Option<&str>) -> Result<(), Error> {
     if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
         return Err(Error::too_large(format!("{name}: at most {TEXT_BYTES_MAX} bytes")));

@@ -1,4 +1,4 @@
-//! Rows and chats together: what a conversation list shows, counts, and why.
+//! Commands that join rows with their chats: conversations, unread counts, and why they are so.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,28 +7,28 @@ use super::{Check, Error, null_as_default};
 use crate::limits::CONVERSATIONS_PAGE_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// Arguments of `conversations`; a filter that is absent filters nothing.
+/// Arguments of `conversations`. An absent filter lets everything through.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversations {
-    /// Whose.
+    /// The user whose conversations are listed.
     pub user_id: UserId,
-    /// Most conversations in the answer; 50 if absent, at most 200.
+    /// Most conversations in the reply; 50 if absent, at most 200.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page; `None` asks for the first page.
     #[serde(default)]
     pub cursor: Option<String>,
-    /// Only those with unread messages, or marked as unread.
+    /// Only conversations with unread messages or with an unread mark.
     #[serde(default)]
     pub unread_only: Option<bool>,
-    /// Only those of this type.
+    /// Only conversations of this type.
     #[serde(default, rename = "type")]
     pub chat_type: Option<ChatType>,
-    /// 1: only hidden ones, 0: only others.
+    /// 1: only hidden conversations; 0: only the others.
     #[serde(default)]
     pub hidden: Option<Flag>,
-    /// Only those whose newest message is of this time or later.
+    /// Only conversations whose newest message is of this time or later.
     #[serde(default)]
     pub active_since: Option<TimeMs>,
 }
@@ -40,65 +40,65 @@ impl Check for Conversations {
     }
 }
 
-/// Answer of `conversations`: pinned first, then newest message first, then by id.
+/// Reply to `conversations`: pinned first, then newest message first, then by id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConversationsReply {
     /// The conversations of this page.
     pub items: Vec<Conversation>,
-    /// Where the next page starts; none on the last.
+    /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
-    /// Since the page before, what stands up to there has changed: conversations moved, came or
-    /// went. Those that stood still are neither skipped nor repeated.
+    /// Since the previous page, conversations before this one moved, came or went. Those that did
+    /// not move are neither skipped nor repeated.
     pub moved: bool,
 }
 
-/// A row of a user's list, and its chat.
+/// A row of a user's list, joined with its chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
     /// The chat's id.
     pub id: ChatId,
-    /// The same.
+    /// The chat's id again, under the API's second name for it.
     pub chat_id: ChatId,
-    /// Pinned.
+    /// Whether the user pinned the chat.
     pub is_top: Flag,
-    /// Without notifications.
+    /// Whether the user muted the chat: no notifications.
     pub is_mute: Flag,
-    /// Always 1 here.
+    /// Always 1, because deleted rows are not conversations.
     pub is_show: Flag,
-    /// Hidden by the user.
+    /// Whether the user hid the chat.
     pub is_hide: Flag,
-    /// Read position.
+    /// The user's read position in the chat.
     pub max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     pub last_online_time: TimeMs,
-    /// Who made the chat.
+    /// The creator: a person, a group or a robot, not always a member.
     pub creator_id: UserId,
-    /// Single, group or official.
+    /// The chat's type: single, group or official.
     #[serde(rename = "type")]
     pub chat_type: ChatType,
-    /// Normal or disabled.
+    /// The chat's status: normal or disabled.
     pub status: ChatStatus,
-    /// Whether its messages are encrypted.
+    /// Whether the chat's messages are encrypted.
     pub is_enc: Flag,
-    /// The user's effective read floor.
+    /// The user's floor: `unread` counts the messages above it.
     pub last_read_sequence: Sequence,
-    /// The newest message's sequence.
+    /// Sequence of the chat's newest message.
     pub last_sequence: Sequence,
-    /// The newest message's time.
+    /// Time of the chat's newest message.
     pub last_time: TimeMs,
-    /// When the chat was made.
+    /// When the chat was created.
     pub created_at: TimeMs,
-    /// Unread messages.
+    /// How many messages of the chat are unread for the user.
     pub unread: u64,
-    /// Marked as unread by hand.
+    /// Whether the user marked the chat as unread by hand.
     pub marked_unread: Flag,
 }
 
-/// Arguments of `unread`.
+/// Arguments of `unread`: the users to count for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unread {
-    /// Whose counts.
+    /// The users, at most `IDS_MAX`; a repeated user counts once.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
 }
@@ -109,35 +109,35 @@ impl Check for Unread {
     }
 }
 
-/// Answer of `unread`: one entry for each user, in the order asked, each once.
+/// Reply to `unread`: one item per user, in the order of the request, each user once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnreadReply {
-    /// The counts.
+    /// The counts of each user.
     pub items: Vec<UnreadItem>,
 }
 
-/// A user's counts. Hidden and deleted chats are in none of them.
+/// The counts of one user. They leave out hidden and deleted chats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnreadItem {
-    /// Whose.
+    /// The user whom the counts are for.
     pub user_id: UserId,
     /// Unread messages in chats that are not muted.
     pub messages: u64,
-    /// Chats with unread messages or marked as unread, not muted.
+    /// Chats that have unread messages or an unread mark, and are not muted.
     pub chats: u64,
     /// Unread messages in muted chats.
     pub muted_messages: u64,
-    /// Muted chats with unread messages or marked as unread.
+    /// Muted chats that have unread messages or an unread mark.
     pub muted_chats: u64,
 }
 
-/// Arguments of `explain`.
+/// Arguments of `explain`: one user's view of one chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explain {
-    /// Whose view.
+    /// The user whose view is explained.
     pub user_id: UserId,
-    /// Of which chat.
+    /// The chat to explain.
     pub chat_id: ChatId,
 }
 
@@ -147,30 +147,30 @@ impl Check for Explain {
     }
 }
 
-/// Answer of `explain`.
+/// Reply to `explain`: the facts behind list and unread count, with reasons in words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplainReply {
     /// Whether the chat is in the user's list.
     pub listed: bool,
-    /// Why all is as it is, in words.
+    /// The reasons, each in one sentence for people.
     pub reasons: Vec<String>,
-    /// The newest message's sequence.
+    /// Sequence of the chat's newest message.
     pub last_sequence: Sequence,
-    /// What does not count as unread, and why.
+    /// The floors that keep messages from being unread.
     pub floors: ExplainFloors,
-    /// Unread messages.
+    /// How many messages of the chat are unread for the user.
     pub unread: u64,
 }
 
-/// Each floor: at or below it nothing is unread.
+/// The four floors of a user in a chat. No message at or below one of them is unread.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplainFloors {
-    /// What was there before the user joined.
+    /// The newest sequence before the user joined.
     pub join: Sequence,
-    /// What the user deleted or cleared.
+    /// The watermark: the newest sequence that the user deleted or cleared.
     pub deleted: Sequence,
-    /// What the user has read.
+    /// The user's read position.
     pub read: Sequence,
-    /// The user's own newest message.
+    /// Sequence of the newest message that the user sent.
     pub sent: Sequence,
 }

@@ -1,4 +1,4 @@
-//! The one error type of every command, with its status codes.
+//! The one error type of all commands, with its status codes.
 
 use std::borrow::Cow;
 
@@ -6,27 +6,27 @@ use crate::types::Invalid;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident $status:literal $name:literal;)+) => {
-        /// What kind of error it is; the table of `protocol.md`.
+        /// The kind of an error; `protocol.md` has the same table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $($(#[$doc])* $variant),+
         }
 
         impl ErrorCode {
-            /// Every code.
+            /// Every code, in the order of the status numbers.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The status number, the same as HTTP's.
+            /// The status number, which equals that of HTTP.
             pub const fn status(self) -> u16 {
                 match self { $(Self::$variant => $status),+ }
             }
 
-            /// The name that stands in an error's body.
+            /// The name of the code in the body of an error.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// The code with this status number.
+            /// Finds a code by its status number.
             pub const fn from_status(status: u16) -> Option<Self> {
                 match status { $($status => Some(Self::$variant),)+ _ => None }
             }
@@ -35,96 +35,98 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// Wrong type, id, range, or an unknown command.
+    /// An argument has a wrong type, id or range, or the command is unknown.
     InvalidArgument 400 "invalid_argument";
-    /// No or bad credentials.
+    /// Credentials are missing or wrong.
     Unauthenticated 401 "unauthenticated";
-    /// Not the caller's.
+    /// The caller may not do this with these credentials.
     PermissionDenied 403 "permission_denied";
-    /// The chat or membership that the command needs is not there.
+    /// The chat or membership that the command needs does not exist.
     NotFound 404 "not_found";
-    /// Same id, other content.
+    /// The same id or key came before with other content, or a version differs.
     Conflict 409 "conflict";
     /// The chat was dissolved.
     Gone 410 "gone";
-    /// A frame, list or reply is over its limit.
+    /// A frame, a list or a reply exceeds its limit.
     TooLarge 413 "too_large";
-    /// Advance on a disabled chat.
+    /// An `advance` reached a disabled chat.
     Disabled 423 "disabled";
-    /// A queue is full; nothing was applied; try again later.
+    /// A queue or a budget is full. Nothing was applied; the client may retry later.
     Busy 429 "busy";
-    /// Starting, stopping, disk full or log poisoned; the message says whether it was applied.
+    /// The node starts or stops, its disk is full, or its log is poisoned. The message says whether
+    /// the command was applied.
     Unavailable 503 "unavailable";
 }
 
-/// What the message of a 503 begins with, where it is known that nothing was done.
+/// Begins the message of a 503 if the node knows that it applied nothing.
 const NOT_APPLIED: &str = "not applied: ";
-/// And where it is not known.
+/// Begins the message of a 503 if the node cannot know whether it applied the command.
 const OUTCOME_UNKNOWN: &str = "outcome unknown: ";
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", code.name())]
 pub struct Error {
-    /// The kind of error.
+    /// The code that the client gets.
     pub code: ErrorCode,
-    /// What exactly is wrong, for the caller.
+    /// The exact reason, in words for the caller.
     pub message: Cow<'static, str>,
 }
 
 impl Error {
-    /// An error of any code.
+    /// An error with any code; the short constructors below cover most cases.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// 400.
+    /// Error 400, with the wrong argument named in `message`.
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidArgument, message)
     }
 
-    /// 413.
+    /// Error 413, with the limit named in `message`.
     pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::TooLarge, message)
     }
 
-    /// 404 for a chat.
+    /// Error 404 for a chat that does not exist.
     pub fn no_chat() -> Self {
         Self::new(ErrorCode::NotFound, "there is no such chat")
     }
 
-    /// 404 for a membership.
+    /// Error 404 for a user who is not a member of the chat.
     pub fn no_membership() -> Self {
         Self::new(ErrorCode::NotFound, "the user is no member of this chat")
     }
 
-    /// 410.
+    /// Error 410 for a dissolved chat.
     pub fn gone() -> Self {
         Self::new(ErrorCode::Gone, "the chat was dissolved")
     }
 
-    /// 429 for a connection that finds no room.
+    /// Error 429 for a connection beyond the limit of its door.
     pub fn no_room() -> Self {
         Self::new(ErrorCode::Busy, "too many connections; try again later")
     }
 
-    /// 503 for a write that was refused before anything was done.
+    /// Error 503 for a write that the node refused before it applied anything.
     pub fn not_applied(why: &str) -> Self {
         Self::new(ErrorCode::Unavailable, format!("{NOT_APPLIED}{why}"))
     }
 
-    /// 503 for a write whose record may or may not have reached the disk.
+    /// Error 503 for a write whose record may or may not have reached the disk.
     pub fn outcome_unknown(why: &str) -> Self {
         Self::new(ErrorCode::Unavailable, format!("{OUTCOME_UNKNOWN}{why}"))
     }
 
-    /// Whether what was asked may have been done all the same.
+    /// Whether the command may have been applied although it failed.
     pub fn is_outcome_unknown(&self) -> bool {
         self.code == ErrorCode::Unavailable && self.message.starts_with(OUTCOME_UNKNOWN)
     }
 
-    /// The same for a command of which other parts were, or may have been, applied: of such a one nobody may
-    /// say that it was not.
+    /// The error of a whole command from the error of one of its parts, where other parts were or
+    /// may have been applied. A 429 or 503 then becomes "outcome unknown", because "not applied"
+    /// would be false.
     #[must_use]
     pub fn of_a_part(self) -> Self {
         match self.code {

@@ -1,4 +1,4 @@
-//! A user's own rows: the three commands of the API, and what else a user does to a row.
+//! A user's own rows: list, detail and delete of the app's API, and the other commands about a row.
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
@@ -8,16 +8,16 @@ use super::chat::{check_cursor, check_ids};
 use super::{Check, Error, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
-/// Arguments of `list`.
+/// Arguments of `list`: a user, and optionally a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {
-    /// Whose rows.
+    /// The user whose rows are listed.
     pub user_id: UserId,
-    /// Most rows in the answer; all without it.
+    /// Most rows in the reply; all rows if absent.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page; `None` asks for the first page.
     #[serde(default)]
     pub cursor: Option<String>,
 }
@@ -32,40 +32,40 @@ impl Check for List {
     }
 }
 
-/// Answer of `list`.
+/// Reply to `list`: the rows of one page, or all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListReply {
-    /// The rows, pinned first, then newest-joined first.
+    /// The rows in list order: pinned first, then newest-joined first.
     pub items: Vec<ListRow>,
-    /// Where the next page starts; none on the last.
+    /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// One row of a user's list. JSON has the fields of the API, `id` and `chat_id` both being the
-/// chat's id; the wire form is an array of seven that holds the id once.
+/// One row of a user's list. JSON has the fields of the API, where `id` and `chat_id` both are the
+/// chat's id. The wire form is an array of seven fields that has the id once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListRow<Id = ChatId> {
     /// The chat's id.
     pub chat_id: Id,
-    /// Pinned.
+    /// Whether the user pinned the chat.
     pub is_top: Flag,
-    /// Without notifications.
+    /// Whether the user muted the chat: no notifications.
     pub is_mute: Flag,
-    /// 0 once deleted, until the next message.
+    /// 0 after the user deleted the chat, until its next message; else 1.
     pub is_show: Flag,
-    /// Hidden by the user.
+    /// Whether the user hid the chat.
     pub is_hide: Flag,
-    /// Read position.
+    /// The user's read position in the chat.
     pub max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     pub last_online_time: TimeMs,
 }
 
-/// A row whose id is read where the row is kept.
+/// A row whose id is borrowed from the shard that keeps it.
 pub type ListRowRef<'a> = ListRow<&'a ChatId>;
 
 impl<Id> ListRow<Id> {
-    /// The same row with its id in another form.
+    /// A copy of the row with its id in another form.
     pub fn with_id<To>(&self, chat_id: To) -> ListRow<To> {
         let Self { is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time, .. } = *self;
         ListRow { chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time }
@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for ListRowVisitor {
             max_read_seq: next(&mut seq, 5)?,
             last_online_time: next(&mut seq, 6)?,
         };
-        // A newer server may have added fields; a client of this version passes over them.
+        // A newer server may have added fields; a client of this version skips them.
         while seq.next_element::<de::IgnoredAny>()?.is_some() {}
         Ok(row)
     }
@@ -161,14 +161,15 @@ impl<'de> Visitor<'de> for ListRowVisitor {
     }
 }
 
-/// Arguments of `detail`.
+/// Arguments of `detail`: chats, and optionally the user who looks at them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Detail {
-    /// Which chats.
+    /// The chats, at most `IDS_MAX`.
     #[serde(deserialize_with = "null_as_default")]
     pub ids: Vec<ChatId>,
-    /// For whom: fills `last_read_sequence` and leaves out chats they are no member of.
+    /// The user who looks. With it the reply has `last_read_sequence` and leaves out chats that the
+    /// user is not a member of.
     #[serde(default)]
     pub user_id: Option<UserId>,
 }
@@ -179,42 +180,42 @@ impl Check for Detail {
     }
 }
 
-/// Answer of `detail`.
+/// Reply to `detail`: the chats that were found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetailReply {
-    /// The chats that are there, in the order asked, each once.
+    /// The chats that exist, in the order of the request, each once.
     pub items: Vec<ChatItem>,
 }
 
-/// One chat.
+/// One chat, as `detail` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatItem<Chat = ChatId, User = UserId> {
     /// The chat's id.
     pub id: Chat,
-    /// Who made it.
+    /// The creator: a person, a group or a robot, not always a member.
     pub creator_id: User,
-    /// Single, group or official.
+    /// The chat's type: single, group or official.
     #[serde(rename = "type")]
     pub chat_type: ChatType,
-    /// Normal or disabled.
+    /// The chat's status: normal or disabled.
     pub status: ChatStatus,
-    /// Whether its messages are encrypted.
+    /// Whether the chat's messages are encrypted.
     pub is_enc: Flag,
-    /// The asking user's effective read floor; 0 without a user.
+    /// The floor of the user who looks, above which messages are unread; 0 without a user.
     pub last_read_sequence: Sequence,
-    /// The newest message's sequence.
+    /// Sequence of the chat's newest message.
     pub last_sequence: Sequence,
-    /// The newest message's time.
+    /// Time of the chat's newest message.
     pub last_time: TimeMs,
-    /// When the chat was made.
+    /// When the chat was created.
     pub created_at: TimeMs,
 }
 
-/// A chat whose ids are read where it is kept.
+/// A chat whose ids are borrowed from the shard that keeps it.
 pub type ChatItemRef<'a> = ChatItem<&'a ChatId, &'a str>;
 
 impl<Chat, User> ChatItem<Chat, User> {
-    /// The same chat with its ids in another form.
+    /// A copy of the chat with its ids in another form.
     pub fn with_ids<C, U>(&self, id: C, creator_id: U) -> ChatItem<C, U> {
         let Self {
             chat_type, status, is_enc, last_read_sequence, last_sequence, last_time, ..
@@ -233,19 +234,19 @@ impl<Chat, User> ChatItem<Chat, User> {
     }
 }
 
-/// Arguments of `delete`.
+/// Arguments of `delete`: a user, and the chats to remove from the list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delete {
-    /// Whose list.
+    /// The user whose list loses the chats.
     pub user_id: UserId,
-    /// Which chats; those the user has not are ignored.
+    /// The chats to remove, at most `IDS_MAX`. Those that the user does not have are ignored.
     #[serde(deserialize_with = "null_as_default")]
     pub ids: Vec<ChatId>,
-    /// The newest sequence that the user saw; each chat's last one if absent.
+    /// The newest sequence that the user saw; if absent, the last sequence of each chat.
     #[serde(default)]
     pub up_to: Option<Sequence>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -256,30 +257,30 @@ impl Check for Delete {
     }
 }
 
-/// Arguments of `set_flags`: what is absent stays.
+/// Arguments of `set_flags`. An absent flag keeps its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetFlags {
-    /// Whose row.
+    /// The user whose row changes.
     pub user_id: UserId,
-    /// Of which chat.
+    /// The chat of the row.
     pub chat_id: ChatId,
-    /// Pin.
+    /// Pins the row (1) or unpins it (0).
     #[serde(default)]
     pub is_top: Option<Flag>,
-    /// Mute.
+    /// Mutes the row (1) or unmutes it (0).
     #[serde(default)]
     pub is_mute: Option<Flag>,
-    /// Hide.
+    /// Hides the row (1) or shows it (0).
     #[serde(default)]
     pub is_hide: Option<Flag>,
-    /// Mark as unread, without moving the read position.
+    /// Marks the chat as unread (1) or takes the mark away (0); the read position stays.
     #[serde(default)]
     pub marked_unread: Option<Flag>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the row's version; else 409.
+    /// The command needs the row to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -290,28 +291,29 @@ impl Check for SetFlags {
     }
 }
 
-/// Answer of `set_flags`.
+/// Reply to `set_flags`: the row after the change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetFlagsReply {
-    /// The row as it is now.
+    /// The row with its new flags.
     pub row: ListRow,
-    /// The row's version.
+    /// The row's version after the change.
     pub version: u64,
 }
 
-/// Arguments of `touch`.
+/// Arguments of `touch`: a user who is online, in some chats or in all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Touch {
-    /// Who is online.
+    /// The user who is online.
     pub user_id: UserId,
-    /// In which chats; all of the user's if absent.
+    /// The chats in which the user is online; all of the user's chats if absent.
     #[serde(default)]
     pub chat_ids: Option<Vec<ChatId>>,
-    /// When; the server's time if absent. An older time changes nothing.
+    /// The time at which the user is online; the server's time if absent. An older time changes
+    /// nothing.
     #[serde(default)]
     pub time: Option<TimeMs>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -322,25 +324,25 @@ impl Check for Touch {
     }
 }
 
-/// Answer of `touch`.
+/// Reply to `touch`: how many rows it reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TouchReply {
     /// How many of the named rows the user has.
     pub touched: u64,
 }
 
-/// Arguments of `clear`.
+/// Arguments of `clear`: the row whose history becomes invisible.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clear {
-    /// Whose row.
+    /// The user whose row changes.
     pub user_id: UserId,
-    /// Of which chat.
+    /// The chat of the row.
     pub chat_id: ChatId,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the row's version; else 409.
+    /// The command needs the row to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -351,20 +353,20 @@ impl Check for Clear {
     }
 }
 
-/// Answer of `clear`.
+/// Reply to `clear`: the new watermark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClearReply {
-    /// What is at or below it is gone for the user.
+    /// The watermark: the user sees no message at or below it.
     pub deleted_to_seq: Sequence,
 }
 
-/// Arguments of `erase_user`.
+/// Arguments of `erase_user`: the user to erase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EraseUser {
-    /// Whose every trace goes.
+    /// The user, of whom no trace remains.
     pub user_id: UserId,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -375,9 +377,9 @@ impl Check for EraseUser {
     }
 }
 
-/// Answer of `erase_user`.
+/// Reply to `erase_user`: how much was removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EraseUserReply {
-    /// How many memberships went.
+    /// How many memberships were removed.
     pub memberships: u64,
 }

@@ -1,4 +1,4 @@
-//! A message arrived; a user has read.
+//! Messages: a chat's sequence rises, and a user's read position follows.
 
 use std::collections::HashSet;
 
@@ -13,33 +13,34 @@ use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Advance {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// The sequence of a message that was stored; an older one changes no sequence.
+    /// The sequence of a message that the backend stored. An older one leaves the sequence as it
+    /// is.
     #[serde(default)]
     pub to: Option<Sequence>,
-    /// Hand out this many next sequences, each exactly once.
+    /// How many next sequences to hand out; each is handed out exactly once.
     #[serde(default)]
     pub allocate: Option<u64>,
-    /// The newest message's time; the server's if absent.
+    /// The time of the newest message; the server's time if absent.
     #[serde(default)]
     pub time: Option<TimeMs>,
-    /// Who sent it; their own messages are not unread to them.
+    /// The sender, for whom the message does not count as unread.
     #[serde(default)]
     pub sender_id: Option<UserId>,
-    /// Allow `to` more than 1 000 000 ahead.
+    /// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
     #[serde(default)]
     pub force: Option<bool>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the chat's version; else 409.
+    /// The command needs the chat to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
 
-/// An `advance` without an idempotency key, whose ids are read where they lie; the fields are those of
-/// [`Advance`].
+/// An `advance` without an idempotency key, whose ids are borrowed from the request's buffer. The
+/// fields are those of [`Advance`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `Advance`")]
 pub struct AdvanceRef<'a> {
@@ -53,7 +54,7 @@ pub struct AdvanceRef<'a> {
 }
 
 impl Advance {
-    /// The request but for its idempotency key.
+    /// Borrows the request with its ids hashed, without its idempotency key.
     pub fn as_ref(&self, hasher: KeyHasher) -> AdvanceRef<'_> {
         AdvanceRef {
             chat_id: hasher.hashed(self.chat_id.as_str()),
@@ -90,18 +91,19 @@ fn check_target(to: Option<Sequence>, allocate: Option<u64>) -> Result<(), Error
     }
 }
 
-/// Answer of `advance`.
+/// Reply to `advance`: the sequences that it handed out, or the chat's sequence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdvanceReply {
-    /// First sequence handed out; with `to` the same as `last_sequence`.
+    /// The first sequence handed out; with `to` it equals `last_sequence`.
     pub first_sequence: Sequence,
-    /// Last sequence handed out; with `to` the stored one.
+    /// The last sequence handed out; with `to` the chat's last sequence.
     pub last_sequence: Sequence,
-    /// Time of the newest sequence.
+    /// The time of the chat's newest message.
     pub last_time: TimeMs,
 }
 
-/// A `mark_read` without an idempotency key, whose ids are read where they lie; the fields are those of [`MarkRead`].
+/// A `mark_read` without an idempotency key, whose ids are borrowed from the request's buffer. The
+/// fields are those of [`MarkRead`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `MarkRead`")]
 pub struct MarkReadRef<'a> {
@@ -110,20 +112,21 @@ pub struct MarkReadRef<'a> {
     pub seq: Sequence,
 }
 
-/// Arguments of `mark_read`.
+/// Arguments of `mark_read`: a user, a chat, and the new read position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRead {
-    /// Who has read.
+    /// The user who has read.
     pub user_id: UserId,
-    /// In which chat.
+    /// The chat that the user has read.
     pub chat_id: ChatId,
-    /// Up to which sequence; at most the chat's last.
+    /// The new read position, at most the chat's last sequence. A lower one than the stored changes
+    /// nothing.
     pub seq: Sequence,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Only if this is the row's version; else 409.
+    /// The command needs the row to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
@@ -134,25 +137,25 @@ impl Check for MarkRead {
     }
 }
 
-/// Answer of `mark_read`.
+/// Reply to `mark_read`: the read position and what remains unread.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarkReadReply {
-    /// The stored read position, which never goes backward.
+    /// The stored read position, which never falls.
     pub max_read_seq: Sequence,
-    /// What is still unread.
+    /// How many messages are still unread.
     pub unread: u64,
 }
 
-/// Arguments of `mark_read_many`: each item is as a `mark_read` of its own.
+/// Arguments of `mark_read_many`. Each item works like a `mark_read` of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkReadMany {
-    /// Who has read.
+    /// The user who has read.
     pub user_id: UserId,
-    /// In which chats, and up to where; each chat once.
+    /// The chats and their read positions; each chat at most once.
     #[serde(deserialize_with = "null_as_default")]
     pub items: Vec<ReadItem>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -172,28 +175,28 @@ impl Check for MarkReadMany {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadItem {
-    /// Which chat.
+    /// The chat that the user has read.
     pub chat_id: ChatId,
-    /// Up to which sequence; at most the chat's last.
+    /// The new read position, at most the chat's last sequence.
     pub seq: Sequence,
 }
 
-/// Answer of `mark_read_many`: one result for each item, in the order asked.
+/// Reply to `mark_read_many`: one result per item, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarkReadManyReply {
-    /// The results.
+    /// The results of all items, refused ones included.
     pub items: Vec<ReadResult>,
 }
 
-/// What came of one item. One that is refused changes nothing and keeps no other from being taken.
+/// The result of one item. A refused item changes nothing and does not stop the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadResult {
-    /// The chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// 200, or the status that a `mark_read` of it would have.
+    /// 200, or the status that a `mark_read` of this item would have.
     pub status: u16,
-    /// The stored read position; absent if it was refused.
+    /// The stored read position; absent if the item was refused.
     pub max_read_seq: Option<Sequence>,
-    /// What is still unread; absent if it was refused.
+    /// How many messages are still unread; absent if the item was refused.
     pub unread: Option<u64>,
 }

@@ -1,16 +1,16 @@
-//! What can be asked of the store and what it answers, independent of any encoding or transport.
+//! The commands of the store and their replies, independent of any encoding or transport.
 //!
-//! One table below names every command: its wire code, its name, whether it writes, its arguments
-//! and its reply. Both doors, the client, `chatshard call` and the tests are made from it. The
-//! arguments and replies are plain serde structs: as JSON they are objects, on the wire they are
-//! arrays in field order (so fields are only ever added at the end).
+//! One table below names every command: wire code, name, class, arguments and reply. Both doors,
+//! the client, `chatshard call` and the tests are made from it. Arguments and replies are plain
+//! serde structs. As JSON they are objects; on the wire they are arrays in field order. So a new
+//! field goes to the end of its struct.
 //!
 //! # Layout
-//! - [`chat`]: create, members, status: what backends do to chats
+//! - [`chat`]: create, members, status: the commands that backends send about chats
 //! - [`message`]: advance, mark_read, mark_read_many
 //! - [`membership`]: list, detail, delete, flags: a user's own rows
-//! - [`conversation`]: conversations, unread, explain: rows and chats together
-//! - [`change`]: sync, watch, cancel: what changed
+//! - [`conversation`]: conversations, unread, explain: rows joined with their chats
+//! - [`change`]: sync, watch, cancel: changes since a version or an offset
 //! - [`node`]: hello, ping, stats, snapshot, verify
 //! - [`transfer`]: export and import
 //! - [`error`]: the one error type with its codes
@@ -35,26 +35,27 @@ use serde::{Deserialize, Serialize};
 use crate::limits::SMALL_REPLY_ITEMS;
 use membership::ListRowRef;
 
-/// What came of a command.
+/// The result of a command: its reply, or why it failed.
 pub type Outcome = Result<Reply, Error>;
 
 /// Whether a command may change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Changes nothing, and goes on when the log is stuck.
+    /// Changes nothing, and works while the log is stalled or poisoned.
     Read,
-    /// Needs the log.
+    /// Changes data, and fails while the log takes no writes.
     Write,
-    /// Changes no data, but has the node work on its files; goes on when the log is stuck.
+    /// Changes no data, but makes the node work on its files; works while the log is stuck.
     Operate,
 }
 
-/// Anything that answers commands: the node itself, or a client that is connected to one.
+/// A service that runs commands: the node itself, or a client that is connected to one.
 pub trait Call: Clone + Send + Sync + 'static {
-    /// Runs one command.
+    /// Runs one command to its reply.
     fn call(&self, command: Command) -> impl Future<Output = Outcome> + Send;
 
-    /// Does work that would hold up others of whoever this is for, where it holds up none. None if it panicked.
+    /// Runs `work` on the offload thread, so that the caller's worker keeps serving others. Returns
+    /// `None` if `work` panics. The default runs it right away, for callers that hold nobody up.
     fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -62,19 +63,20 @@ pub trait Call: Clone + Send + Sync + 'static {
         async { Some(work()) }
     }
 
-    /// Reads the rows of a user's `list` where they stand, in its order. None if they are not here, or are
-    /// many: then `list` tells them.
+    /// Gives `read` the rows of a user's `list` in list order, without copying them. Returns `None`
+    /// if the rows are on another core or are too many; the caller then sends `list` instead.
     fn list_here<R>(&self, _user_id: &str, _read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
         None
     }
 }
 
-/// The rows of a list where they stand.
+/// The rows of one list, borrowed from the shard that keeps them.
 pub type ListHere<'a> = &'a mut dyn ExactSizeIterator<Item = ListRowRef<'a>>;
 
-/// Reads null as the type's default. A nil list of Go is null in JSON and means an empty list.
+/// Reads null as the default of the type. A nil list of Go is null in JSON and means an empty list.
 ///
-/// In an array of arguments nil means "absent" (see `protocol.md`): there a required list stays required.
+/// In an array of arguments nil means "absent" (see `protocol.md`), so a required list stays
+/// required.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -83,21 +85,21 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Arguments that must hold more than their types say.
+/// Arguments with rules that their types cannot express.
 pub(crate) trait Check {
-    /// Refuses what no type can refuse: too many ids, contradicting options.
+    /// Rejects arguments that break such a rule: too many ids, contradicting options.
     fn check(&self) -> Result<(), Error>;
 }
 
 macro_rules! commands {
     ($($(#[$doc:meta])* $code:literal $variant:ident $name:literal $class:ident $arguments:ty => $reply:ty;)+) => {
-        /// A command with its arguments, checked.
+        /// A command with its decoded arguments; [`Self::check`] tests their limits.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Command {
             $($(#[$doc])* $variant($arguments)),+
         }
 
-        /// What a successful command answers.
+        /// The reply of a command that succeeded.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Reply {
             $(
@@ -106,14 +108,14 @@ macro_rules! commands {
             ),+
         }
 
-        /// A command's identity without its arguments.
+        /// The identity of a command without its arguments.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Kind {
             $($(#[$doc])* $variant),+
         }
 
         impl Kind {
-            /// Every command, by code.
+            /// Every command, in the order of the codes.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
             /// The number that names the command on the wire.
@@ -121,39 +123,39 @@ macro_rules! commands {
                 match self { $(Self::$variant => $code),+ }
             }
 
-            /// The command's name.
+            /// The name of the command in JSON, metrics and log lines.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// What it may change.
+            /// Whether the command may change data.
             pub const fn class(self) -> Class {
                 match self { $(Self::$variant => Class::$class),+ }
             }
 
-            /// The command with this code.
+            /// Finds a command by its wire code.
             pub const fn from_code(code: u8) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)+ _ => None }
             }
 
-            /// The command with this name.
+            /// Finds a command by its name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)+ _ => None }
             }
 
-            /// Position in [`Self::ALL`], for per-command tables.
+            /// The position in [`Self::ALL`], for tables with one entry per command.
             pub const fn index(self) -> usize {
                 self as usize
             }
         }
 
         impl Command {
-            /// Which command it is.
+            /// The command's identity, for tables and messages.
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$variant(_) => Kind::$variant),+ }
             }
 
-            /// Decodes the arguments of `kind` (not yet [`Self::check`]ed).
+            /// Decodes the arguments of `kind`, without the checks of [`Self::check`].
             pub fn deserialize_arguments<'de, D: Deserializer<'de>>(
                 kind: Kind,
                 deserializer: D,
@@ -163,19 +165,19 @@ macro_rules! commands {
                 }
             }
 
-            /// Encodes the arguments.
+            /// Encodes the arguments alone, without code or name of the command.
             pub fn serialize_arguments<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self { $(Self::$variant(arguments) => arguments.serialize(serializer)),+ }
             }
 
-            /// Refuses arguments that are over a limit or contradict each other.
+            /// Rejects arguments that are over a limit or contradict each other.
             pub fn check(&self) -> Result<(), Error> {
                 match self { $(Self::$variant(arguments) => arguments.check()),+ }
             }
         }
 
         impl Reply {
-            /// Decodes the reply body of `kind`.
+            /// Decodes the body of a reply to `kind`.
             pub fn deserialize_body<'de, D: Deserializer<'de>>(
                 kind: Kind,
                 deserializer: D,
@@ -185,7 +187,7 @@ macro_rules! commands {
                 }
             }
 
-            /// Which command's reply it is.
+            /// The command that this replies to.
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$variant(_) => Kind::$variant),+ }
             }
@@ -206,19 +208,19 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Introduces a connection and tells what the node is.
+    /// Introduces a connection; the reply describes the node.
     1 Hello "hello" Read node::Hello => Box<node::HelloReply>;
     /// Does nothing, successfully.
     2 Ping "ping" Read node::Ping => node::PingReply;
     /// Counts and sizes of the node.
     3 Stats "stats" Read node::Stats => Box<node::StatsReply>;
-    /// Writes an image now; answers when it is published.
+    /// Writes a snapshot now, and replies when its file is published.
     4 Snapshot "snapshot" Operate node::Snapshot => node::SnapshotReply;
-    /// A page of everything, as import takes it.
+    /// A page of all chats and members, in the form that `import` takes.
     5 Export "export" Read transfer::Export => transfer::ExportReply;
-    /// Takes chats and members as they are.
+    /// Stores chats and members as they come from an export.
     6 Import "import" Write transfer::Import => transfer::ImportReply;
-    /// Recounts everything that is kept incrementally and names each difference.
+    /// Recounts all figures that are kept incrementally, and names each difference.
     7 Verify "verify" Read node::Verify => node::VerifyReply;
     /// A stream of all changes of the node, as they become durable.
     8 Watch "watch" Read change::Watch => change::WatchEvent;
@@ -226,13 +228,13 @@ commands! {
     9 Cancel "cancel" Read change::Cancel => ();
     /// A user's rows, pinned first, then newest-joined first.
     16 List "list" Read membership::List => membership::ListReply;
-    /// Chats by id.
+    /// Details of chats, by id.
     17 Detail "detail" Read membership::Detail => membership::DetailReply;
-    /// Takes chats off a user's list until their next message.
+    /// Removes chats from a user's list until their next message.
     18 Delete "delete" Write membership::Delete => ();
     /// Sets a row's flags.
     19 SetFlags "set_flags" Write membership::SetFlags => membership::SetFlagsReply;
-    /// Sets last_online_time.
+    /// Sets `last_online_time`.
     20 Touch "touch" Write membership::Touch => membership::TouchReply;
     /// Hides a chat's history from a user; the row stays.
     21 Clear "clear" Write membership::Clear => membership::ClearReply;
@@ -246,13 +248,13 @@ commands! {
     25 Unread "unread" Read conversation::Unread => conversation::UnreadReply;
     /// A user's changes since a version.
     26 Sync "sync" Read change::Sync => change::SyncReply;
-    /// Why a chat is listed and unread as it is.
+    /// Explains why a chat is listed and unread as it is.
     27 Explain "explain" Read conversation::Explain => conversation::ExplainReply;
     /// Removes every trace of a user.
     28 EraseUser "erase_user" Write membership::EraseUser => membership::EraseUserReply;
-    /// Raises or hands out a chat's sequence.
+    /// Raises a chat's sequence, or hands out the next ones.
     32 Advance "advance" Write message::Advance => message::AdvanceReply;
-    /// Makes a chat and its members.
+    /// Creates a chat and its members.
     33 Create "create" Write chat::Create => chat::CreateReply;
     /// Adds members to a chat.
     34 AddMembers "add_members" Write chat::AddMembers => chat::AddMembersReply;
@@ -262,12 +264,12 @@ commands! {
     36 Members "members" Read chat::Members => chat::MembersReply;
     /// Enables or disables a chat.
     37 SetStatus "set_status" Write chat::SetStatus => chat::SetStatusReply;
-    /// Ends a chat for good.
+    /// Ends a chat for good; its id is never used again.
     38 Dissolve "dissolve" Write chat::Dissolve => ();
 }
 
 impl Command {
-    /// What it may change.
+    /// Whether the command may change data.
     pub const fn class(&self) -> Class {
         self.kind().class()
     }
@@ -311,16 +313,16 @@ impl Command {
         }
     }
 
-    /// Decodes and checks arguments given as a JSON object.
+    /// Decodes and checks arguments that come as a JSON object.
     pub fn from_json(kind: Kind, arguments: serde_json::Value) -> Result<Self, Error> {
         Self::from_fields(kind, arguments)
     }
 
-    /// Like [`from_json`](Self::from_json), from the object's text. A field that is there twice is refused: a
-    /// `Value` has only one of the two.
+    /// Like [`from_json`](Self::from_json), from the object's text. It also rejects a field that
+    /// occurs twice, which a `Value` cannot show.
     ///
     /// # Errors
-    /// As [`from_json`](Self::from_json), and for text that is no JSON.
+    /// Like [`from_json`](Self::from_json), and if the text is not JSON.
     pub fn from_json_text(kind: Kind, text: &str) -> Result<Self, Error> {
         let mut json = serde_json::Deserializer::from_str(text);
         let command = Self::from_fields(kind, &mut json)?;
@@ -337,7 +339,7 @@ impl Command {
         let placed = serde_path_to_error::Deserializer::new(arguments, &mut track);
         let command = Self::deserialize_arguments(kind, placed).map_err(|error| {
             let path = track.path();
-            // An error of the whole object has no path.
+            // An error of the whole object has an empty path.
             let place = if path.iter().len() > 0 { format!("{path}: ") } else { String::new() };
             Error::invalid(format!("{}: {place}{error}", kind.name()))
         })?;

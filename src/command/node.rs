@@ -1,4 +1,4 @@
-//! The connection and the node: hello, ping, stats, snapshot.
+//! Commands about the connection and the node: hello, ping, stats, snapshot, verify.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,23 +10,23 @@ use crate::types::wide;
 /// Version of the wire protocol; `protocol::VERSION` says when it changes.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// Arguments of `hello`.
+/// Arguments of `hello`, the first request of a connection. All of them are optional.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
-    /// The secret, where the server asks for one.
+    /// The secret of the caller, if the server requires one.
     #[serde(default)]
     pub token: Option<String>,
     /// The client's name and version, for the server's log.
     #[serde(default)]
     pub client: Option<String>,
-    /// Move this connection to the core of this shard.
+    /// The shard to whose core the connection moves.
     #[serde(default)]
     pub shard: Option<u16>,
 }
 
 impl std::fmt::Debug for Hello {
-    /// Without the token, which no message may show.
+    /// Leaves out the token, which no message may show.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hello")
             .field("token", &self.token.as_ref().map(|_| "..."))
@@ -43,28 +43,28 @@ impl Check for Hello {
     }
 }
 
-/// Answer of `hello`.
+/// Reply to `hello`: versions, placement of keys, and limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HelloReply {
-    /// `chatshard`.
+    /// Always `chatshard`.
     pub server: String,
-    /// The server's version.
+    /// The version of the server's build.
     pub version: String,
-    /// The protocol's version.
+    /// The version of the wire protocol.
     pub protocol: u16,
-    /// How many shards the node has.
+    /// How many shards the node has, from 1.
     pub shards: u16,
-    /// How many slots there are.
+    /// How many slots the keys are spread over.
     pub slots: u16,
-    /// Seed of the hash: slot = xxh64(key, seed) mod slots, shard = slot mod shards.
+    /// Seed of the key hash: slot = xxh64(key, seed) mod slots, shard = slot mod shards.
     pub hash_seed: u64,
-    /// The shard whose core this connection is on.
+    /// The shard whose core serves this connection.
     pub shard: u16,
-    /// What the server takes.
+    /// The limits of this server.
     pub limits: Limits,
 }
 
-/// The limits that a client can meet. Those that an older server does not tell are 0.
+/// The limits that a client can meet. One that an older server does not report is 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest request frame, in bytes.
@@ -77,22 +77,22 @@ pub struct Limits {
     pub users: u64,
     /// Most lines in `import`.
     pub import_lines: u64,
-    /// Requests in flight after which the server stops reading.
+    /// Requests in flight on a connection after which the server stops reading it.
     pub in_flight: u64,
     /// Longest id, in bytes.
     pub id_bytes: u64,
     /// A connection without a request for this long is closed, in ms.
     pub idle_ms: u64,
-    /// How long an idempotency key is remembered, in ms.
+    /// How long the node remembers an idempotency key, in ms.
     pub idempotency_ms: u64,
-    /// How many of them are remembered by a node; beyond it the oldest go first.
+    /// How many idempotency keys the node remembers; beyond it, it forgets the oldest first.
     pub idempotency_keys: u64,
-    /// How many removed chats `sync` still tells of for each user.
+    /// How many removals `sync` still reports for each user.
     pub tombstones: u64,
     /// Largest first frame, which is `hello`, in bytes.
     #[serde(default)]
     pub hello_bytes: u64,
-    /// Longest text that is no id, in bytes.
+    /// Longest text argument that is not an id, in bytes.
     #[serde(default)]
     pub text_bytes: u64,
     /// Deepest nesting of arrays in a request.
@@ -104,61 +104,61 @@ pub struct Limits {
     /// Largest version and join order that `import` takes.
     #[serde(default)]
     pub import_counter_max: u64,
-    /// How far `advance` goes at once without `force`.
+    /// How far one `advance` may go without `force`.
     #[serde(default)]
     pub advance_ahead: u64,
-    /// How far a time may be ahead of the server's, in ms.
+    /// How far a time may be ahead of the server's clock, in ms.
     #[serde(default)]
     pub time_ahead_ms: u64,
     /// Most lines on a page of `export`.
     #[serde(default)]
     pub export_lines: u64,
-    /// Most members on a page.
+    /// Most members on a page of `members`.
     #[serde(default)]
     pub members_page: u64,
     /// Most changes in a reply of `sync`.
     #[serde(default)]
     pub sync_page: u64,
-    /// Most conversations on a page.
+    /// Most conversations on a page of `conversations`.
     #[serde(default)]
     pub conversations_page: u64,
-    /// Bytes of requests in flight after which the server stops reading.
+    /// Bytes of requests in flight on a connection after which the server stops reading it.
     #[serde(default)]
     pub in_flight_bytes: u64,
-    /// Requests in flight with large replies after which the server stops reading.
+    /// Requests in flight with large replies after which the server stops reading a connection.
     #[serde(default)]
     pub large_in_flight: u64,
-    /// Items up to which a reply is not large.
+    /// Most items of a reply that does not count as large.
     #[serde(default)]
     pub small_reply_items: u64,
-    /// Bytes of unsent replies after which the server stops reading.
+    /// Bytes of unsent replies after which the server stops reading a connection.
     #[serde(default)]
     pub unsent_bytes: u64,
-    /// Open watches of a connection.
+    /// Most open watches of a connection.
     #[serde(default)]
     pub watches: u64,
-    /// `hello` must be whole so long after the connection was accepted, in ms.
+    /// Time from the accept of a connection until its `hello` must be complete, in ms.
     #[serde(default)]
     pub greeting_ms: u64,
-    /// A part of a frame is waited for so long after its last byte, in ms.
+    /// Time from the last byte of an incomplete frame until the connection is dropped, in ms.
     #[serde(default)]
     pub frame_ms: u64,
-    /// A client that takes no byte of its replies for so long is dropped, in ms.
+    /// A client that takes no byte of its replies for this long is dropped, in ms.
     #[serde(default)]
     pub write_ms: u64,
-    /// A watch hears a heartbeat after so long without a change, in ms.
+    /// A watch without a change for this long gets a heartbeat, in ms.
     #[serde(default)]
     pub heartbeat_ms: u64,
-    /// So many bytes of a long first answer count as one more key.
+    /// A long first reply counts as one more idempotency key for each such number of bytes.
     #[serde(default)]
     pub idempotency_answer_bytes: u64,
-    /// Connections of the TCP door; further ones get 429.
+    /// Most connections of the TCP door; further ones get 429.
     #[serde(default)]
     pub connections: u64,
 }
 
 impl Limits {
-    /// The limits of this build.
+    /// The limits of this build, from [`crate::limits`].
     pub fn of_this_build() -> Self {
         Self {
             request_bytes: wide(limits::REQUEST_BYTES_MAX),
@@ -216,90 +216,90 @@ macro_rules! empty_arguments {
 }
 
 empty_arguments! {
-    /// Arguments of `ping`: none.
+    /// Arguments of `ping`, which has none.
     Ping;
-    /// Arguments of `stats`: none.
+    /// Arguments of `stats`, which has none.
     Stats;
-    /// Arguments of `snapshot`: none.
+    /// Arguments of `snapshot`, which has none.
     Snapshot;
-    /// Arguments of `verify`: none.
+    /// Arguments of `verify`, which has none.
     Verify;
 }
 
-/// Answer of `ping`: nothing.
+/// Reply to `ping`, which has no fields.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PingReply {}
 
-/// Answer of `snapshot`, when the image is published.
+/// Reply to `snapshot`, after the file is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotReply {
-    /// The image's path on the server.
+    /// The path of the snapshot file on the server.
     pub path: String,
-    /// Its size.
+    /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Chats and memberships in it.
+    /// How many chats and memberships the snapshot holds.
     pub records: u64,
 }
 
-/// Answer of `verify`.
+/// Reply to `verify`: what was compared, and what differs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VerifyReply {
-    /// Chats that were looked at, dissolved ones counted.
+    /// Chats that were compared, including dissolved ones.
     pub chats: u64,
-    /// Members that were held against their rows.
+    /// Members that were compared with their rows.
     pub members: u64,
-    /// Rows that were held against their chats.
+    /// Rows that were compared with their chats.
     pub rows: u64,
-    /// How many differences there are.
+    /// How many differences there are, including those that `items` leaves out.
     pub differences: u64,
-    /// The first of them, in words.
+    /// The first differences, in words.
     pub items: Vec<String>,
 }
 
-/// Answer of `stats`.
+/// Reply to `stats`: figures of the node and of each shard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsReply {
-    /// The server's version.
+    /// The version of the server's build.
     pub version: String,
-    /// Milliseconds since the start.
+    /// Milliseconds since the start of the process.
     pub uptime_ms: u64,
-    /// Chats, dissolved ones not counted.
+    /// Chats, without dissolved ones.
     pub chats: u64,
-    /// Dissolved chats, whose ids are kept.
+    /// Dissolved chats, whose ids stay taken.
     pub dissolved: u64,
     /// Users with at least one row.
     pub users: u64,
-    /// Memberships, deleted ones counted.
+    /// Memberships, including those whose row the user deleted.
     pub memberships: u64,
-    /// Chat events still to be delivered to users' shards.
+    /// Chat events that are not delivered to the rows of their users yet.
     pub outbox: u64,
-    /// Requests answered since the start.
+    /// Requests with a reply since the start.
     pub requests: u64,
-    /// Errors among them.
+    /// Requests among them that failed.
     pub errors: u64,
     /// Open connections of the TCP door.
     pub connections: u64,
     /// Resident memory of the process, in bytes.
     pub memory_bytes: u64,
-    /// The log.
+    /// State and figures of the log.
     pub log: LogStats,
-    /// The newest snapshot.
+    /// State and figures of snapshots.
     pub snapshot: SnapshotStats,
-    /// Each shard.
+    /// Figures of each shard, in the order of their numbers.
     pub shards: Vec<ShardStats>,
-    /// Memory at which new chats and members are refused, in bytes; 0 without a bound.
+    /// Memory at which the node refuses new chats and members, in bytes; 0 without a bound.
     pub memory_max_bytes: u64,
-    /// 1 while they are refused.
+    /// 1 while the node refuses new chats and members.
     pub memory_full: u64,
-    /// Bytes that the program has allocated and not freed; 0 if its allocator does not count.
+    /// Bytes that the program allocated and did not free; 0 if its allocator does not count.
     pub memory_live_bytes: u64,
-    /// 1 while the system does not tell the resident memory: `memory_bytes` is the last known figure, or 0 if there
-    /// never was one.
+    /// 1 while the system does not report the resident memory. `memory_bytes` then is the last
+    /// known figure, or 0 if there never was one.
     pub memory_stale: u64,
 }
 
 impl StatsReply {
-    /// Adds a shard and its share to the node's figures.
+    /// Appends a shard, and adds its figures to the node's.
     pub fn add_shard(&mut self, shard: ShardStats) {
         self.chats += shard.chats;
         self.dissolved += shard.dissolved;
@@ -310,16 +310,16 @@ impl StatsReply {
     }
 }
 
-/// State of the log.
+/// State and figures of the log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogStats {
-    /// `always`, `everysec`, `never`, or `off`.
+    /// The mode: `always`, `everysec`, `never`, or `off`.
     pub mode: String,
     /// `ok`, `stalled` (a write failed and is retried) or `poisoned` (a sync failed).
     pub state: String,
-    /// Sequence number of the newest record.
+    /// LSN of the newest record.
     pub last_lsn: u64,
-    /// Newest record that is synced to the disk.
+    /// LSN of the newest record that is synced to the disk.
     pub durable_lsn: u64,
     /// Bytes of records that wait to be written.
     pub queued_bytes: u64,
@@ -329,40 +329,40 @@ pub struct LogStats {
     pub syncs: u64,
 }
 
-/// The newest snapshot.
+/// State and figures of snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotStats {
-    /// When it was published, by this run or one before; 0 without a snapshot.
+    /// When the newest snapshot was published, in ms, by this run or an earlier one; 0 without one.
     pub last_time: u64,
-    /// Its size.
+    /// Size of the newest snapshot, in bytes.
     pub last_bytes: u64,
-    /// How long the newest of this run took; 0 before.
+    /// How long the newest snapshot of this run took, in ms; 0 before the first.
     pub last_duration_ms: u64,
     /// Snapshots since the start.
     pub taken: u64,
     /// Snapshots that failed since the start.
     pub failed: u64,
-    /// 1 while one is being written.
+    /// 1 while a snapshot is being written.
     pub running: u64,
 }
 
-/// One shard's share.
+/// Figures of one shard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardStats {
-    /// The shard's number.
+    /// The shard's number, from 0.
     pub shard: u16,
-    /// Chats on it, dissolved ones not counted.
+    /// Chats of the shard, without dissolved ones.
     pub chats: u64,
-    /// Dissolved chats on it.
+    /// Dissolved chats of the shard.
     pub dissolved: u64,
-    /// Users on it with at least one row.
+    /// Users of the shard with at least one row.
     pub users: u64,
-    /// Rows on it.
+    /// Rows of the shard's users.
     pub memberships: u64,
-    /// Chat events still to be delivered.
+    /// Chat events of the shard that are not delivered yet.
     pub outbox: u64,
-    /// Commands that it ran.
+    /// Commands that the shard ran since the start.
     pub commands: u64,
-    /// Connections on its core.
+    /// Connections that the shard's worker serves.
     pub connections: u64,
 }

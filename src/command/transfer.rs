@@ -1,4 +1,4 @@
-//! Export and import: chats and members as they are, one JSON line each outside.
+//! Export and import: chats and members with all that the node knows, one JSON line each in a file.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,48 +7,48 @@ use super::{Check, Error, null_as_default};
 use crate::limits::{EXPORT_LINES_MAX, IMPORT_COUNTER_MAX, IMPORT_LINES_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
-/// A chat's line.
+/// One chat in an export, and one line of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatLine {
     /// The chat's id.
     pub id: ChatId,
-    /// Who made it.
+    /// The creator: a person, a group or a robot, not always a member.
     pub creator_id: UserId,
-    /// Single, group or official.
+    /// The chat's type: single, group or official.
     #[serde(rename = "type")]
     pub chat_type: ChatType,
-    /// Normal (the default) or disabled.
+    /// The chat's status; normal if absent.
     #[serde(default)]
     pub status: Option<ChatStatus>,
-    /// Whether its messages are encrypted.
+    /// Whether the chat's messages are encrypted.
     #[serde(default, deserialize_with = "null_as_default")]
     pub is_enc: Flag,
-    /// The newest message's sequence.
+    /// Sequence of the chat's newest message.
     #[serde(default, deserialize_with = "null_as_default")]
     pub last_sequence: Sequence,
-    /// The newest message's time.
+    /// Time of the chat's newest message.
     #[serde(default, deserialize_with = "null_as_default")]
     pub last_time: TimeMs,
-    /// When it was made.
+    /// When the chat was created.
     #[serde(default, deserialize_with = "null_as_default")]
     pub created_at: TimeMs,
     /// The chat's version; 1 if absent.
     #[serde(default)]
     pub version: Option<u64>,
-    /// 1: the chat is gone and its id never used again.
+    /// 1: the chat is dissolved and its id is never used again.
     #[serde(default, deserialize_with = "null_as_default")]
     pub dissolved: Flag,
-    /// Digest of the `create` request that made it, so that the same request is known again.
+    /// Digest of the `create` request, in 16 hex digits. It makes a repeated request recognizable.
     #[serde(default)]
     pub request_digest: Option<String>,
 }
 
 impl ChatLine {
-    /// The number that the digest's text stands for; 0 without one.
+    /// The number that the text of the digest means; 0 without a digest.
     ///
     /// # Errors
-    /// If the text is none that an export has.
+    /// If the text is not 16 hex digits, as an export writes them.
     pub fn digest(&self) -> Result<u64, Error> {
         let Some(hex) = &self.request_digest else { return Ok(0) };
         let is_whole = hex.len() == 16 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -66,7 +66,7 @@ impl Check for ChatLine {
     }
 }
 
-/// A number that the node counts up must leave room for that.
+/// Rejects a counter above [`IMPORT_COUNTER_MAX`], because the node must be able to count it up.
 fn check_counter(
     value: Option<u64>,
     field: &str,
@@ -81,54 +81,55 @@ fn check_counter(
     }
 }
 
-/// A membership's line.
+/// One membership in an export, and one line of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemberLine {
-    /// Who.
+    /// The user who is the member.
     pub user_id: UserId,
-    /// In which chat.
+    /// The chat that the user is a member of.
     pub chat_id: ChatId,
-    /// The list row's `id`; if given it must be `chat_id`.
+    /// The `id` of a list row; if present it must equal `chat_id`.
     #[serde(default)]
     pub id: Option<ChatId>,
-    /// Pinned.
+    /// Whether the user pinned the chat.
     #[serde(default, deserialize_with = "null_as_default")]
     pub is_top: Flag,
-    /// Muted.
+    /// Whether the user muted the chat.
     #[serde(default, deserialize_with = "null_as_default")]
     pub is_mute: Flag,
-    /// 0 means deleted; 1 if absent.
+    /// 0 means that the user deleted the chat; 1 if absent.
     #[serde(default)]
     pub is_show: Option<Flag>,
-    /// Hidden.
+    /// Whether the user hid the chat.
     #[serde(default, deserialize_with = "null_as_default")]
     pub is_hide: Flag,
-    /// Read position.
+    /// The user's read position in the chat.
     #[serde(default, deserialize_with = "null_as_default")]
     pub max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     #[serde(default, deserialize_with = "null_as_default")]
     pub last_online_time: TimeMs,
-    /// First sequence that counts; 1 if absent.
+    /// The join sequence: the first sequence that counts; 1 if absent.
     #[serde(default)]
     pub join_seq: Option<Sequence>,
-    /// Delete watermark; if absent the chat's last sequence for a deleted row, else 0.
+    /// The watermark. If absent, a deleted row takes the chat's last sequence, another row 0.
     #[serde(default)]
     pub deleted_to_seq: Option<Sequence>,
-    /// The user's own newest message.
+    /// Sequence of the newest message that the user sent.
     #[serde(default, deserialize_with = "null_as_default")]
     pub sent_seq: Sequence,
-    /// Marked as unread by hand.
+    /// Whether the user marked the chat as unread by hand.
     #[serde(default, deserialize_with = "null_as_default")]
     pub marked_unread: Flag,
-    /// Place in the user's list: larger is joined later. In order of arrival if absent.
+    /// The place in the user's list: a larger order joined later. If absent, lines join as they
+    /// arrive.
     #[serde(default)]
     pub join_order: Option<u64>,
-    /// The row's version in the user's change log; the user's next if absent.
+    /// The version of the row; if absent, the next version of the user.
     #[serde(default)]
     pub version: Option<u64>,
-    /// 1: the user is no member any more; only `user_id`, `chat_id` and `version` count.
+    /// 1: the user is no longer a member; only `user_id`, `chat_id` and `version` count.
     #[serde(default, deserialize_with = "null_as_default")]
     pub removed: Flag,
 }
@@ -144,14 +145,14 @@ impl Check for MemberLine {
     }
 }
 
-/// Arguments of `export`.
+/// Arguments of `export`: which page to return.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page; `None` asks for the first page.
     #[serde(default)]
     pub cursor: Option<String>,
-    /// Most lines in the answer.
+    /// Most lines in the reply; `EXPORT_LINES_MAX` if absent.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -163,37 +164,38 @@ impl Check for Export {
     }
 }
 
-/// Answer of `export`: a chat's line comes before or with its members' lines.
+/// Reply to `export`. A chat's line comes before the lines of its members, or on the same page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExportReply {
-    /// Chats of this page.
+    /// The chats of this page.
     pub chats: Vec<ChatLine>,
-    /// Members of this page.
+    /// The memberships of this page.
     pub members: Vec<MemberLine>,
-    /// Where the next page starts; none on the last.
+    /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Arguments of `import`: the chats are taken before the members.
+/// Arguments of `import`. The node takes the chats before the members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// Chats.
+    /// The chats to store.
     #[serde(default, deserialize_with = "null_as_default")]
     pub chats: Vec<ChatLine>,
-    /// Members, of these chats or of chats that are there.
+    /// The memberships to store, of these chats or of chats that exist.
     #[serde(default, deserialize_with = "null_as_default")]
     pub members: Vec<MemberLine>,
-    /// Take lines for chats and memberships that are there: the higher sequence of both stays.
+    /// Whether to accept lines for chats and memberships that exist; the larger sequence of both
+    /// stays.
     #[serde(default)]
     pub merge: Option<bool>,
-    /// A repeat of the same request with this key gets the first answer and applies nothing.
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Import {
-    /// Chats and members together.
+    /// How many lines the request has: chats and members together.
     pub fn lines(&self) -> usize {
         self.chats.len().saturating_add(self.members.len())
     }
@@ -212,11 +214,11 @@ impl Check for Import {
     }
 }
 
-/// Answer of `import`.
+/// Reply to `import`: how much was stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImportReply {
-    /// Chats taken.
+    /// How many chats were stored.
     pub chats: u64,
-    /// Members taken.
+    /// How many memberships were stored.
     pub members: u64,
 }

@@ -1,22 +1,22 @@
-//! What is unread: the one formula.
+//! The one formula of what is unread.
 
 use crate::types::Sequence;
 
-/// The positions below which a user's messages of one chat do not count as unread.
+/// The positions of a user in a chat at or below which no message is unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Floors {
-    /// The sequence that the user's membership began at; what is before it does not count.
+    /// The first sequence of the user's membership; messages before it do not count.
     pub join_seq: Sequence,
-    /// The watermark of the user's last delete or clear.
+    /// The watermark: the newest sequence that the user deleted or cleared.
     pub deleted_to_seq: Sequence,
-    /// The user's read position.
+    /// The read position: the newest sequence that the user has read.
     pub max_read_seq: Sequence,
-    /// The user's own newest message.
+    /// Sequence of the newest message that the user sent.
     pub sent_seq: Sequence,
 }
 
 impl Floors {
-    /// The highest sequence that is not unread.
+    /// The largest sequence that is not unread.
     pub fn floor(&self) -> Sequence {
         let before_join = self.join_seq.get().saturating_sub(1);
         let joined = Sequence::new(before_join).unwrap_or_default();
