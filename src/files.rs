@@ -3,13 +3,15 @@
 use std::io;
 use std::path::Path;
 
-/// Largest of these files, in bytes.
+/// Maximum size of such a file, in bytes.
 const BYTES_MAX: usize = 16 << 20;
 
-/// All bytes of a file. A named pipe, a device or a directory is refused at once, so that nobody waits for one.
+/// Reads all bytes of a regular file. A named pipe, a device or a directory is rejected
+/// immediately, so that no caller blocks on it.
 ///
 /// # Errors
-/// Those of the operating system; kind `InvalidInput` for what is no regular file, `InvalidData` for one that is too long.
+/// Errors of the operating system; kind `InvalidInput` if `path` is not a regular file, and
+/// `InvalidData` if the file is larger than 16 MiB.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     snapshot::read_regular(path, BYTES_MAX)
 }
@@ -17,7 +19,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Like [`read`], for text in UTF-8.
 ///
 /// # Errors
-/// As [`read`]; kind `InvalidData` for other bytes.
+/// Those of [`read`]; kind `InvalidData` if the bytes are not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     let text = String::from_utf8(read(path)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))

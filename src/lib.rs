@@ -1,9 +1,9 @@
 //! chatshard: an in-memory, sharded store of chat (会话) metadata that runs as a sidecar beside an
 //! instant-messaging backend.
 //!
-//! One process keeps, for each chat, its head and its members, and for each user the rows of their
-//! chats. Chats and users are spread over shards, one a core; a log and snapshots keep what was
-//! acknowledged; a MessagePack protocol over TCP serves backends, JSON over HTTP serves apps.
+//! One process keeps the head and the members of each chat, and the rows of each user's chats.
+//! Chats and users are spread over shards, one per core. A log and snapshots keep what was
+//! acknowledged. A MessagePack protocol over TCP serves backends, and JSON over HTTP serves apps.
 //!
 //! ```text
 //! TCP bytes -> net -> protocol ---+
@@ -16,35 +16,39 @@
 //!
 //! # The life of a request
 //!
-//! A connection lives on one core. It decodes whole frames ([`protocol`]) into commands
-//! ([`command`]) and hands them to its core's worker ([`node::worker`]). The router ([`router`])
-//! turns each into ops for the shards that own its keys. A shard ([`shard`]) validates, makes an
-//! event of what it decided, writes the event's record and applies it: the only way anything
-//! changes. Where users' rows on other shards must hear of it, messages go out, and the answer
-//! waits for their confirmation. The worker hands the records to the log ([`node::log`]) before
-//! anything that depends on them leaves, and holds answers until the log has them. Then the reply
-//! goes back to where the command came from.
+//! A connection belongs to one core. It decodes whole frames ([`protocol`]) into commands
+//! ([`command`]) and hands them to the worker of its core ([`node::worker`]). The router
+//! ([`router`]) turns each command into operations for the shards that own its keys. A shard
+//! ([`shard`]) validates, decides an event, writes the event's record and applies the event:
+//! nothing else changes state. If the change concerns rows on other shards, the shard sends
+//! messages, and the answer waits until they are confirmed. The worker hands the records to the log
+//! ([`node::log`]) before anything that depends on them leaves. It holds answers until the log has
+//! the records. Then the reply goes back to the door that the command came from.
 //!
-//! A plain `list`, `detail`, `advance` or `mark_read` whose keys are all on the connection's own core goes
-//! the same way in fewer steps: [`protocol::fast_path`] looks at the request where it lies, the shard answers with
-//! what it holds, and the reply is written where it leaves from. Where all keys are on one other core the
-//! bytes of the request go there and the bytes of the reply come back ([`node::worker::fast_path`]). The rules
-//! are the same code; whatever is not plain takes the way above.
+//! A plain `list`, `detail`, `advance` or `mark_read` takes the fast path if all its keys are on the
+//! connection's own core. [`protocol::fast_path`] reads the request in place in the receive buffer,
+//! and the shard answers from its state. The reply is written directly into the send queue. If all
+//! keys are on one other core, the bytes of the request go to that core. The bytes of the reply come
+//! back ([`node::worker::fast_path`]). Both paths run the same rules. All other requests become
+//! commands.
 //!
 //! # Layout
 //!
-//! An import points down this table, never up; `tests/tidy.rs` checks it.
+//! An import points down this table, never up; `tests/tidy.rs` checks it. Modules of one layer do
+//! not see each other.
 //!
-//! | layer | modules | knows of |
+//! | layer | modules | what they know |
 //! |---|---|---|
-//! | 1 | [`types`], [`limits`], [`throttle`], [`files`] | nothing |
-//! | 2 | [`command`] | what can be asked and answered |
-//! | 3 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; who may do what (they do not see each other) |
-//! | 4 | [`router`], [`client`], [`admission`] | keys and shards; the protocol from the other side; who holds a place or memory |
-//! | 5 | [`node`] | threads, queues, clocks, the data directory; of the protocol only what one core passes on to another |
-//! | 6 | [`net`], [`http`] | the two doors (they do not see each other) |
-//! | 7 | [`config`], [`server`] | wiring: start, recovery, stop |
-//! | 8 | [`cli`] | the command line |
+//! | 1 | [`limits`], [`throttle`], [`files`] | numbers; log lines that repeat; regular files |
+//! | 2 | [`types`] | ids, sequences, times, slots, the key hash |
+//! | 3 | [`command`] | commands and replies, without any encoding |
+//! | 4 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; figures; who may do what |
+//! | 5 | [`router`], [`client`], [`admission`] | keys and shards; the protocol from the other end; places and budgets |
+//! | 6 | [`node`] | threads, queues, clocks, the data directory; of the protocol only what one core passes to another |
+//! | 7 | [`net`], [`http`] | the doors |
+//! | 8 | [`config`] | settings |
+//! | 9 | [`server`] | wiring: start, recovery, stop |
+//! | 10 | [`cli`] | the command line |
 //!
 //! The member crate `snapshot` is the contract with the disk; it knows only bytes.
 //!

@@ -1,10 +1,11 @@
-//! The binary: parse, run, exit code.
+//! The binary: it runs the command line and returns its exit code.
 
 use cap::Cap;
 use mimalloc::MiMalloc;
 
-/// It counts what lives, for `--memory-max`, and asks for no huge pages: to get one takes a core milliseconds, and a
-/// store that grows would often wait for one. It sets no bound itself: whoever was refused memory would end.
+/// Counts live bytes for `--memory-max`. It asks for no huge pages: the kernel takes milliseconds
+/// to provide one, and a growing store would often wait for that. It sets no limit of its own: a
+/// refused allocation would end the process.
 #[global_allocator]
 static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 

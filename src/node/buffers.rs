@@ -1,23 +1,24 @@
-//! Buffers that a core's connections, and what it sends to other cores, share: each is held only while there
-//! is something in it, so that idle connections cost nothing and busy ones need not grow theirs anew each time.
+//! Byte buffers that the connections of a core share with what the core sends to other cores. A
+//! holder keeps a buffer only while it has bytes in it. So idle connections use no memory, and busy
+//! ones do not grow a new buffer each time.
 //!
 //! Invariants:
-//! - A buffer here is empty, and at most `BUFFER_BYTES_MAX` large; there are at most `BUFFERS_MAX`.
+//! - A spare buffer is empty and at most `BUFFER_BYTES_MAX` large; there are at most `BUFFERS_MAX`.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Largest buffer that is kept, in bytes.
+/// Largest buffer that is kept as a spare, in bytes.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
-/// Most buffers that a core keeps.
+/// Most spare buffers per core.
 const BUFFERS_MAX: usize = 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives an empty buffer the room of a spare one, if there is one.
+/// Gives an empty buffer the capacity of a spare one, if there is one.
 pub fn fill(buffer: &mut BytesMut) {
     if buffer.capacity() == 0
         && let Some(spare) = SPARE.with_borrow_mut(Vec::pop)
@@ -26,11 +27,11 @@ pub fn fill(buffer: &mut BytesMut) {
     }
 }
 
-/// Takes the room of a buffer whose content is done with.
+/// Returns the capacity of a buffer whose content is no longer needed.
 pub fn empty(buffer: &mut BytesMut) {
     let mut buffer = std::mem::take(buffer);
     buffer.clear();
-    // All of its room counts, also what was passed over at its front.
+    // The whole allocation counts, including the part that was consumed at its front.
     let is_large = buffer.try_reclaim(BUFFER_BYTES_MAX + 1);
     SPARE.with_borrow_mut(|spare| {
         if !is_large && spare.len() < BUFFERS_MAX && buffer.try_reclaim(1) {

@@ -1,14 +1,14 @@
-//! Holds back what promises something until the log has it.
+//! Holds replies back until the log has the records that they depend on.
 //!
 //! Invariants:
-//! - What is held leaves only when the log has reached the point that it was held at.
-//! - It leaves in the order in which it was held.
+//! - A held item leaves only after the log has reached the LSN that it was held for.
+//! - Items leave in the order in which they were held.
 
 use std::collections::VecDeque;
 
 use snapshot::Lsn;
 
-/// What waits for the log.
+/// Items that wait for the log, each with its LSN.
 #[derive(Debug)]
 pub struct CommitGate<T> {
     held: VecDeque<(Lsn, T)>,
@@ -21,22 +21,22 @@ impl<T> Default for CommitGate<T> {
 }
 
 impl<T> CommitGate<T> {
-    /// Holds this until the log has reached `until`, which never goes back.
+    /// Holds an item until the log has reached `until`, which never decreases between calls.
     pub fn hold(&mut self, until: Lsn, held: T) {
         self.held.push_back((until, held));
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// The log has reached `reached`: the next that may leave.
+    /// Returns the next item that may leave now that the log has reached `reached`.
     pub fn release(&mut self, reached: Lsn) -> Option<T> {
         self.held.pop_front_if(|(until, _)| *until <= reached).map(|(_, held)| held)
     }
 
-    /// The log is stuck: the next, of which nobody knows whether the log will ever have it.
+    /// Returns the next item regardless of the log, which is stuck: the outcome is unknown.
     pub fn give_up(&mut self) -> Option<T> {
         self.held.pop_front().map(|(_, held)| held)
     }

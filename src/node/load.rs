@@ -1,9 +1,11 @@
-//! Recovery on all cores: one thread reads and verifies, one thread a shard takes what is its own.
+//! Recovery on all cores: one thread reads and verifies, and one thread per shard applies the
+//! shard's part.
 //!
 //! Invariants:
-//! - A shard gets image blocks and records in the order in which they are on the disk.
-//! - The disk is not changed before every shard has taken everything ([`Feeder::verdict`]).
-//! - A reader that is faster than the shards waits: at most a few batches lie between them.
+//! - A shard gets snapshot blocks and records in the order in which they are on the disk.
+//! - The disk does not change before every shard has accepted everything ([`Feeder::verdict`]).
+//! - A reader that is faster than a shard waits: at most `BATCHES` batches are queued for each
+//!   shard.
 
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
@@ -14,12 +16,12 @@ use crate::shard::Core;
 use crate::shard::event::{BadRecord, slot_of};
 use crate::types::ShardCount;
 
-/// Bytes gathered for a shard before they are handed over.
+/// Bytes that are gathered for a shard before they are handed over.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches that may wait for a shard.
+/// Batches that may be queued for a shard.
 const BATCHES: usize = 8;
 
-/// What a piece of bytes is, for messages about it.
+/// The kind of a piece of bytes, for error messages about it.
 #[derive(Debug, Clone, Copy)]
 enum Job {
     ImageBlock,
@@ -32,7 +34,7 @@ struct Batch {
     pieces: Vec<(Job, usize)>,
 }
 
-/// The reader's end: takes pieces and hands them to their shards.
+/// The reader's end: distributes blocks and records to their shards.
 pub struct Feeder {
     shards: ShardCount,
     lanes: Vec<(Batch, SyncSender<Batch>)>,
@@ -40,28 +42,28 @@ pub struct Feeder {
 }
 
 impl Feeder {
-    /// A block of an image.
+    /// Gives a block of the snapshot to the shard of its slot.
     ///
     /// # Errors
-    /// If it names no slot, or its shard has given up.
+    /// If the block names no slot, or its shard has failed.
     pub fn image_block(&mut self, block: &[u8]) -> Result<(), String> {
         self.put(Job::ImageBlock, block)
     }
 
-    /// A record of the log.
+    /// Gives a record of the log to the shard of its slot.
     ///
     /// # Errors
-    /// If it names no slot, or its shard has given up.
+    /// If the record names no slot, or its shard has failed.
     pub fn record(&mut self, lsn: Lsn, record: &[u8]) -> Result<(), String> {
         self.put(Job::Record(lsn), record)
     }
 
-    /// There is no more: waits until the shards have taken everything.
+    /// Ends the input, and waits until the shards have applied all of it.
     ///
     /// # Errors
-    /// What a shard could not take, and where it stands.
+    /// The block or record that a shard could not apply, and why.
     pub fn verdict(&mut self) -> Result<(), String> {
-        // A lane that is closed belongs to a shard whose verdict tells why.
+        // A closed lane belongs to a shard that failed; its verdict has the reason.
         _ = self.lanes.iter_mut().try_for_each(hand_over);
         self.lanes.clear();
         self.verdicts.iter().collect::<Result<(), BadRecord>>().map_err(|error| error.to_string())
@@ -79,13 +81,13 @@ impl Feeder {
     }
 }
 
-/// Fails if the shard has given up.
+/// Fails if the shard has failed and closed its lane.
 fn hand_over((batch, lane): &mut (Batch, SyncSender<Batch>)) -> Result<(), ()> {
     lane.send(std::mem::take(batch)).map_err(|_| ())
 }
 
-/// Runs `read`, which feeds and asks for the verdict, with one thread a core taking its part; gives
-/// the cores back.
+/// Runs `read`, which feeds the shards and asks for the verdict, with one thread per core that
+/// applies. Returns the cores with the result of `read`.
 pub fn load<T>(
     cores: Vec<Core>,
     shards: ShardCount,
@@ -101,7 +103,7 @@ pub fn load<T>(
             let tell = tell.clone();
             threads.push(scope.spawn(move || {
                 let taken = take(&mut core, &receiver);
-                // Whoever does not ask for the verdict has an error of its own.
+                // A reader that does not ask for the verdict has failed itself.
                 _ = tell.send(taken);
                 core
             }));
@@ -127,7 +129,8 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
                     core.restore(bytes).map_err(|error| about("image block", &error))?;
                 }
                 Job::Record(lsn) => {
-                    // The image brought things without counting them; records count on from there.
+                    // The snapshot restores rows without counting them; records update the counters
+                    // from there.
                     if !std::mem::replace(&mut counted, true) {
                         core.recount()?;
                     }

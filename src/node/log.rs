@@ -1,19 +1,22 @@
 //! The node's one log: a queue that all shards feed, and the thread that writes it.
 //!
-//! Group commit: while one sync runs, the next batches gather; one sync then serves them all. Where the thread
-//! waits, a core wakes it behind the connections that have their turn, not for each of them.
+//! Group commit: while one sync runs, the next batches gather, and the next sync serves them all.
+//! If the thread is waiting, a core wakes it only after all connections had their turn, not for
+//! each connection.
 //!
 //! Invariants:
-//! - Records get their sequence numbers (LSN) in the order in which they are pushed, under one lock.
-//!   A shard pushes before it sends any message that depends on what it pushed, so the log never
-//!   holds an effect without its cause.
-//! - [`Log::reached`] is what replies may rely on: what is durable (`always`), or what the
-//!   operating system has (`everysec`, `never`). It never goes back.
-//! - While the path of the data directory leads elsewhere, writes are refused: the next start would not find them.
-//! - A failed write is kept and tried again; a failed sync ends writing until the next start.
+//! - Records get their sequence numbers (LSN) in the order in which they are pushed, under one
+//!   lock. A shard pushes its records before it sends any message that depends on them. So the log
+//!   never holds an effect without its cause.
+//! - Replies may rely on records up to [`Log::reached`]: what is durable (`always`), or what the
+//!   operating system has (`everysec`, `never`). It never decreases.
+//! - While the path of the data directory leads elsewhere, writes are refused: the next start would
+//!   not find them.
+//! - A failed write is kept and retried; a failed sync ends writing until the next start.
 //!
-//! What the thread does is a turn, [`LogThread::write`] and then [`LogThread::sync`], over and over; only
-//! [`LogThread::run`] waits and sleeps. So a simulation takes the same turns, when it wants to.
+//! The thread repeats a turn: [`LogThread::write`], then [`LogThread::sync`]. Only
+//! [`LogThread::run`] waits and sleeps. So a simulation can run the same turns at times of its
+//! choice.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -33,25 +36,25 @@ use crate::throttle::Episode;
 
 /// Batches are joined up to this size before they are written, in bytes.
 const JOINED_BYTES_MAX: usize = 256 << 10;
-/// Empty batches that wait to be filled, with up to twice [`JOINED_BYTES_MAX`] of memory each.
+/// Spare batches in the queue, each with up to twice [`JOINED_BYTES_MAX`] of capacity.
 const SPARE_MAX: usize = 4;
-/// How long after a failed write the next attempt comes.
+/// Time between a failed write and the retry.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often the thread looks whether the data directory is where it was.
+/// How often the thread checks that the data directory is still at its path.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often `everysec` syncs.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// When a reply may leave.
+/// When a reply may leave, relative to the record that it depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogMode {
-    /// After its record is synced to the disk.
+    /// After the record is synced to the disk.
     Always,
-    /// After its record is written; a sync follows within a second.
+    /// After the record is written; a sync follows within a second.
     EverySec,
-    /// After its record is written; the operating system decides when it syncs.
+    /// After the record is written; the operating system decides when to sync.
     Never,
-    /// There is no log; snapshots alone.
+    /// Immediately: there is no log, only snapshots.
     Off,
 }
 
@@ -67,14 +70,14 @@ impl LogMode {
     }
 }
 
-/// How the log is.
+/// Whether the log accepts records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogState {
-    /// It takes records.
+    /// It accepts records.
     Ok,
-    /// A write failed and is tried again; writes of clients are refused meanwhile.
+    /// A write failed and is retried; client writes are refused meanwhile.
     Stalled,
-    /// A sync failed; writes of clients are refused until a restart.
+    /// A sync failed; client writes are refused until a restart.
     Poisoned,
 }
 
@@ -88,7 +91,7 @@ impl LogState {
         }
     }
 
-    /// What a client is told.
+    /// The reason in the error that a client gets.
     pub const fn why(self) -> &'static str {
         match self {
             Self::Ok => "the log takes writes",
@@ -116,22 +119,22 @@ impl LogState {
     }
 }
 
-/// What the thread is asked beside writing.
+/// Requests to the thread besides writing.
 #[derive(Debug, Default)]
 struct Orders {
     sync_now: bool,
-    /// Once it is set it stays.
+    /// Once it is set it stays set.
     stop: bool,
 }
 
 #[derive(Default)]
 struct Queue {
     batches: VecDeque<Batch>,
-    /// Empty ones: what a core allocated would be freed by the log's thread, which takes both longer, and its memory
-    /// would come back late.
+    /// Empty batches for reuse. If a core allocated each batch and the log's thread freed it, both
+    /// would take longer, and the memory would return to the core late.
     spare: Vec<Batch>,
     orders: Orders,
-    /// The thread waits to be woken.
+    /// The thread waits on the condition variable.
     thread_waits: bool,
 }
 
@@ -142,12 +145,12 @@ impl Queue {
     }
 }
 
-/// What the thread tells of itself.
+/// Figures of the thread.
 #[derive(Debug, Default)]
 struct Counts {
     written_bytes: AtomicU64,
     syncs: AtomicU64,
-    /// Records that will never be written, and that nobody was told of.
+    /// Records that will never be written, and that no reply promised.
     dropped: AtomicU64,
     stopped: AtomicBool,
 }
@@ -157,7 +160,8 @@ pub struct Log {
     mode: LogMode,
     state: AtomicU8,
     mailboxes: Arc<[Mailbox]>,
-    // What changes all the time stands apart from what is read with each request, and from each other.
+    // Frequently changing fields have their own cache lines, apart from each other and from fields
+    // that each request reads.
     queue: CachePadded<Mutex<Queue>>,
     wake: CachePadded<Condvar>,
     tail: CachePadded<AtomicU64>,
@@ -168,7 +172,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log whose newest record is `last`; `mailboxes` are woken when it moves.
+    /// A log whose newest record is `last`. When it moves it wakes those of `mailboxes` that wait
+    /// for it.
     pub fn new(mode: LogMode, last: Lsn, mailboxes: Arc<[Mailbox]>) -> Self {
         Self {
             mode,
@@ -185,15 +190,15 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that can panic runs under this lock.
+        // No code that can panic runs under this lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands records over. They are numbered and in order from here on; `records` is empty after. Whether
-    /// [`Self::rouse`] has to follow, before the caller waits for anything.
+    /// Numbers the records, appends them to the queue and empties `records`. Returns whether the
+    /// caller must call [`Self::rouse`] before it waits for anything.
     ///
-    /// Woken at once the thread would write, or even sync, for one connection alone: it is left to the caller
-    /// to gather more before.
+    /// If a push woke the thread immediately, the thread would write, or even sync, for one
+    /// connection alone. So the caller gathers more first.
     #[must_use]
     pub fn push(&self, records: &mut Batch) -> bool {
         let count = u64::try_from(records.count()).unwrap_or(0);
@@ -224,19 +229,19 @@ impl Log {
         *thread_waits
     }
 
-    /// Wakes the thread, if it waits and nobody has done so.
+    /// Wakes the thread, unless it is working or was woken already.
     pub fn rouse(&self) {
         if std::mem::take(&mut self.lock().thread_waits) {
             self.wake.notify_one();
         }
     }
 
-    /// Number of the newest record that was pushed by any shard.
+    /// The LSN of the newest record that any shard pushed.
     pub fn tail(&self) -> Lsn {
         Lsn(self.tail.load(Ordering::Acquire))
     }
 
-    /// Up to which record replies may leave.
+    /// The LSN up to which replies may leave.
     pub fn reached(&self) -> Lsn {
         match self.mode {
             LogMode::Always if !is_planted(Planted::ReplyBeforeSync) => self.durable(),
@@ -247,7 +252,7 @@ impl Log {
         }
     }
 
-    /// Up to which record all is on the disk.
+    /// The LSN up to which records are durable; the tail if there is no log.
     pub fn durable(&self) -> Lsn {
         match self.mode {
             LogMode::Off => self.tail(),
@@ -255,22 +260,23 @@ impl Log {
         }
     }
 
-    /// The mode it runs in.
+    /// When replies may leave in this run.
     pub fn mode(&self) -> LogMode {
         self.mode
     }
 
-    /// How it is.
+    /// Whether the log accepts records now.
     pub fn state(&self) -> LogState {
         LogState::from_code(self.state.load(Ordering::Acquire))
     }
 
-    /// Bytes written since the start.
+    /// Bytes of records that were written since the start.
     pub fn written_bytes(&self) -> u64 {
         self.told.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Why writes must be refused now, if they must.
+    /// The error for a client write if the log cannot take it now; `None` while writes are
+    /// accepted.
     pub fn refusal(&self) -> Option<Error> {
         match self.state() {
             LogState::Ok if self.queued_bytes.load(Ordering::Relaxed) > LOG_QUEUE_BYTES_MAX => {
@@ -284,18 +290,18 @@ impl Log {
         }
     }
 
-    /// Records that the thread gave up: no client was told that they are kept.
+    /// Records that the thread dropped. No client got a reply that promised them.
     pub fn dropped(&self) -> u64 {
         self.told.dropped.load(Ordering::Relaxed)
     }
 
-    /// Asks for a sync soon, whatever the mode.
+    /// Requests a sync soon, in any mode.
     pub fn sync_now(&self) {
         self.lock().orders.sync_now = true;
         self.rouse();
     }
 
-    /// Writes what is queued, syncs, sets the end mark, and ends the thread.
+    /// Makes the thread write what is queued, sync, set the end mark and end.
     pub fn stop(&self) {
         self.lock().orders.stop = true;
         self.rouse();
@@ -306,7 +312,7 @@ impl Log {
         self.told.stopped.load(Ordering::Acquire)
     }
 
-    /// Its figures.
+    /// The figures of the log in `stats`.
     pub fn stats(&self) -> LogStats {
         LogStats {
             mode: self.mode.name().into(),
@@ -337,22 +343,23 @@ impl Log {
 pub struct LogThread<D: Disk> {
     log: Arc<Log>,
     writer: LogWriter<D>,
-    /// Taken from the queue; the first of them is what the disk refuses, if it does.
+    /// Batches taken from the queue. If the disk refuses a write, the first of them is the refused
+    /// one.
     unwritten: VecDeque<Batch>,
-    /// Written, and not handed to those who watch.
+    /// Batches that were written and not yet offered to `watch`.
     untold: VecDeque<(Lsn, Batch)>,
-    /// Empty, to be filled again.
+    /// Empty batches for reuse.
     spare: Vec<Batch>,
     orders: Orders,
     last_sync: Option<Instant>,
     last_look: Instant,
-    /// A disk that is full now and then stalls the log many times a minute.
+    /// Limits log lines: a disk that is full now and then may stall the log many times a minute.
     stall: Episode,
     watch: Option<Arc<WatchHub>>,
 }
 
 impl<D: Disk> LogThread<D> {
-    /// The writer of `log`.
+    /// The thread that writes `log` with `writer`.
     pub fn new(log: Arc<Log>, writer: LogWriter<D>) -> Self {
         Self {
             log,
@@ -368,13 +375,14 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Tells what is written to those who watch.
+    /// Offers each batch to `watch` as soon as replies may rely on it.
     #[must_use]
     pub fn telling(self, watch: Arc<WatchHub>) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// Runs until [`Log::stop`]; whether the log was closed with its end mark.
+    /// Runs until [`Log::stop`]. Returns whether the log was closed with its end mark, at a path
+    /// where the next start finds it.
     pub fn run(mut self) -> bool {
         loop {
             self.wait();
@@ -407,7 +415,8 @@ impl<D: Disk> LogThread<D> {
         queue.thread_waits = false;
     }
 
-    /// Looks now and then whether the data directory is still found by its path: a log without writes notices too.
+    /// Checks periodically that the data directory is at its path, so that a log without writes
+    /// notices too.
     fn look_if_due(&mut self, now: Instant) {
         if now.saturating_duration_since(self.last_look) >= LOOK_INTERVAL {
             self.last_look = now;
@@ -415,7 +424,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Stalls the log while the data directory is not found by its path.
+    /// Stalls the log while its path does not lead to the data directory, and ends the stall after.
     pub fn look(&mut self) {
         match self.writer.look_at_place() {
             Err(error) if self.log.state() != LogState::Poisoned => {
@@ -426,7 +435,7 @@ impl<D: Disk> LogThread<D> {
                          back; if it is lost, `chatshard export` saves what memory holds");
                 }
             }
-            // With a batch at hand its own write shows whether the log is well again.
+            // If a batch is waiting, its own write shows whether the log works again.
             Ok(()) if self.unwritten.is_empty() => self.recover(),
             _ => {}
         }
@@ -442,7 +451,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Whether a turn would have nothing to do, but for the sync that `everysec` owes.
+    /// Whether a turn would have nothing to do, except for the sync that `everysec` owes.
     pub fn is_idle(&self) -> bool {
         self.unwritten.is_empty() && !self.log.lock().has_work()
     }
@@ -453,8 +462,8 @@ impl<D: Disk> LogThread<D> {
             && self.writer.durable() < self.writer.written()
     }
 
-    /// The first half of a turn: takes what is queued and writes it. Whether nothing is left; else
-    /// the disk refuses it, and the next turn tries again.
+    /// The first half of a turn: takes the queued batches and writes them. Returns false if the
+    /// disk refused a batch, which the next turn retries.
     pub fn write(&mut self) -> bool {
         let mut queue = self.log.lock();
         if self.unwritten.is_empty() {
@@ -462,7 +471,7 @@ impl<D: Disk> LogThread<D> {
         }
         let room = SPARE_MAX.saturating_sub(queue.spare.len());
         queue.spare.extend(self.spare.drain(..room.min(self.spare.len())));
-        // What was pushed before the stop is written: the queue is empty behind it.
+        // Everything that was pushed before the stop is written: the stop was set after it.
         let stop = queue.orders.stop;
         let orders = std::mem::replace(&mut queue.orders, Orders { stop, ..Orders::default() });
         drop(queue);
@@ -490,7 +499,7 @@ impl<D: Disk> LogThread<D> {
                     if !self.orders.stop {
                         return false;
                     }
-                    // What follows must not be written without this.
+                    // Later batches must not be written without this one.
                     self.log.set_state(LogState::Poisoned);
                 }
                 Err(AppendError::Poisoned(poisoned)) => self.poison(&poisoned),
@@ -499,7 +508,7 @@ impl<D: Disk> LogThread<D> {
         true
     }
 
-    /// The oldest of the unwritten batches was written.
+    /// Accounts for the oldest unwritten batch, which was written.
     fn is_written(&mut self, first: Lsn, written: Lsn) {
         let Some(batch) = self.unwritten.pop_front() else { return };
         let bytes = batch.len_bytes();
@@ -510,7 +519,7 @@ impl<D: Disk> LogThread<D> {
         self.recover();
     }
 
-    /// They will never be written.
+    /// Drops batches that will never be written.
     fn drop_unwritten(&mut self) {
         let (mut bytes, mut records) = (0, 0);
         for batch in self.unwritten.drain(..) {
@@ -522,8 +531,8 @@ impl<D: Disk> LogThread<D> {
         error!(records, "records are dropped that the log could not take; none was acknowledged");
     }
 
-    /// The second half of a turn: syncs if it is due, tells those who watch. Whether the thread is to end; then
-    /// [`LogThread::finish`] follows.
+    /// The second half of a turn: syncs if one is due, and offers batches to `watch`. Returns
+    /// whether the thread must end; then [`LogThread::finish`] follows.
     pub fn sync(&mut self, now: Instant) -> bool {
         let Orders { sync_now, stop } = std::mem::take(&mut self.orders);
         self.sync_if_due(sync_now || stop, now);
@@ -531,7 +540,7 @@ impl<D: Disk> LogThread<D> {
         stop
     }
 
-    /// Hands batches on to those who watch, as far as replies may rely on them.
+    /// Offers batches to `watch` if replies may rely on them, and reuses the others.
     fn tell(&mut self) {
         let reached = self.log.reached();
         let watch = self.watch.as_ref().filter(|watch| watch.is_watched());
@@ -570,7 +579,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Moves a mark forward and wakes the shards that wait for it.
+    /// Moves a mark forward, and wakes the cores that wait for the log.
     fn publish(&self, mark: impl Fn(&Log) -> &AtomicU64, to: Lsn) {
         if mark(&self.log).fetch_max(to.0, Ordering::SeqCst) < to.0 {
             self.log.wake_shards();
@@ -582,7 +591,8 @@ impl<D: Disk> LogThread<D> {
         self.log.set_state(LogState::Poisoned);
     }
 
-    /// Closes the log with its end mark; whether that could be done, where the next start will look for it.
+    /// Closes the log with its end mark. Returns whether that worked and the next start will find
+    /// the directory at its path.
     pub fn finish(mut self) -> bool {
         let log = Arc::clone(&self.log);
         let place = self.writer.look_at_place();

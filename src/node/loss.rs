@@ -1,4 +1,4 @@
-//! What damage costs, in words: which records, and from when on.
+//! Describes the cost of damage: which records are lost, and from which time on.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use snapshot::{Loss, Scan};
 use crate::shard::event::time_of;
 use crate::types::TimeMs;
 
-/// Finds the newest time that records tell, at the cost of a copy of one record at a time.
+/// Finds the newest time in a sequence of records. It copies one record at a time.
 #[derive(Debug, Default)]
 pub struct NewestTime {
     /// The last record that has a time.
@@ -16,7 +16,7 @@ pub struct NewestTime {
 }
 
 impl NewestTime {
-    /// Takes the next record.
+    /// Looks at the next record of the log.
     pub fn note(&mut self, record: &[u8]) {
         if crate::shard::event::has_time(record) {
             self.record.clear();
@@ -24,13 +24,14 @@ impl NewestTime {
         }
     }
 
-    /// The time of the last record that has one.
+    /// The time of the last record that has one; `None` if there was none.
     pub fn time(&self) -> Option<TimeMs> {
         time_of(&self.record)
     }
 }
 
-/// When the records that are kept end: by their own time, or else by that of the image they are in.
+/// Until when records are kept: the time of the newest record, or else the modification time of the
+/// snapshot file. `None` if neither is known.
 pub fn kept_until(newest: Option<TimeMs>, image: Option<&Path>) -> Option<SystemTime> {
     let of_records =
         newest.and_then(|time| UNIX_EPOCH.checked_add(Duration::from_millis(time.get())));
@@ -38,7 +39,7 @@ pub fn kept_until(newest: Option<TimeMs>, image: Option<&Path>) -> Option<System
     of_records.or_else(of_image)
 }
 
-/// What accepting the damage would cost, as one sentence without its full stop.
+/// The cost of accepting the damage, as one sentence without its full stop.
 pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
     let image = scan.images.iter().rev().find(|image| image.state.is_ok());
     match &scan.loss {
@@ -59,7 +60,7 @@ pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
     }
 }
 
-/// The lost records, and from when on.
+/// The lost records and, if it is known, the time from which on they are lost.
 pub fn described(loss: &Loss, kept_until: Option<SystemTime>) -> String {
     match kept_until {
         Some(time) => {

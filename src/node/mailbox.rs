@@ -1,14 +1,14 @@
-//! What other threads put before a core.
+//! The queues that other threads fill and one worker empties.
 //!
 //! Contract:
-//! - Two lanes: what other cores send, and what the node asks. Neither ever refuses or blocks, so
-//!   that cores cannot wait for each other in a circle. They are bounded all the same, by what
+//! - There are two lanes: messages of other cores, and requests of the node. Neither ever refuses
+//!   or blocks, so cores cannot wait for each other in a circle. They are still bounded by what
 //!   clients may bring in: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under way,
-//!   each of which has few messages out at a time.
-//! - A lane is one queue for all senders: what was put in before is taken out before. A core puts what it
-//!   sends into the lanes in an order that keeps causes before effects. So a request for a user's row
-//!   cannot be overtaken by a message that a later request of the same connection caused.
-//! - [`Mailbox::wake`] may be called by anyone, any number of times; the core wakes once.
+//!   and each of these has few messages out at a time.
+//! - A lane is one queue for all senders, first in, first out. A core fills the lanes in an order
+//!   that keeps causes before effects. So no message that a later request of a connection caused
+//!   overtakes an earlier request of that connection for a user's row.
+//! - Any thread may call [`Mailbox::wake`], any number of times; the core wakes once.
 //! - A mailbox is never closed; after a stop nobody reads it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -28,69 +28,72 @@ use crate::types::ShardId;
 /// What one core sends another.
 #[derive(Debug)]
 pub enum PeerMessage {
-    /// Run this and answer.
+    /// An operation to run; its answer goes to the router that `ReplyTo` names.
     Request(ReplyTo, Op),
-    /// The answer to an op.
+    /// The answer to an operation.
     Answer(ReplyTo, Answer),
-    /// Answer these.
+    /// Fast-path requests to answer, as the bytes that the client sent.
     Requests(FrameBatch),
-    /// The replies to some of these.
+    /// The encoded replies to some of those requests.
     Replies(FrameBatch),
-    /// From shard to shard.
+    /// A message from shard to shard.
     Message(Envelope),
 }
 
-/// What the node asks of a core.
+/// A request of the node to a core.
 pub enum Control {
     /// Serve this connection.
     Connection(Box<dyn FnOnce(&Local) + Send>),
-    /// Run a command and tell the outcome.
+    /// Run a command and send its outcome.
     Call(Command, oneshot::Sender<Outcome>),
-    /// Begin this image.
+    /// Begin the snapshot of this number.
     BeginImage(u64),
-    /// Give the next slots of the image under way, at most so many; an empty answer is the end.
+    /// Capture the next slots for the snapshot, at most this many. An empty vector means that all
+    /// slots were captured.
     Capture(usize, SyncSender<Vec<SlotCapture>>),
-    /// Give the image under way up.
+    /// End the snapshot that is under way.
     EndImage,
-    /// Tell your figures.
+    /// Send the figures of this core.
     WorkerReport(oneshot::Sender<WorkerReport>),
-    /// Tell when nothing is under way.
+    /// Answer as soon as no work is under way.
     Drain(oneshot::Sender<()>),
 }
 
-/// Brings batches to a mailbox later than they are sent: for the simulation, where nothing takes time.
-/// What one core sends must be brought in the order in which it was sent, to whichever mailboxes.
+/// Delivers batches later than they are sent, for the simulation, where nothing takes time. The
+/// batches of one core must be delivered in the order in which they were sent, across all
+/// mailboxes.
 pub trait Courier: Send + Sync {
-    /// Takes a batch of the core `from`; [`Mailbox::bring`] must follow.
+    /// Accepts a batch of the core `from`; a call of [`Mailbox::bring`] must follow.
     fn carry(&self, from: ShardId, batch: Vec<PeerMessage>);
 }
 
-/// A core's mailbox.
+/// The two lanes of a core, and the counters that other threads read.
 #[derive(Default)]
 pub struct Mailbox {
     courier: Option<Box<dyn Courier>>,
-    /// What other cores sent.
+    /// Batches of messages from other cores.
     pub peers: SegQueue<Vec<PeerMessage>>,
-    /// The node's own.
+    /// Requests of the node.
     pub control: SegQueue<Control>,
-    /// Connections that this core serves.
+    /// Open TCP connections that this core serves.
     pub connections: AtomicUsize,
-    /// Requests that this core answered.
+    /// Requests that this core replied to, errors included.
     pub answered: AtomicU64,
-    /// Errors among them.
+    /// Error replies among them.
     pub errors: AtomicU64,
-    // Other threads write or read these: apart from what only the core counts.
+    // Other threads write or read these, so they do not share a cache line with the core's
+    // counters.
     notify: CachePadded<Notify>,
     waits_for_log: CachePadded<AtomicBool>,
 }
 
 impl Mailbox {
-    /// A mailbox to which a courier brings what is sent.
+    /// A mailbox to which `courier` delivers what is sent.
     pub fn behind(courier: Box<dyn Courier>) -> Self {
         Self { courier: Some(courier), ..Self::default() }
     }
 
-    /// Takes what the core `from` sends.
+    /// Accepts a batch of the core `from`, for immediate delivery or for the courier.
     pub fn send(&self, from: ShardId, batch: Vec<PeerMessage>) {
         match &self.courier {
             None => self.bring(batch),
@@ -98,13 +101,13 @@ impl Mailbox {
         }
     }
 
-    /// Puts a batch before the core, and wakes it.
+    /// Adds a batch to the lane of the cores, and wakes the core.
     pub fn bring(&self, batch: Vec<PeerMessage>) {
         self.peers.push(batch);
         self.wake();
     }
 
-    /// Counts an answered request. Only the core itself does.
+    /// Counts one reply. Only the core itself may call this, as it does not add atomically.
     pub fn count(&self, is_error: bool) {
         self.count_many(1);
         if is_error {
@@ -112,27 +115,27 @@ impl Mailbox {
         }
     }
 
-    /// Counts answered requests, errors among them apart.
+    /// Counts replies that are not errors. Only the core itself may call this.
     pub fn count_many(&self, count: u64) {
         self.answered.store(self.answered.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
-    /// Makes the core look.
+    /// Wakes the core, now or when it waits next.
     pub fn wake(&self) {
         self.notify.notify_one();
     }
 
-    /// Waits until woken.
+    /// Waits until [`Self::wake`] is called.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }
 
-    /// Whether the core holds answers that wait for the log.
+    /// Whether the core holds replies that wait for the log.
     pub fn waits_for_log(&self) -> bool {
         self.waits_for_log.load(Ordering::SeqCst)
     }
 
-    /// Says so.
+    /// Sets whether the log wakes this core when it moves.
     pub fn set_waits_for_log(&self, waits: bool) {
         self.waits_for_log.store(waits, Ordering::SeqCst);
     }

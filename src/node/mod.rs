@@ -1,26 +1,27 @@
-//! A running node: one thread a core, the log's thread, the snapshot's thread, one for work aside.
+//! A running node: one worker thread per core, and the threads for the log, `watch`, snapshots and
+//! offloaded work.
 //!
-//! Everything that the sans-IO parts (shard, router) need from the world is here: threads, queues,
-//! clocks, wake-ups. The doors stand above it.
+//! The sans-IO parts (shard and router) get everything they need from outside here: threads,
+//! queues, clocks and wake-ups. The doors are one layer above.
 //!
 //! # Layout
-//! - [`clock`]: the time that commands and keys go by
+//! - [`clock`]: the time that commands and idempotency keys use
 //! - [`log`]: the queue of records and the thread that writes them
-//! - [`commit_gate`]: holds replies back until the log has what they depend on
-//! - [`buffers`]: what a core's bytes lie in
-//! - [`mailbox`]: what reaches a core from other threads
-//! - [`worker`]: a core at work
-//! - [`responder`]: who waits for an answer
-//! - [`snapshotter`]: images while work goes on
+//! - [`commit_gate`]: holds replies back until the log has the records that they depend on
+//! - [`buffers`]: byte buffers that the connections of a core share
+//! - [`mailbox`]: the queues that other threads fill for a core
+//! - [`worker`]: the thread of one core
+//! - [`responder`]: brings a reply to the caller who waits for it
+//! - [`snapshotter`]: takes snapshots while the node serves requests
 //! - [`store`]: the data directory: lock, recovery
-//! - [`identity`]: the file `node` in it
-//! - [`loss`]: what damage costs
-//! - [`restore`]: a copy of a directory that goes into service
-//! - [`rights`]: who may read the data directory
+//! - [`identity`]: the identity file `node` in it
+//! - [`loss`]: describes the cost of damage
+//! - [`restore`]: prepares a copy of a data directory for service
+//! - [`rights`]: file permissions of the data directory
 //! - [`load`]: recovery on all cores
-//! - [`memory`]: whether there is room for more
+//! - [`memory`]: decides whether there is room for more chats and members
 //! - [`watch`]: the stream of changes
-//! - [`offload`]: work that would hold a core for long
+//! - [`offload`]: long work that needs no shard
 
 pub mod buffers;
 pub mod clock;
@@ -62,45 +63,45 @@ use worker::{Local, Taken, WorkerReport};
 
 pub use crate::router::Work;
 
-/// What all parts of a node share.
+/// The state that all threads of a node share.
 pub struct NodeInfo {
-    /// How many shards, and cores.
+    /// Number of shards, which is the number of cores.
     pub shards: ShardCount,
-    /// The node's key hash.
+    /// The key hash, seeded from the identity file.
     pub hasher: KeyHasher,
-    /// One for each core.
+    /// One mailbox per core, indexed by shard.
     pub mailboxes: Arc<[Mailbox]>,
-    /// The log.
+    /// The log that all shards write to.
     pub log: Arc<Log>,
-    /// Whether there is room for more.
+    /// Decides whether new chats and members are accepted.
     pub memory: Arc<Memory>,
-    /// Tells changes to those who watch.
+    /// Sends changes to the clients that `watch`.
     pub watch: Arc<watch::WatchHub>,
-    /// Does what would hold a core for long.
+    /// Runs long work on the offload thread.
     pub aside: Offload,
-    /// Asks for snapshots.
+    /// Requests to the snapshot thread.
     pub snapshots: std::sync::mpsc::Sender<SnapshotRequest>,
-    /// How the snapshots went.
+    /// Figures of the snapshots since the start.
     pub snapshot_status: Arc<SnapshotStatus>,
-    /// Where the data is.
+    /// The data directory.
     pub data_dir: PathBuf,
-    /// Tells the time that commands go by.
+    /// The time that commands use.
     pub clock: Arc<SharedClock>,
-    /// When the node started.
+    /// When the node started; `uptime_ms` counts from here.
     pub started: Instant,
-    /// No new work is taken.
+    /// Set when a stop begins: the node accepts no new work.
     pub stopping: AtomicBool,
-    /// The cores are told to end: nobody answers any more what is put before them.
+    /// Set when the workers are to end: what is in a mailbox from now on gets no answer.
     pub ended: AtomicBool,
 }
 
 impl NodeInfo {
-    /// Why writes must be refused now, if they must.
+    /// The error for a write if the log cannot take it now; `None` while writes are accepted.
     pub fn refusal(&self) -> Option<Error> {
         self.log.refusal()
     }
 
-    /// What `hello` answers on a core.
+    /// The reply to `hello` for a connection that `shard` serves.
     pub fn hello(&self, shard: ShardId) -> HelloReply {
         HelloReply {
             server: "chatshard".into(),
@@ -114,7 +115,7 @@ impl NodeInfo {
         }
     }
 
-    /// Takes a snapshot; answers when it is published.
+    /// Asks for a snapshot, and waits until it is published.
     pub async fn snapshot(&self) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         if self.snapshots.send(SnapshotRequest::Take(sender)).is_err() {
@@ -125,12 +126,12 @@ impl NodeInfo {
         receiver.await.unwrap_or_else(|_| stopped())
     }
 
-    /// Connections of the TCP door.
+    /// Open connections of the TCP door, over all cores.
     pub fn connections(&self) -> usize {
         self.mailboxes.iter().map(|mailbox| mailbox.connections.load(Ordering::Relaxed)).sum()
     }
 
-    /// The core with the fewest connections.
+    /// The core with the fewest connections, for the next connection.
     pub fn least_loaded(&self) -> ShardId {
         let load = |shard: &ShardId| {
             self.mailboxes
@@ -140,7 +141,7 @@ impl NodeInfo {
         self.shards.all().min_by_key(load).unwrap_or(ShardId(0))
     }
 
-    /// Puts something into a core's mailbox.
+    /// Puts a request of the node into a core's mailbox, and wakes the core.
     pub fn control(&self, shard: ShardId, control: Control) {
         if let Some(mailbox) = self.mailboxes.get(shard.index()) {
             mailbox.control.push(control);
@@ -148,13 +149,13 @@ impl NodeInfo {
         }
     }
 
-    /// Fills in what shards do not know.
+    /// Fills in the figures that shards do not know: memory, log, snapshots, connections.
     pub fn complete_stats(&self, stats: &mut StatsReply) {
         stats.version = env!("CARGO_PKG_VERSION").into();
         stats.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         stats.connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
         self.memory.look();
-        // The wire has a number here; `memory_stale` says that 0 is none.
+        // The wire has a number here; `memory_stale` says whether 0 means that the size is unknown.
         stats.memory_bytes = self.memory.resident().unwrap_or(0);
         stats.memory_stale = u64::from(self.memory.is_stale());
         stats.memory_live_bytes = self.memory.live().unwrap_or(0);
@@ -176,35 +177,35 @@ impl NodeInfo {
     }
 }
 
-/// A way into the node from any thread.
+/// A way to run commands on the node from any thread.
 #[derive(Clone)]
 pub struct Handle {
     node: Arc<NodeInfo>,
-    /// The core that runs the calls; each in turn without it.
+    /// The core that runs the calls; `None` takes the cores in turn.
     shard: Option<ShardId>,
     next: Arc<AtomicUsize>,
 }
 
 impl Handle {
-    /// A way into this node; calls go to the cores in turn.
+    /// A handle whose calls go to the cores in turn.
     pub fn new(node: Arc<NodeInfo>) -> Self {
         Self { node, shard: None, next: Arc::default() }
     }
 
-    /// A way into one core, for callers that live on it.
+    /// A handle whose calls go to one core, for callers that run on it.
     pub fn on_core(node: Arc<NodeInfo>, shard: ShardId) -> Self {
         Self { shard: Some(shard), ..Self::new(node) }
     }
 
-    /// The node.
+    /// The node that the calls go to.
     pub fn node(&self) -> &NodeInfo {
         &self.node
     }
 
-    /// Whether it takes reads and writes now.
+    /// Whether the node accepts reads and writes now; `/readyz` asks.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason, if the node is stopping or the log refuses writes.
     pub fn readiness(&self) -> Result<(), String> {
         if self.node.stopping.load(Ordering::Acquire) {
             return Err("the server is stopping".into());

@@ -1,32 +1,34 @@
-//! Work that would hold a core for long and needs nothing of it: a thread aside does it, one piece after the other.
+//! Runs long work that needs no shard on the offload thread, one job after the other.
 //!
-//! Invariant: work that was given is done, aside or, if that thread is gone, by whoever gave it.
+//! Invariant: every job that is submitted runs. If the offload thread is gone, the submitter runs
+//! it.
 
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 
 use tokio::sync::oneshot;
 
-/// A piece of work.
+/// Work that any thread can run.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// The way to the thread.
+/// Submits jobs to the offload thread.
 #[derive(Debug)]
 pub struct Offload(Sender<Job>);
 
 impl Offload {
-    /// The way to a thread that calls [`serve`].
+    /// The sender, and the receiver for the thread that calls [`serve`].
     pub fn new() -> (Self, Receiver<Job>) {
         let (sender, receiver) = channel();
         (Self(sender), receiver)
     }
 
-    /// Has work done; what comes of it arrives later. Nothing does if the work panics.
+    /// Runs `work` on the offload thread. The receiver gets its result, or an error if `work`
+    /// panics.
     pub fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
-        // Whoever asked may be gone.
+        // The receiver may have been dropped.
         let work = Box::new(move || drop(sender.send(work())));
         if let Err(SendError(work)) = self.0.send(work) {
             work();
@@ -35,7 +37,7 @@ impl Offload {
     }
 }
 
-/// Does what comes, for as long as there is somebody to ask.
+/// Runs jobs until every [`Offload`] of this receiver is dropped.
 pub fn serve(work: &Receiver<Job>) {
     work.iter().for_each(|work| work());
 }

@@ -1,7 +1,7 @@
-//! Who waits for an answer, and how it reaches them: a connection by its list of replies, a call by its
-//! channel.
+//! Brings one reply to the caller who waits for it: to a connection through its reply queue, to a
+//! call through its channel.
 //!
-//! Invariant: a ticket is told its outcome once, or dropped with the node.
+//! Invariant: a responder delivers its outcome once, or is dropped with the node.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,36 +15,36 @@ use crate::command::{Kind, Outcome};
 use crate::metrics::Meter;
 use crate::protocol::reply::STATUS_OK;
 
-/// What is told to a connection.
+/// The body of a reply: an outcome to encode, or frames that are ready.
 #[derive(Debug)]
 pub enum ReplyBody {
-    /// What came of a request.
+    /// An outcome that the connection still encodes.
     Outcome {
-        /// The request's id.
+        /// The id that the client gave the request.
         request_id: u64,
-        /// What came of it.
+        /// The reply or the error.
         outcome: Outcome,
     },
-    /// Whole frames of replies that are no errors, one behind the other.
+    /// Whole frames of replies, none of them an error, one after the other.
     Frames {
-        /// The frames.
+        /// The frames, as the client gets them.
         bytes: BytesMut,
-        /// How many they are.
+        /// Number of frames.
         count: usize,
     },
 }
 
-/// A reply for one connection, or several.
+/// One or more replies that a connection may send now.
 #[derive(Debug)]
 pub struct ReadyReply {
-    /// What is told.
+    /// The body to send.
     pub told: ReplyBody,
-    /// What the ticket of each was marked with.
+    /// The mark that the connection gave the responder of each of these requests.
     pub mark: u64,
 }
 
 impl ReadyReply {
-    /// To how many requests it is.
+    /// Number of requests that this replies to.
     pub fn count(&self) -> usize {
         match &self.told {
             ReplyBody::Outcome { .. } => 1,
@@ -63,24 +63,24 @@ pub struct ReplyQueue {
 }
 
 impl ReplyQueue {
-    /// Takes the next that is ready.
+    /// Removes and returns the oldest ready reply; its requests are no longer in flight.
     pub fn pop(&self) -> Option<ReadyReply> {
         let ready = self.ready.borrow_mut().pop_front()?;
         self.in_flight.set(self.in_flight.get().saturating_sub(ready.count()));
         Some(ready)
     }
 
-    /// Calls `see` with each that is ready.
+    /// Calls `see` with each ready reply, which stays in the queue.
     pub fn for_each_ready(&self, see: impl FnMut(&mut ReadyReply)) {
         self.ready.borrow_mut().iter_mut().for_each(see);
     }
 
-    /// Whether none is ready.
+    /// Whether no reply is ready.
     pub fn is_empty(&self) -> bool {
         self.ready.borrow().is_empty()
     }
 
-    /// Requests that have no reply yet, or whose reply was not taken.
+    /// Requests that have no reply yet, or whose reply is still in this queue.
     pub fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
@@ -117,18 +117,18 @@ impl ReplyQueue {
     }
 }
 
-/// A request of a connection, without what it asks.
+/// A request of a connection, without its arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestInfo {
-    /// Its id.
+    /// The id that the client gave it.
     pub id: u64,
-    /// When it was read.
+    /// When its frame was read; latency counts from here.
     pub started: Instant,
-    /// What is kept of it until it is answered, in bytes as they came.
+    /// Bytes of the request that stay allocated until it has a reply, as received.
     pub bytes: usize,
 }
 
-/// What is needed to answer a caller.
+/// Delivers the outcome of one request to its caller.
 pub struct Responder {
     kind: Kind,
     started: Instant,
@@ -140,7 +140,7 @@ enum Caller {
     Call(oneshot::Sender<Outcome>),
 }
 
-/// A request of a connection, until it is answered.
+/// A request of a connection that has no reply yet.
 struct Asking {
     replies: Rc<ReplyQueue>,
     request_id: u64,
@@ -156,7 +156,7 @@ impl Asking {
 }
 
 impl Responder {
-    /// A request of a connection; `mark` comes back with its reply.
+    /// A responder for a request of a connection; `mark` comes back with the reply.
     pub fn of_connection(
         replies: &Rc<ReplyQueue>,
         asked: RequestInfo,
@@ -170,13 +170,13 @@ impl Responder {
         Self { kind, started, caller: Caller::Connection(asking) }
     }
 
-    /// A call from another thread or task.
+    /// A responder for a call from another thread or task.
     pub fn of_call(kind: Kind, sender: oneshot::Sender<Outcome>) -> Self {
         Self { kind, started: Instant::now(), caller: Caller::Call(sender) }
     }
 
-    /// Tells the caller what came of it. A connection's request is counted; a call is measured by the door that
-    /// made it.
+    /// Delivers the outcome. A connection's request is measured here; a call is measured by the
+    /// door that made it.
     pub(super) fn tell(self, outcome: Outcome, status: u16, tcp: &mut Meter) {
         match self.caller {
             Caller::Connection(asking) => {
@@ -184,15 +184,15 @@ impl Responder {
                 asking.end(outcome);
             }
             Caller::Call(sender) => {
-                // A caller that went away needs no answer.
+                // A caller that went away needs no reply.
                 drop(sender.send(outcome));
             }
         }
     }
 }
 
-/// Replies whose frames are there already, one behind the other, on their way to those who asked. Those of
-/// one connection that follow each other are told at once.
+/// Splits a batch of encoded replies among the connections that wait for them. Adjacent replies for
+/// one connection go into its queue together.
 pub(super) struct ReplySplitter<'a> {
     frames: BytesMut,
     now: Instant,
@@ -200,12 +200,12 @@ pub(super) struct ReplySplitter<'a> {
     run: Option<Run>,
 }
 
-/// Replies for one connection at the front of all.
+/// Adjacent replies for one connection, at the front of the batch.
 struct Run {
     replies: Rc<ReplyQueue>,
     mark: u64,
     count: usize,
-    /// Bytes of the requests, and of the frames.
+    /// Bytes of the requests; `frame_bytes` counts their replies.
     asked_bytes: usize,
     frame_bytes: usize,
 }
@@ -215,8 +215,8 @@ impl<'a> ReplySplitter<'a> {
         Self { frames, now: Instant::now(), tcp, run: None }
     }
 
-    /// The next frame, of so many bytes, is for this ticket. One without a ticket is nobody's, nor is a call's:
-    /// it brought no bytes.
+    /// Assigns the next `bytes` bytes to `ticket`. Frames without a responder are dropped, and so
+    /// are those for a call, whose responder has no queue.
     pub(super) fn next(&mut self, ticket: Option<Responder>, bytes: usize) {
         let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = ticket else {
             self.end_run();
@@ -238,12 +238,11 @@ impl<'a> ReplySplitter<'a> {
         }
     }
 
-    /// Tells what is left.
+    /// Delivers the replies that are left.
     pub(super) fn finish(mut self) {
         self.end_run();
     }
 
-    /// Tells the replies of the run.
     fn end_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         let bytes = match run.frame_bytes < self.frames.len() {

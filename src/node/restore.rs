@@ -1,11 +1,11 @@
-//! A copy of a data directory that goes into service.
+//! Prepares a copy of a data directory for service.
 //!
-//! Clients hold versions and offsets of a log by its incarnation. A copy is behind what they were told
-//! since it was made, so it must not answer by the same incarnation.
+//! Clients hold versions and offsets together with the incarnation of the log. A copy lacks the
+//! changes that clients learned after it was made, so it must not serve under the old incarnation.
 //!
 //! Invariants:
-//! - The identity is written last, with a new incarnation: a restore that breaks off leaves a directory
-//!   that no server starts on.
+//! - The identity file is written last, with a new incarnation. So an interrupted restore leaves a
+//!   directory on which no server starts.
 //! - The backup is read, never written.
 
 use std::io;
@@ -18,10 +18,11 @@ use super::store::{StoreError, create_dirs, is_empty, lock, renew_incarnation};
 
 const COPY_BYTES: usize = 1 << 20;
 
-/// Copies the files that `scan` found in `from` to `dir`, which is missing or empty. Returns how many bytes.
+/// Copies the files that `scan` found in `from` to `dir`, which is missing or empty. Returns the
+/// number of bytes.
 ///
 /// # Errors
-/// If `dir` holds anything, a server uses it, or the system refuses.
+/// If `dir` holds any file, a server uses it, the identity cannot be read, or the system refuses.
 pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
     if !dir.try_exists().map_err(io)? {
@@ -51,7 +52,7 @@ pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-/// Gives the log in `dir` a new incarnation, after a restore that put the files there.
+/// Gives the log in `dir` a new incarnation, after another tool restored the files in place.
 ///
 /// # Errors
 /// If a server uses the directory, or the identity cannot be read or written.
@@ -60,7 +61,7 @@ pub fn renew(dir: &Path) -> Result<(), StoreError> {
     renew_incarnation(dir)
 }
 
-/// Copies one file, safe on the disk but for its name.
+/// Copies one file and syncs its content; the caller syncs the directory, which holds the name.
 fn copy_file(from: &Path, to: &Path) -> io::Result<u64> {
     let source = RealDisk.open_read(from)?;
     let mut target = RealDisk.create_new(to)?;

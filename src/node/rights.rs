@@ -1,6 +1,7 @@
-//! Who may read the data directory: the server's user, and nobody else.
+//! Permissions of the data directory: only the server's user may read it.
 //!
-//! A directory that is there already keeps its rights: its owner chose them, and is only warned.
+//! A directory that exists keeps its permissions, because its owner chose them; the server only
+//! warns.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -11,32 +12,33 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use tracing::warn;
 
-/// Rights of a data directory that is made here.
+/// Mode of a data directory that the server creates.
 pub const DIRECTORY_MODE: u32 = 0o700;
-/// Rights of everybody but the owner.
+/// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// Makes a directory that only its owner may enter, and those above it that are missing.
+/// Creates a directory that only its owner may enter, and its missing parents with default
+/// permissions.
 ///
 /// # Errors
-/// Those of the operating system.
+/// Errors of the operating system; a file at `dir` is one.
 pub fn create_private(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(DIRECTORY_MODE).create(dir) {
-        // Another process was faster.
+        // Another process created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         made => made,
     }
 }
 
-/// What to do where a right is missing, as the end of a message about `path`; empty for other errors.
+/// Advice on a missing permission, as the end of a message about `path`. Empty for other errors.
 pub fn advice(path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
-    // Of a path that cannot be looked at, a directory above is the obstacle.
+    // If the path itself cannot be inspected, one of its parents is the obstacle.
     let found = path.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
     let Some((place, found)) = found else { return String::new() };
     let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
@@ -55,7 +57,7 @@ pub fn advice(path: &Path, error: &io::Error) -> String {
     )
 }
 
-/// An error of `path`, and what to do about it.
+/// The message for an error of `path`, with advice on a missing permission.
 pub fn refusal(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}{}", path.display(), advice(path, error))
 }
@@ -67,14 +69,14 @@ pub fn advice_in(dir: &Path, error: &io::Error) -> String {
     }
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut paths = entries.map(|entry| entry.path());
-    // Nothing is opened: what is no file might wait for somebody.
+    // Checks access without opening: to open something that is not a file may block.
     let closed = paths.find(|path| access(path, Access::READ_OK) == Err(Errno::ACCESS));
     advice(closed.as_deref().unwrap_or(dir), error)
 }
 
-/// Warns if others than the owner may enter a directory that is there.
+/// Logs a warning if others than the owner may enter an existing directory.
 pub fn warn_if_open(dir: &Path) {
-    // A directory that is missing is made later; one that cannot be looked at is refused later.
+    // A missing directory is created later; one that cannot be inspected is rejected later.
     let Ok(found) = std::fs::metadata(dir) else { return };
     if is_open(&found.permissions()) {
         warn!(
