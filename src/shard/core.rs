@@ -1,15 +1,15 @@
 //! A shard's state machine: no clock, no sockets, no files, no async, no randomness.
 //!
-//! In go an [`Op`], a [`Message`] of another shard, or the time; out come records, messages and
+//! Inputs are an [`Op`], a [`Message`] of a shard, or the time. Outputs are records, messages and
 //! answers ([`Output`]). So the same code runs in production, in replay and in a simulation.
 //!
-//! Each family of commands has its own file beside this one; all of them end in
-//! `Core::commit`, the one point where an event becomes a record and is applied.
+//! Each family of commands has its own file in `core/`. All of them end in `Core::commit`, the one
+//! point where an event becomes a record and is applied.
 //!
 //! Invariants:
 //! - An event is written into the output before anything that depends on it.
 //! - A slot's sequence rises by one with each event.
-//! - While an image of one instant is being taken, a slot is captured before its first change.
+//! - While a snapshot of one instant is being captured, a slot is captured before its first change.
 
 mod capture;
 mod changes;
@@ -47,15 +47,16 @@ use crate::command::{Class, Command, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{SLOTS, TIME_AHEAD_MS_MAX};
 use crate::types::{ChatId, Hashed, KeyHasher, ShardCount, ShardId, Slot, TimeMs, UserId};
 
-/// What of a command's result is known now.
+/// The part of a command's result that one step knows.
 enum Step {
-    /// The outcome.
+    /// The outcome of the command.
     Done(Outcome),
-    /// An answer that is only a part.
+    /// An answer that the router joins with others, or continues from.
     Part(Answer),
-    /// The reply, to be told when all that these chats decided so far has reached its rows.
+    /// The reply. It waits until all events that these chats have decided so far have reached their
+    /// rows.
     AfterDeliveries(Vec<ChatId>, Reply),
-    /// It is answered later, or by another shard.
+    /// A later step or another shard answers.
     Later,
 }
 
@@ -65,54 +66,56 @@ impl From<Outcome> for Step {
     }
 }
 
-/// The times that a shard goes by.
+/// The two times that a shard works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// The server's time, of commands that bring none. A wall clock that is set back takes it back.
+    /// The server's time, for commands that bring none. It falls when the wall clock is set back.
     pub now: TimeMs,
-    /// What idempotency keys age by: goes on as time elapses, and never back.
+    /// The time by which idempotency keys age. It follows elapsed time and never falls.
     pub keys: TimeMs,
 }
 
 impl From<TimeMs> for Moment {
-    /// Where nobody sets the clock.
+    /// One time for both, where nobody sets the clock.
     fn from(time: TimeMs) -> Self {
         Self { now: time, keys: time }
     }
 }
 
-/// See the module's documentation.
+/// A shard's state machine; its rules are in the documentation of the module.
 pub struct Core {
     shard: ShardId,
     shards: ShardCount,
     hasher: KeyHasher,
     /// The slots of this shard; slot `s` is at `s / shards`.
     slots: Vec<SlotState>,
-    /// The ids of the users that its chats name.
+    /// Ids of the users that the shard's chats name.
     interner: Interner,
     time: Moment,
-    /// Which log it is whose versions users' clients hold; see [`Self::set_incarnation`].
+    /// Identifies the log that the versions in clients' hands come from; see
+    /// [`Self::set_incarnation`].
     incarnation: u64,
-    /// Why writes are refused, if they are.
+    /// The error with which writes are refused; None if they are accepted.
     refusal: Option<Error>,
-    /// Why new chats and members are refused, if they are.
+    /// The error with which new chats and members are refused; None if they are accepted.
     growth_refusal: Option<Error>,
     running: HashMap<ChatId, Running>,
     waiters: Waiters,
     answers: Answers,
     fading: Fading,
     image: ImageWalk,
-    /// A dissolved chat of the image that is being restored, of which more may come.
+    /// The newest dissolved chat of the snapshot that is being restored; its next block may hold
+    /// more of it.
     restored: Option<ChatId>,
-    /// Slots of an image may be of different instants; see [`Self::spread_images`].
+    /// Slots of a snapshot may be of different instants; see [`Self::spread_images`].
     spreads_images: bool,
-    /// Records only count; see [`Self::leave_records_empty`].
+    /// Records are empty and only count; see [`Self::leave_records_empty`].
     leaves_records_empty: bool,
     commands: u64,
 }
 
 impl Core {
-    /// An empty shard of a node of `shards`.
+    /// Creates an empty shard of a node that has `shards` shards.
     pub fn new(shard: ShardId, shards: ShardCount, hasher: KeyHasher) -> Self {
         let own = Slot::all().filter(|slot| slot.shard(shards) == shard).count();
         Self {
@@ -137,57 +140,60 @@ impl Core {
         }
     }
 
-    /// The shard's number.
+    /// The shard's own number.
     pub fn shard(&self) -> ShardId {
         self.shard
     }
 
-    /// Tells the time; commands without a time of their own use it.
+    /// Sets the time. Commands without a time of their own use it, and old answers are evicted by
+    /// it.
     pub fn tick(&mut self, time: impl Into<Moment>) {
         self.time = time.into();
         self.let_go_over();
     }
 
-    /// The newest time of a message in any chat. Looks at all chats.
+    /// The newest time of a message in any chat; zero if there is none. Reads all chats.
     pub fn newest_message(&self) -> TimeMs {
         let chats = self.slots.iter().flat_map(SlotState::chats);
         chats.map(|chat| chat.head.last_time).max().unwrap_or_default()
     }
 
-    /// Names the log that versions belong to. It changes when a start may have lost what was told.
+    /// Sets the incarnation of the log that versions belong to. It changes when a start may have
+    /// lost changes that clients know.
     pub fn set_incarnation(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
     }
 
-    /// A log has what comes from now on: replay brings each slot of an image to the same end, so its slots
-    /// need not be of one instant.
+    /// Allows the slots of a snapshot to be of different instants. The caller promises a log:
+    /// replay brings each slot of a snapshot to the same end.
     pub fn spread_images(&mut self) {
         self.spreads_images = true;
     }
 
-    /// No log has what comes from now on: nobody reads its records, so nothing is written into them. They
-    /// still count, since images are named by their number.
+    /// Leaves the records of all further events empty, because no log takes them. They still count,
+    /// because their number names snapshots.
     pub fn leave_records_empty(&mut self) {
         self.leaves_records_empty = true;
     }
 
-    /// Refuses writes with this error until it is lifted; nothing is applied meanwhile.
+    /// Refuses writes with this error, and applies nothing, until a call with None lifts it.
     pub fn refuse_writes(&mut self, why: Option<Error>) {
         self.refusal = why;
     }
 
-    /// Refuses new chats and members with this error until it is lifted; all else goes on, also what adds a
-    /// little for a while: keys of repeats, tombstones, who deleted a chat.
+    /// Refuses new chats and members with this error until a call with None lifts it. Everything
+    /// else continues, also changes that add a little for a while: keys of repeats, removals,
+    /// deleters of a chat.
     pub fn refuse_growth(&mut self, why: Option<Error>) {
         self.growth_refusal = why;
     }
 
-    /// Whether a chat or a member may be added.
+    /// Fails if no chat or member may be added.
     fn room(&self) -> Result<(), Error> {
         self.growth_refusal.clone().map_or(Ok(()), Err)
     }
 
-    /// Applies a record of the log that is newer than the slot.
+    /// Applies a record of the log, unless the slot already has it.
     ///
     /// # Errors
     /// If the record cannot be read, does not fit, or leaves a gap: damage.
@@ -207,12 +213,12 @@ impl Core {
             )));
         }
         self.apply(slot, |applier| applier.apply(event))?;
-        // Nobody waits for a turn yet, and no memory may gather.
+        // Replay has no turns in which memory could be given back, so none may gather.
         while self.interner.drop_some() {}
         Ok(())
     }
 
-    /// Begins to work after recovery: deliveries that a stop left open go out again.
+    /// Begins to work after recovery, and sends the deliveries again that a stop left open.
     pub fn start(&mut self, out: &mut Output) {
         self.gather_answers();
         self.gather_fading();
@@ -228,7 +234,7 @@ impl Core {
         }
     }
 
-    /// Runs an op. Its answer is in `out`, now or after later steps.
+    /// Runs an operation. Its answer is put into `out` in this step or in a later one.
     pub fn request(&mut self, to: ReplyTo, op: Op, out: &mut Output) {
         self.commands += 1;
         let writes = op_class(&op) == Class::Write;
@@ -237,8 +243,9 @@ impl Core {
             out.answers.push(Answered { to, answer, after_log: false });
             return;
         }
-        // What is told to clients that hold on to it must not be taken back by a crash.
-        // What only leads to further ops promises nothing yet: their records come behind its own.
+        // A crash must not take back what clients keep, so `sync` waits for the log like a write.
+        // An answer that only leads to further operations promises nothing yet: their records
+        // follow its own.
         let promises = match &op {
             Op::Claim(_) | Op::CheckReads(..) | Op::CheckDelete(_) => false,
             Op::Run(Command::Sync(_)) => true,
@@ -352,12 +359,12 @@ impl Core {
         }
     }
 
-    /// Counts a command that was answered beside [`Self::request`], by reading in place.
+    /// Counts a command that was answered outside [`Self::request`], by reading in place.
     pub fn count_command(&mut self) {
         self.commands += 1;
     }
 
-    /// The shard's counts.
+    /// Counts of the shard, summed over its slots.
     pub fn stats(&self) -> ShardStats {
         let mut stats =
             ShardStats { shard: self.shard.0, commands: self.commands, ..ShardStats::default() };
@@ -371,28 +378,28 @@ impl Core {
         stats
     }
 
-    /// Makes an event a record and applies it: the one point where anything changes.
+    /// Makes an event a record and applies it: the one point where state changes.
     fn commit(&mut self, slot: Slot, event: impl Into<Event>, out: &mut Output) {
         let event = event.into();
         let recorded = self.record(slot, out, |seq, bytes| event::encode(slot, seq, &event, bytes));
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.apply(event))));
     }
 
-    /// The same for one of the most frequent events, without a copy of its ids.
+    /// Like [`Self::commit`], for the most frequent event, without a copy of its ids.
     fn commit_advanced(&mut self, event: AdvancedRef<'_>, out: &mut Output) {
         let slot = event.chat_id.slot();
         let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.advanced(event))));
     }
 
-    /// The same for another.
+    /// Like [`Self::commit_advanced`], for a read position.
     fn commit_read(&mut self, event: ReadRef<'_>, out: &mut Output) {
         let slot = event.user_id.slot();
         let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
         assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.read(event))));
     }
 
-    /// Writes the next record of a slot.
+    /// Writes the next record of a slot into the output.
     fn record(
         &mut self,
         slot: Slot,
@@ -420,13 +427,13 @@ impl Core {
         apply(&mut Applier { slot: state, interner: &mut self.interner, hasher: self.hasher })
     }
 
-    /// The slot that is at `index` among those of this shard.
+    /// The slot at `index` among those of this shard.
     fn own_slot(&self, index: usize) -> Option<Slot> {
         let first = index.checked_mul(usize::from(self.shards.get()))?;
         Slot::new(u16::try_from(first.checked_add(self.shard.index())?).ok()?)
     }
 
-    /// Where a slot is among those of this shard, if it is one of them.
+    /// The index of a slot among those of this shard; None if another shard owns it.
     fn index_here(&self, slot: Slot) -> Option<usize> {
         let is_here = slot.shard(self.shards) == self.shard;
         is_here.then(|| usize::from(slot.get() / self.shards.get()))
@@ -440,7 +447,7 @@ impl Core {
         self.slots.get(self.slot_index(slot)?).ok_or_else(|| not_here(slot))
     }
 
-    /// The slot of a key with this hash, if it is this shard's.
+    /// The slot of a key with this hash; None if another shard owns it.
     fn slot_here(&self, hash: u64) -> Option<&SlotState> {
         self.slots.get(self.index_here(KeyHasher::slot_of_hash(hash))?)
     }
@@ -453,17 +460,19 @@ impl Core {
         self.hasher.slot(id.as_str())
     }
 
-    /// The chat; one that is dissolved only as long as it has something to deliver.
+    /// The chat with this id. A dissolved chat is found only as long as it has something to
+    /// deliver.
     fn find_chat(&self, id: &ChatId) -> Option<&Chat> {
         self.chat_at(id.as_str(), self.hash_of(id.as_str()))
     }
 
-    /// The same; `hash` is the id's.
+    /// Like [`Self::find_chat`]; `hash` is that of the id.
     fn chat_at(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
         self.slot_here(hash)?.chat(id, hash)
     }
 
-    /// The chat of which `candidate` is known, by [`SlotState::chat_candidate`]: most likely it.
+    /// Like [`Self::chat_at`], with a `candidate` from [`SlotState::chat_candidate`], which is most
+    /// likely the chat.
     fn chat_by<'a>(
         &'a self,
         candidate: Option<&'a Chat>,
@@ -476,13 +485,13 @@ impl Core {
         }
     }
 
-    /// The chat for a command that needs it alive.
+    /// The chat, for a command that needs it alive.
     fn live_chat(&self, id: &ChatId) -> Result<&Chat, Error> {
         let hash = self.hash_of(id.as_str());
         self.alive(self.chat_at(id.as_str(), hash), self.hasher.hashed(id.as_str()))
     }
 
-    /// The chat that was found under an id, for a command that needs it alive.
+    /// Checks the chat that was found under an id, for a command that needs it alive.
     fn alive<'a>(&self, chat: Option<&'a Chat>, id: Hashed<&str>) -> Result<&'a Chat, Error> {
         match chat {
             Some(chat) if !chat.head.dissolved => Ok(chat),
@@ -492,7 +501,7 @@ impl Core {
         }
     }
 
-    /// Whether the chat was dissolved and nothing but its id is left.
+    /// Whether the chat was dissolved and only its id is left.
     fn is_retired(&self, id: Hashed<&str>) -> bool {
         self.slot_here(id.hash).is_some_and(|slot| slot.retired.contains(id.id, id.hash))
     }
@@ -506,7 +515,7 @@ impl Core {
         self.hasher.hash(key)
     }
 
-    /// The command's time, or the server's.
+    /// The command's time, or the server's if the command has none.
     fn time_or_now(&self, time: Option<TimeMs>) -> Result<TimeMs, Error> {
         match time {
             Some(time) if time > self.time.now.saturating_add(TIME_AHEAD_MS_MAX) => {
@@ -518,7 +527,7 @@ impl Core {
     }
 }
 
-/// An event that was decided on this very state always fits it.
+/// Asserts that an event fits: an event that was decided on this very state always does.
 fn assert_fits(applied: Result<(), BadRecord>) {
     assert!(applied.is_ok(), "a decided event was refused: {applied:?}");
 }
@@ -526,7 +535,7 @@ fn assert_fits(applied: Result<(), BadRecord>) {
 fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.class(),
-        // A check is refused when the change would be.
+        // A check is refused whenever its change would be.
         Op::Claim(_)
         | Op::Create { .. }
         | Op::CheckDelete(_)
@@ -560,7 +569,7 @@ fn op_class(op: &Op) -> Class {
     }
 }
 
-/// Whether what a change is meant for has the version that the caller saw.
+/// Fails unless the target of a change has the version that the caller saw.
 fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(), Error> {
     match wanted {
         Some(wanted) if wanted != stored => Err(Error::new(
@@ -571,7 +580,7 @@ fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(), Err
     }
 }
 
-/// The hash of a key that a record or an image has in this slot, if it belongs there.
+/// The hash of a key that a record or a snapshot holds in this slot, if the key belongs there.
 fn hash_in(slot: Slot, key: &str, hasher: KeyHasher) -> Result<u64, BadRecord> {
     let hash = hasher.hash(key);
     let own = KeyHasher::slot_of_hash(hash);

@@ -1,13 +1,15 @@
-//! Events: what was decided, as it goes into the log.
+//! Events: the decisions of a shard, and their encoding as records of the log.
 //!
-//! A record of the log is one event of one slot. Replay applies the same events with the same code
-//! ([`super::apply`]), so that what comes out is what was there.
+//! A record of the log is one event of one slot. Live and in replay, the same code
+//! ([`super::apply`]) applies the same events. So replay rebuilds the state that was there.
 //!
 //! ```text
 //! record payload: [slot u16 BE][slot sequence u64 BE][event code u8][fields: MessagePack array]
 //! ```
 //!
-//! Codes are never used twice; new fields are added at the end.
+//! Invariants:
+//! - A code is never used twice.
+//! - New fields are added at the end of an event.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,7 @@ use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, Hashed, KeyHasher, Sequence, Slot, TimeMs, UserId,
 };
 
-/// A record that cannot be read.
+/// A record or a snapshot block that cannot be read or does not fit the state: damage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRecord(pub String);
@@ -31,7 +33,7 @@ macro_rules! events {
             pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
 
             impl $name {
-                /// Its code in a record.
+                /// The event's code in a record.
                 pub const CODE: u8 = $code;
             }
 
@@ -42,7 +44,7 @@ macro_rules! events {
             }
         )+
 
-        /// A decision.
+        /// A decision of a shard. It changes state when it is applied.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Event { $($(#[$doc])* $name($name)),+ }
 
@@ -69,182 +71,186 @@ macro_rules! events {
 }
 
 events! {
-    /// A chat was made.
+    /// A chat was created.
     1 Created {
-        /// Its id.
+        /// Id of the new chat.
         chat_id: ChatId,
-        /// Its type.
+        /// Single, group or official.
         chat_type: ChatType,
-        /// Who made it.
+        /// The user who created the chat.
         creator_id: UserId,
-        /// Encrypted.
+        /// Whether the chat is encrypted.
         is_enc: Flag,
-        /// When.
+        /// Time of the creation.
         created_at: TimeMs,
-        /// Digest of the request.
+        /// Digest of the `create` request, by which a repeat is recognized.
         request_digest: u64,
         /// First members, each once.
         user_ids: Vec<UserId>,
     }
-    /// Users joined; none of them was a member.
+    /// Users joined a chat; none of them was a member.
     2 MembersAdded {
-        /// The chat.
+        /// The chat that they joined.
         chat_id: ChatId,
-        /// Who, each once.
+        /// New members, each once, in join order.
         user_ids: Vec<UserId>,
     }
-    /// Members left.
+    /// Members left a chat, or were removed.
     3 MembersRemoved {
-        /// The chat.
+        /// The chat that they left.
         chat_id: ChatId,
-        /// Who, each once.
+        /// Former members, each once.
         user_ids: Vec<UserId>,
     }
-    /// A message arrived, or sequences were handed out.
+    /// A message arrived, or sequences were allocated.
     4 Advanced {
-        /// The chat.
+        /// The chat that advanced.
         chat_id: ChatId,
-        /// The stored sequence after it; 0 if only the sender's position rose.
+        /// The chat's last sequence after the event; 0 if only the sender's position rose.
         to: Sequence,
         /// Time of the newest sequence.
         time: TimeMs,
-        /// The member who sent it, with the position of their own newest message.
+        /// The member who sent it, with the sequence of their own newest message.
         sent: Option<(UserId, Sequence)>,
     }
-    /// A member deleted the chat.
+    /// A member deleted the chat from their list.
     5 Deleted {
         /// The chat.
         chat_id: ChatId,
-        /// Who.
+        /// The member who deleted it.
         user_id: UserId,
-        /// Watermark.
+        /// The new watermark.
         to: Sequence,
     }
     /// A chat was enabled or disabled.
     6 StatusSet {
         /// The chat.
         chat_id: ChatId,
-        /// What it is now.
+        /// The new status.
         status: ChatStatus,
     }
-    /// A chat ended for good.
+    /// A chat ended for good; its id is never used again.
     7 Dissolved {
-        /// The chat.
+        /// The chat that ended.
         chat_id: ChatId,
     }
-    /// All deliveries of an event are confirmed.
+    /// All deliveries of an event are confirmed, and it leaves the outbox.
     8 DeliveryDone {
-        /// The chat.
+        /// The chat of the event.
         chat_id: ChatId,
-        /// The event's number.
+        /// The event's number in its chat.
         event: u64,
     }
-    /// A chat was imported, new or merged.
+    /// A chat was imported, as a new one or merged.
     9 ChatImported {
-        /// What it is now.
+        /// The head after the import.
         head: ChatHead,
     }
-    /// Members were imported, new or merged.
+    /// Members were imported, as new ones or merged.
     10 MembersImported {
-        /// The chat.
+        /// The chat that they belong to.
         chat_id: ChatId,
-        /// Each member with what happens to its row; `deleted_in` tells only whether.
+        /// Each member with the effect on its row. `deleted_in` is a yes (not 0) or a no (0);
+        /// applying the event sets the epoch.
         members: Vec<(Member, Effect)>,
     }
-    /// A user was erased: they are no member any more, and not named as the chat's maker.
+    /// A user was erased from a chat: they are no longer a member, nor named as its creator.
     11 MemberErased {
         /// The chat.
         chat_id: ChatId,
-        /// Who.
+        /// The erased user.
         user_id: UserId,
     }
-    /// A chat's event reached a row.
+    /// An event of a chat reached a row.
     32 RowChanged {
-        /// Whose row.
+        /// Owner of the row.
         user_id: UserId,
-        /// Of which chat.
+        /// The chat of the row.
         chat_id: ChatId,
-        /// The event's number in that chat.
+        /// The event's number in its chat.
         #[serde(deserialize_with = "counter")]
         event: u64,
-        /// What it does.
+        /// What the event does to the row.
         effect: Effect,
     }
-    /// A user has read.
+    /// A user has read a chat up to a sequence.
     33 Read {
-        /// Whose row.
+        /// Owner of the row.
         user_id: UserId,
-        /// Of which chat.
+        /// The chat of the row.
         chat_id: ChatId,
-        /// Up to where.
+        /// The read position.
         seq: Sequence,
     }
-    /// A user set flags; what is absent stays.
+    /// A user set flags of a row; flags that are None stay as they are.
     34 FlagsSet {
-        /// Whose row.
+        /// Owner of the row.
         user_id: UserId,
-        /// Of which chat.
+        /// The chat of the row.
         chat_id: ChatId,
-        /// Pin.
+        /// New value of the pin.
         is_top: Option<Flag>,
-        /// Mute.
+        /// New value of the mute flag.
         is_mute: Option<Flag>,
-        /// Hide.
+        /// New value of the hide flag.
         is_hide: Option<Flag>,
-        /// Mark as unread.
+        /// New value of the mark as unread.
         marked_unread: Option<Flag>,
     }
     /// A user was online.
     35 Touched {
-        /// Who.
+        /// The user.
         user_id: UserId,
-        /// In which chats; in all without it.
+        /// The chats that the user had open; None means all chats of the user.
         chat_ids: Option<Vec<ChatId>>,
-        /// When.
+        /// Time of the visit. It only raises the time that a row has.
         time: TimeMs,
     }
     /// A user cleared a chat's history.
     36 Cleared {
-        /// Whose row.
+        /// Owner of the row.
         user_id: UserId,
-        /// Of which chat.
+        /// The chat of the row.
         chat_id: ChatId,
-        /// Watermark.
+        /// The new watermark.
         to: Sequence,
     }
-    /// A user was erased: versions, orders, tombstones and what was kept under their keys are forgotten.
+    /// A user was erased: versions, orders, removals and the answers under their keys are
+    /// forgotten.
     37 UserErased {
-        /// Who.
+        /// The erased user.
         user_id: UserId,
     }
-    /// It was imported that a user is no member of a chat any more.
+    /// An import said that a user is no longer a member of a chat.
     38 GoneImported {
-        /// Whose row it was.
+        /// Owner of the former row.
         user_id: UserId,
-        /// Of which chat.
+        /// The chat that the user left.
         chat_id: ChatId,
-        /// The version of the removal; the user's next without it.
+        /// The version of the removal; None takes the user's next version.
         #[serde(deserialize_with = "counter")]
         version: Option<u64>,
     }
-    /// More was remembered of what users had than may be: this one's removals up to a version are forgotten, and
-    /// who has no rows either is forgotten whole.
+    /// The shard remembered more removals and idle users than its bound. This user's removals up to
+    /// a version are forgotten. A user who then has neither rows nor removals is forgotten
+    /// entirely.
     39 Forgotten {
-        /// Who.
+        /// The user who forgets.
         user_id: UserId,
-        /// Up to which version.
+        /// Removals up to this version are forgotten.
         #[serde(deserialize_with = "counter")]
         to: u64,
     }
     /// A request with an idempotency key was answered, or took its key.
     64 Answered {
-        /// The answer.
+        /// The answer or the claim to keep.
         answer: FirstAnswer,
     }
 }
 
 impl Event {
-    /// The chat or user in whose slot it happened; of an answer the text does not tell.
+    /// The chat id or user id that decides the slot. None for [`Answered`], whose text does not
+    /// name its owner's key.
     pub fn key(&self) -> Option<&str> {
         Some(match self {
             Self::Created(event) => event.chat_id.as_str(),
@@ -271,13 +277,13 @@ impl Event {
     }
 }
 
-/// Length of a record's fixed part.
+/// Length of the fixed part of a record: slot, slot sequence, code.
 const HEADER_BYTES: usize = 2 + 8 + 1;
 
-/// Appends the record of an event.
+/// Appends the record of an event to `out`; `seq` is its sequence in the slot.
 ///
 /// # Errors
-/// If a field cannot be encoded, which no value of these types leads to.
+/// If a field cannot be encoded. No value of these types leads to that.
 pub fn encode(slot: Slot, seq: u64, event: &Event, out: &mut Vec<u8>) -> Result<(), BadRecord> {
     encode_header(slot, seq, event.code(), out);
     event.encode_fields(out).map_err(|error| BadRecord(error.to_string()))
@@ -289,8 +295,8 @@ fn encode_header(slot: Slot, seq: u64, code: u8, out: &mut Vec<u8>) {
     out.push(code);
 }
 
-/// An [`Advanced`] whose ids are read where they lie: the most frequent events are decided, logged and
-/// applied without a copy of them.
+/// An [`Advanced`] that borrows its ids. The most frequent events are decided, logged and applied
+/// without a copy of their ids.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of `Advanced`")]
 pub struct AdvancedRef<'a> {
@@ -301,7 +307,7 @@ pub struct AdvancedRef<'a> {
 }
 
 impl AdvancedRef<'_> {
-    /// Encodes it as the [`Advanced`] that it is.
+    /// Appends the record of the [`Advanced`] whose fields these are.
     ///
     /// # Errors
     /// As [`encode`].
@@ -310,7 +316,7 @@ impl AdvancedRef<'_> {
     }
 }
 
-/// A [`Read`] in the same way.
+/// A [`Read`] that borrows its ids, like [`AdvancedRef`].
 #[derive(Debug, Clone, Copy, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of `Read`")]
 pub struct ReadRef<'a> {
@@ -320,7 +326,7 @@ pub struct ReadRef<'a> {
 }
 
 impl ReadRef<'_> {
-    /// Encodes it as the [`Read`] that it is.
+    /// Appends the record of the [`Read`] whose fields these are.
     ///
     /// # Errors
     /// As [`encode`].
@@ -341,7 +347,7 @@ fn encode_fields(
 }
 
 impl Read {
-    /// The same, looked at.
+    /// Borrows the event, with the hashes of its ids.
     pub fn as_ref(&self, hasher: KeyHasher) -> ReadRef<'_> {
         let Self { user_id, chat_id, seq } = self;
         let (user_id, chat_id) = (hasher.hashed(user_id.as_str()), hasher.hashed(chat_id.as_str()));
@@ -350,7 +356,7 @@ impl Read {
 }
 
 impl Advanced {
-    /// The same, looked at.
+    /// Borrows the event, with the hashes of its ids.
     pub fn as_ref(&self, hasher: KeyHasher) -> AdvancedRef<'_> {
         let sent = self.sent.as_ref();
         AdvancedRef {
@@ -362,7 +368,7 @@ impl Advanced {
     }
 }
 
-/// The slot that a record belongs to.
+/// The slot that a record belongs to, read from its first two bytes.
 pub fn slot_of(payload: &[u8]) -> Result<Slot, BadRecord> {
     payload
         .first_chunk::<2>()
@@ -370,7 +376,7 @@ pub fn slot_of(payload: &[u8]) -> Result<Slot, BadRecord> {
         .ok_or_else(|| BadRecord("no slot".into()))
 }
 
-/// A record's slot, its slot sequence and its event.
+/// The slot, the slot sequence and the event of a record.
 pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
     let slot = slot_of(payload)?;
     let (header, fields) =
@@ -383,13 +389,13 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
     }
 }
 
-/// Whether a record may tell when it was written; by its code alone.
+/// Whether the record is of a kind that can have a time. Looks at the event code only.
 pub fn has_time(payload: &[u8]) -> bool {
     let code = payload.get(HEADER_BYTES - 1);
     code.is_some_and(|code| [Advanced::CODE, Touched::CODE].contains(code))
 }
 
-/// When a record was written, as far as it tells.
+/// The time of an [`Advanced`] or [`Touched`] record; None for all other records.
 pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
     match decode(payload).ok()?.2 {
         Event::Advanced(event) => Some(event.time),

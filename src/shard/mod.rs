@@ -1,24 +1,24 @@
 //! A shard: the state machine that owns a part of the slots.
 //!
-//! Nothing here sees sockets, files, clocks or bytes of the wire protocol.
+//! No code here sees sockets, files, clocks or bytes of the wire protocol.
 //!
 //! # Layout
-//! - [`roster`]: ordered lists in copy-on-write chunks: a chat's members, a user's rows
-//! - [`compact`]: numbers kept in half of their bytes
-//! - [`row`], [`member`]: what both sides of a membership know
-//! - [`interner`]: users' ids, each kept once
-//! - [`state`]: what a slot holds
+//! - [`roster`]: ordered lists in copy-on-write chunks, for a chat's members and a user's rows
+//! - [`compact`]: numbers stored in half of their bytes
+//! - [`row`], [`member`]: a membership as the user's side and as the chat's side knows it
+//! - [`interner`]: ids of users, each stored once per shard
+//! - [`state`]: the contents of a slot
 //! - [`deliveries`]: the rows that a chat's event reaches
 //! - [`counts`]: what a slot counts as it changes
 //! - [`retired`]: the ids of dissolved chats
-//! - [`event`]: what was decided, as the log has it
-//! - [`idempotency`]: whom idempotency keys belong to
+//! - [`event`]: decisions, and their encoding in the log
+//! - [`idempotency`]: owners of idempotency keys, and claims
 //! - [`apply`]: the one place where events change state
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`page`]: a user's list, a slice at a time
-//! - [`op`]: what a shard is asked and what it tells
+//! - [`op`]: operations, answers and messages of a shard
 //! - [`core`]: the state machine
-//! - [`watch_event`]: what a record tells those who watch
+//! - [`watch_event`]: the change that a record reports to `watch`
 
 pub mod apply;
 pub mod compact;

@@ -1,8 +1,9 @@
-//! What a shard is asked and what it tells, in plain values.
+//! Operations, answers and messages of a shard, as plain values.
 //!
-//! An [`Op`] is a command, or a command's part, whose keys all lie on one shard. A [`Message`] goes
-//! from shard to shard. [`Output`] is everything that one step of the core leads to; whoever drives
-//! the core carries it out in this order: records to the log, then messages, then answers.
+//! An [`Op`] is a command, or a part of one, whose keys all belong to one shard. A [`Message`]
+//! travels from shard to shard. [`Output`] is everything that one step of the core produces. The
+//! caller of the core carries it out in this order: records to the log, then messages, then
+//! answers.
 
 use std::sync::Arc;
 
@@ -24,111 +25,115 @@ use crate::command::{Command, Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
 use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
-/// Whom an answer is for: an entry in the table of the router on that core.
+/// Address of an answer: an entry in the router's table on the core that asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyTo {
-    /// The asking core.
+    /// The core whose router sent the operation.
     pub core: ShardId,
-    /// Its entry.
+    /// The entry in that router's table.
     pub entry: u64,
-    /// Which part of a scattered command.
+    /// The part of a scattered command that this answer completes.
     pub part: u32,
 }
 
-/// What a shard is asked.
+/// An operation: what a router asks of one shard.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// A command all of whose keys are here, or whose chat is.
+    /// A whole command. This shard owns all of its keys, or its chat.
     Run(Command),
-    /// Takes an idempotency key for a request whose parts follow.
+    /// Takes an idempotency key for a request; the parts of the request follow.
     Claim(Claiming),
-    /// `create` with its id filled in.
+    /// `create`, after the router has filled in the id.
     Create {
-        /// The request; its id is there.
+        /// The request; its id is present.
         create: Create,
-        /// Where the id comes from.
+        /// The origin of the id, which decides what an existing chat with this id means.
         id_from: IdFrom,
-        /// Its key, if it has one and named no id.
+        /// The claim, if the request has an idempotency key and named no id.
         claim: Option<Claim>,
     },
     /// The chats' side of `detail`.
     Details {
-        /// Chats on this shard.
+        /// Chats of this shard.
         ids: Vec<ChatId>,
-        /// For whom.
+        /// The reader, whose floors the answer includes; None if `detail` names no user.
         user_id: Option<UserId>,
     },
     /// The user's side of `detail`.
     Facts {
-        /// Whose rows.
+        /// Owner of the rows, a user of this shard.
         user_id: UserId,
-        /// Of which chats, on any shard.
+        /// Chats of any shard.
         ids: Vec<ChatId>,
     },
-    /// Whether [`Op::Delete`] would take these chats; changes nothing.
+    /// Checks whether [`Op::Delete`] would accept these chats; changes nothing.
     CheckDelete(Delete),
-    /// Those chats of a `delete` that are on this shard; with its key, if it has one.
+    /// The chats of a `delete` that this shard owns; with the claim of its key, if it has one.
     Delete(Delete, Option<Claim>),
     /// The chats' side of a page of `export`.
     ExportPage {
-        /// Which slot.
+        /// The slot to read.
         slot: Slot,
-        /// Lines up to and with this one were told.
+        /// The last line that an earlier page returned; None begins the slot.
         after: Option<ExportPlace>,
-        /// Most lines.
+        /// Maximum number of lines.
         limit: usize,
     },
     /// The users' side of a page of `export`.
     ExportRows(Vec<(UserId, ChatId)>),
-    /// Whether [`Op::Import`] would take these lines; changes nothing.
+    /// Checks whether [`Op::Import`] would accept these lines; changes nothing.
     CheckImport(Arc<Import>),
-    /// Where the rows that an `import` brings to users of this shard come to stand.
+    /// Finds a place in the list for each row that an `import` brings to users of this shard.
     Places(Arrivals),
-    /// Those lines of an `import` whose chats are on this shard, with a place in their users' lists for
-    /// each member's line. Without places the lines' own count.
+    /// The lines of an `import` whose chats this shard owns, with a place in the user's list for
+    /// each line of a member. If the places are empty, the `join_order` of each line counts.
     Import(Arc<Import>, Vec<u64>),
-    /// Removals that an `import` tells, of users on this shard; sent when their chats have them.
+    /// Removals in an `import`, for users of this shard. The router sends them after their chats
+    /// have applied them.
     ImportGone(Vec<Removal>),
-    /// The next slice of a long list; any core may make it.
+    /// Makes the next slice of a long list; any core can do it.
     ListOn(Box<ListPage>),
-    /// These users' rows as they are now.
+    /// The rows of these users at this instant.
     Rows(Vec<UserId>),
-    /// Those of a user's conversations whose chats are on this shard, among these rows.
+    /// The part of a user's conversations whose chats this shard owns, among these rows.
     Conversations(Arc<Listing>, Part),
-    /// What is unread in the chats of these rows, which are on this shard.
+    /// The unread totals of these rows, whose chats this shard owns.
     Unread(Rows, Vec<RowRef>),
-    /// Those chats of a `mark_read_many` without a key that are on this shard.
+    /// The chats of a `mark_read_many` without a key that this shard owns.
     MarkReadMany(MarkReadMany),
-    /// What the chats, which are on this shard, say to these positions of a user.
+    /// Checks a user's read positions against their chats, which this shard owns.
     CheckReads(UserId, Vec<ReadItem>),
-    /// A `mark_read_many` with a key, after the chats' word: the rows decide in one step.
+    /// A `mark_read_many` with a key, after the chats have checked it: the rows decide in one step.
     ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
     /// The chat's side of `explain`.
     ExplainChat(Explain),
-    /// What `erase_user` has to remove: the user's rows, or the answer that it had before. Takes its key.
+    /// Begins `erase_user` and takes its key. The answer is the user's rows, or the first reply if
+    /// the request is a repeat.
     EraseBegin(EraseUser),
-    /// The user is removed from these chats, which are on this shard.
+    /// Removes the user from these chats, which this shard owns.
     EraseMember(UserId, Vec<ChatId>),
-    /// The user is looked for as the maker of chats, in some slots of this shard from this one on.
+    /// Looks for the user as the creator of chats, in some slots of this shard from this own slot
+    /// on.
     EraseSweep(UserId, usize),
-    /// The user is forgotten, if no rows are left; so many memberships went.
+    /// Forgets the user, if no rows are left. The number is that of removed memberships, for the
+    /// reply.
     EraseEnd(EraseUser, u64),
-    /// Recounts some slots of this shard from this one on, and tells what they hold of memberships.
+    /// Recounts some slots of this shard from this own slot on, and reports their memberships.
     VerifySlots(usize),
-    /// Members of a chat that has many, behind this place of its join order.
+    /// A page of the members of a chat that has many, after this join order.
     VerifyMembers(ChatId, u64),
-    /// Rows of a user who has many, behind this place of their join order.
+    /// A page of the rows of a user who has many, after this join order.
     VerifyRowsOf(UserId, u64),
-    /// What the chats, which are on this shard, hold of these memberships.
+    /// The chats' side of these memberships; this shard owns the chats.
     VerifyChats(Vec<Pair>),
-    /// What the users, who are on this shard, hold of these memberships.
+    /// The users' side of these memberships; this shard owns the users.
     VerifyRows(Vec<Pair>),
-    /// The shard's counts.
+    /// Counts of the shard, for `stats`.
     Stats,
 }
 
 impl Op {
-    /// Rows of a reply that it holds already.
+    /// Rows of a reply for which the operation already holds memory.
     pub fn rows_held(&self) -> usize {
         match self {
             Self::ListOn(page) => page.rows_held(),
@@ -136,8 +141,9 @@ impl Op {
         }
     }
 
-    /// How many rows it looks at or makes, where that may be many: a core runs such ops between others,
-    /// in their order.
+    /// Number of rows that the operation reads or writes, if it can be large, else 0. A worker runs
+    /// large operations between others and keeps their order. `usize::MAX` marks one that is always
+    /// large.
     pub fn rows(&self) -> usize {
         match self {
             Self::ListOn(_) => SCAN_ROWS,
@@ -147,14 +153,15 @@ impl Op {
             Self::EraseSweep(..) | Self::VerifySlots(_) => usize::MAX,
             Self::VerifyMembers(..) | Self::VerifyRowsOf(..) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
-            // Small ones too: they are taken in the order in which they were sent.
+            // Small imports count as large too, so that all are applied in the order in which they
+            // were sent.
             Self::CheckImport(_) | Self::Import(..) | Self::ImportGone(_) => usize::MAX,
             Self::Places(arrivals) => arrivals.users.iter().map(|user| user.lines.len()).sum(),
             _ => 0,
         }
     }
 
-    /// Whose rows it leads to over the shard that it is for.
+    /// The users whose rows the operation changes by messages of its shard to other shards.
     pub fn tells(&self) -> Tells<'_> {
         match self {
             Self::Run(command) => match command {
@@ -220,81 +227,84 @@ impl Op {
     }
 }
 
-/// Which rows a shard tells because of an op, by messages to their shards.
+/// The users to whose rows a shard sends messages because of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tells<'a> {
-    /// None, or only those that a message brings back into a list.
+    /// No user, or only those into whose list a message brings a deleted row back.
     Nobody,
-    /// Those of this user.
+    /// This user only.
     User(&'a UserId),
-    /// Those of any user.
+    /// Any user.
     Anybody,
 }
 
-/// Where a new chat's id comes from.
+/// Origin of a new chat's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdFrom {
-    /// The caller named it.
+    /// The caller named the id.
     Caller,
-    /// Derived from a single chat's two users; it belongs to them, whoever of them asks and how.
+    /// Derived from the two users of a single chat. The id belongs to these users, whichever of
+    /// them asks.
     Users,
-    /// Derived from the idempotency key; it belongs to the request, whenever it comes again.
+    /// Derived from the idempotency key. The id belongs to the request, and a repeat derives it
+    /// again.
     Key,
     /// Drawn at random.
     Chance,
 }
 
-/// What a shard answers.
+/// What a shard gives back to a router for an operation.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// The command's reply.
+    /// The reply to the command, or its error.
     Done(Outcome),
-    /// The key is the request's.
+    /// The request owns the key, by this claim.
     Claimed(Claim),
-    /// An id that the caller did not name belongs to another chat: take another.
+    /// The id, which the caller did not name, belongs to another chat. The router tries another
+    /// one.
     Collision,
-    /// One for each id asked.
+    /// One entry for each id; None if there is no such chat.
     Details(Vec<Option<DetailPart>>),
-    /// One for each id asked.
+    /// One entry for each id; None if the user has no such row.
     Facts(Vec<Option<RowFacts>>),
-    /// For each user asked a place for each of their rows.
+    /// For each user a place in the list for each of their lines.
     Places(Vec<Vec<u64>>),
-    /// A page.
+    /// The chats' side of a page of `export`.
     ExportPage(ExportPage),
-    /// One for each pair asked.
+    /// One entry for each pair; None if there is no such row.
     ExportRows(Vec<Option<ExportRow>>),
-    /// The shard's counts.
+    /// Counts of the shard.
     Stats(ShardStats),
-    /// A list that is not whole yet: [`Op::ListOn`] goes on with it.
+    /// A list that is not complete: [`Op::ListOn`] continues it.
     List(Box<ListPage>),
-    /// Rows, one set for each user asked.
+    /// One set of rows for each user.
     Rows(Vec<UserRows>),
-    /// The best of a part.
+    /// The first conversations of a part, in list order.
     Conversations(ListingPart),
-    /// For users, by their position in the rows, what a part adds to their totals.
+    /// The totals that a part adds, by the user's position in [`Rows`].
     Unread(Vec<(u32, Totals)>),
-    /// One for each item of the part.
+    /// One result for each item of the part.
     MarkReadMany(Vec<ReadResult>),
-    /// One for each item of the part, to be handed on to the rows.
+    /// One checked request for each item of the part; the router passes them to the rows.
     CheckReads(Vec<RowRequest>),
-    /// The chat's side of `explain`; none if there is no such chat.
+    /// The chat's side of `explain`, or an error if there is no such chat.
     ExplainChat(Result<ChatView, Error>),
-    /// How many memberships went.
+    /// Number of memberships that were removed.
     EraseMember(u64),
-    /// The next slot to look into, if there are more.
+    /// The next own slot to look into; None after the last.
     EraseSweep(Option<usize>),
-    /// Slots.
+    /// Memberships and differences of some slots.
     VerifySlots(Box<SlotsView>),
-    /// A page of one roster, and the place behind which there is more.
+    /// A page of one roster, and the order after which it continues; None after the last page.
     VerifyPage(Box<SlotsView>, Option<u64>),
-    /// One for each pair asked.
+    /// One entry for each pair.
     VerifyChats(Vec<ChatSide>),
-    /// One for each pair asked.
+    /// One entry for each pair; None if there is no such row.
     VerifyRows(Vec<Option<RowSide>>),
 }
 
 impl Answer {
-    /// How many rows or lines it tells, where that may be many.
+    /// Number of rows or lines in the answer, if it can be large, else 0.
     pub fn rows(&self) -> usize {
         match self {
             Self::Done(Ok(Reply::List(list))) => list.items.len(),
@@ -309,223 +319,223 @@ impl Answer {
     }
 }
 
-/// A user in a chat.
+/// A membership, by the ids of its user and its chat.
 pub type Pair = (UserId, ChatId);
 
-/// A chat as `explain` needs it.
+/// The chat's side of `explain`.
 #[derive(Debug, Clone)]
 pub struct ChatView {
-    /// The chat, with `last_read_sequence` 0.
+    /// The chat; `last_read_sequence` is 0.
     pub item: ChatItem,
-    /// If the user is a member: what the chat knows of their floors.
+    /// The user's floors as the chat knows them; None if the user is no member.
     pub member: Option<Floors>,
 }
 
-/// What a chat holds of a membership.
+/// The chat's side of a membership, for `verify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatSide {
     /// Number of the chat's last event; 0 if there is no such chat.
     pub event: u64,
-    /// Deliveries are under way.
+    /// Whether deliveries are under way, so that rows may lag behind.
     pub is_busy: bool,
-    /// If the user is a member: the sequence that they joined at, and whether they deleted the chat.
+    /// The user's join sequence, and whether they deleted the chat; None if they are no member.
     pub member: Option<(Sequence, bool)>,
 }
 
-/// What a user holds of a membership.
+/// The user's side of a membership, for `verify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSide {
-    /// Number of the last chat event that was applied.
+    /// Number of the last chat event that the row has applied.
     pub event: u64,
-    /// The sequence that they joined at.
+    /// The user's join sequence, as the row knows it.
     pub join_seq: Sequence,
-    /// Not in the list.
+    /// Whether the row is out of the list because the user deleted the chat.
     pub is_deleted: bool,
 }
 
-/// What some slots hold, for `verify`.
+/// Memberships and differences of some slots, for `verify`.
 #[derive(Debug, Clone, Default)]
 pub struct SlotsView {
-    /// The next own slot, if there are more.
+    /// The next own slot; None after the last.
     pub next: Option<usize>,
-    /// Chats in them, dissolved ones counted.
+    /// Number of chats in these slots, dissolved ones included.
     pub chats: u64,
-    /// Each member of them, but of chats that have many.
+    /// All members, except those of [`Self::long_chats`].
     pub members: Vec<(Pair, ChatSide)>,
-    /// Each row of the users in them, but of users who have many.
+    /// All rows, except those of [`Self::long_users`].
     pub rows: Vec<(Pair, RowSide)>,
-    /// The chats that have many members.
+    /// Chats with too many members for one step; [`Op::VerifyMembers`] reads them.
     pub long_chats: Vec<ChatId>,
-    /// The users who have many rows.
+    /// Users with too many rows for one step; [`Op::VerifyRowsOf`] reads them.
     pub long_users: Vec<UserId>,
-    /// What disagrees within a slot.
+    /// Disagreements within a slot, each as a message for the operator.
     pub differences: Vec<String>,
 }
 
-/// A chat as its own shard sees it.
+/// A chat as its own shard sees it, for `detail`.
 #[derive(Debug, Clone)]
 pub struct DetailPart {
-    /// The chat, with `last_read_sequence` 0.
+    /// The chat; `last_read_sequence` is 0.
     pub item: ChatItem,
-    /// If the asking user is a member: what the chat knows of their floors.
+    /// The reader's floors as the chat knows them; None if the reader is no member.
     pub member: Option<Floors>,
 }
 
 /// The chats' side of a page of `export`.
 #[derive(Debug, Clone, Default)]
 pub struct ExportPage {
-    /// Chats.
+    /// Lines of chats.
     pub chats: Vec<ChatLine>,
-    /// Members, with what the chat knows of them.
+    /// Lines of members, with the facts that the chat knows.
     pub members: Vec<MemberLine>,
-    /// The last line told, if there are more in this slot.
+    /// The last line of this page; None if the slot has no more.
     pub next: Option<ExportPlace>,
 }
 
-/// A line of `export` in its slot.
+/// The position of a line of `export` within its slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportPlace {
-    /// A chat's member of this order; 0 is the chat itself.
+    /// The chat's member of this join order; 0 is the line of the chat itself.
     Member(ChatId, u64),
-    /// A user's removal, of this version, from this chat.
+    /// The user's removal of this version from this chat.
     Gone(UserId, u64, ChatId),
 }
 
 /// The rows that an `import` brings to some users.
 #[derive(Debug, Clone)]
 pub struct Arrivals {
-    /// All parts of the import.
+    /// All parts of the `import`, to which [`LineAt`] refers.
     pub parts: Arc<[Arc<Import>]>,
-    /// The users.
+    /// One entry for each user.
     pub users: Vec<Arrival>,
 }
 
 /// The rows that an `import` brings to one user.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// Where their lines are, in the order in which they were sent.
+    /// The positions of the user's lines, in the order in which they were sent.
     pub lines: Vec<LineAt>,
-    /// Places of rows that earlier imports are bringing.
+    /// List places of rows that earlier imports are still bringing.
     pub under_way: Vec<u64>,
 }
 
-/// Where a member's line of an `import` is.
+/// The position of a member's line within an `import`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineAt {
-    /// The part.
+    /// Index of the part.
     pub part: usize,
-    /// The line in its part.
+    /// Index of the line in its part.
     pub line: usize,
-    /// A line before it removes the same membership.
+    /// Whether an earlier line removes this membership, so that this line joins it again.
     pub joins_again: bool,
 }
 
 impl Arrivals {
-    /// A line, and whether a line before it removes the same membership.
+    /// The line at a position, with its [`LineAt::joins_again`]; None if there is no such line.
     pub fn line(&self, at: LineAt) -> Option<(&MemberLine, bool)> {
         Some((self.parts.get(at.part)?.members.get(at.line)?, at.joins_again))
     }
 }
 
-/// That a user is no member of a chat any more, as an import line tells it.
+/// An import line that says that a user is no longer a member of a chat.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Removal {
-    /// Who.
+    /// The user who left.
     pub user_id: UserId,
-    /// Of which chat.
+    /// The chat that the user left.
     pub chat_id: ChatId,
-    /// The version of the removal; the user's next without it.
+    /// The version of the removal; None takes the user's next version.
     pub version: Option<u64>,
 }
 
 /// A row with its bookkeeping, for `export`.
 #[derive(Debug, Clone)]
 pub struct ExportRow {
-    /// The row.
+    /// Flags, positions and times.
     pub facts: RowFacts,
-    /// Its place.
+    /// Join order of the row, at most what `import` accepts.
     pub order: u64,
-    /// Its version.
+    /// Version of the row, at most what `import` accepts.
     pub version: u64,
 }
 
-/// A user's own change to a row, which needed the chat's word first.
+/// A user's own change to a row that the chat must check first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowAction {
-    /// `mark_read`.
+    /// `mark_read` up to this sequence.
     Read(Sequence),
-    /// `clear`.
+    /// `clear`: the watermark rises to the chat's last sequence.
     Clear,
 }
 
-/// Such a change on its way from the chat to the row.
+/// A [`RowAction`] on its way from the chat to the row.
 #[derive(Debug, Clone)]
 pub struct RowRequest {
-    /// The chat.
+    /// The chat of the row.
     pub chat_id: ChatId,
-    /// What.
+    /// The change.
     pub action: RowAction,
-    /// Only if the row has this version.
+    /// If set, the row must have this version.
     pub if_version: Option<u64>,
-    /// The chat's word. A refusal goes on to the row too if there is an idempotency key: the first
-    /// answer is kept there.
+    /// The chat's verdict. With an idempotency key, a refusal travels to the row too, because the
+    /// row keeps the first answer.
     pub checked: Result<Checked, Error>,
 }
 
-/// What the chat knew when it checked a user's change.
+/// The chat's facts at the moment when it checked a user's change.
 #[derive(Debug, Clone, Copy)]
 pub struct Checked {
-    /// Its newest sequence.
+    /// The chat's newest sequence.
     pub last_sequence: Sequence,
     /// The user's own newest message.
     pub sent_seq: Sequence,
 }
 
-/// What one shard tells another.
+/// What one shard sends another.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// A chat's event for rows on the receiving shard.
+    /// An event of a chat, for rows of the receiving shard.
     Deliver {
-        /// Where the confirmation goes.
+        /// The shard of the chat, which gets the confirmation.
         from: ShardId,
-        /// The chat.
+        /// The chat of the event.
         chat_id: ChatId,
-        /// The event's number.
+        /// The event's number in its chat.
         event: u64,
-        /// Whom it reaches, and how.
+        /// The users whose rows the event reaches, each with its effect.
         rows: Vec<(UserId, Effect)>,
     },
-    /// Those rows have it, and their records are with the log.
+    /// Confirmation: the rows have the event, and their records are with the log.
     Delivered {
-        /// The chat.
+        /// The chat of the event.
         chat_id: ChatId,
-        /// The event's number.
+        /// The event's number in its chat.
         event: u64,
     },
-    /// The chat has checked a user's change; the row's shard decides and answers.
+    /// The chat has checked a user's change. The row's shard decides, and answers the router.
     Row {
-        /// Who asked.
+        /// The router that asked.
         to: ReplyTo,
-        /// Whose row.
+        /// Owner of the row.
         user_id: UserId,
-        /// What.
+        /// The change, with the chat's verdict.
         request: RowRequest,
-        /// The key of the request.
+        /// Idempotency key of the request.
         key: Option<IdempotencyKey>,
     },
-    /// The same for several rows of a user, each by itself, without a key.
+    /// Like [`Message::Row`], for several rows of a user: each is decided by itself, without a key.
     Rows {
-        /// Who asked.
+        /// The router that asked.
         to: ReplyTo,
-        /// Whose rows.
+        /// Owner of the rows.
         user_id: UserId,
-        /// What.
+        /// The changes, with the chats' verdicts.
         requests: Vec<RowRequest>,
     },
 }
 
 impl Message {
-    /// Rows that it changes.
+    /// Number of rows that the message may change.
     pub fn rows(&self) -> usize {
         match self {
             Self::Deliver { rows, .. } => rows.len(),
@@ -536,35 +546,37 @@ impl Message {
     }
 }
 
-/// A message with the image that its sender has begun, so that the receiver begins no later: then
-/// no image holds an effect without its cause (Chandy and Lamport, "Distributed Snapshots", 1985).
+/// A message with the number of the snapshot that its sender has begun, so that the receiver begins
+/// no later. Then no snapshot holds an effect without its cause (Chandy and Lamport, "Distributed
+/// Snapshots", 1985).
 #[derive(Debug, Clone)]
 pub struct Envelope {
-    /// Number of the newest image that the sender has begun.
+    /// Number of the newest snapshot that the sender has begun.
     pub image: u64,
-    /// The message.
+    /// The message itself.
     pub message: Message,
 }
 
-/// An answer on its way.
+/// An answer with its address.
 #[derive(Debug)]
 pub struct Answered {
-    /// Whom for.
+    /// The router that asked.
     pub to: ReplyTo,
-    /// What.
+    /// What the shard gives back.
     pub answer: Answer,
-    /// It promises something: it leaves only when the log holds all that was decided before it.
+    /// Whether the answer promises something. Then it leaves only when the log holds all records
+    /// that were decided before it.
     pub after_log: bool,
 }
 
-/// What a step of the core leads to.
+/// Everything that a step of the core produces.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Records for the log, in order.
+    /// Records for the log, in the order of their decisions.
     pub records: Batch,
-    /// Messages for shards, the own one included.
+    /// Messages with their receivers; the own shard can be one.
     pub messages: Vec<(ShardId, Envelope)>,
-    /// Answers.
+    /// Answers that are ready.
     pub answers: Vec<Answered>,
 }
 

@@ -1,14 +1,16 @@
-//! What a slot holds: chats with their members, users with their rows.
+//! The contents of a slot: chats with their members, users with their rows.
 //!
-//! Plain data and lookups; who may change it and how is in [`super::apply`].
+//! Plain data and lookups; only [`super::apply`] changes it.
 //!
 //! Invariants:
-//! - A chat's outbox holds its events, oldest first, whose deliveries are not all confirmed.
-//! - A row's `event` is the number of the last chat event that was applied to it.
-//! - A dissolved chat has no members. When its last event is delivered, only its id stays, in [`Retired`], for ever.
-//! - A user without rows stays for a while, so that `sync` tells what they lost. Who is forgotten and joins again is
-//!   another user, see [`UserHead::born`].
-//! - Each change of a user's rows but `touch` takes the user's next version, so that versions tell what changed since.
+//! - A chat's outbox holds its events whose deliveries are not all confirmed, oldest first.
+//! - A row's `event` is the number of the last chat event that it applied.
+//! - A dissolved chat has no members. When its last event is delivered, only its id stays, in
+//!   [`Retired`], forever.
+//! - A user without rows stays for a while, so that `sync` can report what they lost. A user who is
+//!   forgotten and joins again is a new user, see [`UserHead::born`].
+//! - Each change of a user's rows except `touch` takes the user's next version, so versions say
+//!   what changed since.
 
 use std::collections::VecDeque;
 use std::mem::offset_of;
@@ -34,7 +36,7 @@ use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
 };
 
-/// Reads a number that is counted up, or none, from the disk.
+/// Reads a counter from the disk, or None, and rejects a value above [`COUNTER_MAX`].
 pub(super) fn counter<'de, D, N>(deserializer: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -49,47 +51,49 @@ where
     }
 }
 
-/// A chat's own facts, without its members. Its order is that of images, and what `detail` and
-/// `conversations` look at comes first: a cache line, see [`Chat`].
+/// A chat's own facts, without its members. The order of the fields is that of snapshots. The facts
+/// that `detail` and `conversations` read come first, within one cache line, see [`Chat`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct ChatHead {
-    /// The chat's id.
+    /// The chat's id, which decides its slot.
     pub id: ChatId,
-    /// Who made it.
+    /// The user who created the chat; [`UserId::erased`] if they were erased.
     pub creator_id: InternedUserId,
     /// Single, group or official.
     pub chat_type: ChatType,
     /// Normal or disabled.
     pub status: ChatStatus,
-    /// Encrypted.
+    /// Whether the chat is encrypted.
     pub is_enc: Flag,
-    /// Gone for good.
+    /// Whether the chat has ended for good.
     pub dissolved: bool,
-    /// Newest sequence.
+    /// Sequence of the newest message.
     pub last_sequence: Sequence,
-    /// Its time.
+    /// Time of the newest message.
     pub last_time: TimeMs,
-    /// When the chat was made.
+    /// Time of the chat's creation.
     pub created_at: TimeMs,
-    /// Counts changes of the head and of the member set.
+    /// Counts changes of the head and of the set of members.
     #[serde(deserialize_with = "counter")]
     pub version: u64,
     /// Number of the last event that had deliveries.
     #[serde(deserialize_with = "counter")]
     pub event: u64,
-    /// Digest of the `create` request; 0 if it came by import without one.
+    /// Digest of the `create` request; 0 if the chat was imported without one.
     pub request_digest: u64,
-    /// Counts the times that deleted rows were brought back; see [`MemberFacts::deleted_in`](super::member::MemberFacts::deleted_in).
+    /// Counts how often deleted rows were brought back; see
+    /// [`MemberFacts::deleted_in`](super::member::MemberFacts::deleted_in).
     #[serde(deserialize_with = "counter")]
     pub epoch: u64,
-    /// Order of the next member.
+    /// Join order of the next member.
     #[serde(deserialize_with = "counter")]
     pub next_order: u64,
 }
 
 impl ChatHead {
-    /// A dissolved chat of which only this is known. Whoever made it is not named any more.
+    /// The head of a dissolved chat that is known only by its id and type. It no longer names its
+    /// creator.
     pub fn retired(id: ChatId, chat_type: ChatType) -> Self {
         Self {
             id,
@@ -109,7 +113,7 @@ impl ChatHead {
         }
     }
 
-    /// The chat as `detail` tells it to a reader with this floor, where it stands.
+    /// The chat as `detail` replies it to a reader with this floor, borrowed.
     pub fn item_ref(&self, last_read_sequence: Sequence) -> ChatItemRef<'_> {
         ChatItemRef {
             id: &self.id,
@@ -124,40 +128,40 @@ impl ChatHead {
         }
     }
 
-    /// The chat as `detail` tells it to a reader with this floor.
+    /// The chat as `detail` replies it to a reader with this floor.
     pub fn item(&self, last_read_sequence: Sequence) -> ChatItem {
         self.item_ref(last_read_sequence).with_ids(self.id.clone(), self.creator_id.to_user_id())
     }
 }
 
-/// What a chat event does to one row.
+/// The change that a chat event makes to one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// The user became a member.
     #[serde(rename = "j")]
     Join {
-        /// First sequence that counts.
+        /// The first sequence that counts as unread for the user.
         join_seq: Sequence,
     },
-    /// The user is no member any more.
+    /// The user is no longer a member.
     #[serde(rename = "r")]
     Remove,
     /// The user deleted the chat.
     #[serde(rename = "d")]
     Delete {
-        /// Watermark.
+        /// The new watermark.
         to: Sequence,
-        /// Something newer is there already: the row does not leave the list.
+        /// Whether a message above the watermark exists already, so that the row stays in the list.
         back: bool,
     },
-    /// A message brings the deleted row back.
+    /// A message brings the deleted row back into the list.
     #[serde(rename = "b")]
     Return,
     /// The row was imported.
     #[serde(rename = "i")]
     Import(Box<RowImport>),
-    /// The user is being erased: the row goes. Until the user is forgotten, which a crash may put off,
-    /// `sync` tells of it as of any removal.
+    /// The user is being erased: the row goes. `sync` reports it as a removal until the user is
+    /// forgotten, which a crash may delay.
     #[serde(rename = "x")]
     Erase,
 }
@@ -168,30 +172,32 @@ pub struct OutboxEntry {
     /// The event's number in its chat.
     #[serde(deserialize_with = "counter")]
     pub event: u64,
-    /// Who must hear of it, and of what.
+    /// The rows that the event reaches, with its effects.
     pub deliveries: Deliveries,
 }
 
-/// A chat.
+/// A chat: its head, its members, and its open deliveries.
 ///
-/// A lookup among many waits for each cache line of it, so what is looked at together lies together: the
-/// facts that lists and details tell in the first line, the way to the members in the third.
+/// When many chats are looked up, each cache line is a wait for memory. So fields that are read
+/// together are in one line. The first line holds the facts that lists and details reply, the third
+/// one leads to the members.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Chat {
-    /// Its own facts.
+    /// The chat's own facts.
     pub head: ChatHead,
-    /// Who deleted the chat since its last message (may hold users that left since); none if there is nobody.
+    /// Users who deleted the chat since its last message; None if there are none. May name users
+    /// who left since.
     pub deleters: Option<Arc<Vec<UserId>>>,
     /// Events with deliveries under way, oldest first.
     pub outbox: ThinVec<Arc<OutboxEntry>>,
-    /// Whose own message is the newest; follows from the members.
+    /// Sender of the newest message; follows from the members.
     pub newest_by: NewestBy,
-    /// Its members, in join order.
+    /// Members, in join order.
     pub members: Roster<Member>,
 }
 
-/// A table with room for so many times its entries is made smaller.
+/// A table shrinks when it has room for more than this many times its entries.
 const SHRINK_FROM: usize = 8;
 
 const LINE_BYTES: usize = 64;
@@ -200,25 +206,25 @@ const _: () = assert!(offset_of!(Chat, members) == 2 * LINE_BYTES);
 const _: () = assert!(size_of::<Roster<Member>>() == LINE_BYTES);
 const _: () = assert!(size_of::<Chat>() == 3 * LINE_BYTES);
 
-/// Whose own message is the newest of a chat. It spares looking for a member to know whether
-/// something is unread to them.
+/// The member who sent the newest message of a chat, as far as it is known. It spares a lookup of
+/// the member to know whether they have anything unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewestBy {
-    /// No member's.
+    /// No member sent it.
     Nobody,
-    /// At most that of the members whose hash ends in this.
+    /// At most the members whose hash ends in these 32 bits.
     One(u32),
-    /// Maybe that of several, as the senders named.
+    /// Perhaps several members, as the requests named them.
     Anybody,
 }
 
-/// The lower half of a hash.
+/// The lower 32 bits of a hash.
 fn hash_end(hash: u64) -> u32 {
     u32::try_from(hash & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 impl Chat {
-    /// A chat without members.
+    /// A chat without members, deleters and deliveries.
     pub fn new(head: ChatHead) -> Self {
         Self {
             head,
@@ -229,7 +235,8 @@ impl Chat {
         }
     }
 
-    /// Notes the position of a member's own newest message, whenever it or the chat's newest changes.
+    /// Notes a member's own newest sequence. Must be called whenever it or the chat's last sequence
+    /// changes.
     pub fn note_sent(&mut self, hash: u64, sent_seq: Sequence) {
         if sent_seq < self.head.last_sequence {
             return;
@@ -242,7 +249,7 @@ impl Chat {
         };
     }
 
-    /// Whether the newest message may be this member's own.
+    /// Whether this member may have sent the newest message.
     pub fn newest_may_be_by(&self, hash: u64) -> bool {
         match self.newest_by {
             NewestBy::Nobody => false,
@@ -251,12 +258,12 @@ impl Chat {
         }
     }
 
-    /// Who deleted the chat since its last message.
+    /// Users who deleted the chat since its last message.
     pub fn deleters(&self) -> &[UserId] {
         self.deleters.as_ref().map_or(&[], |users| users)
     }
 
-    /// Adds those who deleted it.
+    /// Adds users to the deleters.
     pub fn add_deleters(&mut self, users: impl IntoIterator<Item = UserId>) {
         let mut users = users.into_iter().peekable();
         if users.peek().is_some() {
@@ -264,7 +271,7 @@ impl Chat {
         }
     }
 
-    /// Takes a user out of those who deleted it.
+    /// Removes a user from the deleters.
     pub fn forget_deleter(&mut self, user_id: &UserId) {
         if self.deleters().contains(user_id)
             && let Some(deleters) = &mut self.deleters
@@ -277,7 +284,7 @@ impl Chat {
         }
     }
 
-    /// Whether this member deleted the chat and no message came since.
+    /// Whether this member deleted the chat and no message has arrived since.
     pub fn is_deleted_by(&self, member: &Member) -> bool {
         member.facts().deleted_in == self.head.epoch + 1
     }
@@ -286,28 +293,29 @@ impl Chat {
 /// A user's own facts, without their rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UserHead {
-    /// The user's id.
+    /// The user's id, which decides the slot.
     pub id: UserId,
-    /// Counts the changes of their rows.
+    /// Counts the changes of the user's rows.
     #[serde(deserialize_with = "counter")]
     pub version: u64,
-    /// Order of the next row.
+    /// Join order of the next row.
     #[serde(deserialize_with = "counter")]
     pub next_order: u64,
-    /// All their changes came by import: versions that an import names may still be taken as they are.
+    /// Whether all changes so far came by import. Only then a version that an import names is taken
+    /// as it is.
     #[serde(default)]
     pub imported: bool,
-    /// Sequence of the slot when it was made: who is erased and joins again is another user, whose
-    /// versions are not those that were told before.
+    /// The slot's sequence when the user was created. A user who was erased and joins again is a
+    /// new user, and versions that clients kept from before do not count.
     #[serde(default)]
     pub born: u64,
-    /// Stands in the shard's queue of those who have something to forget.
+    /// Whether the user is in the shard's queue of users with something to forget.
     #[serde(skip)]
     pub fades: bool,
 }
 
 impl UserHead {
-    /// Takes the next version, for a change that is not imported.
+    /// Takes the next version, for a change that does not come by import.
     pub fn next_version(&mut self) -> u64 {
         self.imported = false;
         self.version += 1;
@@ -315,7 +323,7 @@ impl UserHead {
     }
 }
 
-/// Chats that a user is no member of any more.
+/// Removals of a user: the chats that they are no longer a member of.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gone {
     /// Each chat with the version of its removal, oldest first.
@@ -324,27 +332,27 @@ pub struct Gone {
     pub forgotten_to: u64,
 }
 
-/// A user; the way to their rows is in the first cache line.
+/// A user with their rows. The first cache line leads to the rows.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
-    /// Their rows, in join order.
+    /// Rows, in join order.
     pub rows: Roster<Row>,
-    /// Their own facts.
+    /// The user's own facts.
     pub head: UserHead,
-    /// What they had; none if there was never anything.
+    /// Removals; None if there was never one.
     pub gone: Option<Arc<Gone>>,
 }
 
 impl User {
-    /// A user without rows, made at this sequence of their slot.
+    /// A user without rows; `born` is the sequence of the slot.
     pub fn new(id: UserId, born: u64) -> Self {
         let head = UserHead { id, version: 0, next_order: 1, imported: true, born, fades: false };
         Self { head, rows: Roster::default(), gone: None }
     }
 
-    /// Notes that a chat was removed with this version; the oldest removals beyond the limit are
-    /// forgotten.
+    /// Remembers the removal of a chat with this version. Forgets the oldest removals beyond
+    /// [`TOMBSTONES_MAX`].
     pub fn bury(&mut self, chat_id: ChatId, version: u64) {
         let gone = Arc::make_mut(self.gone.get_or_insert_default());
         let after = gone.chats.partition_point(|(_, other)| *other <= version);
@@ -352,22 +360,22 @@ impl User {
         if gone.chats.len() > TOMBSTONES_MAX
             && let Some((_, version)) = gone.chats.pop_front()
         {
-            // An import may bring older ones later.
+            // An import may bring older removals later.
             gone.forgotten_to = gone.forgotten_to.max(version);
         }
     }
 
-    /// Removals that are remembered.
+    /// Number of removals that are remembered.
     pub fn gone_count(&self) -> u64 {
         self.gone.as_ref().map_or(0, |gone| wide(gone.chats.len()))
     }
 
-    /// Whether something of what they had is remembered.
+    /// Whether the user has no rows, or removals to forget.
     pub fn has_to_forget(&self) -> bool {
         self.rows.is_empty() || self.gone_count() > 0
     }
 
-    /// Up to which version they forget when it is their turn; none if they have nothing to forget.
+    /// The version up to which the user forgets at their turn; None if there is nothing to forget.
     pub fn forgets_to(&self) -> Option<u64> {
         if self.rows.is_empty() {
             return Some(self.head.version);
@@ -377,7 +385,7 @@ impl User {
         gone.get(last).map(|(_, version)| *version)
     }
 
-    /// Forgets removals up to a version.
+    /// Forgets removals up to a version, and notes that version.
     pub fn forget_to(&mut self, version: u64) {
         let Some(gone) = self.gone.as_mut().map(Arc::make_mut) else { return };
         let forgotten = gone.chats.partition_point(|(_, removed)| *removed <= version);
@@ -386,7 +394,7 @@ impl User {
         gone.forgotten_to = gone.forgotten_to.max(version);
     }
 
-    /// Forgets the removal of a chat that is there again.
+    /// Forgets the removal of a chat that the user has joined again.
     pub fn unbury(&mut self, chat_id: &ChatId) {
         if let Some(gone) = &mut self.gone
             && let Some(at) = gone.chats.iter().position(|(id, _)| id == chat_id)
@@ -396,19 +404,19 @@ impl User {
     }
 }
 
-/// What a request with an idempotency key was answered, for when it comes again.
+/// The first answer to a request with an idempotency key, kept for repeats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FirstAnswer {
-    /// Whom the key belongs to, and the key; see [`super::idempotency`].
+    /// The owner of the key and the key; see [`super::idempotency`].
     pub scope: CompactString,
-    /// Place in the slot's order of answers.
+    /// Position among the answers of the slot, oldest first.
     #[serde(deserialize_with = "counter")]
     pub order: u64,
-    /// Digest of the request.
+    /// Digest of the request, which a repeat must match.
     pub request: u64,
-    /// When it was answered, in the time that keys age by: see [`super::core::Moment`].
+    /// The time of the answer, by the clock that keys age by: see [`super::core::Moment`].
     pub at: TimeMs,
-    /// The reply, encoded; or that the key was taken for a request whose parts follow.
+    /// The encoded reply, or a claim: the key was taken for a request whose parts follow.
     pub reply: Bytes,
 }
 
@@ -433,18 +441,19 @@ impl Entry for FirstAnswer {
 pub struct SlotState {
     /// Number of records applied.
     pub seq: u64,
-    /// Answers to requests with idempotency keys, oldest first. The oldest are let go when their
-    /// time is over or there are too many on the node; no record tells of that.
+    /// Answers to requests with idempotency keys, oldest first. The oldest are evicted when their
+    /// time is over or the node keeps too many; this leaves no record.
     pub answers: Roster<FirstAnswer>,
-    /// What is in it, counted as it changes.
+    /// Counts of the contents, updated with each change.
     pub counts: Counts,
-    /// The ids of the chats that are dissolved and have nothing to deliver.
+    /// Ids of dissolved chats that have nothing left to deliver.
     pub retired: Retired,
     chats: HashTable<OutOfLine<Chat>>,
     users: HashTable<OutOfLine<User>>,
 }
 
-/// An entry of a slot's table. What it holds stands apart, so that the table is small when it grows.
+/// An entry of a slot's table. Its value is in a separate allocation, so that the table is small
+/// when it grows.
 #[derive(Debug)]
 pub struct OutOfLine<T>(Box<T>);
 
@@ -462,51 +471,52 @@ impl<T> DerefMut for OutOfLine<T> {
     }
 }
 
-/// Gives back what a table has for many more entries than are left.
+/// Shrinks a table that has room for many more entries than are left.
 pub(super) fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     if table.capacity() > SHRINK_FROM * table.len().max(1) {
         table.shrink_to(2 * table.len(), hash);
     }
 }
 
-/// All keys of a slot share the bits that chose the slot; the tables need others.
+/// All keys of a slot share the bits of the hash that chose the slot, so the tables need other
+/// bits.
 pub(super) fn table_hash(hash: u64) -> u64 {
     (hash >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl SlotState {
-    /// The chat with this id; `hash` is the id's.
+    /// The chat with this id; `hash` is that of the id.
     pub fn chat(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
         let is_it = |chat: &OutOfLine<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
         self.chats.find(table_hash(hash), is_it).map(|chat| &**chat)
     }
 
-    /// A chat that may have this id, without looking at it nor even at where it stands: a first step of
-    /// looking many up, in which no lookup waits for the memory of another. Whoever uses it compares the id.
+    /// An entry that may be the chat, without reading the chat itself: a first step to look up many
+    /// chats, in which no lookup waits for another's memory. The caller must compare the id.
     pub fn chat_candidate(&self, hash: u64) -> Option<&OutOfLine<Chat>> {
         self.chats.find(table_hash(hash), |_| true)
     }
 
-    /// A user who may have this id, in the same way.
+    /// An entry that may be the user, like [`Self::chat_candidate`].
     pub fn user_candidate(&self, hash: u64) -> Option<&OutOfLine<User>> {
         self.users.find(table_hash(hash), |_| true)
     }
 
-    /// The same, to be changed.
+    /// Like [`Self::chat`], to be changed.
     pub fn chat_mut(&mut self, id: &str, hash: u64) -> Option<&mut Chat> {
         self.chats
             .find_mut(table_hash(hash), |chat| chat.head.id.as_str() == id)
             .map(|chat| &mut **chat)
     }
 
-    /// Adds a chat whose id is new.
+    /// Adds a chat; its id must be new.
     pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
         let hash = |chat: &Chat| table_hash(hasher.hash(chat.head.id.as_str()));
         self.chats.insert_unique(hash(&chat), OutOfLine(Box::new(chat)), |chat| hash(chat));
     }
 
-    /// Keeps only the id of a dissolved chat that has nothing to deliver; any other chat stays as it is. Whether
-    /// there was room for the id.
+    /// Keeps only the id of a dissolved chat that has nothing left to deliver; leaves any other
+    /// chat as it is. Returns false if there is no room for the id.
     #[must_use]
     pub fn retire(&mut self, id: &str, hash: u64, hasher: KeyHasher) -> bool {
         let is_it = |chat: &OutOfLine<Chat>| {
@@ -525,24 +535,24 @@ impl SlotState {
         true
     }
 
-    /// All chats but the retired ones, in no order.
+    /// All chats except the retired ones, in no order.
     pub fn chats(&self) -> impl Iterator<Item = &Chat> {
         self.chats.iter().map(|chat| &**chat)
     }
 
-    /// The user with this id; `hash` is the id's.
+    /// The user with this id; `hash` is that of the id.
     pub fn user(&self, id: &str, hash: u64) -> Option<&User> {
         self.users.find(table_hash(hash), |user| user.head.id.as_str() == id).map(|user| &**user)
     }
 
-    /// The same, to be changed.
+    /// Like [`Self::user`], to be changed.
     pub fn user_mut(&mut self, id: &str, hash: u64) -> Option<&mut User> {
         self.users
             .find_mut(table_hash(hash), |user| user.head.id.as_str() == id)
             .map(|user| &mut **user)
     }
 
-    /// The user with this id, made if it is new.
+    /// The user with this id; creates one if there is none.
     pub fn user_or_new(&mut self, id: &UserId, key_hash: u64, hasher: KeyHasher) -> &mut User {
         let hash = |user: &User| table_hash(hasher.hash(user.head.id.as_str()));
         let born = self.seq;
@@ -552,7 +562,7 @@ impl SlotState {
             .into_mut()
     }
 
-    /// Forgets a user.
+    /// Removes a user and returns them; None if there is no such user.
     pub fn remove_user(&mut self, id: &UserId, hash: u64, hasher: KeyHasher) -> Option<User> {
         let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
         let user = found.remove().0.0;
@@ -560,13 +570,13 @@ impl SlotState {
         Some(*user)
     }
 
-    /// What is kept under the keys of the user with this hash.
+    /// The answers under the keys of the user with this hash.
     pub fn answers_of(&self, hash: u64) -> impl Iterator<Item = &FirstAnswer> {
         let prefix = idempotency::users_prefix(hash);
         self.answers.iter().filter(move |answer| answer.scope.starts_with(prefix.as_str()))
     }
 
-    /// What is in it, counted anew.
+    /// Counts the contents anew, to compare them with [`Self::counts`].
     pub fn recount(&self) -> Counts {
         let mut counts = Counts { dissolved: wide(self.retired.len()), ..Counts::default() };
         for chat in self.chats() {
