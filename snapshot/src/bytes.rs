@@ -1,29 +1,34 @@
-//! Reading bytes that may be anything: little-endian fields, and a sliding window over a file.
+//! Readers of bytes that may hold anything: little-endian fields, and a window that slides over a
+//! file.
 //!
 //! # Invariants
-//! - A length is compared with what is left of the file before anything is allocated for it.
-//! - The window holds at most one view, or one chunk, at a time, however long the file is.
-//! - A file that grows or shrinks under the window is seen as it was, or gives an error; only `refresh` looks anew.
+//! - A length is compared with what is left of the file before memory is allocated for it.
+//! - A window holds at most one view, or one chunk, at a time, however long the file is.
+//! - A file that grows or shrinks under a window is seen at its old length, or a read fails. Only
+//!   `refresh` reads the length again.
 
 use std::io;
 
 use crate::disk::DiskFile;
 
-/// How much a window reads at once: large enough for the disk, small enough for the second-level cache to help.
+/// Bytes that a window reads at once: large enough for the disk, small enough for the second-level
+/// cache.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How much it reads the first time, and twice as much each time after: often a header is all that is wanted of a file.
+/// Bytes of the first read; each later read doubles, up to [`CHUNK_BYTES`]. Often only a header is
+/// wanted.
 const CHUNK_BYTES_FIRST: usize = 4 << 10;
 
 pub(crate) fn u64_of(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// For lengths that were compared with a limit already; a length that does not fit becomes one that no file has.
+/// For lengths that were compared with a limit. A length that does not fit becomes one that no file
+/// has.
 pub(crate) fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Little-endian fields, one after the other.
+/// Takes little-endian fields off the front of a slice, one after the other.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -42,7 +47,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The last four bytes are the checksum of those before: returns it when it is right.
+/// Verifies that the last four bytes are the checksum of those before. Returns that checksum, or as
+/// an error the one that is stored.
 pub(crate) fn trailing_checksum(bytes: &[u8], seed: u32) -> Result<u32, u32> {
     let Some((body, stored)) = bytes.split_last_chunk::<4>() else {
         return Err(0);
@@ -51,7 +57,7 @@ pub(crate) fn trailing_checksum(bytes: &[u8], seed: u32) -> Result<u32, u32> {
     if crc32c::crc32c_append(seed, body) == stored { Ok(stored) } else { Err(stored) }
 }
 
-/// A file of known length, seen through a buffer that slides over it.
+/// A view of a file of known length, through a buffer that slides over it.
 pub(crate) struct Window<F> {
     file: F,
     len: u64,
@@ -68,21 +74,21 @@ impl<F: DiskFile> Window<F> {
         Ok(Self { file, len, buffer: Vec::new(), start: 0, filled: 0, chunk_bytes })
     }
 
-    /// Takes the file as it is now: its length, and no byte that was read before.
+    /// Reads the length of the file again, and drops every byte that was read before.
     pub(crate) fn refresh(&mut self) -> io::Result<()> {
         self.forget();
         self.len = self.file.len()?;
         Ok(())
     }
 
-    /// Gives the memory back. What is viewed next is read again.
+    /// Frees the buffer. The next view reads the file again.
     pub(crate) fn forget(&mut self) {
         self.buffer = Vec::new();
         self.filled = 0;
         self.chunk_bytes = CHUNK_BYTES_FIRST;
     }
 
-    /// Length of the file in bytes when it was opened, or refreshed.
+    /// Length of the file in bytes when it was opened or refreshed.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -92,7 +98,7 @@ impl<F: DiskFile> Window<F> {
         self.len.saturating_sub(offset)
     }
 
-    /// The `bytes` bytes at `offset`, or `None` when the file is shorter than that.
+    /// The `bytes` bytes at `offset`, or `None` if the file is shorter than that.
     pub(crate) fn view(&mut self, offset: u64, bytes: usize) -> io::Result<Option<&[u8]>> {
         if u64_of(bytes) > self.left(offset) {
             return Ok(None);
@@ -107,7 +113,7 @@ impl<F: DiskFile> Window<F> {
         Ok(self.buffer.get(at..at.saturating_add(bytes)))
     }
 
-    /// Where `offset` is in the buffer.
+    /// Index of `offset` in the buffer; `None` if the buffer does not hold it.
     fn position(&self, offset: u64) -> Option<usize> {
         let at = usize_of(offset.checked_sub(self.start)?);
         (at <= self.filled).then_some(at)
@@ -133,7 +139,8 @@ impl<F: DiskFile> Window<F> {
                 break;
             };
             match self.file.read_at(room, at)? {
-                // Shorter than it was. What was asked for may be there all the same: a writer cuts off a failed write.
+                // The file is shorter than it was, because the writer cut off a failed write. The
+                // bytes that were asked for may still be there.
                 0 if self.filled >= bytes => break,
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => self.filled = self.filled.saturating_add(read).min(want),

@@ -1,10 +1,12 @@
-//! What this crate asks of a file system, and nothing more.
+//! The file system as this crate needs it: the traits, the real disk, and a faulty one.
 //!
 //! # Invariants
-//! - Files only grow at the end or are cut; nothing is overwritten in place. A torn write is therefore always at an end.
-//! - Bytes are safe after [`DiskFile::sync_data`]; names (created, renamed, removed) only after [`Disk::sync_dir`].
-//! - No implementation retries a failed sync: the kernel may have dropped the dirty pages, and a second sync then succeeds
-//!   without having written them.
+//! - Files only grow at the end or are cut; nothing is overwritten in place. So a torn write is
+//!   always at an end.
+//! - Bytes are durable after [`DiskFile::sync_data`]. Names (created, renamed, removed) are durable
+//!   only after [`Disk::sync_dir`].
+//! - No implementation retries a failed sync. The kernel may have dropped the dirty pages; then a
+//!   second sync succeeds without having written them.
 
 mod faulty;
 mod held;
@@ -24,46 +26,46 @@ use held::Place;
 pub use regular::{open_regular, read_regular};
 use rustix::fs::{Advice, CWD, fadvise};
 
-/// Rights of the files of a data directory: its owner's alone.
+/// Mode of the files in a data directory: only their owner may read and write them.
 pub const FILE_MODE: u32 = 0o600;
 
 /// A file system: the real one, or one that fails on request.
 pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
-    /// An open file.
+    /// An open file of this file system.
     type File: DiskFile;
 
-    /// A new empty file to append to; an error of kind `AlreadyExists` if the name is taken.
+    /// Creates an empty file to append to. Fails with kind `AlreadyExists` if the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
-    /// An existing file to read.
+    /// Opens an existing file to read.
     fn open_read(&self, path: &Path) -> io::Result<Self::File>;
-    /// An existing file to append to and read.
+    /// Opens an existing file to append to and to read.
     fn open_append(&self, path: &Path) -> io::Result<Self::File>;
-    /// Gives a file another name, taking the place of a file that has that name already.
+    /// Renames a file. A file that has the new name already is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes the name of a file; that is durable only after [`sync_dir`](Self::sync_dir).
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// The names in a directory, in no order; without directories that are named as unfinished files.
+    /// The names in a directory, in no order, without directories whose names end with `.tmp`.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Makes a directory and those above it; no error if it is there.
+    /// Creates a directory and its parents. A directory that exists is no error.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes the names in a directory safe.
+    /// Makes created, renamed and removed names of a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Whether the path `dir` still leads to the directory that this disk works in. A disk that goes by paths alone
-    /// always says yes.
+    /// Whether the path `dir` still leads to the directory that this disk works in. A disk that
+    /// uses paths alone always returns true.
     ///
     /// # Errors
-    /// The system does not tell: nothing is known.
+    /// The system cannot answer, so nothing is known.
     fn is_in_place(&self, _dir: &Path) -> io::Result<bool> {
         Ok(true)
     }
 }
 
-/// Refuses to begin a file in a directory that nobody finds by its path any more.
+/// Refuses to begin a file in a directory that cannot be found by its path any more.
 pub(crate) fn check_place<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     match disk.is_in_place(dir) {
         Ok(false) => Err(displaced(dir)),
-        // What the system does not tell is no reason to refuse: the directory itself is open.
+        // If the system cannot answer, that is no reason to refuse: the directory itself is open.
         Ok(true) | Err(_) => Ok(()),
     }
 }
@@ -77,47 +79,48 @@ pub(crate) fn displaced(dir: &Path) -> io::Error {
 /// An open file of a [`Disk`].
 #[allow(clippy::len_without_is_empty)] // an empty file means nothing special here
 pub trait DiskFile: std::fmt::Debug + Send {
-    /// Writes all bytes at the end. After an error any part of them may have been written.
+    /// Writes all bytes at the end. After an error, any part of them may be in the file.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Writes two pieces at the end, in one call to the system where that is possible.
+    /// Writes two parts at the end, in one system call where that is possible.
     fn append_pair(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         self.append(head)?;
         self.append(body)
     }
 
-    /// Has these bytes brought to the disk soon, without waiting: the next sync then has less to do. It promises nothing.
+    /// Asks the disk to write these bytes soon, without waiting, so that the next sync has less to
+    /// do. It promises nothing.
     fn begin_sync(&self, _bytes: Range<u64>) {}
 
-    /// Makes all bytes and the length safe.
+    /// Makes all bytes and the length durable.
     fn sync_data(&mut self) -> io::Result<()>;
 
-    /// Length in bytes.
+    /// Length of the file in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Reads some bytes at an offset; 0 only at the end of the file or for an empty buffer.
+    /// Reads some bytes at an offset. Returns 0 only at the end of the file or for an empty buffer.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Cuts the file to this many bytes. The cut is safe after the next sync.
+    /// Cuts the file to `len` bytes. The cut is durable after the next sync.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 
-    /// Which file it is, if the file system tells.
+    /// Identity of the file; `None` if it is not known.
     fn identity(&self) -> Option<FileIdentity> {
         None
     }
 }
 
-/// Which file it is: a rename keeps it, and a copy has another one.
+/// Which file this is: a rename keeps the identity, and a copy has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
-    /// Number of the file in its file system.
+    /// Inode number in its file system. Numbers of removed files are used again.
     pub inode: u64,
-    /// When the file was made, in ns since the Unix epoch; 0 where the file system does not keep it. Inode numbers are
-    /// used again, and no copying program can set this time.
+    /// Birth time of the file in ns since the Unix epoch; 0 where the file system does not keep it.
+    /// No copying program can set this time.
     pub born: u64,
 }
 
-/// The operating system's files.
+/// The files of the operating system, reached by their paths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
@@ -186,10 +189,11 @@ impl DiskFile for RealFile {
     }
 
     fn begin_sync(&self, bytes: Range<u64>) {
-        // Of pages that are not on the disk yet, "not needed" begins the writing and drops nothing.
+        // For pages that are not on the disk yet, "not needed" starts writing them and drops
+        // nothing.
         let length = NonZeroU64::new(bytes.end.saturating_sub(bytes.start));
         if length.is_some() {
-            // A hint. If writing fails, the next sync tells.
+            // This is a hint. If writing fails, the next sync reports it.
             _ = fadvise(&self.0, bytes.start, length, Advice::DontNeed);
         }
     }

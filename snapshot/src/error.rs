@@ -1,7 +1,8 @@
 //! Errors that several modules share.
 //!
 //! # Invariants
-//! - An error about damage names file, byte offset and what is wrong, so that an operator can look at that very byte.
+//! - An error about damage names file, byte offset and cause, so that an operator can look at that
+//!   very byte.
 //! - An I/O error names the file.
 
 use std::io;
@@ -9,15 +10,15 @@ use std::path::{Path, PathBuf};
 
 use crate::Newer;
 
-/// One place on the disk that is not as it was written.
+/// One place on the disk where the bytes are not what was written, or a file that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: at byte {offset}: {what}", path.display())]
 pub struct Damage {
-    /// The file; for a missing file the directory or the file after the gap.
+    /// The damaged file. For a missing file: its path, the directory, or the file after the gap.
     pub path: PathBuf,
     /// Bytes from the start of the file.
     pub offset: u64,
-    /// What is wrong there, in words.
+    /// Cause in words, for the operator.
     pub what: String,
 }
 
@@ -30,37 +31,39 @@ impl Damage {
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The file system said no; the message names the file.
+    /// The file system returned an error; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The bytes are not what was written.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// A newer program wrote them.
+    /// A newer program wrote the file.
     #[error(transparent)]
     Newer(#[from] Newer),
 }
 
-/// Why [`open`](crate::open) refused. Whatever the callbacks were given until then must be thrown away.
+/// Why [`open`](crate::open) refused. The caller must discard everything that its callbacks
+/// received.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file system said no; the message names the file.
+    /// The file system returned an error; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Newer programs wrote these files; never empty. Nothing on the disk was changed, whatever was allowed.
+    /// Newer programs wrote these files; never empty. Nothing on the disk was changed, whatever the
+    /// options allow.
     #[error("{}", list(.0))]
     Newer(Vec<Newer>),
     /// Something is damaged or missing; never empty. Nothing on the disk was changed.
     #[error("damaged: {}", list(.0))]
     Damaged(Vec<Damage>),
-    /// The caller's own callback refused a block or a record.
+    /// A callback of the caller refused a block or a record.
     #[error("{}: at byte {offset}: {message}", path.display())]
     Callback {
         /// The file that holds the block or record.
         path: PathBuf,
         /// Byte offset of its frame.
         offset: u64,
-        /// What the callback said.
+        /// The error text of the callback.
         message: String,
     },
 }

@@ -1,29 +1,30 @@
-//! The floor: what the next start must find, kept apart from log and images.
+//! The baseline: what the next start must find. Its owner keeps it apart from log and snapshots.
 //!
-//! Log and images cannot tell that their newest files are missing. So their owner keeps a few numbers elsewhere, in a
-//! sealed file, and gives them to [`open`](crate::open).
+//! Log and snapshots cannot show that their newest files are missing. So their owner keeps three
+//! numbers elsewhere, in a sealed file, and gives them to [`open`](crate::open).
 //!
 //! # Invariants
-//! - A floor only rises, and only after what it names is safe on the disk.
-//! - No batch is written to a segment before the floor names that segment.
+//! - A baseline only rises, and only after what it names is durable.
+//! - No batch is written to a segment before the baseline names that segment.
 
 use std::io;
 
 use crate::Lsn;
 
-/// What the next start must find. The default demands nothing.
+/// The baseline: what the next start must find. The default demands nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
-    /// The last record that was durable for sure; 0 for none.
+    /// The last record that was certainly durable; 0 for none.
     pub durable: Lsn,
     /// First LSN of the newest segment; 0 without a log.
     pub segment: Lsn,
-    /// Start LSN of the newest image; 0 without one. It only names what is missing.
+    /// Start LSN of the newest snapshot; 0 without one. It demands nothing: it only names the file
+    /// in an error about missing records.
     pub image: Lsn,
 }
 
 impl Floor {
-    /// The higher of both, number by number.
+    /// The larger value of each number.
     #[must_use]
     pub fn raised(self, to: Floor) -> Self {
         Self {
@@ -34,21 +35,21 @@ impl Floor {
     }
 }
 
-/// Keeps a floor where the loss of log and images does not reach it.
+/// Keeps a baseline where a loss of log and snapshots does not reach it.
 pub trait KeepFloor: std::fmt::Debug + Send + Sync {
-    /// Raises the floor, and returns when that is safe on the disk.
+    /// Raises the baseline. Returns when that is durable.
     ///
     /// # Errors
-    /// The old floor or the new one is kept, and it may be tried again.
+    /// Either the old or the new baseline is kept, and the caller may try again.
     fn raise(&self, to: Floor) -> io::Result<()>;
 }
 
-/// What is known of a directory before its log and images are read.
+/// What is known of a directory before its log and snapshots are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known {
-    /// The node that all files must belong to; without it the files must agree.
+    /// The node that all files must belong to. With `None` the files must agree with each other.
     pub node_id: Option<u64>,
-    /// What must be there.
+    /// The baseline; the default demands nothing.
     pub floor: Floor,
 }
 

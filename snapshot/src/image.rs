@@ -1,10 +1,12 @@
-//! Images: the whole state as blocks of bytes, in a file that is there whole or not at all.
+//! Snapshots: the whole state as blocks of bytes, in a file that is there whole or not at all.
 //!
 //! # Invariants
-//! - A name without `.tmp` is only given to a file that is synced and has its footer.
-//! - An image is whole only if header, every block and the footer verify, and nothing else is in the file.
-//! - A logged image needs the log's records from its start LSN (without it) to its end LSN (with it) to become consistent.
-//! - Reading needs memory for one block, whatever the file's length.
+//! - A file gets its name without `.tmp` only after it has its footer and is synced.
+//! - A snapshot is whole only if header, footer and every block verify, and nothing else is in the
+//!   file.
+//! - A logged snapshot needs records of the log to become consistent: those after its start LSN, up
+//!   to and including its end LSN.
+//! - Reading needs memory for one block, however long the file is.
 
 mod read;
 mod write;
@@ -29,26 +31,28 @@ pub(crate) const HEADER_BYTES: usize = 32;
 /// magic 8, flags 4, blocks 8, end LSN 8, header checksum 4, blocks checksum 4, checksum 4
 pub(crate) const FOOTER_BYTES: usize = 40;
 
-/// A published image.
+/// Header and footer of a published snapshot, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageInfo {
-    /// Its file.
+    /// The file `image-*.img`.
     pub path: PathBuf,
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// Number of blocks.
+    /// Number of blocks between header and footer.
     pub blocks: u64,
-    /// All records up to this one are in the image: replay begins after it.
+    /// All records up to this one are in the snapshot: replay begins after it.
     pub start_lsn: Lsn,
-    /// No record after this one is in the image. It was durable when the image was published.
+    /// No record after this one is in the snapshot. The log was durable up to it when the snapshot
+    /// was published.
     pub end_lsn: Lsn,
-    /// Whether there was a log beside it, so that there must be one now.
+    /// Whether a log was written beside it. If so, a start demands that log.
     pub logged: bool,
     /// The node that wrote it.
     pub node_id: u64,
 }
 
-/// Which image it is: the newest has the largest start LSN, and among these the largest counter.
+/// Name of a snapshot. The newest has the largest start LSN, and among equal ones the largest
+/// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ImageName {
     pub(crate) start: Lsn,
@@ -60,7 +64,8 @@ impl ImageName {
         dir.join(format!("image-{:020}-{:010}.img", self.start.0, self.counter))
     }
 
-    /// `None`: not an image's name. `Some(None)`: it means to be one and is none that we write.
+    /// `None`: not the name of a snapshot. `Some(None)`: it looks like one, and this crate never
+    /// writes it.
     pub(crate) fn parse(name: &str) -> Option<Option<Self>> {
         let numbers = name.strip_prefix("image-")?.strip_suffix(".img")?;
         Some(Self::numbers(numbers))
@@ -93,7 +98,7 @@ impl ImageHeader {
         (bytes, checksum)
     }
 
-    /// An error has its offset.
+    /// An error comes with its byte offset.
     fn decode(bytes: &[u8]) -> Result<(Self, u32), (u64, String)> {
         let mut fields = Fields(bytes);
         if fields.array() != Some(HEADER_MAGIC) {
@@ -119,7 +124,7 @@ struct ImageFooter {
     end: Lsn,
     /// Binds the footer to its header.
     header_checksum: u32,
-    /// Checksum of the blocks' checksums, in order.
+    /// Checksum of the checksums of the blocks, in order.
     blocks_checksum: u32,
 }
 
@@ -159,7 +164,7 @@ impl ImageFooter {
     }
 }
 
-/// The images of a directory, oldest first.
+/// The snapshots of a directory, oldest first.
 pub(crate) fn list_images<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<ImageName>> {
     let names = disk.list(dir).map_err(at(dir))?;
     let images = names.iter().filter_map(|name| ImageName::parse(name)?);
@@ -168,14 +173,16 @@ pub(crate) fn list_images<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Image
     Ok(images)
 }
 
-/// Removes all but the newest `keep` images, and returns the LSN from which on the log must be kept: what
-/// [`LogTrimmer::trim`](crate::LogTrimmer::trim) is to be called with. It is `Lsn(0)` (keep all) while there are fewer than
-/// `keep` images, since the log from the very beginning is then the second way back.
+/// Removes all but the newest `keep` snapshots, and returns the first LSN of the log that must be
+/// kept. [`LogTrimmer::trim`](crate::LogTrimmer::trim) takes that number.
 ///
-/// Images whose header or footer is damaged are not counted and not removed.
+/// The result is `Lsn(0)` (keep all) while there are fewer than `keep` snapshots: then the log from
+/// its very beginning is the second way back. Snapshots with a damaged header or footer are not
+/// counted. One that is newer than the oldest counted one is not removed.
 ///
 /// # Errors
-/// Some images may be removed already; it may be tried again.
+/// The file system returned an error. Some snapshots may be removed already; the caller may try
+/// again.
 pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
     let mut kept = 0;
     let mut keep_from = Lsn(0);
@@ -204,7 +211,7 @@ pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
     Ok(keep_from)
 }
 
-/// Length of the blocks, if the file is long enough for header and footer.
+/// Offset of the end of the blocks; `None` if the file is too short for header and footer.
 fn blocks_end(file_bytes: u64) -> Option<u64> {
     let end = file_bytes.checked_sub(u64_of(FOOTER_BYTES))?;
     (end >= u64_of(HEADER_BYTES)).then_some(end)

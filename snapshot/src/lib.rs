@@ -1,8 +1,8 @@
-//! The contract with the disk of chatshard: a log of records, images of the whole state, and how both are read again
-//! after a stop or a crash.
+//! The contract with the disk of chatshard: a log of records, snapshots of the whole state, and how
+//! both are read after a stop or a crash.
 //!
-//! The crate knows only bytes. What a record or a block means is for the caller; `format.md` beside this crate draws
-//! every byte of every file.
+//! The crate knows only bytes. The caller knows what a record or a block means. `format.md` beside
+//! this crate draws every byte of every file.
 //!
 //! ```text
 //!   append, sync                    create, block, publish
@@ -12,26 +12,31 @@
 //!     LogFollower <-      \               /
 //!                         scan   (reads, decides, changes nothing)
 //!                           |
-//!                         open   (loads, replays, then cuts the torn tail)      repair (only when told)
+//!                         open   (loads, replays, then cuts the torn tail)
+//!                           |
+//!                         repair (only on request)
 //! ```
 //!
 //! # Layout
-//! - [`disk`]: what is asked of a file system; the real one, and a faulty one for tests and simulation
+//! - [`disk`]: the file system as this crate needs it; the real one, and a faulty one for tests and
+//!   simulation
 //! - [`record`]: the frame around one record, and a batch of them
-//! - [`log`]: segments, the writer, the removal of old ones beside it, the walk through a segment, the follower of a log
-//!   that is being written
-//! - [`image`]: writer, reader and pruning of images
-//! - [`floor`]: what the next start must find
-//! - [`version`]: format versions, and files of newer ones
+//! - [`log`]: segments, the writer, the removal of old segments beside it, the walk through a
+//!   segment, and the follower of a log that is being written
+//! - [`image`]: writer, reader and removal of snapshots
+//! - [`floor`]: the baseline, which is what the next start must find
+//! - [`version`]: format versions, and files of newer programs
 //! - [`planted`]: faults for the tests of the tests
 //! - [`mod@replace`]: the durable replace, and small sealed files
 //! - [`recover`]: scan, open, repair
 //!
 //! # Invariants
-//! - Reading never repairs: everything is looked at first, then decided, then changed.
-//! - Bytes from the disk never panic, never make a loop endless, and never size an allocation before they are checked.
-//! - What a successful [`LogWriter::sync`] reported durable is returned by the next [`open`], or `open` refuses.
-//! - No threads, no async, no clock, no random numbers: the caller brings all of them.
+//! - Reading never repairs: a start reads everything, then decides, then changes the disk.
+//! - Bytes from the disk never cause a panic or an endless loop, and never size an allocation
+//!   before they are checked.
+//! - The next [`open`] returns everything that a successful [`LogWriter::sync`] reported durable,
+//!   or it refuses.
+//! - The crate has no threads, no async, no clock and no random numbers: the caller brings them.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -80,16 +85,19 @@ pub use replace::{
 };
 pub use version::Newer;
 
-/// Log sequence number: the number of one record. The first record ever is 1; `Lsn(0)` means "nothing yet".
+/// Log sequence number: the number of one record. The first record ever is 1; `Lsn(0)` means
+/// "nothing yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// The largest number that the name of a file may have: no log comes so far. A file whose name says more
-    /// was not written here, and a log that went on behind it would run out of numbers.
+    /// The largest number that the name of a file may have. No log reaches it, so a file with a
+    /// larger one was not written by this crate. A log that continued behind it could run out of
+    /// numbers.
     pub const NAMED_MAX: Lsn = Lsn((1 << 53) - 1);
 
-    /// The number after this one. It stays at the largest number, which no log lives to see.
+    /// The number after this one. The largest number is its own successor; no log lives to reach
+    /// it.
     #[must_use]
     pub fn next(self) -> Lsn {
         Lsn(self.0.saturating_add(1))

@@ -1,12 +1,16 @@
 //! The log: records in batches, batches in segments, segments in a directory.
 //!
 //! # Invariants
-//! - A segment's header is safe on the disk before its first batch is written, and the segment before it is synced whole
-//!   before that. So only the last segment can be torn, and never in its header once it holds a batch.
-//! - Each batch names the checksum of what comes before it, over segments too: nothing can be left out or swapped unseen.
-//! - Each batch says which record was durable when it was written. A torn tail is therefore told from damage.
-//! - A segment that was followed by another one ends with a mark that demands it.
-//! - A failed sync ends the writer for good; after any other failure it goes on as if nothing had been tried.
+//! - A segment's header is durable before its first batch is written, and the segment before it is
+//!   synced whole before that. So only the last segment can be torn, and never in its header once
+//!   it holds a batch.
+//! - Each batch names the checksum of what comes before it, across segments too. So nothing can be
+//!   left out or swapped unseen.
+//! - Each batch names the record that was durable when it was written. So recovery can distinguish
+//!   a torn tail from damage.
+//! - A segment that another one follows ends with a mark that demands the next one.
+//! - A failed sync ends the writer for good. After any other failure it continues as if nothing had
+//!   been tried.
 
 mod follow;
 mod format;

@@ -1,28 +1,30 @@
 //! Faults planted on purpose, for the tests that show that the simulation finds them.
 //!
-//! They are there only with the feature `planted-faults`, which no program has; and one does something only
-//! on a thread that asked for it. Without the feature the question is a constant.
+//! They exist only with the feature `planted-faults`, which no program enables. A fault acts only
+//! on a thread that asked for it. Without the feature [`is_planted`] is a constant.
 
-/// A fault that can be planted.
+/// A fault that a test can plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// A reply leaves when its record is written, not when it is synced.
     ReplyBeforeSync,
-    /// An image leaves out what is still to be delivered.
+    /// A snapshot omits the deliveries that are still to be made.
     OutboxNotKept,
     /// Messages leave a shard before the records that they depend on.
     EffectBeforeCause,
-    /// An image gets its name before its bytes are synced.
+    /// A snapshot gets its final name before its bytes are synced.
     RenameBeforeSync,
-    /// A delivery that comes again is applied again.
+    /// A delivery that comes a second time is applied a second time.
     DeliveredTwice,
-    /// A request for a row may come behind the message of a later one that goes over the chat.
+    /// A request for a row may arrive after the message of a later request that goes by way of the
+    /// chat.
     OvertakesOnTheWay,
-    /// Commands go by the wall clock, wherever it is set.
+    /// Commands use the wall clock, wherever it is set.
     ClockBelieved,
     /// Idempotency keys age by the wall clock.
     KeysAgeByClock,
-    /// A refused clean-up behind a refused new segment poisons the log.
+    /// If a new segment and the removal of its half-made file are both refused, the log is
+    /// poisoned.
     CleanUpPoisons,
 }
 
@@ -31,7 +33,7 @@ std::thread_local! {
     static CHOSEN: std::cell::Cell<Option<Planted>> = const { std::cell::Cell::new(None) };
 }
 
-/// Plants a fault on this thread, or removes it.
+/// Plants a fault on this thread; `None` removes it.
 #[cfg(feature = "planted-faults")]
 pub fn plant(fault: Option<Planted>) {
     CHOSEN.set(fault);
@@ -44,7 +46,7 @@ pub fn is_planted(fault: Planted) -> bool {
     CHOSEN.get() == Some(fault)
 }
 
-/// Whether this fault is planted: it is not.
+/// Always false, as no fault exists without the feature `planted-faults`.
 #[cfg(not(feature = "planted-faults"))]
 #[must_use]
 #[inline(always)]

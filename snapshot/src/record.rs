@@ -1,42 +1,44 @@
-//! One record, and a batch of them, as bytes.
+//! One record, and a batch of records, as bytes.
 //!
 //! ```text
 //! 0        4        8
 //! | crc32c | length | payload ... |      all little-endian; crc32c over length and payload
 //! ```
-//! The checksum comes first so that what it covers is one run of bytes. It covers the length too, so that a run of zeros
-//! is no empty record. Blocks of an image have the same frame.
+//! The checksum comes first, so that the bytes that it covers are contiguous. It covers the length
+//! too, so that a run of zeros is no empty record. Blocks of a snapshot have the same frame.
 //!
 //! # Invariants
-//! - A [`Batch`] always holds whole frames, at most [`BATCH_BYTES_MAX`] bytes, none above [`RECORD_BYTES_MAX`].
-//! - Reading a frame looks at no byte beyond the slice it was given.
+//! - A [`Batch`] always holds whole frames, at most [`BATCH_BYTES_MAX`] bytes, and no payload above
+//!   [`RECORD_BYTES_MAX`].
+//! - Reading a frame looks at no byte beyond the slice that it was given.
 
 use crate::bytes::{Fields, u64_of};
 
-/// Largest payload of one record or image block, in bytes.
+/// Largest payload of one record or one block of a snapshot, in bytes.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
-/// Largest batch, frames included, in bytes.
+/// Largest batch in bytes, frames included.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of a frame before its payload.
+/// Bytes of a frame before its payload: checksum 4, length 4.
 pub(crate) const FRAME_BYTES: usize = 8;
 
 const _: () = assert!(RECORD_BYTES_MAX + FRAME_BYTES <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= 1 << 30, "lengths are u32 on disk");
 
-/// Why a record was not taken into a batch. The batch is unchanged.
+/// Why a record was not added to a batch. The batch is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// One payload above [`RECORD_BYTES_MAX`].
+    /// The payload is above [`RECORD_BYTES_MAX`].
     #[error("a record of {bytes} bytes is over the limit of {RECORD_BYTES_MAX}")]
     RecordTooLarge {
-        /// Length of the payload.
+        /// Length of the payload in bytes.
         bytes: usize,
     },
-    /// The batch would be above [`BATCH_BYTES_MAX`]: write it first.
+    /// The batch would be above [`BATCH_BYTES_MAX`]. Write it first, then add the record to an
+    /// empty one.
     #[error("the batch would have {bytes} bytes, the limit is {BATCH_BYTES_MAX}")]
     BatchFull {
-        /// Length that the batch would have.
+        /// Length in bytes that the batch would have.
         bytes: usize,
     },
 }
@@ -45,19 +47,19 @@ pub enum RecordError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// The records' checksums one after the other: the batch header has a checksum of these, and so is bound to every
-    /// record without reading the payloads a second time.
+    /// Checksums of the records, one after the other. The batch header holds a checksum of these,
+    /// which binds it to every record without a second pass over the payloads.
     checksums: Vec<u8>,
 }
 
 impl Batch {
-    /// An empty batch.
+    /// A batch without records. It allocates nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one record.
+    /// Adds one record with a copy of `payload`.
     pub fn push(&mut self, payload: &[u8]) -> Result<(), RecordError> {
         self.push_with(|bytes| bytes.extend_from_slice(payload))
     }
@@ -84,7 +86,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Moves all records of `other` to the end of this batch and leaves `other` empty, with its memory.
+    /// Moves all records of `other` to the end of this batch. `other` is empty then, and may
+    /// keep memory for its next records.
     pub fn append(&mut self, other: &mut Batch) -> Result<(), RecordError> {
         let bytes = self.bytes.len() + other.bytes.len();
         if bytes > BATCH_BYTES_MAX {
@@ -99,7 +102,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Bytes of all frames and payloads.
+    /// Bytes of all frames, payloads included.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
@@ -111,19 +114,19 @@ impl Batch {
         self.checksums.len() / 4
     }
 
-    /// Whether there is no record in it.
+    /// Whether the batch holds no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.checksums.is_empty()
     }
 
-    /// Forgets all records and keeps the memory.
+    /// Drops all records and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.checksums.clear();
     }
 
-    /// The payloads in order.
+    /// The payloads, in the order in which they were added.
     pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         Frames(&self.bytes).map(|(_, payload)| payload)
     }
@@ -137,7 +140,7 @@ impl Batch {
     }
 }
 
-/// The payload length as it stands on the disk, if payload and batch are within their limits.
+/// The payload length as the disk holds it, if payload and batch are within their limits.
 fn check_lengths(payload: Option<usize>, batch: usize) -> Result<u32, RecordError> {
     assert!(payload.is_some(), "push_with must only append");
     let bytes = payload.unwrap_or_default();
@@ -151,7 +154,8 @@ fn check_lengths(payload: Option<usize>, batch: usize) -> Result<u32, RecordErro
     u32::try_from(bytes).map_err(|_| too_large)
 }
 
-/// Fills in length and checksum of a frame whose payload is in place; returns the checksum as it stands on the disk.
+/// Fills in length and checksum of a frame whose payload is in place. Returns the checksum as the
+/// disk holds it.
 fn seal_frame(frame: &mut [u8], length: u32) -> [u8; 4] {
     let Some((checksum, covered)) = frame.split_first_chunk_mut::<4>() else {
         return [0; 4];
@@ -174,7 +178,7 @@ pub(crate) fn frame_head(payload: &[u8]) -> Result<[u8; FRAME_BYTES], RecordErro
     Ok(head)
 }
 
-/// Length of the payload by the frame's head, checked against the limit alone.
+/// Length of the payload as the frame's head says, checked only against the limit.
 pub(crate) fn frame_length(head: &[u8]) -> Result<usize, String> {
     let mut fields = Fields(head);
     let length = fields.u32().and_then(|_| fields.u32());
@@ -185,7 +189,7 @@ pub(crate) fn frame_length(head: &[u8]) -> Result<usize, String> {
     }
 }
 
-/// A verified frame: its checksum as on the disk, its payload, and the bytes that follow it.
+/// A verified frame: its checksum as on the disk, its payload, and the bytes that follow the frame.
 pub(crate) type Checked<'a> = ([u8; 4], &'a [u8], &'a [u8]);
 
 /// Splits the first frame off `bytes` and verifies it.
@@ -203,11 +207,11 @@ pub(crate) fn check_frame(bytes: &[u8]) -> Result<Checked<'_>, String> {
     Ok((*checksum, payload, rest))
 }
 
-/// Walks frames that were verified before: each with its offset in bytes.
+/// Iterates over frames that were verified before.
 pub(crate) struct Frames<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Frames<'a> {
-    /// Bytes that the frame takes, and its payload.
+    /// Bytes of the whole frame, and its payload.
     type Item = (u64, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,7 +1,9 @@
-//! Replacing a whole file so that a crash leaves the old one or the new one, and small files that know when they are damaged.
+//! The durable replace of a whole file, and sealed files: small ones that show when they are
+//! damaged.
 //!
 //! # Invariants
-//! - A name that was replaced never shows half a file, whenever the machine stops.
+//! - A crash leaves the old file or the new one. A replaced name never shows half a file, whenever
+//!   the machine stops.
 //! - A sealed file is exactly as long as it says; one byte more or less is damage.
 
 use std::io;
@@ -13,7 +15,7 @@ use crate::error::at;
 use crate::version::{Newer, SEALED_VERSION, newer_version, with_version};
 use crate::{Damage, ReadError};
 
-/// Name of the file that says whose directory it is; its payload is the caller's.
+/// Name of the file that says which node a directory belongs to. The caller defines its payload.
 pub const IDENTITY_FILE: &str = "node";
 
 /// Largest payload of a sealed file, in bytes.
@@ -26,16 +28,20 @@ const SEALED_HEADER_BYTES: usize = 20;
 /// Replaces (or creates) the file `path` with `bytes`, durably.
 ///
 /// # Errors
-/// The old file is untouched, unless only the last step failed: then the new one is in place and may be lost by a crash.
+/// The old file is untouched, unless only the last step failed. Then the new file is in place, and
+/// a crash may bring the old one back.
 pub fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(disk, path, |file| file.append(bytes))
 }
 
-/// The one durable replace; every step has its reason:
-/// 1. a `.tmp` beside the target, so that the rename stays within one file system; a leftover one is of a crash and worthless
-/// 2. write all, then fsync: a rename may reach the disk before the data, and would then show an empty file
-/// 3. rename: the only step that readers see, and it is atomic
-/// 4. fsync the directory: until then the rename itself may be lost, and with it what the caller does next in reliance on it
+/// The only durable replace. Each step has a reason:
+/// 1. Write a `.tmp` beside the target, so that the rename stays within one file system. A `.tmp`
+///    that exists is a worthless leftover of a crash.
+/// 2. Write all bytes, then fsync. A rename may reach the disk before the data, and would then show
+///    an empty file.
+/// 3. Rename: the only step that readers see, and it is atomic.
+/// 4. Fsync the directory. Until then the rename may be lost, and with it what the caller does next
+///    in reliance on it.
 pub(crate) fn replace_with<D: Disk>(
     disk: &D,
     path: &Path,
@@ -53,7 +59,7 @@ pub(crate) fn replace_with<D: Disk>(
     disk.sync_dir(parent(path)).map_err(at(parent(path)))
 }
 
-/// A new empty file, in place of one that a crash left behind.
+/// Creates an empty file in place of one that a crash left behind.
 pub(crate) fn create_anew<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
     let created = match disk.create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -85,15 +91,16 @@ pub(crate) fn parent(path: &Path) -> &Path {
 /// Durably replaces `path` with a small file that carries its own version, length and checksum.
 ///
 /// # Errors
-/// Kind `InvalidInput` above [`SEALED_BYTES_MAX`], else as [`replace`].
+/// Kind `InvalidInput` above [`SEALED_BYTES_MAX`]; otherwise like [`replace`].
 pub fn write_sealed<D: Disk>(disk: &D, path: &Path, payload: &[u8]) -> io::Result<()> {
     replace(disk, path, &seal(payload)?)
 }
 
-/// Like [`write_sealed`], with a payload that may hold the identity of the very file it is written to.
+/// Like [`write_sealed`], with a payload that may hold the identity of the very file that it is
+/// written to.
 ///
 /// # Errors
-/// As [`write_sealed`], and those of `payload`.
+/// Those of [`write_sealed`] and of `payload`.
 pub fn write_sealed_with<D: Disk>(
     disk: &D,
     path: &Path,
@@ -123,15 +130,17 @@ fn seal(payload: &[u8]) -> io::Result<Vec<u8>> {
 /// Reads a file that [`write_sealed`] wrote.
 ///
 /// # Errors
-/// A missing file is [`ReadError::Io`] of kind `NotFound`: whether that means "new" is for the caller to decide.
+/// A missing file is [`ReadError::Io`] of kind `NotFound`. The caller decides whether that means
+/// "new". A file of a newer version is [`ReadError::Newer`], and any other wrong byte is
+/// [`ReadError::Damaged`].
 pub fn read_sealed<D: Disk>(disk: &D, path: &Path) -> Result<Vec<u8>, ReadError> {
     read_sealed_with(disk, path).map(|(payload, _)| payload)
 }
 
-/// Like [`read_sealed`], and which file it was.
+/// Like [`read_sealed`], and also returns the identity of the file, if it is known.
 ///
 /// # Errors
-/// As [`read_sealed`].
+/// Those of [`read_sealed`].
 pub fn read_sealed_with<D: Disk>(
     disk: &D,
     path: &Path,

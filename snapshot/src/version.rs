@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - A file of a newer version is never damage: no start, repair or flag changes it.
-//! - A flipped bit in the version of a file is damage: the checksum fits one of the known versions.
+//! - A flipped bit in the version of a file is damage: the checksum then fits one of the known
+//!   versions.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,12 @@ use crate::bytes::{Fields, trailing_checksum, u64_of};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
 
-/// Format version of the segments that are written. Version 1, without successor marks, is read.
+/// Format version of the segments that this crate writes. It also reads version 1, which has no
+/// successor marks.
 pub const SEGMENT_VERSION: u32 = 2;
-/// Format version of images.
+/// Format version of snapshots, the only one so far.
 pub const IMAGE_VERSION: u32 = 1;
-/// Format version of sealed files.
+/// Format version of sealed files, the only one so far.
 pub const SEALED_VERSION: u32 = 1;
 
 /// A file that a newer program wrote.
@@ -25,22 +27,23 @@ pub const SEALED_VERSION: u32 = 1;
     path.display()
 )]
 pub struct Newer {
-    /// The file.
+    /// The file that no start and no repair touches.
     pub path: PathBuf,
-    /// The version that it names.
+    /// The version in the file.
     pub version: u32,
     /// The newest version that this program reads.
     pub known: u32,
 }
 
-/// The version in the first bytes of a file, if the magic is right and the version is above `known`.
+/// The version in the first bytes of a file, if the magic is right and the version is above
+/// `known`.
 pub(crate) fn newer_version(head: &[u8], magic: [u8; 8], known: u32) -> Option<u32> {
     let mut fields = Fields(head);
     let is_ours = fields.array() == Some(magic);
     fields.u32().filter(|version| is_ours && *version > known)
 }
 
-/// `head` with another version in it.
+/// A copy of `head` with another version in it.
 pub(crate) fn with_version(head: &[u8], version: u32) -> Vec<u8> {
     let mut changed = head.to_vec();
     if let Some(field) = changed.get_mut(8..12) {
@@ -49,7 +52,8 @@ pub(crate) fn with_version(head: &[u8], version: u32) -> Vec<u8> {
     changed
 }
 
-/// Looks at the header of a segment or an image, `header_bytes` long with the checksum last in every known version.
+/// Returns the file if its version is newer than `known`. It is a segment or a snapshot, whose
+/// header has `header_bytes` bytes with the checksum last, in every known version.
 pub(crate) fn newer_file<D: Disk>(
     disk: &D,
     path: &Path,

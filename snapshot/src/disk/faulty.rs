@@ -1,13 +1,13 @@
 //! A disk in memory that forgets, tears and refuses, all from a seed.
 //!
-//! What it does is what a file system may do, not what one usually does: after a crash every page that was not synced is
-//! there or not, each for itself; names that were not synced too; and after a failed sync the pages look clean, are read
-//! back, and are not on the disk.
+//! It does what a file system may do, not what one usually does. After a crash every page that was
+//! not synced is there or not, each independently, and so are names that were not synced. After a
+//! failed sync the pages look clean and can be read, and yet are not on the disk.
 //!
 //! # Invariants
 //! - The same seed and the same calls give the same bytes.
-//! - What was synced survives every crash.
-//! - Handles from before a crash give errors.
+//! - Synced bytes and names survive every crash.
+//! - Handles from before a crash return errors.
 
 mod state;
 
@@ -25,17 +25,17 @@ pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
 }
 
-/// A file of [`FaultyDisk`].
+/// An open file of [`FaultyDisk`]. It returns errors after a crash or kill.
 #[derive(Debug)]
 pub struct FaultyFile {
     state: Arc<Mutex<State>>,
     id: u64,
-    /// Handles do not survive a crash.
+    /// The crash count at opening: handles do not survive a crash.
     epoch: u64,
 }
 
 impl FaultyDisk {
-    /// An empty disk without faults; the seed decides what crashes and torn writes keep.
+    /// An empty disk without faults. The seed decides what crashes and torn writes keep.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(seed))) }
@@ -45,77 +45,83 @@ impl FaultyDisk {
         lock(&self.state)
     }
 
-    /// The machine stops and starts: what was synced is there, of the rest some. Faults and freeze are over, open files are gone.
+    /// Stops and starts the machine: synced bytes and names are kept, and some of the rest. Faults
+    /// and a freeze end; open files become invalid.
     pub fn crash(&self) {
         self.state().crash();
     }
 
-    /// The process stops, the machine does not: all that was written is there, open files are gone. A freeze is over.
+    /// Stops the process and not the machine: all written bytes are kept. A freeze ends; open files
+    /// become invalid.
     pub fn kill(&self) {
         self.state().kill();
     }
 
-    /// The `n`-th write from now on (1 is the next) fails after a part of it was written.
+    /// Lets the `n`-th write from now on (1 is the next) fail after a part of it was written.
     pub fn fail_write(&self, n: u64) {
         self.state().faults.write = Some(n);
     }
 
-    /// The `n`-th sync of a file from now on fails; what it should have made safe may never be.
+    /// Lets the `n`-th sync of a file from now on fail. The bytes that it should have made durable
+    /// may never be.
     pub fn fail_sync(&self, n: u64) {
         self.state().faults.sync = Some(n);
     }
 
-    /// Also the cutting back of a file fails, from now on until `false` is given.
+    /// Lets every cut of a file fail, until it is called with `false`.
     pub fn fail_truncate(&self, fails: bool) {
         self.state().faults.truncate = fails;
     }
 
-    /// The `n`-th call from now on that needs a resource of the system (a descriptor, memory, a right, room for a name)
-    /// is refused for want of it: to make, open, rename, remove or list files, or to sync a directory. It changes
-    /// nothing, and the next such call finds what it needs.
+    /// Refuses the `n`-th call from now on that needs a resource of the system: a descriptor,
+    /// memory, a right, room for a name. Such calls create, open, rename, remove or list files,
+    /// look at a directory, or sync it. The refused call changes nothing, and the next one finds
+    /// what it needs.
     pub fn refuse(&self, n: u64) {
         self.state().faults.refused = Some(n);
     }
 
-    /// All calls that need a resource of the system are refused, from now on until `false` is given.
+    /// Refuses every call that needs a resource of the system, until it is called with `false`.
     pub fn refuse_all(&self, refused: bool) {
         self.state().faults.all_refused = refused;
     }
 
-    /// The path of every directory leads elsewhere, from now on until `false` is given. Files are reached all the same,
-    /// as through an open handle.
+    /// Lets the path of every directory lead elsewhere, until it is called with `false`. Files can
+    /// still be reached, as through an open handle.
     pub fn displace(&self, displaced: bool) {
         self.state().faults.displaced = displaced;
     }
 
-    /// The disk has room for `bytes` more; then writes fail with `StorageFull` after a part of them.
+    /// Leaves room for `bytes` more bytes. Then writes fail with `StorageFull` after a part of
+    /// them.
     pub fn full_after(&self, bytes: u64) {
         self.state().room = Some(bytes);
     }
 
-    /// The disk has room again.
+    /// Ends what [`full_after`](Self::full_after) began: the disk has room again.
     pub fn free(&self) {
         self.state().room = None;
     }
 
-    /// From the `n`-th sync on (1 is the next, directories count) that sync and every call fails, until [`crash`](Self::crash).
+    /// Freezes the disk at the `n`-th sync from now on (1 is the next, directories count). That
+    /// sync and every later call fail until [`crash`](Self::crash) or [`kill`](Self::kill).
     pub fn freeze_at_sync(&self, n: u64) {
         self.state().faults.freeze = Some(n);
     }
 
-    /// Whether [`freeze_at_sync`](Self::freeze_at_sync) has come true.
+    /// Whether [`freeze_at_sync`](Self::freeze_at_sync) has taken effect.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.state().frozen
     }
 
-    /// How many syncs there were, of files and directories.
+    /// Number of syncs of files and directories so far, failed ones included.
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// Bytes of files whose syncs were begun before they were asked for, in order.
+    /// Byte ranges that [`DiskFile::begin_sync`] was called with, in order and for all files.
     #[must_use]
     pub fn syncs_begun(&self) -> Vec<Range<u64>> {
         self.state().syncs_begun.clone()
@@ -129,15 +135,15 @@ impl FaultyDisk {
         self.state().flip_bit(path, bit)
     }
 
-    /// All bytes of a file.
+    /// All bytes of a file, as processes see them.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound` without such a file.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.state().read(path)
     }
 
-    /// Puts a file there, safe, whatever was there before; faults do not apply.
+    /// Creates or replaces a file that is durable at once; faults do not apply.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         self.state().put(path, bytes);
     }
@@ -182,7 +188,7 @@ impl Disk for FaultyDisk {
         state.list(dir)
     }
 
-    /// Directories are there as soon as a file is in them; this is only checked for a freeze.
+    /// A directory exists as soon as a file is in it; this only fails while the disk is frozen.
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
         self.state().check()
     }
@@ -211,7 +217,7 @@ impl DiskFile for FaultyFile {
         lock(&self.state).append(self.epoch, self.id, bytes)
     }
 
-    /// It is only noted: at the next crash these bytes are there or not, as any others.
+    /// Only notes the range: a crash treats these bytes like all others that were not synced.
     fn begin_sync(&self, bytes: Range<u64>) {
         lock(&self.state).syncs_begun.push(bytes);
     }

@@ -1,9 +1,10 @@
 //! The files of a directory that is held open.
 //!
 //! # Invariants
-//! - Files of the directory are reached through its handle. So they all are in one directory, whatever is renamed or put
-//!   in its place meanwhile, and nothing is ever written into a directory of somebody else.
-//! - To sync the directory takes no descriptor.
+//! - Files of the directory are reached through its handle. So they are all in one directory,
+//!   whatever is renamed or put in its place meanwhile. Nothing is ever written into a directory of
+//!   somebody else.
+//! - A sync of the directory needs no new descriptor.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +20,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::regular::open_regular_at;
 use super::{Disk, FILE_MODE, RealDisk, RealFile};
 
-/// The operating system's files, those of one directory through its open handle.
+/// The files of the operating system; those of one directory are reached through its open handle.
 #[derive(Clone, Debug)]
 pub struct HeldDirectory {
     handle: Arc<File>,
@@ -27,7 +28,8 @@ pub struct HeldDirectory {
 }
 
 impl HeldDirectory {
-    /// The directory `path`, opened as `handle`. Files elsewhere are reached by their paths.
+    /// A disk for the directory `path` that is open as `handle`. Files elsewhere are reached by
+    /// their paths.
     #[must_use]
     pub fn new(handle: Arc<File>, path: PathBuf) -> Self {
         Self { handle, path: path.into() }
@@ -119,17 +121,18 @@ impl Place<'_> {
     }
 }
 
-/// The names in an open directory, without directories that are named as unfinished files.
+/// The names in an open directory, without directories whose names end with `.tmp`.
 pub(super) fn list(dir: impl AsFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(&dir)? {
         let entry = entry?;
-        // A name that is not UTF-8 is none of ours.
+        // A name that is not UTF-8 is not a name of this crate.
         let Ok(name) = entry.file_name().to_str() else { continue };
         if name == "." || name == ".." {
             continue;
         }
-        // Unfinished files are removed unseen; whatever else has a name of ours is to be opened, and refused.
+        // Unfinished files are removed without being opened, so a directory must not look like one.
+        // Anything else with a name of this crate is opened and then refused.
         let is_directory = || match entry.file_type() {
             FileType::Unknown => statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory),

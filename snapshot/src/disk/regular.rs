@@ -1,7 +1,7 @@
-//! Opening files that must be regular ones.
+//! Opens files that must be regular ones.
 //!
-//! A named pipe waits for its other end when it is opened, and a device may act. So what is no regular file is refused
-//! before it is opened, and once more after, by the open file itself.
+//! Opening a named pipe waits for its other end, and opening a device may have effects. So anything
+//! but a regular file is refused before it is opened. The open file is checked once more.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,10 +13,11 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::bytes::u64_of;
 
-/// Opens a regular file, never waiting for anybody.
+/// Opens a regular file, and never waits for another process.
 ///
 /// # Errors
-/// Kind `InvalidInput` for whatever is there and is no regular file; others are of the file system.
+/// Kind `InvalidInput` if the path leads to anything but a regular file; other errors are those of
+/// the file system.
 pub fn open_regular(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
     open_regular_at(CWD, path, flags, mode)
 }
@@ -39,10 +40,10 @@ pub(super) fn open_regular_at(
     Ok(file)
 }
 
-/// All bytes of a regular file of at most `bytes_max`.
+/// Reads all bytes of a regular file of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// As [`open_regular`]; kind `InvalidData` for a longer file.
+/// Those of [`open_regular`]; kind `InvalidData` for a longer file.
 pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let file = open_regular(path, OFlags::RDONLY, Mode::empty())?;
     let mut bytes = Vec::new();

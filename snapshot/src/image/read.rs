@@ -1,8 +1,9 @@
-//! Reading an image.
+//! The reader of snapshots.
 //!
 //! # Invariants
 //! - A block is returned only after its checksum was verified.
-//! - "No more blocks" is returned only after number and order of all blocks were verified against the footer.
+//! - "No more blocks" is returned only after number and order of all blocks were verified against
+//!   the footer.
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::error::at;
 use crate::record::{FRAME_BYTES, check_frame, frame_length};
 use crate::{Damage, Lsn, ReadError};
 
-/// Reads the blocks of one image in order.
+/// Reads the blocks of one snapshot in order.
 pub struct ImageReader<D: Disk> {
     window: Window<D::File>,
     info: ImageInfo,
@@ -27,10 +28,11 @@ pub struct ImageReader<D: Disk> {
 }
 
 impl<D: Disk> ImageReader<D> {
-    /// Opens an image and verifies its header and footer, not yet its blocks.
+    /// Opens a snapshot and verifies its header and footer, not yet its blocks.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] also when the file is not an image at all or its name does not fit.
+    /// [`ReadError::Damaged`] also if the file is no snapshot at all, or if its name does not match
+    /// its header.
     pub fn open(disk: &D, path: &Path) -> Result<Self, ReadError> {
         let file = disk.open_read(path).map_err(at(path))?;
         let mut window = Window::new(file).map_err(at(path))?;
@@ -68,7 +70,7 @@ impl<D: Disk> ImageReader<D> {
         })
     }
 
-    /// What header and footer say.
+    /// The facts in header and footer.
     #[must_use]
     pub fn info(&self) -> &ImageInfo {
         &self.info
@@ -80,10 +82,12 @@ impl<D: Disk> ImageReader<D> {
         self.offset
     }
 
-    /// The next block, or `None` after the last one. Only with `None` is it sure that the image is whole.
+    /// The next block, or `None` after the last one. The snapshot is known to be whole only when
+    /// `None` was returned.
     ///
     /// # Errors
-    /// After an error the reader is of no more use.
+    /// The file system failed, or the block or the footer is damaged. The reader cannot be used
+    /// afterwards.
     pub fn next_block(&mut self) -> Result<Option<&[u8]>, ReadError> {
         if self.offset >= self.blocks_end {
             self.check_end()?;
@@ -106,10 +110,10 @@ impl<D: Disk> ImageReader<D> {
         Ok(Some(payload))
     }
 
-    /// Reads all blocks that are left, for their checksums alone.
+    /// Reads all remaining blocks, to verify their checksums.
     ///
     /// # Errors
-    /// As [`next_block`](Self::next_block).
+    /// Those of [`next_block`](Self::next_block).
     pub fn verify(mut self) -> Result<ImageInfo, ReadError> {
         while self.next_block()?.is_some() {}
         Ok(self.info)

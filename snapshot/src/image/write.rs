@@ -1,8 +1,9 @@
-//! Writing an image.
+//! The writer of snapshots.
 //!
 //! # Invariants
-//! - Until `publish` returns, no reader takes the file for an image.
-//! - Dropped without `publish`, the file is removed, or is a `.tmp` that the next open removes.
+//! - Until `publish` returns, no reader takes the file for a snapshot.
+//! - If the writer is dropped without `publish`, the file is removed, or it is a `.tmp` that the
+//!   next open removes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,12 @@ use crate::replace::{create_anew, parent, tmp_path};
 /// Blocks are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Writes one image, block by block. See [`ImageInfo`] for what start and end LSN promise.
+/// Writes one snapshot, block by block. [`ImageInfo`] says what start and end LSN promise.
 #[derive(Debug)]
 pub struct ImageWriter<D: Disk> {
     disk: D,
     path: PathBuf,
-    /// `None` once it is published.
+    /// `None` once the snapshot is published, or after a write failed.
     file: Option<D::File>,
     buffer: Vec<u8>,
     info: ImageInfo,
@@ -33,13 +34,16 @@ pub struct ImageWriter<D: Disk> {
 }
 
 impl<D: Disk> ImageWriter<D> {
-    /// Begins an image as a `.tmp` file; one at a time in a directory. `start_lsn`: all records up to this one are in what will be written.
+    /// Begins a snapshot as a `.tmp` file, one at a time in a directory. The blocks must contain
+    /// all records up to `start_lsn`.
     ///
     /// # Errors
-    /// Of the file system.
+    /// Kind `NotFound` if the path no longer leads to the directory in use; other errors are those
+    /// of the file system.
     pub fn create(disk: &D, dir: &Path, node_id: u64, start_lsn: Lsn) -> io::Result<Self> {
         check_place(disk, dir)?;
-        // Two images may have the same start: a counter tells them apart, the larger one is newer.
+        // Two snapshots may have the same start. The counter distinguishes them, and the larger one
+        // is newer.
         let newest = list_images(disk, dir)?;
         let same = newest.iter().filter(|name| name.start == start_lsn);
         let counter = same.map(|name| name.counter).max().unwrap_or(0);
@@ -71,7 +75,8 @@ impl<D: Disk> ImageWriter<D> {
     /// Adds one block of at most [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) bytes.
     ///
     /// # Errors
-    /// Kind `InvalidInput` for a block over the limit; others are of the file system, and the image is then to be dropped.
+    /// Kind `InvalidInput` for a block over the limit. After any other error, of the file system,
+    /// the caller must drop the writer.
     pub fn block(&mut self, payload: &[u8]) -> io::Result<()> {
         let head = frame_head(payload)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -86,29 +91,31 @@ impl<D: Disk> ImageWriter<D> {
         Ok(())
     }
 
-    /// Bytes of the image so far.
+    /// Bytes of the snapshot so far, header included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.info.bytes + u64_of(self.buffer.len())
     }
 
-    /// Blocks so far.
+    /// Number of blocks so far.
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.info.blocks
     }
 
-    /// Makes it an image: footer, fsync, rename, fsync of the directory. `end_lsn`: no later record is in it, and **the log is
-    /// durable up to there already**; a start without that part of the log will be refused.
+    /// Finishes the snapshot: footer, fsync, rename, fsync of the directory. No record after
+    /// `end_lsn` may be in it, and **the log must be durable up to `end_lsn` already**. A start
+    /// without that part of the log is refused.
     ///
     /// # Errors
-    /// Kind `InvalidInput` if `end_lsn` is before the start. After others the image may or may not be there, whole either way.
+    /// Kind `InvalidInput` if `end_lsn` is before the start. After other errors the snapshot may or
+    /// may not be there; it is whole in both cases.
     pub fn publish(self, end_lsn: Lsn) -> io::Result<ImageInfo> {
         self.finish(end_lsn, true)
     }
 
-    /// As [`publish`](Self::publish) for a run without a log: nothing may have changed while the image was written, and no
-    /// log is asked for when it is loaded.
+    /// Like [`publish`](Self::publish), for a run without a log. Nothing may have changed while the
+    /// snapshot was written, and loading it demands no log.
     pub fn publish_without_log(self) -> io::Result<ImageInfo> {
         let start = self.info.start_lsn;
         self.finish(start, false)
@@ -152,7 +159,8 @@ impl<D: Disk> ImageWriter<D> {
             return Err(at(&tmp)(io::Error::other("an earlier write failed")));
         };
         if let Err(error) = file.append(&self.buffer) {
-            // Part of the buffer may be in the file: whatever is written after it would be in the wrong place.
+            // Part of the buffer may be in the file: anything written after it would be in the
+            // wrong place.
             self.file = None;
             let _ = self.disk.remove(&tmp);
             return Err(at(&tmp)(error));
@@ -166,7 +174,7 @@ impl<D: Disk> ImageWriter<D> {
 impl<D: Disk> Drop for ImageWriter<D> {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Best effort: a leftover is removed by the next open.
+            // Best effort: the next open removes a leftover.
             let _ = self.disk.remove(&tmp_path(&self.path));
         }
     }

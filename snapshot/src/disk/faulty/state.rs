@@ -1,8 +1,9 @@
-//! The state behind a faulty disk: what processes see, and what is safe.
+//! The state behind a faulty disk: what processes see, and what is durable.
 //!
 //! # Invariants
-//! - Up to `same`, a file's bytes are the same in both; a sync has to carry over the rest only.
-//! - Each change of a name that is not safe yet is in `pending`, in order.
+//! - The first `same` bytes of a file are equal in `seen` and `safe`; a sync only carries over the
+//!   rest.
+//! - `pending` holds each change of a name that is not durable yet, in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +14,8 @@ use rustix::io::Errno;
 
 use crate::bytes::{u64_of, usize_of};
 
-/// The smallest part of a file that is kept or lost as one, small so that short files have several.
+/// The smallest part of a file that is kept or lost as one. It is small, so that short files have
+/// several.
 const PAGE_BYTES: usize = 64;
 
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ pub(super) struct Faults {
     pub(super) displaced: bool,
 }
 
-/// What a call is refused with that finds no descriptor, no memory, no right or no room for a name.
+/// Errors of a call that finds no descriptor, no memory, no right or no room for a name.
 const REFUSALS: [Errno; 8] = [
     Errno::MFILE,
     Errno::NFILE,
@@ -87,7 +89,7 @@ impl State {
         }
     }
 
-    /// splitmix64: short, and the same everywhere.
+    /// splitmix64: short, and equal on every machine.
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -112,7 +114,7 @@ impl State {
         Ok(())
     }
 
-    /// Before a call that needs a resource of the system.
+    /// Checks for a planned refusal, before a call that needs a resource of the system.
     pub(super) fn take_resource(&mut self, call: &str) -> io::Result<()> {
         self.check()?;
         if !count_down(&mut self.faults.refused) && !self.faults.all_refused {
@@ -249,7 +251,8 @@ impl State {
         let data = self.data(epoch, id)?;
         if fails {
             if dropped {
-                // The pages count as clean and are not on the disk: a later sync will not write them.
+                // The pages count as clean and are not on the disk: a later sync will not write
+                // them.
                 data.safe.truncate(data.same);
                 data.safe.resize(data.seen.len(), 0);
                 data.same = data.seen.len();
@@ -286,7 +289,8 @@ impl State {
         let in_order = self.chance();
         let count = self.up_to(self.pending.len());
         for (index, change) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            // A file system with a journal keeps a beginning of the changes; others keep any of them.
+            // A file system with a journal keeps the first changes of the sequence; others keep any
+            // of them.
             let kept = if in_order { index < count } else { self.chance() };
             if kept {
                 change.apply(&mut self.safe_names);
@@ -302,7 +306,8 @@ impl State {
         self.files = files;
     }
 
-    /// What is left of a file: its length is one of those it had, or between; each page is the old one or the new one.
+    /// The bytes of a file that survive a crash. The length is one that the file had, or one
+    /// between; each page is old or new.
     fn survivors(&mut self, data: &Data) -> Vec<u8> {
         if data.same == data.seen.len() && data.same == data.safe.len() {
             return data.safe.clone();
@@ -323,7 +328,7 @@ impl State {
         let mut page = data.same - data.same % PAGE_BYTES;
         while page < len {
             let end = (page + PAGE_BYTES).min(len).min(data.seen.len());
-            // Whole, not at all, or up to some byte.
+            // The page is new as a whole, not at all, or up to some byte.
             let to = match self.up_to(4) {
                 _ if all_new => end,
                 0 | 1 => end,
@@ -380,7 +385,8 @@ impl NameChange {
                 names.remove(&path);
             }
             NameChange::Rename(from, to, id) => {
-                // Only if it is still this file: with changes lost before, another one may have the name.
+                // Only if the name is still this file's: when earlier changes were lost, another
+                // file may have it.
                 if names.get(&from) == Some(&id) {
                     names.remove(&from);
                 }
@@ -390,7 +396,7 @@ impl NameChange {
     }
 }
 
-/// Counts down to the call that is to fail.
+/// Counts down, and returns true for the call that must fail.
 fn count_down(counter: &mut Option<u64>) -> bool {
     match counter.as_mut() {
         None => false,
