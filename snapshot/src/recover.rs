@@ -1,12 +1,15 @@
-//! What is in a data directory, whether it can be relied on, and how a start goes on from there.
+//! Recovery: what is in a data directory, whether it can be relied on, and how a start continues
+//! from there.
 //!
 //! # Invariants
-//! - [`scan`] changes nothing. [`open`] changes nothing before all that it needs was read and found right, unless it was told to
-//!   accept damage; then it does what [`repair`] does, and that keeps a copy of whatever it changes.
-//! - No record is handed on that lies behind damage, or in the part that will be cut.
-//! - A log number that was ever given is not given again, also after a repair.
+//! - [`scan`] changes nothing.
+//! - [`open`] changes nothing before it has read all that it needs and found it right. With
+//!   `allow_damage` it first does what [`repair`] does, and that keeps a copy of each file that it
+//!   changes.
+//! - No record is handed on that is behind damage, or in a part that will be cut.
+//! - An LSN that was ever given is not given again, not even after a repair.
 //!
-//! How it is decided stands in `format.md`, "How recovery decides".
+//! `format.md`, "How recovery decides", has the rules.
 
 mod open;
 mod repair;
@@ -32,30 +35,34 @@ use crate::{Damage, IDENTITY_FILE, ImageInfo, Lsn, Newer};
 /// A complete description of a data directory.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// The node that the files belong to, if any of them could be read.
+    /// The node that the files belong to; `None` if the caller did not name it and no file could be
+    /// read.
     pub node_id: Option<u64>,
-    /// Oldest first.
+    /// The snapshots, oldest first.
     pub images: Vec<ImageReport>,
-    /// Oldest first.
+    /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
     /// How the log ends.
     pub tail: Tail,
-    /// Empty if a start would succeed. Nothing is called damage while there are newer files.
+    /// Empty if a start would succeed. Nothing counts as damage while there are newer files.
     pub damage: Vec<Damage>,
-    /// Files that a newer program wrote: no start and no repair changes anything beside them.
+    /// Files that a newer program wrote. No start and no repair changes anything while there are
+    /// any.
     pub newer: Vec<Newer>,
-    /// What a repair, or a start that accepts damage, would lose; everything if there is nothing whole to begin from.
+    /// Records that a repair, or a start that accepts damage, would lose: all, if there is nothing
+    /// whole to begin from. `None` without damage, or if nothing would be lost.
     pub loss: Option<Loss>,
-    /// Whether damage leaves something whole to begin from, so that a repair goes on from there.
+    /// Whether damage leaves something whole to begin from, so that a repair can continue from
+    /// there. False without damage.
     pub can_be_repaired: bool,
     /// Unfinished files of this crate (its names with `.tmp`) that the next start removes.
     pub leftovers: Vec<PathBuf>,
-    /// The last record that is there, in the log or in the newest image.
+    /// The last record that exists, in the log or in the newest snapshot.
     pub last_lsn: Lsn,
 }
 
 impl Scan {
-    /// Whether there is neither an image nor a segment: a new store, or the wrong directory.
+    /// Whether there is neither a snapshot nor a segment: a new store, or the wrong directory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.images.is_empty() && self.segments.is_empty()
@@ -68,19 +75,20 @@ impl Scan {
     }
 }
 
-/// Records that are not there any more, or lie behind damage.
+/// Records that are missing, or are behind damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// The first one.
+    /// The first lost record.
     pub first: Lsn,
-    /// The last one that was written for sure.
+    /// The last one that was certainly written.
     pub last: Lsn,
-    /// How far the numbers behind `last` may have gone: a missing or broken file does not say what was in it.
+    /// Upper bound of the numbers that lost records may have had. It may be above `last`, because a
+    /// missing or broken file does not show which records it held.
     pub at_most: Lsn,
 }
 
 impl Loss {
-    /// Records that are lost for sure.
+    /// Number of records that are certainly lost.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.last.0.saturating_sub(self.first.previous().0)
@@ -102,33 +110,33 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// One image file.
+/// One snapshot file.
 #[derive(Clone, Debug)]
 pub struct ImageReport {
-    /// The file.
+    /// The file `image-*.img`.
     pub path: PathBuf,
-    /// By its name: all records up to this one are in it.
+    /// As in its name: all records up to this one are in the snapshot.
     pub start_lsn: Lsn,
-    /// Whole, or why not.
+    /// Header and footer if the snapshot is whole; otherwise the damage.
     pub state: Result<ImageInfo, Damage>,
 }
 
 /// One segment file.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
-    /// The file.
+    /// The file `log-*.seg`.
     pub path: PathBuf,
-    /// By its name.
+    /// As in its name: the first record, or the one that would come first.
     pub first_lsn: Lsn,
-    /// Last whole record; `first_lsn - 1` if it holds none.
+    /// Last whole record; `first_lsn - 1` if the segment holds none.
     pub last_lsn: Lsn,
-    /// Whole batches.
+    /// Number of whole batches, marks not counted.
     pub batches: u64,
-    /// Whole records.
+    /// Number of whole records.
     pub records: u64,
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// Bytes up to the end of the last whole batch or end mark.
+    /// Bytes up to the end of the last whole batch or mark.
     pub whole_bytes: u64,
     /// Whether it ends with an end mark.
     pub end_mark: bool,
@@ -143,27 +151,28 @@ pub enum Tail {
     EndMark,
     /// After a whole batch, without an end mark: an unclean stop.
     Open,
-    /// With bytes that are no whole batch: an unclean stop during a write. They will be cut.
+    /// With bytes that are no whole batch: an unclean stop during a write. The next start cuts them
+    /// off.
     Torn {
-        /// The file.
+        /// The file that ends in the torn bytes.
         path: PathBuf,
-        /// Where it will be cut, in bytes. 0: the file has not even a header and will be removed.
+        /// Byte offset of the cut. With 0 the file has not even a header and is removed.
         offset: u64,
-        /// How much will be cut, in bytes.
+        /// Number of bytes that are cut off.
         bytes: u64,
-        /// What is wrong there.
+        /// Cause in words, for the operator.
         what: String,
     },
 }
 
-/// Whether a file of this crate, or the identity, may have this name.
+/// Whether this is a name of a file of this crate, or of the identity file.
 fn is_own(name: &str) -> bool {
     let is_segment = matches!(segment_first(name), Some(Some(_)));
     let is_image = matches!(ImageName::parse(name), Some(Some(_)));
     is_segment || is_image || name == IDENTITY_FILE
 }
 
-/// The names in a data directory that are ours.
+/// The names in a data directory that belong to this crate.
 #[derive(Clone, Debug, Default)]
 struct Names {
     /// Oldest first.
@@ -171,7 +180,7 @@ struct Names {
     /// Oldest first.
     segments: Vec<Lsn>,
     leftovers: Vec<PathBuf>,
-    /// Names that look like ours and that this crate never writes.
+    /// Names that look like those of this crate, which it never writes.
     wrong: Vec<Damage>,
 }
 
@@ -181,7 +190,7 @@ impl Names {
         for name in disk.list(dir).map_err(at(dir))? {
             let path = dir.join(&name);
             if let Some(finished) = name.strip_suffix(".tmp") {
-                // Others put files here too: an editor, a backup. Theirs are left alone.
+                // Other programs put files here too: an editor, a backup. Their files stay.
                 if is_own(finished) {
                     names.leftovers.push(path);
                 }

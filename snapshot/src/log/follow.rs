@@ -1,13 +1,16 @@
-//! A reader that follows a log while the writer in the same process goes on with it.
+//! A reader that follows a log while the writer in the same process continues to write it.
 //!
-//! What is written the bytes cannot tell, only the writer can: behind the last record that it reported there may be half a
-//! batch, or a whole one that will be cut off again and have another in its place.
+//! The bytes cannot show how far the log is written; only the writer knows. Behind the last record
+//! that it reported there may be half a batch. Or there may be a whole one that will be cut off
+//! again, so that another batch takes its place.
 //!
 //! # Invariants
-//! - No byte is believed that does not belong to a batch which the caller knew to be written before the byte was read.
-//! - Records are handed on in order, each once, only when the whole batch they are in is verified and bound to the batch
-//!   before it. Between calls the place is kept, and whatever failed may be tried again from there.
-//! - A follower that has caught up holds a file and no memory worth mention.
+//! - A byte is believed only if it belongs to a batch that the caller knew to be written before the
+//!   byte was read.
+//! - Records are handed on in order, each once, and only when their whole batch is verified and
+//!   bound to the batch before it.
+//! - The place is kept between calls, and anything that failed may be tried again from there.
+//! - A follower that has caught up holds an open file and almost no memory.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,22 +22,24 @@ use crate::error::at;
 use crate::record::FRAME_BYTES;
 use crate::{Damage, Lsn, ReadError};
 
-/// How often a directory is listed in which each time all segments were removed before one could be opened.
+/// Listings of a directory at most, if each time all segments were removed before one of them
+/// could be opened.
 const LISTINGS_MAX: usize = 8;
 
-/// Why a log cannot be followed. Nothing that was handed on is wrong.
+/// Why a log cannot be followed. The records that were handed on are right.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// The next record is not in the log any more: trimmed, or before a break that a repair or a run without a log left.
+    /// The next record is not in the log any more: it was trimmed, or it is before a break that a
+    /// repair or a run without a log left.
     #[error("the log begins at LSN {oldest}")]
     Gone {
-        /// The first record that can be handed on without a gap up to the log's end.
+        /// The first record from which on the log has no gap up to its end.
         oldest: Lsn,
     },
-    /// The file system said no; the message names the file.
+    /// The file system returned an error; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A record that was written is not there as it was written.
+    /// A record that was written is missing or is not as it was written.
     #[error(transparent)]
     Damaged(#[from] Damage),
 }
@@ -51,32 +56,36 @@ impl From<ReadError> for FollowError {
     }
 }
 
-/// Hands on the records of a log that is being written. Any number of them may follow one [`LogWriter`](crate::LogWriter).
+/// Hands on the records of a log that is being written. Any number of followers may follow one
+/// [`LogWriter`](crate::LogWriter).
 ///
-/// A start ([`open`](crate::open)) may write the last segment anew: a follower from before it is of no use afterwards.
+/// A start ([`open`](crate::open)) may write the last segment again, so a follower from before it
+/// cannot be used afterwards.
 pub struct LogFollower<D: Disk> {
     disk: D,
     dir: PathBuf,
     node_id: u64,
     segment: Segment<D>,
-    /// The first batch of which not all was handed on.
+    /// The first batch that is not handed on completely.
     place: Place,
     reader: BatchReader,
     /// The last record that was handed on.
     position: Lsn,
-    /// The segment's length and bytes were read when the log was known to be written up to here.
+    /// The log was known to be written up to here when the segment's length and bytes were read.
     known: Lsn,
 }
 
 impl<D: Disk> LogFollower<D> {
-    /// Begins to follow the log in `dir`: [`next`](Self::next) will hand on the records from `from` on, this one included;
-    /// `Lsn(0)` is the same as `Lsn(1)`. A `from` that was not written yet is waited for.
+    /// Begins to follow the log in `dir`: [`next`](Self::next) will hand on the records from `from`
+    /// on, this one included. `Lsn(0)` is treated like `Lsn(1)`. `from` may be a record that is not
+    /// written yet.
     ///
-    /// Only headers of segments are read here. The first `next` looks for the batch, and does so by the headers of batches.
+    /// Only headers of segments are read here. The first `next` looks for the batch, and reads only
+    /// headers of batches until it finds it.
     ///
     /// # Errors
-    /// [`FollowError::Gone`] if the log does not hold `from`, or has a break between it and its end;
-    /// [`FollowError::Io`] of kind `NotFound` if there is no log.
+    /// [`FollowError::Gone`] if the log does not hold `from`, or has a break between it and its
+    /// end; [`FollowError::Io`] of kind `NotFound` if there is no log.
     pub fn open(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Self, FollowError> {
         let from = from.max(Lsn(1));
         match find(disk, dir, node_id, from)? {
@@ -98,12 +107,13 @@ impl<D: Disk> LogFollower<D> {
         }
     }
 
-    /// The first record that the log in `dir` can hand on without a gap up to its end, or that would be; `None` without a log.
+    /// The first record from which on the log in `dir` has no gap up to its end. It may be one that
+    /// is not written yet; `None` without a log.
     ///
     /// # Errors
-    /// Of the file system; a damaged segment header is `InvalidData`.
+    /// Those of the file system; a damaged segment header is `InvalidData`.
     pub fn oldest(disk: &D, dir: &Path, node_id: u64) -> io::Result<Option<Lsn>> {
-        // Record 0 is in no log: all segments up to the last break are asked.
+        // Record 0 is in no log, so this looks at all segments up to the last break.
         match find(disk, dir, node_id, Lsn(0)) {
             Ok(Found::In(segment, _)) => Ok(Some(segment.first)),
             Ok(Found::Behind(oldest)) => Ok(Some(oldest)),
@@ -122,17 +132,21 @@ impl<D: Disk> LogFollower<D> {
         self.position
     }
 
-    /// Hands on the records after [`position`](Self::position) up to `until`, and returns the new position.
+    /// Hands on the records after [`position`](Self::position) up to `until`, and returns the new
+    /// position.
     ///
-    /// `until` is what the caller knows to be written, and durable if that is asked for: a number that the writer reported
-    /// before this call. Should it end inside a batch, the rest of the batch is for a later call.
+    /// The caller knows that the log is written up to `until`, and durable if it needs that: the
+    /// writer reported this number before the call. If `until` is inside a batch, a later call
+    /// hands on the rest of the batch.
     ///
-    /// Stops after the batch with which `bytes_max` bytes of payload are reached, 8 more counted for each record so that empty
-    /// ones count too: at least one batch is handed on if there is one, and it may be larger than `bytes_max`.
+    /// The call stops after the batch that reaches `bytes_max` bytes of payload. Each record counts
+    /// 8 bytes more, so that empty records count too. At least one batch is handed on if there is
+    /// one, and it may be larger than `bytes_max`.
     ///
     /// # Errors
-    /// Only if nothing was handed on by this call; else the next call has the error, if it is still one. After
-    /// [`FollowError::Gone`] the follower is of no use; the others may be tried again.
+    /// Only if this call handed on nothing. Otherwise the next call returns the error, if it
+    /// persists. After [`FollowError::Gone`] the follower cannot be used any more; after other
+    /// errors the call may be tried again.
     pub fn next(
         &mut self,
         until: Lsn,
@@ -146,7 +160,7 @@ impl<D: Disk> LogFollower<D> {
             match self.step(until, &mut on_record) {
                 Ok(more) => bytes = bytes.saturating_add(more),
                 Err(error) => {
-                    // Tried again, it is read again.
+                    // A retry must read the bytes again.
                     self.known = Lsn(0);
                     result = Err(error);
                     break;
@@ -154,7 +168,7 @@ impl<D: Disk> LogFollower<D> {
             }
         }
         if self.place.first > self.known {
-            // All that was known is handed on: what else was read must be read again.
+            // All known records are handed on: other bytes in the window must be read again later.
             self.segment.window.forget();
         }
         match result {
@@ -163,7 +177,7 @@ impl<D: Disk> LogFollower<D> {
         }
     }
 
-    /// One batch, or one step over what is no batch. Returns the bytes that were handed on.
+    /// Handles one batch or mark, or moves to the next segment. Returns the bytes that were handed on.
     fn step(
         &mut self,
         until: Lsn,
@@ -221,7 +235,8 @@ impl<D: Disk> LogFollower<D> {
         Ok(bytes)
     }
 
-    /// This segment was read to its end, and more is written: there must be a next one.
+    /// Moves to the next segment. This one was read to its end and more is written, so there must
+    /// be a next one.
     fn next_segment(&mut self, until: Lsn) -> Result<(), FollowError> {
         let first = self.place.first;
         if first == self.segment.first {
@@ -251,7 +266,8 @@ impl<D: Disk> LogFollower<D> {
         Ok(())
     }
 
-    /// Segments are removed oldest first: if all up to the one that is due are gone they were trimmed, else one is lost.
+    /// The error for a next segment that is not there. Segments are removed oldest first: if all up
+    /// to the missing one are gone, they were trimmed. Otherwise it is lost.
     fn missing(&self, until: Lsn) -> FollowError {
         match find(&self.disk, &self.dir, self.node_id, Lsn(0)) {
             Ok(Found::Behind(oldest)) if oldest > self.place.first => FollowError::Gone { oldest },
@@ -279,12 +295,12 @@ impl<D: Disk> std::fmt::Debug for LogFollower<D> {
 enum Found<D: Disk> {
     /// In this segment, or to be written behind it.
     In(Segment<D>, Place),
-    /// In no segment; this is the first record from which on there is no gap.
+    /// In no segment. This is the first record from which on there is no gap.
     Behind(Lsn),
     NoLog,
 }
 
-/// Looks for the segment of `from`, from the newest one back, and no further than to a break.
+/// Looks for the segment of `from`, from the newest one back to a break at most.
 fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<D>, ReadError> {
     for _ in 0..LISTINGS_MAX {
         let firsts = segments(disk, dir)?;
@@ -293,7 +309,7 @@ fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<
         for &first in firsts.iter().rev() {
             let segment = match Segment::open(disk, &segment_path(dir, first), first) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // Removed since the listing, and all that are older with it.
+                    // It was removed after the listing, and all older ones with it.
                     trimmed = true;
                     continue;
                 }
@@ -301,7 +317,7 @@ fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<
             };
             let (header, checksum) = match header_of(&segment, node_id)? {
                 Some(whole) => whole,
-                // The writer is making it: it holds no record yet.
+                // The writer is creating this segment: it holds no record yet.
                 None if firsts.last() == Some(&first) => continue,
                 None => {
                     let what = "the segment header is damaged or cut short";
@@ -335,7 +351,7 @@ fn segments<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Lsn>> {
     Ok(firsts)
 }
 
-/// `None`: it is not there in full, with nothing behind it.
+/// `None` if the header is not there in full, with nothing behind it.
 fn header_of<D: Disk>(
     segment: &Segment<D>,
     node_id: u64,

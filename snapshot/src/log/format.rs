@@ -1,8 +1,8 @@
 //! The bytes of a segment header and of a batch header, and the names of segments.
 //!
 //! # Invariants
-//! - `decode` is the inverse of `encode`, and takes nothing that `encode` cannot make.
-//! - Offsets are never written down: fields are taken in the order in which they are put.
+//! - `decode` is the inverse of `encode`, and accepts nothing that `encode` cannot make.
+//! - Offsets are never written down: fields are read in the order in which they are written.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,14 @@ use crate::record::{BATCH_BYTES_MAX, FRAME_BYTES};
 use crate::version::SEGMENT_VERSION;
 
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"chshlog\n";
-/// No text and no MessagePack of ours begins with these; only a filter anyway, the checksum decides.
+/// No text and no MessagePack of chatshard begins with these bytes. They are only a filter; the
+/// checksum decides.
 pub(crate) const BATCH_MAGIC: [u8; 4] = [0xc1, b'B', 0xff, 0x01];
 
 /// magic 8, version 4, kind 4, node id 8, first LSN 8, base LSN 8, previous checksum 4, checksum 4
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 48;
-/// magic 4, flags 4, body bytes 4, records 4, first LSN 8, durable LSN 8, previous checksum 4, records checksum 4, checksum 4
+/// magic 4, flags 4, body bytes 4, records 4, first LSN 8, durable LSN 8, previous checksum 4,
+/// records checksum 4, checksum 4
 pub(crate) const BATCH_HEADER_BYTES: usize = 44;
 
 /// The path of the segment whose first record is `first`.
@@ -25,7 +27,8 @@ pub(crate) fn segment_path(dir: &Path, first: Lsn) -> PathBuf {
     dir.join(format!("log-{:020}.seg", first.0))
 }
 
-/// `None`: not a segment's name. `Some(None)`: it means to be one and is none that we write.
+/// `None`: not the name of a segment. `Some(None)`: it looks like one, and this crate never writes
+/// it.
 pub(crate) fn segment_first(name: &str) -> Option<Option<Lsn>> {
     let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
     let right = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -33,14 +36,14 @@ pub(crate) fn segment_first(name: &str) -> Option<Option<Lsn>> {
     Some(first.filter(|first| right && (Lsn(1)..=Lsn::NAMED_MAX).contains(first)))
 }
 
-/// How a segment follows what was there before it.
+/// How a segment follows the log before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It goes on where the segment before it ends.
+    /// It continues where the segment before it ends.
     Continues,
     /// A log begins: the first one, or one after a run without a log.
     Starts,
-    /// An operator accepted that the records between base and first LSN are lost.
+    /// An operator accepted that the records after base and before first LSN are lost.
     LossAccepted,
 }
 
@@ -65,7 +68,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) version: u32,
     pub(crate) kind: Kind,
     pub(crate) node_id: u64,
-    /// Its first record; the name has it too.
+    /// Its first record, as in the name; or the one that would come first.
     pub(crate) first: Lsn,
     /// The last record that this log had before this segment.
     pub(crate) base: Lsn,
@@ -96,7 +99,7 @@ impl SegmentHeader {
             return Err(broken("this is no log segment"));
         }
         let version = fields.u32().ok_or_else(|| broken("cut short"))?;
-        // A header that was cut by a crash may show zeros here; any other number was written on purpose.
+        // A header that a crash cut may show zeros here. Any other number was written on purpose.
         if version > SEGMENT_VERSION {
             return Err(HeaderError::Version(version));
         }
@@ -121,18 +124,18 @@ impl SegmentHeader {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    /// Written by another version of this crate.
+    /// A newer version of this crate wrote it.
     Version(u32),
     Broken(String),
 }
 
-/// What a batch is. Both marks hold no record, and nothing follows them in their segment.
+/// Kind of a batch. Both marks hold no record, and nothing follows them in their segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchKind {
     Records,
     /// A clean stop.
     EndMark,
-    /// The log continues in the next segment, which was safe on the disk before this mark was written.
+    /// The log continues in the next segment, which was durable before this mark was written.
     SuccessorMark,
 }
 
@@ -156,13 +159,13 @@ pub(crate) struct BatchHeader {
     pub(crate) kind: BatchKind,
     pub(crate) body_bytes: u32,
     pub(crate) records: u32,
-    /// First record; of a mark the one that comes next.
+    /// First record; for a mark, the record that comes next.
     pub(crate) first: Lsn,
-    /// Last record that was durable when this was written.
+    /// Last record that was durable when this header was written.
     pub(crate) durable: Lsn,
     /// Checksum of the batch before it, or of the segment header.
     pub(crate) previous: u32,
-    /// Checksum of the records' checksums.
+    /// Checksum of the checksums of the records.
     pub(crate) records_checksum: u32,
 }
 
@@ -230,14 +233,15 @@ impl BatchHeader {
         (fits && right && header.durable < header.first).then_some(header)
     }
 
-    /// The last record once this batch is read.
+    /// The last record of the log once this batch is read.
     pub(crate) fn last(&self) -> Lsn {
         Lsn(self.first.previous().0.saturating_add(self.records.into()))
     }
 }
 
-/// The node id is part of the checksum and not of the batch: a batch of another node, or bytes inside a payload that were
-/// made to look like a batch, do not pass for one of this log.
+/// Seed of a header's checksum. The node id is part of the checksum and not of the batch. So a
+/// batch of another node is rejected, and so are bytes in a payload that were made to look like a
+/// batch.
 fn seed(node_id: u64) -> u32 {
     crc32c::crc32c(&node_id.to_le_bytes())
 }

@@ -1,10 +1,11 @@
-//! The walk through one segment: what is whole, where it ends, and why there. Its parts serve the follower too.
+//! The walk through one segment: its whole part, where that ends, and why. The follower uses parts
+//! of it too.
 //!
 //! # Invariants
-//! - Records are handed on only when the whole batch they are in is verified.
-//! - The walk ends at the first byte that is not right. What may lie behind it is only searched for one thing: a batch that
-//!   says that the place was durable already.
-//! - Memory is bounded by one batch, whatever the file's length.
+//! - Records are handed on only when their whole batch is verified.
+//! - The walk ends at the first byte that is not right. Behind it the walk searches for one thing
+//!   only: a batch that says that the place was durable already.
+//! - Memory is bounded by one batch, however long the file is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,16 +20,16 @@ use crate::error::at;
 use crate::record::{Frames, check_frame};
 use crate::{Damage, Lsn, OpenError};
 
-/// How much of a broken segment is searched at a time.
+/// Bytes of a broken segment that are searched at a time.
 const SEARCH_BYTES: u64 = 1 << 20;
 
-/// Takes one record; an error of it ends the walk.
+/// Receives one record; an error of it ends the walk.
 pub(crate) type RecordFn<'a> = &'a mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>;
 
-/// An open segment whose header has been looked at.
+/// An open segment whose header has been read.
 pub(crate) struct Segment<D: Disk> {
     pub(super) path: PathBuf,
-    /// First record, by its name.
+    /// First record, as in the name of the file.
     pub(super) first: Lsn,
     pub(super) window: Window<D::File>,
     pub(crate) header: Header,
@@ -36,38 +37,40 @@ pub(crate) struct Segment<D: Disk> {
 
 pub(crate) enum Header {
     Whole(SegmentHeader, u32),
-    /// Not there in full, and nothing behind it: the machine stopped while the segment was made.
+    /// The header is not there in full, and nothing is behind it: the machine stopped while the
+    /// segment was made.
     Torn,
     Damaged(Damage),
 }
 
-/// What the batches of a segment are.
+/// Summary of the batches of a segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
-    /// Last record; the one before the segment's first if it has none.
+    /// Last record; if there is none, the one before the segment's first.
     pub(crate) last: Lsn,
     pub(crate) batches: u64,
     pub(crate) records: u64,
     /// Bytes up to the end of the last whole batch, without a mark behind it.
     pub(crate) whole_bytes: u64,
-    /// What comes after `whole_bytes` names this as the previous checksum.
+    /// The checksum that anything behind `whole_bytes` names as the previous one.
     pub(crate) whole_chain: u32,
-    /// What comes after the end mark, if there is one, names this.
+    /// The checksum that anything behind the end mark names as the previous one; without an end
+    /// mark, that of the last batch.
     pub(crate) chain: u32,
     pub(crate) end: End,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// After a whole batch, without an end mark.
+    /// After a whole batch, without a mark.
     Open,
     /// With an end mark.
     Mark,
     /// With a successor mark: this segment must follow.
     Successor(Lsn),
-    /// Not a batch; nothing says that there was a durable one.
+    /// At bytes that are no batch, and nothing says that a durable one was there.
     Torn(Damage),
-    /// Not as it was written.
+    /// At bytes that are not as they were written.
     Damaged(Damage),
 }
 
@@ -93,7 +96,7 @@ impl WalkError {
     }
 }
 
-/// Where the next batch must begin and what it must be.
+/// Where the next batch must begin, and what it must name.
 pub(super) struct Place {
     pub(super) offset: u64,
     pub(super) first: Lsn,
@@ -102,17 +105,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Of the first batch behind a segment header with this checksum.
+    /// The place of the first batch, behind a segment header with this checksum.
     pub(super) fn behind_header(header: &SegmentHeader, checksum: u32) -> Self {
         let offset = u64_of(SEGMENT_HEADER_BYTES);
         Self { offset, first: header.first, chain: checksum, node_id: header.node_id }
     }
 
-    /// Goes on to what comes behind this batch or end mark.
+    /// Moves to the place behind this batch or mark.
     pub(super) fn pass(&mut self, batch: &ReadBatch) {
         self.offset = batch.end;
         self.first = batch.header.last().next();
-        // The next segment was there before the successor mark and does not name it.
+        // The next segment existed before the successor mark and does not name it.
         if batch.header.kind != BatchKind::SuccessorMark {
             self.chain = batch.checksum;
         }
@@ -152,8 +155,8 @@ impl<D: Disk> Segment<D> {
         self.window.len()
     }
 
-    /// Walks the batches. With `verify_records` false it looks at batch headers only and hands on nothing:
-    /// for segments that nothing is replayed from.
+    /// Walks the batches. With `verify_records` false it reads only the headers of batches and
+    /// hands on nothing: that is for segments that are not replayed.
     pub(crate) fn walk(
         &mut self,
         header: &SegmentHeader,
@@ -209,7 +212,7 @@ impl<D: Disk> Segment<D> {
         Ok(body)
     }
 
-    /// Nothing may come behind a mark that ends a segment.
+    /// Damage if anything comes behind a mark, which ends a segment.
     pub(super) fn after_mark(&self, offset: u64) -> Option<Damage> {
         let more = self.window.left(offset);
         let what = || format!("{more} bytes after the end mark");
@@ -243,15 +246,15 @@ pub(super) struct ReadBatch {
     pub(super) end: u64,
 }
 
-/// Reads batches; it keeps the memory for their records' checksums.
+/// Reads batches, and keeps the memory for the checksums of their records.
 #[derive(Default)]
 pub(super) struct BatchReader {
     checksums: Vec<u8>,
 }
 
 impl BatchReader {
-    /// The batch at `place`, or offset and reason why there is none. The header is verified, and the records where
-    /// `verify_records` says so.
+    /// The batch at `place`, or offset and reason why there is none. The header is verified, and
+    /// the records if `verify_records` returns true.
     pub(super) fn read<F: DiskFile>(
         &mut self,
         window: &mut Window<F>,
@@ -290,7 +293,8 @@ impl BatchReader {
         Ok(Ok(batch))
     }
 
-    /// Every record by its own checksum, and all of them by the header's. An error has its offset in the body.
+    /// Verifies every record by its own checksum, and all of them by the header's. An error comes
+    /// with its offset in the body.
     fn verify(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), (u64, String)> {
         self.checksums.clear();
         let mut rest = body;
@@ -311,7 +315,7 @@ impl BatchReader {
     }
 }
 
-/// The records of a verified batch: offset of the frame, number, payload.
+/// The records of a verified batch: offset of the frame, LSN, payload.
 pub(super) fn records<'w, F: DiskFile>(
     window: &'w mut Window<F>,
     batch: &ReadBatch,
@@ -327,7 +331,8 @@ pub(super) fn records<'w, F: DiskFile>(
     }))
 }
 
-/// Searches from `offset` on for a valid batch header that says that `wanted` was durable when it was written.
+/// Searches from `offset` on for a valid batch header that says that `wanted` was durable when it
+/// was written.
 fn find_claim<F: DiskFile>(
     window: &mut Window<F>,
     mut offset: u64,
@@ -348,7 +353,8 @@ fn find_claim<F: DiskFile>(
                 return Ok(Some((offset.saturating_add(u64_of(at)), header)));
             }
         }
-        // The last header-length-minus-one bytes may begin a header that goes on behind this view.
+        // The last 43 bytes, one less than a header has, may begin a header that continues behind
+        // this view.
         offset = offset.saturating_add(bytes - (header_bytes - 1));
     }
     Ok(None)

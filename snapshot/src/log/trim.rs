@@ -1,12 +1,12 @@
-//! Which segments there are, and the removal of those that nobody needs, beside the writer.
+//! The list of segments, and the removal of those that are not needed, beside the writer.
 //!
-//! To remove a file of 64 MiB takes tens of milliseconds, since the system gives its pages and blocks back one by one. So it
-//! is not for the writer's thread, for which all writes wait.
+//! Removing a file of 64 MiB takes tens of milliseconds, because the system frees its pages and
+//! blocks one by one. So the writer's thread does not do it: all writes wait for that thread.
 //!
 //! # Invariants
 //! - The last segment, which is being written, is never removed.
-//! - Segments are removed oldest first, each for good before the next: were two removals in flight, a crash could keep the
-//!   older file and lose the newer one, and that looks like a missing segment.
+//! - Segments are removed oldest first, and each removal is durable before the next. Otherwise a
+//!   crash could keep the older file and lose the newer one, and that looks like a missing segment.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,8 @@ use crate::Lsn;
 use crate::disk::Disk;
 use crate::error::at;
 
-/// First record of each segment, oldest first; the last one is being written. Its copies are the same list.
+/// First record of each segment, oldest first; the last one is being written. Clones share one
+/// list.
 #[derive(Clone, Debug)]
 pub(super) struct Segments(Arc<Mutex<VecDeque<Lsn>>>);
 
@@ -40,7 +41,7 @@ impl Segments {
         self.lock().push_back(first);
     }
 
-    /// The oldest, if the next one begins at or before `keep_from`.
+    /// The oldest segment, if the next one begins at or before `keep_from`.
     fn oldest_before(&self, keep_from: Lsn) -> Option<Lsn> {
         let firsts = self.lock();
         firsts.get(1).filter(|second| **second <= keep_from)?;
@@ -52,7 +53,8 @@ impl Segments {
     }
 }
 
-/// Removes what is not needed of a log that may be written meanwhile; from [`LogWriter::trimmer`](super::LogWriter::trimmer).
+/// Removes segments of a log that may be written meanwhile.
+/// [`LogWriter::trimmer`](super::LogWriter::trimmer) makes it.
 #[derive(Debug)]
 pub struct LogTrimmer<D: Disk> {
     pub(super) disk: D,
@@ -61,10 +63,12 @@ pub struct LogTrimmer<D: Disk> {
 }
 
 impl<D: Disk> LogTrimmer<D> {
-    /// Removes whole segments whose records are all before `keep_from`, never the current one. Returns how many.
+    /// Removes whole segments whose records are all before `keep_from`, and never the current one.
+    /// Returns their number.
     ///
     /// # Errors
-    /// Some may be removed already; the log is whole all the same, and it may be tried again.
+    /// The file system returned an error. Some segments may be removed already; the log is still
+    /// whole, and the caller may try again.
     pub fn trim(&self, keep_from: Lsn) -> io::Result<u64> {
         let mut removed = 0;
         while let Some(oldest) = self.segments.oldest_before(keep_from) {

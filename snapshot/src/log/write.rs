@@ -1,15 +1,18 @@
 //! The writer of the log.
 //!
 //! # Invariants
-//! - `durable <= written`; `durable` only moves after a sync that succeeded.
-//! - `segment_bytes` is the length of whole batches. What a failed write left behind it is cut off before anything else is
-//!   written, and the cut is synced before a next segment exists.
-//! - A next segment that was half made is made anew before anything else is written, and removed before the end mark. So
-//!   whatever it left is nothing but the traces of a crash at that moment, which each start can deal with.
-//! - Only a failed sync of a file poisons: where a file cannot be opened, made, cut or removed (no descriptor, no room, no
-//!   right), that is tried again.
-//! - While the path of the directory leads elsewhere, no batch is appended: nobody would find it at the next start.
-//! - Poisoned is for good. The kernel may drop the pages of a failed sync, so trying again could report safety that is not there.
+//! - `durable <= written`, and `durable` moves only after a sync that succeeded.
+//! - `segment_bytes` is the length of whole batches. What a failed write left behind them is cut
+//!   off before anything else is written. The cut is synced before a next segment exists.
+//! - A next segment that is half made is made again before anything else is written, and removed
+//!   before the end mark. So its leftovers look like those of a crash at that moment, which every
+//!   start can handle.
+//! - Only a failed sync of a file poisons. If a file cannot be opened, created, cut or removed (no
+//!   descriptor, no room, no right), the writer tries again.
+//! - While the path of the directory leads elsewhere, no batch is appended: the next start would
+//!   not find it.
+//! - Poison lasts until a restart. The kernel may drop the pages of a failed sync, so a retry could report
+//!   data durable that is not on the disk.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,25 +31,28 @@ use crate::replace::create_anew;
 use crate::version::SEGMENT_VERSION;
 use crate::{Batch, Floor, KeepFloor, Lsn};
 
-/// Size at which a segment is followed by the next one, in bytes, unless set otherwise.
+/// Size in bytes at which a new segment follows, unless the caller sets another one.
 pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 
-/// Bytes after which the disk begins with what was written. A sync of a whole segment takes long, and all that
-/// comes meanwhile waits for it, in every mode: a full segment is synced before the next one.
+/// The disk begins to write after this many new bytes. A sync of a whole segment takes long, and
+/// all writes that come meanwhile wait for it. This holds in every fsync mode, because a full
+/// segment is synced before the next one.
 const BEGIN_SYNC_BYTES: u64 = 1 << 20;
 
-/// The log takes nothing more until the process starts again; what was reported durable is.
+/// The log takes no more records until the process starts again. Records that were reported durable
+/// stay durable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log is closed until restart: {reason}")]
 pub struct Poisoned {
-    /// What failed first.
+    /// The first failure, in words.
     pub reason: String,
 }
 
 /// Why a batch is not in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The write failed (disk full, say) and was undone: nothing of the batch is in the log, and it may be tried again.
+    /// The write failed (for example, the disk is full) and was undone. Nothing of the batch is in
+    /// the log, and the caller may try again.
     #[error("the log could not be written, and may be again: {0}")]
     Write(#[source] io::Error),
     /// Whether the batch is in the log is unknown.
@@ -54,7 +60,7 @@ pub enum AppendError {
     Poisoned(#[from] Poisoned),
 }
 
-/// Appends batches to the log. One per directory; the caller sees to that.
+/// Appends batches to the log. The caller ensures that a directory has only one writer.
 #[derive(Debug)]
 pub struct LogWriter<D: Disk> {
     disk: D,
@@ -64,11 +70,11 @@ pub struct LogWriter<D: Disk> {
     segments: Segments,
     segment_bytes: u64,
     segment_bytes_max: u64,
-    /// Up to where the disk has begun with the segment.
+    /// Offset in the segment up to which the disk has begun to write.
     sync_begun: u64,
     written: Lsn,
     durable: Lsn,
-    /// What the next batch names as the previous checksum.
+    /// The checksum that the next batch names as the previous one.
     chain: u32,
     bytes_written: u64,
     poisoned: Option<Poisoned>,
@@ -76,20 +82,20 @@ pub struct LogWriter<D: Disk> {
     owes_cut: bool,
     /// The segment was cut since the last sync.
     owes_sync: bool,
-    /// The next segment may be there, half made.
+    /// The next segment may exist, half made.
     owes_rotation: bool,
     /// Format version of the segment that is being written.
     version: u32,
     floor: Option<Arc<dyn KeepFloor>>,
-    /// The floor does not name the segment yet: no batch goes into it before.
+    /// The baseline does not name the current segment yet, so no batch may be written to it.
     owes_floor: bool,
-    /// The path of the directory led elsewhere when it was last looked at.
+    /// The path of the directory led elsewhere at the last check.
     is_displaced: bool,
 }
 
-/// Where a writer goes on in a segment that is there: all of it is durable.
+/// Where a writer continues in an existing segment. All of that segment is durable.
 pub(crate) struct Resume {
-    /// First record of each segment, oldest first; the last one is to be written on.
+    /// First record of each segment, oldest first. The writer continues in the last one.
     pub(crate) segments: VecDeque<Lsn>,
     pub(crate) segment_bytes: u64,
     pub(crate) written: Lsn,
@@ -99,11 +105,11 @@ pub(crate) struct Resume {
 }
 
 impl<D: Disk> LogWriter<D> {
-    /// Begins a new log in `dir` whose first record will be `first`: 1 for a new store, and larger after a run without a log.
-    /// To go on with a log, use [`open`](crate::open).
+    /// Begins a new log in `dir` whose first record will be `first`: 1 for a new store, and larger
+    /// after a run without a log. To continue a log, use [`open`](crate::open).
     ///
     /// # Errors
-    /// Of the file system; a first record of 0 is `InvalidInput`.
+    /// Those of the file system; a first record of 0 is `InvalidInput`.
     pub fn create(disk: &D, dir: &Path, node_id: u64, first: Lsn) -> io::Result<Self> {
         if first == Lsn(0) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -119,7 +125,7 @@ impl<D: Disk> LogWriter<D> {
         Self::create_after(disk, dir, header, VecDeque::new())
     }
 
-    /// A new segment after those that are there.
+    /// Begins a new segment after the existing ones.
     pub(crate) fn create_after(
         disk: &D,
         dir: &Path,
@@ -170,27 +176,27 @@ impl<D: Disk> LogWriter<D> {
         }
     }
 
-    /// Has the floor raised at each new segment and at a clean stop. The caller raises it to
-    /// [`floor`](Self::floor) before the first batch.
+    /// Sets the keeper that raises the baseline at each new segment and at a clean stop. The caller
+    /// raises it to [`floor`](Self::floor) before the first batch.
     pub fn set_floor_keeper(&mut self, keeper: Arc<dyn KeepFloor>) {
         self.floor = Some(keeper);
     }
 
-    /// What the next start must find of this log.
+    /// The baseline that the next start must find of this log. It names no snapshot.
     #[must_use]
     pub fn floor(&self) -> Floor {
         let segment = self.segments.last().unwrap_or_default();
         Floor { durable: self.durable, segment, image: Lsn(0) }
     }
 
-    /// Sets the size at which a segment is followed by the next one. A segment may be longer by one batch.
+    /// Sets the size in bytes at which a new segment follows. A segment may be longer by one batch.
     pub fn set_segment_bytes_max(&mut self, bytes: u64) {
         self.segment_bytes_max = bytes;
     }
 
-    /// Looks whether the path of the directory still leads to it. Until a later look finds that it does, every
-    /// [`append`](Self::append) is refused; where the system does not tell, the last answer stands. A new segment looks
-    /// by itself.
+    /// Checks whether the path of the directory still leads to it. If it does not, every
+    /// [`append`](Self::append) is refused until a later check succeeds. If the system cannot
+    /// answer, the last result stays valid. A new segment does this check by itself.
     ///
     /// # Errors
     /// The path leads elsewhere.
@@ -201,11 +207,13 @@ impl<D: Disk> LogWriter<D> {
         if self.is_displaced { Err(displaced(&self.dir)) } else { Ok(()) }
     }
 
-    /// Writes one batch and returns the number of its last record. It is not durable until [`sync`](Self::sync).
-    /// A full segment is followed by a new one first, which syncs: `durable` may have moved afterwards, even on an error.
+    /// Writes one batch and returns the number of its last record. The batch is not durable until
+    /// [`sync`](Self::sync). If the segment is full, a new one is begun first, and that syncs:
+    /// `durable` may have moved afterwards, even after an error.
     ///
     /// # Errors
-    /// After [`AppendError::Write`] the batch may be tried again as it is; after [`AppendError::Poisoned`] nothing may.
+    /// After [`AppendError::Write`] the caller may try the same batch again. After
+    /// [`AppendError::Poisoned`] no append succeeds any more.
     pub fn append(&mut self, batch: &Batch) -> Result<Lsn, AppendError> {
         self.check()?;
         if batch.is_empty() {
@@ -233,7 +241,7 @@ impl<D: Disk> LogWriter<D> {
         Ok(self.written)
     }
 
-    /// Makes all that was appended durable, and returns the number of the last durable record.
+    /// Makes all appended batches durable, and returns the number of the last durable record.
     ///
     /// # Errors
     /// A failed sync poisons the writer.
@@ -249,15 +257,18 @@ impl<D: Disk> LogWriter<D> {
         Ok(self.durable)
     }
 
-    /// Syncs, and begins a new segment. Does nothing while the current one holds no record.
+    /// Syncs and begins a new segment. Does nothing more than sync while the current segment holds
+    /// no record.
     ///
-    /// The order of its steps makes each crash between them harmless: the new segment is safe on the disk before the old
-    /// one demands it, both are before the floor demands it, and the first batch follows last.
+    /// The order of the steps makes a crash between any two of them harmless. The new segment is
+    /// durable before the old one demands it. Both are durable before the baseline demands it, and
+    /// the first batch comes last.
     ///
     /// # Errors
-    /// As [`append`](Self::append).
+    /// Those of [`append`](Self::append).
     pub fn rotate(&mut self) -> Result<(), AppendError> {
-        // The older segment must be whole on the disk before the newer one exists: recovery relies on it.
+        // The older segment must be whole on the disk before the newer one exists: recovery relies
+        // on it.
         self.cut()?;
         self.sync()?;
         let first = self.written.next();
@@ -298,10 +309,12 @@ impl<D: Disk> LogWriter<D> {
         self.raise_owed_floor()
     }
 
-    /// Ends the segment with a mark that demands the new one. If the mark cannot be written, what is there of it is cut
-    /// off, and safely so, before the new one is made anew: a mark without its successor is damage.
+    /// Ends the segment with a mark that demands the new one. If the mark cannot be written, its
+    /// bytes are cut off, and that cut is synced before the new segment is made again. A mark
+    /// without its successor is damage.
     fn mark_successor(&mut self) -> Result<(), AppendError> {
-        // A reader of version 1 knows no such mark; the floor alone demands the segment after.
+        // A reader of version 1 does not know this mark; there only the baseline demands the next
+        // segment.
         if self.version < 2 {
             return Ok(());
         }
@@ -335,7 +348,7 @@ impl<D: Disk> LogWriter<D> {
         self.written
     }
 
-    /// Number of the last record that is safe on the disk.
+    /// Number of the last durable record.
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.durable
@@ -347,30 +360,33 @@ impl<D: Disk> LogWriter<D> {
         self.bytes_written
     }
 
-    /// The id of the node whose log this is.
+    /// The id of the node that owns this log.
     #[must_use]
     pub fn node_id(&self) -> u64 {
         self.node_id
     }
 
-    /// Why the log takes nothing more, if so.
+    /// Why the log is poisoned, or `None` if it is not.
     #[must_use]
     pub fn poisoned(&self) -> Option<&Poisoned> {
         self.poisoned.as_ref()
     }
 
-    /// A clean stop: syncs, writes the end mark, syncs that. From then on any flipped bit in the log is told from a torn write.
+    /// Stops cleanly: syncs, writes the end mark, and syncs again. From then on recovery can
+    /// distinguish any flipped bit in the log from a torn write.
     ///
     /// # Errors
-    /// If the end mark could not be written, the records are durable nevertheless; the next start is an unclean one. If
-    /// the floor could not be raised, the next start may not see that the end of the log was removed.
+    /// If the end mark could not be written, the records are durable nevertheless, and the next
+    /// start finds an unclean stop. If the baseline could not be raised, the next start may not
+    /// notice that the end of the log was removed.
     pub fn finish(mut self) -> Result<Lsn, AppendError> {
-        // First the records, then the mark: a mark on the disk is a promise that all before it is there.
+        // First the records, then the mark: a mark on the disk promises that everything before it
+        // is there.
         self.check()?;
         self.cut()?;
         self.sync()?;
         if self.owes_rotation {
-            // It would not follow the end mark, which looks like damage.
+            // A segment behind an end mark would not follow it, which looks like damage.
             let removed = remove_segment(&self.disk, &self.dir, self.written.next());
             removed.map_err(AppendError::Write)?;
         }
@@ -378,7 +394,8 @@ impl<D: Disk> LogWriter<D> {
         let before = self.segment_bytes;
         self.write(&header, &[])?;
         if let Err(error) = self.file.sync_data() {
-            // A mark that is seen now and gone after a power cut would look like damage later: better none.
+            // A mark that is seen now and is gone after a power cut would look like damage later.
+            // No mark is better.
             let _ = self.file.truncate(before);
             return Err(self.poison("sync of the end mark", &error).into());
         }
@@ -386,7 +403,7 @@ impl<D: Disk> LogWriter<D> {
         Ok(self.durable)
     }
 
-    /// Who removes what is not needed of this log, on any thread.
+    /// A handle that removes old segments of this log, on any thread.
     #[must_use]
     pub fn trimmer(&self) -> LogTrimmer<D> {
         LogTrimmer {
@@ -411,7 +428,7 @@ impl<D: Disk> LogWriter<D> {
         let (head, checksum) = header.encode(self.node_id);
         if let Err(error) = self.file.append_pair(&head, body) {
             self.owes_cut = true;
-            // If this fails, too, the next write tries it again.
+            // If this fails too, the next write tries it again.
             _ = self.cut();
             return Err(AppendError::Write(error));
         }
@@ -424,7 +441,7 @@ impl<D: Disk> LogWriter<D> {
         Ok(())
     }
 
-    /// Cuts off what a failed write left.
+    /// Cuts off the bytes that a failed write left.
     fn cut(&mut self) -> Result<(), AppendError> {
         if self.owes_cut {
             self.file.truncate(self.segment_bytes).map_err(AppendError::Write)?;
@@ -443,7 +460,7 @@ impl<D: Disk> LogWriter<D> {
 
 /// Why there is no new segment, or perhaps half of one.
 pub(crate) enum CreateError {
-    /// The file system refused something; it may be tried again.
+    /// The file system refused something; the caller may try again.
     Io(io::Error),
     /// The header may never reach the disk.
     Sync(io::Error),
@@ -457,8 +474,8 @@ impl CreateError {
     }
 }
 
-/// A new segment with its header, safe on the disk with its name, in place of one that was half made; and what its first
-/// batch names as previous checksum.
+/// Creates a segment in place of a half-made one, and makes its header and its name durable. Also
+/// returns the checksum that its first batch names as the previous one.
 pub(crate) fn create_segment<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -482,7 +499,8 @@ fn remove_segment<D: Disk>(disk: &D, dir: &Path, first: Lsn) -> io::Result<()> {
     gone.and_then(|()| disk.sync_dir(dir))
 }
 
-/// Writes the successor mark behind the `whole_bytes` of a segment again, in place of what a crash left of it.
+/// Writes the successor mark behind the `whole_bytes` of a segment again, in place of what a crash
+/// left of it.
 pub(crate) fn mark_again<D: Disk>(
     disk: &D,
     path: &Path,

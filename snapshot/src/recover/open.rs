@@ -1,9 +1,10 @@
-//! The start: load the newest image, replay the log after it, and only then put the directory in order.
+//! The start: load the newest snapshot, replay the log after it, and only then tidy the directory.
 //!
 //! # Invariants
-//! - Until the last record was replayed, nothing on the disk was changed (unless damage was to be accepted).
-//! - What the new writer calls durable is: the end of an unclean log is written again before, since a process that comes after a
-//!   failed sync would read it from the kernel's memory, and a sync that succeeds now would prove nothing.
+//! - Until the last record was replayed, nothing on the disk is changed, unless damage is accepted.
+//! - Everything that the new writer calls durable is durable. Therefore the end of an unclean log
+//!   is written again first. After a failed sync the next process reads that end from the kernel's
+//!   memory, and a sync that succeeds now would prove nothing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,25 +23,27 @@ use crate::{
     SEGMENT_BYTES_MAX_DEFAULT,
 };
 
-/// How to open.
+/// Settings of a start.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
-    /// The node whose files these are; files of another one are damage.
+    /// The node that owns these files; files of another node are damage.
     pub node_id: u64,
-    /// What must be there; the default demands nothing.
+    /// The baseline: what must be there. The default demands nothing.
     pub floor: Floor,
-    /// Size at which a segment is followed by the next one, in bytes.
+    /// Size in bytes at which a new segment follows.
     pub segment_bytes_max: u64,
-    /// Whether to write a log. Without one what is there is read all the same and left as it is.
+    /// Whether to write a log. Without it, an existing log is still read, and it stays as it is.
     pub log: bool,
-    /// Go on with what is whole up to the damage: [`repair`](crate::repair) first. Records may be lost; copies are kept.
+    /// Whether to [`repair`](crate::repair) first, and continue with what is whole up to the
+    /// damage. Records may be lost; copies are kept.
     pub allow_damage: bool,
-    /// If the newest image is damaged, take an older whole one, provided that the log reaches back to it: nothing is lost.
+    /// Whether an older whole snapshot may replace a damaged newest one. The log must reach back to
+    /// it, so nothing is lost.
     pub allow_older_image: bool,
 }
 
 impl OpenOptions {
-    /// With a log, of the default segment size, and no damage accepted.
+    /// Settings with a log, the default segment size, and no damage accepted.
     #[must_use]
     pub fn new(node_id: u64) -> Self {
         Self {
@@ -54,37 +57,39 @@ impl OpenOptions {
     }
 }
 
-/// What a start found and did.
+/// Findings and actions of a start.
 #[derive(Debug)]
 pub struct Opened<D: Disk> {
-    /// Goes on with the log; `None` if none was asked for.
+    /// Continues the log; `None` if `OpenOptions::log` is false.
     pub writer: Option<LogWriter<D>>,
-    /// The image that was loaded.
+    /// The snapshot that was loaded, if there is one.
     pub image: Option<ImageInfo>,
-    /// The last record that image and log account for; the next one is the number after it.
+    /// The last record that snapshot and log account for. The next record gets the number after it.
     pub last_lsn: Lsn,
-    /// Records that were replayed.
+    /// Number of records that were replayed.
     pub records: u64,
     /// Torn bytes that were cut (with `log: false`: left unread).
     pub torn_bytes: u64,
-    /// Whether the run before ended with an end mark, or there was none.
+    /// Whether the log ends with an end mark, or there is no log.
     pub clean: bool,
-    /// What a start does in the directory in any case, in words: leftovers and torn tails go.
+    /// Sentences about leftovers and torn tails that were removed, which every start does.
     pub done: Vec<String>,
-    /// What was changed because damage was accepted, in words.
+    /// Sentences about changes that were made because damage was accepted.
     pub repaired: Vec<String>,
-    /// What accepting the damage lost.
+    /// Records that were lost because damage was accepted.
     pub loss: Option<Loss>,
 }
 
-/// Opens the store in `dir`: gives every block of the newest image to `on_image_block`, then every record after its start LSN to
-/// `on_record`, both in order, and returns the writer that goes on.
+/// Opens the store in `dir`, and returns the writer that continues the log. It first gives every
+/// block of the newest snapshot to `on_image_block`. Then it gives every record after the start LSN
+/// to `on_record`. Both come in order.
 ///
-/// Images and segments that are not needed for this start are looked at by their headers only; [`scan`](crate::scan) verifies all.
+/// Snapshots and segments that this start does not need are only checked by their headers.
+/// [`scan`](crate::scan) verifies everything.
 ///
 /// # Errors
-/// Whatever the callbacks were given until then must be thrown away. [`OpenError::Damaged`] holds the first damage;
-/// [`scan`](crate::scan) finds all of it.
+/// The caller must discard everything that the callbacks received. [`OpenError::Damaged`] holds the
+/// first damage; [`scan`](crate::scan) finds all of it.
 pub fn open<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -95,11 +100,13 @@ pub fn open<D: Disk>(
     open_with_verdict(disk, dir, options, on_image_block, on_record, || Ok(()))
 }
 
-/// The same for a caller that takes what it is given on other threads: `verdict` is asked once, after all was given and before
-/// the disk is changed, whether everything could be taken.
+/// Like [`open`], for a caller that applies blocks and records on other threads. `verdict` is
+/// called once, after everything was handed on and before the disk is changed. It returns whether
+/// all of it could be applied.
 ///
 /// # Errors
-/// As [`open`]; an error of `verdict` is told with the directory, and nothing was changed.
+/// Those of [`open`]. An error of `verdict` is reported with the directory, and nothing was
+/// changed.
 pub fn open_with_verdict<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -149,7 +156,7 @@ pub fn open_with_verdict<D: Disk>(
         disk.remove(path).map_err(at(path))?;
         done.push(format!("removed the unfinished file {}", path.display()));
     }
-    // A name that the run before gave may not be safe yet, and we are about to rely on it.
+    // A name that the run before gave may not be durable yet, and this start relies on it.
     disk.sync_dir(dir).map_err(at(dir))?;
     let mut writer = None;
     if options.log {
@@ -175,12 +182,12 @@ pub fn open_with_verdict<D: Disk>(
 
 struct Chosen {
     image: Option<ImageInfo>,
-    /// Newer ones that are to be set aside.
+    /// Newer snapshots that are damaged and will be renamed.
     damaged: Vec<PathBuf>,
 }
 
-/// The newest image. Its blocks are verified while they are loaded; only where an older one may take its place all of it is
-/// verified before, because what was loaded cannot be taken back.
+/// Chooses the newest snapshot. Its blocks are normally verified while they are loaded. If an older
+/// one may replace it, all of it is verified first, because loaded blocks cannot be taken back.
 fn choose_image<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -242,7 +249,7 @@ fn set_aside<D: Disk>(
     Ok(())
 }
 
-/// The writer for what comes next.
+/// Makes the writer for the records that come next.
 fn go_on<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -254,7 +261,7 @@ fn go_on<D: Disk>(
     if let Some((last, before)) = segments.split_last()
         && last.body.is_none()
     {
-        // The machine stopped while this segment was made; the one before it is synced.
+        // The machine stopped while this segment was made. The one before it is synced.
         let path = &last.report.path;
         disk.remove(path).map_err(at(path))?;
         disk.sync_dir(dir).map_err(at(dir))?;
@@ -270,17 +277,18 @@ fn go_on<D: Disk>(
         return new_segment(disk, dir, node_id, walk, segments);
     };
     let continues = last.report.last_lsn == walk.position;
-    // A segment without a record has the name that the next one would have: it is used again.
+    // A segment without a record has the name that the next one would have, so it is used again.
     let again = !last.report.end_mark || (continues && last.has_no_record());
     if !again {
-        // The process may have been killed between writing the mark and syncing it, and what follows relies on the mark.
+        // The process may have been killed between writing the mark and syncing it, and the next
+        // steps rely on the mark.
         let path = &last.report.path;
         let synced = disk.open_append(path).and_then(|mut file| file.sync_data());
         synced.map_err(at(path))?;
         return new_segment(disk, dir, node_id, walk, segments);
     }
     put_in_order(disk, last, done)?;
-    // Only now the last segment is safe, its header too: a mark must not demand it before.
+    // Only now is the last segment durable, with its header. A mark must not demand it before.
     if let [.., before, last] = segments
         && last.header.is_some_and(|header| header.kind == Kind::Continues)
         && last.report.batches == 0
@@ -302,8 +310,9 @@ fn go_on<D: Disk>(
     }
 }
 
-/// Writes the mark that demands the last segment, which is new, where the one before it ends. A crash may have come in
-/// between; and what is seen of a mark whose sync failed may not be on the disk.
+/// Writes the mark that demands the last segment, which is new, at the end of the one before it. A
+/// crash may have come before the mark, and a mark that can be read may not be on the disk, if its
+/// sync failed.
 fn mark<D: Disk>(disk: &D, node_id: u64, before: &Walked) -> io::Result<()> {
     let may_have = before.header.is_some_and(|header| header.version >= 2);
     match &before.body {

@@ -1,10 +1,13 @@
-//! Repair, for an operator who has decided to go on with what is whole.
+//! Repair, for an operator who has decided to continue with what is whole.
 //!
 //! # Invariants
-//! - Only done when told, and only where there is damage.
-//! - Nothing is lost by it: each file that is changed or taken away is kept as `<name>.damaged` (then `.damaged-2`, ...).
-//! - It never empties a store: if nothing whole is there to begin from, it leaves all as it is.
-//! - The log then goes on behind every number that may have been given, in a segment that says what was accepted as lost.
+//! - A repair runs only on request, and acts only on damage.
+//! - It removes no bytes: each file that it changes or takes away is kept as `<name>.damaged` (then
+//!   `.damaged-2`, ...).
+//! - It never empties a store: if nothing whole is there to begin from, it leaves everything as it
+//!   is.
+//! - Afterwards the log continues behind every LSN that may have been given, in a segment that says
+//!   which records were accepted as lost.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,26 +25,27 @@ use crate::version::SEGMENT_VERSION;
 use crate::{Damage, Known, Lsn, OpenError};
 
 const COPY_BYTES: u64 = 1 << 20;
-/// Records in a segment that is missing: more than 32 GiB of the shortest ones.
+/// Upper bound of the records in a missing segment: that is 32 GiB of the shortest ones.
 const MISSING_SEGMENT_RECORDS_MAX: u64 = 1 << 32;
 
-/// What a repair did.
+/// Actions of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Every change, in words; empty if nothing was changed.
+    /// One sentence for each change; empty if nothing was changed.
     pub done: Vec<String>,
-    /// Damage that it would not touch, because nothing whole would be left to start from.
+    /// Damage that it did not touch, because nothing whole would be left to start from.
     pub left: Vec<Damage>,
     /// The records that were given up.
     pub loss: Option<Loss>,
 }
 
-/// Cuts the log at the first damage, and sets aside damaged images where an older whole one with its log exists, and segments
-/// and names that cannot be used. `known` as in [`scan`](crate::scan). No writer may be at work in `dir`.
+/// Cuts the log at the first damage. Renames damaged snapshots if an older whole one with its log
+/// exists. Also renames segments and names that cannot be used. `known` is as in
+/// [`scan`](crate::scan). No writer may be at work in `dir`.
 ///
 /// # Errors
-/// [`OpenError::Newer`] if a newer program wrote any of the files: then nothing is changed. Of the file system; some of
-/// it may be done then, and it may be run again.
+/// [`OpenError::Newer`] if a newer program wrote any of the files; then nothing is changed. After
+/// an error of the file system some changes may be done, and the caller may run it again.
 pub fn repair<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -63,8 +67,8 @@ pub fn repair<D: Disk>(
     Ok(Repaired { done, left, loss: found.scan.loss })
 }
 
-/// What is given up where the damage is accepted, and whether it can be. Where nothing whole is left to begin from, that is
-/// everything.
+/// The records that would be given up if the damage were accepted, and whether a repair is
+/// possible. If nothing whole is left to begin from, all records would be given up.
 pub(super) fn loss(survey: &Survey) -> (Option<Loss>, bool) {
     if survey.scan.damage.is_empty() {
         return (None, false);
@@ -81,13 +85,13 @@ pub(super) fn loss(survey: &Survey) -> (Option<Loss>, bool) {
     (loss, plan.is_some())
 }
 
-/// What is to be done, decided before anything is.
+/// All changes of a repair. It is complete before the first change is made.
 struct Plan {
     /// Files to be renamed, in this order.
     aside: Vec<PathBuf>,
     /// A segment to be cut to this many bytes.
     cut: Option<(PathBuf, u64)>,
-    /// A segment that begins behind all that is lost.
+    /// A segment to be created behind all that is lost.
     goes_on: Option<SegmentHeader>,
 }
 
@@ -96,7 +100,8 @@ impl Plan {
         let first = survey.names.segments.first().copied();
         let image = survey.image.as_ref();
         let start = image.map_or(Lsn(0), |image| image.start_lsn);
-        // Something whole to begin from: an image, or a log from the very first record on; and the log reaches back to it.
+        // There must be something whole to begin from: a snapshot, or a log from the very first
+        // record on. The log must reach back to it.
         let reaches = match first {
             Some(first) => first <= start.next() || image.is_some_and(|image| !image.logged),
             None => image.is_some(),
@@ -114,7 +119,8 @@ impl Plan {
         Some(plan)
     }
 
-    /// The part about the log: what is before the needed segments, what is kept, what comes after the damage.
+    /// Plans the log: segments before the needed ones, segments to keep, and segments after the
+    /// damage.
     fn log(&mut self, survey: &Survey, start: Lsn) {
         let segments = survey.walk.segments.as_slice();
         let wrong = |segment: &Walked| segment.refused || segment.broken;
@@ -125,7 +131,7 @@ impl Plan {
         let needed = segments.iter().rposition(|it| it.report.first_lsn <= start.next());
         let needed = needed.unwrap_or(0);
         let (older, kept_or_after) = segments.split_at_checked(needed).unwrap_or_default();
-        // A link that is broken at the first needed segment is about what comes before it.
+        // If the link at the first needed segment is broken, the damage is before it.
         let usable = |segment: &Walked| {
             segment.body.is_some() && segment.header.map(|it| it.node_id) == Some(node(survey))
         };
@@ -154,12 +160,13 @@ impl Plan {
         self.end_after(survey, start, kept, after);
     }
 
-    /// The log ends with `kept`, and goes on behind whatever may have been in the rest.
+    /// Plans that the log ends with `kept`, and continues behind every record that may have been in
+    /// the rest.
     fn end_after(&mut self, survey: &Survey, start: Lsn, kept: &[Walked], after: &[Walked]) {
         let kept_last = kept.iter().map(|segment| segment.report.last_lsn).max();
         let last = start.max(kept_last.unwrap_or_default());
         let beyond = highest_of(survey, kept.iter().chain(after));
-        // Newest first: should the machine stop in between, the log has an end and no gap.
+        // Newest first: if the machine stops in between, the log has an end and no gap.
         self.aside.extend(after.iter().rev().map(|it| it.report.path.clone()));
         if let Some(segment) = kept.last() {
             let report = &segment.report;
@@ -205,7 +212,7 @@ fn node(survey: &Survey) -> u64 {
     survey.scan.node_id.unwrap_or_default()
 }
 
-/// The last record that was written for sure.
+/// The last record that was certainly written.
 fn proven(survey: &Survey) -> Lsn {
     let segments = survey.walk.segments.iter().filter(|it| it.body.is_some());
     let in_log = segments.map(|it| it.report.last_lsn).max().unwrap_or_default();
@@ -218,7 +225,7 @@ fn highest_in_images(survey: &Survey) -> Lsn {
     survey.scan.images.iter().map(end).max().unwrap_or_default()
 }
 
-/// No record in these segments, in an image or in a missing segment can have had a higher number.
+/// Upper bound of the record numbers in these segments, in a snapshot or in a missing segment.
 fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -> Lsn {
     let in_log = segments.map(highest).max().unwrap_or_default();
     let known = in_log.max(highest_in_images(survey)).max(survey.floor.durable);
@@ -229,19 +236,20 @@ fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -
     if !is_missing {
         return known;
     }
-    // Its number is in the name of the segment that follows.
+    // The new segment is named after the number behind this bound, so the bound stays below
+    // `NAMED_MAX`.
     let most = known.0.saturating_add(MISSING_SEGMENT_RECORDS_MAX).min(Lsn::NAMED_MAX.0 - 1);
     known.max(Lsn(most))
 }
 
-/// No record of this segment can have had a higher number: a record takes a frame at least.
+/// Upper bound of the record numbers in this segment: a record takes at least a frame.
 fn highest(segment: &Walked) -> Lsn {
     let report = &segment.report;
     let unknown = report.bytes.saturating_sub(report.whole_bytes) / u64_of(FRAME_BYTES);
     Lsn(report.last_lsn.0.saturating_add(unknown))
 }
 
-/// A name beside `path` that is not taken: `<name>.damaged`, `<name>.damaged-2`, ...
+/// A free name beside `path`: `<name>.damaged`, `<name>.damaged-2`, ...
 pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Result<PathBuf> {
     let taken: Vec<PathBuf> =
         disk.list(dir).map_err(at(dir))?.iter().map(|name| dir.join(name)).collect();
@@ -254,8 +262,9 @@ pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Resul
     free.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }
 
-/// Writes the first `bytes` of a file again in its place, safe on the disk. That takes room for a copy, also where a cut
-/// would do: behind a failed sync of the run before, the sync of what is there proves nothing.
+/// Durably writes the first `bytes` of a file again in its place. That takes room for a copy, even
+/// where a cut would do. If a sync of the run before failed, a sync of the existing bytes proves
+/// nothing.
 pub(super) fn rewrite<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
     copy(disk, path, path, bytes)
 }

@@ -1,8 +1,8 @@
 //! The complete description of a data directory.
 //!
 //! # Invariants
-//! - Only reads.
-//! - Every byte of every image and segment is verified, also of those that a start would not need.
+//! - A scan only reads.
+//! - Every byte of every snapshot and segment is verified, even where a start would not need it.
 
 use std::io;
 use std::path::Path;
@@ -15,19 +15,22 @@ use crate::image::ImageName;
 use crate::log::RecordFn;
 use crate::{Damage, Floor, ImageInfo, ImageReader, Known, Lsn, OpenError, ReadError};
 
-/// Looks at everything in `dir` and changes nothing. `known` is what must be there, and the node that the files must belong to;
-/// `None` takes the node from the files, which must then agree with each other, and demands nothing.
+/// Reads everything in `dir` and changes nothing. `known` holds the baseline, and the node that the
+/// files must belong to. `None` takes the node from the files, which must then agree with each
+/// other, and demands nothing.
 ///
 /// # Errors
-/// Of the file system only (kind `NotFound` if there is no such directory); damage is part of the answer.
+/// Only those of the file system (kind `NotFound` if there is no such directory). Damage is part of
+/// the result.
 pub fn scan<D: Disk>(disk: &D, dir: &Path, known: impl Into<Known>) -> io::Result<Scan> {
     survey(disk, dir, known.into(), &mut |_, _| Ok(())).map(|survey| survey.scan)
 }
 
-/// Like [`scan`], and gives the records that a start would replay to `on_record`, up to the first damage.
+/// Like [`scan`], and gives the records that a start would replay to `on_record`, up to the first
+/// damage.
 ///
 /// # Errors
-/// As [`scan`]; those of `on_record` as `InvalidData`.
+/// Those of [`scan`]; an error of `on_record` is `InvalidData`.
 pub fn scan_with<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -42,7 +45,7 @@ pub(super) struct Survey {
     pub(super) names: Names,
     pub(super) walk: LogWalk,
     pub(super) scan: Scan,
-    /// The newest whole image.
+    /// The newest whole snapshot.
     pub(super) image: Option<ImageInfo>,
     pub(super) floor: Floor,
 }
@@ -58,7 +61,7 @@ pub(super) fn survey<D: Disk>(
     let mut damage = names.wrong.clone();
     let Known { mut node_id, floor } = known;
     let mut images = Vec::new();
-    // Newest first, so that it is the newest whole one that tells the node if the caller did not.
+    // Newest first, so that the newest whole one decides the node if the caller did not.
     for &name in names.images.iter().rev() {
         let state = match read_image(disk, dir, name, node_id, true) {
             Ok(info) => Ok(info),
@@ -99,7 +102,7 @@ pub(super) fn survey<D: Disk>(
     Ok(survey)
 }
 
-/// What the log is replayed onto, given the image that was chosen.
+/// The state that the log is replayed onto, given the chosen snapshot.
 pub(super) fn base(names: &Names, image: Option<ImageInfo>, known: Known) -> Base {
     let position = match &image {
         Some(image) => Some(image.start_lsn),
@@ -116,7 +119,7 @@ pub(super) fn base(names: &Names, image: Option<ImageInfo>, known: Known) -> Bas
     }
 }
 
-/// Verifies one image: header and footer, or all of it.
+/// Verifies one snapshot: all of it with `blocks`, otherwise only header and footer.
 pub(super) fn read_image<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -135,7 +138,7 @@ pub(super) fn read_image<D: Disk>(
     if blocks { reader.verify() } else { Ok(info) }
 }
 
-/// The walk of a scan reports damage beside its result.
+/// The walk of a scan collects damage in its result; only other errors end it.
 fn only_io(error: OpenError) -> io::Error {
     match error {
         OpenError::Io(error) => error,

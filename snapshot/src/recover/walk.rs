@@ -1,11 +1,12 @@
-//! The one walk over all segments; `scan`, `open` and `repair` all decide by it.
+//! The one walk over all segments. `scan`, `open` and `repair` all decide by it.
 //!
-//! One pass: the segments before the last one may not be torn, so whatever is wrong in them is damage and the start ends there;
-//! only the last one needs a look ahead, and that is done before anything of the broken place is handed on.
+//! It takes one pass. Segments before the last one may not be torn, so anything wrong in them is
+//! damage, and a start ends there. Only the last segment needs a look ahead, which comes before
+//! anything of the broken place is handed on.
 //!
 //! # Invariants
-//! - A record is handed on only if all before it, from the image on, is right.
-//! - `position` is the last record that image and log together account for.
+//! - A record is handed on only if everything before it, from the snapshot on, is right.
+//! - `position` is the last record that snapshot and log together account for.
 
 use std::path::{Path, PathBuf};
 
@@ -19,23 +20,24 @@ use crate::log::{
 };
 use crate::{Damage, Floor, ImageInfo, Lsn, OpenError};
 
-/// What the log is to be replayed onto.
+/// The state that the log is replayed onto, and what must be there.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub(super) image: Option<ImageInfo>,
-    /// `None`: it is not known what comes before the log, because no image is whole. That is reported already.
+    /// `None` if the state before the log is not known, because no snapshot is whole. That is
+    /// reported already.
     pub(super) position: Option<Lsn>,
     pub(super) node_id: Option<u64>,
     pub(super) floor: Floor,
-    /// Start LSN of the newest image that is there, whole or not.
+    /// Start LSN of the newest snapshot file, whole or not.
     pub(super) newest_image: Option<Lsn>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// Everything, also behind damage.
+    /// Read everything, also behind damage.
     Full,
-    /// Up to the first damage, and of segments that are older than the image the headers only.
+    /// Read up to the first damage, and only headers of segments that are older than the snapshot.
     Start,
 }
 
@@ -47,13 +49,14 @@ pub(super) struct LogWalk {
     /// The last record of the log itself.
     pub(super) log_last: Lsn,
     pub(super) node_id: Option<u64>,
-    /// Records that were handed on.
+    /// Number of records that were handed on.
     pub(super) records: u64,
-    /// The segment before, and the first LSN of the one that its mark demands.
+    /// The previous segment, and the first LSN of the one that its mark demands.
     demanded: Option<(PathBuf, Lsn)>,
-    /// Behind the last batch of the segment before there is something that may be half a successor mark.
+    /// Behind the last batch of the previous segment there are bytes that may be half a successor
+    /// mark.
     half_marked: Option<Damage>,
-    /// The last segment demands another one.
+    /// The last segment demands another one, which is missing.
     pub(super) demands_another: bool,
 }
 
@@ -68,15 +71,15 @@ pub(super) struct Walked {
     pub(super) broken: bool,
 }
 
-/// Said of what would be a torn tail in the last segment.
+/// Appended to the error about bytes that would be a torn tail in the last segment.
 const LATER_FOLLOWS: &str = "; a later segment follows, so this is no torn write";
 
-/// Whether nothing was written to a segment yet: then the mark before it may not be whole.
+/// Whether nothing was written to a segment yet. Then the mark before it may not be whole.
 fn may_be_new(header: &SegmentHeader, body: &Body) -> bool {
     header.kind == Kind::Continues && body.batches == 0 && !matches!(body.end, End::Damaged(_))
 }
 
-/// The end of the segment before, if it is known.
+/// End of the previous segment, if it is known: its last record and its checksum.
 type Link = Option<(Lsn, u32)>;
 
 pub(super) fn walk_log<D: Disk>(
@@ -125,7 +128,7 @@ pub(super) fn walk_log<D: Disk>(
 struct Step {
     verify_records: bool,
     is_last: bool,
-    /// The floor names this segment or one behind it: its header was safe on the disk.
+    /// The baseline names this segment or one behind it, so its header was durable.
     was_whole: bool,
     replay_after: Lsn,
 }
@@ -202,7 +205,7 @@ impl LogWalk {
         Ok(link)
     }
 
-    /// What looked like half a mark is damage.
+    /// Treats bytes that looked like half a mark as damage.
     fn break_before(&mut self, damage: Option<Damage>) {
         if let Some(before) = self.segments.last_mut() {
             before.broken |= damage.is_some();
@@ -216,7 +219,7 @@ impl LogWalk {
         self.segments.push(walked);
     }
 
-    /// Node, place in the chain, and whether the records from the image on are there.
+    /// Checks node, place in the chain, and whether the records from the snapshot on are there.
     fn check_header(
         &mut self,
         path: &Path,
@@ -262,7 +265,7 @@ impl LogWalk {
         let whole = Some((body.last, body.chain));
         match &body.end {
             End::Open | End::Mark | End::Successor(_) if !is_last => whole,
-            // That nothing follows is damage, and is found when all is read.
+            // A missing successor is damage, and it is found when everything is read.
             End::Successor(_) => whole,
             End::Open => {
                 self.tail = Tail::Open;
@@ -294,7 +297,8 @@ impl LogWalk {
         }
     }
 
-    /// A logged image was published when the log was durable up to its end: so that log must be there.
+    /// A logged snapshot was published when the log was durable up to its end, so that log must be
+    /// there.
     fn check_image(&mut self, base: &Base, dir: &Path) {
         let Some(image) = base.image.as_ref().filter(|image| image.logged) else {
             return;
@@ -320,7 +324,8 @@ impl LogWalk {
 }
 
 impl LogWalk {
-    /// First LSN of the newest segment that has its header: one that is only being made is not what the floor names.
+    /// First LSN of the newest segment that has its header. A segment that is only being made is
+    /// not the one that the baseline names.
     pub(super) fn newest_with_header(&self) -> Lsn {
         let newest = self.segments.iter().rev().find(|it| it.header.is_some());
         newest.map_or(Lsn(0), |newest| newest.report.first_lsn)
@@ -333,7 +338,7 @@ impl LogWalk {
         self.damage.push(Damage::new(&segment_path(dir, first), 0, what));
     }
 
-    /// What the floor names must be there, and all that it calls durable.
+    /// Checks that everything is there that the baseline names or calls durable.
     fn check_floor(&mut self, base: &Base, dir: &Path) {
         let Floor { durable, segment, image } = base.floor;
         let newest = self.newest_with_header();
@@ -389,7 +394,8 @@ impl Walked {
         report.whole_bytes = if is_marked { report.bytes } else { body.whole_bytes };
     }
 
-    /// Whether behind the last batch there is no more than a mark, in a segment that may have one.
+    /// Whether the bytes behind the last batch are no more than a mark, in a segment that may have
+    /// one.
     fn may_be_half_marked(&self, body: &Body) -> bool {
         let behind = self.report.bytes.saturating_sub(body.whole_bytes);
         self.header.is_some_and(|header| header.version >= 2)
