@@ -1,9 +1,9 @@
 //! The one place where a slot changes: an event is applied to it, live and in replay alike.
 //!
 //! Invariants:
-//! - Applying looks at nothing but the slot and the event: no clock, no randomness, no other slot.
-//! - Whoever commits an event has checked that it fits; an event that does not fit the slot is
-//!   damage, and is told as such.
+//! - Applying an event reads only the slot and the event: no clock, no randomness, no other slot.
+//! - The shard that commits an event has checked that it fits. An event that does not fit the slot
+//!   is damage, and is reported as such.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use super::row::{Row, RowFacts, RowImport, RowState};
 use super::state::{Chat, ChatHead, Effect, NewestBy, OutboxEntry, SlotState, User};
 use crate::types::{ChatId, ChatStatus, Flag, Hashed, KeyHasher, Sequence, TimeMs, UserId, wide};
 
-/// A slot with what is needed to change it.
+/// A slot, with everything that is needed to change it.
 pub struct Applier<'a> {
-    /// The slot.
+    /// The slot that the events belong to.
     pub slot: &'a mut SlotState,
-    /// The ids that the shard's chats name.
+    /// The interner of the shard.
     pub interner: &'a mut Interner,
     /// The node's key hash.
     pub hasher: KeyHasher,
@@ -40,7 +40,7 @@ impl Applier<'_> {
     /// Applies one event.
     ///
     /// # Errors
-    /// If the event names something that is not there, which in replay means damage.
+    /// If the event does not fit the slot, which in replay means damage.
     pub fn apply(&mut self, event: Event) -> Result<(), BadRecord> {
         match event {
             Event::Created(event) => self.created(event),
@@ -127,7 +127,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Applies the most frequent event.
+    /// Applies an [`AdvancedRef`], the most frequent event.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -224,7 +224,7 @@ impl Applier<'_> {
             Some(entry) if entry.event == event.event => {
                 interner.drop_later(chat.outbox.remove(0));
                 if chat.outbox.is_empty() {
-                    // Most chats never post again: no memory is kept for it.
+                    // Most chats never have another event: their outbox keeps no memory.
                     chat.outbox = ThinVec::new();
                 }
                 let is_over = chat.head.dissolved && chat.outbox.is_empty();
@@ -239,7 +239,7 @@ impl Applier<'_> {
         let hash = self.hasher.hash(event.head.id.as_str());
         let mut head = event.head;
         if self.is_retired(&head.id) {
-            // There is nothing that a merge could change.
+            // A merge has nothing to change.
             return if head.dissolved { Ok(()) } else { Err(misfit("imported chat", &head.id)) };
         }
         self.interner.share(&mut head.creator_id);
@@ -326,7 +326,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Changes a row that is there, as the user's next version.
+    /// Changes a row that exists, as the user's next version.
     fn change(
         &mut self,
         user_id: Hashed<&str>,
@@ -382,7 +382,8 @@ impl Applier<'_> {
     fn member_erased(&mut self, event: MemberErased) -> Result<(), BadRecord> {
         let hasher = self.hasher;
         if self.is_retired(&event.chat_id) {
-            // A log from before only ids were kept of such chats: their makers were erased then.
+            // The log is of a build that kept dissolved chats whole, and erased their creators. Now
+            // only their ids are left.
             return Ok(());
         }
         let (chat, interner) = self.chat_and_interner(&event.chat_id)?;
@@ -393,7 +394,7 @@ impl Applier<'_> {
         chat.forget_deleter(&event.user_id);
         let hash = hasher.hash(event.user_id.as_str());
         let was_member = chat.members.remove(event.user_id.as_str(), hash).is_some();
-        // Who left before is remembered only as one who had deleted the chat: nobody sees that.
+        // A user who left before is at most a deleter, which no reader sees: the version stays.
         chat.head.version += u64::from(is_creator || was_member);
         interner.note_released(usize::from(was_member));
         if was_member {
@@ -435,7 +436,7 @@ impl Applier<'_> {
     fn answered(&mut self, event: Answered) -> Result<(), BadRecord> {
         let mut answer = event.answer;
         let hash = self.hasher.hash(&answer.scope);
-        // One whose time is over may still be there.
+        // An answer whose time is over may still be there.
         self.slot.answers.remove(&answer.scope, hash);
         answer.order = self.slot.answers.last().map_or(1, |last| last.order.saturating_add(1));
         self.slot.answers.insert(answer, self.hasher);
@@ -467,14 +468,14 @@ impl Applier<'_> {
     }
 }
 
-/// A watermark: what is at or below it is neither shown nor unread.
+/// Raises the watermark: nothing up to it is shown or unread.
 fn cover(facts: &mut RowFacts, to: Sequence) {
     facts.deleted_to_seq = facts.deleted_to_seq.max(to);
     facts.max_read_seq = facts.max_read_seq.max(to);
     facts.marked_unread = Flag::NO;
 }
 
-/// Adds members and the event that tells their rows; how many events that is.
+/// Adds members, and the event for their rows. Returns the number of events.
 fn join(
     chat: &mut Chat,
     user_ids: Vec<UserId>,
@@ -505,8 +506,7 @@ fn post(chat: &mut Chat, deliveries: Deliveries) {
     chat.outbox.push(Arc::new(OutboxEntry { event: chat.head.event, deliveries }));
 }
 
-/// What a chat's event does to a user's row. A row that is not there has nothing to delete or to
-/// bring back.
+/// Applies a chat's event to a user's row. Deletes and returns do nothing if there is no row.
 fn change_row(user: &mut User, event: RowChanged, hasher: KeyHasher) {
     let hash = hasher.hash(event.chat_id.as_str());
     let RowChanged { chat_id, event, effect, .. } = event;
@@ -550,7 +550,7 @@ fn update_row(
     }
 }
 
-/// Adds a row, or starts one afresh where it stands.
+/// Adds a row. If the user has one for this chat, replaces its state but keeps its order.
 fn put_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, row: RowState) {
     let hash = hasher.hash(chat_id.as_str());
     user.head.next_order = user.head.next_order.max(row.order.saturating_add(1));
@@ -561,8 +561,9 @@ fn put_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, row: RowState) {
     }
 }
 
-/// The version of an imported change. The one that it names counts only as long as all that the
-/// user has was imported: whoever followed the user's changes would not see an older one.
+/// The version of an imported change. A named version counts only as long as all changes of the
+/// user were imported. Otherwise a client that follows the user's changes would not see an older
+/// one.
 fn import_version(user: &mut User, named: Option<u64>) -> u64 {
     match named {
         Some(version) if user.head.imported => {
@@ -577,7 +578,7 @@ fn import_version(user: &mut User, named: Option<u64>) -> u64 {
     }
 }
 
-/// Takes an imported row; merged with one that is there, the higher positions of both stay.
+/// Applies an imported row. Merged with a row that exists, the higher positions of both stay.
 fn import_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, import: RowImport) {
     let version = import_version(user, import.version);
     let order = match import.join_order {

@@ -1,27 +1,28 @@
-//! Numbers kept in half of their bytes.
+//! Numbers stored in half of their bytes.
 //!
-//! Orders, versions and sequences may go up to 2^53, and nearly all are below 2^32. There are many millions
-//! of them, and a list reads them from end to end: so a value whose numbers are small is kept in a short form.
-//! Any other is kept as it is, apart; it costs its own size and a wait for memory.
+//! Orders, versions and sequences can go up to 2^53, but nearly all are below 2^32. There are many
+//! millions of them, and a list reads them from end to end. So a value whose numbers are small is
+//! stored in a short form. Any other value is stored whole in a separate allocation, which costs
+//! its size and a wait for memory.
 
-/// A value that has a short form where its numbers are small.
+/// A value that has a short form if its numbers are small.
 pub trait Compact: Copy {
-    /// The short form.
+    /// The type of the short form.
     type Short: Copy;
 
-    /// The short form; none if one of the numbers does not fit.
+    /// The short form; None if one of the numbers does not fit.
     fn shorten(self) -> Option<Self::Short>;
 
-    /// What a short form stands for.
+    /// The value of a short form.
     fn restore(short: Self::Short) -> Self;
 }
 
-/// A value in its short form, or as it is.
+/// A value in its short form, or whole.
 #[derive(Debug, Clone)]
 pub enum Packed<T: Compact> {
-    /// Nearly always.
+    /// The short form, in nearly all cases.
     Short(T::Short),
-    /// One of the numbers does not fit.
+    /// The value itself, because one of the numbers does not fit.
     Whole(Box<T>),
 }
 
@@ -32,7 +33,7 @@ impl<T: Compact> From<T> for Packed<T> {
 }
 
 impl<T: Compact> Packed<T> {
-    /// The value. What of it is not used is not computed either.
+    /// A copy of the value. The compiler leaves out the fields that the caller does not use.
     #[inline(always)]
     pub fn get(&self) -> T {
         match self {
@@ -41,7 +42,7 @@ impl<T: Compact> Packed<T> {
         }
     }
 
-    /// Changes the value.
+    /// Changes the value, and chooses its form anew.
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut T)) {
         let mut value = self.get();

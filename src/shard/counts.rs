@@ -1,19 +1,19 @@
-//! What a slot counts as it changes, so that nobody counts it anew.
+//! The counts of a slot, updated with each change, so that no command counts entries.
 
 use super::state::User;
 use crate::limits::IDLE_USER_WEIGHT;
 use crate::types::wide;
 
-/// What a slot holds.
+/// The contents of a slot, as numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Chats that are not dissolved.
     pub chats: u64,
-    /// Dissolved chats.
+    /// Dissolved chats, retired ones included.
     pub dissolved: u64,
     /// Users with at least one row.
     pub users: u64,
-    /// Rows.
+    /// Rows of all users.
     pub memberships: u64,
     /// Chat events with deliveries under way.
     pub outbox: u64,
@@ -24,12 +24,12 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// How much is remembered of what users had.
+    /// The weight of removals and users without rows, by which the shard decides who must forget.
     pub fn gone_weight(&self) -> u64 {
         self.gone + IDLE_USER_WEIGHT * self.idle
     }
 
-    /// Adds what a user has.
+    /// Adds the numbers of a user after a change.
     pub fn add_user(&mut self, user: UserCounts) {
         self.users += u64::from(user.rows > 0);
         self.memberships += user.rows;
@@ -37,7 +37,7 @@ impl Counts {
         self.idle += user.idle;
     }
 
-    /// Takes away what a user had.
+    /// Subtracts the numbers of a user before a change.
     pub fn take_user(&mut self, user: UserCounts) {
         self.users -= u64::from(user.rows > 0);
         self.memberships -= user.rows;
@@ -46,7 +46,7 @@ impl Counts {
     }
 }
 
-/// What a slot counts of a user.
+/// The numbers of one user, as a slot counts them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserCounts {
     rows: u64,
@@ -55,10 +55,10 @@ pub struct UserCounts {
 }
 
 impl UserCounts {
-    /// Of a user as they are.
+    /// The numbers of a user as they are now.
     pub fn of(user: &User) -> Self {
         let (rows, gone) = (wide(user.rows.len()), user.gone_count());
-        // Who was just made is not there yet.
+        // A user who was just created does not count yet.
         let is_new = rows == 0 && user.gone.is_none() && user.head.version == 0;
         Self { rows, gone, idle: u64::from(rows == 0 && !is_new) }
     }

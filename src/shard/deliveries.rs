@@ -1,7 +1,8 @@
-//! The rows that a chat's event reaches.
+//! The rows that an event of a chat reaches.
 //!
-//! Invariant: what is done with them at once does not grow with their number. A dissolved chat's
-//! members stay in the chunks in which they were, and are let go a part at a time.
+//! Invariants:
+//! - No single step takes time that grows with the number of rows. The members of a dissolved chat
+//!   stay in their chunks, and are dropped a part at a time.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +12,23 @@ use super::state::Effect;
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::UserId;
 
-/// The rows that an event reaches.
+/// The users whose rows an event reaches, with its effect on each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Deliveries {
-    /// The same effect for each user.
+    /// One effect for all of these users.
     #[serde(rename = "s")]
     Same(Effect, Vec<UserId>),
-    /// Each user's own.
+    /// A separate effect for each user.
     #[serde(rename = "e")]
     Each(Vec<(UserId, Effect)>),
-    /// The same effect for all who were members. It is written in parts, each as the first kind.
+    /// One effect for all former members of a dissolved chat. Snapshots hold it in parts of kind
+    /// [`Self::Same`].
     #[serde(skip)]
     Members(Effect, Chunks<Member>),
 }
 
 impl Deliveries {
-    /// How many rows.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         match self {
             Self::Same(_, users) => users.len(),
@@ -35,12 +37,12 @@ impl Deliveries {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the event reaches no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds another part of the same event's deliveries.
+    /// Appends another part of the same event's deliveries.
     pub fn extend(&mut self, part: Self) {
         match (&mut *self, part) {
             (Self::Same(_, users), Self::Same(_, more)) => users.extend(more),
@@ -53,7 +55,7 @@ impl Deliveries {
         }
     }
 
-    /// The same as [`Self::slice`], as deliveries of their own.
+    /// The deliveries that [`Self::slice`] returns, as a [`Deliveries`].
     pub fn part(&self, start: usize, count: usize) -> Self {
         match self {
             Self::Same(effect, users) => {
@@ -67,7 +69,7 @@ impl Deliveries {
         }
     }
 
-    /// The deliveries from `start` on, at most `count`.
+    /// The deliveries from position `start` on, at most `count`.
     pub fn slice(&self, start: usize, count: usize) -> Vec<(UserId, Effect)> {
         match self {
             Self::Same(effect, users) => users
@@ -84,7 +86,8 @@ impl Deliveries {
         }
     }
 
-    /// Drops the last `count` or so; how many interned ids went with them.
+    /// Drops about the last `count` deliveries. Returns the number of interned ids that were
+    /// dropped with them.
     pub fn shorten(&mut self, count: usize) -> usize {
         match self {
             Self::Same(_, users) => users.truncate(users.len().saturating_sub(count)),
@@ -100,7 +103,7 @@ impl Deliveries {
     }
 }
 
-/// The members behind so many others.
+/// The members from position `start` on.
 fn members(chunks: &Chunks<Member>, start: usize) -> impl Iterator<Item = &Member> {
     let (mut first, mut before) = (0, start);
     while let Some(chunk) = chunks.get(first).filter(|chunk| chunk.len() <= before) {
@@ -128,7 +131,7 @@ mod tests {
             let facts = MemberFacts { order, join_seq: zero, sent_seq: zero, deleted_in: 0 };
             roster.insert(Member::new(InternedUserId::from(user_id), facts), hasher);
         }
-        // Chunks of different lengths.
+        // This leaves chunks of different lengths.
         let is_gone = |n: usize| n % 7 == 3 || (100..190).contains(&n);
         for (_, user_id) in users.iter().enumerate().filter(|(n, _)| is_gone(*n)) {
             roster.remove(user_id.as_str(), hasher.hash(user_id.as_str()));

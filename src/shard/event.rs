@@ -201,9 +201,9 @@ events! {
     35 Touched {
         /// The user.
         user_id: UserId,
-        /// The chats that the user had open; None means all chats of the user.
+        /// The chats that the user was online in; None means all chats of the user.
         chat_ids: Option<Vec<ChatId>>,
-        /// Time of the visit. It only raises the time that a row has.
+        /// When the user was online. It only raises the time that a row has.
         time: TimeMs,
     }
     /// A user cleared a chat's history.

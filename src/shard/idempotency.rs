@@ -1,13 +1,13 @@
-//! Idempotency keys: whom one belongs to, and under which text its answer is kept.
+//! Idempotency keys: their owners, and the texts under which answers are kept.
 //!
-//! A key belongs to the user that the command names, or else to the chat, or else (`create` without
-//! an id) to the node. Within its owner it is for one request. (`import` names no chat of its own: it
-//! uses its key with each chat of its lines, as that chat's.)
+//! A key belongs to the user that the command names, else to the chat, else (`create` without an
+//! id) to the node. Within its owner it is for one request. `import` names no chat of its own: it
+//! uses its key with each chat of its lines, as a key of that chat.
 //!
-//! A request that one step decides keeps its answer in its owner's slot. One that several shards
-//! decide first takes its key there by a [`Claim`]: who uses the key for another request is refused
-//! before anything is applied. Then each of its parts keeps its own answer beside the chat that it
-//! is about, so that a repeat does what was left and nothing twice.
+//! If one step decides a request, its answer is kept in the owner's slot. If several shards decide
+//! it, the request first takes its key there by a [`Claim`]. Another request with this key is then
+//! refused before anything is applied. After that, each part of the request keeps its own answer in
+//! the slot of its chat. So a repeat does what was left, and nothing twice.
 //!
 //! ```text
 //! what is kept      under
@@ -17,13 +17,15 @@
 //! of a part         "p" claim's slot "." claim's number | newline | chat's id
 //! ```
 //!
-//! Ids hold no control characters, so no two of these are the same. Older logs may hold others, in
-//! which a user's id or hash and a chat's come before the key; nobody asks for those any more.
+//! Ids hold no control characters, so no two of these texts are equal. Older logs may hold other
+//! texts, in which a user's id or hash and a chat's id come before the key. Nothing reads those any
+//! more.
 //!
 //! Invariants:
-//! - No text names a user. What is kept of one is found by their hash, and goes when they are erased;
-//!   what is kept of a part tells nothing of them, and is nobody's once the claim is gone: a number is
-//!   never given twice in a slot.
+//! - No text names a user. The answers under a user's keys are found by the user's hash, and go
+//!   when the user is erased.
+//! - The answer of a part says nothing about the user. Without its claim it belongs to nobody,
+//!   because a slot never uses a claim's number twice.
 
 use compact_str::{CompactString, format_compact};
 use serde::Serialize;
@@ -31,19 +33,19 @@ use serde::Serialize;
 use crate::command::Kind;
 use crate::types::{ChatId, IdempotencyKey, KeyHasher, Slot, UserId};
 
-/// Whom a key belongs to.
+/// The owner of a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
     /// The user that the request names.
     User(&'a UserId),
     /// The chat that the request is about.
     Chat(&'a ChatId),
-    /// Neither is named.
+    /// The node, if the request names neither.
     Node,
 }
 
 impl Owner<'_> {
-    /// The slot that keeps what was answered under this owner's key.
+    /// The slot that keeps the answer under this owner's key.
     pub fn slot(self, key: &IdempotencyKey, hasher: KeyHasher) -> Slot {
         match self {
             Self::User(user_id) => hasher.slot(user_id.as_str()),
@@ -52,7 +54,7 @@ impl Owner<'_> {
         }
     }
 
-    /// The text that it is kept under.
+    /// The text under which the answer is kept.
     pub fn scope(self, key: &IdempotencyKey, hasher: KeyHasher) -> CompactString {
         match self {
             Self::User(user_id) => {
@@ -64,51 +66,51 @@ impl Owner<'_> {
     }
 }
 
-/// How all texts of a user's keys begin; `hash` is the user's.
+/// The beginning of all texts of a user's keys; `hash` is that of the user's id.
 pub fn users_prefix(hash: u64) -> CompactString {
     format_compact!("u{hash:016x}\n")
 }
 
-/// A request that takes its key before its parts go out.
+/// A request that takes its key before its parts are sent.
 #[derive(Debug, Clone)]
 pub struct Claiming {
-    /// Whose key it is; the node's without one.
+    /// The owner of the key; None means the node.
     pub user_id: Option<UserId>,
-    /// The key.
+    /// The key as the client sent it.
     pub key: IdempotencyKey,
     /// Digest of the whole request.
     pub request: u64,
 }
 
 impl Claiming {
-    /// Whom the key belongs to.
+    /// The owner of the key: the user, or else the node.
     pub fn owner(&self) -> Owner<'_> {
         self.user_id.as_ref().map_or(Owner::Node, Owner::User)
     }
 }
 
-/// A key that was taken for a request, as its parts name it.
+/// A key that a request has taken. The parts of the request name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// The slot that keeps it.
+    /// The slot that keeps the claim.
     pub slot: Slot,
-    /// The slot's sequence when it was taken.
+    /// The slot's sequence when the key was taken, unique within the slot.
     pub number: u64,
     /// Digest of the whole request.
     pub request: u64,
 }
 
 impl Claim {
-    /// The text that the part about a chat is kept under.
+    /// The text under which the part about a chat is kept.
     pub fn part(&self, chat_id: &ChatId) -> CompactString {
         format_compact!("p{}.{}\n{chat_id}", self.slot.get(), self.number)
     }
 }
 
-/// Digest of a request's arguments and of which command it is.
+/// Digest of a request: its kind and its arguments.
 pub fn digest(kind: Kind, arguments: &impl Serialize, hasher: KeyHasher) -> u64 {
     let mut bytes = vec![kind.code()];
-    // Writing to memory does not fail; if it did, the digest would only be of less.
+    // Writing to memory does not fail. If it did, the digest would cover fewer bytes.
     _ = rmp_serde::encode::write(&mut bytes, arguments);
     hasher.hash_bytes(&bytes)
 }

@@ -1,13 +1,13 @@
-//! The ids of the users that a shard's chats name, each kept once.
+//! The ids of the users that a shard's chats name, each stored once.
 //!
-//! A user is a member of many chats. Their id is kept once on each shard, and a chat holds a pointer to it:
-//! so a member takes fewer bytes, and to look for one reader in many chats compares with one text that
-//! is in the cache.
+//! A user is a member of many chats. Each shard stores the user's id once, and a chat holds a
+//! pointer to it. So a member takes fewer bytes. To look for one reader in many chats compares with
+//! one text, which is in the cache.
 //!
 //! Invariants:
-//! - Of two interned ids with the same text, both share it.
-//! - A text that only the interner holds goes when its table would have to grow, or when a sweep comes by. Sweeps begin
-//!   when many members went, and take a few tables at a time.
+//! - Two interned ids with the same text share it.
+//! - A text that only the interner holds is dropped when its table would have to grow, or by a
+//!   sweep. A sweep begins when many members have left, and takes a few tables at a time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,42 +18,44 @@ use super::state::{OutboxEntry, shrink, table_hash};
 use crate::limits::SLOTS;
 use crate::types::{InternedUserId, KeyHasher, UserId};
 
-/// See the module's documentation.
+/// The ids of the users that a shard's chats name; its rules are in the documentation of the
+/// module.
 #[derive(Debug)]
 pub struct Interner {
     hasher: KeyHasher,
-    /// By slots of the ids, whether of this shard or not: small tables grow in small steps.
+    /// One table for each slot of the node: small tables grow in small steps.
     tables: Vec<HashTable<InternedUserId>>,
-    /// Ids that chats let go since the last sweep began.
+    /// Number of ids that chats have released since the last sweep began.
     released: usize,
-    /// Ids that the sweep before kept, or the one under way so far.
+    /// Number of ids that the last sweep kept, or the sweep under way so far.
     kept: usize,
-    /// The table that the sweep under way comes to next.
+    /// The next table of the sweep under way; None if there is no sweep.
     sweep_at: Option<usize>,
-    /// Events of many rows that are delivered, and are let go a part at a time.
+    /// Delivered events of many rows, which are dropped a part at a time.
     delivered: VecDeque<Arc<OutboxEntry>>,
 }
 
-/// A sweep begins when at least so many ids were let go, and at least a quarter of what the last one kept.
+/// A sweep begins after this many released ids, and at least a quarter of the ids that the last
+/// sweep kept.
 const SWEEP_FROM: usize = 4096;
-/// Tables that one step of a sweep looks at.
+/// Tables that one step of a sweep visits.
 const TABLES_A_STEP: usize = 8;
-/// Rows of a delivered event that are let go in one step.
+/// Rows of a delivered event that one step drops.
 const ROWS_A_STEP: usize = 512;
 
 impl Interner {
-    /// One that holds no ids.
+    /// An interner without ids.
     pub fn new(hasher: KeyHasher) -> Self {
         let tables = std::iter::repeat_with(HashTable::new).take(usize::from(SLOTS)).collect();
         Self { hasher, tables, released: 0, kept: 0, sweep_at: None, delivered: VecDeque::new() }
     }
 
-    /// Notes that chats have let so many ids go.
+    /// Notes how many ids chats have released, which decides when a sweep begins.
     pub fn note_released(&mut self, ids: usize) {
         self.released += ids;
     }
 
-    /// Lets a delivered event go: at once if it has few rows, else by [`Self::drop_some`].
+    /// Drops a delivered event: now if it has few rows, else by [`Self::drop_some`].
     pub fn drop_later(&mut self, entry: Arc<OutboxEntry>) {
         self.delivered.push_back(entry);
         if self.delivered.len() == 1 {
@@ -61,7 +63,7 @@ impl Interner {
         }
     }
 
-    /// Lets a part of a delivered event go; whether there is more to do.
+    /// Drops a part of a delivered event. Returns true if there is more to drop.
     pub fn drop_some(&mut self) -> bool {
         let Some(entry) = self.delivered.front_mut() else { return false };
         let is_gone = match Arc::get_mut(entry) {
@@ -69,7 +71,7 @@ impl Interner {
                 self.released += entry.deliveries.shorten(ROWS_A_STEP);
                 entry.deliveries.is_empty()
             }
-            // An image holds it, and lets it go on a thread of its own.
+            // A snapshot shares it, and drops it on its own thread.
             None => true,
         };
         if is_gone {
@@ -78,7 +80,8 @@ impl Interner {
         !self.delivered.is_empty()
     }
 
-    /// Drops what only the interner holds from a few tables, if it is time; whether there is more to do.
+    /// Drops unused ids from a few tables, if a sweep is due or under way. Returns true if the
+    /// sweep has more to do.
     pub fn sweep_some(&mut self) -> bool {
         let first = match self.sweep_at {
             Some(first) => first,
@@ -99,17 +102,17 @@ impl Interner {
         self.sweep_at.is_some()
     }
 
-    /// The id, with the text that is shared.
+    /// The id with the shared text; stores the text if it is new.
     pub fn intern(&mut self, id: &UserId) -> InternedUserId {
         self.shared(id.as_str(), || id.into())
     }
 
-    /// Gives an id that came with a text of its own the one that is shared.
+    /// Replaces an id that has its own text by the one with the shared text.
     pub fn share(&mut self, id: &mut InternedUserId) {
         *id = self.shared(id.as_str(), || id.clone());
     }
 
-    /// What is kept of an id, or of another with the same hash in its table: not looked at yet.
+    /// The stored id, or another one with the same hash in its table; its text is not read yet.
     pub fn candidate(&self, id: &str) -> Option<&InternedUserId> {
         let hash = self.hasher.hash(id);
         let table = self.tables.get(usize::from(KeyHasher::slot_of_hash(hash).get()))?;
@@ -178,7 +181,7 @@ mod tests {
             interner.intern(&id(number));
         }
         let kept: usize = interner.tables.iter().map(HashTable::len).sum();
-        // A table of the smallest size holds three.
+        // A table of the smallest size has room for three.
         assert!(kept < usize::from(SLOTS) * 4, "{kept} are kept");
         let again = used.iter().map(|id| interner.intern(&id.to_user_id()));
         assert!(again.zip(&used).all(|(a, b)| std::ptr::eq(a.as_str(), b.as_str())));

@@ -1,12 +1,13 @@
 //! Rows joined with their chats, a part at a time: conversation lists and unread totals.
 //!
-//! A user's rows are on one shard and their chats on all of them. The rows are taken as they are at
-//! one instant (their chunks are shared, not copied), cut into slices ([`Slicer`]), and each slice
-//! is asked of the shards that own its chats. So no shard is held for longer than a slice takes,
-//! however many chats a user has, and nothing has to be kept in order when a message arrives.
+//! A user's rows are on one shard, and their chats are on all shards. The router takes the rows as
+//! they are at one instant (their chunks are shared, not copied) and cuts them into slices
+//! ([`Slicer`]). It asks the shards that own the chats of a slice. So no shard is busy for longer
+//! than a slice takes, however many chats a user has. And a message that arrives has no order to
+//! update.
 //!
 //! Invariants:
-//! - A [`Place`] is the whole sort key, so that any two conversations have an order of their own.
+//! - A [`Place`] is the whole sort key, so no two conversations are equal in order.
 //! - A conversation's place and its content are read at the same moment.
 
 use std::cmp::Ordering;
@@ -21,30 +22,30 @@ use crate::types::{ChatId, Flag, KeyHasher, ShardCount, ShardId, TimeMs, UserId}
 /// A user's rows at one instant.
 #[derive(Debug, Clone)]
 pub struct UserRows {
-    /// Whose.
+    /// Owner of the rows.
     pub user_id: UserId,
-    /// The rows, in join order.
+    /// Chunks of the rows, in join order.
     pub chunks: Chunks<Row>,
 }
 
-/// The rows of one or more users, as all parts of a command share them.
+/// The rows of one or more users, shared by all parts of a command.
 pub type Rows = Arc<Vec<UserRows>>;
 
-/// One of these rows.
+/// A row in [`Rows`], with the hash that finds its chat.
 #[derive(Debug, Clone, Copy)]
 pub struct RowRef {
-    /// Position of its user.
+    /// Index of its user in [`Rows`].
     pub user: u32,
-    /// Position of its chunk.
+    /// Index of its chunk.
     pub chunk: u32,
-    /// Position in the chunk.
+    /// Index within the chunk.
     pub entry: u32,
     /// Hash of the chat's id.
     pub hash: u64,
 }
 
 impl RowRef {
-    /// The row.
+    /// Looks the row up; None if an index is out of range.
     pub fn of(self, rows: &[UserRows]) -> Option<&Row> {
         let user = rows.get(usize::try_from(self.user).ok()?)?;
         let chunk = user.chunks.get(usize::try_from(self.chunk).ok()?)?;
@@ -66,7 +67,8 @@ impl Slicer {
         Self { rows, user: 0, chunk: 0 }
     }
 
-    /// About the next `count` rows: for each shard that owns chats of them, its part. Empty at the end.
+    /// The next slice of about `count` rows. Each shard that owns chats of them gets its part; the
+    /// result is empty at the end.
     pub fn next(
         &mut self,
         count: usize,
@@ -82,7 +84,7 @@ impl Slicer {
                 (self.user, self.chunk) = (self.user + 1, 0);
                 continue;
             };
-            // No node holds so many that these do not fit; a row that did not would be left out.
+            // No node holds enough rows to exceed 32 bits; a row that did would be left out.
             let place = (u32::try_from(self.user), u32::try_from(self.chunk));
             for (entry, row) in (0u32..).zip(chunk.iter()) {
                 let hash = hasher.hash(row.chat_id.as_str());
@@ -98,19 +100,19 @@ impl Slicer {
     }
 }
 
-/// Where a conversation stands: pinned first, then newest message first, then by id.
+/// Position of a conversation in its list: pinned first, then newest message first, then by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Pinned.
+    /// Whether the row is pinned.
     pub pinned: bool,
-    /// Time of the newest message.
+    /// Time of the chat's newest message.
     pub last_time: TimeMs,
-    /// The chat.
+    /// The chat, which makes the place unique.
     pub chat_id: ChatId,
 }
 
 impl Place {
-    /// How a conversation with this key stands to it.
+    /// Compares a conversation with this key to the place: `Less` means that it comes before.
     pub fn order_of(&self, pinned: bool, last_time: TimeMs, chat_id: &ChatId) -> Ordering {
         order((pinned, last_time, chat_id), (self.pinned, self.last_time, &self.chat_id))
     }
@@ -130,23 +132,23 @@ pub fn key_of(item: &Conversation) -> Key<'_> {
     (item.is_top == Flag::YES, item.last_time, &item.chat_id)
 }
 
-/// The order of two sort keys.
+/// Compares two sort keys: `Less` means that `a` comes before `b`.
 pub fn order(a: Key<'_>, b: Key<'_>) -> Ordering {
     b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then_with(|| a.2.cmp(b.2))
 }
 
-/// What stands up to a place: how many conversations, and a hash over their sort keys that does not
-/// depend on the order in which they are added.
+/// The conversations up to a place, as a number and a hash. The hash covers their sort keys and
+/// does not depend on the order in which they are added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// How many.
+    /// Number of conversations.
     pub count: u64,
-    /// Sum of the hashes of each.
+    /// Sum of the conversations' hashes, wrapping.
     pub hash: u64,
 }
 
 impl Seen {
-    /// Adds a conversation; `hash` is its id's.
+    /// Adds a conversation; `hash` is that of its chat's id.
     pub fn add(&mut self, pinned: bool, last_time: TimeMs, hash: u64) {
         let mut mixed = hash ^ last_time.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         mixed = mixed.wrapping_add(u64::from(pinned));
@@ -157,19 +159,19 @@ impl Seen {
         self.hash = self.hash.wrapping_add(mixed ^ (mixed >> 31));
     }
 
-    /// Adds what another part has seen.
+    /// Adds the conversations that another part has seen.
     pub fn join(&mut self, other: Self) {
         self.count += other.count;
         self.hash = self.hash.wrapping_add(other.hash);
     }
 }
 
-/// Where a page starts, and what stood before it when the page before was made.
+/// Where a page begins, and the conversations before it when the previous page was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageStart {
-    /// The last conversation of the page before.
+    /// The last conversation of the previous page.
     pub place: Place,
-    /// What stood up to there.
+    /// The conversations up to that place.
     pub seen: Seen,
 }
 
@@ -177,7 +179,7 @@ impl PageStart {
     /// Reads a cursor: `p|n . last_time . count . hash . id`.
     ///
     /// # Errors
-    /// If it is none of [`Self::to_cursor`]'s.
+    /// If the text does not come from [`Self::to_cursor`].
     pub fn parse(cursor: &str) -> Result<Self, Error> {
         let bad = || Error::invalid("cursor: not one of `conversations`");
         let mut parts = cursor.splitn(5, '.');
@@ -195,7 +197,7 @@ impl PageStart {
         Ok(Self { place: Place { pinned, last_time, chat_id }, seen: Seen { count, hash } })
     }
 
-    /// The cursor.
+    /// Writes the cursor that [`Self::parse`] reads.
     pub fn to_cursor(&self) -> String {
         let Place { pinned, last_time, chat_id } = &self.place;
         let pin = if *pinned { 'p' } else { 'n' };
@@ -203,52 +205,53 @@ impl PageStart {
     }
 }
 
-/// A `conversations` under way, as all its parts share it.
+/// A `conversations` under way, shared by all its parts.
 #[derive(Debug)]
 pub struct Listing {
-    /// The user's rows.
+    /// The user's rows, with one entry.
     pub rows: Rows,
-    /// What is asked.
+    /// The command.
     pub asked: Conversations,
-    /// Most conversations that are wanted of a part: one more than the page has.
+    /// Maximum number of conversations of a part: one more than the page has.
     pub wanted: usize,
-    /// Where the page starts.
+    /// Where the page begins; None begins the list.
     pub start: Option<PageStart>,
 }
 
 /// A shard's part of a slice.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The rows.
+    /// The rows, whose chats the shard owns.
     pub refs: Vec<RowRef>,
-    /// What stands behind this is not wanted any more.
+    /// Conversations behind this place are not needed, because the page is already full up to it.
     pub until: Option<Place>,
 }
 
-/// What a part found.
+/// A shard's answer for a [`Part`].
 #[derive(Debug, Clone, Default)]
 pub struct ListingPart {
-    /// The first conversations behind the start, in order.
+    /// The first conversations after the start of the page, in order.
     pub items: Vec<Conversation>,
-    /// What stands up to the start.
+    /// The conversations up to the start of the page.
     pub seen: Seen,
 }
 
-/// What is unread of a user, or of a part of their chats.
+/// Unread totals of a user, or of a part of their chats.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Messages in chats that are not muted.
+    /// Unread messages in chats that are not muted.
     pub messages: u64,
-    /// Chats that are not muted.
+    /// Unread chats that are not muted.
     pub chats: u64,
-    /// Messages in muted chats.
+    /// Unread messages in muted chats.
     pub muted_messages: u64,
-    /// Muted chats.
+    /// Unread muted chats.
     pub muted_chats: u64,
 }
 
 impl Totals {
-    /// Adds a chat.
+    /// Adds a chat with `unread` messages. It counts as an unread chat if it has any or is
+    /// `marked`.
     pub fn add(&mut self, muted: Flag, unread: u64, marked: Flag) {
         let counts = u64::from(unread > 0 || marked == Flag::YES);
         let (messages, chats) = match muted.0 {
@@ -259,7 +262,7 @@ impl Totals {
         *chats += counts;
     }
 
-    /// Adds another part.
+    /// Adds the totals of another part.
     pub fn join(&mut self, other: Self) {
         self.messages = self.messages.saturating_add(other.messages);
         self.chats += other.chats;

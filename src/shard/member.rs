@@ -1,4 +1,4 @@
-//! A user of a chat, as the chat knows them.
+//! A member: a user of a chat, as the chat knows them.
 
 use std::num::NonZeroU32;
 
@@ -10,49 +10,51 @@ use super::state::counter;
 use crate::command::unread::Floors;
 use crate::types::{InternedUserId, Sequence};
 
-/// One user of a chat, as the chat knows them.
+/// A user in a chat, as the chat knows them. It takes 24 bytes, and more only if a number does not
+/// fit the short form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// Who.
+    /// The user, whose id is the key of the member in the chat's roster.
     pub user_id: InternedUserId,
     facts: Packed<MemberFacts>,
 }
 
 const _: () = assert!(size_of::<Member>() == 24);
 
-/// What a chat knows of a member.
+/// The facts that a chat knows of a member.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemberFacts {
-    /// Place in the chat's join order.
+    /// Join order, unique within the chat's members.
     pub order: u64,
-    /// First sequence that counts for them.
+    /// The first sequence that counts as unread for the member.
     pub join_seq: Sequence,
-    /// Their own newest message.
+    /// Sequence of the member's own newest message; 0 if there is none.
     pub sent_seq: Sequence,
-    /// The chat's epoch, plus one, in which they deleted the chat; deleted only while that is
-    /// the current epoch. So one message brings all rows back at the cost of one number.
+    /// The chat's epoch plus one, when the member deleted the chat; 0 if they never did. The member
+    /// counts as deleted only while that epoch is current. So one message brings all rows back by
+    /// changing one number.
     pub deleted_in: u64,
 }
 
 impl Member {
-    /// A member of whom this is known.
+    /// A member with these facts.
     pub fn new(user_id: InternedUserId, facts: MemberFacts) -> Self {
         Self { user_id, facts: facts.into() }
     }
 
-    /// What the chat knows of them.
+    /// A copy of the facts that the chat knows.
     #[inline(always)]
     pub fn facts(&self) -> MemberFacts {
         self.facts.get()
     }
 
-    /// Changes what the chat knows of them.
+    /// Changes the facts. The order must stay, because the roster is sorted by it.
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut MemberFacts)) {
         self.facts.update(change);
     }
 
-    /// What the chat knows of the member's floors.
+    /// The floors that the chat knows: join sequence and sent sequence.
     #[inline]
     pub fn floors(&self) -> Floors {
         let facts = self.facts();
@@ -72,7 +74,7 @@ impl Entry for Member {
     }
 }
 
-/// See [`MemberFacts`]. Orders begin at 1.
+/// Short form of [`MemberFacts`], with numbers of 32 bits. Orders begin at 1.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortMember {
     order: NonZeroU32,
@@ -104,7 +106,7 @@ impl Compact for MemberFacts {
     }
 }
 
-/// A member as images and records have it.
+/// A member as snapshots and records hold it.
 #[derive(Serialize, Deserialize)]
 struct Encoded<Id> {
     user_id: Id,

@@ -1,11 +1,12 @@
-//! A page of a user's list, or the whole of it, made a slice at a time.
+//! A page of a user's list, or the whole list, made a slice at a time.
 //!
-//! The rows are those of one instant: their chunks are shared, not copied, and what changes meanwhile is not
-//! seen. So a core that makes a long list can serve others in between.
+//! The rows are those of one instant: their chunks are shared, not copied, and later changes are
+//! not seen. So a core that makes a long list can serve other requests in between.
 //!
 //! Invariants:
-//! - Pinned rows come first, then newest-joined first; deleted ones not.
-//! - A slice looks at about [`LOOK_ROWS`] rows at most, and tells about [`SCAN_ROWS`] of them.
+//! - Pinned rows come first, then newest-joined first; deleted rows are left out.
+//! - A slice reads at most about [`LOOK_ROWS`] rows, and adds at most about [`SCAN_ROWS`] of them
+//!   to the page.
 
 use super::roster::{Chunk, Chunks, Roster};
 use super::row::Row;
@@ -14,27 +15,28 @@ use crate::command::membership::{List, ListReply, ListRow};
 use crate::limits::{LOOK_ROWS, SCAN_ROWS};
 use crate::types::Flag;
 
-/// See the module's documentation.
+/// A list that is being made; its rules are in the documentation of the module.
 #[derive(Debug, Clone)]
 pub struct ListPage {
     chunks: Chunks<Row>,
-    /// Chunks that are not looked at yet, in this round.
+    /// Chunks that this round has not read yet. The first round takes the pinned rows, the second
+    /// the others.
     left: usize,
-    /// The round and what was looked at of it before: that of the pinned rows, or of the others.
+    /// The round, and the order at which it begins: only rows below that order are taken.
     place: ListPlace,
     limit: usize,
-    /// It tells no more rows than this.
+    /// Upper bound of the rows in the reply.
     rows_max: usize,
     items: Vec<ListRow>,
-    /// Where the last of `items` stands, once there are `limit` of them.
+    /// The place of the last row in `items`, once there are `limit` rows.
     last: Option<ListPlace>,
 }
 
 impl ListPage {
-    /// Begins with what is asked, on these rows.
+    /// Begins the page that `list` asks for, on these rows; None if the user has none.
     ///
     /// # Errors
-    /// If the cursor is none of `list`.
+    /// If the cursor does not come from `list`.
     pub fn begin(list: &List, rows: Option<&Roster<Row>>) -> Result<Self, Error> {
         let place = ListPlace::parse(list.cursor.as_deref())?;
         let chunks = rows.map(Roster::chunks).unwrap_or_default();
@@ -44,10 +46,10 @@ impl ListPage {
         Ok(Self { chunks, left, place, limit, rows_max, items: Vec::new(), last: None })
     }
 
-    /// Makes a slice; the reply, if it was the last.
+    /// Makes a slice. Returns the reply if it was the last one.
     pub fn go_on(&mut self) -> Option<ListReply> {
-        // At once: a long list that grew as it is made would be moved again and again. And not before
-        // it is made: many may wait for that.
+        // One reservation for all rows, because a growing list would be moved again and again. It
+        // waits until the first slice is made, because many lists may wait for their turn.
         self.items.reserve_exact(self.rows_max.saturating_sub(self.items.len()));
         let told = self.items.len();
         let mut looked_at = 0;
@@ -61,7 +63,7 @@ impl ListPage {
         None
     }
 
-    /// Rows for which there is memory already: all or none.
+    /// Rows for which the page holds memory: none before the first slice, then all.
     pub fn rows_held(&self) -> usize {
         self.items.capacity()
     }
@@ -75,7 +77,8 @@ impl ListPage {
         self.chunks.get(self.left).cloned()
     }
 
-    /// Takes the chunk's rows of this round; whether there are more than are wanted.
+    /// Takes the rows of this round from a chunk. Returns true if there are more rows than the
+    /// limit.
     fn take(&mut self, chunk: &[Row]) -> bool {
         let ListPlace { pinned, before } = self.place;
         let wanted = |row: &&Row| {
@@ -100,12 +103,13 @@ impl ListPage {
     }
 }
 
-/// How many chunks have rows before this order.
+/// Number of chunks that have rows below this order.
 fn chunks_before(chunks: &[Chunk<Row>], order: u64) -> usize {
     chunks.partition_point(|chunk| chunk.first().is_some_and(|row| row.state().order < order))
 }
 
-/// A place in a user's list: behind the row of this order, among the pinned or among the others.
+/// A place in a user's list: behind the row with this order, among the pinned rows or among the
+/// others.
 #[derive(Debug, Clone, Copy)]
 struct ListPlace {
     pinned: Flag,

@@ -1,15 +1,15 @@
-//! The ids of dissolved chats, which are never used again: all that is left of such a chat.
+//! The ids of dissolved chats. They are never used again, and are all that is left of such chats.
 //!
-//! A chat takes some 300 bytes and these ids stay for ever, so they are kept tight: an id takes its own
-//! bytes and about ten more. What the chat was like is gone with it; nothing is answered from it.
+//! A chat takes about 300 bytes, and these ids stay forever, so they are stored tightly: an id
+//! takes its own bytes and about ten more. The chat's other facts are gone; no answer needs them.
 //!
 //! ```text
 //! entry: [type u8][length of the id u8][id]
 //! ```
 //!
 //! Invariants:
-//! - Each id is in it once. None is ever taken out.
-//! - `places` holds the offset of each entry in `entries`, found by the id's hash.
+//! - Each id has one entry. Entries are never removed.
+//! - `places` holds the offset of each entry in `entries`, found by the hash of the id.
 
 use hashbrown::HashTable;
 
@@ -20,10 +20,10 @@ use crate::types::{ChatId, ChatType, KeyHasher};
 const HEAD_BYTES: usize = 2;
 const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);
 
-/// Room grows by this share of what is there: one part of so many. To double it would waste more than it holds.
+/// The buffer grows by one part in this many. To double it would waste more than it holds.
 const GROWTH_SHARE: usize = 8;
 
-/// See the module's documentation.
+/// A set of chat ids with their types; its rules are in the documentation of the module.
 #[derive(Debug, Default, Clone)]
 pub struct Retired {
     entries: Vec<u8>,
@@ -31,23 +31,24 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// How many ids there are.
+    /// Number of ids.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Whether the id is one of them; `hash` is the id's.
+    /// Whether the id is in the set; `hash` is that of the id.
     pub fn contains(&self, id: &str, hash: u64) -> bool {
         let is_it = |place: &u32| entry_at(&self.entries, *place).is_some_and(|(_, it)| it == id);
         self.places.find(table_hash(hash), is_it).is_some()
     }
 
-    /// Adds an id. Whether it is new and there is room for it: a slot has room for 4 GiB.
+    /// Adds an id. Returns false if the id is not new or does not fit: a slot has room for 4 GiB of
+    /// entries.
     pub fn add(&mut self, id: &str, chat_type: ChatType, hasher: KeyHasher) -> bool {
         let hash = hasher.hash(id);
         let (Ok(place), Ok(length)) = (u32::try_from(self.entries.len()), u8::try_from(id.len()))
@@ -71,7 +72,7 @@ impl Retired {
         true
     }
 
-    /// All of them with their types, in the order in which they came.
+    /// All ids with their types, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (ChatId, ChatType)> {
         let mut rest = self.entries.as_slice();
         std::iter::from_fn(move || {
@@ -86,7 +87,7 @@ fn entry_at(entries: &[u8], place: u32) -> Option<(u8, &str)> {
     first(entries.get(usize::try_from(place).ok()?..)?).map(|(entry, _)| entry)
 }
 
-/// The first entry, and what follows it.
+/// The first entry, and the bytes after it.
 fn first(entries: &[u8]) -> Option<((u8, &str), &[u8])> {
     let (&[chat_type, length], rest) = entries.split_first_chunk::<HEAD_BYTES>()?;
     let (id, behind) = rest.split_at_checked(usize::from(length))?;

@@ -1,17 +1,17 @@
-//! An ordered list with lookup by key, kept in small copy-on-write chunks.
+//! An ordered list with lookup by key, stored in small copy-on-write chunks.
 //!
 //! A chat's members and a user's rows are both rosters: ordered by a number that grows with each
-//! join, found by id. A giant one (100 000 members, 50 000 rows) costs no more per change than a
-//! small one, because a change touches one chunk; and an image can hold on to the chunks (by
-//! [`Arc`]) while changes go on, because a shared chunk is copied before it is changed.
+//! join, and found by id. A change touches one chunk, so a giant roster (100 000 members, 50 000
+//! rows) costs no more per change than a small one. A snapshot can share the chunks (by [`Arc`])
+//! while changes continue, because a shared chunk is copied before it is changed.
 //!
-//! A chunk is one allocation of exactly its entries: nothing is kept in reserve, and reading the entries
-//! behind a roster waits for memory once. To add one costs a move of at most a chunk.
+//! A chunk is one allocation of exactly its entries. It has no reserve, and to reach the entries of
+//! a small roster costs one wait for memory. To add an entry moves at most one chunk.
 //!
 //! Invariants:
 //! - Orders strictly rise over all chunks; no chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
-//! - Keys are unique. How they are found follows from how many entries there are, and were before: see
-//!   `Lookup`, which knows each entry once.
+//! - Keys are unique. `Lookup` knows each entry exactly once. Its form depends on the number of
+//!   entries now and before.
 
 use std::sync::Arc;
 
@@ -25,27 +25,27 @@ use crate::types::KeyHasher;
 
 /// Up to this many entries have their tags in the roster itself.
 const FEW: usize = 15;
-/// Up to this many entries have tags; past it an index is kept.
+/// Up to this many entries have tags; a larger roster has an index.
 const INDEXED_FROM: usize = 256;
-/// Parts of an index.
+/// Number of hash tables in an index.
 const INDEX_PARTS: usize = 16;
-/// Tags that are compared at once.
+/// Number of tags that one step compares.
 const TAGS_AT_ONCE: usize = 16;
 const _: () = assert!(TAGS_AT_ONCE <= u16::BITS as usize);
 
-/// What a roster holds.
+/// An entry of a roster.
 pub trait Entry: Clone {
-    /// The id it is found by.
+    /// The id by which the entry is found.
     fn key(&self) -> &str;
-    /// Its place.
+    /// The number by which entries are sorted, unique in the roster.
     fn order(&self) -> u64;
-    /// Moves the entry out. What is left is good for nothing but to be dropped.
+    /// Moves the entry out. The value that is left can only be dropped.
     fn take(&mut self) -> Self;
 }
 
-/// Entries that are copied together when an image still holds them.
+/// Entries that are copied together when a snapshot still shares them.
 pub type Chunk<T> = Arc<[T]>;
-/// All chunks of a roster: nearly always one.
+/// All chunks of a roster, in order: nearly always one.
 pub type Chunks<T> = SmallVec<[Chunk<T>; 1]>;
 
 #[derive(Debug, Clone, Copy)]
@@ -54,19 +54,20 @@ struct IndexEntry {
     order: u64,
 }
 
-/// How an entry is found by its key.
+/// The structure that finds an entry by its key.
 #[derive(Debug)]
 enum Lookup {
-    /// Tags of a few entries: sixteen bits of each key's hash, in the entries' order. So nearly always only
-    /// the right key is compared.
+    /// Tags of a few entries, in their order. A tag is 16 bits of the key's hash, so nearly always
+    /// only the right key is compared.
     Few([u16; FEW]),
-    /// The same for more entries; they fit into some cache lines.
+    /// Tags of more entries, in their order; they fit into a few cache lines.
     Tags(ThinVec<u16>),
-    /// One pair for each entry.
+    /// The hash and order of each entry.
     Index(Box<Index>),
 }
 
-/// Pairs of all entries, by their hashes. It grows a part at a time: nobody waits long for it.
+/// The hash and order of all entries, by hash. Each part grows by itself, so that no caller waits
+/// long.
 #[derive(Debug)]
 struct Index {
     parts: [HashTable<IndexEntry>; INDEX_PARTS],
@@ -78,7 +79,7 @@ impl Index {
         Self { parts: std::array::from_fn(|_| part()) }
     }
 
-    /// Those of the parts that hold this hash: one.
+    /// The part that holds this hash.
     fn part_of(hash: u64) -> usize {
         usize::try_from(hash >> 40).unwrap_or_default() % INDEX_PARTS
     }
@@ -101,7 +102,7 @@ impl Index {
     fn tags<T: Entry>(&self, chunks: &Chunks<T>) -> ThinVec<u16> {
         let mut pairs: Vec<IndexEntry> = self.parts.iter().flatten().copied().collect();
         pairs.sort_unstable_by_key(|pair| pair.order);
-        // Both name the same entries, and chunks are in the order of entries.
+        // Index and chunks name the same entries, and both are sorted by order here.
         debug_assert!(pairs.iter().map(|pair| pair.order).eq(orders(chunks)));
         pairs.into_iter().map(|pair| tag(pair.hash)).collect()
     }
@@ -113,7 +114,7 @@ impl Index {
     }
 }
 
-/// See the module's documentation.
+/// An ordered list with lookup by key; its rules are in the documentation of the module.
 #[derive(Debug)]
 pub struct Roster<T> {
     chunks: Chunks<T>,
@@ -127,7 +128,7 @@ impl<T> Default for Roster<T> {
     }
 }
 
-/// Where an entry stands.
+/// Position of an entry: its chunk, and its index in the chunk.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     chunk: usize,
@@ -135,24 +136,25 @@ struct Place {
 }
 
 impl<T: Entry> Roster<T> {
-    /// How many entries there are.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the roster has no entries.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The entry with this key; `hash` is the key's.
+    /// The entry with this key; `hash` is that of the key.
     pub fn get(&self, key: impl AsRef<[u8]>, hash: u64) -> Option<&T> {
         let place = self.find(key.as_ref(), hash)?;
         self.at(place)
     }
 
-    /// An entry that may have a key of this hash, without looking at it: a first step of looking many up, in
-    /// which no lookup waits for the memory of another. A giant tells none.
+    /// An entry that may have a key with this hash, without reading the entry. It is a first step
+    /// to look up many keys, in which no lookup waits for another's memory. None if there is no
+    /// such entry, and always for rosters with an index.
     pub fn candidate(&self, hash: u64) -> Option<&T> {
         let tags = match &self.lookup {
             Lookup::Few(tags) => tags.get(..self.len)?,
@@ -162,7 +164,7 @@ impl<T: Entry> Roster<T> {
         self.at(self.place_at(position_of(tags, tag(hash))?)?)
     }
 
-    /// Something of what [`Self::candidate`] looks at apart from the roster itself, to bring it near.
+    /// A value from the memory outside the roster that [`Self::candidate`] reads, to prefetch it.
     pub fn tags_line(&self) -> u64 {
         match &self.lookup {
             Lookup::Tags(tags) => tags.first().copied().unwrap_or_default().into(),
@@ -170,7 +172,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// The entry with this key; `candidate` is what [`Self::candidate`] of this very roster told for it.
+    /// The entry with this key; `candidate` comes from [`Self::candidate`] of this very roster.
     pub fn get_by<'a>(
         &'a self,
         candidate: Option<&'a T>,
@@ -191,7 +193,7 @@ impl<T: Entry> Roster<T> {
     pub fn insert(&mut self, entry: T, hasher: KeyHasher) {
         let (hash, order) = (hasher.hash(entry.key()), entry.order());
         let place = match self.chunks.last() {
-            // Nearly always the newest entry is added.
+            // Nearly always the new entry has the highest order.
             Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {
                 Some(Place { chunk: self.chunks.len() - 1, entry: last.len() })
             }
@@ -212,8 +214,8 @@ impl<T: Entry> Roster<T> {
         self.prepare_lookup(self.len, hasher);
     }
 
-    /// Adds many entries at once, behind all others. Whether they were such: their keys new, their orders
-    /// rising and above all that there are. If not, some may have been added.
+    /// Adds many entries after all others. Their keys must be new, and their orders must rise and
+    /// exceed all others. Otherwise returns false, and some of them may have been added.
     #[must_use]
     pub fn try_append(&mut self, entries: Vec<T>, hasher: KeyHasher) -> bool {
         self.prepare_lookup(self.len + entries.len(), hasher);
@@ -235,8 +237,8 @@ impl<T: Entry> Roster<T> {
         true
     }
 
-    /// Puts as many entries as there is room for into the last chunk, or into a new one; which chunk it is,
-    /// and where they begin in it.
+    /// Puts as many entries as fit into the last chunk, or into a new one. Returns the chunk, and
+    /// the index of the first new entry in it.
     fn fill_last_chunk(&mut self, entries: &mut std::vec::IntoIter<T>) -> (usize, usize) {
         let chunks = self.chunks.len();
         match self.chunks.last_mut() {
@@ -252,7 +254,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Where an entry that is not the newest belongs.
+    /// The place of an entry that does not have the highest order.
     fn place_for(&self, order: u64) -> Place {
         let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
         let chunk = after.saturating_sub(1);
@@ -279,7 +281,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Takes the entry with this key out.
+    /// Removes the entry with this key and returns it.
     pub fn remove(&mut self, key: &str, hash: u64) -> Option<T> {
         let place = self.find(key.as_bytes(), hash)?;
         let position = self.position(place);
@@ -305,8 +307,8 @@ impl<T: Entry> Roster<T> {
         Some(entry)
     }
 
-    /// Gives back what a larger roster needed. At half of what made it grow, so that one that comes and goes
-    /// around that size does not pay for it each time.
+    /// Gives back memory that a larger roster needed. It waits for half of the size that made the
+    /// roster grow, so that a roster around that size does not pay each time.
     fn shrink(&mut self) {
         match &mut self.lookup {
             _ if self.len == 0 => *self = Self::default(),
@@ -338,25 +340,25 @@ impl<T: Entry> Roster<T> {
         self.chunks.last()?.last()
     }
 
-    /// Takes the entry with the lowest order out.
+    /// Removes the entry with the lowest order and returns it.
     pub fn pop_first(&mut self, hasher: KeyHasher) -> Option<T> {
         let first = self.first()?;
         let (key, hash) = (first.key().to_owned(), hasher.hash(first.key()));
         self.remove(&key, hash)
     }
 
-    /// Whether an entry stands at this order.
+    /// Whether an entry has this order.
     pub fn has_order(&self, order: u64) -> bool {
         self.chunks.last().is_some_and(|last| last_order(last) >= order)
             && self.place_of(order).is_some()
     }
 
-    /// All entries, oldest first.
+    /// All entries, lowest order first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    /// Entries after `order`, oldest first.
+    /// Entries after `order`, lowest order first.
     pub fn iter_after(&self, order: u64) -> impl Iterator<Item = &T> {
         let from = self.chunks.partition_point(|chunk| last_order(chunk) <= order);
         self.chunks
@@ -366,7 +368,7 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() <= order)
     }
 
-    /// Entries from `order` on, oldest first.
+    /// Entries from `order` on, lowest order first.
     pub fn iter_from(&self, order: u64) -> impl Iterator<Item = &T> {
         let from = self.chunks.partition_point(|chunk| last_order(chunk) < order);
         self.chunks
@@ -376,8 +378,8 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() < order)
     }
 
-    /// Changes each entry for which `change` answers true; entries of untouched chunks are not
-    /// copied. `wanted` is asked first, on the shared entry.
+    /// Changes each entry for which `wanted` returns true. Chunks without such an entry are not
+    /// copied.
     pub fn update_all(&mut self, wanted: impl Fn(&T) -> bool, mut change: impl FnMut(&mut T)) {
         for chunk in &mut self.chunks {
             if chunk.iter().any(&wanted) {
@@ -386,17 +388,17 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// The chunks as they are now, to be read while changes go on.
+    /// The chunks as they are now, shared, to be read while changes continue.
     pub fn chunks(&self) -> Chunks<T> {
         self.chunks.clone()
     }
 
-    /// The chunks alone, for entries that nobody looks for any more.
+    /// The chunks alone, for entries that are no longer looked up by key.
     pub fn into_chunks(self) -> Chunks<T> {
         self.chunks
     }
 
-    /// The chunks where they are.
+    /// The chunks, borrowed.
     pub fn as_chunks(&self) -> &[Chunk<T>] {
         &self.chunks
     }
@@ -438,19 +440,19 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// How many entries are before a place.
+    /// Number of entries before a place.
     fn position(&self, place: Place) -> usize {
         match self.lookup {
             Lookup::Few(_) | Lookup::Tags(_) => {
                 let before = self.chunks.iter().take(place.chunk);
                 before.map(|chunk| chunk.len()).sum::<usize>() + place.entry
             }
-            // Only tags are kept by position; it would be long to count for a giant.
+            // Only tags are sorted by position, and to count would take long for a giant.
             Lookup::Index(_) => 0,
         }
     }
 
-    /// The place that so many entries are before.
+    /// The place that has this number of entries before it.
     fn place_at(&self, position: usize) -> Option<Place> {
         let mut left = position;
         for (chunk, entries) in self.chunks.iter().enumerate() {
@@ -486,7 +488,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Builds an index when so many entries are too many for tags.
+    /// Builds an index if `len` entries are too many for tags.
     fn prepare_lookup(&mut self, len: usize, hasher: KeyHasher) {
         if len <= INDEXED_FROM || matches!(self.lookup, Lookup::Index(_)) {
             return;
@@ -498,7 +500,8 @@ impl<T: Entry> Roster<T> {
         self.lookup = Lookup::Index(Box::new(index));
     }
 
-    /// Keeps a roster that shrinks from ending up as many tiny chunks.
+    /// Joins a chunk with the next one if both are small, so that a shrinking roster does not end
+    /// as many tiny chunks.
     fn join_with_next(&mut self, at: usize) {
         let (Some(this), Some(next)) = (self.chunks.get(at), self.chunks.get(at + 1)) else {
             return;
@@ -514,16 +517,17 @@ impl<T: Entry> Roster<T> {
     }
 }
 
-/// Sixteen bits of a key's hash.
+/// The upper 16 bits of a key's hash.
 fn tag(hash: u64) -> u16 {
     u16::try_from(hash >> 48).unwrap_or_default()
 }
 
-/// Where the tag stands first.
+/// The first position of the tag.
 fn position_of(tags: &[u16], tag: u16) -> Option<usize> {
     let (blocks, rest) = tags.as_chunks::<TAGS_AT_ONCE>();
     let in_blocks = blocks.iter().enumerate().find_map(|(number, block)| {
-        // A bit for each, without a way out of the loop: so it becomes a few wide comparisons.
+        // One bit for each tag, without an exit from the loop: the compiler makes a few wide
+        // comparisons of it.
         let bits = block.iter().enumerate();
         let same = bits.fold(0_u16, |all, (at, other)| all | u16::from(*other == tag) << at);
         let at = usize::try_from(same.trailing_zeros()).ok().filter(|at| *at < TAGS_AT_ONCE)?;
@@ -535,7 +539,8 @@ fn position_of(tags: &[u16], tag: u16) -> Option<usize> {
     })
 }
 
-/// The chunk with more entries. If nobody else holds it, those that it had are moved.
+/// The chunk with more entries at `at`. Moves its old entries if nobody shares it, else copies
+/// them.
 fn with_entries<T: Entry>(
     chunk: &mut Chunk<T>,
     at: usize,
@@ -555,7 +560,7 @@ fn with_entries<T: Entry>(
     }
 }
 
-/// The chunk without one of its entries.
+/// A copy of the chunk without one of its entries.
 fn without_entry<T: Entry>(chunk: &[T], at: usize) -> Chunk<T> {
     let (before, rest) = chunk.split_at(at.min(chunk.len()));
     before.iter().chain(rest.iter().skip(1)).cloned().collect()
@@ -573,7 +578,7 @@ fn last_order<T: Entry>(chunk: &Chunk<T>) -> u64 {
     chunk.last().map_or(0, Entry::order)
 }
 
-/// Grows by a little instead of doubling: there are as many rosters as users.
+/// Grows by one block of tags instead of doubling: there is a roster for each user and each chat.
 fn reserve_tight(tags: &mut ThinVec<u16>) {
     if tags.len() == tags.capacity() {
         tags.reserve_exact(TAGS_AT_ONCE);

@@ -1,4 +1,4 @@
-//! A chat of a user, as the user's side knows it.
+//! A row: a user's membership in a chat, as the user's side knows it.
 
 use std::num::NonZeroU8;
 
@@ -11,60 +11,61 @@ use crate::command::membership::{ListRow, ListRowRef};
 use crate::command::unread::Floors;
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
-/// One chat of a user.
+/// A user's membership in one chat. It takes 56 bytes, and more only if a number does not fit the
+/// short form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// The chat's id.
+    /// The chat, whose id is the key of the row in the user's roster.
     pub chat_id: ChatId,
     state: Packed<RowState>,
 }
 
 const _: () = assert!(size_of::<Row>() == 56);
 
-/// What a user's side knows of one of their chats.
+/// The facts of a row with its bookkeeping.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowState {
-    /// Place in the user's join order.
+    /// Join order, unique within the user's rows.
     pub order: u64,
-    /// What the user sees.
+    /// Flags, positions and times.
     pub facts: RowFacts,
     /// The user's version at the row's last change.
     pub version: u64,
-    /// Last chat event applied.
+    /// Number of the last chat event that the row has applied.
     pub event: u64,
 }
 
 impl Row {
-    /// A row of which this is known.
+    /// A row in this state.
     pub fn new(chat_id: ChatId, state: RowState) -> Self {
         Self { chat_id, state: state.into() }
     }
 
-    /// All that is known.
+    /// A copy of the row's state, in its long form.
     #[inline(always)]
     pub fn state(&self) -> RowState {
         self.state.get()
     }
 
-    /// What the user sees.
+    /// Flags, positions and times of the row.
     #[inline(always)]
     pub fn facts(&self) -> RowFacts {
         self.state().facts
     }
 
-    /// The user's version at its last change.
+    /// The user's version at the row's last change.
     #[inline(always)]
     pub fn version(&self) -> u64 {
         self.state().version
     }
 
-    /// Changes what is known. The order must stay.
+    /// Changes the state. The order must stay, because the roster is sorted by it.
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut RowState)) {
         self.state.update(change);
     }
 
-    /// The row as `list` tells it, where it stands.
+    /// The row as `list` replies it, borrowed.
     #[inline]
     pub fn list_row_ref(&self) -> ListRowRef<'_> {
         let facts = self.facts();
@@ -79,7 +80,7 @@ impl Row {
         }
     }
 
-    /// The row as `list` tells it.
+    /// The row as `list` replies it.
     pub fn list_row(&self) -> ListRow {
         self.list_row_ref().with_id(self.chat_id.clone())
     }
@@ -97,31 +98,31 @@ impl Entry for Row {
     }
 }
 
-/// What of a row is visible or counts, without its bookkeeping.
+/// The facts of a row that a client can see or that count for unread, without the bookkeeping.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RowFacts {
-    /// Pinned.
+    /// Whether the chat is pinned to the top of the list.
     pub is_top: Flag,
-    /// Muted.
+    /// Whether the chat is muted.
     pub is_mute: Flag,
-    /// In the list; 0 once deleted.
+    /// Whether the chat is in the list; no after a delete, until a message arrives.
     pub is_show: Flag,
-    /// Hidden.
+    /// Whether the user has hidden the chat.
     pub is_hide: Flag,
-    /// Marked as unread by hand.
+    /// Whether the user has marked the chat as unread by hand.
     pub marked_unread: Flag,
-    /// Read position.
+    /// The user has read up to this sequence.
     pub max_read_seq: Sequence,
-    /// Last time online in it.
+    /// When the user was last online in the chat.
     pub last_online_time: TimeMs,
-    /// First sequence that counts.
+    /// The first sequence that counts as unread for the user.
     pub join_seq: Sequence,
-    /// Delete watermark.
+    /// The watermark: the user sees nothing up to this sequence.
     pub deleted_to_seq: Sequence,
 }
 
 impl RowFacts {
-    /// The row of a member who joined at `join_seq`: all before it is read.
+    /// The row of a member who joins at `join_seq`: everything before it counts as read.
     pub fn joined(join_seq: Sequence) -> Self {
         Self {
             is_top: Flag::NO,
@@ -136,20 +137,20 @@ impl RowFacts {
         }
     }
 
-    /// Up to where the user has read a chat, as `detail` tells it. `member` is what the chat knows of their
-    /// floors, `row` what the user's own row knows: it may lag behind the chat by a delivery on its way,
-    /// and if it was asked apart it may be ahead.
+    /// The sequence up to which the user has read a chat, as `detail` replies it. `member` has the
+    /// floors that the chat knows, `row` is the user's own row. The row may lag behind the chat by
+    /// a delivery on its way. If it was read separately, it may be ahead.
     pub fn last_read(row: Option<&Self>, member: Floors, last_sequence: Sequence) -> Sequence {
         row.map_or(member, |row| row.floors_as(member)).floor().min(last_sequence)
     }
 
-    /// The row's floors as the chat's member has them. The row may lag behind the chat by a delivery
-    /// on its way: both know where the user joined.
+    /// The row's floors, joined with those of the chat's member. The row may lag behind the chat by
+    /// a delivery on its way, and both know where the user joined.
     pub fn floors_as(&self, member: Floors) -> Floors {
         Floors { join_seq: self.join_seq.max(member.join_seq), ..self.floors(member.sent_seq) }
     }
 
-    /// The row's floors, with the sent position that only the chat knows.
+    /// The row's floors, with the sent sequence that only the chat knows.
     pub fn floors(&self, sent_seq: Sequence) -> Floors {
         Floors {
             join_seq: self.join_seq,
@@ -160,20 +161,20 @@ impl RowFacts {
     }
 }
 
-/// A row as import brings it; what is absent is decided where the row is kept.
+/// A row that an import brings. The shard of the row fills in fields that are None.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowImport {
     /// Flags, positions and times.
     pub row: RowFacts,
-    /// Place in the user's list.
+    /// Join order in the user's list; None puts the row after all others.
     #[serde(deserialize_with = "counter")]
     pub join_order: Option<u64>,
-    /// Version in the user's change log.
+    /// Version of the change; None takes the user's next version.
     #[serde(deserialize_with = "counter")]
     pub version: Option<u64>,
 }
 
-/// See [`RowState`]; a time has 48 bits.
+/// Short form of [`RowState`]: numbers of 32 bits, a time of 48 bits, and flags in one byte.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortRow {
     order: u32,
@@ -229,13 +230,13 @@ impl Compact for RowState {
     }
 }
 
-/// A row's flags in a byte. A bit that is always set leaves the compiler a value to tell a row by that has
-/// no short form.
+/// Flags of a row in a byte. One bit is always set, so the byte is never 0. The compiler uses 0 to
+/// mark a row without a short form.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortFlags(NonZeroU8);
 
 impl ShortFlags {
-    /// Always set.
+    /// The bit that is always set.
     const ALWAYS: NonZeroU8 = NonZeroU8::MIN;
     const TOP: u8 = 1 << 1;
     const MUTE: u8 = 1 << 2;
@@ -259,7 +260,7 @@ impl ShortFlags {
     }
 }
 
-/// A row as images have it.
+/// A row as snapshots hold it.
 #[derive(Serialize, Deserialize)]
 struct Encoded<Id> {
     chat_id: Id,
@@ -292,7 +293,7 @@ mod tests {
 
     use super::*;
 
-    /// Mostly small numbers, and those about the bounds of the short form.
+    /// Mostly small numbers, and numbers around the bounds of the short form.
     fn number() -> impl Strategy<Value = u64> {
         prop_oneof![
             0_u64..10,

@@ -1,8 +1,9 @@
-//! What a record tells those who watch the node.
+//! The change that a record reports to `watch`.
 //!
-//! Everything comes from the record itself: a change is told as it was decided, whatever the state
-//! has become since. One record tells at most one change. What only finishes a change that another
-//! record tells (an event on its way to users, a confirmed delivery, a kept answer) tells nothing.
+//! Everything comes from the record itself: a change is reported as it was decided, whatever the
+//! state has become since. One record reports at most one change. Some records only continue or
+//! finish a change that another record reports: an event on its way to users, a confirmed delivery,
+//! a kept answer. They report nothing.
 
 use super::event::{
     Advanced, ChatImported, Cleared, Created, Dissolved, Event, FlagsSet, GoneImported, Read,
@@ -11,7 +12,7 @@ use super::event::{
 use super::state::Effect;
 use crate::command::change::{WatchEvent, WatchOp};
 
-/// What is told of an event; its offset is left empty.
+/// The change that an event reports, with an empty offset; None if it reports nothing.
 pub fn told(event: Event) -> Option<WatchEvent> {
     Some(match event {
         Event::Created(Created { chat_id, creator_id, .. }) => WatchEvent {
@@ -30,8 +31,8 @@ pub fn told(event: Event) -> Option<WatchEvent> {
             status: Some(head.status),
             ..nothing(WatchOp::Create)
         },
-        // A late message raises its sender's position alone. Records of older builds name the stored
-        // sequence in `to` then, which is not the sender's own.
+        // A late message raises only its sender's position. In that case, records of older builds
+        // have the stored sequence in `to`, which is not the sender's own.
         Event::Advanced(Advanced { chat_id, to, sent: Some((user_id, seq)), .. }) if to != seq => {
             WatchEvent {
                 user_id: Some(user_id),
@@ -109,7 +110,7 @@ fn flags_set(set: FlagsSet) -> WatchEvent {
     }
 }
 
-/// A change of which nothing is known but its kind.
+/// A change with only its kind filled in.
 pub fn nothing(op: WatchOp) -> WatchEvent {
     WatchEvent {
         offset: String::new(),

@@ -1,4 +1,4 @@
-//! A roster beside a sorted map.
+//! Compares a roster with a sorted map.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ enum Step {
     Remove(u16),
     Update(u16, u32),
     Append(u16),
-    /// Removes all but so many, the oldest and the newest in turn.
+    /// Removes all entries except a given number, the oldest and the newest in turn.
     Keep(u16),
 }
 
@@ -143,7 +143,7 @@ proptest! {
                 }
             }
             if number % 50 == 0 {
-                // What was held on to must not have changed since.
+                // A shared chunk must not have changed since.
                 let held: Vec<Item> = kept.0.iter().flat_map(|chunk| chunk.iter().cloned()).collect();
                 prop_assert_eq!(held, kept.1.values().cloned().collect::<Vec<_>>());
                 kept = (shared(&roster), model.clone());
