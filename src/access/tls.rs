@@ -14,8 +14,8 @@ use x509_parser::parse_x509_certificate;
 use super::Live;
 use crate::files;
 
-/// The one protocol that a client may select by ALPN. So a web page that is made to talk to the TCP
-/// door fails in the handshake.
+/// The one protocol that a client may select by ALPN, if it offers any. So a web page that is made
+/// to talk to the TCP door by another protocol fails in the handshake.
 const PROTOCOL: &[u8] = b"http/1.1";
 
 /// The paths of the certificate and the private key, both PEM files.

@@ -1,12 +1,13 @@
-//! Accepting: each new connection goes to the core with the fewest.
+//! Accepts the connections of every door. `serve` decides where each runs: the TCP door gives it to
+//! the worker with the fewest connections.
 //!
 //! Invariants:
-//! - Each connection has a place of its door (see [`crate::admission::door`]) from its accept on. One
-//!   that finds no room is told so and closed at once.
-//! - A flood of connections is a line in the log now and then, not a flood of lines.
-//! - A TLS handshake runs on the accepting thread, so that no core waits for one or works for it. Its
-//!   connection is a stranger: it has the deadline of one, and can be evicted.
-//! - Running out of file descriptors pauses accepting; it does not end it.
+//! - A connection holds a place of its door (see [`crate::admission::door`]) from its accept on. If
+//!   there is no place, it gets an error and is closed at once.
+//! - A flood of connections writes a log line now and then, not one line per connection.
+//! - A TLS handshake runs on the accepting thread, so that it costs no worker any time. Its
+//!   connection is a stranger: it has a deadline and can be evicted.
+//! - If file descriptors run out, accepting pauses and continues later.
 
 use std::future::poll_fn;
 use std::io;
@@ -32,23 +33,24 @@ use crate::metrics::doors::Dropped;
 use crate::protocol::{self, CONNECTION_ID};
 use crate::throttle::{Throttle, throttled};
 
-/// Pause after an accept that failed.
+/// Pause after an accept failed.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Pause before a stranger's place is asked for again.
+/// Pause before the door is asked again for a stranger's place.
 const ENTRY_PAUSE: Duration = Duration::from_millis(5);
 
-/// What a connection of this protocol that finds no room is told.
+/// The frame that a connection of this protocol gets when the door is full.
 pub fn no_room() -> Vec<u8> {
     let mut told = BytesMut::new();
     protocol::encode_reply(CONNECTION_ID, &Err(Error::no_room()), &mut told);
     told.to_vec()
 }
 
-/// Accepts until told to stop; the network's connections in TLS, if there is a certificate. `serve`
-/// gets each connection, ready to be moved to a core.
+/// Accepts connections until the server stops. With `tls`, connections from the network make a TLS
+/// handshake first; unix sockets do not. `serve` gets each connection in a form that may move to
+/// another thread.
 ///
 /// # Errors
-/// If the listener cannot be used at all.
+/// If the listener cannot be used at all. An accept that fails is logged and tried again.
 pub async fn accept(
     listener: Listener,
     door: Arc<Door>,
@@ -67,7 +69,7 @@ pub async fn accept(
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                // The caller went away, or there are no descriptors left: neither ends the door.
+                // The caller is gone, or there are no descriptors left. Neither ends the door.
                 throttled!(by errors, warn, %error, door = door.meter().name(),
                     "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -97,8 +99,8 @@ pub async fn accept(
     }
 }
 
-/// A place for a new connection; `None` if the door is full. Where all strangers came just now, the
-/// next connections wait meanwhile, in the operating system's queue.
+/// Gets a place for a new connection; `None` if the door is full. If all strangers are too young to
+/// be evicted, this waits, and further connections queue in the operating system.
 async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
     loop {
         match door.enter(stream.peer()) {
@@ -109,23 +111,24 @@ async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
     }
 }
 
-/// Tells a client in clear text that the door speaks TLS.
+/// Answers a client that sent clear text to a door with TLS, in its own protocol.
 fn say(stream: TcpStream, spoken: Spoken, guest: &Guest) -> io::Error {
     let sign = format!("this door speaks TLS (chatshard: --tls-ca FILE); {}", guest.sign());
     let mut request = [0; 4096];
-    // What was read is not reset when the socket is closed, so that the answer arrives.
+    // Closing a socket with unread bytes resets it, and the answer could be lost. So these are
+    // read.
     _ = stream.try_read(&mut request);
     _ = stream.try_write(&spoken.answer(&sign));
     io::Error::new(io::ErrorKind::InvalidData, format!("the client speaks {}", spoken.name()))
 }
 
-/// Closes a connection that found no room.
+/// Closes a connection that got no place, with an error where it can read one.
 fn turn_away(door: &Door, stream: Stream, is_tls: bool, limit: &Throttle) {
     door.meter().count_dropped(Dropped::NoRoom);
     throttled!(by limit, warn, peer = %stream.peer(), door = door.meter().name(), max = door.max(),
         "too many connections; a new one was closed");
     let is_plain = !is_tls || matches!(stream, Stream::Unix(_));
-    // Without its handshake it could not be told anything in TLS.
+    // Before its handshake, a client in TLS cannot read an error.
     if is_plain && let Ok(stream) = stream.park() {
         stream.say_last(door.full());
     }

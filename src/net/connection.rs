@@ -1,20 +1,24 @@
-//! One connection: whole frames in, replies out, held to its limits.
+//! One connection of the TCP door: it takes whole frames, sends replies, and keeps to its limits.
 //!
-//! A turn of its task decodes the frames that are there, submits their commands, flushes once,
+//! A turn of its task decodes the frames in the input, submits their commands, and flushes. Then it
 //! encodes the replies that are ready and writes them with one call.
 //!
 //! Invariants:
-//! - The first request is `hello`; before it nothing else is run, and after it what the token's role allows
-//!   (see `entry`).
-//! - When tokens are replaced, a connection whose own is gone takes no more requests from its next turn on, which comes
-//!   with whatever arrives, and within `LOOK_INTERVAL` anyway.
-//! - At most `IN_FLIGHT_MAX` requests are under way (a watch is none), of about `IN_FLIGHT_BYTES_MAX` bytes, at most
-//!   `LARGE_IN_FLIGHT_MAX` of them with replies that may be large, and no more is read while `UNSENT_BYTES_MAX` bytes of replies wait: a client that
-//!   does not read is held back, then dropped. What all of them hold is bounded, see [`UnreadBudget`].
-//! - A large request is decoded aside; nothing behind it is taken before it is a command.
-//! - Once it has used up its `TurnBudget`, the others of its core have their turn; a long reply is encoded over several.
-//! - An error of a request does not end the connection; an error of the framing does, after the
-//!   replies that are owed.
+//! - The first request is `hello`, and no other request runs before it. After it, the token's role
+//!   decides which requests run (see `entry`).
+//! - After tokens are replaced, a connection whose token is gone takes no more requests from its
+//!   next turn on. A turn comes with anything that arrives, and with each check of the timeouts.
+//! - At most `IN_FLIGHT_MAX` requests are under way, of about `IN_FLIGHT_BYTES_MAX` bytes. A watch
+//!   does not count. At most `LARGE_IN_FLIGHT_MAX` of them have replies that may be large.
+//! - No more is read while `UNSENT_BYTES_MAX` bytes of replies wait. So a client that does not read
+//!   is held back, then dropped. The replies of all connections have a bound too, see
+//!   [`UnreadBudget`].
+//! - A large request is decoded on the offload thread. No later request is taken before it is a
+//!   command.
+//! - A connection that has used up its `TurnBudget` lets the others of its worker run first. A long
+//!   reply is encoded over several turns.
+//! - An error of a request does not end the connection. An error of the framing ends it after all
+//!   replies that are due.
 
 mod deadlines;
 mod entry;
@@ -61,41 +65,41 @@ use crate::protocol::chunked_reply::ChunkedReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
 use crate::types::{KeyHasher, ShardId};
 
-/// Free space asked for before a read, in bytes.
+/// Free space reserved before each read, in bytes.
 const READ_BYTES: usize = 16 << 10;
-/// Most bytes that are given to the socket at once.
+/// Most bytes in one write to the socket.
 const WRITE_BYTES: usize = 128 << 10;
 
-/// What all connections of the door share.
+/// The settings and budgets that all connections of the door share.
 pub struct NetConfig {
-    /// The tokens that are good.
+    /// Checks the tokens of `hello`, and later whether they are still valid.
     pub gate: Arc<Authenticator>,
-    /// A connection without any request for this long is closed.
+    /// A connection that sends no request for this long is closed.
     pub idle: Duration,
-    /// What the incomplete requests of the node may take together.
+    /// The budget for incomplete requests, of both doors together.
     pub incomplete: Arc<Budget>,
-    /// What its replies and watches may take together while they are not read.
+    /// The budget for replies and watches that clients of this door do not read.
     pub unread: Arc<Budget>,
-    /// Turns true when the server stops.
+    /// Becomes true when the server stops.
     pub stop: watch::Receiver<bool>,
 }
 
-/// A connection between two cores.
+/// A connection on its way to a worker.
 struct Moving {
     stream: Parked,
     guest: Guest,
     config: Arc<NetConfig>,
-    /// Bytes that were read and not decoded.
+    /// Bytes that were read and not decoded yet.
     input: BytesMut,
     output: SendQueue,
     heard: Heard,
-    /// What its token allows, once it has shown one.
+    /// The session, once the client has shown its token.
     pass: Option<Session>,
-    /// The `hello` that the new core answers.
+    /// The request id of the `hello` that the new worker answers.
     hello: Option<u64>,
 }
 
-/// Gives a new connection to a core.
+/// Gives a new connection to the worker of `shard`.
 pub fn start(
     node: &NodeInfo,
     shard: ShardId,
@@ -158,7 +162,7 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
     }
 }
 
-/// What ended a wait.
+/// The reason why a wait ended.
 enum Woken {
     Input,
     Time,
@@ -173,23 +177,23 @@ struct Connection {
     stop: Shutdown,
     input: BytesMut,
     output: SendQueue,
-    /// The large request that is on its way to be a command, if there is one.
+    /// The large request that the offload thread decodes, if there is one.
     large: OffloadedRequest,
     replies: Rc<ReplyQueue>,
-    /// The reply that is being encoded, if it is a long one; those behind it wait.
+    /// The long reply that is being encoded, if there is one. Later replies wait.
     long: Option<ChunkedReply>,
     share: TurnBudget,
-    /// Requests under way whose replies may be large.
+    /// The number of requests under way whose replies may be large.
     large_replies: usize,
     order: Order,
     hot: FastPath,
     watches: Watches,
     hasher: KeyHasher,
-    /// What its token allows, once it has shown one: none before `hello`.
+    /// The session; `None` before `hello`.
     pass: Option<Session>,
-    /// No more requests are taken; it ends when what is owed was sent.
+    /// No more requests are taken, and the connection ends when all replies that are due were sent.
     closing: bool,
-    /// Where a `hello` wants to go, and its request id.
+    /// The shard that a `hello` asked for, and its request id.
     moving: Option<(ShardId, u64)>,
     incomplete: Option<Incomplete>,
     unread: UnreadBudget,
@@ -201,7 +205,7 @@ impl Connection {
         let now = Instant::now();
         let mut stream = moving.stream.arrive()?;
         let (mut input, mut heard) = (moving.input, moving.heard);
-        // What is wrong, if anything, is found again with the first wait.
+        // A read error shows up again at the first wait.
         if let Stream::Tls(_) = stream
             && let Ok(1..) = stream.try_read_buf(&mut input)
         {
@@ -238,7 +242,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Decodes, submits, flushes, encodes; until there is no whole frame, no room, or others have their turn.
+    /// Runs one turn: decodes, submits, flushes and encodes until no whole frame is left, there is
+    /// no room, or the turn budget is used up.
     fn turn(&mut self) {
         if !self.closing && self.stop.has_come() {
             self.closing = true;
@@ -272,10 +277,10 @@ impl Connection {
         self.fill_watches();
     }
 
-    /// Adds what the watches have to tell.
+    /// Appends the events of the watches, as far as there is room.
     fn fill_watches(&mut self) {
         if self.closing {
-            // A stream ends with its connection; what is left to send are the replies that are owed.
+            // Watches end with their connection. Only replies that are due are still sent.
             self.watches.clear();
         }
         if self.watches.is_empty() {
@@ -308,7 +313,7 @@ impl Connection {
             && self.large_replies < LARGE_IN_FLIGHT_MAX
     }
 
-    /// Takes the next requests: answers plain reads, submits the others; how many.
+    /// Takes the next requests, on the fast path or as commands. Returns how many.
     fn take_requests(&mut self, started: Instant) -> usize {
         let was_empty = self.output.is_empty();
         if let Some(decoded) = self.large.take() {
@@ -326,7 +331,7 @@ impl Connection {
     }
 
     fn take_frames(&mut self, started: Instant) -> usize {
-        // Taken out, so that requests can be looked at where they lie while they are run.
+        // Taken out of `self`, so that requests can be read in place while they run.
         let mut input = std::mem::take(&mut self.input);
         let (bytes, mut taken) = self.run_frames(&input, started);
         input.advance(bytes);
@@ -338,7 +343,7 @@ impl Connection {
         taken
     }
 
-    /// Runs the frames at the front of `input`; how many bytes and requests they were.
+    /// Runs the frames at the front of `input`. Returns their bytes and their number.
     fn run_frames(&mut self, input: &[u8], started: Instant) -> (usize, usize) {
         let mut frames = FrontFrames::new();
         let error = look_ahead(input, self.hasher, &mut frames);
@@ -360,7 +365,7 @@ impl Connection {
         (bytes, taken)
     }
 
-    /// Brings near what requests will look at, where it is more than one.
+    /// Prefetches the keys of the requests on the fast path, if there are several.
     fn prefetch(&self, frames: &[FrontFrame<'_>]) {
         let mut prefetch_keys: SmallVec<[PrefetchKeys; REQUESTS_A_ROUND]> = SmallVec::new();
         prefetch_keys.extend(
@@ -372,7 +377,7 @@ impl Connection {
     }
 
     fn take_hot(&mut self, frame: &FrontFrame<'_>, started: Instant) -> bool {
-        // What this caller may not do is refused where all commands are.
+        // A request that the role forbids is rejected in the code for all commands.
         let role = self.pass.as_ref().map(Session::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
         let Some(request) = frame.hot.filter(|request| may(request.ask.kind())) else {
@@ -396,7 +401,7 @@ impl Connection {
             Ok((id, work)) => self.take(RequestInfo { id, started, bytes }, work),
             Err(refused) => self.refuse_undecoded(refused),
         }
-        // At once, so that the room and the time that it took is seen before the next request.
+        // Encoded before the next request is taken, so that its room and its time count.
         self.encode_ready();
         self.share.add_time(Instant::now());
     }
@@ -447,7 +452,7 @@ impl Connection {
         self.local.submit(ticket, work);
     }
 
-    /// Encodes the replies that are ready, as far as there is room for them and the share goes.
+    /// Encodes replies that are ready, as far as there is room and the turn budget allows.
     fn encode_ready(&mut self) {
         let was_empty = self.output.is_empty();
         while self.output.len() < self.unread.room()
@@ -489,7 +494,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with a long reply, if there is one; whether it is done.
+    /// Continues the long reply, if there is one. Returns whether none is left.
     fn encode_long(&mut self) -> bool {
         let Some(mut long) = self.long.take() else { return true };
         while !self.share.is_used_up() {
@@ -505,19 +510,19 @@ impl Connection {
         false
     }
 
-    /// Submits the held requests that nothing is before any more.
+    /// Submits the held requests that no longer wait.
     fn submit_held(&mut self) {
         while let Some(going) = self.order.release() {
             self.submit(going);
         }
     }
 
-    /// Whether bytes wait for the socket.
+    /// Whether bytes wait for the socket, here or inside the TLS session.
     fn owes(&self) -> bool {
         !self.output.is_empty() || self.stream.owes()
     }
 
-    /// Writes what the socket takes, as far as the share goes.
+    /// Writes what the socket accepts, as far as the turn budget allows.
     fn write(&mut self) -> io::Result<()> {
         while self.owes() {
             let front = self.output.front();
@@ -558,7 +563,7 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes, for room, for replies, for the stop, or for a time limit.
+    /// Waits for input, for room in the socket, for replies, for the stop, or for a time limit.
     async fn wait(&mut self) -> io::Result<()> {
         if self.input.is_empty() {
             buffers::empty(&mut self.input);
@@ -570,8 +575,9 @@ impl Connection {
         let has_reply = !self.replies.is_empty() || self.long.is_some();
         let may_tell = has_reply && self.output.len() < self.unread.room();
         if self.share.is_used_up() || has_request || may_tell {
-            // There is something to go on with: left for the others' sake, or for want of room, and the socket has
-            // taken since what was in the way. Nothing that is waited for below needs to come.
+            // There is work left: the turn budget ended the turn, or the socket has since taken
+            // bytes that were in the way. None of the events below need come, so the other
+            // connections run once and the turn resumes.
             tokio::task::yield_now().await;
             self.share = TurnBudget::new(Instant::now());
             return Ok(());
@@ -611,7 +617,7 @@ impl Connection {
         (self.in_flight() == 0).then_some(shard)
     }
 
-    /// Goes to another core; the replies that are not sent yet go along.
+    /// Moves to the worker of `shard`. Replies that are not sent yet move along.
     fn depart(self, shard: ShardId) -> io::Result<()> {
         let node = self.local.node();
         let moving = Moving {

@@ -1,6 +1,9 @@
-//! The most frequent requests, from the bytes of the request to the bytes of the reply, without a command in
-//! between: answered at once where this core's own shard can, passed on where another's can. All else
-//! takes the way over the router.
+//! The fast path of a connection: it takes frequent requests from their bytes to the bytes of the
+//! reply, without a command in between.
+//!
+//! A request whose keys are on this worker is answered by the worker's own shard. A request whose
+//! keys are all on another worker is sent there as bytes. Each other request becomes a command for
+//! the router.
 
 use std::time::Instant;
 
@@ -12,29 +15,32 @@ use crate::node::responder::Responder;
 use crate::node::worker::{Local, Taken};
 use crate::protocol::fast_path::FastRequest;
 
-/// What a connection answers at once, counted.
+/// Counts the requests that the fast path answered, for the metrics.
 #[derive(Debug, Default)]
 pub struct FastPath {
     answered: Vec<(Kind, u64)>,
 }
 
-/// Where a request went.
+/// The destination of a request that was given to [`FastPath::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// To this core's shard.
+    /// The shard of this worker has answered it, or answers it once the log allows.
     Here,
-    /// To another core, as it came.
+    /// The bytes of the request went to another worker.
     Over {
-        /// The reply may be large.
+        /// Whether the reply may be large.
         is_large: bool,
     },
-    /// It takes the way of all commands.
+    /// The fast path did not take it: it must become a command.
     Nowhere,
 }
 
 impl FastPath {
-    /// Takes a request, which came as `payload`, if it may go now. `ticket` makes a ticket for one that is
-    /// answered later, of as many bytes as are kept of it, with a mark.
+    /// Takes a request with the bytes `payload`, unless it must wait for an earlier request. A
+    /// reply that is ready is appended to `out`.
+    ///
+    /// Otherwise `ticket` makes the responder. Its arguments are the bytes of the request that stay
+    /// in memory and the mark of [`OrderKey::mark`].
     pub fn take(
         &mut self,
         request: FastRequest<'_>,
@@ -72,7 +78,7 @@ impl FastPath {
         }
     }
 
-    /// Counts what was answered since `started`.
+    /// Reports the requests that were answered since `started` to the metrics.
     pub fn note(&mut self, local: &Local, started: Instant) {
         for (kind, count) in self.answered.drain(..) {
             local.note_answered(kind, count, started.elapsed());

@@ -1,9 +1,10 @@
-//! The time before a connection's first request is there.
+//! The wait for the first frame of a connection.
 //!
 //! Invariants:
-//! - A connection that sends nothing, or a part of a frame, holds some KiB: its first frame has at
-//!   most [`HELLO_BYTES_MAX`] bytes, and nothing is read behind a whole one.
-//! - It ends at its deadline, or when its place is needed for another (see [`Guest`]).
+//! - A connection that has sent nothing, or a part of a frame, holds a few KiB. Its first frame has
+//!   at most [`HELLO_BYTES_MAX`] bytes, and nothing is read behind a whole one.
+//! - The wait ends at the stranger's deadline, or when its place is needed for another connection
+//!   (see [`Guest`]).
 
 use std::future::poll_fn;
 use std::io;
@@ -20,18 +21,18 @@ use crate::metrics::doors::Dropped;
 use crate::protocol::{FrameError, frame};
 use crate::throttle::throttled;
 
-/// Free space asked for before a read, in bytes.
+/// Free space reserved before each read, in bytes.
 const READ_BYTES: usize = 1 << 10;
 
-/// How the wait for the first frame ended.
+/// The result of the wait for the first frame.
 pub enum Greeting {
-    /// The frame is whole, and may be a `hello`.
+    /// The first frame is in the input. It may be a `hello`.
     Whole,
-    /// The client gets this error, and the connection ends.
+    /// The client gets this error, and then the connection ends.
     Refused(Error),
-    /// The client speaks another protocol and gets these bytes, and the connection ends.
+    /// The client speaks another protocol. It gets these bytes, and then the connection ends.
     Foreign(Vec<u8>),
-    /// The client has closed, or the server stops.
+    /// The client has closed the connection, or the server stops.
     Ended,
 }
 
@@ -42,7 +43,7 @@ enum Woken {
     Stopped,
 }
 
-/// Reads until the first frame is whole.
+/// Reads into `input` until the first frame is whole, the stranger must go, or the server stops.
 ///
 /// # Errors
 /// Those of the socket.

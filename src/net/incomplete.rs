@@ -1,4 +1,4 @@
-//! A request that comes in parts, and its share of the node's memory for such.
+//! The memory of requests that arrive in parts, and its budget in the node.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -10,14 +10,16 @@ use crate::command::{Error, ErrorCode};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::frame;
 
-/// A part of the budget, held while the rest is waited for.
+/// A part of the budget, held until the rest of the request has arrived.
 pub struct Incomplete(BudgetClaim);
 
 impl Incomplete {
-    /// Accounts for what has come of a request; `None` if the first one is whole.
+    /// Accounts for the input of a connection, by the capacity of its buffer. Returns `None` if the
+    /// first request in it is whole.
     ///
     /// # Errors
-    /// 429 if others hold all of the budget, and none of them for long.
+    /// 429 (`Busy`) if the budget is used up and no holder is old enough to be evicted, or if this
+    /// request was evicted itself.
     pub fn note(
         held: Option<Self>,
         input: &BytesMut,
@@ -35,8 +37,8 @@ impl Incomplete {
     }
 }
 
-/// Ends with the client's error, when the memory is needed for another request; never if nothing is
-/// held.
+/// Completes with the error for the client when its memory is needed for another request. Never
+/// completes if `held` is `None`.
 pub async fn evicted(held: Option<&Incomplete>) -> Error {
     match held {
         Some(Incomplete(claim)) => claim.evicted().await,

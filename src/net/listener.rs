@@ -1,10 +1,10 @@
-//! Sockets that listen, on the network or in the file system.
+//! The sockets that listen, on the network or in the file system.
 //!
 //! Invariants:
 //! - The file of a unix socket has its mode before anybody can connect to it.
-//! - A file that a dead process left is taken over; one that somebody listens on, or that is no
-//!   socket, is left alone and refused.
-//! - A listener takes away its file, and no other's, when it is dropped.
+//! - A socket file that a dead process left behind is replaced. A file that a process listens on,
+//!   or that is not a socket, stays as it is and binding fails.
+//! - A dropped listener removes its own file, and never the file of another listener.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -18,10 +18,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::stream::Stream;
 use crate::access::Endpoint;
 
-/// Connections that the operating system may hold before they are accepted.
+/// Most connections that the operating system queues before they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// A socket that listens, on no thread yet.
+/// A socket that listens and is not registered with the runtime of any thread yet.
 #[derive(Debug)]
 pub struct Listener {
     socket: Listening,
@@ -34,10 +34,10 @@ enum Listening {
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
-/// Binds a listener; a port may be 0 for any free one. `mode` is that of a unix socket's file.
+/// Binds a listener. Port 0 selects any free port. `mode` is the mode of a unix socket's file.
 ///
 /// # Errors
-/// Those of the operating system, with the address.
+/// Those of the operating system, with the address and an advice.
 pub fn bind(endpoint: &Endpoint, mode: u32) -> io::Result<Listener> {
     let bound = match endpoint {
         Endpoint::Tcp(address) => bind_tcp(*address),
@@ -49,7 +49,7 @@ pub fn bind(endpoint: &Endpoint, mode: u32) -> io::Result<Listener> {
     })
 }
 
-/// What to do about an error of [`bind`], as the end of its message.
+/// The end of the message of a failed [`bind`]: what the operator may do about it.
 fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     match (endpoint, error.kind()) {
         (_, io::ErrorKind::AddrInUse) => {
@@ -88,13 +88,13 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     socket.bind(&address)?;
     let file = SocketFile::of(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    // Only from here on anybody can connect.
+    // Nobody can connect before this call.
     socket.listen(BACKLOG)?;
     let endpoint = Endpoint::Unix(path.to_owned());
     Ok(Listener { socket: Listening::Unix(socket.into(), file), endpoint })
 }
 
-/// Removes the socket of a process that is no more.
+/// Removes the socket file of a process that no longer runs.
 fn clear_away(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -110,7 +110,7 @@ fn clear_away(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The file of a socket, removed when dropped.
+/// The file of a unix socket. Dropping it removes the file, if it is still the same file.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -130,19 +130,19 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // Whoever comes next clears away what is left.
+            // If this fails, the next process removes the file.
             drop(fs::remove_file(&self.path));
         }
     }
 }
 
 impl Listener {
-    /// Where it listens, with the port that it got.
+    /// The address on which it listens, with the actual port if it was bound to port 0.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Listens on this thread.
+    /// Registers the listener with the runtime of this thread.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -159,7 +159,7 @@ impl Listener {
     }
 }
 
-/// A listener on its thread.
+/// A listener that is registered with the runtime of its thread.
 pub struct Accepting(Kind);
 
 enum Kind {
@@ -171,7 +171,7 @@ impl Accepting {
     /// Waits for the next connection.
     ///
     /// # Errors
-    /// Those of the operating system; later ones may still be accepted.
+    /// Those of the operating system. Later calls may succeed.
     pub async fn accept(&self) -> io::Result<Stream> {
         Ok(match &self.0 {
             Kind::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),

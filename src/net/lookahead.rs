@@ -1,4 +1,4 @@
-//! The requests at the front of a connection's input, as they lie there.
+//! The whole requests at the front of a connection's input, read without moving them.
 
 use smallvec::SmallVec;
 
@@ -8,21 +8,22 @@ use crate::protocol::fast_path::{self, FastRequest};
 use crate::protocol::{FrameError, frame};
 use crate::types::KeyHasher;
 
-/// Most requests that are looked at together.
+/// Most requests in one round: they are read and prefetched together.
 pub const REQUESTS_A_ROUND: usize = 32;
 
-/// A request.
+/// One whole request in the input.
 pub struct FrontFrame<'a> {
-    /// All of it behind the length.
+    /// The frame without its length.
     pub payload: &'a [u8],
-    /// Its plain form, if it has one.
+    /// The request in the form of the fast path; `None` if it must become a command.
     pub hot: Option<FastRequest<'a>>,
 }
 
-/// Requests that are looked at together.
+/// The requests of one round.
 pub type FrontFrames<'a> = SmallVec<[FrontFrame<'a>; REQUESTS_A_ROUND]>;
 
-/// Adds the first whole frames of `input`, up to one that is decoded aside; what is wrong behind them.
+/// Appends the whole frames at the front of `input` to `frames`, up to the first large one, which
+/// the offload thread decodes. Returns the framing error behind them, if there is one.
 pub fn look_ahead<'a>(
     mut input: &'a [u8],
     hasher: KeyHasher,

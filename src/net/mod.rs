@@ -1,25 +1,25 @@
-//! The TCP door: bytes in, commands to the node, replies out.
+//! The TCP door: reads bytes, hands commands to the node, and writes replies.
 //!
 //! # Layout
-//! - [`listener`]: sockets that listen
-//! - [`accept`]: hands each connection to a core, after its TLS handshake
-//! - [`connection`]: one connection's life
+//! - [`listener`]: the sockets that listen
+//! - [`accept`]: hands each connection to a worker, after its TLS handshake
+//! - [`connection`]: the life of one connection
 //! - [`stream`]: the bytes of a connection, plain or in TLS
-//! - [`greeting`]: the time before the first request
+//! - [`greeting`]: the wait for the first request, and what a stranger may hold meanwhile
 //! - [`wrong_protocol`]: clients that speak another protocol
-//! - [`lookahead`]: the requests that have come
-//! - [`incomplete`]: a request that comes in parts
-//! - [`fast_path`]: the most frequent requests, answered where the data stand
-//! - [`offload`]: requests that are decoded aside
-//! - [`send_queue`]: what is to be sent
-//! - [`timeouts`]: how long a client is waited for
-//! - [`turn_budget`]: when others on a core have their turn
-//! - [`shutdown`]: the server's stop
-//! - [`order`]: which requests of a connection wait for which
-//! - [`unread`]: what a client has not read, and its part of the node's memory
+//! - [`lookahead`]: the whole requests at the front of the input
+//! - [`incomplete`]: the memory of requests that arrive in parts
+//! - [`fast_path`]: the most frequent requests, without a command in between
+//! - [`offload`]: large requests, which the offload thread decodes
+//! - [`send_queue`]: the bytes that wait for the socket
+//! - [`timeouts`]: the time limits of a client
+//! - [`turn_budget`]: when a connection lets the others of its worker run
+//! - [`shutdown`]: the server's stop, as a connection waits for it
+//! - [`order`]: which requests of a connection wait for which others
+//! - [`unread`]: what a client leaves unread, and its part of the node's memory
 //! - [`watching`]: the watches of a connection
 //!
-//! **Architecture invariant**: this door and the HTTP door do not know each other; both hand a
+//! **Architecture invariant**: this door and the HTTP door do not know each other. Both hand a
 //! [`crate::command::Command`] to the node and get a [`crate::command::Reply`] back.
 
 pub mod accept;

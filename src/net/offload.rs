@@ -1,6 +1,8 @@
-//! A request of so many bytes that its core would be held by decoding it: that is done aside, and what else can be.
+//! Large requests, which the offload thread decodes, so that the worker keeps serving other
+//! connections. That thread also cuts an import by shards.
 //!
-//! Invariant: nothing behind it on its connection is taken before it, so the order is as sent.
+//! Invariant: no later request of the connection is taken before the large one is a command. So the
+//! order is as sent.
 
 use std::future::pending;
 use std::time::Instant;
@@ -16,28 +18,29 @@ use crate::protocol::fast_path::{self, FastRequest};
 use crate::protocol::{RefusedRequest, Request, decode_request, frame};
 use crate::types::KeyHasher;
 
-/// Most bytes of a request that its core decodes itself.
+/// Most bytes of a request that the worker decodes itself.
 const BYTES_MAX: usize = 32 << 10;
 
-/// What came of decoding a request.
+/// A decoded request, or the reason why it cannot be decoded.
 pub struct Decoded {
-    /// Its id and what it asks, or why that is nothing.
+    /// The request's id and its work, or the error for the client.
     pub request: Result<(u64, Work), RefusedRequest>,
-    /// When it was read.
+    /// When the request was read.
     pub started: Instant,
-    /// Its bytes, without the length.
+    /// The length of the request in bytes, without the frame's header.
     pub bytes: usize,
 }
 
 impl Decoded {
-    /// Decodes a payload; `prepare` is what else is done with its command here.
+    /// Decodes the payload of a frame. `prepare` runs on the same thread and turns the command into
+    /// work.
     pub fn of(payload: &[u8], started: Instant, prepare: impl FnOnce(Command) -> Work) -> Self {
         let request = decode_request(payload);
         let request = request.map(|Request { id, command }| (id, prepare(command)));
         Self { request, started, bytes: payload.len() }
     }
 
-    /// What stands for one whose decoding panicked: only a defect leads to it.
+    /// The result for a request whose decoding panicked, which only a defect can cause.
     fn failed() -> Self {
         let error = Error::not_applied("the request could not be decoded");
         Self {
@@ -48,12 +51,13 @@ impl Decoded {
     }
 }
 
-/// Whether a request is for this module. One in a plain form, `hot`, is not: that is read as it lies.
+/// Whether the offload thread decodes the request: it is large and not for the fast path, which
+/// reads requests in place. `hot` is the request in the form of the fast path.
 pub fn is_large(payload: &[u8], hot: Option<&FastRequest<'_>>) -> bool {
     payload.len() > BYTES_MAX && hot.is_none()
 }
 
-/// Takes the first frame of `input` if it is whole and large.
+/// Removes the first frame from `input` and returns its payload, if it is whole and large.
 fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
     let payload = frame::first(input, REQUEST_BYTES_MAX).ok().flatten()?;
     let hot = fast_path::read(payload, hasher);
@@ -62,25 +66,26 @@ fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
     Some(input.split_to(bytes).freeze())
 }
 
-/// At most one such request of a connection, until it is taken.
+/// The large request of a connection. There is at most one at a time.
 #[derive(Default)]
 pub enum OffloadedRequest {
-    /// There is none.
+    /// There is no large request.
     #[default]
     None,
-    /// It is being decoded.
+    /// The offload thread decodes the request.
     Under(oneshot::Receiver<Decoded>),
-    /// It is. (In a place of its own: a connection is no larger for what it nearly never has.)
+    /// The request is decoded. The box keeps the connection small, as this state is rare.
     Done(Box<Decoded>),
 }
 
 impl OffloadedRequest {
-    /// How many there are: none or one.
+    /// The number of large requests, 0 or 1, as they count among the requests in flight.
     pub fn count(&self) -> usize {
         usize::from(!matches!(self, Self::None))
     }
 
-    /// Has the first frame of `input` decoded, if it is whole and large. There must be none yet.
+    /// Gives the first frame of `input` to the offload thread, if it is whole and large. There must
+    /// be no large request yet.
     pub fn begin(
         &mut self,
         input: &mut BytesMut,
@@ -97,13 +102,13 @@ impl OffloadedRequest {
         }
     }
 
-    /// Waits until it is decoded; for ever where nothing is under way.
+    /// Waits until the request is decoded. Never completes if none is being decoded.
     pub async fn done(&mut self) {
         let Self::Under(under) = self else { return pending().await };
         *self = Self::Done(Box::new(under.await.unwrap_or_else(|_| Decoded::failed())));
     }
 
-    /// What came of it, if it is done.
+    /// Takes the decoded request; `None` if there is none, or if it is still being decoded.
     pub fn take(&mut self) -> Option<Decoded> {
         match std::mem::take(self) {
             Self::Done(decoded) => Some(*decoded),

@@ -1,15 +1,17 @@
 //! Keeps the requests of one connection that name the same key in the order sent.
 //!
-//! Most requests keep their order by themselves: each goes straight to the shard of its key, in a queue that
-//! nothing overtakes (see [`crate::node::mailbox`]). A request that takes a detour, over another shard or in
-//! several steps, has reached its key only when it is answered. What the same connection sends behind it for
-//! that key is held until then. Which request touches which keys, and how, is in [`footprint`].
+//! Most requests keep their order by themselves: each goes straight to the shard of its key, in a
+//! queue that nothing overtakes (see [`crate::node::mailbox`]). A *detour* goes over another shard,
+//! or takes several steps, and has certainly reached its key only when it is answered. Until then,
+//! later requests of the connection for that key are held. [`footprint`] says which keys a request
+//! touches, and how.
 //!
 //! Invariants:
-//! - A request waits only for requests that were sent before it. So one is always free to go on.
-//! - A held request leaves in its turn: behind all that have a key in common with it and were sent before it.
+//! - A request waits only for requests that were sent before it. So at least one can always
+//!   continue.
+//! - A held request is released after all earlier requests that have a key in common with it.
 //! - A lane is in the table exactly while a request is under way in it or waits for it.
-//! - At most `KEYS_MAX` keys are in the table, counted as often as a request names them.
+//! - At most `KEYS_MAX` keys are in the table, each counted as often as a request names it.
 
 pub mod footprint;
 
@@ -23,17 +25,20 @@ use crate::protocol::fast_path::Ask;
 use crate::types::KeyHasher;
 use footprint::{Footprint, KeyTouch, Scope, Use};
 
-/// Keys in the table above which a request waits for all, and all behind it wait for it.
+/// Most keys in the table. A request beyond that waits for all others, and all later ones wait for
+/// it.
 const KEYS_MAX: usize = 4096;
 
-/// What is to be noted when a request is answered, in one number.
+/// The number that a request under way carries, so that [`Order::done`] knows which keys it leaves.
+///
+/// It is either the touch of one key by a detour, or the number of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderKey(u64);
 
 impl OrderKey {
-    /// Beside a way, in a mark alone: the reply may be large.
+    /// Used in a mark only: the reply may be large.
     const LARGE: u64 = KeyTouch::FREE;
-    /// It is no touch by a detour but the number of an entry.
+    /// The number is that of an entry, not a touch by a detour.
     const ENTRY: u64 = 0b1;
     const ENTRY_SHIFT: u32 = 5;
 
@@ -41,36 +46,39 @@ impl OrderKey {
         Self(number << Self::ENTRY_SHIFT | Self::ENTRY)
     }
 
-    /// The number that a ticket carries: what is to be noted when it is answered.
+    /// The mark for a responder, which comes back with the reply: the order key, and whether the
+    /// reply may be large.
     pub fn mark(way: Option<Self>, is_large: bool) -> u64 {
         let way = way.map_or(0, |way| way.0);
         if is_large { way | Self::LARGE } else { way }
     }
 
-    /// The way of an answer that needs to be noted, and whether the reply might have been large.
+    /// The order key in a mark, if [`Order::done`] must get it, and whether the reply might be
+    /// large.
     pub fn of_mark(mark: u64) -> (Option<Self>, bool) {
         let way = mark & !Self::LARGE;
         ((way != 0).then_some(Self(way)), mark & Self::LARGE != 0)
     }
 }
 
-/// A request that may go; its way is to be noted when it is answered.
+/// A request that may be submitted now.
 #[derive(Debug)]
 pub struct Going {
-    /// Which.
+    /// The request's id, start and size.
     pub asked: RequestInfo,
-    /// What it asks.
+    /// The work to submit.
     pub work: Work,
-    /// None if nothing has to wait for it.
+    /// Must be given to [`Order::done`] when the request is answered. `None` if no request waits
+    /// for it.
     pub way: Option<OrderKey>,
 }
 
-/// Requests of one key.
+/// The requests that touch one key.
 #[derive(Debug, Default)]
 struct Lane {
-    /// Under way, or chosen to go next, by their use.
+    /// Requests that are under way or may go next, counted by their use.
     open: [u32; Use::COUNT],
-    /// Numbers of the entries that wait, and their uses.
+    /// The entries that wait, by their numbers, and their uses.
     waiting: VecDeque<(u64, Use)>,
 }
 
@@ -79,18 +87,18 @@ impl Lane {
         self.open.iter().all(|open| *open == 0) && self.waiting.is_empty()
     }
 
-    /// Whether a request that comes now need not wait.
+    /// Whether a new request need not wait in this lane.
     fn is_free_for(&self, used: Use) -> bool {
         self.waiting.is_empty() && self.admits(used)
     }
 
-    /// Whether nothing that is under way is in the way.
+    /// Whether the requests under way allow another one with this use.
     fn admits(&self, used: Use) -> bool {
         let (own, all) = (self.open[used.index()], self.open.iter().sum::<u32>());
         all == if used.is_shared() { own } else { 0 }
     }
 
-    /// Lets one in, or has it wait; whether it waits.
+    /// Lets an entry in, or makes it wait. Returns whether it waits.
     fn enter(&mut self, number: u64, used: Use) -> bool {
         let waits = !self.is_free_for(used);
         match waits {
@@ -100,7 +108,8 @@ impl Lane {
         waits
     }
 
-    /// One is done; those that may follow are in. Their numbers are given to `next`.
+    /// Removes one request that is done, and lets in those that may follow. `next` gets their
+    /// numbers.
     fn leave(&mut self, used: Use, mut next: impl FnMut(u64)) {
         self.open[used.index()] = self.open[used.index()].saturating_sub(1);
         while let Some(&(number, used)) = self.waiting.front()
@@ -113,48 +122,49 @@ impl Lane {
     }
 }
 
-/// A request that is held, or that is under way with several keys.
+/// A request that is held, or one that is under way with several keys.
 #[derive(Debug)]
 struct Entry {
     footprint: Footprint,
-    /// Lanes that it waits for.
+    /// The number of lanes in which it still waits.
     missing: usize,
-    /// The request, until it goes.
+    /// The request, until it is submitted.
     held: Option<(RequestInfo, Work)>,
 }
 
-/// See the module's documentation.
+/// The order of one connection's requests.
 #[derive(Debug, Default)]
 pub struct Order {
-    /// Requests that are under way by a detour or held.
+    /// Requests that are held, or under way by a detour.
     tracked: usize,
-    /// Keys of theirs, each as often as one names it.
+    /// The keys that these requests name, each counted as often as a request names it.
     touches: usize,
     lanes: HashMap<u64, Lane>,
-    /// Lanes of chats among them.
+    /// How many of the lanes are of chats.
     chats: usize,
-    /// The lane that every request is in.
+    /// The lane in which every tracked request is.
     all: Lane,
     entries: HashMap<u64, Entry>,
     next: u64,
-    /// Held requests that may go.
+    /// Held requests that may be submitted.
     ready: VecDeque<u64>,
     held: usize,
     held_bytes: usize,
 }
 
 impl Order {
-    /// Requests that wait.
+    /// The number of held requests.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Their bytes.
+    /// The bytes of the held requests, as they came.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Whether a plain request may go straight to its shard now: none of its keys is in the table.
+    /// Whether a request on the fast path may go to its shard now: none of its keys is in the
+    /// table.
     pub fn is_free(&self, ask: Ask<'_>) -> bool {
         self.tracked == 0 || self.has_no_key_of(ask)
     }
@@ -173,8 +183,10 @@ impl Order {
         self.all.is_free_for(Use::Read) && !has_user && !has_chat
     }
 
-    /// Takes a request: gives it back if it may go now, or holds it. If it has a way, [`Self::done`] must follow
-    /// when it is answered.
+    /// Takes a request, and returns it if it may be submitted now. Otherwise holds it and returns
+    /// `None`.
+    ///
+    /// If the result has a `way`, the caller must call [`Self::done`] when the request is answered.
     pub fn take(&mut self, asked: RequestInfo, work: Work, hasher: KeyHasher) -> Option<Going> {
         let scope = match (self.tracked, self.chats) {
             (0, _) => Scope::Detours,
@@ -202,7 +214,7 @@ impl Order {
         None
     }
 
-    /// The footprint, if there is room for its keys.
+    /// The footprint, or that of everything if the table has no room for its keys.
     fn bounded(&self, footprint: Footprint) -> Footprint {
         match self.touches + footprint.touches.len() > KEYS_MAX {
             true => Footprint::everything(),
@@ -217,7 +229,7 @@ impl Order {
         self.all.is_free_for(footprint.of_all()) && footprint.touches.iter().all(is_free)
     }
 
-    /// Notes what is done by detours.
+    /// Enters the touches by detours into the table.
     fn begin(&mut self, mut footprint: Footprint) -> Option<OrderKey> {
         footprint.touches.retain(|touch| touch.is_detour());
         if !footprint.is_detour() {
@@ -260,7 +272,7 @@ impl Order {
         }
     }
 
-    /// A request that took a detour is answered.
+    /// Notes that a request with this order key was answered.
     pub fn done(&mut self, way: OrderKey) {
         if way.0 & KeyTouch::DETOUR != 0 {
             self.leave(KeyTouch(way.0));
@@ -271,12 +283,12 @@ impl Order {
         }
     }
 
-    /// Whether held requests may go: [`Self::release`] gives them.
+    /// Whether [`Self::release`] has a request to return.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// The next held request that may go, as from [`Self::take`].
+    /// Returns the next held request that may be submitted, as [`Self::take`] does.
     pub fn release(&mut self) -> Option<Going> {
         let number = self.ready.pop_front()?;
         let entry = self.entries.get_mut(&number)?;
@@ -295,7 +307,7 @@ impl Order {
         Some(Going { asked, work, way: is_detour.then(|| OrderKey::of_entry(number)) })
     }
 
-    /// A request leaves the lane of a key.
+    /// Removes a request from the lane of a key.
     fn leave(&mut self, touch: KeyTouch) {
         let Self { lanes, entries, ready, chats, touches, .. } = self;
         *touches = touches.saturating_sub(1);
@@ -307,7 +319,7 @@ impl Order {
         }
     }
 
-    /// A request leaves the table.
+    /// Removes a request from the lane of all, and from the count.
     fn end(&mut self, used: Use) {
         let Self { all, entries, ready, .. } = self;
         all.leave(used, |number| let_in(entries, ready, number));
@@ -315,7 +327,7 @@ impl Order {
     }
 }
 
-/// The lane of a key.
+/// The lane of a key, added to the table if it is missing.
 fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: KeyTouch) -> &'a mut Lane {
     lanes.entry(touch.key()).or_insert_with(|| {
         *chats += usize::from(touch.is_of_chat());
@@ -323,7 +335,7 @@ fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: KeyTouc
     })
 }
 
-/// An entry need not wait for one of its lanes any more.
+/// Notes that an entry waits in one lane less, and makes it ready if that was the last.
 fn let_in(entries: &mut HashMap<u64, Entry>, ready: &mut VecDeque<u64>, number: u64) {
     if let Some(entry) = entries.get_mut(&number) {
         entry.missing = entry.missing.saturating_sub(1);

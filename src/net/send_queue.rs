@@ -1,6 +1,6 @@
-//! What a connection has to send: buffers, in the order in which they leave.
+//! The bytes that a connection has to send, as buffers in the order in which they leave.
 //!
-//! Invariant: none of the whole ones is empty, and they leave before what is written behind them.
+//! Invariant: no buffer in `whole` is empty, and all of them leave before the bytes in `last`.
 
 use std::collections::VecDeque;
 
@@ -8,38 +8,38 @@ use bytes::{Buf, BytesMut};
 
 use crate::node::buffers;
 
-/// See the module's documentation.
+/// The queue of one connection between its replies and its socket.
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    /// Buffers that are added to no more.
+    /// Complete buffers, to which nothing is appended.
     whole: VecDeque<BytesMut>,
     whole_bytes: usize,
     last: BytesMut,
 }
 
 impl SendQueue {
-    /// Bytes that wait.
+    /// The number of bytes that wait to be sent.
     pub fn len(&self) -> usize {
         self.whole_bytes + self.last.len()
     }
 
-    /// Bytes that they take.
+    /// The memory that the waiting bytes occupy, including spare capacity of the last buffer.
     pub fn held_bytes(&self) -> usize {
         self.whole_bytes + self.last.capacity()
     }
 
-    /// Whether none do.
+    /// Whether no bytes wait.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The buffer at the end, to write to.
+    /// The last buffer, to append to. It gets a spare buffer of the worker if it has no capacity.
     pub fn end(&mut self) -> &mut BytesMut {
         buffers::fill(&mut self.last);
         &mut self.last
     }
 
-    /// Adds buffers behind all that is there.
+    /// Appends whole buffers behind all bytes that wait.
     pub fn add(&mut self, buffers: VecDeque<BytesMut>) {
         let last = std::mem::take(&mut self.last);
         let added = [last].into_iter().chain(buffers).filter(|buffer| !buffer.is_empty());
@@ -49,12 +49,12 @@ impl SendQueue {
         }
     }
 
-    /// What leaves next; empty only if nothing waits.
+    /// The bytes that leave next. Empty only if no bytes wait.
     pub fn front(&self) -> &[u8] {
         self.whole.front().unwrap_or(&self.last)
     }
 
-    /// So many bytes of [`Self::front`] have left.
+    /// Removes the first `bytes` bytes of [`Self::front`], which the socket has taken.
     pub fn advance(&mut self, bytes: usize) {
         let Some(front) = self.whole.front_mut() else {
             self.last.advance(bytes);
@@ -69,7 +69,7 @@ impl SendQueue {
         }
     }
 
-    /// Gives back the room of what has left.
+    /// Returns the last buffer to the worker's spare buffers if it is empty.
     pub fn settle(&mut self) {
         if self.last.is_empty() {
             buffers::empty(&mut self.last);

@@ -1,5 +1,7 @@
-//! The server's stop, as a connection waits for it: with each of its waits, thousands of times a second, so that
-//! waiting again costs next to nothing. It stays registered from one wait to the next.
+//! The server's stop, as a connection waits for it.
+//!
+//! A connection waits for the stop each time that it waits at all, thousands of times a second. So
+//! the registration stays from one wait to the next, and waiting again costs next to nothing.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -7,15 +9,15 @@ use std::task::Poll;
 
 use tokio::sync::watch;
 
-/// See the module's documentation.
+/// The stop of the server, for one connection.
 pub struct Shutdown {
     seen: watch::Receiver<bool>,
-    /// Ends with the stop, or with who could tell of it; none after that.
+    /// Completes with the stop, or when the sender is gone. `None` after that.
     wait: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl Shutdown {
-    /// Of what turns true.
+    /// Waits for `stop` to become true.
     pub fn new(stop: &watch::Receiver<bool>) -> Self {
         let mut waiting = stop.clone();
         Self {
@@ -24,13 +26,13 @@ impl Shutdown {
         }
     }
 
-    /// Whether it has come.
+    /// Whether the server stops.
     pub fn has_come(&self) -> bool {
-        // The version is looked at first: the value has a lock that all cores share.
+        // The version is checked first, because all workers share the lock of the value.
         self.seen.has_changed().unwrap_or(true) && *self.seen.borrow()
     }
 
-    /// Waits until it comes; told once.
+    /// Completes once when the server stops or the sender is gone, and never again after that.
     pub async fn come(&mut self) {
         poll_fn(|context| {
             let Some(wait) = &mut self.wait else { return Poll::Pending };
@@ -53,7 +55,7 @@ mod tests {
         let (sender, receiver) = watch::channel(false);
         let mut stop = Shutdown::new(&receiver);
         assert!(!stop.has_come());
-        // Given up, as where something else came first.
+        // The wait is dropped, as if something else had come first.
         tokio::select! {
             biased;
             () = stop.come() => panic!("it has not come"),
@@ -62,7 +64,7 @@ mod tests {
         sender.send(true).unwrap();
         assert!(stop.has_come());
         stop.come().await;
-        // Those that begin later know it, too.
+        // A receiver that is made later sees it too.
         let late = Shutdown::new(&receiver);
         assert!(stop.has_come() && late.has_come());
     }

@@ -1,11 +1,11 @@
-//! The bytes of a connection, whatever they travel in.
+//! The bytes of a connection: plain TCP, TLS or a unix socket.
 //!
-//! A connection is accepted on one thread, and lives on others: [`Parked`] is what it is in between.
+//! A connection is accepted on one thread and served on others. [`Parked`] is its form in between.
 //!
 //! Invariants:
-//! - On a plain socket an operation is the operation of the socket, behind one match.
-//! - [`Stream::try_write`] takes bytes only as fast as the socket does: no more than a record or two
-//!   of what it took waits inside.
+//! - An operation on a plain socket is the socket's own operation behind one `match`.
+//! - [`Stream::try_write`] accepts bytes only as fast as the socket does: at most a record or two
+//!   of accepted bytes wait inside the TLS session.
 
 use std::io::{self, BufRead, Read, Write};
 use std::pin::Pin;
@@ -20,14 +20,14 @@ use tokio_util::io::poll_read_buf;
 
 use crate::admission::Peer;
 
-/// Bytes of plain text that are handed to TLS at once, about a record.
+/// Bytes of plain text that are given to TLS in one step, about one record.
 const RECORD_BYTES: usize = 16 << 10;
-/// Bytes that a connection may have deciphered before others have their turn.
+/// Bytes that a connection may decipher in one read, before other connections get their turn.
 const READ_BYTES: usize = 64 << 10;
-/// Bytes that are thrown away at a time.
+/// Bytes that one read throws away.
 const DISCARD_BYTES: usize = 4 << 10;
 
-/// A TCP socket that can leave one thread's runtime and join another's.
+/// A TCP socket that can leave the runtime of one thread and join that of another.
 pub struct Movable(Place);
 
 enum Place {
@@ -37,7 +37,7 @@ enum Place {
 }
 
 impl Movable {
-    /// On this thread.
+    /// A socket that is registered with this thread's runtime.
     pub fn new(stream: TcpStream) -> Self {
         Self(Place::Here(stream))
     }
@@ -101,30 +101,31 @@ impl AsyncWrite for Movable {
     }
 }
 
-/// A connection on the thread that serves it.
+/// A connection that is registered with the runtime of the thread that serves it.
 pub enum Stream {
-    /// Bytes as they are.
+    /// A plain TCP connection.
     Tcp(TcpStream),
-    /// The same within this machine.
+    /// A connection from this machine through a unix socket, never in TLS.
     Unix(UnixStream),
-    /// After its handshake.
+    /// A TLS connection after its handshake.
     Tls(Box<TlsStream<Movable>>),
 }
 
-/// A connection on its way to a thread.
+/// A connection between two threads, registered with the runtime of neither.
 pub enum Parked {
-    /// See [`Stream::Tcp`].
+    /// A plain TCP connection; see [`Stream::Tcp`].
     Tcp(std::net::TcpStream),
-    /// See [`Stream::Unix`].
+    /// A connection through a unix socket; see [`Stream::Unix`].
     Unix(std::os::unix::net::UnixStream),
-    /// See [`Stream::Tls`].
+    /// A TLS connection with its session; see [`Stream::Tls`].
     Tls(Box<TlsStream<Movable>>),
 }
 
 impl Parked {
-    /// Writes what the socket takes at once, and closes it.
+    /// Writes as many of `bytes` as the socket accepts without waiting, and closes it. Writes
+    /// nothing to a TLS connection.
     pub fn say_last(self, bytes: &[u8]) {
-        // The other end may be gone already, and needs no words then.
+        // If the other end is gone, there is nobody to write to.
         _ = match self {
             Self::Tcp(mut stream) => stream.write(bytes),
             Self::Unix(mut stream) => stream.write(bytes),
@@ -132,7 +133,7 @@ impl Parked {
         };
     }
 
-    /// Arrives on this thread.
+    /// Registers the connection with the runtime of this thread.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -149,7 +150,7 @@ impl Parked {
 }
 
 impl Stream {
-    /// Leaves this thread.
+    /// Removes the connection from the runtime of this thread.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -164,7 +165,7 @@ impl Stream {
         })
     }
 
-    /// Has small writes sent at once.
+    /// Sets `TCP_NODELAY`, so that small writes leave at once.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -176,7 +177,7 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end.
+    /// The client at the other end; [`Peer::Gone`] if the socket no longer knows it.
     pub fn peer(&self) -> Peer {
         let address = match self {
             Self::Tcp(stream) => stream.peer_addr(),
@@ -188,7 +189,7 @@ impl Stream {
         address.map_or(Peer::Gone, Peer::Network)
     }
 
-    /// Ends when there may be something to read.
+    /// Completes when the socket may have bytes to read. See [`Self::try_read_buf`] for TLS.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
@@ -197,7 +198,7 @@ impl Stream {
         }
     }
 
-    /// Ends when there may be room to write.
+    /// Completes when the socket may have room to write.
     pub async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.writable().await,
@@ -206,7 +207,8 @@ impl Stream {
         }
     }
 
-    /// Whether it took bytes that it has still to write: [`Self::try_write`] with none goes on.
+    /// Whether the TLS session still holds accepted bytes. [`Self::try_write`] with no bytes writes
+    /// them.
     pub fn owes(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,
@@ -214,10 +216,10 @@ impl Stream {
         }
     }
 
-    /// Writes some of `bytes`.
+    /// Writes some of `bytes` without waiting, and returns how many were accepted.
     ///
     /// # Errors
-    /// `WouldBlock` if none now.
+    /// `WouldBlock` if none can be accepted now, and those of the socket and of TLS.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
@@ -236,11 +238,13 @@ impl Stream {
         }
     }
 
-    /// Reads what is there; 0 is the end. After a handshake something may be there although the
-    /// socket is not readable: the first request may have come with the handshake's end.
+    /// Reads the bytes that are there and returns their number; 0 means the end.
+    ///
+    /// After a handshake there may be bytes although the socket is not readable: the first request
+    /// may have come with the end of the handshake.
     ///
     /// # Errors
-    /// `WouldBlock` if there is nothing now.
+    /// `WouldBlock` if there are no bytes now, and those of the socket and of TLS.
     pub fn try_read_buf(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => read_now(stream, into),
@@ -250,7 +254,8 @@ impl Stream {
                 let socket = socket.here()?;
                 let read = read_in(session, socket, into);
                 if session.wants_write() {
-                    // An alert, or the answer to a change of keys. It is tried again with the next write.
+                    // The session answers with an alert or a change of keys. The next write tries
+                    // again.
                     drop(write_out(session, socket));
                 }
                 read
@@ -258,7 +263,7 @@ impl Stream {
         }
     }
 
-    /// Ends the sending half, behind all that was written.
+    /// Shuts down the sending half, behind all bytes that were written.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -270,13 +275,13 @@ impl Stream {
         }
     }
 
-    /// Reads what is there and throws it away; whether more may come.
+    /// Reads the bytes that are there and throws them away. Returns whether more may come.
     ///
     /// # Errors
     /// Those of the operating system.
     pub fn discard(&self) -> io::Result<bool> {
         let mut bytes = [0; DISCARD_BYTES];
-        // Others of the core have their turn before much was read.
+        // Reading stops after a while, so that other connections of the worker get their turn.
         for _ in 0..READ_BYTES / DISCARD_BYTES {
             let read = match self {
                 Self::Tcp(stream) => stream.try_read(&mut bytes),
@@ -293,26 +298,29 @@ impl Stream {
         Ok(true)
     }
 
-    /// Tells the other end that nothing more comes, so that it knows that nothing was cut off.
+    /// Sends TLS's `close_notify`, so that the client knows that no bytes were cut off. Does
+    /// nothing without TLS.
     pub fn say_goodbye(&mut self) {
         if let Self::Tls(stream) = self {
             let (socket, session) = stream.get_mut();
             session.send_close_notify();
             if let Ok(socket) = socket.here() {
-                // The connection ends now, whether the other end hears it or not.
+                // The connection ends now, whether or not the client gets this.
                 drop(write_out(session, socket));
             }
         }
     }
 }
 
-/// Reads what is there. Unlike a socket's own `try_read_buf` it notes that the socket is empty, where it gave less
-/// than there was room for: so the next wait need not find that out by a read for nothing.
+/// Reads the bytes that are there.
+///
+/// Unlike a socket's own `try_read_buf` it notes an empty socket when a read fills less than the
+/// room. So the next wait needs no extra read to find that out.
 ///
 /// # Errors
-/// `WouldBlock` if there is nothing now.
+/// `WouldBlock` if there are no bytes now, and those of the socket.
 pub fn read_now(stream: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> io::Result<usize> {
-    // Who waits does so by `readable`: nobody is woken by this.
+    // Waiting is done by `readable`, so this read need not wake a task.
     let mut nobody = Context::from_waker(Waker::noop());
     match poll_read_buf(Pin::new(stream), &mut nobody, into) {
         Poll::Ready(read) => read,
@@ -320,7 +328,7 @@ pub fn read_now(stream: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> i
     }
 }
 
-/// Writes what is enciphered.
+/// Writes the session's enciphered bytes to the socket.
 fn write_out(session: &mut ServerConnection, socket: &TcpStream) -> io::Result<()> {
     while session.wants_write() {
         if session.write_tls(&mut Trying(socket))? == 0 {
@@ -330,7 +338,7 @@ fn write_out(session: &mut ServerConnection, socket: &TcpStream) -> io::Result<(
     Ok(())
 }
 
-/// Reads and deciphers.
+/// Reads from the socket, deciphers, and appends the plain text to `into`.
 fn read_in(
     session: &mut ServerConnection,
     socket: &TcpStream,
@@ -362,7 +370,7 @@ fn read_in(
     }
 }
 
-/// A socket that does not wait.
+/// A socket whose reads and writes never wait.
 struct Trying<'a>(&'a TcpStream);
 
 impl Read for Trying<'_> {

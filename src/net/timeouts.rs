@@ -1,14 +1,14 @@
 //! How long a connection waits for its client: exactly as long as its limits say.
 //!
-//! One timer serves all limits. It ends at the time limit of what is waited for, or, if that is
-//! later or nothing is waited for, after the shortest of the limits. A wait that begins in between
-//! ends no earlier than that. So no limit is missed, and a wait that begins or ends sets no timer.
+//! One timer serves all limits. It fires at the deadline of the current wait. If that is later than
+//! the shortest limit, or if nothing is waited for, it fires after the shortest limit. A wait that
+//! begins in between ends no earlier than that. So no limit is missed, and no wait sets a timer.
 //!
 //! ```text
-//! what is waited for                 from which moment                                   limit
-//! the client takes its replies       it took bytes, or there began to be some for it     30 s
-//! the rest of a frame                bytes of it came, or the connection was read again  30 s
-//! the next request                   a request was taken, or bytes of its last reply     --idle-timeout
+//! wait for                    since                                               limit
+//! the client to take replies  it took bytes, or there began to be some for it     30 s
+//! the rest of a frame         bytes of it came, or the connection was read again  30 s
+//! the next request            a request was taken, or bytes of its last reply     --idle-timeout
 //! ```
 
 use std::pin::Pin;
@@ -21,46 +21,47 @@ use crate::limits::{FRAME_TIMEOUT_MS, WRITE_TIMEOUT_MS};
 const WRITE_TIMEOUT: Duration = Duration::from_millis(WRITE_TIMEOUT_MS);
 const FRAME_TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
-/// When a client was last heard of; it goes along when the connection moves.
+/// When a client was last active. These times move with the connection to another worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Heard {
-    /// It asked something.
+    /// When a request of the client was last taken.
     pub asked: Instant,
-    /// Bytes of it came, or the server began to read again.
+    /// When bytes of the client last came, or the server began to read again.
     pub read: Instant,
-    /// It took bytes, or nothing waited for it.
+    /// When the client last took bytes, or no bytes waited for it.
     pub written: Instant,
 }
 
-/// What a connection waits for: any of these at a time, or nothing but the server itself.
+/// What a connection waits for from its client. Several may be true at a time, or none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Waits {
-    /// That the client takes what is there for it.
+    /// The client must take the bytes that wait for it.
     pub to_write: bool,
-    /// The rest of a frame.
+    /// The client must send the rest of a frame.
     pub for_rest: bool,
-    /// The next request.
+    /// The client must send its next request.
     pub for_request: bool,
 }
 
-/// What did not come in time.
+/// The wait that exceeded its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
-    /// See [`Waits::to_write`].
+    /// The client did not take its replies; see [`Waits::to_write`].
     ToWrite,
-    /// See [`Waits::for_rest`].
+    /// The rest of a frame did not come; see [`Waits::for_rest`].
     ForRest,
-    /// See [`Waits::for_request`].
+    /// No request came; see [`Waits::for_request`].
     ForRequest,
 }
 
 impl Heard {
-    /// All of it happens now.
+    /// A client that was active in every way at `now`.
     pub fn new(now: Instant) -> Self {
         Self { asked: now, read: now, written: now }
     }
 
-    /// When the client is late first, and with what. `idle` is the limit for the next request.
+    /// The first deadline of the client, and the wait that it ends. `idle` is the limit for the
+    /// next request.
     fn deadline(&self, waits: Waits, idle: Duration) -> Option<(Instant, Late)> {
         let limit = |applies: bool, since: Instant, limit: Duration, late: Late| {
             since.checked_add(limit).filter(|_| applies).map(|deadline| (deadline, late))
@@ -73,7 +74,7 @@ impl Heard {
         limits.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// When to look at the limits next, or with what the client is late now.
+    /// When to check the limits next, or the wait whose limit has passed.
     fn look(&self, waits: Waits, idle: Duration, now: Instant) -> Result<Instant, Late> {
         let shortest = now + shortest(idle);
         match self.deadline(waits, idle) {
@@ -88,9 +89,9 @@ fn shortest(idle: Duration) -> Duration {
     WRITE_TIMEOUT.min(FRAME_TIMEOUT).min(idle)
 }
 
-/// When a client was last heard of, and the timer for its limits.
+/// The activity of a client, and the timer for its limits.
 pub struct Timeouts {
-    /// See [`Heard`].
+    /// When the client was last active. The connection sets these times.
     pub heard: Heard,
     /// The limit for the next request.
     idle: Duration,
@@ -100,14 +101,14 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// With the client's limit for its next request.
+    /// Starts the timer. `idle` is the limit for the client's next request.
     pub fn new(heard: Heard, idle: Duration) -> Self {
         let earliest = heard.asked.min(heard.read).min(heard.written);
         let look = tokio::time::sleep_until((earliest + shortest(idle)).into());
         Self { heard, idle, reads: true, look: Box::pin(look) }
     }
 
-    /// Notes whether the server reads the connection: while it does not, the client need not send.
+    /// Notes whether the server reads the connection. While it does not, the client need not send.
     #[inline]
     pub fn note_reads(&mut self, reads: bool) {
         if reads != self.reads {
@@ -123,12 +124,12 @@ impl Timeouts {
         }
     }
 
-    /// Waits until it is time to look at the limits. [`Self::late`] comes next.
+    /// Waits until the limits must be checked. The caller then calls [`Self::late`].
     pub async fn look(&mut self) {
         self.look.as_mut().await;
     }
 
-    /// With what the client is late; if with nothing, the next look is later.
+    /// The wait whose limit has passed. If there is none, the timer is set for the next check.
     pub fn late(&mut self, waits: Waits) -> Option<Late> {
         match self.heard.look(waits, self.idle, Instant::now()) {
             Ok(look) => {
@@ -149,26 +150,26 @@ mod tests {
     const IDLES: [Duration; 3] =
         [Duration::from_secs(1), Duration::from_secs(31), Duration::from_secs(600)];
 
-    /// What happens on a connection.
+    /// An event on a connection.
     #[derive(Debug, Clone, Copy)]
     enum Happens {
-        /// A part of a frame comes.
+        /// A part of a frame arrives.
         Part,
-        /// The rest of one comes: a request is under way.
+        /// The rest of a frame arrives: a request is under way.
         Request,
-        /// The reply to one goes out at once.
+        /// A reply leaves at once.
         Reply,
-        /// The reply to one is there, and the socket takes nothing.
+        /// A reply is ready, and the socket takes nothing.
         StuckReply,
-        /// The socket takes a part of what waits for it.
+        /// The socket takes some of the waiting bytes.
         TakesSome,
-        /// The socket takes all of it.
+        /// The socket takes all of the waiting bytes.
         TakesAll,
         /// The server stops reading, or reads again.
         Holds,
     }
 
-    /// A connection as its client sees it: since when the server waits for what.
+    /// A model of a connection: since when the server waits for what.
     #[derive(Debug)]
     struct Model {
         heard: Heard,
@@ -193,7 +194,7 @@ mod tests {
             }
         }
 
-        /// What the connection says that it waits for.
+        /// The waits that the connection reports.
         fn waits(&self) -> Waits {
             let to_write = self.stuck_since.is_some();
             let has_part = self.part_since.is_some();
@@ -204,7 +205,7 @@ mod tests {
             }
         }
 
-        /// When the client must be dropped if nothing happens.
+        /// When the client must be dropped if no event happens.
         fn deadline(&self) -> Option<Instant> {
             let half_a_minute = Duration::from_secs(30);
             let unread = self.stuck_since.map(|since| since + half_a_minute);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     proptest! {
-        /// Between what happens, the looks come at the times that were set, and at no other.
+        /// Between two events, checks happen at the times that were set and at no other.
         #[test]
         fn a_client_is_late_exactly_at_its_limit(
             idle in 0..IDLES.len(),
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(patience.late(Waits { to_write, ..Waits::default() }), Some(Late::ToWrite));
         let for_rest = Waits { for_rest, ..Waits::default() };
         assert_eq!(patience.late(for_rest), Some(Late::ForRest));
-        // A client that is read again has all of its time.
+        // When the server reads again, the client has its whole time.
         patience.note_reads(false);
         patience.note_reads(true);
         assert_eq!(patience.late(for_rest), None);

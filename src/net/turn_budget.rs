@@ -1,49 +1,52 @@
-//! What a connection may do before the others on its core have their turn.
+//! What a connection may do before the other connections of its worker get their turn.
 
 use std::time::{Duration, Instant};
 
-/// Requests.
+/// Most requests.
 const REQUESTS_MAX: usize = 256;
-/// Bytes of replies.
+/// Most bytes of replies.
 const REPLY_BYTES_MAX: usize = 128 << 10;
-/// Work, whatever it is for.
+/// Most processor time, for any kind of work.
 const TIME_MAX: Duration = Duration::from_micros(150);
 
-/// What a connection has had of its share. It goes on from turn to turn, as a turn that ends for want of
-/// requests may be followed by the next at once, until others had theirs.
+/// What a connection has used of its turn budget.
+///
+/// It adds up over turns. A turn that ends for lack of requests may be followed by the next one at
+/// once, before other connections got theirs.
 #[derive(Debug)]
 pub struct TurnBudget {
     requests: usize,
     reply_bytes: usize,
     time: Duration,
-    /// From when on time is not counted yet.
+    /// The time up to this moment is counted.
     since: Instant,
 }
 
 impl TurnBudget {
-    /// A share of which nothing is used.
+    /// An unused budget; its first turn begins at `now`.
     pub fn new(now: Instant) -> Self {
         Self { requests: 0, reply_bytes: 0, time: Duration::ZERO, since: now }
     }
 
-    /// A turn begins: what was waited for is not counted.
+    /// Begins a turn. The time that the connection waited before it does not count.
     pub fn begin_turn(&mut self, now: Instant) {
         self.since = now;
     }
 
-    /// Counts a request, and bytes of replies.
+    /// Counts requests, and bytes of replies.
     pub fn add(&mut self, requests: usize, reply_bytes: usize) {
         self.requests += requests;
         self.reply_bytes += reply_bytes;
     }
 
-    /// Counts the time until now. It is for the caller to do so where time may have passed.
+    /// Counts the time since the begin of the turn or the last call. The caller does so wherever
+    /// time may have passed.
     pub fn add_time(&mut self, now: Instant) {
         self.time += now.saturating_duration_since(self.since);
         self.since = now;
     }
 
-    /// Whether others come first now.
+    /// Whether the other connections of the worker come first now.
     pub fn is_used_up(&self) -> bool {
         self.requests >= REQUESTS_MAX
             || self.reply_bytes >= REPLY_BYTES_MAX
@@ -73,7 +76,7 @@ mod tests {
         let start = Instant::now();
         let mut share = TurnBudget::new(start);
         for turn in 0..10 {
-            // A second passes between two turns.
+            // One second passes between two turns.
             let begin = start + Duration::from_secs(turn);
             share.begin_turn(begin);
             assert!(!share.is_used_up());

@@ -1,13 +1,13 @@
-//! What a connection's client has not read yet, and its part of the node's memory for such.
+//! The replies that a connection's client has not read, and their budget in the node.
 //!
 //! Invariants:
-//! - Up to [`TCP_UNSENT_BYTES_FREE`] bytes count nothing and cost no lock.
-//! - What is more counts in a budget of the node while the socket takes nothing. A long reply counts
-//!   from the time on at which it is encoded.
-//! - When the budget is used up, the client that has not read for longest is dropped.
-//! - While nobody can be dropped yet, a client that does not read is held back at
-//!   [`TCP_UNSENT_BYTES_FREE`]: its requests, its watches and their reading of files wait. Then a
-//!   long reply to a read is not given.
+//! - Up to [`TCP_UNSENT_BYTES_FREE`] bytes of a connection do not count and cost no lock.
+//! - More bytes count in a budget of the node while the socket takes nothing. A long reply counts
+//!   from the moment at which it is encoded.
+//! - When the budget is used up, the client that has not read for the longest time is dropped.
+//! - While no client may be dropped yet, a client that does not read is held back at
+//!   [`TCP_UNSENT_BYTES_FREE`]: its requests, its watches and their reading of files wait. A long
+//!   reply to a read is then replaced by an error.
 //! - The reply to a write is always given: an error would say that nothing was applied.
 
 use std::future::pending;
@@ -18,55 +18,57 @@ use crate::command::{Class, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{PROGRESS_BYTES, TCP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX};
 use crate::node::responder::ReplyBody;
 
-/// Longest id that a row holds without memory of its own, in bytes.
+/// Longest id that a row stores inline, in bytes. A longer id has memory of its own.
 const INLINE_ID_BYTES: usize = 24;
 
-/// See the module's documentation.
+/// The unread bytes of one connection, and its part of the node's budget.
 #[derive(Debug)]
 pub struct UnreadBudget {
     budget: Arc<Budget>,
     claim: Option<BudgetClaim>,
-    /// Bytes that the client took since it was seen to make progress.
+    /// Bytes that the client took since it last made progress.
     taken: usize,
     room: usize,
 }
 
-/// A part of the budget, while its holder waits.
+/// A connection's part of the budget, taken out of its [`UnreadBudget`] while the connection waits.
 #[derive(Debug)]
 pub struct UnreadPart(BudgetClaim);
 
 impl UnreadPart {
-    /// Ends when the memory is needed for another client.
+    /// Completes when the memory is needed for another client.
     pub async fn evicted(&self) {
         self.0.evicted().await;
     }
 }
 
 impl UnreadBudget {
-    /// Nothing is unread; `budget` is the node's.
+    /// Starts with nothing unread. `budget` is the budget of the node.
     pub fn new(budget: Arc<Budget>) -> Self {
         Self { budget, claim: None, taken: 0, room: UNSENT_BYTES_MAX }
     }
 
-    /// While so many bytes of replies wait, no more are made.
+    /// The bytes of waiting replies from which on no more are made and no request is taken.
     #[inline]
     pub fn room(&self) -> usize {
         self.room
     }
 
-    /// Whether it counts nothing now.
+    /// Whether this connection has no part of the budget now.
     #[inline]
     pub fn is_free(&self) -> bool {
         self.claim.is_none()
     }
 
-    /// The client took so many bytes.
+    /// Notes that the client took `bytes` bytes.
     #[inline]
     pub fn took(&mut self, bytes: usize) {
         self.taken += bytes;
     }
 
-    /// A long reply, or a page for a watch, is to be there too: whether it may be.
+    /// Claims room for `held` bytes before a long reply or a page for a watch is made. Returns
+    /// whether there is room. A claim counts at most the whole budget, so that one reply always
+    /// fits alone.
     pub fn admit(&mut self, held: usize) -> bool {
         let held = held.min(self.budget.max());
         match &mut self.claim {
@@ -78,7 +80,8 @@ impl UnreadBudget {
         }
     }
 
-    /// So many bytes are there now, and the socket takes nothing; whether there is room for them.
+    /// Accounts for `held` bytes while the socket takes nothing. Returns whether the budget has
+    /// room for them, and sets [`Self::room`] accordingly.
     pub fn note(&mut self, held: usize) -> bool {
         let has_made_progress = self.taken >= PROGRESS_BYTES;
         if has_made_progress || held <= TCP_UNSENT_BYTES_FREE {
@@ -97,7 +100,7 @@ impl UnreadBudget {
         fits
     }
 
-    /// So many bytes are there now, whether there is room for them or not.
+    /// Accounts for `held` bytes whether or not the budget has room for them.
     pub fn note_anyway(&mut self, held: usize) {
         let held = held.min(self.budget.max());
         match &mut self.claim {
@@ -106,18 +109,18 @@ impl UnreadBudget {
         }
     }
 
-    /// What is claimed, to wait with.
+    /// Takes out the part of the budget, so that its eviction can be awaited.
     pub fn take(&mut self) -> Option<UnreadPart> {
         self.claim.take().map(UnreadPart)
     }
 
-    /// Puts back what was waited with.
+    /// Puts the part back after the wait.
     pub fn put_back(&mut self, part: Option<UnreadPart>) {
         self.claim = part.map(|UnreadPart(claim)| claim);
     }
 }
 
-/// Ends when a part is evicted; never without one.
+/// Completes when the part is evicted; never completes without one.
 pub async fn evicted(part: Option<&UnreadPart>) {
     match part {
         Some(part) => part.evicted().await,
@@ -125,7 +128,7 @@ pub async fn evicted(part: Option<&UnreadPart>) {
     }
 }
 
-/// About how many bytes a reply takes until it is encoded.
+/// About how many bytes of memory a reply occupies until it is encoded.
 pub fn bytes_of(told: &ReplyBody) -> usize {
     match told {
         ReplyBody::Frames { bytes, .. } => bytes.len(),
@@ -133,7 +136,7 @@ pub fn bytes_of(told: &ReplyBody) -> usize {
     }
 }
 
-/// The same of what came of one request.
+/// About how many bytes of memory the items of an outcome occupy; 0 for an error or a short reply.
 pub fn bytes_of_outcome(outcome: &Outcome) -> usize {
     let Ok(reply) = outcome else { return 0 };
     match reply {
@@ -153,14 +156,15 @@ pub fn bytes_of_outcome(outcome: &Outcome) -> usize {
     }
 }
 
-/// The ids are taken to be as long as the first.
+/// Assumes that all ids are as long as the first.
 fn bytes_of_items<T>(items: &[T], id: impl Fn(&T) -> &str) -> usize {
     let id_bytes = items.first().map_or(0, |first| id(first).len());
     let apart = if id_bytes > INLINE_ID_BYTES { id_bytes } else { 0 };
     items.len() * (size_of::<T>() + apart)
 }
 
-/// Puts an error in the place of a reply, if it is to a read: nothing was applied then. Whether it did.
+/// Replaces the reply to a read by an error (429), as a read applied nothing. Returns whether it
+/// did so.
 pub fn withhold(outcome: &mut Outcome) -> bool {
     let is_read = outcome.as_ref().is_ok_and(|reply| reply.kind().class() == Class::Read);
     if is_read {
@@ -194,7 +198,7 @@ mod tests {
         assert_eq!(second.room(), TCP_UNSENT_BYTES_FREE);
         second.note_anyway(TCP_UNSENT_BYTES_FREE + 1);
         assert_eq!(budget.held(), MAX + TCP_UNSENT_BYTES_FREE + 1, "it is there already");
-        // The first has read all but little.
+        // The first client has read all but a little.
         assert!(first.note(1) && first.is_free());
         assert!(second.note(TCP_UNSENT_BYTES_FREE + 1) && second.room() == UNSENT_BYTES_MAX);
     }

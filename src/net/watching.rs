@@ -1,13 +1,14 @@
-//! The watches of one connection: changes from the node's stream, framed as they have room.
+//! The watches of one connection: changes from the node's stream, encoded while there is room.
 //!
 //! Invariants:
-//! - Nothing is added while there is no room, which is at most
-//!   [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) bytes to be sent; a watcher that does not read
-//!   falls back in the stream, and is cut off when what it needs next is no longer held.
-//! - One watch of a connection reads the log's files at a time, and begins only while there is room to send: so a
-//!   connection holds at most one page of them, however many of its watches resume. They take turns.
-//! - The node must have room for the page; where it has none, the watch tries again a little later.
-//! - A watch that ended by an error has told it in its last frame; a cancelled one tells nothing more.
+//! - Nothing is added without room. The room is at most
+//!   [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) bytes that wait to be sent.
+//! - A client that does not read falls behind. It is cut off when the stream no longer holds its
+//!   next change.
+//! - At a time, one watch of a connection reads the log's files, and starts only while there is
+//!   room to send. So a connection holds at most one page of them. Watches that resume take turns.
+//! - The node must have room for that page. If it has none, the watch tries again a little later.
+//! - The last frame of a watch that fails has its error. A cancelled watch sends nothing more.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -26,58 +27,60 @@ use crate::protocol;
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 
-/// What comes of a question for a page of the log's files.
+/// The result of reading a page of the log's files, with the state to continue from.
 type FromFiles = Result<(Arc<Page>, ResumeState), Error>;
 
 struct Watching {
     request_id: u64,
-    /// Keeps the stream alive.
+    /// Keeps the node's stream active while this watch is open.
     _watcher: Watcher,
-    /// Everything up to this record was told.
+    /// The client was sent all changes up to this record.
     position: Lsn,
-    /// It has caught up with the stream once; if it falls out of it, it is too slow.
+    /// It has caught up with the stream once. If it falls out of the stream after that, it is too
+    /// slow.
     is_live: bool,
     files: Files,
     told: Instant,
     greeted: bool,
 }
 
-/// Reading on in the log's files.
+/// The reading of the log's files by one watch.
 enum Files {
-    /// Not now; this is where it goes on.
+    /// No page is being read; this is the state to continue from.
     At(ResumeState),
-    /// A page is being read.
+    /// The watch thread reads a page.
     Reading(oneshot::Receiver<FromFiles>),
-    /// A page has come, or the reason why none will.
+    /// The page that was read, or the error that ends the watch.
     Read(FromFiles),
 }
 
-/// See the module's documentation.
+/// All watches of one connection.
 pub struct Watches {
     stream: Arc<WatchHub>,
     open: Vec<Watching>,
     news: Option<watch::Receiver<u64>>,
-    /// Something was left untold for want of room, and no news will come of it.
+    /// Changes were left for lack of room, so the next look must not wait for news.
     more: bool,
-    /// The node had no room for a page of the log's files.
+    /// The node had no room for a page of the log's files, so the watch tries again later.
     is_denied: bool,
 }
 
 impl Watches {
-    /// None yet.
+    /// A connection without watches. `stream` is the node's.
     pub fn new(stream: Arc<WatchHub>) -> Self {
         Self { stream, open: Vec::new(), news: None, more: false, is_denied: false }
     }
 
-    /// Whether there are none.
+    /// Whether the connection has no watch.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Opens a watch.
+    /// Opens a watch whose events carry `request_id`, from the offset `from` or from now on.
     ///
     /// # Errors
-    /// 429 for too many, 400 for a request id that is used by another, and those of [`WatchHub::begin`].
+    /// 429 if the connection has too many watches, 400 if another watch has this request id, and
+    /// those of [`WatchHub::begin`].
     pub fn begin(&mut self, request_id: u64, from: Option<&str>) -> Result<(), Error> {
         if self.open.len() >= WATCHES_MAX {
             return Err(Error::new(
@@ -107,26 +110,27 @@ impl Watches {
         Ok(())
     }
 
-    /// Ends a watch; whether there was one.
+    /// Ends a watch without a last frame. Returns false if there is none with this request id.
     pub fn cancel(&mut self, request_id: u64) -> bool {
         let before = self.open.len();
         self.open.retain(|watching| watching.request_id != request_id);
         self.open.len() < before
     }
 
-    /// Ends all watches with an error.
+    /// Ends all watches; the last frame of each has the error.
     pub fn end(&mut self, why: &Error, out: &mut BytesMut) {
         for watching in self.open.drain(..) {
             protocol::encode_error(watching.request_id, why, out);
         }
     }
 
-    /// Ends all watches without a word.
+    /// Ends all watches without a last frame.
     pub fn clear(&mut self) {
         self.open.clear();
     }
 
-    /// Bytes that the log's files were read for, about, or are being read for.
+    /// About how many bytes a page of the log's files occupies, from the start of its reading until
+    /// it is sent; 0 if there is none.
     pub fn held_bytes(&self) -> usize {
         match self.open.is_empty() || Turn::of(&self.open).is_free {
             true => 0,
@@ -134,11 +138,11 @@ impl Watches {
         }
     }
 
-    /// Adds what there is to tell, until `room` bytes wait to be sent. `may_read`: whether the node has
+    /// Appends events to `out` until it holds `room` bytes. `may_read` says whether the node has
     /// room for a page of the log's files.
     pub fn fill(&mut self, out: &mut BytesMut, room: usize, may_read: impl FnMut() -> bool) {
         if let Some(news) = &mut self.news {
-            // Before looking: what comes later wakes us.
+            // Marked as seen before the stream is read, so that later changes wake the connection.
             news.borrow_and_update();
         }
         let Self { stream, open, more, is_denied, .. } = self;
@@ -155,7 +159,7 @@ impl Watches {
                 false
             }
         });
-        // Who had a page comes behind those who wait for theirs.
+        // A watch that had its page moves behind those that wait for theirs.
         if let Some(at) = open.iter().position(|watching| Some(watching.request_id) == turn.had) {
             open[at..].rotate_left(1);
         }
@@ -163,16 +167,17 @@ impl Watches {
         *more |= turn.is_wanted && !turn.is_denied && Turn::of(open).is_free;
     }
 
-    /// When the next heartbeat is due.
+    /// When the next heartbeat is due; `None` without watches.
     pub fn next_heartbeat(&self) -> Option<Instant> {
         self.open.iter().map(|watching| watching.told + HEARTBEAT).min()
     }
 
-    /// Waits until there may be something to tell. To be asked only while there is room for it.
+    /// Waits until there may be events to send. The caller polls it only while there is room for
+    /// them.
     pub async fn changed(&mut self) {
         let Self { open, news, more, is_denied, .. } = self;
         if *more {
-            // Others on this core have their turn in between.
+            // Other connections of this worker get their turn in between.
             return tokio::task::yield_now().await;
         }
         let news = async {
@@ -181,7 +186,7 @@ impl Watches {
                 None => false,
             };
             if !looks {
-                // The stream has ended with the server.
+                // The stream ends with the server, which `stop` reports.
                 pending::<()>().await;
             }
         };
@@ -206,14 +211,14 @@ impl Watches {
     }
 }
 
-/// Whose turn it is to read the log's files.
+/// Which watch may read the log's files in this round.
 struct Turn {
     is_free: bool,
-    /// Somebody would read if it were theirs.
+    /// A watch would read if it had the turn.
     is_wanted: bool,
-    /// Somebody would read if the node had room.
+    /// A watch would read if the node had room.
     is_denied: bool,
-    /// The watch that was told its page.
+    /// The watch that sent its page in this round.
     had: Option<u64>,
 }
 
@@ -224,7 +229,7 @@ impl Turn {
     }
 }
 
-/// Where a watch takes from, and what it may take.
+/// The source of a watch, and its room.
 struct Place<'a, F> {
     stream: &'a WatchHub,
     room: usize,
@@ -232,7 +237,7 @@ struct Place<'a, F> {
 }
 
 impl Watching {
-    /// Adds what there is room for; whether there may be more.
+    /// Appends events while there is room. Returns whether there may be more.
     fn fill(
         &mut self,
         place: &mut Place<'_, impl FnMut() -> bool>,
@@ -272,7 +277,7 @@ impl Watching {
                     }
                     Next::InFiles(_) if !turn.is_free || turn.had == Some(self.request_id) => {
                         turn.is_wanted = true;
-                        // An open file with what was read ahead of it is for the one whose turn it is.
+                        // The open file and its read-ahead stay with the watch that has the turn.
                         if turn.had == Some(self.request_id) {
                             self.files = Files::At(state);
                         }
@@ -293,7 +298,7 @@ impl Watching {
         Ok(true)
     }
 
-    /// Adds the changes of a page, until `out` holds `bytes_max`.
+    /// Appends the changes of a page to `out` until it holds `bytes_max` bytes.
     fn tell(&mut self, page: &Page, bytes_max: usize, out: &mut BytesMut) {
         for (lsn, body) in page.encoded_after(self.position, body) {
             if out.len() >= bytes_max {
@@ -309,12 +314,12 @@ impl Watching {
 
 fn body(event: &WatchEvent) -> Vec<u8> {
     let body = protocol::body_of(&Reply::Watch(event.clone()));
-    // Writing to memory does not fail.
+    // Encoding to memory does not fail.
     debug_assert!(body.is_ok(), "{body:?}");
     body.unwrap_or_default()
 }
 
-/// Waits until a time, or for ever.
+/// Waits until `time`; never completes without one.
 pub async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,

@@ -1,8 +1,8 @@
-//! Clients that speak another protocol than their door, known by their first bytes.
+//! Recognizes clients that speak another protocol than their door, by their first bytes.
 //!
 //! Invariants:
 //! - A client gets its answer in its own protocol: HTTP 400, a TLS alert, or an error in a frame.
-//! - Only the first bytes of a connection are looked at.
+//! - Only the first bytes of a connection are examined.
 
 use std::io;
 use std::pin::Pin;
@@ -14,18 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::command::Error;
 use crate::protocol::{self, CONNECTION_ID};
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// HTTP, in clear text.
+    /// HTTP/1 or HTTP/2 in clear text.
     Http,
-    /// TLS: the record of a ClientHello.
+    /// TLS, recognized by the record of its ClientHello.
     Tls,
-    /// Frames of MessagePack, in clear text.
+    /// Frames of MessagePack in clear text, the protocol of the TCP door.
     FrontFrames,
 }
 
-/// The methods of HTTP, and the begin of HTTP/2.
+/// The methods of HTTP/1, and the preface of HTTP/2.
 const METHODS: [&[u8]; 10] = [
     b"GET ",
     b"POST ",
@@ -38,19 +38,20 @@ const METHODS: [&[u8]; 10] = [
     b"CONNECT ",
     b"PRI * HTTP/2",
 ];
-/// A fatal alert of TLS 1.2, which 1.3 reads too: handshake_failure.
+/// A fatal alert of TLS 1.2, which TLS 1.3 reads too: handshake_failure.
 const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];
 
 impl Spoken {
-    /// What begins with these bytes, if they are enough to know it.
+    /// The protocol that begins with these bytes; `None` if they are too few or of another
+    /// protocol.
     pub fn of(first: &[u8]) -> Option<Self> {
         match first {
             [0x16, 3, ..] => Some(Self::Tls),
-            // No frame is so long that its length has another first byte.
+            // The first byte of a length is 0, as no frame is 16 MiB long.
             [0, _, _, _, ..] => Some(Self::FrontFrames),
             [b'A'..=b'Z', ..] => {
                 let is_method = |method: &&[u8]| {
-                    // A method may have come in part; four letters are enough.
+                    // A part of a method may have come. Four letters are enough.
                     let common = method.len().min(first.len());
                     common >= 4 && method.get(..common) == first.get(..common)
                 };
@@ -60,7 +61,7 @@ impl Spoken {
         }
     }
 
-    /// The name of what is spoken.
+    /// The name of the protocol, for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "HTTP",
@@ -69,7 +70,7 @@ impl Spoken {
         }
     }
 
-    /// The bytes that tell such a client where it is.
+    /// An answer in the client's own protocol, with the text `sign` unless it is TLS.
     pub fn answer(self, sign: &str) -> Vec<u8> {
         match self {
             Self::Http => format!(
@@ -89,24 +90,26 @@ impl Spoken {
     }
 }
 
-/// The socket of an HTTP connection. If its client does not speak HTTP, the client is told so and
-/// the reader gets an error.
+/// The socket of an HTTP connection. A client that does not speak HTTP gets an answer in its own
+/// protocol, and the reader gets an error.
 pub struct HttpOnly<S> {
     stream: S,
-    /// What the door is; none once HTTP was seen.
+    /// The text for such a client; `None` once the first bytes were examined.
     sign: Option<String>,
     answer: Vec<u8>,
 }
 
 impl<S> HttpOnly<S> {
-    /// A socket of which nothing was read.
+    /// Wraps a socket before anything was read from it. `sign` is the text for a client that does
+    /// not speak HTTP.
     pub fn new(stream: S, sign: String) -> Self {
         Self { stream, sign: Some(sign), answer: Vec::new() }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> HttpOnly<S> {
-    /// Sends what the socket takes of the answer, and gives the error that ends the connection.
+    /// Sends the answer as far as the socket accepts it, then returns the error that ends the
+    /// connection.
     fn poll_tell(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.answer.is_empty() {
             match Pin::new(&mut self.stream).poll_write(context, &self.answer) {

@@ -1,4 +1,4 @@
-//! How long a connection waits for its client, and what it does when the client is late.
+//! The time limits of a connection, and what happens when its client is late.
 
 use std::io;
 use std::time::Instant;
@@ -13,7 +13,8 @@ use crate::protocol::{CONNECTION_ID, frame};
 use crate::throttle::throttled;
 
 impl Connection {
-    /// Waits for the first frame, unless `hello` was answered on another core; whether to go on.
+    /// Waits for the first frame, unless another worker answered `hello` already. Returns false if
+    /// the connection has ended.
     pub(super) async fn greet(&mut self) -> io::Result<bool> {
         if self.pass.is_some() {
             return Ok(true);
@@ -35,7 +36,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Counts and logs a refused token; the token itself is in no message.
+    /// Counts and logs a rejected token. No message contains the token.
     pub(super) fn note_refused(&self, reason: Refused) {
         let (peer, meter) = (self.guest.peer(), self.guest.meter());
         meter.count_refused(reason);
@@ -43,9 +44,9 @@ impl Connection {
             "a token was refused");
     }
 
-    /// Looks at the limits of the client's time.
+    /// Checks the time limits of the client.
     pub(super) fn check_time(&mut self) -> io::Result<()> {
-        // What came in time counts, although the timer was seen first.
+        // Bytes that came in time count, even if the timer was seen first.
         if self.may_take() {
             self.read()?;
         }

@@ -1,9 +1,9 @@
-//! Who may ask what: `hello`, and the requests that are refused before they are run.
+//! Decides which requests may run: `hello`, and the requests that are rejected before they run.
 //!
 //! Invariants:
-//! - A first frame that is no `hello` is 401, whatever else is wrong with it.
-//! - Each refused `hello` ends its connection, also a later one.
-//! - What the token's role does not allow is 403 before the arguments are looked at.
+//! - A first frame that is no `hello` gets 401, whatever else is wrong with it.
+//! - Each `hello` that is rejected ends its connection, a later one too.
+//! - A command that the token's role forbids gets 403 before its arguments are checked.
 
 use super::Connection;
 use crate::access::Session;
@@ -14,7 +14,7 @@ use crate::protocol::{self, CONNECTION_ID};
 use crate::throttle::throttled;
 use crate::types::{ShardId, wide};
 
-/// The error of a first frame that is no `hello`.
+/// The error for a first frame that is not `hello`.
 #[cold]
 pub(super) fn no_hello() -> Error {
     Error::new(ErrorCode::Unauthenticated, "the first request must be hello")
@@ -67,13 +67,13 @@ impl Connection {
         self.replies.push(id, Ok(Reply::Hello(Box::new(hello))));
     }
 
-    /// Answers with an error and takes nothing more.
+    /// Replies with an error and takes no more requests.
     pub(super) fn refuse(&mut self, id: u64, error: Error) {
         self.replies.push(id, Err(error));
         self.closing = true;
     }
 
-    /// Refuses a frame that is no request that could be run.
+    /// Rejects a frame that is not a request that could run.
     #[cold]
     pub(super) fn refuse_undecoded(&mut self, refused: protocol::RefusedRequest) {
         let protocol::RefusedRequest { id, kind, error } = refused;
@@ -90,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Ends a connection whose token is no longer good. What is owed to it is still sent.
+    /// Ends a connection whose token is no longer valid. Replies that are due are still sent.
     #[cold]
     pub(super) fn turn_out(&mut self) {
         self.note_refused(Refused::RevokedToken);

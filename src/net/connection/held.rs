@@ -1,5 +1,5 @@
-//! What a connection holds of the node's memory while it waits for its client, and what becomes of
-//! it when others need that memory.
+//! The memory of the node that a connection holds while it waits for its client, and its eviction
+//! when other connections need that memory.
 
 use std::io;
 
@@ -15,14 +15,15 @@ use crate::node::responder::ReplyBody;
 use crate::protocol::chunked_reply::ChunkedReply;
 use crate::throttle::throttled;
 
-/// Parts of the node's budgets.
+/// The connection's parts of the node's budgets during a wait.
 pub(super) struct Held {
     incomplete: Option<Incomplete>,
     unread: Option<UnreadPart>,
 }
 
 impl Connection {
-    /// What the connection holds of the node's budgets, if anything.
+    /// Accounts for the memory that the connection holds. Returns `None` if it is too little to
+    /// count.
     #[inline]
     pub(super) fn note_held(&mut self) -> Option<Held> {
         let is_little =
@@ -61,8 +62,8 @@ impl Connection {
         }
     }
 
-    /// Waits as ever. Refuses a client whose incomplete request is evicted meanwhile, and drops one
-    /// whose unread replies are.
+    /// Waits like `wait`. Meanwhile a client whose incomplete request is evicted gets an error, and
+    /// one whose unread replies are evicted is dropped.
     pub(super) async fn wait_holding(&mut self, held: Held) -> io::Result<()> {
         let Held { incomplete, unread } = held;
         let waited = tokio::select! {
@@ -78,7 +79,8 @@ impl Connection {
         waited
     }
 
-    /// About how many bytes wait for the client, as they are sent or as they were read.
+    /// About how many bytes of memory wait for the client, in replies, in the output and in
+    /// watches.
     pub(super) fn held_bytes(&self) -> usize {
         let mut ready = 0;
         self.replies.for_each_ready(|reply| ready += unread::bytes_of(&reply.told));
@@ -86,7 +88,7 @@ impl Connection {
         self.output.held_bytes() + ready + long + self.watches.held_bytes()
     }
 
-    /// Puts an error in the place of a long reply for which there is no room.
+    /// Replaces a long reply by an error if the budget has no room for it.
     pub(super) fn admit(&mut self, outcome: &mut Outcome) {
         let bytes = unread::bytes_of_outcome(outcome);
         if bytes > TCP_UNSENT_BYTES_FREE

@@ -1,8 +1,8 @@
 //! The end of a connection.
 //!
-//! The system resets a connection that is closed while bytes of the client are unread, and a reset may
-//! take away the last reply, which says why. So the client is told the end first, and what it still
-//! sends is thrown away for a while.
+//! The system resets a connection that is closed while bytes of the client are unread. A reset may
+//! take away the last reply, which says why. So the client first sees the end of the replies, and
+//! for a while its further bytes are read and thrown away.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,11 +12,11 @@ use bytes::BytesMut;
 
 use super::Connection;
 
-/// How long a client may go on sending after its last reply.
+/// How long a client may continue to send after its last reply.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Ends the connection, of which all replies were sent.
+    /// Ends the connection after all of its replies were sent.
     pub(super) async fn part(mut self) -> io::Result<()> {
         self.stream.say_goodbye();
         self.stream.shut_down().await?;

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A footprint names each key once.
-//! - What another request of the same connection could make differ is named. So two requests without a
-//!   common key may be applied in any order.
+//! - A footprint names every key at which another request of the connection could make a
+//!   difference. So two requests without a common key may be applied in any order.
 
 use smallvec::SmallVec;
 
@@ -11,32 +11,33 @@ use crate::command::Command;
 use crate::node::Work;
 use crate::types::{ChatId, KeyHasher, UserId};
 
-/// Most keys of one request. One that names more waits for all, and all behind it wait for it.
+/// Most keys of one request. A request that names more waits for all others, and all later ones
+/// wait for it.
 pub const KEYS_A_REQUEST_MAX: usize = 1024;
 
-/// What a request does to a key.
+/// How a request uses a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It changes nothing.
+    /// It reads and changes nothing.
     Read,
-    /// It raises read positions. However these follow each other, the highest stays.
+    /// It raises read positions. In whichever order marks are applied, the highest stays.
     Mark,
-    /// It imports lines: imports keep their order by themselves, see [`crate::router`].
+    /// It imports lines. Imports keep their order among themselves, see [`crate::router`].
     Import,
-    /// It changes anything else.
+    /// It changes the key in any other way.
     Write,
 }
 
 impl Use {
-    /// How many there are.
+    /// The number of uses.
     pub const COUNT: usize = 4;
 
-    /// Position in a table of uses.
+    /// The position of this use in a table of [`Self::COUNT`] uses.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether several requests of this use may be under way at once.
+    /// Whether several requests with this use of one key may be under way at the same time.
     pub const fn is_shared(self) -> bool {
         !matches!(self, Self::Write)
     }
@@ -51,8 +52,10 @@ impl Use {
     }
 }
 
-/// What one request does to one key, in one number: the key's hash, but for its lowest five bits.
-/// (Two keys with one hash wait for each other; that is all.)
+/// What one request does to one key, in one number: the key's hash, with flags in its lowest five
+/// bits.
+///
+/// Two keys with the same remaining bits wait for each other, and nothing worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyTouch(pub(super) u64);
 
@@ -60,9 +63,9 @@ impl KeyTouch {
     const CHAT: u64 = 0b1;
     const USE_SHIFT: u32 = 1;
     const USE: u64 = 0b11 << Self::USE_SHIFT;
-    /// It goes over other shards, and has reached the key only when it is answered.
+    /// The request goes over other shards, and has reached the key only when it is answered.
     pub(super) const DETOUR: u64 = 0b1000;
-    /// Left to those who keep a touch with something else.
+    /// A bit that the holder of a touch may use.
     pub(super) const FREE: u64 = 0b1_0000;
 
     pub(super) fn user(hash: u64, used: Use) -> Self {
@@ -78,7 +81,7 @@ impl KeyTouch {
         if is_detour { Self(self.0 | Self::DETOUR) } else { self }
     }
 
-    /// The key alone.
+    /// The key without its use and the flags.
     pub(super) fn key(self) -> u64 {
         self.0 & !(Self::USE | Self::DETOUR | Self::FREE)
     }
@@ -95,7 +98,7 @@ impl KeyTouch {
         self.0 & Self::DETOUR != 0
     }
 
-    /// What both do to their common key.
+    /// The touch of a request that does both to their common key.
     fn join(self, other: Self) -> Self {
         let used = if self.used() == other.used() { self.used() } else { Use::Write };
         let key = Self(self.key() | ((used.index() as u64) << Self::USE_SHIFT));
@@ -103,29 +106,31 @@ impl KeyTouch {
     }
 }
 
-/// Which touches are wanted.
+/// Which touches [`Footprint::of`] gathers. Fewer touches cost fewer hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Those by a detour: nothing is under way that the request would have to wait for.
+    /// Touches by a detour. Enough while no request is under way that this one could wait for.
     Detours,
-    /// Those of users too: nothing that is under way has a chat.
+    /// Also those of users. Enough while no request that is under way touches a chat.
     Users,
-    /// All.
+    /// All touches.
     All,
 }
 
-/// What a request touches.
+/// The keys that a request touches, and how.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Each key once.
+    /// The touches, one for each key.
     pub(super) touches: SmallVec<[KeyTouch; 4]>,
-    /// What it does to everything, where keys are not enough to tell it; always by a detour.
+    /// The use of all keys, if single keys cannot describe the request. It is always by a detour.
     pub(super) all: Option<Use>,
 }
 
 impl Footprint {
-    /// The footprint of a request. Direct is what a shard does when the request arrives there; a detour is what
-    /// is done in a later step, or by another shard's message.
+    /// Gathers the footprint of a request, as far as `scope` asks for it.
+    ///
+    /// A shard does the direct part when the request arrives there. A detour is the part that
+    /// happens in a later step, or through another shard's message.
     pub fn of(work: &Work, hasher: KeyHasher, scope: Scope) -> Self {
         let mut keys = Gathered { hasher, scope, touches: SmallVec::new() };
         match work {
@@ -143,7 +148,7 @@ impl Footprint {
         Self { touches, all: None }
     }
 
-    /// That of a request which waits for all, and all for it.
+    /// The footprint of a request that waits for all others, and for which all later ones wait.
     pub(super) fn everything() -> Self {
         Self { touches: SmallVec::new(), all: Some(Use::Write) }
     }
@@ -156,18 +161,19 @@ impl Footprint {
         self.touches.is_empty() && self.all.is_none()
     }
 
-    /// What it does to everything: the least of all is to be one of those that an `import` waits for.
+    /// The use of all keys, in the lane of all. Even a request with single keys is there as a
+    /// reader, because an `import` waits for it.
     pub(super) fn of_all(&self) -> Use {
         self.all.unwrap_or(Use::Read)
     }
 
-    /// Whether it is under way until it is answered.
+    /// Whether the request counts as under way until it is answered.
     pub(super) fn is_detour(&self) -> bool {
         self.all.is_some() || self.touches.iter().any(|touch| touch.is_detour())
     }
 }
 
-/// Joins the touches of one key.
+/// Joins the touches of equal keys.
 fn each_once(touches: &mut SmallVec<[KeyTouch; 4]>) {
     touches.sort_unstable_by_key(|touch| touch.key());
     touches.dedup_by(|next, kept| {
@@ -185,7 +191,7 @@ struct Gathered {
     touches: SmallVec<[KeyTouch; 4]>,
 }
 
-/// How a request comes to a key.
+/// How a request reaches a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Arrival,
@@ -215,13 +221,13 @@ impl Gathered {
         ids.into_iter().for_each(|id| self.chat(id, used, by));
     }
 
-    /// Gathers what a command touches; false for `import`, which touches anything.
+    /// Gathers the touches of a command. Returns false for `import`, which may touch any key.
     fn of_command(&mut self, command: &Command) -> bool {
         use By::{Arrival, Detour};
         use Use::{Mark, Read, Write};
         match command {
             Command::Import(_) => return false,
-            // They name no key.
+            // These name no key.
             Command::Hello(_)
             | Command::Ping(_)
             | Command::Stats(_)
@@ -237,12 +243,12 @@ impl Gathered {
                 self.user(&touch.user_id, Write, Arrival);
                 self.chats(touch.chat_ids.iter().flatten(), Read, Arrival);
             }
-            // Shards are asked at once, and each answers by itself.
+            // All shards are asked in one step, and each answers by itself.
             Command::Detail(detail) => {
                 detail.user_id.iter().for_each(|id| self.user(id, Read, Arrival));
                 self.chats(&detail.ids, Read, Arrival);
             }
-            // The chat may be asked behind the row; what a message brings back may be in the answer.
+            // The chat may be asked after the row. The answer may show what a message brings back.
             Command::SetFlags(set) => {
                 self.user(&set.user_id, Write, Arrival);
                 self.chat(&set.chat_id, Read, Detour);
@@ -254,7 +260,7 @@ impl Gathered {
             // The rows are asked first, some users at a time, then their chats.
             Command::Conversations(asked) => self.user(&asked.user_id, Read, Detour),
             Command::Unread(unread) => self.users(&unread.user_ids, Read),
-            // The chat is asked first, and tells the row.
+            // The chat is asked first, and delivers to the row.
             Command::Clear(clear) => {
                 self.user(&clear.user_id, Write, Detour);
                 self.chat(&clear.chat_id, Read, Arrival);
@@ -264,14 +270,14 @@ impl Gathered {
                 self.user(&read.user_id, if is_plain { Mark } else { Write }, Detour);
                 self.chat(&read.chat_id, Read, Arrival);
             }
-            // With a key the rows are asked when all chats have answered.
+            // With an idempotency key, the rows are asked after all chats have answered.
             Command::MarkReadMany(many) => {
                 let has_key = many.idempotency_key.is_some();
                 self.user(&many.user_id, if has_key { Write } else { Mark }, Detour);
                 let chats = many.items.iter().map(|item| &item.chat_id);
                 self.chats(chats, Read, if has_key { Detour } else { Arrival });
             }
-            // With a key or `up_to` the chats are asked in a second step.
+            // With an idempotency key or `up_to`, the chats are asked in a second step.
             Command::Delete(delete) => {
                 let has_steps = delete.idempotency_key.is_some() || delete.up_to.is_some();
                 self.user(&delete.user_id, Write, Detour);
@@ -282,7 +288,7 @@ impl Gathered {
             Command::Advance(advance) => self.chat(&advance.chat_id, Write, Arrival),
             Command::Members(members) => self.chat(&members.chat_id, Read, Arrival),
             Command::SetStatus(set) => self.chat(&set.chat_id, Write, Arrival),
-            // It tells the rows of those who are named.
+            // It delivers to the rows of the users that it names.
             Command::Create(create) => {
                 self.chats(&create.id, Write, Arrival);
                 self.users(&create.user_ids, Write);
@@ -295,7 +301,7 @@ impl Gathered {
                 self.chat(&remove.chat_id, Write, Arrival);
                 self.users(&remove.user_ids, Write);
             }
-            // It tells all rows of the chat.
+            // It delivers to all rows of the chat.
             Command::Dissolve(dissolve) => self.chat(&dissolve.chat_id, Write, Detour),
         }
         true

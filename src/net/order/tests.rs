@@ -1,4 +1,5 @@
-//! Requests of one connection, by hand and drawn: none goes too early, and each goes.
+//! Sends requests on one connection, chosen by hand and at random: none goes too early, and each
+//! goes.
 
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ fn command(name: &str, arguments: Value) -> Command {
     Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
 }
 
-/// An order, and the ways of what went by their ids.
+/// An order, and the order keys of the requests that went, by their ids.
 #[derive(Default)]
 struct Connection {
     order: Order,
@@ -24,14 +25,14 @@ struct Connection {
 }
 
 impl Connection {
-    /// Whether the request goes at once.
+    /// Sends a request; whether it goes at once.
     fn goes(&mut self, id: u64, command: &Command) -> bool {
         let asked = RequestInfo { id, started: Instant::now(), bytes: 100 };
         let going = self.order.take(asked, command.clone().into(), hasher());
         going.is_some_and(|going| self.ways.insert(id, going.way).is_none())
     }
 
-    /// A request is answered; which go because of that.
+    /// Answers a request; returns the ids of those that go because of it.
     fn done(&mut self, id: u64) -> Vec<u64> {
         if let Some(way) = self.ways.remove(&id).unwrap() {
             self.order.done(way);
@@ -160,7 +161,7 @@ fn the_table_has_a_bound() {
     sent.assert_empty();
 }
 
-/// Requests that meet at few keys, in many ways.
+/// Requests that share few keys, in many combinations.
 fn some_command() -> impl Strategy<Value = Command> {
     let (user, chat) = (prop::sample::select(vec!["a", "b"]), prop::sample::select(vec!["g", "h"]));
     (0..14, user, chat, any::<bool>()).prop_map(|(which, user, chat, has_key)| {
@@ -187,7 +188,7 @@ fn some_command() -> impl Strategy<Value = Command> {
     })
 }
 
-/// Whether the second may not go before the first is answered.
+/// Whether the second request must wait until the first is answered.
 fn must_wait(first: &Command, second: &Command) -> bool {
     let footprint =
         |command: &Command| Footprint::of(&command.clone().into(), hasher(), Scope::All);
