@@ -1,109 +1,113 @@
-//! The time that commands go by: that of the wall clock, as far as it can be believed.
+//! The time that commands use: the wall clock, as far as it can be trusted.
 //!
-//! A wall clock is set by people and daemons, and may be wrong for a moment or for long. What is decided at a
-//! wrong time stays: a `last_time` a year ahead sorts in front for a year. So the time of decisions is bound to
-//! a clock that nobody sets and that only counts what elapses, the time of a suspend too.
+//! People and daemons set a wall clock, and it may be wrong for a moment or for long. A decision
+//! made at a wrong time stays: a `last_time` a year ahead sorts in front for a year. So the time of
+//! decisions is bound to a second clock, `boot`. Nobody sets that clock; it counts only what
+//! elapses, including a suspend.
 //!
 //! ```text
-//! limit      begins HEADROOM_MS above the wall clock of the start; goes on as time elapses; is drawn to
-//!            that place above the wall clock by at most 1 s a minute, up or down
+//! limit      begins HEADROOM_MS above the wall clock of the start; rises as time elapses; moves to
+//!            the wall clock + HEADROOM_MS by at most 1 s a minute, up or down
 //! reachable  the wall clock or the limit, whichever is less
-//! now        the reachable time; where that is less than `now` was: stands still, for WAIT_MS at most,
-//!            and then goes back to it
+//! now        the reachable time; if that falls below `now`, `now` stands still for at most
+//!            WAIT_MS, and then goes back to it
 //! ```
 //!
 //! | the wall clock | `now` |
 //! |---|---|
 //! | steps forward, for a moment | gains 1/60 of the moment |
-//! | steps forward, for good | follows by 1 s a minute; a start follows at once |
+//! | steps forward, for good | follows by 1 s a minute; a restart follows immediately |
 //! | steps back by up to a minute | stands still until the wall clock is there |
-//! | steps back by more | stands still for a minute, then is the wall clock's |
-//! | steps back and returns | is as if nothing had been, but for what it stood still |
-//! | was ahead at the start, and is corrected | stands still for a minute, then is the wall clock's |
-//! | was behind at the start, and is corrected | follows by 1 s a minute; a start follows at once |
+//! | steps back by more | stands still for a minute, then equals the wall clock |
+//! | steps back and returns | as if nothing had happened, except for the time that it stood still |
+//! | was ahead at the start, then corrected | stands still for a minute, then equals the wall clock |
+//! | was behind at the start, then corrected | follows by 1 s a minute; a restart follows immediately |
 //!
-//! Invariants, of readings whose `boot` never goes back:
-//! - `now` is never above the start's wall clock + HEADROOM_MS + what elapsed + 1/60 of it; between any
-//!   two readings the limit rises by what elapsed + 1/60 of it at most.
-//! - `now` goes back only after a wall clock that was below it for [`WAIT_MS`] on end, and then to the wall clock.
-//! - While the wall clock is not above the limit and not below `now`, `now` is the wall clock.
+//! Invariants, for readings whose `boot` never decreases:
+//! - `now` is never above the start's wall clock + HEADROOM_MS + elapsed time + 1/60 of it. Between
+//!   any two readings the limit rises by at most the elapsed time + 1/60 of it.
+//! - `now` goes back only after the wall clock was below it for [`WAIT_MS`] without a break, and
+//!   then to the wall clock.
+//! - While the wall clock is between `now` and the limit, `now` equals the wall clock.
 //!
-//! Nothing that must not go back depends on this time: numbers of records, sequences and versions are counted.
-//! Idempotency keys age by what elapses alone, see [`shared`].
+//! Nothing that must not decrease depends on this time: LSNs, sequences and versions are counted.
+//! Idempotency keys age only by elapsed time, see [`shared`].
 
 pub mod shared;
 
-/// How long the time stands still when the wall clock is behind it, before it goes back.
+/// How long `now` stands still if the wall clock is behind it, before it goes back.
 pub const WAIT_MS: u64 = 60_000;
 
-/// The limit is drawn to the wall clock by one part in so many of what elapses: 1 s a minute.
+/// The limit moves toward the wall clock by one part in this many of the elapsed time: 1 s a
+/// minute.
 pub const DRAWN_SHARE: u64 = 60;
 
-/// How far the limit is above a wall clock that is right, in ms. The two clocks are read one after the
-/// other, in whole milliseconds: without this, `now` would often be 1 ms behind the wall clock.
+/// How far the limit is above a correct wall clock, in ms. The two clocks are read one after the
+/// other, in whole milliseconds. Without headroom, `now` would often be 1 ms behind the wall clock.
 pub const HEADROOM_MS: u64 = 10;
 
-/// A difference between two readings, against what elapsed, that is said to be a step. What is less may be the
-/// time between the looks at two clocks.
+/// Least difference between the wall clock and the elapsed time, in ms, that counts as a step. A
+/// smaller one may be the time between the two readings.
 const STEP_MS: u64 = 100;
 
-/// A wall clock that is ahead of `now` by so much is worth a word, and again when it no longer is.
+/// Logged when the wall clock is ahead of `now` by this many ms, and again when it no longer is.
 const AHEAD_MS: u64 = 1000;
 
-/// Two clocks at one moment, in ms.
+/// Two clocks read at one moment, in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Since 1970, as the machine believes.
+    /// The wall clock of the machine, since 1970.
     pub wall: u64,
-    /// Since anything; counts what elapses.
+    /// Elapsed time since an arbitrary point; it counts suspends and is never set.
     pub boot: u64,
 }
 
-/// See the module's documentation.
+/// Derives `now` from the two clocks, reading by reading.
 #[derive(Debug, Clone)]
 pub struct Clock {
     last: Reading,
-    /// In 1/60 ms: what it may gain in one.
+    /// In units of 1/60 ms, which is what it may gain in 1 ms.
     limit: u64,
     now: u64,
-    /// Since which `boot` the wall clock is behind `now`.
+    /// `boot` at which the wall clock fell behind `now`; `None` while it is not behind.
     behind_since: Option<u64>,
     is_ahead: bool,
 }
 
-/// What a reading tells of the wall clock.
+/// What a reading shows about the wall clock, for log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Noticed {
-    /// It was set, by so many ms: forward, or back if less than 0. 0: it was not.
+    /// The step of the wall clock, in ms: forward if positive, back if negative, 0 if it was not
+    /// set.
     pub step: i64,
-    /// `now` went back to it, by so many ms.
+    /// `now` went back to the wall clock by this many ms.
     pub fell: Option<u64>,
-    /// It is ahead of `now` by so many ms, or no longer; nothing while that stays as it is.
+    /// The wall clock began or ceased to be ahead of `now`; `None` while that does not change.
     pub ahead: Option<Ahead>,
 }
 
 /// Whether the wall clock is ahead of `now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {
-    /// By so many ms, from now on.
+    /// It is ahead by this many ms, as of this reading.
     By(u64),
-    /// No longer.
+    /// It is no longer ahead.
     Over,
 }
 
 impl Clock {
-    /// Begins at this reading's wall clock.
+    /// Begins at the wall clock of this reading.
     pub fn new(start: Reading) -> Self {
         let limit = aim(start.wall);
         Self { last: start, limit, now: start.wall, behind_since: None, is_ahead: false }
     }
 
-    /// The time of decisions, in ms since 1970.
+    /// The time of decisions at the last reading, in ms since 1970.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// Takes a reading.
+    /// Moves `now` and the limit to a new reading.
     pub fn observe(&mut self, reading: Reading) -> Noticed {
         let elapsed = reading.boot.saturating_sub(self.last.boot);
         let step = step(self.last.wall.saturating_add(elapsed), reading.wall);
@@ -119,7 +123,7 @@ impl Clock {
         self.limit = aim(wall).clamp(least, most);
     }
 
-    /// How far it went back, if it did.
+    /// Returns how far `now` went back, in ms, if it did.
     fn move_now(&mut self, Reading { wall, boot }: Reading) -> Option<u64> {
         let reachable = wall.min(self.limit / DRAWN_SHARE);
         if reachable >= self.now {
@@ -147,12 +151,12 @@ impl Clock {
     }
 }
 
-/// The limit of a wall clock that is right, in 1/60 ms.
+/// The limit that belongs to a correct wall clock, in 1/60 ms.
 fn aim(wall: u64) -> u64 {
     wall.saturating_add(HEADROOM_MS).saturating_mul(DRAWN_SHARE)
 }
 
-/// How far a wall clock was set, if it was.
+/// The step of a wall clock, in ms; 0 if it was not set.
 fn step(expected: u64, wall: u64) -> i64 {
     let by = i64::try_from(wall.abs_diff(expected)).unwrap_or(i64::MAX);
     match u64::try_from(by) {
@@ -171,7 +175,7 @@ mod tests {
     const START: Reading = Reading { wall: 1_800_000_000_000, boot: 5_000_000 };
     const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 
-    /// Time elapses, and the wall clock with it, but for so much.
+    /// Time elapses, and the wall clock moves with it, plus a step of `set` ms.
     #[derive(Debug, Clone, Copy)]
     struct Elapses {
         ms: u64,
@@ -179,12 +183,12 @@ mod tests {
     }
 
     fn elapses() -> impl Strategy<Value = Elapses> {
-        // A turn, a second, a night in a suspended machine.
+        // A turn, a second, a suspend of 70 s, a night in a suspended machine.
         let ms = prop_oneof![0..20_u64, 500..2000_u64, Just(70_000), 0..50_000_000_u64];
         let year = i64::try_from(YEAR).unwrap();
         let set = prop_oneof![
             20 => Just(0_i64),
-            // Drift, or the time between the looks at two clocks.
+            // Drift, or the time between the two readings.
             4 => -2..=2_i64,
             2 => -70_000..70_000_i64,
             1 => -2 * year..2 * year,
@@ -206,7 +210,7 @@ mod tests {
             all in prop::collection::vec(elapses(), 1..200),
         ) {
             let (mut clock, mut at) = (Clock::new(START), START);
-            // Since when the wall clock was below the time, on end.
+            // `boot` since when the wall clock was below `now` without a break.
             let mut below: Option<u64> = None;
             for next in all {
                 let (before, limit) = (clock.now(), clock.limit);
@@ -238,7 +242,8 @@ mod tests {
             }
         }
 
-        /// How often it is looked at makes no difference, beyond a minute: nobody's requests change the time.
+        /// How often the clock is observed makes no difference of more than 1 ms, a minute after a
+        /// step. So requests do not change the time.
         #[test]
         fn who_looks_often_sees_what_who_looks_seldom_sees(
             set in -200_000..200_000_i64,
@@ -258,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Looks each 100 ms for so long; how often the time went back.
+    /// Observes each 100 ms for `ms` ms. Returns how often `now` went back.
     fn run(clock: &mut Clock, at: &mut Reading, ms: u64) -> usize {
         let mut falls = 0;
         for _ in 0..ms / 100 {

@@ -1,13 +1,13 @@
-//! The file `node`: who a node is, and what its directory must hold.
+//! The identity file `node`: who a node is, and what its directory must hold at least.
 //!
-//! JSON in a sealed file (see `snapshot/format.md`), replaced as a whole at each start, each new segment
-//! of the log, each snapshot and each clean stop.
+//! It is JSON in a sealed file (see `snapshot/format.md`). It is replaced as a whole at each start,
+//! each new segment of the log, each snapshot and each clean stop.
 //!
 //! Invariants:
-//! - The file names nothing that is not safe on the disk already, so a crash between any two steps
-//!   leaves a directory that starts.
-//! - A file of a newer version is refused, and never written.
-//! - A copy of the file is recognized: it names the file that it was written to.
+//! - The file names only what is durable already, so a crash between any two steps leaves a
+//!   directory that starts.
+//! - A file of a newer version is rejected, and never written.
+//! - A copy of the file is recognized: the file names the inode that it was written to.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,58 +24,58 @@ use super::rights::advice;
 use super::store::StoreError;
 use crate::limits::SLOTS;
 
-/// Version of the identity that this build writes; it reads all up to this one.
+/// Version of the identity that this build writes; it reads all versions up to this one.
 ///
-/// It stands for the whole directory: whatever a record, an image or a file gets that an older program
-/// cannot read takes the next version, so that the older one refuses the directory as a whole.
+/// It covers the whole directory: if a record, a snapshot or a file gets something that an older
+/// program cannot read, this number rises. So the older program rejects the directory as a whole.
 ///
-/// - 1: no floor; segments of version 1
-/// - 2: with a floor; segments of version 2
+/// - 1: no baseline; segments of version 1
+/// - 2: with a baseline; segments of version 2
 pub const IDENTITY_VERSION: u32 = 2;
 
-/// Who the node is; made once.
+/// Who the node is. It is drawn once, and its baseline rises with each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Version of this file's fields, and of all that is beside it.
+    /// Version of this file's fields, and of all other files in the directory.
     pub version: u32,
-    /// Stands in every file of the log and in every image.
+    /// A random id; it is also in the header of every segment and every snapshot.
     pub node_id: u64,
-    /// Seed of the key hash.
+    /// Seed of the key hash; it decides the slot of each key.
     pub hash_seed: u64,
-    /// Number of slots.
+    /// Number of slots; a build with another number rejects the directory.
     pub slots: u16,
-    /// Which log it is that clients hold offsets and versions of. It changes when a start may have
-    /// lost what was told; 0 in a directory that is older than this number.
+    /// The incarnation of the log. It changes when a start may have lost changes that clients know.
+    /// 0 in a directory that is older than this field.
     #[serde(default)]
     pub incarnation: u64,
-    /// What the run before might lose of what it told.
+    /// Which acknowledged changes the run before might lose.
     #[serde(default)]
     pub at_risk: AtRisk,
-    /// What log and snapshots must hold.
+    /// The baseline: what log and snapshots must hold.
     #[serde(default)]
     pub floor: KeptFloor,
-    /// The file that this was written to, where the file system tells.
+    /// The file that this was written to; `None` if the file system does not report it.
     #[serde(default)]
     pub file: Option<KeptFile>,
 }
 
-/// What a run may lose of what it told to clients.
+/// Which changes a run may lose after it replied to clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AtRisk {
-    /// Nothing: all of it was durable.
+    /// None: all of them were durable.
     #[default]
     Nothing,
-    /// Something, if it does not stop cleanly.
+    /// The newest ones, if the run does not stop cleanly.
     Unclean,
-    /// Something, however it stops.
+    /// The newest ones, however the run stops.
     Always,
 }
 
-/// A [`Floor`] in the file.
+/// A baseline ([`Floor`]) as the file stores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFloor {
-    /// The last record that was durable for sure.
+    /// LSN of the last record that is durable for certain.
     pub durable: u64,
     /// First LSN of the newest segment of the log; 0 without a log.
     pub segment: u64,
@@ -95,17 +95,17 @@ impl From<KeptFloor> for Floor {
     }
 }
 
-/// A [`FileIdentity`] in the file.
+/// A [`FileIdentity`] as the file stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFile {
-    /// Its number in its file system.
+    /// Inode number in its file system.
     pub inode: u64,
-    /// When it was made, in ns since the Unix epoch; 0 where that is not known.
+    /// Creation time, in ns since the Unix epoch; 0 if it is not known.
     pub born: u64,
 }
 
 impl KeptFile {
-    /// Whether another file has what was written to this one.
+    /// Whether the content was found in another file than the one it was written to.
     fn is_other_than(self, found: FileIdentity) -> bool {
         let born_differs = self.born != 0 && found.born != 0 && self.born != found.born;
         self.inode != found.inode || born_differs
@@ -113,7 +113,7 @@ impl KeptFile {
 }
 
 impl Identity {
-    /// A new node's.
+    /// Draws the identity of a new node; `path` is only for error messages.
     ///
     /// # Errors
     /// If the operating system has no random numbers.
@@ -130,12 +130,12 @@ impl Identity {
         })
     }
 
-    /// What log and images beside it must be.
+    /// What the files of log and snapshots must match.
     pub fn known(&self) -> Known {
         Known { node_id: Some(self.node_id), floor: self.floor.into() }
     }
 
-    /// Reads the file, and whether it is a copy: put back from a backup, say.
+    /// Reads the file. Returns the identity, and whether it is a copy, for example from a backup.
     ///
     /// # Errors
     /// If it is missing, damaged, or of a newer version.
@@ -150,7 +150,7 @@ impl Identity {
             other => StoreError::Identity(other),
         })?;
         let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };
-        // The version first: what else is in a newer file nobody knows.
+        // The version is read first: the other fields of a newer file may have any form.
         let Versioned { version } =
             serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
         if version > IDENTITY_VERSION {
@@ -174,10 +174,10 @@ impl Identity {
         Ok((identity, is_copy))
     }
 
-    /// Replaces the file.
+    /// Replaces the file atomically.
     ///
     /// # Errors
-    /// Of the file system.
+    /// Those of the file system.
     pub fn write<D: Disk>(&self, disk: &D, path: &Path) -> io::Result<()> {
         write_sealed_with(disk, path, |file| {
             let file = file.map(|file| KeptFile { inode: file.inode, born: file.born });
@@ -191,12 +191,12 @@ struct Versioned {
     version: u32,
 }
 
-/// The file of a run: several threads raise its floor.
+/// The identity file of a run; several threads raise its baseline.
 #[derive(Debug)]
 pub struct IdentityFile<D: Disk> {
     disk: D,
     path: PathBuf,
-    /// As it is on the disk, or was before a write that failed.
+    /// The content on the disk, or before a write that failed.
     kept: Mutex<Identity>,
 }
 
@@ -209,7 +209,7 @@ impl<D: Disk> IdentityFile<D> {
 
 impl<D: Disk> KeepFloor for IdentityFile<D> {
     fn raise(&self, to: Floor) -> io::Result<()> {
-        // Nothing that can panic runs under this lock.
+        // No code that can panic runs under this lock.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let floor = Floor::from(kept.floor).raised(to).into();
         if kept.floor != floor {
@@ -221,10 +221,11 @@ impl<D: Disk> KeepFloor for IdentityFile<D> {
     }
 }
 
-/// A random number for an identity in `path`; JSON clients read it exactly, which they would not above 2^53.
+/// A random number for an identity in `path`. It is from 1 to 2^53 - 1, so that JSON clients read
+/// it exactly.
 ///
 /// # Errors
-/// If the operating system has none.
+/// If the operating system has no random numbers.
 pub fn draw(path: &Path) -> Result<u64, StoreError> {
     let random = getrandom::u64().map_err(|error| StoreError::Io {
         path: path.to_path_buf(),

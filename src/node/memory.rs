@@ -1,18 +1,21 @@
-//! How much memory the process has, and whether there is room for more data.
+//! How much memory the process uses, and whether there is room for more data.
 //!
-//! Two figures count. The resident memory is what the system and its containers count before they kill a process.
-//! The live memory is what the program has allocated and not freed. The allocator gives freed memory back late, and
-//! only where whole pages are free, so after removals the resident memory stays high for long. Growth
-//! fills that freed memory first. So the bound counts what lives, as long as this is less.
+//! Two figures count. Resident memory is what systems and containers count before they kill a
+//! process. Live memory is what the program has allocated and not freed. The allocator returns
+//! freed memory late, and only whole free pages, so after removals the resident memory stays high
+//! for long. Growth fills that freed memory first. So the bound counts live memory, while that is
+//! less.
 //!
 //! Invariants:
-//! - The bound is held by refusing what makes the store grow, and nothing else. It may be passed by what comes
-//!   between two looks, and by what is not data: buffers of connections, the log's queue, a snapshot's copies.
-//! - Freed memory that growth cannot fill lifts the resident memory by at most one part of `CEILING_SHARE` above the
-//!   bound, unless less than half of the bound lives.
-//! - Once refused, growth is refused until there is room worth mentioning: nobody sees it change with each look.
-//! - A figure that cannot be read is the last known one, and [`Memory::is_stale`] says so. It is never zero, and
-//!   reading it needs no descriptor that others could take.
+//! - The bound is kept by refusing requests that make the store grow, and by nothing else. It may
+//!   be exceeded by what arrives between two looks. It may also be exceeded by what is not data:
+//!   buffers of connections, the log's queue, the copies of a snapshot.
+//! - Freed memory that growth cannot fill raises the resident memory above the bound by at most one
+//!   part in `CEILING_SHARE`. The exception: less than half of the bound is live.
+//! - Once refused, growth stays refused until there is substantial room, so it does not change with
+//!   each look.
+//! - If a figure cannot be read, the last known one counts, and [`Memory::is_stale`] says so. It is
+//!   never zero, and reading it needs no descriptor that others could take.
 
 use std::fs::File;
 use std::io;
@@ -26,29 +29,30 @@ use tracing::{info, warn};
 use crate::command::Error;
 use crate::throttle::Episode;
 
-/// How often the memory is looked at.
+/// How often the memory is read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// Growth begins again when this share of the bound is free: one part of so many.
+/// Growth begins again when one part in this many of the bound is free.
 const ROOM_SHARE: u64 = 16;
-/// How far freed memory may lift the resident memory above the bound: one part of so many.
+/// Freed memory may raise the resident memory above the bound by one part in this many.
 const CEILING_SHARE: u64 = 8;
-/// What the allocator needs beside live memory, at most: one part of so many. Its size classes and the
-/// pages that it keeps ready take a tenth to a fifth.
+/// Most memory that the allocator needs beyond live memory: one part in this many. Its size classes
+/// and the pages that it keeps ready take a tenth to a fifth.
 const OVERHEAD_SHARE: u64 = 3;
 
-/// Where Linux tells a process how many pages it has.
+/// Where Linux reports how many pages a process has.
 const STATM: &str = "/proc/self/statm";
 
 /// Counts the bytes that the program has allocated and not freed.
 static LIVE: OnceLock<fn() -> usize> = OnceLock::new();
 
-/// Names the counter of the program's allocator. Without one the bound counts the resident memory alone.
+/// Registers the counter of the program's allocator. Without one the bound counts only resident
+/// memory.
 pub fn count_live_by(count: fn() -> usize) {
-    // A program has one allocator, and the first who names it is the program.
+    // A program has one allocator; later registrations are ignored.
     _ = LIVE.set(count);
 }
 
-/// What the system tells of the process's memory, in bytes.
+/// The memory of the process as the system reports it, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Resident memory.
@@ -60,7 +64,7 @@ pub struct Figures {
 /// Reads the figures.
 type Source = Box<dyn Fn() -> io::Result<Figures> + Send + Sync>;
 
-/// The bound on memory, and on which side of it the process is.
+/// The bound on memory, and whether growth is refused because of it.
 pub struct Memory {
     bytes_max: Option<u64>,
     source: Source,
@@ -70,14 +74,14 @@ pub struct Memory {
     outside: AtomicU64,
     is_stale: AtomicBool,
     is_full: AtomicBool,
-    /// The system does not tell the memory.
+    /// The system does not report the memory.
     blindness: Episode,
-    /// Around the bound the memory may be full and not full many times a minute.
+    /// Near the bound the memory may be full and not full many times a minute.
     shortage: Episode,
 }
 
 impl Memory {
-    /// A bound, if there is one, on the memory of this process.
+    /// Reads the memory of this process; `bytes_max` is the bound, if there is one.
     pub fn new(bytes_max: Option<u64>) -> Self {
         Self::reading(bytes_max, Box::new(statm()), LIVE.get().copied())
     }
@@ -98,10 +102,10 @@ impl Memory {
         memory
     }
 
-    /// Whether the bound can be held.
+    /// Whether the bound can be kept.
     ///
     /// # Errors
-    /// If there is a bound and the system does not tell how much memory the process has.
+    /// If there is a bound and the system does not report the memory of the process.
     pub fn check(&self) -> io::Result<()> {
         match (self.source)() {
             Err(error) if self.bytes_max.is_some() => Err(io::Error::new(
@@ -115,7 +119,7 @@ impl Memory {
         }
     }
 
-    /// The bound, in bytes.
+    /// The bound, in bytes; `None` if there is none.
     pub fn bytes_max(&self) -> Option<u64> {
         self.bytes_max
     }
@@ -125,22 +129,23 @@ impl Memory {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether the figures could not be read at the last look: [`Self::resident`] is an older one then.
+    /// Whether the last look could not read the figures; then [`Self::resident`] is an older
+    /// figure.
     pub fn is_stale(&self) -> bool {
         self.is_stale.load(Ordering::Relaxed)
     }
 
-    /// Resident memory at the last look that told it, in bytes; none if none ever did.
+    /// Resident memory at the last look that could read it, in bytes; `None` if none ever could.
     pub fn resident(&self) -> Option<u64> {
         Some(self.resident.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
-    /// What the program has allocated and not freed, in bytes; none if its allocator does not count.
+    /// Live memory, in bytes; `None` if the allocator does not count.
     pub fn live(&self) -> Option<u64> {
         self.live.map(|count| u64::try_from(count()).unwrap_or(u64::MAX))
     }
 
-    /// Why growth must be refused now, if it must.
+    /// The error for a request that makes the store grow; `None` while growth is accepted.
     pub fn refusal(&self) -> Option<Error> {
         self.is_full().then(|| {
             Error::not_applied(
@@ -149,7 +154,7 @@ impl Memory {
         })
     }
 
-    /// Looks at the memory.
+    /// Reads the memory, and decides whether growth is refused.
     pub fn look(&self) {
         match (self.source)() {
             Ok(figures) => {
@@ -212,7 +217,7 @@ impl Memory {
         }
     }
 
-    /// Looks at the memory again and again, if there is a bound.
+    /// Reads the memory periodically, if there is a bound.
     pub async fn keep_looking(self: Arc<Self>) {
         while self.bytes_max.is_some() {
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -221,7 +226,8 @@ impl Memory {
     }
 }
 
-/// Reads [`STATM`]. Once open it stays open: a process without a free descriptor still knows its memory.
+/// Reads [`STATM`]. The file stays open, so a process without a free descriptor still knows its
+/// memory.
 fn statm() -> impl Fn() -> io::Result<Figures> + Send + Sync {
     let open: OnceLock<File> = OnceLock::new();
     move || {
@@ -241,7 +247,8 @@ fn statm() -> impl Fn() -> io::Result<Figures> + Send + Sync {
     }
 }
 
-/// The figures in the text of [`STATM`]: pages in all, resident, of them backed by files, and more.
+/// The figures in the text of [`STATM`]: pages in all, resident, resident and backed by files, and
+/// more.
 fn figures(text: &str, page: u64) -> Option<Figures> {
     let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
     let (resident, outside) = (fields.next()?.ok()?, fields.next()?.ok()?);
@@ -277,15 +284,15 @@ mod tests {
     #[test]
     fn what_was_freed_and_not_given_back_is_room() {
         let memory = memory(Some(1600));
-        // Nearly all lives: what is resident counts.
+        // Nearly all of it is live: resident memory counts.
         memory.note(at(1600), Some(1400));
         assert!(memory.is_full());
-        // 1125 and a third are 1500.
+        // 1125 and a third of it are 1500.
         memory.note(at(1600), Some(1125));
         assert!(memory.is_full());
         memory.note(at(1600), Some(1100));
         assert!(!memory.is_full(), "the resident memory is as it was");
-        // What is no heap lives too.
+        // Memory outside the heap is live too.
         memory.note(Figures { resident: 1700, outside: 200 }, Some(1100));
         assert!(memory.is_full());
     }

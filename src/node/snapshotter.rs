@@ -1,16 +1,20 @@
-//! Takes images while work goes on: by time, by growth of the log, and on demand.
+//! Takes snapshots while the node serves requests: by time, by growth of the log, and on demand.
 //!
-//! The thread asks each core for captured slots, a few at a time, so that a core spends only short
-//! slices on it and, with a log, memory holds only a few slots' captures; it encodes and writes them itself. An
-//! image is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]), each of which waits no
-//! longer than it is told to: so a simulation takes the same steps without waiting. Behind each image it removes
-//! what is not needed any more, older images and segments of the log, which takes time that the log's thread has not.
+//! The thread asks each core for captured slots, a few at a time, and encodes and writes them
+//! itself. So a core spends only short slices on it. With a log, memory holds the captures of only
+//! a few slots.
+//!
+//! A snapshot is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]). Each step waits
+//! no longer than its argument says, so a simulation can take the same steps without waiting.
+//!
+//! After each snapshot the thread removes older snapshots and segments of the log that are no
+//! longer needed. The log's thread has no time for that.
 //!
 //! Invariants:
-//! - All records up to the image's start are in it: they were pushed, and so applied, before the
-//!   image began.
-//! - An image is published only when the log is durable past all that it may hold.
-//! - One image is written at a time.
+//! - All records up to the start of the snapshot are in it: they were pushed, and so applied,
+//!   before it began.
+//! - A snapshot is published only when the log is durable past all that it may hold.
+//! - One snapshot is written at a time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,38 +35,39 @@ use crate::shard::core::SlotCapture;
 use crate::throttle::throttled;
 use crate::types::ShardId;
 
-/// Slots that a core captures for one question: of a million chats, some hundred chats each.
+/// Slots that a core captures at a time. With a million chats a slot has some hundred chats.
 const SLOTS_A_SLICE: usize = 2;
-/// Images kept.
+/// Number of snapshots that are kept.
 const IMAGES_KEPT: usize = 2;
-/// How often the thread looks whether a snapshot is due.
+/// How often the thread checks whether a snapshot is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it looks whether the log was synced.
+/// How often it checks whether the log was synced.
 const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// How long after a snapshot that failed the next attempt may come, and how long at most after several.
+/// Pause after a failed snapshot, and its maximum after several failures in a row.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
-/// How long a core may take to answer before the snapshot is given up.
+/// How long a core may take to answer before the snapshot is abandoned.
 const CORE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the thread is asked.
+/// A request to the snapshot thread.
 pub enum SnapshotRequest {
-    /// Take a snapshot and tell how it went.
+    /// Take a snapshot and send the outcome.
     Take(oneshot::Sender<Outcome>),
-    /// End.
+    /// End the thread.
     Stop,
 }
 
-/// When snapshots are taken without being asked for.
+/// When snapshots are taken without a request.
 #[derive(Debug, Clone, Copy)]
 pub struct SnapshotPolicy {
-    /// This long after the last one; never if absent.
+    /// A snapshot is due when the last one is this old; `None` means never by age.
     pub interval: Option<Duration>,
-    /// When the log has grown by this many bytes, or by the size of the last image if that is more.
+    /// A snapshot is due when the log has grown by this many bytes, or by the size of the last
+    /// snapshot if that is more.
     pub log_bytes: u64,
 }
 
-/// How the snapshots of this run went.
+/// Figures of the snapshots, which other threads read.
 #[derive(Debug, Default)]
 pub struct SnapshotStatus {
     last_time: AtomicU64,
@@ -74,7 +79,7 @@ pub struct SnapshotStatus {
 }
 
 impl SnapshotStatus {
-    /// The figures.
+    /// The figures for `stats`.
     pub fn stats(&self) -> SnapshotStats {
         SnapshotStats {
             last_time: self.last_time.load(Ordering::Relaxed),
@@ -87,21 +92,22 @@ impl SnapshotStatus {
     }
 }
 
-/// What snapshots hold at a start, and what of the log they do not.
+/// What the newest snapshot holds at a start, and how much of the log it does not hold.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Covered {
     /// Start of the newest snapshot; 0 without one.
     start: Lsn,
     /// Its size.
     bytes: u64,
-    /// When it was published; `None` without one, or where the file system does not tell.
+    /// When it was published; `None` without one, or if the file system does not report it.
     published: Option<SystemTime>,
-    /// Bytes of the log behind it.
+    /// Bytes of the log after it.
     log_bytes: u64,
 }
 
 impl Covered {
-    /// What `image` holds, which is the one that the start was made from; records of `log_bytes` followed it.
+    /// From the snapshot that the start loaded, and the bytes of the records that were replayed
+    /// after it.
     pub fn by(image: Option<&ImageInfo>, log_bytes: u64) -> Self {
         let published = |image: &ImageInfo| std::fs::metadata(&image.path).ok()?.modified().ok();
         Self {
@@ -112,17 +118,18 @@ impl Covered {
         }
     }
 
-    /// How old the snapshot is. A new store begins at 0; `None` is unknown, with records that no snapshot holds.
+    /// Age of the snapshot; zero for a new store. `None` if records exist and the age is unknown or
+    /// no snapshot holds them.
     fn age(&self, now: SystemTime) -> Option<Duration> {
         match self.published {
-            // A clock that went back since then makes it new.
+            // If the clock went back since then, the snapshot counts as new.
             Some(published) => Some(now.duration_since(published).unwrap_or_default()),
             None => (self.log_bytes == 0).then_some(Duration::ZERO),
         }
     }
 }
 
-/// When a snapshot that failed may be tried again: each failure in a row doubles the pause.
+/// When a failed snapshot may be retried: each failure in a row doubles the pause.
 #[derive(Debug, Default)]
 struct Backoff {
     pause: Duration,
@@ -145,7 +152,7 @@ fn unix_ms(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why there is no image.
+/// Why a snapshot failed.
 #[derive(Debug, thiserror::Error)]
 enum SnapshotError {
     #[error("{0}")]
@@ -158,7 +165,7 @@ enum SnapshotError {
     Log(&'static str),
 }
 
-/// The thread.
+/// The snapshot thread: its schedule, and the snapshot that it is writing.
 pub struct Snapshotter<D: Disk> {
     disk: D,
     dir: PathBuf,
@@ -170,15 +177,15 @@ pub struct Snapshotter<D: Disk> {
     floor: Option<Arc<dyn KeepFloor>>,
     number: u64,
     backoff: Backoff,
-    /// When the one that is being taken began.
+    /// When the snapshot that is being taken began.
     began: Instant,
-    /// When the last image of this run began, or else the run.
+    /// When the last snapshot of this run began; before the first, when the run began.
     last: Instant,
-    /// How old the last image was at `last`; `None` without one, where records wait for the first.
+    /// Age of the last snapshot at `last`; `None` without one, if records wait for the first.
     age_at_last: Option<Duration>,
-    /// Bytes of the log behind the last image, written before this run.
+    /// Bytes of the log after the last snapshot that were written before this run.
     log_bytes_before: u64,
-    /// Newest record when the last image began.
+    /// The newest record when the last snapshot began.
     last_start: Lsn,
     last_bytes: u64,
     log_bytes_then: u64,
@@ -186,7 +193,8 @@ pub struct Snapshotter<D: Disk> {
 }
 
 impl<D: Disk> Snapshotter<D> {
-    /// A snapshotter for `node`; `covered` is what snapshots on the disk hold, `trimmer` that of the log, if there is one.
+    /// A snapshotter for `node`. `covered` says what snapshots on the disk hold. `trimmer` removes
+    /// segments of the log, if there is one.
     pub fn new(
         disk: D,
         node_id: u64,
@@ -221,13 +229,13 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Raises this floor to each image.
+    /// Raises the baseline that `floor` keeps to each new snapshot.
     #[must_use]
     pub fn raising(self, floor: Arc<dyn KeepFloor>) -> Self {
         Self { floor: Some(floor), ..self }
     }
 
-    /// Runs until it is told to end, or the node is gone.
+    /// Runs until it gets [`SnapshotRequest::Stop`], or the node is gone.
     pub fn run(mut self) {
         loop {
             let request = match self.requests.recv_timeout(LOOK_INTERVAL) {
@@ -239,7 +247,8 @@ impl<D: Disk> Snapshotter<D> {
             if let Some(reply) = request {
                 drop(reply.send(self.take(&node)));
             } else if self.is_due(&node) {
-                // Told in the log and in `stats`; it stays due, and is tried again after a pause.
+                // The log and `stats` have the outcome. After a failure it stays due, and is
+                // retried after a pause.
                 drop(self.take(&node));
             }
         }
@@ -257,7 +266,7 @@ impl<D: Disk> Snapshotter<D> {
             || grown > self.policy.log_bytes.max(self.last_bytes)
     }
 
-    /// Takes one snapshot.
+    /// Takes one snapshot, and waits for it.
     fn take(&mut self, node: &NodeInfo) -> Outcome {
         let mut outcome = self.begin(node);
         loop {
@@ -268,7 +277,7 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Begins a snapshot; its outcome if it ends with that.
+    /// Begins a snapshot. Returns its outcome if it failed already.
     pub fn begin(&mut self, node: &NodeInfo) -> Option<Outcome> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
@@ -282,8 +291,8 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Goes on with the snapshot that was begun, waiting for a core or for the log no longer than
-    /// `patience`; its outcome once it ends.
+    /// Continues the snapshot that was begun, and waits for a core or for the log no longer than
+    /// `patience`. Returns the outcome once the snapshot ends.
     pub fn step(&mut self, node: &NodeInfo, patience: Duration) -> Option<Outcome> {
         let mut imaging = self.imaging.take()?;
         match imaging.step(node, patience) {
@@ -314,7 +323,7 @@ impl<D: Disk> Snapshotter<D> {
                 (self.log_bytes_then, self.log_bytes_before) = (log_bytes, 0);
                 let duration_ms =
                     u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                // As its file has it: the wall clock's, whatever commands go by.
+                // Wall clock, like the modification time of the file, whatever time commands use.
                 status.last_time.store(unix_ms(SystemTime::now()), Ordering::Relaxed);
                 status.last_bytes.store(image.bytes, Ordering::Relaxed);
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
@@ -334,16 +343,16 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// From now on a start needs this image, or a log that holds as much.
+    /// From now on a start needs this snapshot, or a log that holds as much.
     fn raise_floor(&self, image: &ImageInfo) {
-        // With a log, an image is published only when the log is durable up to its end.
+        // With a log, a snapshot is published only when the log is durable up to its end.
         let to = Floor { durable: image.end_lsn, image: image.start_lsn, ..Floor::default() };
         if let Some(Err(error)) = self.floor.as_ref().map(|floor| floor.raise(to)) {
             throttled!(warn, %error, "the snapshot is there, but the next start would not miss it");
         }
     }
 
-    /// Removes what the images that are kept do not need.
+    /// Removes snapshots and log segments that the kept snapshots do not need.
     fn clean_up(&self) {
         let keep_from = match prune(&self.disk, &self.dir, IMAGES_KEPT) {
             Ok(keep_from) => keep_from,
@@ -365,7 +374,7 @@ impl<D: Disk> Snapshotter<D> {
     }
 }
 
-/// An image that is being written.
+/// A snapshot that is being written.
 struct Imaging<D: Disk> {
     writer: ImageWriter<D>,
     records: u64,
@@ -374,15 +383,15 @@ struct Imaging<D: Disk> {
     log_bytes: u64,
 }
 
-/// What an image waits for.
+/// What the snapshot waits for.
 enum Awaited {
-    /// The captures that a core was asked for, at this time.
+    /// Captures of a core, with the time at which it was asked.
     Captures(ShardId, Receiver<Vec<SlotCapture>>, Instant),
-    /// That the log is durable up to this record.
+    /// The log to be durable up to this record.
     Durable(Lsn),
 }
 
-/// An image that is there.
+/// A snapshot that was published.
 struct Published {
     image: ImageInfo,
     records: u64,
@@ -405,7 +414,7 @@ impl<D: Disk> Imaging<D> {
         Ok(Self { writer, records: 0, awaited: ask_core(node, ShardId(0)), log_bytes })
     }
 
-    /// Takes what is there of what is awaited; whether the image may be published.
+    /// Takes what has arrived of what the snapshot waits for. Returns whether it may be published.
     fn step(&mut self, node: &NodeInfo, patience: Duration) -> Result<bool, SnapshotError> {
         let (shard, captures) = match &self.awaited {
             Awaited::Durable(end) => return is_durable(node, *end, patience),
@@ -452,7 +461,7 @@ fn ask_core(node: &NodeInfo, shard: ShardId) -> Awaited {
     Awaited::Captures(shard, receiver, Instant::now())
 }
 
-/// Whether the log is durable up to `end`; asks for it, and waits a moment.
+/// Whether the log is durable up to `end`. If not, requests a sync and waits briefly.
 fn is_durable(node: &NodeInfo, end: Lsn, patience: Duration) -> Result<bool, SnapshotError> {
     if node.log.durable() >= end {
         return Ok(true);
@@ -474,7 +483,7 @@ mod tests {
         let (start, mut backoff) = (Instant::now(), Backoff::default());
         assert!(backoff.allows(start));
         let (mut now, mut attempts) = (start, 0);
-        // A look each half second of a day.
+        // One look each half second of a day.
         while now < start + Duration::from_secs(86_400) {
             if backoff.allows(now) {
                 backoff.fail(now);

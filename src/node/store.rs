@@ -1,4 +1,4 @@
-//! The data directory: whose it is, that nobody else uses it, and what is in it.
+//! The data directory: its identity, its lock, and what a start recovers from it.
 //!
 //! ```text
 //! DIR/node           identity: JSON in a sealed file (see snapshot/format.md)
@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! - A directory is used by one process at a time.
-//! - The store never starts empty where data was expected: a missing directory is made, an empty
+//! - The store never starts empty where data was expected. A missing directory is created, an empty
 //!   one needs `--init`, and one with data but without its identity is damage.
 
 use std::cell::{Cell, RefCell};
@@ -35,7 +35,7 @@ use crate::types::{KeyHasher, ShardCount, TimeMs};
 
 const LOCK_FILE: &str = "lock";
 
-/// What to do about a directory of a newer version.
+/// Advice on a directory of a newer version.
 const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version on it. Start the \
     version that wrote it; to go back to this one, restore a backup of before the upgrade, or \
     export there and import here";
@@ -43,48 +43,48 @@ const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("{0}: the directory is used by another chatshard")]
     Locked(PathBuf),
-    /// It is empty, and may be a volume that was not mounted.
+    /// It is empty, and may be a volume that is not mounted.
     #[error(
         "{0}: the directory is there and empty. If this is a new store, start once with --init; \
          if data was here, look whether the volume is mounted"
     )]
     Empty(PathBuf),
-    /// It is of a version that this build does not know.
+    /// A file is not what this build expects there, or the directory holds other files.
     #[error("{path}: {what}")]
     Foreign {
-        /// The file.
+        /// The file or directory.
         path: PathBuf,
-        /// What is wrong.
+        /// What was found instead.
         what: String,
     },
-    /// Something is not whole, or the operating system refused.
+    /// A file is damaged, cannot be applied, or cannot be read.
     #[error("{error}{advice}")]
     NotOpened {
-        /// What is wrong, with file and offset.
+        /// The error, with file and offset.
         error: OpenError,
-        /// What to do about it.
+        /// Advice for the operator, with the cost of accepting damage.
         advice: String,
     },
-    /// The identity is not whole.
+    /// The identity file is damaged.
     #[error(
         "damaged: {0}\nNothing was changed. No flag goes on without this file; restore a backup"
     )]
     Identity(ReadError),
-    /// A newer program wrote something here.
+    /// A newer program wrote a file here.
     #[error("{what}\n{advice}", advice = NEWER_ADVICE)]
     Newer {
-        /// Which file, and its version.
+        /// The file and its version.
         what: String,
     },
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("{path}: {error}{}", advice(path, error))]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
@@ -92,52 +92,53 @@ pub enum StoreError {
 /// How to open a directory.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
-    /// Go on with what is whole.
+    /// Accept damage, and continue with what is whole.
     pub allow_damage: bool,
-    /// Write a log.
+    /// Write a log; if false, only snapshots keep data.
     pub log: bool,
-    /// What this run may lose of what it tells.
+    /// Which acknowledged changes this run may lose, for the identity file.
     pub at_risk: AtRisk,
     /// Size at which a segment of the log is followed by the next, in bytes.
     pub segment_bytes_max: u64,
 }
 
-/// A directory that belongs to this process.
+/// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct Store<D: Disk = HeldDirectory> {
     disk: D,
-    /// Where it is.
+    /// Path of the directory.
     pub dir: PathBuf,
-    /// Who the node is.
+    /// The identity, as it was read or drawn at the start.
     pub identity: Identity,
-    /// The identity was copied here.
+    /// The identity file was copied here, for example from a backup.
     is_copy: bool,
-    /// Held as long as the store is used; a disk that no other process sees has none.
+    /// Held as long as the store is used; `None` on a disk that no other process sees.
     _lock: Option<Lock>,
 }
 
-/// What a start found.
+/// The result of a recovery.
 pub struct Recovered<D: Disk = HeldDirectory> {
-    /// One core for each shard.
+    /// One core for each shard, with all records applied.
     pub cores: Vec<Core>,
-    /// Which log it is that clients hold offsets and versions of.
+    /// The incarnation of the log in this run. Clients hold offsets and versions of it.
     pub incarnation: u64,
-    /// Goes on with the log; none if it is off.
+    /// Continues the log; `None` if there is no log.
     pub writer: Option<LogWriter<D>>,
-    /// The image that was loaded.
+    /// The snapshot that was loaded; `None` if there was none.
     pub image: Option<ImageInfo>,
-    /// Bytes of the records behind it, which were replayed.
+    /// Bytes of the records after the snapshot, which were replayed.
     pub replayed_bytes: u64,
-    /// Newest record.
+    /// LSN of the newest record.
     pub last: Lsn,
-    /// When the newest idempotency key was used, in the time that keys age by.
+    /// When the newest idempotency key was used, in the time that keys age by. `None` without a
+    /// key.
     pub newest_key: Option<TimeMs>,
-    /// Keeps what the next start must find.
+    /// Raises the baseline in the identity file.
     pub floor: Arc<dyn KeepFloor>,
 }
 
 impl Store {
-    /// Opens or makes a directory, and locks it.
+    /// Opens or creates a directory, and locks it.
     ///
     /// # Errors
     /// If it is in use, unexpectedly empty, damaged, or of another kind.
@@ -161,12 +162,12 @@ impl Store {
 }
 
 impl<D: Disk> Store<D> {
-    /// Where its files are.
+    /// The disk that all files of this store are on.
     pub fn disk(&self) -> D {
         self.disk.clone()
     }
 
-    /// A store that is there, on a disk that no other process sees.
+    /// Opens an existing store on a disk that no other process sees.
     ///
     /// # Errors
     /// If its identity is missing, damaged, or of another kind.
@@ -175,7 +176,7 @@ impl<D: Disk> Store<D> {
         Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy, _lock: None })
     }
 
-    /// A new store, on a disk that no other process sees.
+    /// Makes a new store on a disk that no other process sees.
     ///
     /// # Errors
     /// If its identity cannot be written.
@@ -184,11 +185,11 @@ impl<D: Disk> Store<D> {
         Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy: false, _lock: None })
     }
 
-    /// Reads the newest image and the log after it. If what was told to clients may have been lost, the
-    /// log is of the incarnation `next` from now on.
+    /// Reads the newest snapshot and the log after it. If changes that clients know may be lost,
+    /// the log gets the incarnation `next`.
     ///
     /// # Errors
-    /// If something is not whole.
+    /// If a file is damaged, missing or newer, a record cannot be applied, or the disk refuses.
     pub fn recover(
         &self,
         shards: ShardCount,
@@ -211,7 +212,7 @@ impl<D: Disk> Store<D> {
         let newest = RefCell::new(NewestTime::default());
         let replayed_bytes = Cell::new(0_u64);
         let (cores, opened) = load(cores, shards, |feeder| {
-            // The callbacks are called one after the other, never at once.
+            // The callbacks are called one after the other, never concurrently.
             let feeder = RefCell::new(feeder);
             snapshot::open_with_verdict(
                 &self.disk,
@@ -266,8 +267,8 @@ impl<D: Disk> Store<D> {
         })
     }
 
-    /// Begins a new log for clients if damage is about to be accepted: after a crash between the repair and
-    /// the write of the identity, the next start would find nothing to repair.
+    /// Begins a new incarnation if damage is about to be accepted. After a crash between the repair
+    /// and the write of the identity, the next start would find nothing to repair.
     fn renew_before_repair(&self, next: u64) -> Result<(), StoreError> {
         let scan = snapshot::scan(&self.disk, &self.dir, self.identity.known());
         let scan = scan.map_err(|error| self.refusal(OpenError::Io(error)))?;
@@ -278,7 +279,7 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Tells what the start found and did; what was lost is never told below a warning.
+    /// Logs what the start found and did. A loss is never logged below a warning.
     fn tell(&self, opened: &Opened<D>, newest: Option<TimeMs>) {
         for done in &opened.done {
             info!("{done}");
@@ -320,7 +321,7 @@ impl<D: Disk> Store<D> {
         );
     }
 
-    /// What to do about a directory that does not open.
+    /// The error for a directory that does not open, with advice.
     fn refusal(&self, error: OpenError) -> StoreError {
         let advice = match &error {
             OpenError::Io(error) => advice_in(&self.dir, error),
@@ -352,8 +353,8 @@ impl<D: Disk> Store<D> {
         StoreError::NotOpened { error, advice }
     }
 
-    /// The identity for the run that begins; written before the run tells anything. The floor it holds
-    /// demands the segment that is written next.
+    /// The identity for the run that begins, written before the run replies to any client. Its
+    /// baseline demands the segment that is written next.
     fn identity_of_run(
         &self,
         opened: &Opened<D>,
@@ -372,7 +373,8 @@ impl<D: Disk> Store<D> {
             }
         }
         let image = opened.image.as_ref().map_or(Lsn(0), |image| image.start_lsn);
-        // Without a log the end of an older one was read and not synced: it is not known to be durable.
+        // Without a log, the end of an older log was read but not synced: it is not known to be
+        // durable.
         let found = match &opened.writer {
             Some(writer) => writer.floor(),
             None => Floor { durable: image, ..Floor::default() },
@@ -386,11 +388,12 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// The identity of a directory that is there, and whether it is a copy. `serve` and `inspect` both
-/// decide by this what a directory is.
+/// The identity of an existing directory, and whether it is a copy. `serve` and `inspect` both use
+/// this to decide what a directory is.
 ///
 /// # Errors
-/// [`StoreError::Empty`] if there is nothing; else if the identity is missing, damaged, or newer.
+/// [`StoreError::Empty`] if the directory is empty. Otherwise if the identity is missing, damaged
+/// or newer.
 pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
     let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
     let path = dir.join(IDENTITY_FILE);
@@ -405,8 +408,8 @@ pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
     Err(StoreError::Foreign { path, what: what.into() })
 }
 
-/// Makes clients that sync or watch begin anew, after a repair or a restore that may have lost what
-/// they were told.
+/// Makes clients that sync or watch begin anew, after a repair or a restore that may have lost
+/// changes that they know.
 ///
 /// # Errors
 /// If the identity cannot be read or written.
@@ -424,16 +427,17 @@ fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), Stor
 /// The right to use a directory, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// The directory itself: nobody can remove it while the files are in it.
+    /// The locked directory itself. Unlike the lock file, nobody can remove it while it holds
+    /// files.
     dir: Arc<File>,
-    /// What versions before this one lock, and what remote file systems can lock.
+    /// Older versions lock this file, and some remote file systems can lock only files.
     _file: File,
 }
 
 /// Locks a directory.
 ///
 /// # Errors
-/// If another process has it.
+/// [`StoreError::Locked`] if another process has it; otherwise those of the operating system.
 pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let io = |path: &Path, error| StoreError::Io { path: path.to_path_buf(), error };
     let locked = || StoreError::Locked(dir.to_path_buf());
@@ -441,7 +445,7 @@ pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     match held.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(locked()),
-        // Some file systems lock only what is open for writing, which no directory is.
+        // Some file systems lock only what is open for writing, and no directory is.
         Err(TryLockError::Error(error)) => {
             debug!(%error, "the directory itself cannot be locked; the file in it is");
         }
@@ -457,7 +461,8 @@ pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     }
 }
 
-/// Whether the directory holds nothing but our own lock (and what a fresh file system brings).
+/// Whether the directory holds nothing but our own lock, an unfinished identity file, and the
+/// `lost+found` of a fresh file system.
 pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
@@ -468,7 +473,7 @@ pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Makes a directory and those above it that are missing, so that their names last.
+/// Creates a directory and its missing parents, and syncs their names.
 pub(super) fn create_dirs(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     create_private(dir)?;

@@ -1,18 +1,18 @@
-//! The stream of changes: what the log has, told to any number of watchers.
+//! The stream of changes: sends what the log has to any number of watchers.
 //!
-//! While somebody watches, the log's thread hands each batch on when replies may rely on it: it
-//! gives the batch away instead of dropping it, and does nothing else. A thread of its own takes the
-//! records apart, once for all watchers, into pages. The newest pages are held in a ring; whoever
-//! resumes from further back is given pages read from the log's files until the ring has what comes
+//! While somebody watches, the log's thread passes on each batch as soon as replies may rely on it.
+//! It gives the batch away instead of dropping it, and does nothing else. The watch thread decodes
+//! the records into pages, once for all watchers. A ring holds the newest pages. A watcher that
+//! resumes from further back gets pages read from the log's files, until the ring has what comes
 //! next.
 //!
 //! Invariants:
-//! - A watcher is told every change behind its offset, in the order of the log, each once; or it is
-//!   told that it cannot be.
-//! - Only what replies may rely on is told ([`Log::reached`]).
-//! - Memory is bounded by [`WatchBounds`]: by the ring, by as much again of batches on their way into
-//!   it, and by one page for each watcher that resumes. A watcher that falls out of the ring is
-//!   cut off; writers never wait for one.
+//! - A watcher gets every change after its offset once, in the order of the log, or an error that
+//!   says why it cannot.
+//! - Only changes that replies may rely on are sent ([`Log::reached`]).
+//! - Memory is bounded by [`WatchBounds`]: by the ring, by as many bytes again of batches on their
+//!   way into it, and by one page for each watcher that resumes. A watcher that falls out of the
+//!   ring is cut off; writers never wait for one.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -31,23 +31,23 @@ use crate::shard::event;
 use crate::shard::watch_event::{nothing, told};
 use crate::throttle::throttled;
 
-/// Changes that follow each other in the log.
+/// Changes of consecutive records of the log.
 pub struct Page {
-    /// The first record that it covers.
+    /// LSN of the first record that it covers.
     pub first: Lsn,
-    /// The last record that it covers; it may tell of none.
+    /// LSN of the last record that it covers. It may be a record without a change.
     pub last: Lsn,
-    /// The changes, with their records.
+    /// The changes, each with the LSN of its record.
     pub events: Vec<(Lsn, WatchEvent)>,
     /// Bytes of the records.
     bytes: usize,
-    /// The changes as a door sends them, made by the first connection that needs them.
+    /// The changes as a door sends them, encoded by the first connection that needs them.
     encoded: OnceLock<Vec<Vec<u8>>>,
 }
 
 impl Page {
-    /// The changes behind `position`, encoded by `encode`, which is called once for each change of the
-    /// page, whoever asks.
+    /// The changes after `position`, encoded. `encode` runs once for each change of the page,
+    /// however many watchers need it.
     pub fn encoded_after(
         &self,
         position: Lsn,
@@ -62,10 +62,10 @@ impl Page {
     }
 }
 
-/// How much is held for watchers.
+/// Bounds on the memory that the stream uses.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchBounds {
-    /// Bytes of the records in the ring; of those that wait to get there, as many again.
+    /// Bytes of the records in the ring. Batches on their way to it may use as many again.
     pub ring_bytes: usize,
     /// Bytes of the records in a page from the log's files.
     pub page_bytes: usize,
@@ -77,7 +77,7 @@ impl Default for WatchBounds {
     }
 }
 
-/// The newest pages, without a gap.
+/// The newest pages, without a gap between them.
 #[derive(Default)]
 struct Ring {
     pages: VecDeque<Arc<Page>>,
@@ -106,32 +106,32 @@ impl Ring {
     }
 }
 
-/// What waits for the thread.
+/// Work that waits for the watch thread.
 #[derive(Default)]
 struct Inbox {
-    /// Each with its first record and the watch that it was kept for.
+    /// Each with the LSN of its first record, and the era that it was kept for.
     batches: VecDeque<(Lsn, u64, Batch)>,
     bytes: usize,
     resumes: VecDeque<Resume>,
     stop: bool,
 }
 
-/// A watcher that reads on in the log's files.
+/// A watcher that wants a page from the log's files.
 struct Resume {
     state: ResumeState,
     until: Lsn,
     reply: oneshot::Sender<Result<(Arc<Page>, ResumeState), Error>>,
 }
 
-/// Where a watcher is in the log's files; opaque.
+/// Where a watcher is in the log's files; opaque to doors.
 pub struct ResumeState {
     position: Lsn,
-    /// Its offset is of another log: there is nothing to go on from.
+    /// Its offset is of another log, so it cannot continue.
     is_lost: bool,
     follower: Option<Box<dyn Follow>>,
 }
 
-/// A [`LogFollower`] of whichever disk.
+/// A [`LogFollower`] of any disk.
 trait Follow: Send {
     fn next(
         &mut self,
@@ -155,17 +155,17 @@ where
     }
 }
 
-/// What a watcher gets next.
+/// The next step of a watcher.
 pub enum Next {
-    /// This page, from the ring.
+    /// Send this page, which is from the ring.
     Page(Arc<Page>),
-    /// Nothing: it has all.
+    /// Wait: there is no newer change.
     Nothing,
-    /// What comes next is in the log's files, up to this record.
+    /// Read the log's files, up to this record; the ring continues after it.
     InFiles(Lsn),
 }
 
-/// The stream, as the log's thread, its own thread and all connections share it.
+/// The stream, shared by the log's thread, the watch thread and all connections.
 pub struct WatchHub {
     log: Arc<Log>,
     incarnation: u64,
@@ -173,17 +173,17 @@ pub struct WatchHub {
     inbox: Mutex<Inbox>,
     wake: Condvar,
     ring: Mutex<Ring>,
-    /// Changes under the ring's lock only: who empties the ring because nobody watches, or because somebody
-    /// begins to, must not meet another who watches already.
+    /// Changes only under the ring's lock. The last watcher empties the ring, and so does the first
+    /// one; no other watcher may exist at that moment.
     watchers: AtomicUsize,
-    /// Counts the times that somebody began to watch when nobody did: between two of them batches are
-    /// not kept.
+    /// Counts how often somebody began to watch when nobody did. Between two eras batches are not
+    /// kept.
     era: AtomicU64,
-    /// Turns with every page, so that connections look.
+    /// Changes with every page, so that connections call [`Self::next`] again.
     news: watch::Sender<u64>,
 }
 
-/// Held by a watcher; while one is held, the log's batches are kept.
+/// Registers a watcher; while one exists, the log's batches are kept.
 pub struct Watcher(Arc<WatchHub>);
 
 impl Drop for Watcher {
@@ -196,12 +196,12 @@ impl Drop for Watcher {
 }
 
 impl WatchHub {
-    /// The stream of a log of this incarnation.
+    /// The stream of `log`, with the default bounds; offsets name this incarnation.
     pub fn new(log: Arc<Log>, incarnation: u64) -> Self {
         Self::bounded(log, incarnation, WatchBounds::default())
     }
 
-    /// The same with other bounds.
+    /// Like [`Self::new`], with other bounds; tests use small ones.
     pub fn bounded(log: Arc<Log>, incarnation: u64, bounds: WatchBounds) -> Self {
         Self {
             log,
@@ -217,7 +217,7 @@ impl WatchHub {
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        // Nothing that can panic runs under this lock, nor under the next one.
+        // No code that can panic runs under this lock, nor under the next one.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,20 +225,20 @@ impl WatchHub {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody watches. Asked behind a move of [`Log::reached`], it is yes for everybody who has
-    /// not seen that move when they began.
+    /// Whether somebody watches. If it is read after [`Log::reached`] moved, it counts every
+    /// watcher that began without seeing that move.
     pub fn is_watched(&self) -> bool {
         self.watchers.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes a batch that replies may rely on; its first record has this number. Only the log's thread
-    /// calls it, in the log's order.
+    /// Accepts a batch that replies may rely on, whose first record is `first`. Only the log's
+    /// thread calls this, in the order of the log.
     pub fn offer(&self, first: Lsn, batch: Batch) {
         let mut inbox = self.inbox();
         let bytes = batch.len_bytes();
         if inbox.bytes + bytes > self.bounds.ring_bytes && !inbox.batches.is_empty() {
-            // The thread does not keep up. It goes on behind the gap, and those who miss what was
-            // in it are told.
+            // The watch thread is too slow. It continues after the gap, and watchers that miss
+            // changes in the gap are cut off.
             inbox.batches.clear();
             inbox.bytes = 0;
         }
@@ -248,11 +248,11 @@ impl WatchHub {
         self.wake.notify_one();
     }
 
-    /// Begins to watch behind `from`, or behind all that is reached now.
+    /// Begins to watch after the offset `from`, or after all that the log has reached now.
     ///
     /// # Errors
-    /// 503 if there is no log, 400 if `from` is no offset. That it is not kept any more is told when it
-    /// is read.
+    /// 503 if there is no log, 400 if `from` is not an offset. If the log no longer holds the
+    /// offset, [`Self::read_files`] returns that error.
     pub fn begin(self: &Arc<Self>, from: Option<&str>) -> Result<(Watcher, ResumeState), Error> {
         if self.log.mode() == LogMode::Off {
             return Err(Error::not_applied("watch: the server keeps no log (--log off)"));
@@ -262,7 +262,8 @@ impl WatchHub {
             self.era.fetch_add(1, Ordering::AcqRel);
             ring.clear();
         }
-        // From here on batches are kept; so what is reached now is either told already or kept.
+        // From here on batches are kept. So what the log has reached by now was offered before, or
+        // is kept.
         self.watchers.fetch_add(1, Ordering::SeqCst);
         drop(ring);
         let watcher = Watcher(Arc::clone(self));
@@ -283,17 +284,17 @@ impl WatchHub {
         Ok(ResumeState { is_lost, ..ResumeState::at(lsn) })
     }
 
-    /// The offset behind a record.
+    /// The offset after a record, as clients send it in `from`.
     pub fn offset(&self, lsn: Lsn) -> String {
         format!("{:016x}.{lsn}", self.incarnation)
     }
 
-    /// That nothing happened up to a record.
+    /// A heartbeat: no change happened up to this record.
     pub fn heartbeat(&self, lsn: Lsn) -> WatchEvent {
         WatchEvent { offset: self.offset(lsn), ..nothing(WatchOp::Heartbeat) }
     }
 
-    /// What is told to a watcher that was cut off, with the offset that it can go on from.
+    /// The error for a watcher that was cut off, with the offset from which it can continue.
     pub fn too_slow(&self, position: Lsn) -> Error {
         Error::new(
             ErrorCode::Busy,
@@ -304,8 +305,8 @@ impl WatchHub {
         )
     }
 
-    /// What comes behind `position`. `is_live`: the watcher has had all that there was once, so that all else
-    /// comes to it through the ring.
+    /// The next step of a watcher at `position`. `is_live` says that the watcher has once had all
+    /// changes, so that all later ones come through the ring.
     pub fn next(&self, position: Lsn, is_live: bool) -> Next {
         let ring = self.ring();
         match ring.pages.front() {
@@ -314,7 +315,8 @@ impl WatchHub {
                 ring.pages.get(at).map_or(Next::Nothing, |page| Next::Page(Arc::clone(page)))
             }
             Some(oldest) => Next::InFiles(oldest.first.previous()),
-            // What the log has reached beyond its position is on its way: not lost, and not to be read twice.
+            // Changes up to the reached LSN are on their way into the ring: not lost, and not to be
+            // read twice.
             None if is_live => Next::Nothing,
             None => {
                 drop(ring);
@@ -324,15 +326,16 @@ impl WatchHub {
         }
     }
 
-    /// Turns when there is something new; whoever waits looks again.
+    /// Changes its value when there is something new; then a waiting watcher calls [`Self::next`].
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
 
-    /// A page from the log's files: changes behind the state's position, up to `until`.
+    /// Requests a page from the log's files: changes after the position of `state`, up to `until`.
     ///
     /// # Errors
-    /// 409 with the oldest offset that is kept if the log does not hold them any more.
+    /// 409 with the oldest offset that is kept, if the log no longer holds the changes. 503 if the
+    /// files cannot be read.
     pub fn read_files(
         &self,
         state: ResumeState,
@@ -344,7 +347,7 @@ impl WatchHub {
         answer
     }
 
-    /// Ends the thread.
+    /// Ends the watch thread.
     pub fn stop(&self) {
         self.inbox().stop = true;
         self.wake.notify_one();
@@ -352,23 +355,23 @@ impl WatchHub {
 }
 
 impl ResumeState {
-    /// Behind a record.
+    /// A watcher that has all changes up to `position`.
     pub fn at(position: Lsn) -> Self {
         Self { position, is_lost: false, follower: None }
     }
 
-    /// Everything up to this record is told.
+    /// The watcher has all changes up to this record.
     pub fn position(&self) -> Lsn {
         self.position
     }
 
-    /// Whether its offset is of another log; reading on tells the error.
+    /// Whether its offset is of another log; reading from the files returns the error.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
 }
 
-/// The stream's thread.
+/// The watch thread: fills the ring, and reads the log's files for watchers that resume.
 pub struct WatchThread<D: Disk> {
     watch: Arc<WatchHub>,
     disk: D,
@@ -463,14 +466,14 @@ where
 }
 
 impl<D: Disk> WatchThread<D> {
-    /// 409, with the offset before the oldest record that can be told.
+    /// 409, with the offset before the oldest record that is kept.
     fn not_kept(&self, why: &str, oldest: Lsn) -> Error {
         let oldest = self.watch.offset(oldest.previous());
         Error::new(ErrorCode::Conflict, format!("from: {why}; the oldest kept is {oldest}"))
     }
 }
 
-/// 503: what the log holds is not known now, and may be known later.
+/// 503: the log cannot be read now; a retry may succeed.
 fn not_read(error: &dyn std::error::Error) -> Error {
     throttled!(warn, error = %error, "the log could not be read for a watcher");
     Error::not_applied("watch: the log could not be read")
@@ -498,7 +501,7 @@ impl Draft {
                     self.events.push((lsn, WatchEvent { offset: watch.offset(lsn), ..change }));
                 }
             }
-            // This very program wrote it.
+            // This program wrote the record itself.
             Err(error) => {
                 throttled!(error, %lsn, %error, "a record of the log cannot be told");
             }

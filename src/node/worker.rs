@@ -1,17 +1,21 @@
-//! A core at work: one shard, one router, and what holds answers until they may leave.
+//! The thread of one core: one shard, one router, and the commit gate that holds answers.
 //!
-//! The life of a request: a door hands a command in with a [`Responder`]; the router makes ops of it;
-//! those for this core's shard run at once, the others are gathered for each core and sent together
-//! by [`Local::flush`]. A flush hands the records of all that was decided to the log, then sends
-//! messages, then lets answers go, or holds them until the log has what they promise. An answer
-//! finds its way back through the router of the core that asked, and its ticket.
+//! The life of a request: a door submits a command with a [`Responder`]. The router makes
+//! operations of it. Operations for this core's shard run immediately. The others are gathered per
+//! core, and [`Local::flush`] sends them together. A flush hands the records of all decisions to
+//! the log. Then it sends messages. Then it releases answers, or holds them until the log has their
+//! records. An answer finds its way back through the router of the core that asked, and through the
+//! responder.
 //!
 //! Invariants:
 //! - Records go to the log before any message or answer that depends on them leaves this core.
-//! - What was put on its way to a shard is there before a message can be that comes of a later op for another.
-//! - Whoever calls [`Local::submit`] or takes from the mailbox flushes before it waits.
-//! - The log's thread is woken behind the connections that have their turn, and writes for all of them.
-//! - Every ticket is answered exactly once.
+//! - An operation on its way to a shard arrives before any message that a later operation for
+//!   another shard causes.
+//! - After [`Local::submit`], or after messages are taken from the mailbox, a flush follows before
+//!   the task waits.
+//! - The log's thread is woken only after the scheduled connections had their turn. So it writes
+//!   for all of them together.
+//! - Every responder gets exactly one outcome.
 
 pub mod fast_path;
 
@@ -43,81 +47,81 @@ use crate::shard::core::SlotCapture;
 use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo, Tells};
 use crate::types::ShardId;
 
-/// Messages of this shard to itself that one flush takes, and rows that they may deliver to; more
-/// wait for the next turn, so that a giant's deliveries do not keep others waiting.
+/// Messages of this shard to itself that one flush handles, and rows that they may deliver to. More
+/// wait for the next turn, so that the deliveries of a giant chat do not delay others.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
 const OWN_ROWS_A_FLUSH: usize = DELIVERY_SLICE;
-/// Bytes of records after which they go to the log before the turn is over; with one more request
-/// they stay far below what a batch of the log can hold.
+/// Bytes of records after which they go to the log before the turn is over. With one more request
+/// they stay far below the capacity of a batch of the log.
 const RECORDS_BYTES: usize = 4 << 20;
-/// Rows of long lists that a core holds while they are made; past it each is finished in turn.
+/// Bound on the rows that unfinished long lists hold; above it, lists are finished one by one.
 const LIST_ROWS_HELD_MAX: usize = 1 << 17;
-/// Batches of other cores that one turn takes, and about how many rows these may change or ask for.
+/// Batches of other cores that one turn handles, and about how many rows these may change or read.
 const BATCHES_A_TURN: usize = 16;
 const PEER_ROWS_A_TURN: usize = 256;
 
 thread_local! {
-    /// The core whose thread this is.
+    /// The core that runs on this thread.
     static HERE: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
 
-/// A core, as the tasks on it share it.
+/// A shared reference to the worker of a core, for the tasks that run on that core.
 #[derive(Clone)]
 pub struct Local(Rc<RefCell<Worker>>);
 
-/// A core's figures.
+/// The figures of a core for `stats` and metrics.
 #[derive(Debug, Clone)]
 pub struct WorkerReport {
-    /// The shard's counts.
+    /// The counts of the shard.
     pub shard: ShardStats,
     /// Requests of connections; calls are measured by the door that makes them.
     pub tcp: Meter,
-    /// How long the core was held, each time.
+    /// How long tasks held the core, turn by turn.
     pub turns: Turns,
 }
 
-/// What became of a request that its connection would answer at once.
+/// The result of an attempt to answer a request on this core immediately.
 #[derive(Debug)]
 pub enum Taken<R> {
-    /// This is its reply.
+    /// The reply, ready now.
     Now(R),
-    /// Its ticket was taken; the answer comes as any other's.
+    /// The request has a responder; its answer comes through it.
     Later,
-    /// It is not for this core.
+    /// This core cannot answer the request in this way; nothing was changed.
     Elsewhere,
 }
 
-/// What waits for the log.
+/// A reply that waits for the log.
 enum Held {
     Answer(Answered),
-    /// Replies to one core, encoded.
+    /// Encoded replies for one core.
     Replies(FrameBatch),
 }
 
-/// See the module's documentation.
+/// The state of one core. Tasks share it as a [`Local`].
 pub struct Worker {
     shard: ShardId,
     core: Core,
     router: Router<Responder>,
     gate: CommitGate<Held>,
-    /// The log's thread has to be woken for what this core gave it.
+    /// The log's thread must be woken for records that this core pushed.
     log_waits: bool,
     node: Arc<NodeInfo>,
     out: Output,
-    /// Ops that the router asked for and that are not on their way yet.
+    /// Operations that the router asked for and that have not been sent.
     ops: Vec<Sent>,
-    /// For each core what this turn sends it.
+    /// Messages of this turn, indexed by receiving core.
     outbound: Vec<Vec<PeerMessage>>,
-    /// For each core replies of this turn that wait for the log.
+    /// Encoded replies of this turn that wait for the log, indexed by receiving core.
     promised: Vec<FrameBatch>,
     spare: SparePool,
-    /// What other cores sent that waits for the next turn.
+    /// Messages of other cores that wait for the next turn.
     incoming: VecDeque<PeerMessage>,
     /// Messages of this shard to itself.
     own: VecDeque<Envelope>,
-    /// Ops that look at many rows; one is run a turn, so that others are served in between.
+    /// Operations that read many rows. One runs per turn, so that others are served in between.
     long: VecDeque<(ReplyTo, Op)>,
-    /// Rows that those of them hold.
+    /// Rows that the queued operations hold in total.
     long_rows_held: usize,
     tcp: Meter,
     turns: Turns,
@@ -125,7 +129,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for a recovered core.
+    /// Takes over a recovered core; sends the deliveries that its outboxes still hold. `seed` makes
+    /// the router's random ids differ between runs.
     pub fn new(mut core: Core, node: Arc<NodeInfo>, seed: u64) -> Self {
         let shard = core.shard();
         let cores = usize::from(node.shards.get());
@@ -164,7 +169,7 @@ impl Worker {
         self.core.refuse_growth(self.node.memory.refusal());
     }
 
-    /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
+    /// Accepts a command and answers what can be answered now; [`Self::flush`] must follow.
     fn submit(&mut self, ticket: Responder, work: Work) {
         if self.router.pending() >= CROSS_CORE_MAX {
             let busy = Error::new(
@@ -197,10 +202,10 @@ impl Worker {
         Taken::Now(told)
     }
 
-    /// Runs the ops for this core's shard, and puts the others on their way.
+    /// Runs the operations for this core's shard, and queues the others for their cores.
     fn run_ops(&mut self) {
         while !self.ops.is_empty() {
-            // Taken out and put back, so that its memory serves the next.
+            // The vector is put back after the loop, so that its memory is reused.
             let mut ops = std::mem::take(&mut self.ops);
             for (shard, to, op) in ops.drain(..) {
                 if shard == self.shard {
@@ -218,7 +223,7 @@ impl Worker {
         }
     }
 
-    /// Runs an op, now or when it is its turn; how many rows it told.
+    /// Runs an operation, now or when it is its turn. Returns how many rows its answer has.
     fn take_op(&mut self, to: ReplyTo, op: Op) -> usize {
         if op.rows() > SCAN_ROWS_AT_ONCE {
             self.put_long(to, op);
@@ -227,8 +232,9 @@ impl Worker {
         self.run_op(to, op)
     }
 
-    /// Has an op that looks at many rows wait for its turn. Where too many lists are begun, one of
-    /// them comes before all others: so their memory does not grow with the number of those who ask.
+    /// Queues an operation that reads many rows. If unfinished lists hold too many rows, one of
+    /// them runs before all others. So their memory does not grow with the number of clients that
+    /// ask.
     fn put_long(&mut self, to: ReplyTo, op: Op) {
         let held = op.rows_held();
         self.long_rows_held += held;
@@ -238,7 +244,7 @@ impl Worker {
         }
     }
 
-    /// Runs one of the ops that look at many rows.
+    /// Runs one of the operations that read many rows.
     fn run_long(&mut self) {
         if let Some((to, op)) = self.long.pop_front() {
             self.long_rows_held -= op.rows_held();
@@ -246,7 +252,8 @@ impl Worker {
         }
     }
 
-    /// Lets the core give back some of what it has too much of; whether there is more.
+    /// Lets the core free some memory that is no longer used, and forget some removals beyond their
+    /// bound. Returns whether there is more to do.
     fn tidy(&mut self) -> bool {
         let has_swept = self.core.sweep_some();
         let forgets = self.core.has_to_forget() && self.node.refusal().is_none();
@@ -256,7 +263,8 @@ impl Worker {
         has_swept || forgets
     }
 
-    /// Runs an op; an answer that promises nothing goes at once. How many rows it told.
+    /// Runs an operation; answers that do not wait for the log leave immediately. Returns how many
+    /// rows the answer has.
     fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
         self.core.request(to, op, &mut self.out);
         let rows = self.out.answers.last().map_or(0, |answered| answered.answer.rows());
@@ -267,7 +275,7 @@ impl Worker {
         rows
     }
 
-    /// Hands records to the log, sends messages, and lets answers go or holds them.
+    /// Hands records to the log, sends messages, and releases or holds answers.
     fn flush(&mut self) {
         let mut own_left = OWN_MESSAGES_A_FLUSH;
         let mut rows_left = OWN_ROWS_A_FLUSH;
@@ -278,8 +286,8 @@ impl Worker {
             if !self.ops.is_empty() {
                 continue;
             }
-            // The loop ends only here, behind a release: so an answer that is held has told the
-            // log whom to wake.
+            // The loop ends only here, after a release. So if an answer is held, the log knows that
+            // it must wake this core.
             let next = if own_left > 0 && rows_left > 0 { self.own.pop_front() } else { None };
             let Some(envelope) = next else { break };
             own_left -= 1;
@@ -295,21 +303,21 @@ impl Worker {
         }
     }
 
-    /// Wakes the log's thread, if it has to be.
+    /// Wakes the log's thread, if this core owes it a wake-up.
     fn rouse_log(&mut self) {
         if std::mem::take(&mut self.log_waits) {
             self.node.log.rouse();
         }
     }
 
-    /// Carries an output out before it gets too large.
+    /// Settles the output before it grows too large.
     fn settle_if_large(&mut self) {
         if self.out.records.len_bytes() >= RECORDS_BYTES {
             self.settle();
         }
     }
 
-    /// Carries an output out: records, messages, answers.
+    /// Carries the output out, in this order: records, messages, answers.
     fn settle(&mut self) {
         if self.out.is_empty() && self.promised.iter().all(FrameBatch::is_empty) {
             return;
@@ -325,7 +333,8 @@ impl Worker {
                 outbound.push(PeerMessage::Message(envelope));
             }
         }
-        // The newest record of any shard is behind all that these answers and replies may depend on.
+        // The newest record of any shard is at or after all that these answers and replies may
+        // depend on.
         let until = (self.node.log.mode() != LogMode::Off).then(|| self.node.log.tail());
         let mut answers = std::mem::take(&mut self.out.answers);
         for answered in answers.drain(..) {
@@ -341,12 +350,12 @@ impl Worker {
         }
     }
 
-    /// Lets go what is held and the log has reached.
+    /// Releases held replies that the log has reached.
     fn release(&mut self) {
         if self.gate.is_empty() {
             return;
         }
-        // Said before looking: whoever moves the log after this look wakes us.
+        // Set before `reached` is read: if the log moves after that, it wakes this core.
         self.mailbox().set_waits_for_log(true);
         let reached = self.node.log.reached();
         while let Some(held) = self.gate.release(reached) {
@@ -364,7 +373,7 @@ impl Worker {
         self.mailbox().set_waits_for_log(!self.gate.is_empty());
     }
 
-    /// Answers that nobody knows what will come of it.
+    /// Answers that the outcome is unknown.
     fn fail(&mut self, held: Held, why: &str) {
         let mut fail = |to| {
             let answer = Answer::Done(Err(Error::outcome_unknown(why)));
@@ -399,9 +408,10 @@ impl Worker {
         ticket.tell(outcome, status, &mut self.tcp);
     }
 
-    /// Sends what must be there before the messages that an op leads to, from the shard `over` which it goes.
+    /// Sends queued batches that must arrive before the messages that an operation for shard `over`
+    /// causes.
     fn send_before(&mut self, op: &Op, over: ShardId) {
-        // With two cores those messages come to this one, or stay where the op is.
+        // With two cores those messages come to this core, or stay on the core of the operation.
         if self.outbound.len() <= 2 || is_planted(Planted::OvertakesOnTheWay) {
             return;
         }
@@ -419,7 +429,7 @@ impl Worker {
         }
     }
 
-    /// Sends each core what gathered for it, and wakes it once.
+    /// Sends each core the messages that were queued for it, and wakes it once.
     fn send(&mut self) {
         for shard in self.node.shards.all() {
             self.send_to(shard);
@@ -436,7 +446,7 @@ impl Worker {
     }
 
     fn mailbox(&self) -> &Mailbox {
-        // One for each core, made with the node.
+        // There is one mailbox for each core, made with the node.
         &self.node.mailboxes[self.shard.index()]
     }
 
@@ -449,7 +459,7 @@ impl Worker {
             && self.long.is_empty()
     }
 
-    /// Takes one thing that another core sent; how many rows it changed or told.
+    /// Handles one message of another core. Returns how many rows it changed or read.
     fn take_peer(&mut self, peer: PeerMessage) -> usize {
         match peer {
             PeerMessage::Request(to, op) => self.take_op(to, op),
@@ -475,7 +485,7 @@ impl Worker {
         }
     }
 
-    /// Takes what other cores sent, as much as a turn may; whether there was anything.
+    /// Handles messages of other cores, as many as a turn may. Returns whether there were any.
     fn take_peers(&mut self) -> bool {
         let mut any = false;
         let mut rows = 0;
@@ -504,7 +514,7 @@ impl Worker {
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
-        // What is captured must be with the log when the snapshot asks for its end.
+        // The records of what is captured must be in the log before the snapshot asks for its end.
         self.settle();
         std::iter::from_fn(|| self.core.next_capture()).take(count).collect()
     }
@@ -516,12 +526,13 @@ impl Local {
         Self(Rc::new(RefCell::new(worker)))
     }
 
-    /// Makes this thread the core's own, see [`Self::here`].
+    /// Makes the calling thread the core's own, see [`Self::here`].
     pub fn settle_here(&self) {
         HERE.set(Some(self.clone()));
     }
 
-    /// The core of a shard, if this thread is its own: then a call need not go through the mailbox.
+    /// The worker of a shard, if it runs on this thread; then a call need not go through the
+    /// mailbox.
     pub fn here(node: &Arc<NodeInfo>, shard: ShardId) -> Option<Self> {
         HERE.with_borrow(|here| {
             here.clone().filter(|local| {
@@ -531,7 +542,7 @@ impl Local {
         })
     }
 
-    /// The node that it is part of.
+    /// The node that this core belongs to.
     pub fn node(&self) -> Arc<NodeInfo> {
         Arc::clone(&self.0.borrow().node)
     }
@@ -541,12 +552,13 @@ impl Local {
         self.0.borrow().shard
     }
 
-    /// Takes the time and the log's state; before each batch of requests.
+    /// Updates the shard's time and whether it accepts writes and growth. Called before each batch
+    /// of requests.
     pub fn tick(&self) {
         self.0.borrow_mut().tick();
     }
 
-    /// Takes a command. What can be answered now is; [`Self::flush`] must follow.
+    /// Accepts a command and answers what can be answered now; [`Self::flush`] must follow.
     pub fn submit(&self, ticket: Responder, work: impl Into<Work>) {
         match work.into() {
             Work::Command(Command::Snapshot(_)) => self.snapshot(ticket),
@@ -554,37 +566,38 @@ impl Local {
         }
     }
 
-    /// Runs a command of a task on this core, and tells its outcome.
+    /// Runs a command of a task on this core, and sends its outcome to `tell`.
     pub fn call(&self, command: Command, tell: oneshot::Sender<Outcome>) {
         self.tick();
         self.submit(Responder::of_call(command.kind(), tell), command);
         self.flush();
     }
 
-    /// Reads from this core's shard in place. What is told is the caller's to count.
+    /// Reads from this core's shard in place. The caller counts the reply. [`Taken::Elsewhere`] if
+    /// `read` returns `None`.
     pub fn read<R>(&self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
         self.0.borrow_mut().read(read)
     }
 
-    /// Brings near what requests will look at.
+    /// Prefetches the memory that requests for these keys will read.
     pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
         self.0.borrow().core.prefetch(prefetch_keys);
     }
 
-    /// Counts requests that the caller has answered, all of them within `latency`.
+    /// Counts requests that the caller replied to, all of them within `latency`.
     pub fn note_answered(&self, kind: Kind, count: u64, latency: Duration) {
         let worker = &mut *self.0.borrow_mut();
         worker.tcp.record_many(kind, 200, latency, count);
         worker.mailbox().count_many(count);
     }
 
-    /// Hands records to the log, sends messages, and lets answers go or holds them.
+    /// Hands records to the log, sends messages, and releases or holds answers.
     pub fn flush(&self) {
         self.0.borrow_mut().flush();
     }
 
-    /// Runs a task of this core, and measures its turns: for how long the core is held by it, each time
-    /// that it goes on. Whatever else the core has to do waits so long.
+    /// Runs a task of this core, and measures its turns: for how long each poll holds the core. All
+    /// other work of the core waits for that long.
     pub async fn in_turns<T>(&self, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         poll_fn(|context| {
@@ -604,13 +617,13 @@ impl Local {
     async fn serve_mailbox(&self) {
         let node = self.node();
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
-        // What a stop left open goes out now, and not with the first request.
+        // What a stop left open is sent now, and not with the first request.
         mailbox.wake();
         loop {
             mailbox.woken().await;
             let any = self.turn(mailbox);
-            // Also behind a turn that only woke itself for what is left to do: a wake that is there
-            // already is taken without giving the connections their turn.
+            // Yields also after a turn whose only wake came from itself: a pending wake is taken
+            // without giving the connections their turn.
             tokio::task::yield_now().await;
             if any {
                 mailbox.wake();
@@ -618,7 +631,7 @@ impl Local {
         }
     }
 
-    /// Takes from the mailbox; whether there was anything.
+    /// Handles the mailbox once. Returns whether there was anything to do.
     fn turn(&self, mailbox: &Mailbox) -> bool {
         self.tick();
         self.0.borrow_mut().rouse_log();
@@ -644,7 +657,7 @@ impl Local {
             Control::BeginImage(number) => self.0.borrow_mut().core.begin_image(number),
             Control::Capture(count, sender) => {
                 let captures = self.0.borrow_mut().captures(count);
-                // Whoever asked may have given up.
+                // The receiver may have given up.
                 drop(sender.try_send(captures));
             }
             Control::EndImage => self.0.borrow_mut().core.end_image(),
@@ -653,7 +666,7 @@ impl Local {
         }
     }
 
-    /// Asks the snapshot thread; the core works on meanwhile.
+    /// Asks the snapshot thread; the core keeps serving meanwhile.
     fn snapshot(&self, ticket: Responder) {
         let node = self.node();
         let local = self.clone();

@@ -1,12 +1,14 @@
-//! The one clock of a node, which all its cores look at.
+//! The clock of a node, which all its cores share.
 //!
-//! Each turn of a core reads the machine's wall clock, as it would without all this. Only if that shows another
-//! millisecond than the last one who looked saw, the other clock is read too and the [`Clock`] moves on.
+//! Each turn of a core reads the wall clock of the machine, as it would without this module. Only
+//! if the millisecond differs from the last reading of any core, the other clock is read too, and
+//! the [`Clock`] moves.
 //!
 //! Invariants:
 //! - All cores see the same time; it is at most a millisecond old.
-//! - The time that keys age by is what elapsed, behind the newest key that the start found: no step of the
-//!   wall clock, in a run or between two, makes a key older. What elapses while no node runs is nobody's.
+//! - Keys age by elapsed time, counted from the newest key that the start found. No step of the
+//!   wall clock, in a run or between two, makes a key older. The time while no node runs does not
+//!   count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -21,21 +23,21 @@ use crate::shard::core::Moment;
 use crate::throttle::{Throttle, throttled};
 use crate::types::TimeMs;
 
-/// A node that nobody asks anything looks so often: a step is noticed when it happens.
+/// How often an idle node reads the clock, so that a step is noticed when it happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Both clocks are read again if so much elapsed meanwhile, in ms: this thread was interrupted.
+/// Both clocks are read again if this many ms passed between: the thread was interrupted.
 const READING_MS: u64 = 1;
-/// How often at the most.
+/// Most attempts to read both clocks without an interruption.
 const READINGS_MAX: usize = 4;
 
-/// The clock that counts what elapses; where there is none that counts suspends, the other one.
+/// The clock that counts elapsed time, with suspends where the system has such a clock.
 #[cfg(target_os = "linux")]
 const BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const BOOT: ClockId = ClockId::Monotonic;
 
-/// Where the two clocks are read, in ms.
+/// Functions that read the two clocks, in ms.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     /// See [`Reading::wall`].
@@ -45,7 +47,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The machine's.
+    /// The clocks of the machine.
     pub const MACHINE: Self = Self { wall: wall_clock, boot: boot_clock };
 
     fn read(self) -> Reading {
@@ -74,14 +76,14 @@ fn boot_clock() -> u64 {
     seconds.unwrap_or(0).saturating_mul(1000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
 }
 
-/// See the module's documentation.
+/// The clock that all cores read, and the limits of its log lines.
 #[derive(Debug)]
 pub struct SharedClock {
     source: Source,
     clock: Mutex<Clock>,
-    /// `boot` of the start, and the time of keys then.
+    /// `boot` at the start, and the time of keys at that moment.
     start: (u64, u64),
-    /// The wall clock that was seen last; `now` and `keys` are at least as new.
+    /// The wall clock of the last reading; `now` and `keys` are at least as new.
     seen: AtomicU64,
     now: AtomicU64,
     keys: AtomicU64,
@@ -89,7 +91,8 @@ pub struct SharedClock {
 }
 
 impl SharedClock {
-    /// Begins at the wall clock. `newest_key` is the time of the newest key that is known.
+    /// Begins at the wall clock. `newest_key` is the time of the newest key that the start found,
+    /// in the time that keys age by.
     pub fn new(source: Source, newest_key: Option<TimeMs>) -> Arc<Self> {
         let start = source.read();
         let keys = newest_key.map_or(start.wall, TimeMs::get);
@@ -104,7 +107,7 @@ impl SharedClock {
         })
     }
 
-    /// The time that commands and keys go by.
+    /// The time that commands use, and the time that keys age by.
     pub fn moment(&self) -> Moment {
         let wall = (self.source.wall)();
         if wall != self.seen.load(Ordering::Acquire) {
@@ -114,12 +117,13 @@ impl SharedClock {
         Moment { now: time(&self.now), keys: time(&self.keys) }
     }
 
-    /// How far the wall clock is ahead of the time that commands go by, in ms.
+    /// How far the wall clock is ahead of the time that commands use, in ms.
     pub fn behind_wall(&self) -> u64 {
         (self.source.wall)().saturating_sub(self.moment().now.get())
     }
 
-    /// Warns if a start found a message that is of a time to come: this clock is wrong, or was.
+    /// Warns if a start found a message that is more than a day ahead: the wall clock is behind
+    /// now, or was ahead then.
     pub fn doubt(&self, newest_message: TimeMs) {
         let now = self.moment().now;
         if newest_message > now.saturating_add(TIME_AHEAD_MS_MAX) {
@@ -133,7 +137,7 @@ impl SharedClock {
         }
     }
 
-    /// Looks again and again, so that a step is seen and said also while nobody asks.
+    /// Reads the clock periodically, so that a step is noticed and logged while no requests come.
     pub async fn keep_looking(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -141,11 +145,11 @@ impl SharedClock {
         }
     }
 
-    /// Reads both clocks and moves on, unless somebody else is about to.
+    /// Reads both clocks and moves the time, unless another core is doing so.
     fn look(&self) {
         let mut clock = match self.clock.try_lock() {
             Ok(clock) => clock,
-            // Some numbers have no state in which a panic could leave them broken.
+            // The clock is a few numbers: a panic cannot leave them broken.
             Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
             Err(TryLockError::WouldBlock) => return,
         };
@@ -220,7 +224,7 @@ mod tests {
         assert_eq!(clock.moment().keys, newest.saturating_add(5));
         WALL.set(1 << 50);
         assert_eq!(clock.moment().keys, newest.saturating_add(5));
-        // What elapsed, but for what the limit went down meanwhile.
+        // The elapsed time, plus headroom, minus what the limit fell meanwhile.
         assert_eq!(clock.moment().now.get(), 1_000_004 + HEADROOM_MS);
         assert_eq!(clock.behind_wall(), (1 << 50) - 1_000_004 - HEADROOM_MS);
         pass(20);

@@ -1,12 +1,16 @@
-//! Plain requests, from where they lie to the bytes of their replies: no command is made in between.
+//! The fast path: plain requests are answered from the receive buffer, without a command in
+//! between.
 //!
-//! A core answers them for its own connections, and for other cores, which pass on those that are wholly
-//! another's: a parcel of requests goes over as they came, and a parcel of replies comes back as they
-//! leave. So a request for another core costs two copies of some bytes and its share of two messages.
+//! A core answers such requests for its own connections. It passes requests whose keys all belong
+//! to another core to that core. A frame batch of requests goes over with the bytes that the
+//! clients sent, and a frame batch of encoded replies comes back. So a request for another core
+//! costs two copies of some bytes and its share of two messages.
 //!
 //! Invariants:
-//! - What is passed on stays behind all that this core sent before: both are in one queue.
-//! - A reply that promises something is encoded at once too, and waits for the log in a parcel of its own.
+//! - Requests that are passed on stay behind everything that this core sent before: both use one
+//!   queue.
+//! - A reply that depends on the log is encoded immediately too, and waits in a frame batch of its
+//!   own.
 
 use std::ops::Range;
 
@@ -27,22 +31,23 @@ use crate::shard::Core;
 use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
 use crate::types::{KeyHasher, ShardId, wide};
 
-/// About as many bytes of replies are as much work as a row.
+/// About as many bytes of replies cost as much work as one row.
 const ROW_BYTES: usize = 64;
-/// Requests of a parcel that are made ready together.
+/// Requests of a frame batch that are prefetched together.
 const REQUESTS_AT_ONCE: usize = 32;
 /// Most emptied vectors of a kind that a core keeps.
 const SPARE_MAX: usize = 64;
 
-/// Requests of one core to another, or what they are answered: bytes, and where each part of them ends.
+/// Requests of one core to another, or the replies to them: bytes, and where each part of them
+/// ends.
 #[derive(Debug, Default)]
 pub struct FrameBatch {
     bytes: BytesMut,
     parts: Vec<(ReplyTo, usize)>,
 }
 
-/// What came from other cores and is empty now, for what is sent to them next: so that little is allocated, and
-/// nearly nothing is given back to the memory of the core that allocated it.
+/// Emptied containers that came from other cores, for reuse in what is sent to them next. So little
+/// is allocated, and little memory is freed on another core than the one that allocated it.
 #[derive(Debug, Default)]
 pub(super) struct SparePool {
     parts: Vec<Vec<(ReplyTo, usize)>>,
@@ -50,19 +55,17 @@ pub(super) struct SparePool {
 }
 
 impl SparePool {
-    /// An empty parcel.
     fn parcel(&mut self) -> FrameBatch {
         let mut bytes = BytesMut::new();
         buffers::fill(&mut bytes);
         FrameBatch { bytes, parts: self.parts.pop().unwrap_or_default() }
     }
 
-    /// An empty batch.
     pub(super) fn batch(&mut self) -> Vec<PeerMessage> {
         self.batches.pop().unwrap_or_default()
     }
 
-    /// Takes a parcel that is done with.
+    /// Keeps the containers of a frame batch that was handled.
     pub(super) fn keep(&mut self, mut parcel: FrameBatch) {
         buffers::empty(&mut parcel.bytes);
         self.keep_parts(parcel.parts);
@@ -75,7 +78,7 @@ impl SparePool {
         }
     }
 
-    /// Takes a batch that is empty.
+    /// Keeps an empty batch.
     pub(super) fn keep_batch(&mut self, batch: Vec<PeerMessage>) {
         if self.batches.len() < SPARE_MAX {
             self.batches.push(batch);
@@ -84,35 +87,35 @@ impl SparePool {
 }
 
 impl FrameBatch {
-    /// Whether there is nothing in it.
+    /// Whether it has no part.
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Adds a part.
+    /// Appends the bytes of a request, to be answered to `to`.
     fn add(&mut self, to: ReplyTo, part: &[u8]) {
         self.bytes.extend_from_slice(part);
         self.end_part(to);
     }
 
-    /// What was appended to the bytes since the last part is the next.
+    /// Makes the bytes that were appended since the last part the next part.
     fn end_part(&mut self, to: ReplyTo) {
         self.parts.push((to, self.bytes.len()));
     }
 
-    /// Its parts.
+    /// The parts, each with the address that its reply goes to.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ReplyTo, &[u8])> {
         spans(&self.parts).map(|(to, span)| (to, self.bytes.get(span).unwrap_or_default()))
     }
 }
 
-/// Where each part of a parcel stands among its bytes.
+/// The span of each part among the bytes of a frame batch.
 fn spans(parts: &[(ReplyTo, usize)]) -> impl Iterator<Item = (ReplyTo, Range<usize>)> {
     let mut start = 0;
     parts.iter().map(move |&(to, end)| (to, std::mem::replace(&mut start, end)..end))
 }
 
-/// What a request will look at first.
+/// The keys whose memory a request will read first.
 pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
     let chat_hash = match request.ask {
         Ask::List { .. } => None,
@@ -124,8 +127,9 @@ pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
 }
 
 impl Local {
-    /// Answers a request where all of its keys are this core's. A reply that may leave at once is appended
-    /// to `out` and is the caller's to count; else `ticket` is made. [`Self::flush`] must follow.
+    /// Answers a request if this core owns all of its keys. A reply that may leave now is appended
+    /// to `out`, and the caller counts it. If the reply comes later, `ticket` makes its responder.
+    /// [`Self::flush`] must follow.
     pub fn answer(
         &self,
         request: FastRequest<'_>,
@@ -140,8 +144,9 @@ impl Local {
         self.0.borrow_mut().answer(request, fast_path::ROWS_MAX, park, out)
     }
 
-    /// Sends a request, as it came, to another core that owns all of its keys; whether there is such a
-    /// core. [`Self::flush`] must follow.
+    /// Sends a request to another core that owns all of its keys; `payload` is the request as
+    /// received. Returns false if there is no such core, or too many commands are under way.
+    /// [`Self::flush`] must follow.
     pub fn pass_on(
         &self,
         request: &FastRequest<'_>,
@@ -179,8 +184,8 @@ impl Worker {
         }
     }
 
-    /// Writes to this core's shard in place. A reply that may leave at once is told to `out`; one that has to
-    /// wait for the log is told beside it, for `to`.
+    /// Writes to this core's shard in place. A reply that may leave now is appended to `out`. A
+    /// reply that waits for the log is encoded into the frame batch of the core that `to` names.
     fn write<R>(
         &mut self,
         write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
@@ -243,8 +248,8 @@ impl Worker {
         true
     }
 
-    /// The shard that owns all keys of a request. None for what several shards may come to be asked for: a
-    /// `mark_read` goes from the chat to the user's row, and what follows it has to wait.
+    /// The shard that owns all keys of a request. `None` if several shards may take part: a
+    /// `mark_read` continues from the chat to the user's row, and later requests must wait for it.
     fn owner(&self, ask: Ask<'_>) -> Option<ShardId> {
         let owner = |hash: u64| KeyHasher::slot_of_hash(hash).shard(self.node.shards);
         match ask {
@@ -260,7 +265,7 @@ impl Worker {
         }
     }
 
-    /// Answers what another core passed on; about how many rows were looked at.
+    /// Answers requests that another core passed on. Returns about how many rows were read.
     pub(super) fn take_passed(&mut self, parcel: &FrameBatch) -> usize {
         let mut told = self.spare.parcel();
         let mut rows = 0;
@@ -296,7 +301,7 @@ impl Worker {
         rows
     }
 
-    /// Brings replies to the core that asked, which is the same for all of them.
+    /// Brings replies to the core that asked, which all of them share.
     pub(super) fn bring(&mut self, told: FrameBatch) {
         match told.parts.first() {
             Some((to, _)) if to.core == self.shard => self.take_told(told),
@@ -305,18 +310,18 @@ impl Worker {
                     outbound.push(PeerMessage::Replies(told));
                 }
             }
-            // All of them wait for the log, or were told otherwise.
+            // All of them wait for the log, or were answered in another way.
             None => self.spare.keep(told),
         }
     }
 
-    /// Takes a request that was passed on as a command: a long list is told in slices.
+    /// Runs a request that was passed on as a command, so that a long list is answered in slices.
     fn take_whole(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
         match decode_request(payload).map(|request| request.command) {
             Ok(command @ (Command::List(_) | Command::Advance(_))) => {
                 self.take_op(to, Op::Run(command))
             }
-            // Whoever passed it on has read it, and knows whose the keys are.
+            // The core that passed it on has read it, and knows who owns the keys.
             _ => {
                 let mixed_up = Error::outcome_unknown("a core was asked for what is not its own");
                 let answer = Answer::Done(Err(mixed_up));
@@ -326,7 +331,7 @@ impl Worker {
         }
     }
 
-    /// Gives replies of another core to those who asked.
+    /// Gives replies of another core to the callers that wait for them.
     pub(super) fn take_told(&mut self, parcel: FrameBatch) {
         self.mailbox().count_many(wide(parcel.parts.len()));
         let FrameBatch { bytes, parts } = parcel;
