@@ -1,14 +1,15 @@
-//! One validated [`Config`] from flags, environment, file and defaults, in this order of precedence.
+//! One validated [`Config`] from flags, environment, file and defaults, in this order of
+//! precedence.
 //!
 //! # Layout
-//! - [`settings`]: the table of all settings, and the four places they come from
-//! - [`choices`]: words that must be one of a few
-//! - [`log_level`]: the directives of the log's level
+//! - [`settings`]: the table of all settings, and the four places that they come from
+//! - [`choices`]: settings that must be one of a few words
+//! - [`log_level`]: the directives of the log level
 //!
 //! # Invariants
-//! - A `Config` can be served: what cannot work or is not safe was refused, with the place of the
-//!   wrong value in the message.
-//! - Secrets are in it, and which files they came from, so that these can be read again.
+//! - The node can serve a `Config`: one that cannot work or is not safe was refused, and the
+//!   message names the place of the wrong value.
+//! - A `Config` holds the secrets, and the paths of their files, so that they can be read again.
 
 pub mod choices;
 pub mod log_level;
@@ -31,14 +32,14 @@ use choices::one_of;
 use log_level::log_level;
 use settings::Merged;
 
-/// Smallest log file, in bytes: below it a log would be nothing but file names.
+/// Smallest size of a log file, in bytes: a smaller one would make too many files.
 pub const LOG_SEGMENT_BYTES_MIN: u64 = 64 << 10;
-/// Smallest bound on memory, in bytes: an empty node takes some of it.
+/// Smallest bound on memory, in bytes: an empty node already uses part of it.
 pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
-/// Longest interval or time-out, in seconds (a year).
+/// Longest interval or time-out: a year, in seconds.
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
-/// What is wrong with the configuration, and where it stands.
+/// What is wrong with the configuration, and in which place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -52,16 +53,16 @@ impl ConfigError {
 /// When an acknowledged write is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FsyncMode {
-    /// Before it is acknowledged.
+    /// Before the reply acknowledges it.
     Always,
-    /// Within about a second.
+    /// Within about a second after the reply.
     EverySecond,
-    /// When the system likes.
+    /// When the operating system writes it.
     Never,
 }
 
 impl FsyncMode {
-    /// The word for it in flags and in `stats`.
+    /// The word for the mode in flags and in `stats`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -71,102 +72,104 @@ impl FsyncMode {
     }
 }
 
-/// Whether there is a log beside the snapshots.
+/// Whether the node writes a log besides its snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSwitch {
-    /// There is: nothing acknowledged is lost (see [`FsyncMode`]).
+    /// With a log no acknowledged write is lost (see [`FsyncMode`]).
     On,
-    /// There is none: what came after the last snapshot is lost with the process.
+    /// Without a log, the changes since the last snapshot end with the process.
     Off,
 }
 
-/// How the HTTP door knows its user.
+/// How the HTTP door identifies its user.
 #[derive(Debug, Clone)]
 pub enum HttpAuth {
     /// By `X-User-Id`, which a gateway sets.
     Header,
-    /// By the claim `sub` of a token that is signed with one of these keys.
+    /// By the claim `sub` of a token that one of these keys signed.
     Jwt(Arc<JwtVerifier>),
 }
 
-/// Which door has the API's document and its page.
+/// Which door serves `/openapi.json` and the page about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Docs {
-    /// None.
+    /// No door serves them.
     Off,
-    /// The admin listener.
+    /// The admin listener serves them.
     Admin,
-    /// The HTTP door itself.
+    /// The HTTP door serves them.
     App,
 }
 
-/// How messages about the server's own doings are written.
+/// The format of the server's messages about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Everything that `serve` needs to know.
+/// All settings of `serve`, parsed and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Directory of log and snapshots.
+    /// The directory of log and snapshots.
     pub data_dir: PathBuf,
-    /// TCP door.
+    /// The address of the TCP door.
     pub listen: Endpoint,
-    /// HTTP door, unless off.
+    /// The address of the HTTP door; `None` if it is off.
     pub http: Option<Endpoint>,
-    /// Admin listener, unless off.
+    /// The address of the admin listener; `None` if it is off.
     pub admin: Option<Endpoint>,
-    /// Permissions of unix sockets.
+    /// The permissions of unix sockets, as in `chmod`.
     pub socket_mode: u32,
-    /// Number of shards.
+    /// The number of shards, each with a worker.
     pub shards: ShardCount,
     /// When an acknowledged write is on the disk.
     pub fsync: FsyncMode,
-    /// Whether there is a log.
+    /// Whether the node writes a log.
     pub log: LogSwitch,
-    /// How the HTTP door knows its user.
+    /// How the HTTP door identifies its user.
     pub http_auth: HttpAuth,
-    /// Sites whose pages may ask the HTTP door.
+    /// The origins whose pages may call the HTTP door.
     pub cors_origins: Vec<HeaderValue>,
-    /// Which door has the API's document and its page.
+    /// Which door serves `/openapi.json` and the page about it.
     pub docs: Docs,
-    /// Names that doors on loopback answer to, beside addresses and `localhost`; in lower case.
+    /// Host names that doors on loopback accept, besides IP addresses and `localhost`; in lower
+    /// case.
     pub http_hosts: Vec<String>,
-    /// Tokens of TCP and admin callers.
+    /// The tokens of TCP and admin callers; without any, no token is required.
     pub tokens: Tokens,
-    /// Where they stand.
+    /// The file of these tokens, for reading it again.
     pub token_file: Option<PathBuf>,
-    /// The certificate of all doors; none: they are plain.
+    /// The certificate of all doors; `None` if they are plain.
     pub tls: Option<Arc<Tls>>,
-    /// The settings of doors whose addresses are the defaults, chosen by nobody.
+    /// The settings of those doors whose addresses are the defaults.
     pub default_doors: Vec<&'static str>,
-    /// Begin a new store in an empty directory.
+    /// Whether to create a new store in an empty directory.
     pub init: bool,
-    /// Serve a throw-away directory with example data; whoever serves it names the directory.
+    /// Whether to serve a throw-away directory with example data, which the caller of the server
+    /// names.
     pub demo: bool,
-    /// Time between snapshots; none: never by time.
+    /// The time between snapshots; `None`: never by time.
     pub snapshot_interval: Option<Duration>,
-    /// Growth of the log, in bytes, after which a snapshot is due.
+    /// The growth of the log, in bytes, after which a snapshot is due.
     pub snapshot_log_bytes: u64,
-    /// Size of a log file, in bytes, after which the next one begins.
+    /// The size of a log file, in bytes, after which the next one begins.
     pub log_segment_bytes: u64,
-    /// Start with what is whole although something is damaged.
+    /// Whether to start with the intact part of a damaged log or snapshot.
     pub allow_damage: bool,
-    /// Which messages are written: directives of tracing's `EnvFilter`, checked.
+    /// The directives of tracing's `EnvFilter`, checked.
     pub log_level: String,
-    /// How they are written.
+    /// The format of messages.
     pub log_format: LogFormat,
-    /// Resident memory, in bytes, at which new chats and members are refused; none: never.
+    /// Resident memory, in bytes, at which new chats and members are refused; `None`: never.
     pub memory_max: Option<u64>,
-    /// Most connections of each door.
+    /// The most connections of each door.
     pub connections_max: usize,
     /// A connection without a request for this long is closed.
     pub idle_timeout: Duration,
-    /// Pin each shard's thread to a core.
+    /// Whether to pin each worker's thread to a core.
     pub pin: bool,
 }
 
@@ -176,7 +179,7 @@ impl Config {
         Self::from_sources(args, &settings::process_environment()?)
     }
 
-    /// The same with an environment that the caller brings.
+    /// Like [`load`](Self::load), with an environment that the caller supplies.
     pub fn from_sources(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
         let merged = Merged::load(args, environment)?;
         let config = Self {
@@ -218,7 +221,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Defaults on loopback, each port chosen by the system: for tests.
+    /// Defaults on loopback with free ports, for tests.
     pub fn ephemeral(data_dir: impl Into<PathBuf>) -> Self {
         let any = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)));
         Self {
@@ -253,7 +256,7 @@ impl Config {
         }
     }
 
-    /// Refuses doors that anybody could enter, and settings that contradict each other.
+    /// Rejects doors that anybody could enter, and settings that contradict each other.
     fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
         for (name, endpoint) in [("listen", Some(&self.listen)), ("admin", self.admin.as_ref())] {
             if endpoint.is_some_and(Endpoint::is_open) && !self.tokens.required() {
@@ -301,7 +304,8 @@ fn data_dir(text: &str) -> Result<PathBuf, String> {
     if text != "auto" {
         return Ok(PathBuf::from(text));
     }
-    // Where the XDG base directory specification has a user's data; an empty variable counts as unset.
+    // The XDG base directory specification puts a user's data here; an empty variable counts as
+    // unset.
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("XDG_DATA_HOME")
@@ -317,7 +321,7 @@ fn address_or_off(text: &str) -> Result<Option<Endpoint>, String> {
     text.parse().map(Some).map_err(|why| format!("{why}, or `off`"))
 }
 
-/// Permissions as `chmod` takes them.
+/// Parses permissions as `chmod` writes them.
 fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
@@ -352,7 +356,7 @@ fn fsync(text: &str) -> Result<FsyncMode, String> {
 }
 
 fn log(text: &str) -> Result<LogSwitch, String> {
-    // A boolean in the TOML file means the same.
+    // A boolean in the TOML file is accepted too.
     one_of(
         text,
         &[
@@ -382,7 +386,7 @@ fn boolean(text: &str) -> Result<bool, String> {
     )
 }
 
-/// A parser of integers in a range.
+/// A parser of integers from `min` to `max`.
 fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| match text.parse() {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
@@ -390,7 +394,7 @@ fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
     }
 }
 
-/// A parser of sizes in bytes: a number, with KiB, MiB or GiB behind it if it is of these.
+/// A parser of sizes of at least `min` bytes: a number, optionally followed by KiB, MiB or GiB.
 fn size(min: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| {
         let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
@@ -424,7 +428,7 @@ fn connections(text: &str) -> Result<usize, String> {
     usize::try_from(count).map_err(|error| error.to_string())
 }
 
-/// A path, or nothing for an empty text.
+/// The path, or `None` for an empty text.
 fn path_or_none(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
@@ -433,10 +437,11 @@ fn read(path: &Path) -> Result<String, String> {
     files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The tokens of a file, at least one.
+/// Reads a file of tokens, which must hold at least one.
 ///
 /// # Errors
-/// What is wrong, with file and line and without a token.
+/// If the file cannot be read, has a wrong line, or holds no token. The message names file and line
+/// and shows no token.
 pub fn read_tokens(path: &Path) -> Result<Tokens, String> {
     let place = path.display();
     let tokens = Tokens::parse(&read(path)?).map_err(|error| format!("{place}: {error}"))?;
@@ -469,7 +474,7 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
     };
     let jwt = merged.get("http_auth", |text| one_of(text, &[("header", false), ("jwt", true)]))?;
     if !jwt {
-        // Whoever sets one of these thinks that tokens are asked for.
+        // An operator who sets one of these expects that tokens are required.
         let asked = [
             ("jwt_jwks_file", set.is_some()),
             ("jwt_audience", !rules.audience.is_empty()),
@@ -495,7 +500,7 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
     Ok(HttpAuth::Jwt(verifier))
 }
 
-/// With `auto` a door that the whole internet may reach describes itself to nobody.
+/// With `auto`, a door that the whole internet may reach does not describe itself.
 fn docs(merged: &Merged) -> Result<Docs, ConfigError> {
     let by_token = merged.get("http_auth", |word| Ok(word == "jwt"))?;
     let auto = if by_token { Docs::Off } else { Docs::App };
@@ -510,7 +515,7 @@ fn docs(merged: &Merged) -> Result<Docs, ConfigError> {
     Ok(docs)
 }
 
-/// Names that are parted by commas.
+/// Parses names that are separated by commas.
 fn names(text: &str) -> Result<Vec<String>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
@@ -520,12 +525,12 @@ fn names(text: &str) -> Result<Vec<String>, String> {
     names.collect::<Option<_>>().ok_or_else(|| format!("`{text}` has an empty name in it"))
 }
 
-/// Origins as browsers write them: any other spelling would never be one's.
+/// Parses origins in the spelling of browsers: no other spelling would ever match.
 fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
     names(text)?.iter().map(|name| origin(name)).collect()
 }
 
-/// Names of hosts, in lower case.
+/// Parses host names, and makes them lower case.
 fn hosts(text: &str) -> Result<Vec<String>, String> {
     names(text)?
         .iter()

@@ -1,12 +1,13 @@
 //! Values that cannot be wrong: ids, sequences, times, flags, slots.
 //!
-//! Each type checks itself when it is made, also when it is decoded by serde, so that code behind
-//! the doors never meets an id that is too long or a sequence that JavaScript cannot read.
+//! Each type checks itself when it is made, also when serde decodes it. So code behind the doors
+//! never meets an id that is too long, or a sequence that JavaScript cannot read.
 //!
 //! Invariants:
-//! - [`ChatId`], [`UserId`] and [`IdempotencyKey`]: 1 to 128 bytes of UTF-8 without control characters.
+//! - [`ChatId`], [`UserId`] and [`IdempotencyKey`]: 1 to 128 bytes of UTF-8 without control
+//!   characters.
 //! - [`Sequence`] and [`TimeMs`]: 0 to 2^53 - 1.
-//! - [`Flag`]: 0 or 1 outside, `bool` inside.
+//! - [`Flag`]: 0 or 1 in every encoding, `bool` in the program.
 
 use std::fmt;
 
@@ -21,7 +22,7 @@ mod interned;
 
 pub use interned::InternedUserId;
 
-/// Why a value was refused. The message is fit for the caller's eyes.
+/// Why a value was refused, in words that the caller may see.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
@@ -43,9 +44,9 @@ fn check_id(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Whether bytes may be an id.
+/// Whether the bytes have the form of an id.
 pub fn is_id(bytes: &[u8]) -> bool {
-    // Without a way out of the loop, so that it becomes a few wide comparisons.
+    // Without an early exit, so that the compiler turns the loop into a few wide comparisons.
     let is_plain = bytes.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
     match is_plain {
         true => (1..=ID_BYTES_MAX).contains(&bytes.len()),
@@ -60,18 +61,18 @@ macro_rules! id_type {
         pub struct $name(CompactString);
 
         impl $name {
-            /// Checks `text` and keeps a copy of it.
+            /// Checks that `text` has the form of an id, and copies it.
             pub fn new(text: &str) -> Result<Self, Invalid> {
                 check_id(text)?;
                 Ok(Self(CompactString::new(text)))
             }
 
-            /// Moves the id out of a value that is not used again.
+            /// Moves the id out of a value that is not used any more.
             pub fn take(&mut self) -> Self {
                 Self(std::mem::take(&mut self.0))
             }
 
-            /// The id as text.
+            /// Borrows the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -124,23 +125,23 @@ macro_rules! id_type {
 }
 
 id_type! {
-    /// A chat's id.
+    /// The id of a chat, as the backend chose or derived it.
     ChatId
 }
 id_type! {
-    /// A user's id.
+    /// The id of a user, as the backend knows it.
     UserId
 }
 
 impl UserId {
-    /// Stands for a user who was erased, or is not known any more, where the maker of a chat is named.
+    /// The placeholder for the creator of a chat who was erased, or is no longer known.
     pub fn erased() -> Self {
         Self(CompactString::const_new("erased"))
     }
 }
 
 id_type! {
-    /// A caller's name for one request, so that it is known when it comes again. Of the form of an id.
+    /// A client's name for one request, which makes a retry recognizable. It has the form of an id.
     IdempotencyKey
 }
 
@@ -210,7 +211,7 @@ macro_rules! integer_type {
 }
 
 integer_type! {
-    /// A message's number in its chat; 0 stands for "before the first message".
+    /// The number of a message in its chat; 0 means "before the first message".
     Sequence, "sequence"
 }
 integer_type! {
@@ -219,7 +220,7 @@ integer_type! {
 }
 
 impl Sequence {
-    /// `self + count`, or an error beyond 2^53 - 1.
+    /// `self + count`, or an error if that exceeds 2^53 - 1.
     pub fn checked_add(self, count: u64) -> Result<Self, Invalid> {
         Self::new(self.0.saturating_add(count))
     }
@@ -232,25 +233,25 @@ impl From<u32> for Sequence {
 }
 
 impl TimeMs {
-    /// The time of 48 bits whose upper 16 and lower 32 these are.
+    /// Joins the upper 16 and the lower 32 bits of a time of 48 bits.
     pub fn from_48_bits(upper: u16, lower: u32) -> Self {
         Self(u64::from(upper) << u32::BITS | u64::from(lower))
     }
 
-    /// `self + milliseconds`, held at 2^53 - 1.
+    /// `self + milliseconds`, but at most 2^53 - 1.
     pub fn saturating_add(self, milliseconds: u64) -> Self {
         Self(self.0.saturating_add(milliseconds).min(INTEGER_MAX))
     }
 }
 
-/// Yes or no; 1 or 0 in every encoding, as the API's tables have it.
+/// Yes or no; 1 or 0 in every encoding, as in the tables of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Flag(pub bool);
 
 impl Flag {
-    /// 1.
+    /// The flag that is encoded as 1.
     pub const YES: Self = Self(true);
-    /// 0.
+    /// The flag that is encoded as 0.
     pub const NO: Self = Self(false);
 }
 
@@ -276,7 +277,7 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// Reads an unsigned integer, naming what is expected when something else is there.
+/// Reads an unsigned integer. The error says what was `expected` instead of another value.
 fn small_integer<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
@@ -310,14 +311,14 @@ macro_rules! code_type {
         }
 
         impl $name {
-            /// The number that stands for it in every encoding.
+            /// The number that means this value in every encoding.
             pub const fn code(self) -> u8 {
                 match self {
                     $(Self::$variant => $code),+
                 }
             }
 
-            /// What such a number stands for, if it is one.
+            /// The value of a number; `None` if no value has this number.
             pub const fn from_code(code: u8) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$variant),)+
@@ -350,46 +351,46 @@ macro_rules! code_type {
 }
 
 code_type! {
-    /// What kind of chat it is.
+    /// The type of a chat, which decides who its members are.
     ChatType, "a type (1 single, 2 group, 3 official)",
-    /// Two users, fixed.
+    /// Two users, who never change.
     Single = 1,
     /// Any number of members, who come and go.
     Group = 2,
-    /// An official account's chat.
+    /// The chat of an official account.
     Official = 3
 }
 
 code_type! {
-    /// Whether a chat takes messages.
+    /// Whether a chat accepts messages.
     ChatStatus, "a status (1 normal, 2 disabled)",
-    /// It does.
+    /// The chat accepts messages.
     Normal = 1,
-    /// `advance` is refused; everything else works.
+    /// The chat refuses `advance`; everything else works.
     Disabled = 2
 }
 
-/// A count as the encodings have it. No supported machine counts past 64 bits.
+/// Converts a count to the width of the encodings. No supported machine counts past 64 bits.
 pub fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// A part of the key space: the unit of growth, of images, and of placement.
+/// A part of the key space: the unit of maps, of snapshots, and of placement on shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
 
 impl Slot {
-    /// The slot with this number, if it is below [`SLOTS`].
+    /// Returns the slot with this number, or `None` from [`SLOTS`] on.
     pub fn new(number: u16) -> Option<Self> {
         (number < SLOTS).then_some(Self(number))
     }
 
-    /// The slot's number, below [`SLOTS`].
+    /// The number of the slot, below [`SLOTS`].
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// All slots in order.
+    /// All slots in the order of their numbers.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..SLOTS).map(Self)
     }
@@ -400,12 +401,12 @@ impl Slot {
     }
 }
 
-/// A shard's number on its node, from 0.
+/// The number of a shard on its node, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
 impl ShardId {
-    /// The number as an index into per-shard tables.
+    /// The number as an index into tables with one entry per shard.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -416,7 +417,7 @@ impl ShardId {
 pub struct ShardCount(u16);
 
 impl ShardCount {
-    /// Checks the range.
+    /// Checks that `count` is 1 to [`SLOTS`].
     pub fn new(count: u16) -> Result<Self, Invalid> {
         if count == 0 || count > SLOTS {
             return Err(Invalid(format!("the number of shards must be 1 to {SLOTS}")));
@@ -424,63 +425,63 @@ impl ShardCount {
         Ok(Self(count))
     }
 
-    /// The count as a plain integer.
+    /// The count as a plain integer, at least 1.
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// All shards in order.
+    /// All shards in the order of their numbers.
     pub fn all(self) -> impl Iterator<Item = ShardId> {
         (0..self.0).map(ShardId)
     }
 }
 
-/// An id and its hash, which go together so that the keys of a request are hashed once.
+/// An id with its hash, so that the keys of a request are hashed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashed<T> {
-    /// A user's or a chat's id.
+    /// The id of a user or a chat.
     pub id: T,
-    /// Its hash by the node's [`KeyHasher`].
+    /// The hash of the id by the node's [`KeyHasher`].
     pub hash: u64,
 }
 
 impl<T> Hashed<T> {
-    /// The slot that it belongs to.
+    /// The slot that the id belongs to.
     pub fn slot(&self) -> Slot {
         KeyHasher::slot_of_hash(self.hash)
     }
 }
 
-/// As the id alone.
+/// Serializes the id alone.
 impl<T: Serialize> Serialize for Hashed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.id.serialize(serializer)
     }
 }
 
-/// The seeded hash that places keys: xxh64, which every language has.
+/// The seeded hash that places keys: xxh64, which every language has a library for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyHasher {
     seed: u64,
 }
 
 impl KeyHasher {
-    /// A hasher with the node's seed (kept in its data directory).
+    /// Makes a hasher with the node's seed, which the data directory keeps.
     pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The seed.
+    /// The seed, as `hello` reports it to clients.
     pub const fn seed(self) -> u64 {
         self.seed
     }
 
-    /// The key's 64-bit hash.
+    /// The 64-bit hash of a key.
     pub fn hash(self, key: impl AsRef<[u8]>) -> u64 {
         self.hash_bytes(key.as_ref())
     }
 
-    /// The key with its hash.
+    /// Keeps the key together with its hash.
     pub fn hashed<T: AsRef<[u8]>>(self, id: T) -> Hashed<T> {
         Hashed { hash: self.hash(&id), id }
     }
@@ -490,13 +491,13 @@ impl KeyHasher {
         XxHash64::oneshot(self.seed, bytes)
     }
 
-    /// The slot of a key whose hash is known.
+    /// The slot of a key with this hash: the remainder by [`SLOTS`].
     pub fn slot_of_hash(hash: u64) -> Slot {
         // The remainder is below SLOTS, so the conversion never falls back.
         Slot(u16::try_from(hash % u64::from(SLOTS)).unwrap_or(0))
     }
 
-    /// The key's slot.
+    /// Hashes the key to its slot.
     pub fn slot(self, key: impl AsRef<[u8]>) -> Slot {
         Self::slot_of_hash(self.hash(key))
     }

@@ -1,19 +1,19 @@
-//! Where a server is.
+//! Addresses of a server's TCP door.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-/// What the path of a unix socket begins with.
+/// The prefix of the address of a unix socket.
 const UNIX: &str = "unix:";
 
 /// The address of a TCP door, as `HOST:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// `HOST:PORT`, whose host may be a name.
+    /// `HOST:PORT`, where the host may be a name.
     Tcp(String),
-    /// A socket in the file system.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
@@ -31,7 +31,7 @@ impl Address {
 }
 
 impl Address {
-    /// What to do about an error of connecting, as the end of its message.
+    /// Advice about an error of connecting, as the end of its message.
     pub(super) fn advice(&self, error: io::ErrorKind) -> &'static str {
         match (self, error) {
             (_, io::ErrorKind::ConnectionRefused) => {

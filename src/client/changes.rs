@@ -1,11 +1,11 @@
-//! The node's stream of changes, on a connection of its own: a reader that falls behind holds
-//! nobody up but itself.
+//! The node's stream of changes, on a connection of its own: a reader that falls behind delays only
+//! itself.
 
 use super::{Address, ClientError, ClientOptions, Connection};
 use crate::command::change::{Watch, WatchEvent};
 use crate::command::{Error, Reply};
 
-/// An open `watch`.
+/// An open `watch` and its connection.
 #[derive(Debug)]
 pub struct Changes {
     connection: Connection,
@@ -13,10 +13,10 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Connects, and watches from behind an offset, or from now on.
+    /// Connects, and watches the changes behind the offset `from`, or from now on without one.
     ///
     /// # Errors
-    /// Those of connecting. What the server thinks of the offset comes with the first change.
+    /// If connecting fails. An offset that the server refuses is the error of the first change.
     pub async fn open(
         address: impl Into<Address>,
         options: &ClientOptions,
@@ -29,11 +29,12 @@ impl Changes {
         Ok(Self { connection, request_id })
     }
 
-    /// Waits for the next change; heartbeats are among them. May be dropped at any time, and called again.
+    /// Waits for the next change; heartbeats count as changes. The future may be dropped at any
+    /// time, and `next` called again.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] if the server ended the watch: its message says how to go on. Any error
-    /// is the last thing that comes.
+    /// [`ClientError::Refused`] if the server ended the watch: its message says how to continue. No
+    /// change follows an error.
     pub async fn next(&mut self) -> Result<WatchEvent, ClientError> {
         let answer = self.connection.receive().await?;
         match answer.outcome {

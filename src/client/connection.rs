@@ -1,12 +1,12 @@
-//! One connection without tasks: requests are gathered, flushed, and answered in any order.
+//! One connection without tasks: it gathers requests, flushes them, and reads replies in any order.
 //!
 //! Invariants:
-//! - Nothing is sent before [`Connection::flush`], and nothing read outside
+//! - Nothing is sent before [`Connection::flush`], and nothing is read outside
 //!   [`Connection::receive`].
-//! - Both may be dropped at any await: a later call goes on where they were.
+//! - Both may be dropped at any await: a later call continues where they were.
 //!
-//! Whoever sends more than `limits.in_flight` requests (or more bytes than the sockets hold)
-//! without receiving in between waits for a server that waits for them.
+//! A caller may send more than `limits.in_flight` requests, or more bytes than the sockets hold,
+//! without receiving in between. Then it waits for a server that waits for the caller.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,10 +21,10 @@ use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{HELLO_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::protocol::{CONNECTION_ID, DecodedReply, decode_reply, encode_request_within, frame};
 
-/// Bytes to make room for before each read.
+/// Room that is made before each read, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
-/// Largest frames: the server's, once `hello` told them.
+/// The largest frames in bytes, as the server reports them in its reply to `hello`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FrameSizes {
     pub(super) request: usize,
@@ -32,7 +32,7 @@ pub(super) struct FrameSizes {
 }
 
 impl FrameSizes {
-    /// Those of the protocol, before `hello` is answered.
+    /// The sizes of the protocol, used until the reply to `hello` comes.
     const FIRST: Self = Self { request: HELLO_BYTES_MAX, reply: REPLY_BYTES_MAX };
 
     fn of(limits: &Limits) -> Self {
@@ -41,7 +41,7 @@ impl FrameSizes {
     }
 }
 
-/// A connection that has said `hello`.
+/// A connection whose `hello` was accepted.
 #[derive(Debug)]
 pub struct Connection {
     sizes: FrameSizes,
@@ -53,7 +53,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and introduces itself.
+    /// Connects, sends `hello` and waits for its reply.
     pub async fn connect(
         address: impl Into<Address>,
         options: &ClientOptions,
@@ -86,7 +86,7 @@ impl Connection {
         .await
     }
 
-    /// Adds a request to what the next flush sends, and returns its id.
+    /// Encodes a request for the next flush, and returns its id.
     pub fn send(&mut self, command: &Command) -> Result<u64, Error> {
         let id = self.last_id + 1;
         encode_request_within(self.sizes.request, id, command, &mut self.output)?;
@@ -95,12 +95,12 @@ impl Connection {
         Ok(id)
     }
 
-    /// Requests that were sent, or will be with the next flush, and have no answer yet.
+    /// How many requests have no reply yet, including those that wait for the next flush.
     pub fn in_flight(&self) -> usize {
         self.open.len()
     }
 
-    /// Sends what was gathered.
+    /// Sends all requests that were gathered.
     pub async fn flush(&mut self) -> io::Result<()> {
         while self.output.has_remaining() {
             self.stream.write_buf(&mut self.output).await?;
@@ -108,7 +108,7 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Waits for the next answer, of whichever request. An error of the connection itself is
+    /// Waits for the next reply, to any request. An error of the connection itself is
     /// [`ClientError::Refused`].
     pub async fn receive(&mut self) -> Result<DecodedReply, ClientError> {
         loop {
@@ -122,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// An answer that is here already, if there is one.
+    /// Returns a reply that was read already; `None` if it is not complete.
     pub fn received(&mut self) -> Result<Option<DecodedReply>, ClientError> {
         let open = &mut self.open;
         let answer = next_answer(&mut self.input, self.sizes, |id| open.get(&id).copied())?;
@@ -135,13 +135,14 @@ impl Connection {
         Ok(answer)
     }
 
-    /// The largest frames, the socket, what was read from it beyond the last answer, and the last id.
+    /// The frame sizes, the socket, the bytes that were read behind the last reply, and the last
+    /// id.
     pub(super) fn into_parts(self) -> (FrameSizes, ClientStream, BytesMut, u64) {
         (self.sizes, self.stream, self.input, self.last_id)
     }
 }
 
-/// Which other protocol an answer is of.
+/// Advice if the first bytes of the server belong to another protocol.
 fn foreign(input: &[u8]) -> Option<&'static str> {
     match input {
         [b'H', b'T', b'T', b'P', ..] => Some(
@@ -153,7 +154,7 @@ fn foreign(input: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Takes the first whole frame of `input` apart.
+/// Splits the first whole frame off `input` and decodes it; `None` while it is incomplete.
 pub(super) fn next_answer(
     input: &mut BytesMut,
     sizes: FrameSizes,

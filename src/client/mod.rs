@@ -1,18 +1,21 @@
-//! The Rust client: many calls at once on one connection, each answered by its request id.
+//! The Rust client: many calls share one connection, and the request id finds the caller of a
+//! reply.
 //!
 //! Invariants:
 //! - Calls are written in the order in which they were made, so calls for one key keep their order.
-//! - At most as many requests are in flight as the server takes; further calls wait, in order.
-//! - A call ends with the server's answer, or with a 503 that says what is known: "not applied" if
-//!   the request never left or changes nothing, "outcome unknown" if it left and no answer came.
-//! - The connection ends when the last [`Client`] is dropped, and the client does not reconnect: what
-//!   to do with calls of unknown outcome is for the caller to decide.
+//! - At most as many requests are in flight as the server accepts; further calls wait, in order.
+//! - A call ends with the server's reply, or with a 503 that says what is known. That is "not
+//!   applied" if the request never left or changes nothing, and "outcome unknown" if it left and no
+//!   reply came.
+//! - The connection ends when the last [`Client`] is dropped. The client does not reconnect: the
+//!   caller decides what to do with calls of unknown outcome.
 //!
 //! # Layout
-//! - [`connection`]: one connection without tasks, for tools that send many requests before reading
+//! - [`connection`]: one connection without tasks, for tools that send many requests before they
+//!   read
 //! - [`changes`]: the stream of changes
-//! - [`address`]: where a server is
-//! - [`tls`]: how a client knows that a server is the one that was meant
+//! - [`address`]: TCP and unix addresses of a server
+//! - [`tls`]: which certificates and which name of a server the client trusts
 //! - `stream`: the bytes of a connection, plain or in TLS
 //! - `task`: the task behind a [`Client`]
 
@@ -47,20 +50,20 @@ use task::Outgoing;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How to connect.
+/// Credentials, TLS and time-outs of a connection.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// The secret, where the server asks for one.
+    /// The secret, if the server requires one.
     pub token: Option<String>,
     /// Name and version of the program, for the server's log.
     pub name: Option<String>,
-    /// Ask for the core of this shard.
+    /// The shard whose core should serve the connection; any core if absent.
     pub shard: Option<u16>,
-    /// Speak TLS, and know the server by this; none: plain.
+    /// Trust for TLS; `None` for a plain connection.
     pub tls: Option<ClientTls>,
     /// How long connecting and `hello` may take together.
     pub connect_timeout: Duration,
-    /// How long a call may take, waiting for its turn included.
+    /// How long a call may take, including the wait for its turn.
     pub call_timeout: Duration,
 }
 
@@ -78,7 +81,7 @@ impl Default for ClientOptions {
 }
 
 impl fmt::Debug for ClientOptions {
-    /// Everything but the secret, of which it says only whether there is one.
+    /// Shows everything but the secret, and instead of the secret whether there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientOptions")
             .field("token", &self.token.as_ref().map(|_| "(secret)"))
@@ -97,27 +100,28 @@ impl ClientOptions {
     }
 }
 
-/// Why there is no connection, or none any more.
+/// Why a connection failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The network.
+    /// The network failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// No connection to the address.
+    /// The address could not be reached.
     #[error("cannot connect to {address}: {error}{}", address.advice(error.kind()))]
     Connect {
-        /// Where the server should be.
+        /// The address of the server.
         address: Address,
-        /// Why there is no connection.
+        /// The error of the system.
         error: io::Error,
     },
-    /// What listens there speaks another protocol; the message says which.
+    /// The server speaks another protocol, which the message names.
     #[error("{0}")]
     Foreign(&'static str),
-    /// The handshake: the server does not speak TLS, or is not the one that was meant.
+    /// The handshake failed: the server does not speak TLS, or its certificate is not the expected
+    /// one.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The server ended the connection.
+    /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
     /// Connecting took longer than the options allow.
@@ -126,18 +130,18 @@ pub enum ClientError {
     /// The server refused `hello`, or ended the connection with this error.
     #[error("the server refused: {0}")]
     Refused(Error),
-    /// A request that cannot be encoded.
+    /// The request cannot be encoded within the limits.
     #[error("{0}")]
     Request(Error),
-    /// What came is no frame.
+    /// The server sent bytes that are not a frame.
     #[error("{0}")]
     Frame(#[from] FrameError),
-    /// What came is no reply.
+    /// The server sent a frame that is not a reply to an open request.
     #[error("{0}")]
     Reply(#[from] BadReply),
 }
 
-/// A connection that any number of tasks may call at once. Clones share it.
+/// A connection that any number of tasks may use concurrently. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -147,16 +151,15 @@ pub struct Client {
 struct Shared {
     hello: HelloReply,
     call_timeout: Duration,
-    /// One permit a request that the server may hold. It bounds the queue as well.
+    /// One permit per request that the server may hold. It bounds the queue as well.
     in_flight: Arc<Semaphore>,
     queue: mpsc::UnboundedSender<Outgoing>,
-    /// Why the connection ended, once it has.
+    /// Why the connection ended; unset while it is open.
     ended: Arc<OnceLock<String>>,
 }
 
 impl Client {
-    /// Connects, introduces itself with `hello`, and starts the connection's task on the current
-    /// tokio runtime.
+    /// Connects, sends `hello`, and starts the task of the connection on the current tokio runtime.
     pub async fn connect(
         address: impl Into<Address>,
         options: ClientOptions,
@@ -164,7 +167,7 @@ impl Client {
         let (connection, hello) = Connection::connect(address, &options).await?;
         let permits = usize::try_from(hello.limits.in_flight).unwrap_or(IN_FLIGHT_MAX);
         let in_flight = Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
-        // Unbounded in type only: whoever sends holds a permit.
+        // Unbounded in type only: each sender holds a permit.
         let (queue, outgoing) = mpsc::unbounded_channel();
         let ended = Arc::new(OnceLock::new());
         let idle = Duration::from_millis(hello.limits.idle_ms);
@@ -173,12 +176,12 @@ impl Client {
         Ok(Self { shared: Arc::new(Shared { hello, call_timeout, in_flight, queue, ended }) })
     }
 
-    /// What the server said of itself.
+    /// The server's reply to `hello`: its versions, shards and limits.
     pub fn hello(&self) -> &HelloReply {
         &self.shared.hello
     }
 
-    /// Whether the connection has ended; every further call then fails with "not applied".
+    /// Whether the connection has ended. Every further call then fails with "not applied".
     pub fn is_closed(&self) -> bool {
         self.shared.ended.get().is_some()
     }
@@ -199,8 +202,8 @@ impl Client {
 }
 
 impl Call for Client {
-    /// Sends the command and waits for its answer. Dropped before its turn to be sent, it is not
-    /// sent; dropped later, the server still runs it.
+    /// Sends the command and waits for its reply. A call that is dropped before its turn is not
+    /// sent. A call that is dropped later still runs on the server.
     async fn call(&self, command: Command) -> Outcome {
         if let Command::Watch(_) | Command::Cancel(_) = command {
             let name = command.kind().name();
@@ -209,7 +212,7 @@ impl Call for Client {
         let class = command.class();
         let patience = self.shared.call_timeout;
         let now = Instant::now();
-        // A patience without end is a year, to a connection.
+        // A time-out beyond the range of the clock becomes a year.
         let deadline = now.checked_add(patience).unwrap_or(now + YEAR);
         let answered = match timeout_at(deadline, self.submit(command)).await {
             Ok(submitted) => submitted?,
@@ -219,15 +222,15 @@ impl Call for Client {
         };
         match timeout_at(deadline, answered).await {
             Ok(Ok(outcome)) => outcome,
-            // The answer could not be decoded, or the runtime stopped under the task.
+            // The reply could not be decoded, or the runtime stopped under the task.
             Ok(Err(_)) => Err(unanswered(class, "connection lost")),
             Err(_) => Err(unanswered(class, &format!("no answer within {patience:?}"))),
         }
     }
 }
 
-/// The error of a request that was, or may have been, sent. A read changes nothing, so that its
-/// outcome is known in the one respect that matters to whoever wants to try again.
+/// The error of a request that was sent, or may have been. A read changes nothing, so a caller who
+/// wants to retry may treat it as not applied.
 fn unanswered(class: Class, why: &str) -> Error {
     match class {
         Class::Read => Error::not_applied(why),
@@ -235,7 +238,7 @@ fn unanswered(class: Class, why: &str) -> Error {
     }
 }
 
-/// `future`, or [`ClientError::Timeout`] after `patience`.
+/// Waits for `future`; fails with [`ClientError::Timeout`] after `patience`.
 async fn within<T>(
     patience: Duration,
     future: impl Future<Output = Result<T, ClientError>>,

@@ -1,4 +1,4 @@
-//! The bytes of a connection, whatever they travel in.
+//! The bytes of a connection over TCP, a unix socket, or TLS.
 
 use std::io;
 
@@ -11,19 +11,19 @@ use tokio_util::either::Either;
 
 use super::{Address, ClientError, ClientTls};
 
-/// Bytes as they are, or in TLS.
+/// A socket that carries the bytes plain or in TLS.
 pub type ClientStream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
-/// What reads.
+/// The half of a stream that is read.
 pub(super) type StreamReader =
     Either<OwnedReadHalf, Either<UnixReader, ReadHalf<Box<TlsStream<TcpStream>>>>>;
-/// What writes.
+/// The half of a stream that is written.
 pub(super) type StreamWriter =
     Either<OwnedWriteHalf, Either<UnixWriter, WriteHalf<Box<TlsStream<TcpStream>>>>>;
 
-/// Connects, and shakes hands where TLS is wanted. A unix socket has none.
+/// Connects, and does the handshake if `tls` is set. A unix socket never uses TLS.
 ///
 /// # Errors
-/// If nobody listens, or is not who was meant.
+/// If no server listens at the address, or the handshake does not accept its certificate.
 pub async fn connect(
     address: &Address,
     tls: Option<&ClientTls>,
@@ -31,14 +31,14 @@ pub async fn connect(
     let unreachable = |error| ClientError::Connect { address: address.clone(), error };
     let text = match address {
         Address::Tcp(text) => text,
-        // It does not leave this machine, and its file says who is at the other end.
+        // It does not leave this machine, and the owner of its file identifies the server.
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(unreachable)?;
             return Ok(Either::Right(Either::Left(stream)));
         }
     };
     let stream = TcpStream::connect(text).await.map_err(unreachable)?;
-    // Batches are flushed whole; holding their ends back would only add latency.
+    // Batches are flushed whole; delaying their last segments would only add latency.
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok(Either::Left(stream)) };
     let name = tls.name_of(address.host()).map_err(ClientError::Tls)?;
@@ -47,7 +47,7 @@ pub async fn connect(
     Ok(Either::Right(Either::Right(Box::new(shaken))))
 }
 
-/// A server without TLS answers with an alert, or with bytes that are no TLS.
+/// A server without TLS replies with an alert, or with bytes that are not TLS.
 fn tls_error(error: &io::Error) -> String {
     use tokio_rustls::rustls::{AlertDescription, Error};
 
@@ -61,7 +61,7 @@ fn tls_error(error: &io::Error) -> String {
     format!("{error}{advice}")
 }
 
-/// The two directions, for two tasks. A plain socket's need no lock between them.
+/// Splits a stream into its directions, for two tasks. The halves of a plain socket need no lock.
 pub(super) fn split(stream: ClientStream) -> (StreamReader, StreamWriter) {
     match stream {
         Either::Left(stream) => {

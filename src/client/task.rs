@@ -1,10 +1,10 @@
 //! The task behind a client: one future writes, one reads, and the first to end ends both.
 //!
 //! Invariants:
-//! - A request is in `open` before its first byte can leave; so what is in the queue at the end was
-//!   not sent, and what is in `open` may have been.
+//! - A request is in `open` before its first byte can leave. So at the end, a request in the queue
+//!   was not sent, and a request in `open` may have been.
 //! - A request whose caller is gone before its turn is not sent.
-//! - Every caller hears of its request, also at the end.
+//! - Every caller gets a reply or an error, also at the end.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,15 +21,16 @@ use crate::command::node::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
 use crate::protocol::encode_request_within;
 
-/// Encoded requests that are gathered for one write.
+/// Encoded requests that are gathered for one write, in bytes.
 const BATCH_BYTES: usize = 64 << 10;
-/// Bytes to make room for before each read.
+/// Room that is made before each read, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
-/// However little quiet a server allows, its client does not spin.
+/// Shortest time between pings, so that a server with a short idle time-out does not make the
+/// client spin.
 const PING_EVERY_MIN: Duration = Duration::from_millis(10);
 
-/// A request on its way to the socket.
+/// A request that waits for its turn on the socket.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) command: Command,
@@ -37,16 +38,16 @@ pub(super) struct Outgoing {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// A request that the server may have.
+/// A request that the server may hold.
 struct Open {
     kind: Kind,
     answer: oneshot::Sender<Outcome>,
-    /// Given back when the answer is here, not when the caller stops waiting: until then the
-    /// server holds the request.
+    /// Released when the reply comes, not when the caller stops waiting: until then the server
+    /// holds the request.
     _permit: OwnedSemaphorePermit,
 }
 
-/// The open requests by id; locked for a moment at a time, by the two halves of one task.
+/// The open requests by id. The two halves of the task lock it, each only briefly.
 #[derive(Default)]
 struct OpenRequests(Mutex<HashMap<u64, Open>>);
 
@@ -56,7 +57,8 @@ impl OpenRequests {
     }
 }
 
-/// Runs until the last client is dropped or the connection breaks, then answers what is left.
+/// Runs until the last client is dropped or the connection breaks. Then it fails the requests that
+/// are left.
 pub(super) async fn run(
     connection: Connection,
     mut queue: mpsc::UnboundedReceiver<Outgoing>,
@@ -80,7 +82,7 @@ pub(super) async fn run(
         Err(error) => format!("connection lost: {error}"),
     };
     tracing::debug!(why, "a client's connection ended");
-    // From here on nobody gets into the queue; then it is emptied.
+    // From here on no request enters the queue; then it is emptied.
     let _ = ended.set(why.clone());
     in_flight.close();
     queue.close();
@@ -92,7 +94,7 @@ pub(super) async fn run(
     }
 }
 
-/// Hands each answer to its caller. Ends only with an error.
+/// Reads replies and hands each to its caller. Returns only with an error.
 async fn read_all(
     sizes: FrameSizes,
     mut reader: StreamReader,
@@ -105,7 +107,7 @@ async fn read_all(
             request = open.lock().remove(&id);
             request.as_ref().map(|request| request.kind)
         })? {
-            // A caller that is gone does not mind.
+            // A caller that is gone needs no reply.
             if let Some(request) = request.take() {
                 let _ = request.answer.send(answer.outcome);
             }
@@ -126,7 +128,8 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Writes what comes through the queue, in batches. Ends well when every client is dropped.
+    /// Writes the requests of the queue in batches. Returns without error when every client is
+    /// dropped.
     async fn write_all(
         &mut self,
         queue: &mut mpsc::UnboundedReceiver<Outgoing>,
@@ -168,10 +171,10 @@ impl Writing<'_> {
     }
 
     /// Keeps the server from closing a connection that is only quiet. With every permit taken the
-    /// connection is not quiet, and needs none.
+    /// connection is not quiet, and needs no ping.
     fn put_ping(&mut self, output: &mut BytesMut) {
         if let Ok(permit) = self.in_flight.clone().try_acquire_owned() {
-            // Kept until `put` has looked: a request whose caller is gone is not sent.
+            // Kept until `put` has looked at it: a request whose caller is gone is not sent.
             let (answer, _answered) = oneshot::channel();
             self.put(Outgoing { command: Ping {}.into(), answer, permit }, output);
         }

@@ -1,4 +1,4 @@
-//! The client against a small server that a test holds in its hand.
+//! The client against a small server whose every step a test controls.
 
 #![allow(clippy::panic)]
 
@@ -27,7 +27,7 @@ impl Peer {
         Self { stream: listener.accept().await.unwrap().0, input: BytesMut::new() }
     }
 
-    /// Accepts a connection and answers its `hello`.
+    /// Accepts a connection and replies to its `hello`.
     async fn greet(listener: &TcpListener, limits: Limits) -> Self {
         let mut peer = Self::accept(listener).await;
         let hello = peer.request().await.unwrap();
@@ -36,7 +36,7 @@ impl Peer {
         peer
     }
 
-    /// The next request; none when the client is gone.
+    /// Reads the next request; `None` when the client is gone.
     async fn request(&mut self) -> Option<Request> {
         loop {
             if let Some(payload) = frame::next(&mut self.input, REQUEST_BYTES_MAX).unwrap() {
@@ -89,7 +89,7 @@ fn delete() -> Command {
         .into()
 }
 
-/// An answer that names the request's user, so that mixed-up answers are seen.
+/// A reply that contains the request's user, so that a mixed-up reply is noticed.
 fn echo(command: &Command) -> Outcome {
     let Command::List(list) = command else { panic!("only lists are asked") };
     Ok(Reply::List(ListReply { items: vec![], next_cursor: Some(list.user_id.to_string()) }))
@@ -166,7 +166,7 @@ async fn a_lost_connection_says_what_is_known() {
     server.await.unwrap();
     assert!(unavailable(write).starts_with("outcome unknown: connection lost"));
     assert!(unavailable(read).starts_with("not applied: connection lost"));
-    // The third waited for one of the server's two places, and was never sent.
+    // The third call waited for one of the server's two places, and was never sent.
     assert!(unavailable(waiting).starts_with("not applied"));
     assert!(client.is_closed());
     assert!(unavailable(client.call(delete()).await).starts_with("not applied"));
@@ -187,7 +187,7 @@ async fn a_silent_server_ends_the_call_and_not_the_connection() {
         ClientOptions { call_timeout: Duration::from_secs(2), ..ClientOptions::default() };
     let client = Client::connect(address, options).await.unwrap();
     assert!(unavailable(client.call(delete()).await).starts_with("outcome unknown: no answer"));
-    // The late answer to the first call is passed over.
+    // The client skips the late reply to the first call.
     assert_eq!(client.call(list(7)).await, echo(&list(7)));
     drop(client);
     server.await.unwrap();

@@ -1,4 +1,4 @@
-//! How a client knows that a server is the one that was meant.
+//! Which certificates a client trusts, and which name it expects of a server.
 
 use std::fmt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::files;
 
-/// Whom to trust, and by which name the server must be known.
+/// The trusted roots, and the name that the server's certificate must have.
 #[derive(Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -26,11 +26,11 @@ impl fmt::Debug for ClientTls {
 }
 
 impl ClientTls {
-    /// Trusts the certificates of a PEM file: a private root's, a server's own, or the system's file
-    /// of roots.
+    /// Trusts the certificates of a PEM file: a private root, the server's own, or the system's
+    /// file of roots.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// If the file cannot be read, is not PEM, or holds no certificate that can be a root.
     pub fn trusting(path: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("{}: {why}", path.display());
         let mut roots = RootCertStore::empty();
@@ -50,10 +50,11 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), name: None })
     }
 
-    /// Expects this name or IP address in the server's certificate, instead of the address's host.
+    /// Expects this name or IP address in the server's certificate, instead of the host of the
+    /// address.
     ///
     /// # Errors
-    /// If it is no name.
+    /// If `name` is neither a host name nor an IP address.
     pub fn named(mut self, name: &str) -> Result<Self, String> {
         self.name = Some(server_name(name)?);
         Ok(self)
@@ -63,7 +64,7 @@ impl ClientTls {
         TlsConnector::from(Arc::clone(&self.config))
     }
 
-    /// The name that the server must have.
+    /// The expected name: the one that [`Self::named`] set, else `host`.
     pub(super) fn name_of(&self, host: &str) -> Result<ServerName<'static>, String> {
         self.name.clone().map_or_else(|| server_name(host), Ok)
     }

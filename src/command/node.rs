@@ -149,7 +149,7 @@ pub struct Limits {
     /// A watch without a change for this long gets a heartbeat, in ms.
     #[serde(default)]
     pub heartbeat_ms: u64,
-    /// A long first reply counts as one more idempotency key for each such number of bytes.
+    /// A long first reply counts as one more idempotency key per this many bytes.
     #[serde(default)]
     pub idempotency_answer_bytes: u64,
     /// Most connections of the TCP door; further ones get 429.

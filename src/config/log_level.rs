@@ -1,7 +1,7 @@
-//! The directives of `log_level`, checked one by one.
+//! Checks the directives of `log_level` one by one.
 //!
-//! `EnvFilter` takes a word that it does not know for the name of a target, and then writes nothing
-//! else. So every level and every target must be one that this program has.
+//! `EnvFilter` takes an unknown word for the name of a target, and then logs nothing else. So every
+//! level and every target must be one that this program has.
 
 use tracing_subscriber::EnvFilter;
 
@@ -9,15 +9,15 @@ use super::choices::did_you_mean;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What the targets of this program begin with.
+/// The name that the targets of this program begin with.
 const PROGRAM: &str = "chatshard";
 
-/// Crates in this program that an operator may name for all services alike; they write nothing.
+/// Crates in this program that an operator may name in a common setting; they log nothing.
 const CRATES: [&str; 9] =
     ["axum", "h2", "hyper", "hyper_util", "mio", "rustls", "tokio", "tower", "tower_http"];
 
-/// The modules that messages come from, and all others of the program; `tests/tidy.rs` compares
-/// them with `src/lib.rs`.
+/// All modules of the program, which are the targets of its messages; `tests/tidy.rs` compares them
+/// with `src/lib.rs`.
 pub const MODULES: &[&str] = &[
     "access",
     "admission",
@@ -39,7 +39,7 @@ pub const MODULES: &[&str] = &[
     "types",
 ];
 
-/// The text, if each of its directives has an effect.
+/// Returns the text without spaces if each of its directives has an effect.
 pub(super) fn log_level(text: &str) -> Result<String, String> {
     let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
     let directives = directives.map(checked).collect::<Result<Vec<String>, String>>()?;
@@ -51,7 +51,7 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     Ok(joined)
 }
 
-/// The directive without spaces, if it has an effect.
+/// Returns the directive without spaces if it has an effect.
 fn checked(directive: &str) -> Result<String, String> {
     let parts: Vec<&str> = directive.splitn(2, '=').map(str::trim).collect();
     match parts.as_slice() {
@@ -63,7 +63,7 @@ fn checked(directive: &str) -> Result<String, String> {
 }
 
 fn is_level(text: &str) -> Result<(), String> {
-    // Its numbers are those of `EnvFilter`, from 0 (off) to 5 (trace).
+    // The numbers are those of `EnvFilter`, from 0 (off) to 5 (trace).
     let is_number = matches!(text.as_bytes(), [b'0'..=b'5']);
     if is_number || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text)) {
         return Ok(());

@@ -1,8 +1,8 @@
 //! The settings as text, from four places: flags, environment, file, defaults.
 //!
-//! One table names every setting; its flag (`--data-dir`), its variable (`CHATSHARD_DATA_DIR`), its
-//! key in the TOML file (`data_dir`) and its default are made from it. All are text until
-//! [`super::Config`] parses them, so that one parser and one message serve all four places.
+//! One table names every setting. Its flag (`--data-dir`), its variable (`CHATSHARD_DATA_DIR`), its
+//! key in the TOML file (`data_dir`) and its default are made from the table. All values are text
+//! until [`super::Config`] parses them, so one parser and one message serve all four places.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,21 +14,22 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::ConfigError;
 use super::choices::{closest, did_you_mean};
 
-/// What variables of the environment begin with.
+/// The prefix of the environment variables of all settings.
 pub const PREFIX: &str = "CHATSHARD_";
 
-/// The environment, as names and values; explicit, so that tests need not change their process.
+/// Environment variables by name. They are an argument, so that tests need not change their
+/// process.
 pub type Environment = BTreeMap<String, String>;
 
 macro_rules! settings {
     ($($(#[$attribute:meta])* $name:ident = $default:literal;)+) => {
-        /// The flags of `serve`; what is not given is absent.
+        /// The flags of `serve`; an absent flag leaves the setting to the other places.
         #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
         pub struct Settings {
             $($(#[$attribute])* #[arg(long)] pub $name: Option<String>,)+
         }
 
-        /// Every setting and its default; an empty one means "none".
+        /// Every setting and its default; an empty default means "none".
         pub const SETTINGS: &[(&str, &str)] = &[$((stringify!($name), $default)),+];
 
         impl Settings {
@@ -41,67 +42,72 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Directory of log and snapshots; auto: $XDG_DATA_HOME/chatshard, else ~/.local/share/chatshard
+    /// Directory of log and snapshots; auto: $XDG_DATA_HOME/chatshard, else
+    /// ~/.local/share/chatshard
     #[arg(value_name = "DIR")]
     data_dir = "auto";
-    /// TCP door: IP:PORT, or unix:PATH; so with the others
+    /// Address of the TCP door: IP:PORT, or unix:PATH; the other doors take the same forms
     #[arg(value_name = "ADDR")]
     listen = "127.0.0.1:7700";
-    /// HTTP door, or off
+    /// Address of the HTTP door, or off
     #[arg(value_name = "ADDR")]
     http = "127.0.0.1:7780";
-    /// Admin listener (health, metrics, POST /call), or off
+    /// Address of the admin listener (health, metrics, POST /call), or off
     #[arg(value_name = "ADDR")]
     admin = "127.0.0.1:7790";
-    /// Permissions of doors that are unix sockets, like 0660: who may open the file may come in
+    /// Permissions of doors that are unix sockets, like 0660: who may open the file may connect
     #[arg(value_name = "MODE")]
     socket_mode = "0600";
-    /// Number of shards; auto: one a core
+    /// Number of shards; auto: one per core
     #[arg(value_name = "N")]
     shards = "auto";
-    /// When an acknowledged write is on the disk
+    /// When an acknowledged write is on the disk: before the reply, within a second, or when the
+    /// system writes it
     #[arg(value_parser = ["always", "everysec", "never"])]
     fsync = "always";
-    /// Off: snapshots alone, for caches and for measuring
+    /// Whether to write a log; off: snapshots alone, for caches and for measuring
     #[arg(value_parser = ["on", "off"])]
     log = "on";
-    /// How the HTTP door knows its user: the header X-User-Id, or a signed token
+    /// How the HTTP door identifies its user: by the header X-User-Id, or by a signed token
     #[arg(value_parser = ["header", "jwt"])]
     http_auth = "header";
-    /// File with the secret that HS256 tokens are signed with
+    /// File with the secret that signs HS256 tokens
     #[arg(value_name = "FILE")]
     jwt_secret_file = "";
     /// File with a JWK set: the keys of RS256, ES256, EdDSA or HS256 tokens
     #[arg(value_name = "FILE")]
     jwt_jwks_file = "";
-    /// Take only tokens whose aud names one of these, parted by commas
+    /// Accept only tokens whose aud names one of these, separated by commas
     #[arg(value_name = "NAMES")]
     jwt_audience = "";
-    /// Take only tokens whose iss is one of these, parted by commas
+    /// Accept only tokens whose iss is one of these, separated by commas
     #[arg(value_name = "NAMES")]
     jwt_issuer = "";
-    /// Sites whose pages may ask the HTTP door, parted by commas, like `https://app.example` (CORS)
+    /// Origins whose pages may call the HTTP door (CORS), separated by commas, like
+    /// `https://app.example`
     #[arg(value_name = "ORIGINS")]
     cors_origins = "";
-    /// Names of hosts that HTTP doors on loopback answer to, beside IP addresses and localhost, parted by commas
+    /// Host names that HTTP doors on loopback accept besides IP addresses and localhost, separated
+    /// by commas
     #[arg(value_name = "NAMES")]
     http_hosts = "";
-    /// Which HTTP door has /openapi.json and /docs; auto: app, but off with http_auth jwt
+    /// Which HTTP door serves /openapi.json and /docs; auto: app, but off with http_auth jwt
     #[arg(value_parser = ["auto", "off", "admin", "app"])]
     docs = "auto";
-    /// Believe X-User-Id also beyond loopback: only behind a gateway that sets it
+    /// Trust X-User-Id beyond loopback too: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";
     /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or `read TOKEN`
     #[arg(value_name = "FILE")]
     token_file = "";
-    /// File with the server's certificate in PEM, and those between it and a root: all doors speak TLS then
+    /// File with the server's certificate in PEM and its intermediate certificates: all doors then
+    /// speak TLS
     #[arg(value_name = "FILE")]
     tls_cert = "";
-    /// File with the certificate's private key in PEM
+    /// File with the private key of the certificate in PEM
     #[arg(value_name = "FILE")]
     tls_key = "";
-    /// Begin a new store in an empty directory
+    /// Create a new store in an empty directory
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     init = "false";
     /// Serve a throw-away directory with example data, and print commands to try
@@ -116,16 +122,18 @@ settings! {
     /// Size of a log file, in bytes, after which the next one begins
     #[arg(value_name = "SIZE")]
     log_segment_bytes = "67108864";
-    /// Start with what is whole although log or snapshot is damaged; writes may be lost
+    /// Start with the intact part of a damaged log or snapshot; writes may be lost
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_damage = "false";
-    /// off, error, warn, info, debug, trace, or directives like `info,chatshard::net=debug`
+    /// Level of messages: off, error, warn, info, debug, trace, or directives like
+    /// `info,chatshard::net=debug`
     #[arg(value_name = "LEVEL")]
     log_level = "info";
-    /// Messages for people or for machines
+    /// Format of messages: for people or for machines
     #[arg(value_parser = ["text", "json"])]
     log_format = "text";
-    /// Memory, in bytes or like 8GiB, at which new chats and members are refused; without it nothing is
+    /// Memory, in bytes or like 8GiB, at which new chats and members are refused; no bound if
+    /// absent
     #[arg(value_name = "SIZE")]
     memory_max = "";
     /// Most connections of each door
@@ -139,23 +147,23 @@ settings! {
     pin = "true";
 }
 
-/// Arguments of `serve`.
+/// Arguments of `serve`: the settings, and the file with more of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct ServeArgs {
     /// TOML file with settings [env: CHATSHARD_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One flag a setting.
+    /// The settings that are given as flags.
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// The name of a setting's environment variable.
+/// The name of the environment variable of a setting.
 pub fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }
 
-/// The variables of this process that begin with [`PREFIX`].
+/// The variables of this process that begin with [`PREFIX`]. Fails if a setting is not UTF-8.
 pub fn process_environment() -> Result<Environment, ConfigError> {
     let mut found = Environment::new();
     for (name, value) in std::env::vars_os() {
@@ -163,7 +171,7 @@ pub fn process_environment() -> Result<Environment, ConfigError> {
         let value = match value.into_string() {
             Ok(value) => value,
             Err(_) if is_known(name) => return Err(ConfigError::variable(name)),
-            // Its name is what the warning about it needs.
+            // The warning about an unknown variable only needs its name.
             Err(_) => String::new(),
         };
         found.insert(name.to_owned(), value);
@@ -171,13 +179,13 @@ pub fn process_environment() -> Result<Environment, ConfigError> {
     Ok(found)
 }
 
-/// Whether a setting, or the file of settings, comes from this variable.
+/// Whether the variable sets a setting, or names the file of settings.
 fn is_known(name: &str) -> bool {
     name == variable("config") || SETTINGS.iter().any(|(setting, _)| variable(setting) == name)
 }
 
-/// A sentence about each variable of `environment` that nobody reads: a slip in a name must not be
-/// lost. `others` are those that other commands of the program read.
+/// One sentence for each variable of `environment` that no command reads, so that a typo is
+/// noticed. `others` are the variables that other commands of the program read.
 pub fn unknown_variables(environment: &Environment, others: &[String]) -> Vec<String> {
     let known: Vec<String> = SETTINGS.iter().map(|(name, _)| variable(name)).collect();
     let is_unknown = |name: &str, value: &str| {
@@ -187,7 +195,7 @@ pub fn unknown_variables(environment: &Environment, others: &[String]) -> Vec<St
         .iter()
         .filter(|(name, value)| is_unknown(name, value))
         .map(|(name, _)| {
-            // Without what all of them begin with, which makes all of them alike.
+            // Without the common prefix, which would make all names alike.
             let others = known.iter().chain(others).map(|other| other.trim_start_matches(PREFIX));
             let meant = closest(name.trim_start_matches(PREFIX), others)
                 .map_or_else(String::new, |meant| format!("; did you mean {PREFIX}{meant}?"));
@@ -210,7 +218,7 @@ fn is_of_service(name: &str, value: &str) -> bool {
     match (below("SERVICE_HOST"), below("SERVICE_PORT"), below("PORT")) {
         (Some(""), ..) => true,
         (_, Some(rest), _) => rest.is_empty() || rest.starts_with('_'),
-        // `CHATSHARD_HTTP_PORT=8080` is somebody's slip; Kubernetes sets an address there.
+        // `CHATSHARD_HTTP_PORT=8080` is a typo of a person; Kubernetes sets an address there.
         (.., Some("")) => value.contains("://") || name == "PORT",
         (.., Some(rest)) => is_number_first(rest) || name.starts_with("PORT_"),
         _ => name.starts_with("SERVICE_"),
@@ -221,14 +229,14 @@ const FLAG: &str = "flag";
 const ENVIRONMENT: &str = "environment";
 const DEFAULT: &str = "default";
 
-/// All four places, merged.
+/// The settings of all four places, merged by precedence.
 pub(super) struct Merged(Figment);
 
 impl Merged {
     pub(super) fn load(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
         let variables = SETTINGS.iter().filter_map(|(name, _)| {
-            // An empty variable is what a compose file makes of one that is not set. For unknown
-            // ones see `unknown_variables`.
+            // A compose file sets an empty variable for one that is unset. `unknown_variables`
+            // reports the unknown ones.
             let value = environment.get(&variable(name)).filter(|value| !value.is_empty())?;
             Some((*name, value.clone()))
         });
@@ -242,7 +250,7 @@ impl Merged {
         Ok(Self(figment.merge(Layer::new(FLAG, args.settings.given()))))
     }
 
-    /// Parses one setting; an error says where the wrong value stands.
+    /// Parses one setting. An error names the place of the wrong value.
     pub(super) fn get<T>(
         &self,
         name: &'static str,
@@ -253,12 +261,12 @@ impl Merged {
         parse(text.trim()).map_err(|why| self.error(name, why))
     }
 
-    /// Whether the setting was given as a flag.
+    /// Whether a flag sets the setting.
     pub(super) fn is_flag(&self, name: &str) -> bool {
         self.origin(name) == FLAG
     }
 
-    /// Whether the setting was given nowhere.
+    /// Whether the setting has its default because no place sets it.
     pub(super) fn is_default(&self, name: &str) -> bool {
         self.origin(name) == DEFAULT
     }
@@ -280,7 +288,7 @@ impl Merged {
     }
 }
 
-/// Settings of one place, all text.
+/// The settings of one place, as text.
 struct Layer {
     place: String,
     values: Dict,
@@ -303,7 +311,7 @@ impl Provider for Layer {
     }
 }
 
-/// Reads the TOML file. A key that is no setting is an error: a misspelt `fsync` must not be lost.
+/// Reads the TOML file. An unknown key is an error, so that a misspelled `fsync` is noticed.
 fn file(path: &Path) -> Result<Layer, ConfigError> {
     use figment::providers::{Format, Toml};
 

@@ -1,11 +1,11 @@
-//! The reply of a long list, encoded a slice at a time, so that its core can serve others in between.
+//! Encodes the reply to a long list in slices, so that the worker serves others in between.
 //!
-//! It stands in several buffers, each of a size that is common: one of megabytes would come from the operating
-//! system and go back to it each time, which holds a core for milliseconds.
+//! The reply is in several buffers of a common size. A buffer of megabytes would come from the
+//! operating system and go back to it each time, which holds a worker for milliseconds.
 //!
 //! Invariants:
-//! - What comes out is byte for byte what `encode_reply` writes.
-//! - Nothing of it is sent before it is whole: only then is it known to fit into a frame.
+//! - The buffers together are byte for byte what `encode_reply` writes.
+//! - No byte is sent before the reply is complete: only then is it known to fit into a frame.
 
 use std::collections::VecDeque;
 use std::vec::IntoIter;
@@ -19,17 +19,17 @@ use crate::command::Kind;
 use crate::command::membership::{ListReply, ListRow};
 use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
 
-/// A buffer with so many bytes takes no further slice.
+/// A buffer that holds this many bytes gets no further slice.
 const FULL_BYTES: usize = 64 << 10;
-/// Room of a buffer, with the last slice.
+/// Capacity of a buffer, with room for its last slice.
 const BUFFER_BYTES: usize = 2 * FULL_BYTES;
 
-/// See the module's documentation.
+/// A reply to `list` while it is encoded: the rows to come, and the buffers that are ready.
 #[derive(Debug)]
 pub struct ChunkedReply {
     id: u64,
     rows: IntoIter<ListRow>,
-    /// Bytes of the rows, until the last of them is encoded.
+    /// Memory of the rows in bytes; it counts until the last of them is encoded.
     rows_bytes: usize,
     next_cursor: Option<String>,
     full: VecDeque<BytesMut>,
@@ -38,17 +38,17 @@ pub struct ChunkedReply {
 }
 
 impl ChunkedReply {
-    /// Whether a list has more rows than a slice.
+    /// Whether the list has more rows than one slice, so that it is worth several turns.
     pub fn is_for(list: &ListReply) -> bool {
         list.items.len() > SCAN_ROWS
     }
 
-    /// Begins to encode a list.
+    /// Starts the encoding of a list: writes the head of its reply.
     pub fn begin(id: u64, ListReply { items, next_cursor }: ListReply) -> Self {
         let mut last = BytesMut::with_capacity(BUFFER_BYTES);
         last.extend_from_slice(&[0; HEADER_BYTES]);
         write_head(id, STATUS_OK, &mut last);
-        // So many rows that a u32 does not count them are too large for a frame.
+        // Rows that a u32 cannot count are too large for a frame anyway.
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
         let mut writer = (&mut last).writer();
         let written = rmp::encode::write_array_len(&mut writer, 2)
@@ -59,13 +59,13 @@ impl ChunkedReply {
         Self { id, rows, rows_bytes, next_cursor, full: VecDeque::new(), full_bytes: 0, last }
     }
 
-    /// Bytes that it takes.
+    /// Bytes of memory that the rows and the buffers take.
     pub fn held_bytes(&self) -> usize {
         self.rows_bytes + self.full_bytes + self.last.capacity()
     }
 
-    /// Encodes the next slice: its bytes, and whether there are more. `fill` gives an empty buffer the room of one
-    /// that is done with, if there is one.
+    /// Encodes the next slice. Returns how many bytes it has, and whether more slices follow.
+    /// `fill` may give an empty buffer the memory of one that is no longer used.
     pub fn go_on(&mut self, fill: impl FnOnce(&mut BytesMut)) -> (usize, bool) {
         if self.last.len() >= FULL_BYTES {
             let full = std::mem::take(&mut self.last);
@@ -83,7 +83,7 @@ impl ChunkedReply {
         (self.last.len() - before, more)
     }
 
-    /// The whole frame; an error if it is too large.
+    /// Completes the reply: the buffers of its frame, or of an error 413 if it is too large.
     pub fn finish(self) -> VecDeque<BytesMut> {
         let Self { id, next_cursor, full: mut buffers, full_bytes, mut last, .. } = self;
         let mut writer = (&mut last).writer();
@@ -135,7 +135,7 @@ mod tests {
         whole
     }
 
-    /// How many slices it took, and what they make up.
+    /// Returns the number of slices, and the bytes of all of them.
     fn in_slices(list: ListReply) -> (usize, Vec<u8>) {
         let mut long = ChunkedReply::begin(9, list);
         let slices = 1 + std::iter::from_fn(|| long.go_on(|_| ()).1.then_some(())).count();
@@ -160,7 +160,8 @@ mod tests {
         let whole = at_once(list(rows, 128));
         let (slices, bytes) = in_slices(list(rows, 128));
         assert!(slices < rows / SCAN_ROWS * 3 / 4, "{slices} slices of {rows} rows");
-        // The errors name different sizes: the one of what was encoded.
+        // The messages differ in the size: the sliced reply stops early, and names what it had
+        // encoded.
         assert_eq!(bytes[..20], whole[..20]);
     }
 

@@ -1,12 +1,12 @@
-//! The requests that are most of the load, without serde: a request is looked at where it lies, and its
-//! reply is written where it leaves from. Nothing is allocated.
+//! Reads the most frequent requests and writes their replies without serde. A request is read from
+//! the connection's buffer, and its reply is written into the send queue. Nothing is allocated.
 //!
-//! Only the plain form of a request is known here; whatever else comes takes the way of
-//! [`super::decode_request`], which also makes the errors. So there are no errors in this file.
+//! This module knows only the plain form of a request. Any other form goes to
+//! [`super::decode_request`], which also makes the errors. So this file has no errors.
 //!
 //! Invariants:
-//! - What [`read`] takes, `decode_request` takes too, and as the same request.
-//! - What is written is byte for byte what `encode_reply` writes.
+//! - `decode_request` accepts every request that [`read`] accepts, as the same request.
+//! - A reply is byte for byte what `encode_reply` writes.
 
 use bytes::BytesMut;
 
@@ -20,46 +20,46 @@ use crate::command::{Check, Kind};
 use crate::limits::{ID_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::types::{Hashed, KeyHasher, Sequence, TimeMs, is_id};
 
-/// Most ids of a `detail` that is read here.
+/// Most ids of a `detail` on the fast path.
 pub const IDS_MAX: usize = 64;
-/// Most rows of a `list` that is written here: so many fit into a reply whatever their ids are.
+/// Most rows of a `list` on the fast path: they fit into a reply whatever the length of their ids.
 pub const ROWS_MAX: usize = 4096;
 
 const _: () = assert!(ROWS_MAX * ROW_BYTES_MAX < REPLY_BYTES_MAX && ROWS_MAX < 1 << 16);
 const _: () = assert!(IDS_MAX * ITEM_BYTES_MAX < REPLY_BYTES_MAX);
 
-/// A request in its plain form.
+/// A request in its plain form, borrowed from the buffer of its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct FastRequest<'a> {
-    /// The client's number for it.
+    /// The client's number for the request; the reply repeats it.
     pub id: u64,
-    /// What is asked.
+    /// The command and its arguments.
     pub ask: Ask<'a>,
 }
 
-/// What a [`FastRequest`] asks.
+/// The command of a [`FastRequest`], with its arguments.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
-    /// `list` of all rows.
+    /// `list` without limit and cursor: all rows.
     List {
-        /// Whose.
+        /// The user whose rows are listed.
         user_id: Hashed<&'a str>,
     },
-    /// `detail`.
+    /// `detail` of a few chats.
     Detail {
-        /// Which chats: one to [`IDS_MAX`].
+        /// The chats: one to [`IDS_MAX`].
         ids: Ids<'a>,
-        /// For whom.
+        /// The user who looks, if the request names one.
         user_id: Option<Hashed<&'a str>>,
     },
     /// `advance` without an idempotency key.
     Advance(AdvanceRef<'a>),
-    /// `mark_read` without a key.
+    /// `mark_read` without an idempotency key.
     MarkRead(MarkReadRef<'a>),
 }
 
 impl<'a> Ask<'a> {
-    /// The command.
+    /// The command, for metrics and rights.
     pub fn kind(self) -> Kind {
         match self {
             Self::List { .. } => Kind::List,
@@ -69,7 +69,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The user whose rows it is about.
+    /// The user whose rows the command reads or changes; `None` if it names none.
     pub fn user_id(self) -> Option<Hashed<&'a str>> {
         match self {
             Self::List { user_id } => Some(user_id),
@@ -80,7 +80,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Ids in a request, each checked.
+/// The ids of a `detail`, in the buffer of its connection. Each was checked by [`read`].
 #[derive(Debug, Clone, Copy)]
 pub struct Ids<'a> {
     reader: ValueReader<'a>,
@@ -97,7 +97,8 @@ impl<'a> Iterator for Ids<'a> {
     }
 }
 
-/// The request in a frame's payload, if it is one of these in its plain form; its keys are hashed.
+/// Reads the payload of a frame, and hashes its keys. Returns `None` unless it is a request of the
+/// fast path in its plain form.
 pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
     let mut reader = ValueReader::new(payload);
     let 3 = reader.array()? else { return None };
@@ -115,12 +116,12 @@ pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
         }),
         _ => return None,
     };
-    // A limit and a cursor, or an idempotency key and a version, which the plain form has not.
+    // A limit and a cursor, or an idempotency key and a version: the plain form has none of them.
     arguments.end(if kind == Kind::Detail { 0 } else { 2 })?;
     Some(FastRequest { id, ask })
 }
 
-/// The arguments of a request, one after the other.
+/// Reads the arguments of a request one by one.
 struct Arguments<'a> {
     reader: ValueReader<'a>,
     left: usize,
@@ -128,7 +129,8 @@ struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// The next one; none if it is nil or left out at the end. Nothing if it is not what `read` takes.
+    /// Reads the next argument. Returns `Some(None)` if it is nil or left out at the end, and
+    /// `None` unless it has the type that `read` expects.
     fn next<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         let Some(left) = self.left.checked_sub(1) else { return Some(None) };
         self.left = left;
@@ -138,12 +140,12 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// An id.
+    /// Reads an id, which must be present.
     fn id(&mut self) -> Option<Hashed<&'a str>> {
         self.next(checked)?
     }
 
-    /// One to [`IDS_MAX`] ids.
+    /// Reads one to [`IDS_MAX`] ids.
     fn ids(&mut self) -> Option<Ids<'a>> {
         self.next(|arguments| {
             let left = arguments.reader.array().filter(|left| (1..=IDS_MAX).contains(left))?;
@@ -155,7 +157,7 @@ impl<'a> Arguments<'a> {
         })?
     }
 
-    /// Those of `advance`.
+    /// Reads the arguments of `advance`.
     fn advance(&mut self) -> Option<AdvanceRef<'a>> {
         let advance = AdvanceRef {
             chat_id: self.id()?,
@@ -170,7 +172,7 @@ impl<'a> Arguments<'a> {
         Some(advance)
     }
 
-    /// Nothing is left, but up to so many that are nil.
+    /// Succeeds if at most `absent` arguments are left, all of them nil, and nothing follows.
     fn end(mut self, absent: usize) -> Option<()> {
         if self.left > absent {
             return None;
@@ -193,19 +195,20 @@ fn sequence(arguments: &mut Arguments<'_>) -> Option<Sequence> {
 /// Bytes of the longest id with its head, and of the longest integer.
 const TEXT_BYTES_MAX: usize = 2 + ID_BYTES_MAX;
 const INTEGER_BYTES_MAX: usize = 9;
-/// Bytes of the longest row and the longest item, and what an integer may write beyond its end.
+/// Bytes of the longest row and the longest item, plus the bytes that [`Place::integer`] may write
+/// beyond the end of an integer.
 const ROW_BYTES_MAX: usize = 1 + TEXT_BYTES_MAX + 4 + 2 * INTEGER_BYTES_MAX + INTEGER_BYTES_MAX;
 const ITEM_BYTES_MAX: usize =
     1 + 2 * TEXT_BYTES_MAX + 3 + 4 * INTEGER_BYTES_MAX + INTEGER_BYTES_MAX;
 
-/// Room that is made at a time, in bytes; more than a row or an item may take.
+/// Room that is made in one step, in bytes; more than any row or item takes.
 const ROOM_BYTES: usize = 4096;
-/// What a row or an item usually takes at most, in bytes.
+/// Bytes that most rows and items do not exceed.
 const USUAL_BYTES: usize = 64;
 
 const _: () = assert!(ROW_BYTES_MAX < ROOM_BYTES && ITEM_BYTES_MAX < ROOM_BYTES);
 
-/// Appends the reply of a `list` of all rows: at most [`ROWS_MAX`].
+/// Appends the reply to a `list` of all rows, at most [`ROWS_MAX`] of them.
 pub fn write_list<'r>(
     id: u64,
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
@@ -220,7 +223,7 @@ pub fn write_list<'r>(
     frame.finish();
 }
 
-/// Appends rows of a `list`, in the middle of its reply.
+/// Appends rows of a `list` in the middle of its reply, for a reply that is made in slices.
 pub(super) fn write_rows<'r>(
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
     out: &mut BytesMut,
@@ -231,7 +234,7 @@ pub(super) fn write_rows<'r>(
     frame.out.truncate(frame.at);
 }
 
-/// Appends the reply of a `detail`: at most [`IDS_MAX`] items.
+/// Appends the reply to a `detail` of at most [`IDS_MAX`] items.
 pub fn write_detail(id: u64, items: &[ChatItemRef<'_>], out: &mut BytesMut) {
     let mut frame = Frame::begin(id, items.len(), out, |place| {
         place.array(1);
@@ -250,13 +253,13 @@ pub fn write_detail(id: u64, items: &[ChatItemRef<'_>], out: &mut BytesMut) {
     frame.finish();
 }
 
-/// Appends the reply of an `advance`.
+/// Appends the reply to an `advance`, as `encode_reply` would write it.
 pub fn write_advance(id: u64, reply: &AdvanceReply, out: &mut BytesMut) {
     let values = [reply.first_sequence.get(), reply.last_sequence.get(), reply.last_time.get()];
     write_integers(id, &values, out);
 }
 
-/// Appends the reply of a `mark_read`.
+/// Appends the reply to a `mark_read`, as `encode_reply` would write it.
 pub fn write_mark_read(id: u64, reply: &MarkReadReply, out: &mut BytesMut) {
     write_integers(id, &[reply.max_read_seq.get(), reply.unread], out);
 }
@@ -270,21 +273,21 @@ fn write_integers(id: u64, values: &[u64], out: &mut BytesMut) {
 }
 
 const NIL: u8 = 0xc0;
-/// Head of an array of up to 15 elements.
+/// The marker of an array of up to 15 elements, without its length.
 const ARRAY_FIX: u8 = 0x90;
-/// Bytes of what stands before the rows or the items, at most, and of an `advance`'s reply.
+/// Most bytes before the rows or items of a reply, and of a whole reply to `advance`.
 const HEAD_BYTES_MAX: usize = HEADER_BYTES + 8 * INTEGER_BYTES_MAX;
 
 /// The frame of a successful reply while it is written.
 struct Frame<'o> {
     out: &'o mut BytesMut,
     start: usize,
-    /// Where the next byte goes; what is behind is room, filled with anything.
+    /// The position of the next byte; the bytes behind it are room with any content.
     at: usize,
 }
 
 impl<'o> Frame<'o> {
-    /// Begins with what stands before the rows or the items, of which there will be so many.
+    /// Begins the frame, and writes everything before its `items` rows or items.
     fn begin(
         id: u64,
         items: usize,
@@ -314,7 +317,7 @@ impl<'o> Frame<'o> {
         });
     }
 
-    /// Writes each of these, of at most `MAX` bytes.
+    /// Writes the items one by one; each takes at most `MAX` bytes.
     #[inline(always)]
     fn each<const MAX: usize, T>(
         &mut self,
@@ -335,7 +338,7 @@ impl<'o> Frame<'o> {
         self.out.resize(self.at + bytes, 0);
     }
 
-    /// Writes what comes next, of at most `MAX` bytes. There must be room.
+    /// Writes the next part, which takes at most `MAX` bytes. The caller made the room for it.
     #[inline(always)]
     fn write<const MAX: usize>(&mut self, write: impl FnOnce(&mut Place<'_, MAX>)) {
         let room = self.out.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut);
@@ -354,18 +357,18 @@ impl<'o> Frame<'o> {
     }
 }
 
-/// Where the next bytes of a reply go: room of which the first `at` bytes are written.
+/// Room for the next bytes of a reply; its first `at` bytes are written.
 ///
-/// Everything is written once, to where it stays: to put pieces together elsewhere and copy them would
-/// wait for each piece's small stores, as a processor forwards no several of them to one wide load.
-/// And it is written in pieces of a fixed size, each of them a store or two.
+/// Each byte is written once, at its final place. Building parts elsewhere and copying them would
+/// wait for the small stores of each part: a processor cannot forward several of them to one wide
+/// load. All writes have a fixed size, so each is one or two stores.
 struct Place<'p, const MAX: usize> {
     bytes: &'p mut [u8; MAX],
     at: usize,
 }
 
 impl<const MAX: usize> Place<'_, MAX> {
-    /// Writes bytes of which the first `count` stay.
+    /// Writes all of `bytes`, and keeps the first `count` of them.
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
         if let Some(place) = self.bytes.get_mut(self.at..self.at + N) {
@@ -407,7 +410,8 @@ impl<const MAX: usize> Place<'_, MAX> {
         self.at = end;
     }
 
-    /// Always writes nine bytes, of which only as many count as the value needs: no branch to mispredict.
+    /// Always writes nine bytes and keeps as many as the value needs, so that no branch can be
+    /// mispredicted.
     #[inline(always)]
     fn integer(&mut self, value: u64) {
         let short = usize::try_from(value.leading_zeros()).unwrap_or_default();
@@ -418,19 +422,19 @@ impl<const MAX: usize> Place<'_, MAX> {
     }
 }
 
-/// How an integer is written.
+/// How an integer of some size is encoded.
 #[derive(Debug, Clone, Copy, Default)]
 struct Form {
     marker: u8,
-    /// Which bits of the value stand in the marker's byte.
+    /// The bits of the value that are in the marker's byte.
     own: u8,
-    /// How many bytes stand behind it.
+    /// How many bytes follow the marker.
     bytes: u8,
-    /// What brings these to the front.
+    /// The shift that moves these bytes to the front.
     shift: u8,
 }
 
-/// By a value's leading zeros.
+/// The form of an integer, by the number of its leading zeros.
 #[expect(
     clippy::indexing_slicing,
     reason = "it is done while compiling, and would be an error there"
@@ -451,7 +455,7 @@ static FORMS: [Form; 65] = {
     forms
 };
 
-/// Copies a text as short as ids are, without a call.
+/// Copies a text of the usual length of an id, without a call.
 #[inline(always)]
 fn copy(to: &mut [u8], from: &[u8]) {
     match from.len() {
@@ -463,7 +467,7 @@ fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Copies the first and the last bytes, which meet or overlap.
+/// Copies the first and the last `N` bytes, which meet or overlap.
 #[inline(always)]
 fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
@@ -585,7 +589,7 @@ mod tests {
             let mut expected = Vec::new();
             rmp::encode::write_uint(&mut expected, value).unwrap();
             assert!(out.ends_with(&expected), "{value}: {out:?}");
-            // In front are the frame, the array, the id, the status and the array of values.
+            // The frame's header, the array, the id, the status and the array of values come first.
             assert_eq!(out.len(), HEADER_BYTES + 5 + expected.len(), "{value}");
         }
     }

@@ -1,4 +1,4 @@
-//! The frame: a 4-byte big-endian length, then that many bytes of payload.
+//! The frame: a 4-byte big-endian length, then a payload of that many bytes.
 //!
 //! ```text
 //! +----+----+----+----+------------------+
@@ -8,29 +8,29 @@
 //! ```
 //!
 //! Invariants:
-//! - A length of zero or over the limit is an error as soon as the header is there; the stream
-//!   cannot be read further after it, so the connection ends.
+//! - A length of zero or over the limit is an error as soon as the header is complete. The stream
+//!   cannot be read further, so the connection ends.
 //! - An error or an incomplete frame leaves the buffer as it was.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::command::Error;
 
-/// Bytes of the length prefix.
+/// Bytes of the length before each payload.
 pub const HEADER_BYTES: usize = 4;
 
-/// Why the stream cannot be cut into frames any more.
+/// Why a stream cannot be cut into frames any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The header claims more than this side takes.
+    /// The header claims more bytes than this side accepts.
     #[error("a frame of {bytes} bytes is over the limit of {bytes_max}")]
     TooLarge {
-        /// What the header claims.
+        /// The length that the header claims.
         bytes: usize,
-        /// What is taken.
+        /// The largest length that this side accepts.
         bytes_max: usize,
     },
-    /// A frame without payload says nothing.
+    /// The header claims a payload of zero bytes.
     #[error("a frame must not be empty")]
     Empty,
 }
@@ -44,14 +44,14 @@ impl From<FrameError> for Error {
     }
 }
 
-/// The payload of the first frame in `buffer`, in place; none while it is incomplete.
+/// The payload of the first frame in `buffer`, without copying; `None` while it is incomplete.
 ///
-/// The caller passes over [`HEADER_BYTES`] and the payload when done with it.
+/// The caller advances past [`HEADER_BYTES`] and the payload when it has handled them.
 pub fn first(buffer: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, FrameError> {
     let Some((header, rest)) = buffer.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
-    // Where usize has 16 bits, what does not fit is over any limit.
+    // Where usize has 16 bits, a length that does not fit is over any limit.
     let bytes = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);
     if bytes == 0 {
         return Err(FrameError::Empty);
@@ -62,7 +62,7 @@ pub fn first(buffer: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, FrameErro
     Ok(rest.get(..bytes))
 }
 
-/// Takes the first frame's payload out of `buffer`; none while it is incomplete.
+/// Splits the payload of the first frame off `buffer`; `None` while it is incomplete.
 pub fn next(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, FrameError> {
     let Some(bytes) = first(buffer, bytes_max)?.map(<[u8]>::len) else {
         return Ok(None);
@@ -71,10 +71,10 @@ pub fn next(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Fr
     Ok(Some(buffer.split_to(bytes).freeze()))
 }
 
-/// What stands before a payload of so many bytes.
+/// The header of a payload of `bytes` bytes.
 ///
 /// # Errors
-/// If these are over `bytes_max`.
+/// If `bytes` is over `bytes_max`.
 pub fn header(bytes: usize, bytes_max: usize) -> Result<[u8; HEADER_BYTES], FrameError> {
     match u32::try_from(bytes) {
         Ok(length) if bytes <= bytes_max => Ok(length.to_be_bytes()),
@@ -82,7 +82,7 @@ pub fn header(bytes: usize, bytes_max: usize) -> Result<[u8; HEADER_BYTES], Fram
     }
 }
 
-/// A frame that is being written at the end of a buffer: its length is filled in at the end.
+/// A frame under construction at the end of a buffer. [`Self::finish`] fills in its length.
 #[derive(Debug)]
 #[must_use = "a frame has no length until it is finished"]
 pub struct Open {
@@ -90,19 +90,19 @@ pub struct Open {
 }
 
 impl Open {
-    /// Leaves room for the length at the end of `out`.
+    /// Appends room for the length to `out`; the caller then appends the payload.
     pub fn begin(out: &mut BytesMut) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_BYTES]);
         Self { start }
     }
 
-    /// The frame that begins at `start`, where there is room for its length already.
+    /// Takes over a frame that begins at `start`, where there is already room for its length.
     pub(super) fn at(start: usize) -> Self {
         Self { start }
     }
 
-    /// Fills in the length. If the payload is over `bytes_max`, the whole frame is taken back.
+    /// Fills in the length. If the payload is over `bytes_max`, removes the whole frame from `out`.
     pub fn finish(self, out: &mut BytesMut, bytes_max: usize) -> Result<(), FrameError> {
         let bytes = out.len().saturating_sub(self.start.saturating_add(HEADER_BYTES));
         let place = out.get_mut(self.start..).and_then(|tail| tail.first_chunk_mut());
@@ -118,7 +118,7 @@ impl Open {
         }
     }
 
-    /// Takes back what was written of the frame.
+    /// Removes from `out` what was written of the frame.
     pub fn abandon(self, out: &mut BytesMut) {
         out.truncate(self.start);
     }

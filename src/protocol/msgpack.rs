@@ -1,18 +1,18 @@
-//! MessagePack heads, read one at a time, and the bounded walk over a whole value.
+//! Reads MessagePack values head by head, and walks over a whole value within bounds.
 //!
 //! Invariants:
-//! - Only nil, booleans, integers, floats, strings and arrays exist here; a map, bin or ext is an
-//!   error wherever it stands.
-//! - A string's claimed length is there before its head is told. An array's head is told before its
-//!   elements are seen; [`check`] holds its claim against the bytes that are left, of which every
-//!   element takes at least one.
+//! - Only nil, booleans, integers, floats, strings and arrays exist here. A map, bin or ext is an
+//!   error at every place.
+//! - The head of a string is returned only if all bytes of the string are there. The head of an
+//!   array is returned before its elements are read. [`check`] compares the claimed count with the
+//!   bytes that are left, because each element takes at least one.
 //! - Nothing recurses.
 
 use rmp::Marker;
 
 use crate::limits::NESTING_MAX;
 
-/// Why bytes are no value of this protocol.
+/// Why bytes are not a value of this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("the frame ends within a value")]
@@ -25,22 +25,22 @@ pub(super) enum Malformed {
     Trailing(usize),
 }
 
-/// The first bytes of a value: all of it, except for an array's elements.
+/// The head of a value: all of the value, except for the elements of an array.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Head<'a> {
     Nil,
     Bool(bool),
     Unsigned(u64),
-    /// Only below zero, where a positive number is [`Self::Unsigned`] however it was written.
+    /// Always below zero: any encoding of a positive number becomes [`Self::Unsigned`].
     Signed(i64),
     Float(f64),
-    /// Not yet checked to be UTF-8.
+    /// The bytes of the string, not yet checked to be UTF-8.
     Text(&'a [u8]),
-    /// So many elements follow, or so it claims: see [`check`] and [`ValueReader::left`].
+    /// The claimed number of elements that follow; [`check`] and [`ValueReader::left`] bound it.
     Array(usize),
 }
 
-/// Reads heads from the front of a slice.
+/// Reads heads from the front of a slice of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValueReader<'a> {
     rest: &'a [u8],
@@ -51,28 +51,28 @@ impl<'a> ValueReader<'a> {
         Self { rest: bytes }
     }
 
-    /// Whether the next value is nil.
+    /// Whether the next value is nil, without reading it.
     pub(super) fn at_nil(&self) -> bool {
         self.rest.first() == Some(&Marker::Null.to_u8())
     }
 
-    /// How many bytes are not read yet.
+    /// How many bytes are still unread.
     pub(super) fn left(&self) -> usize {
         self.rest.len()
     }
 
-    /// What is not read yet.
+    /// The bytes that are still unread.
     #[cfg(test)]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Refuses bytes that are left over.
+    /// Rejects bytes that are left after the last value.
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing(self.rest.len())) }
     }
 
-    /// Reads the next head.
+    /// Reads the head of the next value.
     pub(super) fn head(&mut self) -> Result<Head<'a>, Malformed> {
         let [marker] = self.take()?;
         Ok(match Marker::from_u8(marker) {
@@ -121,9 +121,9 @@ impl<'a> ValueReader<'a> {
         })
     }
 
-    /// Reads an unsigned integer; nothing if what comes next is anything else.
+    /// Reads an unsigned integer. Returns `None` if the next value is of another type.
     pub(super) fn unsigned(&mut self) -> Option<u64> {
-        // The usual ones without more.
+        // The usual encodings first, without a call.
         let (value, rest) = match self.rest {
             [value @ 0..=0x7f, rest @ ..] => (u64::from(*value), rest),
             [0xcd, a, b, rest @ ..] => (u16::from_be_bytes([*a, *b]).into(), rest),
@@ -137,8 +137,8 @@ impl<'a> ValueReader<'a> {
         Some(value)
     }
 
-    /// Reads an array's head: how many elements follow, or so it claims; nothing if what comes next is
-    /// anything else.
+    /// Reads the head of an array: the claimed number of its elements. Returns `None` if the next
+    /// value is of another type.
     pub(super) fn array(&mut self) -> Option<usize> {
         match self.rest {
             [marker @ 0x90..=0x9f, rest @ ..] => {
@@ -152,7 +152,7 @@ impl<'a> ValueReader<'a> {
         }
     }
 
-    /// Reads a boolean; nothing if what comes next is anything else.
+    /// Reads a boolean. Returns `None` if the next value is of another type.
     pub(super) fn boolean(&mut self) -> Option<bool> {
         match self.head() {
             Ok(Head::Bool(value)) => Some(value),
@@ -160,7 +160,7 @@ impl<'a> ValueReader<'a> {
         }
     }
 
-    /// Passes over a nil, if one comes next; whether there was one.
+    /// Skips the next value if it is nil. Returns whether it was.
     pub(super) fn nil(&mut self) -> bool {
         let is_nil = self.at_nil();
         if is_nil {
@@ -169,8 +169,8 @@ impl<'a> ValueReader<'a> {
         is_nil
     }
 
-    /// Reads a text of up to 255 bytes, in the form that is the usual one for its length; nothing if what comes
-    /// next is anything else.
+    /// Reads a text of up to 255 bytes in the usual encoding of its length. Returns `None` for any
+    /// other value or encoding.
     pub(super) fn short_text(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = match self.rest {
             [marker @ 0xa0..=0xbf, rest @ ..] => (marker & 0x1f, rest),
@@ -182,7 +182,7 @@ impl<'a> ValueReader<'a> {
         Some(text)
     }
 
-    /// Passes over one value with all that is in it.
+    /// Skips one value with everything inside it.
     pub(super) fn skip(&mut self) -> Result<(), Malformed> {
         let mut due: usize = 1;
         while due > 0 {
@@ -215,7 +215,7 @@ fn signed(value: i64) -> Head<'static> {
 /// Checks that `bytes` hold exactly one value, nested at most [`NESTING_MAX`] deep.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Malformed> {
     let mut reader = ValueReader::new(bytes);
-    // Elements still to come in each array that is open, outermost first.
+    // The elements still to come in each open array, outermost first.
     let mut due = [0_usize; NESTING_MAX];
     let mut depth: usize = 0;
     loop {
@@ -226,7 +226,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Malformed> {
             *due.get_mut(depth).ok_or(Malformed::TooDeep)? = elements;
             depth += 1;
         }
-        // Close the arrays that this value was the last of.
+        // Closes the arrays that this value completes.
         loop {
             let Some(open) = depth.checked_sub(1).and_then(|inner| due.get_mut(inner)) else {
                 return reader.end();
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(nested(NESTING_MAX), Ok(()));
         assert_eq!(nested(NESTING_MAX + 1), Err(Malformed::TooDeep));
         assert_eq!(nested(100_000), Err(Malformed::TooDeep));
-        // Depth counts what is open, not what was opened before.
+        // Depth counts the arrays that are open, not those that were opened before.
         assert_eq!(check(&[0x92, 0x91, 0x91, 0x90, 0x91, 0x91, 0x90]), Ok(()));
     }
 

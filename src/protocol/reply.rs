@@ -1,8 +1,8 @@
-//! Replies: `[request_id, status, body]`.
+//! Encodes and decodes replies: `[request_id, status, body]`.
 //!
 //! Invariants:
-//! - Every outcome has a reply that fits into a frame: one that is too large becomes a 413 error.
-//! - Decoding passes over elements that a newer server added at the end of any array of fields.
+//! - Every outcome gets a reply that fits into a frame: one that is too large becomes an error 413.
+//! - Decoding skips elements that a newer server added at the end of any array of fields.
 
 use bytes::{BufMut, BytesMut};
 
@@ -13,10 +13,10 @@ use super::value::{Manner, Value};
 use crate::command::{Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{REPLY_BYTES_MAX, TEXT_BYTES_MAX};
 
-/// The status of a reply that is no error.
+/// The status of a successful reply.
 pub const STATUS_OK: u16 = 200;
 
-/// Appends a whole frame to `out`: the outcome, or a 413 if that is over the reply limit.
+/// Appends a whole frame to `out`: the outcome, or an error 413 if it is over the reply limit.
 pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
     let problem = match outcome {
         Ok(reply) => match encode_success(id, reply, out) {
@@ -28,15 +28,15 @@ pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
     encode_error(id, &problem, out);
 }
 
-/// Appends a successful reply. On an error `out` is as before.
+/// Appends a successful reply. On an error `out` stays as it was.
 ///
-/// Those of the plain reads are written by [`super::fast_path`].
+/// [`super::fast_path`] writes the replies to requests on the fast path.
 fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Error> {
     let open = Open::begin(out);
     write_head(id, STATUS_OK, out);
     let body = serde::Serialize::serialize(reply, &mut rmp_serde::Serializer::new(out.writer()));
     if let Err(error) = body {
-        // No reply type can fail to encode; if one ever does, the caller hears of it.
+        // No reply type can fail to encode. If one ever does, the caller gets an error.
         open.abandon(out);
         return Err(not_encoded(&error));
     }
@@ -52,15 +52,15 @@ fn not_encoded(error: &rmp_serde::encode::Error) -> Error {
     Error::outcome_unknown(&format!("the reply cannot be encoded: {error}"))
 }
 
-/// The body of a reply, for [`encode_body`].
+/// Encodes the body of a reply alone, for [`encode_body`].
 ///
 /// # Errors
-/// If a field cannot be encoded, which no reply leads to.
+/// If a field cannot be encoded, which holds for no reply of this program.
 pub fn body_of(reply: &Reply) -> Result<Vec<u8>, Error> {
     rmp_serde::to_vec(reply).map_err(|error| not_encoded(&error))
 }
 
-/// Appends a successful reply whose body is there already, as the many receivers of one stream share it.
+/// Appends a successful reply with an encoded body, which the receivers of one stream share.
 pub fn encode_body(id: u64, body: &[u8], out: &mut BytesMut) {
     let open = Open::begin(out);
     write_head(id, STATUS_OK, out);
@@ -69,9 +69,9 @@ pub fn encode_body(id: u64, body: &[u8], out: &mut BytesMut) {
     debug_assert!(finished.is_ok(), "what a stream tells is small");
 }
 
-/// Appends an error reply.
+/// Appends an error reply, with its message cut to [`TEXT_BYTES_MAX`] bytes.
 pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
-    // A message is for people: what is cut off from a long one is no loss.
+    // A message is for people: the end of a long one is no loss.
     let cut = error.message.floor_char_boundary(TEXT_BYTES_MAX);
     let message = error.message.get(..cut).unwrap_or_default();
     let open = Open::begin(out);
@@ -86,7 +86,7 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
     debug_assert!(finished.is_ok());
 }
 
-/// Appends the reply's first two elements and the head of the array; the body must follow.
+/// Appends the head of the array and its first two elements; the body must follow.
 pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
     let mut writer = out.writer();
     let written = rmp::encode::write_array_len(&mut writer, 3)
@@ -95,33 +95,33 @@ pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
     debug_assert!(written.is_ok(), "a buffer in memory takes every write");
 }
 
-/// A reply as it came.
+/// A decoded reply of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodedReply {
-    /// The request that it answers; [`CONNECTION_ID`] for an error of the connection.
+    /// The id of the request; [`CONNECTION_ID`] for an error of the connection.
     pub id: u64,
-    /// What came of it.
+    /// The reply of the command, or its error.
     pub outcome: Outcome,
 }
 
-/// Why a reply makes no sense; the connection cannot be trusted any more.
+/// Why a reply makes no sense. The client then can no longer trust the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadReply {
-    /// Not `[request_id, status, body]`.
+    /// The reply is not `[request_id, status, body]`.
     #[error("a reply is an array of request_id, status and body")]
     Shape,
-    /// The bytes are no value of this protocol.
+    /// The bytes are not a value of this protocol.
     #[error("{0}")]
     Malformed(String),
-    /// No such request is open.
+    /// The client has no open request with this id.
     #[error("a reply to request {0}, which is not open")]
     NotOpen(u64),
-    /// The body is not what the command answers.
+    /// The body is not what the command replies with.
     #[error("the reply of {command}: {why}")]
     Body {
-        /// The command's name.
+        /// The name of the command.
         command: &'static str,
-        /// What is wrong, and where.
+        /// The wrong field, and the reason.
         why: String,
     },
 }
@@ -132,8 +132,8 @@ impl From<Malformed> for BadReply {
     }
 }
 
-/// Decodes the payload of one frame. `kind` says which command the open request with this id is;
-/// it is asked once, and not at all for [`CONNECTION_ID`].
+/// Decodes the payload of one frame. `kind` returns the command of the open request with this id.
+/// It is called at most once, and never for [`CONNECTION_ID`].
 pub fn decode_reply(
     payload: &[u8],
     kind: impl FnOnce(u64) -> Option<Kind>,
@@ -162,7 +162,7 @@ pub fn decode_reply(
     Ok(DecodedReply { id, outcome })
 }
 
-/// Reads `[error, message]`.
+/// Reads the body of an error: `[error, message]`.
 fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadReply> {
     let elements = match reader.head()? {
         Head::Array(elements) if elements >= 2 => elements,
@@ -178,7 +178,7 @@ fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadRep
     let known = u16::try_from(status).ok().and_then(ErrorCode::from_status);
     Ok(match (known, status) {
         (Some(code), _) => Error::new(code, message.into_owned()),
-        // A code of a newer server: by its class, as in HTTP.
+        // A code of a newer server counts by its class, as in HTTP.
         (None, 400..=499) => {
             let name = String::from_utf8_lossy(name);
             Error::invalid(format!("{status} {name}: {message}"))
@@ -208,7 +208,7 @@ mod tests {
         payload.to_vec()
     }
 
-    /// A value as a tree, for the test that changes it.
+    /// A value as a tree, for tests that change it.
     enum Node {
         Array(Vec<Node>),
         Raw(Vec<u8>),
@@ -234,7 +234,7 @@ mod tests {
             }
         }
 
-        /// Puts `[nil]` at the end of every array but the lists, which stand at depth `list`.
+        /// Puts `[nil]` at the end of every array except for the lists, which are at depth `list`.
         fn grow(&mut self, list: Option<usize>, depth: usize) {
             if let Self::Array(elements) = self {
                 elements.iter_mut().for_each(|element| element.grow(list, depth + 1));
@@ -278,7 +278,7 @@ mod tests {
             for &kind in Kind::ALL {
                 let reply = Choices::new(&choices).reply(kind);
                 let bytes = payload(3, &Ok(reply.clone()));
-                // What stands at depth 2 is a list, except in these replies, which hold structs.
+                // The value at depth 2 is a list, except in these replies, which hold structs.
                 let list = match kind {
                     Kind::Hello | Kind::SetFlags => None,
                     Kind::Stats => continue,

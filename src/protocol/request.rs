@@ -1,8 +1,9 @@
-//! Requests: `[request_id, command, arguments]`.
+//! Encodes and decodes requests: `[request_id, command, arguments]`.
 //!
 //! Invariants:
-//! - A decoded command is checked ([`Command::check`]): what reaches the router is within limits.
-//! - Encoding writes every argument, absent ones as nil; decoding takes any shorter form.
+//! - A decoded command passed [`Command::check`], so the router only sees arguments within the
+//!   limits.
+//! - Encoding writes every argument, absent ones as nil. Decoding accepts any shorter form.
 
 use bytes::{BufMut, BytesMut};
 
@@ -13,32 +14,32 @@ use super::value::{Manner, Value};
 use crate::command::{Command, Error, Kind};
 use crate::limits::REQUEST_BYTES_MAX;
 
-/// A request as it came.
+/// A decoded request of a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The client's number for it, never 0; the reply carries it.
+    /// The client's number for the request, never 0; the reply repeats it.
     pub id: u64,
-    /// What is asked, checked.
+    /// The command, with arguments that passed [`Command::check`].
     pub command: Command,
 }
 
-/// A request that cannot be run.
+/// A request that cannot run, with what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct RefusedRequest {
-    /// Whose reply the error is. None if no id could be read: then the error goes to
-    /// [`CONNECTION_ID`] and the connection closes, as nobody else can be told.
+    /// The id that the error reply carries. `None` if no id could be read. Then the error goes to
+    /// [`CONNECTION_ID`] and the connection closes, because no request can get it.
     pub id: Option<u64>,
-    /// Its command, if that could be read. What the sender may not run is refused for that reason
-    /// first, whatever else is wrong with the request.
+    /// The command, if it could be read. A sender who may not run it gets that error first,
+    /// whatever else is wrong with the request.
     pub kind: Option<Kind>,
-    /// 400, or 413 for lists over their limit.
+    /// 400, or 413 for a list over its limit.
     pub error: Error,
 }
 
 const SHAPE: &str = "a request is an array of request_id, command and arguments";
 
-/// Decodes the payload of one frame.
+/// Decodes and checks the payload of one frame.
 pub fn decode_request(payload: &[u8]) -> Result<Request, RefusedRequest> {
     let mut reader = ValueReader::new(payload);
     let (elements, id) =
@@ -49,7 +50,7 @@ pub fn decode_request(payload: &[u8]) -> Result<Request, RefusedRequest> {
     Ok(Request { id, command })
 }
 
-/// Reads the request's head: how many elements it has, and its id.
+/// Reads the beginning of a request: the number of its elements, and its id.
 fn request_id(reader: &mut ValueReader<'_>) -> Result<(usize, u64), Error> {
     let Ok(Head::Array(elements)) = reader.head() else {
         return Err(Error::invalid(SHAPE));
@@ -63,7 +64,7 @@ fn request_id(reader: &mut ValueReader<'_>) -> Result<(usize, u64), Error> {
     }
 }
 
-/// Reads which command it is.
+/// Reads the code of the command.
 fn command_code(reader: &mut ValueReader<'_>) -> Result<Kind, Error> {
     let Ok(Head::Unsigned(code)) = reader.head() else {
         return Err(Error::invalid("command: must be an integer, the command's code"));
@@ -72,7 +73,7 @@ fn command_code(reader: &mut ValueReader<'_>) -> Result<Kind, Error> {
     kind.ok_or_else(|| Error::invalid("command: this server has no command with this code"))
 }
 
-/// Reads the arguments; `reader` stands before them.
+/// Decodes and checks the arguments, which come next in `reader`.
 fn command(
     kind: Kind,
     payload: &[u8],
@@ -93,12 +94,12 @@ fn command(
     Ok(command)
 }
 
-/// Appends a whole frame to `out`. On an error (413: over the frame limit) `out` is as before.
+/// Appends a whole frame to `out`. On an error (413: over the frame limit) `out` stays as it was.
 pub fn encode_request(id: u64, command: &Command, out: &mut BytesMut) -> Result<(), Error> {
     encode_request_within(REQUEST_BYTES_MAX, id, command, out)
 }
 
-/// Like [`encode_request`], for a server that takes payloads of at most `bytes_max`.
+/// Like [`encode_request`], for a server that accepts payloads of at most `bytes_max`.
 pub fn encode_request_within(
     bytes_max: usize,
     id: u64,
@@ -150,7 +151,7 @@ mod tests {
         (refused.id, refused.error.message.into_owned())
     }
 
-    /// `[7, code, arguments]`, with the arguments given as bytes.
+    /// `[7, code, arguments]`, with `arguments` as encoded bytes.
     fn request(code: u8, arguments: &[u8]) -> Vec<u8> {
         [&[0x93, 7, code][..], arguments].concat()
     }

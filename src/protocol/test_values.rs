@@ -1,4 +1,4 @@
-//! Valid commands and replies of every kind, drawn from a list of random choices (tests only).
+//! Valid commands and replies of every kind, drawn from a list of random choices; for tests only.
 
 use crate::command::change::*;
 use crate::command::chat::*;
@@ -11,7 +11,7 @@ use crate::command::{Command, Kind, Reply};
 use crate::limits::{IMPORT_COUNTER_MAX, INTEGER_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
-/// Turns choices into values; when they run out, every further one is 0.
+/// Turns choices into values. When the choices run out, every further one is 0.
 pub(super) struct Choices<'a> {
     choices: std::slice::Iter<'a, u64>,
 }
@@ -33,7 +33,7 @@ impl<'a> Choices<'a> {
         self.below(2) == 1
     }
 
-    /// Mostly small, sometimes up to 2^53 - 1.
+    /// An integer that is mostly small, sometimes up to 2^53 - 1.
     fn integer(&mut self) -> u64 {
         let bits = self.below(54);
         self.any() & INTEGER_MAX & ((1 << bits) - 1)
@@ -67,7 +67,7 @@ impl<'a> Choices<'a> {
         self.maybe(|draw| IdempotencyKey::new(&draw.id()).unwrap())
     }
 
-    /// A version or place that `import` takes.
+    /// A version or join order that `import` accepts.
     fn counter(&mut self) -> u64 {
         self.integer() % (IMPORT_COUNTER_MAX + 1)
     }

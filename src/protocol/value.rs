@@ -1,11 +1,12 @@
-//! serde over the protocol's values: structs are arrays of their fields in order.
+//! Decodes values of the protocol with serde, where a struct is the array of its fields in order.
 //!
-//! Why not `rmp_serde` in this direction: it refuses an array that is longer than the struct, which
-//! a client must pass over; it takes maps; and its errors do not say which field is wrong.
+//! `rmp_serde` does not fit in this direction. It rejects an array that is longer than the struct,
+//! which a client must accept. It accepts maps, and its errors do not name the wrong field.
 //!
 //! Invariants:
-//! - In arguments nil means absent: the field has its default, or is named as missing.
-//! - In arguments, elements beyond the last field must be nil; in replies they are passed over.
+//! - In arguments nil means absent: the field gets its default, or the error says that it is
+//!   missing.
+//! - In arguments, elements beyond the last field must be nil; in replies they are skipped.
 //! - An error names the path to the value, and never repeats a long input.
 
 use std::fmt;
@@ -15,16 +16,16 @@ use serde::forward_to_deserialize_any;
 
 use super::msgpack::{Head, Malformed, ValueReader};
 
-/// How strictly a struct's elements are taken.
+/// How strictly the elements of a struct are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// The server's: unknown elements are refused.
+    /// The server's manner: unknown elements are rejected.
     Arguments,
-    /// The client's: unknown elements are passed over.
+    /// The client's manner: unknown elements are skipped.
     Reply,
 }
 
-/// The next value of a reader.
+/// A deserializer of the next value of a reader.
 pub(super) struct Value<'r, 'de> {
     reader: &'r mut ValueReader<'de>,
     manner: Manner,
@@ -122,7 +123,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
     }
 }
 
-/// The elements of a list.
+/// Reads the elements of a list one by one.
 struct Elements<'r, 'de> {
     reader: &'r mut ValueReader<'de>,
     manner: Manner,
@@ -147,12 +148,12 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        // What memory is set aside for: never more than can be there.
+        // serde reserves memory by this hint, so it never exceeds what the bytes can hold.
         Some(self.left.min(self.reader.left()))
     }
 }
 
-/// The fields of a struct, by position.
+/// Reads the fields of a struct by their position.
 struct Fields<'r, 'de> {
     reader: &'r mut ValueReader<'de>,
     manner: Manner,
@@ -162,7 +163,7 @@ struct Fields<'r, 'de> {
 }
 
 impl Fields<'_, '_> {
-    /// Deals with elements that the struct has no field for.
+    /// Skips or rejects the elements that the struct has no field for.
     fn finish(&mut self) -> Result<(), ValueError> {
         while let Some(left) = self.left.checked_sub(1) {
             self.left = left;
@@ -192,7 +193,7 @@ impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
         let name = self.names.get(self.index).copied().unwrap_or("?");
         self.index += 1;
         if self.manner == Manner::Arguments && self.reader.nil() {
-            // serde's derived structs ask once a field, and fill in the default for "no more".
+            // Derived structs of serde ask once per field, and use the default after "no more".
             return Ok(None);
         }
         seed.deserialize(Value::new(self.reader, self.manner))
@@ -201,13 +202,13 @@ impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
     }
 }
 
-/// Where a value is wrong, and why.
+/// The place of a wrong value, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ValueError {
-    /// From the outermost field to the wrong one.
+    /// The path from the outermost field to the wrong one.
     path: String,
     why: String,
-    /// Position of the field that is missing in the struct being read.
+    /// The position of the missing field, in the struct that is being read.
     missing: Option<usize>,
 }
 
@@ -266,7 +267,7 @@ impl de::Error for ValueError {
     }
 }
 
-/// What was found, in MessagePack's words and without repeating a text of any length.
+/// Describes what was found in the words of MessagePack, without repeating a text of any length.
 fn brief(unexpected: Unexpected<'_>) -> String {
     match unexpected {
         Unexpected::Unit | Unexpected::Option => "nil".to_owned(),

@@ -1,4 +1,4 @@
-//! An id of a user that is kept once, however many name it.
+//! A user's id that is kept once, however many places name it.
 
 use std::fmt;
 
@@ -9,34 +9,34 @@ use serde::ser::{Serialize, Serializer};
 
 use super::UserId;
 
-/// A [`UserId`] in the size of a pointer, whose text may be shared; outside it looks the same.
+/// A [`UserId`] in the size of a pointer, whose text may be shared. Its encoding is the same.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InternedUserId(ArcStr);
 
 impl InternedUserId {
-    /// The id as text.
+    /// Borrows the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A copy with a text of its own.
+    /// Copies the id with a text of its own.
     pub fn to_user_id(&self) -> UserId {
         UserId(CompactString::new(self.as_str()))
     }
 
-    /// Moves the id out of a value that is not used again.
+    /// Moves the id out of a value that is not used any more.
     pub fn take(&mut self) -> Self {
         Self(std::mem::take(&mut self.0))
     }
 
-    /// Whether nobody else shares the text.
+    /// Whether no other value shares the text.
     pub fn is_alone(&self) -> bool {
         ArcStr::strong_count(&self.0).is_none_or(|holders| holders == 1)
     }
 }
 
 impl From<&UserId> for InternedUserId {
-    /// With a text that nobody shares yet.
+    /// Makes an id with a text that no other value shares yet.
     fn from(id: &UserId) -> Self {
         Self(ArcStr::from(id.as_str()))
     }
