@@ -148,8 +148,7 @@ pub struct Config {
     pub default_doors: Vec<&'static str>,
     /// Whether to create a new store in an empty directory.
     pub init: bool,
-    /// Whether to serve a throw-away directory with example data, which the caller of the server
-    /// names.
+    /// Whether to serve example data in a throw-away directory, which then replaces `data_dir`.
     pub demo: bool,
     /// The time between snapshots; `None`: never by time.
     pub snapshot_interval: Option<Duration>,
