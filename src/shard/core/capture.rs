@@ -1,22 +1,26 @@
-//! Images: a shard's state, taken slot by slot while work goes on.
+//! Snapshots: a shard's state, captured slot by slot while the shard keeps working.
 //!
-//! With a log a slot is captured when the walk comes to it. Its sequence is in the image, so replay passes
-//! over those of its records that the image holds already.
+//! With a log, a slot is captured when the walk over the slots reaches it. The capture holds the
+//! slot's sequence, so replay passes over the records that the snapshot already contains.
 //!
-//! Without a log an image is of one instant, between two steps: a slot is captured when the walk comes to
-//! it, or before its first change, whichever is earlier. Right behind the beginning nearly every write
-//! has a slot to capture then, faster than captures are written, and they pile up in memory.
+//! Without a log, a snapshot is of one instant, between two steps. A slot is captured when the walk
+//! reaches it or before its first change, whichever is earlier. Right after the beginning, nearly
+//! every write has a slot to capture. Captures are then made faster than they are written, and
+//! gather in memory.
 //!
-//! A capture holds on to chunks (see [`crate::shard::roster`]) and copies only heads; it is encoded
-//! elsewhere.
+//! A capture shares chunks (see [`crate::shard::roster`]) and copies only heads. Another thread
+//! encodes it.
 //!
 //! ```text
 //! block: [slot u16 BE][slot sequence u64 BE] item*
 //! item:  [code u8][fields: MessagePack array]
 //! ```
 //!
-//! A slot may take several blocks; items are applied in order. A retired chat is written as a chat that has
-//! nothing but its id and type, as it was when chats stayed whole.
+//! A slot may take several blocks; items are applied in order. A retired chat is written as a chat
+//! that has only its id and type, as builds wrote it that kept dissolved chats whole.
+//!
+//! Invariants:
+//! - A snapshot captures no slot twice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,7 +43,7 @@ use crate::shard::state::{
 };
 use crate::types::{ChatId, KeyHasher, Slot, UserId, wide};
 
-/// Users in one item of deleters or of an outbox entry.
+/// Number of users in one item of deleters or of an outbox entry.
 const USERS_AN_ITEM: usize = 1000;
 
 const ITEM_CHAT: u8 = 1;
@@ -51,25 +55,25 @@ const ITEM_ROWS: u8 = 6;
 const ITEM_GONE: u8 = 7;
 const ITEM_ANSWERS: u8 = 8;
 
-/// How far the image under way has come.
+/// The progress of the snapshot under way.
 #[derive(Debug, Default)]
 pub(super) struct ImageWalk {
     number: u64,
-    /// For each own slot whether it was captured; empty when no image is under way.
+    /// For each own slot whether it was captured; empty if no snapshot is under way.
     captured: Vec<bool>,
     next: usize,
-    /// Captured before the walk came to them.
+    /// Slots that were captured before the walk reached them.
     early: VecDeque<SlotCapture>,
 }
 
 impl ImageWalk {
-    /// Number of the newest image that was begun.
+    /// Number of the newest snapshot that was begun.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 }
 
-/// A slot as it was when it was captured; may be sent to another thread.
+/// A slot as it was when it was captured. It may be sent to another thread.
 #[derive(Debug)]
 pub struct SlotCapture {
     slot: Slot,
@@ -96,7 +100,7 @@ struct UserCapture {
 }
 
 impl Core {
-    /// Begins image `number`, unless it was begun already.
+    /// Begins snapshot `number`, unless it or a newer one was begun already.
     pub fn begin_image(&mut self, number: u64) {
         if number > self.image.number {
             self.image = ImageWalk {
@@ -108,7 +112,7 @@ impl Core {
         }
     }
 
-    /// The next slot of the image under way; none when all have been given out.
+    /// The next slot of the snapshot under way; None when all were returned, which ends it.
     pub fn next_capture(&mut self) -> Option<SlotCapture> {
         if let Some(early) = self.image.early.pop_front() {
             return Some(early);
@@ -124,7 +128,7 @@ impl Core {
         None
     }
 
-    /// Gives the image under way up, or ends it.
+    /// Ends the snapshot under way, or gives it up.
     pub fn end_image(&mut self) {
         self.image.captured = Vec::new();
         self.image.early = VecDeque::new();
@@ -156,10 +160,10 @@ impl Core {
         })
     }
 
-    /// Takes a block of an image.
+    /// Applies a block of a snapshot.
     ///
     /// # Errors
-    /// If the block cannot be read or is of another shard.
+    /// If the block cannot be read, does not fit, or belongs to another shard.
     pub fn restore(&mut self, block: &[u8]) -> Result<(), BadRecord> {
         let bad = || BadRecord("no head of an image block".into());
         let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
@@ -168,8 +172,8 @@ impl Core {
         let index = self.slot_index(slot)?;
         let state = self.slots.get_mut(index).ok_or_else(bad)?;
         let seq = u64::from_be_bytes(*seq);
-        // All blocks of a slot say the same, and one with anything in it has had a record. A slot without a
-        // sequence would be in no further image.
+        // All blocks of a slot have the same sequence, and a slot with any item has had a record. A
+        // slot with sequence 0 would be missing in the next snapshot.
         let fits = match state.seq {
             0 => seq > 0 || items.is_empty(),
             known => seq == known,
@@ -188,7 +192,8 @@ impl Core {
         self.retire_restored(ended)
     }
 
-    /// Counts what the image brought; once, behind its last block.
+    /// Retires the last chat and counts the contents of all slots. Must be called once, after the
+    /// last block.
     ///
     /// # Errors
     /// If a slot has no room for the ids of its dissolved chats.
@@ -200,7 +205,8 @@ impl Core {
         Ok(())
     }
 
-    /// The last dissolved chat of a block may have more in the next one: it is retired behind that.
+    /// Retires the dissolved chat that the last block ended with. It waited, because this block
+    /// could hold more of it.
     fn retire_restored(&mut self, ended: Option<ChatId>) -> Result<(), BadRecord> {
         let Some(id) = std::mem::replace(&mut self.restored, ended) else { return Ok(()) };
         let hash = self.hash_of(id.as_str());
@@ -212,13 +218,13 @@ impl Core {
     }
 }
 
-/// The slot that an image's items are of.
+/// The slot that receives the items of a block.
 struct Restored<'a> {
     slot: Slot,
     state: &'a mut SlotState,
     interner: &'a mut Interner,
     hasher: KeyHasher,
-    /// The newest chat that came, if it is dissolved.
+    /// The newest chat in the block, if it is dissolved.
     ended: Option<ChatId>,
 }
 
@@ -378,11 +384,11 @@ impl UserCapture {
     }
 }
 
-/// Takes encoded blocks; a closure does.
+/// Takes encoded blocks; implemented by closures.
 pub trait Emit {
-    /// Why a block was not taken.
+    /// The reason why a block was not taken.
     type Error;
-    /// Takes a block.
+    /// Takes one block, with its header.
     fn emit(&mut self, block: &[u8]) -> Result<(), Self::Error>;
 }
 
@@ -393,7 +399,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Emit for F {
     }
 }
 
-/// Cuts a slot's items into blocks.
+/// Cuts a slot's items into blocks of about `IMAGE_BLOCK_BYTES`.
 struct Blocks<'a, E: Emit> {
     header: [u8; 10],
     buffer: Vec<u8>,
@@ -418,14 +424,14 @@ impl<E: Emit> Blocks<'_, E> {
 }
 
 impl SlotCapture {
-    /// Chats and rows in it.
+    /// Number of chats, retired ones included, and rows.
     pub fn records(&self) -> u64 {
         let rows: usize =
             self.users.iter().flat_map(|user| &user.rows).map(|chunk| chunk.len()).sum();
         wide(self.chats.len() + self.retired.len() + rows)
     }
 
-    /// Writes the slot's blocks; none if it never held anything.
+    /// Writes the slot's blocks; none if the slot never had a record.
     ///
     /// # Errors
     /// Those of `emit`.
@@ -450,7 +456,7 @@ impl SlotCapture {
         for chunk in &self.answers {
             blocks.item(ITEM_ANSWERS, &(&**chunk,))?;
         }
-        // The last block goes out even without items: it carries the slot's sequence.
+        // The last block is written even without items, because it carries the slot's sequence.
         blocks.flush()
     }
 }

@@ -1,14 +1,14 @@
 //! `sync`: a user's changes since a version.
 //!
-//! A row carries the version of its last change, and a removed chat that of its removal, so the
-//! changes since a version are those with a higher one; each chat is told once, as it is now.
+//! A row has the version of its last change, and a removal has its own. So the changes since a
+//! version are those with a higher one. Each chat is reported once, as it is now.
 //!
-//! A listing from the start takes several answers too. What happens meanwhile has higher versions
-//! and is told behind it. Its `log` names the version at which it began: what was removed up to
-//! there was never told, and need not be taken back.
+//! A listing from the start takes several replies too. Changes during the listing have higher
+//! versions and are reported after it. The `log` of these replies names the version at which the
+//! listing began. Removals up to that version were never reported as rows, so they need no report.
 //!
-//! `log` also names when the user was made: one who was erased and joins again counts versions from
-//! the start, and a version that was told before is none of theirs.
+//! `log` also says when the user was created. A user who was erased and joins again counts versions
+//! from the start, and a version from before is not theirs.
 
 use super::Core;
 use crate::command::change::{Since, Sync, SyncItem, SyncOp, SyncReply};
@@ -18,13 +18,13 @@ use crate::shard::row::Row;
 use crate::shard::state::User;
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
-/// From where a `sync` goes on.
+/// The point from which a `sync` continues.
 struct Start {
-    /// Changes up to this version are known.
+    /// The client knows changes up to this version.
     known: u64,
     /// For a listing from the start: the version at which it began.
     began: Option<u64>,
-    /// Why the caller must forget all rows, if so.
+    /// The reason why the client must forget all rows; None if it need not.
     reset: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Core {
             ));
         }
         let version = since.version;
-        // Who was told of nothing yet has nothing to forget.
+        // A client that knows no version yet has nothing to forget.
         if version > 0 && known_born != born(user) {
             return whole(Some("the user was erased since: versions start again".into()));
         }
@@ -93,12 +93,13 @@ impl Core {
     }
 }
 
-/// What the text `log` says.
+/// The contents of the text `log`.
 struct Log {
     incarnation: u64,
-    /// Of the user; 0 for one that is not there.
+    /// When the user was created, as [`UserHead::born`](crate::shard::state::UserHead::born); 0 if
+    /// there is no such user.
     born: u64,
-    /// Where a listing began.
+    /// The version at which a listing began.
     began: Option<u64>,
 }
 
@@ -125,15 +126,15 @@ fn born(user: Option<&User>) -> u64 {
     user.map_or(0, |user| user.head.born)
 }
 
-/// The oldest changes that the caller does not know, in order, about `limit` of them; and whether
-/// there are more. With the last of them come all of the same version: imported rows may share one.
+/// About `limit` of the oldest changes that the client does not know, in order, and whether there
+/// are more. Imported rows may share a version, so all changes of the last version are included.
 fn changes<'a>(user: &'a User, start: &Start, limit: usize) -> (Vec<(u64, Change<'a>)>, bool) {
     let mut versions: Vec<u64> = unknown(user, start).map(|(version, _)| version).collect();
     let last = match limit.checked_sub(1).filter(|_| versions.len() > limit) {
         None => u64::MAX,
         Some(last) => *versions.select_nth_unstable(last).1,
     };
-    // Looked for a second time: of a giant's changes, few are told at once.
+    // This walks the rows twice: of a giant's changes, one reply holds only a few.
     let told = unknown(user, start).filter(|(version, _)| *version <= last);
     let mut told: Vec<(u64, Change<'a>)> = told.collect();
     told.sort_unstable_by_key(|(version, _)| *version);
@@ -141,10 +142,10 @@ fn changes<'a>(user: &'a User, start: &Start, limit: usize) -> (Vec<(u64, Change
     (told, more)
 }
 
-/// The changes that the caller does not know, in no order.
+/// The changes that the client does not know, in no order.
 fn unknown<'a>(user: &'a User, start: &Start) -> impl Iterator<Item = (u64, Change<'a>)> {
     let known = start.known;
-    // A removal before the listing began is none to the caller.
+    // The client of a listing never saw a row that was removed before the listing began.
     let removed_from = start.began.unwrap_or(0).max(known);
     let rows = user.rows.iter().filter(move |row| {
         let shown = row.facts().is_show == Flag::YES;

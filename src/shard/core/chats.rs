@@ -1,4 +1,4 @@
-//! Commands that make and change chats.
+//! Commands that create and change chats.
 
 use hashbrown::HashSet;
 
@@ -61,19 +61,19 @@ impl Core {
         created(id, true, 1)
     }
 
-    /// Whether `create` is the request that made the chat.
+    /// Whether `create` is the request that created the chat.
     fn is_same_request(&self, chat: &Chat, create: &Create) -> bool {
         if chat.head.request_digest != 0 {
             return chat.head.request_digest == create.digest();
         }
-        // An imported chat: all that is known must agree.
+        // An imported chat has no digest: everything that is known of it must agree.
         self.is_of_users(chat, create)
             && chat.head.creator_id == create.creator_id
             && chat.head.is_enc == create.is_enc.unwrap_or(Flag::NO)
             && create.created_at.is_none_or(|at| at == chat.head.created_at)
     }
 
-    /// Whether the chat is of this type and has just these members.
+    /// Whether the chat has the type and exactly the members of `create`.
     fn is_of_users(&self, chat: &Chat, create: &Create) -> bool {
         let users: HashSet<&UserId> = create.user_ids.iter().collect();
         chat.head.chat_type == create.chat_type
@@ -127,7 +127,7 @@ impl Core {
         Step::AfterDeliveries(vec![remove.chat_id], reply)
     }
 
-    /// A chat whose members may change.
+    /// The chat, if its members may change and it has the version that the caller saw.
     fn changeable(&self, id: &ChatId, if_version: Option<u64>) -> Result<&Chat, Error> {
         let chat = self.live_chat(id)?;
         check_version(chat, if_version)?;
@@ -201,7 +201,7 @@ fn created(id: ChatId, created: bool, version: u64) -> Step {
     Step::AfterDeliveries(vec![id], Reply::Create(reply))
 }
 
-/// Whether a chat has the version that a change was meant for.
+/// Fails unless the chat has the version that the caller saw.
 fn check_version(chat: &Chat, wanted: Option<u64>) -> Result<(), Error> {
     super::check_version("chat", chat.head.version, wanted)
 }

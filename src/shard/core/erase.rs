@@ -1,8 +1,8 @@
-//! `erase_user`: every trace of a user goes, in steps that hold no shard for long.
+//! `erase_user`: every trace of a user is removed, in steps that hold no shard for long.
 //!
-//! The chats of the user's rows remove them first; then all chats are looked through for the user as
-//! their maker; at last the user is forgotten, with all that was kept under their keys. A crash leaves
-//! a part of the work done and the request unanswered: repeating it does the rest.
+//! First the chats of the user's rows remove the user. Then all chats are searched for the user as
+//! their creator. At last the user is forgotten, with all answers under their keys. A crash leaves
+//! a part of the work done and the request unanswered; a repeat does the rest.
 
 use super::idempotency::Remembered;
 use super::{Core, Step};
@@ -12,12 +12,12 @@ use crate::shard::event::{MemberErased, UserErased};
 use crate::shard::op::{Answer, Output, ReplyTo};
 use crate::types::{ChatId, UserId};
 
-/// Chats that one step looks through.
+/// Number of chats that one step reads, counting each slot as one more.
 const CHATS_A_STEP: u64 = 4096;
 
 impl Core {
-    /// Tells what is to be removed. The key is taken now, so that no other request of the user can use
-    /// it before the end.
+    /// Answers with the user's rows, whose memberships the router then removes. Takes the key now,
+    /// so that no other request of the user can use it before the end.
     pub(super) fn erase_begin(&mut self, erase: EraseUser, out: &mut Output) -> Step {
         if let Some(keyed) = self.keyed_erase(&erase) {
             match self.kept(&keyed) {
@@ -54,7 +54,7 @@ impl Core {
         }
     }
 
-    /// Looks through the chats of some slots, from the own slot `from` on.
+    /// Searches the chats of some slots, from the own slot `from` on.
     pub(super) fn erase_sweep(&mut self, user_id: &UserId, from: usize, out: &mut Output) -> Step {
         let mut looked = 0;
         let mut next = from;
@@ -83,7 +83,7 @@ impl Core {
         self.deliver(&chat_id, out);
     }
 
-    /// Forgets the user; if rows came meanwhile, tells them instead.
+    /// Forgets the user. If rows were added meanwhile, answers with them instead.
     pub(super) fn erase_end(
         &mut self,
         erase: EraseUser,
@@ -92,11 +92,11 @@ impl Core {
     ) -> Step {
         let keyed = self.keyed_erase(&erase);
         let own = keyed.as_ref().map(|keyed| self.kept(keyed));
-        // The same request on another connection may have come to its end first.
+        // This request, sent on another connection too, may have ended there first.
         if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
             return Step::Done(Ok(reply));
         }
-        // That this request took its key is no trace that anybody has to hear of.
+        // The claim of this request is no trace of the user: alone it leads to no event.
         let own_claims = usize::from(matches!(own, Some(Ok(Some(Remembered::Claim(_))))));
         let user = self.find_user(&erase.user_id);
         if user.is_some_and(|user| !user.rows.is_empty()) {

@@ -1,13 +1,14 @@
-//! What is remembered of what users had, and its bound: removals that `sync` tells of, and users without rows.
+//! The memory of what users had, and its bound: removals that `sync` reports, and users without
+//! rows.
 //!
-//! Past the bound the users who have waited longest are made to forget: of a user with rows the older half of their
-//! removals goes, a user without rows goes whole. What they forget is decided here and logged as an
-//! event, so replay and every number of shards come to the same. A `sync` from before it gets `reset`; who
-//! has no rows loses nothing by that.
+//! Beyond the bound, the users who have waited longest must forget. A user with rows forgets the
+//! older half of their removals; a user without rows is forgotten entirely. This is decided here
+//! and logged as an event, so replay and every number of shards lead to the same state. A `sync`
+//! from before gets `reset`, which costs nothing to a user without rows.
 //!
 //! Invariants:
-//! - Each user with something to forget is in the queue once, and says so ([`UserHead::fades`]).
-//! - `weight` and `memberships` are the sums of what the slots count.
+//! - Each user with something to forget is in the queue once, and [`UserHead::fades`] says so.
+//! - `weight` and `memberships` are the sums of the slots' counts.
 //!
 //! [`UserHead::fades`]: crate::shard::state::UserHead::fades
 
@@ -21,17 +22,17 @@ use crate::shard::op::Output;
 use crate::shard::state::User;
 use crate::types::{Slot, UserId, wide};
 
-/// Users who forget in one step.
+/// Maximum number of users who forget in one step.
 const USERS_A_STEP: usize = 32;
 
-/// See the module's documentation.
+/// The users with something to forget, and the bound.
 #[derive(Debug)]
 pub(super) struct Fading {
-    /// Who has something to forget; who has waited longest comes first.
+    /// Users with something to forget; the user who has waited longest comes first.
     queue: VecDeque<UserId>,
     weight: u64,
     memberships: u64,
-    /// What is remembered however few rows there are.
+    /// The weight that is always remembered, however few rows there are.
     least: u64,
 }
 
@@ -53,13 +54,13 @@ impl Fading {
 }
 
 impl Core {
-    /// Sets how much is remembered of what users had, however few rows there are: removals, and eight for
-    /// each user without rows.
+    /// Sets the weight that is always remembered, however few rows there are. A removal weighs 1, a
+    /// user without rows weighs 8.
     pub fn remember_at_least(&mut self, weight: u64) {
         self.fading.least = weight;
     }
 
-    /// Gathers who has something to forget; once, before work begins.
+    /// Finds the users with something to forget. Must be called once, before work begins.
     pub(super) fn gather_fading(&mut self) {
         let Self { slots, fading, .. } = self;
         for slot in slots {
@@ -104,25 +105,25 @@ impl Core {
         self.slots.get_mut(index)?.user_mut(id.as_str(), hash)
     }
 
-    /// Whether more is remembered than may be.
+    /// Whether the shard remembers more than its bound.
     pub fn has_to_forget(&self) -> bool {
         self.fading.is_over()
     }
 
-    /// Lets a part of what is delivered go, and ids of users that no chat names any more, if there are
-    /// many; whether there is more to do.
+    /// Drops a part of the delivered events, and ids of users that no chat names any more, if there
+    /// are many. Returns true if there is more to do.
     pub fn sweep_some(&mut self) -> bool {
         self.interner.drop_some() | self.interner.sweep_some()
     }
 
-    /// Lets some users forget, as long as more is remembered than may be.
+    /// Lets some users forget, as long as the shard remembers more than its bound.
     pub fn forget_some(&mut self, out: &mut Output) {
         for _ in 0..USERS_A_STEP {
             if !self.fading.is_over() {
                 return;
             }
             let Some(user_id) = self.fading.queue.pop_front() else { return };
-            // One who was erased, or joined again, has nothing to forget.
+            // A user who was erased or joined again since has nothing to forget.
             let Some(user) = self.find_user_mut(&user_id) else { continue };
             user.head.fades = false;
             let Some(to) = user.forgets_to() else { continue };

@@ -1,21 +1,22 @@
-//! First answers: a request with an idempotency key that comes again is answered as it was, and
-//! applies nothing. Whom a key belongs to is told in [`crate::shard::idempotency`].
+//! First answers: a repeat of a request with an idempotency key gets the first answer, and applies
+//! nothing. The owners of keys are in [`crate::shard::idempotency`].
 //!
-//! An answer is kept in the slot that decided, by a record behind those of the decision; the records
-//! of one step are in one batch of the log, so a crash leaves both or neither. How long it is kept
-//! is no part of the state that the log tells: letting one go leaves no record, and a start that
-//! finds it again only remembers longer.
+//! An answer is kept in the slot that decided, by a record after those of the decision. The records
+//! of one step are in one batch of the log, so a crash leaves all or none of them. How long an
+//! answer is kept is no part of the logged state. Its eviction leaves no record, and a start that
+//! finds it again only remembers it longer.
 //!
-//! Where several shards decide, the key is taken first, and that is kept as an answer is. It answers
-//! nobody: whoever repeats the request gets the same [`Claim`] and asks for the parts again, each of
-//! which is kept for itself.
+//! If several shards decide a request, its key is taken first. The claim is kept like an answer,
+//! but it replies to nobody. A repeat of the request gets the same [`Claim`] and asks for the parts
+//! again. Each part keeps its own answer.
 //!
 //! Invariants:
-//! - An answer older than the window is not told, whether it is still there or not. A part is told as
-//!   long as its claim is.
-//! - At most two answers are let go for each key that one counts as, and a few with each tick, so that
-//!   no step is long.
-//! - For each answer that a slot holds, the slot is listed once, and its weight is counted.
+//! - An answer older than the window is not used, whether it is still there or not. The answer of a
+//!   part is used as long as its claim is.
+//! - At most two answers are evicted for each key that a new answer counts as, and a few with each
+//!   tick. So no step is long.
+//! - The queue lists a slot once for each answer that the slot holds, and includes the answer's
+//!   weight in the sum.
 
 use std::collections::VecDeque;
 
@@ -35,22 +36,24 @@ use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
 use crate::shard::state::FirstAnswer;
 use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
 
-/// Answers whose time is over that one step lets go at the most.
+/// Maximum number of answers that one step evicts because their time is over.
 const LET_GO_A_STEP: usize = 2;
 
-/// Begins what is kept where a key was taken for parts to come; no command has this code.
+/// The first byte of a claim, where an answer has the code of its command; no command has this
+/// code.
 const CLAIMED: u8 = 0;
 
-/// The slots of the answers that are kept, in the order in which they were given.
+/// The slots of all answers, in the order of the answers, so that the oldest are evicted first.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     slots: VecDeque<Slot>,
-    /// How many keys they count as.
+    /// Number of keys that all answers count as.
     weight: usize,
 }
 
 impl Answers {
-    /// Answers of a slot went; what it still keeps is let go no earlier for that.
+    /// Takes answers that a slot has lost out of the queue. The slot's first entries go, so its
+    /// other answers are evicted no earlier.
     fn went(&mut self, slot: Slot, answers: Weighed) {
         self.weight = self.weight.saturating_sub(answers.weight);
         let mut left = answers.count;
@@ -62,12 +65,12 @@ impl Answers {
     }
 }
 
-/// Some answers.
+/// A number of answers, with their weight.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Weighed {
-    /// How many there are.
+    /// Number of answers.
     pub(super) count: usize,
-    /// How many keys they count as.
+    /// Number of keys that they count as.
     weight: usize,
 }
 
@@ -80,32 +83,34 @@ impl Weighed {
     }
 }
 
-/// How many keys an answer counts as.
+/// Number of keys that an answer counts as: a long answer counts as several.
 fn weight(reply: &Bytes) -> usize {
     1 + reply.len() / IDEMPOTENCY_ANSWER_BYTES
 }
 
-/// A request with a key: where its answer is kept, under what, and what was asked.
+/// A request with a key: the slot and the text under which its answer is kept, and the digest of
+/// the request.
 pub(super) struct Keyed {
     slot: Slot,
     scope: CompactString,
     request: u64,
-    /// It is a part: the claim has spoken for the whole request.
+    /// Whether it is a part, whose claim was checked for the whole request.
     is_part: bool,
-    /// Its answer waits for this chat's deliveries.
+    /// The chat whose deliveries the answer waits for.
     chat_id: Option<ChatId>,
 }
 
-/// What is kept under a key.
+/// The value that is kept under a key.
 pub(super) enum Remembered {
-    /// The first answer.
+    /// The first reply to the request.
     Reply(Reply),
-    /// The key was taken by the record of this number; the request's parts may be under way.
+    /// The key was taken by the record of this number. Parts of the request may be under way.
     Claim(u64),
 }
 
 impl Core {
-    /// The key of an op that one slot decides. Others look after their keys where they decide.
+    /// The key of an operation that one slot decides. Other operations handle their keys where they
+    /// decide.
     pub(super) fn keyed(&self, op: &Op) -> Option<Keyed> {
         match op {
             Op::Create { create, id_from, claim } => {
@@ -129,7 +134,7 @@ impl Core {
                 };
                 Some(Keyed { chat_id, ..keyed })
             }
-            // Parts of a command whose key a claim holds, or which is kept by the row that decides.
+            // Parts of a command: a claim holds its key, or the row that decides keeps it.
             Op::Claim(_)
             | Op::CheckDelete(_)
             | Op::Delete(..)
@@ -173,7 +178,7 @@ impl Core {
         }
     }
 
-    /// The same for the part of a request that a chat decides.
+    /// Like [`Self::keyed_by`], for the part of a request that a chat decides.
     pub(super) fn keyed_part(&self, claim: Claim, chat_id: &ChatId) -> Keyed {
         Keyed {
             slot: self.slot_of_chat(chat_id),
@@ -184,7 +189,7 @@ impl Core {
         }
     }
 
-    /// The same for a change that the chat checked; decided by the row.
+    /// Like [`Self::keyed_by`], for a change that the chat has checked and the row decides.
     pub(super) fn keyed_row(
         &self,
         user_id: &UserId,
@@ -199,7 +204,7 @@ impl Core {
         self.keyed_by(Owner::User(user_id), key, digest(kind, &asked, self.hasher))
     }
 
-    /// The same for all of a `mark_read_many`.
+    /// Like [`Self::keyed_by`], for all rows of a `mark_read_many`.
     pub(super) fn keyed_rows(
         &self,
         user_id: &UserId,
@@ -217,7 +222,7 @@ impl Core {
         self.keyed_by(Owner::User(user_id), key, request)
     }
 
-    /// The same for one chat of an `import`, with its lines.
+    /// Like [`Self::keyed_by`], for one chat of an `import` with its lines.
     pub(super) fn keyed_import(
         &self,
         chat_id: &ChatId,
@@ -233,13 +238,13 @@ impl Core {
         self.keyed_by(Owner::Chat(chat_id), key, request)
     }
 
-    /// The same for `erase_user`.
+    /// Like [`Self::keyed_by`], for `erase_user`; None if the request has no key.
     pub(super) fn keyed_erase(&self, erase: &EraseUser) -> Option<Keyed> {
         let request = digest(Kind::EraseUser, &(), self.hasher);
         Some(self.keyed_by(Owner::User(&erase.user_id), erase.idempotency_key.as_ref()?, request))
     }
 
-    /// Digest of what the arguments mean: a `force` that is false is none.
+    /// Digest of the meaning of the arguments: a `force` that is false equals none.
     fn digest_of(&self, command: &Command) -> u64 {
         let mut bytes = vec![command.kind().code()];
         let mut serializer = rmp_serde::Serializer::new(&mut bytes);
@@ -252,7 +257,7 @@ impl Core {
         self.hasher.hash_bytes(&bytes)
     }
 
-    /// Takes a key for a request whose parts follow.
+    /// Takes a key for a request whose parts follow. A repeat gets the claim that exists.
     pub(super) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
         let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
         let Keyed { slot, request, .. } = keyed;
@@ -265,7 +270,7 @@ impl Core {
         Step::Part(Answer::Claimed(Claim { slot, number, request }))
     }
 
-    /// Keeps that a key was taken; by the record of which number.
+    /// Keeps a claim, and returns the number of its record.
     pub(super) fn keep_claim(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
         let number = self.slot(keyed.slot).map_or(0, |state| state.seq) + 1;
         let mut bytes = vec![CLAIMED];
@@ -274,10 +279,10 @@ impl Core {
         number
     }
 
-    /// What is kept under the key of a request.
+    /// The value that is kept under the key of a request.
     ///
     /// # Errors
-    /// If its key belongs to another request.
+    /// If the key belongs to another request.
     pub(super) fn kept(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
         let Ok(state) = self.slot(keyed.slot) else { return Ok(None) };
         let found = state.answers.get(&keyed.scope, self.hash_of(&keyed.scope));
@@ -285,16 +290,16 @@ impl Core {
         match found.filter(is_told) {
             None => Ok(None),
             Some(answer) if answer.request == keyed.request => decode(&answer.reply).map(Some),
-            // A claim that a crash took, without a log, had the number of this one.
+            // Without a log, a crash may lose a claim; a later claim can then have its number.
             Some(_) if keyed.is_part => Ok(None),
             Some(_) => Err(another_request()),
         }
     }
 
-    /// The answer that a request had before.
+    /// The first reply to a request; None if there is none, or only a claim.
     ///
     /// # Errors
-    /// If its key belongs to another request.
+    /// If the key belongs to another request.
     pub(super) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
         Ok(self.kept(keyed)?.and_then(|kept| match kept {
             Remembered::Reply(reply) => Some(reply),
@@ -302,7 +307,7 @@ impl Core {
         }))
     }
 
-    /// What to answer a request that was answered before.
+    /// The step that answers a repeat; None if the request is new.
     pub(super) fn first_answer(&self, keyed: &Keyed) -> Option<Step> {
         match self.recall(keyed) {
             Ok(None) => None,
@@ -314,7 +319,7 @@ impl Core {
         }
     }
 
-    /// Keeps what a step answers, if there is a key and it is an answer.
+    /// Keeps the reply of a step, if the request has a key and the step has a reply.
     pub(super) fn keep_answer(&mut self, keyed: Option<Keyed>, step: &Step, out: &mut Output) {
         if let (Some(keyed), Step::Done(Ok(reply)) | Step::AfterDeliveries(_, reply)) =
             (keyed, step)
@@ -323,7 +328,7 @@ impl Core {
         }
     }
 
-    /// Keeps an answer.
+    /// Keeps a reply under the key of its request.
     pub(super) fn keep(&mut self, keyed: Keyed, reply: &Reply, out: &mut Output) {
         self.keep_bytes(keyed, encode(reply), out);
     }
@@ -352,19 +357,19 @@ impl Core {
         self.let_go_over();
     }
 
-    /// What is kept under a user's keys.
+    /// Number and weight of the answers under a user's keys.
     pub(super) fn answers_of(&self, user_id: &UserId) -> Weighed {
         let hash = self.hash_of(user_id.as_str());
         self.slot(self.slot_of_user(user_id))
             .map_or_else(|_| Weighed::default(), |state| Weighed::of(state.answers_of(hash)))
     }
 
-    /// These answers of a slot are gone with the user whose they were.
+    /// Notes that these answers of a slot are gone, because their user was erased.
     pub(super) fn answers_went(&mut self, slot: Slot, answers: Weighed) {
         self.answers.went(slot, answers);
     }
 
-    /// Lets a few answers go whose time is over.
+    /// Evicts a few answers whose time is over.
     pub(super) fn let_go_over(&mut self) {
         for _ in 0..LET_GO_A_STEP {
             let Some(slot) = self.answers.slots.front() else { return };
@@ -388,12 +393,13 @@ impl Core {
         }
     }
 
-    /// When the newest of the answers was given that a start brought.
+    /// The time of the newest answer in any slot; None if there is none. The node's
+    /// clock of keys continues from it at a start.
     pub fn newest_answer(&self) -> Option<TimeMs> {
         self.slots.iter().flat_map(|state| state.answers.iter()).map(|answer| answer.at).max()
     }
 
-    /// Finds the answers that a start brought.
+    /// Lists the answers that a start brought, oldest first.
     pub(super) fn gather_answers(&mut self) {
         let mut found: Vec<(TimeMs, Slot)> = Vec::new();
         self.answers.weight = 0;
@@ -407,7 +413,7 @@ impl Core {
     }
 }
 
-/// The key of a command that one slot decides, and whom it belongs to.
+/// The key of a command that one slot decides, and the owner of the key.
 fn owner_and_key(command: &Command) -> Option<(Owner<'_>, &IdempotencyKey)> {
     let (owner, key) = match command {
         Command::AddMembers(add) => (Owner::Chat(&add.chat_id), &add.idempotency_key),
@@ -417,15 +423,15 @@ fn owner_and_key(command: &Command) -> Option<(Owner<'_>, &IdempotencyKey)> {
         Command::Advance(advance) => (Owner::Chat(&advance.chat_id), &advance.idempotency_key),
         Command::SetFlags(set) => (Owner::User(&set.user_id), &set.idempotency_key),
         Command::Touch(touch) => (Owner::User(&touch.user_id), &touch.idempotency_key),
-        // The chat checks them, and the row that decides keeps their keys.
+        // The chat checks these commands, and the row that decides keeps their keys.
         Command::MarkRead(_) | Command::Clear(_) => return None,
-        // The router sends them in parts, and a claim holds their keys.
+        // The router sends these commands in parts, and a claim holds their keys.
         Command::Create(_)
         | Command::Delete(_)
         | Command::Import(_)
         | Command::MarkReadMany(_)
         | Command::EraseUser(_) => return None,
-        // They change nothing that is kept.
+        // These commands change no state that needs a key.
         Command::Hello(_)
         | Command::Ping(_)
         | Command::Stats(_)
@@ -445,7 +451,7 @@ fn owner_and_key(command: &Command) -> Option<(Owner<'_>, &IdempotencyKey)> {
     Some((owner, key.as_ref()?))
 }
 
-/// Whether an answer is no longer told.
+/// Whether the window of an answer is over.
 fn is_over(at: TimeMs, now: TimeMs) -> bool {
     at.saturating_add(IDEMPOTENCY_WINDOW_MS) <= now
 }
@@ -531,7 +537,7 @@ mod tests {
         assert!(core.answers.weight > 18, "long answers count more: {}", core.answers.weight);
         ask(&mut core, Kind::EraseUser, json!({"user_id": "a"}), 6);
         assert_eq!(core.answers.slots.len(), 13);
-        // The same keys again, when the first answers are over and not yet let go.
+        // All keys again, after the first answers have expired and before they are evicted.
         tick(&mut core, 1 + IDEMPOTENCY_WINDOW_MS);
         for key in (0..5).rev() {
             ask(&mut core, Kind::Touch, json!({"user_id": "c"}), key);

@@ -1,5 +1,5 @@
-//! A shard's part of `conversations`, `unread` and `explain`: its chats, joined with rows that came
-//! along.
+//! A shard's part of `conversations`, `unread` and `explain`: its chats, joined with the rows that
+//! the operation brings.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, OutOfLine};
 use crate::types::{Flag, Sequence, UserId};
 
-/// Rows that are looked up together.
+/// Number of rows that are looked up together.
 const BLOCK: usize = 32;
 
 impl Core {
@@ -69,7 +69,7 @@ impl Core {
             if row.facts().is_hide == Flag::YES {
                 return;
             }
-            // The rows of a user follow each other.
+            // The rows of one user follow each other.
             if reader.as_ref().is_none_or(|(user, _)| *user != at.user) {
                 let user = usize::try_from(at.user).ok().and_then(|user| rows.get(user));
                 reader = user.map(|user| {
@@ -88,12 +88,12 @@ impl Core {
         Answer::Unread(totals.into_iter().collect())
     }
 
-    /// Calls `visit` for the rows that are in their user's list, with their chats; those that are
-    /// dissolved are left out.
+    /// Calls `visit` for each row that is in its user's list, with the chat. Rows of dissolved
+    /// chats are left out.
     ///
-    /// Most of the time goes into waiting for memory. So a block of rows is taken in rounds: find all
-    /// chats, touch all of them (and their members, if these are looked at), then read; the waits of a
-    /// round overlap.
+    /// Most of the time is spent in waits for memory. So a block of rows is processed in rounds,
+    /// whose waits overlap. The rounds find all chats, touch them (and their members, if `visit`
+    /// reads these), and then read.
     fn for_each_joined<'a>(
         &'a self,
         rows: &'a [UserRows],
@@ -136,34 +136,34 @@ impl Core {
         Answer::ExplainChat(view)
     }
 
-    /// What a chat knows of a member's floors.
+    /// The floors that a chat knows of a member; None if the user is no member.
     pub(super) fn floors_of(&self, chat: &Chat, user_id: &UserId) -> Option<Floors> {
         let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
         Some(member.floors())
     }
 }
 
-/// Whose rows they are.
+/// The owner of the rows.
 struct Reader<'a> {
     id: &'a UserId,
     hash: u64,
 }
 
 impl Reader<'_> {
-    /// The floors of the row, with the sent position that the chat has.
+    /// The floors of the row, with the sent sequence that the chat knows.
     fn floors(&self, row: &Row, chat: &Chat) -> Floors {
         let member = chat.members.get(self.id.as_str(), self.hash);
         row.facts().floors(member.map_or(Sequence::ZERO, |member| member.facts().sent_seq))
     }
 
-    /// Whether anything is unread; seldom looks at the chat's members.
+    /// Whether anything is unread. Seldom looks a member up.
     fn has_unread(&self, row: &Row, chat: &Chat) -> bool {
         let without_sent = row.facts().floors(Sequence::ZERO).unread(chat.head.last_sequence);
         without_sent > 0 && (!chat.newest_may_be_by(self.hash) || self.unread(row, chat) > 0)
     }
 
     fn unread(&self, row: &Row, chat: &Chat) -> u64 {
-        // Most often all is read, and then the member need not be looked for.
+        // Usually everything is read, and the member need not be looked up.
         match row.facts().floors(Sequence::ZERO).unread(chat.head.last_sequence) {
             0 => 0,
             _ => self.floors(row, chat).unread(chat.head.last_sequence),

@@ -1,4 +1,4 @@
-//! A message arrived; a user has read.
+//! Messages that arrive, and read positions: `advance`, `mark_read`, `mark_read_many` and `clear`.
 
 use super::{Core, Step, check_version};
 use crate::command::membership::{Clear, ClearReply};
@@ -15,8 +15,9 @@ use crate::shard::state::{Chat, ChatHead};
 use crate::types::{ChatId, ChatStatus, Flag, Hashed, IdempotencyKey, Sequence, UserId};
 
 impl Core {
-    /// An `advance` that comes without a key and is answered by the door itself; nothing if the chat belongs
-    /// to another shard. Its answer promises what any write's does: it leaves when the log holds it.
+    /// Runs an `advance` without a key on the fast path, for a caller that replies itself. None if
+    /// another shard owns the chat. Like for any write, the reply waits until the log has the
+    /// record.
     pub fn advance_here(
         &mut self,
         advance: AdvanceRef<'_>,
@@ -30,8 +31,8 @@ impl Core {
         })
     }
 
-    /// A `mark_read` in the same way; nothing also while something of the chat is on its way to rows, behind
-    /// which it must stay.
+    /// Runs a `mark_read` on the fast path, like [`Self::advance_here`]. Also None if the user has
+    /// no row, or while the chat has open deliveries, which must reach the row first.
     pub fn mark_read_here(
         &mut self,
         read: MarkReadRef<'_>,
@@ -43,7 +44,7 @@ impl Core {
         if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
             return None;
         }
-        // Whoever is no member has no row; the other way finds out why.
+        // A user who is no member has no row; the router's way finds out why.
         let user = user.user(user_id.id, user_id.hash)?;
         let facts = user.rows.get(chat_id.id, chat_id.hash)?.facts();
         let checked =
@@ -90,7 +91,7 @@ impl Core {
         Ok(AdvanceReply { first_sequence: target.first, last_sequence: target.last, last_time })
     }
 
-    /// The chat checks, the row decides: its shard answers.
+    /// The chat checks, the row decides, and the row's shard answers.
     pub(super) fn mark_read(&mut self, to: ReplyTo, read: MarkRead, out: &mut Output) -> Step {
         let MarkRead { user_id, chat_id, seq, idempotency_key, if_version } = read;
         let request = self.check_row(&user_id, chat_id, RowAction::Read(seq), if_version);
@@ -103,7 +104,7 @@ impl Core {
         self.ask_row(to, user_id, request, idempotency_key, out)
     }
 
-    /// The chats check, the rows decide, each by itself.
+    /// The chats check, and each row decides by itself.
     pub(super) fn mark_read_many(
         &mut self,
         to: ReplyTo,
@@ -116,7 +117,7 @@ impl Core {
         Step::Later
     }
 
-    /// The chats' word alone: with a key, the rows are told what all chats said at once.
+    /// Only checks. With a key, all rows decide in one step, after all chats have checked.
     pub(super) fn check_reads(&self, user_id: &UserId, items: Vec<ReadItem>) -> Answer {
         Answer::CheckReads(self.check_items(user_id, items))
     }
@@ -152,8 +153,8 @@ impl Core {
             _ => {}
         }
         let shard = self.slot_of_user(&user_id).shard(self.shards);
-        // Where the row is here too and nothing of the chat is on its way to rows, there is nothing that a
-        // message would have to stay behind.
+        // If this shard owns the row too and the chat has no open deliveries, no message is needed
+        // to keep the order.
         let is_quiet = self.find_chat(&request.chat_id).is_none_or(|chat| chat.outbox.is_empty());
         if shard == self.shard && is_quiet {
             return self.row_request(&user_id, request, key.as_ref(), out).into();
@@ -162,7 +163,7 @@ impl Core {
         Step::Later
     }
 
-    /// A user's change to a row, after the chat's word.
+    /// A user's change to a row, after the chat has checked it.
     pub(super) fn row_request(
         &mut self,
         user_id: &UserId,
@@ -200,7 +201,7 @@ impl Core {
         }
     }
 
-    /// Raises the read position of a row of which `facts` are known.
+    /// Raises the read position of a row that has these `facts`.
     fn read_row(
         &mut self,
         read: ReadRef<'_>,
@@ -208,7 +209,8 @@ impl Core {
         Checked { last_sequence, sent_seq }: Checked,
         out: &mut Output,
     ) -> MarkReadReply {
-        // An older position is a late or repeated request: the user may have marked the chat since.
+        // An older position is a late or repeated request: the user may have marked the chat as
+        // unread since.
         let is_newer = facts.max_read_seq < read.seq;
         let is_opened = facts.max_read_seq == read.seq && facts.marked_unread == Flag::YES;
         if is_newer || is_opened {
@@ -228,7 +230,8 @@ impl Core {
         out: &mut Output,
     ) -> Result<ClearReply, Error> {
         let facts = self.facts_of(user_id, &chat_id, if_version)?;
-        // A clear that is covered already is a repeat: what the user set since stays.
+        // If the watermark covers the chat already, the clear is a repeat: later settings of the user
+        // stay.
         if facts.deleted_to_seq < last_sequence {
             let slot = self.slot_of_user(user_id);
             let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
@@ -237,7 +240,7 @@ impl Core {
         Ok(ClearReply { deleted_to_seq: facts.deleted_to_seq.max(last_sequence) })
     }
 
-    /// What a row is, for a change that is meant for this version of it.
+    /// The facts of a row, if it exists and has the version that the change requires.
     fn facts_of(
         &self,
         user_id: &UserId,
@@ -267,7 +270,7 @@ impl Core {
         Ok(reply)
     }
 
-    /// Several changes of a user, each by itself.
+    /// Several changes of a user, each decided by itself.
     pub(super) fn row_requests(
         &mut self,
         user_id: &UserId,
@@ -296,7 +299,7 @@ impl Core {
     }
 }
 
-/// What a chat says to a user's change.
+/// The chat's verdict on a user's change to a row.
 fn check(chat: &Chat, user_id: Hashed<&str>, action: RowAction) -> Result<Checked, Error> {
     let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
     let last_sequence = chat.head.last_sequence;
@@ -308,7 +311,7 @@ fn check(chat: &Chat, user_id: Hashed<&str>, action: RowAction) -> Result<Checke
     }
 }
 
-/// Where an `advance` leads.
+/// The sequences that an `advance` leads to.
 struct Target {
     first: Sequence,
     last: Sequence,

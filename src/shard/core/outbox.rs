@@ -1,11 +1,12 @@
 //! Deliveries: a chat's event reaches the rows of its users, on this shard or another.
 //!
 //! Invariants:
-//! - A chat's events are delivered one at a time, in order; of the one under way at most one slice
-//!   is out. So a row sees the events of a chat in order, and a giant chat takes small steps.
-//! - An event leaves the outbox by a record of its own, written before the next event goes out.
-//!   So what is delivered twice after a crash is the last event only, and the row knows its number.
-//! - Whoever waits for a delivery is answered exactly once.
+//! - A chat delivers its events one at a time, in order, and has at most one slice of an event on
+//!   its way. So a row sees the events of a chat in order, and a giant chat takes small steps.
+//! - An event leaves the outbox by a record of its own, which is written before the next event is
+//!   sent. So only the last event can be delivered twice after a crash, and the row knows its
+//!   number.
+//! - A caller that waits for deliveries is answered exactly once.
 
 use hashbrown::HashMap;
 use snapshot::{Planted, is_planted};
@@ -22,25 +23,26 @@ use crate::types::{ChatId, Flag, ShardId, UserId};
 #[derive(Debug)]
 pub(super) struct Running {
     event: u64,
-    /// Rows that were sent to.
+    /// Number of rows that the event was sent to.
     sent: usize,
-    /// Messages that are not confirmed.
+    /// Number of messages of the current slice that are not confirmed.
     unconfirmed: usize,
 }
 
-/// Who waits for deliveries.
+/// Answers that wait for deliveries.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     next: u64,
     waiting: HashMap<u64, Waiter>,
-    /// For each chat: up to which event, and who.
+    /// For each chat the last event that an answer waits for, with the answer's number in
+    /// `waiting`.
     chats: HashMap<ChatId, Vec<(u64, u64)>>,
 }
 
 #[derive(Debug)]
 struct Waiter {
     to: ReplyTo,
-    /// Chats that it still waits for.
+    /// Number of chats that the answer still waits for.
     chats: usize,
     answer: Answer,
 }
@@ -55,7 +57,8 @@ impl Waiters {
         }
     }
 
-    /// Notes that all events of a chat up to `event` are delivered; answers who waited for the last.
+    /// Notes that all events of a chat up to `event` are delivered. Answers that waited for nothing
+    /// else leave.
     fn finish(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
         let Some(entries) = self.chats.get_mut(chat_id) else { return };
         let mut done = Vec::new();
@@ -85,8 +88,8 @@ impl Waiters {
 }
 
 impl Core {
-    /// Keeps an answer until all that these chats decided so far has reached its rows; gives it back
-    /// if it has.
+    /// Keeps an answer until all events that these chats have decided so far have reached their
+    /// rows. Returns it if that is so already.
     pub(super) fn after_deliveries(
         &mut self,
         chat_ids: &[ChatId],
@@ -121,7 +124,8 @@ impl Core {
         self.send_slice(chat_id, out);
     }
 
-    /// A slice is confirmed by one of its shards.
+    /// Notes that one shard has confirmed its part of a slice, and sends the next slice after the
+    /// last confirmation.
     pub(super) fn delivered(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
         let Some(running) = self.running.get_mut(chat_id) else { return };
         if running.event != event || running.unconfirmed == 0 {
@@ -133,7 +137,7 @@ impl Core {
         }
     }
 
-    /// Sends the next slice of the event under way, or ends it.
+    /// Sends the next slice of the event under way, or ends its delivery.
     fn send_slice(&mut self, chat_id: &ChatId, out: &mut Output) {
         let (Some(running), Some(entry)) = (
             self.running.get(chat_id),
@@ -206,7 +210,7 @@ impl Core {
     }
 }
 
-/// Whether an event still has something to do to a row.
+/// Whether an event would change a row.
 fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let Some(row) = row else {
         return matches!(effect, Effect::Join { .. } | Effect::Import(_));
@@ -217,7 +221,7 @@ fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let facts = row.facts();
     match effect {
         Effect::Return => facts.is_show == Flag::NO,
-        // One that is covered already is a repeat: what the user set since stays.
+        // A delete that changes nothing is a repeat: what the user has set since stays.
         Effect::Delete { to, back } => facts.deleted_to_seq < *to || facts.is_show != Flag(*back),
         Effect::Join { .. } | Effect::Remove | Effect::Import(_) | Effect::Erase => true,
     }

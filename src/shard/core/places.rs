@@ -1,7 +1,7 @@
-//! Where the rows of an import come to stand in their users' lists.
+//! The places of imported rows in their users' lists.
 //!
-//! Deliveries of different chats reach a user in any order, so each row is given its place before the
-//! first of them goes out.
+//! Deliveries of different chats reach a user in any order. So each row gets its place before the
+//! first delivery is sent.
 
 use std::iter::Peekable;
 
@@ -10,7 +10,7 @@ use crate::shard::op::{Answer, Arrival, Arrivals};
 use crate::shard::roster::Entry;
 
 impl Core {
-    /// A place for each row that an import brings; changes nothing.
+    /// Finds a place for each row that an import brings; changes nothing.
     pub(super) fn places(&self, arrivals: &Arrivals) -> Answer {
         let users = arrivals.users.iter();
         Answer::Places(users.map(|arrival| self.places_of(arrivals, arrival)).collect())
@@ -48,11 +48,11 @@ impl Core {
     }
 }
 
-/// Places that are taken: those of the rows that are there, and of those that are on their way. Both rise.
+/// The taken places: those of the user's rows, and those of rows on their way. Both iterators rise.
 struct Taken<R: Iterator<Item = u64>, W: Iterator<Item = u64>>(Peekable<R>, Peekable<W>);
 
 impl<R: Iterator<Item = u64>, W: Iterator<Item = u64>> Taken<R, W> {
-    /// Whether a place is taken. The places that are asked for must rise.
+    /// Whether a place is taken. From call to call, `place` must rise.
     fn has(&mut self, place: u64) -> bool {
         while self.0.next_if(|taken| *taken < place).is_some() {}
         while self.1.next_if(|taken| *taken < place).is_some() {}
@@ -61,8 +61,8 @@ impl<R: Iterator<Item = u64>, W: Iterator<Item = u64>> Taken<R, W> {
 }
 
 /// A place for each row, in the order of their lines. A row that names a place gets it, or the next
-/// one that is free; of those that name the same the later line comes later. A row that names none
-/// comes behind all others, those from `next` on.
+/// free one. If several rows name the same place, they follow each other in the order of their
+/// lines. A row that names no place comes after all others, at `next` or later.
 fn find_places(
     named: &[Option<u64>],
     mut taken: Taken<impl Iterator<Item = u64>, impl Iterator<Item = u64>>,

@@ -1,10 +1,10 @@
-//! Bringing memory near before it is looked at.
+//! Prefetching: memory is read before it is needed, so that waits overlap.
 //!
-//! A request waits for memory half a dozen times, one wait after the other: for a table, for what it
-//! points to, for what that points to. Of several requests, or of a request for several chats, each
-//! round's waits can overlap, if the round does nothing but read.
+//! A request waits for memory half a dozen times, one wait after the other: for a table, for the
+//! entry that it points to, for the memory behind that. With several requests, or one request for
+//! several chats, the waits of a round overlap, if the round only reads.
 //!
-//! Rounds of independent reads take the place of prefetches, as in Chen, Ailamaki, Gibbons and
+//! Rounds of independent reads replace prefetch instructions, as in Chen, Ailamaki, Gibbons and
 //! Mowry, "Improving Hash Join Performance through Prefetching" (2004).
 
 use smallvec::SmallVec;
@@ -15,23 +15,23 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, Effect, OutOfLine, User};
 use crate::types::{ChatId, InternedUserId, UserId, wide};
 
-/// Requests that come at once, and ids of one, that need no allocation.
+/// This many requests of one call, or ids of one request, need no allocation.
 pub(super) const INLINE: usize = 32;
 
-/// What a request that is about to be run will look at, by the hashes of its keys.
+/// The memory that a request will read, by the hashes of its keys.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PrefetchKeys {
-    /// A user, with the rows.
+    /// Hash of the user whose rows the request reads; None if it names no user.
     pub user_hash: Option<u64>,
-    /// A chat, with the user among its members.
+    /// Hash of the chat, in which the user is looked up as a member; None if it names no chat.
     pub chat_hash: Option<u64>,
 }
 
-/// Where a table says that a user and a chat are.
+/// The table entries of a user and a chat.
 type Entries<'a> = (Option<&'a OutOfLine<User>>, Option<&'a OutOfLine<Chat>>);
 
-/// What is most likely a user, a chat, the user among the chat's members, and the chat among the user's rows:
-/// found by their hashes, and their ids not compared yet.
+/// The most likely user, chat, member (the user in the chat) and row (the chat of the user). They
+/// are found by hashes; their ids are not compared yet.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Prefetched<'a> {
     pub user: Option<&'a User>,
@@ -43,7 +43,8 @@ pub(super) struct Prefetched<'a> {
 }
 
 impl Prefetched<'_> {
-    /// Finds the member and the row, without looking at them; where no chat was named, the newest row.
+    /// Finds the member and the row, without reading them. If no chat is named, takes the user's
+    /// newest row.
     pub fn look_for_pair(&mut self) {
         self.member = self.chat.zip(self.user_hash).and_then(|(c, hash)| c.members.candidate(hash));
         self.row = self.user.and_then(|user| match self.chat_hash {
@@ -52,17 +53,17 @@ impl Prefetched<'_> {
         });
     }
 
-    /// Something of the lines of both.
+    /// Reads the cache lines of the member and the row.
     pub fn pair_lines(&self) -> u64 {
         self.member.map_or(0, member_line) ^ self.row.map_or(0, row_lines)
     }
 }
 
 impl Core {
-    /// Brings near what some requests will look at. It changes nothing and tells nothing.
+    /// Prefetches the memory that some requests will read; changes nothing.
     ///
-    /// A processor looks a few hundred instructions ahead: so what takes many to be found is found in a round of
-    /// its own, and the round that waits does little else.
+    /// A processor looks a few hundred instructions ahead. So what takes many instructions to find
+    /// is found in a round of its own, and the round that waits does little else.
     pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
         let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
         entries.extend(prefetch_keys.iter().map(|PrefetchKeys { user_hash, chat_hash }| {
@@ -83,7 +84,7 @@ impl Core {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
             (None, chat) => chat.map_or(0, advance_lines),
         });
-        // An advance looks at no more than the chat.
+        // An advance reads no more than the chat.
         found.retain(|found| found.user.is_some());
         near(&found, |found| {
             let Some(user) = found.user else { return 0 };
@@ -97,14 +98,14 @@ impl Core {
 }
 
 impl Core {
-    /// Brings near what the interner keeps of users' ids.
+    /// Prefetches the texts that the interner holds of these ids.
     pub(super) fn prefetch_ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         let mut kept: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
         kept.extend(ids.filter_map(|id| self.interner.candidate(id)));
         near(kept, |id| text_line(id.as_str()));
     }
 
-    /// Brings near what a chat's event is about to change: the rows of its users.
+    /// Prefetches the rows that a chat's event is about to change.
     pub(super) fn prefetch_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
         let chat_hash = self.hash_of(chat_id.as_str());
         let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
@@ -120,43 +121,43 @@ impl Core {
     }
 }
 
-/// Reads something of each, in a way that the compiler does not leave out.
+/// Calls `read` for each item, in a way that the compiler cannot leave out.
 pub(super) fn near<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
     std::hint::black_box(items.into_iter().fold(0, |sum, item| sum ^ read(item)));
 }
 
-/// Something of a chat's first cache line: what lists tell of it.
+/// Reads the chat's first cache line, which has the facts that lists reply.
 pub(super) fn head_line(chat: &Chat) -> u64 {
     chat.head.last_time.get()
 }
 
-/// Something of the lines that `detail` looks at.
+/// Reads the cache lines of a chat that `detail` needs.
 pub(super) fn detail_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ wide(chat.members.len())
 }
 
-/// Something of the lines that `advance` looks at.
+/// Reads the cache lines of a chat that `advance` needs.
 fn advance_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ chat.head.event
 }
 
-/// Something of a member. Not of the member's id: who looks for a reader compares with the reader's own
-/// text, the same in all chats.
+/// Reads a member, but not the member's id: a lookup compares with the reader's own text, which all
+/// chats share.
 pub(super) fn member_line(member: &Member) -> u64 {
     member.facts().order
 }
 
-/// Something of a row, which may stand in two lines.
+/// Reads a row, which may extend over two cache lines.
 pub(super) fn row_lines(row: &Row) -> u64 {
     row.version() ^ wide(row.chat_id.as_str().len())
 }
 
-/// Something of the id of a chat's maker, which is apart from it.
+/// Reads the id of a chat's creator, which is in a separate allocation.
 pub(super) fn creator_text(chat: &Chat) -> u64 {
     text_line(chat.head.creator_id.as_str())
 }
 
-/// Something of a text.
+/// Reads the first cache line of a text.
 fn text_line(text: &str) -> u64 {
     text.as_bytes().first().map_or(0, |byte| u64::from(*byte))
 }

@@ -1,7 +1,8 @@
-//! The plain reads, answered where the data stand: nothing is copied, and nothing allocated.
+//! The reads of the fast path: `list` and `detail`, without a copy of rows and without allocations.
 //!
-//! For a door on this core that writes the reply itself. They tell what `list` and `detail` tell; where
-//! a key is not on this shard they tell nothing, and the command takes the way over the router.
+//! They serve a caller on this core that writes the reply itself. They give the same facts as the
+//! commands `list` and `detail`. If another shard owns a key they return None, and the request goes
+//! through the router.
 
 use smallvec::SmallVec;
 
@@ -13,7 +14,7 @@ use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Chat, OutOfLine, User};
 use crate::types::{Flag, Hashed, Sequence};
 
-/// A chat that was asked for.
+/// A chat that the request names.
 struct Asked<'a> {
     id: Hashed<&'a [u8]>,
     entry: Option<&'a OutOfLine<Chat>>,
@@ -21,8 +22,8 @@ struct Asked<'a> {
 }
 
 impl Core {
-    /// All rows of a user's list, in its order; none if the user belongs to another shard, or has more
-    /// than `rows_max` rows.
+    /// All rows of a user's list, in list order. None if another shard owns the user, or the user
+    /// has more than `rows_max` rows.
     pub fn read_list(&self, user_id: Hashed<&str>, rows_max: usize) -> Option<ListRows<'_>> {
         match self.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
             Some(user) if user.rows.len() > rows_max => None,
@@ -31,9 +32,9 @@ impl Core {
         }
     }
 
-    /// Tells the chats with these ids as `detail` does; nothing if one of the keys belongs to another
-    /// shard. Each id costs a few waits for memory, so that all of them are found first, then touched,
-    /// then read: the waits of a round overlap.
+    /// Calls `tell` with the chats of these ids, as `detail` replies them; None if another shard
+    /// owns one of the keys. Each id costs a few waits for memory. So all chats are found first,
+    /// then touched, then read, and the waits of a round overlap.
     pub fn read_details<'a, R>(
         &'a self,
         ids: impl Iterator<Item = Hashed<&'a [u8]>>,
@@ -84,17 +85,18 @@ impl Core {
     }
 }
 
-/// Who asks for details.
+/// The user who asks for details.
 struct Reader<'r> {
     id: Hashed<&'r str>,
     user: Option<&'r User>,
 }
 
 impl Reader<'_> {
-    /// Up to where the reader has read the chat; none if they are no member.
+    /// The sequence up to which the reader has read the chat; None if the reader is no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
         let Asked { id, found, .. } = asked;
-        // What was found may be in another chat, which the id did not turn out to be.
+        // The candidate member may belong to another chat, if the candidate chat had a different
+        // id.
         let is_in_it = found.chat.is_some_and(|likely| std::ptr::eq(likely, chat));
         let member = found.member.filter(|_| is_in_it);
         let member = chat.members.get_by(member, self.id.id, self.id.hash)?.floors();
@@ -103,7 +105,7 @@ impl Reader<'_> {
     }
 }
 
-/// The rows of a whole list where they stand, and how many they are.
+/// The rows of a whole list, borrowed, and their number.
 pub struct ListRows<'a> {
     rows: Listed<'a>,
     left: usize,
@@ -111,7 +113,7 @@ pub struct ListRows<'a> {
 
 impl<'a> ListRows<'a> {
     fn new(chunks: &'a [Chunk<Row>]) -> Self {
-        // Each row is looked at from end to end, so that all of them come near at once.
+        // Reads each row from end to end, so that the waits for their memory overlap.
         let (mut listed, mut pinned, mut looked_at) = (0, false, 0);
         for row in chunks.iter().flat_map(|chunk| chunk.iter()) {
             listed += usize::from(row.facts().is_show.0);
@@ -119,7 +121,7 @@ impl<'a> ListRows<'a> {
             looked_at ^= row_lines(row);
         }
         std::hint::black_box(looked_at);
-        // Where none is pinned there is no need to look for them.
+        // If no row is pinned, the round of pinned rows is left out.
         Self { rows: Listed::all(chunks, Flag(pinned)), left: listed }
     }
 }
@@ -140,18 +142,18 @@ impl<'a> Iterator for ListRows<'a> {
 
 impl ExactSizeIterator for ListRows<'_> {}
 
-/// The rows of a list: pinned first, then newest-joined first; deleted ones not.
+/// The rows of a list: pinned first, then newest-joined first; deleted rows are left out.
 struct Listed<'a> {
     all: &'a [Chunk<Row>],
-    /// Those that are not looked at yet, in this round.
+    /// Chunks that this round has not read yet.
     chunks: &'a [Chunk<Row>],
     rows: std::slice::Iter<'a, Row>,
-    /// The round: of the pinned rows, or of the others.
+    /// The round: that of the pinned rows, or that of the others.
     pinned: Flag,
 }
 
 impl<'a> Listed<'a> {
-    /// From the round of the pinned or that of the others on.
+    /// Begins with the round of the pinned rows or with that of the others.
     fn all(all: &'a [Chunk<Row>], pinned: Flag) -> Self {
         Self { all, chunks: all, rows: [].iter(), pinned }
     }
@@ -196,7 +198,7 @@ mod tests {
         ChatId::new(&format!("chat {number}")).unwrap()
     }
 
-    /// A chat that the user has written to, at a place that no other has.
+    /// A chat in which the user has sent a message, at a sequence that no other chat has.
     fn lines(number: u64) -> (ChatLine, MemberLine) {
         let chat =
             json!({"id": id(number), "creator_id": USER, "type": 2, "last_sequence": 1_000_000});
@@ -222,7 +224,8 @@ mod tests {
                 messages.extend(out.messages.drain(..));
             }
         }
-        // Of so many in a slot's table some look like others until their ids are compared.
+        // Among this many entries of a slot's table, some have equal tags until their ids are
+        // compared.
         for first in (0..CHATS).step_by(50) {
             let ids: Vec<ChatId> = (first..first + 50).map(id).collect();
             let asked = ids.iter().map(|id| core.hasher.hashed(id.as_str().as_bytes()));

@@ -1,4 +1,4 @@
-//! Commands on a user's own rows.
+//! Commands on a user's own rows, and the chats' side of `detail` and `delete`.
 
 use std::collections::HashSet;
 
@@ -20,11 +20,11 @@ impl Core {
         self.find_user(user_id)?.rows.get(chat_id.as_str(), self.hash_of(chat_id.as_str()))
     }
 
-    /// A page of a list, or the beginning of one that takes several slices.
+    /// A page of a list, or the beginning of a page that takes several slices.
     pub(super) fn list(&self, list: &List) -> Step {
         let rows = self.find_user(&list.user_id).map(|user| &user.rows);
         match ListPage::begin(list, rows) {
-            // To share the chunks of many rows is enough for once.
+            // To share the chunks of many rows is enough work for one step.
             Ok(page) if rows.is_some_and(|rows| rows.len() > SCAN_ROWS) => {
                 Step::Part(Answer::List(Box::new(page)))
             }
@@ -47,12 +47,13 @@ impl Core {
         Answer::Facts(ids.iter().map(facts).collect())
     }
 
-    /// Whether [`Self::delete`] would take these chats.
+    /// Checks whether [`Self::delete`] would accept these chats.
     pub(super) fn check_delete(&self, delete: &Delete) -> Answer {
         Answer::Done(self.check_up_to(delete).map(Reply::Delete))
     }
 
-    /// Each chat by itself: a repeat of a request takes the chats that it did not reach before.
+    /// Decides each chat by itself: a repeat of a request deletes the chats that it did not reach
+    /// before.
     pub(super) fn delete(
         &mut self,
         delete: Delete,
@@ -84,7 +85,8 @@ impl Core {
         Step::AfterDeliveries(ids, Reply::Delete(()))
     }
 
-    /// Refuses an `up_to` that is beyond the last sequence of a chat of the user: nobody saw that message.
+    /// Refuses an `up_to` beyond the last sequence of a chat of the user, because nobody has seen
+    /// that message.
     fn check_up_to(&self, delete: &Delete) -> Result<(), Error> {
         let Some(up_to) = delete.up_to else { return Ok(()) };
         for id in &delete.ids {
@@ -100,8 +102,8 @@ impl Core {
         Ok(())
     }
 
-    /// Up to where the user deletes the chat. None if the user is no member, or has deleted all of it
-    /// already. Whether a watermark below the last sequence is covered, the row knows.
+    /// The watermark of a delete. None if the user is no member, or has deleted the whole chat
+    /// already. Only the row knows whether a lower watermark is covered already.
     fn delete_watermark(
         &self,
         user_id: &UserId,
@@ -113,7 +115,7 @@ impl Core {
         (!chat.is_deleted_by(member)).then(|| up_to.unwrap_or(last).min(last))
     }
 
-    /// A chat that is not dissolved, and the user as its member.
+    /// A chat that is not dissolved, with the user as its member.
     fn chat_of_member(&self, user_id: &UserId, id: &ChatId) -> Option<(&Chat, &Member)> {
         let chat = self.live_chat(id).ok()?;
         let member = chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))?;
@@ -176,7 +178,8 @@ impl Core {
     }
 }
 
-/// The next slice of a list: the reply, or what is to be gone on with when others had their turn.
+/// Makes the next slice of a list. The step is the reply, or the page to continue after other
+/// requests had their turn.
 pub(super) fn go_on(mut page: ListPage) -> Step {
     match page.go_on() {
         Some(reply) => Step::Done(Ok(Reply::List(reply))),

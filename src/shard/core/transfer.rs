@@ -1,4 +1,4 @@
-//! Export and import: a shard's part of both.
+//! A shard's part of `export` and `import`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,8 +15,8 @@ use crate::shard::state::{Chat, ChatHead, Effect, Gone, SlotState};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId, wide};
 
 impl Core {
-    /// A page of a slot: chats by id, each followed by its members in join order; then what users
-    /// are no member of any more.
+    /// A page of a slot: chats by id, each followed by its members in join order; then the removals
+    /// of users.
     pub(super) fn export_page(
         &self,
         slot: Slot,
@@ -80,13 +80,14 @@ impl Core {
         Answer::ExportRows(pairs.iter().map(row).collect())
     }
 
-    /// Whether these lines could be taken.
+    /// Checks whether these lines would be accepted.
     pub(super) fn check_import(&self, import: &Import) -> Answer {
         let nothing_yet = ImportReply { chats: 0, members: 0 };
         Answer::Done(self.plan_import(import, &[]).map(|_| Reply::Import(nothing_yet)))
     }
 
-    /// Takes chats and members, all of them or none; `places` has one for each member's line, or is empty.
+    /// Applies chats and members, all of them or none; `places` has one place for each member's
+    /// line, or is empty.
     pub(super) fn import(&mut self, import: &Import, places: &[u64], out: &mut Output) -> Step {
         let Plan { chats: plan, mut taken } = match self.plan_import(import, places) {
             Ok(plan) => plan,
@@ -131,8 +132,8 @@ impl Core {
         self.deliver(chat_id, out);
     }
 
-    /// Notes removals of users who are on this shard. Their chats know of them already, so a user who
-    /// has a row joined again since. What is known already stays as it is.
+    /// Records removals of users of this shard. The chats have applied them already, so a user with
+    /// a row has joined again since. A removal that is known already stays as it is.
     pub(super) fn import_gone(&mut self, removals: Vec<Removal>, out: &mut Output) -> Outcome {
         for Removal { user_id, chat_id, version } in removals {
             let is_known = self.find_user(&user_id).is_some_and(|user| {
@@ -151,8 +152,8 @@ impl Core {
         Ok(Reply::Import(ImportReply { chats: 0, members: 0 }))
     }
 
-    /// Checks every line and decides what each chat becomes; changes nothing. Chats that were taken
-    /// before with the same key are only counted.
+    /// Checks every line and decides what each chat becomes; changes nothing. Chats that were
+    /// applied before with this key are only counted.
     fn plan_import(&self, import: &Import, places: &[u64]) -> Result<Plan, Error> {
         let merge = import.merge == Some(true);
         let mut lines: BTreeMap<&ChatId, ChatLines<'_>> = BTreeMap::new();
@@ -237,7 +238,7 @@ impl Core {
         })
     }
 
-    /// Decides who of a chat's members leaves and who comes or changes, line after line.
+    /// Decides line after line which members of a chat leave, come or change.
     fn plan_members(
         &self,
         chat_id: &ChatId,
@@ -253,7 +254,7 @@ impl Core {
         };
         let head = match head {
             Ok(head) => head,
-            // Nobody is a member of a chat that is not there.
+            // Nobody is a member of a chat that does not exist, so the lines only add removals.
             Err(_) if lines.iter().all(|(line, _)| line.removed == Flag::YES) => {
                 self.room()?;
                 return Ok(RosterPlan::default());
@@ -274,7 +275,7 @@ impl Core {
                 let withdrawn = seen.get(&line.user_id).and_then(|at| planned.get_mut(*at)?.take());
                 match stored {
                     Some(_) => _ = removed.insert(&line.user_id),
-                    // Their removal is remembered.
+                    // The removal is remembered, which takes memory.
                     None => self.room()?,
                 }
                 count -= usize::from(stored.is_some() || withdrawn.is_some());
@@ -288,7 +289,8 @@ impl Core {
                 count += 1;
             }
             let order = head.next_order.saturating_add(wide(planned.len()));
-            // Whether the stored row is deleted and stays so: no newer message comes by this import.
+            // Whether the stored member is deleted and stays so: this import brings no newer
+            // message.
             let stays_deleted = chat.zip(stored).is_some_and(|(chat, stored)| {
                 chat.is_deleted_by(stored) && chat.head.last_sequence == head.last_sequence
             });
@@ -304,34 +306,34 @@ impl Core {
     }
 }
 
-/// What an import does.
+/// The changes that an import makes.
 struct Plan {
     chats: BTreeMap<ChatId, ChatPlan>,
-    /// What was taken before.
+    /// The lines that an earlier request with this key has applied.
     taken: ImportReply,
 }
 
-/// The lines of an import that concern one chat.
+/// The lines of an import for one chat.
 #[derive(Default)]
 struct ChatLines<'a> {
     chat: Option<&'a ChatLine>,
     members: Vec<&'a MemberLine>,
-    /// For each member's line a place in the user's list.
+    /// For each member's line its place in the user's list; None if it names none.
     places: Vec<Option<u64>>,
 }
 
-/// What an import does to one chat.
+/// The changes that an import makes to one chat.
 struct ChatPlan {
     head: Option<ChatHead>,
-    /// Members who leave, before the others come.
+    /// Members who leave, before others join.
     removed: Vec<UserId>,
     members: Vec<(Member, Effect)>,
-    /// How many lines of members these are.
+    /// Number of member lines.
     lines: u64,
     keyed: Option<Keyed>,
 }
 
-/// What an import does to the members of one chat.
+/// The changes that an import makes to the members of one chat.
 #[derive(Default)]
 struct RosterPlan {
     removed: Vec<UserId>,
@@ -351,11 +353,11 @@ fn describe(line: &MemberLine, why: &str) -> String {
     format!("member {} of {}: {why}", line.user_id, line.chat_id)
 }
 
-/// A chat on its way out.
+/// A chat to export.
 enum Exported<'a> {
-    /// One that is there.
+    /// A chat that is not dissolved.
     Chat(&'a Chat),
-    /// One that was dissolved: what it was like stays behind, if it is still known.
+    /// A dissolved chat. Only its id and type are exported, even if more is still known.
     Ended(ChatId, ChatType),
 }
 
@@ -375,7 +377,7 @@ impl Exported<'_> {
     }
 }
 
-/// The chats of a slot by id, from the one that a cursor stands in.
+/// The chats of a slot by id, from the one in which the cursor is.
 fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Exported<'a>> {
     let is_due = |id: &ChatId| after.is_none_or(|(resumed, _)| id >= resumed);
     let retired = state.retired.iter().map(|(id, chat_type)| Exported::Ended(id, chat_type));
@@ -388,7 +390,7 @@ fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Ex
     due
 }
 
-/// The users of a slot that have lost chats, by id, from the one that a cursor stands in.
+/// The users of a slot with removals, by id, from the one in which the cursor is.
 fn gone_from<'a>(
     state: &'a SlotState,
     after: Option<&(UserId, u64, ChatId)>,
@@ -400,7 +402,7 @@ fn gone_from<'a>(
     gone
 }
 
-/// A user's removals behind one of them, by version and chat: imported ones may share a version.
+/// A user's removals after a given one, by version and chat: imported removals may share a version.
 fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'a ChatId)> {
     let removals = gone.chats.iter().map(|(chat_id, version)| (*version, chat_id));
     let mut left: Vec<_> =
@@ -409,7 +411,7 @@ fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'
     left
 }
 
-/// A counter as `export` tells it: never more than `import` takes, however far life counted it.
+/// A counter as `export` writes it: at most what `import` accepts, however far it was counted.
 fn told_counter(value: u64) -> u64 {
     value.min(IMPORT_COUNTER_MAX)
 }
@@ -449,8 +451,8 @@ fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
     })
 }
 
-/// What the chat knows of a member; the row's side is filled in from the row's shard. Until then it
-/// is the row that a delivery on its way will make.
+/// A member's line with the facts that the chat knows. The row's shard fills in the others. Until
+/// then they are those of the row that a delivery on its way will create.
 fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     let MemberFacts { join_seq, sent_seq, .. } = member.facts();
     let facts = RowFacts::joined(join_seq);
@@ -474,7 +476,7 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     }
 }
 
-/// That a user is no member of a chat any more.
+/// The line of a removal: the user is no longer a member of the chat.
 fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
     MemberLine {
         user_id: user_id.clone(),
@@ -503,14 +505,15 @@ fn plan_member(
     stored: Option<&Member>,
     stays_deleted: bool,
 ) -> Result<(Member, Effect), Error> {
-    // An export of a node at work may tell a row later than its chat: what lies beyond the chat's
-    // last message is not there, and nobody can have read, sent or deleted it.
+    // An export of a working node may read a row later than its chat. A position beyond the chat's
+    // last message does not exist here, so nobody can have read, sent or deleted it.
     let last = head.last_sequence;
     let shown = line.is_show.unwrap_or(Flag::YES);
     let deleted_to_seq =
         line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last }).min(last);
     let sent_seq = line.sent_seq.min(last);
-    // What is newer than a delete brings the row back: it is covered or shown, never neither.
+    // A message above the watermark brings the row back: a message is covered or shown, never
+    // neither.
     let shown = Flag(shown.0 || (deleted_to_seq < last && !stays_deleted));
     let next = last.checked_add(1).unwrap_or(last);
     let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?).min(next);
@@ -531,7 +534,7 @@ fn plan_member(
         order,
         join_seq,
         sent_seq: stored.map_or(sent_seq, |stored| stored.sent_seq.max(sent_seq)),
-        // Only whether; the epoch is set where it is applied.
+        // Only yes or no; applying the event sets the epoch.
         deleted_in: u64::from(!shown.0),
     };
     let member = Member::new((&line.user_id).into(), facts);

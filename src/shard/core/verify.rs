@@ -1,4 +1,4 @@
-//! A shard's part of `verify`: what its chats and its users hold of memberships, and what is counted.
+//! A shard's part of `verify`: the memberships that its chats and its users hold, and its counts.
 
 use std::collections::HashSet;
 
@@ -10,9 +10,9 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, SlotState, User};
 use crate::types::{ChatId, Flag, Slot, UserId, wide};
 
-/// Memberships after which a step ends; of the slot that reaches it all is told but long rosters.
+/// A step ends after the slot that reaches this number of memberships. Long rosters are left out.
 const PAIRS_A_STEP: usize = 1024;
-/// A roster with more entries than this is told in pages of so many, each in a step of its own.
+/// A roster with more entries is read in pages of this size, each in a step of its own.
 const LONG: usize = SCAN_ROWS;
 
 impl Core {
@@ -150,7 +150,7 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
     found
 }
 
-/// Those of these members who deleted the chat and are not among its deleters.
+/// Reports those of these members who deleted the chat but are not among its deleters.
 fn not_remembered<'a>(
     chat: &Chat,
     members: impl Iterator<Item = &'a Member>,
@@ -168,7 +168,7 @@ fn not_remembered<'a>(
         .map(move |user| format!("chat {id}: {user} deleted it and is not remembered for it"))
 }
 
-/// Those of these rows that have a version which their user has not reached.
+/// Reports those of these rows that have a version above their user's.
 fn ahead<'a>(user: &User, rows: impl Iterator<Item = &'a Row>) -> impl Iterator<Item = String> {
     let head = &user.head;
     rows.filter(|row| row.version() > head.version).map(|row| {
