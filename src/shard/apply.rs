@@ -205,7 +205,7 @@ impl Applier<'_> {
         self.retire(&event.chat_id)
     }
 
-    /// See [`SlotState::retire`].
+    /// Retires a chat as [`SlotState::retire`] does, and fails if there is no room for its id.
     fn retire(&mut self, id: &ChatId) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(id.as_str());
         match self.slot.retire(id.as_str(), hash, self.hasher) {

@@ -19,7 +19,7 @@ pub struct Counts {
     pub outbox: u64,
     /// Removals that are remembered.
     pub gone: u64,
-    /// Users without rows.
+    /// Users without rows who are still remembered.
     pub idle: u64,
 }
 

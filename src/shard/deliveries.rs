@@ -28,7 +28,7 @@ pub enum Deliveries {
 }
 
 impl Deliveries {
-    /// Number of rows.
+    /// Number of rows that the event reaches.
     pub fn len(&self) -> usize {
         match self {
             Self::Same(_, users) => users.len(),

@@ -115,18 +115,18 @@ events! {
     }
     /// A member deleted the chat from their list.
     5 Deleted {
-        /// The chat.
+        /// The chat that the member deleted.
         chat_id: ChatId,
         /// The member who deleted it.
         user_id: UserId,
-        /// The new watermark.
+        /// The member's new watermark in the chat.
         to: Sequence,
     }
     /// A chat was enabled or disabled.
     6 StatusSet {
-        /// The chat.
+        /// The chat whose status changed.
         chat_id: ChatId,
-        /// The new status.
+        /// The chat's new status.
         status: ChatStatus,
     }
     /// A chat ended for good; its id is never used again.
@@ -156,9 +156,9 @@ events! {
     }
     /// A user was erased from a chat: they are no longer a member, nor named as its creator.
     11 MemberErased {
-        /// The chat.
+        /// The chat that loses the user.
         chat_id: ChatId,
-        /// The erased user.
+        /// The user who is being erased.
         user_id: UserId,
     }
     /// An event of a chat reached a row.
@@ -179,7 +179,7 @@ events! {
         user_id: UserId,
         /// The chat of the row.
         chat_id: ChatId,
-        /// The read position.
+        /// The new read position, which only rises.
         seq: Sequence,
     }
     /// A user set flags of a row; flags that are None stay as they are.
@@ -199,7 +199,7 @@ events! {
     }
     /// A user was online.
     35 Touched {
-        /// The user.
+        /// The user who was online.
         user_id: UserId,
         /// The chats that the user was online in; None means all chats of the user.
         chat_ids: Option<Vec<ChatId>>,
@@ -212,13 +212,13 @@ events! {
         user_id: UserId,
         /// The chat of the row.
         chat_id: ChatId,
-        /// The new watermark.
+        /// The user's new watermark in the chat.
         to: Sequence,
     }
     /// A user was erased: versions, orders, removals and the answers under their keys are
     /// forgotten.
     37 UserErased {
-        /// The erased user.
+        /// The user whose rows are all gone by now.
         user_id: UserId,
     }
     /// An import said that a user is no longer a member of a chat.

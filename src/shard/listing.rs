@@ -141,7 +141,7 @@ pub fn order(a: Key<'_>, b: Key<'_>) -> Ordering {
 /// does not depend on the order in which they are added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Number of conversations.
+    /// Number of conversations up to the place.
     pub count: u64,
     /// Sum of the conversations' hashes, wrapping.
     pub hash: u64,
@@ -210,7 +210,7 @@ impl PageStart {
 pub struct Listing {
     /// The user's rows, with one entry.
     pub rows: Rows,
-    /// The command.
+    /// The arguments of the command.
     pub asked: Conversations,
     /// Maximum number of conversations of a part: one more than the page has.
     pub wanted: usize,
@@ -245,7 +245,7 @@ pub struct Totals {
     pub chats: u64,
     /// Unread messages in muted chats.
     pub muted_messages: u64,
-    /// Unread muted chats.
+    /// Muted chats with anything unread.
     pub muted_chats: u64,
 }
 

@@ -232,9 +232,9 @@ impl Op {
 pub enum Tells<'a> {
     /// No user, or only those into whose list a message brings a deleted row back.
     Nobody,
-    /// This user only.
+    /// Only the rows of this user.
     User(&'a UserId),
-    /// Any user.
+    /// Rows of any user.
     Anybody,
 }
 
@@ -249,7 +249,7 @@ pub enum IdFrom {
     /// Derived from the idempotency key. The id belongs to the request, and a repeat derives it
     /// again.
     Key,
-    /// Drawn at random.
+    /// Drawn at random; after a collision the router draws again.
     Chance,
 }
 
@@ -384,7 +384,7 @@ pub struct DetailPart {
 /// The chats' side of a page of `export`.
 #[derive(Debug, Clone, Default)]
 pub struct ExportPage {
-    /// Lines of chats.
+    /// Lines of chats, in the order of their ids.
     pub chats: Vec<ChatLine>,
     /// Lines of members, with the facts that the chat knows.
     pub members: Vec<MemberLine>,
@@ -473,7 +473,7 @@ pub enum RowAction {
 pub struct RowRequest {
     /// The chat of the row.
     pub chat_id: ChatId,
-    /// The change.
+    /// The change that the user wants.
     pub action: RowAction,
     /// If set, the row must have this version.
     pub if_version: Option<u64>,
@@ -553,7 +553,7 @@ impl Message {
 pub struct Envelope {
     /// Number of the newest snapshot that the sender has begun.
     pub image: u64,
-    /// The message itself.
+    /// The message for the receiver.
     pub message: Message,
 }
 

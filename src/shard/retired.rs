@@ -31,7 +31,7 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// Number of ids.
+    /// Number of ids, which is that of retired chats.
     pub fn len(&self) -> usize {
         self.places.len()
     }

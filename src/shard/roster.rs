@@ -136,7 +136,7 @@ struct Place {
 }
 
 impl<T: Entry> Roster<T> {
-    /// Number of entries.
+    /// Number of entries in all chunks.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -398,7 +398,7 @@ impl<T: Entry> Roster<T> {
         self.chunks
     }
 
-    /// The chunks, borrowed.
+    /// The chunks, borrowed, lowest order first.
     pub fn as_chunks(&self) -> &[Chunk<T>] {
         &self.chunks
     }

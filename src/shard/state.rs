@@ -62,7 +62,7 @@ pub struct ChatHead {
     pub creator_id: InternedUserId,
     /// Single, group or official.
     pub chat_type: ChatType,
-    /// Normal or disabled.
+    /// Whether the chat accepts messages: normal or disabled.
     pub status: ChatStatus,
     /// Whether the chat is encrypted.
     pub is_enc: Flag,
@@ -149,7 +149,7 @@ pub enum Effect {
     /// The user deleted the chat.
     #[serde(rename = "d")]
     Delete {
-        /// The new watermark.
+        /// The user's new watermark in the chat.
         to: Sequence,
         /// Whether a message above the watermark exists already, so that the row stays in the list.
         back: bool,

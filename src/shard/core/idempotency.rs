@@ -68,7 +68,7 @@ impl Answers {
 /// A number of answers, with their weight.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Weighed {
-    /// Number of answers.
+    /// Number of these answers.
     pub(super) count: usize,
     /// Number of keys that they count as.
     weight: usize,

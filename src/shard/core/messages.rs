@@ -230,8 +230,8 @@ impl Core {
         out: &mut Output,
     ) -> Result<ClearReply, Error> {
         let facts = self.facts_of(user_id, &chat_id, if_version)?;
-        // If the watermark covers the chat already, the clear is a repeat: later settings of the user
-        // stay.
+        // If the watermark covers the chat already, the clear is a repeat: what the user has set
+        // since stays.
         if facts.deleted_to_seq < last_sequence {
             let slot = self.slot_of_user(user_id);
             let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
