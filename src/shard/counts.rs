@@ -24,7 +24,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The weight of removals and users without rows, by which the shard decides who must forget.
+    /// The weight of removals and users without rows. If the sum over all slots exceeds the bound,
+    /// users must forget.
     pub fn gone_weight(&self) -> u64 {
         self.gone + IDLE_USER_WEIGHT * self.idle
     }

@@ -20,7 +20,7 @@ use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, Hashed, KeyHasher, Sequence, Slot, TimeMs, UserId,
 };
 
-/// A record or a snapshot block that cannot be read or does not fit the state: damage.
+/// The reason why a record or a snapshot block cannot be read or does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRecord(pub String);

@@ -9,7 +9,7 @@
 //! - [`interner`]: ids of users, each stored once per shard
 //! - [`state`]: the contents of a slot
 //! - [`deliveries`]: the rows that a chat's event reaches
-//! - [`counts`]: what a slot counts as it changes
+//! - [`counts`]: numbers of the contents of a slot, updated with each change
 //! - [`retired`]: the ids of dissolved chats
 //! - [`event`]: decisions, and their encoding in the log
 //! - [`idempotency`]: owners of idempotency keys, and claims

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A slot may take several blocks; items are applied in order. A retired chat is written as a chat
-//! that has only its id and type, as builds wrote it that kept dissolved chats whole.
+//! that has only its id and type, in the form of builds that kept dissolved chats whole.
 //!
 //! Invariants:
 //! - A snapshot captures no slot twice.

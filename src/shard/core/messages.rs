@@ -16,8 +16,7 @@ use crate::types::{ChatId, ChatStatus, Flag, Hashed, IdempotencyKey, Sequence, U
 
 impl Core {
     /// Runs an `advance` without a key on the fast path, for a caller that replies itself. None if
-    /// another shard owns the chat. Like for any write, the reply waits until the log has the
-    /// record.
+    /// another shard owns the chat. As for any write, the reply waits until the log has the record.
     pub fn advance_here(
         &mut self,
         advance: AdvanceRef<'_>,
