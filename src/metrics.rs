@@ -1,16 +1,17 @@
-//! What is counted about requests and turns of cores, and how it is shown to Prometheus.
+//! Counts and durations of requests and turns, and their text for Prometheus.
 //!
 //! # Layout
-//! - [`doors`]: what a door counts
+//! - [`doors`]: the counters of a door
 //! - [`exposition`]: the two forms of the text
-//! - [`turns`]: how long pieces of work hold a core
+//! - [`turns`]: how long tasks hold a core
 //!
 //! Invariants:
-//! - [`Meter`] and [`Durations`] are plain data: recording is a few additions at fixed places, without allocation or
-//!   atomics. Each core has its own; they are merged only when somebody looks.
-//! - Buckets are fixed: upper bounds of 4 us times powers of two, up to 8.388608 s, and one for
-//!   all that is slower.
-//! - Rendering shows only the commands that were seen, so that its size follows what is used.
+//! - [`Meter`] and [`Durations`] are plain data: recording is a few additions at fixed indexes,
+//!   without allocation or atomics. Each core has its own; they are merged only when the metrics are
+//!   read.
+//! - Buckets are fixed: their upper bounds are 4 us times powers of two, up to 8.388608 s. One more
+//!   bucket holds everything slower.
+//! - Only commands that were seen are rendered, so the size of the text follows the use.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 pub mod doors;
@@ -39,14 +40,14 @@ pub use exposition::Form;
 pub use turns::Turns;
 
 const KINDS: usize = Kind::ALL.len();
-/// 200, each error code, and whatever else a door may say (405, 408, 500).
+/// 200, each error code, and all other statuses of a door together (405, 408, 500).
 const STATUSES: usize = ErrorCode::ALL.len() + 2;
 const FIRST_BUCKET_NS: u64 = 4_000;
 /// Buckets with an upper bound: 4 us, 8 us, ... 4 us * 2^21 = 8.388608 s.
 const BOUNDED_BUCKETS: usize = 22;
 const BUCKETS: usize = BOUNDED_BUCKETS + 1;
 
-/// Requests of one door on one core, by command.
+/// Requests of one door on one core: statuses and durations by command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meter {
     kinds: [KindMeter; KINDS],
@@ -58,7 +59,7 @@ struct KindMeter {
     durations: Durations,
 }
 
-/// How long things of one kind took.
+/// A histogram of durations with fixed buckets, and their sum in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations {
     buckets: [u64; BUCKETS],
@@ -72,12 +73,12 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// Counts one answered request.
+    /// Counts one request that got a reply with this status.
     pub fn record(&mut self, kind: Kind, status: u16, latency: Duration) {
         self.record_many(kind, status, latency, 1);
     }
 
-    /// Counts answered requests, each of which took this long.
+    /// Counts requests with this status; each took `latency`.
     pub fn record_many(&mut self, kind: Kind, status: u16, latency: Duration, count: u64) {
         let Some(meter) = self.kinds.get_mut(kind.index()) else {
             return;
@@ -94,17 +95,17 @@ impl Meter {
         }
     }
 
-    /// How many requests were recorded.
+    /// Number of requests that were recorded.
     pub fn requests(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.durations.count()).sum()
     }
 
-    /// How many of them failed.
+    /// Number of requests whose status was not 200.
     pub fn errors(&self) -> u64 {
         self.kinds.iter().flat_map(|kind| kind.statuses.iter().skip(1)).sum()
     }
 
-    /// The commands that were seen.
+    /// The names and counts of commands that were seen.
     fn seen(&self) -> impl Iterator<Item = (&'static str, &KindMeter)> {
         let kinds = Kind::ALL.iter().map(|kind| kind.name()).zip(&self.kinds);
         kinds.filter(|(_, meter)| meter.durations.count() > 0)
@@ -112,7 +113,7 @@ impl Meter {
 }
 
 impl Durations {
-    /// Counts one thing.
+    /// Counts one duration; above the last bound it counts in the infinite bucket.
     pub fn record(&mut self, duration: Duration) {
         self.record_many(duration, 1);
     }
@@ -152,7 +153,7 @@ fn add_all(mine: &mut [u64], theirs: &[u64]) {
     }
 }
 
-/// 0 for success, then the error codes in their order, then the rest.
+/// 0 for success, then the error codes in their order, then all other statuses.
 fn status_index(status: u16) -> usize {
     if status == 200 {
         return 0;
@@ -161,7 +162,7 @@ fn status_index(status: u16) -> usize {
     known.map_or(STATUSES - 1, |position| position + 1)
 }
 
-/// The label of each place that [`status_index`] gives.
+/// The label of each index that [`status_index`] returns.
 fn status_labels() -> impl Iterator<Item = String> {
     let codes = ErrorCode::ALL.iter().map(|code| code.status().to_string());
     std::iter::once("200".to_owned()).chain(codes).chain(std::iter::once("other".to_owned()))
@@ -182,32 +183,32 @@ fn bucket_bounds() -> impl Iterator<Item = f64> {
     bounds.chain(std::iter::once(f64::INFINITY))
 }
 
-/// A [`Meter`] that an HTTP router can hold (routers must be `Send`). With one for each core the
-/// lock is never waited for, except while somebody reads it.
+/// A [`Meter`] that an HTTP router can hold (routers must be `Send`). Each core has its own, so the
+/// lock is free unless the metrics are being read.
 #[derive(Debug, Clone, Default)]
 pub struct SharedMeter(Arc<Mutex<Meter>>);
 
 impl SharedMeter {
-    /// Counts one answered request.
+    /// Counts one request that got a reply with this status.
     pub fn record(&self, kind: Kind, status: u16, latency: Duration) {
         self.lock().record(kind, status, latency);
     }
 
-    /// Adds what was counted so far to `total`.
+    /// Adds the counts so far to `total`.
     pub fn merge_into(&self, total: &mut Meter) {
         total.merge(&self.lock());
     }
 
     fn lock(&self) -> MutexGuard<'_, Meter> {
-        // Counters have no state in which a panic could leave them broken.
+        // The counters are plain numbers: a panic cannot leave them broken.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// All that [`render`] shows.
+/// All figures that [`render`] shows.
 #[derive(Debug, Clone, Default)]
 pub struct MetricsInput {
-    /// The store's answer to `stats`; none while it starts.
+    /// The store's reply to `stats`; `None` while it starts.
     pub stats: Option<StatsReply>,
     /// Requests of the TCP door, all cores merged.
     pub tcp: Meter,
@@ -215,25 +216,25 @@ pub struct MetricsInput {
     pub http: Meter,
     /// Requests of `/call` on the admin listener.
     pub call: Meter,
-    /// Turns of each shard's core, and the longest of the last minutes.
+    /// Turns of each shard's core, and the longest of the last one to two minutes.
     pub turns: Vec<(ShardId, Durations, Duration)>,
-    /// Counters of each door.
+    /// Counters of each door, including doors that are off.
     pub doors: Vec<Arc<DoorMeter>>,
-    /// When the server's certificate ends, in seconds since the epoch, if it has one.
+    /// When the server's certificate ends, in seconds since the epoch; `None` without one.
     pub certificate_end: Option<u64>,
-    /// How far the wall clock is ahead of the time that commands go by, in ms.
+    /// How far the wall clock is ahead of the time that commands use, in ms.
     pub wall_clock_ahead_ms: u64,
 }
 
-/// The metrics as text.
+/// The metrics as text in the given form; figures that are not known are left out.
 pub fn render(input: &MetricsInput, form: Form) -> String {
     let mut registry = Registry::with_prefix("chatshard");
-    // A collector must be 'static; a scrape every few seconds may well copy some kilobytes.
+    // A collector must be 'static; a scrape every few seconds may copy some kilobytes.
     registry.register_collector(Box::new(Node(input.clone())));
     let mut text = String::with_capacity(32 << 10);
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
         Ok(()) => form.write(text),
-        // Writing to a String does not fail. An empty scrape must still be a whole one.
+        // Writing to a String does not fail. An empty scrape must still be complete.
         Err(fmt::Error) => form.write("# EOF\n".to_owned()),
     }
 }
@@ -263,7 +264,7 @@ impl Collector for Node {
             page.gauge("tls_certificate_end_timestamp_seconds", help, end)?;
         }
         page.info("build", "The running program", [("version", env!("CARGO_PKG_VERSION"))])?;
-        // What is not known yet is left out: 0 would be a figure.
+        // A figure that is not known yet is left out, because 0 would be a figure.
         let Some(stats) = stats else { return Ok(()) };
         let help = "How far the wall clock is ahead of the time that commands go by";
         page.gauge("wall_clock_ahead_seconds", help, seconds(*wall_clock_ahead_ms))?;
@@ -275,7 +276,7 @@ impl Collector for Node {
     }
 }
 
-/// Writes families, one helper a shape.
+/// Writes metric families, with one helper for each shape.
 struct Page<'a>(DescriptorEncoder<'a>);
 
 type Doors<'a> = [(&'static str, &'a Meter)];
@@ -365,7 +366,7 @@ impl Page<'_> {
         self.gauge("users", "Users with at least one row", stats.users)?;
         self.gauge("memberships", "Memberships, deleted ones counted", stats.memberships)?;
         self.gauge("outbox", "Chat events still to be delivered", stats.outbox)?;
-        // A figure that nobody knows is left out: 0 would be one.
+        // A figure that is not known is left out, because 0 would be a figure.
         if stats.memory_bytes > 0 {
             self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)?;
         }
@@ -403,7 +404,7 @@ impl Page<'_> {
             let (name, help) = ("snapshot_last_timestamp_seconds", "When it was published");
             self.gauge(name, help, seconds(snapshot.last_time))?;
         }
-        // How long one of an earlier run took is not kept.
+        // The duration of a snapshot of an earlier run is not kept.
         if snapshot.taken > 0 {
             let (name, help) = ("snapshot_last_duration_seconds", "How long it took");
             self.gauge(name, help, seconds(snapshot.last_duration_ms))?;

@@ -1,17 +1,18 @@
-//! Wiring: start, recovery, serving, stop; in reading order.
+//! Wiring: start, recovery, serving and stop, in reading order.
 //!
 //! # Layout
-//! - `credentials`: what callers must show, and how it is read again
-//! - `descriptors`: shares of the doors, and the reserve of log and snapshots
-//! - `doors`: what the doors count, and what their connections share
+//! - `credentials`: the credentials that callers must show, and when their files are read again
+//! - `descriptors`: the file descriptors of each door, and the reserve of log and snapshots
+//! - `doors`: the counters of the doors, and the budgets that their connections share
 //!
-//! Threads: one for each core, one for the log, one for watchers, one for snapshots; the calling thread accepts
-//! connections, serves the admin listener and waits for signals.
+//! Threads: one for each core, and one each for the log, `watch`, snapshots and offloaded work. The
+//! calling thread accepts connections, serves the admin listener and waits for signals.
 //!
 //! Invariants:
-//! - The admin listener is open before recovery begins, so that a long recovery is seen as
-//!   "starting"; the other doors open when the data is there.
-//! - After a stop every request that was read is answered, and the log has its end mark.
+//! - The admin listener is open before recovery begins, so that a long recovery shows as
+//!   "starting". The other doors open when the data is there.
+//! - After a stop every request that was read has a reply, and the log has its end mark. A stop that
+//!   fails to reach this logs a warning or returns an error.
 
 mod credentials;
 mod descriptors;
@@ -61,20 +62,20 @@ use credentials::Credentials;
 use descriptors::Places;
 use doors::Doors;
 
-/// How long a stop waits for connections to take their replies.
+/// How long a stop waits for open connections, and then for the cores.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// Connections of the admin listener.
+/// Most connections of the admin listener.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
-/// Of threads that have time: beside a busy core one has about a tenth of the processor.
+/// Niceness of background threads; next to a busy core they get about a tenth of a processor.
 const NICENESS: i32 = 10;
 
-/// Why the server did not start.
+/// Why the server did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory cannot be used.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The operating system refused something.
+    /// The operating system refused an operation, or a setting cannot work on this machine.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The limit of open files leaves no places for connections.
@@ -83,51 +84,52 @@ pub enum StartError {
          raise it (LimitNOFILE=, ulimit -n)"
     )]
     Descriptors {
-        /// The limit of this process.
+        /// The limit of open files of this process, after an attempt to raise it.
         limit: usize,
-        /// The smallest that is enough.
+        /// The smallest limit that is enough for this configuration.
         needed: usize,
     },
     /// The log could not be closed; the next start will check it.
     #[error("the log could not be closed, or not where the next start looks for it")]
     Unclosed,
-    /// The log could not be written, and the stop did not wait for it.
+    /// The log could not be written, and the stop did not wait for it. The number of records that
+    /// were dropped; none of them was acknowledged.
     #[error(
         "{0} records of writes that were not acknowledged are dropped: the log could not be \
          written when the stop came"
     )]
     Dropped(u64),
-    /// Without a log the last snapshot is all that is kept.
+    /// Without a log only snapshots keep data, and the last one failed.
     #[error("the last snapshot failed, and what came after the one before is lost: {0}")]
     Unsaved(String),
-    /// A thread ended by a panic.
+    /// The named thread ended by a panic.
     #[error("the thread {0} ended by a panic")]
     Panicked(&'static str),
 }
 
-/// Where the server listens.
+/// The addresses that the server listens on, with the ports that the system chose.
 #[derive(Debug, Clone)]
 pub struct Addresses {
-    /// TCP door.
+    /// Address of the TCP door.
     pub tcp: Endpoint,
-    /// HTTP door, unless off.
+    /// Address of the HTTP door; `None` if it is off.
     pub http: Option<Endpoint>,
-    /// Admin listener, unless off.
+    /// Address of the admin listener; `None` if it is off.
     pub admin: Option<Endpoint>,
 }
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If it cannot start, or not stop cleanly.
+/// If the server cannot start, or does not stop cleanly.
 pub fn run(config: Config) -> Result<(), StartError> {
     run_with(config, |_| {})
 }
 
-/// The same; `on_ready` runs on a thread of its own once all doors are open.
+/// Like [`run`]; `on_ready` runs on a thread of its own once all doors are open.
 ///
 /// # Errors
-/// If it cannot start, or not stop cleanly.
+/// If the server cannot start, or does not stop cleanly.
 pub fn run_with(
     config: Config,
     on_ready: impl FnOnce(&Addresses) + Send + 'static,
@@ -135,10 +137,11 @@ pub fn run_with(
     run_until(config, signalled, on_ready)
 }
 
-/// The same until `stop`, which is called on the runtime's thread, gives a future that ends.
+/// Like [`run_with`], but serves until the future of `stop` ends. `stop` is called on the thread of
+/// the runtime.
 ///
 /// # Errors
-/// If it cannot start, or not stop cleanly.
+/// If the server cannot start, or does not stop cleanly.
 pub fn run_until<F: Future<Output = ()>>(
     config: Config,
     stop: impl FnOnce() -> F,
@@ -189,7 +192,7 @@ async fn serve(
             router = router.merge(http::docs_router(DocsDoor::Admin));
         }
         let door = door(doors.meter("admin"), places.admin, http_no_room.clone());
-        // A supervisor asks for health, whoever holds the places.
+        // A supervisor can ask for health even if other clients hold all places.
         let door = door.answering_strangers().with_sign(doors::sign("admin", &listeners.addresses));
         let door = Arc::new(door);
         serve_here(listener, door, credentials.tls.clone(), router, doors.admin_config(&config));
@@ -285,7 +288,7 @@ impl Listeners {
     }
 }
 
-/// The store for those who are there before it.
+/// A way to the store for routes that serve before it has recovered.
 #[derive(Clone, Default)]
 struct Late {
     handle: Arc<OnceLock<Handle>>,
@@ -356,7 +359,7 @@ fn admin_router(
     })
 }
 
-/// Reads the data on a thread of its own, so that the admin listener answers meanwhile.
+/// Reads the data on a thread of its own, so that the admin listener replies meanwhile.
 async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
     rights::warn_if_open(&config.data_dir);
     let (dir, shards, init) = (config.data_dir.clone(), config.shards, config.init);
@@ -385,7 +388,7 @@ async fn recover(config: &Config) -> Result<(Store, Recovered), StartError> {
 /// A running node with its threads.
 struct Node<'a> {
     info: Arc<NodeInfo>,
-    /// Held, with its lock, until all threads are done.
+    /// Keeps the lock of the directory until all threads have ended.
     _store: &'a Store,
     cores: Vec<JoinHandle<()>>,
     log: Option<JoinHandle<bool>>,
@@ -453,13 +456,14 @@ impl<'a> Node<'a> {
         )
         .raising(recovered.floor);
         let snapshotter = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
-            // Without a log nothing is safe before its image is, and what waits for that fills memory.
+            // Without a log nothing is durable before its snapshot is, and memory grows meanwhile.
+            // So the thread keeps its priority.
             if mode != LogMode::Off {
                 come_behind_cores();
             }
             snapshotter.run();
         })?;
-        // It ends with the last who may ask, and has nothing to finish.
+        // The thread ends when no sender of work is left; nothing waits for it.
         std::thread::Builder::new().name("aside".into()).spawn(move || {
             come_behind_cores();
             offload::serve(&work);
@@ -472,7 +476,7 @@ impl<'a> Node<'a> {
         Ok(Self { info, _store: store, cores, log, telling, snapshotter, end })
     }
 
-    /// Lets the cores finish, closes the log, ends all threads.
+    /// Lets the cores finish, closes the log and ends all threads.
     async fn stop(self) -> Result<(), StartError> {
         let drained = async {
             for shard in self.info.shards.all() {
@@ -500,7 +504,7 @@ impl<'a> Node<'a> {
         if join(self.telling).await.is_none() {
             panicked = Some("watch");
         }
-        // One that is being taken ends first, or fails because the log is closed.
+        // A snapshot under way ends first, or fails because the log is closed.
         drop(self.info.snapshots.send(SnapshotRequest::Stop));
         if join(self.snapshotter).await.is_none() {
             panicked = Some("snapshot");
@@ -521,7 +525,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Waits for all threads; whether any panicked.
+/// Waits for all threads. Returns whether any panicked.
 async fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
     let mut panicked = false;
     for thread in threads {
@@ -530,7 +534,7 @@ async fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
     panicked
 }
 
-/// Waits for a thread without holding this one; none if it panicked.
+/// Waits for a thread without blocking this one; `None` if it panicked.
 async fn join<T: Send + 'static>(thread: JoinHandle<T>) -> Option<T> {
     tokio::task::spawn_blocking(move || thread.join().ok()).await.ok().flatten()
 }
@@ -560,7 +564,8 @@ fn start_core(
     })
 }
 
-/// Where this thread shares a processor with a core, requests come first. (On Linux a thread's niceness is its own.)
+/// Lowers the priority of this thread, so that requests come first on a shared processor. (On Linux
+/// niceness is per thread.)
 fn come_behind_cores() {
     if let Err(error) = rustix::process::nice(NICENESS) {
         warn!(%error, "a thread that has time keeps its priority");
@@ -569,7 +574,7 @@ fn come_behind_cores() {
 
 fn pin_to_core(shard: ShardId) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    // Where the system names no cores the thread is not pinned either.
+    // If the system lists no cores, the thread is not pinned either.
     let core = cores.get(shard.index() % cores.len().max(1));
     if !core.is_some_and(|core| core_affinity::set_for_current(*core)) {
         warn!(shard = shard.0, "the thread could not be pinned");
@@ -658,7 +663,8 @@ async fn serve_http(stream: Parked, guest: Guest, router: axum::Router, config: 
             connection(HttpOnly::new(stream, sign), router, guest, config).await;
         }
         Ok(Stream::Tls(mut stream)) => {
-            // What it takes shows what its client takes: no more than a few records wait inside.
+            // The bytes that the TLS stream accepts must show how fast the client reads, so it
+            // buffers only a few records.
             stream.get_mut().1.set_buffer_limit(Some(PROGRESS_BYTES));
             connection(HttpOnly::new(stream, sign), router, guest, config).await;
         }

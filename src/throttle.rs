@@ -1,12 +1,12 @@
-//! Log lines that repeat: a few in ten seconds, and the next one says how many were left out.
+//! Limits log lines that repeat: a few in ten seconds. The next line says how many were left out.
 //!
-//! A line that a client or a broken disk can cause again and again must not fill the log, nor hide
-//! the lines beside it.
+//! A client or a broken disk can cause some lines again and again. They must not fill the log, or
+//! hide other lines.
 //!
 //! Invariants:
-//! - The first line of its kind is written at once.
-//! - Each line that was left out is counted by the next one that is written.
-//! - The end of an [`Episode`] is written exactly if its begin was.
+//! - The first line of its kind is written immediately.
+//! - The next line that is written counts the lines that were left out before it.
+//! - The end of an [`Episode`] is written exactly if its beginning was.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,25 +23,25 @@ pub struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    /// The first line of the interval, and how many were written in it.
+    /// When the interval's first line was written; `lines` counts all lines of the interval.
     since: Option<Instant>,
     lines: u32,
     left_out: u64,
 }
 
 impl Throttle {
-    /// One line an [`INTERVAL`]: for lines that say the same again.
+    /// One line per [`INTERVAL`], for lines that all say one thing.
     pub const fn new() -> Self {
         Self::of(1)
     }
 
-    /// So many lines an [`INTERVAL`]: for lines of which each names another peer.
+    /// At most `lines_max` lines per [`INTERVAL`], for lines that each name another peer.
     pub const fn of(lines_max: u32) -> Self {
         let state = State { since: None, lines: 0, left_out: 0 };
         Self { lines_max, state: Mutex::new(state) }
     }
 
-    /// Whether a line may be written now; a line that may not is counted.
+    /// Whether a line may be written now. `None` means that it may not; it is counted as left out.
     pub fn admit(&self) -> Option<LeftOut> {
         self.admit_at(Instant::now())
     }
@@ -71,7 +71,7 @@ impl Throttle {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A time and two counts have no state in which a panic could leave them broken.
+        // The state is a time and two counts: a panic cannot leave it broken.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,12 +82,12 @@ impl Default for Throttle {
     }
 }
 
-/// How many lines were left out before this one.
+/// Number of lines that were left out before this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut(u64);
 
 impl LeftOut {
-    /// The value of a log line's field: none, which is not written, if no line was left out.
+    /// The value of a log line's field. `None`, which is not written, if no line was left out.
     pub fn field(self) -> Option<u64> {
         (self.0 > 0).then_some(self.0)
     }
@@ -104,20 +104,20 @@ pub struct Episode {
 enum Phase {
     #[default]
     Over,
-    /// It lasts, and no line says so yet.
+    /// The state lasts, and no line about it was written yet.
     Unwritten,
-    /// It lasts, and a line says so.
+    /// The state lasts, and a line about it was written.
     Written,
 }
 
 impl Episode {
-    /// Whether to write now that the state has begun. Called at the begin, and again while it
-    /// lasts: a begin soon after another one is written late.
+    /// Whether to write now that the state has begun. Call it at the beginning and again while the
+    /// state lasts: a beginning soon after another one is written late.
     pub fn lasts(&self) -> Option<LeftOut> {
         self.lasts_at(Instant::now())
     }
 
-    /// Whether to write that the state is over.
+    /// Ends the state. Returns whether to write a line about the end.
     pub fn ends(&self) -> bool {
         let ended = std::mem::take(&mut *self.lock());
         if ended == Phase::Unwritten {
@@ -141,8 +141,8 @@ impl Episode {
     }
 }
 
-/// Writes a log line like `tracing`'s macro of the level, within the limit of its kind: one line an
-/// [`INTERVAL`] from this place of the code. `of N` allows N lines; `by LIMIT` uses that
+/// Writes a log line like `tracing`'s macro of the level, within the limit of its kind: one line
+/// per [`INTERVAL`] from this place of the code. `of N` allows N lines; `by LIMIT` uses that
 /// [`Throttle`].
 macro_rules! throttled {
     (by $throttle:expr, $level:ident, $($line:tt)+) => {

@@ -1,6 +1,6 @@
-//! What a door counts: connections that it closed before their time, and credentials that it refused.
+//! The counters of a door: connections that it closed early, and credentials that it rejected.
 //!
-//! A door has one [`DoorMeter`], which all cores share: what it counts is rare.
+//! A door has one [`DoorMeter`], which all cores share: such events are rare.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,22 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Dropped {
     /// All places were taken.
     NoRoom,
-    /// The client did not show who it is in time.
+    /// The client did not show its credentials in time.
     NotAuthenticated,
-    /// The client did not show who it is, and its place was needed.
+    /// The client had not shown its credentials, and another connection needed the place.
     NotAuthenticatedEvicted,
-    /// A part of a request came, and the rest did not in time.
+    /// Part of a request came, and the rest did not come in time.
     Incomplete,
-    /// A part of a request came, and its memory was needed.
+    /// Part of a request came, and other connections needed its memory.
     IncompleteEvicted,
     /// The client did not read its replies in time.
     Unread,
-    /// The client did not read its replies, and their memory was needed.
+    /// The client had not read its replies, and other connections needed their memory.
     UnreadEvicted,
 }
 
 impl Dropped {
-    /// All of them.
+    /// All reasons, in the order of the counters.
     pub const ALL: [Self; 7] = [
         Self::NoRoom,
         Self::NotAuthenticated,
@@ -49,31 +49,31 @@ impl Dropped {
     }
 }
 
-/// Why a door refused a credential.
+/// Why a door rejected a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// There was none.
+    /// The request or connection had none.
     Missing,
-    /// It had no form that the door reads, or was there twice.
+    /// It has a form that the door does not read, or there were two.
     Malformed,
-    /// The token is none of the token file.
+    /// The token is not in the token file.
     UnknownToken,
-    /// The token was taken out of the token file while its connection was open.
+    /// The token was removed from the token file while its connection was open.
     RevokedToken,
-    /// The JWT names a key that is not known.
+    /// The JWT names an unknown key.
     UnknownKey,
-    /// The JWT's signature is wrong, or of another algorithm.
+    /// The JWT's signature is wrong, or uses another algorithm.
     Signature,
     /// The JWT has expired, or is not valid yet.
     Time,
-    /// The JWT is for another audience, or of another issuer.
+    /// The JWT has another audience or issuer.
     Audience,
-    /// A web page of another site asked.
+    /// The request came from a web page of another site.
     ForeignPage,
 }
 
 impl Refused {
-    /// All of them.
+    /// All reasons, in the order of the counters.
     pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Malformed,
@@ -102,7 +102,7 @@ impl Refused {
     }
 }
 
-/// The counters of one door.
+/// The counters of one door, shared by all cores.
 #[derive(Debug)]
 pub struct DoorMeter {
     name: &'static str,
@@ -113,7 +113,7 @@ pub struct DoorMeter {
 }
 
 impl DoorMeter {
-    /// Counters that stand at zero, for the door of this name.
+    /// Counters that start at zero; `name` is the value of the label `door`.
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -139,38 +139,38 @@ impl DoorMeter {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections that are open.
+    /// Connections that are open now.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Counts a closed connection.
+    /// Counts a connection that the door closed.
     pub fn count_dropped(&self, reason: Dropped) {
         count(&Dropped::ALL, &self.dropped, reason);
     }
 
-    /// Counts a refused credential.
+    /// Counts a rejected credential.
     pub fn count_refused(&self, reason: Refused) {
         count(&Refused::ALL, &self.refused, reason);
     }
 
-    /// Counts a long answer that was not given because too many others are unread.
+    /// Counts a long answer that was withheld because too many others are unread.
     pub fn count_withheld(&self) {
         self.withheld.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Long answers that were not given.
+    /// Number of long answers that were withheld.
     pub fn withheld(&self) -> u64 {
         self.withheld.load(Ordering::Relaxed)
     }
 
-    /// Closed connections by reason.
+    /// Closed connections, by the label of their reason.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = Dropped::ALL.iter().map(|reason| reason.name());
         names.zip(self.dropped.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Refused credentials by reason.
+    /// Rejected credentials, by the label of their reason.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = Refused::ALL.iter().map(|reason| reason.name());
         names.zip(self.refused.iter().map(|count| count.load(Ordering::Relaxed)))

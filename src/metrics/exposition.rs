@@ -1,20 +1,20 @@
-//! The two forms of the metrics' text, and which of them a scraper asks for.
+//! The two text formats of the metrics, and which of them a scraper accepts.
 //!
-//! OpenMetrics 1.0 and the Prometheus text format 0.0.4 differ in their headers: in 0.0.4 a family
-//! of counters is named with its `_total`, there is no type `info`, and nothing marks the end.
+//! OpenMetrics 1.0 and the Prometheus text format 0.0.4 differ in their headers. In 0.0.4 a family
+//! of counters is named with its `_total`, there is no type `info`, and no line marks the end.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-/// A form of the text.
+/// A format of the metrics' text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// OpenMetrics 1.0.
+    /// OpenMetrics 1.0, only for scrapers that name it.
     OpenMetrics,
     /// Prometheus text format 0.0.4, which every tool reads.
     Text,
 }
 
 impl Form {
-    /// The form that an `Accept` header asks for; without one it is [`Form::Text`].
+    /// The format that an `Accept` header prefers; without a header it is [`Form::Text`].
     pub fn accepted(accept: Option<&str>) -> Self {
         let (mut open_metrics, mut text) = (0, 0);
         for range in accept.unwrap_or_default().split(',') {
@@ -32,7 +32,7 @@ impl Form {
                 "application/openmetrics-text" if version.is_none_or(|v| v == "1.0.0") => {
                     open_metrics = open_metrics.max(weight);
                 }
-                // Only who names OpenMetrics can be trusted to read it.
+                // Only a scraper that names OpenMetrics is trusted to read it.
                 "text/plain" | "text/*" | "*/*" => text = text.max(weight),
                 _ => {}
             }
@@ -40,7 +40,7 @@ impl Form {
         if open_metrics > 0 && open_metrics >= text { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The content type of the form.
+    /// The value of the `Content-Type` header.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -48,7 +48,7 @@ impl Form {
         }
     }
 
-    /// A page of OpenMetrics in this form.
+    /// Converts a page of OpenMetrics to this format.
     pub(super) fn write(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,
@@ -59,7 +59,7 @@ impl Form {
 
 const WEIGHT_MAX: u32 = 1000;
 
-/// A weight in thousandths; one that is none counts as the least.
+/// A weight in thousandths; an invalid one counts as the least.
 fn weight_of(text: &str) -> u32 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{fraction:0<3}");
@@ -75,7 +75,7 @@ fn as_text(open_metrics: &str) -> String {
     for line in open_metrics.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            // The type, which comes next, decides on the name.
+            // The type, on the next line, decides the name.
             (Some("#"), Some("HELP"), Some(_), said) => help = said,
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let (name, kind) = match kind {

@@ -1,30 +1,30 @@
-//! How long pieces of work hold a core: all of them, and the longest of the last minutes.
+//! How long tasks hold a core: a histogram of all turns, and the longest of the last minutes.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::time::{Duration, Instant};
 
 use super::Durations;
 
-/// Half of the time that [`Turns::longest`] looks back at most.
+/// [`Turns::longest`] looks back over at most two windows of this length.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The turns of one core.
+/// The turns of one core since its start.
 #[derive(Debug, Clone, Copy)]
 pub struct Turns {
     all: Durations,
-    /// The longest of this window and of the one before.
+    /// The longest turn of the current window, and of the window before it.
     longest: [Duration; 2],
-    /// When this window ends.
+    /// When the current window ends.
     until: Instant,
 }
 
 impl Turns {
-    /// No turn yet.
+    /// No turns yet; the first window begins at `now`.
     pub fn new(now: Instant) -> Self {
         Self { all: Durations::default(), longest: [Duration::ZERO; 2], until: now + WINDOW }
     }
 
-    /// Counts a turn that began then.
+    /// Counts a turn that began at `began`.
     pub fn record(&mut self, began: Instant, took: Duration) {
         self.all.record(took);
         if began >= self.until {
@@ -34,12 +34,12 @@ impl Turns {
         *current = (*current).max(took);
     }
 
-    /// All turns since the start.
+    /// A histogram of all turns since the start.
     pub fn all(&self) -> Durations {
         self.all
     }
 
-    /// The longest turn of the last minute, or of up to one more.
+    /// The longest turn of the last one to two minutes.
     pub fn longest(&self, now: Instant) -> Duration {
         let mut seen = *self;
         if now >= seen.until {
@@ -69,12 +69,12 @@ mod tests {
         turns.record(start, ms(300));
         turns.record(start + WINDOW / 2, ms(20));
         assert_eq!(turns.longest(start + WINDOW / 2), ms(300));
-        // Beside the next window's turns for a while, and then no more.
+        // It still counts next to the next window's turns, and then no longer.
         turns.record(start + WINDOW, ms(5));
         assert_eq!(turns.longest(start + WINDOW), ms(300));
         turns.record(start + 2 * WINDOW, ms(7));
         assert_eq!(turns.longest(start + 2 * WINDOW), ms(7));
-        // A core that has rested since.
+        // A core that was idle since.
         assert_eq!(turns.longest(start + 3 * WINDOW), ms(7));
         assert_eq!(turns.longest(start + 9 * WINDOW), Duration::ZERO);
         assert_eq!(turns.all().count(), 4);

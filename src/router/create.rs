@@ -1,11 +1,13 @@
-//! `create`: finding the chat's id, and another one when it is taken. Without an id, a key is taken
-//! first, so that another request with it is refused whatever id it would lead to.
+//! `create`: finds an id for the chat, and another one if it is taken. If the request has no id but
+//! an idempotency key, the key is claimed first. So another request with that key is rejected,
+//! whatever id it would lead to.
 //!
-//! A derived id may belong to another chat: to one of the same two users, of whom one was erased since,
-//! or, with a key that is no longer remembered, to one of an earlier request. No id is given twice, so
-//! the next id of the chain is tried: each hash is the hash of the one before. The router tries until
-//! an id is free or is the chat that is asked for. Each try but the last finds a chat that the node
-//! holds, so the number of tries is bounded by the chats of these users, or of this key.
+//! A derived id may belong to another chat: to a former chat of these two users, if one of them was
+//! erased since. Or, with a key that is no longer remembered, to the chat of an earlier request. No
+//! id is given twice, so the next id of the chain is tried: each hash is the hash of the one
+//! before. The router tries until an id is free or belongs to the requested chat. Each try but the
+//! last finds a chat that the node holds. So the number of tries is bounded by the chats of these
+//! users, or of this key.
 
 use sha2::{Digest, Sha256};
 
@@ -20,9 +22,9 @@ use crate::types::{ChatId, ChatType};
 pub(super) struct Creating {
     create: Create,
     id_from: IdFrom,
-    /// For a derived id: the hash that it was taken from.
+    /// The hash from which a derived id was taken.
     hash: [u8; 32],
-    /// The key, once it is taken.
+    /// The claim of the idempotency key, once its shard has granted it.
     claim: Option<Claim>,
 }
 
@@ -46,7 +48,7 @@ impl<T> Router<T> {
         let creating = Creating { hash, create, id_from, claim: None };
         match &creating.create.idempotency_key {
             Some(key) if id_from != IdFrom::Caller => {
-                // The members' order and repetition do not count.
+                // Order and repetition of the members do not count.
                 let request = creating.create.digest() ^ u64::from(Kind::Create.code());
                 let claiming = Claiming { user_id: None, key: key.clone(), request };
                 self.send_claim(claiming, entry, out);
@@ -104,7 +106,7 @@ impl<T> Router<T> {
     }
 }
 
-/// SHA-256 of the users in order, each followed by a zero byte, which no id holds.
+/// SHA-256 of the users in sorted order, each followed by a zero byte, which no id contains.
 fn hash_of_users(create: &Create) -> [u8; 32] {
     let mut users: Vec<&str> = create.user_ids.iter().map(|id| id.as_str()).collect();
     users.sort_unstable();

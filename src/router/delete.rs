@@ -1,7 +1,9 @@
-//! `delete`: each chat's shard decides on its part. With a key, the user's shard takes the key first:
-//! another request with it is refused before any chat is asked. An `up_to` is checked by all chats before
-//! that, so that one beyond a chat's last sequence changes nothing. A last sequence never falls: what
-//! was checked stays true.
+//! `delete`: each chat's shard decides its part.
+//!
+//! With an idempotency key, the user's shard grants the key first: another request with that key is
+//! rejected before any chat is asked. An `up_to` is checked by all chats before that, so that one
+//! beyond a chat's last sequence changes nothing. A last sequence never falls, so what was checked
+//! stays true.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +16,11 @@ use crate::types::{ChatId, ShardId};
 
 /// A `delete` under way.
 pub(super) enum Deleting {
-    /// The chats look at its `up_to`.
+    /// The chats' shards check its `up_to`.
     Checking(Delete, Missing),
-    /// Its key is being taken.
+    /// The user's shard is asked for the key.
     Claiming(Delete),
-    /// The chats are asked.
+    /// The chats' shards are asked to delete.
     ScatterPlan(Missing),
 }
 
@@ -30,7 +32,7 @@ impl<T> Router<T> {
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let parts = self.parts_of(&delete);
-        // One part refuses as a whole.
+        // A single part is checked and rejected as a whole by its shard.
         let is_checked_first = parts.len() > 1 || delete.idempotency_key.is_some();
         if delete.up_to.is_some() && is_checked_first && !parts.is_empty() {
             let missing = Missing::of_checks(parts.len());
@@ -46,7 +48,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// Takes the key, or asks the chats; None if there is nobody to ask.
+    /// Claims the key, or asks the chats; `None` if there is nothing to ask.
     fn begin_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Option<Deleting> {
         if let Some(key) = delete.idempotency_key.clone() {
             let request = digest(Kind::Delete, &delete, self.hasher);
@@ -93,7 +95,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// Asks the chats' shards; how many those are.
+    /// Sends each chat's shard its part. Returns the number of parts.
     fn send_deletes(
         &self,
         entry: u64,
@@ -103,7 +105,8 @@ impl<T> Router<T> {
     ) -> usize {
         let mut parts = self.parts_of(delete);
         if parts.is_empty() && claim.is_some() {
-            // That the key was taken promises nothing yet; what comes behind it does, also if it is empty.
+            // A claim alone has no reply that depends on the log; the operation after it has, even
+            // if it is empty.
             parts.push((self.shard_of_user(&delete.user_id), part_of(delete, Vec::new())));
         }
         let count = parts.len();
@@ -112,7 +115,7 @@ impl<T> Router<T> {
         count
     }
 
-    /// The chats by their shards.
+    /// The chats grouped by shard, in the order of shards.
     fn parts_of(&self, delete: &Delete) -> Vec<(ShardId, Delete)> {
         let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
         for id in &delete.ids {
@@ -123,7 +126,7 @@ impl<T> Router<T> {
     }
 }
 
-/// The same request for some of its chats.
+/// The request for some of its chats, without its key.
 fn part_of(delete: &Delete, ids: Vec<ChatId>) -> Delete {
     let (user_id, up_to) = (delete.user_id.clone(), delete.up_to);
     Delete { user_id, ids, up_to, idempotency_key: None }

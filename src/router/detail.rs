@@ -1,4 +1,4 @@
-//! `detail`: chats from their shards, a user's floors from the user's shard.
+//! `detail`: chats come from their shards, and a user's floors from the user's shard.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::types::ChatId;
 /// A `detail` under way.
 pub(super) struct Detailing {
     with_user: bool,
-    /// What came, by position in the question.
+    /// The answers so far, by position in the request without repeated ids.
     parts: Vec<Option<DetailPart>>,
     facts: Vec<Option<RowFacts>>,
     asked: ScatterPlan,
@@ -75,7 +75,7 @@ impl Detailing {
     }
 }
 
-/// The chat as this reader sees it; nothing if there is a reader who is no member.
+/// The chat as this user sees it; `None` if the user is not a member.
 fn item(part: DetailPart, facts: Option<RowFacts>, with_user: bool) -> Option<ChatItem> {
     if !with_user {
         return Some(part.item);

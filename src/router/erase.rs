@@ -1,4 +1,5 @@
-//! `erase_user`: round by round, a few chats at a time; see [`crate::shard::core`]'s part.
+//! `erase_user`: removes the user from a few chats at a time, in rounds, and then sweeps all
+//! shards; the steps on shards are in [`crate::shard::core`].
 
 use std::collections::VecDeque;
 
@@ -9,18 +10,18 @@ use crate::shard::listing::UserRows;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, ShardId};
 
-/// Chats that one step removes a user from.
+/// Chats from which one step removes the user.
 const CHATS_A_STEP: usize = 64;
-/// Times that the user may turn out to have joined chats meanwhile.
+/// Rounds in which the user may turn out to have joined more chats.
 const ROUNDS_MAX: u32 = 16;
 
 /// An `erase_user` under way.
 pub(super) struct Erasing {
     erase: EraseUser,
     memberships: u64,
-    /// Chats that are left, by shard.
+    /// Chats from which the user is not removed yet, by shard.
     left: VecDeque<(ShardId, Vec<ChatId>)>,
-    /// The shard whose chats are looked through; none before that began.
+    /// The shard that is being swept for leftovers; `None` before the sweep.
     swept: Option<ShardId>,
     rounds: u32,
 }
@@ -77,7 +78,7 @@ impl<T> Router<T> {
                     return None;
                 }
             }
-            // What was removed before is removed.
+            // Earlier rounds have already removed some memberships.
             Answer::Done(Err(error)) if erasing.rounds > 0 => return Some(Err(error.of_a_part())),
             Answer::Done(outcome) => return Some(outcome),
             _ => return Some(mixed_up()),

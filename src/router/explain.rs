@@ -1,4 +1,4 @@
-//! `explain`: the chat's word and the row's, and what follows from both.
+//! `explain`: joins the chat's and the row's view of a membership, and gives reasons.
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::conversation::{Explain, ExplainFloors, ExplainReply};
@@ -92,7 +92,7 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
     ExplainReply { listed, reasons, last_sequence, floors: told(&floors), unread }
 }
 
-/// Which floor counts, in words.
+/// Names the floor that decides, in words.
 fn why_unread(floors: &Floors, last_sequence: Sequence, unread: u64) -> String {
     if last_sequence == Sequence::ZERO {
         return "there is no message yet".into();

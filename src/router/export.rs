@@ -1,7 +1,7 @@
-//! `export`: lines from the chats' shards, completed by the users' shards.
+//! `export`: lines come from the chats' shards, and the users' shards complete them.
 //!
-//! The order is slot by slot, in a slot chat by chat, in a chat member by member; so it is the same
-//! whatever the number of shards.
+//! The order is by slot, in a slot by chat, and in a chat by member. So it does not depend on the
+//! number of shards.
 
 use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
@@ -21,15 +21,15 @@ pub(super) struct Exporting {
     missing: usize,
 }
 
-/// Where a page starts.
+/// Where a page starts; clients hold it as a cursor.
 struct Place {
     slot: Slot,
     after: Option<ExportPlace>,
 }
 
 impl Place {
-    /// Reads `slot`, `slot.ORDER.chat_id` or `slot.uVERSION.BYTES.user_id chat_id`, where the two ids
-    /// touch and `BYTES` is the length of the first.
+    /// Reads `slot`, `slot.ORDER.chat_id` or `slot.uVERSION.BYTES.user_id chat_id`. In the last
+    /// form nothing separates the two ids, and `BYTES` is the length of the first.
     fn parse(cursor: Option<&str>) -> Result<Self, Error> {
         let bad = || Error::invalid("cursor: not one of `export`");
         let mut parts = cursor.unwrap_or("0").splitn(3, '.');
@@ -141,7 +141,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// The second round: what the rows know.
+    /// The second round: asks the users' shards for their rows.
     fn ask_rows(
         &self,
         exporting: &mut Exporting,

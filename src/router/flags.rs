@@ -1,4 +1,5 @@
-//! `set_flags`: the row's shard decides alone. Where the user has no row, the chat's shard says why.
+//! `set_flags`: the row's shard decides alone. If the user has no row, the chat's shard gives the
+//! reason.
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::conversation::Explain;
@@ -11,7 +12,7 @@ use crate::types::{ChatId, UserId};
 pub(super) struct Flagging {
     user_id: UserId,
     chat_id: ChatId,
-    /// The row's refusal, once the chat is asked for the reason.
+    /// The row's error, once the chat is asked for the reason.
     refusal: Option<Error>,
 }
 

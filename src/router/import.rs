@@ -1,20 +1,21 @@
-//! `import`: lines to the shards of their chats, all of them or none.
+//! `import`: sends lines to the shards of their chats, all of them or none.
 //!
-//! The lines are cut into parts that hold no shard for long: those of a slot are in one. Where there
-//! are several, each is looked at first, whether its shard could take it; only when all could, the
-//! parts are taken. (What another connection does between the two rounds may still make a shard refuse
-//! one; then the error says so, and other parts were taken.)
+//! The lines are cut into parts that no shard needs long for; all lines of a slot are in one part.
+//! If there are several parts, each is checked first: could its shard apply it? Only if all could,
+//! the parts are applied. Another connection may act between the two rounds, and still make a shard
+//! reject its part. Then the error says so, and other parts were applied.
 //!
-//! That a user is no member any more concerns the chat, which may have them, and the user, whose
-//! change log tells it. So it goes to the chat first, and to the user when all chats have taken theirs.
+//! The removal of a member concerns the chat, which may have the member, and the user, whose change
+//! log reports it. So a removal goes to the chat first, and to the user after all chats have
+//! applied their parts.
 //!
-//! Deliveries of different chats reach a user in any order. So each row is given its place in the
-//! user's list, by the user's shard, while the parts are looked at; see [`super::places`].
+//! Deliveries of different chats reach a user in any order. So the user's shard assigns each row
+//! its place in the user's list while the parts are checked; see [`super::places`].
 //!
 //! Invariants:
-//! - An import is looked at only when those before it were sent to be taken. Shards work in the order
-//!   sent, so the lines of a request may build on those of the request before it, which need not be
-//!   answered yet.
+//! - An import is checked only after all parts of the imports before it were sent. Shards work in
+//!   the order of sending. So the lines of a request may build on those of the request before it,
+//!   even if that has no reply yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,19 +30,19 @@ use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Answer, Op, Removal, ReplyTo};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
 
-/// An import in parts.
+/// An import, cut into parts.
 #[derive(Debug, PartialEq)]
 pub struct ScatterPlan {
-    /// Each of whole slots of one shard.
+    /// Chats and members; each part has whole slots of one shard.
     chats: Vec<(ShardId, Arc<Import>)>,
     /// Removals, by the users' shards.
     gone: Vec<(ShardId, Vec<Removal>)>,
-    /// The rows that come, by users.
+    /// The rows that the import brings, by user.
     rows: NewRows,
 }
 
 impl ScatterPlan {
-    /// Cuts an import for a node of `shards`.
+    /// Cuts an import for a node with `shards`.
     pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
         let gone = removals(&import.members, hasher, shards);
         let slots_of_chats: Vec<Slot> =
@@ -82,7 +83,7 @@ impl ScatterPlan {
     }
 }
 
-/// The removals among these lines, in pieces that hold no shard for long.
+/// The removals among these lines, in slices that no shard needs long for.
 fn removals(
     lines: &[MemberLine],
     hasher: KeyHasher,
@@ -101,14 +102,14 @@ fn removals(
     pieces.collect()
 }
 
-/// What is being done with an import.
+/// The stage of an import.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
-    /// The chats' shards look at their parts, and the users' shards give places.
+    /// The chats' shards check their parts, and the users' shards assign places.
     Checking,
-    /// The chats' shards take their parts.
+    /// The chats' shards apply their parts.
     Taking,
-    /// The users' shards take the removals.
+    /// The users' shards apply the removals.
     Removing,
 }
 
@@ -131,7 +132,7 @@ impl<T> Router<T> {
         if parts.chats.is_empty() {
             return Scattered::Finished(Ok(Reply::Import(taken)));
         }
-        // A single part is looked at where it is taken.
+        // A single part is checked by the shard that applies it, in one step.
         let is_checked = parts.chats.len() > 1 || !parts.rows.is_empty();
         let stage = if is_checked { Stage::Checking } else { Stage::Taking };
         let mut importing = Importing { parts, stage, missing: Missing::default(), taken };
@@ -194,7 +195,7 @@ impl<T> Router<T> {
         })
     }
 
-    /// Goes on with those that waited, up to the next one that is checked first.
+    /// Continues the imports that waited, up to the next one that is checked first.
     fn send_waiting_imports(&mut self, out: &mut Vec<Sent>) {
         while !self.import_is_checked
             && let Some(entry) = self.imports_waiting.pop_front()
@@ -208,7 +209,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// Sends what the stage asks for; what is taken is the shards' alone.
+    /// Sends the operations of the stage. Parts that are applied move to their shards.
     fn send_import(&mut self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let to = self.reply_to(entry, 0);
         let ScatterPlan { chats, gone, rows } = &mut importing.parts;

@@ -1,8 +1,9 @@
-//! `conversations` and `unread`: the users' rows from their shards, then slice by slice their chats.
+//! `conversations` and `unread`: fetches the users' rows from their shards, and then looks at their
+//! chats, slice by slice.
 //!
 //! Invariants:
-//! - One slice is out at a time. Its parts go to all shards that own chats of it at once; the next
-//!   goes when all have answered. So many long lists take turns on a core.
+//! - One slice is under way at a time. Its parts go to all shards that own chats of it. The next
+//!   slice goes out when all have answered. So many long lists take turns on a core.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,10 +27,10 @@ pub(super) struct ListingGather {
     asked: Conversations,
     start: Option<PageStart>,
     limit: usize,
-    /// What the slices share, once the rows are there.
+    /// What the slices share, once the rows have arrived.
     scan: Option<(Arc<Listing>, Slicer)>,
     missing: usize,
-    /// The best so far, in order: at most one more than the page has.
+    /// The best conversations so far, in order: at most one more than the page has.
     best: Vec<Conversation>,
     seen: Seen,
 }
@@ -38,13 +39,13 @@ pub(super) struct ListingGather {
 pub(super) struct UnreadGather {
     users: Vec<UserId>,
     totals: Vec<Totals>,
-    /// Users whose rows are not asked for yet, and those that are being asked.
+    /// Index of the first user whose rows were not requested.
     next_user: usize,
-    /// Rows that came, by position of the user.
+    /// Rows that arrived, by position of the user among those that were requested together.
     rows: Vec<Option<UserRows>>,
-    /// Which users each part of the question for rows is about.
+    /// Which users each part of the request for rows is about.
     asked: ScatterPlan,
-    /// The slices of the users that are looked at now, and where these begin.
+    /// The slices of the users that are counted now, and the index of the first of these users.
     scan: Option<(Rows, Slicer, usize)>,
     missing: usize,
 }
@@ -140,7 +141,7 @@ impl<T> Router<T> {
         Scattered::Asked(Gather::Unread(Box::new(gather)))
     }
 
-    /// Asks for the rows of the next users.
+    /// Requests the rows of the next users.
     fn ask_rows_of(&self, gather: &mut UnreadGather, entry: u64, out: &mut Vec<Sent>) {
         let from = gather.next_user;
         let users = gather.users.iter().skip(from).take(USERS_A_SCAN);
@@ -198,7 +199,7 @@ impl<T> Router<T> {
 }
 
 impl ListingGather {
-    /// Joins what a part found with the best so far.
+    /// Merges the conversations that a part found into the best so far.
     fn take(&mut self, part: ListingPart) {
         self.seen.join(part.seen);
         self.best.extend(part.items);
@@ -206,7 +207,7 @@ impl ListingGather {
         self.best.truncate(self.limit + 1);
     }
 
-    /// Behind this place nothing can come into the page any more.
+    /// Conversations after this place cannot be on the page.
     fn until(&self) -> Option<Place> {
         (self.best.len() > self.limit).then(|| self.best.last().map(Place::of)).flatten()
     }

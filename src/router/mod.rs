@@ -1,13 +1,14 @@
 //! The way of a command: key -> slot -> shard, and back.
 //!
-//! A command whose keys lie on one shard goes there whole. Others are scattered into parts, one a
-//! shard, and their answers gathered; some take several rounds. The router is sans-IO like the
-//! shard: commands and answers in, ops and outcomes out. One router lives on each core; the tickets
-//! it keeps are whatever its owner needs to answer a caller.
+//! A command whose keys are all on one shard goes there whole. Other commands are scattered into
+//! parts, one per shard, and the answers are gathered; some commands take several rounds. The
+//! router is sans-IO like the shard: commands and answers go in, operations and outcomes come out.
+//! Each core has one router. A ticket is what the router's owner needs to deliver an outcome; a
+//! worker uses a responder.
 //!
 //! Invariants:
-//! - Every ticket is given back exactly once, with its outcome.
-//! - Parts of one command are sent in the order of shards, so that the same run gives the same order.
+//! - Every ticket is returned exactly once, with its outcome.
+//! - Parts of one command are sent in the order of shards, so that equal runs give equal orders.
 
 mod create;
 mod delete;
@@ -46,15 +47,15 @@ use places::Placed;
 use read_many::ReadingMany;
 use verify::Verifying;
 
-/// An op on its way to a shard.
+/// An operation on its way to a shard, with the address of its answer.
 pub type Sent = (ShardId, ReplyTo, Op);
 
-/// What is submitted.
+/// A unit of work for a router.
 #[derive(Debug, PartialEq)]
 pub enum Work {
-    /// A command as it was sent.
+    /// A command as the client sent it.
     Command(Command),
-    /// An import that was cut ahead.
+    /// An import that [`Work::prepare`] cut into parts.
     Import(ScatterPlan),
 }
 
@@ -65,7 +66,7 @@ impl From<Command> for Work {
 }
 
 impl Work {
-    /// Does ahead, on any thread, what would hold a router for long.
+    /// Makes work of a command. What would hold a router for long is done here, on any thread.
     pub fn prepare(command: Command, hasher: KeyHasher, shards: ShardCount) -> Self {
         match command {
             Command::Import(import) => Self::Import(ScatterPlan::cut(import, hasher, shards)),
@@ -73,7 +74,7 @@ impl Work {
         }
     }
 
-    /// Which command it is.
+    /// The kind of the command, also for a prepared import.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Command(command) => command.kind(),
@@ -87,7 +88,7 @@ impl Work {
     }
 }
 
-/// See the module's documentation.
+/// The commands under way on one core, each with its ticket and the answers so far.
 pub struct Router<T> {
     core: ShardId,
     shards: ShardCount,
@@ -95,10 +96,11 @@ pub struct Router<T> {
     /// State of the generator of random ids (SplitMix64; Steele, Lea, Flood 2014).
     random: u64,
     pending: SlotMap<DefaultKey, Pending<T>>,
-    /// Whether an import is being looked at, and those that wait until it is sent to be taken.
+    /// Whether an import is being checked; `imports_waiting` has the entries of those that wait
+    /// until all its parts are sent.
     import_is_checked: bool,
     imports_waiting: VecDeque<u64>,
-    /// Places of the rows that imports are bringing, by the imports' entries.
+    /// Places of the rows that imports are bringing, with the entries of these imports.
     places_under_way: Vec<(u64, Placed)>,
 }
 
@@ -107,7 +109,7 @@ struct Pending<T> {
     gather: Gather,
 }
 
-/// What is being gathered for a command; apart, since most commands are only waited for.
+/// The answers gathered for a command; boxed, since most commands wait for a single answer.
 enum Gather {
     One,
     Create(Box<Creating>),
@@ -125,14 +127,14 @@ enum Gather {
     Stats(Box<StatsReply>),
 }
 
-/// Parts that have not answered, and what is to be told of those that have.
+/// The number of parts without an answer, and the first error of those that answered.
 #[derive(Default)]
 struct Missing {
     parts: usize,
     error: Option<Error>,
-    /// The parts only say whether they could be carried out.
+    /// The parts change nothing; they only check whether they could be applied.
     are_checks: bool,
-    /// One of them was, or may have been, applied.
+    /// A part was applied, or may have been.
     any_applied: bool,
 }
 
@@ -141,17 +143,16 @@ impl Missing {
         Self { parts, ..Self::default() }
     }
 
-    /// Parts that follow others, which were applied.
+    /// Parts that follow other parts, which were applied.
     fn behind_others(parts: usize) -> Self {
         Self { any_applied: true, ..Self::of(parts) }
     }
 
-    /// Parts that change nothing.
     fn of_checks(parts: usize) -> Self {
         Self { are_checks: true, ..Self::of(parts) }
     }
 
-    /// Notes an answer; the outcome once it was the last. Of several errors the first is told.
+    /// Counts an answer. Returns the outcome after the last one; of several errors, the first.
     fn note<R>(&mut self, outcome: Result<R, Error>) -> Option<Result<(), Error>> {
         self.parts = self.parts.saturating_sub(1);
         match outcome {
@@ -172,26 +173,26 @@ impl Missing {
     }
 }
 
-/// What becomes of a command that was taken.
+/// The result of scattering a command.
 enum Scattered {
-    /// Shards were asked.
+    /// Operations were sent to shards.
     Asked(Gather),
-    /// There was nobody to ask.
+    /// No shard is needed.
     Finished(Outcome),
 }
 
-/// The key of an entry; one that is no longer there is never another's.
+/// The key of an entry; keys of removed entries are not reused.
 fn key_of(entry: u64) -> DefaultKey {
     KeyData::from_ffi(entry).into()
 }
 
-/// An answer that does not belong to its question, which only a defect leads to.
+/// The outcome if an answer does not fit its operation, which only a defect causes.
 fn mixed_up() -> Outcome {
     Err(Error::outcome_unknown("a shard gave an answer of another kind"))
 }
 
 impl<T> Router<T> {
-    /// A router on `core` of a node of `shards`; `seed` makes the random ids of this run differ.
+    /// A router on `core` of a node with `shards`; `seed` makes the random ids of this run differ.
     pub fn new(core: ShardId, shards: ShardCount, hasher: KeyHasher, seed: u64) -> Self {
         Self {
             core,
@@ -205,13 +206,13 @@ impl<T> Router<T> {
         }
     }
 
-    /// Commands under way.
+    /// Number of commands under way; the worker rejects new ones above a bound.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Takes a command; what must be asked of shards is put into `out`. The outcome comes from a
-    /// later [`Self::answer`], or at once if no shard is needed.
+    /// Accepts a command, and appends the operations for shards to `out`. The outcome comes from a
+    /// later [`Self::answer`], or is returned now if no shard is needed.
     pub fn submit(
         &mut self,
         ticket: T,
@@ -233,14 +234,15 @@ impl<T> Router<T> {
         }
     }
 
-    /// Takes a shard's answer. Gives the ticket back with its outcome, or asks more.
+    /// Accepts a shard's answer. Returns the ticket with its outcome, or appends further operations
+    /// to `out`.
     pub fn answer(
         &mut self,
         to: ReplyTo,
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<(T, Outcome)> {
-        // A part may answer after the outcome was clear: then the entry is gone.
+        // A part may answer after the outcome was returned: then the entry is gone.
         let mut gather = self.take_out(to.entry)?;
         let outcome = self.gather(&mut gather, to, answer, out);
         match outcome {
@@ -252,12 +254,13 @@ impl<T> Router<T> {
         }
     }
 
-    /// Keeps a ticket for one answer, which somebody else asks a shard for. Its entry in the table.
+    /// Keeps a ticket for one answer of a shard to an operation that the caller sends. Returns the
+    /// entry for that operation.
     pub fn park(&mut self, ticket: T) -> u64 {
         self.pending.insert(Pending { ticket, gather: Gather::One }).data().as_ffi()
     }
 
-    /// Gives the ticket of an entry back, which ends the entry.
+    /// Removes an entry and returns its ticket; `None` if the entry is gone.
     pub fn unpark(&mut self, entry: u64) -> Option<T> {
         self.pending.remove(key_of(entry)).map(|pending| pending.ticket)
     }
@@ -340,7 +343,8 @@ impl<T> Router<T> {
         match (gather, answer) {
             (Gather::One, Answer::Done(outcome)) => Some(outcome),
             (Gather::One, Answer::List(page)) => {
-                // Here, where the rows are wanted: whose shard they are of has done its part.
+                // The list is made on this core, where its rows are needed; the user's shard has
+                // done its part.
                 out.push((self.core, self.reply_to(to.entry, 0), Op::ListOn(page)));
                 None
             }
@@ -368,7 +372,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// Takes an idempotency key where its owner is.
+    /// Claims an idempotency key on the shard of its owner.
     fn send_claim(&self, claiming: Claiming, entry: u64, out: &mut Vec<Sent>) {
         let shard = claiming.owner().slot(&claiming.key, self.hasher).shard(self.shards);
         out.push((shard, self.reply_to(entry, 0), Op::Claim(claiming)));

@@ -1,10 +1,11 @@
-//! The places in users' lists of the rows that an `import` brings.
+//! Assigns the rows that an `import` brings their places in users' lists.
 //!
-//! The lines of each user go to the user's shard, which knows the rows that are there. It does not
-//! know those that earlier imports are bringing; the router, which sent them, tells it.
+//! The lines of each user go to the user's shard, which knows the existing rows. It does not know
+//! the rows that earlier imports are bringing. The router sent those imports, so it adds their
+//! places.
 //!
 //! Invariants:
-//! - Lines are sorted by the hashes of their users, those of a user in the order in which they came.
+//! - Lines are sorted by the hash of their user, and for one user in the order of the request.
 
 use std::sync::Arc;
 
@@ -15,24 +16,24 @@ use crate::limits::SCAN_ROWS;
 use crate::shard::op::{Arrival, Arrivals, LineAt};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId};
 
-/// Places of rows with the hashes of their users, sorted by these.
+/// Pairs of a user's hash and the place of a row, sorted by hash.
 pub(super) type Placed = Vec<(u64, u64)>;
 
 /// A line that brings a row.
 #[derive(Debug, PartialEq)]
 struct Line {
     user: u64,
-    /// Its place in the request.
+    /// Its position in the request.
     number: usize,
     at: LineAt,
     place: u64,
 }
 
-/// The lines of users of one shard that are asked for together.
+/// Lines of users of one shard that go out together.
 #[derive(Debug, PartialEq)]
 struct Slice {
     shard: ShardId,
-    /// Which lines they are: a range for each user.
+    /// One range of lines for each user.
     users: Vec<std::ops::Range<usize>>,
     lines: usize,
 }
@@ -45,8 +46,8 @@ pub(super) struct NewRows {
 }
 
 impl NewRows {
-    /// Those of the lines in these parts, which have these numbers in the request. Of one membership,
-    /// all lines are in one part.
+    /// The rows of the lines in these parts; the lists have the position of each line in the
+    /// request. All lines of one membership are in one part.
     pub(super) fn of<'a>(
         parts: impl Iterator<Item = (&'a Import, &'a Vec<usize>)>,
         hasher: KeyHasher,
@@ -72,12 +73,11 @@ impl NewRows {
         Self { lines, slices }
     }
 
-    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// What is asked of the users' shards: each slice with its number.
+    /// What to ask the users' shards: each slice with its number.
     pub(super) fn ask<'a>(
         &self,
         parts: Arc<[Arc<Import>]>,
@@ -97,7 +97,7 @@ impl NewRows {
         asked
     }
 
-    /// Of these places those of users who are here, at the first line of each.
+    /// The places in `under_way` of users who have lines here, at the first line of each user.
     fn places_of_these_users<'a>(
         &self,
         under_way: impl Iterator<Item = &'a Placed>,
@@ -119,7 +119,7 @@ impl NewRows {
         found
     }
 
-    /// Notes the places of a slice.
+    /// Notes the places that a shard assigned to a slice.
     pub(super) fn place(&mut self, slice: u32, places: &[Vec<u64>]) {
         let slice = usize::try_from(slice).ok().and_then(|slice| self.slices.get(slice));
         for (range, places) in slice.iter().flat_map(|slice| &slice.users).zip(places) {
@@ -128,7 +128,7 @@ impl NewRows {
         }
     }
 
-    /// A place for each member's line of each part, which have so many.
+    /// A place for each member's line of each part; `lengths` has the number of lines per part.
     pub(super) fn places_of_parts(&self, lengths: impl Iterator<Item = usize>) -> Vec<Vec<u64>> {
         let mut parts: Vec<Vec<u64>> = lengths.map(|length| vec![0; length]).collect();
         for Line { at, place, .. } in &self.lines {
@@ -139,14 +139,14 @@ impl NewRows {
         parts
     }
 
-    /// All places, for the imports that follow; none if there are none.
+    /// All places, for the imports that follow; `None` if there are none.
     pub(super) fn placed(&self) -> Option<Placed> {
         let placed = self.lines.iter().map(|line| (line.user, line.place));
         (!self.lines.is_empty()).then(|| placed.collect())
     }
 }
 
-/// Cuts lines that are sorted by their users for the users' shards.
+/// Cuts lines, which are sorted by user, into slices for the users' shards.
 fn slices(lines: &[Line], shards: ShardCount) -> Vec<Slice> {
     let mut open: Vec<Slice> = shards.all().map(Slice::of).collect();
     let mut slices = Vec::new();

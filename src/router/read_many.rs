@@ -1,6 +1,7 @@
-//! `mark_read_many`: each chat's shard checks its part and hands it on to the user's. With a key, the
-//! parts come back here and go to the user's shard together: it decides all of them in one step, and
-//! keeps one answer.
+//! `mark_read_many`: each chat's shard checks its part and forwards it to the user's shard.
+//!
+//! With an idempotency key, the checked parts come back here and go to the user's shard together.
+//! It decides all of them in one step, and keeps one answer.
 
 use super::scatter_plan::ScatterPlan;
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
@@ -11,10 +12,10 @@ use crate::types::{IdempotencyKey, UserId};
 
 /// A `mark_read_many` under way.
 pub(super) struct ReadingMany {
-    /// What the rows answered; with a key, what the chats said.
+    /// Results of the rows. With a key, `checked` has what the chats allowed instead.
     results: Vec<Option<ReadResult>>,
     checked: Vec<Option<RowRequest>>,
-    /// Whose rows are asked with which key, once all chats were.
+    /// The user and the key, until the rows are asked.
     keyed: Option<(UserId, IdempotencyKey)>,
     asked: ScatterPlan,
     missing: Missing,
@@ -79,7 +80,7 @@ impl<T> Router<T> {
                 });
                 Ok(())
             }
-            // The rows' answer to all of it.
+            // The answer of the user's shard to all parts together.
             Answer::Done(Ok(reply)) => return Some(Ok(reply)),
             Answer::Done(Err(error)) => Err(error),
             _ => return Some(mixed_up()),
@@ -94,7 +95,7 @@ impl<T> Router<T> {
         Some(Ok(Reply::MarkReadMany(MarkReadManyReply { items })))
     }
 
-    /// Asks the rows what the chats said that they may, if there is a key.
+    /// With a key, sends what the chats allowed to the user's shard. Returns whether it did.
     fn read_rows(&self, reading: &mut ReadingMany, entry: u64, out: &mut Vec<Sent>) -> bool {
         let Some((user_id, key)) = reading.keyed.take() else { return false };
         let requests = std::mem::take(&mut reading.checked).into_iter().flatten().collect();

@@ -1,17 +1,17 @@
-//! A question cut by shard, and the way of its answers back into the question's order.
+//! Cuts a request by shard, and puts the answers back into the order of the request.
 
 use std::collections::BTreeMap;
 
 use crate::shard::op::ReplyTo;
 use crate::types::ShardId;
 
-/// What each part of a scatter asked for, as positions in the question.
+/// For each part, the positions of its items in the request.
 #[derive(Default)]
 pub(super) struct ScatterPlan(Vec<Vec<usize>>);
 
 impl ScatterPlan {
-    /// Cuts items, each with its position, by the shards that own them. The parts come in the order of
-    /// shards, each with its number for [`ReplyTo::part`].
+    /// Cuts items, each with its position, by the shards that own them. The parts come in the order
+    /// of shards, each with its number for [`ReplyTo::part`].
     pub(super) fn cut<I>(
         items: impl IntoIterator<Item = (usize, I)>,
         shard_of: impl Fn(&I) -> ShardId,
@@ -31,12 +31,12 @@ impl ScatterPlan {
         (parts, asked)
     }
 
-    /// How many parts there are.
+    /// Number of parts.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Puts a part's answers to their positions in `places`.
+    /// Puts the answers of a part at their positions in `places`.
     pub(super) fn put<A, P>(
         &self,
         to: ReplyTo,

@@ -1,8 +1,9 @@
-//! `verify`: slot by slot, what chats hold of memberships is held against what users hold of them.
+//! `verify`: compares, slot by slot, what chats and users hold about memberships.
 //!
-//! Both sides are asked one after the other, and between the two a delivery may arrive. So a pair
-//! that differs is asked again: the chat, then the row, then the chat. If the chat had nothing under
-//! way and no new event all the while, the row could not change either, and the difference is real.
+//! The two sides are asked one after the other, and a delivery may arrive in between. So a pair
+//! that differs is asked again: the chat, then the row, then the chat. If the chat had nothing
+//! under way and no new event in all that time, the row could not change either. Then the
+//! difference is real.
 
 use std::collections::VecDeque;
 
@@ -13,21 +14,21 @@ use crate::limits::{DIFFERENCES_MAX, SCAN_ROWS};
 use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotsView};
 use crate::types::{ChatId, ShardId, UserId, wide};
 
-/// Pairs that are asked of a shard at once.
+/// Most pairs in one request to a shard.
 const PAIRS_A_STEP: usize = SCAN_ROWS;
 
 /// A `verify` under way.
 pub(super) struct Verifying {
-    /// The shard and its own slot that come next, or are being looked at.
+    /// The shard and the index of its slot that come next, or are being read.
     next: Option<(ShardId, usize)>,
-    /// What is still to be asked of the slots before.
+    /// Requests that are left for the slots so far.
     left: VecDeque<Ask>,
-    /// What the answer under way is held against.
+    /// What to compare the next answer with.
     against: Against,
     reply: VerifyReply,
 }
 
-/// A question, and what its answer is held against.
+/// A request, and what to compare its answer with.
 struct Ask {
     shard: ShardId,
     op: Op,
@@ -35,21 +36,21 @@ struct Ask {
 }
 
 enum Against {
-    /// Slots are being looked at.
+    /// Slots are being read.
     Slots,
-    /// A page of this chat's members is.
+    /// A page of this chat's members is being read.
     Members(ChatId),
-    /// A page of this user's rows is.
+    /// A page of this user's rows is being read.
     RowsOf(UserId),
-    /// Rows of these pairs are asked; this is what the chats said.
+    /// The rows of these pairs are requested, to compare them with these chats.
     Chats(Vec<(Pair, ChatSide)>),
-    /// Chats of these pairs are asked; this is what the rows said.
+    /// The chats of these pairs are requested, to compare them with these rows.
     Rows(Vec<(Pair, RowSide)>),
-    /// The second look: the chat is asked.
+    /// Second look, first step: the chat is requested.
     Chat(Pair),
-    /// The row is asked; this is what the chat said.
+    /// Second step: the row is requested, to compare it with the chat.
     Row(Pair, ChatSide),
-    /// The chat is asked again; this is what both said.
+    /// Third step: the chat is requested again, to compare it with both.
     Again(Pair, ChatSide, Option<RowSide>),
 }
 
@@ -147,8 +148,8 @@ impl<T> Router<T> {
         None
     }
 
-    /// Plans the questions about some slots, or about a page: what was told is asked about before more is told, so
-    /// that little is held.
+    /// Queues the requests about some slots, or about a page. Requests about what has arrived come
+    /// before requests that bring more, so that little is held.
     fn take_slots(&self, verifying: &mut Verifying, view: SlotsView) {
         verifying.reply.chats += view.chats;
         view.differences.into_iter().for_each(|text| verifying.note(text));
@@ -178,7 +179,7 @@ impl<T> Router<T> {
         Ask { shard: self.shard_of_user(&id), op, against: Against::RowsOf(id) }
     }
 
-    /// Pairs in groups of one shard each.
+    /// Groups pairs by shard, at most `PAIRS_A_STEP` in a group.
     fn grouped<S>(
         &self,
         pairs: Vec<(Pair, S)>,
@@ -214,7 +215,7 @@ impl Verifying {
     }
 }
 
-/// In what a chat and a user disagree, in words.
+/// Describes how a chat and a user disagree; `None` if they agree.
 fn difference((user_id, chat_id): &Pair, chat: &ChatSide, row: Option<&RowSide>) -> Option<String> {
     let what = match (&chat.member, row) {
         (None, None) => return None,

@@ -1,10 +1,10 @@
-//! What callers must show, and how it is read again while the server works.
+//! The credentials that callers must show, and when their files are read again.
 //!
 //! Invariants:
-//! - A file that changes is read again within seconds, and all of them with SIGHUP. Each counts by
-//!   itself: a good one takes effect at once, another leaves what was there before.
-//! - A changed file is read when it has stayed the same for [`LOOK_INTERVAL`]: one that is being
-//!   written is not taken for a shorter one. What is wrong with it is logged once.
+//! - A changed file is read again within seconds, and SIGHUP reads all of them. Each file counts by
+//!   itself: a valid one takes effect immediately, an invalid one leaves the old credentials.
+//! - A changed file is read only after it was unchanged for [`LOOK_INTERVAL`]. So a file that is
+//!   still being written is not taken for a shorter one. An error in it is logged once.
 //! - A certificate that has ended, or ends soon, is logged when it is read and once a day.
 
 use std::cell::{Cell, RefCell};
@@ -21,23 +21,23 @@ use crate::access::{Authenticator, JwtVerifier, Tls};
 use crate::config::{self, Config, HttpAuth};
 use crate::http::UserAuth;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long before its end a certificate is warned of.
+/// How long before its end a certificate is warned about.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// How often it is warned of.
+/// How often the warning is repeated.
 const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The credentials of now, and where they come from.
+/// The current credentials, and the files that they come from.
 pub(super) struct Credentials {
     /// The tokens of the TCP door and the admin listener.
     pub(super) gate: Arc<Authenticator>,
-    /// The keys of users' tokens, unless a gateway names the user.
+    /// The keys that verify users' JWTs; `None` if a gateway names the user.
     jwt: Option<Arc<JwtVerifier>>,
-    /// The certificate of all doors, unless they are plain.
+    /// The certificate of all doors; `None` if they are plain.
     pub(super) tls: Option<Arc<Tls>>,
     sources: Vec<Source>,
-    /// When the certificate's end was last looked at.
+    /// When the certificate's end was last checked.
     checked: Cell<Option<Instant>>,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct Credentials {
 struct Source {
     kind: Kind,
     paths: Vec<PathBuf>,
-    /// As they were when they were last read.
+    /// Their state when they were last read.
     read: RefCell<Prints>,
-    /// As they were at the last look.
+    /// Their state at the last check.
     seen: RefCell<Prints>,
 }
 
@@ -58,15 +58,15 @@ enum Kind {
     Certificate,
 }
 
-/// By what a change of files shows; `None` for one that cannot be looked at.
+/// What shows a change of files; `None` for a file that cannot be inspected.
 type Prints = Vec<Option<Print>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Print {
-    /// Device and inode: a file that took the place of another.
+    /// Device and inode; they differ if another file took the name.
     file: (u64, u64),
     bytes: u64,
-    /// Seconds and nanoseconds of the last change of the content, and of anything.
+    /// Seconds and nanoseconds of the last change of the content, and of the inode.
     changed: [(i64, i64); 2],
 }
 
@@ -91,21 +91,21 @@ impl Source {
         Self { kind, paths, read: RefCell::new(read.clone()), seen: RefCell::new(read) }
     }
 
-    /// Whether the files have changed since they were read, and not since the last look.
+    /// Whether the files have changed since they were read, but not since the last check.
     fn has_changed(&self) -> bool {
         let now = prints(&self.paths);
         let is_quiet = self.seen.replace(now.clone()) == now;
         is_quiet && *self.read.borrow() != now
     }
 
-    /// The files are read now, whatever comes of it.
+    /// Notes that the files are read now, even if they turn out to be invalid.
     fn note_read(&self) {
         self.read.replace(prints(&self.paths));
     }
 }
 
 impl Credentials {
-    /// Those that the configuration holds.
+    /// The credentials of the configuration.
     pub(super) fn new(config: &Config) -> Self {
         let jwt = match &config.http_auth {
             HttpAuth::Header => None,
@@ -127,7 +127,7 @@ impl Credentials {
         }
     }
 
-    /// How the HTTP door knows its user.
+    /// How the HTTP door identifies its user.
     pub(super) fn user_auth(&self) -> UserAuth {
         self.jwt.clone().map_or(UserAuth::Header, UserAuth::Jwt)
     }
@@ -182,7 +182,7 @@ impl Credentials {
         }
     }
 
-    /// Warns if the certificate has ended, or ends soon.
+    /// Logs a warning if the certificate has ended, or ends soon.
     pub(super) fn check_certificate(&self) {
         self.checked.set(Some(Instant::now()));
         let Some(tls) = &self.tls else { return };
@@ -222,7 +222,7 @@ pub(super) async fn keep_reading(credentials: Rc<Credentials>) {
             }
         };
         tokio::select! {
-            // `None`: no more signals can come.
+            // `None` means that no more signals can come.
             Some(()) = hung_up => {
                 info!("SIGHUP: reading credentials again");
                 credentials.reread_all();

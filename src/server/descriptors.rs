@@ -1,9 +1,9 @@
-//! File descriptors: each connection takes one, and so do the log, snapshots and the admin listener.
+//! File descriptors: each connection uses one, and so do the log, snapshots and the admin listener.
 //!
 //! Invariants:
 //! - The places of all doors and the reserve together are at most the limit of the process. So
-//!   connections never take the descriptors that the log and snapshots need.
-//! - The admin listener has places of its own, which no other door takes.
+//!   connections never use the descriptors that the log and snapshots need.
+//! - The admin listener has places of its own, which no other door uses.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
@@ -12,25 +12,25 @@ use super::{ADMIN_CONNECTIONS_MAX, StartError};
 use crate::admission::door::strangers_max;
 use crate::config::Config;
 
-/// Descriptors for the data directory, the listeners and what is open for a moment, such as
-/// connections that are turned away. Those of an idle server with one shard are 20.
+/// Descriptors for the data directory, the listeners and short uses, such as connections that are
+/// turned away. An idle server with one shard uses 20.
 const RESERVE: usize = 48;
 /// Descriptors of the runtime of one core.
 const RESERVE_A_SHARD: usize = 6;
 /// A door with fewer places is of no use.
 const PLACES_MIN: usize = 8;
 
-/// How many connections a door takes.
+/// The number of connections that a door accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Places {
-    /// Connections that the door knows.
+    /// Connections that have shown their credentials.
     pub(super) known: usize,
-    /// Strangers beside them.
+    /// Strangers, counted separately.
     pub(super) strangers: usize,
 }
 
 impl Places {
-    /// The places of a door that is to know `max` connections.
+    /// The places of a door that should hold `max` connections with credentials.
     fn wanted(max: usize) -> Self {
         Self { known: max, strangers: strangers_max(max) }
     }
@@ -41,7 +41,7 @@ impl Places {
         if wanted.descriptors() <= descriptors {
             return wanted;
         }
-        // Strangers are a quarter of the others where neither bound of theirs is met.
+        // Strangers are a quarter of the others, unless a bound on their number applies.
         let strangers = strangers_max(descriptors / 5 * 4).min(descriptors / 2);
         Self { known: max.min(descriptors - strangers), strangers }
     }
@@ -54,14 +54,14 @@ impl Places {
 /// The places of all doors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DescriptorPlan {
-    /// Of the TCP door, and of the HTTP door.
+    /// Places of the TCP door, and of the HTTP door.
     pub(super) door: Places,
-    /// Of the admin listener.
+    /// Places of the admin listener.
     pub(super) admin: Places,
 }
 
 impl DescriptorPlan {
-    /// Shares `limit` descriptors, or says how many are needed at least.
+    /// Divides `limit` descriptors among the doors. The error is the smallest limit that is enough.
     fn of(need: Need, limit: usize) -> Result<Self, usize> {
         let open_doors = need.doors + usize::from(need.admin);
         let least = need.reserve() + open_doors * PLACES_MIN;
@@ -75,7 +75,7 @@ impl DescriptorPlan {
     }
 }
 
-/// What a configuration needs descriptors for.
+/// The parts of a configuration that need descriptors.
 #[derive(Debug, Clone, Copy)]
 struct Need {
     shards: usize,
@@ -90,7 +90,7 @@ impl Need {
         RESERVE + RESERVE_A_SHARD * self.shards
     }
 
-    /// As many as nobody has to wait for.
+    /// Descriptors with which no client is turned away.
     fn wanted(self) -> usize {
         let admin =
             if self.admin { Places::wanted(ADMIN_CONNECTIONS_MAX).descriptors() } else { 0 };
@@ -99,8 +99,7 @@ impl Need {
     }
 }
 
-/// Raises the limit of this process as far as the system lets it and the doors need it, and shares
-/// what it is.
+/// Raises the limit of this process as far as the system allows and the doors need, and divides it.
 ///
 /// # Errors
 /// If the limit leaves no places for connections.
@@ -129,7 +128,7 @@ pub(super) fn make_room(config: &Config) -> Result<DescriptorPlan, StartError> {
     Ok(plan)
 }
 
-/// Raises the limit to `wanted` if it is lower; the limit of now.
+/// Raises the limit to `wanted` if it is lower. Returns the limit that applies now.
 fn raise(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let as_count = |limit: Option<u64>| {

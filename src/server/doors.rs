@@ -1,4 +1,4 @@
-//! What the doors count, and what their connections share.
+//! The counters of the doors, and the budgets that their connections share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +17,20 @@ use crate::limits::{
 };
 use crate::metrics::doors::DoorMeter;
 
-/// A budget's part of `--memory-max`.
+/// A budget is at most one part in this many of `--memory-max`.
 const MEMORY_SHARE: u64 = 8;
 
-/// The counters of all doors, and what their connections share.
+/// The counters of all doors, and the budgets that their connections share.
 pub(super) struct Doors {
-    /// The counters; a door that is off counts nothing.
+    /// The counters; those of a door that is off stay zero.
     pub(super) meters: [Arc<DoorMeter>; 3],
-    /// What the connections of the HTTP door share.
+    /// Budgets and settings that the connections of the HTTP door share.
     pub(super) http: ServeConfig,
-    /// What the TCP door's clients have not read.
+    /// Budget for replies that clients of the TCP door have not read.
     pub(super) tcp_unread: Arc<Budget>,
 }
 
 impl Doors {
-    /// Of a node that starts.
     pub(super) fn new(config: &Config, stopping: &watch::Receiver<bool>) -> Self {
         let budget = |most| {
             let bytes = budget_bytes(config.memory_max, most);
@@ -51,7 +50,8 @@ impl Doors {
         }
     }
 
-    /// What those of the admin listener share: its reads wait for none of the HTTP door.
+    /// The settings of the admin listener. It has its own permits for reads, so its reads do not
+    /// wait for those of the HTTP door.
     pub(super) fn admin_config(&self, config: &Config) -> ServeConfig {
         ServeConfig {
             reads: Arc::new(Semaphore::new(HTTP_READS_MAX)),
@@ -67,8 +67,8 @@ impl Doors {
     }
 }
 
-/// The sentence for clients that speak another protocol than this door. It names ports and no
-/// addresses: its reader has not shown who it is.
+/// The text for clients that speak another protocol than this door. It names ports but no
+/// addresses, because its reader has shown no credentials.
 pub(super) fn sign(door: &str, addresses: &Addresses) -> String {
     let place = |endpoint: &Endpoint| match endpoint {
         Endpoint::Tcp(address) => format!("port {}", address.port()),
@@ -92,8 +92,9 @@ pub(super) fn sign(door: &str, addresses: &Addresses) -> String {
     format!("{own}; {}", others.join(", "))
 }
 
-/// The names that a door answers to. One that asks for a secret answers to any; so does one beyond
-/// loopback, which only a gateway may reach, and a unix socket, which no browser reaches.
+/// The host names that a door answers to. A door that asks for a secret answers to any name. So do
+/// a door beyond loopback, which only a gateway may reach, and a unix socket, which no browser
+/// reaches.
 fn hosts(config: &Config, door: Option<&Endpoint>, believes_anybody: bool) -> Hosts {
     let is_loopback = door.is_some_and(|door| door.network().is_some() && !door.is_open());
     match is_loopback && believes_anybody {
