@@ -177,7 +177,8 @@ impl<D: Disk> LogFollower<D> {
         }
     }
 
-    /// Handles one batch or mark, or moves to the next segment. Returns the bytes that were handed on.
+    /// Handles one batch or mark, or moves to the next segment. Returns the bytes that were handed
+    /// on.
     fn step(
         &mut self,
         until: Lsn,

@@ -11,8 +11,8 @@
 //!   descriptor, no room, no right), the writer tries again.
 //! - While the path of the directory leads elsewhere, no batch is appended: the next start would
 //!   not find it.
-//! - Poison lasts until a restart. The kernel may drop the pages of a failed sync, so a retry could report
-//!   data durable that is not on the disk.
+//! - Poison lasts until a restart. The kernel may drop the pages of a failed sync, so a retry could
+//!   report data durable that is not on the disk.
 
 use std::collections::VecDeque;
 use std::io;
