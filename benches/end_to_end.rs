@@ -1,11 +1,13 @@
-//! Both doors over loopback: a real server in this process, on one shard, log off.
+//! Requests through both doors over loopback: a real server in this process, on one shard, without
+//! a log.
 //!
 //! ```text
 //! cargo bench --bench end_to_end
 //! ```
 //!
-//! TCP carries sixteen requests at a time on one connection, HTTP one after the other. The client works in
-//! this process too, so these are no figures of the server alone: `benches/side-by-side` takes those.
+//! TCP carries sixteen requests at a time on one connection; HTTP carries one after the other. The
+//! client runs in this process too, so the figures are not those of the server alone.
+//! `benches/side-by-side` measures the server alone.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 // The test server is shared with the tests, which use more of it.
 #![allow(dead_code)]

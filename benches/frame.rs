@@ -1,7 +1,8 @@
-//! Frames of the three hot commands, decoded and encoded by serde, as clients and all that is not plain do it.
-//! The way of a server's plain requests is in `shard.rs`, under `hot`.
+//! Frames of the three most frequent commands, decoded and encoded by serde. Clients do this, and a
+//! server does it for requests that are not on the fast path. `shard.rs` measures the fast path, in
+//! its group `hot`.
 //!
-//! `cargo bench --bench frame`; figures are one thread's.
+//! `cargo bench --bench frame`; the figures are those of one thread.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,15 +1,16 @@
-//! What giants cost, and what they cost others: a user with 50 000 chats, a group with 100 000
-//! members, totals of many users. A real server in this process, on one shard, through its socket.
+//! Cost of giants, for themselves and for other clients: a user with 50 000 chats, a group with 100
+//! 000 members, totals of many users. It runs a real server in this process, on one shard, through
+//! its socket.
 //!
 //! ```text
 //! cargo bench --bench giants             the sizes above
-//! cargo bench --bench giants -- group    only one part: `conversations`, `totals`, `group` or `advances`
-//! cargo bench --bench giants -- --test   small ones, to see that it works
+//! cargo bench --bench giants -- group    only `conversations`, `totals`, `group` or `advances`
+//! cargo bench --bench giants -- --test   small sizes, to see that it works
 //! ```
 //!
-//! A neighbour asks for a short list every millisecond, on a connection of its own; its latency
-//! is taken from the time at which it meant to ask. What it sees in quiet is told beside what it
-//! sees during each piece of work. The figures are of this machine and this run: compare within it.
+//! A neighbor requests a short list every millisecond on a connection of its own. Its latency
+//! counts from the time at which the request was due. The report has its latencies in quiet beside
+//! those during each work. Compare figures only within one run on one machine.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout)]
 // The test server is shared with the tests, which use more of it.

@@ -1,7 +1,7 @@
-//! The log on a real disk: group commit by the size of the group, and replay.
+//! The log on a real disk: group commit by the size of the batch, and replay.
 //!
-//! The directory is the system's temporary one; `TMPDIR` chooses the disk. On a file system in memory a
-//! sync costs nothing, and the figures say nothing.
+//! The directory is the system's temporary one; `TMPDIR` chooses the disk. On a file system in
+//! memory a sync costs nothing, and the figures mean nothing.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! Two shards against one, driven from inside the shards' own threads: what a second core brings, and
-//! what it costs that a key is on the other one.
+//! Two shards against one, driven from inside the threads of the shards: the gain of a second core,
+//! and the cost of a key that is on the other core.
 //!
 //! ```text
 //! cargo bench --bench scaling             five rounds of a second for each work
@@ -7,9 +7,9 @@
 //! cargo bench --bench scaling -- --test   a moment, to see that it works
 //! ```
 //!
-//! Tasks on each core do what connections do, without a socket: they read requests where they lie,
-//! answer those for their own shard at once, pass the others on, and copy what comes back. There is no
-//! log. The same data is on a node of one shard and on one of two; the three ways take turns:
+//! Tasks on each core do what connections do, without a socket. They read requests in place, answer
+//! those for their own shard, pass the others on, and copy the replies that come back. There is no
+//! log. Nodes of one shard and of two hold the same data. Three ways take turns:
 //!
 //! - one shard;
 //! - two shards, keys at random: half of them are on the other core;

@@ -1,8 +1,8 @@
 //! The shard's core alone: no sockets, no log, no frames.
 //!
-//! The core holds 100 000 chats, or as many as `CHATSHARD_BENCH_CHATS` says; users have 50 rows, or as many as
-//! `CHATSHARD_BENCH_ROWS` says.
-//! Keys are drawn over all of it, so that the caches miss as they do in production.
+//! `CHATSHARD_BENCH_CHATS` sets the number of chats (100 000 without it), and
+//! `CHATSHARD_BENCH_ROWS` the rows of a user (50). Keys are drawn from all of them, so that the
+//! caches miss as they do in production.
 //!
 //! ```text
 //! CHATSHARD_BENCH_CHATS=1000000 cargo bench --bench shard

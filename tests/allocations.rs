@@ -1,6 +1,5 @@
-//! The hot requests allocate nothing, from the bytes of the request to the bytes of the reply.
-//!
-//! What a connection does around them (buffers, the socket) is not in here; see `src/net/buffers.rs`.
+//! Requests on the fast path allocate nothing, from the bytes of the request to the bytes of the
+//! reply. The connection around them (buffers, the socket) is not measured here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,5 @@
-//! The load tool against real servers, for a moment: what it counts, not how fast anything is.
+//! The load tool against real servers, for a moment: its counts and reports are right. Speed is not
+//! tested.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 

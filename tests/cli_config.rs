@@ -1,4 +1,4 @@
-//! Where settings come from, which one wins, and what is refused.
+//! Settings: their sources, which source wins, and which values are refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 

@@ -1,4 +1,5 @@
-//! The generator's promises: deterministic, exact, consistent, of realistic shape.
+//! `bench generate` keeps its promises: its data is deterministic, exact, consistent and of
+//! realistic shape.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 

@@ -1,4 +1,5 @@
-//! Import and export against a server that only remembers.
+//! Import and export against a server that only records commands: lines, batches, refusals and
+//! retries.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests
 

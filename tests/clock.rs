@@ -1,6 +1,10 @@
-//! A real server whose wall clock is set while it runs: by `clock/set.c`, which stands before the system's clock
-//! and adds to it what a file says. (To set the machine's takes a right that no test has, and is everybody's.)
-//! What takes a minute, and all else that the time of decisions does, is held by `src/node/clock.rs`.
+//! A real server whose wall clock is set while it runs: no time of it jumps, and no key is
+//! forgotten.
+//!
+//! `clock/set.c` replaces the system's clock function by LD_PRELOAD, and adds an offset from a
+//! file. Setting the machine's clock would need a right that tests lack, and would affect every
+//! process. `src/node/clock.rs` tests the bounds of decision times, and everything that takes a
+//! minute.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests are tests
 

@@ -1,4 +1,4 @@
-//! One TCP connection and its limits: `hello`, order, pipelining, bad bytes (protocol.md).
+//! One TCP connection and its limits, by protocol.md: `hello`, order, pipelining, wrong bytes.
 
 // Helpers beside the tests may panic as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]

@@ -1,5 +1,5 @@
-//! Paging through conversations while messages arrive: a chat that stood still is neither skipped
-//! nor told twice, and a page says when what stood before it has moved.
+//! Pages of `conversations` while messages arrive. A chat without new messages is neither skipped
+//! nor repeated, and a page reports when rows before it have moved.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,15 +1,16 @@
-//! Crashes of a real process: what was acknowledged is there afterwards, once.
+//! Crashes of a real process: all acknowledged writes are there afterwards, once.
 //!
-//! `kill -9` under load, again and again on the same data directory, with another number of shards and another
-//! `--fsync` each time, pauses by SIGSTOP, small log segments and snapshots one after the other. Twenty rounds by
-//! default; the long form, which also takes a seed that failed:
+//! The tests send `kill -9` under load, again and again, to servers on one data directory. Each
+//! start has another number of shards and another `--fsync`. In between there are pauses by
+//! SIGSTOP, small log segments, and snapshots one after the other. The short form has twenty
+//! rounds. The long form also takes a seed that failed:
 //!
 //! ```text
 //! CHATSHARD_KILL_ROUNDS=500 cargo test --release --test crash -- --nocapture kill_9
 //! CHATSHARD_KILL_SEED=123 cargo test --test crash -- --nocapture kill_9
 //! ```
 //!
-//! A seed gives the same requests, not the same moment: that is the machine's.
+//! A seed repeats the requests but not the timing, which depends on the machine.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -1,12 +1,13 @@
-//! What is inside records and image blocks stays readable: a fixed story is written as the golden
-//! files have it, and the golden files are read as the story ended.
+//! Payloads of records and of snapshot blocks stay readable. A fixed story is written as in the
+//! golden files, and reading the golden files gives the end of that story.
 //!
 //! A difference means that the format changed: an older data directory would not be read as it was.
-//! Then events and items get new codes, the old ones stay readable, and a golden file of the new
-//! form is added beside this one.
+//! Then give events and items new codes, keep the old codes readable, and add golden files of the
+//! new form beside these.
 //!
-//! Whole directories of each version of the identity are started in `directories`; what is missing, newer, damaged or a copy
-//! is refused or told by real processes in `refused` and `copies`.
+//! `directories` starts whole directories of each version of the identity file. In `refused` and
+//! `copies` real processes meet directories with missing, newer or damaged files, and copies of
+//! directories.
 
 // Helpers beside the tests may panic as tests do.
 #![allow(clippy::unwrap_used)]

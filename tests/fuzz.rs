@@ -1,9 +1,10 @@
-//! Bytes from outside: every input of the corpus, every seed, and random changes of both keep the rules
-//! of their target. cargo-fuzz looks for further inputs with the same targets (`fuzz/run`); what it
-//! finds goes into the corpus, `fuzz/corpus/TARGET`.
+//! Bytes from outside: every input of the corpus, every seed, and random changes of both keep the
+//! rule of their target. cargo-fuzz looks for more inputs with the same targets (`fuzz/run`).
+//! Inputs that it finds go into the corpus, `fuzz/corpus/TARGET`.
 //!
-//! The changes are drawn from `FUZZ_SEED`, always the same one if it is not given; `FUZZ_CHANGES` sets how
-//! many are tried for a target. With `FUZZ_SEEDS_DIR` the seeds are written there, for cargo-fuzz to begin with.
+//! `FUZZ_SEED` sets the seed of the random changes, which is 0 without it. `FUZZ_CHANGES` sets the
+//! number of changes for each target. With `FUZZ_SEEDS_DIR` the test only writes the seeds there,
+//! as a start for cargo-fuzz.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stderr)]
 

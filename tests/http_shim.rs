@@ -1,5 +1,5 @@
-//! Both HTTP doors, driven without a socket: a fake store answers from a closure, and each test
-//! looks at the very bytes that a client would get.
+//! Both HTTP doors without a socket. A fake store answers from a closure, and each test looks at
+//! the exact bytes that a client would get.
 // clippy.toml lets the tests themselves unwrap; here their helpers do it too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,5 @@
-//! What is kept of what is gone takes no more bytes than PERFORMANCE.md says.
+//! Memory that stays for dissolved chats, removals and users without rows: at most as many bytes as
+//! PERFORMANCE.md says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use allocation_counter::measure;

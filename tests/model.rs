@@ -1,15 +1,16 @@
-//! The rules, written down a second time as plainly as they can be, against a whole node: random
-//! commands, keys and versions, paging clients and syncing devices, crashes, images and shard
-//! counts. After every command what it could change is compared, and at the end everything.
+//! The rules, written a second time as plainly as possible, against a whole node. Stories have
+//! random commands, keys and versions, paging clients and syncing devices, crashes, snapshots and
+//! shard counts. After every command everything that it could change is compared, and at the end
+//! the whole state.
 //!
-//! Each sequence has a seed of its own, so that a failing one can be played again alone:
-//! `MODEL_SEED=17 cargo test --test model`. `PROPTEST_CASES` sets the number of sequences and draws
-//! new ones; without it the same 10 000 are played.
+//! Each story has a seed of its own, so that a failing one can be played again alone:
+//! `MODEL_SEED=17 cargo test --test model`. `PROPTEST_CASES` sets the number of stories and draws
+//! new ones. Without it the same 10 000 are played.
 //!
 //! # Layout
-//! - `acts`: what happens in a story, and how stories are drawn
-//! - `store`, `memory`, `views`: the model: what commands change, what keys remember, what is shown
-//! - `play`: a story played by both
+//! - `acts`: the steps of a story, and how stories are drawn
+//! - `store`, `memory`, `views`: the model: effects of commands, memory of keys, replies
+//! - `play`: a story, played by node and model
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "model/acts.rs"]

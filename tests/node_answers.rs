@@ -1,6 +1,6 @@
-//! Every command is answered, however many messages between and inside shards it takes: a core that
-//! has done a turn's share goes on by itself, and holds no answer back that nothing will wake it for.
-//! What is answered for several shards is true of all of them.
+//! Every command gets its reply, however many messages between and inside shards it takes. A core
+//! that has used up its turn continues by itself, and does not hold back an answer that no later
+//! event would release. A reply for several shards is true of all of them.
 #![allow(clippy::unwrap_used)]
 
 mod common;

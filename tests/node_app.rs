@@ -1,4 +1,5 @@
-//! The API's own examples through the app's door of a real server: the very bytes, blanks aside.
+//! The examples of the HTTP API through the app's door of a real server: the exact bytes, apart
+//! from blanks.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
-//! Rule 11: what touches a chat and many users is all or nothing across a crash, wherever the crash
-//! cuts the log; and what the log holds is enough to finish what was begun.
+//! Chapter 11 of `docs/reference/semantics.md`: a write to a chat and many users is there wholly or
+//! not at all, wherever a crash cuts the log. The log also holds enough to finish a write that was
+//! begun.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

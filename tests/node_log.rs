@@ -1,4 +1,5 @@
-//! The node's log on a disk that fails: what writes are told, and what the disk holds afterwards.
+//! The node's log on a disk that fails: the replies to writes, and the contents of the disk
+//! afterwards.
 
 // Helpers beside the tests may panic as tests do.
 #![allow(clippy::unwrap_used)]

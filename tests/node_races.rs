@@ -1,7 +1,7 @@
-//! What may happen at once does: commands of several connections, and messages between shards in any
-//! order that the links allow. Afterwards nothing is half done.
+//! Races: commands of several connections, and messages between shards in any order that the links
+//! allow. Afterwards nothing is half done.
 //!
-//! `PROPTEST_CASES` sets the number of cases and draws new ones; without it the same ones are run.
+//! `PROPTEST_CASES` sets the number of cases and draws new ones. Without it the same cases are run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,5 +1,5 @@
-//! What a node refuses while it cannot write, or has no memory for more, and that its word holds: of what
-//! was "not applied" there is no trace.
+//! Refusals of a node that cannot write, or that has no memory for more chats and members. A change
+//! that was "not applied" leaves no trace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,10 +1,11 @@
-//! Clients that ask too much, each kind beside neighbours who ask a little: the neighbours are served as ever,
-//! the server's memory stays within a bound, and who goes too far is told so.
+//! Clients that ask too much, beside neighbors that ask a little. The neighbors get right replies
+//! as usual, the server's memory stays within a bound, and a client that goes too far gets the
+//! reason.
 //!
-//! Two cases wait for time limits of half a minute; their names make them the first to begin.
+//! Two cases wait for time limits of half a minute; their names make them start first.
 //!
-//! What the neighbours see is printed and not asserted: a slow machine fails nothing. The long form prints the
-//! table of RELIABILITY.md:
+//! The latencies of the neighbors are printed and not asserted, so that a slow machine fails
+//! nothing. The long form prints the table of RELIABILITY.md:
 //!
 //! ```text
 //! CHATSHARD_OVERLOAD_SECONDS=10 cargo test --release --test overload -- --nocapture --test-threads 1

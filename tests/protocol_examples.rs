@@ -1,7 +1,7 @@
-//! `protocol.md` says what the code does: its examples are decoded and encoded again, its tables are
-//! held against the types.
+//! `protocol.md` agrees with the code: its examples are decoded and encoded again, and its tables
+//! are compared with the types.
 //!
-//! When an example no longer has the bytes that the code writes, the failure shows the hex to paste.
+//! If an example no longer has the bytes that the code writes, the failure shows the hex to paste.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! `protocol.md` against the real server: its conversation is held over a socket, and what the server
-//! answers is what the page says, byte by byte.
+//! `protocol.md` agrees with the real server: its conversation takes place over a socket, and the
+//! replies are those of the page, byte by byte.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

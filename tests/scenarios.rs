@@ -1,11 +1,11 @@
-//! What the product must do, sentence by sentence, at every door: each scenario is told once and
-//! played on simulated nodes of several sizes, on nodes that crash after every command, and on real
+//! The semantics, sentence by sentence, at every door. Each scenario is written once. It is played
+//! on simulated nodes of several sizes, on nodes that crash after every command, and on real
 //! servers through TCP and HTTP.
 //!
-//! The rules are those of the design's section on data and exact semantics: 1 list, 2 detail,
-//! 3 delete, 4 advance, 5 mark_read, 6 unread, 7 members, 8 create, 9 dissolve, 10 the change log, 11 all or
-//! nothing and repeats (see also `node_crash.rs`). Rule 0 is "anything else is a clear error and changes nothing", and
-//! the other commands.
+//! The rules are those of `docs/reference/semantics.md`, by chapter: 1 list, 2 detail, 3 delete, 4
+//! advance, 5 mark_read, 6 unread, 7 members, 8 create, 9 dissolve, 10 the change log, 11 atomic
+//! writes and repeats (see also `node_crash.rs`). Rule 0 is "anything else is a clear error and
+//! changes nothing", and the other commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "scenarios/advance.rs"]

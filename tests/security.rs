@@ -1,4 +1,4 @@
-//! Who gets in and what they may do then, through the doors of real servers.
+//! Authentication and authorization, through the doors of real servers.
 
 // Helpers beside the tests may panic as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]

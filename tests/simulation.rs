@@ -1,26 +1,29 @@
-//! A whole node in one thread, from one seed: several shards, the log and its thread's turns, the
-//! outbox, images, recovery, clients; on a disk that loses, tears, refuses, fills up, flips bits and is
-//! slow; through kills, crashes and other shard counts, also while it starts. All of it is production's
-//! code; the seed decides only what comes next. Whatever happens, every reply is held against the rules:
-//! see `alone` (exactly, on keys of its own) and `crowd` (many at once, on common keys).
+//! A whole node in one thread, from one seed: several shards, the log and the turns of its thread,
+//! the outbox, snapshots, recovery, clients. Its disk loses, tears, refuses, fills up, flips bits
+//! and is slow. It lives through kills, crashes and other shard counts, even while it starts. All
+//! of it is production's code; the seed only decides what happens next. Every reply is compared
+//! with the rules: exactly in `alone`, on keys of its own, and by bounds in `crowd`, where many
+//! clients share keys.
 //!
-//! What a run may lose is what its mode says: nothing of what was told with `always`, not even if the
-//! machine stops; with `everysec` and `never` nothing by the end of the process, and a suffix of the log
-//! by the end of the machine; without a log what came after the last image.
+//! The fsync mode of a run says what it may lose. With `always` no reported change may be lost, not
+//! even if the machine stops. With `everysec` and `never` the end of the process loses nothing, and
+//! the end of the machine loses a suffix of the log. Without a log everything after the last
+//! snapshot may be lost.
 //!
-//! Each seed can be played again alone: `CHATSHARD_SIM_SEED=17 cargo test --test simulation -- --nocapture`.
-//! `CHATSHARD_SIM_EVENTS` sets how many of its events are told. `CHATSHARD_SIM_SEEDS` sets the number of
-//! seeds, and draws new ones; without it the same 1000 are played.
+//! Each seed can be played again alone: `CHATSHARD_SIM_SEED=17 cargo test --test simulation --
+//! --nocapture`. `CHATSHARD_SIM_EVENTS` sets how many of its events are printed.
+//! `CHATSHARD_SIM_SEEDS` sets the number of seeds and draws new ones; without it the same 1000 are
+//! played.
 //!
 //! # Layout
 //! `simulation/`:
-//! - `world`: disk, clock and node of a seed, and who does something next
+//! - `world`: disk, clock and node of a seed, and the choice of the next step
 //! - `story`: starts, work with faults, ends
-//! - `alone`, `crowd`: the clients, and what their replies are held against
+//! - `alone`, `crowd`: the clients, and the checks of their replies
 //! - `connection`: requests of a client, on the ways that the TCP door gives them
-//! - `links`: what is on its way from core to core
+//! - `links`: batches on their way from core to core
 //! - `pairs`: any two requests of one connection, sent together and one after the other
-//! - `tally`: what happened
+//! - `tally`: counts of what happened
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod common;

@@ -1,6 +1,6 @@
-//! The simulation finds what it is there to find: with a fault planted in the code of production it fails,
-//! within few seeds, by the check that the fault breaks. Only with the feature `planted-faults`:
-//! `cargo test --features planted-faults --test simulation_faults`.
+//! The simulation finds the faults that it is for. With a fault planted in production's code it
+//! fails within few seeds, by the check that the fault breaks. It needs the feature
+//! `planted-faults`: `cargo test --features planted-faults --test simulation_faults`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod common;

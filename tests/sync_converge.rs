@@ -1,6 +1,6 @@
-//! A thousand devices that ask what changed now and then, in pieces, while users and chats change,
-//! deliveries are under way, and the node crashes, at times with what it had answered: in the end
-//! each has just the list.
+//! A thousand devices call `sync` now and then, in pages, while users and chats change, deliveries
+//! are under way, and the node crashes. Some crashes lose changes that clients know. In the end
+//! each device holds exactly the list.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,8 +1,8 @@
-//! House rules that no compiler checks: layers, headers, sizes, and documents that keep up with the
+//! House rules that no compiler checks: layers, headers, sizes, and documents that agree with the
 //! code. Each test names every place that breaks its rule.
 //!
-//! The layer table below is the one of the architecture; where an import goes against it, the import
-//! is wrong, or the table is changed on purpose.
+//! The layer table below is the one of ARCHITECTURE.md. If an import breaks it, the import is
+//! wrong, or the table must be changed on purpose.
 
 #![allow(clippy::unwrap_used)]
 

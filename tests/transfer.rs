@@ -1,5 +1,5 @@
-//! An import of an export is the store, whatever the store went through and whatever the number of
-//! shards. And whatever `import` accepts, `export` tells in lines that `import` accepts.
+//! An import of an export equals the store, whatever happened to the store and for any number of
+//! shards. And `export` writes everything that `import` accepted in lines that `import` accepts.
 //!
 //! `CHATSHARD_TRANSFER_SEEDS` sets how many random stores each test draws.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]

@@ -1,4 +1,5 @@
-//! What a core does in its turns: nobody has it for long, and what is to be done is done without being asked.
+//! The turns of a core: no work occupies it for long, and work that is due is done without a
+//! request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "common/bare.rs"]

@@ -1,4 +1,5 @@
-//! The stream of changes (`watch` and `cancel`): complete, in order, resumable, and no burden to others.
+//! The stream of changes (`watch` and `cancel`): complete, in order, resumable, and no burden to
+//! other clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,10 +1,10 @@
-//! The targets of `tests/fuzz`, for cargo-fuzz.
+//! The targets of `tests/fuzz`, as a library for cargo-fuzz.
 #![allow(dead_code)]
 
 #[path = "../../tests/fuzz/targets.rs"]
 pub mod targets;
 
-/// What of `tests/common` they need.
+/// The parts of `tests/common` that the targets use.
 #[path = "../../tests/common"]
 mod common {
     pub mod random;
@@ -12,6 +12,6 @@ mod common {
 
     pub use sim::SimNode;
 
-    /// A time of which all tests are "now", in ms.
+    /// The time, in ms, that all tests use as "now".
     pub const NOW: u64 = 1_800_000_000_000;
 }

@@ -1,6 +1,7 @@
-//! Crash consistency: whatever is synced is there after a crash, in order, and nothing is invented.
+//! Crash consistency: after a crash all synced records are there, in order, and nothing is
+//! invented.
 //!
-//! A failing seed is printed; put it into `SEED_ONLY` to run just that one.
+//! A failing seed is printed. Put it into `SEED_ONLY` to run only that one.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod keeper;

@@ -1,4 +1,5 @@
-//! Every byte of a small store flipped, every file cut at every length: it recovers what is promised, or names file and offset.
+//! Damage: every byte of a small store is flipped, and every file is cut at every length. The store
+//! recovers what is promised, or an error names file and offset.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod keeper;

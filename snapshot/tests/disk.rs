@@ -1,4 +1,4 @@
-//! The faulty disk does what its contract says: a simulation is only worth as much as its disk.
+//! The faulty disk keeps its contract: a simulation is only as good as its disk.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::ErrorKind;

@@ -1,5 +1,6 @@
-//! A log is followed while it is written, rolled, trimmed, opened again and damaged: every record comes once, in order and as
-//! it was written, none before its time, and where that cannot be the follower says why.
+//! A log is followed while it is written, rotated, trimmed, opened again and damaged. Every record
+//! comes once, in order, as it was written, and not before it may be seen. If a record cannot come,
+//! the follower says why.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "follow/watched.rs"]

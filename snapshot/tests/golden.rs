@@ -1,6 +1,8 @@
-//! The files of each format version, kept in `golden/`: all are read, and what is written today is the newest, byte by byte.
+//! The files of each format version, kept in `golden/`. All can be read, and files that are written
+//! today equal the newest version, byte by byte.
 //!
-//! After a deliberate change of the format, run with `CHATSHARD_GOLDEN=write` and keep the old files beside the new ones.
+//! After a deliberate change of the format, run with `CHATSHARD_GOLDEN=write`, and keep the old
+//! files beside the new ones.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Batches and logs of any records come back as they were, also from the operating system's files.
+//! Batches and logs of random records come back as they were, on the real disk too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What the server writes about itself: lines that repeat are bounded.
+//! Log lines of the server: a line that repeats is written a bounded number of times, and settings
+//! that no one reads are reported.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The help of commands, and what `call` says about wrong JSON.
+//! The help of commands: its examples work, and `call` names the place of wrong JSON.
 
 use std::time::Duration;
 

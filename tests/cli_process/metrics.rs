@@ -1,4 +1,4 @@
-//! The form of `/metrics`, held over every family that a real server shows.
+//! `/metrics` has a valid form in every family that a real server exposes.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! What people see: commands on a terminal, which `script` of util-linux gives them.
+//! Commands on a terminal, which `script` of util-linux provides: their output is escaped and
+//! readable.
 
 use std::io::Read;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! Clients at the wrong door, or at none: they are told where they are, in their own protocol.
+//! Clients at the wrong door, or at none: they get an explanation in their own protocol.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! A node without doors, store and threads: what its cores share.
+//! A node without doors, store and threads: the parts that its cores share.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};

@@ -1,5 +1,4 @@
-//! One way to ask a node, whichever door it is behind: commands in, outcomes out, both in JSON where
-//! that reads better.
+//! One interface to a node, whichever door it is behind: commands in, outcomes out, also as JSON.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The examples of `protocol.md`, as its fences have them.
+//! The examples of `protocol.md`, read from its code fences.
 // Each test crate uses its own part of this.
 #![allow(dead_code)]
 

@@ -1,4 +1,4 @@
-//! Records and images as each form of the disk format has them, in hexadecimal, line by line.
+//! Records and snapshots in each form of the disk format, in hexadecimal, one to a line.
 
 pub const RECORDS_1: &str = include_str!("../golden/records-1.txt");
 pub const RECORDS_2: &str = include_str!("../golden/records-2.txt");

@@ -1,14 +1,15 @@
-//! What the tests of the whole node share.
+//! Helpers that the tests of a whole node share.
 //!
 //! # Layout
 //! - `sim`: a node without threads, clock or files: its cores and routers, driven step by step
 //! - `server`: the real server in this process, and a small HTTP client
-//! - `door`: one way to ask all of them
+//! - `door`: one interface to all of them
+//! - `bare`: a node without doors, store and threads; its users name the file by its path
 //! - `examples`: the examples of `protocol.md`
-//! - `golden`: what each form of the disk format wrote
-//! - `seed`: the examples of the API
-//! - `priority`: which threads of a measurement run first
-//! - `random`: numbers from a seed
+//! - `golden`: records and snapshots of each form of the disk format
+//! - `seed`: the examples of the HTTP API
+//! - `priority`: the scheduling of threads in a measurement
+//! - `random`: random numbers from a seed
 //! - `raw`: one connection, frame by frame
 //! - `program`: the program of this build, as a process
 // Each test crate uses its own part of this.

@@ -1,6 +1,6 @@
-//! Which threads of a measurement run first, where the load and what is measured share a machine.
+//! Scheduling of threads, for measurements where the load and the measured server share a machine.
 //!
-//! All of it takes `chrt`, and to come first the right to use it; without them all threads are as any other.
+//! It needs `chrt`, and the right to use it. Without them all threads have equal priority.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Numbers at random from a seed: the same seed, the same numbers.
+//! Random numbers from a seed: the same seed gives the same numbers.
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug, Clone)]

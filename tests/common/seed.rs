@@ -1,4 +1,4 @@
-//! The API's own examples, trailing commas included.
+//! The examples of the HTTP API as it was given, with their trailing commas.
 
 /// `/chat/mine-list`.
 pub const LIST_EXAMPLE: &str = r#"{

@@ -1,9 +1,9 @@
-//! A whole node in one thread: the cores and routers of production, and between them lanes that are
-//! emptied one message at a time.
+//! A whole node in one thread: the cores and routers of production. Lanes between them are emptied
+//! one message at a time.
 //!
-//! What production promises holds here too: each lane between two cores keeps its order, and a
-//! step's records are in the log before its messages and answers go out. What production does not
-//! promise is decided here by [`Order`]: by turns, or at random from a seed.
+//! The node keeps the promises of production: each lane between two cores keeps its order, and the
+//! records of a step are in the log before its messages and answers leave. Where production
+//! promises no order, [`Order`] decides: in turn, or at random from a seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,5 +1,5 @@
-//! The order of requests on one connection, where each request takes its own way over three to eight
-//! cores that are real threads.
+//! Requests of one connection keep their order, although each may take another way over two to
+//! eight cores that are real threads.
 
 use chatshard::command::{Kind, Reply};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! A data directory that somebody moves, replaces or removes beneath a running server.
+//! A data directory that is moved, replaced or removed beneath a running server: the log stalls,
+//! and nothing is written elsewhere.
 
 use std::path::Path;
 use std::process::Output;

@@ -1,9 +1,10 @@
-//! A disk that fills under load and is freed again: reads go on, writes are refused, and work again after. What a
-//! refused write said is held against what is there in the end.
+//! A disk that fills under load and is freed again: reads continue, writes are refused, and they
+//! work again afterwards. The data at the end must match what the refusals said.
 //!
-//! Two such disks. A small tmpfs is filled by a file beside the data; it needs the right to mount. A limit on the
-//! size of the server's files needs no rights, and tears writes in the middle. Both fail in the
-//! server's own write, so where one cannot be had, the other still holds it to all of this.
+//! There are two such disks. A small tmpfs is filled by a file beside the data, which needs the
+//! right to mount. A limit on the size of the server's files needs no right, and tears writes in
+//! the middle. Both fail in the server's own write. If a machine cannot have one, the other still
+//! shows all of this.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! A process that lacks something for a time: descriptors, a snapshot, a file that is what its name says.
+//! A process that lacks something for a time: descriptors, a snapshot, a regular file where it
+//! expects one.
 
 use std::net::TcpStream;
 use std::path::Path;

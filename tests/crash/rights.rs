@@ -1,5 +1,5 @@
-//! Data directories that the server's user may not use, and doors that it cannot open: each start is refused with the
-//! way out, and changes nothing.
+//! Data directories that the server's user may not use, and doors that it cannot open. Each start
+//! is refused, says what to do, and changes nothing.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;

@@ -1,4 +1,5 @@
-//! A copy of a directory that goes into service is behind what clients were told: `sync` tells them to begin anew.
+//! A copy of a directory that goes into service is older than what clients know, so `sync` resets
+//! them.
 
 use std::net::SocketAddr;
 

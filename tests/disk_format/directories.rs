@@ -1,5 +1,5 @@
-//! Upgrade and rollback: a directory of each released format starts and says what it held; an older program refuses a newer
-//! directory, by name, and leaves it alone.
+//! Upgrade and rollback. A directory of each released format starts and holds what it held. An
+//! older program refuses a newer directory, names the version, and changes nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

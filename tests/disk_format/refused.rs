@@ -1,5 +1,6 @@
-//! Directories that a start refuses: with files missing, of a newer version, or damaged. It names the file, says what
-//! accepting that would cost, and changes nothing; `inspect` says the same.
+//! Directories that a start refuses: files are missing, damaged or of a newer version. The start
+//! names the file and the cost of accepting the damage, and changes nothing. `inspect` reports the
+//! same.
 
 use std::path::{Path, PathBuf};
 

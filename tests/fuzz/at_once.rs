@@ -1,5 +1,5 @@
-//! What a connection answers from the bytes of a request, its core answers in the same bytes by way of
-//! commands, leaving the same log and the same state behind.
+//! A connection answers requests on the fast path from their bytes. The reply has the same bytes as
+//! one by way of a command, and both ways leave the same log and the same state.
 //!
 //! Input: frames, as a connection sends them.
 

@@ -1,4 +1,4 @@
-//! Reading an input piece by piece. Where it ends too early, the rest reads as nothing.
+//! Reads an input piece by piece. If the input ends too early, the missing bytes read as nothing.
 
 /// What is left of an input.
 pub struct Bytes<'a>(pub &'a [u8]);

@@ -1,8 +1,8 @@
-//! Settings in a file and in the environment, and the files that they name, are taken as a whole or
-//! refused with the place of what is wrong; and no secret is told.
+//! Settings in a file and in the environment, and the files that they name. They are accepted as a
+//! whole or refused with the place of the error, and no message shows a secret.
 //!
-//! Input: pieces: the file, then the tokens, the secret and the JWK set that it may name as `DIR/tokens`,
-//! `DIR/secret`, `DIR/keys`, then variables as `NAME=VALUE`.
+//! Input: pieces. First the settings file, then the tokens, the secret and the JWK set that it may
+//! name as `DIR/tokens`, `DIR/secret`, `DIR/keys`, then variables as `NAME=VALUE`.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! A data directory whose files were changed in any way, checksums made right again or not: a start
-//! refuses it and changes nothing, or goes on from it and finds all of that again; a repair that
-//! leaves nothing undone leaves a directory that starts.
+//! A data directory whose files were changed in any way, with checksums corrected or not. A start
+//! refuses it and changes nothing, or it starts and a later start finds all of that again. After a
+//! repair that leaves no damage, the directory starts.
 //!
 //! Input: which files are there and how they are opened, then edits; see [`edit`].
 

@@ -1,7 +1,8 @@
-//! Frames are the same however the stream is cut, and a length over the limit is refused as soon as it
-//! is there, without room being made for it.
+//! Frames do not depend on how the stream is cut. A length over the limit is refused as soon as it
+//! has arrived, and no memory is allocated for it.
 //!
-//! Input: the longest frame that is taken, the length of the pieces that the stream comes in, the stream.
+//! Input: the longest frame that is accepted, the length of the parts in which the stream arrives,
+//! the stream.
 
 use bytes::BytesMut;
 use chatshard::protocol::FrameError;

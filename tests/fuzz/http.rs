@@ -1,7 +1,7 @@
-//! Any bytes on an HTTP connection are answered with the envelope (unless they are no HTTP at all), and
-//! never with a failure of the server's own.
+//! Any bytes on an HTTP connection get the envelope as their answer, unless they are no HTTP at
+//! all. They never cause an internal error of the server.
 //!
-//! Input: which door, then what the client sends.
+//! Input: which door, then the bytes from the client.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Blocks of an image with right checksums may still say anything. They are refused, or a node that
-//! starts from them runs, and what it holds comes back from another image and from its log.
+//! Blocks of a snapshot with correct checksums and any contents. They are refused, or a node that
+//! starts from them runs, and its state comes back from another snapshot and from its log.
 //!
 //! Input: pieces, each a block.
 

@@ -1,7 +1,7 @@
-//! A file for `import` is refused with the number of a line, or cut into requests that fit; what a node
-//! takes of them it exports in lines that another node takes and exports the same.
+//! A file for `import` is refused with the number of a line, or cut into requests that fit. A node
+//! exports the lines that it accepted; another node accepts these and exports the same.
 //!
-//! Input: whether to merge, the file.
+//! Input: whether to merge, then the file.
 
 use bytes::BytesMut;
 use chatshard::cli::transfer::line::{BATCH_LINES_MAX, Line, LineBatches};

@@ -1,7 +1,8 @@
-//! Records with right checksums may still say anything. They are refused, or a node that starts from
-//! them runs, and what it holds comes back from an image and its log.
+//! Records with correct checksums and any contents. They are refused, or a node that starts from
+//! them runs, and its state comes back from a snapshot and its log.
 //!
-//! Input: pieces, each a record without the slot's sequence, which is filled in: slot, event code, fields.
+//! Input: pieces, each a record without the slot's sequence, which is filled in: slot, event code,
+//! fields.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! A reply that a client takes comes back the same.
+//! A reply that a client accepts is the same after it was encoded and decoded again.
 //!
-//! Input: which command was asked, a frame's payload.
+//! Input: the command that was sent, then a frame's payload.
 
 use bytes::BytesMut;
 use chatshard::command::Kind;

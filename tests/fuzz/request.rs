@@ -1,5 +1,5 @@
-//! A request that is taken comes back the same from its bytes and from its JSON; one that is refused is
-//! refused with an error that a client can read; and what is read in place is what is decoded.
+//! A request that is accepted is the same after a round trip through its bytes and its JSON. A
+//! refused one gets an error that a client can read. The fast path reads what the decoder reads.
 //!
 //! Input: a frame's payload.
 

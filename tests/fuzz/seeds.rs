@@ -1,4 +1,4 @@
-//! What fuzzing begins with: the examples of the documents, the golden files, and inputs of each form.
+//! The first inputs of fuzzing: examples of the documents, golden files, and inputs of each form.
 
 use bytes::BytesMut;
 use chatshard::command::{Command, Kind};

@@ -1,4 +1,4 @@
-//! Pages of other sites: nobody is let in unasked, and who is named on the list is.
+//! Pages of other sites: only origins on the list are let in.
 
 use axum::http::HeaderValue;
 use chatshard::http::with_cors;

@@ -1,4 +1,4 @@
-//! The API's document: that it tells what the routes really do, and that its page stands alone.
+//! The OpenAPI document describes what the routes do, and its page needs nothing from elsewhere.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Users' tokens by a JWK set: each algorithm with its own key, and every way to confuse them.
+//! Users' tokens by a JWK set: each algorithm with its own key, and attempts to confuse them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Long answers: made where they hold up nobody, a step at a time, and compressed for those who ask.
+//! Long answers by HTTP: made on the offload thread, in slices, and compressed for clients that
+//! ask.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
-//! What the tests of the HTTP doors share: the API's examples, a store that answers from a closure,
-//! and a way to ask a router without a socket. Below it the tests of the app's further routes, of
-//! users' tokens and of the API's document.
+//! Helpers that the tests of the HTTP doors share: the API's examples, a store that answers from a
+//! closure, and a way to ask a router without a socket. The modules below it test the app's other
+//! routes, users' tokens and the OpenAPI document.
 
 mod cors;
 mod document;

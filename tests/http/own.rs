@@ -1,4 +1,4 @@
-//! The app's routes beside the API's three: what the store is asked, and what comes back.
+//! The app's own routes beside the API's three: their commands to the store, and their answers.
 
 use serde_json::{Value, json};
 

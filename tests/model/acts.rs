@@ -1,4 +1,4 @@
-//! What happens in the model's stories: commands, what clients do with answers, and what becomes of
+//! The steps of the model's stories: commands, how clients react to replies, and what happens to
 //! the node meanwhile.
 
 use proptest::prelude::*;

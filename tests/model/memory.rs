@@ -1,5 +1,6 @@
-//! Idempotency keys in the model. A key belongs to the user that the command names, or else to the
-//! chat, or else to the node; there it is for one request, which gets its first answer again.
+//! Idempotency keys in the model. The owner of a key is the user that the command names, or else
+//! the chat, or else the node. An owner's key is for one request, and a repeat of it gets the first
+//! reply.
 
 use std::collections::{BTreeMap, BTreeSet};
 

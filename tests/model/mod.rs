@@ -1,5 +1,5 @@
-//! The model alone, for tests that hold something else against it. (`tests/model.rs` plays stories
-//! with it.)
+//! The model alone, for tests that compare something else with it. `tests/model.rs` plays stories
+//! with it.
 
 pub mod acts;
 pub mod memory;

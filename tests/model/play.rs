@@ -1,4 +1,5 @@
-//! A story, played by a node and by the model; after each step what it could change is compared.
+//! A story, played by a node and by the model. After each step everything that it could change is
+//! compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The model: a few maps, and what each write does to them.
+//! The state of the model: a few maps, and the effect of each write on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What the model shows: lists, details, conversations, counts, and what changed.
+//! The replies of the model: lists, details, conversations, counts, and changes.
 
 use std::collections::BTreeSet;
 

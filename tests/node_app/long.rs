@@ -1,4 +1,5 @@
-//! Long answers by HTTP, at the app's door and by `/call`: whole, in pages, compressed, and too long.
+//! Long answers by HTTP, at the app's door and by `/call`: whole, in pages, compressed, and too
+//! long.
 
 use std::io::Read;
 

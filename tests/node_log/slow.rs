@@ -1,4 +1,4 @@
-//! A disk that takes its time to remove a file.
+//! A disk that takes long to remove a file.
 
 use std::io;
 use std::path::Path;

@@ -1,10 +1,14 @@
-//! A server as a process of its own, and neighbours on each of its shards who ask a little all the time.
+//! A server as a process of its own, and neighbors on each of its shards that ask a little all the
+//! time.
 //!
-//! In the long form the neighbours' threads come first on the machine, then the log's and the cores', and those of a
-//! case have what the others leave, as if clients had machines of their own: so what the neighbours wait for is the
-//! server. The first three are of a real-time class, as only these take a processor at once from a thread that is in
-//! the middle of a system call; others wait for the next tick, up to 4 ms. The cores are not pinned: from a real-time
-//! thread that never sleeps the kernel takes its processor for 50 ms each second, and so it can go to the other one.
+//! In the long form, the scheduler prefers the neighbors' threads, then those of the log and the
+//! cores. The threads of a case get what is left, as if clients had machines of their own. So the
+//! neighbors' latencies are those of the server.
+//!
+//! The preferred threads are of a real-time class. Only these take a processor at once from a
+//! thread in the middle of a system call; others wait for the next tick, up to 4 ms. The cores are
+//! not pinned. The kernel takes the processor from a real-time thread that never sleeps for 50 ms
+//! each second, and without a pin the thread can move to another one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Many TCP clients that ask, or watch, and do not read: what all of them hold together is bounded,
-//! and those who read are served meanwhile.
+//! Many TCP clients that send requests, or watch, and do not read. All that they hold together is
+//! bounded, and clients that read are served meanwhile.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

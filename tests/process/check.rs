@@ -1,7 +1,8 @@
-//! What a server holds, read through its commands, and compared with the ledger.
+//! Reads the state of a server through its commands, and compares it with the ledger.
 //!
-//! First the answers must agree among themselves (export, list, members, stats); then no
-//! acknowledged write may be missing, and what was under way must be there whole or not at all.
+//! First the replies must agree with each other (export, list, members, stats). Then no
+//! acknowledged write may be missing, and a write that was under way must be there wholly or not at
+//! all.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,10 +1,10 @@
-//! What a server has promised: every request that was sent, and what its reply said.
+//! The promises of a server: every request that was sent, and what its reply said.
 //!
 //! Invariants:
-//! - A row, and the members of a chat, have at most one request under way that sets them, so that
-//!   after a crash there are two states that are right: without it and with it. `advance` is free.
-//! - A reply that cannot be right (a sequence handed out twice, a position that went back) panics as
-//!   soon as it comes.
+//! - A row, and the members of a chat, have at most one request under way that sets them. So after
+//!   a crash two states are right: without it and with it. `advance` is free.
+//! - A reply that cannot be right (a sequence handed out twice, a position that went back) panics
+//!   as soon as it comes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

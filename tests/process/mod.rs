@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - No process outlives the value that stands for it.
-//! - Ports are the system's choice; the server tells them when it is ready.
+//! - The system chooses the ports; the server reports them when it is ready.
 //! - Waiting ends with an event or with [`PATIENCE`], which no healthy run comes near.
 
 // Each test crate uses its own part of this.

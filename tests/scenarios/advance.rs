@@ -1,4 +1,4 @@
-//! Rule 4: `advance`.
+//! Chapter 4 of the semantics: `advance`.
 
 use serde_json::{Value, json};
 

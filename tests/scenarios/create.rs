@@ -1,4 +1,4 @@
-//! Rule 8: `create`.
+//! Chapter 8 of the semantics: `create`.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Rule 3: `delete` and `clear`.
+//! Chapter 3 of the semantics: `delete` and `clear`.
 
 use serde_json::json;
 

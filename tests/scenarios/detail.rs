@@ -1,4 +1,4 @@
-//! Rule 2: `detail`.
+//! Chapter 2 of the semantics: `detail`.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Rule 9: `dissolve` and `set_status`.
+//! Chapter 9 of the semantics: `dissolve` and `set_status`.
 
 use chatshard::command::{Command, Kind};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `erase_user`: every trace of a user goes, and what others have stays.
+//! `erase_user`: every trace of a user is removed, and the rows of others stay.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

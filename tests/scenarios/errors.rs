@@ -1,4 +1,5 @@
-//! "Anything else is a clear error and changes nothing", and the commands that no rule has.
+//! "Anything else is a clear error and changes nothing", and the commands that no chapter
+//! describes.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `explain` and `verify`: what operators ask.
+//! `explain` and `verify`, the commands of operators.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Rule 1: `list`.
+//! Chapter 1 of the semantics: `list`.
 
 use serde_json::{Value, json};
 

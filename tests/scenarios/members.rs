@@ -1,4 +1,4 @@
-//! Rule 7: members come and go.
+//! Chapter 7 of the semantics: members join and leave.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Rules 5 and 6: `mark_read` and what is unread.
+//! Chapters 5 and 6 of the semantics: `mark_read`, and the unread count.
 
 use serde_json::{Value, json};
 

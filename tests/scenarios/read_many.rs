@@ -1,4 +1,4 @@
-//! Rule 5: `mark_read_many`, each item as a `mark_read` of its own.
+//! Chapter 5 of the semantics: `mark_read_many`, where each item is a `mark_read` of its own.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
-//! Rule 11: a request with an idempotency key that comes again gets the first answer, and nothing is
-//! applied again. A key belongs to the user that the request names, or else to the chat, or else to the
-//! node; there it is for one request, and any other with it is refused and changes nothing.
+//! Chapter 11 of the semantics: a repeat with an idempotency key gets the first reply, and nothing
+//! is applied again. The owner of a key is the user that the request names, or else the chat, or
+//! else the node. An owner's key is for one request; any other request with it is refused and
+//! changes nothing.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! Rule 10: the change log: what a device is told, and when it has to start again.
+//! Chapter 10 of the semantics: the change log, what `sync` reports to a device, and when the
+//! device must start again.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Export and import: what was exported and imported elsewhere gives the same replies.
+//! Export and import: after an import elsewhere, the same requests get the same replies.
 
 use chatshard::command::Outcome;
 use serde_json::{Value, json};

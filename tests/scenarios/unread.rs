@@ -1,4 +1,4 @@
-//! Rule 6: unread totals of users.
+//! Chapter 6 of the semantics: unread totals of users.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! Credentials that are refused, that end, that change on the disk; and who may read the data.
+//! Credentials that are refused, that expire, and that change on the disk; and the rights of the
+//! data's files.
 
 use std::fs::Permissions;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Which door describes the API, and to whom.
+//! Which door describes the API, and to which clients.
 
 use super::tools::{Files, Served};
 use crate::common::HttpConnection;

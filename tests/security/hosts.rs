@@ -1,4 +1,5 @@
-//! Which heads of requests the HTTP doors take: one host, that no other site can own, and one framing.
+//! Which heads of requests the HTTP doors accept: one host, which no other site can own, and one
+//! framing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

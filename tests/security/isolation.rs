@@ -1,5 +1,6 @@
-//! Nobody reaches another's rows through the app's door: every route of the API's document is tried
-//! with another's ids in every field that takes one. A new route is in the document, and so in here.
+//! No user reaches the rows of another one through the app's door. Every route of the OpenAPI
+//! document is tried with another user's ids, in every field that takes one. A new route is in the
+//! document, and so it is tested here.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! HTTP clients that ask and do not read: they are held back, dropped in time, bounded and counted.
+//! HTTP clients that send requests and do not read: they are held back, dropped in time, bounded
+//! and counted.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Secrets are in no message, however much is told, in no error, and in no figure.
+//! Secrets appear in no log line at any level, in no error, and in no metric.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

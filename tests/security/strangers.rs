@@ -1,4 +1,4 @@
-//! Connections that have not shown who they are: they hold little, for seconds, and keep nobody out.
+//! Strangers hold little, for seconds, and keep no other client out.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

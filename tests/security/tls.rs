@@ -1,4 +1,4 @@
-//! TLS on all doors: who is believed, what is refused, and certificates that change.
+//! TLS on all doors: which certificates are trusted, what is refused, and certificates that change.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! A real `chatshard serve` with files of its own, and ways to ask it from outside.
+//! A real `chatshard serve` with files of its own, and clients for it.
 
 // Each test crate uses its own part of this.
 #![allow(dead_code)]

@@ -1,4 +1,4 @@
-//! Doors that are unix sockets: their files, who may open them, and what is left behind.
+//! Doors that are unix sockets: their files, their modes, and what a stop or a kill leaves behind.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -1,18 +1,19 @@
-//! A client whose users and chats nobody else touches: whatever the others do meanwhile, and whatever
-//! becomes of the node, each of its replies is exactly what the model says.
+//! A client whose users and chats no other client touches. Whatever the others do meanwhile, and
+//! whatever happens to the node, each of its replies is exactly that of the model.
 //!
-//! What the client cannot know, the checker does not know either: it keeps all worlds that may be the
-//! case, each a model. A reply, or a look at everything, ends those that it does not fit; none left is
-//! a failure.
+//! The checker knows no more than the client. It keeps all worlds that may be the case, each a
+//! model. A reply, or a look at everything, removes the worlds that it does not fit. If none is
+//! left, the seed fails.
 //!
-//! - An outcome that is unknown, of a request that may be repeated (it has a key, or repeating it
-//!   changes nothing): the client sends it again until it knows; then it was applied once.
-//! - An outcome that is unknown of another request: two worlds, without it and with it.
-//! - A crash that may lose a suffix of the log: a world for each state since the last one that is
-//!   known to be on the disk.
+//! - The outcome of a request is unknown, and the request may be repeated, because it has a key or
+//!   a repeat changes nothing. Then the client sends it again until it knows the outcome; the
+//!   request was applied once.
+//! - The outcome of another request is unknown. Then there are two worlds, without it and with it.
+//! - A crash may lose a suffix of the log. Then there is a world for each state since the last one
+//!   that is known to be on the disk.
 //!
-//! The versions of rows are left to `tests/model.rs`: several rows that one request changes take them in
-//! no promised order.
+//! `tests/model.rs` checks the versions of rows. Here several rows that one request changes get
+//! them in no promised order.
 
 use chatshard::command::{ErrorCode, Outcome};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! A client's connection to a node of the simulation: requests take the ways that the TCP door gives them.
+//! A client's connection to a node of the simulation: requests take the ways that the TCP door
+//! gives them.
 
 use std::rc::Rc;
 

@@ -1,17 +1,17 @@
-//! Clients that all work on the same chats, several requests at a time: what the order of their
-//! requests was is not known, and need not be. Held are:
+//! Clients that all work on the same chats, several requests at a time. The order of their requests
+//! is not known and not needed. These rules are checked:
 //!
-//! - `allocate` hands out as many as were asked for, and no sequence twice. A chat's last sequence is
-//!   the sum of what was handed out: all that was acknowledged, of what is unknown any part, and
-//!   nothing that was refused.
-//! - Nothing that was acknowledged, to whomever, is unseen by a request that is sent later: the last
-//!   sequence, and how far a user has read. Nor was it lower in an earlier reply.
-//! - The members who join and leave together are all there or none, whoever looks.
+//! - `allocate` hands out as many sequences as the request names, and none twice. A chat's last
+//!   sequence is the sum of all that was acknowledged, any part of what is unknown, and nothing
+//!   that was refused.
+//! - Any later request sees what was acknowledged, to any client: the last sequence, and how far a
+//!   user has read. No earlier reply had a higher number.
+//! - Members who join and leave together are all there or none, in every reply.
 //! - The same key gets the same sequences again.
-//! - A time that the server gives is bound to what elapsed, whatever becomes of the wall clock; one that a client
-//!   gives may be no more than a day ahead of it.
-//! - A chat that is being made is there for all its users or for none; and what one of them sets on
-//!   its row meanwhile, and is told, stays: no delivery comes twice to the same row.
+//! - A time that the server gives is bound to the time that elapsed, however the wall clock is set.
+//!   A time that a client gives may be at most a day ahead of it.
+//! - A chat that is being created is there for all its users or for none. An acknowledged setting
+//!   of one of its rows stays: no delivery reaches the same row twice.
 //! - At rest a row that is not listed covers all messages: no message beside a delete was lost.
 //! - At rest the newest conversations come first.
 //! - At rest `verify` finds no difference: each member has a row and each row a member.

@@ -1,7 +1,8 @@
-//! The links between cores: a batch that was sent is on its way until the world brings it.
+//! The links between cores: a batch that was sent is on its way until the world delivers it.
 //!
-//! What one core sends is brought in the order in which it was sent, to whichever cores: as a thread puts it
-//! into their mailboxes, which may be held up between any two. What several cores send may overtake each other.
+//! Batches of one core arrive in the order in which it sent them, whichever cores they go to: a
+//! thread puts them into mailboxes in that order, and may pause between any two. Batches of
+//! different cores may overtake each other.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

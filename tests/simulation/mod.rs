@@ -1,4 +1,4 @@
-//! What the tests of the simulation share: see `tests/simulation.rs`.
+//! The modules and the runner that `tests/simulation.rs` and `tests/simulation_faults.rs` share.
 
 pub mod alone;
 pub mod connection;

@@ -1,8 +1,10 @@
-//! Any two requests, sent together on one connection, come out as if the second had waited for the reply of
-//! the first: both replies, and what is seen afterwards. Two nodes play the same: one asks one request after
-//! the other, the other one asks both at once while its links are slow.
+//! Any two requests that are sent together on one connection behave as if the second one had waited
+//! for the first reply. Both replies are compared, and the state afterwards. Two nodes play the
+//! same pair: one gets the requests one after the other, the other one gets both at once while its
+//! links are slow.
 //!
-//! Requests of all commands that name a key are here: [`requests`] has no arm for those that are forgotten.
+//! All commands that name a key are here: [`requests`] has no wildcard arm, so a new command cannot
+//! be forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 

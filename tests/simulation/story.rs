@@ -1,5 +1,5 @@
-//! What becomes of a node and its clients in one seed: rounds of a start, work with faults of the disk,
-//! and an end, as sudden as a crash or as clean as a stop.
+//! The story of a node and its clients in one seed: rounds of a start, work with faults of the
+//! disk, and an end, which is a crash, a kill or a clean stop.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What happened in the seeds: that each kind of fault was really there.
+//! Counts of what happened in the seeds, which show that each kind of fault did happen.
 
 use std::fmt;
 use std::ops::AddAssign;

@@ -1,10 +1,10 @@
-//! The world of a seed: a disk that fails, a clock that is set, and a whole node of production's parts
-//! in one thread, which do something only when the world says so.
+//! The world of a seed: a disk that fails, a clock that is set, and a whole node of production's
+//! parts in one thread. They act only when the world says so.
 //!
-//! Production's own are: the cores at work with their mailboxes, gates and routers (`Local::serve`),
-//! the log's queue and its thread's turns, the snapshots' steps, recovery. The world's own is what is
-//! a thread, a clock or a file system elsewhere. A core is polled only when it was woken: who forgets
-//! to wake it is found out.
+//! These parts are production's: the cores at work with their mailboxes, gates and routers
+//! (`Local::serve`), the log's queue and the turns of its thread, the steps of snapshots, recovery.
+//! The world replaces threads, clock and file system. It polls a core only after it was woken, so a
+//! missing wake-up is found.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

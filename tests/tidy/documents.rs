@@ -1,4 +1,4 @@
-//! Documents that keep up: links lead somewhere, JSON is JSON, lines have a bound.
+//! Documents stay right: links lead somewhere, JSON is valid, lines have a bound.
 
 use std::path::{Component, Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Which offsets are good: what the log keeps, and of which log they are.
+//! Which offsets are valid: those that the log keeps, of the same incarnation.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Streams beside other requests: cancelling, limits, moving, stopping, and the tools that open them.
+//! Streams beside other requests: `cancel`, limits, moves to another shard, a stop, and the tools
+//! that open streams.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};

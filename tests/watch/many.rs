@@ -1,4 +1,4 @@
-//! Many watchers at once, and slow ones: all see the same, and nobody who writes waits for them.
+//! Many watchers at once, and slow ones: all see the same events, and no writer waits for them.
 
 use chatshard::client::Connection;
 use chatshard::command::change::Watch;

@@ -1,4 +1,4 @@
-//! What is told of each change (protocol.md, `watch`).
+//! The event of each change, with its fields (protocol.md, `watch`).
 
 use std::collections::BTreeSet;
 

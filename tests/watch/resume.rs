@@ -1,5 +1,5 @@
-//! Watching on from any offset gives exactly the rest: live, after a restart, after a crash, while others
-//! write.
+//! A watch that resumes from any offset gets exactly the rest: live, after a restart, after a
+//! crash, and while others write.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! The stream behind the doors: log, ring and files on a disk in memory, step by step, with bounds so
-//! small that everything is on the edge.
+//! The stream behind the doors: log, ring and files on a disk in memory, step by step. Bounds are
+//! so small that everything is on the edge.
 
 use std::path::Path;
 use std::sync::Arc;

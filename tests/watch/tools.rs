@@ -1,4 +1,4 @@
-//! Watching a server, and writing to it.
+//! Streams of a server for tests, and writers that write to it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Files that are gone, emptied or cut, at each moment of a store's life: with the floor a start refuses by name, or
-//! nothing that was durable is missing.
+//! Files that are removed, emptied or cut, at each moment of a store's life. With the baseline a
+//! start names the file and refuses, or nothing durable is missing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A disk that counts what is read, and in which something happens between the listing of a directory and what comes next.
+//! A disk that counts reads, and runs an event between the listing of a directory and the next
+//! call.
 
 use std::collections::VecDeque;
 use std::io;

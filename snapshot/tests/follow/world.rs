@@ -1,4 +1,5 @@
-//! Any order of writes, rolls, trims, restarts and calls of several followers: each gets what was written.
+//! Writes, rotations, trims, restarts and calls of several followers in random order: each follower
+//! gets what was written.
 
 use proptest::prelude::*;
 use snapshot::{Batch, Disk, DiskFile, FaultyDisk, ImageWriter, LogFollower, LogWriter, Lsn};

@@ -1,4 +1,4 @@
-//! A floor in a sealed file beside the log, as a node keeps it.
+//! A baseline in a sealed file beside the log, as a node keeps it.
 
 use std::io;
 use std::path::{Path, PathBuf};
