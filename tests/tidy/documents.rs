@@ -8,7 +8,7 @@ use super::{document, none, root};
 const COLUMNS: usize = 100;
 
 /// Pages whose lines are longer still; each goes from this list when it is next written anew.
-const WIDE: &[&str] = &["SECURITY.md", "protocol.md", "snapshot/format.md"];
+const WIDE: &[&str] = &["protocol.md", "snapshot/format.md"];
 
 /// Every Markdown page of the repository, with its path from the root.
 fn pages() -> Vec<PathBuf> {
