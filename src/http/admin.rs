@@ -1,13 +1,13 @@
 //! The admin's routes: health, readiness, metrics, any command, and a page for operators.
 //!
 //! Invariants:
-//! - Unless the gate is open, everything that tells or changes anything asks for the token. Health and
-//!   readiness do not (a supervisor has none), nor does the page: it is the same bytes for
-//!   everyone and asks its user for the token.
-//! - A token that may only read runs the commands that change nothing.
-//! - A web page of another site cannot run a command here, not even where no token is asked for
-//!   (see `refuse_foreign_page`).
-//! - Commands that belong to a connection are refused: here each request stands alone.
+//! - Unless the authenticator is open, each route that shows or changes anything requires the
+//!   token. Health and readiness do not, as a supervisor has no token. Nor does the page: its bytes
+//!   are the same for everyone, and it asks its user for the token.
+//! - A token with the role `read` runs only commands that change nothing.
+//! - A page of another site cannot run a command here, even where no token is required (see
+//!   `refuse_foreign_page`).
+//! - Commands that belong to a connection are rejected, because each request here is independent.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fmt;
@@ -38,24 +38,24 @@ use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply};
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
-/// Tells whether the node takes all requests, or why not.
+/// Returns an error with the reason while the node does not accept all requests.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-/// Gathers what `/metrics` shows.
+/// Collects the values that `/metrics` shows.
 pub type MetricsSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
 
-/// What the admin's routes need.
+/// The state that the admin's routes share.
 #[derive(Clone)]
 pub struct Admin<C> {
-    /// Answers the commands.
+    /// Runs the commands.
     pub store: C,
-    /// For `/readyz`.
+    /// The check behind `/readyz`.
     pub readiness: Readiness,
-    /// For `/metrics`.
+    /// The source of `/metrics`.
     pub metrics: MetricsSource,
-    /// The tokens that are good. If it is open, the listener must be on loopback only.
+    /// Checks the tokens. If it is open, the listener must be on loopback only.
     pub gate: Arc<Authenticator>,
-    /// Counts the commands; one for each core.
+    /// Records the commands; each worker has a meter of its own.
     pub meter: SharedMeter,
 }
 
@@ -66,7 +66,7 @@ impl<C> fmt::Debug for Admin<C> {
     }
 }
 
-/// The routes for operators and backends.
+/// The routes for operators and backends, as a service without a listener.
 pub fn admin_router<C: Call>(state: Admin<C>) -> Router {
     Router::new()
         .route("/", get(page))
@@ -79,7 +79,7 @@ pub fn admin_router<C: Call>(state: Admin<C>) -> Router {
         .with_state(state)
 }
 
-/// The process answers: nothing else is claimed.
+/// Only says that the process answers.
 async fn healthz() -> Response {
     success("ok", 64)
 }
@@ -101,7 +101,7 @@ async fn metrics_text<C: Call>(
         return failure.into_response();
     }
     let input = (admin.metrics)().await;
-    // Two `Accept` headers are one list; whatever is no text asks for nothing.
+    // Several `Accept` headers form one list. A value that is not text counts as absent.
     let accept: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let form = Form::accepted(Some(&accept.join(",")));
@@ -115,7 +115,7 @@ async fn call<C: Call>(
     request: Request,
 ) -> Response {
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    // Who may not call is not told what there is to call.
+    // A caller without permission does not learn which commands exist.
     let visitor = Visitor::of(request.extensions()).cloned();
     let role = match visitor::admit(visitor.as_ref(), admin.admit(request.headers())) {
         Ok(role) => role,
@@ -152,7 +152,8 @@ async fn call<C: Call>(
     .await
 }
 
-/// A watch lives as long as its connection and answers many times.
+/// Rejects commands that belong to a connection: a watch lasts as long as its connection and sends
+/// many events.
 fn refuse_streams(kind: Kind) -> Result<(), Error> {
     match kind {
         Kind::Watch | Kind::Cancel => Err(Error::invalid(format!(
@@ -170,7 +171,8 @@ fn unknown_command() -> Failure {
 }
 
 impl<C: Call> Admin<C> {
-    /// Reads a command: aside if it is long, as this thread also accepts connections.
+    /// Parses a command, on the offload thread if it is long, as this thread also accepts
+    /// connections.
     async fn command(&self, kind: Kind, bytes: Bytes) -> Result<Command, Failure> {
         if bytes.len() <= READ_HERE_MAX {
             return body::parse_command(kind, &bytes);
@@ -181,7 +183,7 @@ impl<C: Call> Admin<C> {
 }
 
 impl<C> Admin<C> {
-    /// What the caller may do, by their token where one is asked for.
+    /// The caller's role, by their token where one is required.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Role, Failure> {
         let token = if self.gate.is_open() { None } else { Some(bearer(headers)?) };
         let pass = self.gate.enter(token);
@@ -189,19 +191,21 @@ impl<C> Admin<C> {
             .ok_or_else(|| Failure::unauthenticated(Refused::UnknownToken, "the token is wrong"))
     }
 
-    /// The same for a caller who wants to run a command.
+    /// Like [`Self::authenticate`], for a request that runs a command.
     fn admit(&self, headers: &HeaderMap) -> Result<Role, Failure> {
         refuse_foreign_page(headers)?;
         self.authenticate(headers)
     }
 }
 
-/// Browsers put the page's own site into `Origin`, whatever the page's script wants; other clients
-/// send none and pass.
+/// Rejects requests of pages of other sites.
 ///
-/// The origin must be the host that was asked. That alone does not stop a site that points its own
-/// name at 127.0.0.1 (DNS rebinding): there both are that name. Where no token is asked for,
-/// [`super::head`] refuses that name.
+/// Browsers put the page's own site into `Origin`, and a script cannot change that. Other clients
+/// send no `Origin` and pass.
+///
+/// The origin must be the host that the request names. That alone does not stop a site that points
+/// its own name at 127.0.0.1 (DNS rebinding), because then both are that name. Where no token is
+/// required, [`super::head`] rejects that name.
 fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Failure> {
     let refused = || {
         let message = "Origin: commands are not taken from a page of another site";
@@ -222,7 +226,8 @@ fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Failure> {
     if same { Ok(()) } else { Err(refused()) }
 }
 
-/// The page may load nothing from anywhere, ask only this listener, and be framed by nobody.
+/// The page loads nothing from elsewhere, sends requests only to this listener, and cannot be
+/// framed.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -1,18 +1,20 @@
-//! The app's routes, for the caller's own rows: the API's three, lists and changes, marks.
+//! The app's routes, for the caller's own rows: the three core routes, lists and changes, and
+//! marks.
 //!
 //! Invariants:
-//! - The user of every command is the caller; a body that names another user is refused.
-//! - Who is no member of a chat cannot tell it from one that never was: ids of single chats can be worked out by
-//!   anybody, and would tell who talks with whom.
-//! - `data` of the API's three holds the API's fields in the API's order, and nothing else; but a page
-//!   of a list has `next_cursor`.
-//! - Bodies of the API's three may have any further fields: their clients may send more. Elsewhere
-//!   a field that a route does not know is refused, so that no option is ignored without a word.
-//! - What changes anything takes the header `Idempotency-Key`; elsewhere it is not looked at.
-//! - A body may say under which condition or up to where it is meant (`if_version`, `up_to`)
-//!   wherever its command can: not passing that on would do more than was asked for, without a word.
+//! - The user of every command is the caller. A body that names another user is rejected.
+//! - A caller who is no member of a chat cannot distinguish it from one that never existed. Ids of
+//!   single chats can be computed by anybody, and would reveal who talks with whom.
+//! - `data` of the three core routes has exactly the API's fields, in the API's order. One
+//!   exception: a page of a list also has `next_cursor`.
+//! - Bodies of the three core routes may have unknown fields, as their clients may send more.
+//!   Elsewhere an unknown field is rejected, so that no option is silently ignored.
+//! - Routes that change something accept the header `Idempotency-Key`. Other routes ignore it.
+//! - A body may have a condition or a bound (`if_version`, `up_to`) wherever its command has one.
+//!   Dropping it would silently do more than the caller asked for.
 //!
-//! A new route is a type that is a `Route`, in the file of its family, and a line in `each_route`.
+//! A new route is a type that implements `Route`, in the file of its family, and a line in
+//! `each_route`.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 mod core_routes;
@@ -41,27 +43,28 @@ use crate::command::{Call, Class, Error, ErrorCode};
 use crate::metrics::SharedMeter;
 use crate::types::{IdempotencyKey, UserId};
 
-/// The caller's name for a request, so that it is known when it comes again.
+/// The header with the idempotency key of a request.
 pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What the app's routes need.
+/// The state that the app's routes share.
 #[derive(Debug, Clone)]
 pub struct App<C> {
-    /// Answers the commands.
+    /// Runs the commands.
     pub store: C,
-    /// Tells who calls.
+    /// Identifies the caller.
     pub auth: UserAuth,
-    /// Counts the requests; one for each core, so that cores do not wait for each other.
+    /// Records the requests. Each worker has a meter of its own, so that workers do not wait for
+    /// each other.
     pub meter: SharedMeter,
 }
 
-/// The routes that end users' apps reach.
+/// The routes for end users' apps, as a service without a listener.
 pub fn app_router<C: Call>(state: App<C>) -> Router {
     let Served(router) = each_route(Served(Router::new()));
     router.method_not_allowed_fallback(wrong_method).fallback(unknown_route).with_state(state)
 }
 
-/// Every route for the caller's own rows, in the order that the document tells them.
+/// Visits every route, in the order of the document.
 fn each_route<V: Visit>(visitor: V) -> V {
     visitor
         .route::<core_routes::MineList>()
@@ -75,7 +78,7 @@ fn each_route<V: Visit>(visitor: V) -> V {
         .route::<mark::Clear>()
 }
 
-/// The routes as a router.
+/// Builds a router from the routes.
 struct Served<C>(Router<App<C>>);
 
 impl<C: Call> Visit for Served<C> {
@@ -106,12 +109,12 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
     .await
 }
 
-/// The API's document as JSON, for readers who find the routes at `servers`.
+/// The API's document as JSON, for readers who reach the routes at `servers`.
 pub(super) fn document(servers: Server) -> Result<Bytes, String> {
     each_route(Document::default()).into_json(servers)
 }
 
-/// The field that any body may have, as long as it names the caller.
+/// The field that every body may have, if it names the caller.
 #[derive(Deserialize)]
 struct Named {
     #[serde(default)]
@@ -119,7 +122,8 @@ struct Named {
 }
 
 impl<C: Call> App<C> {
-    /// Who calls, and with what. The caller comes first: a stranger's body is not even read.
+    /// Identifies the caller and parses the body. The credentials come first: a stranger's body is
+    /// not even read.
     async fn caller<R: Route>(&self, request: Request) -> Result<(Caller, R), Failure> {
         let visitor = Visitor::of(request.extensions());
         let user_id = visitor::admit(visitor, self.auth.user(request.headers()))?;
@@ -133,7 +137,7 @@ impl<C: Call> App<C> {
         self.work(is_long, move || own(&bytes, &caller.user_id).map(|body| (caller, body))).await?
     }
 
-    /// Reads a body: aside if it is long.
+    /// Runs `work`, on the offload thread if the body is long.
     async fn work<T: Send + 'static>(
         &self,
         is_long: bool,
@@ -147,7 +151,7 @@ impl<C: Call> App<C> {
     }
 }
 
-/// A body, which must not name another user.
+/// Parses a body, and rejects it if it names another user.
 fn own<R: Route>(bytes: &[u8], user_id: &UserId) -> Result<R, Failure> {
     let named: Named = body::parse(bytes, R::MISSING)?;
     if named.user_id.is_some_and(|named| named != *user_id) {
@@ -161,14 +165,14 @@ fn own<R: Route>(bytes: &[u8], user_id: &UserId) -> Result<R, Failure> {
     })
 }
 
-/// The key of a change, if there is one.
+/// The idempotency key in the headers; `None` if there is none.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Failure> {
     let refused = |why: &dyn std::fmt::Display| Error::invalid(format!("Idempotency-Key: {why}"));
     let value = single(headers, &KEY_HEADER).map_err(|_| refused(&"it is there more than once"))?;
     let Some(value) = value else {
         return Ok(None);
     };
-    // As bytes, for the reason of `X-User-Id`.
+    // As bytes: a key may be any UTF-8, like `X-User-Id`, and `to_str` accepts only ASCII.
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| refused(&"it must be UTF-8"))?;
     Ok(Some(IdempotencyKey::new(text).map_err(|why| refused(&why))?))
 }

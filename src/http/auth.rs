@@ -1,9 +1,9 @@
-//! Who calls the app's routes.
+//! Identifies the caller of the app's routes.
 //!
 //! Invariants:
-//! - Exactly one user is named, by exactly one credential; in doubt nobody is.
-//! - With JWTs, a header that names a user is not looked at.
-//! - What makes a token count is for [`crate::access::jwt`] to say.
+//! - Exactly one credential names exactly one user. In doubt the request is rejected.
+//! - With JWTs, a header that names a user is ignored.
+//! - [`crate::access::jwt`] decides which tokens are valid.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::types::UserId;
 /// The header in which a trusted gateway names the user.
 const USER_HEADER: HeaderName = HeaderName::from_static("x-user-id");
 
-/// How the app's routes learn who calls.
+/// How the app's routes identify the caller.
 #[derive(Debug, Clone)]
 pub enum UserAuth {
-    /// A gateway in front has checked the user and names them in `X-User-Id`. Whoever can reach
-    /// the listener can be anyone.
+    /// A gateway has authenticated the user and names them in `X-User-Id`. A client that can reach
+    /// the listener directly can claim to be any user.
     Header,
-    /// `Authorization: Bearer <JWT>`, whose claim `sub` is the user.
+    /// `Authorization: Bearer <JWT>`; the claim `sub` is the user.
     Jwt(Arc<JwtVerifier>),
 }
 
 impl UserAuth {
-    /// The user that a request is from.
+    /// The user who sent a request, by its headers.
     pub(super) fn user(&self, headers: &HeaderMap) -> Result<UserId, Failure> {
         match self {
             Self::Header => user_of_gateway(headers),
@@ -46,7 +46,7 @@ impl UserAuth {
     }
 }
 
-/// What the door counts a refused JWT as.
+/// The reason under which the metrics count a rejected JWT.
 fn reason(fault: JwtFault) -> Refused {
     match fault {
         JwtFault::Malformed => Refused::Malformed,
@@ -62,10 +62,10 @@ fn user_of_gateway(headers: &HeaderMap) -> Result<UserId, Failure> {
         .map_err(|MoreThanOne| malformed("X-User-Id is there more than once"))?
         .filter(|value| !value.is_empty())
         .ok_or_else(|| missing("the header X-User-Id is missing"))?;
-    // As bytes: ids may be any UTF-8, and `to_str` would take ASCII alone.
+    // As bytes: ids may be any UTF-8, and `to_str` accepts only ASCII.
     let text =
         std::str::from_utf8(value.as_bytes()).map_err(|_| invalid_user(&"an id must be UTF-8"))?;
-    // An id of another user may be the text with its escapes: it is never decoded.
+    // The text with its escapes may be the id of another user, so it is never decoded.
     if is_percent_encoded(text) {
         return Err(invalid_user(&"it is percent-encoded; send the id as it is, in UTF-8"));
     }
@@ -84,7 +84,7 @@ fn invalid_user(why: &dyn std::fmt::Display) -> Failure {
     Failure::from(Error::invalid(format!("X-User-Id: {why}"))).refused_as(Refused::Malformed)
 }
 
-/// Whether a text looks as percent-encoding leaves it: it has escapes, and each `%` begins one.
+/// Whether a text looks percent-encoded: it has escapes, and each `%` begins one.
 fn is_percent_encoded(text: &str) -> bool {
     let is_escape = |after: &str| {
         let digits = after.as_bytes().first_chunk::<2>();
@@ -94,7 +94,7 @@ fn is_percent_encoded(text: &str) -> bool {
     after_percents.peek().is_some() && after_percents.all(is_escape)
 }
 
-/// The token of `Authorization: Bearer <token>`.
+/// The token of the header `Authorization: Bearer <token>`.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     let value = single(headers, &AUTHORIZATION)
         .map_err(|MoreThanOne| malformed("Authorization is there more than once"))?

@@ -1,11 +1,12 @@
-//! A request's body, as bytes and as JSON.
+//! Reads a request's body as bytes, and parses it as JSON.
 //!
 //! Invariants:
-//! - At most [`HTTP_BODY_BYTES_MAX`] bytes are held, whatever the length header says.
+//! - At most [`HTTP_BODY_BYTES_MAX`] bytes are held, whatever `Content-Length` says.
 //! - A body that does not arrive within [`FRAME_TIMEOUT_MS`] is given up.
-//! - The `Content-Type` is not asked for: `curl -d` labels JSON as a form.
-//! - A body is a JSON object in UTF-8; its nesting is bounded by serde_json (128).
-//! - No field is there twice: choosing one of two is how a check of one and a use of the other part.
+//! - `Content-Type` is ignored, because `curl -d` labels JSON as a form.
+//! - A body is a JSON object in UTF-8; serde_json bounds its nesting (128).
+//! - No field may occur twice. If one of two were chosen, a check could read one and the use the
+//!   other.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::future::{pending, poll_fn};
@@ -27,12 +28,12 @@ use crate::command::{Command, Error, Kind};
 use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX, INCOMPLETE_BYTES_FREE};
 use crate::metrics::doors::Dropped;
 
-/// Bytes up to which a body is parsed at once; a longer one would hold up others of its thread.
+/// Most bytes of a body that the worker parses itself. A longer one would delay other connections.
 pub(super) const READ_HERE_MAX: usize = 32 << 10;
-/// How long the whole body may take.
+/// Time limit for the whole body.
 const TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
-/// Arguments of a command, as a JSON object.
+/// Deserializes the arguments of a command from a JSON object.
 #[derive(Debug, Clone, Copy)]
 struct Arguments(Kind);
 
@@ -44,7 +45,7 @@ impl<'de> DeserializeSeed<'de> for Arguments {
     }
 }
 
-/// The whole body of a request, in time and within the limit.
+/// Reads the whole body of a request, within the limits of time and size.
 pub(super) async fn read(request: Request) -> Result<Bytes, Failure> {
     let visitor = Visitor::of(request.extensions()).cloned();
     let body = request.into_body();
@@ -59,7 +60,7 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Failure> {
     read
 }
 
-/// A body's share of what the incomplete requests of the node may take.
+/// A body's part of the node's budget for incomplete requests.
 struct Share<'a> {
     budget: Option<&'a Arc<Budget>>,
     claim: Option<BudgetClaim>,
@@ -70,7 +71,7 @@ impl<'a> Share<'a> {
         Self { budget: visitor.map(Visitor::incomplete), claim: None }
     }
 
-    /// Accounts for so many bytes.
+    /// Accounts for `bytes` bytes of this body. Fails with 429 if the budget has no room.
     fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
         let Some(budget) = self.budget.filter(|_| bytes > INCOMPLETE_BYTES_FREE) else {
             return Ok(());
@@ -85,7 +86,7 @@ impl<'a> Share<'a> {
         if has_room { Ok(()) } else { Err(used_up()) }
     }
 
-    /// Ends when the memory is needed for another request.
+    /// Completes when the memory is needed for another request.
     async fn evicted(&self) {
         match &self.claim {
             Some(claim) => claim.evicted().await,
@@ -110,7 +111,7 @@ async fn read_within(body: Body, share: Share<'_>, timeout: Duration) -> Result<
 }
 
 async fn collect(mut body: Body, mut share: Share<'_>) -> Result<Bytes, Failure> {
-    // A length that is announced is refused before it is sent.
+    // A length that is too large is rejected before the body is sent.
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |bytes| bytes > HTTP_BODY_BYTES_MAX) {
         return Err(too_large());
@@ -134,7 +135,7 @@ async fn collect(mut body: Body, mut share: Share<'_>) -> Result<Bytes, Failure>
         if whole.len() + parts.len() + data.len() > HTTP_BODY_BYTES_MAX {
             return Err(too_large());
         }
-        // Nearly every body is one frame, which is then taken as it is.
+        // Nearly every body is one frame, which is used without copying.
         if whole.is_empty() && parts.is_empty() {
             whole = data;
         } else {
@@ -152,21 +153,21 @@ fn too_large() -> Failure {
     Error::too_large(format!("the body must be at most {HTTP_BODY_BYTES_MAX} bytes")).into()
 }
 
-/// What to make of a body that is not there.
+/// The meaning of an empty body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It stands for `{}`.
+    /// An empty body means `{}`.
     Empty,
-    /// It is an error.
+    /// An empty body is an error.
     Refuse,
 }
 
-/// The body as a JSON object with `T`'s fields; unknown fields are up to `T`.
+/// Parses the body as a JSON object into `T`, which decides whether it accepts unknown fields.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8], missing: Missing) -> Result<T, Failure> {
     Ok(parse_as(PhantomData::<T>, body, missing)?)
 }
 
-/// The body as a command's arguments, within the command's limits.
+/// Parses the body as the arguments of a command, and checks the command's limits.
 pub(super) fn parse_command(kind: Kind, body: &[u8]) -> Result<Command, Failure> {
     let command = parse_as(Arguments(kind), body, Missing::Empty)
         .map_err(|error| Error::new(error.code, format!("{}: {}", kind.name(), error.message)))?;
@@ -180,7 +181,7 @@ where
 {
     let text = match body.trim_ascii() {
         [] if missing == Missing::Empty => b"{}",
-        // Serde reads a struct from an array too, by position, which nobody means here.
+        // Serde also reads a struct from an array, by position. That is never meant here.
         text @ [b'{', ..] => text,
         text => return Err(no_object(text)),
     };
@@ -189,7 +190,7 @@ where
     parsed.map_err(|error| wrong_field(seed, text, &error))
 }
 
-/// Why a body that does not begin with a brace is refused.
+/// Why a body that does not begin with a brace is rejected.
 fn no_object(text: &[u8]) -> Error {
     Error::invalid(match text {
         [0xEF, 0xBB, 0xBF, ..] => {
@@ -200,8 +201,10 @@ fn no_object(text: &[u8]) -> Error {
     })
 }
 
-/// Which field of a body is wrong, and why. The body is read once more to find out: keeping track
-/// of the place costs time, and nearly every body is right.
+/// Names the wrong field of a body, and the reason.
+///
+/// The body is parsed again to find it: tracking the path costs time, and nearly every body is
+/// valid.
 fn wrong_field<'b, S: DeserializeSeed<'b>>(
     seed: S,
     text: &'b [u8],

@@ -1,9 +1,9 @@
 //! Which pages of other sites may read the app's answers (CORS).
 //!
-//! Without a list no browser lets a page of another site do so. With one, pages of the listed sites
-//! alone may, and never with cookies: who calls is told by a header that the page itself must have
-//! been given. Pages of other sites cannot change anything either, because that header makes their
-//! browser ask first.
+//! Without a list, browsers let no page of another site read them. With a list, only pages of the
+//! listed sites may, and never with cookies: a header identifies the caller, and the page itself
+//! must have been given its value. Pages of other sites cannot change anything either, because that
+//! header makes the browser send a preflight first.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::time::Duration;
@@ -15,11 +15,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::app::KEY_HEADER;
 
-/// How long a browser need not ask again.
+/// How long a browser may cache the answer to a preflight.
 const ASKED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// The same routes for pages of these origins too. `X-User-Id` is not among the headers that a page
-/// may send: it is a gateway's to set.
+/// Allows pages of these origins to use the routes. They may not send `X-User-Id`, which only a
+/// gateway sets. Without origins the router is returned unchanged.
 pub fn with_cors(router: Router, origins: &[HeaderValue]) -> Router {
     if origins.is_empty() {
         return router;

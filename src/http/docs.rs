@@ -1,14 +1,15 @@
-//! The API's document, and a page that shows it and lets a reader try it.
+//! Serves the API's document, and a page that shows it and lets a reader try the routes.
 //!
 //! Invariants:
-//! - Both are the same for everyone, so that nobody is asked who they are.
-//! - Everything comes from this program: the page works without a network, and may load nothing
-//!   from anywhere else.
-//! - All places are named from the page's own: it also works behind a gateway that serves this
+//! - Document and page are the same for everyone, so no credentials are required.
+//! - All files come from this program. So the page works without a network, and it may load nothing
+//!   from elsewhere.
+//! - All addresses are relative to the page. So it also works behind a gateway that serves this
 //!   listener below some path.
-//! - Only at the app's own door can a reader try the routes: a page may ask its own site alone.
-//! - The library's files are kept compressed, and are sent so whatever the client says it takes:
-//!   browsers do, and the page is for nobody else.
+//! - A reader can try the routes only at the app's own door, as a page may send requests only to
+//!   its own site.
+//! - The library's files are stored compressed and are sent so, whatever the client accepts.
+//!   Browsers accept it, and the page is only for them.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::borrow::Cow;
@@ -35,16 +36,16 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Where document and page are.
+/// The listener that serves the document and the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocsDoor {
-    /// At the door of the routes.
+    /// The HTTP door, which also serves the routes.
     App,
-    /// At the admin listener.
+    /// The admin listener, from which the routes cannot be tried.
     Admin,
 }
 
-/// The document, the page and its files.
+/// The routes of the document, the page and its files.
 pub fn docs_router(door: DocsDoor) -> Router {
     Router::new()
         .route("/openapi.json", get(move || async move { door.document() }))
@@ -75,12 +76,12 @@ impl DocsDoor {
         }
     }
 
-    /// Where the routes are.
+    /// The address of the routes, as the document names it.
     fn server(self) -> Server {
         match self {
-            // From where the document is: there may be a gateway that serves it below some path.
+            // Relative to the document: a gateway may serve it below some path.
             Self::App => Server::new("."),
-            // Only its reader knows how apps reach the door.
+            // Only the reader knows how apps reach the HTTP door.
             Self::Admin => {
                 let door = ServerVariableBuilder::new()
                     .default_value("http://127.0.0.1:7780")
@@ -99,9 +100,9 @@ impl DocsDoor {
     }
 }
 
-/// A file of the library that draws the page.
+/// A file of the library that renders the page.
 fn library(name: &str, content_type: &'static str) -> Response {
-    // The settings are of no use to these files; the page has its own.
+    // These files do not depend on the settings; the page has its own.
     match utoipa_swagger_ui::serve(name, Arc::new(Config::from(""))) {
         Ok(Some(SwaggerFile { bytes, gzpipped, .. })) => {
             let bytes = match bytes {

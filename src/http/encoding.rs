@@ -1,29 +1,29 @@
-//! In which encoding a client wants a long body.
+//! The encoding in which a client wants a long body.
 //!
-//! A list of `Accept-Encoding` is read as RFC 9110 (12.5.3) says. A member that cannot be read is
-//! passed over: the worst that comes of it is a body that is not compressed.
+//! `Accept-Encoding` is parsed as RFC 9110 (12.5.3) says. A malformed member is ignored: the worst
+//! result is a body without compression.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_ENCODING;
 
-/// How a body is sent.
+/// The encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// As it is.
+    /// Without compression.
     Identity,
-    /// Compressed.
+    /// Compressed with gzip.
     Gzip,
 }
 
-/// Weights are thousandths.
+/// Largest weight; weights are in thousandths.
 const WEIGHT_MAX: u16 = 1000;
 
 impl Encoding {
-    /// The one that a request's headers ask for; gzip where they like both alike.
+    /// The encoding that the headers of a request prefer; gzip if they accept both alike.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let (mut gzip, mut identity, mut any) = (None, None, None);
-        // Two headers are one list.
+        // Several headers form one list.
         let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
         for member in lists.flat_map(|list| list.split(',')) {
             let (name, weight) = member.split_once(';').unwrap_or((member, "q=1"));
@@ -38,12 +38,12 @@ impl Encoding {
             }
         }
         let gzip = gzip.or(any).unwrap_or(0);
-        // Unless it is named, a body as it is will do, and is nobody's wish.
+        // Unless `identity` is named, it is acceptable but not preferred.
         if gzip > 0 && gzip >= identity.unwrap_or(0) { Self::Gzip } else { Self::Identity }
     }
 }
 
-/// The weight in `q=0.5`, in thousandths.
+/// The weight in a parameter like `q=0.5`, in thousandths; `None` if it is malformed.
 fn weight_of(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("q") {

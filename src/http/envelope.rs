@@ -1,9 +1,9 @@
-//! The one shape of every answer: `{"code":200,"data":...,"msg":""}`.
+//! The form of every answer: `{"code":200,"data":...,"msg":""}`.
 //!
 //! Invariants:
-//! - `code` is the HTTP status; on a failure `data` is null and `msg` says why.
-//! - A failure's message is made by this program: it holds no secret and no framework's words.
-//! - Answers are never cached: they are one user's, and of this moment.
+//! - `code` is the HTTP status. On a failure `data` is null and `msg` gives the reason.
+//! - This program writes every message: it contains no secret and no text of a framework.
+//! - Answers are never cached, because they are for one user and one moment.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::borrow::Cow;
@@ -18,16 +18,16 @@ use crate::command::{Error, ErrorCode};
 use crate::limits::COMPRESSED_BYTES_MIN;
 use crate::metrics::doors::Refused;
 
-/// What a JSON answer is labelled with.
+/// The `Content-Type` of a JSON answer.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// The label of answers that must not be kept.
+/// The `Cache-Control` of answers that must not be stored.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// The value of `Vary` where another client might get the body in another encoding.
+/// The value of `Vary` if another client might get the body in another encoding.
 pub(super) const BY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
-/// What is before the data of an answer with status 200.
+/// The bytes before the data of an answer with status 200.
 pub(super) const DATA_BEGINS: &[u8] = br#"{"code":200,"data":"#;
-/// What is behind it.
+/// The bytes behind that data.
 pub(super) const DATA_ENDS: &[u8] = br#","msg":""}"#;
 
 #[derive(Serialize)]
@@ -37,13 +37,13 @@ struct Envelope<'a, T> {
     msg: &'a str,
 }
 
-/// `data` with status 200. `bytes_expected` sizes the buffer, so that a long list is written
-/// without moving it over and over.
+/// An answer with `data` and status 200. `bytes_expected` sizes the buffer, so that a long list is
+/// not moved while it is written.
 pub(super) fn success<T: Serialize>(data: T, bytes_expected: usize) -> Response {
     respond(StatusCode::OK, data, "", bytes_expected)
 }
 
-/// The same, where the caller writes `data`.
+/// Like [`success`], but the caller writes `data`.
 pub(super) fn success_written(
     bytes_expected: usize,
     write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
@@ -55,12 +55,13 @@ pub(super) fn success_written(
     finish(StatusCode::OK, bytes, written)
 }
 
-/// An error as the bytes of a whole answer, for a connection that is closed before it has a request.
+/// An error as the bytes of a whole HTTP answer, for a connection that is closed before its first
+/// request.
 pub fn last_words(error: &Error) -> Vec<u8> {
     whole_answer(&error.clone().into())
 }
 
-/// A failure as the bytes of a whole answer, the last one of its connection.
+/// A failure as the bytes of a whole HTTP answer that closes its connection.
 pub(super) fn whole_answer(failure: &Failure) -> Vec<u8> {
     let status = failure.status;
     let envelope = Envelope { code: status.as_u16(), data: (), msg: &failure.message };
@@ -97,7 +98,7 @@ fn finish(status: StatusCode, bytes: Vec<u8>, written: serde_json::Result<()>) -
             }
             response
         }
-        // Writing to memory does not fail, and no reply has a map with keys that are not strings.
+        // Writing to memory does not fail, and no reply has a map whose keys are not strings.
         Err(error) => {
             Failure::internal(format!("the answer could not be encoded: {error}")).into_response()
         }
@@ -113,43 +114,44 @@ pub(super) fn with_body(status: StatusCode, content_type: HeaderValue, body: Bod
     response
 }
 
-/// Why a request has no data: becomes the envelope with `data` null.
+/// A request that failed. It becomes the envelope with `data` null.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     status: StatusCode,
     message: Cow<'static, str>,
-    /// Why a credential was refused, if that is the failure.
+    /// The reason for the metrics, if a credential was rejected.
     refused: Option<Refused>,
 }
 
 impl Failure {
-    /// A failure that may have a status no command has (405, 408).
+    /// A failure with any status, even one that no command has (405, 408).
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, message: message.into(), refused: None }
     }
 
-    /// 401.
+    /// A failure with status 401. `reason` is for the metrics.
     pub(super) fn unauthenticated(reason: Refused, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, message).refused_as(reason)
     }
 
-    /// Notes why a credential was refused, for the door's counters.
+    /// Adds the reason for which a credential was rejected, for the metrics.
     #[must_use]
     pub(super) fn refused_as(self, reason: Refused) -> Self {
         Self { refused: Some(reason), ..self }
     }
 
-    /// Why a credential was refused, if that is the failure.
+    /// The reason for the metrics, if a credential was rejected.
     pub(super) const fn refused(&self) -> Option<Refused> {
         self.refused
     }
 
-    /// 500: the program is wrong, not the request.
+    /// A failure with status 500: a defect of the program, not of the request.
     pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// The same, if it is one of `expected`, without what only members of a chat may know.
+    /// Hides what only members of a chat may know: replaces the message of a 404, if 404 is one of
+    /// the route's `expected` errors.
     pub(super) fn told_to_anybody(self, expected: &[ErrorCode]) -> Self {
         let missing = ErrorCode::NotFound;
         if self.status.as_u16() == missing.status() && expected.contains(&missing) {
@@ -158,12 +160,12 @@ impl Failure {
         self
     }
 
-    /// The HTTP status.
+    /// The status of the answer.
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What the client is told.
+    /// The text in `msg`.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -187,18 +189,19 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The answer to a path that no route has.
+/// The answer to a path without a route.
 pub(super) async fn unknown_route(uri: Uri) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, format!("there is no route {}", uri.path()))
 }
 
-/// The answer to a path that has a route, by another method.
+/// The answer to a path that has a route with another method.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
 }
 
-/// A header that may be there once at most: two of them are two opinions, and choosing one is how
-/// a gateway's word gets replaced by a client's.
+/// The value of a header that may occur only once; `None` if it is absent.
+///
+/// Two values may disagree. If one were chosen, a client's value could replace that of a gateway.
 pub(super) fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -208,6 +211,6 @@ pub(super) fn single<'a>(
     if values.next().is_some() { Err(MoreThanOne) } else { Ok(first) }
 }
 
-/// A header was there twice.
+/// A header occurred more than once.
 #[derive(Debug)]
 pub(super) struct MoreThanOne;

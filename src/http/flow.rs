@@ -1,15 +1,15 @@
-//! What a connection's client has not read yet, and for how long it is waited for.
+//! The answers that a connection's client has not read, and how long the server waits for it.
 //!
 //! Invariants:
-//! - While [`UNSENT_BYTES_MAX`] bytes of answers are unsent, no further request of the connection is
-//!   run: a connection holds at most so much, and one more answer.
+//! - While [`UNSENT_BYTES_MAX`] bytes of answers are unsent, no further request of the connection
+//!   runs. So a connection holds at most that, and one more answer.
 //! - A client that takes less than [`PROGRESS_BYTES`] within [`WRITE_TIMEOUT_MS`] is dropped.
-//! - Unsent answers count in a budget of the node while the socket takes nothing, and long ones from
-//!   the time on at which they were made. When it is used up, the client that has waited longest is
-//!   dropped, or the long answer is not given.
+//! - Unsent answers count in a budget of the node while the socket takes nothing. Long ones count
+//!   from the moment at which they are made. When the budget is used up, the client that has waited
+//!   longest is dropped, or the long answer is replaced by an error.
 //! - A client that takes its answers costs no lock and no timer.
-//! - A client that takes a long answer as fast as it comes does not hold the core: after
-//!   [`TURN_BYTES`] the others on it have their turn.
+//! - A client that takes a long answer as fast as it comes does not block the worker: after
+//!   [`TURN_BYTES`] other connections get their turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -27,28 +27,29 @@ use crate::admission::{Budget, BudgetClaim};
 use crate::limits::{HTTP_UNSENT_BYTES_FREE, PROGRESS_BYTES, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS};
 use crate::metrics::doors::Dropped;
 
-/// Bytes that a connection writes before others have their turn. The kernel copies so many in some 50 µs.
+/// Bytes that a connection writes before other connections get their turn. The kernel copies that
+/// much in about 50 µs.
 const TURN_BYTES: usize = 128 << 10;
 
-/// The answers of one connection, seen by what makes them and by the socket.
+/// The unsent answers of one connection, shared by the code that makes them and by the socket.
 #[derive(Clone)]
 pub(super) struct Flow(Rc<State>);
 
 struct State {
     budget: Arc<Budget>,
     unsent: Cell<usize>,
-    /// Bytes that were written since others had their turn.
+    /// Bytes that were written in this turn.
     in_turn: Cell<usize>,
-    /// Bytes that were taken since the client was seen to make progress.
+    /// Bytes that the client took since it last made progress.
     taken: Cell<usize>,
     claim: RefCell<Option<BudgetClaim>>,
-    /// The request that waits until the client has read.
+    /// Wakes the request that waits until the client has read.
     waiting: RefCell<Option<Waker>>,
     dropped: Cell<Option<Dropped>>,
 }
 
 impl Flow {
-    /// Nothing is unsent; `budget` is the node's.
+    /// Starts with nothing unsent. `budget` is the budget of the node.
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self(Rc::new(State {
             budget,
@@ -61,7 +62,7 @@ impl Flow {
         }))
     }
 
-    /// Drives what serves the connection. Each time that it is polled is a turn of its own.
+    /// Drives the future that serves the connection. Each poll of it is a new turn.
     pub(super) async fn in_turns<F: Future>(&self, mut serving: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
             self.0.in_turn.set(0);
@@ -82,7 +83,7 @@ impl Flow {
         .await;
     }
 
-    /// An answer of so many bytes was made; whether it may be sent.
+    /// Accounts for a new answer of `bytes` bytes. Returns whether it may be sent.
     pub(super) fn admit(&self, bytes: usize) -> bool {
         let unsent = self.0.unsent.get().saturating_add(bytes);
         if bytes > HTTP_UNSENT_BYTES_FREE {
@@ -102,7 +103,7 @@ impl Flow {
         true
     }
 
-    /// Why the connection was dropped by this module, if it was.
+    /// Why this module dropped the connection; `None` if it did not.
     pub(super) fn dropped(&self) -> Option<Dropped> {
         self.0.dropped.get()
     }
@@ -125,16 +126,17 @@ impl Flow {
         is_progress
     }
 
-    /// The socket has taken all that was written so far.
+    /// Notes that the socket has taken all bytes that were written so far.
     fn took_all(&self) {
         self.0.taken.set(0);
-        // A body that is made piece by piece may hold more.
+        // A body that is made in pieces may hold more.
         if self.0.unsent.get() <= HTTP_UNSENT_BYTES_FREE {
             self.0.claim.borrow_mut().take();
         }
     }
 
-    /// The socket takes nothing now: ready if the client is dropped for another one.
+    /// Accounts for the unsent answers while the socket takes nothing. Ready if this client is
+    /// dropped for another one.
     fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut claim = self.0.claim.borrow_mut();
         let claim = claim.get_or_insert_with(|| self.0.budget.claim_anyway(self.0.unsent.get()));
@@ -142,7 +144,7 @@ impl Flow {
     }
 }
 
-/// A socket that drops a client who does not read.
+/// A socket that drops a client that does not read.
 pub(super) struct Paced<S> {
     socket: S,
     flow: Flow,
@@ -151,23 +153,24 @@ pub(super) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    /// A socket whose answers are accounted for in `flow`.
+    /// Wraps a socket; `flow` accounts for its answers.
     pub(super) fn new(socket: S, flow: Flow) -> Self {
         Self { socket, flow, patience: None, is_waiting: false }
     }
 
-    /// How many bytes may be written now; none when others have their turn first.
+    /// How many bytes may be written now; `None` if other connections get their turn first.
     fn room(&self, context: &mut Context<'_>) -> Option<usize> {
         let left = TURN_BYTES.saturating_sub(self.flow.0.in_turn.get());
         if left > 0 {
             return Some(left);
         }
-        // It wakes this task behind all that are ready, those with news from their sockets included.
+        // This task wakes after all tasks that are ready, including those with news from their
+        // sockets.
         let others = pin!(tokio::task::yield_now());
         others.poll(context).is_ready().then_some(TURN_BYTES)
     }
 
-    /// So many bytes were written.
+    /// Notes that `bytes` bytes were written.
     fn wrote(&mut self, bytes: usize) {
         let in_turn = &self.flow.0.in_turn;
         in_turn.set(in_turn.get() + bytes);
@@ -176,7 +179,7 @@ impl<S> Paced<S> {
         }
     }
 
-    /// The socket takes nothing now: an error if that has lasted too long.
+    /// Waits while the socket takes nothing. Fails if that has lasted too long.
     #[cold]
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let deadline = || Instant::now() + Duration::from_millis(WRITE_TIMEOUT_MS);
@@ -198,7 +201,7 @@ impl<S> Paced<S> {
     }
 }
 
-/// The first parts that have at most `room` bytes together.
+/// The first parts that together have at most `room` bytes.
 fn fitting<'p, 'b>(parts: &'p [io::IoSlice<'b>], room: usize) -> &'p [io::IoSlice<'b>] {
     let mut bytes = 0;
     let does_fit = |part: &&io::IoSlice<'_>| {

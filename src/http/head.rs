@@ -1,12 +1,13 @@
-//! What must hold of a request's head before anything else of it is looked at.
+//! Checks a request's head before anything else of the request is used.
 //!
 //! Invariants:
-//! - One host is named, by exactly one `Host`, and a target that names one too names the same: else
-//!   the server and a proxy before it may see two requests.
+//! - Exactly one `Host` names one host. A target that names a host names the same one. Otherwise
+//!   the server and a proxy before it could see two different requests.
 //! - `Transfer-Encoding` is one `chunked` and nothing else.
-//! - A door that believes what loopback sends answers only to names that no other site can own. A
-//!   page can have its own name point to 127.0.0.1 (DNS rebinding), and its requests then name it.
-//! - Health is answered under any name: it tells nothing, and supervisors choose their own names.
+//! - A door that trusts requests from loopback answers only to names that no other site can own. A
+//!   page can point its own name at 127.0.0.1 (DNS rebinding), and its requests then carry that
+//!   name.
+//! - Health is answered under any name: it reveals nothing, and supervisors choose their own names.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::net::IpAddr;
@@ -20,12 +21,12 @@ use super::envelope::{Failure, MoreThanOne, single};
 use crate::command::Error;
 use crate::metrics::doors::Refused;
 
-/// The names that a door answers to.
+/// The host names under which a door answers.
 #[derive(Debug, Clone)]
 pub enum Hosts {
-    /// All.
+    /// Every name.
     Any,
-    /// IP addresses, `localhost`, and these (in lower case, without a port).
+    /// IP addresses, `localhost`, and these names (in lower case, without a port).
     Only(Arc<[String]>),
 }
 
@@ -40,13 +41,13 @@ impl Hosts {
     }
 }
 
-/// Whether no site can own this name: an address, or the name of every machine for itself.
+/// Whether no other site can own this name: an IP address, or `localhost`.
 pub(super) fn is_nobodys(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
-/// Checks a head.
+/// Rejects a head that is ambiguous, or that names a host to which the door does not answer.
 pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Failure> {
     check_transfer_encoding(request.headers())?;
     let named = host(request.headers(), request.version())?;
@@ -73,7 +74,7 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Failure> {
     if is_chunked { Ok(()) } else { Err(Error::invalid(why).into()) }
 }
 
-/// The host that the header names; only a client of HTTP/1.0 may leave it out.
+/// The host in the header `Host`. Only a client of HTTP/1.0 may leave it out.
 fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Failure> {
     let invalid = |why: &'static str| Failure::from(Error::invalid(why));
     let value = single(headers, &HOST)
@@ -83,7 +84,7 @@ fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Fail
         return if is_old { Ok(None) } else { Err(invalid("the header Host is missing")) };
     };
     let host = Authority::try_from(value.as_bytes()).ok();
-    // A user before the host is no part of the header.
+    // The header has no user before the host.
     let host = host.filter(|host| !host.as_str().contains('@'));
     host.map(Some).ok_or_else(|| invalid("Host: it must be HOST or HOST:PORT"))
 }
@@ -94,7 +95,7 @@ fn is_same(named: &Authority, target: &Authority, scheme: Option<&str>) -> bool 
     named.host().eq_ignore_ascii_case(target.host()) && port(named) == port(target)
 }
 
-/// 421: the request was meant for another server, as far as this one can know.
+/// 421: as far as this server knows, the request was meant for another one.
 fn misdirected() -> Failure {
     let message = "Host: this door answers to IP addresses, to localhost and to the names of \
                    --http-hosts; a proxy must send one of them (nginx: proxy_set_header Host localhost)";
@@ -145,7 +146,7 @@ mod tests {
             assert_eq!(checked(Version::HTTP_11, "/healthz", &headers, &hosts), 200, "{host}");
             assert_eq!(checked(Version::HTTP_11, "/", &headers, &Hosts::Any), 200, "{host}");
         }
-        // Without the header the target counts.
+        // Without the header, the target counts.
         assert_eq!(checked(Version::HTTP_10, "/", &[], &hosts), 200);
         assert_eq!(checked(Version::HTTP_10, "http://evil.example/", &[], &hosts), 421);
     }

@@ -1,14 +1,14 @@
-//! The body of a long answer: written where it holds up nobody, in parts, and compressed if its
-//! client takes that.
+//! Writes the body of a long answer on the offload thread, in parts, and compressed if the client
+//! accepts that.
 //!
 //! Invariants:
-//! - Nothing of it is sent before it is whole: only then is it known to be within
-//!   [`REPLY_BYTES_MAX`], which is counted before it is compressed.
-//! - Beside what is sent later, one part and [`PIECE_BYTES`] of text are held, and what the
-//!   compressor needs, some 300 KB.
-//! - The thread aside does others' work between two steps of [`STEP_BYTES`].
-//! - It is in pieces of a common size: one of megabytes would come from the operating system and go
-//!   back to it, which holds the core that frees it.
+//! - Nothing is sent before the body is complete: only then is it known to be within
+//!   [`REPLY_BYTES_MAX`], counted before compression.
+//! - Apart from the bytes to send, at most one part and [`PIECE_BYTES`] of text are held, and about
+//!   300 KB for the compressor.
+//! - The offload thread does other work between two steps of [`STEP_BYTES`].
+//! - A body consists of pieces of a common size. One piece of megabytes would come from the
+//!   operating system and go back to it, which blocks the worker that frees it.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::collections::VecDeque;
@@ -32,14 +32,14 @@ use super::envelope::{success_written, with_body};
 use crate::command::{Call, Error};
 use crate::limits::{COMPRESSED_BYTES_MIN, REPLY_BYTES_MAX};
 
-/// Bytes up to which a body is written at once; a longer one would hold up others on the core.
+/// Most bytes of a body that the worker writes itself. A longer one would delay other connections.
 const WRITTEN_HERE_MAX: usize = 64 << 10;
-/// Room of a piece.
+/// Capacity of a piece, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
-/// Bytes of text that one step writes; they take some milliseconds to compress.
+/// Bytes of text that one step writes. Compressing them takes some milliseconds.
 const STEP_BYTES: usize = 512 << 10;
 
-/// Appends the next part of some JSON, and says whether there is another.
+/// Appends the next part of some JSON to the buffer. Returns whether there is another part.
 pub(super) trait Parts:
     FnMut(&mut Vec<u8>) -> serde_json::Result<bool> + Send + 'static
 {
@@ -52,7 +52,8 @@ pub(super) fn whole(data: impl Serialize + Send + 'static) -> impl Parts {
     move |out: &mut Vec<u8>| serde_json::to_writer(out, &data).map(|()| false)
 }
 
-/// Whether a body of so many bytes is written at once: it is short, and sent as it is.
+/// Whether the worker writes a body of `bytes` bytes itself: it is short, and sent without
+/// compression.
 pub(super) fn is_written_here(bytes: usize, encoding: Encoding) -> bool {
     match encoding {
         Encoding::Identity => bytes <= WRITTEN_HERE_MAX,
@@ -60,8 +61,8 @@ pub(super) fn is_written_here(bytes: usize, encoding: Encoding) -> bool {
     }
 }
 
-/// Answers with the data that `parts` write. `bytes_expected` says whether that is done here or
-/// aside.
+/// Answers with the data that `parts` write. `bytes_expected` decides whether the worker or the
+/// offload thread writes it.
 pub(super) async fn answer(
     store: &impl Call,
     encoding: Encoding,
@@ -77,7 +78,8 @@ pub(super) async fn answer(
     answer_aside(store, encoding, parts).await
 }
 
-/// Answers with the data that `parts` write aside; they may turn out to be short.
+/// Answers with the data that `parts` write on the offload thread. The data may turn out to be
+/// short.
 pub(super) async fn answer_aside(
     store: &impl Call,
     encoding: Encoding,
@@ -96,11 +98,11 @@ pub(super) async fn answer_aside(
 /// A body that is being written.
 struct Draft<P> {
     parts: P,
-    /// Text that is in no piece yet.
+    /// Text that is not in a piece yet.
     text: Vec<u8>,
     text_bytes: usize,
     pieces: Pieces,
-    /// `Some` from the first text on that is compressed; it holds the pieces then.
+    /// `Some` once text was compressed. Then it holds the pieces.
     compressor: Option<Box<GzEncoder<Pieces>>>,
     encoding: Encoding,
 }
@@ -118,7 +120,7 @@ impl<P: Parts> Draft<P> {
         Self { parts, text, text_bytes: 0, pieces, compressor: None, encoding }
     }
 
-    /// Writes a step's worth of text.
+    /// Writes [`STEP_BYTES`] of text, or the rest.
     fn step(mut self) -> Result<Step<P>, Failure> {
         let end = self.text_bytes + STEP_BYTES;
         while self.text_bytes + self.text.len() < end {
@@ -136,7 +138,7 @@ impl<P: Parts> Draft<P> {
         Ok(Step::More(self))
     }
 
-    /// Puts the text into pieces.
+    /// Moves the text into pieces, compressed or not.
     fn put_text(&mut self) -> io::Result<()> {
         self.text_bytes += self.text.len();
         match self.encoding {
@@ -148,7 +150,7 @@ impl<P: Parts> Draft<P> {
             Encoding::Gzip => {
                 let pieces = &mut self.pieces;
                 let compressor = self.compressor.get_or_insert_with(|| {
-                    // More would take several times as long, for a tenth of the bytes.
+                    // A higher level takes several times as long and saves a tenth of the bytes.
                     Box::new(GzEncoder::new(std::mem::take(pieces), Compression::fast()))
                 });
                 compressor.write_all(&self.text)?;
@@ -184,11 +186,11 @@ fn too_long() -> Failure {
     Error::too_large(message).into()
 }
 
-/// A body that is written.
+/// A complete body.
 struct Whole {
     pieces: Pieces,
     encoding: Encoding,
-    /// Whether another client might get it in another encoding.
+    /// Whether another client might get the body in another encoding.
     varies: bool,
 }
 
@@ -209,7 +211,7 @@ impl Whole {
 #[derive(Debug, Default)]
 struct Pieces {
     full: VecDeque<Bytes>,
-    /// What is written byte by byte, until it is a piece.
+    /// The piece that is being filled.
     last: Vec<u8>,
     bytes: u64,
 }
@@ -226,7 +228,7 @@ impl Pieces {
         self.full.extend(piece.chunks(PIECE_BYTES).map(Bytes::copy_from_slice));
     }
 
-    /// Nothing more is written.
+    /// Ends the last piece, as nothing more is written.
     fn end(&mut self) {
         if !self.last.is_empty() {
             let last = std::mem::take(&mut self.last);

@@ -1,34 +1,37 @@
-//! The HTTP doors: JSON in, a [`crate::command::Command`] to the store, one envelope out.
+//! The HTTP doors: JSON becomes a [`crate::command::Command`] for the store, and each reply an
+//! envelope.
 //!
-//! Two routers that share no route. The app's router is for end users behind a gateway: it knows
-//! who calls and only ever touches the caller's own rows. The admin's router is for backends and
-//! operators: every command, health, metrics and a page.
+//! There are two routers, which share no route. The app's router is for end users behind a gateway:
+//! it knows who calls and only ever touches the caller's own rows. The admin's router is for
+//! backends and operators: it has every command, health, metrics and a page.
 //!
-//! **Architecture invariant**: nothing here listens, accepts or spawns; a router is a plain service
-//! that the server gives connections to. Nothing here creates a chat, a member or a message for an end user.
+//! **Architecture invariant**: nothing here listens, accepts or spawns. A router is a plain
+//! service, and the server gives connections to it. Nothing here creates a chat, a member or a
+//! message for an end user.
 //!
 //! **Architecture invariant**: every answer of the app's router is the envelope, whatever went
-//! wrong; no message of a framework reaches a client. (A browser's question whether a page may ask is
-//! answered without one; and the API's document and the files of its page are what they are.)
+//! wrong. No message of a framework reaches a client. There are two exceptions: a CORS preflight
+//! gets an answer without a body, and the API's document and the files of its page are sent as they
+//! are.
 //!
 //! # Layout
-//! - [`envelope`]: what every answer looks like, and how a failure becomes one
-//! - [`auth`]: who calls: a trusted gateway's header, or a JWT
-//! - `body`: a request's body as JSON, within its limits of size and time
-//! - `route`: what a route of the app is
-//! - [`app`]: the app's routes: the API's three, and what else is for the caller's own rows
+//! - [`envelope`]: the form of every answer, and how a failure becomes one
+//! - [`auth`]: identifies the caller by a trusted gateway's header, or by a JWT
+//! - `body`: reads a request's body as JSON, within its limits of size and time
+//! - `route`: what defines a route of the app
+//! - [`app`]: the app's routes: the three core routes, and others for the caller's own rows
 //! - [`cors`]: which pages of other sites may read the app's answers
 //! - `openapi`: the app's routes as an OpenAPI document
-//! - [`docs`]: the document, and a page that shows it
-//! - `rows`: a list's rows as JSON
-//! - `long`: the body of a long answer, written aside, in parts, and compressed
-//! - `encoding`: whether a client takes a compressed body
+//! - [`docs`]: serves the document, and a page that shows it
+//! - `rows`: encodes the rows of a list as JSON
+//! - `long`: writes the body of a long answer on the offload thread, in parts, and compressed
+//! - `encoding`: whether a client accepts a compressed body
 //! - [`admin`]: health, metrics, any command, the operators' page
-//! - `page`: what every page for browsers is sent with
-//! - [`serve`]: one connection, driven by hyper
-//! - [`head`]: what must hold of a request's head: one host, one framing
-//! - `last_words`: the answer to a head that hyper cannot read
-//! - `visitor`: the connection behind a request: a stranger's, or one with a place
+//! - `page`: the headers of every page for browsers
+//! - [`serve`]: serves one connection with hyper
+//! - [`head`]: checks a request's head: one host, one framing
+//! - `unreadable_head`: the answer to a head that hyper cannot parse
+//! - `visitor`: the connection behind a request, and whether it is still a stranger
 //! - `flow`: the answers that a connection's client has not read yet
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -65,8 +68,8 @@ use crate::command::{Call, Command, Kind, Reply};
 use crate::metrics::SharedMeter;
 use envelope::Failure;
 
-/// Runs the work of one request of a known command and records how it went, the failures before
-/// the store (credentials, body) included.
+/// Runs one request of a known command and records its status and time. Failures before the store,
+/// such as bad credentials or a bad body, count too.
 async fn metered(
     meter: &SharedMeter,
     kind: Kind,
@@ -78,7 +81,7 @@ async fn metered(
     response
 }
 
-/// Checks a command's limits and asks the store.
+/// Checks a command against its limits and calls the store.
 async fn ask<C: Call>(store: &C, command: impl Into<Command>) -> Result<Reply, Failure> {
     let command = command.into();
     command.check()?;

@@ -1,10 +1,10 @@
 //! The app's routes as an OpenAPI 3.1 document.
 //!
 //! Invariants:
-//! - It is made from the same types that serve the routes (see [`super::route`]): no route can be
-//!   in one and not in the other, and a body has the fields that serde reads.
-//! - What replies look like is described beside each route and not derived from the commands, so
-//!   that lower layers do not know of this document; tests compare the two.
+//! - The document is made from the types that serve the routes (see [`super::route`]). So document
+//!   and router have the same routes, and a body has the fields that serde reads.
+//! - Replies are described next to each route and are not derived from the commands, so that lower
+//!   layers do not know of this document. Tests compare the two.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 mod values;
@@ -32,14 +32,14 @@ use crate::command::{Class, ErrorCode};
 use crate::limits::IDEMPOTENCY_WINDOW_MS;
 use crate::types::IdempotencyKey;
 
-/// The names of the two ways to tell who calls.
+/// The names of the two security schemes.
 const BY_GATEWAY: &str = "gateway";
 const BY_TOKEN: &str = "token";
-/// The name of the shape of every failure.
+/// The name of the schema of every failure.
 const FAILURE: &str = "Failure";
 const JSON: &str = "application/json";
 
-/// What any route may fail with.
+/// The errors of every route.
 const ANYWHERE: &[ErrorCode] = &[
     ErrorCode::InvalidArgument,
     ErrorCode::Unauthenticated,
@@ -49,13 +49,13 @@ const ANYWHERE: &[ErrorCode] = &[
     ErrorCode::Unavailable,
 ];
 
-/// The same, where no command has a code for it.
+/// Further failures of every route, for which no command has a code.
 const OTHERWISE: [(StatusCode, &str); 2] = [
     (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time."),
     (StatusCode::INTERNAL_SERVER_ERROR, "The program is wrong, not the request."),
 ];
 
-/// The groups of routes: what they do to the rows, and in which words that is told.
+/// The groups of routes: the class of their commands, a title and a description.
 const GROUPS: [(Class, &str, &str); 2] = [
     (Class::Read, "Look", "Change nothing, and go on when the store takes no changes."),
     (Class::Write, "Change", "Take the header `Idempotency-Key`, so that a retry is safe."),
@@ -70,7 +70,7 @@ described here; the others refuse them. Long answers are compressed (gzip) if `A
 that. Integers are written without a fraction. Times are milliseconds \
 since the Unix epoch.";
 
-/// The document while routes are added to it.
+/// The document while routes are added.
 #[derive(Default)]
 pub(super) struct Document {
     paths: PathsBuilder,
@@ -92,7 +92,7 @@ impl Visit for Document {
 }
 
 impl Document {
-    /// The whole document as JSON; `server` is where the routes are.
+    /// The complete document as JSON. `server` is the address of the routes.
     pub(super) fn into_json(self, server: Server) -> Result<Bytes, String> {
         let gateway = ApiKeyValue::with_description(
             "X-User-Id",
@@ -133,7 +133,7 @@ impl Document {
             })))
             .paths(self.paths)
             .components(Some(components.build()))
-            // Either of them.
+            // A caller needs one of the two.
             .security(Some([
                 SecurityRequirement::new(BY_GATEWAY, none),
                 SecurityRequirement::new(BY_TOKEN, none),
@@ -143,13 +143,13 @@ impl Document {
     }
 }
 
-/// `T` and all that it is made of, by name.
+/// Adds the schemas of `T` and of all types in it, by name.
 fn describe<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     schemas.push((T::name().into_owned(), T::schema()));
     T::schemas(schemas);
 }
 
-/// What a route may fail with.
+/// The errors of a route, including those of every route.
 fn failures<R: Route>() -> impl Iterator<Item = ErrorCode> {
     let all = ErrorCode::ALL.iter().copied();
     all.filter(|code| ANYWHERE.contains(code) || R::ERRORS.contains(code))
@@ -194,7 +194,7 @@ fn operation<R: Route>() -> OperationBuilder {
     operation
 }
 
-/// The answer of a route that went well.
+/// The answer of a route with status 200.
 fn answer<R: Route>() -> ResponseBuilder {
     let data = Ref::from_schema_name(R::Shape::name());
     let code = ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([200]));
@@ -225,7 +225,7 @@ fn envelope(
         .required("msg")
 }
 
-/// The envelope of every failure.
+/// The schema of the envelope of every failure.
 fn failure() -> Schema {
     let code = ObjectBuilder::new()
         .schema_type(Type::Integer)
@@ -240,7 +240,7 @@ fn failure() -> Schema {
     envelope(code, data, msg).description(Some("Why a request has no data.")).into()
 }
 
-/// When a code is told, in the words of an app's maker.
+/// When a route fails with a code, described for the makers of apps.
 fn meaning(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::InvalidArgument => "A wrong type, id, range or header; `msg` names it.",

@@ -1,4 +1,4 @@
-//! What every page for browsers is sent with.
+//! The headers with which every page for browsers is sent.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::body::Body;
@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use super::envelope::with_body;
 
-/// A page that may do what `policy` says, that nobody may frame, and that tells nobody where its
-/// reader comes from.
+/// A page that may do what `policy` allows. No other page may frame it, and its links carry no
+/// referrer.
 pub(super) fn html(text: &'static str, policy: HeaderValue) -> Response {
     let mut response = file("text/html; charset=utf-8", Body::from(text));
     let headers = response.headers_mut();
@@ -20,7 +20,7 @@ pub(super) fn html(text: &'static str, policy: HeaderValue) -> Response {
     response
 }
 
-/// A file of a page, which is what its label says and nothing else.
+/// A file of a page. Browsers must not guess another type than `content_type`.
 pub(super) fn file(content_type: &'static str, body: Body) -> Response {
     let mut response = with_body(StatusCode::OK, HeaderValue::from_static(content_type), body);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,8 +1,8 @@
-//! What a route of the app is. One type is one route: it is the body as serde reads it and as the
-//! document describes it, it makes the command, and it says what of the reply is shown.
+//! A route of the app is one type. The type is the body, as serde reads it and as the document
+//! describes it. It makes the command and selects what of the reply is shown.
 //!
-//! The app's router and the API's document are both made from these types, so that neither has a
-//! route that the other lacks.
+//! Both the app's router and the API's document are made from these types, so neither has a route
+//! that the other lacks.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::response::Response;
@@ -16,65 +16,66 @@ use super::long::{Parts, whole};
 use crate::command::{Call, Command, ErrorCode, Kind, Reply};
 use crate::types::{IdempotencyKey, UserId};
 
-/// Who asks, as far as headers tell.
+/// The caller of a request, as its headers identify them.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// The user, whose rows alone are touched.
+    /// The user. Only their rows are touched.
     pub(super) user_id: UserId,
-    /// The header `Idempotency-Key`; none where the command only reads.
+    /// The header `Idempotency-Key`; `None` if it is absent, or if the command only reads.
     pub(super) idempotency_key: Option<IdempotencyKey>,
 }
 
-/// One route, by `POST`. The type itself is the body.
+/// One route, with the method `POST`. The type itself is the body.
 pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
-    /// Where it is.
+    /// The path of the route.
     const PATH: &'static str;
-    /// The command behind it.
+    /// The command that the route runs.
     const KIND: Kind;
-    /// Whether it may be asked without a body.
+    /// The meaning of an empty body.
     const MISSING: Missing = Missing::Refuse;
-    /// What it does, in a few words.
+    /// The summary in the API's document.
     const SUMMARY: &'static str;
-    /// What else its caller must know.
+    /// The description in the API's document.
     const ABOUT: &'static str;
-    /// What it may fail with, beside what every route may.
+    /// The errors of this route, in addition to those of every route.
     const ERRORS: &'static [ErrorCode] = &[];
 
-    /// `data` of the answer.
+    /// The value of `data` in the answer.
     type Data: Serialize + Send + 'static;
-    /// The same fields, described.
+    /// Describes the fields of [`Self::Data`] for the API's document.
     type Shape: ToSchema;
 
-    /// The whole answer, where it is short and can be written straight from what the store holds;
-    /// else the command is asked.
+    /// The whole answer, if it is short and can be written directly from the store's memory. `None`
+    /// means that the command must run.
     fn at_once(&self, _: &impl Call, _: &Caller, _: Encoding) -> Option<Response> {
         None
     }
 
-    /// Whether a page of a list is asked for, and not all of it.
+    /// Whether the caller asks for a page of a list, not for the whole list.
     fn is_page(&self) -> bool {
         false
     }
 
-    /// The command for this caller.
+    /// The command of this body, with the caller as its user.
     fn command(self, caller: Caller) -> Command;
 
-    /// What is shown of the reply; none of a reply that is not to this command.
+    /// The part of the reply that is shown; `None` if the reply is to another command.
     fn data(reply: Reply) -> Option<Self::Data>;
 
-    /// Writes it as JSON, a part a call, and says whether there is another.
+    /// Writes the data as JSON, one part per call.
     fn parts(data: Self::Data, _is_page: bool) -> impl Parts {
         whole(data)
     }
 
-    /// About how long the answer is: sizes its buffer, no more.
+    /// About how many bytes the answer has. It decides where the answer is written, and sizes its
+    /// buffer.
     fn bytes_expected(_: &Self::Data) -> usize {
         256
     }
 }
 
-/// Something that is made from every route.
+/// Something that is built from every route.
 pub(super) trait Visit: Sized {
-    /// Takes one in.
+    /// Adds the route `R`.
     fn route<R: Route>(self) -> Self;
 }

@@ -1,7 +1,9 @@
-//! Rows of a list as JSON, without serde: fifty of them are most of what this door sends, and serde
-//! writes each of their four hundred names apart, and looks at each of their bytes.
+//! Encodes the rows of a list as JSON, without serde.
 //!
-//! Invariant: what is written is byte for byte what serde_json writes.
+//! Pages of fifty rows are most of what this door sends. For such a page serde would write four
+//! hundred names one by one, and check each of their bytes.
+//!
+//! Invariant: the bytes are exactly those that serde_json writes.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::vec::IntoIter;
@@ -10,10 +12,10 @@ use crate::command::membership::{ListReply, ListRow, ListRowRef};
 use crate::limits::SCAN_ROWS;
 use crate::types::ChatId;
 
-/// A common row's JSON with two ids of 18 bytes.
+/// Bytes of a typical row as JSON, with two ids of 18 bytes.
 const ROW_BYTES: usize = 176;
 
-/// What is between a row's ids and its numbers, and where in it the flags are.
+/// The bytes between a row's ids and its numbers, and the positions of the flags in them.
 const FLAGS: [u8; 63] = *br#","is_top":0,"is_mute":0,"is_show":0,"is_hide":0,"max_read_seq":"#;
 const FLAGS_AT: [usize; 4] = [10, 22, 34, 46];
 
@@ -22,7 +24,7 @@ const BEGIN: &[u8] = br#"{"items":["#;
 /// Writes `{"items":[...]}`.
 ///
 /// # Errors
-/// None; serde's way of writing has some.
+/// Those of serde_json, for an id with characters to escape. Writing to memory does not fail.
 pub(super) fn write<'r>(
     rows: impl Iterator<Item = ListRowRef<'r>>,
     out: &mut Vec<u8>,
@@ -38,27 +40,27 @@ pub(super) fn write<'r>(
     Ok(())
 }
 
-/// About how long the JSON of so many rows is.
+/// About how many bytes the JSON of `rows` rows has.
 pub(super) fn bytes_of(rows: usize) -> usize {
     64 + rows * ROW_BYTES
 }
 
-/// A list that is written in parts.
+/// A list that is encoded in parts.
 #[derive(Debug)]
 pub(super) struct List {
     rows: IntoIter<ListRow>,
     has_begun: bool,
-    /// Its value, if the field is there.
+    /// The value of the field `next_cursor`; `None` if the field is absent.
     next_cursor: Option<Option<String>>,
 }
 
 impl List {
-    /// All rows of a user, as the API has them.
+    /// All rows of a user, without `next_cursor`, as the API defines it.
     pub(super) fn whole(list: ListReply) -> Self {
         Self { rows: list.items.into_iter(), has_begun: false, next_cursor: None }
     }
 
-    /// A page, which says where the next one begins.
+    /// A page of rows, with `next_cursor`.
     pub(super) fn page(list: ListReply) -> Self {
         Self {
             next_cursor: Some(list.next_cursor),
@@ -66,10 +68,10 @@ impl List {
         }
     }
 
-    /// Writes the next rows; whether there are more.
+    /// Writes the next rows. Returns whether there are more.
     ///
     /// # Errors
-    /// Those of serde_json.
+    /// Those of serde_json. Writing to memory does not fail.
     pub(super) fn write_part(&mut self, out: &mut Vec<u8>) -> serde_json::Result<bool> {
         let mut is_first = !std::mem::replace(&mut self.has_begun, true);
         if is_first {
@@ -110,7 +112,8 @@ fn write_row(row: &ListRowRef<'_>, out: &mut Vec<u8>) -> serde_json::Result<()> 
     Ok(())
 }
 
-/// An id holds no control characters, but it may hold what JSON escapes.
+/// Writes an id as a JSON string. An id has no control characters, but it may have others to
+/// escape.
 fn write_id(id: &ChatId, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let text = id.as_str().as_bytes();
     if text.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
@@ -122,7 +125,7 @@ fn write_id(id: &ChatId, out: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// All four at once: each piece that is appended costs a look whether there is room for it.
+/// Writes all four flags in one piece, because each append checks the buffer's capacity.
 fn flags(row: &ListRowRef<'_>) -> [u8; FLAGS.len()] {
     let mut flags = FLAGS;
     for (at, flag) in FLAGS_AT.into_iter().zip([row.is_top, row.is_mute, row.is_show, row.is_hide])

@@ -1,4 +1,4 @@
-//! HTTP connections on the cores: each is served where it was put, by hyper.
+//! Serves HTTP connections with hyper, each on the thread to which it was given.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,22 +29,23 @@ use crate::limits::FRAME_TIMEOUT_MS;
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// What all connections of an HTTP door share.
+/// The settings and budgets that all connections of an HTTP door share.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Requests that are incomplete; shared with the TCP door.
+    /// The budget for incomplete requests, shared with the TCP door.
     pub incomplete: Arc<Budget>,
-    /// Answers that are made and not read.
+    /// The budget for answers that clients have not read.
     pub unread: Arc<Budget>,
-    /// A permit for each read that may be under way: its answer may be a long one.
+    /// Permits for reads under way, because their answers may be long.
     pub reads: Arc<Semaphore>,
-    /// The names that the door answers to.
+    /// The host names under which the door answers.
     pub hosts: Hosts,
-    /// Turns true when the server stops.
+    /// Becomes true when the server stops.
     pub stop: watch::Receiver<bool>,
 }
 
-/// Serves one connection until it ends, or until the server stops and the request under way is answered.
+/// Serves one connection until it ends. When the server stops, the request under way is still
+/// answered.
 pub async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     router: Router,
@@ -58,7 +59,7 @@ pub async fn connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // Covers both a slow head and a connection that is kept alive without a request.
+        // Limits both a slow head and a connection that is kept alive without a request.
         .header_read_timeout(Duration::from_millis(FRAME_TIMEOUT_MS))
         .max_buf_size(HEAD_BYTES_MAX);
     let socket = TokioIo::new(WithLastWords::new(Paced::new(stream, flow.clone())));
@@ -99,7 +100,7 @@ async fn answer(
             visitor.note_refused(reason);
         }
         let mut response = failure.into_response();
-        // Where the head is doubtful, so is where the next request begins.
+        // If the head is ambiguous, so is the start of the next request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
     }

@@ -1,9 +1,10 @@
-//! What a client is told whose head hyper cannot read: the envelope, in place of hyper's empty answer.
+//! The answer to a request whose head hyper cannot parse: the envelope, in place of hyper's empty
+//! answer.
 //!
-//! hyper answers such a head itself, before there is a request. Its answer is known by its form: a
-//! failure with an empty body. No answer of this program has that form.
+//! hyper answers such a head itself, before there is a request. This module recognizes hyper's
+//! answer by its form: a failure with an empty body. No answer of this program has that form.
 //!
-//! Invariant: bytes of all other answers pass as they are.
+//! Invariant: the bytes of all other answers pass unchanged.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::io::{self, IoSlice};
@@ -15,13 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::envelope::{Failure, whole_answer};
 
-/// hyper's own answers are shorter.
+/// hyper's own answers are shorter, in bytes.
 const EMPTY_ANSWER_BYTES_MAX: usize = 256;
 
-/// A socket whose client gets words where hyper has none.
+/// A socket that replaces hyper's empty answers by the envelope.
 pub(super) struct WithLastWords<S> {
     socket: S,
-    /// What is sent in place of hyper's answer, and how much of it was.
+    /// The answer in place of hyper's, and how many of its bytes were sent.
     words: Vec<u8>,
     sent: usize,
 }
@@ -33,7 +34,7 @@ impl<S> WithLastWords<S> {
 }
 
 impl<S: AsyncWrite + Unpin> WithLastWords<S> {
-    /// Takes hyper's own answer away, if these bytes are one.
+    /// Replaces hyper's own answer, if `bytes` is one. Returns whether it was.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         let Some(failure) = unread_head(bytes) else { return false };
         self.words = whole_answer(&failure);
@@ -52,7 +53,7 @@ impl<S: AsyncWrite + Unpin> WithLastWords<S> {
     }
 }
 
-/// Why hyper could not read a head, if these bytes are what it says of one.
+/// Why hyper could not parse a head; `None` if `bytes` is not hyper's own answer.
 fn unread_head(bytes: &[u8]) -> Option<Failure> {
     let status = bytes
         .strip_prefix(b"HTTP/1.1 4")
@@ -104,7 +105,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithLastWords<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // hyper's answer has no body: it is one part.
+        // hyper's answer has no body, so it is one part.
         if let [bytes] = parts
             && self.replaces(bytes)
         {

@@ -1,10 +1,10 @@
-//! The connection behind a request: whether its client has shown who it is, and what it may take.
+//! The connection behind a request: whether it is still a stranger, and which budgets it uses.
 //!
 //! Invariants:
-//! - A connection is a stranger until the credentials of one of its requests were good. What asks for
-//!   no credentials (health, the API's document) leaves it a stranger.
-//! - A stranger is closed when no request of it comes for as long as it has to show who it is, or
-//!   when its place is needed for another.
+//! - A connection is a stranger until the credentials of one of its requests were accepted.
+//!   Requests that need no credentials (health, the API's document) leave it a stranger.
+//! - A stranger is closed when none of its requests comes within its time limit, or when its place
+//!   is needed for another connection.
 
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +20,14 @@ use crate::limits::GREETING_TIMEOUT_MS;
 use crate::metrics::doors::{Dropped, Refused};
 use crate::throttle::throttled;
 
-/// The connection that a request came on; its handlers find it among the request's extensions.
+/// The connection of a request. Handlers find it among the request's extensions.
 #[derive(Debug, Clone)]
 pub struct Visitor(Arc<State>);
 
 #[derive(Debug)]
 struct State {
     place: Mutex<Place>,
-    /// What the incomplete requests of the node may take together.
+    /// The node's budget for incomplete requests.
     incomplete: Arc<Budget>,
     reads: Arc<Semaphore>,
 }
@@ -39,21 +39,22 @@ struct Place {
 }
 
 impl Visitor {
-    /// A stranger.
+    /// A new connection, which is a stranger. `reads` has a permit for each read that may be under
+    /// way.
     pub fn new(guest: Guest, incomplete: Arc<Budget>, reads: Arc<Semaphore>) -> Self {
         let place = Mutex::new(Place { deadline: guest.deadline(), guest });
         Self(Arc::new(State { place, incomplete, reads }))
     }
 
-    /// The connection that a request came on; `None` where a router is asked directly.
+    /// The connection of a request; `None` if a router is called without a connection.
     pub(super) fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
     }
 
-    /// Gives the connection a place of its own, now that its client has shown who it is.
+    /// Gives the connection a place of its own, after its credentials were accepted.
     ///
     /// # Errors
-    /// 429, if there is none.
+    /// 429 if all of these places are taken.
     pub(super) fn let_in(&self) -> Result<(), Failure> {
         let mut place = self.lock();
         if place.guest.let_in() {
@@ -63,7 +64,7 @@ impl Visitor {
         Err(Error::no_room().into())
     }
 
-    /// Counts and logs a refused credential; the credential itself is in no message.
+    /// Counts and logs a rejected credential. No message contains the credential.
     pub(super) fn note_refused(&self, reason: Refused) {
         let place = self.lock();
         let (peer, meter) = (place.guest.peer(), place.guest.meter());
@@ -72,7 +73,7 @@ impl Visitor {
             "a credential was refused");
     }
 
-    /// Counts and logs a connection that is closed before its time.
+    /// Counts and logs a connection that is closed early.
     pub(super) fn note_dropped(&self, reason: Dropped) {
         let place = self.lock();
         let (peer, meter) = (place.guest.peer(), place.guest.meter());
@@ -81,12 +82,12 @@ impl Visitor {
             "an HTTP connection was dropped");
     }
 
-    /// Counts a long answer that was not given.
+    /// Counts a long answer that was replaced by an error.
     pub(super) fn note_withheld(&self) {
         self.lock().guest.meter().count_withheld();
     }
 
-    /// A stranger's request has come, or was answered: the next one has its own time.
+    /// Restarts a stranger's time limit, when a request of it arrives or was answered.
     pub(super) fn renew(&self) {
         let mut place = self.lock();
         if place.guest.is_stranger() {
@@ -94,12 +95,13 @@ impl Visitor {
         }
     }
 
-    /// What the node's incomplete requests may take.
+    /// The node's budget for incomplete requests.
     pub(super) fn incomplete(&self) -> &Arc<Budget> {
         &self.0.incomplete
     }
 
-    /// Ends when a stranger must go, with the reason; never for one whom the door knows.
+    /// Completes with the reason when a stranger must go. Never completes once the connection has a
+    /// place of its own.
     pub(super) async fn overdue(&self) -> Dropped {
         loop {
             let deadline = self.lock().deadline;
@@ -126,21 +128,23 @@ impl Visitor {
     }
 
     fn lock(&self) -> MutexGuard<'_, Place> {
-        // Each change is whole before anything can panic.
+        // No panic can leave a change half done, so a poisoned lock is usable.
         self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits until a request of this class may be run; what is returned is held until its answer is made.
+/// Waits until a request of this class may run. The caller holds the permit until the answer is
+/// made.
 ///
-/// A read needs a permit, so that few long answers are made at a time. A write has a short answer.
+/// A read needs a permit, so that few long answers are made at a time. A write has a short answer
+/// and needs none.
 pub(super) async fn turn(visitor: Option<&Visitor>, class: Class) -> Option<OwnedSemaphorePermit> {
     let reads = visitor.filter(|_| class == Class::Read)?.0.reads.clone();
-    // Nobody closes it.
+    // The semaphore is never closed.
     reads.acquire_owned().await.ok()
 }
 
-/// Gives the connection of good credentials its place, and counts refused ones.
+/// Gives the connection its place if the credentials are valid, and counts those that are rejected.
 pub(super) fn admit<T>(
     visitor: Option<&Visitor>,
     credentials: Result<T, Failure>,
@@ -157,7 +161,7 @@ pub(super) fn admit<T>(
     credentials
 }
 
-/// The failure of a request whose answer finds no room among the unread ones.
+/// The failure of a request whose answer has no room among the unread ones.
 pub(super) fn unread() -> Failure {
     let message = "too many answers are unread; try again later";
     Failure::new(StatusCode::TOO_MANY_REQUESTS, message)

@@ -18,8 +18,8 @@ impl Incomplete {
     /// first request in it is whole.
     ///
     /// # Errors
-    /// 429 (`Busy`) if the budget is used up and no holder is old enough to be evicted, or if this
-    /// request was evicted itself.
+    /// 429 (`Busy`) if this request was evicted, or if the budget is used up and no holder is old
+    /// enough to be evicted.
     pub fn note(
         held: Option<Self>,
         input: &BytesMut,

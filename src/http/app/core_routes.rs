@@ -1,4 +1,4 @@
-//! The API's three: a user's list, chats by id, delete.
+//! The three core routes: a user's list, chats by id, delete.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::response::Response;
@@ -16,24 +16,24 @@ use crate::command::membership::{self, ChatItem, List, ListReply};
 use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// A common chat's JSON.
+/// Bytes of a typical chat as JSON.
 const CHAT_BYTES: usize = 256;
 
-/// Chats by id: the items alone.
+/// The items of a reply, without its other fields.
 #[derive(Serialize)]
 pub(super) struct Items<T> {
     items: Vec<T>,
 }
 
-/// Which page; without these fields it is all of the list.
+/// Selects a page. Without these fields, the answer is the whole list.
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({}), json!({"limit": 50})))]
 pub(super) struct MineList {
-    /// Most rows in the answer.
+    /// The largest number of rows in the answer.
     #[serde(default)]
     #[schema(minimum = 1)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[serde(default)]
     cursor: Option<String>,
 }
@@ -84,11 +84,11 @@ impl Route for MineList {
     }
 }
 
-/// Which chats.
+/// The chats to look up.
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"ids": ["s_a7be32fecc0b2015"]})))]
 pub(super) struct Detail {
-    /// Their ids; each counts once. Null is an empty list.
+    /// The ids of the chats. Duplicates are ignored. Null means an empty list.
     #[serde(deserialize_with = "null_as_default")]
     #[schema(max_items = 1000, nullable, required)]
     ids: Vec<ChatId>,
@@ -118,15 +118,16 @@ impl Route for Detail {
     }
 }
 
-/// Which chats, and up to where.
+/// The chats to delete, and up to which message.
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"ids": ["s_a7be32fecc0b2015"]})))]
 pub(super) struct Delete {
-    /// Their ids. Those that the caller has no chat for are ignored. Null is an empty list.
+    /// The ids of the chats. Ids for which the caller has no chat are ignored. Null means an empty
+    /// list.
     #[serde(deserialize_with = "null_as_default")]
     #[schema(max_items = 1000, nullable, required)]
     ids: Vec<ChatId>,
-    /// The newest sequence that the caller saw; each chat's last one if absent.
+    /// The newest sequence that the caller saw. If absent, each chat's last sequence.
     #[serde(default)]
     up_to: Option<Sequence>,
 }
@@ -158,15 +159,16 @@ impl Route for Delete {
     }
 }
 
-// What the replies look like. These are never made: a test holds them to what is really sent.
+// The types below only describe replies and are never constructed. A test compares them with real
+// replies.
 
-/// The caller's rows.
+/// Rows of the caller's list.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Rows {
-    /// The rows: all of them, or a page.
+    /// All rows, or one page of them.
     items: Vec<Row>,
-    /// Where the next page starts; null on the last. Not there where all rows are.
+    /// The cursor of the next page; null on the last page. Absent if the answer has all rows.
     next_cursor: Option<String>,
 }
 
@@ -176,27 +178,27 @@ pub(super) struct Rows {
 pub(super) struct Row {
     /// The chat's id.
     id: ChatId,
-    /// The same.
+    /// The chat's id again.
     chat_id: ChatId,
-    /// Pinned.
+    /// Whether the chat is pinned.
     is_top: Flag,
-    /// Without notifications.
+    /// Whether notifications are off.
     is_mute: Flag,
-    /// 0 once deleted, until the next message.
+    /// 0 after the chat was deleted, until its next message.
     is_show: Flag,
-    /// Hidden by the user.
+    /// Whether the user has hidden the chat.
     is_hide: Flag,
-    /// Read position.
+    /// The user has read up to this sequence.
     max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     last_online_time: TimeMs,
 }
 
-/// Chats.
+/// Chats by id.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Chats {
-    /// Those that are there.
+    /// The chats that were found.
     items: Vec<Chat>,
 }
 
@@ -206,21 +208,22 @@ pub(super) struct Chats {
 pub(super) struct Chat {
     /// The chat's id.
     id: ChatId,
-    /// Who made it: a person, a group or a robot.
+    /// The creator: a person, a group or a robot.
     creator_id: UserId,
-    /// Single, group or official.
+    /// The type of the chat: single, group or official.
     #[schema(rename = "type")]
     chat_type: ChatType,
-    /// Normal or disabled.
+    /// The status of the chat: normal or disabled.
     status: ChatStatus,
     /// Whether its messages are encrypted.
     is_enc: Flag,
-    /// The caller's effective read floor: `last_sequence` less this is what is unread.
+    /// The caller's effective read floor. `last_sequence` minus this is the number of unread
+    /// messages.
     last_read_sequence: Sequence,
-    /// The newest message's sequence.
+    /// The sequence of the newest message.
     last_sequence: Sequence,
-    /// The newest message's time.
+    /// The time of the newest message.
     last_time: TimeMs,
-    /// When the chat was made.
+    /// When the chat was created.
     created_at: TimeMs,
 }

@@ -1,4 +1,4 @@
-//! What the caller's screens are made of: conversations, changes, unread counts.
+//! The routes behind an app's screens: conversations, changes, unread counts.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use serde::de::IgnoredAny;
@@ -12,36 +12,36 @@ use crate::command::conversation::{self, ConversationsReply};
 use crate::command::{Command, Kind, Reply};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// A common conversation's JSON.
+/// Bytes of a typical conversation as JSON.
 const CONVERSATION_BYTES: usize = 448;
-/// The same for a change.
+/// Bytes of a typical change as JSON.
 const CHANGE_BYTES: usize = 240;
 
-/// Which page, and what of it; a filter that is absent filters nothing.
+/// Selects a page and filters it. An absent filter filters nothing.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"limit": 20})))]
 pub(super) struct Conversations {
-    /// Most conversations in the answer.
+    /// The largest number of conversations in the answer.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[serde(default)]
     cursor: Option<String>,
-    /// True: only those with unread messages, or marked as unread.
+    /// If true, only conversations with unread messages, or marked as unread.
     #[serde(default)]
     unread_only: Option<bool>,
-    /// Only those of this type.
+    /// Only conversations of this type.
     #[serde(default, rename = "type")]
     chat_type: Option<ChatType>,
-    /// 1: only hidden ones, 0: only others.
+    /// 1 selects only hidden conversations, 0 only others.
     #[serde(default)]
     hidden: Option<Flag>,
-    /// Only those whose newest message is of this time or later.
+    /// Only conversations whose newest message is of this time or later.
     #[serde(default)]
     active_since: Option<TimeMs>,
-    /// The app's router compares it with the caller.
+    /// The app's router compares this field with the caller; here it is only accepted.
     #[serde(default, rename = "user_id")]
     #[schema(ignore)]
     _user_id: IgnoredAny,
@@ -81,29 +81,29 @@ impl Route for Conversations {
     }
 }
 
-/// Since when.
+/// The point from which changes are wanted.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({})))]
 pub(super) struct Sync {
-    /// `log` and `version` of the answer before; without it all rows come.
+    /// The `log` and `version` of the previous answer. Without it, the answer has all rows.
     #[serde(default)]
     since: Option<Since>,
-    /// Most changes in the answer.
+    /// The largest number of changes in the answer.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
-    /// The app's router compares it with the caller.
+    /// The app's router compares this field with the caller; here it is only accepted.
     #[serde(default, rename = "user_id")]
     #[schema(ignore)]
     _user_id: IgnoredAny,
 }
 
-/// A point in the caller's change log.
+/// A point in the log of the caller's changes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Since {
-    /// Which log; hand it back as it came.
+    /// The name of the log, exactly as a previous answer gave it.
     log: String,
     /// The version up to which the caller has all changes.
     version: u64,
@@ -135,23 +135,23 @@ impl Route for Sync {
     }
 }
 
-/// No fields.
+/// The request has no fields.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({})))]
 pub(super) struct Unread {
-    /// The app's router compares it with the caller.
+    /// The app's router compares this field with the caller; here it is only accepted.
     #[serde(default, rename = "user_id")]
     #[schema(ignore)]
     _user_id: IgnoredAny,
 }
 
-/// The caller's counts. Hidden and deleted chats are in none of them.
+/// The caller's unread counts. Hidden and deleted chats do not count.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Counts {
     /// Unread messages in chats that are not muted.
     messages: u64,
-    /// Chats with unread messages or marked as unread, not muted.
+    /// Chats with unread messages or marked as unread that are not muted.
     chats: u64,
     /// Unread messages in muted chats.
     muted_messages: u64,
@@ -185,7 +185,8 @@ impl Route for Unread {
     }
 }
 
-// What the replies look like. These are never made: a test holds them to what is really sent.
+// The types below only describe replies and are never constructed. A test compares them with real
+// replies.
 
 /// A page of conversations.
 #[derive(ToSchema)]
@@ -193,100 +194,101 @@ impl Route for Unread {
 pub(super) struct ConversationsPage {
     /// The conversations of this page.
     items: Vec<Conversation>,
-    /// Where the next page starts; null on the last.
+    /// The cursor of the next page; null on the last page.
     #[schema(required)]
     next_cursor: Option<String>,
-    /// Since the page before, conversations up to there moved, came or went. Those that stood
-    /// still are neither skipped nor repeated.
+    /// Whether conversations before this page moved, came or went since the previous page. All
+    /// others are neither skipped nor repeated.
     moved: bool,
 }
 
-/// A row of the caller's list, and its chat.
+/// A row of the caller's list, with its chat.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Conversation {
     /// The chat's id.
     id: ChatId,
-    /// The same.
+    /// The chat's id again.
     chat_id: ChatId,
-    /// Pinned.
+    /// Whether the chat is pinned.
     is_top: Flag,
-    /// Without notifications.
+    /// Whether notifications are off.
     is_mute: Flag,
-    /// Always 1 here.
+    /// Always 1 in a conversation.
     is_show: Flag,
-    /// Hidden by the user.
+    /// Whether the user has hidden the chat.
     is_hide: Flag,
-    /// Read position.
+    /// The user has read up to this sequence.
     max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     last_online_time: TimeMs,
-    /// Who made the chat: a person, a group or a robot.
+    /// The creator of the chat: a person, a group or a robot.
     creator_id: UserId,
-    /// Single, group or official.
+    /// The type of the chat: single, group or official.
     #[schema(rename = "type")]
     chat_type: ChatType,
-    /// Normal or disabled.
+    /// The status of the chat: normal or disabled.
     status: ChatStatus,
     /// Whether its messages are encrypted.
     is_enc: Flag,
-    /// The caller's effective read floor.
+    /// The caller's effective read floor: messages after it are unread.
     last_read_sequence: Sequence,
-    /// The newest message's sequence.
+    /// The sequence of the newest message.
     last_sequence: Sequence,
-    /// The newest message's time.
+    /// The time of the newest message.
     last_time: TimeMs,
-    /// When the chat was made.
+    /// When the chat was created.
     created_at: TimeMs,
-    /// Unread messages.
+    /// The number of unread messages.
     unread: u64,
-    /// Marked as unread by hand.
+    /// Whether the user has marked the chat as unread.
     marked_unread: Flag,
 }
 
-/// Changes of the caller's list.
+/// A part of the changes of the caller's list.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Changes {
-    /// For the next `since`.
+    /// The `log` for the next `since`.
     log: String,
-    /// For the next `since`.
+    /// The `version` for the next `since`.
     version: u64,
-    /// Forget all rows before taking these: `since` was too old, or of another log.
+    /// If true, the client forgets all rows before it applies these. `since` was too old, or of
+    /// another log.
     reset: bool,
-    /// Why, if so; else null.
+    /// Why the client must forget its rows; null if `reset` is false.
     #[schema(required)]
     reason: Option<String>,
-    /// There is more: ask again at once.
+    /// Whether there are more changes, which can be requested at once.
     more: bool,
-    /// The changes.
+    /// The changes, the oldest first.
     items: Vec<Change>,
 }
 
-/// A changed row. One that is gone has only its ids, and zeros; one that was deleted has its other
-/// fields too.
+/// A changed row. If the row is gone, it has only its ids, and zeros. If it was deleted, it has its
+/// other fields too.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Change {
-    /// What became of it.
+    /// What happened to the row.
     op: SyncOp,
     /// The chat's id.
     id: ChatId,
-    /// The same.
+    /// The chat's id again.
     chat_id: ChatId,
-    /// Pinned.
+    /// Whether the chat is pinned.
     is_top: Flag,
-    /// Without notifications.
+    /// Whether notifications are off.
     is_mute: Flag,
-    /// 1 for an upsert, 0 for a remove.
+    /// 1 for an `upsert`, 0 for a `remove`.
     is_show: Flag,
-    /// Hidden by the user.
+    /// Whether the user has hidden the chat.
     is_hide: Flag,
-    /// Read position.
+    /// The user has read up to this sequence.
     max_read_seq: Sequence,
-    /// When the user was last online in it.
+    /// When the user was last online in the chat.
     last_online_time: TimeMs,
-    /// Marked as unread by hand.
+    /// Whether the user has marked the chat as unread.
     marked_unread: Flag,
     /// The version of this change.
     version: u64,

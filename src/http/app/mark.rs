@@ -1,4 +1,4 @@
-//! What the caller does to one row: read, flags, clear.
+//! The routes that change one row of the caller: read, flags, clear.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use serde::Deserialize;
@@ -12,22 +12,22 @@ use crate::command::message::{MarkRead, MarkReadReply};
 use crate::command::{Command, ErrorCode, Kind, Reply};
 use crate::types::{ChatId, Flag, Sequence};
 
-/// What a change of one row may fail with.
+/// The errors of a change of one row.
 const OF_A_ROW: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Gone];
 
-/// Which chat, and up to where.
+/// The chat, and the sequence up to which it is read.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"chat_id": "s_a7be32fecc0b2015", "seq": 0})))]
 pub(super) struct Read {
-    /// The chat.
+    /// The id of the chat.
     chat_id: ChatId,
-    /// Up to which sequence the caller has read; at most the chat's last.
+    /// The caller has read up to this sequence. At most the chat's last sequence.
     seq: Sequence,
-    /// Only if this is the row's version; else 409.
+    /// The change is applied only if the row has this version; otherwise the answer is 409.
     #[serde(default)]
     if_version: Option<u64>,
-    /// The app's router compares it with the caller.
+    /// The app's router compares this field with the caller; here it is only accepted.
     #[serde(default, rename = "user_id")]
     #[schema(ignore)]
     _user_id: IgnoredAny,
@@ -61,29 +61,29 @@ impl Route for Read {
     }
 }
 
-/// Which chat, and what to set: what is absent stays.
+/// The chat, and the flags to set. Absent flags stay as they are.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"chat_id": "s_a7be32fecc0b2015", "is_top": 1})))]
 pub(super) struct Flags {
-    /// The chat.
+    /// The id of the chat.
     chat_id: ChatId,
-    /// Pin.
+    /// 1 pins the chat, 0 unpins it.
     #[serde(default)]
     is_top: Option<Flag>,
-    /// Mute.
+    /// 1 turns notifications off, 0 turns them on.
     #[serde(default)]
     is_mute: Option<Flag>,
-    /// Hide.
+    /// 1 hides the chat, 0 shows it.
     #[serde(default)]
     is_hide: Option<Flag>,
-    /// Mark as unread, without moving the read position.
+    /// 1 marks the chat as unread, 0 removes the mark. The read position does not move.
     #[serde(default)]
     marked_unread: Option<Flag>,
-    /// Only if this is the row's version; else 409.
+    /// The change is applied only if the row has this version; otherwise the answer is 409.
     #[serde(default)]
     if_version: Option<u64>,
-    /// The app's router compares it with the caller.
+    /// The app's router compares this field with the caller; here it is only accepted.
     #[serde(default, rename = "user_id")]
     #[schema(ignore)]
     _user_id: IgnoredAny,
@@ -120,17 +120,17 @@ impl Route for Flags {
     }
 }
 
-/// Which chat.
+/// The chat whose history is hidden.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"chat_id": "s_a7be32fecc0b2015"})))]
 pub(super) struct Clear {
-    /// The chat.
+    /// The id of the chat.
     chat_id: ChatId,
-    /// Only if this is the row's version; else 409.
+    /// The change is applied only if the row has this version; otherwise the answer is 409.
     #[serde(default)]
     if_version: Option<u64>,
-    /// The app's router compares it with the caller.
+    /// The app's router compares this field with the caller; here it is only accepted.
     #[serde(default, rename = "user_id")]
     #[schema(ignore)]
     _user_id: IgnoredAny,
@@ -163,15 +163,16 @@ impl Route for Clear {
     }
 }
 
-// What the replies look like. These are never made: a test holds them to what is really sent.
+// The types below only describe replies and are never constructed. A test compares them with real
+// replies.
 
-/// Where the caller stands in a chat.
+/// The caller's read position in a chat.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct ReadPosition {
-    /// The stored read position.
+    /// The read position that is stored now.
     max_read_seq: Sequence,
-    /// What is still unread.
+    /// The number of messages that are still unread.
     unread: u64,
 }
 
@@ -185,10 +186,10 @@ pub(super) struct FlagsSet {
     version: u64,
 }
 
-/// What of a chat's history is gone.
+/// How much of a chat's history is hidden from the caller.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(super) struct Cleared {
-    /// What is at or below it is gone for the caller.
+    /// Messages up to this sequence are hidden from the caller.
     deleted_to_seq: Sequence,
 }

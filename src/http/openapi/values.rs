@@ -1,4 +1,4 @@
-//! How the store's values look in JSON.
+//! The schemas of the store's values in JSON.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -21,7 +21,7 @@ macro_rules! values {
     )+};
 }
 
-/// No data: null.
+/// An answer without data: `null`.
 pub(crate) struct Nothing;
 
 values! {
@@ -42,7 +42,7 @@ values! {
 
 fn id(what: &str, example: &str) -> ObjectBuilder {
     let rule = format!("{what}: 1 to {ID_BYTES_MAX} bytes of UTF-8, no control characters.");
-    // The schema's lengths count characters, of which there are never more than bytes.
+    // The lengths of a schema count characters, and there are never more of them than bytes.
     ObjectBuilder::new()
         .schema_type(Type::String)
         .min_length(Some(1))
