@@ -50,7 +50,7 @@ pub const HEADROOM_MS: u64 = 10;
 /// smaller one may be the time between the two readings.
 const STEP_MS: u64 = 100;
 
-/// Logged when the wall clock is ahead of `now` by this many ms, and again when it no longer is.
+/// Least lead of the wall clock over `now`, in ms, that is reported. Its end is reported too.
 const AHEAD_MS: u64 = 1000;
 
 /// Two clocks read at one moment, in ms.

@@ -424,7 +424,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Stalls the log while its path does not lead to the data directory, and ends the stall after.
+    /// Stalls the log while the path of the data directory leads elsewhere; ends the stall after.
     pub fn look(&mut self) {
         match self.writer.look_at_place() {
             Err(error) if self.log.state() != LogState::Poisoned => {

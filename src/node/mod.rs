@@ -91,7 +91,7 @@ pub struct NodeInfo {
     pub started: Instant,
     /// Set when a stop begins: the node accepts no new work.
     pub stopping: AtomicBool,
-    /// Set when the workers are to end: what is in a mailbox from now on gets no answer.
+    /// Set when the workers are to end: items in a mailbox get no answer from now on.
     pub ended: AtomicBool,
 }
 

@@ -414,7 +414,8 @@ impl<D: Disk> Imaging<D> {
         Ok(Self { writer, records: 0, awaited: ask_core(node, ShardId(0)), log_bytes })
     }
 
-    /// Takes what has arrived of what the snapshot waits for. Returns whether it may be published.
+    /// Handles the captures, or the sync, that the snapshot waits for, waiting at most `patience`.
+    /// Returns whether the snapshot may be published.
     fn step(&mut self, node: &NodeInfo, patience: Duration) -> Result<bool, SnapshotError> {
         let (shard, captures) = match &self.awaited {
             Awaited::Durable(end) => return is_durable(node, *end, patience),

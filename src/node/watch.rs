@@ -1,4 +1,4 @@
-//! The stream of changes: sends what the log has to any number of watchers.
+//! The stream of changes: sends the changes in the log to any number of watchers.
 //!
 //! While somebody watches, the log's thread passes on each batch as soon as replies may rely on it.
 //! It gives the batch away instead of dropping it, and does nothing else. The watch thread decodes
@@ -7,8 +7,8 @@
 //! next.
 //!
 //! Invariants:
-//! - A watcher gets every change after its offset once, in the order of the log, or an error that
-//!   says why it cannot.
+//! - A watcher gets every change after its offset once, in the order of the log. If it cannot, it
+//!   gets an error with the reason.
 //! - Only changes that replies may rely on are sent ([`Log::reached`]).
 //! - Memory is bounded by [`WatchBounds`]: by the ring, by as many bytes again of batches on their
 //!   way into it, and by one page for each watcher that resumes. A watcher that falls out of the
@@ -237,8 +237,8 @@ impl WatchHub {
         let mut inbox = self.inbox();
         let bytes = batch.len_bytes();
         if inbox.bytes + bytes > self.bounds.ring_bytes && !inbox.batches.is_empty() {
-            // The watch thread is too slow. It continues after the gap, and watchers that miss
-            // changes in the gap are cut off.
+            // The watch thread is too slow. It continues after the gap, and live watchers that
+            // miss changes in the gap are cut off.
             inbox.batches.clear();
             inbox.bytes = 0;
         }
@@ -415,7 +415,7 @@ where
         }
     }
 
-    /// Makes a batch a page of the ring.
+    /// Decodes a batch into a page, and adds the page to the ring.
     fn take(&self, first: Lsn, era: u64, batch: &Batch) {
         let mut page = Draft::new(first);
         for payload in batch.payloads() {

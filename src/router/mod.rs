@@ -66,7 +66,8 @@ impl From<Command> for Work {
 }
 
 impl Work {
-    /// Makes work of a command. What would hold a router for long is done here, on any thread.
+    /// Makes work of a command, on any thread. An import is cut into parts here, because that would
+    /// hold a router for long.
     pub fn prepare(command: Command, hasher: KeyHasher, shards: ShardCount) -> Self {
         match command {
             Command::Import(import) => Self::Import(ScatterPlan::cut(import, hasher, shards)),

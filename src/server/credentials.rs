@@ -58,7 +58,7 @@ enum Kind {
     Certificate,
 }
 
-/// What shows a change of files; `None` for a file that cannot be inspected.
+/// A fingerprint of each file, to notice a change; `None` for a file that cannot be inspected.
 type Prints = Vec<Option<Print>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
