@@ -1,4 +1,4 @@
-//! `call COMMAND JSON`: any command of the table, for scripts.
+//! `call COMMAND JSON`: sends any command of the table, for scripts.
 
 use std::io::{self, IsTerminal, Read};
 
@@ -13,25 +13,25 @@ use crate::command::{Call, Command, Kind};
 use crate::config::choices::did_you_mean;
 use crate::limits::REPLY_BYTES_MAX;
 
-/// Arguments of `call`.
+/// Arguments of `call`: a command by its name, and its arguments as JSON.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub struct CallArgs {
-    /// The command's name, like `advance`
+    /// Name of the command, like `advance`
     #[arg(required_unless_present = "help")]
     pub command: Option<String>,
-    /// Its arguments as a JSON object; `-` reads them from stdin
+    /// Arguments of the command as a JSON object; `-` reads them from stdin
     #[arg(default_value = "{}")]
     pub json: String,
-    /// Print help; behind a command its arguments, and an example
+    /// Print help; after a command, print its arguments and an example
     #[arg(short, long)]
     pub help: bool,
-    /// The server.
+    /// The server to send the command to.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// Sends the command and prints its reply.
+/// Sends the command and prints its reply; for `watch`, prints changes until the end.
 pub async fn run(args: CallArgs) -> Result<(), Failure> {
     let name = args.command.unwrap_or_default();
     if args.help {
@@ -46,7 +46,7 @@ pub async fn run(args: CallArgs) -> Result<(), Failure> {
     print_json(&client.call(command).await?)
 }
 
-/// Prints changes, one a line, until the server or the reader of the lines ends it.
+/// Prints one change per line, until the server or the reader of the lines ends it.
 async fn follow(connection: &ConnectArgs, watch: Watch) -> Result<(), Failure> {
     let mut changes = connection.changes(watch.from).await?;
     let is_terminal = io::stdout().is_terminal();
@@ -57,7 +57,7 @@ async fn follow(connection: &ConnectArgs, watch: Watch) -> Result<(), Failure> {
         let change = changes.next().await.map_err(|error| Failure::new(error.to_string()))?;
         let change = serde_json::to_value(&change);
         let mut change = change.map_err(|error| Failure::new(error.to_string()))?;
-        // Programs get every field; people see those that say something.
+        // Programs get every field; people only see the fields that are present.
         if is_terminal && let Some(fields) = change.as_object_mut() {
             fields.retain(|_, value| !value.is_null());
         }
@@ -65,7 +65,7 @@ async fn follow(connection: &ConnectArgs, watch: Watch) -> Result<(), Failure> {
     }
 }
 
-/// The help of one command, or of all.
+/// The help of one command, or of all if `name` is empty.
 fn help(name: &str) -> Result<String, Failure> {
     if !name.is_empty() {
         return kind_of(name).map(manual::command);
@@ -77,7 +77,7 @@ fn help(name: &str) -> Result<String, Failure> {
     Ok(format!("{}\n{}", call.unwrap_or_default(), manual::commands()))
 }
 
-/// The command that a name and a JSON object stand for.
+/// Makes a command of its name and the text of a JSON object.
 pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
     let kind = kind_of(name)?;
     let arguments: serde_json::Value = serde_json::from_str(json)

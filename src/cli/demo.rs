@@ -1,4 +1,4 @@
-//! `serve --demo`: a server on a throw-away directory with a few chats to look at.
+//! `serve --demo`: a server with a few example chats in a throw-away directory.
 
 use std::fmt::Write;
 use std::fs::Permissions;
@@ -19,17 +19,17 @@ use crate::node::rights::DIRECTORY_MODE;
 use crate::server::{self, Addresses};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
-/// The chat of the API's examples.
+/// The chat that the examples of the API show.
 pub const EXAMPLE_CHAT: &str = "s_a7be32fecc0b2015";
-/// Its creator, whose list the examples show.
+/// The creator of that chat, whose list the examples show.
 pub const EXAMPLE_USER: &str = "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca";
 const SECOND_USER: &str = "0x8ba1f109551bd432803012645ac136ddd64dba72";
 const THIRD_USER: &str = "0x2b5ad5c4795c026514f8317c7a215e218dccd6cf";
 
-/// Connections of each door: a demo needs few, and so few descriptors that any system gives them.
+/// Connections of each door: a demo needs few, and every system has enough descriptors for them.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Serves until a signal stops it; the directory is gone afterwards.
+/// Serves until a signal stops the process, and removes the directory at the end.
 pub fn run(mut config: Config) -> Result<(), Failure> {
     let directory = tempfile::Builder::new()
         .prefix("chatshard-demo-")
@@ -53,8 +53,8 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
     removed.map_err(|error| Failure::new(format!("demo directory: {error}")))
 }
 
-/// Gives each door a free port whose default port another process has, for a newcomer who looks at
-/// chatshard beside a server that works; the addresses that were taken.
+/// Gives a door a free port if another process has its default port, for a newcomer who tries the
+/// demo next to a running server. Returns the addresses that were taken.
 fn move_away(config: &mut Config) -> Vec<Endpoint> {
     let mut taken = Vec::new();
     let doors = [
@@ -75,7 +75,7 @@ fn move_away(config: &mut Config) -> Vec<Endpoint> {
     taken
 }
 
-/// Loads the data and prints what to try.
+/// Loads the data and prints commands to try.
 fn welcome(
     addresses: &Addresses,
     token: Option<String>,
@@ -97,7 +97,7 @@ async fn load(tcp: &Endpoint, token: Option<String>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A server that listens everywhere is reached on loopback.
+/// A server that listens on all addresses is reached on loopback.
 fn reachable(endpoint: &Endpoint) -> Endpoint {
     let Endpoint::Tcp(address) = endpoint else { return endpoint.clone() };
     let ip = match address.ip() {
@@ -108,7 +108,7 @@ fn reachable(endpoint: &Endpoint) -> Endpoint {
     SocketAddr::new(ip, address.port()).into()
 }
 
-/// How curl names it.
+/// The address in the form that curl takes.
 fn curled(endpoint: &Endpoint) -> String {
     match reachable(endpoint) {
         Endpoint::Tcp(address) => format!("http://{address}"),
@@ -116,7 +116,7 @@ fn curled(endpoint: &Endpoint) -> String {
     }
 }
 
-/// The API's example just as it is printed there, and four chats with some life in them.
+/// The chat of the API's examples exactly as printed there, and four chats with some activity.
 pub fn data(now_ms: u64) -> Result<Import, Invalid> {
     let ago = |minutes: u64| TimeMs::new(now_ms.saturating_sub(minutes * 60_000));
     let mut import =
@@ -126,26 +126,26 @@ pub fn data(now_ms: u64) -> Result<Import, Invalid> {
         import.members.extend(members);
     };
 
-    // Pinned, three messages unread.
+    // A pinned group with three unread messages.
     let id = "g_5f2d9c1e7ab34608";
     let group = talk(new_chat(id, ChatType::Group, SECOND_USER)?, 120, ago(5)?)?;
     let pinned = MemberLine { is_top: Flag::YES, ..member(EXAMPLE_USER, id, 117, 1)? };
     chat(group, vec![pinned, member(SECOND_USER, id, 120, 1)?, member(THIRD_USER, id, 90, 1)?]);
 
-    // Muted, nothing read.
+    // A muted chat in which nothing is read.
     let id = "o_0c4e8b7d21f96a35";
     let official = talk(new_chat(id, ChatType::Official, THIRD_USER)?, 42, ago(60)?)?;
     let muted = MemberLine { is_mute: Flag::YES, ..member(EXAMPLE_USER, id, 0, 2)? };
     chat(official, vec![muted, member(SECOND_USER, id, 42, 2)?]);
 
-    // Everything read, the last message one's own.
+    // A group in which everything is read, and the user sent the last message.
     let id = "g_e81b60a94d7c2f53";
     let group = talk(new_chat(id, ChatType::Group, EXAMPLE_USER)?, 2048, ago(24 * 60)?)?;
     let writer =
         MemberLine { sent_seq: Sequence::new(2048)?, ..member(EXAMPLE_USER, id, 2048, 3)? };
     chat(group, vec![writer, member(THIRD_USER, id, 1500, 2)?]);
 
-    // Seven messages unread.
+    // A single chat with seven unread messages.
     let id = "s_93f1c2707be5d84a";
     let single = talk(new_chat(id, ChatType::Single, THIRD_USER)?, 19, ago(2)?)?;
     chat(single, vec![member(EXAMPLE_USER, id, 12, 4)?, member(THIRD_USER, id, 19, 3)?]);
@@ -172,7 +172,7 @@ fn new_chat(id: &str, chat_type: ChatType, creator: &str) -> Result<ChatLine, In
     })
 }
 
-/// A chat with messages, the newest at `last_time`.
+/// Gives a chat messages, the newest at `last_time`.
 fn talk(chat: ChatLine, last_sequence: u64, last_time: TimeMs) -> Result<ChatLine, Invalid> {
     const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
     let created_at = TimeMs::new(last_time.get().saturating_sub(WEEK_MS))?;
@@ -200,7 +200,7 @@ fn member(user: &str, chat: &str, read: u64, join_order: u64) -> Result<MemberLi
     })
 }
 
-/// Commands to paste into another terminal; `taken` are the default addresses that others have.
+/// Commands to paste into another terminal. `taken` are the default addresses that others use.
 pub fn hints(addresses: &Addresses, by_header: bool, taken: &[Endpoint]) -> String {
     let tcp = reachable(&addresses.tcp);
     let mut text = "A demo with throw-away data is ready. Try in another terminal:\n".to_owned();

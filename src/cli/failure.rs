@@ -1,4 +1,4 @@
-//! What ends a command before it is done.
+//! Why a command ends early, and safe output of text that a terminal might interpret.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,22 +6,22 @@ use std::process::ExitCode;
 
 use crate::command;
 
-/// Why a command ended.
+/// Why a command ended early.
 #[derive(Debug)]
 pub enum Failure {
-    /// Something to tell: exit code 1.
+    /// A message for stderr; the exit code is 1.
     Message(String),
-    /// Whoever read the output has gone: nothing to tell, exit code 0.
+    /// The reader of the output is gone: there is no message, and the exit code is 0.
     ClosedPipe,
 }
 
 impl Failure {
-    /// A failure with a message for the caller's eyes.
+    /// A failure with a message for the caller.
     pub fn new(message: impl Into<String>) -> Self {
         Self::Message(message.into())
     }
 
-    /// A failure to write results to `name`.
+    /// Makes a failure of an error while writing results to `name`. A closed pipe needs no message.
     pub fn output(name: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         move |error| match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr.
+    /// Prints the message to stderr, and returns the exit code.
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Message(message) => {
@@ -56,12 +56,13 @@ impl From<command::Error> for Failure {
     }
 }
 
-/// Writes one line to stderr, with what would steer a terminal escaped. Where stderr is closed there is nobody to tell.
+/// Writes one line to stderr, with characters escaped that would steer a terminal. Ignores a closed
+/// stderr.
 pub fn tell(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
 }
 
-/// Whether a terminal takes the character for an order: a control character, or one that turns the
+/// Whether a terminal interprets the character: it is a control character, or it changes the
 /// direction of the text around it.
 pub fn steers_terminal(c: char) -> bool {
     let turns = matches!(c,
@@ -69,8 +70,8 @@ pub fn steers_terminal(c: char) -> bool {
     c.is_control() || turns
 }
 
-/// The text with escapes for what would steer a terminal: messages and tables quote what a server
-/// or a file holds.
+/// Escapes the characters that would steer a terminal, because messages and tables quote text of a
+/// server or a file.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -83,7 +84,8 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Like [`printable`], for JSON: such characters stand in strings alone, and stay what they are.
+/// Like [`printable`], for JSON. Such characters only occur in strings, where the escapes keep
+/// their meaning.
 pub fn printable_json(json: String) -> String {
     if !json.chars().any(|c| steers_terminal(c) && c != '\n') {
         return json;

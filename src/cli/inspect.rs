@@ -1,9 +1,10 @@
-//! `inspect DIR`: what is in a data directory and whether it can be relied on, without a server.
+//! `inspect DIR`: shows the files of a data directory, and whether a server can start on them.
 //!
-//! It reads and changes nothing, unless it is told to `--repair`. While a server is at work in the
-//! directory its log has an end that moves, and a repair would spoil it.
+//! It only reads, except with `--repair`. While a server uses the directory, the end of its log
+//! moves, and a repair would destroy data.
 //!
-//! Invariant: what it calls whole, a server starts on; what a server refuses, it does not call whole.
+//! Invariant: a server starts on every directory that `inspect` calls whole, and a directory that a
+//! server refuses is never called whole.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,23 +24,25 @@ use crate::node::store::{lock, look, renew_incarnation};
 use crate::shard::event;
 use crate::types::TimeMs;
 
-/// Arguments of `inspect`.
+/// Arguments of `inspect`: a data directory, and what to do with it.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The data directory; no server may be using it
+    /// Data directory; no server may be using it
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Cut and set aside what is damaged, keeping copies; what is lost by that is lost
+    /// Cut off or set apart the damaged parts and keep copies; the records in them are lost to the
+    /// server
     #[arg(long)]
     pub repair: bool,
-    /// JSON instead of tables
+    /// Print JSON instead of tables
     #[arg(long)]
     pub json: bool,
 }
 
-/// Looks, repairs if told, and tells. Exit code 1 if a server would not start.
+/// Inspects the directory, repairs it if asked, and prints the result. The exit code is 1 if a
+/// server would not start.
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
-    // A directory that is not there must not look like an empty store.
+    // A missing directory must not look like an empty store.
     std::fs::read_dir(&args.dir).map_err(|error| Failure::new(refusal(&args.dir, &error)))?;
     let repaired = if args.repair { repair(args)? } else { Repaired::default() };
     let found = Found::of(&args.dir, repaired)?;
@@ -57,29 +60,29 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Repairs what a start would refuse. A directory whose identity cannot be relied on is left alone.
+/// Repairs damage that a start would refuse. Leaves a directory alone if its identity file is bad.
 fn repair(args: &InspectArgs) -> Result<Repaired, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     let (identity, _) = look(&args.dir).map_err(|error| failed(&error))?;
-    // Held until the repair is done: a running server would write on into a file we replace.
+    // Held until the repair is done: a running server would write into a file that we replace.
     let _lock = lock(&args.dir).map_err(|error| failed(&error))?;
     let scan = snapshot::scan(&RealDisk, &args.dir, identity.known());
     if scan.map_err(|error| failed(&error))?.can_be_repaired {
-        // Before the repair: if that breaks off, clients begin anew all the same.
+        // Before the repair: if the repair breaks off, clients begin anew anyway.
         renew_incarnation(&args.dir).map_err(|error| failed(&error))?;
     }
     snapshot::repair(&RealDisk, &args.dir, identity.known()).map_err(|error| failed(&error))
 }
 
-/// All that is told of a directory.
+/// All findings about a directory.
 struct Found {
     scan: Scan,
     repaired: Repaired,
-    /// Why a start refuses the directory, whatever is in log and snapshots.
+    /// Why a start refuses the directory, whatever its log and snapshots hold.
     refusal: Option<String>,
-    /// What accepting the damage costs.
+    /// What accepting the damage costs, in words.
     cost: Option<String>,
-    /// The newest time that the kept records tell.
+    /// The newest time in the records that are kept.
     newest: Option<TimeMs>,
 }
 
@@ -169,7 +172,7 @@ fn as_json(found: &Found) -> Value {
         .iter()
         .map(|damage| json!({ "path": damage.path, "offset": damage.offset, "what": damage.what }));
     json!({
-        // A string: JavaScript cannot read 64 bits.
+        // A string, because JavaScript cannot read 64 bits.
         "node_id": scan.node_id.map(|node_id| format!("{node_id:016x}")),
         "last_lsn": scan.last_lsn.0,
         "images": images.collect::<Vec<_>>(),

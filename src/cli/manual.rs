@@ -1,4 +1,4 @@
-//! `call COMMAND --help`: what `protocol.md` says about a command, and a line to try.
+//! `call COMMAND --help`: what `protocol.md` says about a command, and an example to run.
 
 use std::fmt::Write;
 
@@ -46,16 +46,16 @@ const EXAMPLES: &[(Kind, &str)] = &[
     (Kind::Dissolve, r#"{"chat_id": "g_e81b60a94d7c2f53"}"#),
 ];
 
-/// A group of the demo.
+/// The group of the demo that the examples name.
 const GROUP: &str = "g_5f2d9c1e7ab34608";
 
-/// Commands with their first sentences.
+/// The names of all commands, each with the first sentence of its section.
 pub fn commands() -> String {
     let mut text =
         "Commands (`chatshard call COMMAND --help` lists the arguments of one):\n".to_owned();
     for kind in Kind::ALL {
         let about = section(*kind).and_then(|section| section.lines().nth(2)).unwrap_or_default();
-        // Behind "Code 32, write. ".
+        // Skips the beginning, like "Code 32, write. ".
         let about = about.split_once(". ").map_or(about, |(_, about)| about);
         let about = about.split_once(". ").map_or(about, |(about, _)| about);
         // Writing to a string does not fail.
@@ -64,7 +64,7 @@ pub fn commands() -> String {
     text
 }
 
-/// All about one command.
+/// The section of one command as plain text, with an example.
 pub fn command(kind: Kind) -> String {
     let mut text = String::new();
     let section = section(kind).unwrap_or_default();
@@ -95,7 +95,7 @@ pub fn command(kind: Kind) -> String {
     text
 }
 
-/// A command's section of the page.
+/// The section of a command on the page.
 fn section(kind: Kind) -> Option<&'static str> {
     let heading = format!("\n### `{}`\n", kind.name());
     let from = PAGE.find(&heading)? + 1;
@@ -104,7 +104,7 @@ fn section(kind: Kind) -> Option<&'static str> {
     section.get(..to).map(str::trim_end)
 }
 
-/// Markdown as a terminal shows it: without the marks of code and the targets of links.
+/// Markdown as plain text: without the marks of code and the targets of links.
 fn plain(text: &str) -> String {
     let mut shown = text.trim().replace('`', "").replace("\\|", "or");
     while let Some(at) = shown.find("](")
@@ -129,7 +129,7 @@ mod tests {
             let manual = command(*kind);
             assert!(manual.starts_with(kind.name()) && manual.contains("Code "), "{manual}");
             let has_example = manual.contains("Example:");
-            // A watch of another connection cannot be ended.
+            // A connection cannot end the watch of another one, so `cancel` has no example.
             assert_eq!(has_example, *kind != Kind::Cancel, "{manual}");
             let marks = ["`", "](", "|"].iter().find(|mark| manual.contains(**mark));
             assert_eq!(marks, None, "{manual}");

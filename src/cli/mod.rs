@@ -1,17 +1,17 @@
-//! The command line: what can be typed, and which function does it.
+//! The command line: its subcommands, and the functions that run them.
 //!
 //! # Layout
-//! - [`call`]: any command, JSON in and out
+//! - [`call`]: any command, with JSON in and out
 //! - [`manual`]: the help of each command
 //! - [`query`]: list, detail, delete, stats, for people to read
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
 //! - [`mod@bench`]: the load tool
-//! - [`inspect`]: a data directory, offline
-//! - [`restore`]: a backup that goes into service
+//! - [`inspect`]: a check of a data directory, offline
+//! - [`restore`]: puts a backup into service
 //! - [`serve`] and [`demo`]: the server itself
-//! - [`result_file`]: writing to files, whole or not at all
-//! - [`failure`]: what ends a command, and its exit code
+//! - [`result_file`]: results to stdout or to a file, which appears whole or not at all
+//! - [`failure`]: why a command ends, and its exit code
 //!
 //! # Invariants
 //! - Results go to stdout, everything else to stderr.
@@ -45,70 +45,70 @@ pub use failure::Failure;
 use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
-/// Everything that can be typed.
+/// The parsed command line.
 #[derive(Debug, Parser)]
 #[command(name = "chatshard", version, about, propagate_version = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand to run.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// The subcommands.
+/// The subcommands, with their arguments.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Run the server; a flag wins over its environment variable, that over the TOML file
+    /// Run the server; a flag overrides its environment variable, which overrides the TOML file
     Serve(Box<ServeArgs>),
-    /// Send any command; prints the reply's body as JSON
+    /// Send any command, and print the body of its reply as JSON
     Call(call::CallArgs),
-    /// A user's chats, pinned first, then newest-joined first
+    /// List a user's chats, pinned first, then newest-joined first
     List(query::ListArgs),
-    /// Chats by id
+    /// Show chats by id
     Detail(query::DetailArgs),
-    /// Take chats off a user's list until their next message
+    /// Remove chats from a user's list until their next message
     Delete(query::DeleteArgs),
-    /// Counts and sizes of the server
+    /// Show counts and sizes of the server
     Stats(query::StatsArgs),
-    /// Read chats and members from JSON lines
+    /// Read chats and members from JSON lines into the server
     Import(transfer::ImportArgs),
-    /// Write chats and members as JSON lines
+    /// Write the server's chats and members as JSON lines
     Export(transfer::ExportArgs),
-    /// Tools for measuring
+    /// Measure servers, and make data for it
     #[command(subcommand)]
     Bench(Bench),
     /// Check a data directory while no server uses it
     Inspect(inspect::InspectArgs),
-    /// Put a data directory into service that comes from a backup
+    /// Put a data directory from a backup into service
     Restore(restore::RestoreArgs),
 }
 
-/// Where the server is, and how to enter.
+/// The address of the server and the credentials for it.
 #[derive(Clone, Args)]
 pub struct ConnectArgs {
-    /// The server's TCP door: HOST:PORT, or unix:PATH
+    /// Address of the server's TCP door: HOST:PORT, or unix:PATH
     #[arg(long, value_name = "ADDR", env = "CHATSHARD_ADDR", default_value = "127.0.0.1:7700")]
     pub addr: String,
-    /// The secret, where the server asks for one
+    /// Secret for the server, if it requires one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// TLS.
+    /// The settings of TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
 }
 
-/// How the server is known by its certificate.
+/// Which certificates to trust, and which name the server's certificate must have.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TlsArgs {
-    /// Speak TLS, and trust the certificates of this PEM file: a root's, or the server's own
+    /// Use TLS, and trust the certificates of this PEM file: a root's, or the server's own
     #[arg(long, value_name = "FILE", env = "CHATSHARD_TLS_CA")]
     pub tls_ca: Option<PathBuf>,
-    /// The name in the server's certificate [default: the host of --addr]
+    /// Name in the server's certificate [default: the host of --addr]
     #[arg(long, value_name = "NAME", env = "CHATSHARD_TLS_NAME")]
     pub tls_name: Option<String>,
 }
 
 impl TlsArgs {
-    /// The settings, if TLS is wanted. An empty variable counts as unset.
+    /// Reads the certificates; `None` if TLS is off. An empty variable counts as unset.
     pub fn read(&self) -> Result<Option<ClientTls>, String> {
         let name = self.tls_name.as_deref().filter(|name| !name.is_empty());
         let Some(path) = self.tls_ca.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
@@ -123,25 +123,25 @@ impl TlsArgs {
 }
 
 impl fmt::Debug for ConnectArgs {
-    /// Without the token.
+    /// Shows the address and never the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
 impl ConnectArgs {
-    /// Without TLS.
+    /// An address and a token, without TLS.
     pub fn plain(addr: String, token: Option<String>) -> Self {
         Self { addr, token, tls: TlsArgs::default() }
     }
 
-    /// Connects.
+    /// Connects a client, and names the address in its errors.
     pub async fn open(&self) -> Result<Client, Failure> {
         let client = Client::connect(&self.addr, self.options()?).await;
         client.map_err(|error| self.failure(&error))
     }
 
-    /// Opens the stream of changes.
+    /// Opens the stream of changes, from now on or behind an offset.
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
         let changes = Changes::open(&self.addr, &self.options()?, from).await;
         changes.map_err(|error| self.failure(&error))
@@ -152,7 +152,7 @@ impl ConnectArgs {
             ClientError::Frame(_) if self.tls.tls_ca.is_none() => {
                 " (if it speaks TLS: --tls-ca FILE)"
             }
-            // Its message names the address.
+            // The message of this error names the address.
             ClientError::Connect { .. } => return Failure::new(error.to_string()),
             _ => "",
         };
@@ -171,10 +171,10 @@ impl ConnectArgs {
     }
 }
 
-/// The definition of the command line, for parsing, tests and completions.
+/// The definition of the command line, for parsing, tests and shell completions.
 pub fn definition() -> clap::Command {
-    // Defaults and variables stand in the help from the table of settings, so that they cannot
-    // differ from it.
+    // The table of settings supplies defaults and variables for the help, so that both always
+    // agree.
     Cli::command().mut_subcommand("serve", |serve| {
         serve.mut_args(|argument| {
             let name = argument.get_id().as_str().to_owned();
@@ -189,7 +189,7 @@ pub fn definition() -> clap::Command {
     })
 }
 
-/// The variables that other commands than `serve` read.
+/// The environment variables that commands other than `serve` read.
 pub fn client_variables() -> Vec<String> {
     fn gather(command: &clap::Command, found: &mut BTreeSet<String>) {
         let named = command.get_arguments().filter_map(clap::Arg::get_env);
@@ -201,13 +201,13 @@ pub fn client_variables() -> Vec<String> {
     found.into_iter().collect()
 }
 
-/// Parses and runs one command line.
+/// Parses one command line and runs it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let parsed = definition().try_get_matches_from(arguments);
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => dispatch(cli.action).unwrap_or_else(|failure| failure.report()),
         Err(error) => {
-            // Help that nobody reads any more is no failure.
+            // Help whose reader is gone is no failure.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
@@ -239,7 +239,7 @@ fn block_on<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<ExitC
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     let done = runtime.block_on(command);
-    // A thread that still waits for stdin must not hold the process.
+    // A thread that still reads stdin must not keep the process alive.
     runtime.shutdown_background();
     done.map(|()| ExitCode::SUCCESS)
 }

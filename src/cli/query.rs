@@ -13,10 +13,10 @@ use crate::command::{Call, Command, Reply};
 use crate::limits::IDS_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// How to print.
+/// The format of the output.
 #[derive(Debug, Args)]
 pub struct Format {
-    /// JSON also on a terminal
+    /// Print JSON on a terminal too
     #[arg(long)]
     pub json: bool,
 }
@@ -27,64 +27,64 @@ impl Format {
     }
 }
 
-/// Arguments of `list`.
+/// Arguments of `list`: a user.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Whose chats
+    /// Id of the user
     pub user: UserId,
-    /// How to print.
+    /// The format of the output.
     #[command(flatten)]
     pub format: Format,
-    /// The server.
+    /// The server to ask.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// Arguments of `detail`.
+/// Arguments of `detail`: chats, and optionally the user who looks at them.
 #[derive(Debug, Args)]
 pub struct DetailArgs {
-    /// Which chats
+    /// Ids of the chats
     #[arg(required = true)]
     pub ids: Vec<ChatId>,
-    /// For whom: fills last_read_sequence, and leaves out chats they are no member of
+    /// Id of the user who looks: fills last_read_sequence, and leaves out chats of others
     #[arg(long, value_name = "USER")]
     pub user: Option<UserId>,
-    /// How to print.
+    /// The format of the output.
     #[command(flatten)]
     pub format: Format,
-    /// The server.
+    /// The server to ask.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// Arguments of `delete`.
+/// Arguments of `delete`: a user, and chats of the user's list.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// Whose list
+    /// Id of the user
     pub user: UserId,
-    /// Which chats; those the user has not are ignored
+    /// Ids of the chats; those that the user does not have are ignored
     #[arg(required = true)]
     pub ids: Vec<ChatId>,
-    /// How to print.
+    /// The format of the output.
     #[command(flatten)]
     pub format: Format,
-    /// The server.
+    /// The server to ask.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// Arguments of `stats`.
+/// Arguments of `stats`: only the format and the server.
 #[derive(Debug, Args)]
 pub struct StatsArgs {
-    /// How to print.
+    /// The format of the output.
     #[command(flatten)]
     pub format: Format,
-    /// The server.
+    /// The server to ask.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// Prints a user's rows.
+/// Prints the rows of a user's list, in list order.
 pub async fn list(args: ListArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let mut all = ListReply { items: Vec::new(), next_cursor: None };
@@ -101,7 +101,7 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     if args.format.is_json() { print_json(&all) } else { print(&list_table(&all.items)) }
 }
 
-/// Prints chats.
+/// Prints the chats that exist, in the order of the arguments.
 pub async fn detail(args: DetailArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let mut all = DetailReply { items: Vec::new() };
@@ -113,7 +113,7 @@ pub async fn detail(args: DetailArgs) -> Result<(), Failure> {
     if args.format.is_json() { print_json(&all) } else { print(&detail_table(&all.items)) }
 }
 
-/// Takes chats off a list.
+/// Removes the chats from the user's list.
 pub async fn delete(args: DeleteArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     for ids in args.ids.chunks(IDS_MAX) {
@@ -128,7 +128,7 @@ pub async fn delete(args: DeleteArgs) -> Result<(), Failure> {
     if args.format.is_json() { print_json(&()) } else { print("done") }
 }
 
-/// Prints the server's counts.
+/// Prints the server's figures, and those of each shard.
 pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let Reply::Stats(stats) = ask(&client, Stats {}).await? else { return Err(unexpected()) };
@@ -197,7 +197,7 @@ fn detail_table(chats: &[ChatItem]) -> String {
     format!("{table}\n{} chats", chats.len())
 }
 
-/// All figures of the reply as name and value (the reply's own names), then a table of the shards.
+/// All figures of the reply, with the names that it uses, and a table of the shards.
 fn stats_tables(stats: &StatsReply) -> String {
     let mut figures = table(&["figure", "value"]);
     if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(stats) {
@@ -258,7 +258,7 @@ fn status_name(status: ChatStatus) -> &'static str {
     }
 }
 
-/// A time as date and time of day in UTC; nothing for 0.
+/// The date and time of day in UTC; empty for 0.
 fn date(time: TimeMs) -> String {
     if time == TimeMs::ZERO {
         return String::new();
@@ -269,8 +269,8 @@ fn date(time: TimeMs) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a day since 1970, by whole cycles of 400 years and years from March on,
-/// so that the leap day is the last of its year.
+/// Year, month and day of a day since 1970. It counts in cycles of 400 years, and years from March,
+/// so that a leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let from_march_of_year_0 = days + 719_468;
     let (cycle, day) = (from_march_of_year_0 / 146_097, from_march_of_year_0 % 146_097);

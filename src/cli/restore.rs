@@ -1,4 +1,4 @@
-//! `restore DIR`: checks a data directory that was put back from a backup, and puts it into service.
+//! `restore DIR`: checks a data directory that comes from a backup, and puts it into service.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,28 +13,28 @@ use crate::node::restore::{copy, renew};
 use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{StoreError, lock, look};
 
-/// Arguments of `restore`.
+/// Arguments of `restore`: a data directory, and optionally the backup to copy into it.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// The data directory; no server may be using it
+    /// Data directory; no server may be using it
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Copy this backup into DIR first, which must be missing or empty
+    /// Backup to copy first into DIR, which must be missing or empty
     #[arg(long, value_name = "BACKUP")]
     pub from: Option<PathBuf>,
-    /// JSON instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// Checks every byte, copies if told, and renews what clients know the log by.
+/// Checks every byte, copies the backup if one is given, and begins a new incarnation of the log.
 pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let failed = |error: StoreError| Failure::new(error.to_string());
     let source = args.from.as_ref().unwrap_or(&args.dir);
     std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
     let (identity, _) = look(source).map_err(failed)?;
-    // A directory that is being written is no backup: its files are of different moments. Where nobody
-    // may write, nobody does.
+    // A directory that is being written is no backup, because its files are of different moments. A
+    // directory that nobody can write has no server.
     if let Err(error @ StoreError::Locked(_)) = lock_if_used(source) {
         return Err(failed(error));
     }
@@ -67,7 +67,7 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Locks a directory that a server has been in.
+/// Takes the lock of a directory, if a server has ever used it.
 fn lock_if_used(dir: &std::path::Path) -> Result<(), StoreError> {
     if dir.join("lock").exists() { lock(dir).map(drop) } else { Ok(()) }
 }

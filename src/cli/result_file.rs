@@ -1,4 +1,4 @@
-//! Results: to stdout, or to a file that is there whole or not at all.
+//! Results go to stdout, or to a file that appears whole or not at all.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -13,16 +13,17 @@ use super::failure::{printable, printable_json};
 const BUFFER_BYTES: usize = 1 << 20;
 
 enum Place {
-    /// stdout, or something that is no regular file (a pipe, `/dev/null`): nothing to rename over.
+    /// stdout, or a target that is no regular file (a pipe, `/dev/null`), so there is nothing to
+    /// replace.
     Stream(Box<dyn Write + Send>),
-    /// Written beside its place, and moved there by [`ResultFile::finish`].
+    /// A temporary file in the directory of its target; [`ResultFile::finish`] renames it.
     File(NamedTempFile, PathBuf),
 }
 
-/// Where a stream of lines goes.
+/// The target of a stream of lines.
 ///
-/// A file takes its name only when all is written and synced; if the command fails before, what was
-/// there stays and the unfinished file is removed. It is readable by its owner alone.
+/// A file takes its name only after all lines are written and synced. If the command fails before,
+/// an earlier file stays and the unfinished one is removed. Only its owner can read the file.
 pub struct ResultFile {
     name: String,
     buffer: Vec<u8>,
@@ -32,7 +33,7 @@ pub struct ResultFile {
 }
 
 impl ResultFile {
-    /// Opens `target`; `-` is stdout.
+    /// Opens `target`; `-` means stdout.
     pub fn create(target: &Path) -> Result<Self, Failure> {
         let name = target.display().to_string();
         let (place, is_terminal) = if target == Path::new("-") {
@@ -44,17 +45,17 @@ impl ResultFile {
         Ok(Self { name, buffer, place, is_terminal })
     }
 
-    /// Room for the next line. Whoever filled it calls [`Self::flush_if_full`] after.
+    /// The buffer for the next line. The caller then calls [`Self::flush_if_full`].
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Hands the buffer on when it has grown enough.
+    /// Writes the buffer out when it holds enough for one write.
     pub fn flush_if_full(&mut self) -> Result<(), Failure> {
         if self.buffer.len() < BUFFER_BYTES { Ok(()) } else { self.flush() }
     }
 
-    /// Writes what is left, syncs it, and gives the file its name.
+    /// Writes what is left, syncs the file, and renames it to its target.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.flush()?;
         let failed = Failure::output(&self.name);
@@ -70,7 +71,7 @@ impl ResultFile {
             Place::File(file, _) => file,
         };
         if self.is_terminal {
-            // It holds whole lines, so no character is cut.
+            // The buffer holds whole lines, so no character is cut.
             let lines = String::from_utf8_lossy(&self.buffer).into_owned();
             self.buffer = printable_json(lines).into_bytes();
         }
@@ -80,7 +81,7 @@ impl ResultFile {
     }
 }
 
-/// The place, and whether it is a terminal.
+/// Opens the target; the second value says whether it is a terminal.
 fn place_of(target: &Path) -> io::Result<(Place, bool)> {
     // The file behind a link is replaced, not the link.
     let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
@@ -98,7 +99,7 @@ fn place_of(target: &Path) -> io::Result<(Place, bool)> {
 fn persist(file: NamedTempFile, target: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(target).map_err(|error| error.error)?;
-    // The name is safe only when the directory is.
+    // The rename is durable only when the directory is synced.
     File::open(directory(target))?.sync_all()
 }
 
@@ -109,7 +110,7 @@ fn directory(file: &Path) -> &Path {
     }
 }
 
-/// Prints lines to stdout; what would steer a terminal is escaped.
+/// Prints lines to stdout, with characters escaped that would steer a terminal.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let written =
@@ -117,13 +118,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
     written.and_then(|()| stdout.flush()).map_err(Failure::output("stdout"))
 }
 
-/// Prints JSON to stdout on one line, at once.
+/// Prints JSON to stdout on one line, and flushes it.
 pub fn print_json_line<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|error| Failure::new(error.to_string()))?;
     print(&printable_json(text))
 }
 
-/// Prints JSON to stdout: indented for a person, on one line for a program.
+/// Prints JSON to stdout: indented on a terminal, on one line for a program.
 pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = if io::stdout().is_terminal() {
         serde_json::to_string_pretty(value)

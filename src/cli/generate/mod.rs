@@ -1,9 +1,9 @@
 //! `bench generate`: a data set of realistic shape, as lines for `import`.
 //!
-//! Everything follows from the seed and a thing's number, so the same arguments give the same
-//! bytes on every machine, and memory is bounded by the number of groups. The membership count is
-//! hit exactly. A chat's line is followed by its members' lines; fields that have their default
-//! value are left out.
+//! Every value follows from the seed and the number of its chat or user. So the same arguments give
+//! the same bytes on every machine. The number of groups bounds the memory. The number of
+//! memberships is exact. A chat's line comes before the lines of its members. A field with its
+//! default value is left out.
 
 pub(in crate::cli) mod random;
 mod shape;
@@ -21,18 +21,18 @@ use super::result_file::ResultFile;
 use random::{Random, derive, mix};
 use shape::{ChatShape, Shape, chat};
 
-/// The data set's "now", 2026-01-01: it must not depend on the day it is made.
+/// The present time of the data set, 2026-01-01: it must not depend on the day of its making.
 const NOW_MS: u64 = 1_767_225_600_000;
-/// Chats are up to three years old.
+/// Age of the oldest chats: three years.
 const AGE_MS_MAX: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
-/// One group in so many is an official chat.
+/// One official chat per this many groups.
 const GROUPS_PER_OFFICIAL: u64 = 50;
 
 const CHAT_IDS: u64 = 16;
 const USER_IDS: u64 = 17;
 const CHATS: u64 = 18;
 
-/// Arguments of `bench generate`.
+/// Arguments of `bench generate`: the size of the data set, its seed and its file.
 #[derive(Debug, Clone, Args)]
 pub struct GenerateArgs {
     /// Users to draw members from
@@ -41,10 +41,10 @@ pub struct GenerateArgs {
     /// Chats, two thirds of them single
     #[arg(long, default_value_t = 1_000_000)]
     pub chats: u64,
-    /// Memberships, hit exactly
+    /// Memberships; the data set has exactly this many
     #[arg(long, default_value_t = 10_000_000)]
     pub memberships: u64,
-    /// The same seed gives the same bytes
+    /// Seed; the same seed gives the same bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// File to write, whole or not at all; `-` writes to stdout
@@ -52,7 +52,7 @@ pub struct GenerateArgs {
     pub out: PathBuf,
 }
 
-/// Writes the data set.
+/// Plans the data set and writes its lines.
 pub fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let generator = Generator::new(args)?;
@@ -68,14 +68,14 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A planned data set.
+/// A planned data set, ready to write.
 pub struct Generator {
     shape: Shape,
     chats: u64,
     seed: u64,
 }
 
-/// What a chat's members need to know of it.
+/// The facts of a chat that the rows of its members depend on.
 struct ChatFacts {
     single: bool,
     last_sequence: u64,
@@ -83,13 +83,13 @@ struct ChatFacts {
 }
 
 impl Generator {
-    /// Plans it; refuses what cannot be.
+    /// Plans the data set. Fails if no data set can have these numbers.
     pub fn new(args: &GenerateArgs) -> Result<Self, Failure> {
         let shape = Shape::new(args.users, args.chats, args.memberships, args.seed);
         Ok(Self { shape: shape.map_err(Failure::new)?, chats: args.chats, seed: args.seed })
     }
 
-    /// Writes all lines.
+    /// Writes the lines of all chats and members.
     pub fn write(&self, output: &mut ResultFile) -> Result<(), Failure> {
         let mut members = Vec::new();
         for number in 0..self.chats {
@@ -112,7 +112,7 @@ impl Generator {
             ChatShape::Group(group) if is_official(group) => 'o',
             ChatShape::Group(_) => 'g',
         };
-        // A bijection of the number: no two chats get the same id.
+        // A bijection of the number, so no two chats get the same id.
         let digits = mix(derive(self.seed, CHAT_IDS, 0).wrapping_add(number));
         format!("{prefix}_{digits:016x}")
     }
@@ -161,13 +161,13 @@ impl Generator {
         let last = chat.last_sequence;
         let join = if chat.single || random.chance(700) { 1 } else { 1 + random.below(last + 1) };
         let deleted = random.chance(20);
-        // Half of the members have read everything; nobody is behind their joining.
+        // Half of the members have read everything; no read position is before the join sequence.
         let lag = if deleted || random.chance(500) { 0 } else { random.long_tailed(8, 10) };
         let read = last - lag.min(last - (join - 1));
         let wrote = read >= join && random.chance(400);
         let sent = if wrote { join + random.below(read - join + 1) } else { 0 };
         let online = chat.created_at + random.below(NOW_MS - chat.created_at + 1);
-        // All are drawn, also for a deleted row, which has neither pin nor mark.
+        // All three are drawn, also for a deleted row, which has neither pin nor mark.
         let (pinned, muted, hidden) = (random.chance(30), random.chance(100), random.chance(10));
         let marked = random.chance(5);
 
@@ -191,7 +191,8 @@ impl Generator {
         line.extend_from_slice(b"}}\n");
     }
 
-    /// `0x` and 40 hex digits, as an address of Ethereum; the first 16 differ for each user.
+    /// Writes `0x` and 40 hex digits, like an address of Ethereum; the first 16 are unique to the
+    /// user.
     fn push_user_id(&self, line: &mut Vec<u8>, user: u64) {
         let first = mix(derive(self.seed, USER_IDS, 0).wrapping_add(user));
         line.extend_from_slice(b"0x");
@@ -206,7 +207,7 @@ fn is_official(group: u64) -> bool {
 }
 
 fn push_field(line: &mut Vec<u8>, name: &str, value: u64) {
-    // A vector takes all that is written.
+    // Writing to a vector does not fail.
     let _ = write!(line, ",\"{name}\":{value}");
 }
 
@@ -216,7 +217,7 @@ fn push_unless(line: &mut Vec<u8>, name: &str, value: u64, default: u64) {
     }
 }
 
-/// The last `digits` hex digits of `value`.
+/// Writes the last `digits` hex digits of `value`.
 fn push_hex(line: &mut Vec<u8>, value: u64, digits: u32) {
     for place in (0..digits).rev() {
         let digit = u8::try_from(value >> (4 * place) & 0xF).unwrap_or(0);

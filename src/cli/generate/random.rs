@@ -1,12 +1,12 @@
-//! Random numbers that are the same on every machine and in every version.
-//!
-//! SplitMix64 (Steele, Lea, Flood 2014): integers only, so nothing depends on a mathematical
-//! library, and owned here, so that no dependency's new version changes a data set. Not for
+//! Random numbers that are equal on every machine and in every version. They are not fit for
 //! secrets.
+//!
+//! SplitMix64 (Steele, Lea, Flood 2014) only uses integers, so nothing depends on a mathematical
+//! library. The code is our own, so no new version of a dependency changes a data set.
 
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64's finalizer: a bijection of 64 bits, so different numbers stay different.
+/// The finalizer of SplitMix64: a bijection of 64 bits, so different numbers stay different.
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -18,22 +18,22 @@ pub fn derive(seed: u64, domain: u64, index: u64) -> u64 {
     mix(mix(seed ^ mix(domain.wrapping_mul(STEP))).wrapping_add(index.wrapping_mul(STEP)))
 }
 
-/// A stream of random numbers.
+/// A stream of random numbers from one seed.
 pub struct Random(u64);
 
 impl Random {
-    /// The stream of this seed.
+    /// Starts the stream of this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// 64 random bits.
+    /// The next 64 random bits.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
 
-    /// A number below `bound`; 0 if that is 0. The bias is below 2^-32 for all bounds used here.
+    /// A number below `bound`; 0 if `bound` is 0. The bias is below 2^-32 for all bounds in use.
     pub fn below(&mut self, bound: u64) -> u64 {
         u64::try_from((u128::from(self.next()) * u128::from(bound)) >> 64).unwrap_or(0)
     }
@@ -44,15 +44,15 @@ impl Random {
     }
 
     /// A long-tailed number from 0: below `first` in half of the cases, below twice that in a
-    /// quarter, and so on for `doublings` times.
+    /// quarter, and so on for `doublings` doublings.
     pub fn long_tailed(&mut self, first: u64, doublings: u32) -> u64 {
         let doubled = self.next().trailing_zeros().min(doublings);
         self.below(first << doubled)
     }
 }
 
-/// A random order of the numbers below `length` that needs no memory: a Feistel network of four
-/// rounds over the next power of four, walked until the number is in range.
+/// A random order of the numbers below `length` that needs no memory. It is a Feistel network of
+/// four rounds over the next power of four, repeated until the number is in range.
 pub struct Permutation {
     seed: u64,
     length: u64,
@@ -60,13 +60,14 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// The order that belongs to `seed`; `length` is at least 1.
+    /// The order of this `seed`; `length` is at least 1.
     pub fn new(seed: u64, length: u64) -> Self {
         let bits = u64::BITS - length.saturating_sub(1).leading_zeros();
         Self { seed, length, half_bits: bits.div_ceil(2).max(1) }
     }
 
-    /// The number at `index`, which is below the length. Different for each index.
+    /// The number at `index`, which must be below the length. Different indices give different
+    /// numbers.
     pub fn at(&self, index: u64) -> u64 {
         debug_assert!(index < self.length);
         let mut value = index;
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_stream_is_the_published_splitmix64() {
-        // The reference implementation's first numbers for the seed 1234567.
+        // The first numbers of the reference implementation for the seed 1234567.
         let mut random = Random::new(1_234_567);
         assert_eq!(random.next(), 6_457_827_717_110_365_317);
         assert_eq!(random.next(), 3_203_168_211_198_807_973);

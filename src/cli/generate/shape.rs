@@ -1,26 +1,27 @@
-//! Who is in which chat: the sizes of all groups, and the members of one chat, without keeping any.
+//! The sizes of all groups and the members of each chat, computed without keeping them.
 //!
-//! - Two thirds of the chats are single, each of another pair of users.
+//! - Two thirds of the chats are single, each with a different pair of users.
 //! - Group sizes are long-tailed: each doubling of the size halves the number of groups. They are
-//!   scaled so that their sum is exactly what the single chats leave of the memberships.
-//! - One user in 40 000 (1 to 100 of them) is heavy: in about 10 000 groups, or in all
-//!   if there are fewer.
+//!   scaled so that their sum is exactly the memberships that the single chats leave.
+//! - One user in 40 000 (1 to 100 of them) is heavy: in about 10 000 groups, or in all if there are
+//!   fewer.
 //! - Each group draws its other members from all users, or from the first half of them, quarter,
-//!   and so on: so a few users are in many chats and half of them in few.
+//!   and so on. So a few users are in many chats, and half of them in few.
 //!
-//! Invariants: a user is in a chat once; the memberships are as many as asked for.
+//! Invariants: a user is in a chat at most once, and the number of memberships is the requested
+//! one.
 
 use super::random::{Permutation, Random, derive};
 
-/// Largest group.
+/// Most members of a group.
 pub const GROUP_SIZE_MAX: u64 = 50_000;
-/// Smallest group.
+/// Fewest members of a group.
 pub const GROUP_SIZE_MIN: u64 = 2;
-/// Groups of a heavy user.
+/// Groups of a heavy user, if there are this many.
 pub const HEAVY_GROUPS: u64 = 10_000;
-/// One user in so many is heavy.
+/// Users per heavy user.
 pub const USERS_PER_HEAVY: u64 = 40_000;
-/// Most heavy users: each is thought of once a group.
+/// Most heavy users; each of them costs work once per group.
 pub const HEAVY_MAX: u64 = 100;
 /// Most users and most chats of a data set.
 pub const COUNT_MAX: u64 = 100_000_000;
@@ -31,16 +32,16 @@ const LEVELS: u64 = 3;
 const MEMBERS: u64 = 4;
 const HEAVY: u64 = 5;
 
-/// What a chat is, by its number.
+/// The kind of a chat, with its number among the chats of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChatShape {
-    /// The n-th single chat.
+    /// The single chat with this number.
     Single(u64),
-    /// The n-th group.
+    /// The group with this number.
     Group(u64),
 }
 
-/// The chat with this number: every third one is a group.
+/// The shape of the chat with this number: every third one is a group.
 pub fn chat(number: u64) -> ChatShape {
     match (number / 3, number % 3) {
         (row, 2) => ChatShape::Group(row),
@@ -53,15 +54,15 @@ pub struct Shape {
     seed: u64,
     heavy: u64,
     heavy_groups: u64,
-    /// Users that are not heavy.
+    /// How many users are not heavy.
     ordinary: u64,
     pairs: Permutation,
-    /// Members of each group.
+    /// How many members each group has.
     sizes: Vec<u64>,
 }
 
 impl Shape {
-    /// Plans a data set; the message says what cannot be.
+    /// Plans a data set. The message of the error says which number is impossible.
     pub fn new(users: u64, chats: u64, memberships: u64, seed: u64) -> Result<Self, String> {
         if !(3..=COUNT_MAX).contains(&users) || !(1..=COUNT_MAX).contains(&chats) {
             return Err(format!("there must be 3 to {COUNT_MAX} users and 1 to {COUNT_MAX} chats"));
@@ -91,13 +92,13 @@ impl Shape {
         Ok(Self { seed, heavy, heavy_groups: HEAVY_GROUPS.min(groups), ordinary, pairs, sizes })
     }
 
-    /// The order in which a heavy user takes groups: the first ones are the user's.
+    /// The order in which a heavy user takes groups; the user is in the first ones.
     fn heavy_order(&self, user: u64) -> Permutation {
         let groups = u64::try_from(self.sizes.len()).unwrap_or(u64::MAX);
         Permutation::new(derive(self.seed, HEAVY, user), groups)
     }
 
-    /// Fills `members` with the users of a chat, by number.
+    /// Fills `members` with the numbers of the users of a chat.
     pub fn members(&self, chat: ChatShape, members: &mut Vec<u64>) {
         members.clear();
         match chat {
@@ -113,7 +114,8 @@ impl Shape {
         let size = usize::try_from(group).ok().and_then(|index| self.sizes.get(index));
         let size = size.copied().unwrap_or_default();
         let room = usize::try_from(size).unwrap_or(usize::MAX);
-        // Who is asked first changes, so that small groups do not always turn the same ones away.
+        // The order among heavy users changes, so that small groups do not always reject the same
+        // ones.
         let asked = (0..self.heavy).map(|index| (index + group) % self.heavy);
         let chosen = asked.filter(|&user| self.heavy_order(user).at(group) < self.heavy_groups);
         members.extend(chosen.take(room));
@@ -126,33 +128,34 @@ impl Shape {
         let range = self.ordinary >> halvings;
         let order = Permutation::new(derive(self.seed, MEMBERS, group), range);
         members.extend((0..count).map(|index| self.heavy + order.at(index)));
-        // The first is the creator, and should be anybody.
+        // The first member is the creator, who should be any of them.
         let last = members.len().saturating_sub(1);
         members.swap(0, last);
     }
 }
 
-/// The pair with this number, of (0,1), (0,2), (1,2), (0,3), ...
+/// The pair with this number, in the order (0,1), (0,2), (1,2), (0,3), ...
 fn pair(number: u64) -> (u64, u64) {
     let second = u64::midpoint(1, (8 * number + 1).isqrt());
     (number - second * (second - 1) / 2, second)
 }
 
-/// Up to twice the bound, since most data sets scale down, and the largest groups should reach it.
+/// Draws up to twice the bound, since most data sets scale down and their largest groups should
+/// reach it.
 fn draw_size(random: &mut Random, size_max: u64) -> u64 {
     let doubled = random.next().trailing_zeros().min(20);
     let least = 3_u64 << doubled;
     (least + random.below(least)).clamp(GROUP_SIZE_MIN, 2 * size_max)
 }
 
-/// Scales sizes so that their sum is `target`, which [`Shape::new`] found possible.
+/// Scales the sizes so that their sum is `target`, which [`Shape::new`] found possible.
 fn fit(sizes: &mut [u64], target: u64, size_max: u64) {
     let drawn: u64 = sizes.iter().sum();
     for size in &mut *sizes {
         *size = (*size * target / drawn.max(1)).clamp(GROUP_SIZE_MIN, size_max);
     }
-    // What rounding and the bounds took or left is spread in rounds, by a share of each size, so
-    // that the shape stays; each round takes at least one from every size that has room.
+    // Rounding and the bounds leave a rest. Rounds spread it by a share of each size, so that the
+    // shape stays. Each round changes every size that has room by at least one.
     let mut sum: u64 = sizes.iter().sum();
     while sum != target {
         for size in &mut *sizes {

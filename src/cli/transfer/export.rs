@@ -1,4 +1,4 @@
-//! `export`: page after page, the next one under way while this one is written.
+//! `export`: requests the next page while it writes the previous one.
 
 use std::time::Instant;
 
@@ -13,13 +13,13 @@ use crate::command::node::Stats;
 use crate::command::transfer::{Export, ExportReply};
 use crate::command::{Call, Reply};
 
-/// Exports to a file.
+/// Exports all chats and members to a file.
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let output = ResultFile::create(&args.file)?;
     let expected = match client.call(Stats {}.into()).await {
         Ok(Reply::Stats(stats)) => Some(stats.chats + stats.dissolved + stats.memberships),
-        // A server that may not tell can still export.
+        // Without the number of lines: a server that refuses `stats` may still export.
         _ => None,
     };
     let bar = progress(expected, false);
@@ -30,7 +30,7 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes everything to `output`, which is finished only if all of it came.
+/// Writes all pages to `output`, and finishes it only if every page came.
 pub async fn export<C: Call>(
     client: C,
     mut output: ResultFile,
@@ -58,7 +58,7 @@ async fn fetch<C: Call>(client: C, cursor: Option<String>) -> Result<ExportReply
     }
 }
 
-/// A page's chats before its members, as import wants them.
+/// Writes the chats of a page before its members, because `import` needs that order.
 fn write_page(page: ExportReply, output: &mut ResultFile) -> Result<LineCounts, Failure> {
     let counts = LineCounts {
         chats: u64::try_from(page.chats.len()).unwrap_or(u64::MAX),

@@ -1,8 +1,9 @@
-//! One line of a transfer file, and a reader that makes requests of many.
+//! One line of a transfer file, and a reader that packs many lines into requests.
 //!
 //! Invariants of the batches:
-//! - They hold the file's lines in the file's order, and know which lines they hold.
-//! - Each fits a request: at most [`BATCH_LINES_MAX`] lines and [`BATCH_BYTES_MAX`] encoded bytes.
+//! - They hold the lines of the file in its order, and know the numbers of their lines.
+//! - Each fits into a request: at most [`BATCH_LINES_MAX`] lines and [`BATCH_BYTES_MAX`] encoded
+//!   bytes.
 
 use std::io::{self, BufRead, Read};
 
@@ -13,17 +14,18 @@ use crate::command::Check;
 use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::limits::{IMPORT_LINES_MAX, REQUEST_BYTES_MAX};
 
-/// Most lines in a request.
+/// Most lines in one request.
 pub const BATCH_LINES_MAX: usize = 5000;
-/// Most bytes of arguments in a request; the rest of the frame is room for its other fields.
+/// Most bytes of arguments in one request; the rest of the frame is for its other fields.
 pub const BATCH_BYTES_MAX: usize = 700 << 10;
-/// Longest line, in bytes. The longest that the server takes is far shorter, escapes included.
+/// Longest line in bytes. The longest line that the server accepts is far shorter, even with
+/// escapes.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const _: () = assert!(BATCH_LINES_MAX <= IMPORT_LINES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX < REQUEST_BYTES_MAX);
 
-/// One line.
+/// One line of a file, parsed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
@@ -34,7 +36,7 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads a line; the message says what is wrong with it.
+    /// Parses and checks a line. The error says what is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         if text.starts_with("\u{feff}".as_bytes()) {
             return Err("begins with a byte order mark (BOM); save the file without one".to_owned());
@@ -48,9 +50,9 @@ impl Line {
         Ok(line)
     }
 
-    /// No fewer bytes than this line's encoding as an array of MessagePack has, given its length as
-    /// JSON. That is never the shorter one, since it spells out names and digits; for most lines
-    /// the sum of what each field can take is the better bound: ids, text, and 9 bytes an integer.
+    /// An upper bound on the line's encoding as an array of MessagePack, from its length as JSON.
+    /// JSON is never shorter, because it has names and decimal digits. For most lines the sum over
+    /// the fields is the better bound: ids, text, and 9 bytes per integer.
     fn encoded_bytes(&self, json_bytes: usize) -> usize {
         const REST: usize = 3 * 3 + 14 * 9;
         let texts = match self {
@@ -67,7 +69,7 @@ impl Line {
     }
 }
 
-/// Which field of a line is wrong, and why. The line is read again to find out: keeping track of the
+/// Names the wrong field of a line, and the reason. It reads the line a second time: tracking the
 /// place costs time, and nearly every line is right.
 fn wrong_field(text: &[u8], error: &serde_json::Error) -> String {
     let mut again = serde_json::Deserializer::from_slice(text);
@@ -86,22 +88,22 @@ pub struct LineBatch {
     pub first_line: u64,
     /// Number of the last line.
     pub last_line: u64,
-    /// How many bytes of the file they are.
+    /// How many bytes of the file the lines take.
     pub file_bytes: u64,
-    /// The request.
+    /// The request with these lines.
     pub import: Import,
 }
 
-/// Makes batches of a file.
+/// Reads a file of lines and packs them into batches.
 pub struct LineBatches<R> {
     reader: R,
     name: String,
     merge: bool,
     line: u64,
     text: Vec<u8>,
-    /// Read already, and no longer fitting the batch before.
+    /// A line that was read, and did not fit into the previous batch.
     held: Option<Held>,
-    /// Why there is nothing behind the batch before.
+    /// Why no batch follows the previous one.
     failed: Option<Failure>,
 }
 
@@ -113,13 +115,13 @@ struct Held {
 }
 
 impl<R: BufRead> LineBatches<R> {
-    /// Reads `reader`, whose `name` stands in the messages.
+    /// Reads lines from `reader`; `name` is its name in messages.
     pub fn new(reader: R, name: impl Into<String>, merge: bool) -> Self {
         let (text, name) = (Vec::with_capacity(4096), name.into());
         Self { reader, name, merge, line: 0, text, held: None, failed: None }
     }
 
-    /// The next batch; none at the end of the file. Lines before a bad one are handed out first.
+    /// The next batch; `None` at the end of the file. Lines before a bad one are returned first.
     pub fn next_batch(&mut self) -> Result<Option<LineBatch>, Failure> {
         if let Some(failure) = self.failed.take() {
             return Err(failure);
@@ -179,7 +181,7 @@ impl<R: BufRead> LineBatches<R> {
         Ok(Some(Held { line, number: self.line, encoded_bytes, file_bytes }))
     }
 
-    /// Reads one line and its newline into `text`; 0 at the end.
+    /// Reads one line with its newline into `text`. Returns its bytes, or 0 at the end.
     fn read_line(&mut self) -> Result<usize, Failure> {
         self.text.clear();
         let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);

@@ -1,9 +1,9 @@
-//! `import` and `export`: JSON lines, `{"chat":{...}}` and `{"member":{...}}`.
+//! `import` and `export` of JSON lines, `{"chat":{...}}` and `{"member":{...}}`.
 //!
 //! # Layout
-//! - [`mod@line`]: one line, and reading them in batches
-//! - [`import`]: batches to the server, several in flight
-//! - [`export`]: pages from the server
+//! - [`mod@line`]: one line, and the reader that makes batches of them
+//! - [`import`]: sends batches to the server, several in flight
+//! - [`export`]: writes the pages of the server
 
 pub mod export;
 pub mod import;
@@ -17,35 +17,35 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ConnectArgs;
 
-/// Arguments of `import`.
+/// Arguments of `import`: a file, and how to treat known chats.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// File of JSON lines, a chat's line before its members'; `-` reads stdin
+    /// File of JSON lines, a chat's line before those of its members; `-` reads stdin
     pub file: PathBuf,
-    /// Take chats and members that are there already: the higher sequence of both stays
+    /// Accept chats and members that exist already: the larger sequence of both stays
     #[arg(long)]
     pub merge: bool,
-    /// The server.
+    /// The server to import into.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// Arguments of `export`.
+/// Arguments of `export`: the file to write.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// File to write, whole or not at all; `-` writes to stdout
     pub file: PathBuf,
-    /// The server.
+    /// The server to export from.
     #[command(flatten)]
     pub connection: ConnectArgs,
 }
 
-/// What was taken or written.
+/// How many lines of each kind were imported or exported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LineCounts {
-    /// Chats.
+    /// Lines of chats.
     pub chats: u64,
-    /// Members.
+    /// Lines of members.
     pub members: u64,
 }
 
@@ -59,7 +59,7 @@ impl LineCounts {
         self.members = self.members.saturating_add(other.members);
     }
 
-    /// The last line on stderr.
+    /// The last line on stderr: counts and speed.
     fn summary(self, verb: &str, started: Instant) -> String {
         let elapsed = started.elapsed().max(Duration::from_millis(1));
         let lines = self.lines();
@@ -73,8 +73,8 @@ impl LineCounts {
     }
 }
 
-/// A bar on stderr if that is a terminal. Its position is bytes where `bytes` is true, else lines;
-/// without a length it only turns.
+/// A progress bar on stderr, if that is a terminal. It counts bytes if `bytes` is true, else lines;
+/// without a length it only spins.
 fn progress(length: Option<u64>, bytes: bool) -> ProgressBar {
     let template = match (length, bytes) {
         (Some(_), true) => "{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}",
