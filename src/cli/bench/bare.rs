@@ -1,7 +1,8 @@
-//! `bench bare`: a bare axum route that answers with ready bytes, as the limit of the HTTP door.
+//! `bench bare`: a bare axum route that replies with prepared bytes, as the limit of the HTTP door.
 //!
-//! The bytes are a running chatshard's list of the first user, with the same headers. What chatshard
-//! takes longer is its own work: who asks, the question to the shard, the JSON.
+//! The bytes are the first user's list from a running chatshard, with the same headers. The time
+//! that chatshard takes beyond it is its own work: who the caller is, the request to the shard, the
+//! JSON.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,24 +23,24 @@ use super::work::LoadRequest;
 use crate::cli::Failure;
 use crate::cli::failure::tell;
 
-/// How long the server that is copied may take.
+/// Longest wait for the server whose list is copied.
 const LIKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Arguments of `bench bare`.
+/// Arguments of `bench bare`: its address, and the server to copy.
 #[derive(Debug, Clone, Args)]
 pub struct BareArgs {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7781")]
     pub listen: SocketAddr,
-    /// The HTTP door of a chatshard that `bench fill` has filled
+    /// HTTP door of a chatshard that `bench fill` has filled
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7780")]
     pub like: String,
-    /// How much data there is
+    /// The size of the data in that server.
     #[command(flatten)]
     pub data: DataArgs,
 }
 
-/// Serves until it is ended.
+/// Serves until the process is ended.
 pub async fn run(args: BareArgs) -> Result<(), Failure> {
     let body = list_of(&args.like, Data::new(args.data)?);
     let body = body.map_err(|why| Failure::new(format!("{}: {why}", args.like)))?;
@@ -50,12 +51,12 @@ pub async fn run(args: BareArgs) -> Result<(), Failure> {
     let failed = |error| Failure::new(format!("{}: {error}", args.listen));
     let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
     tell(format_args!("bare: listening on {}", listener.local_addr().map_err(failed)?));
-    // A socket that refuses is a slower one, and no reason to end.
+    // A socket that refuses the option is only slower, so the error does not matter.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router).await.map_err(failed)
 }
 
-/// The body of the first user's list.
+/// The body of the first user's list, as the server at `addr` sends it.
 fn list_of(addr: &str, data: Data) -> Result<Bytes, String> {
     let mut stream = std::net::TcpStream::connect(addr).map_err(|error| error.to_string())?;
     stream.set_read_timeout(Some(LIKE_TIMEOUT)).map_err(|error| error.to_string())?;

@@ -1,11 +1,12 @@
-//! `bench canned`: a server that answers with ready bytes, as the limit of the network path.
+//! `bench canned`: a server that replies with prepared bytes, as the limit of the network path.
 //!
-//! It reads, cuts frames, and writes exactly as chatshard's connections do, on one thread; of a
-//! request it reads the id and the command's code, and of a detail how many ids. Then it puts the
-//! id before a reply that was encoded at the start. What chatshard takes longer is its own work.
+//! It reads, cuts frames and writes exactly like chatshard's connections, on one thread. Of a
+//! request it reads the id and the code of the command, and of a detail also the number of ids.
+//! Then it puts the id before a reply that was encoded at the start. The time that chatshard takes
+//! beyond it is its own work.
 //!
-//! The replies are chatshard's own encodings of the same data. With `--like` they are those that a
-//! running, filled chatshard gives now, byte by byte.
+//! The replies are chatshard's own encodings of the same data. With `--like` they are the replies
+//! that a running, filled chatshard gives now, byte by byte.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -37,34 +38,35 @@ use crate::net::stream::read_now;
 use crate::protocol::{self, frame};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
-/// Where it listens if nothing else is said.
+/// The default address to listen on.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:7701";
-/// The same as chatshard's connections ask for.
+/// Room before each read in bytes, as chatshard's connections make it.
 const READ_BYTES: usize = 16 << 10;
-/// How long the server that is copied may take.
+/// Longest wait for the server whose replies are copied.
 const LIKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Arguments of `bench canned`.
+/// Arguments of `bench canned`: its address, and the data or the server behind its replies.
 #[derive(Debug, Clone, Args)]
 pub struct CannedArgs {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDR)]
     pub listen: SocketAddr,
-    /// Take the replies from this chatshard, which `bench fill` has filled
+    /// Copy the replies of this chatshard, which `bench fill` has filled
     #[arg(long, value_name = "ADDR")]
     pub like: Option<String>,
-    /// How much data there is
+    /// The size of the data.
     #[command(flatten)]
     pub data: DataArgs,
 }
 
-/// A request as far as it is looked at: the command's code, and whether it names several chats.
+/// The part of a request that decides its reply: the command's code, and whether it names several
+/// chats.
 type Key = (u8, bool);
 
-/// Ready replies, from behind the request id on.
+/// The prepared replies, each without the bytes up to its request id.
 type Ready = BTreeMap<Key, Bytes>;
 
-/// Serves until it is ended.
+/// Serves until the process is ended.
 pub fn run(args: &CannedArgs) -> Result<(), Failure> {
     let data = Data::new(args.data)?;
     let mut ready = replies(&data).map_err(|invalid| Failure::new(invalid.0))?;
@@ -88,7 +90,7 @@ async fn serve(listen: SocketAddr, ready: Rc<Ready>) -> io::Result<()> {
     }
 }
 
-/// One connection, in the steps of `net::connection`.
+/// Serves one connection, in the steps of `net::connection`.
 async fn converse(mut stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
     loop {
@@ -128,7 +130,7 @@ async fn converse(mut stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
     }
 }
 
-/// The request's id, and what it asks for.
+/// The id of the request, and the key of its reply.
 fn head(payload: &[u8]) -> Option<(u64, Key)> {
     let mut rest = payload;
     read_array_len(&mut rest).ok()?;
@@ -149,14 +151,14 @@ fn answer(id: u64, key: Key, ready: &Ready, out: &mut BytesMut) {
     let _ = rmp::encode::write_uint(&mut out.writer(), id);
     match ready.get(&key) {
         Some(reply) => out.extend_from_slice(reply),
-        // Status 400 and a body of two texts.
+        // Status 400, and a body of two texts.
         None => out.extend_from_slice(b"\xcd\x01\x90\x92\xb0invalid_argument\xaanot canned"),
     }
     let finished = open.finish(out, REPLY_BYTES_MAX);
     debug_assert!(finished.is_ok());
 }
 
-/// A reply's payload from behind the id on.
+/// The payload of a reply behind its request id.
 fn behind_id(payload: &[u8]) -> Option<Bytes> {
     let mut rest = payload;
     read_array_len(&mut rest).ok()?;
@@ -164,7 +166,7 @@ fn behind_id(payload: &[u8]) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(rest))
 }
 
-/// The replies as this build encodes them.
+/// The replies in the encoding of this build.
 fn replies(data: &Data) -> Result<Ready, Invalid> {
     let first = Sequence::new(LAST_SEQUENCE)?.checked_add(1)?;
     let (last_sequence, last_time) = (first, TimeMs::new(TIME_MS)?);
@@ -240,7 +242,7 @@ fn mark_read() -> Result<MarkReadReply, Invalid> {
     Ok(MarkReadReply { max_read_seq: Sequence::new(seq)?, unread: LAST_SEQUENCE - seq })
 }
 
-/// The replies that a server gives to the first user; a chat of theirs advances by one.
+/// The replies of a server for the first user. It advances one of the user's chats by one.
 fn taken_from(addr: &str, data: &Data) -> Result<Ready, String> {
     let asks = [
         (Kind::List, false, LoadRequest::List { user: 0 }),

@@ -1,13 +1,13 @@
-//! The data that is measured on: who is in which chat, and what the rows hold, from numbers alone.
+//! The data that is measured on: members and rows, computed from numbers alone.
 //!
-//! Every system gets the same: chat and user number n have the same ids everywhere, and nobody has
-//! to keep them, because they are computed from n.
+//! Every system gets the same data. The ids of chat n and user n are computed from n, so they are
+//! equal everywhere and nothing has to store them.
 //!
 //! Invariants:
 //! - Each user has [`CHATS_A_USER`] different chats, spread over all chats.
-//! - The chats' numbers of members differ by at most one.
-//! - `last_sequence` is so far ahead that a read position can follow the clock: a mark_read has
-//!   something to do, in any process, and is never beyond the last message.
+//! - The numbers of members of any two chats differ by at most one.
+//! - `last_sequence` is far enough ahead that a read position can follow the clock. So a mark_read
+//!   always changes something, in any process, and is never beyond the last message.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,16 +16,16 @@ use clap::Args;
 use super::super::generate::random::{derive, mix};
 use crate::cli::Failure;
 
-/// Chats of each user.
+/// Chats of each user, and so the rows of each list.
 pub const CHATS_A_USER: u64 = 50;
-/// The first rows of a user are marked as read, the others deleted. A delete raises the read
-/// position to the last message, so a mark_read of the same row would have nothing to do any more.
+/// The first rows of a user are marked as read, the others are deleted. A delete raises the read
+/// position to the last message, so a mark_read of the same row would change nothing any more.
 pub const ROWS_MARKED: u64 = 40;
-/// Every chat's sequence in the beginning.
+/// The last sequence of every chat at the beginning.
 pub const LAST_SEQUENCE: u64 = 1 << 31;
-/// Every read position in the beginning. Rows keep their size while they are marked.
+/// Every read position at the beginning. A row keeps its encoded size while it is marked as read.
 pub const READ_SEQUENCE: u64 = 1 << 30;
-/// Every time in the data: 2026-01-01.
+/// Every time in the data: 2026-01-01, in ms since the Unix epoch.
 pub const TIME_MS: u64 = 1_767_225_600_000;
 
 /// Bytes of a chat's id: `g_` and 16 hex digits.
@@ -35,11 +35,11 @@ pub const USER_ID_BYTES: usize = 42;
 
 const CHAT_IDS: u64 = 32;
 const USER_IDS: u64 = 33;
-/// A prime that is above every number of chats, so that its multiples reach all of them.
+/// A prime above every number of chats, so its multiples reach all chats.
 const STEP: u64 = 2_654_435_761;
 const COUNT_MAX: u64 = 1_000_000_000;
 
-/// How much data.
+/// The size of the data.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DataArgs {
     /// Chats
@@ -50,17 +50,17 @@ pub struct DataArgs {
     pub users: u64,
 }
 
-/// The data.
+/// The data of one size, from which ids and members are computed.
 #[derive(Debug, Clone, Copy)]
 pub struct Data {
     chats: u64,
     users: u64,
-    /// `STEP * inverse` is 1 modulo the chats.
+    /// The inverse of `STEP` modulo the number of chats.
     inverse: u64,
 }
 
 impl Data {
-    /// Refuses what cannot be.
+    /// Fails if `args` has fewer chats than a user needs, or too many chats or users.
     pub fn new(args: DataArgs) -> Result<Self, Failure> {
         let DataArgs { chats, users } = args;
         if !(CHATS_A_USER..=COUNT_MAX).contains(&chats) || !(1..=COUNT_MAX).contains(&users) {
@@ -71,28 +71,28 @@ impl Data {
         Ok(Self { chats, users, inverse: inverse(STEP % chats, chats) })
     }
 
-    /// How many chats there are.
+    /// The number of chats, at least [`CHATS_A_USER`].
     pub fn chats(&self) -> u64 {
         self.chats
     }
 
-    /// How many users there are.
+    /// The number of users, at least 1.
     pub fn users(&self) -> u64 {
         self.users
     }
 
-    /// How many rows there are.
+    /// The number of rows of all users together.
     pub fn memberships(&self) -> u64 {
         self.users * CHATS_A_USER
     }
 
-    /// The chat of a user's n-th row.
+    /// The number of the chat in a row of a user; rows repeat after [`CHATS_A_USER`].
     pub fn chat_of(&self, user: u64, row: u64) -> u64 {
         let membership = user * CHATS_A_USER + row % CHATS_A_USER;
         times(membership % self.chats, STEP % self.chats, self.chats)
     }
 
-    /// The users of a chat.
+    /// The numbers of the users in a chat.
     pub fn members_of(&self, chat: u64) -> impl Iterator<Item = u64> {
         let first = times(chat, self.inverse, self.chats);
         let (all, chats) = (self.memberships(), self.chats);
@@ -103,15 +103,15 @@ impl Data {
     }
 }
 
-/// A chat's id.
+/// The id of the chat with this number.
 pub fn chat_id(chat: u64) -> [u8; CHAT_ID_BYTES] {
     let mut id = *b"g_0000000000000000";
-    // A bijection: no two chats get the same id.
+    // A bijection, so no two chats get the same id.
     put_hex(id.iter_mut().skip(2), mix(derive(0, CHAT_IDS, 0).wrapping_add(chat)));
     id
 }
 
-/// A user's id.
+/// The id of the user with this number.
 pub fn user_id(user: u64) -> [u8; USER_ID_BYTES] {
     let mut id = *b"0x0000000000000000000000000000000000000000";
     let first = mix(derive(0, USER_IDS, 0).wrapping_add(user));
@@ -121,7 +121,7 @@ pub fn user_id(user: u64) -> [u8; USER_ID_BYTES] {
     id
 }
 
-/// Fills the places with the digits of `value`, the highest first.
+/// Fills the places with the hex digits of `value`, the highest first.
 fn put_hex<'a>(places: impl Iterator<Item = &'a mut u8>, value: u64) {
     let mut rest = value;
     for place in places {
@@ -131,7 +131,8 @@ fn put_hex<'a>(places: impl Iterator<Item = &'a mut u8>, value: u64) {
     }
 }
 
-/// The read position that a mark_read of now sets: it rises each millisecond, and begins anew every 12 days.
+/// The read position that a mark_read sets now. It rises each millisecond, and starts again every
+/// 12 days.
 pub fn sequence_now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -144,7 +145,7 @@ fn times(a: u64, b: u64, modulus: u64) -> u64 {
     u64::try_from(product).unwrap_or(0)
 }
 
-/// The inverse of `value`, which has no divisor in common with `modulus`: Euclid's algorithm.
+/// The inverse of `value`, which has no common divisor with `modulus`, by Euclid's algorithm.
 fn inverse(value: u64, modulus: u64) -> u64 {
     let (mut old, mut new) = (i128::from(modulus), i128::from(value));
     let (mut old_factor, mut new_factor) = (0_i128, 1_i128);

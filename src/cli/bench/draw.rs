@@ -1,42 +1,42 @@
-//! Which keys are asked for: all alike, or some far more often than others.
+//! The choice of keys: all equally often, or some far more often than others.
 //!
-//! Zipf's law: the n-th most popular key is asked for in proportion to `n^-s`. Drawn by
-//! rejection-inversion (Hörmann and Derflinger, 1996), which needs no table, so a hundred million
-//! keys cost the load side no memory and no cache misses.
+//! By Zipf's law, the n-th most popular key is drawn in proportion to `n^-s`. Rejection-inversion
+//! (Hörmann and Derflinger, 1996) needs no table. So a hundred million keys cost the load side no
+//! memory and no cache misses.
 
 use clap::ValueEnum;
 
 use super::super::generate::random::{Permutation, Random, derive};
 
-/// The exponent: that of YCSB.
+/// The exponent of Zipf's law, as in YCSB.
 pub const ZIPF_EXPONENT: f64 = 0.99;
 
-/// How keys are chosen.
+/// How often each key is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Keys {
-    /// All alike
+    /// All keys equally often
     Uniform,
     /// By Zipf's law, exponent 0.99
     Zipf,
 }
 
-/// Draws keys: numbers below a bound.
+/// Draws keys, which are numbers below a bound.
 pub struct KeyDraw {
     bound: u64,
     zipf: Option<(Zipf, Permutation)>,
 }
 
 impl KeyDraw {
-    /// For keys below `bound`, which is at least 1.
+    /// Prepares to draw keys below `bound`, which is at least 1.
     pub fn new(keys: Keys, bound: u64) -> Self {
-        // The popular keys are spread over all of them, as they are in life, and not those that
-        // were loaded first and lie side by side.
+        // The popular keys are spread over all keys, as in real data. Otherwise they would be those
+        // that were loaded first and are next to each other.
         let spread = || Permutation::new(derive(0, 40, bound), bound);
         let zipf = (keys == Keys::Zipf).then(|| (Zipf::new(bound, ZIPF_EXPONENT), spread()));
         Self { bound, zipf }
     }
 
-    /// The next key.
+    /// Draws the next key.
     pub fn next(&self, random: &mut Random) -> u64 {
         match &self.zipf {
             None => random.below(self.bound),
@@ -45,19 +45,19 @@ impl KeyDraw {
     }
 }
 
-/// Ranks from 1 to `count`, the first the most often.
+/// Draws ranks from 1 to `count`; the first rank is the most frequent.
 pub struct Zipf {
     count: f64,
     exponent: f64,
-    /// The integral of the density at both ends; what is drawn lies between.
+    /// The integral of the density at both ends; draws are between them.
     first: f64,
     last: f64,
-    /// Nearer than this to its rank, a draw is taken without a further look.
+    /// A draw that is closer than this to its rank is accepted without a further test.
     near: f64,
 }
 
 impl Zipf {
-    /// `count` is at least 1, `exponent` above 0 and not 1.
+    /// Prepares to draw; `count` is at least 1, `exponent` above 0 and not 1.
     #[allow(clippy::cast_precision_loss, clippy::as_conversions)] // far fewer keys than 2^53
     pub fn new(count: u64, exponent: f64) -> Self {
         let mut zipf = Self { count: count as f64, exponent, first: 0.0, last: 0.0, near: 0.0 };
@@ -67,7 +67,7 @@ impl Zipf {
         zipf
     }
 
-    /// The next rank.
+    /// Draws the next rank.
     #[allow(clippy::cast_precision_loss, clippy::as_conversions)] // 53 bits are taken
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to count
     pub fn next(&self, random: &mut Random) -> u64 {
@@ -104,7 +104,7 @@ mod tests {
 
     const DRAWS: u32 = 200_000;
 
-    /// How often each rank comes, and how often it should.
+    /// The share of each rank in the draws, and the share that Zipf's law gives it.
     fn shares(count: u64, exponent: f64) -> Vec<(f64, f64)> {
         let zipf = Zipf::new(count, exponent);
         let mut random = Random::new(7);
@@ -152,7 +152,7 @@ mod tests {
         let mut ranks: Vec<u64> = (0..10_000).map(|_| zipf.next(&mut random)).collect();
         assert!(ranks.iter().all(|rank| (1..=100_000_000).contains(rank)));
         ranks.sort_unstable();
-        // Half of the draws fall on the first few ten thousand of the hundred million keys.
+        // Half of the draws are among the first few ten thousand of the hundred million keys.
         assert!((3000..60_000).contains(&ranks[5000]), "{}", ranks[5000]);
     }
 

@@ -1,4 +1,4 @@
-//! `bench fill`: loads the data, the same into every system.
+//! `bench fill`: loads the data, which is equal for every system.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -24,43 +24,43 @@ use crate::command::transfer::{ChatLine, Import, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
-/// Most lines of one import: these fit into a request.
+/// Most lines of one import that surely fit into a request.
 const LINES_MAX: u64 = 5000;
-/// Pause before a request that the server was too busy for.
+/// Pause before the retry of a request that the server was too busy for.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long a server may be busy or silent in one go.
+/// Longest time that a server may be busy or silent for one request.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Valkey's commands in one go: their replies fit into the sockets' buffers.
+/// Commands that Valkey gets before their replies are read, which fit into the sockets' buffers.
 const COMMANDS: u64 = 500;
 
-/// Arguments of `bench fill`.
+/// Arguments of `bench fill`: the system to fill, and the size of the data.
 #[derive(Debug, Clone, Args)]
 pub struct FillArgs {
-    /// Whom to fill: chatshard or valkey
+    /// System to fill: chatshard or valkey
     #[arg(long, value_enum, default_value = "chatshard")]
     pub target: Target,
-    /// Where it listens: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
+    /// Its address: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
     #[arg(long)]
     pub addr: Option<String>,
-    /// The secret, where chatshard asks for one
+    /// Secret for chatshard, if it requires one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// TLS.
+    /// The settings of TLS, for chatshard.
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// Lines of one import into chatshard; a core is held while it takes them
+    /// Lines of one import into chatshard, which holds a core while it runs
     #[arg(long, value_name = "N", default_value_t = 2000,
         value_parser = clap::value_parser!(u64).range(CHATS_A_USER..=LINES_MAX))]
     pub lines: u64,
-    /// Imports in flight; with one, a turn of the core is one import
+    /// Imports in flight; with 1, a core runs one import in each turn
     #[arg(long, value_name = "N", default_value = "8")]
     pub in_flight: NonZeroUsize,
-    /// How much data
+    /// The size of the data.
     #[command(flatten)]
     pub data: DataArgs,
 }
 
-/// Fills one system, which is empty.
+/// Fills one system, which must be empty.
 pub async fn run(args: FillArgs) -> Result<(), Failure> {
     let data = Data::new(args.data)?;
     let addr = args.addr.unwrap_or_else(|| args.target.default_addr().to_owned());
@@ -106,7 +106,7 @@ async fn fill_chatshard(
         let chats = numbers.map(|number| chat(data, number)).collect::<Result<_, _>>();
         filler.send(chats.map_err(wrong)?, Vec::new()).await?;
     }
-    // Members may only come when their chats are there.
+    // Members need their chats, so the chats are settled first.
     filler.settle(0).await?;
     let users = lines / CHATS_A_USER;
     for first in (0..data.users()).step_by(usize::try_from(users).unwrap_or(1)) {
@@ -119,11 +119,11 @@ async fn fill_chatshard(
     filler.settle(0).await
 }
 
-/// Imports, several in flight.
+/// Sends imports, several of them in flight.
 struct Filler {
     client: Client,
     in_flight: VecDeque<JoinHandle<Outcome>>,
-    /// As many as there may be.
+    /// The most imports in flight.
     most: usize,
 }
 
@@ -139,7 +139,7 @@ impl Filler {
         Ok(())
     }
 
-    /// Waits until no more than `most` are in flight.
+    /// Waits until at most `most` imports are in flight.
     async fn settle(&mut self, most: usize) -> Result<(), Failure> {
         while self.in_flight.len() > most {
             let Some(oldest) = self.in_flight.pop_front() else { break };
@@ -149,7 +149,7 @@ impl Filler {
     }
 }
 
-/// Sends one import, again while the server is too busy.
+/// Sends one import, and retries it while the server is too busy.
 async fn take(client: Client, import: Import) -> Outcome {
     let started = Instant::now();
     loop {
@@ -225,7 +225,7 @@ fn fill_valkey(addr: &str, data: Data, bar: &ProgressBar) -> Result<(), String> 
     exchange(&mut stream, &mut out, &mut input, &mut open)
 }
 
-/// Sends what was gathered and waits for all replies.
+/// Sends the gathered commands and waits for all replies.
 fn exchange(
     stream: &mut TcpStream,
     out: &mut BytesMut,

@@ -1,17 +1,17 @@
 //! The load side: connections that keep requests in flight, and the latencies of their replies.
 //!
-//! A thread drives its share of the connections in rounds: fill each output with as many requests as
-//! the depth allows, write, wait until one of them has something, cut what came, and begin again.
-//! In a round every connection has its turn once. (A task for each was tried: the scheduler served
-//! some twenty times as often as others.)
+//! A thread drives its part of the connections in rounds. A round fills each output with requests up
+//! to the depth, writes, waits until a connection has something to read, and cuts the replies. In a
+//! round every connection has its turn once. (With a task for each connection, the scheduler served
+//! some of them twenty times as often as others.)
 //!
-//! - **Closed loop**: a request follows a reply. The latency counts from when it was encoded.
-//! - **Open loop** (`--rate`): requests are due at fixed times, whatever the server does, and the
-//!   latency counts from then. A server that stops for a while is charged for all that was due
-//!   meanwhile, also for what could not be sent because the depth was reached.
+//! - **Closed loop**: a request follows a reply. Its latency counts from its encoding.
+//! - **Open loop** (`--rate`): requests are due at fixed times, and their latency counts from then.
+//!   So a server that stops for a while pays for every request that was due meanwhile. That
+//!   includes requests that could not be sent because the depth was reached.
 //!
-//! What counts: with `--seconds` the replies that come between the end of the warm-up and the end;
-//! with `--requests` exactly so many requests behind the warm-up, and all their replies.
+//! With `--seconds`, the replies between the end of the warm-up and the end count. With
+//! `--requests`, exactly this many requests after the warm-up count, with all their replies.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -32,53 +32,53 @@ use super::work::LoadRequests;
 use crate::cli::Failure;
 use crate::client::ClientTls;
 
-/// Free space asked for before a read.
+/// Room before each read, in bytes.
 const READ_BYTES: usize = 64 << 10;
-/// How long connecting and greeting may take.
+/// Longest wait for a connection and its greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the last replies may take.
+/// Longest wait for the last replies.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// A timer is this imprecise; what is nearer is waited for without one.
+/// How imprecise a timer is: the last part of a wait, up to this, does without one.
 const TIMER_SLACK: Duration = Duration::from_millis(2);
-/// Longest latency that is told apart.
+/// Longest latency that the histogram distinguishes from longer ones: ten minutes.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
-/// Different faults that are kept.
+/// Most different faults that are kept.
 const FAULTS_MAX: usize = 8;
 
-/// What every thread does.
+/// The part of a run that one thread does.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {
-    /// Where the server is.
+    /// The address of the server.
     pub addr: String,
-    /// TLS, if it is spoken.
+    /// The trust for TLS; `None` for plain connections.
     pub tls: Option<ClientTls>,
-    /// Connections of this thread.
+    /// How many connections this thread has.
     pub connections: usize,
-    /// Requests in flight on each.
+    /// Most requests in flight on each connection.
     pub depth: u16,
-    /// Seconds that do not count.
+    /// Time of load before anything counts.
     pub warmup: Duration,
-    /// How long to measure, unless requests are counted.
+    /// Time of measuring, unless `requests` is set.
     pub span: Duration,
-    /// How many requests, instead.
+    /// How many requests to send, instead of measuring for a time.
     pub requests: Option<u64>,
-    /// Time between two requests of a connection, in the open loop.
+    /// Time between two requests of a connection in the open loop; `None` in the closed loop.
     pub interval: Option<Duration>,
-    /// Between the first requests of two connections, in the open loop.
+    /// Time between the first requests of two connections in the open loop.
     pub stagger: Duration,
 }
 
-/// What came of it.
+/// The results of one thread, or of several together.
 pub struct Measured {
     /// Latencies of the reads that succeeded, in ns.
     pub reads: Histogram<u64>,
-    /// The same of the writes.
+    /// Latencies of the writes that succeeded, in ns.
     pub writes: Histogram<u64>,
-    /// Replies that are no success.
+    /// Replies that report an error.
     pub errors: u64,
-    /// The first few kinds of them, and how often each came.
+    /// The first few different faults, and how often each occurred.
     pub faults: BTreeMap<String, u64>,
-    /// Bytes of the replies.
+    /// Bytes of the replies that count.
     pub reply_bytes: u64,
     /// Requests that were due in the open loop and could not be sent.
     pub not_sent: u64,
@@ -87,7 +87,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Nothing yet.
+    /// Results without any reply.
     pub fn new() -> Result<Self, Failure> {
         let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
         let reads = latency.map_err(|error| Failure::new(error.to_string()))?;
@@ -95,7 +95,7 @@ impl Measured {
         Ok(Self { reads, writes, errors: 0, faults, reply_bytes: 0, not_sent: 0, last: None })
     }
 
-    /// Adds another thread's.
+    /// Adds the results of another thread.
     pub fn add(&mut self, other: &Self) -> Result<(), Failure> {
         for (mine, theirs) in [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes)] {
             mine.add(theirs).map_err(|error| Failure::new(error.to_string()))?;
@@ -119,20 +119,21 @@ impl Measured {
     }
 }
 
-/// How threads and whoever started them talk.
+/// Signals between a thread and the thread that started it.
 pub struct Signals {
-    /// Told when the connections are there.
+    /// Gets a message when all connections of the thread are open.
     pub ready: mpsc::Sender<()>,
-    /// Tells when to begin.
+    /// Brings the moment at which the load begins.
     pub begin: mpsc::Receiver<Instant>,
-    /// Replies that count so far, of all threads.
+    /// Replies of all threads that count so far.
     pub progress: Arc<AtomicU64>,
 }
 
-/// One thread's whole run. `wire` makes each connection's side of the protocol.
+/// Does the whole run of one thread. `wire` makes the protocol state of each connection.
 ///
 /// # Errors
-/// If a connection breaks or what comes is no reply. Faults of single requests are counted.
+/// If a connection breaks, or its bytes are not a reply. Faults of single requests are only
+/// counted.
 pub fn drive<W: Wire>(
     plan: &LoadPlan,
     asks: LoadRequests,
@@ -141,13 +142,13 @@ pub fn drive<W: Wire>(
 ) -> Result<Measured, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    // All connections are polled in each round, which the runtime would take for a task that hogs it.
+    // Each round polls all connections, and the runtime would throttle such a task.
     runtime.block_on(unconstrained(async {
         let mut lines = Vec::new();
         for _ in 0..plan.connections {
             lines.push(Line::open(plan, wire()).await?);
         }
-        // Nobody listens or says when to begin where another thread has failed.
+        // If another thread has failed, the starter is gone and sends no begin.
         let gone = || Failure::new("another thread failed");
         signals.ready.send(()).map_err(|_| gone())?;
         let began = signals.begin.recv().map_err(|_| gone())?;
@@ -172,7 +173,7 @@ pub fn drive<W: Wire>(
     }))
 }
 
-/// Goes round until all is sent and answered.
+/// Runs rounds until every request is sent and has its reply.
 async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(format!("a connection broke: {error}"));
     let mut drain_until = None;
@@ -195,7 +196,7 @@ async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(
             }
             wake = Some(until);
         }
-        // A silent server must not keep the end from being seen.
+        // A silent server must not delay the end of the run.
         let wake = wake.or(shared.until);
         let ready = poll_fn(|context| any_ready(lines, context));
         match wake {
@@ -212,7 +213,7 @@ async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(
     }
 }
 
-/// Notes which connections may have something.
+/// Marks the connections that may be read or written.
 fn any_ready<W: Wire>(lines: &mut [Line<W>], context: &mut Context<'_>) -> Poll<()> {
     let mut any = false;
     for line in lines {
@@ -222,11 +223,11 @@ fn any_ready<W: Wire>(lines: &mut [Line<W>], context: &mut Context<'_>) -> Poll<
     if any { Poll::Ready(()) } else { Poll::Pending }
 }
 
-/// What the connections of a thread share.
+/// State that the connections of a thread share.
 struct Shared {
     asks: LoadRequests,
     measured: Measured,
-    /// Requests behind the warm-up that may still be sent.
+    /// Requests after the warm-up that may still be sent.
     left: u64,
     counts_requests: bool,
     /// The end of the warm-up.
@@ -236,12 +237,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whether nothing more is to be sent.
+    /// Whether no further request is sent.
     fn is_over(&self, now: Instant) -> bool {
         self.left == 0 || self.until.is_some_and(|until| now >= until)
     }
 
-    /// Whether one more request may be sent, which is then counted.
+    /// Whether one more request may be sent. Counts it if so.
     fn may_send(&mut self, now: Instant) -> bool {
         if self.is_over(now) {
             return false;
@@ -252,7 +253,7 @@ impl Shared {
         true
     }
 
-    /// Whether a reply that comes now to a request sent then counts.
+    /// Whether a reply that comes `now` to the request `sent` counts.
     fn counts(&self, sent: Sent, now: Instant) -> bool {
         if self.counts_requests {
             sent.at >= self.from
@@ -261,7 +262,7 @@ impl Shared {
         }
     }
 
-    /// Counts what was due before the end and did not find its connection free.
+    /// Counts requests that were due before the end, while their connection had no free slot.
     fn note_not_sent<W>(&mut self, lines: &[Line<W>]) {
         let Some(until) = self.until else { return };
         for pace in lines.iter().filter_map(|line| line.pace.as_ref()) {
@@ -272,40 +273,40 @@ impl Shared {
     }
 }
 
-/// The open loop of one connection.
+/// The schedule of one connection in the open loop.
 struct Pace {
     /// When the next request is due.
     due: Instant,
     interval: Duration,
 }
 
-/// Of one open request.
+/// The times of one open request.
 #[derive(Clone, Copy)]
 struct Sent {
     /// When it was sent.
     at: Instant,
-    /// When it should have been.
+    /// When it was due.
     due: Instant,
     is_write: bool,
 }
 
-/// One connection.
+/// One connection with its protocol and its open requests.
 struct Line<W> {
     stream: Socket,
     wire: W,
     input: BytesMut,
     output: BytesMut,
-    /// By slot; slot 0 is none.
+    /// The open requests by slot; slot 0 is never used.
     sent: Vec<Sent>,
     free: Vec<RequestSlot>,
     depth: usize,
     pace: Option<Pace>,
-    /// It may have something to read, or room for what is to be written.
+    /// Whether it may have bytes to read, or room for bytes to write.
     is_ready: bool,
 }
 
 impl<W: Wire> Line<W> {
-    /// Connects and greets.
+    /// Connects, and waits for the reply to the greeting.
     async fn open(plan: &LoadPlan, wire: W) -> Result<Self, Failure> {
         let (addr, depth) = (&plan.addr, plan.depth);
         let failed = |error: io::Error| Failure::new(format!("{addr}: {error}"));
@@ -343,12 +344,12 @@ impl<W: Wire> Line<W> {
             .unwrap_or_else(|_| Err(Failure::new(format!("{addr}: no connection in time"))))
     }
 
-    /// Whether nothing is open.
+    /// Whether no request is open.
     fn is_idle(&self) -> bool {
         self.free.len() == self.depth
     }
 
-    /// Appends as many requests as may be in flight, or as are due.
+    /// Appends requests up to the depth, or those that are due.
     fn fill(&mut self, shared: &mut Shared, now: Instant) {
         while !self.free.is_empty() {
             let due = match &self.pace {
@@ -371,7 +372,7 @@ impl<W: Wire> Line<W> {
         }
     }
 
-    /// Takes all whole replies.
+    /// Handles all complete replies in the input.
     fn take_replies(&mut self, shared: &mut Shared) -> Result<(), Failure> {
         let now = Instant::now();
         let mut counted = 0;
@@ -409,7 +410,7 @@ impl<W: Wire> Line<W> {
         Ok(())
     }
 
-    /// Takes the first reply, if it is whole.
+    /// Cuts the first reply off the input; `None` while it is incomplete.
     fn cut(&mut self) -> Result<Option<Cut>, Failure> {
         let cut = self.wire.cut(&self.input).map_err(Failure::new)?;
         if let Some(cut) = &cut {
@@ -418,7 +419,7 @@ impl<W: Wire> Line<W> {
         Ok(cut)
     }
 
-    /// Writes what the socket takes.
+    /// Writes as many bytes as the socket takes.
     fn write(&mut self) -> io::Result<()> {
         self.stream.flush()?;
         while !self.output.is_empty() {
@@ -442,13 +443,14 @@ impl<W: Wire> Line<W> {
         }
     }
 
-    /// Waits for bytes, and for room where some are to be written.
+    /// Waits until bytes come, or until there is room for bytes to write.
     async fn wait(&self) {
         poll_fn(|context| if self.poll_ready(context) { Poll::Ready(()) } else { Poll::Pending })
             .await;
     }
 
-    /// An error counts as ready: the next read or write tells it.
+    /// Whether a read or a write may make progress. An error counts too: the next read or write
+    /// returns it.
     fn poll_ready(&self, context: &mut Context<'_>) -> bool {
         let readable = self.stream.poll_read_ready(context).is_ready();
         let waits_to_write = !self.output.is_empty() || self.stream.holds_bytes();
@@ -456,7 +458,7 @@ impl<W: Wire> Line<W> {
     }
 }
 
-/// Waits for a time, more exactly than a timer does.
+/// Sleeps until `time`, more exactly than a timer.
 async fn until(time: Instant) {
     loop {
         let left = time.saturating_duration_since(Instant::now());

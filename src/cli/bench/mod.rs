@@ -1,5 +1,5 @@
-//! `bench`: tools for measuring. The server's CPU time for a request is the figure that counts, and
-//! [`run`] tells it; throughput and latencies stand beside it.
+//! `bench`: tools for measuring. The figure that counts is the server's CPU time per request, which
+//! [`run`] reports next to throughput and latencies.
 //!
 //! ```text
 //! bench fill --target valkey     data into a system
@@ -9,16 +9,16 @@
 //! bench generate                 a data set of realistic shape, for `import`
 //! ```
 //!
-//! `benches/side-by-side` drives all of this, several systems in turn.
+//! `benches/side-by-side` runs all of this, for several systems in turn.
 //!
 //! # Layout
-//! - [`data`]: who is in which chat
+//! - [`data`]: the chats, users and rows that are measured on
 //! - [`draw`]: uniform and Zipf keys
-//! - [`work`]: what is asked
-//! - [`wire`]: how each system is spoken to
+//! - [`work`]: the commands of a run
+//! - [`wire`]: the protocol of each system
 //! - [`load`]: connections, closed and open loop, latencies
-//! - [`socket`]: where the bytes go, with TLS or without
-//! - [`report`]: JSON and table
+//! - [`socket`]: sockets with TLS or without
+//! - [`report`]: results as JSON and as a table
 //! - [`run`], [`canned`], [`bare`], [`fill`]: the subcommands
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
@@ -39,16 +39,16 @@ use clap::Subcommand;
 
 use super::generate::GenerateArgs;
 
-/// Tools for measuring.
+/// The subcommands of `bench`, with their arguments.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// Put load on a server and measure it
     Run(Box<run::RunArgs>),
-    /// Load the data that `run` asks for into an empty chatshard or Valkey
+    /// Load the data that `run` works on into an empty chatshard or Valkey
     Fill(fill::FillArgs),
-    /// Serve ready replies, as the limit of the network path
+    /// Serve prepared replies, as the limit of the network path
     Canned(canned::CannedArgs),
-    /// Serve a ready list by a bare axum route, as the limit of the HTTP door
+    /// Serve a prepared list by a bare axum route, as the limit of the HTTP door
     Bare(bare::BareArgs),
     /// Write a data set of realistic shape, in the format of `import`
     Generate(GenerateArgs),

@@ -1,4 +1,4 @@
-//! What a run tells: one JSON object, or a table for people.
+//! The results of a run: one JSON object, or a table for people.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,53 +9,53 @@ use serde::Serialize;
 
 use super::load::Measured;
 
-/// One run's figures. Times are in microseconds.
+/// The figures of one run. The name of each time has its unit.
 #[derive(Debug, Serialize)]
 pub struct RunReport {
-    /// What was asked for.
+    /// The arguments of the run.
     #[serde(flatten)]
     pub asked: LoadShape,
-    /// How long was measured.
+    /// How long the run measured.
     pub seconds: f64,
-    /// Successes.
+    /// Requests that succeeded.
     pub requests: u64,
-    /// Replies that are no success.
+    /// Replies that report an error.
     pub errors: u64,
-    /// The first few kinds of them.
+    /// The first few different faults, and how often each occurred.
     pub faults: BTreeMap<String, u64>,
-    /// Requests that were due and could not be sent.
+    /// Requests of the open loop that were due and could not be sent.
     pub not_sent: u64,
-    /// Successes a second.
+    /// Requests per second that succeeded.
     pub requests_per_s: f64,
-    /// Bytes of a reply, on average.
+    /// Average size of a reply, in bytes.
     pub reply_bytes: f64,
-    /// How long all of them took.
+    /// Latencies of all requests that succeeded.
     #[serde(flatten)]
     pub latencies: Latencies,
-    /// The reads among them, where both kinds were asked for.
+    /// Latencies of the reads, if the run had reads and writes.
     pub reads: Option<Latencies>,
-    /// And the writes.
+    /// Latencies of the writes, if the run had reads and writes.
     pub writes: Option<Latencies>,
-    /// The server's user and system time, if its process is known.
+    /// User and system time of the server, if its process is known.
     pub server_cpu_us: Option<u64>,
-    /// The same for each reply.
+    /// That time divided by the number of replies.
     pub server_cpu_us_per_request: Option<f64>,
 }
 
-/// How long replies took, in microseconds.
+/// Quantiles of the latencies, in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Latencies {
-    /// Half of them at most this; and so on.
+    /// Half of the replies took at most this long.
     pub p50_us: f64,
-    /// 90 %.
+    /// 90 % of the replies took at most this long.
     pub p90_us: f64,
-    /// 99 %.
+    /// 99 % of the replies took at most this long.
     pub p99_us: f64,
-    /// 99.9 %.
+    /// 99.9 % of the replies took at most this long.
     pub p999_us: f64,
-    /// 99.99 %.
+    /// 99.99 % of the replies took at most this long.
     pub p9999_us: f64,
-    /// The longest.
+    /// The longest latency.
     pub max_us: f64,
 }
 
@@ -73,27 +73,27 @@ impl Latencies {
     }
 }
 
-/// What was asked for, as the report names it.
+/// The arguments of a run, as the report names them.
 #[derive(Debug, Serialize)]
 pub struct LoadShape {
-    /// What was measured.
+    /// The system that was measured.
     pub target: &'static str,
-    /// What was asked.
+    /// The work of the run.
     pub work: &'static str,
-    /// How keys were chosen.
+    /// How keys were chosen: `uniform` or `zipf`.
     pub keys: &'static str,
-    /// Connections.
+    /// Connections of all threads.
     pub connections: usize,
-    /// Requests in flight on each.
+    /// Most requests in flight on each connection.
     pub depth: u16,
     /// Threads of the load side.
     pub threads: usize,
-    /// Requests a second that were due; none in the closed loop.
+    /// Requests per second that were due; `None` in the closed loop.
     pub rate: Option<f64>,
 }
 
 impl RunReport {
-    /// Puts it together.
+    /// Computes the figures of a run that measured for `span`.
     pub fn new(
         asked: LoadShape,
         measured: &Measured,
@@ -107,7 +107,7 @@ impl RunReport {
         let has_both = !reads.is_empty() && !writes.is_empty();
         let apart = |latency| has_both.then(|| Latencies::of(latency));
         let mut all = reads.clone();
-        // Both have the same bounds.
+        // Cannot fail, because both histograms have the same bounds.
         _ = all.add(writes);
         Self {
             asked,
@@ -126,7 +126,7 @@ impl RunReport {
         }
     }
 
-    /// For people.
+    /// The figures as a table for people.
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);

@@ -1,4 +1,4 @@
-//! `bench run`: one work on one system.
+//! `bench run`: puts one kind of load on one system, and measures it.
 
 use std::io;
 use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
@@ -25,12 +25,12 @@ use crate::cli::{Failure, TlsArgs};
 use crate::client::ClientTls;
 use crate::limits::IN_FLIGHT_MAX;
 
-/// How often the progress bar moves.
+/// How often the progress bar is updated.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// A second has so many of the clock ticks of /proc, on all platforms that have it.
+/// Length of a clock tick of /proc, on all platforms that have it.
 const TICK_US: u64 = 10_000;
 
-/// Whom to ask.
+/// The system to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Target {
     /// chatshard's TCP door
@@ -44,7 +44,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Its name on the command line and in results.
+    /// The name of the target on the command line and in results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chatshard => "chatshard",
@@ -54,7 +54,7 @@ impl Target {
         }
     }
 
-    /// Where it listens if nothing else is said.
+    /// The address that the target has by default.
     pub fn default_addr(self) -> &'static str {
         match self {
             Self::Chatshard => "127.0.0.1:7700",
@@ -65,62 +65,62 @@ impl Target {
     }
 }
 
-/// Arguments of `bench run`.
+/// Arguments of `bench run`: the target, the load and the data.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Whom to ask
+    /// System to measure
     #[arg(long, value_enum, default_value = "chatshard")]
     pub target: Target,
-    /// Where it listens: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
+    /// Its address: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
     #[arg(long)]
     pub addr: Option<String>,
-    /// The secret, where chatshard asks for one
+    /// Secret for chatshard, if it requires one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// TLS, which the targets chatshard and http speak.
+    /// The settings of TLS, for the targets chatshard and http.
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// What to ask
+    /// Work to do
     #[arg(long, value_enum, default_value = "mixed")]
     pub work: Workload,
-    /// Connections, shared out to the threads
+    /// Connections, divided among the threads
     #[arg(long, default_value = "50")]
     pub connections: NonZeroUsize,
     /// Requests in flight on each connection
     #[arg(long, default_value = "16")]
     pub depth: NonZeroU16,
-    /// How long to measure
+    /// Seconds to measure
     #[arg(long, default_value_t = 5.0, conflicts_with = "requests")]
     pub seconds: f64,
-    /// Send exactly so many requests instead
+    /// Send exactly this many requests instead
     #[arg(long, value_name = "N")]
     pub requests: Option<NonZeroU64>,
     /// Seconds of load before anything counts
     #[arg(long, default_value_t = 0.0)]
     pub warmup: f64,
-    /// Requests a second, due at fixed times from which the latency counts; without it, each
-    /// follows a reply
+    /// Requests per second, due at fixed times from which the latency counts; without it, each
+    /// request follows a reply
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
-    /// How keys are chosen
+    /// How often each key is drawn
     #[arg(long, value_enum, default_value = "uniform")]
     pub keys: Keys,
-    /// How much data there is, as given to `bench fill`
+    /// The size of the data, as given to `bench fill`.
     #[command(flatten)]
     pub data: DataArgs,
     /// Threads of the load side
     #[arg(long, default_value = "1")]
     pub threads: NonZeroUsize,
-    /// The same seed asks for the same keys
+    /// Seed; the same seed draws the same keys
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Decode each reply and see whether all is there; costs the load side time
+    /// Decode each reply and check that it is complete; costs the load side time
     #[arg(long)]
     pub check: bool,
-    /// The server's process: its CPU time is told
+    /// Process of the server, whose CPU time is then reported
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// Print one JSON object
+    /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
 }
@@ -147,7 +147,7 @@ impl RunArgs {
         Ok(())
     }
 
-    /// What one of the threads does.
+    /// The part of the run that the thread with this number does.
     fn plan(&self, thread: usize, tls: Option<ClientTls>) -> LoadPlan {
         let (connections, threads) = (self.connections.get(), self.threads.get());
         let share = |all: usize| all / threads + usize::from(thread < all % threads);
@@ -170,7 +170,7 @@ impl RunArgs {
         }
     }
 
-    /// Of the systems only chatshard has doors with TLS.
+    /// The trust for TLS. Only the doors of chatshard use TLS.
     fn tls(&self) -> Result<Option<ClientTls>, Failure> {
         match self.target {
             Target::Chatshard | Target::Http => self.tls.read().map_err(Failure::new),
@@ -186,7 +186,7 @@ impl RunArgs {
     }
 }
 
-/// Measures and tells.
+/// Runs the load and prints the results.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
     let (data, tls) = (Data::new(args.data)?, args.tls()?);
@@ -200,7 +200,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         threads.push((start(args, plan, data, number, signals)?, begin));
     }
     drop(ready);
-    // Less than all are ready only if one has failed, which then says why.
+    // Fewer threads are ready only if one has failed, and its result says why.
     let all_ready = is_ready.iter().take(threads.len()).count() == threads.len();
     let began = Instant::now();
     let threads: Vec<_> = threads
@@ -266,7 +266,7 @@ fn start(
     thread.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))
 }
 
-/// Moves the bar, and reads the server's clock where counting begins and where it ends.
+/// Updates the bar, and reads the CPU time of the server at the beginning and the end of counting.
 fn watch(
     args: &RunArgs,
     from: Instant,
@@ -287,7 +287,7 @@ fn watch(
         if left.is_some_and(|left| left.is_zero()) {
             break;
         }
-        // Where requests are counted the end is not known before.
+        // If requests are counted, the end is not known in advance, so it looks more often.
         let pause = if args.requests.is_some() && args.server_pid.is_some() {
             Duration::from_millis(2)
         } else {
@@ -308,7 +308,7 @@ fn watch(
     Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before)))
 }
 
-/// A bar on stderr if that is a terminal.
+/// A progress bar on stderr, if that is a terminal.
 fn bar(args: &RunArgs) -> ProgressBar {
     let length = match args.requests {
         Some(requests) => requests.get(),
@@ -322,7 +322,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// User and system time of a process, all its threads together.
+/// User and system time of a process with all its threads, in microseconds.
 fn cpu_us(pid: u32) -> Result<u64, Failure> {
     let path = format!("/proc/{pid}/stat");
     let text = std::fs::read_to_string(&path);
@@ -332,7 +332,7 @@ fn cpu_us(pid: u32) -> Result<u64, Failure> {
         .ok_or_else(|| Failure::new(format!("{path}: not as expected")))
 }
 
-/// Fields 14 and 15. The name, field 2, may hold anything, brackets and spaces too.
+/// Reads fields 14 and 15. The name, field 2, may contain brackets and spaces.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, behind) = stat.rsplit_once(')')?;
     let mut fields = behind.split_ascii_whitespace().skip(11);

@@ -1,7 +1,7 @@
-//! The load side's sockets: of the network, of the file system, or with TLS.
+//! Sockets of the load side: TCP, unix sockets, or TLS over TCP.
 //!
-//! A round of [`load`](super::load) writes and reads without waiting, so TLS is driven here by hand:
-//! what a session holds encrypted leaves as the socket takes it.
+//! A round of [`load`](super::load) writes and reads without waiting, so this module drives TLS
+//! itself. Encrypted bytes of a session leave as the socket takes them.
 
 use std::io::{self, Read, Write};
 use std::task::{Context, Poll};
@@ -14,29 +14,29 @@ use tokio_util::either::Either;
 use crate::cli::Failure;
 use crate::client::{Address, ClientError, ClientTls, connect};
 
-/// Plain bytes after which others have their turn.
+/// A read returns after this many decrypted bytes, so that other connections get their turn.
 const READ_BYTES_MAX: usize = 64 << 10;
-/// Plain bytes that are read from a session at once.
+/// Decrypted bytes that are taken from a session in one step.
 const CHUNK_BYTES: usize = 16 << 10;
 
-/// A connected socket.
+/// A connected socket that never waits.
 pub enum Socket {
-    /// `HOST:PORT`.
+    /// A plain connection to `HOST:PORT`.
     Tcp(TcpStream),
-    /// `unix:PATH`.
+    /// A plain connection to `unix:PATH`.
     Unix(UnixStream),
-    /// `HOST:PORT` with TLS.
+    /// A connection to `HOST:PORT` with its TLS session.
     Tls(TcpStream, Box<ClientConnection>),
 }
 
 impl Socket {
-    /// Connects to `HOST:PORT` or `unix:PATH`.
+    /// Connects to `HOST:PORT` or `unix:PATH`, and does the handshake if `tls` is set.
     ///
     /// # Errors
-    /// Why there is no connection, with the address.
+    /// If the connection or its handshake fails. The message has the address.
     pub async fn connect(addr: &str, tls: Option<&ClientTls>) -> Result<Self, Failure> {
         let stream = connect(&Address::from(addr), tls).await.map_err(|error| match error {
-            // Its message names the address.
+            // The message of this error names the address.
             ClientError::Connect { .. } => Failure::new(error.to_string()),
             _ => Failure::new(format!("{addr}: {error}")),
         })?;
@@ -50,10 +50,10 @@ impl Socket {
         })
     }
 
-    /// Takes some of the bytes.
+    /// Takes some of `bytes`, and returns how many.
     ///
     /// # Errors
-    /// Kind `WouldBlock` while it takes none.
+    /// Of kind `WouldBlock` while the socket takes none.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
@@ -66,7 +66,7 @@ impl Socket {
         }
     }
 
-    /// Sends what it holds, as far as the system takes it.
+    /// Sends the encrypted bytes of the session, as far as the system takes them.
     ///
     /// # Errors
     /// If the connection broke.
@@ -77,15 +77,15 @@ impl Socket {
         }
     }
 
-    /// Whether bytes that it took wait to be sent.
+    /// Whether the session holds encrypted bytes that are not sent yet.
     pub fn holds_bytes(&self) -> bool {
         matches!(self, Self::Tls(_, session) if session.wants_write())
     }
 
-    /// Appends what is there; 0 at the end.
+    /// Appends the bytes that have come, and returns how many; 0 at the end of the stream.
     ///
     /// # Errors
-    /// Kind `WouldBlock` while nothing is there.
+    /// Of kind `WouldBlock` while no byte is there.
     pub fn try_read_buf(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(into),
@@ -94,7 +94,7 @@ impl Socket {
         }
     }
 
-    /// Whether something may be there.
+    /// Ready when a read may return bytes or an error.
     pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) | Self::Tls(stream, _) => stream.poll_read_ready(context),
@@ -102,7 +102,7 @@ impl Socket {
         }
     }
 
-    /// Whether bytes may be taken.
+    /// Ready when a write may take bytes or return an error.
     pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) | Self::Tls(stream, _) => stream.poll_write_ready(context),
@@ -111,7 +111,7 @@ impl Socket {
     }
 }
 
-/// The socket for a session, which waits for nothing.
+/// The socket as a session uses it: reads and writes return `WouldBlock` and never wait.
 struct Raw<'a>(&'a TcpStream);
 
 impl Read for Raw<'_> {
@@ -152,7 +152,7 @@ fn receive(
             Ok(0) => return Ok(into.len() - before),
             Ok(bytes) => into.put_slice(chunk.get(..bytes).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // All that was decrypted is taken; the next records come from the socket.
+                // All decrypted bytes are taken; the next records come from the socket.
                 if into.len() - before >= READ_BYTES_MAX {
                     return Ok(into.len() - before);
                 }

@@ -1,4 +1,4 @@
-//! What is asked: one command over and over, or the mix of a chat backend.
+//! The work of a run: one command over and over, or the mix of a chat backend.
 
 use clap::ValueEnum;
 
@@ -6,18 +6,18 @@ use super::super::generate::random::Random;
 use super::data::{CHATS_A_USER, Data, ROWS_MARKED, sequence_now};
 use super::draw::{KeyDraw, Keys};
 
-/// The work of one run.
+/// The work of one run, by its name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
-    /// One chat's details for one of its members
+    /// Details of one chat for one of its members
     Detail1,
     /// Details of 20 chats of one user
     Detail20,
     /// A user's list of 50 rows
     List50,
-    /// The next sequence of a chat
+    /// Hand out the next sequence of a chat
     Advance,
-    /// A read position
+    /// Raise a read position
     #[value(name = "mark_read")]
     MarkRead,
     /// 40 % list50, 30 % detail20, 15 % advance, 14 % mark_read, 1 % delete
@@ -25,7 +25,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Its name on the command line and in results.
+    /// The name of the work on the command line and in results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Detail1 => "detail1",
@@ -38,54 +38,54 @@ impl Workload {
     }
 }
 
-/// One request, in numbers.
+/// One request, with chats and users as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadRequest {
-    /// All rows of a user.
+    /// A list of all rows of a user.
     List {
-        /// Whose.
+        /// The user's number.
         user: u64,
     },
     /// Details of some of a user's chats.
     Detail {
-        /// For whom.
+        /// The user's number.
         user: u64,
-        /// The first row; the others follow it, and behind the last comes row 0.
+        /// The first row; the others follow it, and row 0 follows the last one.
         row: u64,
-        /// How many.
+        /// How many chats, from the first row on.
         count: u64,
     },
-    /// The next sequence of a chat.
+    /// An advance by one sequence.
     Advance {
-        /// Of which.
+        /// The chat's number.
         chat: u64,
     },
-    /// A read position.
+    /// A new read position of a user in one chat.
     MarkRead {
-        /// Whose.
+        /// The user's number.
         user: u64,
-        /// In which of their rows.
+        /// The row of the chat in the user's list.
         row: u64,
-        /// Up to where.
+        /// The new read position.
         seq: u64,
     },
-    /// A one-sided delete of one chat.
+    /// A delete of one chat from a user's list.
     Delete {
-        /// Whose.
+        /// The user's number.
         user: u64,
-        /// Which of their rows.
+        /// The row of the chat in the user's list.
         row: u64,
     },
 }
 
 impl LoadRequest {
-    /// Whether it changes anything.
+    /// Whether the request changes data, so that its latency counts among the writes.
     pub fn is_write(self) -> bool {
         matches!(self, Self::Advance { .. } | Self::MarkRead { .. } | Self::Delete { .. })
     }
 }
 
-/// An endless stream of requests.
+/// An endless stream of requests of one kind of work.
 pub struct LoadRequests {
     work: Workload,
     users: KeyDraw,
@@ -94,7 +94,7 @@ pub struct LoadRequests {
 }
 
 impl LoadRequests {
-    /// The same seed gives the same requests, but for the read positions.
+    /// Starts a stream. The same seed gives the same requests, except for the read positions.
     pub fn new(work: Workload, keys: Keys, data: &Data, seed: u64) -> Self {
         Self {
             work,
@@ -104,7 +104,7 @@ impl LoadRequests {
         }
     }
 
-    /// The next request.
+    /// Draws the next request.
     pub fn draw(&mut self) -> LoadRequest {
         match self.work {
             Workload::Detail1 => self.detail(1),

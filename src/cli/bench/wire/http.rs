@@ -1,6 +1,7 @@
-//! The app's HTTP door: pipelined requests of HTTP/1.1, answered in order.
+//! The HTTP door for apps: pipelined requests of HTTP/1.1, with responses in order.
 //!
-//! It has no `advance`: messages are the backend's. Whoever asks for that is told before the start.
+//! The door has no `advance`, because messages belong to the backend. `bench run` rejects such a
+//! work before it starts.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -11,20 +12,20 @@ use super::{Cut, Look, RequestSlot, Wire};
 use crate::cli::bench::data::{Data, chat_id, user_id};
 use crate::cli::bench::work::LoadRequest;
 
-/// Longest head of an answer.
+/// Longest head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// One connection.
+/// The state of one connection.
 pub struct Http {
     data: Data,
     look: Look,
-    /// What is open, in the order sent.
+    /// The open requests, in the order of sending.
     open: VecDeque<(RequestSlot, LoadRequest)>,
     body: Vec<u8>,
 }
 
 impl Http {
-    /// A connection.
+    /// A connection without open requests.
     pub fn new(data: Data, look: Look) -> Self {
         Self { data, look, open: VecDeque::new(), body: Vec::new() }
     }
@@ -39,7 +40,7 @@ impl Http {
         self.body.extend_from_slice(b"]}");
     }
 
-    /// What is wrong with a body.
+    /// Decodes a body, and returns what is wrong with its content.
     fn fault_in(&self, body: &[u8], ask: LoadRequest) -> Option<String> {
         let parsed: serde_json::Value = match serde_json::from_slice(body) {
             Ok(parsed) => parsed,
@@ -54,7 +55,7 @@ impl Http {
 }
 
 impl Wire for Http {
-    /// Nothing needs to be said first.
+    /// HTTP needs no greeting.
     fn greeting(&mut self, _: &mut BytesMut) {}
 
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut) {
@@ -77,7 +78,7 @@ impl Wire for Http {
                 let _ = write!(self.body, "\",\"seq\":{seq}}}");
                 ("read", user)
             }
-            // Refused before the start: the door has no such route, and says so.
+            // `bench run` rejects it before the start. The door has no such route, and says so.
             LoadRequest::Advance { .. } => ("advance", 0),
         };
         out.extend_from_slice(b"POST /chat/");
@@ -107,20 +108,20 @@ impl Wire for Http {
 
 struct Answer<'a> {
     status: u16,
-    /// Bytes of its head.
+    /// Length of the head, in bytes.
     head: usize,
     body: &'a [u8],
 }
 
-/// The body of the first answer of `input`.
+/// The body of the first response in `input`.
 ///
 /// # Errors
-/// If there is no whole answer.
+/// If `input` does not begin with a complete response.
 pub fn body(input: &[u8]) -> Result<&[u8], String> {
     answer(input)?.map(|answer| answer.body).ok_or_else(|| "an answer without its end".to_owned())
 }
 
-/// The first answer of `input`, if it is whole.
+/// The first response in `input`; `None` while it is incomplete.
 fn answer(input: &[u8]) -> Result<Option<Answer<'_>>, String> {
     let end = input.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n");
     let Some((head, behind)) = end.and_then(|end| input.split_at_checked(end + 4)) else {

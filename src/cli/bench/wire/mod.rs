@@ -1,10 +1,11 @@
-//! How each system is spoken to: requests straight into the output buffer, replies only cut.
+//! The protocol of each system. Requests are written straight into the output buffer, and replies
+//! are only cut off the input.
 //!
 //! # Layout
-//! - [`framed`]: chatshard's own protocol, which `canned` speaks too
-//! - [`http`]: the app's door
-//! - [`valkey`]: the same questions as Valkey's users would ask them
-//! - [`resp`]: RESP, Valkey's protocol
+//! - [`framed`]: chatshard's own protocol, which `canned` uses too
+//! - [`http`]: the HTTP door for apps
+//! - [`valkey`]: equivalent commands of Valkey, as its users would send them
+//! - [`resp`]: RESP, the protocol of Valkey
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
@@ -20,39 +21,40 @@ use bytes::BytesMut;
 
 use super::work::LoadRequest;
 
-/// The number of an open request on its connection: 1 to the depth.
+/// The number of an open request on its connection, from 1 to the depth.
 pub type RequestSlot = u16;
 
-/// A whole reply at the front of a buffer.
+/// A complete reply at the front of a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Its bytes.
+    /// The length of the reply in bytes.
     pub bytes: usize,
-    /// The request that it answers.
+    /// The request that it belongs to.
     pub slot: RequestSlot,
-    /// What is wrong with it, if it is no success.
+    /// What is wrong with the reply; `None` if it is a success.
     pub fault: Option<String>,
 }
 
-/// One connection's side of a system's protocol.
+/// The client side of a protocol, with the state of one connection.
 pub trait Wire: Sized {
-    /// What must be said before the first request. Its reply has the slot [`GREETING`].
+    /// Appends the message that must come before the first request, if the protocol has one. The
+    /// slot of its reply is [`GREETING`].
     fn greeting(&mut self, out: &mut BytesMut);
 
-    /// Appends a request.
+    /// Appends a request in the given slot.
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut);
 
-    /// Finds the first reply of `input`; none while it is incomplete.
+    /// Finds the first reply in `input`; `None` while it is incomplete.
     ///
     /// # Errors
-    /// If it is no reply: the connection cannot be used further.
+    /// If the bytes are not a reply. The connection then cannot be used any more.
     fn cut(&mut self, input: &[u8]) -> Result<Option<Cut>, String>;
 }
 
-/// Reads until a whole reply is at the front of `input`, where it stays.
+/// Reads until a complete reply is at the front of `input`, and leaves it there.
 ///
 /// # Errors
-/// If the connection ends, or what comes is no reply.
+/// If the connection ends, or its bytes are not a reply.
 pub fn read_reply<W: Wire>(
     wire: &mut W,
     stream: &mut TcpStream,
@@ -71,23 +73,23 @@ pub fn read_reply<W: Wire>(
     }
 }
 
-/// The slot of the greeting. No request has it.
+/// The slot of the greeting, which no request has.
 pub const GREETING: RequestSlot = RequestSlot::MAX;
 
-/// How closely replies are looked at.
+/// How closely a reply is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Whether it is a success.
+    /// Checks that the reply is a success.
     Status,
-    /// Decoded, and whether all that was asked for is there.
+    /// Decodes the reply, and checks that all requested items are in it.
     Check {
-        /// Rows may be missing from a list, because some are deleted meanwhile.
+        /// Rows may be missing from a list, because the run deletes some.
         with_deletes: bool,
     },
 }
 
 impl Look {
-    /// What is wrong with the number of items in a reply.
+    /// The fault of a reply with a wrong number of items; `None` if the number is right.
     fn count(self, ask: LoadRequest, found: usize) -> Option<String> {
         let Self::Check { with_deletes } = self else { return None };
         let (wanted, may_lack) = match ask {

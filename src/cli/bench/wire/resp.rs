@@ -1,8 +1,8 @@
-//! RESP, version 2: commands out, replies passed over.
+//! RESP, version 2: writes commands, and finds the end of replies.
 //!
-//! Why not a crate: those that are kept well make a tree of every reply, and of every command. On
-//! the load side that would cost more than the server's work. What is needed here is where a reply
-//! ends, and whether there is an error in it.
+//! The well-kept crates build a tree for every reply and every command. On the load side that would
+//! cost more than the server's work. The load side only needs to know where a reply ends, and
+//! whether it has an error.
 //!
 //! ```text
 //! *2\r\n$3\r\nGET\r\n$1\r\nk\r\n      a command: an array of bulk strings
@@ -11,17 +11,17 @@
 //! *2\r\n...  *-1\r\n                   an array, or none
 //! ```
 //!
-//! Invariant: no input makes this recurse or allocate, and a claimed length is only a number to
-//! compare with until the bytes are there.
+//! Invariant: no input makes this code recurse or allocate. A claimed length is only compared with
+//! the bytes that are there.
 
 use std::io::Write;
 
 use bytes::{BufMut, BytesMut};
 
-/// Longest line that is no content of a bulk string.
+/// Longest line that is not the content of a bulk string, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Appends the head of a command of so many parts.
+/// Appends the head of a command with this many parts.
 pub fn command(parts: usize, out: &mut BytesMut) {
     head(b'*', parts, out);
 }
@@ -33,7 +33,7 @@ pub fn part(bytes: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends one part of a command that consists of two pieces.
+/// Appends one part of a command that is joined from two pieces.
 pub fn joined(prefix: &[u8], rest: &[u8], out: &mut BytesMut) {
     head(b'$', prefix.len() + rest.len(), out);
     out.extend_from_slice(prefix);
@@ -43,7 +43,7 @@ pub fn joined(prefix: &[u8], rest: &[u8], out: &mut BytesMut) {
 
 fn head(mark: u8, number: usize, out: &mut BytesMut) {
     out.put_u8(mark);
-    // Most numbers are short, and formatting costs more than this.
+    // Most numbers are short, and formatting them costs more than this.
     match u8::try_from(number) {
         Ok(number @ 0..10) => out.put_u8(b'0' + number),
         Ok(number @ 10..100) => out.extend_from_slice(&[b'0' + number / 10, b'0' + number % 10]),
@@ -55,25 +55,25 @@ fn head(mark: u8, number: usize, out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a reply is, from outside.
+/// The facts about a reply that need no tree of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RespReply<'a> {
-    /// Its bytes.
+    /// The length of the reply in bytes.
     pub bytes: usize,
-    /// The first error in it, at any depth.
+    /// The first error in the reply, at any depth.
     pub error: Option<&'a [u8]>,
-    /// Elements of the outermost array; none if it is no array.
+    /// The number of elements of the outermost array; `None` for another value.
     pub elements: Option<usize>,
-    /// Absent values, at any depth.
+    /// The number of absent values, at any depth.
     pub nils: usize,
-    /// Whole values, at any depth.
+    /// The number of complete values, at any depth.
     pub values: usize,
 }
 
-/// Finds the end of the first reply; none while it is incomplete.
+/// Finds the end of the first reply; `None` while it is incomplete.
 ///
 /// # Errors
-/// If it is no reply.
+/// If the bytes are not a reply.
 pub fn first(input: &[u8]) -> Result<Option<RespReply<'_>>, String> {
     let mut rest = input;
     let mut found = RespReply { bytes: 0, error: None, elements: None, nils: 0, values: 0 };
@@ -112,7 +112,7 @@ pub fn first(input: &[u8]) -> Result<Option<RespReply<'_>>, String> {
     Ok(Some(found))
 }
 
-/// A whole line: its mark, what it says, and what comes behind it.
+/// A whole line: its first byte, its text, and the bytes that follow it.
 type Line<'a> = (u8, &'a [u8], &'a [u8]);
 
 fn line(input: &[u8]) -> Result<Option<Line<'_>>, String> {
@@ -135,7 +135,7 @@ fn line(input: &[u8]) -> Result<Option<Line<'_>>, String> {
     }
 }
 
-/// A length; none if it is -1.
+/// Parses a length; `None` if it is -1.
 fn length(digits: &[u8]) -> Result<Option<usize>, String> {
     if digits == b"-1" {
         return Ok(None);
@@ -161,7 +161,7 @@ mod tests {
         }
         let found = first(input).unwrap().unwrap();
         assert_eq!(found.bytes, input.len());
-        // What comes behind it does not matter.
+        // The bytes behind a reply do not matter.
         assert_eq!(first(&[input, b"?"].concat()).unwrap().unwrap().bytes, input.len());
         found
     }

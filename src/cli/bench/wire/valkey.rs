@@ -1,4 +1,4 @@
-//! Valkey, with the data as a good user of it would lay it out, always by the fastest way.
+//! Valkey, with the data in a layout that suits it, and always by its fastest commands.
 //!
 //! | key | type | holds |
 //! |---|---|---|
@@ -14,13 +14,13 @@
 //! | advance | HINCRBY of `s` |
 //! | mark_read, delete | HSET of the row |
 //!
-//! Where it does less than chatshard, it is in Valkey's favour, and so it stays:
-//! - HINCRBY is the fastest way to hand out a sequence, a third or less of what a script costs. It
-//!   leaves the packed chat's sequence and time as they are: a user who needs them there pays for a
-//!   SETRANGE or a script on top.
-//! - HSET sets what it is given: that a read position only rises and is not beyond the last message
-//!   would take a script. The other members' side of a delete is not kept.
-//! - Nothing is sorted: HGETALL gives rows in any order, and the caller sorts them.
+//! Where Valkey does less than chatshard, the difference is in its favor and stays:
+//! - HINCRBY is the fastest way to hand out a sequence, at a third or less of the cost of a script.
+//!   It leaves sequence and time of the packed chat as they are. A user who needs them there pays
+//!   for a SETRANGE or a script as well.
+//! - HSET stores what it gets. A script would have to check that a read position only rises and is
+//!   not beyond the last message. The other members' side of a delete is not kept.
+//! - Nothing is sorted: HGETALL returns rows in any order, and the caller sorts them.
 
 use std::collections::VecDeque;
 
@@ -33,22 +33,22 @@ use crate::cli::bench::data::{
 };
 use crate::cli::bench::work::LoadRequest;
 
-/// One connection.
+/// The state of one connection.
 pub struct Valkey {
     data: Data,
     look: Look,
-    /// What is open, in the order sent.
+    /// The open requests, in the order of sending.
     open: VecDeque<(RequestSlot, Option<LoadRequest>)>,
     row: Vec<u8>,
 }
 
 impl Valkey {
-    /// A connection that has not greeted.
+    /// A connection that has not sent its greeting.
     pub fn new(data: Data, look: Look) -> Self {
         Self { data, look, open: VecDeque::new(), row: Vec::new() }
     }
 
-    /// Appends the HSET of one row.
+    /// Appends the HSET that stores one row.
     fn set_row(&mut self, user: u64, row: u64, read: u64, shown: u64, out: &mut BytesMut) {
         self.row.clear();
         pack_row(&mut self.row, read, shown);
@@ -59,7 +59,7 @@ impl Valkey {
         part(&self.row, out);
     }
 
-    /// Appends what stores a chat: two commands.
+    /// Appends the two commands that store a chat.
     pub fn store_chat(&mut self, chat: u64, out: &mut BytesMut) {
         let id = chat_id(chat);
         let members: Vec<u64> = self.data.members_of(chat).collect();
@@ -80,7 +80,7 @@ impl Valkey {
         }
     }
 
-    /// Appends what stores a user: one command.
+    /// Appends the one command that stores a user.
     pub fn store_user(&mut self, user: u64, out: &mut BytesMut) {
         let rows = usize::try_from(CHATS_A_USER).unwrap_or(usize::MAX);
         self.row.clear();
@@ -95,17 +95,17 @@ impl Valkey {
     }
 }
 
-/// A row as packed MessagePack: the list row's fields, and the floors of what is unread.
+/// Packs a row as MessagePack: the fields of a list row, and the floors of the unread count.
 fn pack_row(out: &mut Vec<u8>, read: u64, shown: u64) {
     let deleted_to = if shown == 0 { read } else { 0 };
     pack(out, &[0, 0, shown, 0, read, TIME_MS, 1, deleted_to]);
 }
 
-/// A chat as packed MessagePack: what a detail tells of it.
+/// Packs a chat as MessagePack: the fields that a detail shows.
 fn pack_chat(out: &mut Vec<u8>, creator: u64) {
     let creator = user_id(creator);
     out.put_u8(0x92);
-    // 42 bytes: always the form with one byte of length.
+    // An id of 42 bytes always has one byte of length.
     out.extend_from_slice(&[0xd9, u8::try_from(creator.len()).unwrap_or(u8::MAX)]);
     out.extend_from_slice(&creator);
     pack(out, &[2, 1, 0, LAST_SEQUENCE, TIME_MS, TIME_MS]);
@@ -120,7 +120,7 @@ fn pack(out: &mut Vec<u8>, fields: &[u64]) {
     }
 }
 
-/// How many replies an ask gets.
+/// How many replies a request gets.
 fn replies(ask: Option<LoadRequest>) -> usize {
     if matches!(ask, Some(LoadRequest::Detail { .. })) { 2 } else { 1 }
 }
@@ -251,7 +251,7 @@ mod tests {
             elements.push(found.elements.unwrap());
             rest = &rest[found.bytes..];
         }
-        // Three members and the sequence; fifty rows.
+        // Three members and the sequence; then fifty rows.
         assert_eq!(elements, [3, 10, 102]);
     }
 }
