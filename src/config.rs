@@ -39,7 +39,7 @@ pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Longest interval or time-out: a year, in seconds.
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
-/// What is wrong with the configuration, and in which place.
+/// An error of the configuration, with the place of the wrong value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -90,7 +90,7 @@ pub enum HttpAuth {
     Jwt(Arc<JwtVerifier>),
 }
 
-/// Which door serves `/openapi.json` and the page about it.
+/// The door that serves `/openapi.json` and the page about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Docs {
     /// No door serves them.
@@ -133,7 +133,7 @@ pub struct Config {
     pub http_auth: HttpAuth,
     /// The origins whose pages may call the HTTP door.
     pub cors_origins: Vec<HeaderValue>,
-    /// Which door serves `/openapi.json` and the page about it.
+    /// The door that serves `/openapi.json` and the page about it.
     pub docs: Docs,
     /// Host names that doors on loopback accept, besides IP addresses and `localhost`; in lower
     /// case.

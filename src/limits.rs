@@ -149,7 +149,7 @@ pub const SCAN_ROWS: usize = 256;
 pub const LOOK_ROWS: usize = 16 * SCAN_ROWS;
 /// Lines of an import that a shard takes in one step, unless all of them are of one slot.
 pub const IMPORT_SLICE: usize = 64;
-/// Most rows that an operation may look at and still run before earlier work of the shard's queue.
+/// Most rows of an operation that a shard runs immediately; a longer one waits for its turn.
 pub const SCAN_ROWS_AT_ONCE: usize = 128;
 /// Users whose rows are held together for one `unread`.
 pub const USERS_A_SCAN: usize = 256;

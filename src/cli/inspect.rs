@@ -80,7 +80,7 @@ struct Found {
     repaired: Repaired,
     /// Why a start refuses the directory, whatever its log and snapshots hold.
     refusal: Option<String>,
-    /// What accepting the damage costs, in words.
+    /// The cost of accepting the damage, in words.
     cost: Option<String>,
     /// The newest time in the records that are kept.
     newest: Option<TimeMs>,

@@ -96,7 +96,7 @@ pub struct ConnectArgs {
     pub tls: TlsArgs,
 }
 
-/// Which certificates to trust, and which name the server's certificate must have.
+/// The certificates to trust, and the name that the server's certificate must have.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TlsArgs {
     /// Use TLS, and trust the certificates of this PEM file: a root's, or the server's own

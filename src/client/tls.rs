@@ -1,4 +1,4 @@
-//! Which certificates a client trusts, and which name it expects of a server.
+//! The certificates that a client trusts, and the name that it expects of a server.
 
 use std::fmt;
 use std::path::Path;

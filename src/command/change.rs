@@ -28,7 +28,7 @@ impl Check for Sync {
     }
 }
 
-/// A point in a user's change log.
+/// The point up to which a client knows the changes of a user's rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Since {

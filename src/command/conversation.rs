@@ -47,8 +47,8 @@ pub struct ConversationsReply {
     pub items: Vec<Conversation>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
-    /// Since the previous page, conversations before this one moved, came or went. Those that did
-    /// not move are neither skipped nor repeated.
+    /// True if, since the previous page, conversations up to its end moved, came or went. Those that
+    /// did not move are neither skipped nor repeated.
     pub moved: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct Conversation {
     pub status: ChatStatus,
     /// Whether the chat's messages are encrypted.
     pub is_enc: Flag,
-    /// The user's floor: `unread` counts the messages above it.
+    /// The user's floor, but at most `last_sequence`; `unread` counts the messages above it.
     pub last_read_sequence: Sequence,
     /// Sequence of the chat's newest message.
     pub last_sequence: Sequence,

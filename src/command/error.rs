@@ -37,13 +37,13 @@ macro_rules! error_codes {
 error_codes! {
     /// An argument has a wrong type, id or range, or the command is unknown.
     InvalidArgument 400 "invalid_argument";
-    /// Credentials are missing or wrong.
+    /// Credentials are missing, wrong or no longer good, or the first frame is not `hello`.
     Unauthenticated 401 "unauthenticated";
-    /// The caller may not do this with these credentials.
+    /// The credentials of the caller do not allow the command.
     PermissionDenied 403 "permission_denied";
-    /// The chat or membership that the command needs does not exist.
+    /// The chat, membership or watch that the command needs does not exist.
     NotFound 404 "not_found";
-    /// The same id or key came before with other content, or a version differs.
+    /// An id or key came before with other content, a version differs, or an offset is not kept.
     Conflict 409 "conflict";
     /// The chat was dissolved.
     Gone 410 "gone";
@@ -53,8 +53,8 @@ error_codes! {
     Disabled 423 "disabled";
     /// A queue or a budget is full. Nothing was applied; the client may retry later.
     Busy 429 "busy";
-    /// The node starts or stops, its disk is full, or its log is poisoned. The message says whether
-    /// the command was applied.
+    /// The node starts or stops, its disk or memory is full, or its log is poisoned. The message says
+    /// whether the command was applied, if the node knows.
     Unavailable 503 "unavailable";
 }
 

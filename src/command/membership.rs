@@ -183,7 +183,7 @@ impl Check for Detail {
 /// Reply to `detail`: the chats that were found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetailReply {
-    /// The chats that exist, in the order of the request, each once.
+    /// The chats that exist and are not dissolved, in the order of the request, each once.
     pub items: Vec<ChatItem>,
 }
 
@@ -201,7 +201,7 @@ pub struct ChatItem<Chat = ChatId, User = UserId> {
     pub status: ChatStatus,
     /// Whether the chat's messages are encrypted.
     pub is_enc: Flag,
-    /// The floor of the user who looks, above which messages are unread; 0 without a user.
+    /// The floor of the user who looks, but at most `last_sequence`; 0 without a user.
     pub last_read_sequence: Sequence,
     /// Sequence of the chat's newest message.
     pub last_sequence: Sequence,

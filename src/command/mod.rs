@@ -210,7 +210,7 @@ macro_rules! commands {
 commands! {
     /// Introduces a connection; the reply describes the node.
     1 Hello "hello" Read node::Hello => Box<node::HelloReply>;
-    /// Does nothing, successfully.
+    /// Does nothing; its reply shows that the node works.
     2 Ping "ping" Read node::Ping => node::PingReply;
     /// Counts and sizes of the node.
     3 Stats "stats" Read node::Stats => Box<node::StatsReply>;
@@ -222,7 +222,7 @@ commands! {
     6 Import "import" Write transfer::Import => transfer::ImportReply;
     /// Recounts all figures that are kept incrementally, and names each difference.
     7 Verify "verify" Read node::Verify => node::VerifyReply;
-    /// A stream of all changes of the node, as they become durable.
+    /// Streams all changes of the node, as the log reaches them.
     8 Watch "watch" Read change::Watch => change::WatchEvent;
     /// Ends a watch of the same connection.
     9 Cancel "cancel" Read change::Cancel => ();
@@ -274,7 +274,7 @@ impl Command {
         self.kind().class()
     }
 
-    /// Whether its reply may hold more than [`SMALL_REPLY_ITEMS`].
+    /// Whether the reply may hold more items than [`SMALL_REPLY_ITEMS`].
     pub fn may_answer_much(&self) -> bool {
         let is_much = |items: usize| items > SMALL_REPLY_ITEMS;
         let is_long = |limit: Option<u32>| {

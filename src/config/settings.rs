@@ -55,7 +55,8 @@ settings! {
     /// Address of the admin listener (health, metrics, POST /call), or off
     #[arg(value_name = "ADDR")]
     admin = "127.0.0.1:7790";
-    /// Permissions of doors that are unix sockets, like 0660: who may open the file may connect
+    /// Permissions of doors that are unix sockets, like 0660: a user who may open the file may
+    /// connect
     #[arg(value_name = "MODE")]
     socket_mode = "0600";
     /// Number of shards; auto: one per core
@@ -91,13 +92,14 @@ settings! {
     /// by commas
     #[arg(value_name = "NAMES")]
     http_hosts = "";
-    /// Which HTTP door serves /openapi.json and /docs; auto: app, but off with http_auth jwt
+    /// The HTTP door that serves /openapi.json and /docs; auto: app, but off with http_auth jwt
     #[arg(value_parser = ["auto", "off", "admin", "app"])]
     docs = "auto";
     /// Trust X-User-Id beyond loopback too: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";
-    /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or `read TOKEN`
+    /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or `read
+    /// TOKEN`
     #[arg(value_name = "FILE")]
     token_file = "";
     /// File with the server's certificate in PEM and its intermediate certificates: all doors then

@@ -55,7 +55,7 @@ fn not_encoded(error: &rmp_serde::encode::Error) -> Error {
 /// Encodes the body of a reply alone, for [`encode_body`].
 ///
 /// # Errors
-/// If a field cannot be encoded, which holds for no reply of this program.
+/// If a field cannot be encoded, which happens with no reply of this program.
 pub fn body_of(reply: &Reply) -> Result<Vec<u8>, Error> {
     rmp_serde::to_vec(reply).map_err(|error| not_encoded(&error))
 }

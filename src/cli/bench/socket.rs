@@ -53,7 +53,7 @@ impl Socket {
     /// Takes some of `bytes`, and returns how many.
     ///
     /// # Errors
-    /// Of kind `WouldBlock` while the socket takes none.
+    /// The kind is `WouldBlock` while the socket takes none.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
@@ -85,7 +85,7 @@ impl Socket {
     /// Appends the bytes that have come, and returns how many; 0 at the end of the stream.
     ///
     /// # Errors
-    /// Of kind `WouldBlock` while no byte is there.
+    /// The kind is `WouldBlock` while no byte is there.
     pub fn try_read_buf(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(into),

@@ -31,7 +31,7 @@ pub struct Cut {
     pub bytes: usize,
     /// The request that it belongs to.
     pub slot: RequestSlot,
-    /// What is wrong with the reply; `None` if it is a success.
+    /// The fault of the reply; `None` if it is a success.
     pub fault: Option<String>,
 }
 
