@@ -47,8 +47,8 @@ pub struct ConversationsReply {
     pub items: Vec<Conversation>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
-    /// True if, since the previous page, conversations up to its end moved, came or went. Those that
-    /// did not move are neither skipped nor repeated.
+    /// True if, since the previous page, conversations up to its end moved, came or went. Those
+    /// that did not move are neither skipped nor repeated.
     pub moved: bool,
 }
 

@@ -53,8 +53,8 @@ error_codes! {
     Disabled 423 "disabled";
     /// A queue or a budget is full. Nothing was applied; the client may retry later.
     Busy 429 "busy";
-    /// The node starts or stops, its disk or memory is full, or its log is poisoned. The message says
-    /// whether the command was applied, if the node knows.
+    /// The node starts or stops, its disk or memory is full, or its log is poisoned. The message
+    /// says whether the command was applied, if the node knows.
     Unavailable 503 "unavailable";
 }
 

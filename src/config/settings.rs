@@ -98,8 +98,8 @@ settings! {
     /// Trust X-User-Id beyond loopback too: only behind a gateway that sets it
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_gateway = "false";
-    /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or `read
-    /// TOKEN`
+    /// File with the tokens of TCP and admin callers, one per line: TOKEN, `full TOKEN` or
+    /// `read TOKEN`
     #[arg(value_name = "FILE")]
     token_file = "";
     /// File with the server's certificate in PEM and its intermediate certificates: all doors then

@@ -1,9 +1,9 @@
 //! The load side: connections that keep requests in flight, and the latencies of their replies.
 //!
-//! A thread drives its part of the connections in rounds. A round fills each output with requests up
-//! to the depth, writes, waits until a connection has something to read, and cuts the replies. In a
-//! round every connection has its turn once. (With a task for each connection, the scheduler served
-//! some of them twenty times as often as others.)
+//! A thread drives its part of the connections in rounds. A round fills each output with requests
+//! up to the depth, writes, waits until a connection has something to read, and cuts the replies.
+//! In a round every connection has its turn once. (With a task for each connection, the scheduler
+//! served some of them twenty times as often as others.)
 //!
 //! - **Closed loop**: a request follows a reply. Its latency counts from its encoding.
 //! - **Open loop** (`--rate`): requests are due at fixed times, and their latency counts from then.
