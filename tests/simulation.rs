@@ -36,9 +36,9 @@ use simulation::pairs::play_pairs;
 use simulation::story::Failure;
 use simulation::{attempt, run};
 
-/// Seeds that are played where no number is given.
+/// Seeds that are played if no number is set.
 const SEEDS: u64 = 1000;
-/// Seeds that found a fault, with what it was.
+/// Seeds that found a fault, each with that fault.
 const FOUND: [(u64, &str); 4] = [
     (
         5_156_921_292_960_875_961,

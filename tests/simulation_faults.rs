@@ -13,10 +13,10 @@ use simulation::pairs::play_pairs;
 use snapshot::Planted;
 use snapshot::planted::plant;
 
-/// Seeds within which a fault is found.
+/// Seeds within which a fault must be found.
 const SEEDS: u64 = 400;
 
-/// Plays seeds until one fails; it must tell one of these.
+/// Plays seeds until one fails. Its failure must contain one of these texts.
 fn finds(fault: Planted, telling: &[&str]) {
     plant(Some(fault));
     let found = (0..SEEDS).find_map(|seed| attempt(seed).err().map(|failure| (seed, failure.why)));

@@ -14,10 +14,10 @@ use chatshard::node::watch::WatchHub;
 use chatshard::types::{KeyHasher, ShardCount};
 use snapshot::Lsn;
 
-/// Its hash seed.
+/// The hash seed of the node.
 pub const SEED: u64 = 7;
 
-/// A node whose log nobody writes.
+/// Creates a node without a thread that writes its log.
 pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
     let shards = ShardCount::new(shards).unwrap();
     let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();

@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 use super::server::{HttpConnection, TestServer};
 use super::sim::SimNode;
 
-/// A node that answers one command after the other.
+/// A node that replies to one command after the other.
 pub trait Door {
-    /// Runs a command.
+    /// Runs a command and waits for its outcome.
     fn call(&mut self, command: Command) -> Outcome;
 
-    /// Runs a command given as JSON.
+    /// Runs a command whose arguments are JSON. Wrong arguments are an error outcome.
     fn call_json(&mut self, name: &str, arguments: Value) -> Outcome {
         let kind = Kind::from_name(name).unwrap_or_else(|| panic!("no command {name}"));
         self.call(Command::from_json(kind, arguments)?)
     }
 
-    /// Waits until what commands left under way is done.
+    /// Waits until everything is done that earlier commands left under way.
     fn settle(&mut self);
 
-    /// The server's time, in ms; a real one's only roughly.
+    /// The server's time in ms. For a real server it is only roughly that.
     fn now(&self) -> u64;
 }
 
-/// What scenarios say.
+/// The vocabulary of scenarios.
 impl dyn Door + '_ {
-    /// The reply to a command that must succeed.
+    /// Runs a command that must succeed, and returns its reply.
     #[track_caller]
     pub fn ok(&mut self, name: &str, arguments: Value) -> Value {
         match self.call_json(name, arguments.clone()) {
@@ -38,7 +38,7 @@ impl dyn Door + '_ {
         }
     }
 
-    /// A command that must fail with this status; gives the message.
+    /// Runs a command that must fail with this status, and returns the message.
     #[track_caller]
     pub fn fails(&mut self, name: &str, arguments: Value, status: u16) -> String {
         match self.call_json(name, arguments.clone()) {
@@ -53,7 +53,7 @@ impl dyn Door + '_ {
         }
     }
 
-    /// A user's whole list.
+    /// All rows of a user's list.
     #[track_caller]
     pub fn list(&mut self, user: &str) -> Vec<Value> {
         let mut reply = self.ok("list", json!({"user_id": user}));
@@ -62,13 +62,13 @@ impl dyn Door + '_ {
         items
     }
 
-    /// The ids of a user's list.
+    /// The ids of the chats in a user's list, in order.
     #[track_caller]
     pub fn listed(&mut self, user: &str) -> Vec<String> {
         self.list(user).iter().map(|row| row["chat_id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The row of a user's list for a chat.
+    /// The row of this chat in a user's list. Panics if it is not there.
     #[track_caller]
     pub fn row(&mut self, user: &str, chat: &str) -> Value {
         let rows = self.list(user);
@@ -76,13 +76,13 @@ impl dyn Door + '_ {
         found.unwrap_or_else(|| panic!("{user} has no {chat} in the list: {rows:?}")).clone()
     }
 
-    /// A chat as `detail` tells it to a user.
+    /// A chat as `detail` shows it to a user.
     #[track_caller]
     pub fn chat_of(&mut self, user: &str, chat: &str) -> Value {
         self.ok("detail", json!({"ids": [chat], "user_id": user}))["items"][0].take()
     }
 
-    /// How many messages are unread, as an app works it out from `detail`.
+    /// Unread messages, computed from `detail` as an app does it.
     #[track_caller]
     pub fn unread(&mut self, user: &str, chat: &str) -> i64 {
         let chat = self.chat_of(user, chat);
@@ -97,7 +97,7 @@ impl dyn Door + '_ {
         items.iter().map(|item| item["user_id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Makes a group with these members.
+    /// Creates a group with these members.
     #[track_caller]
     pub fn group(&mut self, id: &str, users: &[&str]) {
         let made = self.ok(
@@ -107,15 +107,15 @@ impl dyn Door + '_ {
         assert_eq!(made, json!({"id": id, "created": true, "version": 1}));
     }
 
-    /// A message arrives: its sequence, with a time that goes with it.
+    /// Sends messages up to this sequence, with a time derived from it.
     #[track_caller]
     pub fn message(&mut self, chat: &str, to: u64) {
         self.ok("advance", json!({"chat_id": chat, "to": to, "time": 1000 + to}));
         self.settle();
     }
 
-    /// Everything, as `export` tells it: chats and members, sorted, so that nodes that place their
-    /// keys differently can be compared.
+    /// Everything that `export` returns: chats and members. They are sorted, so that nodes that
+    /// place keys differently can be compared.
     #[track_caller]
     pub fn export(&mut self, limit: Option<u32>) -> (Vec<Value>, Vec<Value>) {
         self.settle();
@@ -159,13 +159,13 @@ impl Door for SimNode {
 /// A node that crashes after every command and starts again with another number of shards.
 pub struct RestartDoor {
     node: SimNode,
-    /// Whether the start finds an image too, begun before the command on one core only.
+    /// Whether the start also finds a snapshot. It was begun before the command, on one core only.
     with_image: bool,
     starts: usize,
 }
 
 impl RestartDoor {
-    /// An empty node.
+    /// An empty node on two shards.
     pub fn new(hash_seed: u64, with_image: bool) -> Self {
         Self { node: SimNode::new(2, hash_seed), with_image, starts: 0 }
     }
@@ -181,14 +181,14 @@ impl Door for RestartDoor {
             self.node.capture(core, 100);
         }
         let outcome = self.node.run(command);
-        // The crash comes while the command's after-effects are under way.
+        // The crash comes while deliveries of the command are under way.
         let mut next = if self.with_image {
             let image = self.node.finish_image();
             self.node.crashed_with_image(shards, &image)
         } else {
             self.node.crashed(shards)
         };
-        // Whether it crashed or not, the same comes of it in the end.
+        // With or without the crash, the same state follows in the end.
         self.node.settle();
         next.settle();
         next.assert_same_state(&mut self.node, "the restart changed something");
@@ -205,7 +205,7 @@ impl Door for RestartDoor {
     }
 }
 
-/// The server's clock, roughly: it runs in this process.
+/// The server's clock, roughly: the server runs in this process.
 fn wall_clock() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
@@ -230,14 +230,14 @@ impl TcpDoor {
     pub fn start(shards: u16) -> Self {
         let server = TestServer::start(&[("shards", &shards.to_string())]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // Long for any machine, and shorter than the timers that happen to wake a server that sleeps
-        // on an answer.
+        // This is long for any machine. It is shorter than the timers that would wake a server that
+        // sleeps by mistake.
         let options = ClientOptions { call_timeout: Duration::from_secs(10), ..Default::default() };
         let client = runtime.block_on(Client::connect(server.tcp(), options)).unwrap();
         Self { client, runtime, server }
     }
 
-    /// Ends the server cleanly.
+    /// Stops the server, and checks that it ended cleanly.
     pub fn stop(self) {
         drop(self.client);
         drop(self.runtime);
@@ -259,7 +259,7 @@ impl Door for TcpDoor {
     }
 }
 
-/// The admin's `POST /call/COMMAND` of a server of its own.
+/// `POST /call/COMMAND` at the admin listener of a server of its own.
 pub struct AdminDoor {
     connection: HttpConnection,
     server: TestServer,
@@ -272,7 +272,7 @@ impl AdminDoor {
         Self { connection: HttpConnection::open(server.admin()), server }
     }
 
-    /// Ends the server cleanly.
+    /// Stops the server, and checks that it ended cleanly.
     pub fn stop(self) {
         drop(self.connection);
         self.server.stop();
@@ -285,7 +285,7 @@ impl Door for AdminDoor {
         self.call_json(command.kind().name(), arguments)
     }
 
-    /// The JSON goes to the server as it is, wrong or not.
+    /// Sends the JSON to the server as it is, wrong or not.
     fn call_json(&mut self, name: &str, arguments: Value) -> Outcome {
         let path = format!("/call/{name}");
         let (status, body) = self.connection.post(&path, &[], &arguments.to_string());

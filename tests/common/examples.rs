@@ -7,37 +7,37 @@ use chatshard::command::Kind;
 use chatshard::protocol::frame;
 use serde_json::Value;
 
-/// The page.
+/// The text of `protocol.md`.
 pub const PAGE: &str = include_str!("../../protocol.md");
 
-/// How exactly an answer is as written.
+/// How exactly a server's reply must equal an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// A server answers just this.
+    /// Byte for byte.
     Exact,
-    /// A message's text may differ.
+    /// The text of an error message may differ.
     Message,
     /// The texts in [`VARYING_TEXTS`] may differ.
     Texts,
-    /// Figures and texts differ.
+    /// Figures and texts may differ.
     Illustrative,
 }
 
-/// Fields of replies whose texts are another server's business.
+/// Fields of replies whose texts differ between servers.
 pub const VARYING_TEXTS: &[&str] = &["log", "offset", "reason", "reasons"];
 
 /// A fence that begins with "```hex request NAME" or "```hex reply NAME MARK".
 #[derive(Debug)]
 pub struct Example {
-    /// Of the page, for messages.
+    /// Line of the fence in the page, for error messages.
     pub line: usize,
-    /// Or a reply.
+    /// False for a reply.
     pub is_request: bool,
-    /// The command's name, or `connection`.
+    /// Name of the command, or `connection`.
     pub name: String,
-    /// How exact it is.
+    /// How exactly a reply must equal the example.
     pub mark: Mark,
-    /// What the bytes mean.
+    /// The JSON form of the bytes, from a comment in the fence.
     pub json: Value,
     /// The whole frame.
     pub bytes: Vec<u8>,
@@ -82,18 +82,18 @@ pub fn examples() -> Vec<Example> {
     examples
 }
 
-/// Bytes as the page writes them.
+/// Bytes in the form that the page uses.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 impl Example {
-    /// The command.
+    /// The command of the example.
     pub fn kind(&self) -> Kind {
         Kind::from_name(&self.name).unwrap_or_else(|| panic!("line {}: no such command", self.line))
     }
 
-    /// What the frame holds.
+    /// Payload of the frame. Nothing may follow the frame.
     pub fn payload(&self, bytes_max: usize) -> Vec<u8> {
         let mut buffer = BytesMut::from(&self.bytes[..]);
         let payload = frame::next(&mut buffer, bytes_max).unwrap();

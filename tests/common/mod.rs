@@ -31,5 +31,5 @@ pub use door::{AdminDoor, Door, RestartDoor, TcpDoor};
 pub use server::{HttpConnection, TestServer};
 pub use sim::SimNode;
 
-/// A time of which all tests are "now", in ms: no test looks at the clock.
+/// The time, in ms, that all tests use as "now": no test looks at the clock.
 pub const NOW: u64 = 1_800_000_000_000;

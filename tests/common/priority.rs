@@ -7,25 +7,26 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 
-/// Lets this thread run before all others, as on a machine of its own: what it waits for then is the
-/// server, not its turn on a core that they share. Whether it may.
+/// Lets this thread run before all others, as on a machine of its own. Then it waits for the server
+/// and not for a core that both share. Returns whether the right was there.
 pub fn come_first() -> bool {
     schedule(&["--fifo"], "3")
 }
 
-/// Lets this thread, and those that it starts from now on, have what time of the machine others leave.
-/// Whether it may.
+/// Lets this thread, and those that it starts from now on, run only when no other thread wants the
+/// machine. Returns whether the right was there.
 pub fn stay_behind() -> bool {
     schedule(&["--idle"], "0")
 }
 
-/// Takes [`stay_behind`] back.
+/// Undoes [`stay_behind`] and [`come_first`].
 pub fn be_as_others() -> bool {
     schedule(&["--other"], "0")
 }
 
-/// Lets the threads of a process whose names begin so run before all but those that [`come_first`]; of two `ranks`
-/// the second is before the first. What they start from now on is as any other. Whether they may.
+/// Prefers threads of a process whose names begin with one of `ranks`. They run before all others
+/// but those that [`come_first`], and the second rank before the first. Threads that they start
+/// later are not preferred. Returns whether the right was there.
 pub fn favour(process: Pid, ranks: [&str; 2]) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
     let mut set = threads.map(|thread| {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// A command of this build, without the environment's own settings.
+/// A command of this build that inherits no setting from the environment.
 pub fn chatshard() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatshard"));
     for (name, _) in std::env::vars_os() {

@@ -5,12 +5,12 @@
 pub struct Random(u64);
 
 impl Random {
-    /// Begins.
+    /// The sequence of this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// A number of 64 random bits.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -19,7 +19,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// One below `count`.
+    /// A number below `count`, which is above 0.
     pub fn below(&mut self, count: u64) -> u64 {
         self.draw() % count
     }

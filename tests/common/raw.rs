@@ -18,7 +18,7 @@ pub struct Raw {
     /// The socket.
     pub stream: TcpStream,
     input: BytesMut,
-    /// What was asked under which id.
+    /// The command of each request id.
     pub kinds: HashMap<u64, Kind>,
 }
 
@@ -30,19 +30,19 @@ impl Raw {
         Self { stream, input: BytesMut::new(), kinds: HashMap::new() }
     }
 
-    /// Connects and says `hello`.
+    /// Connects and completes a `hello`.
     pub fn greeted(address: SocketAddr) -> Self {
         let mut raw = Self::open(address);
         assert!(raw.call(1, Kind::Hello, json!({})).is_ok());
         raw
     }
 
-    /// Sends requests at once.
+    /// Sends requests in one write.
     pub fn send(&mut self, requests: &[(u64, Kind, serde_json::Value)]) {
         self.try_send(requests).unwrap();
     }
 
-    /// The same, if the server still listens.
+    /// Like [`Self::send`], with an error if the server has closed the connection.
     pub fn try_send(&mut self, requests: &[(u64, Kind, serde_json::Value)]) -> std::io::Result<()> {
         let mut out = BytesMut::new();
         for (id, kind, arguments) in requests {
@@ -53,7 +53,7 @@ impl Raw {
         self.stream.write_all(&out)
     }
 
-    /// The next reply; none when the server has closed.
+    /// The next reply; `None` if the server has closed the connection.
     pub fn receive(&mut self) -> Option<(u64, Outcome)> {
         loop {
             if let Some(payload) = frame::next(&mut self.input, 16 << 20).unwrap() {
@@ -72,7 +72,7 @@ impl Raw {
         }
     }
 
-    /// Sends a request and waits for its reply, the next one.
+    /// Sends a request and waits for its reply, which must be the next one.
     pub fn call(&mut self, id: u64, kind: Kind, arguments: serde_json::Value) -> Outcome {
         self.send(&[(id, kind, arguments)]);
         let (answered, outcome) = self.receive().expect("the server closed");
@@ -80,12 +80,12 @@ impl Raw {
         outcome
     }
 
-    /// All replies to these ids, whatever their order.
+    /// The next `count` replies by their ids, in any order.
     pub fn receive_all(&mut self, count: usize) -> HashMap<u64, Outcome> {
         (0..count).map(|_| self.receive().expect("the server closed")).collect()
     }
 
-    /// An error, and then the end.
+    /// Expects an error, and then the end of the connection.
     pub fn assert_refused(&mut self, id: u64, code: ErrorCode) {
         let (answered, outcome) = self.receive().expect("an error before the end");
         assert_eq!((answered, outcome.unwrap_err().code), (id, code));

@@ -1,6 +1,6 @@
 //! The examples of the HTTP API as it was given, with their trailing commas.
 
-/// `/chat/mine-list`.
+/// The answer of `/chat/mine-list`.
 pub const LIST_EXAMPLE: &str = r#"{
     "code": 200,
     "data": {
@@ -19,7 +19,7 @@ pub const LIST_EXAMPLE: &str = r#"{
     },
     "msg": ""
 }"#;
-/// `/chat/detail`.
+/// The answer of `/chat/detail`.
 pub const DETAIL_EXAMPLE: &str = r#"{
     "code": 200,
     "data": {
@@ -39,14 +39,14 @@ pub const DETAIL_EXAMPLE: &str = r#"{
     },
     "msg": ""
 }"#;
-/// `/chat/delete`.
+/// The answer of `/chat/delete`.
 pub const DELETE_EXAMPLE: &str = r#"{
     "code": 200,
     "data": null,
     "msg": ""
 }"#;
 
-/// The example as it goes over the wire: none of its strings holds a blank or `,}`.
+/// The bytes of an example on the wire. No string of it may hold a blank or `,}`.
 pub fn wire(example: &str) -> String {
     let tight: String = example.chars().filter(|c| !c.is_whitespace()).collect();
     tight.replace(",}", "}")

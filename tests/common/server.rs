@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 /// No test waits this long unless the server is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running server. Dropped without [`Self::stop`] it is asked to end and not waited for.
+/// A running server. If it is dropped without [`Self::stop`], it stops and its result is ignored.
 pub struct TestServer {
     addresses: Addresses,
     dir: Option<TempDir>,
@@ -25,8 +25,8 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server on a fresh directory. `settings` are those of the file and the environment,
-    /// by their names; without `fsync` nothing is synced, because no test pulls the plug.
+    /// Starts a server on a new directory. `settings` are those of the settings file, by their
+    /// names. Without `fsync` nothing is synced, because no test stops the machine.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut started = Self::start_in(&dir.path().join("data"), settings);
@@ -34,7 +34,7 @@ impl TestServer {
         started
     }
 
-    /// The same on a directory that the caller keeps.
+    /// Like [`Self::start`], on a directory that the caller keeps.
     pub fn start_in(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
         let data_dir = data_dir.to_str().unwrap();
         let fixed = [
@@ -55,7 +55,7 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let until = || async {
-                // A sender that went away asks for the same.
+                // A sender that was dropped also stops the server.
                 drop(stopped.await);
             };
             server::run_until(config, until, move |addresses| _ = ready.send(addresses.clone()))
@@ -103,7 +103,7 @@ impl Drop for TestServer {
     }
 }
 
-/// One HTTP/1.1 connection, one request after the other.
+/// One HTTP/1.1 connection that carries one request after the other.
 pub struct HttpConnection {
     stream: BufReader<TcpStream>,
     address: SocketAddr,
@@ -118,7 +118,7 @@ impl HttpConnection {
         Self { stream: BufReader::new(stream), address }
     }
 
-    /// Posts a body, and gives the answer's status and body.
+    /// Posts a body. Returns status and body of the answer.
     pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         self.send_post(path, headers, body);
         self.answer()
@@ -133,12 +133,12 @@ impl HttpConnection {
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
     }
 
-    /// Gets a page, and gives the answer's status and body.
+    /// Gets a page. Returns status and body of the answer.
     pub fn get(&mut self, path: &str) -> (u16, String) {
         self.get_with(path, "")
     }
 
-    /// Like [`Self::get`], with lines of headers.
+    /// Like [`Self::get`], with further header lines.
     pub fn get_with(&mut self, path: &str, headers: &str) -> (u16, String) {
         let host = self.address;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
@@ -146,12 +146,12 @@ impl HttpConnection {
         self.answer()
     }
 
-    /// Asks one of the app's routes as a user.
+    /// Sends a request of this user to a route of the app.
     pub fn post_as(&mut self, user: &str, path: &str, body: &str) -> (u16, String) {
         self.post(path, &[("x-user-id", user)], body)
     }
 
-    /// Like [`Self::post`], with the answer's headers, and its body as it came.
+    /// Like [`Self::post`]. Returns the headers of the answer too, and its body as it came.
     pub fn post_for_all(
         &mut self,
         path: &str,

@@ -23,9 +23,9 @@ use super::random::Random;
 /// Which lane is served next.
 #[derive(Debug, Clone)]
 pub enum Order {
-    /// One after the other.
+    /// One lane after the other.
     Turns(usize),
-    /// Any, drawn from this state.
+    /// A random lane, drawn from this state.
     Random(Random),
 }
 
@@ -47,32 +47,33 @@ enum Cargo {
     Answer(ReplyTo, Answer),
 }
 
-/// Requests, messages and answers overtake each other; production has them in at most as many lanes.
+/// Requests, messages and answers may overtake each other. Production has at most as many lanes for
+/// them.
 const LANES_A_LINK: usize = 3;
 
-/// An image with the place in the log that it was begun at.
+/// A snapshot, with the place in the log at which it was begun.
 #[derive(Debug, Clone, Default)]
 pub struct SimImage {
-    /// Blocks, as they go to the disk.
+    /// Blocks as they would be written to the disk.
     pub blocks: Vec<Vec<u8>>,
-    /// Records that were in the log when it began.
+    /// Records in the log when the snapshot was begun.
     pub log_start: usize,
 }
 
-/// See the module's documentation.
+/// A node; the module's documentation says what it promises.
 pub struct SimNode {
     shards: ShardCount,
     hash_seed: u64,
     now: u64,
     cores: Vec<Core>,
     routers: Vec<Router<u64>>,
-    /// At `(from * shards + to) * LANES_A_LINK + kind`.
+    /// The lane at `(from * shards + to) * LANES_A_LINK + kind`.
     lanes: Vec<VecDeque<Cargo>>,
-    /// Lanes that hold something.
+    /// Lanes that are not empty.
     busy: Vec<usize>,
     order: Order,
     log: Vec<Vec<u8>>,
-    /// Length of the log after each step that wrote to it: where a crash may cut.
+    /// Length of the log after each step that wrote to it. A crash may cut the log there.
     cuts: Vec<usize>,
     finished: BTreeMap<u64, Outcome>,
     next_ticket: u64,
@@ -80,7 +81,7 @@ pub struct SimNode {
     incarnation: u64,
     image_number: u64,
     image: SimImage,
-    /// See [`Core::remember_at_least`].
+    /// The weight for [`Core::remember_at_least`], kept for new cores.
     remembers: Option<u64>,
 }
 
@@ -90,12 +91,12 @@ impl SimNode {
         Self::from_parts(shards, hash_seed, 1, &SimImage::default(), Vec::new())
     }
 
-    /// A node that finds just these records.
+    /// A node that starts from these records.
     pub fn from_log(shards: u16, hash_seed: u64, records: &[Vec<u8>]) -> Self {
         Self::from_parts(shards, hash_seed, 1, &SimImage::default(), records.to_vec())
     }
 
-    /// A node that finds an image and a log.
+    /// A node that starts from a snapshot and a log.
     fn from_parts(
         shards: u16,
         hash_seed: u64,
@@ -111,11 +112,11 @@ impl SimNode {
         for block in &image.blocks {
             cores[owner(block)].restore(block).unwrap();
         }
-        // What the image brought is counted here; what the log brings counts itself.
+        // Items of the snapshot are counted here; records of the log count themselves.
         if !image.blocks.is_empty() {
             cores.iter_mut().for_each(|core| core.recount().unwrap());
         }
-        // Records that the image holds already must be passed over.
+        // Some of these records are in the snapshot already, and the node must pass over them.
         for record in &log[image.log_start / 2..] {
             cores[owner(record)].replay(record).unwrap();
         }
@@ -151,22 +152,22 @@ impl SimNode {
         node
     }
 
-    /// Serves the lanes in a random order from now on.
+    /// Serves the lanes in random order from now on.
     pub fn shuffle(&mut self, seed: u64) {
         self.order = Order::Random(Random::new(seed));
     }
 
-    /// The server's time.
+    /// Sets the server's time, in ms.
     pub fn set_time(&mut self, ms: u64) {
         self.now = ms;
     }
 
-    /// The server's time.
+    /// The server's time, in ms.
     pub fn time(&self) -> u64 {
         self.now
     }
 
-    /// A shard, for what only its owner tells it: that it must refuse.
+    /// A shard, for settings that in production its worker makes: that it must refuse.
     pub fn core(&mut self, shard: ShardId) -> &mut Core {
         &mut self.cores[shard.index()]
     }
@@ -176,17 +177,18 @@ impl SimNode {
         self.shards.get()
     }
 
-    /// The log so far.
+    /// The records so far.
     pub fn log(&self) -> &[Vec<u8>] {
         &self.log
     }
 
-    /// Lengths that the log may have after a crash: a step's records are one batch, whole or not there.
+    /// Lengths that the log may have after a crash. The records of a step are one batch, which is
+    /// there as a whole or not at all.
     pub fn cuts(&self) -> &[usize] {
         &self.cuts
     }
 
-    /// Hands a command to a core; its outcome comes with later steps.
+    /// Gives a command to a core. Its outcome comes with later steps.
     pub fn submit(&mut self, core: u16, command: Command) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -207,7 +209,7 @@ impl SimNode {
         ticket
     }
 
-    /// Has a core do something beside its lanes; what comes of it goes the usual ways.
+    /// Runs `work` on a core, outside its lanes. Its output goes the usual ways.
     pub fn at_core<R>(&mut self, core: u16, work: impl FnOnce(&mut Core, &mut Output) -> R) -> R {
         let index = usize::from(core % self.shards.get());
         let mut out = Output::default();
@@ -222,7 +224,7 @@ impl SimNode {
         self.finished.remove(&ticket)
     }
 
-    /// Runs a command until its outcome is there; what it leaves under way stays under way.
+    /// Runs a command until its outcome is there. Deliveries of it may still be under way.
     pub fn run(&mut self, command: Command) -> Outcome {
         let core = u16::try_from(self.next_ticket % u64::from(self.shards.get())).unwrap();
         let ticket = self.submit(core, command);
@@ -234,13 +236,13 @@ impl SimNode {
         }
     }
 
-    /// Goes on until nothing is under way.
+    /// Takes steps until nothing is under way.
     pub fn settle(&mut self) {
         while self.step() {}
         assert!(self.routers.iter().all(|router| router.pending() == 0), "a command was forgotten");
     }
 
-    /// Delivers one thing; false if nothing is under way.
+    /// Delivers one item; false if nothing is under way.
     pub fn step(&mut self) -> bool {
         if self.busy.is_empty() {
             return false;
@@ -296,24 +298,24 @@ impl SimNode {
         self.lanes[at].push_back(cargo);
     }
 
-    /// The node as it is after a crash now: nothing is left but its log.
+    /// A node as it is after a crash now: only the log is left.
     pub fn crashed(&self, shards: u16) -> Self {
         self.found(shards, &SimImage::default())
     }
 
-    /// The same, started from an image and the log after it.
+    /// Like [`Self::crashed`], started from a snapshot and the log after it.
     pub fn crashed_with_image(&self, shards: u16, image: &SimImage) -> Self {
         self.found(shards, image)
     }
 
-    /// The same, started from an image alone, as with `--log off`.
+    /// Like [`Self::crashed`], started from a snapshot alone, as with `--log off`.
     pub fn crashed_without_log(&self, shards: u16, image: &SimImage) -> Self {
         let image = SimImage { blocks: image.blocks.clone(), log_start: 0 };
         Self::from_parts(shards, self.hash_seed, self.starts + 1, &image, Vec::new())
     }
 
-    /// The node as it is after a crash that took what is behind these records from it, although it
-    /// was answered: as without `fsync always`. The versions that were told are those of another log.
+    /// A node as it is after a crash that loses all records after the first `length`, acknowledged
+    /// or not, as without `--fsync always`. The new log has another incarnation.
     pub fn crashed_with_loss(&self, shards: u16, length: usize) -> Self {
         let log = self.log[..length].to_vec();
         let mut node =
@@ -330,16 +332,16 @@ impl SimNode {
         node
     }
 
-    /// What a crash leaves as it is.
+    /// Copies the settings that a crash does not change.
     fn take_over(&mut self, crashed: &Self) {
         self.now = crashed.now;
-        // Order's state goes on; what it drew so far is no concern of the new run.
+        // The state of the order continues; the draws so far do not matter to the new run.
         self.order = crashed.order.clone();
         self.set_incarnation(crashed.incarnation);
         crashed.remembers.into_iter().for_each(|weight| self.remember_at_least(weight));
     }
 
-    /// How much each core remembers of what users had, however few rows there are, from now on.
+    /// Sets what each core remembers of removed rows, however few rows there are.
     pub fn remember_at_least(&mut self, weight: u64) {
         self.remembers = Some(weight);
         self.cores.iter_mut().for_each(|core| core.remember_at_least(weight));
@@ -355,15 +357,15 @@ impl SimNode {
         *self = self.crashed(shards);
     }
 
-    /// Takes an image now, crashes, and starts from it and the log.
+    /// Takes a snapshot now, crashes, and starts from it and the log.
     pub fn restart_from_image(&mut self, shards: u16) {
         self.begin_image(0);
         let image = self.finish_image();
         *self = self.crashed_with_image(shards, &image);
     }
 
-    /// Begins an image on one core; the others begin with [`Self::finish_image`], or when a message
-    /// of a core that has begun reaches them.
+    /// Begins a snapshot on one core. The other cores begin with [`Self::finish_image`], or when a
+    /// message of a core that has begun reaches them.
     pub fn begin_image(&mut self, core: u16) {
         self.image_number += 1;
         self.image = SimImage { blocks: Vec::new(), log_start: self.log.len() };
@@ -371,7 +373,7 @@ impl SimNode {
         self.cores[index].begin_image(self.image_number);
     }
 
-    /// Takes some slots of the image that was begun, on one core.
+    /// Captures some slots of the snapshot that was begun, on one core.
     pub fn capture(&mut self, core: u16, count: usize) {
         let index = usize::from(core % self.shards.get());
         for _ in 0..count {
@@ -380,7 +382,7 @@ impl SimNode {
         }
     }
 
-    /// Takes the rest of the image.
+    /// Captures the rest of the snapshot.
     pub fn finish_image(&mut self) -> SimImage {
         for core in &mut self.cores {
             core.begin_image(self.image_number);
@@ -391,16 +393,16 @@ impl SimNode {
         std::mem::take(&mut self.image)
     }
 
-    /// Everything the node holds, as an image has it: one text for each item and for each entry of a
-    /// roster, with its slot and the slot's sequence; independent of the number of shards, and of how
-    /// long it remembers answers that are told no more.
+    /// The whole state, as a snapshot holds it: one text for each item and for each entry of a
+    /// roster, with its slot and the slot's sequence. It does not depend on the number of shards.
+    /// Nor does it depend on how long the node keeps first answers after their time.
     pub fn state(&mut self) -> BTreeSet<String> {
         self.begin_image(0);
         let blocks = self.finish_image().blocks;
         blocks.iter().flat_map(|block| items(block, self.now)).collect()
     }
 
-    /// Fails, telling what differs, unless both hold the same.
+    /// Fails and shows the difference, unless both nodes have the same state.
     #[track_caller]
     pub fn assert_same_state(&mut self, other: &mut Self, why: &str) {
         let (ours, theirs) = (self.state(), other.state());
@@ -416,7 +418,8 @@ impl SimNode {
     }
 }
 
-/// The items of a block: `[code][MessagePack array]`; members (2), rows (6) and kept answers (8) one by one.
+/// The items of a block: `[code][MessagePack array]`. Members (2), rows (6) and first answers (8)
+/// come one by one.
 fn items(block: &[u8], now: u64) -> Vec<String> {
     let (head, mut rest) = block.split_at(10);
     let slot = u16::from_be_bytes([head[0], head[1]]);
@@ -425,12 +428,13 @@ fn items(block: &[u8], now: u64) -> Vec<String> {
     while let Some((code, fields)) = rest.split_first() {
         rest = fields;
         if *code == 8 {
-            // Kept answers hold bytes, which JSON has no form for.
+            // First answers hold bytes, and JSON has no form for bytes.
             let (answers,): (Vec<FirstAnswer>,) = rmp_serde::from_read(&mut rest).unwrap();
             let told =
                 answers.iter().filter(|answer| answer.at.get() + IDEMPOTENCY_WINDOW_MS > now);
             items.extend(told.map(|answer| {
-                // Its place is behind what is still remembered.
+                // The order of an answer is relative to those that are still remembered, so it is
+                // left out.
                 let FirstAnswer { scope, order: _, request, at, reply } = answer;
                 format!("slot {slot}: 8 {scope:?} {request} {at} {reply:?}")
             }));

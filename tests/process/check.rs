@@ -21,17 +21,18 @@ use super::PATIENCE;
 use super::ledger::{Chat, Flags, Ledger, Once, Op, Row, RowOp};
 use super::load::all_users;
 
-/// Requests under way while reading.
+/// Requests under way while the state is read.
 const DEPTH: usize = 500;
 
-/// Everything that a server holds.
+/// The whole state of a server, as its replies show it.
 pub struct Observed {
     chats: BTreeMap<ChatId, ChatLine>,
     rows: BTreeMap<(ChatId, UserId), MemberLine>,
 }
 
 impl Observed {
-    /// Fails unless these chats are there, each at least so far; a dissolved one keeps only its id.
+    /// Fails unless these chats are there, each with at least this last sequence. A dissolved one
+    /// keeps only its id.
     pub fn assert_holds(&self, saved: &BTreeMap<ChatId, u64>) {
         for (id, last) in saved {
             let line = self.chats.get(id);
@@ -43,17 +44,17 @@ impl Observed {
         }
     }
 
-    /// How many chats and rows.
+    /// Number of chats plus number of rows.
     pub fn len(&self) -> usize {
         self.chats.len() + self.rows.len()
     }
 }
 
-/// Compares a server with the ledger, and sets the ledger to what is there. Returns how many
-/// chats and rows were compared.
+/// Compares a server with the ledger, and sets the ledger to the server's state. Returns the number
+/// of chats and rows that were compared.
 ///
 /// # Panics
-/// If anything is missing or wrong; the message names all of it.
+/// If anything is missing or wrong. The message names all of it.
 pub async fn check(address: SocketAddr, ledger: &RefCell<Ledger>) -> usize {
     let (mut connection, observed) = agree(address).await;
     let mut wrong = Vec::new();
@@ -67,10 +68,10 @@ pub async fn check(address: SocketAddr, ledger: &RefCell<Ledger>) -> usize {
     observed.len()
 }
 
-/// Reads everything that a server holds.
+/// Reads the whole state of a server.
 ///
 /// # Panics
-/// If its answers do not agree among themselves.
+/// If its replies do not agree with each other.
 pub async fn agree(address: SocketAddr) -> (Connection, Observed) {
     let (mut connection, _) =
         Connection::connect(address, &ClientOptions::default()).await.unwrap();
@@ -99,7 +100,7 @@ async fn settled(connection: &mut Connection) -> StatsReply {
     }
 }
 
-/// Sends all, and returns the replies in the same order.
+/// Sends all commands, and returns the replies in their order.
 async fn ask(connection: &mut Connection, commands: Vec<Command>) -> Vec<Reply> {
     let (count, mut commands) = (commands.len(), commands.into_iter());
     let (mut ids, mut replies) = (Vec::new(), HashMap::new());
@@ -131,7 +132,8 @@ async fn observe(
                 wrong.push(format!("export tells chat {} twice", chat.id));
             }
         }
-        // Who is no member any more has no row; the model's tests hold removals against `sync`.
+        // A user who is no member any more has no row. The model's tests check removals with
+        // `sync`.
         for row in page.members.iter().filter(|row| !row.removed.0) {
             let key = (row.chat_id.clone(), row.user_id.clone());
             if observed.rows.insert(key, row.clone()).is_some() {
@@ -311,7 +313,7 @@ fn compare_row(chat: &Chat, row: &Row, line: &MemberLine, wrong: &mut Vec<String
         Some(RowOp::Flags(after)) => right.push(after),
         Some(RowOp::Read(_)) => right.push(row.flags.read()),
         Some(RowOp::Delete) => right.push(row.flags.deleted()),
-        // Whoever left and came again begins afresh.
+        // A user who left and joined again starts with a new row.
         Some(RowOp::Membership) | None => {}
     }
     if !right.contains(&flags) {
@@ -338,7 +340,7 @@ fn compare_row(chat: &Chat, row: &Row, line: &MemberLine, wrong: &mut Vec<String
     }
 }
 
-/// Sets the ledger to what is there: the next round begins from it.
+/// Sets the ledger to the server's state: the next round begins from it.
 fn accept(observed: &Observed, ledger: &mut Ledger) {
     ledger.open.clear();
     (ledger.acknowledged, ledger.refused, ledger.unknown) = (0, 0, 0);
@@ -364,7 +366,7 @@ fn accept(observed: &Observed, ledger: &mut Ledger) {
     ledger.live = live.map(|(id, _)| id.clone()).collect();
 }
 
-/// Whoever got no answer asks again; a few who did, too.
+/// The `create` requests without a reply, which are repeated, and a few that had one.
 fn creates_to_retry(ledger: &Ledger) -> Vec<Create> {
     let newest = ledger.chats.values().rev().take(20);
     let unanswered = ledger.chats.values().filter(|chat| chat.created == Once::Sent);
@@ -372,7 +374,7 @@ fn creates_to_retry(ledger: &Ledger) -> Vec<Create> {
     retried.map(|chat| chat.create.clone()).collect()
 }
 
-/// A chat is made if it was not there, and found if it was.
+/// A repeated `create` makes the chat if it was not there, and finds it if it was.
 fn check_retries(
     observed: &Observed,
     creates: Vec<Create>,

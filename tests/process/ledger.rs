@@ -14,26 +14,26 @@ use chatshard::command::message::{Advance, MarkRead};
 use chatshard::command::{Command, Error, ErrorCode, Outcome, Reply};
 use chatshard::types::{ChatId, ChatType, Flag, Sequence, UserId};
 
-/// What `set_flags` sets.
+/// The flags that `set_flags` sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
-    /// Pinned.
+    /// The row is pinned.
     pub is_top: bool,
-    /// Muted.
+    /// The row is muted.
     pub is_mute: bool,
-    /// Hidden.
+    /// The row is hidden.
     pub is_hide: bool,
-    /// Marked as unread.
+    /// The row is marked as unread.
     pub marked_unread: bool,
 }
 
 impl Flags {
-    /// As a delete leaves them.
+    /// These flags after a delete.
     pub fn deleted(self) -> Self {
         Self { is_top: false, marked_unread: false, ..self }
     }
 
-    /// As `mark_read` leaves them.
+    /// These flags after `mark_read`.
     pub fn read(self) -> Self {
         Self { marked_unread: false, ..self }
     }
@@ -42,64 +42,65 @@ impl Flags {
 /// A user's row, as acknowledged.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
-    /// Its flags.
+    /// Flags of the newest acknowledged request.
     pub flags: Flags,
-    /// At least so far the user has read.
+    /// The user has read at least up to here.
     pub read: u64,
-    /// If the newest delete may be in force: when it was sent, and when answered.
+    /// Times at which the newest delete was sent and acknowledged; `None` if no delete may be in
+    /// force.
     pub deleted: Option<(u64, u64)>,
-    /// The request under way.
+    /// The request under way that sets this row.
     pub open: Option<RowOp>,
 }
 
 /// A request that sets a row.
 #[derive(Debug, Clone)]
 pub enum RowOp {
-    /// To these flags.
+    /// `set_flags` with these flags.
     Flags(Flags),
-    /// Read up to here.
+    /// `mark_read` up to here.
     Read(u64),
-    /// Delete.
+    /// `delete` of the chat.
     Delete,
-    /// Leave the chat, or enter it.
+    /// A change of members that this user belongs to.
     Membership,
 }
 
-/// How far a request that happens once has come.
+/// State of a request that can take effect only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Once {
-    /// It did not happen.
+    /// It had no effect.
     No,
     /// It is under way.
     Sent,
-    /// It happened.
+    /// It took effect.
     Yes,
 }
 
 /// A chat, as acknowledged.
 #[derive(Debug, Clone)]
 pub struct Chat {
-    /// The request that made it.
+    /// The request that created it.
     pub create: Create,
-    /// Whether it is there.
+    /// Whether it was created.
     pub created: Once,
-    /// Whether it is gone.
+    /// Whether it was dissolved.
     pub dissolved: Once,
-    /// Its members.
+    /// Rows of its members.
     pub rows: BTreeMap<UserId, Row>,
-    /// Members that come (`true`) or go with the request under way.
+    /// Users that the request under way adds (`true`) or removes.
     pub change: Option<(bool, Vec<UserId>)>,
-    /// What was handed out: first and last.
+    /// Sequences that `allocate` returned: first and last.
     pub handed: BTreeMap<u64, u64>,
-    /// At least so far the sequence is.
+    /// Lower bound of the last sequence.
     pub last: u64,
-    /// At most so far it is.
+    /// Upper bound of the last sequence.
     pub last_max: u64,
-    /// When the newest acknowledged `allocate` was sent.
+    /// Time at which the newest acknowledged `allocate` was sent.
     pub raised: u64,
-    /// When the newest acknowledged `advance` was answered.
+    /// Time at which the newest acknowledged `advance` got its reply.
     pub maybe_raised: u64,
-    /// Any `advance` under way.
+    /// Number of `advance` requests under way.
     pub advancing: u64,
 }
 
@@ -108,28 +109,28 @@ pub struct Chat {
 pub enum Op {
     /// `create` of this chat.
     Create(ChatId),
-    /// `advance`, and how many sequences it asked to be handed out.
+    /// `advance`, with the number of sequences that it allocates.
     Advance(ChatId, u64),
     /// A request about one row.
     Row(ChatId, UserId),
     /// `add_members` or `remove_members`.
     Members(ChatId),
-    /// `dissolve`.
+    /// `dissolve` of this chat.
     Dissolve(ChatId),
 }
 
-/// See the module's documentation.
+/// All requests and replies so far, reduced to what a server must hold.
 #[derive(Default)]
 pub struct Ledger {
-    /// Every chat that was ever asked for.
+    /// Every chat that a request named so far.
     pub chats: BTreeMap<ChatId, Chat>,
-    /// Those on which requests may be made, for drawing.
+    /// Chats that further requests may name, for random choice.
     pub live: Vec<ChatId>,
-    /// Requests under way, and when they were sent.
+    /// Requests under way, each with the time at which it was sent.
     pub open: HashMap<u64, (Op, u64)>,
     /// Replies of this round that acknowledged a write.
     pub acknowledged: u64,
-    /// Those that said that nothing was applied, and those that did not know.
+    /// Replies of this round that applied nothing, and those with an unknown outcome.
     pub refused: u64,
     pub unknown: u64,
     clock: u64,
@@ -145,7 +146,7 @@ impl Ledger {
         self.clock
     }
 
-    /// Now, on the clock of requests and replies.
+    /// The time, on a clock that counts requests and replies.
     pub fn now(&self) -> u64 {
         self.clock
     }
@@ -154,7 +155,7 @@ impl Ledger {
         self.chats.get_mut(id).unwrap()
     }
 
-    /// Notes that a command is sent; the token names it from here on.
+    /// Notes that a command is sent. The token names it from here on.
     pub fn send(&mut self, command: &Command) -> u64 {
         let now = self.tick();
         let op = match command {
@@ -206,7 +207,7 @@ impl Ledger {
     fn send_advance(&mut self, advance: &Advance) -> Op {
         let chat = self.chat(&advance.chat_id);
         chat.advancing += 1;
-        // Whatever the order in which they arrive, the sequence does not get beyond this.
+        // In any order of arrival, the last sequence does not exceed this.
         chat.last_max = match advance.to {
             Some(to) => chat.last_max.max(to.get() + (chat.last_max - chat.last)),
             None => chat.last_max + advance.allocate.unwrap(),
@@ -244,8 +245,8 @@ impl Ledger {
         Op::Members(chat_id.clone())
     }
 
-    /// Notes the reply to a request. What is refused without a doubt was never sent; what may have
-    /// been done stays under way.
+    /// Notes the outcome of a request. A refused request counts as never sent; one with an unknown
+    /// outcome stays under way.
     pub fn answered(&mut self, token: u64, outcome: Outcome) {
         let (op, sent) = self.open.remove(&token).unwrap();
         match outcome {
@@ -304,13 +305,13 @@ impl Ledger {
         }
     }
 
-    /// The chats that are there for sure, and how far each is at least.
+    /// The chats that certainly exist, each with the lower bound of its last sequence.
     pub fn held(&self) -> BTreeMap<ChatId, u64> {
         let there = self.chats.iter().filter(|(_, chat)| chat.created == Once::Yes);
         there.map(|(id, chat)| (id.clone(), chat.last)).collect()
     }
 
-    /// Notes that a chat is there with all its members.
+    /// Notes that a chat exists with all its members.
     pub fn is_created(&mut self, id: &ChatId) {
         let chat = self.chat(id);
         chat.created = Once::Yes;
@@ -345,18 +346,18 @@ impl Ledger {
     }
 }
 
-/// Whether the server says that nothing was done.
+/// Whether this error says that nothing was applied.
 fn is_refusal(error: &Error) -> bool {
     error.code == ErrorCode::Busy || error.message.starts_with("not applied")
 }
 
 impl Chat {
-    /// Whether every sequence of this chat is handed out by the server.
+    /// Whether the server allocates every sequence of this chat.
     pub fn takes_only_allocate(&self) -> bool {
         self.create.chat_type != ChatType::Official
     }
 
-    /// Whether only its two users can ever be in it.
+    /// Whether only its two users can ever be members.
     pub fn is_single(&self) -> bool {
         self.create.chat_type == ChatType::Single
     }
@@ -372,7 +373,7 @@ impl Chat {
         self.handed.insert(first, last);
     }
 
-    /// Makes the change under way.
+    /// Applies the change of members that is under way.
     pub fn change_members(&mut self) {
         match self.change.take().unwrap() {
             (true, user_ids) => {
@@ -388,7 +389,7 @@ impl Chat {
         }
     }
 
-    /// The members that it would have with the change under way.
+    /// The members after the change that is under way.
     pub fn members_after_change(&self) -> BTreeSet<&UserId> {
         let mut members: BTreeSet<&UserId> = self.rows.keys().collect();
         if let Some((come, user_ids)) = &self.change {
@@ -405,7 +406,8 @@ impl Chat {
 }
 
 impl Row {
-    /// Whether the row is in the user's list for certain: a delete of one that is not changes nothing.
+    /// Whether the row is certainly in the user's list. A delete of a row that is not listed
+    /// changes nothing.
     pub fn is_shown(&self, chat: &Chat) -> bool {
         self.deleted.is_none_or(|(_, answered)| chat.raised > answered)
     }
@@ -441,11 +443,11 @@ impl Row {
     }
 }
 
-/// The commands that the load is made of.
+/// The commands that the load sends.
 pub mod commands {
     use super::*;
 
-    /// `advance`, by `to` or by `allocate`.
+    /// `advance` with `to` or with `allocate`.
     pub fn advance(
         chat_id: &ChatId,
         to: Option<u64>,
@@ -467,7 +469,7 @@ pub mod commands {
         .into()
     }
 
-    /// `mark_read`.
+    /// `mark_read` up to `seq`.
     pub fn mark_read(user_id: &UserId, chat_id: &ChatId, seq: u64) -> Command {
         let seq = Sequence::new(seq).unwrap();
         MarkRead {

@@ -21,26 +21,26 @@ use super::ledger::{Chat, Ledger, Once, commands};
 const CONNECTIONS: u64 = 4;
 /// Requests under way on each of them.
 const DEPTH: usize = 48;
-/// Users that all requests are about, so that they meet.
+/// Users of all requests: few, so that the requests meet.
 const USERS: u64 = 40;
-/// Users of giant chats: more than one delivery slice.
+/// Users of giant chats: more than one slice of a delivery.
 const GIANT_USERS: u64 = 600;
-/// Giant chats, and chats in all, until mostly the old ones are written to.
+/// Bounds of giant chats and of all chats. Beyond them most requests go to existing chats.
 const GIANTS_MAX: usize = 12;
 const CHATS_MAX: usize = 400;
 
-/// What all connections share.
+/// State that all connections share.
 pub struct Load {
-    /// What was sent and answered.
+    /// Requests that were sent, and their replies.
     pub ledger: RefCell<Ledger>,
     random: RefCell<Random>,
-    /// What the newest published snapshot holds at least: chats, and how far each was.
+    /// Chats that the newest published snapshot holds at least, each with its last sequence.
     pub saved: RefCell<BTreeMap<ChatId, u64>>,
-    /// Rings with each reply.
+    /// Notified with each reply.
     pub answered: Notify,
 }
 
-/// A user by number.
+/// The id of a user, by number.
 pub fn user(number: u64) -> UserId {
     UserId::new(&format!("user-{number}")).unwrap()
 }
@@ -51,7 +51,7 @@ pub fn all_users() -> impl Iterator<Item = UserId> {
 }
 
 impl Load {
-    /// A load that is the same for the same seed, as far as the server's speed allows.
+    /// A load from a seed. It repeats as far as the server's speed allows.
     pub fn new(seed: u64) -> Rc<Self> {
         Rc::new(Self {
             ledger: RefCell::default(),
@@ -84,7 +84,7 @@ impl Load {
         self.wait_until(|ledger| ledger.acknowledged >= count).await;
     }
 
-    /// Waits until the ledger says so.
+    /// Waits until the ledger satisfies `is_so`.
     pub async fn wait_until(&self, is_so: impl Fn(&Ledger) -> bool) {
         while !is_so(&self.ledger.borrow()) {
             self.answered.notified().await;
@@ -117,7 +117,7 @@ impl Load {
                 }
                 next = match sent {
                     Ok(()) => connection.received(),
-                    // Nothing can be sent any more; what arrived before that counts.
+                    // Nothing can be sent any more, and replies that arrived before still count.
                     Err(_) => connection.receive().await.map(Some),
                 };
             }
@@ -138,7 +138,7 @@ impl Load {
             }
             match connection.receive().await.map(|answer| answer.outcome) {
                 Ok(Ok(_)) => _ = self.saved.replace(held),
-                // The disk is full, say: not again at once.
+                // For example, the disk is full: wait before the next one.
                 Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
                 Err(_) => return,
             }
@@ -196,7 +196,7 @@ fn create(random: &mut Random, ledger: &Ledger) -> Command {
     .into()
 }
 
-/// Some users, each once.
+/// Some users without repetition.
 fn some_users(random: &mut Random) -> Vec<UserId> {
     let (first, step) = (random.below(USERS), random.below(3) + 1);
     (0..random.below(12)).map(|number| user((first + number * step) % USERS)).collect()
@@ -212,7 +212,7 @@ fn advance(random: &mut Random, id: &ChatId, chat: &Chat) -> Command {
     }
 }
 
-/// A member whose row no request is about.
+/// A member whose row no request under way sets.
 fn free_row<'a>(random: &mut Random, chat: &'a Chat) -> Option<&'a UserId> {
     let free: Vec<&UserId> =
         chat.rows.iter().filter(|(_, row)| row.open.is_none()).map(|(user, _)| user).collect();
@@ -227,7 +227,7 @@ fn mark_read(random: &mut Random, id: &ChatId, chat: &Chat) -> Option<Command> {
 }
 
 fn set_flags(random: &mut Random, id: &ChatId, chat: &Chat) -> Option<Command> {
-    // Of a row that may be deleted it would not be clear whether the next delete takes the flags away.
+    // If the row may be deleted, it is not clear whether the next delete clears the flags.
     let user_id = free_row(random, chat).filter(|user| chat.rows[user].is_shown(chat))?.clone();
     let mut some = || (random.below(2) == 0).then(|| Flag(random.below(2) == 0));
     let (is_mute, is_hide) = (some(), some());

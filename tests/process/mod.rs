@@ -26,10 +26,10 @@ use rustix::process::{Pid, kill_process};
 
 pub use crate::common::program::chatshard;
 
-/// How long anything may take before it is taken for stuck.
+/// Longest time of any step. Beyond it the process counts as stuck.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A process that was told to serve, and may not be ready yet.
+/// A process that was started as a server, and may not be ready yet.
 pub struct Starting {
     child: Child,
     ready: Receiver<SocketAddr>,
@@ -37,22 +37,22 @@ pub struct Starting {
     reader: Option<JoinHandle<()>>,
 }
 
-/// A process that is ready.
+/// A server that is ready.
 pub struct Server {
     starting: Starting,
-    /// Its TCP door.
+    /// Address of its TCP door.
     pub address: SocketAddr,
 }
 
-/// A process that ended instead of getting ready.
+/// A process that ended before it was ready.
 pub struct Refused {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// All that it told.
+    /// Everything that it wrote to stderr.
     pub messages: String,
 }
 
-/// The command that serves `dir`, with the TCP door alone.
+/// The command that serves `dir`, with only the TCP door.
 pub fn serve(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = chatshard();
     command.args(["serve", "--listen", "127.0.0.1:0", "--http", "off", "--admin", "off"]);
@@ -66,12 +66,12 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 impl Starting {
-    /// Starts a server on `dir`, with the TCP door alone.
+    /// Starts a server on `dir`, with only the TCP door.
     pub fn new(dir: &Path, arguments: &[&str]) -> Self {
         Self::of(serve(dir, arguments))
     }
 
-    /// Starts a server by this command.
+    /// Starts a server with this command.
     pub fn of(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -90,7 +90,7 @@ impl Starting {
         Self { child, ready, messages, reader: Some(reader) }
     }
 
-    /// Waits until it serves, or has ended.
+    /// Waits until it is ready, or has ended.
     pub fn ready(self) -> Result<Server, Refused> {
         match self.ready.recv_timeout(PATIENCE) {
             Ok(address) => Ok(Server { starting: self, address }),
@@ -105,14 +105,14 @@ impl Starting {
         }
     }
 
-    /// All that it told so far.
+    /// Everything that it wrote to stderr so far.
     pub fn messages(&self) -> String {
         self.messages.lock().unwrap().join("\n")
     }
 
     /// SIGKILL: no handler runs and nothing is flushed.
     pub fn kill(&mut self) {
-        // An error says that it has ended already.
+        // An error means that it has ended already.
         drop(self.child.kill());
         self.child.wait().unwrap();
     }
@@ -139,12 +139,12 @@ impl Drop for Starting {
 }
 
 impl Server {
-    /// Starts a server on `dir` and waits until it serves.
+    /// Starts a server on `dir` and waits until it is ready.
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
         Self::of(serve(dir, arguments))
     }
 
-    /// Starts a server by this command and waits until it serves.
+    /// Starts a server with this command and waits until it is ready.
     pub fn of(command: Command) -> Self {
         match Starting::of(command).ready() {
             Ok(server) => server,
@@ -154,12 +154,12 @@ impl Server {
         }
     }
 
-    /// The process.
+    /// The process id.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.starting.child)
     }
 
-    /// A figure of the process in bytes, as the system tells it: `VmRSS` or `VmHWM`.
+    /// Memory of the process in bytes, as the system reports it: `VmRSS` or `VmHWM`.
     pub fn memory(&self, figure: &str) -> u64 {
         let path = format!("/proc/{}/status", self.starting.child.id());
         let status = std::fs::read_to_string(path).unwrap();
@@ -168,22 +168,22 @@ impl Server {
         kib.parse::<u64>().unwrap() * 1024
     }
 
-    /// All that it told so far.
+    /// Everything that it wrote to stderr so far.
     pub fn messages(&self) -> String {
         self.starting.messages()
     }
 
-    /// SIGKILL.
+    /// SIGKILL: no handler runs and nothing is flushed.
     pub fn kill(&mut self) {
         self.starting.kill();
     }
 
-    /// SIGTERM, without waiting.
+    /// Sends SIGTERM without waiting for the end.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Any signal, without waiting: SIGSTOP and SIGCONT, say.
+    /// Sends any signal without waiting, such as SIGSTOP or SIGCONT.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -194,14 +194,14 @@ impl Server {
     }
 }
 
-/// The TCP door's address, if this is the message that tells it.
+/// The TCP door's address, if this is the line that reports it.
 fn address_when_ready(line: &str) -> Option<SocketAddr> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
     let fields = message.get("fields")?;
     (fields.get("message")? == "ready").then(|| fields.get("tcp")?.as_str()?.parse().ok()).flatten()
 }
 
-/// Random numbers that are the same on every machine: SplitMix64 (Steele, Lea, Flood 2014).
+/// Random numbers that are equal on every machine: SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
 
 impl Random {
@@ -218,7 +218,7 @@ impl Random {
         self.next() % bound
     }
 
-    /// One of these, if there are any.
+    /// A random item of `from`; `None` if it is empty.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(from.len()).unwrap();
         (count > 0).then(|| &from[usize::try_from(self.below(count)).unwrap()])

@@ -32,18 +32,19 @@ pub struct Alone {
     name: String,
     connection: Connection,
     open: Option<Open>,
-    /// What may be the case.
+    /// The worlds that may be the case.
     worlds: Vec<Model>,
-    /// What was the case, since all was on the disk for sure.
+    /// Worlds since the last moment at which everything was certainly on the disk. One of them is
+    /// the case after a crash that loses a suffix.
     before: Vec<Model>,
-    /// Its outcome is unknown; when it was sent first.
+    /// A request with an unknown outcome, and the time at which it was sent first.
     unsure: Option<(Request, u64)>,
-    /// Requests with keys, to be sent again.
+    /// Requests with keys, which may be sent again.
     keyed: Vec<Request>,
-    /// A message may be bringing rows back, which nobody waits for.
+    /// A message may be bringing rows back; no reply waits for that.
     rows_return: bool,
-    /// The node may lose what it told: all states are kept, and each request is about one chat only,
-    /// so that it is lost wholly or not at all.
+    /// The node may lose acknowledged changes. Then all states are kept, and each request is about
+    /// one chat only, so that it is lost wholly or not at all.
     may_lose: bool,
 }
 
@@ -51,18 +52,18 @@ pub struct Alone {
 struct Open {
     id: u64,
     asked: Asked,
-    /// When it was sent.
+    /// The world's time when it was sent.
     sent: u64,
 }
 
 enum Asked {
     Write(Request),
     Look(Look),
-    /// Whether deliveries are under way.
+    /// `stats`, to see whether deliveries are under way.
     Stats,
 }
 
-/// A question about what the client's users see.
+/// A question about the view of the client's users.
 #[derive(Debug, Clone)]
 enum Look {
     List(String),
@@ -86,7 +87,7 @@ impl Alone {
         }
     }
 
-    /// Sends a request, if it is its turn to.
+    /// Sends a request, unless one is under way or has an unknown outcome.
     pub fn act(&mut self, world: &mut World) -> Result<(), Fault> {
         if self.open.is_some() || self.unsure.is_some() {
             return Ok(());
@@ -97,7 +98,8 @@ impl Alone {
             3 if !self.keyed.is_empty() => {
                 let again = one_of(&mut world.random, &self.keyed);
                 match self.may_lose && has_steps(&again.write) {
-                    // Its key may have been forgotten: it would be done once more, and lost in part.
+                    // The node may have forgotten its key. Then it would be applied once more, and
+                    // lost in part.
                     true => Asked::Look(self.draw_look(&mut world.random)),
                     false => {
                         world.tally.retried += 1;
@@ -123,7 +125,7 @@ impl Alone {
         Ok(())
     }
 
-    /// Takes the reply, if it is there.
+    /// Takes the replies that have arrived.
     pub fn receive(&mut self, world: &mut World) -> Result<(), Fault> {
         for (id, outcome) in world.receive(&mut self.connection) {
             let Some(open) = self.open.take() else {
@@ -165,7 +167,7 @@ impl Alone {
         {
             if error.message.starts_with("not applied") {
                 world.tally.refused += 1;
-                // It took its key before it began: the key is for no other request.
+                // The request took its key before it began, so the key is for no other request.
                 self.unsure = takes_key_first(&request).then_some((request, sent));
             } else {
                 world.tally.unknown += 1;
@@ -177,7 +179,7 @@ impl Alone {
         self.ended(world, &request, sent, &in_json(outcome))
     }
 
-    /// A request has an outcome: worlds with another one are not the case.
+    /// A request has this outcome: removes the worlds in which it has another one.
     fn ended(
         &mut self,
         world: &mut World,
@@ -235,7 +237,7 @@ impl Alone {
         Ok(())
     }
 
-    /// A node begins that may lose what it tells, or not.
+    /// A node has started, which may lose acknowledged changes or not.
     pub fn begin(&mut self, may_lose: bool, now: u64) {
         self.may_lose = may_lose;
         self.worlds
@@ -244,13 +246,13 @@ impl Alone {
             .for_each(|model| model.memory.restarted(now));
     }
 
-    /// Whether a part of a request may be on the disk: no matter for a node that keeps what it tells,
-    /// as the client asks until all of it is.
+    /// Whether a part of a request may be on the disk. That does not matter for a node that loses
+    /// nothing, because the client repeats the request until all of it is applied.
     pub fn may_be_half_done(&self) -> bool {
         self.unsure.as_ref().is_some_and(|(request, _)| has_steps(&request.write))
     }
 
-    /// The node is gone; `loses` says that what it told may be gone with it.
+    /// The node is gone. With `loses` it may have lost acknowledged changes.
     pub fn cut_off(&mut self, world: &mut World, loses: bool) {
         if let Some(Open { asked: Asked::Write(request), sent, .. }) = self.open.take() {
             world.tally.unknown += 1;
@@ -263,7 +265,7 @@ impl Alone {
         self.rows_return = false;
     }
 
-    /// The node is there, takes writes, and is at rest: finds out what is the case.
+    /// The node runs, accepts writes, and is at rest: finds out which worlds are the case.
     pub fn resolve(&mut self, world: &mut World, is_new: bool) -> Result<(), Fault> {
         if is_new {
             self.connection = world.connect();
@@ -285,7 +287,8 @@ impl Alone {
             }
         }
         if self.may_lose {
-            // Without a log the end of the one that was read is not synced: what is seen of it may be gone again.
+            // Without a log, a start does not sync the end of the log that it read, so records of
+            // it may be lost later.
             self.before.extend(self.worlds.iter().cloned());
         }
         self.rows_return = false;
@@ -295,11 +298,11 @@ impl Alone {
             world.tally.views += 1;
             self.seen(world, &look, &told)?;
         }
-        // Those that look the same may differ in what keys remember, which later replies tell.
+        // Worlds that look equal may differ in what keys remember, which later replies show.
         Ok(())
     }
 
-    /// All that was told is on the disk.
+    /// Everything that was acknowledged is on the disk.
     pub fn is_durable(&mut self) {
         self.before.clear();
     }
@@ -337,7 +340,7 @@ impl Alone {
 
     fn draw_request(&self, random: &mut Random) -> Request {
         let write = self.draw_write(random);
-        // Of several steps a suffix may be lost, and the key be taken all the same.
+        // Of a request with several steps a suffix may be lost while its key is taken.
         let key = (random.below(3) == 0 && !(self.may_lose && has_steps(&write)))
             .then(|| format!("{}k{}", self.name, random.below(KEYS)));
         let version = match &write {
@@ -362,7 +365,7 @@ impl Alone {
                 false => chats.iter().filter(|_| random.below(2) == 0).cloned().collect(),
             }
         };
-        // Small, so that requests meet.
+        // Few sequences, so that requests meet.
         let last = self.worlds[0].chats.get(&chat).map_or(3, |chat| chat.last);
         let seq = random.below(last + 2);
         let flag = |random: &mut Random| (random.below(3) == 0).then(|| random.below(2) == 0);
@@ -439,7 +442,8 @@ impl Look {
     }
 }
 
-/// What the model answers. An erasure that a crash interrupted does not count again what went before.
+/// The model's reply. After a crash interrupted an erasure, its repeat does not count the
+/// memberships that were already removed.
 fn ask(model: &mut Model, request: &Request, told: &Answer) -> Answer {
     let made = told.as_ref().ok().and_then(|told| told["id"].as_str());
     let mut answer = model.ask(request, made);
@@ -452,7 +456,7 @@ fn ask(model: &mut Model, request: &Request, told: &Answer) -> Answer {
     answer
 }
 
-/// Whether the request, sent again, changes nothing that it has changed.
+/// Whether a repeat of the request changes nothing that the request changed.
 fn may_be_repeated(request: &Request) -> bool {
     let changes_nothing = matches!(
         request.write,
@@ -467,7 +471,7 @@ fn takes_key_first(request: &Request) -> bool {
     request.key.is_some() && has_steps(&request.write) && !is_read
 }
 
-/// Whether several slots do a part of it each.
+/// Whether several slots each apply a part of it.
 fn has_steps(write: &Write) -> bool {
     matches!(
         write,

@@ -15,19 +15,19 @@ use serde_json::Value;
 
 use super::world::World;
 
-/// A client's connection: it is gone with its node.
+/// A client's connection. It ends with its node.
 #[derive(Default)]
 pub struct Connection {
     core: usize,
     replies: Rc<ReplyQueue>,
     order: Order,
-    /// The start of the node that it is to.
+    /// The start of the node that it belongs to.
     run: u64,
-    /// What was asked: a request's id is its place.
+    /// The command of each request; the id of a request is its place, from 1 on.
     asked: Vec<Kind>,
 }
 
-/// Has a core run a request, as a connection does.
+/// Submits a request to a core, as a connection does.
 fn submit(Going { asked, work, way }: Going, replies: &Rc<ReplyQueue>, local: &Local) {
     let mark = OrderKey::mark(way, false);
     local.submit(Responder::of_connection(replies, asked, work.kind(), mark), work);
@@ -39,14 +39,14 @@ fn decoded(kind: Kind, bytes: &[u8]) -> Outcome {
 }
 
 impl World {
-    /// A connection to some core.
+    /// Opens a connection to a random core.
     pub fn connect(&mut self) -> Connection {
         let cores = self.node().info.mailboxes.len() as u64;
         let core = usize::try_from(self.random.below(cores)).unwrap();
         Connection { core, run: self.starts, ..Connection::default() }
     }
 
-    /// Sends a request; its id, or the refusal of what no node would take.
+    /// Sends a request. Returns its id, or the error for a request that no node accepts.
     pub fn send(
         &mut self,
         connection: &mut Connection,
@@ -58,17 +58,17 @@ impl World {
         Ok(id)
     }
 
-    /// Whether nothing of a connection is left to be told or to be sent.
+    /// Whether no reply and no request of a connection waits.
     pub fn is_quiet(&self, connection: &Connection) -> bool {
         connection.replies.is_empty() && !connection.order.has_ready()
     }
 
-    /// Sends what was put into a connection.
+    /// Sends the requests that were put into a connection.
     pub fn flush(&mut self, connection: &Connection) {
         self.node().core(connection.core).flush();
     }
 
-    /// Puts a request into a connection, behind which others may come before they are sent together.
+    /// Puts a request into a connection. Others may follow before all are sent together.
     pub fn put(
         &mut self,
         connection: &mut Connection,
@@ -89,7 +89,8 @@ impl World {
         let mut payload = BytesMut::new();
         encode_request(id, &command, &mut payload).unwrap();
         payload.advance(frame::HEADER_BYTES);
-        // As a connection does: plain requests in place or passed on, where that is possible.
+        // As a connection does it: requests on the fast path are answered in place or passed on,
+        // where that is possible.
         local.tick();
         let mut out = BytesMut::new();
         let went = fast_path::read(&payload, hasher).map_or(Destination::Nowhere, |plain| {
@@ -147,7 +148,7 @@ impl World {
         }
         for (_, outcome) in &replies {
             match outcome {
-                // It tells of the machine, too.
+                // `stats` reports on the machine too, so the digest leaves it out.
                 Ok(Reply::Stats(_)) => {}
                 Ok(told) => self.event(format!("-> {}", serde_json::to_string(told).unwrap())),
                 Err(error) => self.event(format!("-> {} {error}", error.code.status())),

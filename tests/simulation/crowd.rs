@@ -27,30 +27,30 @@ use super::world::{Fault, World, in_json};
 
 const CHATS: [&str; 2] = ["s0", "s1"];
 const USERS: [&str; 5] = ["m0", "m1", "m2", "m3", "m4"];
-/// Of these the second chat's come and go, all at once.
+/// Members of the second chat who join and leave together.
 const TOGETHER: &[&str] = &["m2", "m3", "m4"];
-/// Chats made meanwhile in a seed.
+/// Most chats that a seed creates meanwhile.
 const FRESH_MAX: usize = 12;
 /// Requests under way on a connection.
 const DEPTH: usize = 4;
-/// In ms. A client's time may be a day ahead of the server's.
+/// A day in ms: a client's time may be that far ahead of the server's.
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 pub struct Crowd {
     members: Vec<Member>,
     chats: [Chat; 2],
-    /// How far each user of the first chat has read, as acknowledged.
+    /// Acknowledged read position of each user of the first chat.
     read: [u64; 2],
     next_key: u64,
-    /// `allocate` with a key whose outcome is unknown.
+    /// `allocate` requests with a key and an unknown outcome.
     unsure: Vec<Asked>,
-    /// `allocate` with a key, and the first of what it handed out.
+    /// An `allocate` with a key, and the first sequence that it returned.
     known: Option<(Asked, u64)>,
-    /// Chats that are made meanwhile, by number.
+    /// Chats that are created meanwhile, by number.
     fresh: Vec<Fresh>,
 }
 
-/// A chat that is made while its first user pins it.
+/// A chat that its first user pins while it is being created.
 #[derive(Default)]
 struct Fresh {
     is_made: bool,
@@ -63,39 +63,39 @@ struct Member {
     open: BTreeMap<u64, Asked>,
 }
 
-/// A chat of which every sequence is handed out by `allocate`.
+/// A chat in which `allocate` hands out every sequence.
 #[derive(Default)]
 struct Chat {
-    /// Sum of what was acknowledged.
+    /// Number of sequences in acknowledged requests.
     acknowledged: u64,
-    /// Sum of what is unknown and may never be known.
+    /// Number of sequences in requests whose outcome may never be known.
     unknown: u64,
-    /// Largest last sequence that was told.
+    /// Largest last sequence in any reply.
     told: u64,
-    /// What was handed out: first and last.
+    /// Sequences that were handed out: first and last.
     handed: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug, Clone)]
 enum Asked {
-    /// A fresh chat of this number.
+    /// Creates the fresh chat of this number.
     Create(usize),
     /// Its first user pins it.
     Pin(usize),
-    /// So many in a chat.
+    /// Allocates `count` sequences in a chat.
     Allocate {
         chat: usize,
         count: u64,
         key: Option<String>,
     },
-    /// The same again, which handed out this and the following.
+    /// Repeats an `allocate` that returned this first sequence.
     Again(Box<Asked>, u64),
     Read {
         user: usize,
         seq: u64,
         before: u64,
     },
-    /// With what was known when it was sent.
+    /// Reads both chats. It carries the largest last sequences in replies up to then.
     Detail {
         told: [u64; 2],
     },
@@ -106,7 +106,7 @@ enum Asked {
     Members,
     Change(&'static str),
     Delete(usize),
-    /// Its user is online in this, which is too far ahead.
+    /// A `touch` of this user with a time that is too far ahead.
     Ahead {
         user: usize,
         time: u64,
@@ -126,12 +126,12 @@ impl Crowd {
         }
     }
 
-    /// Whether a chat is pinned by one who has it, while others are still to get it: a good time for a crash.
+    /// Whether a user has pinned a chat that others are still to get: a good time for a crash.
     pub fn is_half_made(&self) -> bool {
         self.fresh.last().is_some_and(|fresh| fresh.is_pinned && !fresh.is_made)
     }
 
-    /// One of them sends a request, if it may.
+    /// A random client sends a request, if it may.
     pub fn act(&mut self, world: &mut World) -> Result<(), Fault> {
         let member = usize::try_from(world.random.below(self.members.len() as u64)).unwrap();
         if self.members[member].open.len() >= DEPTH {
@@ -182,7 +182,7 @@ impl Crowd {
         }
     }
 
-    /// Takes the replies that are there.
+    /// Takes the replies that have arrived.
     pub fn receive(&mut self, world: &mut World) -> Result<(), Fault> {
         for at in 0..self.members.len() {
             for (id, outcome) in world.receive(&mut self.members[at].connection) {
@@ -304,7 +304,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// A chat's last sequence is told, and was at least `before` when that was asked.
+    /// Checks a chat's last sequence in a reply. It must be at least `before`, the largest one
+    /// known when the request was sent.
     fn is_last(&mut self, chat: usize, last: u64, before: u64) -> Result<(), Fault> {
         let open = self.members.iter().flat_map(|member| member.open.values());
         let unsure = open.chain(&self.unsure).map(|asked| asked.sequences(chat)).sum::<u64>();
@@ -320,7 +321,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// The node is gone.
+    /// The node is gone; requests under way have an unknown outcome.
     pub fn cut_off(&mut self, world: &mut World) {
         for at in 0..self.members.len() {
             for asked in std::mem::take(&mut self.members[at].open).into_values() {
@@ -330,8 +331,8 @@ impl Crowd {
         }
     }
 
-    /// The node is at rest and takes writes. If it is a new one that may have `lost` what was told,
-    /// what it has is right, as long as it hangs together.
+    /// The node is at rest and accepts writes. If it is a new one that may have `lost` acknowledged
+    /// changes, any consistent state is right.
     pub fn resolve(&mut self, world: &mut World, is_new: bool, lost: bool) -> Result<(), Fault> {
         if is_new {
             for member in &mut self.members {
@@ -351,7 +352,7 @@ impl Crowd {
             self.told(world, asked, &told)?;
             world.settle()?;
         }
-        // Time may pass from here on, more than a key is kept.
+        // From here on time may pass, and the key may be forgotten.
         self.known = None;
         self.check_chats(world, lost)?;
         self.check_fresh(world, lost)?;
@@ -363,7 +364,7 @@ impl Crowd {
         world.tally.views += 1;
         let items = told["items"].as_array().unwrap();
         if lost {
-            // Sequences may be handed out again; so may the chats be made again.
+            // After a loss sequences may be handed out again, and chats may be created again.
             self.read = [0; 2];
             for id in CHATS {
                 world
@@ -382,7 +383,7 @@ impl Crowd {
             if last > most || (!lost && last < least) {
                 return Err(format!("{id}: last is {last}; right is {least} to {most}"));
             }
-            // At rest nothing of what was unknown comes any more.
+            // At rest, no request with an unknown outcome can take effect any more.
             (chat.acknowledged, chat.unknown, chat.told) = (last, 0, last);
             if lost {
                 chat.handed.split_off(&(last + 1));
@@ -407,7 +408,7 @@ impl Crowd {
             if there != USERS.len() && (there != 0 || fresh.is_made && !lost) {
                 return Err(format!("{id} is there for {there} of its users"));
             }
-            // The first user's list comes first.
+            // The lists are in the order of the users, so the first row is that of the first user.
             let is_pinned = there > 0 && rows[0]["is_top"] == 1;
             if fresh.is_pinned && !is_pinned && !lost {
                 return Err(format!("{id} was pinned, and is not"));
@@ -422,7 +423,7 @@ impl Crowd {
             for chat in CHATS {
                 let told = world.ask("explain", &json!({"user_id": user, "chat_id": chat}))?;
                 let Ok(told) = told else { continue };
-                // Whoever is no member has nothing deleted.
+                // A user who is no member has nothing deleted.
                 let deleted = number(&told["floors"]["deleted"]);
                 let is_member = !told["floors"]["join"].is_null() && deleted > 0;
                 if is_member && told["listed"] == false && deleted < number(&told["last_sequence"])
@@ -449,7 +450,8 @@ impl Crowd {
     }
 }
 
-/// The order of a user's conversations: pinned first, then by the time of the newest message, then by id.
+/// Checks the order of a user's conversations: pinned first, then by the time of the newest
+/// message, then by id.
 fn check_order(world: &mut World, user: &str) -> Result<(), Fault> {
     world.tally.orders += 1;
     let told = world.ask("conversations", &json!({"user_id": user}))?.unwrap();
@@ -512,7 +514,7 @@ impl Asked {
         }
     }
 
-    /// How many sequences of a chat it may hand out.
+    /// The number of sequences of a chat that it may hand out.
     fn sequences(&self, of: usize) -> u64 {
         match self {
             Self::Allocate { chat, count, .. } if *chat == of => *count,
@@ -521,7 +523,7 @@ impl Asked {
     }
 }
 
-/// Makes a group of all users.
+/// A `create` of a group of all users.
 fn create(id: &str) -> Value {
     json!({"id": id, "type": 2, "creator_id": "m0", "created_at": 5, "user_ids": USERS})
 }

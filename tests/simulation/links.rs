@@ -12,9 +12,9 @@ use chatshard::types::{ShardCount, ShardId};
 
 type OnTheirWay = Arc<Mutex<Vec<VecDeque<(usize, Vec<PeerMessage>)>>>>;
 
-/// See the module's documentation.
+/// The batches that are on their way between the cores of a node.
 pub struct Links {
-    /// For each core what it has sent, and to which.
+    /// For each core its batches in the order sent, each with the core that it goes to.
     sent: OnTheirWay,
 }
 
@@ -41,13 +41,13 @@ impl Links {
         (Self { sent }, mailboxes)
     }
 
-    /// The cores of which something is on its way.
+    /// The cores that have batches on their way.
     pub fn busy(&self) -> Vec<usize> {
         let sent = self.sent.lock().unwrap();
         (0..sent.len()).filter(|from| !sent[*from].is_empty()).collect()
     }
 
-    /// Brings the next batch of a core.
+    /// Delivers the next batch of a core.
     pub fn bring_next(&self, from: usize, mailboxes: &[Mailbox]) {
         let next = self.sent.lock().unwrap()[from].pop_front();
         if let Some((to, batch)) = next {

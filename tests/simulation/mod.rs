@@ -4,7 +4,7 @@ pub mod alone;
 pub mod connection;
 pub mod crowd;
 pub mod links;
-// A part of it is enough here.
+// The simulation uses only a part of the model.
 #[allow(dead_code)]
 #[path = "../model/mod.rs"]
 pub mod model;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use story::{Failure, Played, play};
 use tally::Tally;
 
-/// Plays a seed; a panic is a failure as any other.
+/// Plays a seed. A panic counts as a failure.
 pub fn attempt(seed: u64) -> Result<Played, Failure> {
     catch_unwind(AssertUnwindSafe(|| play(seed))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -29,7 +29,7 @@ pub fn attempt(seed: u64) -> Result<Played, Failure> {
     })
 }
 
-/// Plays seeds on all cores; what happened, and the first that failed.
+/// Plays seeds on all cores of the machine. Returns the counts, and the first seed that failed.
 pub fn run(first: u64, seeds: u64) -> (Tally, Option<(u64, Failure)>) {
     let next = AtomicU64::new(0);
     let (total, failed) = (Mutex::new(Tally::default()), Mutex::new(None));
@@ -46,7 +46,7 @@ pub fn run(first: u64, seeds: u64) -> (Tally, Option<(u64, Failure)>) {
                     match attempt(seed) {
                         Ok(played) => *total.lock().unwrap() += played.tally,
                         Err(failure) => {
-                            // The others end too.
+                            // The other threads end too.
                             next.fetch_max(seeds, Ordering::Relaxed);
                             failed.lock().unwrap().get_or_insert((seed, failure));
                             return;

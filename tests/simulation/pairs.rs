@@ -16,16 +16,17 @@ use super::connection::Connection;
 use super::world::{Fault, World, in_json};
 
 type Request = (Kind, Value);
-/// A reply in JSON, or an error's status.
+/// A reply in JSON, or the status of an error.
 type ReplyBody = Result<Value, u16>;
 
-/// A world with what every pair finds: `u` and `v` are members of `c` and `d`, and `w` of nothing.
+/// A world in which every pair begins with the same state: `u` and `v` are members of `c` and `d`,
+/// and `w` of nothing.
 struct Stage {
     world: World,
     connection: Connection,
 }
 
-/// The ids of a pair: each pair has its own, so that all of them meet on other shards.
+/// The ids of a pair. Each pair has its own, so that the pairs meet on different shards.
 struct Names(String);
 
 impl Names {
@@ -34,13 +35,13 @@ impl Names {
     }
 }
 
-/// What may be asked with these names, by each command.
+/// The requests of a command with these names.
 fn requests(kind: Kind, names: &Names) -> Vec<Value> {
     let [u, v, w] = ["u", "v", "w"].map(|name| names.of(name));
     let [c, d, e] = ["c", "d", "e"].map(|name| names.of(name));
     let key = names.of(kind.name());
     match kind {
-        // They name no key.
+        // These name no key.
         Kind::Hello | Kind::Ping | Kind::Stats | Kind::Snapshot => Vec::new(),
         Kind::Export | Kind::Verify | Kind::Watch | Kind::Cancel => Vec::new(),
         Kind::Import => {
@@ -120,7 +121,7 @@ fn keys(kind: Kind, arguments: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether the pair has an order.
+/// Whether the requests of the pair must keep their order.
 fn has_order(first: &Request, second: &Request) -> bool {
     let is_import = |request: &Request| request.0 == Kind::Import;
     let is_mark = |(kind, arguments): &Request| {
@@ -132,7 +133,8 @@ fn has_order(first: &Request, second: &Request) -> bool {
     shares && !(is_mark(first) && is_mark(second))
 }
 
-/// A reply without what depends on the order of chats that have none: parts of one request are applied in any.
+/// Removes from a reply what depends on the order of chats that have none: the parts of one request
+/// are applied in any order.
 fn plain(mut told: Value) -> Value {
     fn forget(value: &mut Value) {
         match value {
@@ -171,7 +173,8 @@ impl Stage {
         ids
     }
 
-    /// Asks all at once; the replies in the order of the requests. Then all is quiet.
+    /// Sends all requests at once. Returns the replies in the order of the requests, when nothing
+    /// is under way any more.
     fn ask(&mut self, requests: &[Request]) -> Result<Vec<ReplyBody>, Fault> {
         let ids = self.send(requests)?;
         let mut replies = BTreeMap::new();
@@ -185,7 +188,7 @@ impl Stage {
         ids.into_iter().map(reply).map(|told| Ok(in_json(told?).map(plain))).collect()
     }
 
-    /// What every pair begins with.
+    /// Makes the state that every pair begins with.
     fn set(&mut self, names: &Names) -> Result<(), Fault> {
         let chats: Vec<Value> = ["c", "d"]
             .map(|chat| {
@@ -205,7 +208,7 @@ impl Stage {
         made.into_iter().all(|told| told.is_ok()).then_some(()).ok_or("no stage".to_owned())
     }
 
-    /// What is seen of all of it.
+    /// Reads everything that the pair can have changed.
     fn look(&mut self, names: &Names) -> Result<Vec<ReplyBody>, Fault> {
         let [u, v, w] = ["u", "v", "w"].map(|name| names.of(name));
         let chats = ["c", "d", "e"].map(|name| names.of(name));
@@ -220,10 +223,10 @@ impl Stage {
     }
 }
 
-/// Plays all pairs; how many.
+/// Plays all pairs, and returns their number.
 ///
 /// # Errors
-/// What came out of the first pair that came out otherwise.
+/// The first pair whose result differs from that of requests one after the other.
 pub fn play_pairs(seed: u64, shards: u16) -> Result<u64, Fault> {
     let (mut patient, mut hasty) = (Stage::new(seed, shards)?, Stage::new(seed, shards)?);
     let all = |names: &Names| -> Vec<Request> {

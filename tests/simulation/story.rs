@@ -17,11 +17,11 @@ use super::world::{DIR, Fault, World};
 #[derive(Debug)]
 pub struct Failure {
     pub why: Fault,
-    /// The last events, a line each.
+    /// The last events, one to a line.
     pub events: String,
 }
 
-/// A seed that is right: what happened, and a digest of all of it.
+/// A seed that passes: counts of what happened, and a digest of all events.
 #[derive(Debug)]
 pub struct Played {
     pub tally: Tally,
@@ -33,13 +33,13 @@ struct Story {
     alone: Vec<Alone>,
     crowd: Crowd,
     mode: LogMode,
-    /// The log has its end mark: then any flipped bit is told from a torn write.
+    /// The log has its end mark, so recovery can distinguish any flipped bit from a torn write.
     is_closed: bool,
-    /// The run before may have lost some of what it told.
+    /// The run before may have lost acknowledged changes.
     lost: bool,
-    /// Some of it is not on the disk yet, and lost if the machine stops.
+    /// Acknowledged changes are not on the disk yet, and are lost if the machine stops.
     at_risk: bool,
-    /// Everything that must be there after the next start.
+    /// The export that the next start must reproduce.
     expected: Option<Vec<String>>,
 }
 
@@ -61,7 +61,7 @@ impl Story {
         let mut world = World::new(seed);
         let alone = (0..1 + world.random.below(2)).map(Alone::new).collect();
         let crowd = Crowd::new(1 + world.random.below(3));
-        // The crowd's chats are made as if they had been lost.
+        // At first the crowd's chats are created as after a loss.
         let (mode, lost) = (LogMode::Always, true);
         Self { world, alone, crowd, mode, is_closed: false, lost, at_risk: false, expected: None }
     }
@@ -75,7 +75,8 @@ impl Story {
                 _ => LogMode::Off,
             };
             if self.alone.iter().any(Alone::may_be_half_done) {
-                // One that loses the rest of it leaves any part, which no model tells.
+                // A node that may lose changes could leave any part of the request, which the model
+                // does not cover.
                 self.mode = LogMode::Always;
             }
             self.start()?;
@@ -88,7 +89,7 @@ impl Story {
 
     // ---- start ----
 
-    /// Starts, however often it takes, and looks at what is there.
+    /// Starts the node, with as many attempts as it takes, and checks its state.
     fn start(&mut self) -> Result<(), Fault> {
         let flip = if self.world.one_in(5) { self.flip() } else { None };
         if self.world.one_in(6) {
@@ -109,7 +110,7 @@ impl Story {
                     self.world.tally.start_crashes += 1;
                     self.crash();
                 }
-                // A fault that was to come in the run before.
+                // A fault that was planned in the run before.
                 (Err(error), _) if is_of_the_disk(&error) => {
                     self.world.tally.start_faults += 1;
                     self.world.event(format!("refused: {error}"));
@@ -122,7 +123,7 @@ impl Story {
                     check_refusal(&error, file)?;
                     self.world.event(format!("refused: {error}"));
                     self.world.tally.flips_refused += 1;
-                    // As if from an older copy.
+                    // Flips the bit back, as if the file came from an older copy.
                     self.world.disk.flip_bit(file, *bit).unwrap();
                     flipped = None;
                 }
@@ -136,7 +137,8 @@ impl Story {
         let now = self.world.now();
         self.alone.iter_mut().for_each(|client| client.begin(may_lose, now));
         if self.mode != LogMode::Off || !self.at_risk {
-            // Recovery syncs the log that it goes on with; without one it leaves it as it is.
+            // Recovery syncs the log that it continues. Without a log it leaves the old log as it
+            // is.
             self.alone.iter_mut().for_each(Alone::is_durable);
         }
         self.rest(true)?;
@@ -154,8 +156,8 @@ impl Story {
         self.at_risk = false;
     }
 
-    /// Flips a bit in a file of a node that does not run. Of the newest segment of a log without an
-    /// end mark the last batch may be lost with it, as if it were torn: that one is spared.
+    /// Flips a bit in a file of a node that does not run. Without an end mark, a flip in the newest
+    /// segment may lose the last batch as if it were torn, so that segment is spared.
     fn flip(&mut self) -> Option<(PathBuf, u64)> {
         let mut names = self.world.disk.list(Path::new(DIR)).unwrap();
         names.sort();
@@ -173,7 +175,7 @@ impl Story {
         Some((file, bit))
     }
 
-    /// Comes to rest and finds out what is the case; whether the log still takes writes.
+    /// Brings the node to rest and checks its state. Returns whether the log still accepts writes.
     fn rest(&mut self, is_new: bool) -> Result<bool, Fault> {
         self.world.heal();
         let is_well = loop {
@@ -200,7 +202,7 @@ impl Story {
         if self.mode != LogMode::Off {
             self.alone.iter_mut().for_each(Alone::is_durable);
         }
-        // Nobody waits: keys may be forgotten from now on.
+        // No request is under way, so keys may be forgotten from now on.
         let jump = [0, 0, 0, 240_000, 400_001];
         let ms = jump[usize::try_from(self.world.random.below(5)).unwrap()];
         self.world.pass(ms);
@@ -229,7 +231,7 @@ impl Story {
             if self.world.one_in(60) {
                 self.world.begin_image();
                 if self.world.one_in(4) {
-                    // Somewhere in the image.
+                    // At some sync of the snapshot.
                     self.world.tally.frozen += 1;
                     self.world.disk.freeze_at_sync(1 + self.world.random.below(6));
                 }
@@ -259,7 +261,7 @@ impl Story {
         self.crowd.receive(&mut self.world)
     }
 
-    /// Something goes wrong with the disk, soon.
+    /// Plans a fault of the disk.
     fn fault(&mut self) {
         let soon = 1 + self.world.random.below(4);
         let disk: &FaultyDisk = &self.world.disk;
@@ -319,7 +321,7 @@ impl Story {
         let (mut crashes, mut stops) = (frozen || drawn >= 6, false);
         if !frozen && drawn < 4 && self.rest(false)? {
             if self.mode == LogMode::Off {
-                // What a stop does: all that is there goes into an image.
+                // As a stop does it: the whole state goes into a snapshot.
                 self.world.begin_image();
                 self.world.settle()?;
                 self.alone.iter_mut().for_each(Alone::is_durable);
@@ -328,14 +330,14 @@ impl Story {
             (crashes, stops) = (drawn < 1, drawn >= 2);
         }
         if !frozen && drawn == 9 && self.mode != LogMode::Off && self.rest(false)? {
-            // Nobody else syncs: the power fails while an image gets its name.
+            // No other thread syncs. The power fails while a snapshot gets its final name.
             self.expected = Some(self.world.export()?);
             self.world.tally.frozen += 1;
             self.world.disk.freeze_at_sync(1 + self.world.random.below(2));
             self.world.begin_image();
             self.world.settle()?;
         }
-        // What was at rest is on the disk.
+        // The state at rest is on the disk.
         let at_risk = self.mode != LogMode::Always && self.expected.is_none();
         self.lost = at_risk && (crashes || self.mode == LogMode::Off);
         self.at_risk = at_risk && !self.lost;
@@ -357,20 +359,20 @@ impl Story {
     }
 }
 
-/// Whether the disk refused something, as it was asked to.
+/// Whether the disk refused something as planned.
 fn is_of_the_disk(error: &StoreError) -> bool {
     let text = error.to_string();
     text.contains("as was asked for") || text.contains(&ErrorKind::StorageFull.to_string())
 }
 
-/// Damage is refused with the file that has it.
+/// Damage must be refused with the name of the damaged file.
 fn check_refusal(error: &StoreError, file: &Path) -> Result<(), Fault> {
     let (text, file) = (error.to_string(), file.display().to_string());
     if text.contains(&file) { Ok(()) } else { Err(format!("{file} is damaged; told is: {text}")) }
 }
 
 fn compare(before: &[String], after: &[String]) -> Result<(), Fault> {
-    // Other shards have other shares of what users may be remembered for: a removal may be forgotten meanwhile.
+    // Other shards remember other numbers of removals, so a removal may be forgotten meanwhile.
     let may_go = |line: &String| line.contains("\"removed\":1,");
     let missing: Vec<_> =
         before.iter().filter(|line| !after.contains(line) && !may_go(line)).collect();

@@ -7,7 +7,7 @@ use chatshard::node::log::LogState;
 
 macro_rules! tally {
     ($($(#[$doc:meta])* $name:ident: $told:literal,)+) => {
-        /// Counts.
+        /// Counts of events in one or more seeds.
         #[derive(Debug, Clone, Default)]
         pub struct Tally {
             $($(#[$doc])* pub $name: u64,)+
@@ -15,7 +15,7 @@ macro_rules! tally {
         }
 
         impl Tally {
-            /// What was counted, and how often.
+            /// The name and the value of each count.
             pub fn counts(&self) -> Vec<(&'static str, u64)> {
                 vec![$(($told, self.$name)),+]
             }
@@ -72,7 +72,7 @@ tally! {
 }
 
 impl Tally {
-    /// Notes how the log is; whether it has just become so.
+    /// Notes the state of the log. Returns whether it has just changed to that state.
     pub fn note_state(&mut self, state: LogState) -> bool {
         let is_new = self.state.replace(state) != Some(state);
         self.stalled += u64::from(is_new && state == LogState::Stalled);

@@ -40,19 +40,19 @@ use crate::common::random::Random;
 
 pub const DIR: &str = "/data";
 
-/// Events that are told of a seed that fails, where `CHATSHARD_SIM_EVENTS` gives no other number.
+/// Events that are printed of a failing seed, unless `CHATSHARD_SIM_EVENTS` sets another number.
 const EVENTS_TOLD: usize = 300;
-/// Steps after which a node that is left alone is stuck.
+/// Steps after which a node without new requests counts as stuck.
 const STEPS_TO_QUIET: usize = 200_000;
 
 thread_local! {
-    /// The world's time, in ms, as it elapses: each seed has its thread for itself.
+    /// Elapsed time of the world in ms. Each seed has a thread of its own.
     static CLOCK: Cell<u64> = const { Cell::new(NOW) };
-    /// How far the wall clock is set from it.
+    /// Difference of the wall clock from it, in ms.
     static SET: Cell<i64> = const { Cell::new(0) };
 }
 
-/// How far a wall clock is set wrong at the most, in ms.
+/// Largest difference of the wall clock, in ms.
 const SET_MAX: i64 = 40 * 365 * 24 * 60 * 60 * 1000;
 
 fn wall_clock() -> u64 {
@@ -70,18 +70,19 @@ pub struct World {
     pub tally: Tally,
     pub node: Option<Node>,
     pub trace: Trace,
-    /// How often a node was started.
+    /// Number of starts of a node so far.
     pub starts: u64,
     pub began: Instant,
-    /// How often the log gets a turn: a slow disk seldom.
+    /// Weight of the log among the steps: on a slow disk it seldom gets a turn.
     pub log_weight: u64,
-    /// The wall clock and the time at which this run began, and the least that the wall clock was since.
+    /// Wall clock and elapsed time at the start of this run, and the smallest value of the wall
+    /// clock since.
     run_began: (u64, u64, u64),
-    /// A sync of a file was to fail in this run.
+    /// A sync of a file was planned to fail in this run.
     pub sync_may_fail: bool,
 }
 
-/// What happened, as a digest; and the last of it in words.
+/// A digest of all events, and the last ones in words.
 pub struct Trace {
     digest: DefaultHasher,
     last: VecDeque<String>,
@@ -110,7 +111,7 @@ impl Trace {
         self.digest.finish()
     }
 
-    /// The last events, a line each.
+    /// The last events, one to a line.
     pub fn told(&self) -> String {
         self.last.iter().fold(String::new(), |mut all, line| {
             writeln!(all, "  {line}").unwrap();
@@ -125,7 +126,7 @@ pub struct Node {
     cores: Vec<SimCore>,
     links: Links,
     log: Option<LogThread<FaultyDisk>>,
-    /// Written, and the sync is still to come.
+    /// The log is written, and its sync is the next step.
     sync_is_next: bool,
     snapshotter: Snapshotter<FaultyDisk>,
     pub is_imaging: bool,
@@ -192,7 +193,7 @@ impl World {
         CLOCK.set(CLOCK.get() + ms);
     }
 
-    /// Somebody sets the wall clock, or it drifts.
+    /// Sets the wall clock, or lets it drift.
     fn set_wall_clock(&mut self) {
         let year = 365 * 24 * 60 * 60 * 1000;
         let some = i64::try_from(self.random.below(200_000)).unwrap();
@@ -211,8 +212,8 @@ impl World {
         self.event(format!("the wall clock is set {told}"));
     }
 
-    /// A time that the node of this run gave to something just now is not beyond what elapsed by more than
-    /// 1 s a minute, nor before all that the wall clock told.
+    /// Checks a time that the node of this run has just given. It may exceed the elapsed time by at
+    /// most 1 s a minute, and may not be before the smallest wall clock of this run.
     pub fn check_time(&self, time: u64) -> Result<(), Fault> {
         let (wall, began, least) = self.run_began;
         match time {
@@ -227,7 +228,7 @@ impl World {
         }
     }
 
-    /// The latest time that the node of this run may go by.
+    /// The latest time that the node of this run may give.
     pub fn latest(&self) -> u64 {
         let (wall, began, _) = self.run_began;
         let elapsed = self.now() - began;
@@ -238,10 +239,10 @@ impl World {
         self.node.as_ref().expect("the node runs")
     }
 
-    /// Starts on what the disk holds.
+    /// Starts a node from the contents of the disk.
     ///
     /// # Errors
-    /// As recovery tells them.
+    /// Those of recovery.
     pub fn start(&mut self, shards: u16, mode: LogMode) -> Result<(), StoreError> {
         self.event(format!("start with {shards} shards, {}", mode.name()));
         self.starts += 1;
@@ -263,7 +264,7 @@ impl World {
         Ok(())
     }
 
-    /// The process ends without a word: what the operating system has stays.
+    /// Ends the process at once: everything that the operating system has stays.
     pub fn kill(&mut self) {
         self.event("kill".into());
         self.tally.kills += 1;
@@ -271,7 +272,7 @@ impl World {
         self.disk.kill();
     }
 
-    /// The machine stops: what was not synced may be lost or torn.
+    /// Stops the machine: bytes and names that were not synced may be lost or torn.
     pub fn crash(&mut self) {
         self.event("crash".into());
         self.tally.crashes += 1;
@@ -280,7 +281,7 @@ impl World {
         self.disk.free();
     }
 
-    /// No fault comes any more of itself.
+    /// Ends all faults of the disk.
     pub fn heal(&mut self) {
         self.disk.free();
         self.disk.fail_truncate(false);
@@ -292,7 +293,7 @@ impl World {
         self.disk.freeze_at_sync(u64::MAX);
     }
 
-    /// Nobody who is killed tidies up: the disk stands still meanwhile.
+    /// Drops the node while the disk is frozen: a killed process cleans nothing up.
     fn drop_node(&mut self) {
         self.disk.refuse(u64::MAX);
         self.disk.refuse_all(false);
@@ -302,7 +303,7 @@ impl World {
         self.node = None;
     }
 
-    /// The node closes its log and ends; whether the log has its end mark.
+    /// Closes the log and ends the node. Returns whether the log has its end mark.
     pub fn stop(&mut self) -> bool {
         let mut node = self.node.take().expect("the node runs");
         let Some(mut log) = node.log.take() else { return false };
@@ -318,7 +319,7 @@ impl World {
         closed
     }
 
-    /// Somebody does something; false if there is nobody.
+    /// One step of a random part; false if no part has anything to do.
     pub fn step(&mut self) -> bool {
         if self.one_in(4) {
             let ms = if self.one_in(50) { 300 } else { 1 };
@@ -395,7 +396,7 @@ impl World {
         self.node().info.log.state()
     }
 
-    /// Nothing but a failed sync of a file poisons the log.
+    /// Checks that only a failed sync of a file has poisoned the log.
     pub fn check_poison(&self) -> Result<(), Fault> {
         let is_allowed = self.sync_may_fail || self.disk.is_frozen();
         match self.state() {
@@ -406,7 +407,8 @@ impl World {
         }
     }
 
-    /// Goes on until nothing is under way and all is on the disk; false if the log is poisoned.
+    /// Takes steps until nothing is under way and everything is on the disk. Returns false if the
+    /// log takes no writes.
     pub fn settle(&mut self) -> Result<bool, Fault> {
         for _ in 0..STEPS_TO_QUIET {
             if self.step() {
@@ -424,7 +426,7 @@ impl World {
         Err("the node does not come to rest".into())
     }
 
-    /// Asks and goes on until there is a reply; for a node that takes reads.
+    /// Sends a request and takes steps until its reply is there. The node must answer reads.
     pub fn ask(&mut self, name: &str, arguments: &Value) -> Result<Result<Value, u16>, Fault> {
         let mut connection = self.connect();
         let id = match self.send(&mut connection, name, arguments) {
@@ -443,7 +445,7 @@ impl World {
         Err(format!("{name} {arguments} gets no reply"))
     }
 
-    /// Everything that the node holds.
+    /// The whole state of the node, as `export` returns it.
     pub fn export(&mut self) -> Result<Vec<String>, Fault> {
         let mut lines = Vec::new();
         let mut cursor = Value::Null;
@@ -455,7 +457,7 @@ impl World {
             }
             cursor = page["next_cursor"].take();
             if cursor.is_null() {
-                // Nodes of other shard counts go through it in another order.
+                // Nodes with other shard counts export in another order.
                 lines.sort();
                 return Ok(lines);
             }
@@ -463,7 +465,7 @@ impl World {
     }
 }
 
-/// A reply in JSON; an error's status.
+/// A reply in JSON, or the status of an error.
 pub fn in_json(outcome: Outcome) -> Result<Value, u16> {
     match outcome {
         Ok(reply) => Ok(serde_json::to_value(reply).unwrap()),
@@ -515,7 +517,7 @@ impl Node {
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
-        // The world decides when an image is due.
+        // The world decides when a snapshot is due.
         let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
         let covered = Covered::by(recovered.image.as_ref(), recovered.replayed_bytes);
         let node_id = store.identity.node_id;
@@ -540,12 +542,12 @@ impl Node {
 
     fn log_is_idle(&self) -> bool {
         let Some(thread) = &self.log else { return true };
-        // A log that stalls without writes looks whether its directory is back.
+        // A stalled log without writes still checks whether its directory is back.
         let is_waiting = self.info.log.state() == LogState::Stalled;
         !self.sync_is_next && thread.is_idle() && !self.only_time_is_missing() && !is_waiting
     }
 
-    /// `everysec` has written all, and syncs when it is time.
+    /// `everysec` has written everything, and will sync when it is time.
     fn only_time_is_missing(&self) -> bool {
         let log = &self.info.log;
         log.mode() == LogMode::EverySec
@@ -554,7 +556,8 @@ impl Node {
             && self.log.as_ref().is_some_and(LogThread::is_idle)
     }
 
-    /// Half a turn of the log's thread: a crash, and whatever others do, may come between the halves.
+    /// Half a turn of the log's thread. A crash, or steps of other parts, may come between the
+    /// halves.
     fn log_turn(&mut self, now: Instant) {
         let Some(log) = &mut self.log else { return };
         if self.sync_is_next {
