@@ -32,10 +32,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 
-/// Sequences that are played where no number is given.
+/// Stories that are played if no number is set.
 const CASES: u64 = 10_000;
 
-/// Draws the story of a seed and plays it; if it fails, the shortest story that does.
+/// Draws the story of a seed and plays it. If it fails, the error is that of the shortest story
+/// that fails.
 fn run(seed: u64) -> Result<(), String> {
     let config = ProptestConfig {
         cases: 1,
@@ -81,7 +82,7 @@ fn the_node_does_what_the_model_does() {
                         return;
                     }
                     if let Err(why) = run(seed) {
-                        // The others end too.
+                        // The other threads end too.
                         next.fetch_max(cases, Ordering::Relaxed);
                         failed.lock().unwrap().get_or_insert((seed, why));
                         return;

@@ -8,7 +8,8 @@
 //! nothing. The long form prints the table of RELIABILITY.md:
 //!
 //! ```text
-//! CHATSHARD_OVERLOAD_SECONDS=10 cargo test --release --test overload -- --nocapture --test-threads 1
+//! CHATSHARD_OVERLOAD_SECONDS=10 \
+//!     cargo test --release --test overload -- --nocapture --test-threads 1
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
@@ -41,16 +42,16 @@ use process::{PATIENCE, Server};
 use stage::{Stage, is_measured, raise_descriptors, seconds};
 
 const MIB: u64 = 1 << 20;
-/// What a process may take beside the case: its own ups and downs, and the neighbours.
+/// Memory beside that of the case: variations of the process, and the neighbors.
 const SLACK: u64 = 24 * MIB;
-/// What the allocator may keep of buffers that grew while replies were unsent and were freed, over and over: a
-/// segment.
+/// Memory that the allocator may keep of buffers that grew while replies were unsent and were
+/// freed, repeatedly: one segment.
 const FREED: u64 = 32 * MIB;
-/// What a row of a list takes at most here, and each short reply.
+/// Largest size of a list's row in these tests, and of each short reply.
 const ROW_BYTES: u64 = 160;
-/// What an idle connection may take.
+/// Bound of an idle connection.
 const IDLE_BYTES: u64 = 8 << 10;
-/// What a connection may take that has sent a part of a frame.
+/// Bound of a connection that has sent a part of a frame.
 const PART_BYTES: u64 = 40 << 10;
 
 fn wide(count: usize) -> u64 {
@@ -66,13 +67,13 @@ fn request(id: u64, kind: Kind, arguments: Value) -> BytesMut {
 
 #[test]
 fn ten_thousand_idle_connections_and_more_than_are_allowed() {
-    // The server needs as many as this process, and both some more.
+    // The server needs as many descriptors as this process, and both need some more.
     let descriptors = usize::try_from(raise_descriptors()).unwrap_or(usize::MAX);
-    // A quarter of its places are for strangers, beside them.
+    // Strangers have a quarter of the places, beside the others.
     let places = (descriptors.saturating_sub(500) / 5 * 4).min(CONNECTIONS_MAX);
     println!("{places} connections, as far as {descriptors} descriptors go");
     let stage = Stage::new(&["--connections-max", &places.to_string()]);
-    // The neighbours have their places too.
+    // The neighbors have their places too.
     let connections = places - 2;
     let bytes_max = wide(connections) * IDLE_BYTES + SLACK;
     let mut idle: Vec<Raw> = Vec::new();
@@ -80,7 +81,7 @@ fn ten_thousand_idle_connections_and_more_than_are_allowed() {
         idle.extend((0..connections).map(|_| stage.greeted()));
         std::thread::sleep(seconds());
     });
-    // The neighbours' places are free again: two more come in, and then none.
+    // The neighbors' places are free again: two more clients come in, and then no other.
     idle.extend((0..2).map(|_| stage.greeted()));
     let too_many = 2000;
     for _ in 0..too_many {
@@ -116,7 +117,7 @@ fn a_flood_of_new_connections() {
                     assert_eq!(outcome.unwrap_err().code, ErrorCode::Busy);
                     refused += 1;
                 }
-                // The error was lost with the connection: `hello` met a closed socket.
+                // The error was lost with the connection, because `hello` met a closed socket.
                 None => refused += 1,
             }
             if refused % 500 == 499 {
@@ -137,7 +138,7 @@ fn a_frame_in_half_and_slow_ones() {
     stage.play("half a frame, and slow senders", bytes_max, || {
         let mut stuck: Vec<Raw> = (0..count).map(|_| stage.greeted()).collect();
         for raw in &mut stuck {
-            // A header that announces the largest frame, and a byte of it.
+            // A header that announces the largest frame, and one byte of it.
             raw.stream.write_all(&u32::try_from(REQUEST_BYTES_MAX).unwrap().to_be_bytes()).unwrap();
             raw.stream.write_all(&[0x93]).unwrap();
         }
@@ -157,7 +158,8 @@ fn a_frame_in_half_and_slow_ones() {
             raw.assert_refused(0, ErrorCode::InvalidArgument);
         }
     });
-    // Each client is told; of lines that clients can repeat the log has the first ones only.
+    // Each client gets the error. The log has only the first lines, because clients can repeat
+    // them.
     let told = stage.server.messages().matches("half a frame was dropped").count();
     assert!((1..=count).contains(&told), "{told} lines");
 }
@@ -197,21 +199,22 @@ fn a_client_that_never_reads_is_held_back_and_dropped() {
         let told = "does not read its replies was dropped";
         assert!(stage.server.messages().contains(told));
         for mut stream in deaf {
-            // What was on its way comes, and then the end.
+            // First come the replies that were on their way, then the end.
             let end = std::io::copy(&mut stream, &mut std::io::sink());
             assert!(end.is_ok_and(|bytes| bytes > 0) || stream.write(&list).is_err());
         }
     });
 }
 
-/// What the replies of a connection may take, the largest of this size: a full buffer, with what was under way
-/// behind it, once as rows and once as bytes. A buffer doubles as it grows.
+/// Bound of the replies that a connection holds, the largest of this size. That is a full buffer
+/// and the replies under way behind it, once as rows and once as bytes. A buffer doubles as it
+/// grows.
 fn held_bytes_max(reply: u64) -> u64 {
     let under_way = wide(LARGE_IN_FLIGHT_MAX) * reply;
     2 * (wide(UNSENT_BYTES_MAX) + reply + under_way) + 2 * under_way
 }
 
-/// Asks for lists without reading one, until the server takes no more.
+/// Requests lists without reading one, until the server reads no more requests.
 fn ask_until_stuck(stage: &Stage, list: &[u8]) -> TcpStream {
     let mut stream = stage.greeted().stream;
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -251,7 +254,7 @@ fn frames_that_claim_or_nest_too_much() {
     });
 }
 
-/// Sends and reads at the same time for a while; how many replies came.
+/// Sends and reads at the same time for a while. Returns the number of replies.
 fn pipeline(mut raw: Raw, requests: Vec<u8>) -> u64 {
     let mut writer = raw.stream.try_clone().unwrap();
     let end = Instant::now() + seconds();
@@ -281,7 +284,7 @@ fn a_pipeline_without_end() {
     let mut raw = stage.greeted();
     let create = json!({"id": "busy", "type": 2, "creator_id": "u", "user_ids": ["u"]});
     raw.call(2, Kind::Create, create).unwrap();
-    // It may ask faster than it reads.
+    // It may send requests faster than it reads replies.
     let bytes_max = held_bytes_max(ROW_BYTES) + FREED;
     for (case, id, kind, arguments) in [
         ("pings without end", 5, Kind::Ping, json!({})),
@@ -315,8 +318,8 @@ fn the_longest_list_as_fast_as_it_comes() {
     assert!(replies > 0);
 }
 
-/// Imports of nearly the largest size, sent without end to the shard that none of it is for: they wait for each
-/// other there, and would pile up here.
+/// Imports of nearly the largest size, sent without end to the shard that owns none of their keys.
+/// They wait for each other there, and would accumulate without a bound.
 #[test]
 fn requests_of_a_megabyte_without_end() {
     let stage = Stage::new(&[]);
@@ -338,7 +341,8 @@ fn requests_of_a_megabyte_without_end() {
     raw.kinds.insert(9, Kind::Import);
     raw.stream.write_all(&import).unwrap();
     raw.receive().unwrap().1.unwrap();
-    // As they are read each takes a few times its bytes, and one more may be there, and one in part.
+    // While an import is decoded it takes a few times its bytes. One more may be there, and a part
+    // of another one.
     let bytes_max = 4 * wide(IN_FLIGHT_BYTES_MAX + 2 * REQUEST_BYTES_MAX) + SLACK;
     let replies =
         stage.play("imports of 1 MiB without end", bytes_max, || pipeline(raw, import.to_vec()));
@@ -389,7 +393,7 @@ fn without_memory_new_chats_are_refused_and_all_else_goes_on() {
     assert_eq!((stats.memory_max_bytes, stats.memory_full), (bytes_max, 1));
     assert!(server.messages().contains("memory is used up"));
     drop(server);
-    // With more of it, all that was taken is there, and more is.
+    // With a larger bound, everything that was accepted is there, and more is accepted.
     let server = Server::start(&dir, &["--shards", "2", "--memory-max", "4GiB"]);
     let mut raw = Raw::greeted(server.address);
     raw.call(2, Kind::Create, group("another")).unwrap();
@@ -404,7 +408,7 @@ fn group(id: &str) -> Value {
 /// Members of a chat that is imported.
 const MEMBERS: u64 = 4000;
 
-/// A member of such a chat, whose id is long.
+/// A member of such a chat, with a long id.
 fn member(number: u64, user: u64) -> String {
     format!("{number}-{user:->100}")
 }

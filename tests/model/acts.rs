@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::store::{AHEAD_MAX, DAY, derived_id};
 use crate::common::NOW;
 
-/// A story's step.
+/// A step of a story.
 #[derive(Debug, Clone)]
 pub struct Step {
     pub act: Act,
@@ -49,7 +49,7 @@ pub enum Write {
     Erase(String),
 }
 
-/// What `if_version` names.
+/// The version that `if_version` names.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {
     Nothing,
@@ -65,7 +65,7 @@ pub struct Request {
     pub if_version: Option<u64>,
 }
 
-/// What `conversations` is to leave out.
+/// The filter of a `conversations` request.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub unread_only: Option<bool>,
@@ -74,7 +74,7 @@ pub struct Filter {
     pub active_since: Option<u64>,
 }
 
-/// What is wrong with the point that a device says it knows.
+/// A fault in the point up to which a device claims to know.
 #[derive(Debug, Clone, Copy)]
 pub enum Spoil {
     Nothing,
@@ -86,18 +86,18 @@ pub enum Spoil {
 pub enum Act {
     /// A write, with a key of this number.
     Write(Write, Option<u8>, Wanted),
-    /// An earlier write with a key comes again, word for word.
+    /// A repeat of an earlier write with a key.
     Again(Index),
-    /// Time passes, in ms.
+    /// Time that passes, in ms.
     Wait(u64),
-    /// A user's client asks for its next page; the first one names the filter.
+    /// A client of a user reads its next page. The first page names the filter.
     Page {
         user: String,
         client: u8,
         filter: Filter,
         limit: u32,
     },
-    /// A user's device asks what changed.
+    /// A device of a user calls `sync`.
     Sync {
         user: String,
         device: u8,
@@ -108,17 +108,18 @@ pub enum Act {
     Explain(String, String),
 }
 
-/// What happens to the node after a command.
+/// Fate of the node after a command.
 #[derive(Debug, Clone, Copy)]
 pub enum Fate {
-    /// Nothing.
+    /// It lives on.
     Lives,
-    /// A crash, while what the command led to is under way; the log is there.
+    /// It crashes and starts from its log with this number of shards. Deliveries of the command are
+    /// under way.
     Crash(u16),
-    /// The same, with an image begun before the command on one core.
+    /// Like [`Self::Crash`], with a snapshot that was begun before the command on one core.
     CrashWithImage(u16, u16),
-    /// A crash when so many messages of the command were delivered, whatever came of it. If it has
-    /// an idempotency key it is repeated.
+    /// It crashes after some messages of the command, whatever their effect. A command with an
+    /// idempotency key is repeated.
     CrashInside { steps: usize, shards: u16, image_from: Option<u16> },
 }
 
@@ -184,7 +185,7 @@ impl Request {
         (name, arguments)
     }
 
-    /// What must be the same for it to be the same request: the order and repetition of a new
+    /// The part of a request that must be equal in a repeat. The order and repetition of a new
     /// chat's members do not count.
     pub fn content(&self) -> Value {
         let (name, mut arguments) = self.command();
@@ -227,7 +228,7 @@ fn chat() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Small, mostly, so that commands meet.
+/// Mostly small, so that commands meet.
 fn seq() -> impl Strategy<Value = u64> {
     prop_oneof![10 => 0..12_u64, 1 => 10..40_u64]
 }
@@ -250,7 +251,7 @@ fn create() -> impl Strategy<Value = Create> {
     )
 }
 
-/// How a chat of a story begins: a group, some of its messages, a user's flags.
+/// The first steps of a chat's story: a group, some messages in it, a user's flags.
 fn beginning(number: u32) -> impl Strategy<Value = Vec<Step>> {
     let several = prop::collection::vec(user(), 1..5);
     let last = prop::option::weighted(0.8, 1..10_u64);
@@ -323,7 +324,7 @@ fn filter() -> impl Strategy<Value = Filter> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    // Few, and the same for all commands, so that they meet.
+    // Few keys, shared by all commands, so that they meet.
     let key = prop::option::weighted(0.3, 0..5_u8);
     let wanted = prop_oneof![
         8 => Just(Wanted::Nothing),
@@ -335,7 +336,7 @@ fn act() -> impl Strategy<Value = Act> {
         .prop_map(|(user, client, filter, limit)| Act::Page { user, client, filter, limit });
     let sync = (user(), 0..2_u8, prop::option::weighted(0.7, 1..4_u32), spoil)
         .prop_map(|(user, device, limit, spoil)| Act::Sync { user, device, limit, spoil });
-    // No sum of these is the window itself.
+    // No sum of these equals the window.
     let wait = prop_oneof![Just(1), Just(240_000), Just(400_001)];
     prop_oneof![
         20 => (write(), key, wanted).prop_map(|(write, key, wanted)| Act::Write(write, key, wanted)),
@@ -359,7 +360,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-/// A story: mostly short, at times long.
+/// A story, mostly short and sometimes long.
 pub fn story() -> impl Strategy<Value = Vec<Step>> {
     let step = || (act(), fate()).prop_map(|(act, fate)| Step { act, fate });
     let begins = (0..CHATS).map(|number| prop::option::weighted(0.8, beginning(number)));

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::acts::{Create, Request, Write};
 use super::store::{Answer, Model, derived_ids, each_once};
 
-/// How long a first answer is told again, in ms.
+/// Time in ms for which a first answer is kept.
 const WINDOW: u64 = 10 * 60 * 1000;
 
-/// Whom a key belongs to.
+/// The owner of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     User(String),
@@ -44,23 +44,25 @@ impl Owner {
 #[derive(Clone, Default)]
 pub struct Memory {
     answers: BTreeMap<(Owner, String), First>,
-    /// Ids that were made from a type and a key, in the order in which they are tried.
+    /// Ids that were derived from a type and a key, in the order in which they are tried.
     made: BTreeMap<(u64, String), Vec<String>>,
 }
 
-/// A request that succeeded, and its answer, which was kept between `sent` and `at`.
+/// A request that succeeded, and its answer. The node stored the answer between `sent` and `at`.
 #[derive(Clone)]
 struct First {
     content: Value,
     answer: Value,
     sent: u64,
-    /// As old as it surely is for the node, see [`Memory::restarted`]: it was kept between these.
+    /// The youngest age that it may have for the node, see [`Memory::restarted`]: as if it was
+    /// stored between these times.
     from: u64,
     at: u64,
 }
 
 impl Memory {
-    /// The answer that was kept last is told otherwise by the node, and rightly so.
+    /// Corrects the answer that was stored last: the node may give another one, which is also
+    /// right.
     pub fn correct(&mut self, user: &str, key: Option<&String>, answer: &Value) {
         if let Some(key) = key
             && let Some(first) = self.answers.get_mut(&(Owner::User(user.into()), key.clone()))
@@ -69,8 +71,9 @@ impl Memory {
         }
     }
 
-    /// The node has begun again. Its keys go on ageing from the newest that it found, which is no older
-    /// than the newest here; it may have been, so a key may be as old as it is.
+    /// The node has started again. Its keys continue to age from the time of the newest one that it
+    /// found. That time is not before the newest one here, so `from` and `at` move at most this
+    /// far. It may be later, so a key may also have its full age since `sent`.
     #[allow(dead_code, reason = "for the simulation, whose nodes begin anew while time goes on")]
     pub fn restarted(&mut self, now: u64) {
         let newest = self.answers.values().map(|first| first.from).max().unwrap_or(now);
@@ -80,15 +83,15 @@ impl Memory {
         }
     }
 
-    /// A user is erased.
+    /// Forgets the keys of a user who is erased.
     pub fn forget(&mut self, user: &str) {
         self.answers.retain(|(owner, _), _| *owner != Owner::User(user.into()));
     }
 }
 
 impl Model {
-    /// What a request is answered. `made` is the id that the node gave to a chat, where it is the
-    /// node that finds it.
+    /// The answer to a request. `made` is the id that the node gave to a chat, if the node chose
+    /// it.
     pub fn ask(&mut self, request: &Request, made: Option<&str>) -> Answer {
         self.unsure.clear();
         if let Write::Create(create) = &request.write {
@@ -117,8 +120,8 @@ impl Model {
         Ok(answer)
     }
 
-    /// The same in which the time of what is kept under a request's key is over, if it may be so or
-    /// not while the request is under way.
+    /// A copy that has forgotten the request's key, if the key may expire while the request is
+    /// under way.
     #[allow(dead_code, reason = "for the simulation, whose requests take time")]
     pub fn forgetful(&self, request: &Request) -> Option<Self> {
         let place = (Owner::of(&request.write), request.key.clone()?);
@@ -131,7 +134,7 @@ impl Model {
         })
     }
 
-    /// Does what a request asks for the first time.
+    /// Applies a request for the first time.
     fn run(&mut self, request: &Request, made: Option<&str>) -> Answer {
         match &request.write {
             Write::Create(create) => self.create(create, request.key.as_ref(), made),
@@ -169,7 +172,7 @@ impl Model {
             let id = derived_ids(&users).find(is_theirs).unwrap();
             return self.create_as(&id, create);
         }
-        // Ids that were made from the key before are tried again.
+        // Ids that were derived from this key before are tried again.
         let from = key.map(|key| (create.kind, key.clone()));
         let before = from.iter().flat_map(|from| self.memory.made.get(from)).flatten();
         for id in before.cloned().collect::<Vec<_>>() {
@@ -177,7 +180,7 @@ impl Model {
                 return Ok(answer);
             }
         }
-        // The node made a new one.
+        // The node chose a new id.
         let made = made.unwrap_or("an id of the node's").to_owned();
         if let Some(from) = from {
             self.memory.made.entry(from).or_default().push(made.clone());

@@ -12,7 +12,7 @@ use super::store::{Answer, Model, derived_ids};
 use super::views::{Device, Paging};
 use crate::common::{Door, SimNode};
 
-/// Where a story failed, and what happened up to there: JSON lines.
+/// Why a story failed, and its events up to there as JSON lines.
 #[derive(Debug)]
 pub struct Failure {
     pub why: String,
@@ -21,7 +21,7 @@ pub struct Failure {
 
 struct Play {
     node: SimNode,
-    /// Records of the node's log that were looked at for what it forgot.
+    /// Records of the node's log that were already searched for what the node forgot.
     learned: usize,
     model: Model,
     devices: BTreeMap<(String, u8), Device>,
@@ -31,7 +31,7 @@ struct Play {
     lines: Vec<String>,
 }
 
-/// Fails, telling both, unless they are the same.
+/// Returns an error with both values, unless they are equal.
 macro_rules! same {
     ($node:expr, $model:expr, $($what:tt)+) => {{
         let (node, model) = (&$node, &$model);
@@ -43,7 +43,7 @@ macro_rules! same {
 }
 
 fn shown(value: &impl std::fmt::Debug) -> String {
-    // A `Value`'s own form is JSON already, once the type's name is gone.
+    // The debug form of a `Value` is nearly JSON.
     format!("{value:?}")
 }
 
@@ -98,7 +98,7 @@ impl Play {
         }
         let request = match &step.act {
             Act::Write(write, key, wanted) => Some(self.request(write, *key, *wanted)),
-            // Without an earlier one there is nothing to repeat.
+            // Without an earlier request there is nothing to repeat.
             Act::Again(index) if !self.keyed.is_empty() => Some(index.get(&self.keyed).clone()),
             _ => None,
         };
@@ -113,7 +113,7 @@ impl Play {
                 self.node = self.node.crashed_with_image(shards, &image);
                 self.line(&json!({"crash with an image, then shards": shards}));
             }
-            // A command that is repeated crashed while it ran.
+            // For a command with a key the crash came while it ran, before its repeat.
             Fate::CrashInside { .. } if request.is_some_and(|request| request.key.is_some()) => {}
             Fate::Crash(shards) | Fate::CrashInside { shards, .. } => {
                 self.node.restart(shards);
@@ -125,7 +125,7 @@ impl Play {
         self.compare_what_it_could_change(&step.act)
     }
 
-    /// What is forgotten, and when, is the node's to decide; its log says so.
+    /// The node decides what it forgets and when; its log says so.
     fn learn_what_is_forgotten(&mut self) {
         for record in &self.node.log()[self.learned..] {
             if let (_, _, Event::Forgotten(forgotten)) = event::decode(record).unwrap() {
@@ -135,7 +135,7 @@ impl Play {
         self.learned = self.node.log().len();
     }
 
-    /// All arguments of a write.
+    /// Adds key and version to a write.
     fn request(&mut self, write: &Write, key: Option<u8>, wanted: Wanted) -> Request {
         let stored = match write {
             Write::Read(user, chat, _) | Write::Clear(user, chat) | Write::Flags(user, chat, _) => {
@@ -186,7 +186,7 @@ impl Play {
             (&request.write, &crashed, &told, &mut expected)
             && told["memberships"].as_u64() <= all["memberships"].as_u64()
         {
-            // What went before the crash is not counted again.
+            // Memberships that were removed before the crash are not counted again.
             all["memberships"] = told["memberships"].clone();
             self.model.memory.correct(user, request.key.as_ref(), all);
         }
@@ -197,7 +197,7 @@ impl Play {
         self.learn_versions()
     }
 
-    /// Runs a part of a command, and crashes; what was answered before that, if it was.
+    /// Runs a part of a command, and crashes. Returns the answer if it came before the crash.
     fn crash_inside(
         &mut self,
         name: &str,
@@ -237,8 +237,8 @@ impl Play {
         first
     }
 
-    /// Several rows that changed by one command take the user's next versions in no promised order:
-    /// asks the node which.
+    /// If one command changed several rows, these take the user's next versions in no promised
+    /// order. Asks the node for their versions.
     fn learn_versions(&mut self) -> Result<(), String> {
         let unsure = std::mem::take(&mut self.model.unsure);
         if unsure.len() < 2 {
@@ -308,7 +308,7 @@ impl Play {
         Ok(())
     }
 
-    /// A device asks once; whether it has to ask again.
+    /// A device calls `sync` once. Returns whether there is more to read.
     fn sync(
         &mut self,
         user: &str,
@@ -370,7 +370,7 @@ impl Play {
 
     // ---- what is held against each other ----
 
-    /// All chats that there may be.
+    /// Ids of all chats that may exist.
     fn chat_ids(&self) -> BTreeSet<String> {
         let mut ids: BTreeSet<String> = (0..CHATS).map(|number| format!("c{number}")).collect();
         for one in 0..USERS {
@@ -384,7 +384,7 @@ impl Play {
 
     fn compare_what_it_could_change(&mut self, act: &Act) -> Result<(), String> {
         let (users, chats): (Vec<&String>, Vec<&String>) = match act {
-            // Any.
+            // The repeat may be of any write, so all views are compared.
             Act::Again(_) => return self.compare_views(&user_ids(), &self.chat_ids()),
             Act::Page { .. } | Act::Sync { .. } | Act::Unread(_) | Act::Explain(..) => {
                 return Ok(());
@@ -418,7 +418,8 @@ impl Play {
         self.compare_views(&users, &chats.into_iter().cloned().collect())
     }
 
-    /// Lists and totals of users, and chats as they and all see them.
+    /// Compares lists and totals of these users, and these chats as each user and all users see
+    /// them.
     fn compare_views(&mut self, users: &[String], chats: &BTreeSet<String>) -> Result<(), String> {
         let ids: Vec<String> = chats.iter().cloned().collect();
         let told = answer(&mut self.node, "detail", json!({"ids": ids}));
@@ -439,13 +440,13 @@ impl Play {
         Ok(())
     }
 
-    /// All that there is; and that it hangs together.
+    /// Compares the whole state, and checks that it is consistent.
     fn compare_everything(&mut self) -> Result<(), String> {
         let (users, chats) = (user_ids(), self.chat_ids());
         self.compare_views(&users, &chats)?;
         self.pagings.clear();
         for user in &users {
-            // From the first page to the last, while nothing moves.
+            // Reads from the first page to the last while nothing changes.
             loop {
                 self.page(user, 0, &Filter::default(), 3)?;
                 if self.pagings.is_empty() {
@@ -455,7 +456,7 @@ impl Play {
             for chat in self.model.chats.keys().cloned().collect::<Vec<_>>() {
                 self.explain(user, &chat)?;
             }
-            // Devices that lag behind, and one that is new.
+            // Devices that are behind, and one that is new.
             for device in 0..3 {
                 while self.sync(user, device, Some(7), Spoil::Nothing)? {}
             }

@@ -9,32 +9,32 @@ use super::acts::{Create, Forward, Write};
 use super::memory::Memory;
 use crate::common::NOW;
 
-/// How far `advance` goes ahead without force.
+/// Largest step of `advance` without `force`, in sequences.
 pub const AHEAD_MAX: u64 = 1_000_000;
-/// How far ahead a time may be, in ms.
+/// How far ahead a client's time may be, in ms.
 pub const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// The reply, or the status of the error.
+/// The reply in JSON, or the status of the error.
 pub type Answer = Result<Value, u16>;
 
 #[derive(Clone)]
 pub struct Model {
     pub chats: BTreeMap<String, Chat>,
     pub users: BTreeMap<String, User>,
-    /// How often users were erased.
+    /// Number of times that each user was erased.
     pub erased: BTreeMap<String, u64>,
     pub memory: Memory,
-    /// The server's time.
+    /// The server's time in ms.
     pub now: u64,
-    /// When the request that is asked was sent: the node decides it between then and `now`.
+    /// Time at which the current request was sent. The node decides it between then and `now`.
     pub sent: u64,
-    /// Rows that the last command gave versions in no promised order.
+    /// Rows that the last command changed, whose versions are in no promised order.
     pub unsure: Vec<(String, String)>,
 }
 
 #[derive(Clone)]
 pub struct Chat {
-    /// The request that made it, its users sorted.
+    /// The `create` that made it, with its users sorted.
     pub request: MadeBy,
     pub creator: String,
     pub status: u64,
@@ -67,9 +67,9 @@ pub struct User {
     pub version: u64,
     pub joined: u64,
     pub rows: BTreeMap<String, Row>,
-    /// Chats that the user is no member of any more, with the version of their going.
+    /// Chats that the user left, each with the version of the leave.
     pub gone: BTreeMap<String, u64>,
-    /// What went up to this version is forgotten.
+    /// Removals up to this version are forgotten.
     pub forgotten_to: u64,
 }
 
@@ -118,7 +118,7 @@ impl Chat {
     }
 }
 
-/// A version that a command wants is not there.
+/// 409 unless the stored version is the wanted one.
 fn check_version(stored: u64, wanted: Option<u64>) -> Result<(), u16> {
     if wanted.is_some_and(|wanted| wanted != stored) { Err(409) } else { Ok(()) }
 }
@@ -136,7 +136,7 @@ impl Model {
         }
     }
 
-    /// The chat, if it is there and not dissolved.
+    /// The chat. 404 if it does not exist, 410 if it is dissolved.
     fn live(&mut self, id: &str) -> Result<&mut Chat, u16> {
         match self.chats.get_mut(id) {
             None => Err(404),
@@ -149,12 +149,12 @@ impl Model {
         self.users.get(user)?.rows.get(chat)
     }
 
-    /// The user's row, which a member always has.
+    /// The user's row in this chat, of which the user must be a member.
     pub fn row(&mut self, user: &str, chat: &str) -> &mut Row {
         self.users.get_mut(user).unwrap().rows.get_mut(chat).unwrap()
     }
 
-    /// The row changed: it takes the user's next version.
+    /// Gives a row that changed the user's next version.
     fn bump(&mut self, user: &str, chat: &str) -> u64 {
         let stored = self.users.get_mut(user).unwrap();
         stored.version += 1;
@@ -183,7 +183,7 @@ impl Model {
         user.gone.insert(chat.into(), user.version);
     }
 
-    /// What went up to a version is forgotten; who has nothing else either begins anew.
+    /// Forgets removals up to a version. A user without rows and removals is forgotten completely.
     pub fn forget(&mut self, user: &str, to: u64) {
         let Some(known) = self.users.get_mut(user) else { return };
         known.gone.retain(|_, version| *version > to);
@@ -194,7 +194,7 @@ impl Model {
         }
     }
 
-    /// A new chat's id, if it is not taken by another.
+    /// Creates a chat with this id, unless another chat has it.
     pub fn create_as(&mut self, id: &str, what: &Create) -> Answer {
         let users: BTreeSet<String> = what.users.iter().cloned().collect();
         let request = MadeBy {
@@ -234,7 +234,8 @@ impl Model {
         Ok(json!({"id": id, "created": true, "version": 1}))
     }
 
-    /// The users of a change to a chat's members that it concerns.
+    /// The users whose membership a request changes; `members` says whether they must be members
+    /// before.
     fn changing(
         &mut self,
         chat: &str,
@@ -297,7 +298,7 @@ impl Model {
         Ok(answer)
     }
 
-    /// A newer message brings back the rows of those who deleted the chat.
+    /// Brings back the rows of members who deleted the chat, when a newer message comes.
     fn bring_back(&mut self, chat: &str) {
         let stored = self.chats.get_mut(chat).unwrap();
         let mut back = Vec::new();
@@ -336,7 +337,7 @@ impl Model {
         Ok(answer)
     }
 
-    /// One chat of a `mark_read_many`, as it is answered; whether a row changed.
+    /// Applies one item of a `mark_read_many`. Returns its reply, and whether a row changed.
     pub fn read_one_of_many(&mut self, user: &str, chat: &str, seq: u64) -> (Value, bool) {
         let before = self.find_row(user, chat).map(|row| row.version);
         let told = match self.mark_read(user, chat, seq, None) {
@@ -365,12 +366,13 @@ impl Model {
         Ok(json!({"deleted_to_seq": last}))
     }
 
-    /// One chat of a `delete`; whether a row changed.
+    /// Applies a `delete` to one chat. Returns whether a row changed.
     pub fn delete_one(&mut self, user: &str, id: &str, up_to: Option<u64>) -> bool {
         let Ok(stored) = self.live(id) else { return false };
         let last = stored.last;
         let Some(member) = stored.member_mut(user) else { return false };
-        // What is deleted stays deleted, whatever the caller saw, and flags set since stay.
+        // A deleted chat stays deleted, whatever the caller saw, and flags that were set since
+        // stay.
         if member.deleted {
             return false;
         }
@@ -389,7 +391,7 @@ impl Model {
         true
     }
 
-    /// Whether an `up_to` is beyond the last sequence of one of the user's chats.
+    /// Whether `up_to` is beyond the last sequence of one of the user's chats.
     pub fn is_beyond(&mut self, user: &str, ids: &[String], up_to: Option<u64>) -> bool {
         let beyond = |id: &String| match self.live(id) {
             Ok(chat) => chat.member(user).is_some() && up_to.is_some_and(|to| to > chat.last),
@@ -480,8 +482,8 @@ impl Model {
         Ok(json!({"memberships": memberships}))
     }
 
-    /// A write that no key concerns. Those of several chats and the creation of chats are told
-    /// apart by the memory of keys.
+    /// Applies a write without regard to keys. `memory.rs` handles writes of several chats and the
+    /// creation of chats.
     pub fn write(&mut self, write: &Write, if_version: Option<u64>) -> Answer {
         match write {
             Write::Create(_) | Write::ReadMany(..) | Write::Delete(..) => {
@@ -523,7 +525,8 @@ pub fn each_once(ids: &[String]) -> Vec<String> {
     ids.iter().filter(|id| seen.insert(*id)).cloned().collect()
 }
 
-/// A single chat's id is taken from the hash of its users; if another has it, from the hash's hash.
+/// Ids of a single chat, in the order in which they are tried: from the hash of its users, then
+/// from the hash of that hash, and so on.
 pub fn derived_ids(users: &BTreeSet<String>) -> impl Iterator<Item = String> {
     let text: String = users.iter().map(|user| format!("{user}\0")).collect();
     let hashes =

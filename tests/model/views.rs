@@ -7,40 +7,40 @@ use serde_json::{Value, json};
 use super::acts::{Filter, Spoil};
 use super::store::{Answer, Chat, Model, Row, each_once};
 
-/// Where a conversation stands: pinned first, then newest message first, then by id.
+/// Position in the order of conversations: pinned first, then newest message first, then by id.
 pub type Place = (bool, std::cmp::Reverse<u64>, String);
 
 /// How far a client has paged through a user's conversations.
 pub struct Paging {
     pub filter: Filter,
     pub cursor: String,
-    /// Where the page before ended, and what stood up to there.
+    /// End of the page before, and the conversations up to there.
     pub end: Place,
     pub before: BTreeSet<Place>,
 }
 
-/// A page as it must be.
+/// A page as the node must return it.
 pub struct Page {
     pub items: Vec<Value>,
-    /// If there is more: where this page ends, and what stands up to there.
+    /// If there is more: the end of this page, and the conversations up to there.
     pub end: Option<(Place, BTreeSet<Place>)>,
     pub moved: bool,
 }
 
-/// A device of a user: what it knows, and up to where.
+/// A device of a user, with the rows and the point that it knows.
 #[derive(Default)]
 pub struct Device {
-    /// `log` and `version` of the last answer.
+    /// `log` and `version` of the last reply.
     pub since: Option<(String, u64)>,
-    /// While a listing from the start goes on: the version at which it began.
+    /// During a listing from the start: the version at which it began.
     pub listing: Option<u64>,
-    /// How often the user had been erased then.
+    /// Number of erasures of the user at the last reply.
     pub erased: u64,
-    /// The rows that are in the list, as far as it was told.
+    /// Rows of the list that the device knows.
     pub rows: std::collections::BTreeMap<String, Value>,
 }
 
-/// An answer to `sync` as it must be; `log` is for the node to choose.
+/// A reply to `sync` as it must be. The node chooses `log`.
 pub struct Changes {
     pub version: u64,
     pub reset: bool,
@@ -89,7 +89,7 @@ impl Model {
         }
     }
 
-    /// The user's rows that are in the list, each with its chat, floor and unread messages.
+    /// The user's rows in the list, each with its chat, floor and unread count.
     fn shown(&self, user: &str) -> impl Iterator<Item = (&String, &Row, &Chat, u64, u64)> {
         let user_id = user.to_owned();
         let rows = self.users.get(user).into_iter().flat_map(|user| &user.rows);
@@ -158,7 +158,7 @@ impl Model {
         json!({"items": items})
     }
 
-    /// Without the reasons.
+    /// The reply to `explain`, without the reasons.
     pub fn explain(&self, user: &str, id: &str) -> Answer {
         let chat = self.chats.get(id).ok_or(404_u16)?;
         if chat.dissolved {
@@ -180,7 +180,7 @@ impl Model {
         }))
     }
 
-    /// What a device is to be told.
+    /// The reply that a device must get.
     pub fn sync(&self, user: &str, device: &Device, spoil: Spoil, limit: Option<u32>) -> Changes {
         let known = self.users.get(user);
         let newest = known.map_or(0, |user| user.version);
@@ -189,7 +189,7 @@ impl Model {
             (None, _) => (false, 0, Some(newest)),
             (Some(_), Spoil::OtherLog | Spoil::Ahead) => (true, 0, Some(newest)),
             (Some((_, version)), Spoil::Nothing) => {
-                // A device that was never told anything has nothing to forget.
+                // A device without any reply has nothing to forget.
                 let is_of_before = device.erased != erased && *version > 0;
                 let forgotten_to = known.map_or(0, |user| user.forgotten_to);
                 let is_too_old = device.listing.unwrap_or(*version) < forgotten_to;
@@ -199,7 +199,7 @@ impl Model {
                 }
             }
         };
-        // Each with whether it is in the list.
+        // Version, whether the row is in the list, and the item.
         let mut all: Vec<(u64, bool, Value)> = Vec::new();
         for (chat, row) in known.into_iter().flat_map(|user| &user.rows) {
             let mut told = row.told(chat);
@@ -213,7 +213,7 @@ impl Model {
             told["marked_unread"] = json!(0);
             all.push((*version, false, told));
         }
-        // Whoever starts from nothing needs not be told what was removed before that.
+        // A device that starts from nothing does not need removals from before its start.
         let since_removed = listing.unwrap_or(0);
         all.retain(|(version, shown, _)| *version > after && (*shown || *version > since_removed));
         all.sort_by_key(|(version, ..)| *version);
@@ -230,7 +230,7 @@ impl Model {
 }
 
 impl Device {
-    /// Takes an answer as an app would.
+    /// Applies a reply as an app does.
     pub fn take(&mut self, told: &Value, changes: &Changes, erased: u64) {
         if told["reset"] == true {
             self.rows.clear();

@@ -11,10 +11,10 @@ use super::{MEMBERS, MIB, SLACK, many_members, member};
 use crate::common::raw::Raw;
 use crate::process::{PATIENCE, Server};
 
-/// Longest time from a removal until growth is let in again.
+/// Longest time from a removal until growth is accepted again.
 const LET_IN_MAX: Duration = Duration::from_secs(1);
 
-/// A server with a bound, and a connection to it.
+/// A server with a memory bound, and a connection to it.
 struct Bounded {
     server: Server,
     raw: Raw,
@@ -43,7 +43,8 @@ impl Bounded {
         }
     }
 
-    /// Imports chats until the server refuses them, and names them. Fails if it takes more than it may.
+    /// Imports chats until the server refuses them, and returns them. Fails if the server uses more
+    /// than its bound.
     fn fill(&mut self) -> Vec<Chat> {
         let mut chats = Vec::new();
         let refused = loop {
@@ -59,8 +60,8 @@ impl Bounded {
         chats
     }
 
-    /// Removes everything, in each way that there is: one chat's members are removed, some of another's users are
-    /// erased, and all chats are dissolved.
+    /// Removes everything, in every way: members of one chat are removed, some users of another one
+    /// are erased, and all chats are dissolved.
     fn remove(&mut self, chats: &[Chat]) {
         let users = |chat: &Chat| (0..MEMBERS).map(|user| member(chat.0, user)).collect::<Vec<_>>();
         let [first, second, ..] = chats else { panic!("{} chats fill the memory", chats.len()) };
@@ -74,7 +75,7 @@ impl Bounded {
         }
     }
 
-    /// Waits until growth is let in again; how long that took.
+    /// Waits until growth is accepted again, and returns the time that it took.
     fn until_let_in(&mut self) -> Duration {
         let began = Instant::now();
         while self.stats().memory_full == 1 {
@@ -122,7 +123,7 @@ fn ten_rounds_of_fill_and_remove_leave_as_much_as_one() {
         );
         let (taken_then, filled_then, live_then) = *first.get_or_insert((taken, filled, live));
         assert!(filled <= filled_then + filled_then / 10, "{filled} bytes, {filled_then} at first");
-        // How much of what is free the allocator has given back by now differs from round to round.
+        // The allocator returns freed memory late, and how much of it differs from round to round.
         assert!(left <= filled_then + filled_then / 10, "{left} bytes, {filled_then} at first");
         assert!(live <= live_then + 4 * MIB, "{live} bytes live, {live_then} at first");
         assert!(taken >= taken_then * 3 / 4, "{taken} chats, {taken_then} at first");

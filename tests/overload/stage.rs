@@ -24,32 +24,32 @@ use crate::common::priority;
 use crate::common::raw::Raw;
 use crate::process::Server;
 
-/// How often a neighbour asks.
+/// Interval between requests of a neighbor.
 const EVERY: Duration = Duration::from_millis(5);
 
 /// Shards of the server.
 const SHARDS: u64 = 2;
 
-/// How long a case goes on that has no end of its own.
+/// Duration of a case that has no end of its own.
 pub fn seconds() -> Duration {
     let seconds =
         std::env::var("CHATSHARD_OVERLOAD_SECONDS").map_or(1, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
-/// Whether this is the long form, whose figures are to be those of the server.
+/// Whether this is the long form, whose figures should be those of the server alone.
 pub fn is_measured() -> bool {
     seconds() > Duration::from_secs(1)
 }
 
-/// Lets this process have as many descriptors as the system gives; how many that are.
+/// Raises the number of descriptors of this process to the system's limit, and returns it.
 pub fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     limit.maximum.unwrap_or(u64::MAX)
 }
 
-/// See the module's documentation.
+/// The server of a case, and its neighbors.
 pub struct Stage {
     pub server: Server,
     quiet: Histogram<u64>,
@@ -57,14 +57,14 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts a server; what its neighbours see in quiet is measured once.
+    /// Starts a server. The neighbors' latencies in quiet are measured once.
     pub fn new(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let shards = SHARDS.to_string();
         let fixed = ["--shards", &shards, "--fsync", "never", "--snapshot-interval-s", "0"];
         let arguments = [&fixed[..], settings].concat();
         let server = Server::start(&directory.path().join("data"), &arguments);
-        // The log's thread does little at a time, and all that is written waits for it.
+        // The log's thread has little work at a time, and all writes wait for it.
         if is_measured() && !priority::favour(server.pid(), ["core-", "log"]) {
             println!("(the server has no priority: it also waits for its turn on a core)");
         }
@@ -74,12 +74,12 @@ impl Stage {
         stage
     }
 
-    /// A connection that has said `hello`.
+    /// A connection that has completed a `hello`.
     pub fn greeted(&self) -> Raw {
         Raw::greeted(self.server.address)
     }
 
-    /// A user with so many chats.
+    /// Creates a user with this number of chats.
     pub fn fill_list(&self, user: &str, chats: usize) {
         let mut raw = self.greeted();
         let numbers: Vec<usize> = (0..chats).collect();
@@ -94,8 +94,9 @@ impl Stage {
         }
     }
 
-    /// Plays a case while the neighbours ask: they must be served as ever, and the server's memory may grow by so
-    /// many bytes at most. What the neighbours saw is printed: it is the machine's word, not the program's alone.
+    /// Plays a case while the neighbors send requests. They must get right replies, and the
+    /// server's memory may grow by at most `bytes_max`. The neighbors' latencies are printed and
+    /// not checked, because they depend on the machine too.
     pub fn play<R>(&self, case: &str, bytes_max: u64, play: impl FnOnce() -> R) -> R {
         let before = self.server.memory("VmRSS");
         let (seen, played) = self.beside_neighbours(play);
@@ -139,7 +140,7 @@ impl Stage {
     }
 }
 
-/// Asks and writes, and looks into each reply.
+/// A client that reads and writes, and checks each reply.
 struct Neighbour {
     raw: Raw,
     user: String,
@@ -157,7 +158,7 @@ impl Neighbour {
         std::thread::spawn(move || neighbour.ask_until(&stop))
     }
 
-    /// Latencies in microseconds, each from the time at which the neighbour meant to ask.
+    /// Latencies in microseconds, each from the time at which the request was due.
     fn ask_until(&mut self, stop: &AtomicBool) -> Histogram<u64> {
         if is_measured() && !priority::come_first() {
             println!("(a neighbour has no priority: it also waits for its turn on a core)");

@@ -16,12 +16,12 @@ use crate::process::{PATIENCE, Server};
 /// An eighth of `--memory-max`.
 const BUDGET: u64 = 32 * MIB;
 const SETTINGS: [&str; 6] = ["--shards", "2", "--fsync", "never", "--memory-max", "256MiB"];
-/// What the allocator keeps of what was freed while others were dropped, and what is made before it
-/// is known that nobody reads it.
+/// Memory beside the budget: freed memory that the allocator keeps while clients are dropped, and
+/// replies that are made before the server notices that no client reads them.
 const BESIDE: u64 = 32 * MIB;
 const CONNECTIONS: usize = 60;
 
-/// Looks at a server's memory while a case goes on.
+/// Watches a server's memory during a case.
 struct Gauge<'a> {
     server: &'a Server,
     before: u64,
@@ -46,7 +46,8 @@ impl<'a> Gauge<'a> {
     }
 }
 
-/// Each asks for as many long lists as may be under way; without a bound they take 15 MiB each.
+/// Each client requests as many long lists as may be under way. Without a bound they take 15 MiB
+/// each.
 #[test]
 fn unread_lists_take_a_bounded_part_of_the_memory() {
     const ROWS: usize = 20_000;
@@ -95,7 +96,7 @@ fn unread_lists_take_a_bounded_part_of_the_memory() {
     while !server.messages().contains("too many of them are unread") {
         gauge.look();
         assert!(began.elapsed() < PATIENCE, "nobody was dropped: {}", server.messages());
-        // Another one that does not read.
+        // One more reply that is not read.
         std::thread::sleep(Duration::from_millis(50));
         drop(raw.call(9, Kind::List, long.clone()));
     }
@@ -104,7 +105,7 @@ fn unread_lists_take_a_bounded_part_of_the_memory() {
     drop(deaf);
 }
 
-/// Each has as many watches as it may, which resume from the log's files.
+/// Each client has as many watches as it may, and they resume from the files of the log.
 #[test]
 fn unread_watches_take_a_bounded_part_of_the_memory() {
     const CHANGES: u64 = 60_000;
@@ -112,7 +113,7 @@ fn unread_watches_take_a_bounded_part_of_the_memory() {
     let server = Server::start(&directory.path().join("data"), &SETTINGS);
     let mut raw = Raw::greeted(server.address);
     let Ok(Reply::Watch(began)) = raw.call(2, Kind::Watch, json!({})) else { panic!("no watch") };
-    // Without anybody who watches nothing is held: who resumes reads the files.
+    // Without a watcher the ring holds nothing: a client that resumes reads the files.
     drop(raw);
     let mut raw = Raw::greeted(server.address);
     let chat = "c".repeat(120);
@@ -134,7 +135,7 @@ fn unread_watches_take_a_bounded_part_of_the_memory() {
             watching
         })
         .collect();
-    // Who reads is told everything, in order, and is not cut off.
+    // A client that reads gets every change, in order, and is not cut off.
     let mut reading = Raw::greeted(server.address);
     reading.send(&[(2, Kind::Watch, json!({"from": began.offset}))]);
     let mut last = 0;

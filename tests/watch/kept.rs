@@ -21,7 +21,8 @@ async fn what_snapshots_trimmed_is_refused_with_the_oldest_that_is_kept() {
     let mut stream = Stream::open(address, None).await;
     let backend = client(address).await;
     prepare(&backend).await;
-    // Each fills a segment, and is answered by an image; the second image lets the oldest segments go.
+    // Each request fills a segment, and a snapshot follows. The second snapshot lets the oldest
+    // segments be removed.
     let mut writer = Writer::new(address, &"-".repeat(120)).await;
     for _ in 0..2 {
         writer.rounds(500).await;
@@ -32,7 +33,8 @@ async fn what_snapshots_trimmed_is_refused_with_the_oldest_that_is_kept() {
     let told = stream.until_mark(1).await;
     writer.check(&told);
 
-    // The segments go when the log's thread gets to it, what is in memory when nobody watches any more.
+    // The log's thread removes the segments later. The ring is emptied when the last watcher
+    // leaves.
     let began = stream.began.clone();
     drop(stream);
     let trimmed = async {
@@ -76,7 +78,7 @@ async fn nonsense_is_no_offset() {
     {
         refused(server.tcp(), Some(from), ErrorCode::InvalidArgument).await;
     }
-    // These have the form, and are of no record that was told.
+    // These have the right form, and belong to no record of the stream.
     for from in [with_record(&began, 1), with_record(&began, u64::MAX), "1.0".into(), "1.7".into()]
     {
         let error = refused(server.tcp(), Some(&from), ErrorCode::Conflict).await;
@@ -95,7 +97,8 @@ async fn without_a_log_there_is_no_stream() {
     server.stop();
 }
 
-/// What a client knows of a server: an offset, and a point in the change log of the user of `write`.
+/// A client's knowledge of a server: an offset, and a point in the change log of the user that
+/// `write` changes.
 struct Known {
     offset: String,
     since: serde_json::Value,
@@ -108,7 +111,7 @@ impl Known {
         Self { offset, since: json!({"log": sync["log"], "version": sync["version"]}) }
     }
 
-    /// Checks that a server goes on with the same log.
+    /// Checks that a server continues the same log.
     async fn is_good(&self, address: SocketAddr) {
         let stream = Stream::open(address, None).await;
         assert_eq!(stream.began, self.offset, "nothing happened since");
@@ -118,10 +121,10 @@ impl Known {
         assert_eq!((&reply["reset"], &reply["items"]), (&json!(false), &json!([])), "{reply}");
     }
 
-    /// Checks that a server tells clients to begin anew.
+    /// Checks that a server resets its clients.
     async fn is_lost(&self, address: SocketAddr) {
         let error = refused(address, Some(&self.offset), ErrorCode::Conflict).await;
-        // What is kept can be told, with offsets of the new log.
+        // The records that are kept can be watched, with offsets of the new log.
         let oldest = offset_in(&error.message);
         assert_eq!(record(&oldest), 0, "{error}");
         assert_ne!(oldest, with_record(&self.offset, 0));
@@ -135,7 +138,7 @@ impl Known {
     }
 }
 
-/// Starts a real process on `dir`, lets something happen, and ends it.
+/// Starts a real process on `dir`, runs `end` on it, and returns what a client knows.
 async fn run(dir: &Path, fsync: &str, end: impl FnOnce(&mut Server)) -> Known {
     let mut server = Server::start(dir, &["--fsync", fsync, "--shards", "2"]);
     Writer::new(server.address, "g").await.rounds(7).await;
@@ -163,7 +166,7 @@ async fn what_may_have_been_lost_is_another_log() {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path().join("data");
         let known = run(&dir, fsync, end).await;
-        // How the next run syncs does not matter.
+        // The fsync mode of the next run does not matter.
         let server = Server::start(&dir, &["--fsync", "always", "--shards", "1"]);
         match is_good {
             true => known.is_good(server.address).await,

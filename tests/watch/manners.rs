@@ -42,7 +42,7 @@ async fn receive(connection: &mut Connection) -> DecodedReply {
     soon("an answer", connection.receive()).await.unwrap()
 }
 
-/// The next answer, which must be a change.
+/// The next reply, which must be a change.
 async fn told(connection: &mut Connection) -> (u64, WatchEvent) {
     match receive(connection).await {
         DecodedReply { id, outcome: Ok(Reply::Watch(event)) } => (id, event),
@@ -50,7 +50,7 @@ async fn told(connection: &mut Connection) -> (u64, WatchEvent) {
     }
 }
 
-/// The answer to a request; what watches tell before it goes to `told`.
+/// The reply to a request. Changes that come before it go to `told`.
 async fn answer(
     connection: &mut Connection,
     id: u64,
@@ -95,7 +95,7 @@ async fn nothing_comes_behind_the_answer_to_cancel() {
             }
         }
     });
-    // In the middle of it.
+    // In the middle of the stream.
     while told(&mut connection).await.1.last_sequence.is_none_or(|last| last.get() < 50) {}
     assert!(matches!(cancel(&mut connection, one).await, Ok(Reply::Cancel(()))));
     assert_eq!(code(cancel(&mut connection, one).await), ErrorCode::NotFound);
@@ -135,7 +135,7 @@ async fn a_connection_has_a_limit_of_watches() {
     assert_eq!(code(outcome), ErrorCode::Busy);
     assert!(cancel(&mut connection, open.remove(3)).await.is_ok());
     open.push(watch(&mut connection).await);
-    // Another connection has its own.
+    // Another connection has its own limit.
     watch(&mut connect(server.tcp()).await).await;
     prepare(&client(server.tcp()).await).await;
     let mut heard = Vec::new();
@@ -149,7 +149,7 @@ async fn a_connection_has_a_limit_of_watches() {
     server.stop();
 }
 
-/// A connection whose request ids are the test's to choose.
+/// A connection on which the test chooses the request ids.
 struct Raw {
     stream: TcpStream,
     input: BytesMut,
@@ -188,7 +188,7 @@ fn a_request_id_is_for_one_watch() {
     raw.send(7, "watch", json!({}));
     let answer = raw.receive(Kind::Watch);
     assert_eq!((answer.id, code(answer.outcome)), (7, ErrorCode::InvalidArgument));
-    // The first one goes on.
+    // The first watch continues.
     raw.send(8, "create", json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": []}));
     let mut told = false;
     while !told {
@@ -200,7 +200,7 @@ fn a_request_id_is_for_one_watch() {
 }
 
 impl Raw {
-    /// The request id of the next answer, whatever it is.
+    /// The request id of the next reply, whatever it is.
     fn receive_any(&mut self) -> u64 {
         loop {
             if let Some(payload) = frame::next(&mut self.input, REPLY_BYTES_MAX).unwrap() {
@@ -240,7 +240,7 @@ async fn a_connection_that_watches_does_not_move() {
     let id = send(&mut connection, "hello", json!({"shard": hello.shard})).await;
     assert!(answer(&mut connection, id, &mut told).await.is_ok(), "that is no move");
     assert!(cancel(&mut connection, one).await.is_ok());
-    // A move and a watch behind it in one packet.
+    // A move, and a watch behind it in one packet.
     let id = connection.send(&command("hello", json!({"shard": other}))).unwrap();
     let two = connection.send(&Watch { from: None }.into()).unwrap();
     connection.flush().await.unwrap();
@@ -274,7 +274,7 @@ async fn a_stop_ends_each_watch_with_503() {
     stopping.join().unwrap();
 }
 
-/// Whoever writes on the connection that also watches hears of the write just then.
+/// A client that writes on the connection that also watches sees the change at once.
 #[tokio::test]
 async fn other_requests_go_on_beside_a_watch() {
     for fsync in ["always", "never"] {
@@ -308,8 +308,8 @@ async fn other_requests_go_on_beside_a_watch() {
     }
 }
 
-/// What tells nothing still moves the offset. A connection that only watches stays open beyond the idle
-/// time, another does not.
+/// Changes that a stream does not report still move its offset. A connection that only watches
+/// stays open beyond the idle time, and another one does not.
 #[tokio::test]
 async fn heartbeats_come_and_a_watch_is_not_idle() {
     let server = TestServer::start(&[("shards", "2"), ("idle_timeout_s", "1")]);
@@ -372,7 +372,7 @@ fn call_watch_prints_a_line_for_each_change() {
     assert_eq!((&create["op"], &create["chat_id"]), (&json!("create"), &json!("g")));
     assert_eq!(line()["op"], "join");
 
-    // Another one from where that began; its reader goes away, which is no failure.
+    // A second stream from where the first one began. Its reader goes away, which is no failure.
     let from = json!({"from": first["offset"]}).to_string();
     let mut resumed = run(&["call", "watch", &from]);
     let mut more = BufReader::new(resumed.stdout.take().unwrap()).lines();

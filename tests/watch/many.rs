@@ -28,7 +28,7 @@ async fn fifty_watchers_see_one_sequence_while_four_write() {
         });
     }
     let mut told = vec![recorder.next().await];
-    // Half of them from now on, half from somewhere before; the writers are at work.
+    // Half of them watch from now on, half from an earlier offset; the writers are at work.
     let mut random = Random(5);
     let mut watchers = tokio::task::JoinSet::new();
     for _ in 0..5 {
@@ -53,7 +53,7 @@ async fn fifty_watchers_see_one_sequence_while_four_write() {
         for (seen, from) in seen.iter().zip(&froms) {
             let rest = match from {
                 Some(from) => told.iter().position(|e| record(&e.offset) > record(from)).unwrap(),
-                // It began somewhere, and missed nothing from there on.
+                // It began at some event, and missed nothing from there on.
                 None => told.iter().position(|event| *event == seen[0]).unwrap(),
             };
             assert!(*seen == told[rest..], "{from:?}: {seen:?}");
@@ -64,7 +64,7 @@ async fn fifty_watchers_see_one_sequence_while_four_write() {
     server.stop();
 }
 
-/// Users of one request whose ids are so long that it makes some megabytes of records.
+/// Users of one request. Their ids are so long that it makes some megabytes of records.
 fn crowd(number: u64) -> Vec<String> {
     (0..7000).map(|user| format!("{number}-{user:->110}")).collect()
 }
@@ -110,7 +110,7 @@ async fn a_watcher_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     check_order(&told);
     let from = offset_in(&error.message);
     assert!(told.last().is_none_or(|last| record(&last.offset) <= record(&from)));
-    // The connection is as good as before.
+    // The connection works as before.
     let ping = idle.send(&super::tools::command("ping", json!({}))).unwrap();
     idle.flush().await.unwrap();
     assert_eq!(soon("the ping", idle.receive()).await.unwrap().id, ping);
@@ -123,8 +123,8 @@ async fn a_watcher_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     server.stop();
 }
 
-/// A reader that stops reading in the middle of what it resumes from is held back, and not cut off: the
-/// files wait for it.
+/// A reader that stops in the middle of resuming is held back and not cut off: the files wait for
+/// it.
 #[tokio::test]
 async fn a_slow_resume_is_no_slow_watcher() {
     let server = TestServer::start(&[("shards", "1")]);

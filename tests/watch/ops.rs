@@ -14,13 +14,13 @@ const TIME: u64 = 1_700_000_000_000;
 struct Told {
     client: Client,
     stream: Stream,
-    /// Where the last change was told.
+    /// Record of the last change.
     record: u64,
     ops: BTreeSet<String>,
 }
 
 impl Told {
-    /// Runs a command, and checks that exactly these changes are told of it.
+    /// Runs a command, and checks that the stream has exactly these changes of it.
     async fn of(&mut self, name: &str, arguments: Value, expected: &[Value]) {
         ok(&self.client, name, arguments.clone()).await;
         for expected in expected {
@@ -66,7 +66,7 @@ async fn each_change_is_told_with_its_fields() {
         json!({"op": "advance", "chat_id": "g", "last_sequence": 7, "last_time": TIME + 1});
     told.of("advance", message.clone(), &[advance]).await;
     told.of("advance", message, &[]).await;
-    // A late message of a member raises their own position alone.
+    // A late message of a member raises only the sender's own position.
     for seq in [5, 7] {
         let late = json!({"chat_id": "g", "to": seq, "sender_id": "u", "time": TIME + 9});
         let sent = json!({"op": "sent", "user_id": "u", "chat_id": "g", "seq": seq});
@@ -124,7 +124,7 @@ async fn each_change_is_told_with_its_fields() {
         &[advance, json!({"op": "return", "user_id": "u", "chat_id": "g"})],
     )
     .await;
-    // The row stays: there is a message behind what the user saw.
+    // The row stays, because there is a message behind those that the user saw.
     let message = json!({"chat_id": "g", "to": 10, "time": TIME + 3});
     let advance =
         json!({"op": "advance", "chat_id": "g", "last_sequence": 10, "last_time": TIME + 3});
@@ -186,7 +186,7 @@ async fn import_and_erase(told: &mut Told) {
     let leave = json!({"op": "leave", "chat_id": "old", "user_id": "x"});
     told.of("import", json!({"chats": [], "members": [member]}), &[leave]).await;
 
-    // The first answer to a key is kept in the log too; it is no change.
+    // The log also holds the first answer to a key, which is no change.
     let message = json!({"chat_id": "once", "allocate": 1, "time": TIME, "idempotency_key": "k"});
     let group = json!({"id": "once", "type": 2, "creator_id": "u", "user_ids": ["w"]});
     told.of(

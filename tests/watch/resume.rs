@@ -9,10 +9,10 @@ use super::common::TestServer;
 use super::process::Server;
 use super::tools::{Stream, Writer, check_order, check_resumes, client, mark, offsets, prepare};
 
-/// Writers that work at once; their chats have long names, so that the log is not in one file.
+/// Writers at work at once. Their chats have long names, so that the log has several files.
 const WRITERS: usize = 3;
 
-/// A stream that is recorded from its first change on, and those who write what it tells.
+/// A stream that is recorded from its first change on, and the writers of its changes.
 struct Recording {
     began: String,
     told: Vec<WatchEvent>,
@@ -34,7 +34,8 @@ impl Recording {
         self.told.last().map_or(&self.began, |event| &event.offset)
     }
 
-    /// Lets all write so much at once, sets a mark, and records up to it.
+    /// Lets all writers write `rounds` rounds at once, sets a mark, and records the stream up to
+    /// it.
     async fn write(&mut self, address: SocketAddr, rounds: u64, number: u64) {
         let mut stream = Stream::open(address, Some(self.last())).await;
         let mut working = tokio::task::JoinSet::new();
@@ -60,7 +61,7 @@ impl Recording {
         offsets(&self.began, &self.told)
     }
 
-    /// Watches from every offset so far, while all write on.
+    /// Watches from every offset so far, while all writers continue.
     async fn check_every_offset(&mut self, address: SocketAddr, number: u64) {
         let offsets = self.offsets();
         check_resumes(address, &offsets, number, async {
@@ -82,7 +83,7 @@ async fn from_every_offset_the_rest_is_told() {
     recording.check_every_offset(server.tcp(), 2).await;
     server.stop();
 
-    // A clean restart; offsets do not know of shards.
+    // A clean restart with another number of shards: offsets do not depend on shards.
     for (number, shards) in [(3, "3"), (4, "1")] {
         let server = TestServer::start_in(&dir, &settings(shards));
         recording.check_every_offset(server.tcp(), number).await;
@@ -101,7 +102,7 @@ async fn a_crash_leaves_no_gap_and_repeats_nothing() {
     let mut server = start("2");
     let mut recording = Recording::new(server.address).await;
     for (number, shards) in [(1, "3"), (2, "1")] {
-        // Under load, and with watchers who have heard some of it.
+        // Under load, and with watchers that have seen some of it.
         let address = server.address;
         let mut stream = Stream::open(address, Some(recording.last())).await;
         let mut working = tokio::task::JoinSet::new();
@@ -126,7 +127,8 @@ async fn a_crash_leaves_no_gap_and_repeats_nothing() {
         recording.told = heard.clone();
         let offsets = recording.offsets();
         check_resumes(server.address, &offsets, number, async {
-            // The writers may have heard less than was done, the watchers less than both.
+            // The writers may have got fewer replies than the server applied writes, and the
+            // watchers fewer events than both.
             recording.told.clear();
             recording.write(server.address, 10, number).await;
             assert!(recording.told.starts_with(&heard));

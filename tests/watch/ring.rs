@@ -25,7 +25,7 @@ use super::tools::{PATIENCE, offset_in};
 
 const NODE: u64 = 7;
 const INCARNATION: u64 = 0x1234;
-/// Of the one watch that a [`Reader`] has.
+/// Request id of the one watch that a [`Reader`] has.
 const REQUEST: u64 = 5;
 
 /// A log and its stream.
@@ -38,7 +38,7 @@ struct Node {
 }
 
 impl Node {
-    /// The stream's own thread is started by [`Self::tell`].
+    /// Starts a node without the stream's own thread, which [`Self::tell`] starts.
     fn start(mode: LogMode, bounds: WatchBounds) -> Self {
         let disk = FaultyDisk::new(1);
         disk.create_dir(dir()).unwrap();
@@ -52,7 +52,7 @@ impl Node {
         Self { disk, log, watch, log_thread, telling: None }
     }
 
-    /// The same with a ring that holds a few records.
+    /// Like [`Self::start`], with a ring that holds a few records, and with the stream's thread.
     fn small(mode: LogMode) -> Self {
         let mut node = Self::start(mode, WatchBounds { ring_bytes: 400, page_bytes: 150 });
         node.tell();
@@ -65,12 +65,12 @@ impl Node {
         self.telling = Some(std::thread::spawn(move || thread.run()));
     }
 
-    /// Message number `number` of the one chat.
+    /// Writes message number `number` of the one chat.
     fn push(&self, number: u64) {
         push(&self.log, number);
     }
 
-    /// Waits until replies may rely on so many records.
+    /// Waits until replies may rely on this many records.
     #[track_caller]
     fn until_reached(&self, number: u64) {
         until("the record", || self.log.reached() >= Lsn(number));
@@ -129,12 +129,12 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 struct Reader {
     watches: Watches,
     runtime: tokio::runtime::Runtime,
-    /// Offset of the first thing told.
+    /// Offset of the first event.
     began: Option<String>,
-    /// The sequences told.
+    /// Sequences of the events.
     seen: Vec<u64>,
     ended: Option<Error>,
-    /// How often the node has no room for a page of the files from now on, and how often it was asked.
+    /// Number of requests for a page of the files that the node will deny, and of requests so far.
     denials: usize,
     asked: usize,
 }
@@ -150,7 +150,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Takes what there is; how many changes.
+    /// Takes the events that are there, and returns the number of changes.
     fn fill(&mut self) -> usize {
         let before = self.seen.len();
         let mut out = BytesMut::new();
@@ -193,7 +193,7 @@ impl Reader {
         }
     }
 
-    /// Waits for the end of the watch.
+    /// Waits for the end of the watch, and returns its error.
     fn end(&mut self) -> Error {
         while self.ended.is_none() {
             self.wait();
@@ -206,8 +206,8 @@ fn range(from: u64, to: u64) -> Vec<u64> {
     (from..=to).collect()
 }
 
-/// A watcher looks whenever its connection turns: also between the moment at which a record is durable,
-/// and its writer answered, and the one at which the record is in the ring.
+/// A watcher looks at the stream whenever its connection has a turn. That may be after a record
+/// became durable and its writer got the reply, and before the record is in the ring.
 #[test]
 fn a_change_on_its_way_is_no_gap() {
     let mut node = Node::start(LogMode::Always, WatchBounds::default());
@@ -223,8 +223,8 @@ fn a_change_on_its_way_is_no_gap() {
     assert_eq!((reader.seen, reader.ended), (range(1, 2), None));
 }
 
-/// A watcher that had all and falls out of the ring is cut off. Behind the offset that it is told, and
-/// behind any other, the files have the rest.
+/// A watcher that had all events and falls out of the ring is cut off with an offset. Behind that
+/// offset, and behind any other, the files have the rest.
 #[test]
 fn who_falls_out_of_the_ring_goes_on_in_the_files() {
     let node = Node::small(LogMode::Always);
@@ -246,8 +246,8 @@ fn who_falls_out_of_the_ring_goes_on_in_the_files() {
     assert_eq!(quick.seen, range(1, 100));
 }
 
-/// Whoever is the last to go empties the ring; whoever comes in that moment must not lose what is told to
-/// them.
+/// The last watcher that leaves empties the ring. A watcher that comes at that moment must lose no
+/// event.
 #[test]
 fn watchers_that_come_and_go_do_not_disturb_each_other() {
     let mut node = Node::start(LogMode::Never, WatchBounds::default());
@@ -303,7 +303,8 @@ fn only_what_is_durable_is_told() {
     node.push(1);
     live.until(1);
 
-    // The disk is full: neither written nor told. Then there is room: told once.
+    // The disk is full: the record is not written and not reported. Then there is room, and it is
+    // reported once.
     node.disk.full_after(0);
     node.push(2);
     until("the stall", || node.log.state() == LogState::Stalled);
@@ -314,7 +315,7 @@ fn only_what_is_durable_is_told() {
     live.until(2);
     resumed.until(2);
 
-    // Written and not synced: it is in the file, and may not be there after a crash.
+    // Written and not synced: the record is in the file, and may be gone after a crash.
     node.disk.fail_sync(1);
     node.push(3);
     until("the poison", || node.log.state() == LogState::Poisoned);
@@ -329,7 +330,7 @@ fn only_what_is_durable_is_told() {
     assert_eq!((beyond.code, offset_in(&beyond.message)), (ErrorCode::Conflict, node.offset(0)));
 }
 
-/// It asks again by itself, and loses nothing meanwhile.
+/// A watch tries again by itself, and loses nothing meanwhile.
 #[test]
 fn while_the_node_has_no_room_for_a_page_no_file_is_read() {
     let node = Node::small(LogMode::Always);
@@ -362,14 +363,14 @@ fn without_sync_what_is_written_is_told() {
     }
 }
 
-/// While the stream's thread does not keep up, batches are dropped: that is a gap for those who are up to
-/// date, and none for those who read the files.
+/// If the stream's thread does not keep up, batches are dropped. That is a gap for watchers that
+/// are up to date, and none for those that read the files.
 #[test]
 fn batches_dropped_on_their_way_are_a_gap() {
     let mut node = Node::start(LogMode::Never, WatchBounds { ring_bytes: 400, page_bytes: 150 });
     let mut live = node.reader(None);
     for number in 1..=200 {
-        // Each a batch of its own.
+        // Each message is a batch of its own.
         node.push(number);
         node.until_reached(number);
     }
@@ -381,7 +382,7 @@ fn batches_dropped_on_their_way_are_a_gap() {
     assert_eq!((resumed.seen, resumed.ended), (range(1, 200), None));
 }
 
-/// Many who fall behind again and again, and go on from where they were told to.
+/// Many watchers fall behind again and again, and resume from the offset in the error.
 #[test]
 fn however_often_it_is_cut_off_nothing_is_lost_or_repeated() {
     const COUNT: u64 = 3000;
@@ -398,7 +399,7 @@ fn however_often_it_is_cut_off_nothing_is_lost_or_repeated() {
                     let mut reader = node.reader(Some(&from));
                     while reader.ended.is_none() && reader.seen.last() != Some(&COUNT) {
                         if random.below(20) == 0 {
-                            // It goes away for as long as some messages take.
+                            // The watcher pauses for as long as some messages take.
                             let until = node.log.reached().0 + random.below(50);
                             while node.log.reached().0 < until.min(COUNT) {
                                 std::thread::yield_now();
@@ -418,7 +419,8 @@ fn however_often_it_is_cut_off_nothing_is_lost_or_repeated() {
     });
 }
 
-/// A socket that takes all at once gives no sign of room later; what is left is told all the same.
+/// A socket that takes all bytes at once gives no sign of room later. The rest is reported all the
+/// same.
 #[test]
 fn what_there_was_no_room_for_follows_without_news() {
     let mut node = Node::start(LogMode::Never, WatchBounds::default());
@@ -427,7 +429,8 @@ fn what_there_was_no_room_for_follows_without_news() {
     (1..=count).for_each(|number| node.push(number));
     node.until_reached(count);
     let begin = node.offset(0);
-    // From the files, and from the ring: the second comes while the first holds it.
+    // First from the files, then from the ring: the second reader comes while the first one holds
+    // the ring.
     let mut from_files = node.reader(Some(&begin));
     from_files.until(count);
     assert!(from_files.seen == range(1, count) && from_files.ended.is_none());

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 /// No test waits this long unless something is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The chat whose messages say where in the stream a test is.
+/// The chat whose messages mark places in the stream.
 const MARK: &str = "mark";
 
-/// What comes in time.
+/// The output of `what`, which must come in time.
 pub async fn soon<T>(name: &str, what: impl Future<Output = T>) -> T {
     let came = tokio::time::timeout(PATIENCE, what).await;
     came.unwrap_or_else(|_| panic!("{name} does not come"))
@@ -45,34 +45,35 @@ pub async fn ok(client: &Client, name: &str, arguments: Value) -> Value {
     }
 }
 
-/// Makes a group whose creator is its one member.
+/// Creates a group whose creator is its only member.
 pub async fn create(client: &Client, chat: &str, user: &str) {
     let group = json!({"id": chat, "type": 2, "creator_id": user, "user_ids": [user]});
     ok(client, "create", group).await;
 }
 
-/// Makes the chat of the marks.
+/// Creates the chat of the marks.
 pub async fn prepare(client: &Client) {
     create(client, MARK, "marker").await;
 }
 
-/// Puts a mark behind all that was answered.
+/// Sets a mark behind everything that was acknowledged.
 pub async fn mark(client: &Client, number: u64) {
     ok(client, "advance", json!({"chat_id": MARK, "to": number})).await;
 }
 
-/// Whether it is that mark.
+/// Whether the event is that mark.
 pub fn is_mark(event: &WatchEvent, number: u64) -> bool {
     event.chat_id.as_ref().is_some_and(|chat| chat.as_str() == MARK)
         && event.last_sequence.is_some_and(|sequence| sequence.get() == number)
 }
 
-/// The offset at the end of a message.
+/// The offset at the end of an error message.
 pub fn offset_in(message: &str) -> String {
     message.rsplit(' ').next().unwrap().to_owned()
 }
 
-/// An offset is opaque to clients; that of this version ends with the record's number.
+/// The record of an offset. Offsets are opaque to clients; in this version they end with the
+/// record's number.
 pub fn record(offset: &str) -> u64 {
     offset.rsplit('.').next().unwrap().parse().unwrap()
 }
@@ -85,12 +86,12 @@ pub fn with_record(offset: &str, record: u64) -> String {
 /// One stream on a connection of its own.
 pub struct Stream {
     pub changes: Changes,
-    /// Where it starts.
+    /// The offset at which it begins.
     pub began: String,
 }
 
 impl Stream {
-    /// Opens it and waits for the heartbeat with which it begins.
+    /// Opens it, and waits for the heartbeat with which it begins.
     pub async fn open(address: SocketAddr, from: Option<&str>) -> Self {
         let from = from.map(str::to_owned);
         let mut changes = Changes::open(address, &options(), from.clone()).await.unwrap();
@@ -110,7 +111,7 @@ impl Stream {
                 }
             }
         };
-        // Heartbeats come while the change does not.
+        // Heartbeats come while there is no change.
         soon("a change", next).await
     }
 
@@ -123,7 +124,7 @@ impl Stream {
         events
     }
 
-    /// What is told until the stream ends, and why it does.
+    /// The events until the stream ends, and the error with which it ends.
     pub async fn end(&mut self) -> (Vec<WatchEvent>, ClientError) {
         let mut events = Vec::new();
         let end = async {
@@ -140,7 +141,7 @@ impl Stream {
     }
 }
 
-/// The error with which a watch ends that is told no change.
+/// The error of a watch that ends without a change.
 pub async fn refused(address: SocketAddr, from: Option<&str>, code: ErrorCode) -> Error {
     let changes = Changes::open(address, &options(), from.map(str::to_owned)).await.unwrap();
     let mut stream = Stream { changes, began: String::new() };
@@ -162,7 +163,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Opens one from each of these offsets, and waits until all have begun.
+    /// Opens one stream from each of these offsets, and waits until all have begun.
     pub async fn open(address: SocketAddr, froms: &[Option<String>]) -> Self {
         let (mut connection, _) = Connection::connect(address, &options()).await.unwrap();
         let open =
@@ -193,7 +194,7 @@ impl Streams {
         }
     }
 
-    /// What each has told up to a mark, in the order in which they were opened.
+    /// The events of each stream up to a mark, in the order in which the streams were opened.
     pub async fn until_mark(mut self, number: u64) -> Vec<Vec<WatchEvent>> {
         let at_mark =
             |told: &Vec<WatchEvent>| told.last().is_some_and(|last| is_mark(last, number));
@@ -211,11 +212,11 @@ impl Streams {
     }
 }
 
-/// Somebody who writes to a chat of their own, one request after the other.
+/// A client that writes to a chat of its own, one request after the other.
 pub struct Writer {
     client: Client,
     chat: String,
-    /// Messages that were acknowledged.
+    /// Number of acknowledged messages.
     pub sent: u64,
 }
 
@@ -226,7 +227,7 @@ impl Writer {
         Self { client, chat: chat.to_owned(), sent: 0 }
     }
 
-    /// Goes on with another connection, at another server perhaps.
+    /// Continues on another connection, perhaps to another server.
     pub async fn reconnect(&mut self, address: SocketAddr) {
         self.client = client(address).await;
     }
@@ -242,7 +243,7 @@ impl Writer {
         while self.round().await.is_ok() {}
     }
 
-    /// A message, and something of each other kind now and then.
+    /// Sends a message, and now and then a command of each other kind.
     async fn round(&mut self) -> Result<(), Error> {
         let chat = self.chat.as_str();
         let message = match self.sent % 2 {
@@ -269,7 +270,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Checks that a stream from before the first message on has told all of them, in order.
+    /// Checks that a stream from before the first message on has all messages, in order.
     pub fn check(&self, told: &[WatchEvent]) {
         let messages: Vec<u64> = told
             .iter()
@@ -288,14 +289,14 @@ pub fn check_order(told: &[WatchEvent]) {
     assert!(in_order, "{:?}", told.iter().map(|event| &event.offset).collect::<Vec<_>>());
 }
 
-/// The offsets of these changes, with that before the first one.
+/// The offsets of these changes, preceded by the one before the first.
 pub fn offsets(began: &str, told: &[WatchEvent]) -> Vec<String> {
     let offsets = told.iter().map(|event| event.offset.clone());
     std::iter::once(began.to_owned()).chain(offsets).collect()
 }
 
-/// Watches from every one of these offsets at once, and checks that each tells exactly what is behind
-/// it in `whole`, up to a mark that `meanwhile` sets.
+/// Watches from every one of these offsets at once. Checks that each stream has exactly the rest of
+/// `whole` behind its offset, up to a mark that `meanwhile` sets.
 pub async fn check_resumes(
     address: SocketAddr,
     from: &[String],
