@@ -39,9 +39,9 @@ fn command(kind: Kind, arguments: Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
 }
 
-/// The `number`-th request of a kind, drawn over all data.
+/// The `number`-th request of a kind, drawn from all data.
 fn request(kind: Kind, number: usize) -> Command {
-    // A step that has no divisor in common with the sizes above.
+    // A step that has no common divisor with the sizes above.
     let user = number * 37 % USERS;
     let chat = |nth: usize| chat_id(user + nth * USERS);
     let arguments = match kind {
@@ -57,7 +57,7 @@ fn request(kind: Kind, number: usize) -> Command {
     command(kind, arguments)
 }
 
-/// Sends requests at once and waits for all answers, none of which may be an error.
+/// Sends requests at once and waits for all replies. None may be an error.
 async fn ask(connection: &mut Connection, commands: impl IntoIterator<Item = Command>) {
     for command in commands {
         connection.send(&command).unwrap();

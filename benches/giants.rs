@@ -35,11 +35,11 @@ use serde_json::{Value, json};
 use server::TestServer;
 use tokio::runtime::Runtime;
 
-/// The server's.
+/// The allocator of the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How often the neighbour asks.
+/// Interval of the neighbor's requests.
 const NEIGHBOUR_EVERY: Duration = Duration::from_millis(1);
 const IMPORT_LINES: usize = 4000;
 
@@ -91,7 +91,7 @@ impl Caller {
         answer.outcome.unwrap()
     }
 
-    /// Sends many, sixteen at a time.
+    /// Sends many requests, sixteen at a time.
     fn pipeline(&mut self, commands: impl Iterator<Item = command::Command>) {
         for command in commands {
             self.connection.send(&command).unwrap();
@@ -118,18 +118,18 @@ fn command(name: &str, arguments: Value) -> command::Command {
 
 type Latencies = Histogram<u64>;
 
-/// What came of a piece of work.
+/// Result of a piece of work.
 struct Seen {
-    /// How long each of its parts took.
+    /// Duration of each of its parts.
     parts: Latencies,
-    /// CPU that all of it took, in milliseconds: server, load and neighbour.
+    /// CPU time of the whole work in milliseconds: server, load and neighbor.
     cpu_ms: f64,
-    /// What the neighbour saw meanwhile.
+    /// The neighbor's latencies meanwhile.
     neighbour: Latencies,
 }
 
-/// Does a piece of work while the neighbour asks; how long each of its parts took, and what the
-/// neighbour saw.
+/// Runs `work` while the neighbor sends requests. Returns the duration of each part, and the
+/// neighbor's latencies.
 fn beside_neighbour(server: &TestServer, work: impl FnOnce() -> Latencies) -> Seen {
     let stop = Arc::new(AtomicBool::new(false));
     let mut neighbour = Caller::connect(server);
@@ -162,7 +162,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap().max(1)
 }
 
-/// Runs something many times, and takes the time of each.
+/// Runs a function many times, and measures each run.
 fn timed(times: usize, mut run: impl FnMut(usize)) -> Latencies {
     let mut latencies = Latencies::new(3).unwrap();
     for number in 0..times {
@@ -173,7 +173,7 @@ fn timed(times: usize, mut run: impl FnMut(usize)) -> Latencies {
     latencies
 }
 
-/// CPU that this process used, in milliseconds: server and load together.
+/// CPU time of this process in milliseconds: server and load together.
 fn cpu_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -218,7 +218,7 @@ impl Report {
     }
 }
 
-/// `chats` chats of one user, and as many rows of others.
+/// Creates `chats` chats of one user, and as many rows of other users.
 fn load(caller: &mut Caller, user: &str, prefix: &str, chats: usize) {
     let numbers: Vec<usize> = (0..chats).collect();
     for group in numbers.chunks(IMPORT_LINES / 3) {
@@ -349,8 +349,8 @@ fn group(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut R
     caller.ask("create", pair);
 }
 
-/// What the other way would cost: an ordered index of each user's conversations, kept up to date by
-/// every message for every member of its chat, as plain as it can be, on this thread alone.
+/// Cost of the alternative: an ordered index of each user's conversations, which every message
+/// updates for every member of its chat. It is as plain as possible, and on this thread alone.
 fn kept_index(sizes: &Sizes) {
     type Index = BTreeSet<(Reverse<u64>, String)>;
     let id = |number: usize| format!("h{number:016x}");

@@ -54,7 +54,7 @@ fn replay(criterion: &mut Criterion) {
     group.bench_function("read and check", |bencher| {
         bencher.iter(|| {
             let mut bytes = 0;
-            // Without a log of its own it reads and leaves everything as it is.
+            // Without a log of its own it only reads.
             let options = OpenOptions { log: false, ..OpenOptions::new(NODE) };
             let take = |_: Lsn, record: &[u8]| {
                 bytes += black_box(record).len();

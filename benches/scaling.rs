@@ -45,18 +45,18 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 
-/// The server's.
+/// The allocator of the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Members of a chat, rows of a user.
+/// Members of a chat, and rows of a user.
 const MEMBERS: usize = 5;
 const ROWS: usize = 50;
 const CHATS_AN_IMPORT: usize = 1000;
-/// Tasks on a core, and requests that each has under way.
+/// Tasks on a core, and requests under way in each task.
 const TASKS: usize = 25;
 const PIPELINED: usize = 16;
-/// Different requests of a core.
+/// Number of different requests of a core.
 const REQUESTS: usize = 20_000;
 
 struct Sizes {
@@ -76,7 +76,7 @@ fn user_id(number: usize) -> String {
     format!("0x{number:040x}")
 }
 
-/// What is asked over and over.
+/// A kind of request, which is sent repeatedly.
 #[derive(Clone, Copy)]
 enum Work {
     List,
@@ -88,7 +88,7 @@ impl Work {
     const ALL: [(&'static str, Self); 3] =
         [("list of 50", Self::List), ("advance", Self::Advance), ("detail of 1", Self::Detail)];
 
-    /// The key that decides which core a request belongs to, and the request.
+    /// The key that decides which core owns a request, and the request.
     fn request(self, number: usize, sizes: &Sizes) -> (String, Command) {
         let spread = number.wrapping_mul(0x9E37_79B9) >> 4;
         let (chat, user) = (chat_id(spread % sizes.chats), user_id(spread % users(sizes.chats)));
@@ -110,7 +110,7 @@ fn command(kind: Kind, arguments: Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
 }
 
-/// A node without doors and log.
+/// A node without doors and without a log.
 struct Node {
     info: Arc<NodeInfo>,
 }
@@ -144,7 +144,7 @@ impl Node {
         }
     }
 
-    /// What each core is asked, over and over: any keys, or its own.
+    /// Requests of each core, which are repeated: for any keys, or for its own.
     fn requests(&self, work: Work, own_keys: bool, sizes: &Sizes) -> Vec<Requests> {
         let is_wanted = |shard: ShardId, key: &str| {
             !own_keys || self.info.hasher.slot(key).shard(self.info.shards) == shard
@@ -157,7 +157,8 @@ impl Node {
         self.info.shards.all().map(of_core).collect()
     }
 
-    /// Drives all cores for a while: requests a second, and microseconds of CPU for each.
+    /// Drives all cores for a while. Returns requests a second, and microseconds of CPU time for
+    /// each.
     fn drive(&self, requests: &[Requests], span: Duration) -> (f64, f64) {
         let (tell, told) = mpsc::channel();
         let (until, cpu) = (Instant::now() + span, cpu_us());
@@ -178,7 +179,7 @@ impl Node {
     }
 }
 
-/// Requests as they would lie in a connection's input.
+/// Requests as they are in a connection's input.
 type Requests = Arc<[Bytes]>;
 
 fn encoded(command: &Command) -> Bytes {
@@ -195,7 +196,7 @@ fn a_runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A core at work; it ends with the process.
+/// Runs a core, which ends with the process.
 fn serve(core: Core, info: Arc<NodeInfo>) {
     let ids = core_affinity::get_core_ids().unwrap_or_default();
     if let Some(id) = ids.get(core.shard().index()) {
@@ -205,7 +206,7 @@ fn serve(core: Core, info: Arc<NodeInfo>) {
     LocalSet::new().block_on(&a_runtime(), serving);
 }
 
-/// What a connection does, without its socket; how many requests were answered.
+/// The work of a connection without its socket. Returns the number of replies.
 async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> usize {
     let mut line = Line::new(local);
     let mut next = task * requests.len() / TASKS;
@@ -243,7 +244,7 @@ impl Line {
         }
     }
 
-    /// Takes requests: answers those of this core at once, and submits the others.
+    /// Reads requests: answers those of this core in place, and submits the others.
     fn turn(&mut self, payloads: &[&[u8]]) {
         self.local.tick();
         let started = Instant::now();
@@ -266,7 +267,7 @@ impl Line {
         self.local.flush();
     }
 
-    /// Waits for the replies that are missing, and encodes them.
+    /// Waits for the missing replies, and encodes them.
     async fn settle(&mut self) {
         loop {
             while let Some(reply) = self.replies.pop() {

@@ -14,11 +14,11 @@ use chatshard::shard::op::{Op, Output, ReplyTo};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::json;
 
-/// Requests of each kind: one before, and a thousand that count.
+/// Requests of each kind: one to warm up, and a thousand that are measured.
 const TIMES: usize = 1001;
 const CHATS: usize = 50;
 
-/// One shard with a user in fifty chats; ids are longer than what a small string holds in place.
+/// One shard with a user in fifty chats. Ids are longer than a small string holds in place.
 struct Shard {
     core: Core,
     out: Output,

@@ -23,7 +23,7 @@ fn bench(arguments: &[&str]) -> Command {
     command
 }
 
-/// A server that holds the data.
+/// A server with the data of the works.
 fn filled() -> TestServer {
     let server = TestServer::start(&[("shards", "2")]);
     let addr = server.tcp().to_string();
@@ -35,7 +35,7 @@ fn filled() -> TestServer {
     server
 }
 
-/// Runs one work with every reply checked, and gives what it tells.
+/// Runs one work with every reply checked, and returns its report.
 fn measure(target: &str, addr: SocketAddr, work: &str, further: &[&str]) -> Value {
     let addr = addr.to_string();
     let output = bench(&["run", "--target", target, "--addr", &addr, "--work", work])
@@ -59,7 +59,7 @@ fn measure(target: &str, addr: SocketAddr, work: &str, further: &[&str]) -> Valu
     report
 }
 
-/// The same for exactly so many requests.
+/// Like [`measure`], for exactly [`REQUESTS`] requests.
 fn count(target: &str, addr: SocketAddr, work: &str, further: &[&str]) -> Value {
     let requests = REQUESTS.to_string();
     let fixed = ["--requests", &requests, "--connections", "3", "--depth", "4"];
@@ -106,7 +106,7 @@ fn the_works_of_apps_run_on_the_http_door() {
     }
 }
 
-/// A process that is ended with the test.
+/// A process that ends with the test.
 struct Canned(Child, SocketAddr);
 
 impl Canned {
@@ -145,7 +145,7 @@ fn canned_replies_are_as_long_as_real_ones() {
     }
 }
 
-/// Without a look into the replies.
+/// The report of a work whose replies are not checked.
 fn unchecked(addr: SocketAddr, work: &str) -> Value {
     let output = bench(&["run", "--target", "canned", "--addr", &addr.to_string()])
         .args(["--work", work, "--chats", CHATS, "--users", USERS])

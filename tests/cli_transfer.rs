@@ -23,7 +23,7 @@ use indicatif::ProgressBar;
 
 type Script = dyn Fn(usize, &Command) -> Outcome + Send + Sync;
 
-/// Remembers each command and answers by a script that gets the command's number.
+/// A server that records each command, and replies by a script that gets the command's number.
 #[derive(Clone)]
 struct Fake {
     seen: Arc<Mutex<Vec<Command>>>,
@@ -318,7 +318,7 @@ fn sorted(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Several requests are on their way at once; lists come in the order of the file all the same.
+/// Several requests are under way at once, and lists still come in the order of the file.
 #[test]
 fn lists_come_in_the_files_order_and_an_export_is_the_store() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

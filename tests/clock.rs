@@ -51,7 +51,7 @@ impl Bench {
         self.files.path("offset")
     }
 
-    /// Sets the wall clock to so many ms from the right time.
+    /// Sets the wall clock to `ms` from the right time.
     fn set(&self, ms: i64) {
         use std::os::unix::fs::FileExt;
         let file = std::fs::File::options().write(true).open(self.offset()).unwrap();
@@ -82,14 +82,14 @@ fn ask(server: &Served, command: &str, arguments: &Value) -> Value {
     serde_json::from_str(&told.unwrap_or_else(|error| panic!("{command}: {error}"))).unwrap()
 }
 
-/// Sends a message without a time of its own, with this key; its sequence and time.
+/// Sends a message without a time, with this key. Returns its sequence and time.
 fn send(server: &Served, chat: &str, key: &str) -> (i64, i64) {
     let told =
         ask(server, "advance", &json!({"chat_id": chat, "allocate": 1, "idempotency_key": key}));
     (told["last_sequence"].as_i64().unwrap(), told["last_time"].as_i64().unwrap())
 }
 
-/// The newest conversation, as the app's door has it.
+/// The newest conversation, from the app's door.
 fn newest(server: &Served) -> Value {
     let mut door = HttpConnection::open(server.http.parse().unwrap());
     let (status, body) = door.post_as("ann", "/chat/conversations", "{}");

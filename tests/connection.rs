@@ -26,7 +26,7 @@ fn two_shards(settings: &[(&str, &str)]) -> TestServer {
     TestServer::start(&all)
 }
 
-/// A group of one user, whose id is on this shard.
+/// A group of one user whose id is on this shard.
 fn chat_on(shard: u16, hasher: KeyHasher) -> ChatId {
     (0..)
         .map(|number| ChatId::new(&format!("chat-{number}")).unwrap())
@@ -51,9 +51,10 @@ fn framed(payload: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], payload].concat()
 }
 
-/// Sends bytes and many requests behind them; the error of `id` comes whole, and then the end.
+/// Sends bytes, and many requests behind them. The error with this `id` must arrive whole, and then
+/// the end.
 fn assert_bytes_refused(raw: &mut Raw, bytes: &[u8], id: u64, code: ErrorCode) {
-    // What is not read any more must not take the reply away.
+    // Bytes that the server no longer reads must not destroy the reply.
     let behind = framed(&[0x93, 9, 2, 0x90]).repeat(20_000);
     raw.kinds.insert(id, Kind::Ping);
     raw.stream.write_all(&[bytes, &behind].concat()).unwrap();
@@ -62,7 +63,7 @@ fn assert_bytes_refused(raw: &mut Raw, bytes: &[u8], id: u64, code: ErrorCode) {
     assert!(raw.receive().is_none(), "the server closes after {bytes:x?}");
 }
 
-/// `[7, code, arguments]`, and what may stand in its place. Each is tried as the first frame.
+/// `[7, code, arguments]`, and other bytes in its place. Each is tried as the first frame.
 #[test]
 fn a_first_frame_that_is_no_hello_is_401_whatever_it_is() {
     let too_long = u32::try_from(HELLO_BYTES_MAX + 1).unwrap().to_be_bytes();
@@ -117,7 +118,7 @@ fn each_refused_hello_ends_its_connection() {
         let mut later = Raw::greeted(server.tcp());
         assert_bytes_refused(&mut later, &framed(hello), 7, invalid);
     }
-    // What was asked before it is answered.
+    // Requests before it get their replies.
     let mut raw = Raw::greeted(server.tcp());
     let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u"]});
     raw.send(&[(2, Kind::Create, create), (3, Kind::Hello, json!({"shard": 9}))]);
@@ -151,7 +152,7 @@ fn hello_moves_the_connection_to_a_shard() {
     let mut raw = Raw::greeted(server.tcp());
     for round in 0..6u64 {
         let wanted = u16::try_from(round % 2).unwrap();
-        // What is behind the move in the same packet must arrive too.
+        // Requests behind the move in the same packet must arrive too.
         let (hello, ping) = (10 + 2 * round, 11 + 2 * round);
         raw.send(&[(hello, Kind::Hello, json!({"shard": wanted})), (ping, Kind::Ping, json!({}))]);
         let mut replies = raw.receive_all(2);
@@ -164,8 +165,8 @@ fn hello_moves_the_connection_to_a_shard() {
     server.stop();
 }
 
-/// Rule 12: what one connection sends for one user is applied in order, also where it goes over
-/// chats on the other shard, and also while the log is slow.
+/// Chapter 12 of the semantics: requests of one connection for one user are applied in order. That
+/// holds for those that go by way of chats on the other shard, and while the log is slow.
 #[test]
 fn requests_for_one_user_keep_their_order() {
     for fsync in ["always", "never"] {
@@ -221,8 +222,8 @@ fn requests_for_one_user_keep_their_order() {
     }
 }
 
-/// Plain requests for keys of the other core are passed on in bytes: what is answered is the same from both
-/// cores, for short and long lists, for what is there and what is not, with a log and without.
+/// Requests on the fast path for keys of the other core are passed on as bytes. Both cores give the
+/// same replies: for short and long lists, for keys that exist or not, with a log and without.
 #[test]
 fn what_is_passed_on_is_answered_as_at_home() {
     for settings in [("fsync", "always"), ("fsync", "never"), ("log", "false")] {
@@ -231,7 +232,7 @@ fn what_is_passed_on_is_answered_as_at_home() {
         for (shard, raw) in cores.iter_mut().enumerate() {
             assert!(raw.call(3, Kind::Hello, json!({"shard": shard})).is_ok());
         }
-        // Users of both shards with few rows, and with more than are told at once.
+        // Users of both shards with few rows, and with more rows than one step reads.
         let chats: Vec<String> = (0..SCAN_ROWS_AT_ONCE + 22).map(|at| format!("g{at}")).collect();
         for (at, chat) in (10..).zip(&chats) {
             let mut users: Vec<String> = (0..4).map(|user| format!("many-{user}")).collect();
@@ -251,7 +252,7 @@ fn what_is_passed_on_is_answered_as_at_home() {
         asked.push((Kind::Advance, json!({"chat_id": "missing 2", "allocate": 1})));
         let requests: Vec<_> =
             (1000..).zip(asked).map(|(id, (kind, arguments))| (id, kind, arguments)).collect();
-        // The first time messages arrive, and details change.
+        // The first time, messages arrive and details change.
         cores[0].send(&requests);
         cores[0].receive_all(requests.len());
         let told = cores.iter_mut().map(|raw| {
@@ -308,8 +309,8 @@ fn pipelining_past_the_limit_is_held_back_and_answered() {
     server.stop();
 }
 
-/// Replies that fill the connection again and again, to requests that came at once: nothing of the client
-/// follows that could wake it.
+/// Replies that fill the connection repeatedly, to requests that came at once. No later byte of the
+/// client could wake the connection.
 #[test]
 fn large_replies_to_pipelined_requests_follow_each_other() {
     let server = two_shards(&[]);
@@ -317,7 +318,7 @@ fn large_replies_to_pipelined_requests_follow_each_other() {
     let users = long_ids(2000);
     let create = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": users});
     assert!(raw.call(2, Kind::Create, create).is_ok());
-    // Less than after which a connection looks at its time limits, and so at everything.
+    // Shorter than the interval after which a connection checks its time limits, and so everything.
     raw.stream.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
     let requests: Vec<_> =
         (100..250).map(|id| (id, Kind::Members, json!({"chat_id": "g"}))).collect();
@@ -333,7 +334,8 @@ fn large_replies_to_pipelined_requests_follow_each_other() {
     server.stop();
 }
 
-/// Large requests are decoded aside: what is behind them on their connection is still answered as if it were not so.
+/// Large requests are decoded on the offload thread. Requests behind them on the connection still
+/// get their replies in order.
 #[test]
 fn large_requests_keep_their_place() {
     let server = two_shards(&[]);
@@ -342,7 +344,7 @@ fn large_requests_keep_their_place() {
         long_ids(count).into_iter().map(chat).collect()
     };
     let first = chats(1)[0]["id"].clone();
-    // The command's code in a request of a megabyte that is otherwise right.
+    // An unknown command code in a request of a megabyte that is otherwise right.
     let mut unknown = BytesMut::new();
     let import = Command::from_json(Kind::Import, json!({"chats": chats(5000)})).unwrap();
     protocol::encode_request(4, &import, &mut unknown).unwrap();
@@ -373,7 +375,7 @@ fn large_requests_keep_their_place() {
     server.stop();
 }
 
-/// Both doors make a long list in pieces, or aside, each in its own way.
+/// Both doors make a long list in slices or on the offload thread, each in its own way.
 #[test]
 fn a_long_list_is_the_same_at_both_doors() {
     let server = two_shards(&[]);
@@ -395,7 +397,7 @@ fn a_long_list_is_the_same_at_both_doors() {
     let shown = answer["data"]["items"].as_array().unwrap();
     let rows = shown.iter().map(|row| (row["chat_id"].as_str().unwrap(), row["is_mute"] == 1));
     assert!(rows.eq(list.items.iter().map(|row| (row.chat_id.as_str(), row.is_mute.0))));
-    // So are long bodies.
+    // Long bodies are decoded there too.
     let long = |body: &str| format!("{}{body}", " ".repeat(40 << 10));
     let (status, body) = app.post_as("u", "/chat/detail", &long(r#"{"ids": ["chat-7"]}"#));
     assert!(status == 200 && body.contains("chat-7"), "{status} {body}");
@@ -477,7 +479,7 @@ fn one_connection_too_many_is_told_and_closed_and_makes_room_again() {
     let mut third = Raw::open(server.tcp());
     third.assert_refused(0, ErrorCode::Busy);
     drop(first);
-    // The server notices the end of the first within its next turn.
+    // The server notices the end of the first connection within its next turn.
     let entered = (0..1000).any(|_| {
         let mut raw = Raw::open(server.tcp());
         let sent = raw.try_send(&[(1, Kind::Hello, json!({}))]).is_ok();
@@ -512,7 +514,7 @@ fn one_http_connection_too_many_is_told_so() {
     server.stop();
 }
 
-/// Sends a request in these bytes, and gives its outcome.
+/// Sends a request with these arguments as bytes, and returns its outcome.
 fn ask_in_bytes(raw: &mut Raw, kind: Kind, arguments: &[u8]) -> Outcome {
     raw.kinds.insert(7, kind);
     let payload = [&[0x93, 7, kind.code()][..], arguments].concat();
@@ -564,7 +566,7 @@ fn the_same_request_is_the_same_through_every_door() {
             serde_json::to_value(reply).unwrap()
         })
         .collect();
-    // What others do in between shows whether a repeat applies anything.
+    // Other requests in between show whether a repeat applies anything.
     assert!(raw.call(3, Kind::Advance, json!({"chat_id": "g", "allocate": 5})).is_ok());
     let flags = json!({"user_id": "u", "chat_id": "g", "is_top": 0});
     assert!(raw.call(4, Kind::SetFlags, flags).is_ok());

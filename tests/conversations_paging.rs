@@ -29,7 +29,7 @@ fn id(number: u64) -> String {
     format!("c{number:05}")
 }
 
-/// Chats with a last message each, all of one user, some of them pinned.
+/// Chats of one user, each with a last message, some of them pinned.
 fn import(numbers: std::ops::Range<u64>) -> Command {
     let chat = |number: u64| {
         json!({
@@ -51,7 +51,7 @@ fn page(limit: u64, cursor: &Value) -> Command {
     command("conversations", json!({"user_id": "u", "limit": limit, "cursor": cursor}))
 }
 
-/// Where a conversation stands, from an item.
+/// Position of a conversation, from an item.
 type Place = (bool, Reverse<u64>, String);
 
 fn place(item: &Value) -> Place {
@@ -59,7 +59,7 @@ fn place(item: &Value) -> Place {
     (item["is_top"] == 0, Reverse(item["last_time"].as_u64().unwrap()), id)
 }
 
-/// How often each chat was told, and what must be true of every page.
+/// How often each chat was returned, and the checks of every page.
 #[derive(Default)]
 struct Walk {
     told: BTreeMap<String, u64>,
@@ -69,7 +69,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Takes a page; the next cursor.
+    /// Takes a page, and returns the next cursor.
     fn take(&mut self, mut page: Value) -> Value {
         for item in page["items"].as_array().unwrap() {
             let place = place(item);
@@ -86,7 +86,7 @@ impl Walk {
         page["next_cursor"].take()
     }
 
-    /// At the end: those that stood still, each once.
+    /// Checks at the end that each chat without new messages came once.
     fn check(&self, chats: u64, moving: &BTreeSet<u64>) {
         for number in (0..chats).filter(|number| !moving.contains(number)) {
             assert_eq!(self.told.get(&id(number)), Some(&1), "{} stood still", id(number));
@@ -94,7 +94,7 @@ impl Walk {
     }
 }
 
-/// Between two pages chats move to any place; each page is held against what a sorted set says.
+/// Between two pages chats move to any position. Each page is compared with a sorted set.
 #[test]
 fn each_page_says_whether_what_is_before_it_moved() {
     const CHATS: u64 = 400;
@@ -152,7 +152,7 @@ fn each_page_says_whether_what_is_before_it_moved() {
     assert!(moves.iter().all(|count| *count > 20), "{moves:?}");
 }
 
-/// The same while pages are being made: messages arrive between the parts of one page.
+/// Like the test before, with messages between the parts of one page.
 #[test]
 fn chats_that_stand_still_are_told_once_while_others_move_within_a_page() {
     const CHATS: u64 = 1200;
@@ -196,7 +196,7 @@ fn chats_that_stand_still_are_told_once_while_others_move_within_a_page() {
     assert!(moved > 20, "{moved} pages said that something moved");
 }
 
-/// A giant's whole list over TCP, while other connections send messages to a part of the chats.
+/// A giant's whole list over TCP, while other connections send messages to some of the chats.
 #[test]
 fn fifty_thousand_chats_over_tcp() {
     const CHATS: u64 = 50_000;

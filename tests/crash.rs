@@ -35,14 +35,14 @@ use process::load::Load;
 use process::{PATIENCE, Server, Signal, Starting, run};
 use tokio::task::LocalSet;
 
-/// Small segments and frequent images, so that rotation and trimming happen under load.
+/// Small segments and frequent snapshots, so that rotation and trimming happen under load.
 const SMALL_FILES: [&str; 4] = ["--log-segment-bytes", "65536", "--snapshot-log-bytes", "20000"];
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// The seed of a load, printed so that it can be played again.
+/// The seed of a load. It is printed, so that the load can be played again.
 fn seed() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let drawn = u64::from(since_epoch.subsec_nanos()) + since_epoch.as_secs();
@@ -68,7 +68,7 @@ async fn on_this_thread(steps: impl Future<Output = ()>) {
     LocalSet::new().run_until(steps).await;
 }
 
-/// What was counted in rounds of killing.
+/// Counts of the rounds.
 #[derive(Debug, Default)]
 struct Counted {
     /// Acknowledged writes that were checked.
@@ -79,8 +79,8 @@ struct Counted {
     pauses: u32,
 }
 
-/// Kills a server under load so many times, checks after each. A kill of the process takes nothing from the
-/// system that the process had handed to it: all modes with a log promise the same.
+/// Kills a server under load in each round, and checks it afterwards. A kill takes nothing from the
+/// system that the process had written, so all modes with a log promise the same.
 async fn kill_rounds(seed: u64, rounds: u64) -> Counted {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("data");
@@ -102,7 +102,7 @@ async fn kill_rounds(seed: u64, rounds: u64) -> Counted {
             // Not at the moment of a reply.
             tokio::time::sleep(Duration::from_micros(load.below(5000))).await;
             if load.below(8) == 0 {
-                // A process that stands still is killed as well.
+                // A stopped process is killed as well.
                 server.signal(Signal::STOP);
             }
             server.kill();
@@ -114,7 +114,7 @@ async fn kill_rounds(seed: u64, rounds: u64) -> Counted {
             counted.in_flight += ledger.open.len();
         }
         if load.below(3) == 0 {
-            // A crash of the start that follows a crash.
+            // A crash during the start that follows a crash.
             let shards = shards(load.below(3));
             let mut starting = Starting::new(&dir, &arguments(&shards));
             tokio::time::sleep(Duration::from_micros(load.below(60_000))).await;
@@ -128,8 +128,8 @@ async fn kill_rounds(seed: u64, rounds: u64) -> Counted {
     counted
 }
 
-/// The server stands still for a moment, as on a machine that has no time for it. Whoever comes meanwhile is served
-/// afterwards, and so are those who were there.
+/// Stops the server for a moment, as on a machine without time for it. Clients that come meanwhile
+/// are served afterwards, and so are those with connections.
 async fn pause(server: &Server, load: &Load) {
     server.signal(Signal::STOP);
     let options = ClientOptions::default();
@@ -202,7 +202,8 @@ async fn without_a_log_the_last_image_is_there_and_one_instant() {
                 server.kill();
             };
             tokio::join!(load.write(address), kill);
-            // Much is lost. What is left is a chat with all its rows, or without any change to them.
+            // Much is lost. Every chat that is left has all its rows, or none of the changes to
+            // them.
             let server = Server::start(&dir, &["--log", "off", "--shards", &shards(round + 1)]);
             let observed = agree(server.address).await.1;
             observed.assert_holds(&load.saved.borrow());
@@ -221,7 +222,7 @@ fn a_second_process_is_refused() {
     let refused = Starting::new(&dir, &[]).ready().err().unwrap();
     assert_eq!(refused.status.code(), Some(1), "{}", refused.messages);
     assert!(refused.messages.contains("used by another chatshard"), "{}", refused.messages);
-    // A lock that outlives its process would need a hand after each crash.
+    // A lock that outlives its process would need an operator after each crash.
     server.kill();
     Server::start(&dir, &[]);
 }
@@ -256,7 +257,7 @@ async fn a_flipped_byte_in_the_log_stops_the_start() {
                 tokio::time::timeout(PATIENCE, load.wait_acknowledged(2000)).await.unwrap();
                 if clean { server.terminate() } else { server.kill() }
             };
-            // No snapshots: all of the log is needed.
+            // Without snapshots all of the log is needed.
             tokio::join!(load.write_without_snapshots(address), stop);
             server.wait();
             let log = only_segment(&dir);
@@ -289,7 +290,7 @@ async fn a_flipped_byte_in_the_log_stops_the_start() {
     .await;
 }
 
-/// The offset that a message gives for a file.
+/// The offset that an error message names for a file.
 fn offset_in(message: &str, name: &str) -> usize {
     let (_, behind) =
         message.split_once(name).unwrap_or_else(|| panic!("{name} is not named: {message}"));

@@ -31,7 +31,7 @@ use common::golden::{
 use common::sim::SimImage;
 use serde_json::{Value, json};
 
-/// Every event of the first form at least once; times are given, so that every run writes the same.
+/// Every event of the first form at least once. Times are given, so that every run writes the same.
 fn story() -> Vec<(Kind, Value)> {
     let row = |more: Value| {
         let mut row = json!({"user_id": "ann", "chat_id": "g"});
@@ -78,7 +78,7 @@ fn story() -> Vec<(Kind, Value)> {
     ]
 }
 
-/// What came with the second form: removals that are remembered, erased users, kept answers.
+/// Events of the second form: removals that are remembered, erased users, first answers.
 fn second_story() -> Vec<(Kind, Value)> {
     vec![
         (
@@ -97,7 +97,7 @@ fn second_story() -> Vec<(Kind, Value)> {
     ]
 }
 
-/// What came with the third form: users' keys are kept under the user's hash, keys are taken before
+/// Events of the third form. Users' keys are stored under the user's hash, keys are taken before
 /// the parts of a request, and both go when the user is erased.
 fn third_story() -> Vec<(Kind, Value)> {
     vec![
@@ -115,8 +115,8 @@ fn third_story() -> Vec<(Kind, Value)> {
     ]
 }
 
-/// What came with the fourth form: of dissolved chats only ids are kept, whose makers are not erased again, and
-/// what users had is forgotten.
+/// Events of the fourth form. Of dissolved chats only ids stay, and their creators are not erased
+/// again. Removals are forgotten.
 fn fourth_story() -> Vec<(Kind, Value)> {
     vec![
         (
@@ -157,7 +157,7 @@ fn all_stories() -> SimNode {
     node
 }
 
-/// What a node holds, without how many records made it: older forms needed more for the same.
+/// The state of a node without the number of records that made it: older forms needed more of them.
 fn without_counts(state: BTreeSet<String>) -> BTreeSet<String> {
     state.into_iter().filter(|item| item.contains(": ")).collect()
 }
@@ -204,7 +204,7 @@ fn golden_records_and_images_are_read_as_the_story_ended() {
     restored.assert_same_state(&mut node, "from the image");
 }
 
-/// The third form kept dissolved chats whole, and erased their makers from them.
+/// The third form kept dissolved chats completely, and erased their creators from them.
 #[test]
 fn golden_records_and_images_of_the_third_form_are_read() {
     let mut node = three_stories();
@@ -219,8 +219,8 @@ fn golden_records_and_images_of_the_third_form_are_read() {
     }
 }
 
-/// The second form kept what was answered under a user's key with the user's name, and for each chat
-/// by itself. It is read, and told to nobody.
+/// The second form stored the first answer of a user's key with the user's name, and for each chat
+/// by itself. It is read, and no longer given to any request.
 #[test]
 fn golden_records_and_images_of_the_second_form_are_read() {
     let mut node = both_stories();
@@ -248,8 +248,8 @@ fn golden_records_and_images_of_the_second_form_are_read() {
     }
 }
 
-/// The first form did not remember removals, nor whether all of a user's changes were imported; so an
-/// imported row had the version that its line named, whatever the user had been told.
+/// The first form did not remember removals, nor whether all of a user's changes were imported. So
+/// an imported row had the version of its line, whatever earlier replies said.
 #[test]
 fn a_golden_image_of_the_first_form_is_read() {
     let mut node = told(story());

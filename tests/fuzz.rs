@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use common::random::Random;
 
-/// Random changes that are tried for each target.
+/// Random changes for each target, unless `FUZZ_CHANGES` sets another number.
 const CHANGES: u64 = 500;
 
 macro_rules! targets {
@@ -56,7 +56,7 @@ fn holds(name: &str, target: fn(&[u8])) {
     }
 }
 
-/// An input that is being tried: a failure is told with it.
+/// An input that is being tried. If it fails, it is printed.
 struct Tried<'a> {
     input: &'a [u8],
     replay: &'a str,
@@ -77,7 +77,7 @@ impl Drop for Tried<'_> {
     }
 }
 
-/// One of the inputs with a few changes, of which some bring in parts of others.
+/// One of the inputs with a few changes. Some of them insert parts of other inputs.
 fn changed(inputs: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let any = |random: &mut Random| &inputs[index(random, inputs.len())];
     let mut input = any(random).clone();
@@ -112,7 +112,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
-/// The target's inputs that are kept.
+/// The target's inputs in the corpus.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(root().join("corpus").join(name))
         .unwrap()

@@ -44,7 +44,7 @@ async fn the_examples_of_the_api_come_back_byte_for_byte() {
         assert_eq!(answer.body, wire(example), "{path}");
     }
 
-    // What the store was asked is about the caller, each time.
+    // Each command to the store is about the caller.
     let asked = store.asked();
     assert!(matches!(&asked[0], Command::List(list) if list.user_id == user("alice")
         && list.limit.is_none() && list.cursor.is_none()));
@@ -90,7 +90,7 @@ async fn items_have_the_fields_of_the_api_in_its_order() {
     }
 }
 
-/// The keys as they stand in the text (a parsed map may have lost their order).
+/// The keys in the order of the text; a parsed map may have lost their order.
 fn keys_of_first_item(body: &str) -> Vec<&str> {
     let (_, item) = body.split_once("[{").unwrap();
     let (item, _) = item.split_once('}').unwrap();
@@ -248,7 +248,7 @@ async fn too_much_is_413() {
     post(&router, "/chat/detail", ALICE, Body::new(Pieces::of(over))).await.failure(413);
 }
 
-/// A body that comes in pieces, and then may break off.
+/// A body that comes in parts, and may break off.
 struct Pieces {
     rest: Bytes,
     broken: bool,
@@ -308,7 +308,7 @@ async fn an_error_of_the_store_is_the_envelopes() {
         let answer = post(&app(&store), "/chat/mine-list", ALICE, "").await;
         assert_eq!(answer.failure(code.status()), "why it \"failed\"");
     }
-    // A store that answers something else is our own mistake.
+    // A store that gives the wrong kind of reply is an internal error.
     let store = Fake::new(|_| Ok(Reply::Delete(())));
     post(&app(&store), "/chat/mine-list", ALICE, "").await.failure(500);
 }
@@ -358,7 +358,7 @@ fn token(header: &jsonwebtoken::Header, claims: &Value, secret: &[u8]) -> String
     jsonwebtoken::encode(header, claims, &key).unwrap()
 }
 
-/// A token with any header, signed with HS256 and our secret whatever the header says.
+/// A token with any header, signed with HS256 and the right secret, whatever the header says.
 fn signed(header: &Value, claims: &Value) -> String {
     let message = format!("{}.{}", part(header), part(claims));
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
@@ -437,7 +437,7 @@ async fn every_other_token_is_refused() {
     post(&router, "/chat/mine-list", &headers, "").await.failure(401);
     post(&router, "/chat/mine-list", ALICE, "").await.failure(401);
     assert!(store.asked().is_empty());
-    // The hand-made tokens above were refused for what they say, not for how they were made.
+    // The tokens above were refused for their contents, not for the way they were made.
     let by_hand = signed(&json!({"alg": "HS256"}), &claims);
     for good in [good, by_hand] {
         assert_eq!(with_token(&router, &good).await.status, 200);
@@ -452,7 +452,7 @@ struct Operated {
     trouble: Arc<Mutex<Option<&'static str>>>,
 }
 
-/// With the text of a token file.
+/// The admin's door with this text of a token file.
 fn admin(tokens: &str) -> Operated {
     let store = Fake::examples();
     let trouble = Arc::new(Mutex::new(None::<&'static str>));
@@ -531,7 +531,7 @@ async fn what_belongs_to_a_connection_is_refused() {
         assert!(message.starts_with(name) && message.contains("connection"), "{message}");
     }
     assert!(store.asked().is_empty());
-    // Hello is answered as by the other door, though nothing moves.
+    // `hello` is answered as by the other door, though nothing moves.
     post(&router, "/call/hello", &[], "{}").await;
     assert!(matches!(&store.asked()[..], [Command::Hello(_)]));
 }
@@ -558,7 +558,7 @@ async fn a_token_that_only_reads_changes_nothing() {
     let Operated { store, router, .. } = admin("right\nread reader\n");
     let reader: Headers<'_> = &[("authorization", "Bearer reader")];
     for kind in Kind::ALL {
-        // Before the body is looked at: whether it may be run does not hang on what it says.
+        // Before the body is read: the right to run a command does not depend on its body.
         let answer = post(&router, &format!("/call/{}", kind.name()), reader, "[]").await;
         let expected = if kind.class() == Class::Read { 400 } else { 403 };
         assert_eq!(answer.status, expected, "{}", kind.name());
@@ -638,7 +638,7 @@ async fn metrics_are_whole_and_well_formed() {
     assert_eq!(value(last), 1.0);
 }
 
-/// Each sample's name with its labels, and its value; checks the text's shape on the way.
+/// Each sample's name with its labels, and its value. Also checks the form of the text.
 fn samples(text: &str) -> Vec<(String, f64)> {
     let body = text.strip_suffix("# EOF\n").expect("the end mark");
     let mut family = "";

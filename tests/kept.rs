@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 const HASHER: KeyHasher = KeyHasher::new(7);
 
-/// A node of one shard, driven by hand.
+/// The only shard of a node, driven by hand.
 struct Alone {
     core: Core,
     router: Router<()>,
@@ -27,7 +27,7 @@ impl Alone {
         Self { core, router: Router::new(ShardId(0), shards, HASHER, 1), out: Output::default() }
     }
 
-    /// Runs a command, with all that it leads to.
+    /// Runs a command, with everything that follows from it.
     fn run(&mut self, kind: Kind, arguments: Value) {
         let mut asked = Vec::new();
         let command = Command::from_json(kind, arguments).unwrap();
@@ -47,7 +47,7 @@ impl Alone {
         done.unwrap().1.unwrap();
     }
 
-    /// Makes chats, and dissolves them.
+    /// Creates chats and dissolves them.
     fn come_and_go(&mut self, prefix: &str, chats: usize, users: &[String]) {
         for chat in 0..chats {
             let id = format!("{prefix}-{chat:020}");
@@ -60,7 +60,7 @@ impl Alone {
     }
 }
 
-/// Bytes that stay of such chats on a node that has had some before.
+/// Bytes that stay of these chats, on a node that had some before.
 fn kept(chats: usize, users: &[String]) -> i64 {
     let mut alone = Alone::new();
     alone.come_and_go("before", 1, &[]);

@@ -45,7 +45,8 @@ fn any_number_of_messages_ends_in_an_answer() {
     }
 }
 
-/// Of two shards that a delete is about, the first did its part or not, and the second refused.
+/// The error of a delete on two shards: the first one did its part or not, and the second one
+/// refused.
 fn told_when_a_part_is_refused(first: Outcome) -> String {
     let shards = ShardCount::new(2).unwrap();
     let mut router = Router::new(ShardId(0), shards, KeyHasher::new(7), 1);

@@ -18,7 +18,7 @@ const CREATOR: &str = "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca";
 const OTHER: &str = "0xother";
 const CHAT: &str = "s_a7be32fecc0b2015";
 
-/// A command of the backend, through the admin's door.
+/// Runs a command of the backend, through the admin's door.
 fn backend(server: &TestServer, command: &str, arguments: &Value) -> Value {
     let mut admin = HttpConnection::open(server.admin());
     let (status, body) = admin.post(&format!("/call/{command}"), &[], &arguments.to_string());

@@ -17,14 +17,14 @@ fn door(node: &mut SimNode) -> &mut dyn Door {
     node
 }
 
-/// The node as it starts from the first `length` records, when all is quiet again.
+/// The node that starts from the first `length` records, at rest.
 fn after_crash(node: &SimNode, length: usize, shards: u16) -> SimNode {
     let mut found = SimNode::from_log(shards, 7, &node.log()[..length]);
     found.settle();
     found
 }
 
-/// A chat's members and the users' rows agree, and nothing is left to deliver.
+/// Checks that chats' members and users' rows agree, and that nothing is left to deliver.
 #[track_caller]
 fn assert_rows_agree(node: &mut SimNode, why: &str) {
     let (_, mut members) = door(node).export(None);
@@ -46,8 +46,8 @@ fn assert_rows_agree(node: &mut SimNode, why: &str) {
     }
 }
 
-/// Runs a command after those before it, and gives the lengths that the log may have if it crashes
-/// at any time from then on: before the command, after each of its records, and at its end.
+/// Runs a command after earlier ones. Returns the lengths that the log may have after a crash from
+/// then on: before the command, after each of its records, and at its end.
 fn lengths(node: &mut SimNode, name: &str, arguments: Value) -> std::ops::RangeInclusive<usize> {
     node.settle();
     let before = node.log().len();
@@ -154,7 +154,7 @@ fn an_imported_chat_has_its_members() {
     }
 }
 
-/// A life in which most things happen, in random order between the shards.
+/// A life with most kinds of events, in random order between the shards.
 fn life(seed: u64) -> SimNode {
     let mut node = SimNode::new(4, 7);
     node.shuffle(seed);
@@ -180,8 +180,8 @@ fn life(seed: u64) -> SimNode {
     node
 }
 
-/// All that is told of chats and members, but for the versions of rows: events of different chats
-/// reach a user's rows in no promised order.
+/// All chats and members without the versions of rows: events of different chats reach a user's
+/// rows in no promised order.
 fn contents(node: &mut SimNode) -> (Vec<Value>, Vec<Value>) {
     let (chats, mut members) = door(node).export(None);
     members.iter_mut().for_each(|line| line["version"] = Value::Null);

@@ -136,7 +136,8 @@ fn everysec_and_never_answer_when_written_and_sync_later() {
     }
 }
 
-/// To remove an old segment takes tens of milliseconds; the log's thread once did it, and all writes waited.
+/// Removing an old segment takes tens of milliseconds. The log's thread once did it, and all writes
+/// waited.
 #[test]
 fn writes_do_not_wait_while_old_segments_are_removed() {
     let disk = SlowDisk::new(disk());

@@ -18,7 +18,7 @@ use common::{Door, SimNode};
 
 const USERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// What several connections ask of one chat at once.
+/// A request of one of several connections about one chat.
 #[derive(Debug, Clone)]
 enum Ask {
     Delete(usize, Option<u64>),
@@ -77,14 +77,15 @@ fn ask() -> impl Strategy<Value = Ask> {
     ]
 }
 
-/// What comes between two asks.
+/// What happens between two requests.
 #[derive(Debug, Clone)]
 enum Pause {
-    /// So many messages are delivered.
+    /// This many messages are delivered.
     Steps(usize),
     /// The node crashes and starts from its log.
     Crash(u16),
-    /// It starts from its log and an image, which was begun on one core, so many steps before.
+    /// The node starts from its log and a snapshot, which was begun on one core `steps` steps
+    /// before.
     Image { core: u16, captured: usize, steps: usize, shards: u16 },
 }
 
@@ -97,7 +98,7 @@ fn pause() -> impl Strategy<Value = Pause> {
     ]
 }
 
-/// When all is quiet: each delete covers all messages, or its row is back. Never neither.
+/// At rest, each delete covers all messages, or its row is back.
 fn check_quiet(node: &mut SimNode) -> Result<(), TestCaseError> {
     node.settle();
     let door: &mut dyn Door = node;
@@ -173,14 +174,14 @@ fn race(asks: &[(Ask, u16, Pause)], seed: u64) -> Result<(), TestCaseError> {
         };
         answered(&mut node);
         if matches!(pause, Pause::Crash(_) | Pause::Image { .. }) {
-            // Nobody gets an answer from a node that crashed.
+            // No request gets a reply from a node that crashed.
             open.clear();
         }
     }
     check_quiet(&mut node)
 }
 
-/// An app subtracts; what it gets must be a number of messages.
+/// An app subtracts the positions, so the result must not be negative.
 fn check_look(user: usize, reply: &Value) {
     for item in reply["items"].as_array().unwrap() {
         let (read, last) = (item["last_read_sequence"].as_u64(), item["last_sequence"].as_u64());
@@ -317,7 +318,8 @@ fn requests_for_a_chat_are_applied_in_the_order_sent() {
     }
 }
 
-/// Requests of one import follow each other without waiting; members may come behind their chats.
+/// The requests of one import follow each other without waiting; members may come behind their
+/// chats.
 #[test]
 fn imports_in_a_row_build_on_each_other() {
     for seed in 0..100 {
@@ -344,8 +346,8 @@ fn imports_in_a_row_build_on_each_other() {
     }
 }
 
-/// A chat that another makes between the two looks at an import refuses a part of it. The error says how
-/// much of it was taken all the same.
+/// Another request creates a chat between the two checks of an import, so that a part is refused.
+/// The error says how much was accepted.
 #[test]
 fn an_import_that_is_taken_in_part_says_how_much() {
     let (mut whole, mut refused, mut parts) = (0, 0, 0);
@@ -383,8 +385,9 @@ fn an_import_that_is_taken_in_part_says_how_much() {
     assert!(whole > 0 && refused > 0 && parts > 0, "{whole} {refused} {parts}");
 }
 
-/// Rows without an order come in the order in which their lines were sent, whatever deliveries overtake
-/// each other, and whether or not earlier imports were answered; a crash does not change that.
+/// Rows without an order come in the order in which their lines were sent. That holds whatever
+/// deliveries overtake each other, whether or not earlier imports got their replies, and across a
+/// crash.
 #[test]
 fn imported_rows_arrive_in_the_order_sent() {
     for seed in 0..100 {
@@ -425,7 +428,8 @@ fn imported_rows_arrive_in_the_order_sent() {
     }
 }
 
-/// Of requests of one user with one key at once, one is the key's, and the others change nothing.
+/// Of several requests of one user with one key at once, one takes the key, and the others change
+/// nothing.
 #[test]
 fn one_key_is_for_one_of_the_requests_that_race_for_it() {
     let chats: Vec<String> = (1..=7).map(|number| format!("c{number}")).collect();

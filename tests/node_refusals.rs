@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use common::SimNode;
 
 const SHARDS: u16 = 3;
-/// Chats that are there, on all shards.
+/// Chats that exist, on all shards.
 const CHATS: [&str; 5] = ["g0", "g1", "g2", "g3", "g4"];
 
 fn command(kind: Kind, arguments: Value) -> Command {
@@ -44,7 +44,7 @@ fn says_not_applied(outcome: &Outcome) -> bool {
     outcome.as_ref().is_err_and(|error| error.message.starts_with("not applied"))
 }
 
-/// A request of each command; those that change something do so on a [`node`].
+/// A request of each command. A write changes something on a [`node`].
 fn example(kind: Kind) -> Command {
     let arguments = match kind {
         Kind::Hello
@@ -87,7 +87,7 @@ fn example(kind: Kind) -> Command {
     command(kind, arguments)
 }
 
-/// The writes; all others are asked of connections or change nothing.
+/// The writes. All other commands belong to connections, or change nothing.
 fn writes() -> impl Iterator<Item = Kind> {
     Kind::ALL.iter().copied().filter(|kind| kind.class() == Class::Write)
 }
@@ -138,8 +138,8 @@ fn what_is_there_already_needs_no_memory() {
     assert!(list.items.iter().any(|row| row.chat_id.as_str() == "g0"));
 }
 
-/// Each write meets a shard that begins to refuse after any number of steps. A command that several shards
-/// carry out may get through to some of them: then it must not say that nothing was applied.
+/// Each write meets a shard that begins to refuse after any number of steps. A command of several
+/// shards may be applied by some of them. Then it must not reply that nothing was applied.
 #[test]
 fn not_applied_is_never_said_of_what_was_applied_in_part() {
     let mut unknown = 0;

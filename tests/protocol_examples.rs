@@ -31,7 +31,7 @@ impl Holds for Example {
         assert_eq!(hex(encoded), hex(&self.bytes), "line {}: left is the code's", self.line);
     }
 
-    /// What the JSON line says, as the codec has it.
+    /// The outcome in the JSON line, as the codec has it.
     fn outcome(&self, decoded: &Outcome) -> Outcome {
         let body = &self.json["body"];
         let status = u16::try_from(self.json["status"].as_u64().unwrap()).unwrap();
@@ -118,7 +118,7 @@ fn table<'a>(text: &'a str, head: &[&str]) -> Vec<Vec<&'a str>> {
     rows
 }
 
-/// The part of the page under this heading, up to the next of any level.
+/// The part of the page below this heading, up to the next heading of any level.
 fn section(heading: &str) -> &'static str {
     let start = PAGE
         .find(&format!("\n{heading}\n"))
@@ -167,7 +167,7 @@ fn the_table_of_errors_is_complete() {
     assert_eq!(written, real);
 }
 
-/// The limits that `hello` tells: the constant of `src/limits.rs`, and the field.
+/// The limits in the reply to `hello`: the constant of `src/limits.rs`, and the field.
 const TOLD: &[(&str, &str)] = &[
     ("REQUEST_BYTES_MAX", "request_bytes"),
     ("REPLY_BYTES_MAX", "reply_bytes"),
@@ -204,7 +204,7 @@ const TOLD: &[(&str, &str)] = &[
     ("CONNECTIONS_MAX", "connections"),
 ];
 
-/// The others, each with the reason why `hello` does not tell them.
+/// The other limits, with the reason why `hello` does not report them.
 const NOT_TOLD: &[(&str, &[&str])] = &[
     ("the reply is cut, with no error", &["CONVERSATIONS_PAGE", "DIFFERENCES_MAX"]),
     ("`hello` tells it beside the limits", &["SLOTS"]),
@@ -257,7 +257,7 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A constant that is in neither list is one that nobody thought of.
+/// A constant in neither list is one that was forgotten.
 #[test]
 fn hello_tells_every_limit_that_a_client_can_meet() {
     let source = include_str!("../src/limits.rs");
@@ -287,7 +287,7 @@ fn hello_tells_every_limit_that_a_client_can_meet() {
     }
 }
 
-/// What an older server does not tell is 0; what it tells is taken.
+/// A limit that an older server does not report is 0; the others are read.
 #[test]
 fn limits_of_an_older_server_are_read() {
     let mut limits = serde_json::to_value(Limits::of_this_build()).unwrap();
@@ -345,7 +345,7 @@ fn top_level_names(json: &str) -> Vec<String> {
     names
 }
 
-/// The names in the second column of `text`'s field table, whose first counts from 1.
+/// The names in the second column of a field table of `text`, whose first column counts from 1.
 fn fields(text: &str) -> Vec<String> {
     let rows = table(text, &["#", "name", "type"]);
     for (index, row) in rows.iter().enumerate() {

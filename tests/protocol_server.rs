@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use common::TestServer;
 use common::examples::{Example, Mark, VARYING_TEXTS, examples, hex};
 
-/// A bare connection.
+/// A connection without a client.
 struct Wire(TcpStream);
 
 impl Wire {
@@ -36,7 +36,7 @@ impl Wire {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// The next frame, length included; none when the server has closed.
+    /// The next frame, length included; `None` if the server has closed the connection.
     fn frame(&mut self) -> Option<Vec<u8>> {
         let mut frame = vec![0; 4];
         match self.0.read(&mut frame).unwrap() {
@@ -60,12 +60,12 @@ fn decode(example: &Example, frame: &[u8]) -> DecodedReply {
     decode_reply(&frame[4..], |_| Some(example.kind())).unwrap()
 }
 
-/// What a client keeps while it holds the conversation.
+/// The state of a client during the conversation.
 #[derive(Default)]
 struct Held {
-    /// Request ids of watches: they go on telling after their first reply.
+    /// Request ids of watches: more replies follow the first one.
     watches: Vec<u64>,
-    /// The page's names of change logs, with this server's.
+    /// The page's names of change logs, each with that of this server.
     logs: HashMap<String, String>,
 }
 
@@ -110,7 +110,7 @@ impl Held {
     }
 }
 
-/// A reply without the texts that differ from server to server.
+/// A reply without the texts that differ between servers.
 fn without_texts(reply: &Reply) -> Value {
     let mut json = serde_json::to_value(reply).unwrap();
     for name in VARYING_TEXTS {
@@ -170,7 +170,7 @@ fn the_conversation_of_the_page_takes_place() {
     server.stop();
 }
 
-/// The frame of a command with one of its texts replaced by another of the same length.
+/// The frame of a command in which one text is replaced by another one of the same length.
 fn doctored(command: &str, arguments: Value, from: &str, to: &[u8]) -> Vec<u8> {
     let command = Command::from_json(Kind::from_name(command).unwrap(), arguments).unwrap();
     let mut frame = BytesMut::new();
@@ -181,7 +181,7 @@ fn doctored(command: &str, arguments: Value, from: &str, to: &[u8]) -> Vec<u8> {
     frame.to_vec()
 }
 
-/// Opens a connection that has said `hello`.
+/// Opens a connection and completes a `hello`.
 fn introduced(server: &TestServer) -> Wire {
     let mut wire = Wire::open(server);
     let hello = examples().into_iter().find(|example| example.name == "hello").unwrap();

@@ -18,7 +18,7 @@ const DEVICES_A_USER: u64 = 25;
 const CHATS: u64 = 50;
 const STEPS: u64 = 15_000;
 
-/// What happened, so that the test can say that it happened.
+/// Counts that show that each kind of event did happen.
 #[derive(Default, Debug)]
 struct Seen {
     resets: u64,
@@ -35,7 +35,7 @@ struct Device {
 }
 
 impl Device {
-    /// Asks once; whether there is more to ask.
+    /// Calls `sync` once. Returns whether there is more to read.
     fn sync(
         &mut self,
         node: &mut SimNode,
@@ -117,7 +117,7 @@ fn write(random: &mut Random) -> (&'static str, Value) {
     }
 }
 
-/// The node goes on after a crash of some kind.
+/// The node after a crash of a random kind.
 fn crash(node: &SimNode, random: &mut Random, seen: &mut Seen) -> SimNode {
     let shards = u16::try_from(1 + random.below(5)).unwrap();
     if random.below(4) > 0 {
@@ -198,7 +198,7 @@ fn a_thousand_devices_end_with_the_list() {
     }
 }
 
-/// Nobody repeats it: the user stays, without some of the chats, and devices hear of that.
+/// The erasure is not repeated: the user stays without some of the chats, and devices get that.
 #[test]
 fn an_erasure_that_a_crash_cut_short_is_told() {
     let mut left = Vec::new();

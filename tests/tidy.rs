@@ -20,7 +20,8 @@ use chatshard::config::log_level::MODULES;
 use chatshard::config::settings::{SETTINGS, variable};
 use chatshard::limits;
 
-/// From the ground up: an import points to a lower layer. Modules of one layer do not see each other.
+/// The layers from the ground up: an import points to a lower layer. Modules of one layer do not
+/// see each other.
 const LAYERS: &[&[&str]] = &[
     &["limits", "throttle", "files"],
     &["types"],
@@ -35,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
 ];
 
-/// Imports that point down and are wrong all the same: who, and what it must not see.
+/// Imports that point down and are still wrong: a module, and the modules that it must not see.
 const BANNED: &[(&str, &[&str])] = &[
     ("router", &["protocol", "metrics", "access"]),
     ("client", &["shard", "metrics", "access"]),
@@ -49,7 +50,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("server", &["client"]),
 ];
 
-/// Who may know the disk's crate.
+/// The modules that may see the disk's crate.
 const SEE_THE_DISK: &[&str] = &["limits", "files", "shard", "node", "server", "cli"];
 
 /// Files that may hold `unsafe`, each with its reason beside it.
@@ -116,7 +117,7 @@ fn none(rule: &str, broken: &[String]) {
     assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
 }
 
-/// What is being read, while a text is told from its comments and strings.
+/// The kind of text that is being read, to separate code from comments and strings.
 enum Reading {
     Code,
     Line,
@@ -196,7 +197,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether `word` stands in `text` by itself.
+/// Whether `word` is in `text` as a whole word.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
@@ -205,7 +206,7 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// The top-level modules that a piece of code names: `crate::a`, and `crate::{a::b, c}`.
+/// The top-level modules that code names: `crate::a`, and `crate::{a::b, c}`.
 fn named_modules(code: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for (at, path) in code.match_indices("crate::") {

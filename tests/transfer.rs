@@ -22,15 +22,15 @@ fn seeds() -> std::ops::Range<u64> {
     0..count.map_or(60, |count| count.parse().unwrap())
 }
 
-/// A number of shards, and another.
+/// Two different numbers of shards.
 fn two_sizes(random: &mut Random) -> (u16, u16) {
     let shards = u16::try_from(random.below(5)).unwrap();
     let more = u16::try_from(1 + random.below(4)).unwrap();
     (1 + shards, 1 + (shards + more) % 5)
 }
 
-/// Fails unless an empty node of another size that takes these pages tells the same bytes, also
-/// after a restart, and a node with other slots the same lines.
+/// Imports these pages into an empty node with another number of shards. Fails unless it exports
+/// the same bytes, also after a restart. A node with other slots must export the same lines.
 fn assert_import_is_the_store(pages: &Pages, limit: u64, shards: u16, why: &str) {
     let mut other = SimNode::new(shards, HASH_SEED);
     other.shuffle(limit);
@@ -63,7 +63,7 @@ fn an_import_of_an_export_is_the_store() {
     }
 }
 
-/// Lines with values at the bounds of every field, merged and not, with life in between.
+/// Lines with values at the bounds of every field, merged and not, with other commands in between.
 #[test]
 fn what_import_accepts_export_tells_so_that_import_accepts_it() {
     let (mut accepted, mut refused) = (0, 0);

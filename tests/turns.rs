@@ -71,7 +71,7 @@ fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
     tasks.block_on(&runtime, test);
 }
 
-/// Has the first core serve this end of a connection; it stops with what is returned.
+/// Lets the first core serve this end of a connection. The returned sender stops it.
 fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bool> {
     server.set_nonblocking(true).unwrap();
     let (keep, stop) = tokio::sync::watch::channel(false);
@@ -85,14 +85,14 @@ fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bo
     keep
 }
 
-/// Requests that come as fast as they are taken, of a size that few come with one read: each turn ends for want of
-/// whole requests, and more are there.
+/// Requests that come as fast as they are read, of a size that only a few fit one read. Each turn
+/// ends for want of whole requests, while more are there.
 #[test]
 fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
     let (mut client, server) = UnixStream::pair().unwrap();
     let mut requests = BytesMut::new();
     encode_request(1, &command(Kind::Hello, json!({})), &mut requests).unwrap();
-    // It is wrong, and long for what it costs.
+    // It is wrong, and long for its cost.
     let list = json!({"user_id": "u", "limit": 1, "cursor": "x".repeat(4000)});
     let asked = 5000;
     for id in 0..asked {
@@ -119,7 +119,7 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
     reading.join().unwrap().unwrap();
 }
 
-/// A socket that takes all that it is given at once. Its client sends one request.
+/// A socket that takes all bytes at once. Its client sends one request.
 struct Greedy {
     request: Vec<u8>,
     taken: Rc<Cell<usize>>,
@@ -171,7 +171,8 @@ impl AsyncWrite for Greedy {
     }
 }
 
-/// A long answer by HTTP, for a client that takes it as fast as it comes, with and without compression.
+/// A long answer by HTTP for a client that reads it as fast as it comes, with and without
+/// compression.
 #[test]
 fn an_http_client_that_takes_a_long_answer_lets_others_have_their_turn() {
     let node = bare::node(1, LogMode::Off, STILL);
@@ -219,8 +220,8 @@ fn an_http_client_that_takes_a_long_answer_lets_others_have_their_turn() {
     });
 }
 
-/// A log that takes long: whatever a client sends, so many bytes of it are taken and no more. Every other request waits
-/// for the one before it.
+/// A slow log: whatever a client sends, a bounded number of its bytes is read. Every second request
+/// waits for the one before it.
 #[test]
 fn the_bytes_of_open_requests_are_bounded() {
     let (mut client, server) = UnixStream::pair().unwrap();
@@ -257,7 +258,7 @@ fn the_bytes_of_open_requests_are_bounded() {
     });
 }
 
-/// A chat's members on the other shard have not heard of it when the process stops.
+/// The members of a chat on the other shard have not got its delivery when the process stops.
 #[test]
 fn what_a_stop_left_open_goes_out_without_a_request() {
     let (mut before, mut out) = (core(0, 2), Output::default());
@@ -288,14 +289,14 @@ fn what_a_stop_left_open_goes_out_without_a_request() {
     });
 }
 
-/// The first id of this kind that lies on a shard of two.
+/// The first id of this kind on a shard of two.
 fn on_shard(shard: u16, kind: &str) -> String {
     let shards = ShardCount::new(2).unwrap();
     let is_there = |id: &String| KeyHasher::new(SEED).slot(id).shard(shards) == ShardId(shard);
     (0..).map(|number| format!("{kind}-{number}")).find(is_there).unwrap()
 }
 
-/// A shard of a node of one, driven by hand.
+/// The only shard of a node, driven by hand.
 struct Alone {
     core: Core,
     out: Output,
@@ -308,7 +309,7 @@ impl Alone {
         Self { core, out: Output::default() }
     }
 
-    /// Runs an op, with all that it leads to.
+    /// Runs an operation, with everything that follows from it.
     fn run(&mut self, op: Op) -> Answer {
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
         self.core.request(to, op, &mut self.out);
@@ -324,7 +325,7 @@ impl Alone {
         self.run(Op::Run(command(kind, arguments)))
     }
 
-    /// A list and the steps that it took; `meanwhile` comes between them.
+    /// A list, and the steps that it took; `meanwhile` runs between them.
     fn list(
         &mut self,
         limit: Value,
@@ -394,7 +395,7 @@ fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
     assert!(paged == expected && cursor.is_null());
 }
 
-/// A giant group and a giant list: each step of `verify` tells a page of one of them.
+/// A giant group and a giant list: each step of `verify` returns a page of one of them.
 #[test]
 fn verify_looks_at_a_giant_in_many_steps() {
     let mut shard = Alone::new();
@@ -440,8 +441,8 @@ fn verify_looks_at_a_giant_in_many_steps() {
     assert!(steps > 20 && most <= 4 * SCAN_ROWS, "{steps} steps, {most} memberships in one");
 }
 
-/// A giant group is dissolved. No step makes or lets go of more than a bounded number of pieces of
-/// memory, of which each member has one: their id.
+/// A giant group is dissolved. No step allocates or frees more than a bounded number of blocks of
+/// memory. Each member has one, for its id.
 #[test]
 fn a_giant_is_dissolved_in_many_steps() {
     let mut shard = Alone::new();

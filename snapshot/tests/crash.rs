@@ -28,12 +28,12 @@ impl Random {
     }
 }
 
-/// What the caller of the log knows: the payload of every record by its number.
+/// The knowledge of the log's caller: the payload of every record by its number.
 #[derive(Default)]
 struct Model {
     /// Index 0 is LSN 1.
     records: Vec<Vec<u8>>,
-    /// Up to here all must come back.
+    /// All records up to this one must come back.
     durable: u64,
     unique: u64,
 }
@@ -74,7 +74,7 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
         },
     )
     .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-    // The image of these tests is the list of all payloads up to its start.
+    // The snapshot of these tests is the list of all payloads up to its start.
     let mut all = loaded;
     let base = opened.image.as_ref().map_or(0, |image| image.start_lsn.0);
     assert_eq!(u64::try_from(all.len()).unwrap(), base, "seed {seed}");
@@ -96,11 +96,11 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     opened
 }
 
-/// Appends a batch; whether the log takes more.
+/// Appends a batch. Returns whether the log accepts more.
 fn append(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Random) -> bool {
     let (batch, payloads) = model.batch(random);
     let appended = log.append(&batch);
-    // A full segment was synced before, also if what followed failed.
+    // A full segment was synced before, even if the rest failed.
     model.durable = model.durable.max(log.durable().0);
     match appended {
         Ok(last) => {
@@ -109,7 +109,7 @@ fn append(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Rando
         }
         Err(AppendError::Write(_)) => {}
         Err(AppendError::Poisoned(_)) => {
-            // Unknown: it may come back.
+            // Unknown: the batch may come back.
             return false;
         }
     }
@@ -148,7 +148,7 @@ fn step(
             if random.below(4) == 0 || image.publish(start).is_err() {
                 return true;
             }
-            // As in a node: it is a warning if this fails.
+            // As in a node: a failure here is only a warning.
             _ = keeper.raise(Floor { durable: start, image: start, ..Floor::default() });
             if let Ok(keep_from) = prune(disk, dir, 2) {
                 let _ = log.trimmer().trim(keep_from);
@@ -216,7 +216,7 @@ fn what_was_synced_survives_every_crash() {
     }
 }
 
-/// What two threads do to the directory at the same time meets a crash at any of their syncs.
+/// Two threads change the directory at the same time, and a crash comes at any of their syncs.
 #[test]
 fn segments_are_removed_beside_the_writer() {
     let dir = Path::new("/data");
@@ -259,7 +259,7 @@ fn segments_are_removed_beside_the_writer() {
     assert!(removed > 0);
 }
 
-/// Some segments' worth of batches, as far as the disk takes them.
+/// Appends batches for some segments, as far as the disk accepts them.
 fn append_many(log: &mut LogWriter<FaultyDisk>, model: &mut Model, random: &mut Random) {
     for _ in 0..30 {
         if !append(log, model, random) {
@@ -281,14 +281,15 @@ fn a_failed_sync_is_believed_forever() {
         model.records.extend(payloads);
         disk.fail_sync(1);
         let first = log.sync().unwrap_err();
-        // The disk would take a second sync; the writer must not ask for it.
+        // The disk would accept a second sync; the writer must not try one.
         assert_eq!(log.sync().unwrap_err(), first);
         assert!(matches!(log.append(&batch), Err(AppendError::Poisoned(_))));
         assert!(matches!(log.rotate(), Err(AppendError::Poisoned(_))));
         assert_eq!(log.durable(), Lsn(0));
         assert!(log.poisoned().is_some());
         assert!(matches!(log.finish(), Err(AppendError::Poisoned(_))));
-        // The process starts again on the same machine, sees the records, relies on them; then the power fails.
+        // The process starts again on the same machine, reads the records and relies on them. Then
+        // the power fails.
         disk.kill();
         let opened = start(&disk, &mut model, seed);
         assert_eq!(opened.writer.unwrap().durable(), opened.last_lsn);
@@ -396,8 +397,8 @@ fn a_rotation_that_is_refused_is_tried_again_and_loses_nothing() {
     assert!(refused > 300, "{refused}");
 }
 
-/// The kernel may have dropped what a sync failed to write and still show it: a start must write it again
-/// before it relies on it, or not start.
+/// The kernel may have dropped bytes that a sync failed to write, and still show them. A start must
+/// write them again before it relies on them, or refuse.
 #[test]
 fn a_start_on_a_full_disk_does_not_rely_on_a_failed_sync() {
     let dir = Path::new("/data");

@@ -28,7 +28,8 @@ fn append(log: &mut LogWriter<FaultyDisk>, records: u64) {
     log.append(&batch).unwrap();
 }
 
-/// Segments 1..=5 (batches of 2, 3) and 6..=10 (2, 2, 1). Without an end mark, the last batch says that 9 was durable... of 9.
+/// Segments 1..=5 (batches of 2 and 3 records) and 6..=10 (2, 2, 1). Without an end mark, the last
+/// two batches name 7 as the durable record.
 fn store(end_mark: bool) -> FaultyDisk {
     let disk = FaultyDisk::new(1);
     let mut log = LogWriter::create(&disk, Path::new(DIR), NODE, Lsn(1)).unwrap();
@@ -47,7 +48,8 @@ fn store(end_mark: bool) -> FaultyDisk {
     disk
 }
 
-/// Without an end mark this is what the log itself can prove: the last two batches say "7 was durable".
+/// The last durable record that the log itself can prove without an end mark: the last two batches
+/// name it.
 const PROVEN: u64 = 7;
 
 fn image(disk: &FaultyDisk, start: u64, end: u64) -> PathBuf {
@@ -114,7 +116,8 @@ fn segments(disk: &FaultyDisk) -> Vec<PathBuf> {
     scan.segments.into_iter().map(|segment| segment.path).collect()
 }
 
-/// Opens, goes on writing, stops, and opens again: what was recovered stays, and what was added is there.
+/// Opens the store, writes more, stops, and opens it again: recovered records stay, and added ones
+/// are there.
 fn goes_on(disk: &FaultyDisk, (opened, records): Recovered) {
     let mut log = opened.writer.unwrap();
     assert_eq!(log.written(), opened.last_lsn);
@@ -182,8 +185,8 @@ fn every_cut_of_the_log() {
                         assert!(right_prefix(&recovered.1) >= if mark_only { 10 } else { 5 });
                         goes_on(&cut, recovered);
                     }
-                    // At a batch boundary it is the next segment that shows the gap. The header of the last one was
-                    // whole before the mark of the first was written.
+                    // At a batch boundary the next segment shows the gap. The last segment's header
+                    // was whole before the mark of the first one was written.
                     Err(damage) => {
                         assert!(path == &segments[0] || length < 48);
                         assert!(segments.contains(&damage[0].path));
@@ -249,7 +252,7 @@ fn missing_files_are_damage() {
     disk.remove(&segments(&disk)[0]).unwrap();
     let damage = recover(&disk, options()).unwrap_err();
     assert!(damage[0].what.contains("neither in an image nor in the log"), "{}", damage[0]);
-    // With an image that covers it, it is not missed.
+    // With a snapshot that covers it, it is not needed.
     image(&disk, 5, 7);
     assert_eq!(recover(&disk, options()).unwrap().1.len(), 10);
 
@@ -264,7 +267,7 @@ fn missing_files_are_damage() {
     let damage = recover(&disk, options()).unwrap_err();
     assert!(damage[0].what.contains("gap"), "{}", damage[0]);
 
-    // The last one, where an image says that it was there; and all of them.
+    // The last segment, when a snapshot shows that it existed; and all of them.
     let disk = store(false);
     image(&disk, 5, 9);
     let last = segments(&disk)[1].clone();
@@ -328,7 +331,7 @@ fn a_run_without_a_log_in_between() {
     let recovered = recover(&disk, options()).unwrap();
     assert_eq!(recovered.0.last_lsn, Lsn(20));
     goes_on(&disk, recovered);
-    // Loading what came before the gap would lose what was only in that image.
+    // Loading the part before the gap would lose records that were only in that snapshot.
     let newest = scan(&disk, Path::new(DIR), None).unwrap().images.pop().unwrap();
     disk.remove(&newest.path).unwrap();
     recover(&disk, options()).unwrap_err();
@@ -400,12 +403,13 @@ fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
     allow.allow_damage = true;
     recover(&disk, allow).unwrap_err();
 
-    // A missing end of the log: the image is what is left.
+    // The end of the log is missing: the snapshot is what is left.
     let disk = store(false);
     image(&disk, 5, 9);
     disk.remove(&segments(&disk)[1]).unwrap();
     let (opened, records) = recover(&disk, allow).unwrap();
-    // How many records were in the missing segment nobody knows: no number of theirs is given again.
+    // The number of records in the missing segment is unknown, so none of their numbers is given
+    // again.
     assert!(records.len() == 5 && opened.last_lsn > Lsn(9 + (1 << 31)));
     assert_eq!(opened.loss.map(|loss| (loss.first, loss.last)), Some((Lsn(6), Lsn(9))));
     assert!(!opened.repaired.is_empty());
@@ -470,7 +474,7 @@ fn leftovers_are_removed_by_a_start() {
     assert_eq!((found.leftovers.len(), found.images.len(), found.damage.len()), (1, 0, 0));
     recover(&disk, options()).unwrap();
     assert!(scan(&disk, Path::new(DIR), None).unwrap().leftovers.is_empty());
-    // Dropped in good order, it takes its file along.
+    // Dropped in good order, the writer removes its file.
     drop(ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap());
     assert!(scan(&disk, Path::new(DIR), None).unwrap().leftovers.is_empty());
 }

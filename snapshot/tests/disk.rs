@@ -8,7 +8,7 @@ use snapshot::{Disk, DiskFile, FaultyDisk, replace};
 
 const FILE: &str = "/d/file";
 
-/// A file of 200 safe bytes `a` and 300 unsafe bytes `b`, after a crash.
+/// A file of 200 durable bytes `a` and 300 bytes `b` that were not synced, after a crash.
 fn crashed(seed: u64) -> Vec<u8> {
     let disk = FaultyDisk::new(seed);
     let mut file = disk.create_new(Path::new(FILE)).unwrap();

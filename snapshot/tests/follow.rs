@@ -59,7 +59,8 @@ fn reopen(disk: &FaultyDisk) -> LogWriter<FaultyDisk> {
     open(disk, dir(), OpenOptions::new(NODE), |_| Ok(()), |_, _| Ok(())).unwrap().writer.unwrap()
 }
 
-/// One call: the numbers that were handed on, all of them right and in order behind the position.
+/// One call. Returns the numbers of the records; all must be right and in order behind the
+/// position.
 fn take<D: Disk>(
     follower: &mut LogFollower<D>,
     until: u64,
@@ -86,10 +87,10 @@ fn take<D: Disk>(
     }
 }
 
-/// Behind the last batch of a segment that another one follows.
+/// Bytes of the mark behind the last batch of a segment that another one follows.
 const SUCCESSOR_MARK_BYTES: usize = 44;
 
-/// Calls until all up to `until` is there, or an error comes.
+/// Calls until all records up to `until` are there, or an error comes.
 fn take_all<D: Disk>(follower: &mut LogFollower<D>, until: u64) -> Result<Vec<u64>, FollowError> {
     let mut all = Vec::new();
     while follower.position().0 < until {
@@ -116,7 +117,8 @@ fn segment(first: u64) -> PathBuf {
     dir().join(format!("log-{first:020}.seg"))
 }
 
-/// Segments 1..=5 (batches of 2, 3), 6..=9 (3, 1) with an end mark, 10..=12 (3), written by two runs.
+/// Segments 1..=5 (batches of 2 and 3 records), 6..=9 (3, 1) with an end mark, and 10..=12 (3),
+/// written by two runs.
 fn store(disk: &FaultyDisk) -> LogWriter<FaultyDisk> {
     let mut log = create(disk);
     append(&mut log, 2);
@@ -190,7 +192,7 @@ fn what_is_behind_until_is_not_believed() {
     append(&mut log, 2);
     let mut follower = follow(&disk, 1).unwrap();
     assert_eq!(take(&mut follower, 1, 9).unwrap(), [1]);
-    // A whole batch that looks right, and has others in its place later; then half of one; then zeros.
+    // First a whole batch that looks right and is replaced later, then half of one, then zeros.
     let path = segment(1);
     let before = disk.read(&path).unwrap();
     let other = FaultyDisk::new(2);
@@ -234,7 +236,7 @@ fn a_new_segment_in_the_making_is_not_in_the_way() {
         assert_eq!(take_all(&mut follow(&disk, 1).unwrap(), 3).unwrap(), [1, 2, 3]);
         take_all(&mut follower, 3).unwrap();
         assert_eq!(take(&mut late, 3, 9).unwrap(), []);
-        // Something is behind it, so it was finished once; or it should have been, for the caller says so.
+        // Bytes follow it, so it was complete once; or it should be, because the caller says so.
         disk.put(&segment(4), &[0; 49]);
         assert_eq!(damaged(follow(&disk, 1)).path, segment(4));
         disk.put(&segment(4), bytes);
@@ -270,13 +272,13 @@ fn trimmed_records_are_gone() {
         assert_eq!(gone(follow(&disk, from)), 11);
     }
     assert_eq!(take_all(&mut follow(&disk, 11).unwrap(), 20).unwrap().len(), 10);
-    // What is open is read to its end, and on where the next segment is there still.
+    // An open segment is read to its end, and the next one if it still exists.
     assert_eq!(gone(take(&mut at_end, 20, 9)), 11);
     assert_eq!(gone(take(&mut at_end, 20, 9)), 11);
     assert_eq!(take(&mut not_begun, 20, 99).unwrap(), [8, 9, 10, 11, 12]);
     log.trimmer().trim(Lsn(u64::MAX)).unwrap();
     assert_eq!(take_all(&mut not_begun, 15).unwrap(), [13, 14, 15]);
-    // What was handed on is told before what is not there.
+    // Records that exist are handed on before the error about those that are gone.
     assert_eq!(take(&mut within, 20, usize::MAX).unwrap(), [8, 9, 10]);
     assert_eq!(gone(take(&mut within, 20, 9)), 21);
     assert_eq!((gone(follow(&disk, 20)), oldest(&disk)), (21, Some(21)));
@@ -296,7 +298,7 @@ fn a_lost_segment_is_damage_and_no_trim() {
     let damage = damaged(take(&mut follower, 12, 9));
     let len = u64::try_from(disk.read(&segment(1)).unwrap().len()).unwrap();
     assert_eq!((damage.path, damage.offset), (segment(1), len));
-    // One that is cut down to less than a header, or is of another log, is as good as lost.
+    // A segment that is cut to less than a header, or belongs to another log, counts as lost.
     let disk = FaultyDisk::new(1);
     let _log = store(&disk);
     disk.put(&segment(6), &[0; 48]);
@@ -377,7 +379,7 @@ fn every_flip_is_damage_and_no_wrong_record_is_told() {
             disk.flip_bit(&path, bit).unwrap();
         }
     }
-    // Before `from` only what leads there is looked at.
+    // Before `from` only headers on the way to it are read.
     let path = segment(1);
     disk.flip_bit(&path, (48 + 44 + 10) * 8).unwrap();
     assert_eq!(take_all(&mut follow(&disk, 3).unwrap(), 12).unwrap().len(), 10);
@@ -393,7 +395,8 @@ fn a_fault_that_passes_is_tried_again() {
     let mut log = store(&disk);
     log.set_segment_bytes_max(1);
     let mut follower = follow(&disk, 1).unwrap();
-    // A bit that is read wrong once, in what is read ahead or later; what was handed on before it stays.
+    // A bit that is read wrong once, in bytes that are read ahead or later. Records that were
+    // handed on before it stay.
     let behind_last = disk.read(&segment(1)).unwrap().len() - SUCCESSOR_MARK_BYTES;
     let last = u64::try_from(behind_last - 1).unwrap();
     disk.flip_bit(&segment(1), last * 8).unwrap();
@@ -406,7 +409,7 @@ fn a_fault_that_passes_is_tried_again() {
     disk.flip_bit(&segment(6), 48 * 8).unwrap();
     let mut fresh = follow(&disk, 6).unwrap();
     assert_eq!(take(&mut fresh, 12, 0).unwrap(), [6, 7, 8]);
-    // A failed write of the writer is none of the follower's business.
+    // A failed write of the writer does not affect the follower.
     disk.fail_write(3);
     let mut batch = Batch::new();
     batch.push(&payload(13)).unwrap();
@@ -451,7 +454,7 @@ fn a_break_in_the_log_is_where_it_begins() {
     }
     let mut follower = follow(&disk, 21).unwrap();
     assert_eq!(take_all(&mut follower, 22).unwrap(), [21, 22]);
-    // Nor does a log follow that merely begins where this one ends.
+    // A log that merely begins where this one ends does not follow it either.
     let mut log = LogWriter::create(&disk, dir(), NODE, Lsn(23)).unwrap();
     append(&mut log, 1);
     assert_eq!((gone(take(&mut follower, 23, 9)), gone(follow(&disk, 22))), (23, 23));
@@ -467,17 +470,17 @@ fn nothing_is_read_twice() {
         append(&mut log, 2);
         assert_eq!(take(&mut live, log.written().0, 9).unwrap().len(), 2);
     }
-    // Each batch once, and each segment's header.
+    // Each batch is read once, and each segment's header.
     let (bytes, whole) = (disk.read.take().0, log.bytes_written());
     assert!(bytes <= whole + 48, "{bytes} of {whole}");
-    // Old records, taken in small pieces: each byte once, too, and many in one read.
+    // Old records in small parts: each byte is read once too, and many bytes in one read.
     let mut old = follow(&disk, 1).unwrap();
     disk.read.take();
     assert_eq!(take_all(&mut old, 4000).unwrap().len(), 4000);
     let (bytes, calls) = disk.read.take();
     assert!(bytes <= whole + whole / 8, "{bytes} of {whole}");
     assert!(calls <= 5 * (whole / 50_000 + 1), "{calls} calls");
-    // To find a place, the headers of segments and the one segment.
+    // Finding a place reads the headers of segments, and one segment.
     let mut last = follow(&disk, 4000).unwrap();
     assert_eq!(take(&mut last, 4000, 9).unwrap(), [4000]);
     let (bytes, _) = disk.read.take();
@@ -486,7 +489,8 @@ fn nothing_is_read_twice() {
 
 #[test]
 fn a_roll_and_a_trim_between_listing_and_opening() {
-    // All that was listed is gone, so it is listed again: once, or more often than anyone would wait.
+    // All listed segments are gone, so the directory is listed again: once, or more often than the
+    // bound.
     for (times, expected) in [(1, Some(11)), (7, Some(41)), (8, None)] {
         let disk = Watched::new(&FaultyDisk::new(1));
         let log = Arc::new(Mutex::new(create(&disk.disk)));
@@ -512,7 +516,7 @@ fn a_roll_and_a_trim_between_listing_and_opening() {
     }
 }
 
-/// The operating system's files, a writer at full speed that also trims, and followers on other threads.
+/// The real disk, a writer at full speed that also trims, and followers on other threads.
 #[test]
 fn beside_a_writer_on_another_thread() {
     const LAST: u64 = 30_000;

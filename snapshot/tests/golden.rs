@@ -15,7 +15,7 @@ use snapshot::{
 const NODE: u64 = 0x0123_4567_89ab_cdef;
 const DIR: &str = "/data";
 const SEGMENT: &str = "log-00000000000000000001.seg";
-/// Begins where the first one ends; only since version 2.
+/// A segment that continues the first one; only since version 2.
 const NEXT_SEGMENT: &str = "log-00000000000000000004.seg";
 const IMAGE: &str = "image-00000000000000000002-0000000001.img";
 const SEALED: &str = "node.sealed";
@@ -106,7 +106,7 @@ fn golden_files_of_a_version_are_read(version: &str, last: usize) {
     assert_eq!(sealed, b"what a node must not forget");
 }
 
-/// Offsets and lengths that `format.md` gives, looked up in the golden files by hand.
+/// Offsets and lengths of `format.md`, looked up in the golden files by hand.
 #[test]
 fn fields_are_where_the_document_says() {
     let segment = std::fs::read(golden(TODAY, SEGMENT)).unwrap();
@@ -144,8 +144,8 @@ fn fields_are_where_the_document_says() {
     assert_eq!((&sealed[..8], sealed.len()), (b"chshseal".as_slice(), 20 + 27));
 }
 
-/// A file of a newer version is named, and nothing changes it or what is beside it, whatever is allowed. A flipped bit
-/// in the version is damage.
+/// A file of a newer version is named, and no option changes it or the files beside it. A flipped
+/// bit in the version is damage.
 #[test]
 fn a_newer_version_is_refused_named_and_left_alone() {
     let dir = Path::new(DIR);
@@ -163,7 +163,7 @@ fn a_newer_version_is_refused_named_and_left_alone() {
         let found = scan(&disk, dir, None).unwrap();
         assert!(found.newer.is_empty() && !found.damage.is_empty(), "a flip in {name}");
 
-        // Whatever a newer header is like, these twelve bytes are the same.
+        // In every newer version these twelve bytes stay as they are.
         bytes[12] ^= 0xff;
         disk.put(&path, &bytes);
         let before = contents(&disk);

@@ -65,7 +65,8 @@ proptest! {
         prop_assert_eq!(replay(&disk, dir).0, batches.concat());
     }
 
-    /// A file of garbage, or a segment with garbage behind it, is described or refused; nothing panics.
+    /// A file of garbage, or a segment with garbage behind it, is described or refused; nothing
+    /// panics.
     #[test]
     fn garbage_is_garbage(garbage in prop::collection::vec(any::<u8>(), 0..300), append in any::<bool>(), image in any::<bool>()) {
         let disk = FaultyDisk::new(1);
@@ -132,10 +133,10 @@ fn an_image_of_many_sizes_comes_back() {
         assert!(reader.next_block().unwrap().unwrap() == vec![1; size]);
     }
     assert!(reader.next_block().unwrap().is_none());
-    // A second one of the same start is the newer one.
+    // A second snapshot with the same start is the newer one.
     let second = ImageWriter::create(&disk, dir, 1, Lsn(4)).unwrap().publish(Lsn(6)).unwrap();
     assert!(second.path > info.path);
-    // An image that could not be written in full is never published.
+    // A snapshot that could not be written completely is never published.
     let mut image = ImageWriter::create(&disk, dir, 1, Lsn(9)).unwrap();
     disk.full_after(1000);
     assert!(image.block(&[1; 300_000]).and_then(|()| image.block(b"more")).is_err());
@@ -162,7 +163,7 @@ fn the_operating_systems_files() {
     log.finish().unwrap();
     let (records, log) = replay(&RealDisk, &dir);
     assert_eq!(records, payloads);
-    // Only unfinished files of our own are removed.
+    // Only unfinished files of this crate are removed.
     let own = ["node.tmp", "log-00000000000000000007.seg.tmp"];
     let of_others = ["notes.tmp", "image-1.img.tmp", "log-7.seg.tmp", "node.bak.tmp", ".tmp"];
     let paths = |names: &[&str]| names.iter().map(|name| dir.join(name)).collect::<Vec<_>>();
@@ -190,7 +191,7 @@ fn the_operating_systems_files() {
     assert!(log.trimmer().trim(Lsn(150)).unwrap() > 0);
 }
 
-/// In every mode a full segment is synced before the next one, and all that comes meanwhile waits: so little
+/// In every mode a full segment is synced before the next one, and all later writes wait. So little
 /// may be left to that sync.
 #[test]
 fn the_disk_begins_with_what_is_written_long_before_the_sync() {

@@ -10,7 +10,7 @@ use crate::common::program::chatshard;
 
 use crate::tools::{Files, Served};
 
-/// Most lines of one kind that this time may bring: one at once, and one each ten seconds.
+/// Most lines of one kind that may come in this time: one at once, and one every ten seconds.
 fn lines_max(since: Instant) -> usize {
     1 + usize::try_from(since.elapsed().as_secs() / 10).unwrap()
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::common::raw::Raw;
 use crate::common::{HttpConnection, TestServer};
 
-/// A server of which every door was used.
+/// A server whose every door was used.
 fn used_server() -> (TestServer, Raw, HttpConnection, HttpConnection) {
     let server = TestServer::start(&[("shards", "2"), ("memory_max", "8GiB")]);
     let mut raw = Raw::greeted(server.tcp());
@@ -25,8 +25,8 @@ fn used_server() -> (TestServer, Raw, HttpConnection, HttpConnection) {
     (server, raw, http, admin)
 }
 
-/// The families of a page, by name: their types and how many samples they have. Checks the form of
-/// every line.
+/// The families of a page by name: their types, and their numbers of samples. Also checks the form
+/// of every line.
 fn families(page: &str) -> BTreeMap<String, (String, usize)> {
     let mut found: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let (mut name, mut has_help) = (String::new(), false);
@@ -99,7 +99,7 @@ fn what_is_not_known_yet_has_no_sample() {
     server.stop();
 }
 
-/// Debian's package `prometheus` has promtool; CI installs it.
+/// Checks the text with promtool, from Debian's package `prometheus`; CI installs it.
 fn promtool_accepts(text: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])

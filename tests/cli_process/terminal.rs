@@ -15,7 +15,8 @@ use crate::common::TestServer;
 use crate::common::program::chatshard;
 use crate::common::raw::Raw;
 
-/// Runs a command line on a terminal until it has written `until`, and ends it; all that it wrote so far.
+/// Runs a command on a terminal until it has written `until`, and ends it. Returns everything that
+/// it wrote so far.
 fn on_terminal(arguments: &[&str], until: &str) -> String {
     let program = chatshard().get_program().to_str().unwrap().to_owned();
     let quoted: Vec<String> =

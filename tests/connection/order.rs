@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::common::TestServer;
 use crate::common::raw::Raw;
 
-/// Users, each with a chat of their own: so many pairs of places that a request goes between.
+/// Users, each with a chat of its own. So requests go between many pairs of cores.
 const USERS: usize = 60;
 const ROUNDS: u64 = 2;
 
-/// A connection to a fresh server, and what it has asked.
+/// A connection to a new server, and the commands of its requests.
 struct Client {
     raw: Raw,
     next: u64,
@@ -31,7 +31,7 @@ impl Client {
         (server, client)
     }
 
-    /// Sends all of it at once; all of it succeeds.
+    /// Sends all requests at once; all of them must succeed.
     fn all_ok(&mut self, requests: Vec<(Kind, Value)>) -> Vec<Reply> {
         let first = self.next;
         let numbered: Vec<_> =
@@ -46,7 +46,7 @@ impl Client {
         numbered.into_iter().map(reply).collect()
     }
 
-    /// The exported line of each user, in their order.
+    /// The exported line of each user, in the order of users.
     fn lines(&mut self) -> Vec<Value> {
         let export = vec![(Kind::Export, json!({}))];
         let Some(Reply::Export(page)) = self.all_ok(export).pop() else { panic!("no page") };
@@ -70,7 +70,8 @@ fn advance(number: usize, to: u64) -> Value {
     json!({"chat_id": chat(number), "to": to})
 }
 
-/// Requests that take away the mark of a user: up to `seq` by the round's own key, where there is one.
+/// Requests that remove the mark of a user: up to `seq`, with a key of this round where a key is
+/// possible.
 fn takes_the_mark(number: usize, seq: u64) -> [(Kind, Value); 6] {
     let (user, chat, key) = (user(number), chat(number), format!("{number}-{seq}"));
     let item = json!([{"chat_id": chat, "seq": seq}]);
@@ -164,7 +165,7 @@ fn what_follows_new_members_and_chats_finds_them() {
 
 #[test]
 fn a_read_does_not_see_what_was_sent_behind_it() {
-    // More users than are looked at in one step.
+    // More users than one step reads.
     const MANY: usize = 600;
     for shards in ["2", "8"] {
         let (server, mut client) = Client::start(shards);

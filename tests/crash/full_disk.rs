@@ -23,7 +23,7 @@ use crate::process::load::{Load, user};
 use crate::process::{PATIENCE, Server, serve};
 use crate::{SMALL_FILES, on_this_thread, seed};
 
-/// How often it fills in one test.
+/// How often the disk fills in one test.
 const TIMES: usize = 3;
 
 /// A disk that can be filled and freed while a server works on it.
@@ -36,12 +36,12 @@ trait SmallDisk {
 /// A file system of a few MiB.
 struct Tmpfs {
     mounted: PathBuf,
-    // Behind the mount: it is removed after it.
+    // Declared behind the mount, so that it is removed after it.
     _directory: tempfile::TempDir,
 }
 
 impl Tmpfs {
-    /// None where this process may not mount.
+    /// `None` if this process may not mount.
     fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mounted = directory.path().join("disk");
@@ -74,7 +74,7 @@ impl SmallDisk for Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a server that a failed test leaves is only now being killed.
+        // Lazily, because a server that a failed test leaves is only now being killed.
         drop(Command::new("umount").arg("--lazy").arg(&self.mounted).status());
     }
 }
@@ -120,7 +120,7 @@ impl SmallDisk for FileSizes {
     }
 }
 
-/// Under load it fills and is freed, again and again; then the server ends while it is full.
+/// Fills the disk and frees it under load, repeatedly. Then the server ends while the disk is full.
 async fn fill_and_free(disk: &impl SmallDisk, fsync: &str) -> (u64, u64, u64) {
     let load = Load::new(seed());
     let arguments = [&["--shards", "2", "--fsync", fsync][..], &SMALL_FILES].concat();

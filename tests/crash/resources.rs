@@ -18,7 +18,7 @@ use crate::process::{PATIENCE, Refused, Server, Starting, run, serve};
 
 const SMALL_SEGMENTS: [&str; 4] = ["--log-segment-bytes", "65536", "--shards", "1"];
 
-/// A chat of some KiB.
+/// An import of a chat of some KiB.
 fn chat(number: u64) -> Value {
     let members: Vec<String> = (0..100).map(|member| format!("user-{number}-{member}")).collect();
     json!({"id": format!("chat-{number}"), "type": 2, "creator_id": "creator", "user_ids": members})
@@ -66,7 +66,7 @@ fn refused(dir: &Path, arguments: &[&str]) -> String {
 fn silent_connections_leave_the_log_its_descriptors() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("data");
-    // Few descriptors for the server, hard limit and all.
+    // Few descriptors for the server, with the hard limit too.
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 120; exec \"$0\" \"$@\""]).arg(chatshard().get_program());
     command.args(serve(&dir, &SMALL_SEGMENTS).get_args());
@@ -90,7 +90,7 @@ fn a_log_without_descriptors_stalls_and_heals() {
     let mut server = Server::start(&directory.path().join("data"), &SMALL_SEGMENTS);
     let (mut raw, mut waiting) = (Raw::greeted(server.address), Raw::greeted(server.address));
     descriptors(&server, 1);
-    // What is under way when the log stalls waits until it heals.
+    // A request that is under way when the log stalls waits until the log heals.
     let mut number = 2;
     wait_until("the stall", || {
         for _ in 0..10 {
@@ -131,7 +131,7 @@ fn a_stop_while_the_log_stalls_says_what_it_drops_and_fails() {
     let dropped = last.split(" records of writes that were not acknowledged are dropped").next();
     let dropped: u64 = dropped.and_then(|it| it.rsplit(' ').next()).unwrap().parse().unwrap();
     assert!(dropped > 0, "{last}");
-    // What was acknowledged is there; the directory is whole.
+    // Acknowledged writes are there, and the directory is whole.
     let server = Server::start(&dir, &SMALL_SEGMENTS);
     let mut raw = Raw::greeted(server.address);
     raw.call(2, Kind::Detail, json!({"ids": ["chat-2"]})).unwrap();
@@ -160,7 +160,7 @@ fn growth_of_the_log_counts_over_runs_and_the_last_snapshot_is_known() {
     for _ in 0..5 {
         let mut server = Server::start(&dir, &arguments);
         let mut raw = Raw::greeted(server.address);
-        // Each run for itself grows too little.
+        // Each run alone grows too little.
         while stats(&mut raw).log.written_bytes < 10_000 {
             write(&mut raw, number).unwrap();
             number += 1;
@@ -184,7 +184,7 @@ fn a_snapshot_that_failed_is_tried_again_before_its_next_turn() {
     let mut server = Server::start(&dir, &["--shards", "1"]);
     write(&mut Raw::greeted(server.address), 2).unwrap();
     server.kill();
-    // The next start has records that no snapshot holds, and cannot make the file.
+    // The next start has records that no snapshot holds, and cannot create the file.
     let inspected = run(&["inspect", "--json", dir.to_str().unwrap()]).stdout;
     let inspected: Value = serde_json::from_slice(&inspected).unwrap();
     let last = inspected["last_lsn"].as_u64().unwrap();

@@ -14,10 +14,10 @@ use rustix::process::geteuid;
 use crate::common::program::chatshard;
 use crate::process::{Refused, Server, Starting, serve};
 
-/// The user that the server runs as where the tests run as root, who may do everything.
+/// The server's user where the tests run as root: root may do everything.
 const NOBODY: u32 = 65_534;
 
-/// A directory with a log and a snapshot's worth of files, of the user that the server is to run as.
+/// A used directory with a log and a snapshot, which belongs to the server's user.
 fn used(dir: &Path) {
     let mut server = Server::start(dir, &["--shards", "1"]);
     server.terminate();
@@ -30,7 +30,7 @@ fn used(dir: &Path) {
     }
 }
 
-/// Takes the server's user the right to a path.
+/// Takes the right to a path from the server's user.
 fn close(path: &Path) {
     if geteuid().is_root() {
         chown(path, Some(0), Some(0)).unwrap();
@@ -39,7 +39,7 @@ fn close(path: &Path) {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// The command as the server's user, with a program that this user reaches.
+/// The command as the server's user, with a program that this user can reach.
 fn as_user(command: &Command, program: &Path) -> Command {
     let mut command = {
         let mut other = Command::new(program);
@@ -52,7 +52,7 @@ fn as_user(command: &Command, program: &Path) -> Command {
     command
 }
 
-/// Names of files, with their lengths and times of change.
+/// Names of files, with their lengths and change times.
 fn state(dir: &Path) -> BTreeMap<String, (u64, i64, i64)> {
     let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
     let state = entries.map(|entry| {

@@ -12,7 +12,7 @@ fn sync(address: SocketAddr, since: &Value) -> Value {
     call(address, "sync", &json!({"user_id": "ann", "since": since}))
 }
 
-/// What a client holds after a sync.
+/// The state of a client after a sync.
 fn held(told: &Value) -> Value {
     json!({"log": told["log"], "version": told["version"]})
 }
@@ -42,7 +42,7 @@ fn a_backup_that_is_put_back_resets_clients_that_sync() {
     std::fs::remove_dir_all(&directory.path).unwrap();
     copy(&backup, &directory.path);
     let server = Server::start(&directory.path, &[]);
-    // As many changes as were lost, others: by the version alone nothing would be missed.
+    // As many other changes as were lost: the versions alone would show no difference.
     (0..6).for_each(|round| pin(server.address, (round + 1) % 2));
     let told = sync(server.address, &newer);
     assert_eq!(told["reset"], true, "{told}");
@@ -82,7 +82,7 @@ fn restore_checks_a_backup_copies_it_and_renews_the_log() {
     stop(server);
     assert_eq!(log(&directory), first, "a start after a restore renews nothing more");
 
-    // Of a volume that was put back as a whole no file tells: there the command does.
+    // After the restore of a whole volume no file shows it; there the command renews the log.
     let (code, said) = restore(&[target]);
     assert!(code == 0 && said.contains("begin anew"), "{said}");
     assert_ne!(log(&directory), first);

@@ -11,20 +11,20 @@ use tempfile::TempDir;
 
 use crate::process::{Refused, Server, Starting, run};
 
-/// A data directory of its own for a test.
+/// A data directory of one test.
 pub struct Directory {
     pub path: PathBuf,
     _parent: TempDir,
 }
 
 impl Directory {
-    /// A directory that is not there yet.
+    /// A directory that does not exist yet.
     pub fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
         Self { path: parent.path().join("data"), _parent: parent }
     }
 
-    /// A copy of a golden one.
+    /// A copy of a golden directory.
     pub fn golden(version: &str) -> Self {
         let directory = Self::new();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/directories");
@@ -32,7 +32,7 @@ impl Directory {
         directory
     }
 
-    /// A golden one that this program has started on and stopped cleanly.
+    /// A golden directory that this program has started on and stopped cleanly.
     pub fn closed() -> Self {
         let directory = Self::golden("version-2");
         stop(Server::start(&directory.path, &[]));
@@ -60,7 +60,7 @@ impl Directory {
         serde_json::from_slice(&read_sealed(&RealDisk, &self.node()).unwrap()).unwrap()
     }
 
-    /// A start that refuses and changes nothing; what it says.
+    /// Checks that a start refuses and changes nothing. Returns its message.
     #[track_caller]
     pub fn refused(&self, arguments: &[&str]) -> String {
         let before = self.files();
@@ -72,7 +72,7 @@ impl Directory {
         messages
     }
 
-    /// `inspect` with these arguments: exit code, and all that it says.
+    /// Runs `inspect` with these arguments. Returns the exit code and the whole output.
     pub fn inspect(&self, arguments: &[&str]) -> (i32, String) {
         let output = run(&[&["inspect", self.path.to_str().unwrap()], arguments].concat());
         let said = [output.stdout, output.stderr].concat();
@@ -101,7 +101,7 @@ pub fn stop(mut server: Server) {
     assert!(status.success(), "{}", server.messages());
 }
 
-/// What the server says, in the form of `held.json`; what came after the server that said it is left out.
+/// The server's state in the form of `held.json`, without fields that newer servers added.
 fn held(address: SocketAddr, expected: &Value) -> Value {
     let lists = expected["lists"].as_object().unwrap().keys();
     let list = |user: &String| (user.clone(), call(address, "list", &json!({"user_id": user})));
@@ -131,7 +131,7 @@ fn held(address: SocketAddr, expected: &Value) -> Value {
     said
 }
 
-/// Leaves out the fields that `expected` has not.
+/// Removes the fields that `expected` does not have.
 fn keep_only(said: &mut Value, expected: &Value) {
     match (said, expected) {
         (Value::Object(said), Value::Object(expected)) => {

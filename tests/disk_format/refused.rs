@@ -14,7 +14,8 @@ fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
-/// Start and `inspect` refuse, and both name this.
+/// Checks that start and `inspect` refuse and that both name this text. Returns the message of the
+/// start.
 #[track_caller]
 fn refused_by_all(directory: &Directory, naming: &str) -> String {
     let said = directory.refused(&[]);
@@ -167,7 +168,7 @@ fn inspect_and_start_agree_on_what_is_no_store() {
     directory.refused(&["--allow-damage"]);
 }
 
-/// Whatever is asked for: refused, by name, as newer, and nothing is changed.
+/// Checks that no flag changes this newer file: it is refused by name.
 #[track_caller]
 fn left_alone(directory: &Directory, file: &Path) {
     let before = directory.files();

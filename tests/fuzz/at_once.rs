@@ -14,10 +14,10 @@ use chatshard::types::KeyHasher;
 use crate::common::SimNode;
 
 const HASHER: KeyHasher = KeyHasher::new(7);
-/// Requests of a story.
+/// Most requests of an input.
 const REQUESTS_MAX: usize = 64;
 
-/// See the module's documentation.
+/// Compares replies on the fast path with those of commands.
 pub fn run(input: &[u8]) {
     let mut stream = input;
     let (mut plain, mut quick) = (SimNode::new(1, HASHER.seed()), SimNode::new(1, HASHER.seed()));
@@ -40,8 +40,8 @@ pub fn run(input: &[u8]) {
     assert_eq!(quick.log(), plain.log());
 }
 
-/// What no core answers alone. (`stats` counts requests that are answered at once elsewhere; the others
-/// look at every slot, which takes long.)
+/// Commands that no core answers alone. `stats` counts requests that the fast path does not count,
+/// and the others read every slot, which takes long.
 fn is_of_the_node(command: &Command) -> bool {
     use Command::{Cancel, Export, Hello, Stats, Verify, Watch};
     matches!(command, Hello(_) | Watch(_) | Cancel(_) | Stats(_) | Export(_) | Verify(_))
@@ -53,7 +53,7 @@ fn answered(node: &mut SimNode, id: u64, command: Command) -> BytesMut {
     out
 }
 
-/// What `node::worker::fast_path` does on a node of one shard.
+/// A request on the fast path, as `node::worker::fast_path` answers it on a node of one shard.
 fn at_once(node: &mut SimNode, FastRequest { id, ask }: FastRequest<'_>) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let told = |result: Result<(), Error>, out: &mut BytesMut| {

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use super::bytes::Bytes;
 
 const FILES: [&str; 4] = ["config", "tokens", "secret", "keys"];
-/// What a secret begins with that is looked for in what is told.
+/// Prefix of every secret, to search for in messages.
 const MARK: &str = "hush-";
 
-/// See the module's documentation.
+/// Loads settings that may be anything, and searches messages for secrets.
 pub fn run(input: &[u8]) {
     thread_local! {
         static DIR: TempDir = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ fn run_in(dir: &Path, input: &[u8]) {
         .into_iter()
         .map(|piece| String::from_utf8_lossy(piece).replace("DIR/", &format!("{place}/")))
         .collect();
-    // Files of the system are none of a test's business, and some of them never end.
+    // The test must not read files of the system; some of them never end.
     if texts
         .iter()
         .any(|text| ["/dev", "/proc", "/sys", "\\u"].iter().any(|name| text.contains(name)))

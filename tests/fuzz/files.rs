@@ -19,7 +19,7 @@ const DIR: &str = "/data";
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// See the module's documentation.
+/// Opens a changed directory, and repairs it.
 pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
     let what = input.byte();
@@ -51,7 +51,7 @@ fn starts_or_refuses(files: &Files, options: OpenOptions) {
     }
 }
 
-/// What was recovered stays, and what is written after it is there.
+/// Checks that recovered records stay, and that records written after them are there.
 fn goes_on(disk: &FaultyDisk, opened: Opened<FaultyDisk>, mut held: Vec<Vec<u8>>) {
     let Some(mut log) = opened.writer else { return };
     assert_eq!(log.written(), opened.last_lsn);
@@ -79,7 +79,7 @@ fn repaired_it_starts(files: &Files) {
     }
 }
 
-/// Opens, and gives all blocks and records.
+/// Opens the directory, and returns all blocks and records.
 fn recover(
     disk: &FaultyDisk,
     options: OpenOptions,
@@ -93,7 +93,7 @@ fn recover(
     Ok((opened, held.into_inner()))
 }
 
-/// Two segments, the second with an end mark or without, and up to two images.
+/// Two segments, the second one with or without an end mark, and up to two snapshots.
 fn store(end_mark: bool, image: bool, newer: bool) -> FaultyDisk {
     let disk = FaultyDisk::new(1);
     let mut log = LogWriter::create(&disk, Path::new(DIR), NODE, Lsn(1)).unwrap();
@@ -140,7 +140,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(DIR).join(name)
 }
 
-/// One edit: its code, a file, a place in it, and what the edit needs.
+/// One edit: its code, a file, a place in it, and the arguments of the edit.
 fn edit(files: &mut Files, input: &mut Bytes<'_>) {
     let code = input.byte();
     let Some(name) = any_name(files, input) else { return };
@@ -183,7 +183,7 @@ fn any_name(files: &Files, input: &mut Bytes<'_>) -> Option<String> {
     files.keys().nth(chosen).cloned()
 }
 
-/// Makes all checksums right, as far as the file has the form of one; see `snapshot/format.md`.
+/// Corrects all checksums, as far as the file has a known form; see `snapshot/format.md`.
 fn seal(file: &mut [u8]) {
     if file.starts_with(b"chshlog") && file.len() >= 48 {
         put(file, 44, crc32c::crc32c(&file[..44]));
@@ -213,7 +213,7 @@ fn seal_batches(mut batches: &mut [u8], mut previous: [u8; 4]) {
     }
 }
 
-/// The checksum of the frames' checksums.
+/// The checksum of the checksums of the frames.
 fn seal_frames(mut frames: &mut [u8]) -> u32 {
     let mut checksums = Vec::new();
     while frames.len() >= 8 {

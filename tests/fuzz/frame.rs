@@ -10,10 +10,10 @@ use chatshard::protocol::frame::{self, HEADER_BYTES, Open};
 
 use super::bytes::Bytes;
 
-/// What a stream was cut into, what ended it, and what was left of it.
+/// The frames of a stream, the error that ended it, and the rest.
 type Cut = (Vec<Vec<u8>>, Option<FrameError>, Vec<u8>);
 
-/// See the module's documentation.
+/// Compares the frames of a stream that comes whole with those of one that comes in parts.
 pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
     let bytes_max = usize::from(input.byte());

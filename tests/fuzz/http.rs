@@ -30,12 +30,12 @@ use tokio::sync::{Semaphore, watch};
 use super::bytes::Bytes;
 use crate::common::SimNode;
 
-/// What tokens of users are signed with.
+/// The key that signs tokens of users.
 pub const SECRET: &str = "a secret of more than thirty-two bytes";
-/// The admin's token, where one is asked for.
+/// The admin's token, at doors that demand one.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// See the module's documentation.
+/// Sends the bytes to a door, and checks every answer.
 pub fn run(input: &[u8]) {
     thread_local! {
         static RUNTIME: Runtime =
@@ -78,7 +78,7 @@ fn guest() -> Guest {
     }
 }
 
-/// A node with something to tell.
+/// A node with some chats.
 fn node() -> SimNode {
     let mut node = SimNode::new(1, 7);
     let import = json!({
@@ -129,7 +129,7 @@ fn admin(store: Store, tokens: &str) -> Router {
     admin_router(admin).layer(from_fn(checked))
 }
 
-/// Looks at every answer that a router gives.
+/// Checks every answer of a router.
 async fn checked(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (head, body) = next.run(request).await.into_parts();

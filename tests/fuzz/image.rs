@@ -13,7 +13,7 @@ use super::records::HASH_SEED;
 use crate::common::SimNode;
 use crate::common::sim::SimImage;
 
-/// See the module's documentation.
+/// Starts a node from the blocks, and checks that it runs.
 pub fn run(input: &[u8]) {
     let blocks: Vec<Vec<u8>> = Bytes(input).pieces().into_iter().map(<[u8]>::to_vec).collect();
     let mut core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
@@ -24,7 +24,7 @@ pub fn run(input: &[u8]) {
     runs(SimNode::new(1, HASH_SEED).crashed_without_log(1, &image));
 }
 
-/// What a node must do whatever it was started from.
+/// Checks the duties of a node, whatever it was started from.
 pub(super) fn runs(mut node: SimNode) {
     node.settle();
     for (kind, arguments) in everything() {
@@ -40,7 +40,7 @@ pub(super) fn runs(mut node: SimNode) {
     restored.assert_same_state(&mut node, "from an image");
 }
 
-/// Commands that look at everything, and some that change the golden files' chats.
+/// Commands that read everything, and some that change the chats of the golden files.
 fn everything() -> Vec<(Kind, Value)> {
     let row = json!({"user_id": "ann", "chat_id": "g"});
     vec![

@@ -12,7 +12,7 @@ use chatshard::protocol::encode_request;
 use super::bytes::Bytes;
 use crate::common::SimNode;
 
-/// See the module's documentation.
+/// Imports the file, and compares the export with that of another node that imports it.
 pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
     let merge = input.byte() % 2 == 1;
@@ -54,7 +54,7 @@ pub fn run(input: &[u8]) {
     assert_eq!(again, (import.chats, import.members));
 }
 
-/// Everything, as it comes back from the text of its lines; sorted.
+/// The whole export, read back from the text of its lines and sorted.
 fn exported(node: &mut SimNode) -> (Vec<ChatLine>, Vec<MemberLine>) {
     node.settle();
     let (mut chats, mut members, mut cursor) = (Vec::new(), Vec::new(), None);

@@ -12,10 +12,10 @@ use chatshard::types::{KeyHasher, ShardCount, ShardId, Slot};
 use super::bytes::Bytes;
 use crate::common::SimNode;
 
-/// With which the golden records were made.
+/// The hash seed of the golden records.
 pub const HASH_SEED: u64 = 7;
 
-/// See the module's documentation.
+/// Starts a node from the records, and checks that it runs.
 pub fn run(input: &[u8]) {
     let mut records = Vec::new();
     let mut core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
@@ -28,7 +28,7 @@ pub fn run(input: &[u8]) {
     super::image::runs(SimNode::from_log(1, HASH_SEED, &records));
 }
 
-/// The records with their slots' sequences.
+/// The records, with their slots' sequences filled in.
 fn numbered<'a>(pieces: Vec<&'a [u8]>) -> impl Iterator<Item = Vec<u8>> + 'a {
     let mut slots: HashMap<Slot, u64> = HashMap::new();
     pieces.into_iter().map(move |piece| {

@@ -9,7 +9,7 @@ use chatshard::protocol::{decode_reply, encode_reply, frame};
 
 use super::bytes::Bytes;
 
-/// See the module's documentation.
+/// Decodes, encodes and decodes a reply.
 pub fn run(input: &[u8]) {
     let mut input = Bytes(input);
     let kind = Kind::ALL[usize::from(input.byte()) % Kind::ALL.len()];

@@ -17,7 +17,7 @@ use chatshard::types::{ChatId, KeyHasher, UserId};
 
 const HASHER: KeyHasher = KeyHasher::new(7);
 
-/// See the module's documentation.
+/// Decodes a request in each way, and compares the results.
 pub fn run(payload: &[u8]) {
     let decoded = decode_request(payload);
     if let Some(hot) = fast_path::read(payload, HASHER) {

@@ -28,7 +28,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Names and payloads of the examples, of requests or of replies.
+/// Names and payloads of the examples: of requests or of replies.
 fn payloads(is_request: bool) -> impl Iterator<Item = (String, Vec<u8>)> {
     let chosen = examples().into_iter().filter(move |example| example.is_request == is_request);
     chosen.map(|example: Example| (example.name.clone(), example.payload(usize::MAX)))
@@ -50,7 +50,7 @@ fn replies() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The requests of the document one after the other, and a story of those that are answered at once.
+/// The requests of the document one after the other, and a story of requests on the fast path.
 fn stories() -> Vec<Vec<u8>> {
     let requests = examples().into_iter().filter(|example| example.is_request);
     let document = requests.map(|example| example.bytes).collect::<Vec<_>>().concat();

@@ -10,7 +10,7 @@ use chatshard::limits::{CONVERSATIONS_PAGE, CONVERSATIONS_PAGE_MAX, IDS_MAX, SYN
 
 use super::*;
 
-/// The routes that the document is about, and a whole body for each: every field that it may have.
+/// The routes that the document describes, each with a body that has every possible field.
 const WHOLE: &[(&str, &str)] = &[
     ("/chat/mine-list", r#"{"limit":1,"cursor":"c"}"#),
     ("/chat/detail", r#"{"ids":["g_1"]}"#),
@@ -29,7 +29,7 @@ const WHOLE: &[(&str, &str)] = &[
     ("/chat/clear", r#"{"chat_id":"g_1","if_version":1}"#),
 ];
 
-/// What else the router serves; none of it is of the API.
+/// The other routes of the router, which do not belong to the API.
 const BESIDE: &[&str] = &[
     "/docs",
     "/docs/",
@@ -55,7 +55,7 @@ fn texts(list: &Value) -> BTreeSet<String> {
     list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// What stands where a schema points to, or the schema itself.
+/// The target of a schema's reference, or the schema itself.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let Some(place) = schema["$ref"].as_str() else {
         return schema;
@@ -76,8 +76,8 @@ fn answer_of<'a>(document: &'a Value, path: &str, status: &str) -> &'a Value {
     schema
 }
 
-/// Checks that `value` is just what `schema` says: of its type and within its bounds; an object
-/// has the described fields and no other, and lacks none that is required.
+/// Checks that `value` matches `schema` exactly: its type and its bounds. An object has the
+/// described fields and no other, and lacks none that is required.
 #[track_caller]
 fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
     if let Err(why) = fits(document, schema, value, place) {
@@ -157,7 +157,7 @@ async fn the_document_and_the_router_have_the_same_routes() {
     for path in &documented {
         assert_eq!(names(&document["paths"][path]), BTreeSet::from(["post".to_owned()]));
     }
-    // A router does not tell its routes, but its `Debug` form names them all.
+    // A router has no list of its routes, but its `Debug` form names them all.
     let debug = format!("{:?}", app(&Fake::examples()));
     let served: BTreeSet<String> = debug
         .split('"')
@@ -172,7 +172,7 @@ async fn the_document_and_the_router_have_the_same_routes() {
 async fn a_reply_has_the_described_fields_and_no_other() {
     let document = document().await;
     let router = app(&Fake::examples());
-    // The same replies with what may be absent absent.
+    // The same replies without the fields that may be absent.
     let sparse = Fake::new(|command| match command {
         Command::Conversations(_) => Ok(Reply::Conversations(ConversationsReply {
             next_cursor: None,
@@ -193,8 +193,7 @@ async fn a_reply_has_the_described_fields_and_no_other() {
     }
 }
 
-/// All that is described is there, but what says where the next page of a list begins: only a page
-/// has that.
+/// Every described field is there, except the cursor of a list: only a page has one.
 #[tokio::test]
 async fn only_a_page_of_a_list_has_a_cursor() {
     let document = document().await;
@@ -228,7 +227,7 @@ async fn a_failure_is_as_described_and_only_of_the_described_kinds() {
             let answer = post(&router, path, ALICE, *body).await;
             let status = code.status().to_string();
             let told = &document["paths"][path]["post"]["responses"];
-            // What only some commands fail with is told of those alone.
+            // An error that only some commands have is described only for those.
             let of_a_row = matches!(*path, "/chat/read" | "/chat/flags" | "/chat/clear");
             let may = match code {
                 ErrorCode::NotFound | ErrorCode::Gone => of_a_row,
@@ -326,7 +325,7 @@ async fn values_are_described_as_they_are() {
     assert_eq!(schemas["ChatStatus"]["enum"], codes::<ChatStatus>());
     let ops = [SyncOp::Upsert, SyncOp::Remove];
     assert_eq!(schemas["SyncOp"]["enum"], json!(ops));
-    // An op that comes new must be described too, and then stands here.
+    // A new op must be described too, and is added here.
     assert!(ops.iter().all(|op| match op {
         SyncOp::Upsert | SyncOp::Remove => true,
     }));
@@ -392,7 +391,7 @@ async fn every_name_in_the_document_is_defined_and_used() {
 
 // ---- the page ----
 
-/// Asks without a user, and leaves the body as it is: it may be compressed.
+/// Sends a request without a user, and leaves the body as it is: it may be compressed.
 async fn get(path: &str) -> Response {
     let request = Request::get(path).body(Body::empty()).unwrap();
     app(&Fake::examples()).oneshot(request).await.unwrap()

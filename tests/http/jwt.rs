@@ -10,7 +10,7 @@ use chatshard::access::{JwtFile, JwtRules, JwtVerifier};
 
 use super::*;
 
-/// Whoever issues tokens: a key, and what is told of it.
+/// An issuer of tokens: a key, and its JWK.
 struct Signer {
     algorithm: Algorithm,
     key: EncodingKey,
@@ -22,7 +22,7 @@ impl Signer {
         let (key, mut jwk) = match algorithm {
             Algorithm::RS256 => {
                 let pair = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-                // Behind the header of PKCS#8 is the key as PKCS#1 has it.
+                // The key in PKCS#1 form comes behind the header of PKCS#8.
                 let key = EncodingKey::from_rsa_der(&pair.serialized_der()[26..]);
                 let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&key, algorithm).unwrap();
                 (key, serde_json::to_value(jwk).unwrap())

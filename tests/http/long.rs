@@ -11,7 +11,7 @@ use flate2::read::GzDecoder;
 
 use super::*;
 
-/// A store that counts what is done aside for it.
+/// A store that counts the work on its offload thread.
 #[derive(Clone)]
 struct Counting {
     store: Fake,
@@ -32,7 +32,7 @@ impl Call for Counting {
     }
 }
 
-/// Both doors before a store.
+/// Both doors in front of a store.
 fn doors(store: Fake) -> (Counting, [(Router, &'static str); 2]) {
     let store = Counting { store, asides: Arc::default() };
     let meter = SharedMeter::default;
@@ -48,7 +48,8 @@ fn doors(store: Fake) -> (Counting, [(Router, &'static str); 2]) {
     (store, [(app, "/chat/"), (admin_router(admin), "/call/")])
 }
 
-/// Asks for gzip or not; gives the status, the text, whether it was compressed, and whether it varies.
+/// Sends a request with or without gzip. Returns status and text, whether it was compressed, and
+/// whether `vary` says so.
 async fn text(router: &Router, path: &str, body: &str, gzip: bool) -> (u16, String, bool, bool) {
     let mut request = Request::post(path).header("x-user-id", "alice");
     if gzip {

@@ -47,7 +47,7 @@ impl Fake {
         Self { answer: Arc::new(answer), asked: Arc::default() }
     }
 
-    /// Answers as the API's examples do.
+    /// A store that replies as in the API's examples.
     pub fn examples() -> Self {
         Self::new(|command| match command {
             Command::List(_) => Ok(Reply::List(list_reply())),
@@ -193,7 +193,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
     }
 
-    /// Checks that this is a whole failure with `status`, and gives its message.
+    /// Checks that this is a complete failure with `status`, and returns its message.
     #[track_caller]
     pub fn failure(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
@@ -267,7 +267,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-/// A token's part, for tokens that no honest library makes.
+/// A part of a token, for tokens that no library makes.
 pub fn part(json: &Value) -> String {
     base64url(json.to_string().as_bytes())
 }

@@ -11,7 +11,7 @@ use chatshard::types::{ChatType, Flag, IdempotencyKey};
 
 use super::*;
 
-/// Every route, with the least body that it takes.
+/// Every route, with the smallest body that it accepts.
 const LEAST: &[(&str, &str)] = &[
     ("/chat/mine-list", ""),
     ("/chat/detail", r#"{"ids":["g_1"]}"#),
@@ -24,7 +24,7 @@ const LEAST: &[(&str, &str)] = &[
     ("/chat/clear", r#"{"chat_id":"g_1"}"#),
 ];
 
-/// The routes that take a key.
+/// The routes that accept a key.
 const CHANGES: &[&str] = &["/chat/delete", "/chat/read", "/chat/flags", "/chat/clear"];
 
 fn conversations() -> Conversations {
@@ -66,7 +66,7 @@ fn clear() -> Clear {
     Clear { user_id: user("alice"), chat_id: chat("g_1"), idempotency_key: None, if_version: None }
 }
 
-/// Asks once, checks that it went well, and gives the one command that the store got.
+/// Sends one request, checks that it succeeded, and returns the only command that the store got.
 async fn asked(path: &str, headers: Headers<'_>, body: &str) -> (Command, Answer) {
     let store = Fake::examples();
     let answer = post(&app(&store), path, headers, body.to_owned()).await;
@@ -350,7 +350,7 @@ async fn a_bad_key_is_refused_where_there_is_a_change() {
         assert_eq!(status, if CHANGES.contains(path) { 400 } else { 200 }, "{path}");
     }
     assert!(store.asked().iter().all(|command| key(command).is_none()));
-    // Who is nobody is told so first.
+    // A caller without credentials gets that error first.
     post(&router, "/chat/clear", &[("idempotency-key", "")], "{}").await.failure(401);
 }
 

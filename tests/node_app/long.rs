@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::backend;
 use crate::common::{HttpConnection, TestServer};
 
-/// Gives a user rows of chats whose ids have so many bytes.
+/// Gives a user this many rows, of chats whose ids have `id_bytes` bytes.
 fn fill(server: &TestServer, user: &str, rows: usize, id_bytes: usize) {
     let ids: Vec<String> =
         (0..rows).map(|n| format!("{user}{n:_>width$}", width = id_bytes - user.len())).collect();
@@ -22,7 +22,7 @@ fn fill(server: &TestServer, user: &str, rows: usize, id_bytes: usize) {
     }
 }
 
-/// A way to ask for a user's list.
+/// A way to request a user's list.
 struct Asking {
     door: HttpConnection,
     path: &'static str,
@@ -36,7 +36,7 @@ impl Asking {
             .map(|(door, path)| Self { door, path, user })
     }
 
-    /// Asks with the list's arguments; gives the text of the answer, and whether it was compressed.
+    /// Sends the list's arguments. Returns the text of the answer, and whether it was compressed.
     fn ask(&mut self, accept: Option<&str>, arguments: &Value) -> (u16, String, bool) {
         let mut arguments = arguments.clone();
         // The app's door lets a body name the caller.
@@ -58,7 +58,7 @@ impl Asking {
         (status, text, is_compressed)
     }
 
-    /// A good answer's data.
+    /// The data of a successful answer.
     fn data(&mut self, arguments: &Value) -> Value {
         let (status, text, _) = self.ask(None, arguments);
         assert_eq!(status, 200, "{text}");

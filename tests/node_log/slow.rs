@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use snapshot::{Disk, FaultyDisk};
 
-/// Every removal waits until it is let go.
+/// A disk on which every removal waits until it is released.
 #[derive(Clone, Debug)]
 pub struct SlowDisk {
     disk: FaultyDisk,

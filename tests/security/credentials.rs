@@ -138,7 +138,7 @@ fn files_that_change_are_read_again_without_a_signal() {
     ])
     .unwrap();
 
-    // What is broken, or gone, is told once, and the old stays.
+    // Broken or missing files are reported once, and the old credentials stay.
     replace(&keys_path, "{}");
     server.wait_for("the keys of JWTs are not taken; the old ones stay");
     std::fs::remove_file(&tokens).unwrap();
@@ -151,7 +151,7 @@ fn files_that_change_are_read_again_without_a_signal() {
     assert!(!told.contains("token-t"), "{told}");
 }
 
-/// A secret of a JWK set, which is `byte` 32 times.
+/// A secret in a JWK set: 32 times `byte`.
 fn octet_key(kid: &str, byte: u8) -> String {
     use jsonwebtoken::jwk::Jwk;
     let key = jsonwebtoken::EncodingKey::from_secret(&[byte; 32]);
@@ -192,7 +192,7 @@ fn a_certificate_that_ends_is_warned_of_and_its_end_is_a_metric() {
     assert!(told.contains("\"level\":\"WARN\""), "{told}");
     server.stop();
 
-    // The start tells it too, and goes on.
+    // The start reports it too, and continues.
     let mut server = tls.start(&files, &[]);
     let told = server.messages.join("\n");
     assert!(told.contains("the certificate has ended"), "{told}");

@@ -9,7 +9,8 @@ fn the_api_is_described_where_the_setting_says_and_nowhere_else() {
     let secret = files.write("secret", "0123456789abcdef0123456789abcdef");
     let jwt = ["--http-auth=jwt", "--jwt-secret-file", &secret];
     let header: [&str; 0] = [];
-    // How users are known, the setting, and whether the HTTP door and the admin listener tell.
+    // How users are authenticated, the setting, and whether the HTTP door and the admin listener
+    // describe the API.
     let cases: [(&[&str], &str, [bool; 2]); 6] = [
         (&header, "--docs=auto", [true, false]),
         (&jwt, "--docs=auto", [false, false]),

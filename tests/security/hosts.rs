@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use super::tools::{Files, PATIENCE, Served};
 
-/// Sends bytes; gives the status of the answer, after checking that it is the envelope.
+/// Sends bytes, and checks that the answer is the envelope. Returns its status.
 fn status(door: &str, request: &str) -> u16 {
     let mut stream = TcpStream::connect(door).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -10,12 +10,12 @@ use super::common::{HttpConnection, TestServer};
 use super::tools::Files;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// A chat of bob's and carol's, one that was dissolved, and one that never was.
+/// A chat of bob and carol, one that was dissolved, and one that never existed.
 const THEIRS: &str = "g_theirs";
 const DISSOLVED: &str = "g_gone";
 const NOBODYS: &str = "g_none";
 
-/// How the door knows its user.
+/// How the door authenticates its user.
 #[derive(Clone, Copy, PartialEq)]
 enum Auth {
     Header,
@@ -63,7 +63,7 @@ impl Asking {
         serde_json::from_str::<Value>(&body).unwrap()["data"].take()
     }
 
-    /// Everything of the store, and all that bob is told.
+    /// Everything in the store, and all replies to bob.
     fn state(&mut self) -> Vec<Value> {
         while self.backend("stats", &json!({}))["outbox"] != 0 {
             std::thread::yield_now();
@@ -77,7 +77,7 @@ impl Asking {
         state
     }
 
-    /// A body for a schema of the document, with another's things in it.
+    /// A body for a schema of the document, with another user's ids in it.
     fn body(&self, schema: &Value, whole: bool, others: &BTreeMap<&str, Value>) -> Value {
         if let Some(place) = schema["$ref"].as_str() {
             let name = place.rsplit('/').next().unwrap();
@@ -154,7 +154,7 @@ fn start(auth: Auth) -> Asking {
 fn isolated(auth: Auth) {
     let mut asking = start(auth);
     let before = asking.state();
-    // What bob was told and may have fallen into another's hands.
+    // A cursor that bob got, and that another user may have found.
     let page = asking.ask_as("bob", "/chat/conversations", &json!({"limit": 1})).1;
     let cursor = serde_json::from_str::<Value>(&page).unwrap()["data"]["next_cursor"].take();
     assert!(cursor.is_string(), "{page}");
@@ -184,22 +184,22 @@ fn isolated(auth: Auth) {
             for chat in [THEIRS, DISSOLVED] {
                 let body = body_with(&asking, chat);
                 let answer = asking.ask_as("alice", path, &body);
-                // Not even whether it is there: the same answer as for one that never was. Only
-                // of a dissolved one it is told, to whoever knows the id, that it will not be again.
+                // Not even whether it exists: the answer equals that for a chat that never existed.
+                // Only a dissolved chat is reported as such to every user who knows its id.
                 if (answer.0, chat) != (410, DISSOLVED) {
                     assert_eq!(answer, (status, expected.clone()), "{path} {body}");
                 }
                 for secret in [THEIRS, "g_second", DISSOLVED, "bob", "carol"] {
                     assert!(!answer.1.contains(secret), "{path} {body}: {}", answer.1);
                 }
-                // Named as the user: refused, whatever else the body says.
+                // With the other user named as the caller: refused, whatever else the body says.
                 let mut as_bob = body.clone();
                 as_bob["user_id"] = json!("bob");
                 let (status, answer) = asking.ask_as("alice", path, &as_bob);
                 assert_eq!(status, 403, "{path} {as_bob}: {answer}");
                 tried += 1;
             }
-            // Two names, or another's beside one's own token.
+            // Two names, or another user's name beside the own token.
             let mut headers = asking.auth.headers("alice");
             headers.push(("x-user-id", "bob".to_owned()));
             let (status, answer) = asking.post(&headers, path, &of_nobody);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::tls::{Issued, Tls};
 use super::tools::*;
 
-/// Gives a user a list of so many rows, of about 150 bytes each.
+/// Gives a user a list of this many rows, of about 150 bytes each.
 fn fill_list(files: &Files, tcp: &str, rows: usize, more: &[&str]) {
     let mut lines = String::new();
     for number in 0..rows {
@@ -27,7 +27,7 @@ fn fill_list(files: &Files, tcp: &str, rows: usize, more: &[&str]) {
 const LIST: &str = "POST /chat/mine-list HTTP/1.1\r\nhost: 127.0.0.1\r\nx-user-id: long\r\n\
                     content-length: 0\r\n\r\n";
 
-/// Asks many times without reading, until the server takes no more.
+/// Sends requests without reading, until the server takes no more.
 fn ask_until_stuck(stream: &mut impl Write, request: &str) {
     for _ in 0..200 {
         match stream.write_all(request.as_bytes()) {
@@ -35,7 +35,7 @@ fn ask_until_stuck(stream: &mut impl Write, request: &str) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return;
             }
-            // It was dropped for another one already.
+            // It was already dropped for another connection.
             Err(_) => return,
         }
     }
@@ -65,7 +65,7 @@ fn dropped(page: &str, door: &str) -> u64 {
     of("unread_replies") + of("unread_replies_evicted")
 }
 
-/// Every way in: plain, in TLS, by a unix socket; the app's door and the admin listener.
+/// Every way in: plain, TLS and unix sockets, at the app's door and the admin listener.
 #[test]
 fn http_clients_that_do_not_read_are_dropped_at_every_door() {
     let all_files = [Files::new(), Files::new(), Files::new()];
@@ -131,7 +131,7 @@ fn http_clients_that_do_not_read_are_dropped_at_every_door() {
     drop(kept);
 }
 
-/// 64 readers at a door of 64 places; each asks for answers of about 3 MB.
+/// 64 readers at a door of 64 places. Each requests answers of about 3 MB.
 #[test]
 fn unread_answers_take_a_bounded_part_of_the_memory_and_places_for_a_bounded_time() {
     let files = Files::new();

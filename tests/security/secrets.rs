@@ -14,7 +14,7 @@ const WRONG: &str = "wrong-token-45c48cce2e2d7fbd";
 /// 32 bytes of `7` as base64url.
 const KEY: &str = "Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc";
 
-/// One request in the clear; the whole answer.
+/// Sends one request in the clear, and returns the whole answer.
 fn http(addr: &str, head: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -44,7 +44,7 @@ fn no_secret_is_told() {
             told += &http(&server.admin, &head);
         }
         told += &http(&server.admin, &format!("GET /metrics HTTP/1.1\r\nauthorization: {token}"));
-        // Where a user's token belongs, the other door's is of no use.
+        // Where a user's token belongs, the other door's token does not help.
         let head = format!("POST /chat/unread HTTP/1.1\r\nauthorization: Bearer {token}");
         let answer = http(&server.http, &head);
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");

@@ -24,7 +24,7 @@ fn stuck(door: &str, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// One request of its own connection; the whole answer.
+/// Sends one request on a connection of its own, and returns the whole answer.
 fn ask(door: &str, request: &str) -> String {
     let mut stream = stuck(door, request.as_bytes());
     let mut answer = String::new();
@@ -36,7 +36,7 @@ fn get(path: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{more}\r\n")
 }
 
-/// A line of `/metrics`, with the labels in this order.
+/// The value of a line of `/metrics`, with the labels in this order.
 fn metric(admin: &str, name: &str, more: &str) -> u64 {
     let page = ask(admin, &get("/metrics", more));
     let line = page.lines().find(|line| line.starts_with(name));
@@ -109,7 +109,7 @@ fn silent_connections_keep_nobody_out() {
         (0..2 * STRANGERS_MIN).map(|_| stuck(&server.http, b"POST /chat/")).collect();
     let silent_unix: Vec<UnixStream> =
         (0..2 * STRANGERS_MIN).map(|_| UnixStream::connect(&socket).unwrap()).collect();
-    // Those who are in stay in, and as many as may be come in.
+    // Connections that were accepted stay, and new ones come in up to the limit.
     let mut known: Vec<Raw> = (0..3).map(|_| Raw::greeted(address(&server.tcp))).collect();
     call(&server.tcp, "", "ping", "{}").unwrap();
     call(&at_unix.tcp, "", "ping", "{}").unwrap();
@@ -140,7 +140,7 @@ fn health_is_answered_beside_half_requests_and_full_places() {
     let half: Vec<TcpStream> =
         (0..400).map(|_| stuck(&server.admin, b"GET /healthz HTTP/1.1\r\nhost:")).collect();
     healthy("beside half requests");
-    // These have asked something, and keep their places.
+    // These connections have sent a request, and keep their places.
     let mut kept = Vec::new();
     let full = loop {
         let mut stream = stuck(&server.admin, b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
@@ -164,7 +164,7 @@ fn a_half_head_is_dropped_within_seconds_and_counted() {
     let files = Files::new();
     let server = Served::start(&files, &[]);
     let mut half = stuck(&server.http, b"POST /chat/mine-list HTTP/1.1\r\nx-user-id: a");
-    // Health does not show who asks: its connection ends in seconds, too.
+    // A health check does not authenticate, so its connection ends in seconds too.
     let mut asked = stuck(&server.admin, b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
     let mut answer = Vec::new();
     half.read_to_end(&mut answer).unwrap();

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 use super::tools::*;
 
-/// A root of its own, and a certificate of it for `chat.example` and 127.0.0.1.
+/// A root of its own, and its certificate for `chat.example` and 127.0.0.1.
 pub struct Issued {
     pub root: String,
     pub certificate: String,
@@ -25,7 +25,7 @@ impl Issued {
         Self::until(None)
     }
 
-    /// One that ends so many days from now, which may be negative.
+    /// A certificate that ends in `days` days, which may be negative.
     pub fn ending_in(days: i64) -> Self {
         Self::until(Some(days))
     }
@@ -79,14 +79,14 @@ impl Tls {
         connect(&self.root, addr)
     }
 
-    /// A client command that trusts the root.
+    /// Runs `ping` as a client that trusts the root.
     fn ping(&self, addr: &str, others: &[&str]) -> Result<String, String> {
         let arguments = ["call", "ping", "{}", "--addr", addr, "--tls-ca", &self.root];
         client(&[&arguments[..], others].concat())
     }
 }
 
-/// A connection in TLS, before its handshake.
+/// A TLS connection before its handshake.
 fn connect(root: &str, addr: &str) -> StreamOwned<ClientConnection, TcpStream> {
     use rustls_pki_types::pem::PemObject;
     let mut roots = RootCertStore::empty();
@@ -99,7 +99,7 @@ fn connect(root: &str, addr: &str) -> StreamOwned<ClientConnection, TcpStream> {
     StreamOwned::new(session.unwrap(), stream)
 }
 
-/// One request by HTTPS; the whole answer.
+/// Sends one request by HTTPS, and returns the whole answer.
 pub fn https(root: &str, addr: &str, request: &str) -> String {
     let mut stream = connect(root, addr);
     stream.write_all(request.as_bytes()).unwrap();
@@ -214,7 +214,7 @@ fn certificates_are_replaced_and_open_connections_stay() {
     runtime().block_on(async {
         let open = Client::connect(&server.tcp, tls.options()).await.unwrap();
 
-        // One that is not its key's: what was there before stays.
+        // A certificate that does not match its key: the one before stays.
         replace(&files.path("certificate.pem"), &second.certificate);
         server.signal("HUP");
         let told = server.wait_for("the old one stays");
@@ -238,7 +238,7 @@ fn who_does_not_finish_the_handshake_keeps_nobody_out() {
     let files = Files::new();
     let tls = Tls::write(&files, &Issued::new());
     let server = tls.start(&files, &["--connections-max=6"]);
-    // Silent ones and slow ones, more than the door has places for.
+    // Silent and slow ones, more than the door has places for.
     let mut slow: Vec<TcpStream> = Vec::new();
     for round in 0..2 * chatshard::limits::STRANGERS_MIN {
         let mut stream = TcpStream::connect(&server.tcp).unwrap();
@@ -250,7 +250,7 @@ fn who_does_not_finish_the_handshake_keeps_nobody_out() {
             tls.ping(&server.tcp, &[]).unwrap();
         }
     }
-    // The oldest were given up for others.
+    // The oldest were evicted for others.
     let mut oldest = slow.remove(0);
     oldest.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(matches!(oldest.read(&mut [0; 16]), Ok(0) | Err(_)));
@@ -279,7 +279,7 @@ fn the_load_tool_measures_doors_with_tls() {
             assert_eq!(counted, (Some(300), Some(0)), "{report}");
         }
     }
-    // Who is not the server that was meant gets no load.
+    // A server that is not the intended one gets no load.
     let stranger = files.write("stranger.pem", &Issued::new().root);
     let refused = bench("run", &server.tcp, &[&load[..], &["--tls-ca", &stranger]].concat());
     assert!(refused.unwrap_err().contains("TLS: "));

@@ -31,7 +31,7 @@ async fn ask(connection: &mut Connection, command: impl Into<Command>) -> Outcom
     connection.receive().await.unwrap().outcome
 }
 
-/// Every command of the protocol's page, as its bytes are there.
+/// Every command of the protocol's page, with the bytes of its example.
 #[test]
 fn a_token_that_only_reads_gets_403_for_every_change() {
     let files = Files::new();
@@ -78,7 +78,8 @@ fn a_token_that_only_reads_gets_403_for_every_change() {
     server.stop();
 }
 
-/// What else is wrong with a change is not looked at: arguments, limits, what is there. At both doors.
+/// The rest of a change is not checked first: arguments, limits, whether a chat exists. At both
+/// doors.
 #[test]
 fn a_token_that_only_reads_gets_403_before_anything_else() {
     let files = Files::new();
@@ -86,8 +87,8 @@ fn a_token_that_only_reads_gets_403_before_anything_else() {
     let server = TestServer::start(&[("token_file", &tokens)]);
     let mut raw = Raw::open(server.tcp());
     assert!(raw.call(1, Kind::Hello, json!({"token": "the-reader"})).is_ok());
-    // No arguments, none that could be, one that is unknown, bytes that are no value, too many ids, and
-    // a request that is decoded aside.
+    // No arguments, arguments of no possible form, an unknown one, bytes that are no value, too
+    // many ids, and a request that is decoded on the offload thread.
     let ids: Vec<u8> =
         [&[0x92, 0xa1, b'u', 0xdc, 0x03, 0xe9][..], &[0xa1, b'c'].repeat(1001)].concat();
     let long = [&[0x91, 0xda, 0xff, 0xff][..], &[b'x'; 0xffff]].concat();
@@ -152,7 +153,7 @@ fn tokens_are_replaced_while_connections_are_open() {
         watching.send(&watch).unwrap();
         watching.flush().await.unwrap();
 
-        // A bad file changes nothing, and is told without what is in it.
+        // A bad file changes nothing, and the error does not show its contents.
         replace(&path, "token-four\nwrite token-five\n");
         server.signal("HUP");
         let told = server.wait_for("the old tokens stay");
@@ -174,7 +175,7 @@ fn tokens_are_replaced_while_connections_are_open() {
         let hello = Command::from_json(Kind::Hello, json!({"token": "token-four"})).unwrap();
         assert!(ask(&mut one, hello).await.is_ok());
         assert!(ask(&mut one, create).await.is_ok());
-        // A token that is gone ends its connection: with the next request.
+        // A token that is gone ends its connection, at the next request.
         two.send(&Ping {}.into()).unwrap();
         two.flush().await.unwrap();
         let ended = two.receive().await;
@@ -183,7 +184,7 @@ fn tokens_are_replaced_while_connections_are_open() {
             if error.code == ErrorCode::Unauthenticated),
             "{ended:?}"
         );
-        // And a watch by itself.
+        // A watch ends without a request.
         let code = loop {
             match watching.receive().await {
                 Ok(answer) if answer.id == CONNECTION_ID => unreachable!("an error of receive"),
@@ -198,7 +199,7 @@ fn tokens_are_replaced_while_connections_are_open() {
         assert_eq!(code, ErrorCode::Unauthenticated);
     });
 
-    // The admin listener looks at each request.
+    // The admin listener checks each request.
     let mut http = HttpConnection::open(admin.parse().unwrap());
     let mut status = |token: &str| {
         let bearer = format!("Bearer {token}");

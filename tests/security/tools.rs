@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::common::program::chatshard;
 
-/// How long anything may take before it is taken for stuck.
+/// Longest time of any step. Beyond it the process counts as stuck.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A directory for the files of one test.
@@ -29,7 +29,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Writes a file, and gives its path as an argument.
+    /// Writes a file, and returns its path as an argument.
     pub fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
@@ -37,20 +37,20 @@ impl Files {
     }
 }
 
-/// A serving process; killed when dropped.
+/// A server process. It is killed when dropped.
 pub struct Served {
     child: Child,
     told: Receiver<String>,
-    /// Every message so far.
+    /// Every log line so far.
     pub messages: Vec<String>,
-    /// The doors as the server tells them.
+    /// Addresses of the doors, as the server reports them.
     pub tcp: String,
     pub http: String,
     pub admin: String,
 }
 
 impl Served {
-    /// Starts a server with any free ports, unless `arguments` name the doors.
+    /// Starts a server on free ports, unless `arguments` name the doors.
     pub fn start(files: &Files, arguments: &[&str]) -> Self {
         let mut command = chatshard();
         command.args(["serve", "--log-format=json", "--pin=false", "--fsync=never", "--shards=2"]);
@@ -63,7 +63,7 @@ impl Served {
         Self::of(command.args(arguments))
     }
 
-    /// Starts a server by this command, which writes its messages as JSON.
+    /// Starts a server with this command, which must log as JSON.
     pub fn of(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -89,7 +89,7 @@ impl Served {
         served
     }
 
-    /// Waits for a message that holds `text`, of those that come from now on.
+    /// Waits for a log line with `text` among those that come from now on.
     pub fn wait_for(&mut self, text: &str) -> String {
         loop {
             let told = self.told.recv_timeout(PATIENCE);
@@ -101,7 +101,7 @@ impl Served {
         }
     }
 
-    /// The messages so far that hold `text`.
+    /// The log lines so far with `text`.
     pub fn lines_with(&mut self, text: &str) -> Vec<&String> {
         self.messages.extend(self.told.try_iter());
         self.messages.iter().filter(|line| line.contains(text)).collect()
@@ -116,12 +116,12 @@ impl Served {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// SIGTERM; gives everything that it told.
+    /// Sends SIGTERM, and returns everything that it logged.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
         assert!(self.child.wait().unwrap().success());
@@ -137,19 +137,19 @@ impl Drop for Served {
     }
 }
 
-/// Runs a client command; its stdout, or its stderr if it failed.
+/// Runs a client command. Returns its stdout, or its stderr if it failed.
 pub fn client(arguments: &[&str]) -> Result<String, String> {
     let output = chatshard().args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// `chatshard call` at a door with a token.
+/// Runs `chatshard call` at a door with a token.
 pub fn call(addr: &str, token: &str, command: &str, json: &str) -> Result<String, String> {
     client(&["call", command, json, "--addr", addr, "--token", token])
 }
 
-/// Waits until something holds that only the server's doings can bring about.
+/// Waits until a condition holds that only the server can bring about.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
@@ -158,7 +158,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Replaces a file as a careful operator does: all of it at once.
+/// Replaces a file at once, as a careful operator does.
 pub fn replace(path: &Path, text: &str) {
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
     file.write_all(text.as_bytes()).unwrap();

@@ -43,7 +43,7 @@ fn every_door_may_be_one_and_its_file_says_who_may_come_in() {
     }
     let create = r#"{"id":"g","type":2,"creator_id":"a","user_ids":["a"]}"#;
     call(&server.tcp, "", "create", create).unwrap();
-    // The connection moves between cores as any other.
+    // The connection moves between cores like any other.
     for shard in ["0", "1"] {
         let hello = call(&server.tcp, "", "hello", &format!("{{\"shard\":{shard}}}")).unwrap();
         assert!(hello.contains(&format!("\"shard\":{shard}")), "{hello}");
@@ -83,7 +83,7 @@ fn what_a_dead_process_left_is_taken_over_and_nothing_else() {
     let server = Served::start(&files, &[&door]);
     call(&server.tcp, "", "ping", "{}").unwrap();
 
-    // Somebody listens there, or it is something else: both stay as they are.
+    // Another process listens there, or it is no socket: both stay as they are.
     let data = files.path("other").to_str().unwrap().to_owned();
     let refused = |door: &str| {
         client(&["serve", door, "--http=off", "--admin=off", "--data-dir", &data]).unwrap_err()
@@ -99,7 +99,7 @@ fn what_a_dead_process_left_is_taken_over_and_nothing_else() {
     assert!(refused("--listen=unix:").contains("names no file"));
     assert!(client(&["serve", "--socket-mode=999"]).unwrap_err().contains("no mode of a file"));
 
-    // One that took the place meanwhile is not the server's to remove.
+    // A socket that took the place meanwhile is not removed by the server.
     let server = Served::start(&files, &[&door]);
     std::fs::remove_file(&path).unwrap();
     let _another = UnixListener::bind(&path).unwrap();

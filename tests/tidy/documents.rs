@@ -7,7 +7,7 @@ use super::{document, none, root};
 /// Longest line of a page outside tables, code and links, in characters.
 const COLUMNS: usize = 100;
 
-/// Pages whose lines are longer still; each goes from this list when it is next written anew.
+/// Pages whose lines are still longer. A page leaves this list when it is rewritten.
 const WIDE: &[&str] = &["protocol.md", "snapshot/format.md"];
 
 /// Every Markdown page of the repository, with its path from the root.
@@ -34,7 +34,7 @@ fn name_of(page: &Path) -> &str {
     page.to_str().unwrap()
 }
 
-/// The lines of a page with whether each is in a block of code, and of which language.
+/// The lines of a page. A line in a block of code comes with the language of the block.
 fn lines(text: &str) -> Vec<(Option<&str>, &str)> {
     let mut fence = None;
     let mut found = Vec::new();
@@ -48,7 +48,7 @@ fn lines(text: &str) -> Vec<(Option<&str>, &str)> {
     found
 }
 
-/// The targets of the links of a page: what stands in `](...)`.
+/// The targets of the links of a page: the text in `](...)`.
 fn links(text: &str) -> Vec<String> {
     let prose: Vec<&str> = lines(text)
         .into_iter()
@@ -62,12 +62,12 @@ fn links(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A text without what stands between backticks.
+/// A text without the parts between backticks.
 fn without_code(text: &str) -> String {
     text.split('`').step_by(2).collect()
 }
 
-/// What a heading is called in a link: the form of GitHub.
+/// The anchor of a heading, in the form of GitHub.
 fn anchor(heading: &str) -> String {
     heading
         .to_lowercase()

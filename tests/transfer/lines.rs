@@ -10,7 +10,7 @@ use crate::common::random::Random;
 const USERS: [&str; 5] = ["ann", "bob", "eve", "会", "erased"];
 const CHATS: [&str; 7] = ["g1", "g2", "g3", "o.1", "s1", "s2", "會話"];
 
-/// One of these.
+/// A random item of `values`.
 fn one_of<T: Clone>(random: &mut Random, values: &[T]) -> T {
     let at = random.below(u64::try_from(values.len()).unwrap());
     values[usize::try_from(at).unwrap()].clone()
@@ -28,7 +28,7 @@ fn flag(random: &mut Random) -> Value {
     random.below(2).into()
 }
 
-/// Some users, each once.
+/// Some users without repetition.
 fn users(random: &mut Random) -> Vec<&'static str> {
     let chosen = random.draw();
     let users = USERS.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
@@ -88,19 +88,19 @@ pub fn command(random: &mut Random) -> Command {
     Command::from_json(kind, arguments).unwrap_or_else(|_| command(random))
 }
 
-/// A sequence or a time: small, or as large as there are.
+/// A sequence or a time: small, or as large as possible.
 fn integer(random: &mut Random) -> Value {
     one_of(random, &[0, 1, 2, 3, 5, INTEGER_MAX - 1, INTEGER_MAX]).into()
 }
 
-/// A version or a place in a list; seldom too large.
+/// A version or an order in a list; seldom too large.
 fn counter(random: &mut Random) -> Value {
     let most = IMPORT_COUNTER_MAX;
     let large = if random.below(16) == 0 { most + 1 } else { most };
     one_of(random, &[0, 1, 2, 3, 7, most - 1, large]).into()
 }
 
-/// Some of these fields, some of them null.
+/// A line with some of these fields, some of them null; those in `keep` stay.
 fn some(random: &mut Random, mut line: Map<String, Value>, keep: &[&str]) -> Value {
     let names: Vec<String> = line.keys().cloned().collect();
     for name in names.iter().filter(|name| !keep.contains(&name.as_str())) {
@@ -160,7 +160,7 @@ fn import(arguments: Value) -> Command {
     serde_json::from_value::<Import>(arguments).unwrap().into()
 }
 
-/// An import of a few lines, most often of chats that are there or in it.
+/// An import of a few lines, mostly of chats that exist or are in it.
 pub fn lines(random: &mut Random) -> Command {
     let chats: Vec<Value> = (0..random.below(4)).map(|_| chat_line(random)).collect();
     let members: Vec<Value> = (0..random.below(6)).map(|_| member_line(random)).collect();

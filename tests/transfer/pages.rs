@@ -9,13 +9,13 @@ use crate::common::SimNode;
 /// The pages of an export, each as its JSON text without the cursor.
 pub type Pages = Vec<String>;
 
-/// All that a node exports once it is quiet, in pages of `limit` lines.
+/// The whole export of a node at rest, in pages of `limit` lines.
 pub fn export(node: &mut SimNode, limit: u64) -> Pages {
     node.settle();
     export_beside(node, limit, |_| {})
 }
 
-/// All that a node exports while it works; `work` is called before each page.
+/// The export of a node at work; `work` runs before each page.
 pub fn export_beside(node: &mut SimNode, limit: u64, mut work: impl FnMut(&mut SimNode)) -> Pages {
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
@@ -31,7 +31,7 @@ pub fn export_beside(node: &mut SimNode, limit: u64, mut work: impl FnMut(&mut S
     }
 }
 
-/// Takes pages from their text, one request a page.
+/// Imports pages from their text, one request for each.
 pub fn import(node: &mut SimNode, pages: &Pages, why: &str) {
     for page in pages {
         let ExportReply { chats, members, .. } = serde_json::from_str(page).unwrap();
@@ -42,7 +42,7 @@ pub fn import(node: &mut SimNode, pages: &Pages, why: &str) {
     node.settle();
 }
 
-/// The lines of all pages, where their order does not count.
+/// The lines of all pages, sorted.
 pub fn sorted_lines(pages: &Pages) -> Vec<String> {
     let mut lines = Vec::new();
     for page in pages {

@@ -18,7 +18,7 @@ struct Moment {
     disk: FaultyDisk,
     /// The last record that was durable.
     durable: u64,
-    /// The log has its end mark, and the floor is at its end.
+    /// The log has its end mark, and the baseline is at its end.
     is_closed: bool,
 }
 
@@ -93,7 +93,7 @@ impl Life {
         self.moments.push(Moment { name, disk, durable, is_closed });
     }
 
-    /// Rotations, images, a clean and an unclean stop, and all of that again behind them.
+    /// Rotations, snapshots, a clean and an unclean stop, and all of that once more.
     fn lived() -> Vec<Moment> {
         let mut life = Self::new();
         for round in 0..3 {
@@ -120,7 +120,7 @@ fn with_floor(disk: &FaultyDisk) -> OpenOptions {
     OpenOptions { floor: floor_of(disk), ..options() }
 }
 
-/// All files but the identity, oldest first; images and segments apart.
+/// The files with this extension, oldest first.
 fn files(disk: &FaultyDisk, extension: &str) -> Vec<PathBuf> {
     let mut names = disk.list(Path::new(DIR)).unwrap();
     names.retain(|name| name.ends_with(extension));
@@ -128,12 +128,12 @@ fn files(disk: &FaultyDisk, extension: &str) -> Vec<PathBuf> {
     names.into_iter().map(|name| Path::new(DIR).join(name)).collect()
 }
 
-/// What a start makes of it: how many records, or the damage.
+/// The result of a start: the number of records, or the damage.
 fn started(disk: &FaultyDisk) -> Result<u64, Vec<Damage>> {
     recover(disk, with_floor(disk)).map(|(_, records)| right_prefix(&records))
 }
 
-/// A start refuses and names a file, or finds at least so much.
+/// Checks that a start refuses and names a file, or finds at least `least` records.
 fn refuses_or_finds(moment: &Moment, disk: &FaultyDisk, least: u64, what: &str) -> bool {
     let name = &moment.name;
     match started(&copy_of(disk)) {
@@ -166,13 +166,13 @@ fn a_file_that_is_gone_emptied_or_cut_is_missed_by_name() {
             let edges = [47, 48, whole.len() - 45, whole.len() - 44, whole.len() - 1];
             for length in (0..whole.len()).step_by(13).chain(edges) {
                 disk.put(path, &whole[..length]);
-                // What the newest segment holds beyond the floor nothing else tells.
+                // Only the newest segment itself shows what it holds beyond the baseline.
                 let is_open = !moment.is_closed && segments.last() == Some(path) && length >= 48;
                 let least = if is_open { floor_of(&disk).durable.0 } else { moment.durable };
                 changed(&disk, least, &format!("{} cut at {length}", path.display()));
             }
         }
-        // The newest files, as many as there are.
+        // The newest files, one, two, and so on up to all.
         for paths in [&segments, &images] {
             let disk = copy_of(&moment.disk);
             for path in paths.iter().rev() {
@@ -188,7 +188,7 @@ fn a_file_that_is_gone_emptied_or_cut_is_missed_by_name() {
     assert!(refused > 1000, "{refused}");
 }
 
-/// An older identity that was put back demands less: then it is the mark that demands the newest segment.
+/// An older identity file that was put back demands less. Then the mark demands the newest segment.
 #[test]
 fn a_rotated_segment_demands_its_successor_without_a_floor() {
     let mut life = Life::new();
@@ -207,13 +207,13 @@ fn a_rotated_segment_demands_its_successor_without_a_floor() {
         let damage = started(&disk).unwrap_err();
         assert_eq!(damage[0].path, newest, "{change:?}");
     }
-    // A directory of an older program has neither, and starts as ever.
+    // A directory of an older program has neither, and starts as before.
     let older = super::store(true);
     assert_eq!(floor_of(&older), Floor::default());
     assert_eq!(started(&older), Ok(10));
 }
 
-/// A repair says before what it loses, and then loses that.
+/// A repair reports its loss before, and then loses exactly that.
 #[test]
 fn what_damage_costs_is_said_exactly() {
     let known = |disk: &FaultyDisk| snapshot::Known { node_id: Some(NODE), floor: floor_of(disk) };

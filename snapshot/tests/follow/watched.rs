@@ -13,16 +13,16 @@ type File = <FaultyDisk as Disk>::File;
 
 pub type Event = Box<dyn FnOnce() + Send>;
 
-/// The disk below. Clones share all.
+/// The disk below. Clones share everything.
 #[derive(Clone)]
 pub struct Watched {
     pub disk: FaultyDisk,
     pub read: Arc<Read>,
-    /// One for each listing, done after it.
+    /// One event for each listing, run after it.
     pub after_list: Arc<Mutex<VecDeque<Event>>>,
 }
 
-/// What was read since the last call of `take`.
+/// Reads since the last call of `take`.
 #[derive(Debug, Default)]
 pub struct Read {
     bytes: AtomicU64,
@@ -33,7 +33,7 @@ pub struct Read {
 pub struct WatchedFile(File, Arc<Read>);
 
 impl Read {
-    /// Bytes and calls.
+    /// Bytes and calls since the last call.
     pub fn take(&self) -> (u64, u64) {
         (self.bytes.swap(0, Ordering::Relaxed), self.calls.swap(0, Ordering::Relaxed))
     }

@@ -8,19 +8,19 @@ use crate::{NODE, create, dir, follow, gone, index, oldest, reopen};
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Records of these lengths in one batch.
+    /// Appends records of these lengths in one batch.
     Append(Vec<usize>),
-    /// The same, but the write fails after a part.
+    /// Like [`Self::Append`], but the write fails after a part.
     FailedAppend(Vec<usize>, u64),
     SegmentBytes(u64),
     Rotate,
-    /// Up to this share of the log, in 1/256.
+    /// Trims up to this share of the log, in 1/256.
     Trim(u8),
-    /// A follower from this place on.
+    /// Opens a follower from this share of the log on.
     Open(u8),
-    /// Which one, up to which of the records, and how much.
+    /// Calls a follower: which one, up to which record, and how many bytes.
     Next(usize, u8, usize),
-    /// For this one operation a part of another batch, or all of it, stands behind the log.
+    /// For this one operation a part of another batch, or all of it, is behind the log.
     Behind(Vec<usize>, u8, usize, u8),
     Restart(bool),
 }
@@ -46,7 +46,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..80)
 }
 
-/// A log, what is in it, and those who follow it.
+/// A log, its contents, and its followers.
 struct World {
     disk: FaultyDisk,
     log: Option<LogWriter<FaultyDisk>>,
@@ -156,7 +156,8 @@ impl World {
         }
     }
 
-    /// What a write of other records would leave, were it told of or not.
+    /// Leaves a part of other records behind the log while a follower is called, and cuts it off
+    /// again.
     fn with_behind(&mut self, sizes: &[usize], cut: u8, who: usize, until: u64) {
         let last = self.disk.list(dir()).unwrap().into_iter().max().unwrap();
         let path = dir().join(last);
@@ -206,7 +207,8 @@ impl World {
             }
             Op::Rotate => self.log().rotate().unwrap(),
             Op::Trim(share) => {
-                // Without an image, a restart needs all of it: the image stands for what was removed.
+                // Without a snapshot a restart needs the whole log; the snapshot stands for the
+                // removed part.
                 let keep_from = Lsn(self.share(share));
                 self.log().sync().unwrap();
                 self.log().trimmer().trim(keep_from).unwrap();

@@ -15,7 +15,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// The keeper of the floor on this disk.
+    /// The keeper of the baseline on this disk.
     pub fn of(disk: &FaultyDisk) -> Arc<Self> {
         Arc::new(Self { disk: disk.clone(), kept: Mutex::new(floor_of(disk)) })
     }
@@ -33,7 +33,7 @@ impl KeepFloor for Keeper {
     }
 }
 
-/// The floor that is kept on this disk; none before the first one.
+/// The baseline that is kept on this disk; the default before the first one.
 pub fn floor_of(disk: &FaultyDisk) -> Floor {
     let Ok(bytes) = read_sealed(disk, Path::new(FILE)) else { return Floor::default() };
     let number = |at: usize| Lsn(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()));
