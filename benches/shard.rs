@@ -30,17 +30,17 @@ use chatshard::types::{
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use smallvec::SmallVec;
 
-/// Members of a chat, chats of one import.
+/// Members of a chat, and chats of one import.
 const MEMBERS: usize = 5;
 const CHATS_AN_IMPORT: usize = 1000;
-/// Rows of a user, unless said.
+/// Rows of a user, unless `CHATSHARD_BENCH_ROWS` sets another number.
 const ROWS: usize = 50;
 /// Chats in a `detail`.
 const DETAILS: usize = 20;
 
 const TO: ReplyTo = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
 
-/// A core with data, and what is needed to ask it.
+/// A core with data, and the state that requests to it need.
 struct Shard {
     core: Core,
     out: Output,
@@ -63,7 +63,7 @@ fn user_id(number: usize) -> UserId {
     UserId::new(&format!("0x{number:040x}")).unwrap()
 }
 
-/// The node's.
+/// The hash function of the node.
 const HASHER: KeyHasher = KeyHasher::new(7);
 
 impl Shard {
@@ -101,7 +101,7 @@ impl Shard {
         usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(bound).unwrap()).unwrap()
     }
 
-    /// Runs an op with all that follows from it; how many answers came.
+    /// Runs an operation with everything that follows from it. Returns the number of answers.
     fn ask(&mut self, op: Op) -> usize {
         self.core.request(TO, op, &mut self.out);
         let mut messages = VecDeque::new();
@@ -213,8 +213,8 @@ fn core(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The requests that a connection answers itself, from their bytes to the bytes of the replies; sixteen at
-/// a time, as they come when they are pipelined.
+/// Requests on the fast path, from their bytes to the bytes of the replies. They come sixteen at a
+/// time, as pipelined requests do.
 fn answered_here(criterion: &mut Criterion) {
     let mut shard = Shard::new();
     let mut group = criterion.benchmark_group("hot");
@@ -243,7 +243,7 @@ fn answered_here(criterion: &mut Criterion) {
 
 /// Requests that come at once.
 const PIPELINED: u64 = 16;
-/// How many times so many are drawn, before the clock runs.
+/// Number of such batches, which are drawn before the clock runs.
 const BATCHES: usize = 1024;
 
 fn batches(shard: &mut Shard, make: &dyn Fn(&mut Shard) -> Command) -> Vec<BytesMut> {
@@ -257,7 +257,7 @@ fn batches(shard: &mut Shard, make: &dyn Fn(&mut Shard) -> Command) -> Vec<Bytes
     (0..BATCHES).map(batch).collect()
 }
 
-/// What a connection does with the requests that it has read.
+/// Answers the requests that a connection has read.
 fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
     let mut rest = batch;
     let mut requests: SmallVec<[FastRequest<'_>; 16]> = SmallVec::new();

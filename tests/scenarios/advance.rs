@@ -55,7 +55,7 @@ pub fn too_far_ahead_is_refused_without_force(door: &mut dyn Door) {
     assert_eq!(stored(door).0, 5);
     assert_eq!(door.ok("advance", to(1_000_005, json!(null))), reply(1_000_005, 1_000_005, 1));
     assert_eq!(door.ok("advance", to(50_000_000, json!(true))), reply(50_000_000, 50_000_000, 1));
-    // Force does not lead backward.
+    // `force` does not lead backward.
     assert_eq!(door.ok("advance", to(3, json!(true))), reply(50_000_000, 50_000_000, 1));
 }
 
@@ -71,7 +71,7 @@ pub fn the_last_sequence_there_is(door: &mut dyn Door) {
     door.fails("advance", json!({"chat_id": "g", "to": LAST + 1, "force": true}), 400);
     let read = door.ok("mark_read", json!({"user_id": "a", "chat_id": "g", "seq": LAST}));
     assert_eq!(read, json!({"max_read_seq": LAST, "unread": 0}));
-    // Nobody can join behind the end, and nothing comes of trying.
+    // No user can join behind the end, and a failed attempt changes nothing.
     let before = door.export(None);
     door.fails("add_members", json!({"chat_id": "g", "user_ids": ["b"]}), 400);
     assert_eq!(door.export(None), before);
@@ -80,7 +80,7 @@ pub fn the_last_sequence_there_is(door: &mut dyn Door) {
 }
 
 pub fn time_is_of_the_newest_sequence(door: &mut dyn Door) {
-    // A core takes the time before a batch of requests: only what was answered is surely over.
+    // A core reads the time before a batch of requests, so only what got a reply is surely over.
     let now = door.now();
     door.group("g", &["a"]);
     assert_eq!(stored(door), (0, 0));
@@ -89,7 +89,7 @@ pub fn time_is_of_the_newest_sequence(door: &mut dyn Door) {
     assert!(time >= now && time <= now + DAY, "the server's time, {now}, not {time}");
     door.ok("advance", json!({"chat_id": "g", "to": 4, "time": 50}));
     assert_eq!(stored(door), (4, 50));
-    // A late one has a time too, which is not the newest's.
+    // A late message has a time too, which is not that of the newest.
     door.ok("advance", json!({"chat_id": "g", "to": 2, "time": 60}));
     door.ok("advance", json!({"chat_id": "g", "to": 4, "time": 60}));
     assert_eq!(stored(door), (4, 50));
@@ -104,7 +104,7 @@ pub fn a_time_over_a_day_ahead_is_refused(door: &mut dyn Door) {
     for wrong in [now + DAY + hour, LAST] {
         door.fails("advance", at(wrong), 400);
         door.fails("touch", json!({"user_id": "a", "time": wrong}), 400);
-        // A late one too.
+        // A late message too.
         door.fails("advance", json!({"chat_id": "g", "to": 0, "time": wrong}), 400);
     }
     assert_eq!(stored(door), (0, 0));
@@ -121,10 +121,10 @@ pub fn the_sender_has_read_their_own(door: &mut dyn Door) {
     assert_eq!(door.row("a", "g")["max_read_seq"], 0);
     door.ok("advance", json!({"chat_id": "g", "to": 9, "sender_id": "b", "time": 9}));
     assert_eq!((door.unread("a", "g"), door.unread("b", "g")), (4, 0));
-    // Their message arrives late: no sequence changes, and it is theirs nonetheless.
+    // The sender's message arrives late: no sequence changes, and still it is the sender's.
     assert_eq!(door.ok("advance", sent(7)), reply(9, 9, 9));
     assert_eq!((door.unread("a", "g"), door.unread("b", "g")), (2, 0));
-    // An older one yet changes nothing.
+    // An even older one changes nothing.
     let before = door.export(None);
     door.ok("advance", sent(6));
     assert_eq!(door.export(None), before);
@@ -138,7 +138,7 @@ pub fn a_stranger_may_send(door: &mut dyn Door) {
     assert_eq!(door.unread("a", "g"), 3);
     assert_eq!(door.members("g"), ["a"]);
     assert!(door.listed("robot").is_empty());
-    // And is no sender of old once a member.
+    // Nor does it count as a sender once it is a member.
     door.ok("add_members", json!({"chat_id": "g", "user_ids": ["robot"]}));
     let (_, members) = door.export(None);
     let robot = members.iter().find(|line| line["user_id"] == "robot").unwrap();
@@ -161,7 +161,7 @@ pub fn disabled_dissolved_unknown(door: &mut dyn Door) {
         door.fails("advance", advance, 423);
     }
     assert_eq!(door.export(None), before);
-    // All else works on a disabled chat.
+    // Everything else works on a disabled chat.
     assert_eq!(door.listed("a"), ["g"]);
     assert_eq!(door.chat_of("a", "g")["status"], 2);
     door.ok("mark_read", json!({"user_id": "a", "chat_id": "g", "seq": 1}));

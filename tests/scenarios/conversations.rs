@@ -15,7 +15,7 @@ fn ids_of(page: &Value) -> Vec<String> {
     items.iter().map(|item| item["chat_id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The ids of the whole answer, which must be one page.
+/// The ids of the whole reply, which must be one page.
 fn ids(door: &mut dyn Door, user: &str, more: Value) -> Vec<String> {
     let page = conversations(door, user, more);
     assert_eq!((&page["next_cursor"], &page["moved"]), (&Value::Null, &json!(false)));
@@ -33,7 +33,7 @@ fn flag(door: &mut dyn Door, chat: &str, name: &str, value: u8) {
     door.ok("set_flags", set);
 }
 
-/// Groups of these names with a as the only member, each with a message at a time.
+/// Groups of these names with `a` as the only member, each with a message at its time.
 fn groups(door: &mut dyn Door, chats: &[(&str, u64)]) {
     for (chat, time) in chats {
         door.group(chat, &["a"]);
@@ -59,7 +59,7 @@ pub fn an_item_is_the_row_and_the_chat(door: &mut dyn Door) {
         conversations(door, "a", json!({})),
         json!({"items": [item], "next_cursor": null, "moved": false})
     );
-    // It is what the list and the detail tell.
+    // It agrees with `list` and `detail`.
     let (row, chat) = (door.row("a", "g"), door.chat_of("a", "g"));
     for (name, value) in row.as_object().unwrap().iter().chain(chat.as_object().unwrap()) {
         assert_eq!(&item[name], value, "{name}");
@@ -85,7 +85,7 @@ pub fn pinned_first_then_newest_then_by_id(door: &mut dyn Door) {
     advance(door, "never", 71);
     advance(door, "a", 91);
     assert_eq!(ids(door, "a", json!({})), ["never", "c", "a", "z", "b", "é"]);
-    // The time is that of the newest sequence: one with an older time sends it back.
+    // The time is that of the newest sequence: a message with an older time moves the chat back.
     advance(door, "a", 10);
     assert_eq!(ids(door, "a", json!({})), ["never", "c", "z", "b", "é", "a"]);
     flag(door, "never", "is_top", 0);
@@ -126,7 +126,7 @@ pub fn filters_leave_out(door: &mut dyn Door) {
     for (filter, expected) in [
         (json!({}), &all[..]),
         (json!({"unread_only": false, "type": null, "hidden": null, "active_since": null}), &all),
-        // With messages, or marked by hand.
+        // Chats with unread messages, or marked by hand.
         (json!({"unread_only": true}), &["s", "g3", "g1"]),
         (json!({"type": 1}), &["s"]),
         (json!({"type": 2}), &["g3", "g2", "g1"]),
@@ -147,7 +147,7 @@ pub fn pages_make_up_all_of_them(door: &mut dyn Door) {
     let chats: Vec<Value> = names
         .iter()
         .enumerate()
-        // Several of the same time.
+        // Several chats have the same time.
         .map(|(number, id)| {
             json!({"id": id, "type": 2, "creator_id": "m", "last_sequence": 1, "last_time": 10 + number / 4})
         })
@@ -162,7 +162,7 @@ pub fn pages_make_up_all_of_them(door: &mut dyn Door) {
     let whole = ids(door, "a", json!({"limit": 200}));
     assert_eq!(whole.len(), 55);
     assert_eq!(ids_of(&conversations(door, "a", json!({}))), whole[..50]);
-    // The last page may be full: it is the last all the same.
+    // The last page may be full, and still it is the last.
     for limit in [1, 5, 11, 50, 54, 55] {
         let mut found = Vec::new();
         let mut cursor = Value::Null;
@@ -179,7 +179,7 @@ pub fn pages_make_up_all_of_them(door: &mut dyn Door) {
         }
         assert_eq!(found, whole, "limit {limit}");
     }
-    // With a filter, pages are of what it leaves.
+    // With a filter, pages contain the rows that it leaves.
     let first = conversations(door, "a", json!({"limit": 2, "active_since": 23}));
     let rest = json!({"limit": 1, "active_since": 23, "cursor": first["next_cursor"], "unread_only": null});
     let second = conversations(door, "a", rest);
@@ -195,24 +195,24 @@ pub fn a_page_tells_that_earlier_ones_moved(door: &mut dyn Door) {
     let first = conversations(door, "a", json!({"limit": 2}));
     assert_eq!((ids_of(&first), &first["moved"]), (vec!["a".into(), "b".into()], &json!(false)));
     let next = json!({"limit": 2, "cursor": first["next_cursor"]});
-    // What moves behind the cursor and stays there is no matter of the pages before.
+    // Changes that stay behind the cursor do not concern the pages before it.
     advance(door, "e", 25);
     door.ok("mark_read", json!({"user_id": "a", "chat_id": "a", "seq": 1}));
     let second = conversations(door, "a", next.clone());
     assert_eq!((ids_of(&second), &second["moved"]), (vec!["c".into(), "e".into()], &json!(false)));
-    // One comes to the front: it is not told again, and the page says so.
+    // A chat moves to the front: it is not returned again, and the page says that rows moved.
     advance(door, "d", 60);
     let second = conversations(door, "a", next.clone());
     assert_eq!((ids_of(&second), &second["moved"]), (vec!["c".into(), "e".into()], &json!(true)));
     assert_eq!(second["next_cursor"], Value::Null);
-    // One of the first page goes.
+    // A chat of the first page is removed.
     let first = conversations(door, "a", json!({"limit": 2}));
     assert_eq!(ids_of(&first), ["d", "a"]);
     let next = json!({"limit": 2, "cursor": first["next_cursor"]});
     door.ok("delete", json!({"user_id": "a", "ids": ["d"]}));
     let second = conversations(door, "a", next.clone());
     assert_eq!((ids_of(&second), &second["moved"]), (vec!["b".into(), "c".into()], &json!(true)));
-    // One is pinned, and one is made.
+    // A chat is pinned, and one is created.
     flag(door, "c", "is_top", 1);
     let second = conversations(door, "a", next);
     assert_eq!((ids_of(&second), &second["moved"]), (vec!["b".into(), "e".into()], &json!(true)));
@@ -222,7 +222,7 @@ pub fn a_page_tells_that_earlier_ones_moved(door: &mut dyn Door) {
     groups(door, &[("new", 70)]);
     let second = conversations(door, "a", next.clone());
     assert_eq!((ids_of(&second), &second["moved"]), (vec!["b".into(), "e".into()], &json!(true)));
-    // Asked again it says the same; and from the next page on nothing has moved.
+    // A repeated page is the same. In a new listing nothing has moved.
     assert_eq!(conversations(door, "a", next), second);
     let first = conversations(door, "a", json!({"limit": 2}));
     let next = json!({"limit": 2, "cursor": first["next_cursor"]});
@@ -264,7 +264,7 @@ pub fn wrong_cursors_and_limits_are_refused(door: &mut dyn Door) {
     }
     door.fails("conversations", json!({"user_id": "a", "cursor": "x".repeat(4097)}), 413);
     door.fails("conversations", json!({}), 400);
-    // A cursor is good for any limit.
+    // A cursor is valid with any limit.
     let page = conversations(door, "a", json!({"limit": 200, "cursor": cursor}));
     assert_eq!(ids_of(&page), ["b"]);
 }

@@ -18,7 +18,7 @@ pub fn the_same_request_again(door: &mut dyn Door) {
     let reordered = json!({"id": "g", "type": 2, "creator_id": "a", "is_enc": 1, "created_at": 9, "user_ids": ["b", "a", "b"]});
     assert_eq!(door.ok("create", reordered), made("g", false, 1));
     assert_eq!(door.export(None), once);
-    // Nor does what happened to the chat since.
+    // Later changes of the chat do not matter either.
     door.ok("add_members", json!({"chat_id": "g", "user_ids": ["c"]}));
     door.ok("remove_members", json!({"chat_id": "g", "user_ids": ["a"]}));
     door.message("g", 4);
@@ -26,7 +26,7 @@ pub fn the_same_request_again(door: &mut dyn Door) {
     assert_eq!(door.members("g"), ["b", "c"]);
     assert_eq!(door.listed("a"), [""; 0]);
 
-    // Without a time the server's is taken, and the request is still the same.
+    // Without a time the server's is used, and the request still counts as the same.
     let request = json!({"id": "h", "type": 3, "creator_id": "a", "user_ids": []});
     let now = door.now();
     assert_eq!(door.ok("create", request.clone()), made("h", true, 1));
@@ -55,7 +55,7 @@ pub fn another_request_is_a_conflict(door: &mut dyn Door) {
         door.fails("create", other, 409);
     }
     assert_eq!(door.export(None), before);
-    // Absent is the default, which is the same request.
+    // An absent field has its default, so the request is the same.
     let mut same = request;
     same.as_object_mut().unwrap().remove("is_enc");
     assert_eq!(door.ok("create", same), made("g", false, 1));
@@ -77,10 +77,10 @@ pub fn a_single_chats_id_is_derived(door: &mut dyn Door) {
         (door.listed("alice"), door.listed("bob")),
         (vec![id.to_owned()], vec![id.to_owned()])
     );
-    // Ids that run together to the same text are other users.
+    // Other ids whose concatenation is the same text are other users.
     let other = door.ok("create", single(["aliceb", "ob"], "ob"));
     assert_eq!((&other["created"], other["id"] == id), (&json!(true), false));
-    // Deleted by both it is still theirs.
+    // A chat that both deleted is still theirs.
     for user in ["alice", "bob"] {
         door.ok("delete", json!({"user_id": user, "ids": [id]}));
     }
@@ -90,7 +90,7 @@ pub fn a_single_chats_id_is_derived(door: &mut dyn Door) {
 
 pub fn a_derived_id_that_is_taken(door: &mut dyn Door) {
     let single = json!({"type": 1, "creator_id": "alice", "user_ids": ["alice", "bob"]});
-    // Somebody gave the very id to another chat; a dissolved one's is never used again either.
+    // Another chat may already have this id, and the id of a dissolved chat is never used again.
     door.group("s_8bb490f308f8cb06", &["c"]);
     door.ok("dissolve", json!({"chat_id": "s_8bb490f308f8cb06"}));
     let reply = door.ok("create", single.clone());
@@ -101,7 +101,8 @@ pub fn a_derived_id_that_is_taken(door: &mut dyn Door) {
     assert_eq!(door.ok("create", single), made(&id, false, 1));
 }
 
-/// Why protocol.md calls the ids that the server makes opaque: two users do not always lead to one id.
+/// The reason why protocol.md calls ids that the server derives opaque: two users do not always
+/// lead to one id.
 pub fn a_single_chat_with_an_id_of_its_own_is_not_found(door: &mut dyn Door) {
     let single = json!({"type": 1, "creator_id": "alice", "user_ids": ["alice", "bob"]});
     let chat = json!({"id": "older", "type": 1, "creator_id": "alice"});

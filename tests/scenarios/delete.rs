@@ -12,9 +12,9 @@ pub fn one_sided_and_until_the_next_message(door: &mut dyn Door) {
     assert!(door.listed("a").is_empty());
     assert_eq!(door.list("b"), before);
     assert_eq!((door.unread("a", "g"), door.unread("b", "g")), (0, 5));
-    // Still a member.
+    // The user is still a member.
     assert_eq!(door.members("g"), ["a", "b"]);
-    // Comes back, and only what is newer counts.
+    // The chat comes back, and only newer messages count.
     door.message("g", 7);
     let row = door.row("a", "g");
     assert_eq!((&row["is_show"], &row["max_read_seq"]), (&json!(1), &json!(5)));
@@ -26,13 +26,13 @@ pub fn up_to_an_older_sequence_leaves_the_newer(door: &mut dyn Door) {
     door.group("g", &["a"]);
     door.message("g", 9);
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g", "is_top": 1, "marked_unread": 1}));
-    // The user saw 6; 7 to 9 came meanwhile: the row is covered up to 6 and stays.
+    // The user saw 6, and 7 to 9 came meanwhile. The row is covered up to 6 and stays.
     door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 6}));
     let row = door.row("a", "g");
     assert_eq!((&row["is_top"], &row["is_show"]), (&json!(0), &json!(1)));
     assert_eq!(row["max_read_seq"], 6);
     assert_eq!(door.unread("a", "g"), 3);
-    // Up to what is the last, it goes.
+    // With `up_to` at the last sequence, the row leaves the list.
     door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 9}));
     assert!(door.listed("a").is_empty());
     assert_eq!(door.unread("a", "g"), 0);
@@ -63,11 +63,11 @@ pub fn up_to_beyond_the_last_is_refused(door: &mut dyn Door) {
     door.fails("delete", all(5), 400);
     door.fails("delete", with_key(5), 400);
     assert_eq!(door.export(None), before);
-    // A refused request took no key.
+    // A refused request has taken no key.
     door.ok("delete", with_key(4));
     assert_eq!(door.unread("a", "g0"), 5);
     assert_eq!(door.listed("a").len(), ids.len());
-    // Chats of others are ignored, whatever their last sequence.
+    // Chats that the user is not in are ignored, whatever their last sequence.
     door.ok("delete", json!({"user_id": "a", "ids": ["other", "unknown"], "up_to": 5}));
 }
 
@@ -83,7 +83,7 @@ pub fn an_older_up_to_takes_nothing_back(door: &mut dyn Door) {
     );
     door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 0}));
     assert_eq!(door.unread("a", "g"), 0);
-    // And a deleted chat is not brought back by what is older.
+    // An older message does not bring back a deleted chat.
     door.ok("delete", json!({"user_id": "a", "ids": ["g"]}));
     door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 3}));
     assert!(door.listed("a").is_empty());
@@ -111,19 +111,19 @@ pub fn repeating_it_leaves_what_was_set_since(door: &mut dyn Door) {
     };
     door.group("g", &["a"]);
     door.message("g", 3);
-    // Of the row that stays: the same watermark, and an older one.
+    // For a row that stays: with the same watermark, and with an older one.
     door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": 2}));
     door.ok("set_flags", pin.clone());
     for up_to in [2, 1, 0] {
         door.ok("delete", json!({"user_id": "a", "ids": ["g"], "up_to": up_to}));
         is_kept(door, "up_to");
     }
-    // Of the history.
+    // For the history.
     door.ok("clear", json!({"user_id": "a", "chat_id": "g"}));
     door.ok("set_flags", pin.clone());
     door.ok("clear", json!({"user_id": "a", "chat_id": "g"}));
     is_kept(door, "clear");
-    // Of the row, which a clear has left in the list.
+    // For the row, which a clear has left in the list.
     door.ok("delete", json!({"user_id": "a", "ids": ["g"]}));
     assert!(door.listed("a").is_empty());
     door.ok("set_flags", pin);
@@ -138,13 +138,13 @@ pub fn repeating_it_leaves_what_was_set_since(door: &mut dyn Door) {
     assert!(door.listed("a").is_empty());
     door.message("g", 4);
     assert_eq!(door.row("a", "g")["is_top"], 1);
-    // Behind a new message it is a new delete.
+    // Behind a new message it counts as a new delete.
     door.ok("delete", json!({"user_id": "a", "ids": ["g"]}));
     door.message("g", 5);
     assert_eq!(door.row("a", "g")["is_top"], 0);
 }
 
-/// The version of a's row in g, read by setting nothing.
+/// The version of `a`'s row in `g`, read by a `set_flags` without flags.
 fn version(door: &mut dyn Door) -> u64 {
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g"}))["version"].as_u64().unwrap()
 }
@@ -176,7 +176,7 @@ pub fn a_late_message_does_not_bring_it_back(door: &mut dyn Door) {
         door.settle();
         assert!(door.listed("a").is_empty(), "{late}");
     }
-    // Nor does anything that is no message.
+    // Nor does anything else that is no message.
     door.ok("mark_read", json!({"user_id": "b", "chat_id": "g", "seq": 5}));
     door.ok("mark_read", json!({"user_id": "a", "chat_id": "g", "seq": 5}));
     door.ok("touch", json!({"user_id": "a", "time": 9}));
@@ -208,7 +208,7 @@ pub fn ids_that_the_user_has_not_are_ignored(door: &mut dyn Door) {
     door.ok("delete", json!({"user_id": "nobody", "ids": ["mine", "other"]}));
     door.ok("delete", json!({"user_id": "a", "ids": []}));
     assert_eq!(door.export(None), before);
-    // Beside one that the user has.
+    // Beside a chat that the user has.
     door.ok("delete", json!({"user_id": "a", "ids": ["unknown", "mine", "other", "mine"]}));
     assert!(door.listed("a").is_empty());
     assert_eq!(door.listed("b"), ["other"]);

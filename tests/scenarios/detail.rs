@@ -49,7 +49,7 @@ pub fn a_user_sees_only_their_own_chats(door: &mut dyn Door) {
     assert_eq!(ids(door, json!({"ids": asked, "user_id": "b"})), ["g1", "g2"]);
     assert!(ids(door, json!({"ids": asked, "user_id": "nobody"})).is_empty());
     assert_eq!(ids(door, json!({"ids": asked})), asked);
-    // A deleted chat's details are still its member's to see; a former member's are not.
+    // A member may still see the details of a deleted chat; a former member may not.
     door.ok("delete", json!({"user_id": "a", "ids": ["g1"]}));
     door.ok("remove_members", json!({"chat_id": "g3", "user_ids": ["a"]}));
     assert_eq!(ids(door, json!({"ids": asked, "user_id": "a"})), ["g1"]);
@@ -61,20 +61,20 @@ pub fn the_floor_is_the_highest_of_four(door: &mut dyn Door) {
     door.group("g", &["a"]);
     door.message("g", 10);
     assert_eq!(floor(door, "a"), 0);
-    // Joined late.
+    // The user joins late.
     door.ok("add_members", json!({"chat_id": "g", "user_ids": ["b"]}));
     assert_eq!(floor(door, "b"), 10);
-    // Sent.
+    // The user sends a message.
     door.ok("advance", json!({"chat_id": "g", "to": 12, "sender_id": "b", "time": 1}));
     assert_eq!(floor(door, "b"), 12);
     assert_eq!(floor(door, "a"), 0);
-    // Read, which stays below the floor at first.
+    // The user reads, at first below the floor.
     door.ok("mark_read", json!({"user_id": "b", "chat_id": "g", "seq": 11}));
     assert_eq!(floor(door, "b"), 12);
     door.message("g", 20);
     door.ok("mark_read", json!({"user_id": "b", "chat_id": "g", "seq": 15}));
     assert_eq!(floor(door, "b"), 15);
-    // Deleted, up to what was seen.
+    // The user deletes up to the last message that was seen.
     door.ok("delete", json!({"user_id": "b", "ids": ["g"], "up_to": 18}));
     assert_eq!(floor(door, "b"), 18);
     assert_eq!(door.row("b", "g")["max_read_seq"], 18);

@@ -32,11 +32,11 @@ pub fn its_id_is_never_used_again(door: &mut dyn Door) {
         json!({"id": "g", "type": 2, "creator_id": "maker", "created_at": 5, "user_ids": ["a"]});
     door.ok("create", request.clone());
     door.ok("dissolve", json!({"chat_id": "g"}));
-    // Not even the request that made it.
+    // Not even a repeat of its `create`.
     door.fails("create", request, 410);
     door.fails("create", json!({"id": "g", "type": 3, "creator_id": "x", "user_ids": []}), 410);
     assert!(door.listed("a").is_empty());
-    // Nor by import; that it is dissolved may be said again.
+    // Nor an import. Only a line that says again that it is dissolved is accepted.
     let line = |dissolved: u8| json!({"id": "g", "type": 2, "creator_id": "maker", "dissolved": dissolved});
     for merge in [false, true] {
         door.fails("import", json!({"chats": [line(0)], "merge": merge}), 410);
@@ -57,7 +57,7 @@ pub fn a_single_chat_is_disabled_instead(door: &mut dyn Door) {
     assert_eq!(door.export(None), before);
     assert_eq!(door.ok("set_status", json!({"chat_id": "s", "status": 2})), json!({"version": 2}));
     door.fails("advance", json!({"chat_id": "s", "allocate": 1}), 423);
-    // Still listed, and one may delete it; nothing brings it back while it is disabled.
+    // Still listed, and a user may delete it. Nothing brings it back while it is disabled.
     assert_eq!((door.listed("a"), door.listed("b")), (vec!["s".to_owned()], vec!["s".to_owned()]));
     door.ok("delete", json!({"user_id": "a", "ids": ["s"]}));
     assert!(door.listed("a").is_empty());
@@ -78,17 +78,17 @@ pub fn status_changes_count_once(door: &mut dyn Door) {
     door.fails("set_status", json!({"chat_id": "g", "status": 3}), 400);
 }
 
-/// What a command that names a dissolved chat replies.
+/// The reply of a command that names a dissolved chat.
 enum Said {
     /// 410, whatever else the request says.
     Gone(Value),
-    /// Success: the chat is left out.
+    /// Success without that chat.
     LeftOut(Value, Value),
     /// The command names no chat.
     NamesNone,
 }
 
-/// Requests of `a`, who was a member of `g`, and of a stranger, for every command that there is.
+/// Requests for every command: of `a`, who was a member of `g`, and of a stranger.
 fn said(kind: Kind, user: &str) -> Said {
     let gone = Said::Gone;
     match kind {
@@ -144,7 +144,8 @@ pub fn every_command_that_names_it_says_so(door: &mut dyn Door) {
                 }
                 Said::Gone(arguments) => {
                     door.fails(kind.name(), arguments.clone(), 410);
-                    // With a key, and with a version where one row or chat is meant: 410 comes first.
+                    // With a key, and with a version for commands of one row or chat: 410 comes
+                    // first.
                     for (field, value) in
                         [("idempotency_key", json!("k")), ("if_version", json!(9))]
                     {
@@ -159,7 +160,7 @@ pub fn every_command_that_names_it_says_so(door: &mut dyn Door) {
         }
     }
     assert_eq!(door.export(None), before);
-    // A chat that never was is another thing.
+    // A chat that never existed is another case.
     for user in ["a", "stranger"] {
         let flags = json!({"user_id": user, "chat_id": "unknown", "is_top": 1});
         door.fails("set_flags", flags, 404);

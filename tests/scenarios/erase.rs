@@ -34,7 +34,7 @@ pub fn all_memberships_go(door: &mut dyn Door) {
     let (chats, members) = door.export(None);
     assert!(members.iter().all(|line| line["user_id"] == "b"), "{members:?}");
     assert!(chats.iter().all(|line| line["creator_id"] != "a"), "{chats:?}");
-    // b has what b had.
+    // `b` keeps everything.
     assert_eq!((door.list("b"), door.ok("unread", json!({"user_ids": ["b"]}))), (list, unread));
     // A message brings nothing back.
     door.message("deleted", 5);
@@ -45,8 +45,8 @@ pub fn all_memberships_go(door: &mut dyn Door) {
     assert_eq!(erase(door, "nobody"), json!({"memberships": 0}));
 }
 
-/// Who deleted a chat and was then removed is remembered until its next message: that goes, and
-/// nobody sees it.
+/// A user who deleted a chat and was then removed is remembered until its next message. That is
+/// erased too, and no reply shows it.
 pub fn a_chat_that_was_left_before_keeps_its_version(door: &mut dyn Door) {
     door.group("left", &["a", "b"]);
     door.ok("delete", json!({"user_id": "a", "ids": ["left"]}));
@@ -72,7 +72,7 @@ pub fn the_makers_name_goes(door: &mut dyn Door) {
     };
     assert_eq!(creators(door), ["erased", "erased", "erased", "maker"]);
     assert_eq!(erase(door, "a"), json!({"memberships": 0}));
-    // A user of that name is one like any other.
+    // A new user with that name is like any other.
     door.group("made", &["erased"]);
     assert_eq!(erase(door, "erased"), json!({"memberships": 1}));
     assert_eq!(creators(door), ["erased", "erased", "erased", "maker"]);
@@ -118,15 +118,15 @@ pub fn a_single_chat_stays_with_the_other(door: &mut dyn Door) {
     assert_eq!((door.listed("b"), door.members(&id)), (vec![id.clone()], vec!["b".to_owned()]));
     door.message(&id, 4);
     assert_eq!(door.unread("b", &id), 4);
-    // Its members are fixed all the same.
+    // Its members still cannot change.
     door.fails("add_members", json!({"chat_id": id, "user_ids": ["a"]}), 400);
-    // The two begin a new one.
+    // The two users begin a new chat.
     let second = door.ok("create", create.clone());
     assert_eq!(second["created"], true);
     assert_ne!(second["id"], first["id"]);
     assert_eq!(door.ok("create", create)["id"], second["id"]);
     assert_eq!(door.listed("a"), [second["id"].as_str().unwrap()]);
-    // The last one goes too, and the chat stays without members.
+    // The last member leaves too, and the chat stays without members.
     assert_eq!(erase(door, "b"), json!({"memberships": 2}));
     assert!(door.members(&id).is_empty());
 }
@@ -148,7 +148,8 @@ pub fn a_user_of_many_chats(door: &mut dyn Door) {
     assert_eq!(items.len(), 300);
 }
 
-/// No id is given twice, and none is ever missing: the next of the chain is taken, however many are.
+/// No id is used twice, and none is ever missing: the next one of the chain is taken, however many
+/// there are.
 pub fn the_two_begin_a_new_chat_each_time(door: &mut dyn Door) {
     let create = json!({"type": 1, "creator_id": "b", "created_at": 5, "user_ids": ["a", "b"]});
     let ids = derived_ids(&["a", "b"]);

@@ -61,7 +61,7 @@ pub fn wrong_arguments_change_nothing(door: &mut dyn Door) {
             400,
         );
     }
-    // Missing and unknown fields, and what is no object.
+    // Missing and unknown fields, and arguments that are no object.
     for (name, arguments) in [
         ("list", json!({})),
         ("delete", json!({"user_id": "a"})),
@@ -121,7 +121,7 @@ pub fn limits_are_told_as_too_large(door: &mut dyn Door) {
     door.fails("import", json!({"members": members}), 413);
     door.fails("list", json!({"user_id": "a", "cursor": "p".repeat(4097)}), 413);
     assert_eq!(door.export(None), before);
-    // At the limit they are taken.
+    // At the limit they are accepted.
     let ids = many(1000);
     assert_eq!(door.ok("detail", json!({"ids": ids})), json!({"items": []}));
     assert_eq!(door.ok("detail", json!({"ids": ids, "user_id": "a"})), json!({"items": []}));
@@ -173,7 +173,7 @@ pub fn flags_are_set_one_by_one(door: &mut dyn Door) {
         set[name] = value.into();
         expected[name] = value.into();
         version += 1;
-        // What is set already is no change.
+        // A flag that is set already is no change.
         for _ in 0..2 {
             let reply = door.ok("set_flags", set.clone());
             assert_eq!(reply, json!({"row": expected, "version": version}), "{name}");
@@ -182,7 +182,7 @@ pub fn flags_are_set_one_by_one(door: &mut dyn Door) {
     }
     let reply = door.ok("set_flags", json!({"user_id": "a", "chat_id": "g", "marked_unread": 1}));
     assert_eq!(reply["version"], version + 1);
-    // Versions are the user's, over all chats.
+    // Versions belong to the user, across all chats.
     door.group("h", &["a"]);
     assert_eq!(
         door.ok("set_flags", json!({"user_id": "a", "chat_id": "h"}))["version"],
@@ -208,7 +208,7 @@ pub fn touch_sets_the_time_online(door: &mut dyn Door) {
     // No version: apps that are online all day do not make the change log long.
     assert_eq!(door.ok("set_flags", json!({"user_id": "a", "chat_id": "g2"}))["version"], 2);
     assert_eq!(door.ok("touch", json!({"user_id": "nobody"})), json!({"touched": 0}));
-    // A core takes the time before a batch of requests: only what was answered is surely over.
+    // A core reads the time before a batch of requests, so only what got a reply is surely over.
     let now = door.now();
     assert_eq!(door.ok("touch", json!({"user_id": "a", "chat_ids": []})), json!({"touched": 0}));
     door.ok("touch", json!({"user_id": "a"}));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::common::Door;
 
-/// What is told, without the reasons, which are texts for people.
+/// The reply without the reasons, which are texts for people.
 fn explain(door: &mut dyn Door, user: &str, chat: &str) -> Value {
     let mut reply = door.ok("explain", json!({"user_id": user, "chat_id": chat}));
     let reasons = reply.as_object_mut().unwrap().remove("reasons").unwrap();
@@ -36,7 +36,7 @@ pub fn each_floor_is_told(door: &mut dyn Door) {
     door.message("g", 11);
     assert_eq!(explain(door, "c", "g"), told(true, 11, [9, 0, 9, 0], 2));
     assert_eq!(explain(door, "b", "g"), told(true, 11, [0, 0, 0, 0], 11));
-    // Flags are no matter of what is unread.
+    // Flags do not change what is unread.
     let flags =
         json!({"user_id": "b", "chat_id": "g", "is_hide": 1, "is_mute": 1, "marked_unread": 1});
     door.ok("set_flags", flags);
@@ -106,7 +106,7 @@ pub fn verify_counts_and_finds_nothing(door: &mut dyn Door) {
     door.message("g1", 5);
     door.ok("remove_members", json!({"chat_id": "g2", "user_ids": ["a", "c"]}));
     verify(door, 4, 9);
-    // Dissolved chats are counted: their ids are kept.
+    // Dissolved chats count, because their ids stay.
     door.ok("dissolve", json!({"chat_id": "g3"}));
     verify(door, 4, 6);
     let members = json!([

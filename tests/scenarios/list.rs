@@ -31,13 +31,13 @@ pub fn pinned_first_then_newest_joined(door: &mut dyn Door) {
     for id in ["g2", "g4"] {
         door.ok("set_flags", json!({"user_id": "a", "chat_id": id, "is_top": 1}));
     }
-    // Pinned ones among themselves too are newest-joined first, not newest-pinned.
+    // Pinned chats too are ordered newest-joined first, not newest-pinned.
     assert_eq!(door.listed("a"), ["g4", "g2", "g5", "g3", "g1"]);
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g1", "is_top": 1}));
     assert_eq!(door.listed("a"), ["g4", "g2", "g1", "g5", "g3"]);
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g4", "is_top": 0}));
     assert_eq!(door.listed("a"), ["g2", "g1", "g5", "g4", "g3"]);
-    // Messages do not change the order, and another user's pins are their own.
+    // Messages do not change the order, and each user has pins of their own.
     door.message("g3", 1);
     assert_eq!(door.listed("a"), ["g2", "g1", "g5", "g4", "g3"]);
     assert_eq!(door.listed("b"), ["g5", "g4", "g3", "g2", "g1"]);

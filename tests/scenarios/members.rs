@@ -85,7 +85,7 @@ pub fn a_deleter_who_leaves_and_returns(door: &mut dyn Door) {
     }
     door.ok("remove_members", json!({"chat_id": "g", "user_ids": ["a"]}));
     door.message("g", 5);
-    // The message is not for who left.
+    // The message does not reach users who left.
     assert!(door.listed("a").is_empty());
     assert_eq!(door.listed("b"), ["g"]);
     door.ok("delete", json!({"user_id": "b", "ids": ["g"]}));
@@ -109,7 +109,7 @@ pub fn a_single_chat_is_fixed(door: &mut dyn Door) {
         door.fails("remove_members", json!({"chat_id": "s", "user_ids": users}), 400);
     }
     assert_eq!(door.export(None), before);
-    // An official chat is not.
+    // An official chat is not affected.
     door.ok("create", json!({"id": "o", "type": 3, "creator_id": "bank", "user_ids": ["a"]}));
     let added = door.ok("add_members", json!({"chat_id": "o", "user_ids": ["b"]}));
     assert_eq!(added, json!({"added": 1, "members": 2}));

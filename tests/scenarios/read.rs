@@ -50,7 +50,7 @@ pub fn reading_takes_the_mark_away(door: &mut dyn Door) {
     // The mark moves no position and counts no message.
     assert_eq!(door.unread("a", "g"), 0);
     assert_eq!(door.row("a", "g")["max_read_seq"], 3);
-    // An older position is a late request, and changes nothing at all.
+    // A request with an older position is late, and changes nothing at all.
     let before = door.export(None);
     assert_eq!(door.ok("mark_read", read("a", 1)), reply(3, 0));
     let many = json!({"user_id": "a", "items": [{"chat_id": "g", "seq": 2}]});
@@ -58,7 +58,7 @@ pub fn reading_takes_the_mark_away(door: &mut dyn Door) {
     assert_eq!(told["items"][0]["max_read_seq"], 3);
     assert_eq!(door.export(None), before);
     assert_eq!(marked(door), 1);
-    // The same position is the user who opens the chat.
+    // The same position means that the user opens the chat.
     assert_eq!(door.ok("mark_read", read("a", 3)), reply(3, 0));
     assert_eq!(marked(door), 0);
     door.ok("set_flags", mark.clone());
@@ -101,11 +101,11 @@ pub fn unread_by_each_floor(door: &mut dyn Door) {
     door.ok("advance", json!({"chat_id": "g", "to": 15, "sender_id": "b", "time": 1}));
     assert_eq!(door.ok("mark_read", read("b", 0)), reply(10, 0));
     assert_eq!(door.ok("mark_read", read("a", 13)), reply(13, 2));
-    // What detail tells comes to the same.
+    // `detail` leads to the same counts.
     for (user, unread) in [("a", 2), ("b", 0)] {
         assert_eq!(door.unread(user, "g"), unread);
     }
-    // Hidden and muted, the figure is the same.
+    // Hidden and muted, the count is the same.
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g", "is_hide": 1, "is_mute": 1}));
     assert_eq!(door.ok("mark_read", read("a", 0)), reply(13, 2));
 }

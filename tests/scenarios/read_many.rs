@@ -33,7 +33,7 @@ pub fn each_item_is_a_mark_read(door: &mut dyn Door) {
         .rev()
         .map(|number| (names[usize::try_from(number).unwrap()].as_str(), number / 2))
         .collect();
-    // In the order asked, wherever the chats are.
+    // In the order of the request, wherever the chats are.
     let expected: Vec<Value> = items
         .iter()
         .zip((0..12).rev())
@@ -49,7 +49,7 @@ pub fn each_item_is_a_mark_read(door: &mut dyn Door) {
     assert!(after.1.iter().all(|member| member["marked_unread"] == 0));
     assert_eq!(many(door, &items), expected);
     assert_eq!(door.export(None), after);
-    // A lower position gives the stored one.
+    // For a lower position the reply has the stored one.
     assert_eq!(many(door, &[("g11", 1)]), [taken("g11", 5, 6)]);
 }
 

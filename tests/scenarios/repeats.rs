@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::common::Door;
 
-/// What can be seen of the store, without what is only remembered.
+/// The visible state of the store, without what is only remembered.
 fn seen(door: &mut dyn Door) -> (Vec<Value>, Vec<Value>) {
     door.export(None)
 }
@@ -25,7 +25,7 @@ fn begin(door: &mut dyn Door) {
     }
 }
 
-/// Each mutation, on what [`begin`] made; none of them is the same twice without a key.
+/// Each write, on the state of [`begin`]. Without a key, none of them is the same twice.
 fn mutations() -> Vec<(&'static str, Value)> {
     vec![
         ("create", json!({"id": "n", "type": 2, "creator_id": "m", "user_ids": ["a"]})),
@@ -67,8 +67,8 @@ pub fn the_first_answer_comes_again(door: &mut dyn Door) {
         assert_eq!(seen(door), after, "{name}");
         answered.push((name, arguments, first));
     }
-    // Also after all the others, some of which would have made it impossible. (The keys of a user who
-    // was erased are another matter.)
+    // Also after all other writes, some of which would have made it impossible. Keys of a user who
+    // was erased are another case.
     let after = seen(door);
     answered.retain(|(name, ..)| *name != "mark_read_many");
     for (name, arguments, first) in answered {
@@ -88,7 +88,7 @@ pub fn numbers_are_handed_out_once(door: &mut dyn Door) {
     assert_eq!(door.ok("advance", with_key(allocate.clone(), "two")), reply(8));
     assert_eq!(door.ok("advance", allocate.clone()), reply(10));
     assert_eq!(door.ok("advance", with_key(allocate, "one")), reply(6));
-    // What the user did since is not undone by a repeat.
+    // A repeat does not undo what the user did since.
     let read = json!({"user_id": "a", "chat_id": "g", "seq": 3});
     door.ok("mark_read", with_key(read.clone(), "read"));
     door.ok("mark_read", json!({"user_id": "a", "chat_id": "g", "seq": 9}));
@@ -233,7 +233,7 @@ pub fn each_owner_has_its_own_keys(door: &mut dyn Door) {
         let create = json!({"type": kind, "creator_id": "m", "user_ids": ["a", "b"]});
         let key = format!("of the node, {kind}");
         let made = door.ok("create", with_key(create.clone(), &key));
-        // The new chat has its own keys too, and the makers theirs.
+        // The new chat has its own keys too, and its creators have theirs.
         let allocate = json!({"chat_id": made["id"], "allocate": 1, "time": 1});
         assert_eq!(door.ok("advance", with_key(allocate, &key))["last_sequence"], 1);
         let delete = json!({"user_id": "a", "ids": [made["id"]]});
@@ -254,14 +254,14 @@ pub fn errors_are_not_remembered(door: &mut dyn Door) {
     door.fails("set_flags", flags.clone(), 404);
     let wrong = json!({"user_id": "a", "chat_id": "g", "is_top": 1, "if_version": 9});
     door.fails("set_flags", with_key(wrong, "k2"), 409);
-    // What was missing comes, and the same requests succeed.
+    // The missing messages, chat and member come, and the same requests succeed.
     door.message("g", 7);
     door.group("new", &["a"]);
     door.ok("add_members", json!({"chat_id": "g", "user_ids": ["c"]}));
     assert_eq!(door.ok("mark_read", read), json!({"max_read_seq": 7, "unread": 0}));
     assert_eq!(door.ok("advance", advance)["last_sequence"], 1);
     assert_eq!(door.ok("set_flags", flags)["row"]["is_top"], 1);
-    // The key of what failed is free for another request.
+    // The key of a failed request is free for another one.
     let right = json!({"user_id": "a", "chat_id": "g", "is_mute": 1});
     assert_eq!(door.ok("set_flags", with_key(right, "k2"))["row"]["is_mute"], 1);
 }
@@ -291,11 +291,11 @@ pub fn an_id_is_derived_from_the_key(door: &mut dyn Door) {
     assert_eq!(door.listed("a").len(), 4);
     door.fails("create", with_key(create(2, "b"), "g_k1"), 409);
     assert!(door.listed("b").is_empty());
-    // Members in another order, or twice, are the same members.
+    // Members in another order, or repeated, are the same members.
     let two = |users: [&str; 3]| json!({"type": 2, "creator_id": "m", "user_ids": users});
     let first = door.ok("create", with_key(two(["x", "y", "x"]), "order"));
     assert_eq!(door.ok("create", with_key(two(["y", "y", "x"]), "order")), first);
-    // Without a key each is another chat.
+    // Without a key each request creates another chat.
     let (one, other) = (door.ok("create", create(2, "c")), door.ok("create", create(2, "c")));
     assert_ne!(one["id"], other["id"]);
 }
@@ -326,7 +326,7 @@ pub fn a_refused_request_of_several_chats_applies_nothing(door: &mut dyn Door) {
         door.fails("mark_read_many", read(some.iter().map(|id| item(id, 4)).collect()), 409);
         assert_eq!(seen(door), before);
     }
-    // The first requests are still the keys' own, also after what others did to the same chats.
+    // The keys still belong to the first requests, also after others changed the same chats.
     door.ok("mark_read_many", json!({"user_id": "b", "items": [item(&ids[0], 5)]}));
     door.ok("delete", json!({"user_id": "a", "ids": ids}));
     door.message(&ids[0], 6);
@@ -353,7 +353,7 @@ pub fn a_request_of_several_chats_is_applied_once(door: &mut dyn Door) {
     door.settle();
     let before = seen(door);
     door.ok("delete", delete);
-    // What was told of each chat is the first answer.
+    // The reply for each chat is the first one.
     assert_eq!(door.ok("mark_read_many", read), told);
     assert_eq!(seen(door), before);
 }
@@ -403,7 +403,7 @@ pub fn a_key_without_an_id_makes_one_chat(door: &mut dyn Door) {
     assert_eq!(seen(door), before);
     assert_eq!(door.ok("create", create(2, &["b", "a"])), first);
     assert_eq!(door.listed("a").len(), 1);
-    // A single chat's key is no other's either.
+    // No other request may use the key of a single chat either.
     let single =
         |users: Value| with_key(json!({"type": 1, "creator_id": "m", "user_ids": users}), "single");
     door.ok("create", single(json!(["a", "b"])));
@@ -430,13 +430,13 @@ pub fn an_erased_user_gets_no_first_answer(door: &mut dyn Door) {
     door.ok("touch", with_key(json!({"user_id": "b", "time": 9}), "b's"));
     let erase = with_key(json!({"user_id": "a"}), "erase");
     assert_eq!(door.ok("erase_user", erase.clone()), json!({"memberships": 2}));
-    // What each of them says to a user who was never there.
+    // The reply of each request to a user who never existed.
     for (number, (name, arguments)) in requests.iter().enumerate() {
         let (arguments, mut stranger) = (keyed(number, arguments), arguments.clone());
         stranger["user_id"] = "stranger".into();
         assert_eq!(status(door, name, arguments), status(door, name, stranger), "{name}");
     }
-    // The keys are free: the next user of that name uses them as a new one does.
+    // The keys are free: the next user with that name uses them like a new user.
     assert_eq!(door.ok("erase_user", erase.clone()), json!({"memberships": 2}));
     door.ok("erase_user", json!({"user_id": "a"}));
     door.ok("add_members", join);
@@ -448,7 +448,7 @@ pub fn an_erased_user_gets_no_first_answer(door: &mut dyn Door) {
     door.ok("delete", keyed(5, &requests[5].1));
     assert!(door.listed("a").is_empty());
     door.ok("erase_user", json!({"user_id": "a"}));
-    // Others' keys stay.
+    // Keys of other users stay.
     door.fails("touch", with_key(json!({"user_id": "b", "time": 8}), "b's"), 409);
 }
 
@@ -470,10 +470,10 @@ pub fn keys_have_the_form_of_ids(door: &mut dyn Door) {
         let pin = json!({"user_id": "a", "chat_id": "g", "is_top": 1});
         assert_eq!(door.ok("set_flags", with_key(pin.clone(), key))["version"], 3, "{key}");
     }
-    // null is none.
+    // `null` is no key.
     let allocate = json!({"chat_id": "g", "allocate": 1, "idempotency_key": null});
     assert_eq!(door.ok("advance", allocate.clone())["last_sequence"], 6);
     assert_eq!(door.ok("advance", allocate)["last_sequence"], 7);
-    // Reads take none.
+    // Reads accept no key.
     door.fails("list", json!({"user_id": "a", "idempotency_key": "k"}), 400);
 }

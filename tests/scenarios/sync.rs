@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::common::Door;
 
-/// Asks since a reply before, or from the start.
+/// Calls `sync` with the point of an earlier reply, or from the start.
 fn sync(door: &mut dyn Door, user: &str, since: &Value) -> Value {
     let since = match since {
         Value::Null => Value::Null,
@@ -14,7 +14,7 @@ fn sync(door: &mut dyn Door, user: &str, since: &Value) -> Value {
     door.ok("sync", json!({"user_id": user, "since": since}))
 }
 
-/// What a reply tells, shortly: op, chat and version.
+/// A short form of a reply: op, chat and version.
 fn told(reply: &Value) -> Vec<(String, String, u64)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let items = reply["items"].as_array().unwrap();
@@ -32,7 +32,7 @@ fn change(op: &str, chat: &str, version: u64) -> (String, String, u64) {
     (op.into(), chat.into(), version)
 }
 
-/// A reply that is whole and needs no reset.
+/// Checks a reply that is complete and needs no reset.
 #[track_caller]
 fn assert_plain(reply: &Value, version: u64) {
     assert_eq!(reply["reset"], false, "{reply}");
@@ -41,7 +41,7 @@ fn assert_plain(reply: &Value, version: u64) {
     assert_eq!(reply["version"], version, "{reply}");
 }
 
-/// A reply that starts again.
+/// Checks a reply that starts again.
 #[track_caller]
 fn assert_reset(reply: &Value) {
     assert_eq!(reply["reset"], true, "{reply}");
@@ -68,7 +68,7 @@ pub fn the_first_tells_the_list(door: &mut dyn Door) {
     };
     assert_eq!(reply["items"], json!([item("g2", 0, 2), item("g1", 1, 3)]));
     assert!(!reply["log"].as_str().unwrap().is_empty());
-    // And then there is nothing new.
+    // After that there is nothing new.
     let again = sync(door, "a", &reply);
     assert_plain(&again, 3);
     assert_eq!((told(&again), &again["log"]), (vec![], &reply["log"]));
@@ -89,7 +89,7 @@ pub fn each_changed_chat_once_as_it_is_now(door: &mut dyn Door) {
     assert_plain(&reply, 9);
     assert_eq!(told(&reply), [change("upsert", "g3", 8), change("upsert", "g1", 9)]);
     assert_eq!(reply["items"][1]["max_read_seq"], 5);
-    // An old point can be asked from again.
+    // An old point may be used again.
     assert_eq!(sync(door, "a", &start), reply);
     let mut middle = start.clone();
     middle["version"] = 8.into();
@@ -100,7 +100,8 @@ pub fn what_is_no_change_is_not_told(door: &mut dyn Door) {
     door.group("g", &["a", "b"]);
     door.message("g", 5);
     let start = sync(door, "a", &Value::Null);
-    // Messages, other users, the chat's own facts, what was so before, and being online.
+    // Not in the change log: messages, other users, the chat's own facts, values that are set
+    // already, and being online.
     door.message("g", 6);
     door.ok("mark_read", json!({"user_id": "b", "chat_id": "g", "seq": 3}));
     door.ok("delete", json!({"user_id": "b", "ids": ["g"]}));
@@ -123,13 +124,13 @@ pub fn a_deleted_chat_is_removed_and_comes_back(door: &mut dyn Door) {
     door.ok("delete", json!({"user_id": "a", "ids": ["g"]}));
     let reply = sync(door, "a", &start);
     assert_plain(&reply, 3);
-    // With the row's fields: the mute stays with it.
+    // With the fields of the row: its mute flag stays.
     let removed = json!({
         "op": "remove", "id": "g", "chat_id": "g", "is_top": 0, "is_mute": 1, "is_show": 0,
         "is_hide": 0, "max_read_seq": 5, "last_online_time": 0, "marked_unread": 0, "version": 3,
     });
     assert_eq!(reply["items"], json!([removed]));
-    // Who starts from nothing is told nothing of it.
+    // A device that starts from nothing gets nothing about it.
     let other = sync(door, "a", &Value::Null);
     assert_plain(&other, 3);
     assert_eq!(told(&other), []);
@@ -165,16 +166,16 @@ pub fn chats_that_were_left_leave_tombstones(door: &mut dyn Door) {
     assert_eq!(reply["items"], json!([zeros("left", 5), zeros("gone", 6)]));
     let whole = sync(door, "a", &Value::Null);
     assert_eq!(told(&whole), [change("upsert", "stays", 3)]);
-    // The other members hear of the end, and not of who left.
+    // The other members get the end of the chat, and nothing about the user who left.
     assert_eq!(sync(door, "b", &Value::Null)["version"], 4);
-    // Who joins again is told of the row alone.
+    // A user who joins again gets only the row.
     door.ok("add_members", json!({"chat_id": "left", "user_ids": ["a"]}));
     assert_eq!(told(&sync(door, "a", &reply)), [change("upsert", "left", 7)]);
     assert_eq!(
         told(&sync(door, "a", &start)),
         [change("remove", "gone", 6), change("upsert", "left", 7)]
     );
-    // A deleted row that is left is told as gone, once.
+    // If a user leaves a chat with a deleted row, the removal comes once.
     door.ok("delete", json!({"user_id": "a", "ids": ["stays"]}));
     door.ok("remove_members", json!({"chat_id": "stays", "user_ids": ["a"]}));
     assert_eq!(
@@ -198,7 +199,7 @@ pub fn pages_of_changes(door: &mut dyn Door) {
         (&first["more"], &first["version"], &first["reset"]),
         (&json!(true), &json!(3), &json!(false))
     );
-    // Meanwhile one that was told goes, one that was not goes, and one changes.
+    // Meanwhile a chat that was returned is removed, one that was not is removed, and one changes.
     door.ok("remove_members", json!({"chat_id": "g2", "user_ids": ["a"]}));
     door.ok("delete", json!({"user_id": "a", "ids": ["g4"]}));
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "g1", "is_top": 1}));
@@ -214,7 +215,7 @@ pub fn pages_of_changes(door: &mut dyn Door) {
         told(&third),
         [change("remove", "g2", 8), change("remove", "g4", 9), change("upsert", "g1", 10)]
     );
-    // What changed, in pages too; an exactly full page is the last.
+    // Changes in pages: an exactly full page is the last one.
     for chat in ["g3", "g5", "g6", "g7"] {
         door.ok("set_flags", json!({"user_id": "a", "chat_id": chat, "is_mute": 1}));
     }
@@ -243,7 +244,7 @@ pub fn a_listing_leaves_out_what_went_before_it(door: &mut dyn Door) {
     }
     door.ok("remove_members", json!({"chat_id": "g2", "user_ids": ["a"]}));
     door.ok("delete", json!({"user_id": "a", "ids": ["g3"]}));
-    // In pages as in one: a tombstone between two rows is none of its business.
+    // Pages agree with a single reply: a removal between two rows does not matter.
     let mut items = Vec::new();
     let mut reply = door.ok("sync", json!({"user_id": "a", "limit": 1}));
     loop {
@@ -278,7 +279,7 @@ pub fn an_unknown_log_or_version_starts_again(door: &mut dyn Door) {
         assert_eq!(told(&reply), [change("upsert", "g1", 1)], "{since}");
         assert_eq!((&reply["log"], &reply["version"]), (&log, &json!(3)));
     }
-    // In pages only the first one says so.
+    // In pages only the first one reports the reset.
     door.group("g3", &["a"]);
     let elsewhere = json!({"log": "elsewhere", "version": 3});
     let first = door.ok("sync", json!({"user_id": "a", "since": elsewhere, "limit": 1}));
@@ -290,7 +291,7 @@ pub fn an_unknown_log_or_version_starts_again(door: &mut dyn Door) {
 }
 
 pub fn an_old_point_starts_again_when_tombstones_are_forgotten(door: &mut dyn Door) {
-    // One more than are kept.
+    // One more than the node keeps.
     let members: Vec<Value> = (1..=1001)
         .map(|number| json!({"user_id": "a", "chat_id": format!("g{number}"), "removed": 1, "version": number + 1}))
         .collect();
@@ -309,14 +310,14 @@ pub fn an_old_point_starts_again_when_tombstones_are_forgotten(door: &mut dyn Do
         (told(&reply), &reply["version"]),
         (vec![change("upsert", "stays", 1)], &json!(1002))
     );
-    // The oldest that is not too old has all the kept ones to come.
+    // The oldest valid point gets all removals that are kept.
     let mut known = start.clone();
     known["version"] = 2.into();
     let reply = sync(door, "a", &known);
     assert_eq!((&reply["reset"], &reply["more"]), (&json!(false), &json!(false)));
     let items = told(&reply);
     assert_eq!((items.len(), &items[0]), (1000, &change("remove", "g2", 3)));
-    // With another one, that is too old as well.
+    // After one more removal it is too old as well.
     door.ok("remove_members", json!({"chat_id": "stays", "user_ids": ["a"]}));
     assert_reset(&sync(door, "a", &known));
     known["version"] = 3.into();
@@ -335,7 +336,8 @@ pub fn an_erased_user_starts_again(door: &mut dyn Door) {
         assert_reset(&reply);
         assert_eq!((told(&reply), &reply["version"]), (vec![], &json!(0)));
     }
-    // Who joins again is a new user, also when the versions have come as far as before.
+    // A user who joins again after that is a new user, also when the versions have reached the
+    // earlier ones.
     for chat in ["g2", "g3", "g4"] {
         if chat != "g2" {
             door.group(chat, &["b"]);
@@ -351,6 +353,6 @@ pub fn an_erased_user_starts_again(door: &mut dyn Door) {
         [change("upsert", "g2", 1), change("upsert", "g3", 2), change("upsert", "g4", 3)]
     );
     assert_eq!(told(&sync(door, "a", &reply)), []);
-    // Others notice nothing.
+    // Other users notice nothing.
     assert_plain(&sync(door, "b", &Value::Null), 4);
 }

@@ -11,7 +11,7 @@ const CHATS: [&str; 8] = ["g1", "g2", "g3", "g4", "o1", "gone", "empty", "unknow
 const OFFICIAL: &str =
     r#"{"id": "o1", "type": 3, "creator_id": "bank", "is_enc": 1, "user_ids": ["a", "e"]}"#;
 
-/// A store in which everything has happened, and the derived id of the single chat in it.
+/// A store with all kinds of events in it, and the derived id of its single chat.
 fn fill(door: &mut dyn Door) -> String {
     door.group("g1", &["a", "b", "c"]);
     door.group("g2", &["c", "b", "a"]);
@@ -46,7 +46,7 @@ fn fill(door: &mut dyn Door) -> String {
     single
 }
 
-/// Sends all that one store exports to another, page by page.
+/// Sends the whole export of one store to another, page by page.
 fn copy(from: &mut dyn Door, to: &mut dyn Door, limit: u32) {
     from.settle();
     let mut cursor = Value::Null;
@@ -70,7 +70,7 @@ fn ask(door: &mut dyn Door, name: &str, arguments: &Value) -> Outcome {
     outcome
 }
 
-/// Every question that a reader can ask has the same answer.
+/// Checks that every read has the same reply on both.
 fn assert_same(first: &mut dyn Door, second: &mut dyn Door, single: &str) {
     let both = |first: &mut dyn Door, second: &mut dyn Door, name: &str, arguments: Value| {
         let told = |door: &mut dyn Door| {
@@ -92,7 +92,7 @@ fn assert_same(first: &mut dyn Door, second: &mut dyn Door, single: &str) {
         both(first, second, "list", json!({"user_id": user}));
         both(first, second, "detail", json!({"ids": chats, "user_id": user}));
         for chat in &chats {
-            // Changes nothing; tells the row with its version, which list does not.
+            // Changes nothing, and returns the row with its version, which `list` does not have.
             both(first, second, "set_flags", json!({"user_id": user, "chat_id": chat}));
         }
     }
@@ -106,7 +106,7 @@ pub fn imported_elsewhere_it_answers_the_same(first: &mut dyn Door, second: &mut
     let single = fill(first);
     copy(first, second, 1000);
     assert_same(first, second, &single);
-    // A retry of what made the chats finds them.
+    // A repeat of the `create` of each chat finds it.
     let retries = [
         serde_json::from_str(OFFICIAL).unwrap(),
         json!({"type": 1, "creator_id": "a", "user_ids": ["a", "d"]}),
@@ -143,8 +143,8 @@ pub fn pages_make_up_the_whole_export(first: &mut dyn Door, second: &mut dyn Doo
     }
 }
 
-/// A user's next version counts rows that went before the export too, and an export does not tell of
-/// them (the change log will, with its tombstones). So a version that is new since is not compared.
+/// A user's next version also counts rows that were removed before the export. So a version that is
+/// new after the import is not compared.
 fn forget_version(reply: &mut Value) {
     reply["version"] = Value::Null;
 }
@@ -208,7 +208,7 @@ pub fn what_is_there_is_not_imported_without_merge(door: &mut dyn Door) {
         door.fails("import", json!({"members": [member], "merge": merge}), 409);
     }
     assert_eq!(door.export(None), before);
-    // A new member of a chat that is there is no conflict.
+    // A new member of an existing chat is no conflict.
     let new = json!({"members": [{"user_id": "b", "chat_id": "g"}]});
     assert_eq!(door.ok("import", new), json!({"chats": 0, "members": 1}));
     assert_eq!(door.listed("b"), ["g"]);
@@ -243,7 +243,7 @@ pub fn merge_keeps_the_higher(door: &mut dyn Door) {
     assert_eq!(stored(door), [10, 100, 6, 2, 7, 100]);
     door.ok("import", lines(12, 1, 4, 8, 200));
     assert_eq!(stored(door), [12, 120, 6, 4, 8, 200]);
-    // Both sides' members stay, and who joined late did so.
+    // The members of both sides stay. A user who joined late keeps the later join sequence.
     door.ok("import", json!({"members": [{"user_id": "b", "chat_id": "g"}], "merge": true}));
     assert_eq!(door.members("g"), ["a", "b"]);
     door.ok("add_members", json!({"chat_id": "g", "user_ids": ["c"]}));
@@ -251,7 +251,7 @@ pub fn merge_keeps_the_higher(door: &mut dyn Door) {
     let members = door.ok("members", json!({"chat_id": "g"}))["items"].take();
     assert_eq!(members[2], json!({"user_id": "c", "join_seq": 13}));
     assert_eq!(door.unread("c", "g"), 0);
-    // The request that made a chat is still known.
+    // The `create` of a chat is still known.
     let create = json!({"id": "made", "type": 2, "creator_id": "m", "user_ids": ["a"]});
     door.ok("create", create.clone());
     door.ok("add_members", json!({"chat_id": "made", "user_ids": ["b"]}));
@@ -260,7 +260,7 @@ pub fn merge_keeps_the_higher(door: &mut dyn Door) {
         json!({"chats": [{"id": "made", "type": 2, "creator_id": "m"}], "merge": true}),
     );
     assert_eq!(door.ok("create", create)["created"], false);
-    // What cannot be joined is refused.
+    // Lines that cannot be merged are refused.
     let before = door.export(None);
     for chat in [
         json!({"id": "g", "type": 3, "creator_id": "maker"}),
@@ -285,13 +285,13 @@ pub fn merged_messages_bring_deleted_rows_back(door: &mut dyn Door) {
     door.ok("import", chat(8));
     door.settle();
     assert_eq!((door.listed("a"), door.unread("a", "g")), (vec!["g".to_owned()], 3));
-    // A row deleted elsewhere at 5, merged where there are newer messages: neither covered by the
-    // delete nor back would be wrong.
+    // A row that was deleted elsewhere at 5 is merged where there are newer messages. Such a row
+    // must either be covered by the delete or be back; here it is back.
     let line = json!({"user_id": "b", "chat_id": "g", "is_show": 0, "deleted_to_seq": 5, "max_read_seq": 5});
     door.ok("import", json!({"members": [line], "merge": true}));
     door.settle();
     assert_eq!((door.listed("b"), door.unread("b", "g")), (vec!["g".to_owned()], 3));
-    // One that is deleted here, up to the last, stays deleted.
+    // A row that is deleted here, up to the last sequence, stays deleted.
     door.ok("delete", json!({"user_id": "b", "ids": ["g"]}));
     door.ok("import", json!({"members": [line], "merge": true}));
     door.settle();
@@ -319,15 +319,15 @@ pub fn defaults_of_lines(door: &mut dyn Door) {
     assert_eq!((door.row("c", "g")["is_top"].clone(), door.unread("c", "g")), (json!(1), 1));
     door.message("g", 7);
     assert_eq!((door.listed("b"), door.unread("b", "g")), (vec!["g".to_owned()], 1));
-    // The request that would have made it is known by what is known of it.
+    // The `create` is recognized by the fields that the import has.
     let create = json!({"id": "g", "type": 2, "creator_id": "maker", "created_at": 3, "user_ids": ["c", "b", "a"]});
     assert_eq!(door.ok("create", create)["created"], false);
-    // Rows without an order join in the order in which they come.
+    // Rows without an order join in the order of their lines.
     door.ok("import", json!({"chats": [{"id": "h", "type": 2, "creator_id": "m"}], "members": [{"user_id": "a", "chat_id": "h"}]}));
     assert_eq!(door.listed("a"), ["h", "g"]);
 }
 
-/// An export of a node at work may tell a row later than its chat.
+/// An export of a node at work may have a row that is newer than its chat.
 pub fn positions_beyond_the_chat_are_held_at_its_last(door: &mut dyn Door) {
     let chat = json!({"id": "g", "type": 2, "creator_id": "m", "last_sequence": 5});
     let member = json!({
@@ -352,7 +352,7 @@ pub fn wrong_lines_are_refused_whole(door: &mut dyn Door) {
         member[field] = value.into();
         member
     };
-    // Beside good lines, whose chats are on other shards too: none may be taken.
+    // Beside correct lines, whose chats are on other shards too: none of them may be accepted.
     let good: Vec<Value> = (0..8).map(|number| chat(&format!("n{number}"))).collect();
     let wrong_members = [
         (beyond("version", (1 << 52) + 1), 400),
@@ -391,7 +391,7 @@ pub fn wrong_lines_are_refused_whole(door: &mut dyn Door) {
     assert_eq!(door.ok("import", json!({})), json!({"chats": 0, "members": 0}));
 }
 
-/// What is counted up from an import stays a number that every client reads exactly.
+/// Counters that continue from an import stay numbers that every client reads exactly.
 pub fn the_highest_imported_counters_go_on(door: &mut dyn Door) {
     const MOST: u64 = 1 << 52;
     let chat = json!({"id": "g", "type": 2, "creator_id": "m", "version": MOST});
@@ -406,7 +406,7 @@ pub fn the_highest_imported_counters_go_on(door: &mut dyn Door) {
     assert_eq!(status["version"], MOST + 1);
     let told = door.ok("sync", json!({"user_id": "a"}));
     assert_eq!(told["version"], MOST + 2);
-    // An export tells no more than an import takes.
+    // An export has no line that an import would refuse.
     let (_, lines) = door.export(None);
     let counters =
         lines.iter().flat_map(|line| [line["join_order"].as_u64(), line["version"].as_u64()]);
@@ -422,7 +422,7 @@ pub fn the_highest_imported_counters_go_on(door: &mut dyn Door) {
     }
 }
 
-/// It is cut into parts, and is all or nothing nevertheless.
+/// A large import is cut into parts, and still all of it is applied or nothing.
 pub fn a_large_import_is_taken_whole_or_not_at_all(door: &mut dyn Door) {
     let id = |number: u64| format!("c{number}");
     let chat = |number| json!({"id": id(number), "type": 2, "creator_id": "m"});
@@ -441,7 +441,7 @@ pub fn a_large_import_is_taken_whole_or_not_at_all(door: &mut dyn Door) {
     assert_eq!(taken, json!({"chats": 500, "members": 500}));
     door.settle();
     assert_eq!(door.listed("u").len(), 500);
-    // The lines of one build on those of the one before.
+    // The lines of one import build on those of the one before.
     let members = (500..1000).map(|number| json!({"user_id": "v", "chat_id": id(number)}));
     let taken = door.ok("import", json!({"members": members.collect::<Vec<_>>()}));
     assert_eq!(taken, json!({"chats": 0, "members": 500}));
@@ -464,15 +464,15 @@ pub fn removed_lines_remove(door: &mut dyn Door) {
     let told = door.ok("sync", json!({"user_id": "b", "since": since}));
     let ops = told["items"].as_array().unwrap().iter().map(|item| item["op"].clone());
     assert_eq!(ops.collect::<Vec<_>>(), ["remove", "remove"]);
-    // A repeat with the key removes nobody who was added since; one without it does.
+    // A repeat with the key removes no user who was added since; a repeat without it does.
     door.ok("add_members", json!({"chat_id": "g", "user_ids": ["b"]}));
     assert_eq!(door.ok("import", keyed), taken);
     assert_eq!(door.listed("b"), ["g"]);
     let merged = json!({"members": [removed("b", "g")], "merge": true});
     assert_eq!(door.ok("import", merged), json!({"chats": 0, "members": 1}));
     assert!(door.listed("b").is_empty());
-    // Where there is no membership, nothing is removed: no member, a chat that is not there, one
-    // that was dissolved.
+    // Without a membership nothing is removed: no member, a chat that does not exist, or one that
+    // was dissolved.
     door.ok("dissolve", json!({"chat_id": "g"}));
     door.settle();
     let members = ["s", "unknown", "g"].map(|chat| removed("stranger", chat));
@@ -487,7 +487,7 @@ fn vec_of(users: &[&str]) -> Vec<String> {
     users.iter().map(|&user| user.to_owned()).collect()
 }
 
-/// A page of a node at work may tell a member, and behind it that they left.
+/// A page of a node at work may have a member, and later a line that they left.
 pub fn lines_of_one_membership_are_taken_in_their_order(door: &mut dyn Door) {
     let removed = json!({"user_id": "a", "chat_id": "g", "removed": 1});
     let member = json!({"user_id": "a", "chat_id": "g", "is_top": 1});
@@ -527,7 +527,7 @@ pub fn removals_of_one_version_are_all_exported(door: &mut dyn Door) {
     }
 }
 
-/// The longest lines there are, in the encodings that take most bytes.
+/// The longest possible lines, in the encodings with the most bytes.
 pub fn the_longest_page_is_one_request(first: &mut dyn Door, second: &mut dyn Door) {
     const LAST: u64 = (1 << 53) - 1;
     const MOST: u64 = 1 << 52;
@@ -556,7 +556,7 @@ pub fn rows_without_an_order_come_in_the_order_of_lines(
     first: &mut dyn Door,
     second: &mut dyn Door,
 ) {
-    // In no order that ids or shards have.
+    // In an order that neither ids nor shards have.
     let ids: Vec<String> = (0..80).map(|number| format!("c{}", number * 37 % 80)).collect();
     let chat = |id: &String| json!({"id": id, "type": 2, "creator_id": "m"});
     let members = |ids: &[String]| {
@@ -567,13 +567,13 @@ pub fn rows_without_an_order_come_in_the_order_of_lines(
     let chats: Vec<Value> = ids.iter().map(chat).collect();
     first.ok("import", json!({"chats": chats, "members": members(&ids[..40])}));
     assert_eq!(first.listed("a"), newest_first(&ids[..40]));
-    // Who joined in between stays in between.
+    // A user who joined in between stays in between.
     first.group("between", &["a"]);
     first.ok("import", json!({"members": members(&ids[40..])}));
     let mut all = ids.clone();
     all.insert(40, "between".to_owned());
     assert_eq!((first.listed("a"), first.listed("b")), (newest_first(&all), newest_first(&ids)));
-    // Merged rows stay where they are; one that is removed and comes again is the newest.
+    // Merged rows keep their order. A row that is removed and comes again is the newest.
     first.ok("import", json!({"members": members(&ids[10..20]), "merge": true}));
     assert_eq!(first.listed("a"), newest_first(&all));
     let again = &ids[15];
@@ -600,7 +600,7 @@ pub fn of_equal_orders_the_later_line_is_joined_later(first: &mut dyn Door, seco
     let members: Vec<Value> = orders.map(|(number, order)| line(number, json!(order))).collect();
     first.ok("import", json!({"chats": chats, "members": members}));
     assert_eq!(oldest_first(first), [5, 1, 2, 4, 6, 0, 3]);
-    // A place that a row has is not taken from it.
+    // No line takes the order of an existing row.
     let members = [line(7, json!(3)), line(8, Value::Null), line(9, json!(4)), line(10, json!(3))];
     first.ok("import", json!({"members": members}));
     assert_eq!(oldest_first(first), [5, 7, 1, 2, 4, 6, 0, 3, 10, 9, 8]);

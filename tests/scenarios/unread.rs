@@ -29,12 +29,12 @@ pub fn totals_add_up_the_chats(door: &mut dyn Door) {
     assert_eq!(counts(door, "a"), [6, 2, 0, 0]);
     door.ok("mark_read", json!({"user_id": "a", "chat_id": "g1", "seq": 3}));
     assert_eq!(counts(door, "a"), [4, 1, 0, 0]);
-    // Each floor counts: their own message, and a clear.
+    // Each part of the floor counts: the user's own message, and a clear.
     door.ok("advance", json!({"chat_id": "g2", "to": 6, "sender_id": "a", "time": 1}));
     assert_eq!((counts(door, "a"), counts(door, "b")), ([0, 0, 0, 0], [9, 2, 0, 0]));
     door.ok("clear", json!({"user_id": "b", "chat_id": "g2"}));
     assert_eq!(counts(door, "b"), [3, 1, 0, 0]);
-    // What was said before a user joined does not.
+    // Messages from before a user joined do not count.
     door.ok("add_members", json!({"chat_id": "g2", "user_ids": ["c"]}));
     assert_eq!(counts(door, "c"), [0, 0, 0, 0]);
     door.message("g2", 7);
@@ -77,19 +77,19 @@ pub fn hidden_and_deleted_chats_are_not_counted(door: &mut dyn Door) {
     flag(door, "g1", "is_hide", 1);
     assert_eq!(counts(door, "a"), [6, 3, 0, 0]);
     door.ok("delete", json!({"user_id": "a", "ids": ["g2"]}));
-    // A mark on what is deleted shows nowhere.
+    // A mark on a deleted chat shows nowhere.
     flag(door, "g2", "marked_unread", 1);
     assert_eq!(counts(door, "a"), [4, 2, 0, 0]);
     door.ok("dissolve", json!({"chat_id": "g3"}));
     door.ok("remove_members", json!({"chat_id": "g4", "user_ids": ["a"]}));
     assert_eq!(counts(door, "a"), [0, 0, 0, 0]);
-    // A message brings the deleted one back; the hidden one stays hidden.
+    // A message brings back the deleted chat; the hidden one stays hidden.
     door.message("g1", 3);
     door.message("g2", 3);
     assert_eq!(counts(door, "a"), [1, 1, 0, 0]);
     flag(door, "g1", "is_hide", 0);
     assert_eq!(counts(door, "a"), [4, 2, 0, 0]);
-    // A disabled chat is counted.
+    // A disabled chat counts.
     door.ok("set_status", json!({"chat_id": "g1", "status": 2}));
     assert_eq!(counts(door, "a"), [4, 2, 0, 0]);
 }

@@ -32,10 +32,10 @@ pub fn a_rows_version(door: &mut dyn Door) {
         assert_eq!(door.export(None), before, "{name}");
         door.ok(name, with_version(arguments.clone(), version));
         assert!(version_of_row(door, "a", "g") > version, "{name}");
-        // The version has moved on, although it is the same change.
+        // The version has risen, although the change is the same.
         door.fails(name, with_version(arguments, version), 409);
     }
-    // The version is the row's, not the user's: what happens in other chats does not matter.
+    // The version belongs to the row and not to the user: events in other chats do not matter.
     let version = version_of_row(door, "a", "g");
     door.ok("set_flags", json!({"user_id": "a", "chat_id": "h", "is_top": 1}));
     door.message("g", 6);
@@ -63,7 +63,7 @@ pub fn a_chats_version(door: &mut dyn Door) {
         door.ok(name, with_version(arguments, version));
     }
     assert!(door.listed("a").is_empty());
-    // Messages do not move it: several may be meant for the same version.
+    // Messages do not raise it, so several requests may name the same version.
     door.group("h", &["a"]);
     for to in 1..4 {
         door.ok("advance", json!({"chat_id": "h", "to": to, "time": to, "if_version": 1}));
@@ -96,7 +96,7 @@ pub fn existence_is_looked_at_first(door: &mut dyn Door) {
         404,
     );
     door.fails("set_flags", json!({"user_id": "b", "chat_id": "g", "if_version": 1}), 404);
-    // Where no one row is meant there is no such argument.
+    // Commands that concern no single row do not have this argument.
     for (name, arguments) in [
         ("delete", json!({"user_id": "a", "ids": ["g"]})),
         ("touch", json!({"user_id": "a"})),
@@ -122,7 +122,7 @@ pub fn a_repeat_gets_the_first_answer_although_the_version_moved_on(door: &mut d
         assert_eq!(door.ok("add_members", add.clone()), added);
     }
     assert_eq!(version_of_row(door, "a", "g"), 2);
-    // A version that was wrong may be right later: nothing was remembered of it.
+    // A version that was wrong may be right later: nothing of the request was remembered.
     let pin = |version: u64| {
         json!({
             "user_id": "a", "chat_id": "g", "is_top": 1, "if_version": version, "idempotency_key": "p",
