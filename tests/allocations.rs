@@ -114,14 +114,14 @@ fn hot_requests_allocate_nothing() {
         ("detail", 20, same(json!({"ids": ids(20), "user_id": USER}))),
         ("detail", 20, same(json!({"ids": ids(20)}))),
         ("advance", 20, same(advance)),
-        // Two integers are less.
+        // Two integers take fewer.
         ("mark_read", 10, (1..=TIMES).map(read).collect()),
     ];
     let mut reply = BytesMut::with_capacity(64 << 10);
     for (name, least, requests) in requests {
         let payloads: Vec<_> =
             requests.into_iter().map(|arguments| payload(&command(name, arguments))).collect();
-        // Once before, so that what is kept for all requests has its size.
+        // One request before, so that shared buffers have their size.
         shard.answer(&payloads[0], &mut reply);
         let rest = &payloads[1..];
         let counted = measure(|| rest.iter().for_each(|payload| shard.answer(payload, &mut reply)));

@@ -84,8 +84,8 @@ fn every_work_runs_on_the_tcp_door() {
     assert!(report["server_cpu_us_per_request"].is_f64(), "{report}");
     let further = ["--seconds", "0.3", "--warmup", "0.05", "--rate", "1000", "--connections", "4"];
     let report = measure("chatshard", server.tcp(), "advance", &further);
-    // As many as were due, unless the machine stood still; never more, those included that the
-    // warm-up of 50 ms left over.
+    // As many requests as were due, unless the machine stalled. Never more, including those that
+    // are left over from the warm-up of 50 ms.
     let requests = report["requests"].as_u64().unwrap();
     assert!((1..=350).contains(&requests), "{report}");
     server.stop();
@@ -135,7 +135,7 @@ fn canned_replies_are_as_long_as_real_ones() {
     for work in WORKS {
         let real = bytes(count("chatshard", server.tcp(), work, &[]));
         for canned in [&own, &like] {
-            // Canned read positions stand still, so a look into them would find them too low.
+            // Canned read positions do not move, so a check of the replies would find them too low.
             let found = match work {
                 "mark_read" | "mixed" => bytes(unchecked(canned.1, work)),
                 _ => bytes(count("canned", canned.1, work, &[])),
@@ -171,7 +171,7 @@ fn what_cannot_be_is_refused() {
     fails(&["run", "--requests", "5", "--seconds", "5"], 2, "--seconds");
     fails(&["run", "--chats", "7"], 1, "--chats");
     fails(&["fill", "--target", "canned"], 1, "only chatshard and valkey");
-    // Nobody listens there: it was free a moment ago.
+    // No server listens there, because the port was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fails(
         &["run", "--addr", &free.to_string(), "--requests", "1"],

@@ -81,7 +81,7 @@ fn the_environment_can_name_the_file_and_a_flag_can_take_back() {
     let config = load(&[], &environment).unwrap();
     assert!(config.init && config.admin.unwrap().to_string().ends_with(":0"));
     assert!(!load(&["--init=false"], &environment).unwrap().init);
-    // What an orchestrator sets unasked, and what the client commands use.
+    // Variables that an orchestrator sets unasked, and those of the client commands.
     load(&[], &[("CHATSHARD_SERVICE_HOST", "10.0.0.1"), ("CHATSHARD_TOKEN", "x")]).unwrap();
 }
 
@@ -136,7 +136,7 @@ fn open_doors_are_refused() {
     let error = refusal(&["--listen", "0.0.0.0:7700"], &[]);
     assert!(error.starts_with("flag --listen:") && error.contains("token_file"), "{error}");
     assert!(refusal(&[], &[("CHATSHARD_ADMIN", "[::]:7790")]).contains("token_file"));
-    // A mapped address is as open as the one it stands for.
+    // A mapped address is as open as the one that it maps.
     assert!(refusal(&["--listen", "[::ffff:10.0.0.1]:7700"], &[]).contains("token_file"));
     load(&["--listen", "[::ffff:127.0.0.1]:7700"], &[]).unwrap();
 

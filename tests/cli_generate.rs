@@ -41,7 +41,7 @@ fn the_same_seed_gives_the_same_bytes() {
     let data = generate(500, 900, 9000, 7);
     assert_eq!(data, generate(500, 900, 9000, 7));
     assert_ne!(data, generate(500, 900, 9000, 8));
-    // What one machine wrote; every other one must write the same.
+    // The digest of the data on one machine; every other machine must write the same data.
     let digest = chatshard::types::KeyHasher::new(0).hash(std::str::from_utf8(&data).unwrap());
     assert_eq!(format!("{digest:016x}"), "56518f8f275c0a36");
 }

@@ -61,7 +61,7 @@ fn errors_are_1_and_on_stderr() {
     assert!(code == 1 && stderr.starts_with("error: invalid_argument: list: "), "{stderr}");
     let (code, _, stderr) = run(&["call", "list", "[]"]);
     assert!(code == 1 && stderr.contains("JSON object"), "{stderr}");
-    // As on the HTTP doors: to take one of two is to guess.
+    // As on the HTTP doors: choosing one of two values would be a guess.
     for json in [
         r#"{"user_id": "u", "user_id": "v"}"#,
         r#"{"user_id": "u", "items": [{"chat_id": "c", "seq": 1, "seq": 2}]}"#,

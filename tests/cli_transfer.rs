@@ -195,7 +195,7 @@ async fn a_bad_line_is_named() {
     let fake = Fake::taking_all();
     let message = run(&fake, &text).await.unwrap_err();
     assert!(message.starts_with("data.jsonl:3: member: missing field `user_id`"), "{message}");
-    // The lines before it are taken, and the message says so.
+    // The lines before it were applied, and the message says so.
     assert!(message.ends_with(" (lines 1 to 2 were taken)"), "{message}");
     let [import] = &fake.imports()[..] else { panic!("one request") };
     assert_eq!((import.chats.len(), import.members.len()), (1, 1));
@@ -328,7 +328,7 @@ fn lists_come_in_the_files_order_and_an_export_is_the_store() {
         runtime.block_on(Client::connect(&address, ClientOptions::default())).unwrap()
     });
     let ids = |from: u64| -> Vec<String> {
-        // In no order that ids or shards have.
+        // In an order that neither ids nor shards have.
         (0..3000).map(|number| format!("c{}", from + number * 1009 % 3000)).collect()
     };
     let file = |ids: &[String]| -> String {
@@ -341,7 +341,7 @@ fn lists_come_in_the_files_order_and_an_export_is_the_store() {
         let taken = import_file(&first, &file(&old)).await;
         assert_eq!(taken, LineCounts { chats: 3000, members: 6000 });
         assert!(listed(&first, "u").await == old, "a list comes in the order of the file");
-        // What comes later joins later.
+        // Later lines join later.
         import_file(&first, &file(&new)).await;
         let all: Vec<String> = old.iter().chain(&new).cloned().collect();
         assert!(listed(&first, "u").await == all, "and in the order of the files");

@@ -127,14 +127,14 @@ fn a_wall_clock_that_is_set_changes_no_time_and_forgets_no_key() {
         metrics.lines().find_map(|line| line.strip_prefix("chatshard_wall_clock_ahead_seconds "));
     assert!(ahead.unwrap().parse::<f64>().unwrap() > 364.0 * 86400.0, "{ahead:?}");
 
-    // And right again: what is new is in front.
+    // Back at the right time: new messages come first.
     bench.set(0);
     server.wait_for("the wall clock was set back");
     let second = send(&server, "g2", "k3");
     assert!(is_now(second.1) && second.1 >= time);
     assert_eq!(newest(&server), "g2");
 
-    // An hour back: time stands still, and does not go back at once.
+    // An hour back: time stops for a while, and does not jump back at once.
     bench.set(-HOUR);
     server.wait_for("the wall clock was set back");
     let (_, time) = send(&server, "g1", "k4");

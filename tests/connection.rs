@@ -531,8 +531,8 @@ fn the_same_request_is_the_same_through_every_door() {
     let mut raw = Raw::greeted(server.tcp());
     let group = json!({"id": "g", "type": 2, "creator_id": "u", "user_ids": ["u", "v"]});
     assert!(raw.call(2, Kind::Create, group).is_ok());
-    // Each key's first request, as positional arguments: with trailing ones left out, with nil for
-    // what is not given, and with integers and texts in a wider form.
+    // Each key's first request as positional arguments. Trailing ones are left out, absent ones are
+    // nil, and some integers and texts have a wider form.
     let k = |name: &str| -> Vec<u8> { [&[0xa2][..], name.as_bytes()].concat() };
     let g = [0xa1, b'g'];
     let u = [0xa1, b'u'];

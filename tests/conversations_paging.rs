@@ -34,7 +34,7 @@ fn import(numbers: std::ops::Range<u64>) -> Command {
     let chat = |number: u64| {
         json!({
             "id": id(number), "type": 2, "creator_id": "m", "last_sequence": 1,
-            // Several have the same time.
+            // Several chats have the same time.
             "last_time": 1_000_000 + number * 7919 % 20_011,
         })
     };

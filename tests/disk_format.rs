@@ -238,7 +238,7 @@ fn golden_records_and_images_of_the_second_form_are_read() {
         assert_eq!(others(found.state()), expected);
         let mut run =
             |kind: Kind, arguments: Value| found.run(Command::from_json(kind, arguments).unwrap());
-        // A chat's key is kept as ever.
+        // The key of a chat is stored as before.
         let allocate = |count: u64| json!({"chat_id": "i", "allocate": count, "time": 100, "idempotency_key": "k"});
         let first = serde_json::to_value(run(Kind::Advance, allocate(2)).unwrap()).unwrap();
         assert_eq!(first["last_sequence"], 11);

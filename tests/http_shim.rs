@@ -117,7 +117,7 @@ async fn bodies_are_taken_as_clients_send_them() {
     for body in ["", " \n", "{}", r#"{"page":1,"later":[{"a":null}]}"#, r#"{"user_id":"alice"}"#] {
         assert_eq!(post(&router, "/chat/mine-list", ALICE, body).await.status, 200, "{body}");
     }
-    // What curl says of `-d`, and what fetch says of a string.
+    // The content types of `curl -d`, and of `fetch` with a string.
     for content_type in ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8"] {
         let headers = [("x-user-id", "alice"), ("content-type", content_type)];
         let body = r#"{"ids":[],"extra":{"x":1}}"#;
@@ -132,7 +132,7 @@ async fn bodies_are_taken_as_clients_send_them() {
 
 #[tokio::test]
 async fn null_is_an_empty_list() {
-    // A nil slice of Go leaves as null.
+    // A nil slice of Go is encoded as null.
     let store = Fake::examples();
     let (app, Operated { store: called, router: admin, .. }) = (app(&store), admin(""));
     for path in ["/chat/detail", "/chat/delete"] {
@@ -160,7 +160,7 @@ async fn null_is_an_empty_list() {
         let kind = Kind::from_name(command).unwrap();
         assert_eq!(called.asked()[number], Command::from_json(kind, empty).unwrap());
     }
-    // What may be absent in a line may be null.
+    // A field that may be absent in a line may be null.
     let lines = r#"{"chats":[{"id":"g","creator_id":"u","type":2,"is_enc":null,"last_sequence":null}],
         "members":[{"user_id":"u","chat_id":"g","is_top":null,"sent_seq":null}]}"#;
     assert_ne!(post(&admin, "/call/import", &[], lines).await.status, 400);
@@ -412,7 +412,7 @@ async fn every_other_token_is_refused() {
     refused.push(("HS512", token(&hs512, &claims, SECRET)));
     let crit = jsonwebtoken::Header { crit: Some(vec!["exp".into()]), ..header };
     refused.push(("critical extension", token(&crit, &claims, SECRET)));
-    // Rightly signed with our secret, so that the header alone is what is wrong.
+    // Signed with the right secret, so that only the header is wrong.
     for alg in ["RS256", "ES256", "none", "None", "hs256", ""] {
         refused.push(("other algorithm", signed(&json!({"alg": alg, "typ": "JWT"}), &claims)));
         let unsigned = format!("{}.{}.", part(&json!({"alg": alg})), part(&claims));

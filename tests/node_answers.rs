@@ -24,8 +24,8 @@ fn any_number_of_messages_ends_in_an_answer() {
             ids.iter().map(|id| json!({"id": id, "type": 2, "creator_id": "m"})).collect();
         let members: Vec<_> = ids.iter().map(|id| json!({"user_id": "a", "chat_id": id})).collect();
         door.ok("import", json!({"chats": chats, "members": members}));
-        // On one shard each chat takes two messages: the delivery and its confirmation. A message of
-        // each chat in between has the rows back for the next round.
+        // On one shard each chat takes two messages: the delivery and its confirmation. A message
+        // to each chat in between brings the rows back for the next round.
         for count in 1..=40 {
             door.ok("delete", json!({"user_id": "a", "ids": &ids[..count]}));
             assert_eq!(door.listed("a").len(), ids.len() - count, "{count} chats");

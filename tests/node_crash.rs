@@ -143,7 +143,7 @@ fn an_imported_chat_has_its_members() {
         .collect();
     let chat = json!({"id": "chat", "type": 2, "creator_id": "m", "last_sequence": 9});
     lengths(&mut node, "import", json!({"chats": [chat], "members": members}));
-    // Here the log is cut as a crash cuts it: what one step wrote is one batch.
+    // Here the log is cut as a crash cuts it: the records of one step are one batch.
     for &length in node.cuts() {
         let mut found = after_crash(&node, length, 3);
         assert_rows_agree(&mut found, "import");
@@ -306,7 +306,7 @@ fn a_repeat_after_a_crash_takes_what_is_left_once() {
         let whole = contents(&mut node);
         for length in cut_inside.into_iter().filter(|length| cuts.contains(length)) {
             let mut found = after_crash(&node, length, 3);
-            // The key is taken with the first record, before any chat is asked.
+            // The key is taken with the first record, before any chat gets its part.
             if length > before {
                 let as_found = contents(&mut found);
                 door(&mut found).fails(name, keyed(other.clone()), 409);
@@ -318,7 +318,7 @@ fn a_repeat_after_a_crash_takes_what_is_left_once() {
                 assert_eq!(contents(&mut found), whole, "{name}, {length} records");
             }
             assert_rows_agree(&mut found, name);
-            // What came since is not covered by a repeat.
+            // A repeat does not cover messages that came since.
             for id in &chats {
                 door(&mut found).message(id, 4);
             }
@@ -360,7 +360,8 @@ fn nothing_that_is_kept_names_an_erased_user() {
         door(&mut node).ok(name, arguments);
         node.settle();
     }
-    // Left are the erasure's own answer, and that three chats were asked something by somebody.
+    // These are left: the erasure's own answer, and the answers of three chats, which no longer
+    // name the user.
     assert_eq!(answers(&mut node), 4);
     assert_eq!(names(&mut node), Vec::<String>::new());
     let mut found = after_crash(&node, node.log().len(), 3);

@@ -83,7 +83,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     let refusal = log.refusal().unwrap();
     assert_eq!(refusal.code, ErrorCode::Unavailable);
     assert!(refusal.message.starts_with("not applied"), "{refusal}");
-    // What other shards still bring is kept in its order.
+    // Records that other shards still bring keep their order.
     push(&log, "third");
     assert_eq!((log.reached(), log.tail()), (Lsn(1), Lsn(3)));
     disk.free();
@@ -105,7 +105,7 @@ fn a_failed_sync_poisons_until_the_next_start() {
     push(&log, "second");
     until("the poison", || log.state() == LogState::Poisoned);
     assert!(log.refusal().unwrap().message.starts_with("not applied"));
-    // Nothing is written any more, and nothing that was not synced is ever told as reached.
+    // Nothing is written any more, and records that were not synced never count as reached.
     push(&log, "third");
     assert_eq!(log.reached(), Lsn(1));
     log.stop();

@@ -151,7 +151,7 @@ fn race(asks: &[(Ask, u16, Pause)], seed: u64) -> Result<(), TestCaseError> {
                 node.capture(core, captured);
                 (0..steps).for_each(|_| _ = node.step());
                 let image = node.finish_image();
-                // The image alone is a state to start from as well.
+                // The snapshot alone is a state to start from too.
                 check_quiet(&mut node.crashed_without_log(shards, &image))?;
                 node = node.crashed_with_image(shards, &image);
             }
@@ -328,8 +328,8 @@ fn imports_in_a_row_build_on_each_other() {
         let import = |arguments: Value| Command::from_json(Kind::Import, arguments).unwrap();
         let ids: Vec<String> = (0..9).map(|number| format!("chat{number}")).collect();
         let mut tickets = Vec::new();
-        // Many chats, then members of one (a single shard), then members of all; in between one
-        // that is refused.
+        // Many chats, then members of one (a single shard), then members of all. An import in
+        // between is refused.
         let chat = |id: &String| json!({"id": id, "type": 2, "creator_id": "m"});
         let member = |user: &str, id: &String| json!({"user_id": user, "chat_id": id});
         let chats: Vec<Value> = ids.iter().map(chat).collect();

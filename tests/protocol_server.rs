@@ -211,7 +211,7 @@ fn bad_values_fail_their_own_request_only() {
         assert_eq!(answer.id, 7);
         assert_eq!(answer.outcome.unwrap_err().code, code, "{kind:?}");
     }
-    // The longest id is none of these.
+    // The longest valid id is accepted.
     wire.send(&doctored("list", json!({"user_id": id}), &id, id.as_bytes()));
     assert!(wire.answer(Kind::List).outcome.is_ok());
     drop(wire);

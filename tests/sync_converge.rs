@@ -123,7 +123,7 @@ fn crash(node: &SimNode, random: &mut Random, seen: &mut Seen) -> SimNode {
     if random.below(4) > 0 {
         return node.crashed(shards);
     }
-    // The last records are lost, whatever was told of them.
+    // The last records are lost, although clients know them.
     seen.losses += 1;
     let cuts = node.cuts();
     let back = usize::try_from(random.below(40)).unwrap();
@@ -134,7 +134,7 @@ fn crash(node: &SimNode, random: &mut Random, seen: &mut Seen) -> SimNode {
 fn play(seed: u64) -> Seen {
     let mut random = Random::new(seed);
     let mut node = SimNode::new(3, seed);
-    // A device that comes back late finds that what it missed is forgotten.
+    // A device that comes back late finds that the removals that it missed are forgotten.
     node.remember_at_least(seed % 30);
     node.shuffle(seed);
     let mut seen = Seen::default();
@@ -156,7 +156,7 @@ fn play(seed: u64) -> Seen {
                 let (name, arguments) = write(&mut random);
                 let command =
                     Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap();
-                // Nobody waits for it, and some of it is left under way.
+                // The test does not wait for it, and some of its deliveries stay under way.
                 node.submit(u16::try_from(random.below(5)).unwrap(), command);
                 for _ in 0..random.below(12) {
                     node.step();
@@ -192,7 +192,7 @@ fn listed(node: &mut SimNode, user: &str) -> BTreeMap<String, Value> {
 fn a_thousand_devices_end_with_the_list() {
     for seed in [1, 2] {
         let seen = play(seed);
-        // Each of the ways to fall behind was taken.
+        // Each way to fall behind did occur.
         assert!(seen.resets > 100 && seen.pieces > 1000, "seed {seed}: {seen:?}");
         assert!(seen.removals > 100 && seen.losses > 3, "seed {seed}: {seen:?}");
     }

@@ -121,7 +121,7 @@ fn export_tells_nil_just_where_the_page_marks_it() {
         node.shuffle(seed);
         node.run(all_chats()).unwrap();
         drop(node.run(lines(&mut random)));
-        // Nobody waits for the deliveries: rows that are not made yet are exported too.
+        // The test does not wait for deliveries: rows that do not exist yet are exported too.
         let pages = export_beside(&mut node, 3, |node| {
             (0..30).for_each(|_| _ = node.submit(0, command(&mut random)));
         });

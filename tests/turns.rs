@@ -252,7 +252,7 @@ fn the_bytes_of_open_requests_are_bounded() {
                 }
             }
         }
-        // What the sockets hold comes on top.
+        // The buffers of the sockets come on top.
         let most = IN_FLIGHT_BYTES_MAX + (1 << 20);
         assert!((IN_FLIGHT_BYTES_MAX..most).contains(&taken), "{taken} bytes were taken");
     });
@@ -384,7 +384,7 @@ fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
     pin(&mut shard, 8, 0);
     pin(&mut shard, 1007, 1);
 
-    // A page takes as many steps as it tells rows, or looks at some: there are few pinned ones.
+    // The steps of a page depend on the rows that it returns, because only few rows are pinned.
     let (mut cursor, mut paged) = (json!(null), Vec::new());
     for limit in [3, 1, 2, SCAN_ROWS, 1, 3 * SCAN_ROWS, rows] {
         let (page, steps) = shard.list(json!(limit), cursor, |_| {});
@@ -423,7 +423,7 @@ fn verify_looks_at_a_giant_in_many_steps() {
         let answer = shard.out.answers.pop().unwrap().answer;
         most = most.max(match &answer {
             Answer::VerifySlots(view) | Answer::VerifyPage(view, _) => {
-                // Short rosters of a slot are told together, up to a thousand memberships.
+                // Short rosters of a slot come together, up to a thousand memberships.
                 steps += 1;
                 view.members.len().max(view.rows.len())
             }

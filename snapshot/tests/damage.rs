@@ -247,7 +247,7 @@ fn bytes_after_an_end_mark_are_damage() {
 #[test]
 fn missing_files_are_damage() {
     let dir = Path::new(DIR);
-    // The first segment, without an image.
+    // The first segment, without a snapshot.
     let disk = store(false);
     disk.remove(&segments(&disk)[0]).unwrap();
     let damage = recover(&disk, options()).unwrap_err();
@@ -256,7 +256,7 @@ fn missing_files_are_damage() {
     image(&disk, 5, 7);
     assert_eq!(recover(&disk, options()).unwrap().1.len(), 10);
 
-    // One in the middle.
+    // A segment in the middle.
     let disk = store(false);
     let (opened, _) = recover(&disk, options()).unwrap();
     let mut log = opened.writer.unwrap();
@@ -281,7 +281,7 @@ fn missing_files_are_damage() {
     let damage = recover(&disk, options()).unwrap_err();
     assert!(damage[0].what.contains("no log beside"), "{}", damage[0]);
 
-    // A directory that has nothing is empty, and says so.
+    // An empty directory is reported as empty.
     let empty = FaultyDisk::new(1);
     let found = scan(&empty, dir, None).unwrap();
     assert!(found.is_empty() && found.tail == Tail::Empty && found.damage.is_empty());

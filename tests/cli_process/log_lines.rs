@@ -38,7 +38,8 @@ fn connections_that_find_no_room_are_one_line_in_ten_seconds() {
     let mut server = Served::start(&files, &["--connections-max=1"]);
     let start = Instant::now();
     let _guest = crate::common::raw::Raw::greeted(server.tcp.parse().unwrap());
-    // The limit counts what it leaves out; two seconds are two lines for a limit of one second.
+    // The limit reports how many lines it left out. In two seconds a limit of one second lets two
+    // lines through.
     while start.elapsed() < Duration::from_secs(2) {
         drop(TcpStream::connect(&server.tcp).unwrap());
         std::thread::sleep(Duration::from_millis(5));
@@ -109,7 +110,7 @@ fn a_word_that_is_none_of_the_choices_is_refused_with_what_was_meant() {
     let refused = |flags: &[&str], variable: Option<(&str, &str)>, toml: &str| {
         let config = files.write("chatshard.toml", toml);
         let mut command = chatshard();
-        // A server that starts all the same has no data and ends with the test.
+        // If a server starts nevertheless, it has no data and ends with the test.
         command.args(["serve", "--config", &config, "--data-dir=/proc/none"]).args(flags);
         let output = command.envs(variable).output().unwrap();
         assert_ne!(output.status.code(), Some(0));

@@ -55,7 +55,7 @@ fn watch_says_that_it_waits_and_leaves_out_what_says_nothing() {
     raw.call(2, Kind::Create, chat).unwrap();
     let addr = server.tcp().to_string();
     let is_seen = Arc::new(AtomicBool::new(false));
-    // What happens before the watch is open is not shown: messages come until one is.
+    // Changes before the watch is open are not shown, so messages are sent until one is.
     let sending = std::thread::spawn({
         let is_seen = Arc::clone(&is_seen);
         move || {
@@ -92,7 +92,7 @@ fn an_export_on_a_terminal_is_escaped() {
         assert!(seen.contains("g_\\u202eevil\\u2066"), "{seen}");
         assert!(!seen.contains('\u{202e}') && !seen.contains('\u{2066}'), "{seen}");
     }
-    // A program gets the lines as they are.
+    // A program gets the lines unchanged.
     let output = chatshard().args(["export", "-", "--addr", &addr]).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains(id));
     server.stop();
@@ -100,7 +100,7 @@ fn an_export_on_a_terminal_is_escaped() {
 
 #[test]
 fn the_demo_finds_free_ports_beside_another_server() {
-    // Whoever has the default ports now, they are taken.
+    // The default ports are taken, by this test or by another process.
     let _taken = ["127.0.0.1:7700", "127.0.0.1:7780", "127.0.0.1:7790"].map(TcpListener::bind);
     let mut child = chatshard()
         .args(["serve", "--demo", "--shards", "1"])
@@ -122,7 +122,7 @@ fn the_demo_finds_free_ports_beside_another_server() {
     for port in [":7700/", ":7780/", ":7790/", "=127.0.0.1:7700"] {
         assert!(!hints.contains(port), "{port} is in {hints}");
     }
-    // Every line works as it is printed.
+    // Every line works as printed.
     let export = lines.iter().find(|line| line.starts_with("export ")).unwrap();
     let is_command = |line: &&&str| line.starts_with("curl ") || line.contains(" list 0x");
     let commands: Vec<&str> = lines.iter().filter(is_command).copied().collect();

@@ -12,7 +12,7 @@ fn said(address: &str, bytes: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
-    // What came before a reset counts too.
+    // Bytes before a reset count too.
     drop(stream.read_to_end(&mut answer));
     answer
 }
@@ -54,13 +54,13 @@ fn each_plain_door_answers_strangers_in_their_protocol() {
         assert!(answer.contains("invalid_argument") && answer.contains(own), "{answer}");
         let tcp = format!("the TCP door is on port {}", port(&server.tcp));
         assert!(answer.contains(&tcp), "{answer}");
-        // Its own protocol goes on as ever, and what is none is refused as ever.
+        // The door's own protocol works as before, and other bytes are refused as before.
         assert!(
             text(said(door, b"GET /x HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"))
                 .starts_with("HTTP/1.1 404")
         );
     }
-    // The client knows the answers.
+    // The client recognizes these answers.
     let error = client(&["call", "ping", "--addr", &server.http]).unwrap_err();
     assert!(error.contains("this is the HTTP door of apps"), "{error}");
     let cert = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();

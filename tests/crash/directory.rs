@@ -49,7 +49,7 @@ fn a_directory_that_was_replaced_stalls_the_log_until_it_is_back() {
     std::fs::rename(&dir, &elsewhere).unwrap();
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("node"), "of somebody else").unwrap();
-    // No client writes, and the server notices it all the same.
+    // No client writes, and the server still notices it.
     wait_until("the stall", || state(&mut raw) == "stalled");
     let error = create(&mut raw, 3).unwrap_err();
     assert_eq!(error.code, ErrorCode::Unavailable, "{error}");

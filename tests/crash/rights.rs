@@ -88,7 +88,7 @@ fn a_missing_right_names_owner_mode_and_user() {
         let before = state(&dir);
         close(&path);
         for command in ["serve", "inspect"] {
-            // inspect opens no lock.
+            // `inspect` opens no lock.
             if (command, closed) == ("inspect", "lock") {
                 continue;
             }
@@ -119,7 +119,7 @@ fn a_missing_right_names_owner_mode_and_user() {
         }
         assert_eq!(state(&dir), before, "{closed}");
     }
-    // A directory that cannot be made.
+    // A directory that cannot be created.
     let above = root.path().join("above");
     std::fs::create_dir(&above).unwrap();
     std::fs::set_permissions(&above, Permissions::from_mode(0o555)).unwrap();
@@ -173,7 +173,7 @@ fn a_door_that_cannot_open_ends_the_start_and_changes_nothing() {
         }
     }
     assert_eq!(std::fs::read_to_string(&no_socket).unwrap(), "kept");
-    // What is no address is a wrong flag.
+    // An invalid address is a wrong flag.
     for door in ["--listen", "--http", "--admin"] {
         let mut command = chatshard();
         let output = command.args(["serve", door, "nonsense"]).output().unwrap();

@@ -50,7 +50,7 @@ fn a_backup_that_is_put_back_resets_clients_that_sync() {
     assert!(server.messages().contains("is a copy"), "{}", server.messages());
     let newest = held(&told);
     stop(server);
-    // Once.
+    // Only once.
     let server = Server::start(&directory.path, &[]);
     assert_eq!(sync(server.address, &newest)["reset"], false);
 }

@@ -158,7 +158,8 @@ fn a_directory_of_each_format_starts_and_holds_what_it_held() {
         let verified = call(server.address, "verify", &json!({}));
         assert_eq!(verified["differences"], 0, "{version}: {verified}");
         stop(server);
-        // From then on the directory names the newer version, and an older program refuses it by that.
+        // From then on the directory has the newer version, and an older program refuses it by
+        // that.
         assert_eq!(directory.identity()["version"], 2);
         let server = Server::start(&directory.path, &[]);
         assert_eq!(held(server.address, &expected), expected, "{version}, started again");

@@ -62,7 +62,7 @@ fn the_newest_segment_is_missed_whatever_became_of_it() {
         let said = refused_by_all(&directory, name(&newest));
         assert!(said.contains("loses LSN 3") && said.contains("GMT"), "{what}: {said}");
 
-        // Accepted, it is told as an error, and the clients begin anew.
+        // Accepted damage is logged as an error, and clients are reset.
         let before = directory.identity();
         let server = Server::start(&directory.path, &["--allow-damage"]);
         let said = server.messages();
@@ -197,7 +197,7 @@ fn a_newer_format_is_named_and_never_touched() {
             let files = directory.ending(ending);
             let file: &PathBuf = if newest { files.last() } else { files.first() }.unwrap();
             let mut bytes = std::fs::read(file).unwrap();
-            // Whatever is behind the version, it is of a form that nobody knows here.
+            // The bytes behind the version have an unknown form.
             bytes[8..20].copy_from_slice(&[3, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9]);
             std::fs::write(file, bytes).unwrap();
             left_alone(&directory, file);

@@ -33,7 +33,7 @@ pub fn run(input: &[u8]) {
             .and_then(|hot| at_once(&mut quick, hot))
             .unwrap_or_else(|| answered(&mut quick, request.id, request.command.clone()));
         assert_eq!(answer, expected, "{:?}", request.command);
-        // What is under way may come to its end in any order; the log is compared.
+        // Deliveries may finish in any order, and then the logs are compared.
         plain.settle();
         quick.settle();
     }

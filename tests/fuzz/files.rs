@@ -158,7 +158,7 @@ fn edit(files: &mut Files, input: &mut Bytes<'_>) {
             bytes.drain(at..end);
         }
         4 => {
-            // A part of another file, over what is there.
+            // Overwrites bytes with a part of another file.
             let from = any_name(files, input).and_then(|name| files.get(&name));
             let start = usize::from(input.short());
             let part = from.into_iter().flatten().skip(start).take(input.byte().into());

@@ -46,7 +46,7 @@ async fn pages_of_the_list_may_ask_and_read() {
         assert_eq!(answer.headers["access-control-allow-methods"], "GET,POST");
     }
     assert!(store.asked().is_empty());
-    // Failures are read too, and a cache tells callers apart.
+    // A page may read errors too, and a cache must distinguish callers.
     for (user, status) in [("alice", 200), ("", 401)] {
         let headers = [("x-user-id", user), ("origin", APP)];
         let answer = post(&router, "/chat/mine-list", &headers, "").await;

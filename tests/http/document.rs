@@ -444,7 +444,7 @@ async fn the_admin_listener_tells_the_same_of_routes_that_are_elsewhere() {
     assert!(there["servers"][0]["variables"]["door"]["default"].is_string());
     (here["servers"], there["servers"]) = (Value::Null, Value::Null);
     assert_eq!(here, there);
-    // Its page has no button that would ask the wrong door.
+    // The page has no button that would send requests to the wrong door.
     for (router, methods) in [(router, "[]"), (app(&Fake::examples()), r#"["get", "post"]"#)] {
         let script = send(&router, "GET", "/docs/docs.js", &[], "").await.body;
         assert!(script.contains(&format!("supportedSubmitMethods: {methods},")), "{script}");

@@ -278,7 +278,7 @@ fn a_wrong_set_is_refused_and_its_keys_are_not_shown() {
         file.write(text);
         assert!(file.load(JwtRules::default()).is_err(), "{text}");
     }
-    // What is for something else does not keep the others out.
+    // A key for another use does not make the others useless.
     let file = SetFile::new(&json!([with(&rsa, "use", json!("enc")), {"kty": "new"}, secret]));
     let verifier = file.load(JwtRules::default()).unwrap();
     assert_eq!(verifier.reload(), Ok(1));

@@ -362,7 +362,7 @@ async fn a_refusal_of_the_store_is_told_as_it_is() {
         for code in [ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Gone] {
             let store = Fake::new(move |_| Err(Error::new(code, "why")));
             let answer = post(&app(&store), path, ALICE, *body).await;
-            // But whether a chat is there is not for those who are not in it.
+            // But only members learn whether a chat exists.
             let of_a_row = matches!(*path, "/chat/read" | "/chat/flags" | "/chat/clear");
             let told = match code {
                 ErrorCode::NotFound if of_a_row => {
@@ -385,7 +385,7 @@ async fn a_reply_to_something_else_is_our_own_mistake() {
             "{path}"
         );
     }
-    // Nor is an answer about nobody the caller's.
+    // Nor does an empty reply belong to the caller.
     let store = Fake::new(|_| Ok(Reply::Unread(UnreadReply { items: Vec::new() })));
     post(&app(&store), "/chat/unread", ALICE, "").await.failure(500);
 }

@@ -368,7 +368,7 @@ impl Play {
         Ok(())
     }
 
-    // ---- what is held against each other ----
+    // ---- comparisons ----
 
     /// Ids of all chats that may exist.
     fn chat_ids(&self) -> BTreeSet<String> {

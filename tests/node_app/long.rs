@@ -51,7 +51,8 @@ impl Asking {
             true => GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap(),
             false => (&body[..]).read_to_string(&mut text).unwrap(),
         };
-        // Caches must know that it depends on what was accepted, also where it was not compressed.
+        // Caches must know that the answer depends on `accept-encoding`, even if it is not
+        // compressed.
         let varies = told.get("vary").is_some_and(|vary| vary == "accept-encoding");
         assert_eq!(varies, text.len() >= 16 << 10, "{} bytes {told:?}", text.len());
         assert!(!is_compressed || 8 * body.len() < text.len(), "{} bytes", body.len());
@@ -69,7 +70,7 @@ impl Asking {
 #[test]
 fn a_list_is_the_same_whole_in_pages_and_compressed() {
     let server = TestServer::start(&[("shards", "2")]);
-    // Few rows; about so many as are written at once; and some that are written in several steps.
+    // Few rows, about as many as one step writes, and more than one step writes.
     for (user, rows) in [("few", 3), ("some", 300), ("many", 5000)] {
         fill(&server, user, rows, 24);
         let mut lists = Vec::new();
@@ -123,7 +124,7 @@ fn a_list_that_is_too_long_is_asked_for_in_pages() {
             assert_eq!(status, 413, "{}", &text[..200]);
             let told = "the answer has more than 16777216 bytes; use limit and cursor";
             assert_eq!(text, json!({"code": 413, "data": null, "msg": told}).to_string());
-            // The connection goes on.
+            // The connection continues.
             let (status, text, _) = asking.ask(accept, &json!({"limit": 42_000}));
             assert!(status == 200 && text.len() > 14 << 20, "{} bytes", text.len());
         }

@@ -146,7 +146,7 @@ fn unread_answers_take_a_bounded_part_of_the_memory_and_places_for_a_bounded_tim
             stream
         })
         .collect();
-    // Meanwhile the memory is not used up, and creating goes on.
+    // Meanwhile there is memory, and chats can be created.
     let (mut most, mut number) = (0, 0);
     wait_until("a reader is served again", || {
         number += 1;
@@ -156,7 +156,8 @@ fn unread_answers_take_a_bounded_part_of_the_memory_and_places_for_a_bounded_tim
         is_served(&server.http)
     });
     assert!(dropped(&page(&server.admin), "http") > 0);
-    // An eighth of the bound, what two cores make at once, and what the allocator keeps.
+    // An eighth of the bound, the replies that two cores make at once, and memory that the
+    // allocator keeps.
     let grown = most.saturating_sub(before) >> 20;
     assert!(grown < 100, "{grown} MiB");
     drop(deaf);

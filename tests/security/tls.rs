@@ -181,7 +181,8 @@ fn much_goes_through_it_in_both_directions_and_across_cores() {
         connection.flush().await.unwrap();
         assert!(connection.receive().await.unwrap().outcome.is_ok());
         for round in 0..6_u16 {
-            // Half a megabyte each: more than sockets hold, and the server sends as fast as it is read.
+            // Half a megabyte each: more than sockets hold, and the server sends as fast as the
+            // client reads.
             let members = Command::from_json(Kind::Members, json!({"chat_id": "g"})).unwrap();
             for _ in 0..8 {
                 connection.send(&members).unwrap();

@@ -155,7 +155,7 @@ fn lines_of_pages_fit_on_a_screen() {
     let mut broken = Vec::new();
     for page in pages().iter().filter(|page| !WIDE.contains(&name_of(page))) {
         for (fence, line) in lines(&document(name_of(page))) {
-            // A table, a link, and a line that is one piece of code cannot be broken.
+            // A table, a link, and a line with only one span of code cannot be broken.
             let can_break = fence.is_none() && !line.starts_with('|') && !line.contains("](");
             let is_long = line.chars().count() > COLUMNS && without_code(line).trim().contains(' ');
             if can_break && is_long {

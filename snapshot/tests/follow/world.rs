@@ -207,8 +207,8 @@ impl World {
             }
             Op::Rotate => self.log().rotate().unwrap(),
             Op::Trim(share) => {
-                // Without a snapshot a restart needs the whole log; the snapshot stands for the
-                // removed part.
+                // Without a snapshot a restart needs the whole log, so a snapshot takes the place
+                // of the removed part.
                 let keep_from = Lsn(self.share(share));
                 self.log().sync().unwrap();
                 self.log().trimmer().trim(keep_from).unwrap();
