@@ -2,7 +2,7 @@
 //! on simulated nodes of several sizes, on nodes that crash after every command, and on real
 //! servers through TCP and HTTP.
 //!
-//! The rules are those of `docs/reference/semantics.md`, by chapter: 1 list, 2 detail, 3 delete, 4
+//! The rules are the chapters of `docs/reference/semantics.md`: 1 list, 2 detail, 3 delete, 4
 //! advance, 5 mark_read, 6 unread, 7 members, 8 create, 9 dissolve, 10 the change log, 11 atomic
 //! writes and repeats (see also `node_crash.rs`). Rule 0 is "anything else is a clear error and
 //! changes nothing", and the other commands.

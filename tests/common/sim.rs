@@ -1,7 +1,7 @@
 //! A whole node in one thread: the cores and routers of production. Lanes between them are emptied
 //! one message at a time.
 //!
-//! The node keeps the promises of production: each lane between two cores keeps its order, and the
+//! The node keeps the promises of production. Each lane between two cores keeps its order, and the
 //! records of a step are in the log before its messages and answers leave. Where production
 //! promises no order, [`Order`] decides: in turn, or at random from a seed.
 

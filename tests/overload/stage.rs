@@ -7,8 +7,8 @@
 //!
 //! The preferred threads are of a real-time class. Only these take a processor at once from a
 //! thread in the middle of a system call; others wait for the next tick, up to 4 ms. The cores are
-//! not pinned. The kernel takes the processor from a real-time thread that never sleeps for 50 ms
-//! each second, and without a pin the thread can move to another one.
+//! not pinned. The kernel stops a real-time thread that never sleeps for 50 ms each second. Without
+//! a pin the thread can move to another processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

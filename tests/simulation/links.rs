@@ -1,6 +1,6 @@
 //! The links between cores: a batch that was sent is on its way until the world delivers it.
 //!
-//! Batches of one core arrive in the order in which it sent them, whichever cores they go to: a
+//! Batches of one core arrive in the order in which it sent them, whichever cores they go to. A
 //! thread puts them into mailboxes in that order, and may pause between any two. Batches of
 //! different cores may overtake each other.
 

@@ -1,5 +1,5 @@
 //! The story of a node and its clients in one seed: rounds of a start, work with faults of the
-//! disk, and an end, which is a crash, a kill or a clean stop.
+//! disk, and an end. The end is a crash, a kill or a clean stop.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ const LISTINGS_MAX: usize = 8;
 /// Why a log cannot be followed. The records that were handed on are right.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// The next record is not in the log any more: it was trimmed, or it is before a break that a
+    /// The next record is not in the log any more. It was trimmed, or it is before a break that a
     /// repair or a run without a log left.
     #[error("the log begins at LSN {oldest}")]
     Gone {
