@@ -109,6 +109,7 @@ impl Story {
                 (Err(_), _) if self.world.disk.is_frozen() => {
                     self.world.tally.start_crashes += 1;
                     self.crash();
+                    flipped = self.spared(flipped);
                 }
                 // A fault that was planned in the run before.
                 (Err(error), _) if is_of_the_disk(&error) => {
@@ -116,6 +117,7 @@ impl Story {
                     self.world.event(format!("refused: {error}"));
                     if self.world.one_in(2) {
                         self.crash();
+                        flipped = self.spared(flipped);
                     }
                     self.world.heal();
                 }
@@ -161,10 +163,8 @@ impl Story {
     fn flip(&mut self) -> Option<(PathBuf, u64)> {
         let mut names = self.world.disk.list(Path::new(DIR)).unwrap();
         names.sort();
-        if !self.is_closed
-            && let Some(newest) = names.iter().rposition(|name| name.ends_with(".seg"))
-        {
-            names.remove(newest);
+        if let Some(newest) = self.open_segment() {
+            names.retain(|name| *name != newest);
         }
         let at = usize::try_from(self.world.random.below(names.len() as u64)).unwrap();
         let file = Path::new(DIR).join(&names[at]);
@@ -173,6 +173,26 @@ impl Story {
         self.world.disk.flip_bit(&file, bit).ok()?;
         self.world.event(format!("flip bit {bit} of {}", file.display()));
         Some((file, bit))
+    }
+
+    /// The newest segment, unless the log has its end mark.
+    fn open_segment(&self) -> Option<String> {
+        let names = self.world.disk.list(Path::new(DIR)).unwrap();
+        let newest = names.into_iter().filter(|name| name.ends_with(".seg")).max();
+        newest.filter(|_| !self.is_closed)
+    }
+
+    /// A crash may take the newest segment away. The flipped bit may then be in the one that is the
+    /// newest now, and in the last batch: there nothing can distinguish it from a torn write.
+    fn spared<'a>(&mut self, flipped: Option<&'a (PathBuf, u64)>) -> Option<&'a (PathBuf, u64)> {
+        let (file, bit) = flipped?;
+        let Some(newest) = self.open_segment() else { return flipped };
+        if *file != Path::new(DIR).join(newest) {
+            return flipped;
+        }
+        self.world.disk.flip_bit(file, *bit).unwrap();
+        self.world.event(format!("flip bit {bit} of {} back", file.display()));
+        None
     }
 
     /// Brings the node to rest and checks its state. Returns whether the log still accepts writes.
