@@ -84,7 +84,8 @@ fn refused_credentials_are_counted_and_logged_and_never_shown() {
 
 #[test]
 fn a_gateways_bad_headers_are_counted() {
-    let server = Served::start(&Files::new(), &[]);
+    let files = Files::new();
+    let server = Served::start(&files, &[]);
     let ask = |headers: &[(&str, &str)]| {
         let mut http = HttpConnection::open(server.http.parse().unwrap());
         http.post("/chat/mine-list", headers, "").0
