@@ -397,7 +397,7 @@ pub struct ExportPage {
 pub enum ExportPlace {
     /// The chat's member of this join order; 0 is the line of the chat itself.
     Member(ChatId, u64),
-    /// The user's removal of this version from this chat.
+    /// The user's removal from this chat, with its version as `export` writes it.
     Gone(UserId, u64, ChatId),
 }
 

@@ -156,6 +156,16 @@ pub fn all_chats() -> Command {
     import(json!({"chats": chats}))
 }
 
+/// A removal in each of these chats, counted up from the largest version that `import` accepts.
+pub fn removals_beyond_the_largest_version(chats: &[&str]) -> Command {
+    let mut lines: Vec<Value> = chats
+        .iter()
+        .map(|chat_id| json!({"user_id": "ann", "chat_id": chat_id, "removed": 1}))
+        .collect();
+    lines[0]["version"] = IMPORT_COUNTER_MAX.into();
+    import(json!({"members": lines}))
+}
+
 fn import(arguments: Value) -> Command {
     serde_json::from_value::<Import>(arguments).unwrap().into()
 }

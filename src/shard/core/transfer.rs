@@ -402,9 +402,10 @@ fn gone_from<'a>(
     gone
 }
 
-/// A user's removals after a given one, by version and chat: imported removals may share a version.
+/// A user's removals after a given one, with their versions as `export` writes them. Several may
+/// share one: then the order is by chat, so that an import of the export has the same order.
 fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'a ChatId)> {
-    let removals = gone.chats.iter().map(|(chat_id, version)| (*version, chat_id));
+    let removals = gone.chats.iter().map(|(chat_id, version)| (told_counter(*version), chat_id));
     let mut left: Vec<_> =
         removals.filter(|removal| after.is_none_or(|after| *removal > after)).collect();
     left.sort_unstable();
@@ -476,7 +477,7 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     }
 }
 
-/// The line of a removal: the user is no longer a member of the chat.
+/// The line of a removal: the user is no longer a member of the chat. `import` accepts `version`.
 fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
     MemberLine {
         user_id: user_id.clone(),
@@ -493,7 +494,7 @@ fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
         sent_seq: Sequence::ZERO,
         marked_unread: Flag::NO,
         join_order: None,
-        version: Some(told_counter(version)),
+        version: Some(version),
         removed: Flag::YES,
     }
 }
