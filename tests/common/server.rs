@@ -124,12 +124,28 @@ impl HttpConnection {
         self.answer()
     }
 
+    /// Like [`Self::post`], of a body that is announced and not sent: a server that refuses it by its
+    /// length closes the connection, and the sender of such a body may find that before the answer.
+    pub fn announce(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        bytes: usize,
+    ) -> (u16, String) {
+        self.send(path, headers, bytes, "");
+        self.answer()
+    }
+
     fn send_post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) {
+        self.send(path, headers, body.len(), body);
+    }
+
+    fn send(&mut self, path: &str, headers: &[(&str, &str)], bytes: usize, body: &str) {
         let mut request = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
-        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        request.push_str(&format!("content-length: {bytes}\r\n\r\n{body}"));
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
     }
 

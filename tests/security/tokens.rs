@@ -119,13 +119,13 @@ fn a_token_that_only_reads_gets_403_before_anything_else() {
         }
     }
     let bearer = ("authorization", "Bearer the-reader");
-    let long = " ".repeat((1 << 20) + 1);
-    let bodies = ["", "{", "[]", "{\"x\":1}", r#"{"chat_id":"none"}"#, &long];
+    let bodies = ["", "{", "[]", "{\"x\":1}", r#"{"chat_id":"none"}"#];
     for &kind in Kind::ALL {
-        for body in bodies {
-            let mut http = HttpConnection::open(server.admin());
-            let path = format!("/call/{}", kind.name());
-            let (status, answer) = http.post(&path, &[bearer], body);
+        let path = format!("/call/{}", kind.name());
+        let open = || HttpConnection::open(server.admin());
+        let answers = bodies.map(|body| open().post(&path, &[bearer], body));
+        let too_long = open().announce(&path, &[bearer], (1 << 20) + 1);
+        for (status, answer) in answers.into_iter().chain([too_long]) {
             assert_eq!(status == 403, kind.class() != Class::Read, "{path} {answer}");
         }
     }
