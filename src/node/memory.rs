@@ -34,7 +34,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Growth begins again when one part in this many of the bound is free.
 const ROOM_SHARE: u64 = 16;
 /// Freed memory may raise the resident memory above the bound by one part in this many.
-const CEILING_SHARE: u64 = 16;
+const CEILING_SHARE: u64 = 10;
 /// Most memory that the allocator needs beyond live memory: one part in this many. Its size classes
 /// and the pages that it keeps ready take a tenth to a fifth.
 const OVERHEAD_SHARE: u64 = 3;
@@ -300,10 +300,10 @@ mod tests {
     #[test]
     fn what_was_freed_and_cannot_be_filled_has_a_ceiling() {
         let memory = memory(Some(1600));
-        memory.note(at(1699), Some(1100));
+        memory.note(at(1759), Some(1100));
         assert!(!memory.is_full());
-        memory.note(at(1700), Some(1100));
-        assert!(memory.is_full(), "a sixteenth above");
+        memory.note(at(1760), Some(1100));
+        assert!(memory.is_full(), "a tenth above");
         memory.note(at(1900), Some(599));
         assert!(!memory.is_full(), "so much is free that growth finds room in it");
         memory.note(at(1900), Some(600));
