@@ -152,7 +152,7 @@ async fn shake_hands(
         let mut first = [0; 8];
         let count = stream.peek(&mut first).await?;
         match first.get(..count).and_then(Spoken::of) {
-            Some(spoken @ (Spoken::Http | Spoken::FrontFrames)) => Err(say(stream, spoken, guest)),
+            Some(spoken @ (Spoken::Http | Spoken::Frames)) => Err(say(stream, spoken, guest)),
             Some(Spoken::Tls) | None => acceptor.accept(Movable::new(stream)).await,
         }
     };

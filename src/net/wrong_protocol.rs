@@ -22,7 +22,7 @@ pub enum Spoken {
     /// TLS, recognized by the record of its ClientHello.
     Tls,
     /// Frames of MessagePack in clear text, the protocol of the TCP door.
-    FrontFrames,
+    Frames,
 }
 
 /// The methods of HTTP/1, and the preface of HTTP/2.
@@ -48,7 +48,7 @@ impl Spoken {
         match first {
             [0x16, 3, ..] => Some(Self::Tls),
             // The first byte of a length is 0, as no frame is 16 MiB long.
-            [0, _, _, _, ..] => Some(Self::FrontFrames),
+            [0, _, _, _, ..] => Some(Self::Frames),
             [b'A'..=b'Z', ..] => {
                 let is_method = |method: &&[u8]| {
                     // A part of a method may have come. Four letters are enough.
@@ -66,7 +66,7 @@ impl Spoken {
         match self {
             Self::Http => "HTTP",
             Self::Tls => "TLS",
-            Self::FrontFrames => "MessagePack frames",
+            Self::Frames => "MessagePack frames",
         }
     }
 
@@ -80,7 +80,7 @@ impl Spoken {
             )
             .into_bytes(),
             Self::Tls => ALERT.to_vec(),
-            Self::FrontFrames => {
+            Self::Frames => {
                 let mut told = BytesMut::new();
                 let error = Error::invalid(sign.to_owned());
                 protocol::encode_reply(CONNECTION_ID, &Err(error), &mut told);
@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpOnly<S> {
         }
         let first = into.filled().get(before..).unwrap_or_default();
         match (Spoken::of(first), self.sign.take()) {
-            (Some(spoken @ (Spoken::Tls | Spoken::FrontFrames)), Some(sign)) => {
+            (Some(spoken @ (Spoken::Tls | Spoken::Frames)), Some(sign)) => {
                 into.set_filled(before);
                 self.answer = spoken.answer(&sign);
                 self.poll_tell(context)
@@ -189,8 +189,8 @@ mod tests {
             (b"POST", Some(Spoken::Http)),
             (b"PRI * HTTP/2.0", Some(Spoken::Http)),
             (b"\x16\x03\x01\x02", Some(Spoken::Tls)),
-            (b"\0\0\0\x04\x93", Some(Spoken::FrontFrames)),
-            (b"\0\x10\0\0", Some(Spoken::FrontFrames)),
+            (b"\0\0\0\x04\x93", Some(Spoken::Frames)),
+            (b"\0\x10\0\0", Some(Spoken::Frames)),
             (b"", None),
             (b"\0", None),
             (b"G", None),
