@@ -13,7 +13,7 @@ demo:
 test:
     cargo test --locked --workspace
 
-# One test binary, or some tests of it: just suite scenarios read
+# One test binary, or some tests of it: just suite rules scenarios::read
 suite name *filter:
     cargo test --locked --test {{name}} {{filter}}
 
@@ -46,7 +46,7 @@ dependencies:
 
 # Whether the simulation finds the faults that are planted for it
 planted-faults:
-    cargo test --locked --features planted-faults --test simulation_faults
+    cargo test --locked --features planted-faults --test simulation faults
 
 # Whether the benchmarks work; the figures mean nothing
 benches-once:
@@ -66,7 +66,7 @@ side-by-side *options:
 
 # 500 rounds of kill -9 under load, about 8 minutes
 long-kills:
-    CHATSHARD_KILL_ROUNDS=500 cargo test --release --test crash -- --nocapture kill_9
+    CHATSHARD_KILL_ROUNDS=500 cargo test --release --test disk -- --nocapture kill_9
 
 # 50 000 seeds of the simulation
 long-simulation:
@@ -78,7 +78,7 @@ long-overload:
 
 # 100 000 random sequences against the model
 long-model:
-    PROPTEST_CASES=100000 cargo test --release --test model
+    PROPTEST_CASES=100000 cargo test --release --test rules model::
 
 # Everything that a change must pass
 ci:

@@ -34,7 +34,7 @@
 //!
 //! # Layout
 //!
-//! An import points down this table, never up; `tests/tidy.rs` checks it. Modules of one layer do
+//! An import points down this table, never up; `tests/tidy` checks it. Modules of one layer do
 //! not see each other.
 //!
 //! | layer | modules | what they know |

@@ -1,4 +1,4 @@
-//! Runs `tests/fuzz/config.rs` under cargo-fuzz: settings, and the files that they name.
+//! Runs `tests/doors/fuzz/config.rs` under cargo-fuzz: settings, and the files that they name.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chatshard_fuzz::targets::config::run(bytes));

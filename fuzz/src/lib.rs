@@ -1,7 +1,7 @@
-//! The targets of `tests/fuzz`, as a library for cargo-fuzz.
+//! The targets of `tests/doors/fuzz`, as a library for cargo-fuzz.
 #![allow(dead_code)]
 
-#[path = "../../tests/fuzz/targets.rs"]
+#[path = "../../tests/doors/fuzz/targets.rs"]
 pub mod targets;
 
 /// The parts of `tests/common` that the targets use.

@@ -16,7 +16,7 @@ const PROGRAM: &str = "chatshard";
 const CRATES: [&str; 9] =
     ["axum", "h2", "hyper", "hyper_util", "mio", "rustls", "tokio", "tower", "tower_http"];
 
-/// All modules of the program, which are the targets of its messages; `tests/tidy.rs` compares them
+/// All modules of the program, which are the targets of its messages; `tests/tidy` compares them
 /// with `src/lib.rs`.
 pub const MODULES: &[&str] = &[
     "access",

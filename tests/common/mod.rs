@@ -8,6 +8,7 @@
 //! - `examples`: the examples of `protocol.md`
 //! - `golden`: records and snapshots of each form of the disk format
 //! - `seed`: the examples of the HTTP API
+//! - `served`: a real `chatshard serve` with files of its own, and clients for it
 //! - `priority`: the scheduling of threads in a measurement
 //! - `random`: random numbers from a seed
 //! - `raw`: one connection, frame by frame
@@ -24,6 +25,7 @@ pub mod program;
 pub mod random;
 pub mod raw;
 pub mod seed;
+pub mod served;
 pub mod server;
 pub mod sim;
 

@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::common::HttpConnection;
 use super::tls::{Issued, Tls};
-use super::tools::*;
+use crate::common::HttpConnection;
+use crate::common::served::*;
 
 fn page(admin: &str, token: &str) -> String {
     let mut stream = TcpStream::connect(admin).unwrap();

@@ -1,7 +1,7 @@
 //! Which door describes the API, and to which clients.
 
-use super::tools::{Files, Served};
 use crate::common::HttpConnection;
+use crate::common::served::{Files, Served};
 
 #[test]
 fn the_api_is_described_where_the_setting_says_and_nowhere_else() {

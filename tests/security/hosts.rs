@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::tools::{Files, PATIENCE, Served};
+use crate::common::served::{Files, PATIENCE, Served};
 
 /// Sends bytes, and checks that the answer is the envelope. Returns its status.
 fn status(door: &str, request: &str) -> u16 {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::common::{HttpConnection, TestServer};
-use super::tools::Files;
+use crate::common::served::Files;
+use crate::common::{HttpConnection, TestServer};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// A chat of bob and carol, one that was dissolved, and one that never existed.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::tls::{Issued, Tls};
-use super::tools::*;
+use crate::common::served::*;
 
 /// Gives a user a list of this many rows, of about 150 bytes each.
 fn fill_list(files: &Files, tcp: &str, rows: usize, more: &[&str]) {

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use rcgen::generate_simple_self_signed;
 use serde_json::json;
 
-use super::tools::*;
+use crate::common::served::*;
 
 const FULL: &str = "full-token-8f14e45fceea167a";
 const READ: &str = "read-token-c9f0f895fb98ab91";

@@ -8,8 +8,8 @@ use chatshard::command::{ErrorCode, Kind};
 use chatshard::limits::{HELLO_BYTES_MAX, STRANGERS_MAX, STRANGERS_MIN};
 use serde_json::json;
 
-use super::common::raw::Raw;
-use super::tools::*;
+use crate::common::raw::Raw;
+use crate::common::served::*;
 
 fn address(door: &str) -> SocketAddr {
     door.parse().unwrap()

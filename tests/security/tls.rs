@@ -11,7 +11,7 @@ use chatshard::command::{Call, Command, Kind, Reply};
 use serde_json::json;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::tools::*;
+use crate::common::served::*;
 
 /// A root of its own, and its certificate for `chat.example` and 127.0.0.1.
 pub struct Issued {

@@ -10,10 +10,10 @@ use chatshard::command::{Class, Command, ErrorCode, Kind, Outcome};
 use chatshard::protocol::{self, CONNECTION_ID, frame};
 use serde_json::json;
 
-use super::common::examples::examples;
-use super::common::raw::Raw;
-use super::common::{HttpConnection, TestServer};
-use super::tools::*;
+use crate::common::examples::examples;
+use crate::common::raw::Raw;
+use crate::common::served::*;
+use crate::common::{HttpConnection, TestServer};
 
 const CREATE: &str = r#"{"id":"g_1","type":2,"creator_id":"a","user_ids":["a"]}"#;
 

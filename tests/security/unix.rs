@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use super::tools::*;
+use crate::common::served::*;
 
 fn unix(path: &Path) -> String {
     format!("unix:{}", path.display())

@@ -12,7 +12,7 @@
 //! - A crash may lose a suffix of the log. Then there is a world for each state since the last one
 //!   that is known to be on the disk.
 //!
-//! `tests/model.rs` checks the versions of rows. Here several rows that one request changes get
+//! `tests/rules/model.rs` checks the versions of rows. Here several rows that one request changes get
 //! them in no promised order.
 
 use chatshard::command::{ErrorCode, Outcome};

@@ -11,7 +11,7 @@ const COLUMNS: usize = 100;
 const WIDE: &[&str] = &["protocol.md", "snapshot/format.md"];
 
 /// Every Markdown page of the repository, with its path from the root.
-fn pages() -> Vec<PathBuf> {
+pub fn pages() -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![root().to_owned()]);
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {

@@ -1,0 +1,81 @@
+//! Memory that stays for dissolved chats, removals and users without rows: at most as many bytes as
+//! PERFORMANCE.md says.
+
+use allocation_counter::measure;
+use chatshard::command::{Command, Kind};
+use chatshard::router::Router;
+use chatshard::shard::Core;
+use chatshard::shard::op::Output;
+use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use serde_json::{Value, json};
+
+const HASHER: KeyHasher = KeyHasher::new(7);
+
+/// The only shard of a node, driven by hand.
+struct Alone {
+    core: Core,
+    router: Router<()>,
+    out: Output,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let shards = ShardCount::new(1).unwrap();
+        let mut core = Core::new(ShardId(0), shards, HASHER);
+        core.tick(TimeMs::new(1_800_000_000_000).unwrap());
+        Self { core, router: Router::new(ShardId(0), shards, HASHER, 1), out: Output::default() }
+    }
+
+    /// Runs a command, with everything that follows from it.
+    fn run(&mut self, kind: Kind, arguments: Value) {
+        let mut asked = Vec::new();
+        let command = Command::from_json(kind, arguments).unwrap();
+        let mut done = self.router.submit((), command, &mut asked);
+        while done.is_none() {
+            for (_, to, op) in std::mem::take(&mut asked) {
+                self.core.request(to, op, &mut self.out);
+            }
+            for (_, envelope) in std::mem::take(&mut self.out.messages) {
+                self.core.message(envelope, &mut self.out);
+            }
+            for answered in std::mem::take(&mut self.out.answers) {
+                done = done.or(self.router.answer(answered.to, answered.answer, &mut asked));
+            }
+            self.out.records.clear();
+        }
+        done.unwrap().1.unwrap();
+    }
+
+    /// Creates chats and dissolves them.
+    fn come_and_go(&mut self, prefix: &str, chats: usize, users: &[String]) {
+        for chat in 0..chats {
+            let id = format!("{prefix}-{chat:020}");
+            let create = json!({"id": id, "type": 2, "creator_id": "m", "user_ids": users});
+            self.run(Kind::Create, create);
+            self.run(Kind::Dissolve, json!({"chat_id": id}));
+        }
+        while self.core.sweep_some() {}
+        self.out = Output::default();
+    }
+}
+
+/// Bytes that stay of these chats, on a node that had some before.
+fn kept(chats: usize, users: &[String]) -> i64 {
+    let mut alone = Alone::new();
+    alone.come_and_go("before", 1, &[]);
+    measure(|| alone.come_and_go("after", chats, users)).bytes_current
+}
+
+#[test]
+fn what_is_kept_of_what_is_gone_is_little() {
+    let dissolved = kept(20_000, &[]) / 20_000;
+    let readers: Vec<String> = (0..20).map(|n| format!("reader-{n}")).collect();
+    let removed = (kept(1000, &readers) - kept(1000, &[])) / 20_000;
+    let users: Vec<String> = (0..10_000).map(|n| format!("user-{n:037}")).collect();
+    let idle = kept(1, &users) / 10_000;
+    println!("a dissolved chat {dissolved}, a removal {removed}, a user without rows {idle} bytes");
+    // Ids of 26 bytes, and the room that tables keep.
+    assert!((26..=26 + 25).contains(&dissolved), "{dissolved} bytes for a dissolved chat");
+    assert!((24..=66).contains(&removed), "{removed} bytes for a removal");
+    assert!((128..=380).contains(&idle), "{idle} bytes for a user without rows");
+}

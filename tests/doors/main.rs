@@ -1,0 +1,26 @@
+//! The doors of a server in this process: bytes of the wire, HTTP routes, the stream of changes.
+//!
+//! # Layout
+//! - `protocol_examples`, `protocol_server`: `protocol.md` agrees with the code, byte by byte
+//! - `connection`: one TCP connection
+//! - `watch`: the stream of changes
+//! - `http`: both HTTP doors, without sockets
+//! - `node_app`: the HTTP API through a real server
+//! - `fuzz`: bytes from outside, one rule for each kind
+
+// Helpers beside the tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../process/mod.rs"]
+mod process;
+
+mod connection;
+mod fuzz;
+mod http;
+mod node_app;
+mod protocol_examples;
+mod protocol_server;
+mod watch;

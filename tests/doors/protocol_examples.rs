@@ -1,0 +1,441 @@
+//! `protocol.md` agrees with the code: its examples are decoded and encoded again, and its tables
+//! are compared with the types.
+//!
+//! If an example no longer has the bytes that the code writes, the failure shows the hex to paste.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use bytes::BytesMut;
+use chatshard::command::node::Limits;
+use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
+use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
+use chatshard::protocol::{
+    self, CONNECTION_ID, decode_reply, decode_request, encode_reply, encode_request,
+};
+use chatshard::types::{KeyHasher, ShardCount};
+
+use crate::common::examples::{Example, PAGE, examples, hex};
+
+trait Holds {
+    fn assert_encodes_as(&self, encoded: &[u8]);
+    fn outcome(&self, decoded: &Outcome) -> Outcome;
+}
+
+impl Holds for Example {
+    fn assert_encodes_as(&self, encoded: &[u8]) {
+        assert_eq!(hex(encoded), hex(&self.bytes), "line {}: left is the code's", self.line);
+    }
+
+    /// The outcome in the JSON line, as the codec has it.
+    fn outcome(&self, decoded: &Outcome) -> Outcome {
+        let body = &self.json["body"];
+        let status = u16::try_from(self.json["status"].as_u64().unwrap()).unwrap();
+        if status == protocol::reply::STATUS_OK {
+            let kind = self.kind();
+            let reply = Reply::deserialize_body(kind, body.clone())
+                .unwrap_or_else(|error| panic!("line {}: {error}", self.line));
+            // No field of the JSON is unknown, and none is missing.
+            if let Ok(decoded) = decoded {
+                assert_eq!(&serde_json::to_value(decoded).unwrap(), body, "line {}", self.line);
+            }
+            return Ok(reply);
+        }
+        let code = ErrorCode::from_status(status).unwrap();
+        assert_eq!(body["error"], code.name(), "line {}", self.line);
+        Err(Error::new(code, body["message"].as_str().unwrap().to_owned()))
+    }
+}
+
+#[test]
+fn every_request_means_what_it_says() {
+    for example in examples().iter().filter(|example| example.is_request) {
+        let request = decode_request(&example.payload(REQUEST_BYTES_MAX))
+            .unwrap_or_else(|refused| panic!("line {}: {refused}", example.line));
+        let meant = Command::from_json(example.kind(), example.json.clone())
+            .unwrap_or_else(|error| panic!("line {}: {error}", example.line));
+        assert_eq!(request.command, meant, "line {}", example.line);
+        let mut encoded = BytesMut::new();
+        encode_request(request.id, &meant, &mut encoded).unwrap();
+        example.assert_encodes_as(&encoded);
+    }
+}
+
+#[test]
+fn every_reply_means_what_it_says() {
+    for example in examples().iter().filter(|example| !example.is_request) {
+        let kind = Kind::from_name(&example.name);
+        let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind)
+            .unwrap_or_else(|error| panic!("line {}: {error}", example.line));
+        assert_eq!(answer.id == CONNECTION_ID, example.name == "connection");
+        assert_eq!(answer.outcome, example.outcome(&answer.outcome), "line {}", example.line);
+        let mut encoded = BytesMut::new();
+        encode_reply(answer.id, &answer.outcome, &mut encoded);
+        example.assert_encodes_as(&encoded);
+    }
+}
+
+#[test]
+fn the_examples_are_a_conversation() {
+    let examples = examples();
+    let script: Vec<&Example> = examples.iter().filter(|e| e.name != "connection").collect();
+    let mut last_id = 0;
+    for pair in script.chunks(2) {
+        let [request, reply] = pair else { panic!("line {}: no reply", pair[0].line) };
+        assert!(request.is_request && !reply.is_request, "line {}", request.line);
+        assert_eq!(request.name, reply.name, "line {}", reply.line);
+        let id = decode_request(&request.payload(REQUEST_BYTES_MAX)).unwrap().id;
+        let kind = Some(reply.kind());
+        let answered = decode_reply(&reply.payload(REPLY_BYTES_MAX), |_| kind).unwrap().id;
+        assert_eq!((id, answered), (last_id + 1, id), "line {}", reply.line);
+        last_id = id;
+    }
+    assert_eq!(script[0].name, "hello", "hello comes first");
+    for kind in Kind::ALL {
+        let answered = script.iter().any(|example| {
+            !example.is_request && example.name == kind.name() && example.json["status"] == 200
+        });
+        assert!(answered, "{} has no example", kind.name());
+    }
+}
+
+/// The cells of the rows of every table whose head is `| head... |`, without backquotes.
+fn table<'a>(text: &'a str, head: &[&str]) -> Vec<Vec<&'a str>> {
+    let cells = |line: &'a str| -> Vec<&'a str> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+    };
+    let mut rows = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with('|') && cells(line).starts_with(head) {
+            rows.extend(lines.by_ref().take_while(|line| line.starts_with('|')).skip(1).map(cells));
+        }
+    }
+    rows
+}
+
+/// The part of the page below this heading, up to the next heading of any level.
+fn section(heading: &str) -> &'static str {
+    let start = PAGE
+        .find(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("the page has no {heading:?}"));
+    let text = &PAGE[start + heading.len() + 2..];
+    &text[..text.find("\n#").unwrap_or(text.len())]
+}
+
+#[test]
+fn the_table_of_commands_is_complete() {
+    let written: Vec<(u8, &str, &str)> = table(section("## Commands"), &["code", "name"])
+        .iter()
+        .map(|row| {
+            let name = row[1].trim_start_matches("[`").split('`').next().unwrap();
+            (row[0].parse().unwrap(), name, row[2])
+        })
+        .collect();
+    let real: Vec<(u8, &str, &str)> = Kind::ALL
+        .iter()
+        .map(|kind| {
+            let class = match kind.class() {
+                Class::Read => "read",
+                Class::Write => "write",
+                Class::Operate => "operate",
+            };
+            (kind.code(), kind.name(), class)
+        })
+        .collect();
+    assert_eq!(written, real);
+    for (code, name, class) in real {
+        let opening = format!("\nCode {code}, {class}. ");
+        assert!(section(&format!("### `{name}`")).starts_with(&opening), "{name}");
+    }
+}
+
+#[test]
+fn the_table_of_errors_is_complete() {
+    let written: HashSet<(String, String)> = table(section("## Errors"), &["status", "error"])
+        .iter()
+        .map(|row| (row[0].to_owned(), row[1].to_owned()))
+        .collect();
+    let real: HashSet<(String, String)> = ErrorCode::ALL
+        .iter()
+        .map(|code| (code.status().to_string(), code.name().to_owned()))
+        .collect();
+    assert_eq!(written, real);
+}
+
+/// The limits in the reply to `hello`: the constant of `src/limits.rs`, and the field.
+const TOLD: &[(&str, &str)] = &[
+    ("REQUEST_BYTES_MAX", "request_bytes"),
+    ("REPLY_BYTES_MAX", "reply_bytes"),
+    ("IDS_MAX", "ids"),
+    ("USERS_MAX", "users"),
+    ("IMPORT_LINES_MAX", "import_lines"),
+    ("IN_FLIGHT_MAX", "in_flight"),
+    ("ID_BYTES_MAX", "id_bytes"),
+    ("IDLE_TIMEOUT_MS", "idle_ms"),
+    ("IDEMPOTENCY_WINDOW_MS", "idempotency_ms"),
+    ("IDEMPOTENCY_KEYS_MAX", "idempotency_keys"),
+    ("TOMBSTONES_MAX", "tombstones"),
+    ("HELLO_BYTES_MAX", "hello_bytes"),
+    ("TEXT_BYTES_MAX", "text_bytes"),
+    ("NESTING_MAX", "nesting"),
+    ("INTEGER_MAX", "integer_max"),
+    ("IMPORT_COUNTER_MAX", "import_counter_max"),
+    ("ADVANCE_AHEAD_MAX", "advance_ahead"),
+    ("TIME_AHEAD_MS_MAX", "time_ahead_ms"),
+    ("EXPORT_LINES_MAX", "export_lines"),
+    ("MEMBERS_PAGE_MAX", "members_page"),
+    ("SYNC_PAGE_MAX", "sync_page"),
+    ("CONVERSATIONS_PAGE_MAX", "conversations_page"),
+    ("IN_FLIGHT_BYTES_MAX", "in_flight_bytes"),
+    ("LARGE_IN_FLIGHT_MAX", "large_in_flight"),
+    ("SMALL_REPLY_ITEMS", "small_reply_items"),
+    ("UNSENT_BYTES_MAX", "unsent_bytes"),
+    ("WATCHES_MAX", "watches"),
+    ("GREETING_TIMEOUT_MS", "greeting_ms"),
+    ("FRAME_TIMEOUT_MS", "frame_ms"),
+    ("WRITE_TIMEOUT_MS", "write_ms"),
+    ("HEARTBEAT_MS", "heartbeat_ms"),
+    ("IDEMPOTENCY_ANSWER_BYTES", "idempotency_answer_bytes"),
+    ("CONNECTIONS_MAX", "connections"),
+];
+
+/// The other limits, with the reason why `hello` does not report them.
+const NOT_TOLD: &[(&str, &[&str])] = &[
+    ("the reply is cut, with no error", &["CONVERSATIONS_PAGE", "DIFFERENCES_MAX"]),
+    ("`hello` tells it beside the limits", &["SLOTS"]),
+    (
+        "all clients of the node share it, and none can keep below it: 429",
+        &[
+            "CROSS_CORE_MAX",
+            "INCOMPLETE_BYTES_MAX",
+            "INCOMPLETE_BYTES_FREE",
+            "LOG_QUEUE_BYTES_MAX",
+            "TCP_UNSENT_BYTES_MAX",
+            "TCP_UNSENT_BYTES_FREE",
+            "STRANGERS_MAX",
+            "STRANGERS_MIN",
+            "GREETING_MS_MIN",
+            "EVICTION_MS_MIN",
+            "BUDGET_BYTES_MIN",
+        ],
+    ),
+    (
+        "only clients of HTTP meet it, which get no `hello`",
+        &[
+            "HTTP_BODY_BYTES_MAX",
+            "HTTP_UNSENT_BYTES_MAX",
+            "HTTP_UNSENT_BYTES_FREE",
+            "HTTP_READS_MAX",
+            "PROGRESS_BYTES",
+            "COMPRESSED_BYTES_MIN",
+        ],
+    ),
+    (
+        "a client that it meets is told to `reset`, with no error",
+        &["GONE_MAX", "GONE_SHARE", "IDLE_USER_WEIGHT"],
+    ),
+    (
+        "the offset that is too old is in the error; the files of the log keep more",
+        &["WATCH_RING_BYTES", "WATCH_PAGE_BYTES", "WATCH_PAGE_HELD_BYTES", "WATCH_RETRY_MS"],
+    ),
+    ("of the disk: no client meets it", &["COUNTER_MAX", "IMAGE_BLOCK_BYTES", "CHUNK_ENTRIES_MAX"]),
+    (
+        "a slice of work: no client meets it",
+        &[
+            "SCAN_ROWS",
+            "LOOK_ROWS",
+            "IMPORT_SLICE",
+            "SCAN_ROWS_AT_ONCE",
+            "USERS_A_SCAN",
+            "DELIVERY_SLICE",
+        ],
+    ),
+];
+
+/// A constant in neither list is one that was forgotten.
+#[test]
+fn hello_tells_every_limit_that_a_client_can_meet() {
+    let source = include_str!("../../src/limits.rs");
+    let constants: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const "))
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
+    let told = TOLD.iter().map(|(constant, _)| *constant);
+    let not_told = NOT_TOLD.iter().flat_map(|(_, constants)| constants.iter().copied());
+    let listed: Vec<&str> = told.chain(not_told).collect();
+    assert_eq!(constants, listed.iter().copied().collect(), "left is src/limits.rs");
+    assert_eq!(constants.len(), listed.len(), "none is in both lists");
+    let limits = serde_json::to_value(Limits::of_this_build()).unwrap();
+    let fields: BTreeSet<&str> = limits.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, TOLD.iter().map(|(_, field)| *field).collect(), "left is `Limits`");
+    // Each field has the value of its own constant.
+    let code = include_str!("../../src/command/node.rs");
+    for (constant, field) in TOLD {
+        let line = code.lines().map(str::trim).find(|line| {
+            line.strip_prefix(field)
+                .is_some_and(|rest| rest.starts_with(": ") && rest.contains("limits::"))
+        });
+        let line = line.unwrap_or_else(|| panic!("{field} has no value"));
+        let is_its_own = |word: &str| word == *constant;
+        assert!(line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(is_its_own), "{line}");
+    }
+}
+
+/// A limit that an older server does not report is 0; the others are read.
+#[test]
+fn limits_of_an_older_server_are_read() {
+    let mut limits = serde_json::to_value(Limits::of_this_build()).unwrap();
+    limits.as_object_mut().unwrap().remove("watches");
+    let older: Limits = serde_json::from_value(limits).unwrap();
+    assert_eq!(older, Limits { watches: 0, ..Limits::of_this_build() });
+}
+
+#[test]
+fn the_table_of_limits_is_this_builds() {
+    let limits = serde_json::to_string(&Limits::of_this_build()).unwrap();
+    let written: Vec<String> = table(section("## Limits"), &["name", "value"])
+        .iter()
+        .map(|row| format!("\"{}\":{}", row[0], row[1]))
+        .collect();
+    assert_eq!(limits, format!("{{{}}}", written.join(",")));
+}
+
+#[test]
+fn the_table_of_slots_is_right() {
+    let shards = ShardCount::new(4).unwrap();
+    let rows = table(section("## Which shard"), &["key", "seed"]);
+    assert!(!rows.is_empty());
+    for row in rows {
+        let hasher = KeyHasher::new(row[1].parse().unwrap());
+        let slot = hasher.slot(row[0]);
+        let real = [
+            format!("{:016x}", hasher.hash(row[0])),
+            slot.get().to_string(),
+            slot.shard(shards).0.to_string(),
+        ];
+        assert_eq!(row[2..], real, "{}", row[0]);
+    }
+}
+
+/// Names in the order in which a JSON text has them at the top level of its object.
+fn top_level_names(json: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut depth, mut in_string, mut start) = (0, false, 0);
+    for (index, character) in json.char_indices() {
+        match character {
+            '"' => {
+                in_string = !in_string;
+                if in_string {
+                    start = index + 1;
+                } else if depth == 1 && json[index + 1..].starts_with(':') {
+                    names.push(json[start..index].to_owned());
+                }
+            }
+            '{' | '[' if !in_string => depth += 1,
+            '}' | ']' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The names in the second column of a field table of `text`, whose first column counts from 1.
+fn fields(text: &str) -> Vec<String> {
+    let rows = table(text, &["#", "name", "type"]);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row[0], (index + 1).to_string(), "{row:?}");
+    }
+    rows.iter().map(|row| row[1].to_owned()).collect()
+}
+
+/// A command's arguments as JSON, in their order.
+fn arguments_json(command: &Command) -> String {
+    let mut json = Vec::new();
+    command.serialize_arguments(&mut serde_json::Serializer::new(&mut json)).unwrap();
+    String::from_utf8(json).unwrap()
+}
+
+#[test]
+fn every_field_is_listed_in_its_position() {
+    for example in examples().iter().filter(|example| example.name != "connection") {
+        let section = section(&format!("### `{}`", example.name));
+        let (arguments, reply) = section.split_once("\nReply: ").unwrap_or_else(|| {
+            section
+                .split_once("\nReply:\n")
+                .unwrap_or_else(|| panic!("{} has no reply", example.name))
+        });
+        let (written, json) = if example.is_request {
+            let command = Command::from_json(example.kind(), example.json.clone()).unwrap();
+            (fields(arguments), arguments_json(&command))
+        } else {
+            let kind = Some(example.kind());
+            let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
+            let Ok(body) = answer.outcome else { continue };
+            (fields(reply), serde_json::to_string(&body).unwrap())
+        };
+        assert_eq!(top_level_names(&json), written, "{}, line {}", example.name, example.line);
+    }
+}
+
+#[test]
+fn every_record_lists_its_fields_in_their_position() {
+    // Where an example of each record is found: the command, and the field of its reply.
+    let in_replies: HashMap<&str, (&str, &str)> = HashMap::from([
+        ("row", ("set_flags", "row")),
+        ("chat", ("detail", "items")),
+        ("member", ("members", "items")),
+        ("conversation", ("conversations", "items")),
+        ("unread_item", ("unread", "items")),
+        ("read_result", ("mark_read_many", "items")),
+        ("sync_item", ("sync", "items")),
+        ("explain_floors", ("explain", "floors")),
+        ("chat_line", ("export", "chats")),
+        ("member_line", ("export", "members")),
+        ("limits", ("hello", "limits")),
+        ("log_stats", ("stats", "log")),
+        ("snapshot_stats", ("stats", "snapshot")),
+        ("shard_stats", ("stats", "shards")),
+    ]);
+    // The same for those that only requests have.
+    let in_requests: HashMap<&str, (&str, &str)> =
+        HashMap::from([("since", ("sync", "since")), ("read_item", ("mark_read_many", "items"))]);
+    assert_eq!(PAGE.matches("\n### Record `").count(), in_replies.len() + in_requests.len());
+    let examples = examples();
+    let find = |is_request: bool, name: &str, field: &str| {
+        let of_the_command = |e: &&Example| e.is_request == is_request && e.name == name;
+        let has_the_field = |e: &&Example| match is_request {
+            true => !e.json[field].is_null(),
+            false => e.json["status"] == 200,
+        };
+        examples.iter().filter(of_the_command).find(has_the_field).unwrap()
+    };
+    let replies = in_replies.into_iter().map(|(record, (name, field))| {
+        let example = find(false, name, field);
+        let kind = Some(example.kind());
+        let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
+        (record, field, serde_json::to_string(&answer.outcome.unwrap()).unwrap())
+    });
+    let requests = in_requests.into_iter().map(|(record, (name, field))| {
+        let example = find(true, name, field);
+        let command = decode_request(&example.payload(REQUEST_BYTES_MAX)).unwrap().command;
+        (record, field, arguments_json(&command))
+    });
+    for (record, field, json) in replies.chain(requests) {
+        let start = json.find(&format!("\"{field}\":")).unwrap() + field.len() + 3;
+        let object = &json[start..];
+        let object = &object[object.find('{').unwrap()..=object.find('}').unwrap()];
+        let mut names = top_level_names(object);
+        if record == "row" {
+            assert_eq!(names.remove(0), "id", "JSON alone has the id twice");
+        }
+        assert_eq!(names, fields(section(&format!("### Record `{record}`"))), "{record}");
+    }
+}
+
+#[test]
+fn the_version_is_the_codes() {
+    assert!(
+        PAGE.starts_with(&format!("# The chatshard protocol, version {}\n", protocol::VERSION))
+    );
+}
