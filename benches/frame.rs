@@ -9,8 +9,9 @@
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use chatshard::command::membership::{ChatItem, Detail, DetailReply, List, ListReply, ListRow};
-use chatshard::command::message::{Advance, AdvanceReply};
+use chatshard::command::advance::{Advance, AdvanceReply};
+use chatshard::command::detail::{ChatItem, Detail, DetailReply};
+use chatshard::command::list::{List, ListReply, ListRow};
 use chatshard::command::{Command, Outcome, Reply};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::protocol::{decode_request, encode_reply, encode_request, frame};

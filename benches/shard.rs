@@ -14,9 +14,12 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use chatshard::command::Command;
-use chatshard::command::membership::{Detail, List};
-use chatshard::command::message::{Advance, MarkRead};
-use chatshard::command::transfer::{ChatLine, Import, MemberLine};
+use chatshard::command::advance::Advance;
+use chatshard::command::detail::Detail;
+use chatshard::command::import::Import;
+use chatshard::command::lines::{ChatLine, MemberLine};
+use chatshard::command::list::List;
+use chatshard::command::mark_read::MarkRead;
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::node::worker::fast_path::prefetch_keys;
 use chatshard::protocol::fast_path::{self, Ask, FastRequest};

@@ -1,7 +1,7 @@
 //! Every bound of the node in one file, related to each other at compile time.
 //!
 //! The reply to `hello` reports the limits that clients can meet (see
-//! [`crate::command::node::Limits`]).
+//! [`crate::command::hello::Limits`]).
 
 /// Number of slots. The slot of a key is `xxh64(key, hash_seed) % SLOTS`.
 pub const SLOTS: u16 = 4096;

@@ -32,7 +32,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::command::node::{LogStats, ShardStats, SnapshotStats, StatsReply};
+use crate::command::stats::{LogStats, ShardStats, SnapshotStats, StatsReply};
 use crate::command::{ErrorCode, Kind};
 use crate::types::ShardId;
 use doors::DoorMeter;

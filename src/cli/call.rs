@@ -8,7 +8,7 @@ use super::failure::tell;
 use super::manual;
 use super::result_file::{print, print_json, print_json_line};
 use super::{ConnectArgs, Failure};
-use crate::command::change::Watch;
+use crate::command::watch::Watch;
 use crate::command::{Call, Command, Kind};
 use crate::config::choices::did_you_mean;
 use crate::limits::REPLY_BYTES_MAX;

@@ -7,8 +7,10 @@ use comfy_table::{Table, presets};
 
 use super::result_file::{print, print_json};
 use super::{ConnectArgs, Failure};
-use crate::command::membership::{ChatItem, Delete, Detail, DetailReply, List, ListReply, ListRow};
-use crate::command::node::{Stats, StatsReply};
+use crate::command::delete::Delete;
+use crate::command::detail::{ChatItem, Detail, DetailReply};
+use crate::command::list::{List, ListReply, ListRow};
+use crate::command::stats::{Stats, StatsReply};
 use crate::command::{Call, Command, Reply};
 use crate::limits::IDS_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};

@@ -2,7 +2,7 @@
 //! itself.
 
 use super::{Address, ClientError, ClientOptions, Connection};
-use crate::command::change::{Watch, WatchEvent};
+use crate::command::watch::{Watch, WatchEvent};
 use crate::command::{Error, Reply};
 
 /// An open `watch` and its connection.

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::stream::{self, ClientStream};
 use super::{Address, ClientError, ClientOptions, within};
-use crate::command::node::{HelloReply, Limits};
+use crate::command::hello::{HelloReply, Limits};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{HELLO_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::protocol::{CONNECTION_ID, DecodedReply, decode_reply, encode_request_within, frame};

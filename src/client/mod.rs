@@ -42,7 +42,7 @@ pub use connection::Connection;
 pub use stream::{ClientStream, connect};
 pub use tls::ClientTls;
 
-use crate::command::node::{Hello, HelloReply};
+use crate::command::hello::{Hello, HelloReply};
 use crate::command::{Call, Class, Command, Error, Outcome};
 use crate::limits::IN_FLIGHT_MAX;
 use crate::protocol::{BadReply, FrameError};

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::connection::{FrameSizes, next_answer};
 use super::stream::{StreamReader, StreamWriter, split};
 use super::{ClientError, Connection, unanswered};
-use crate::command::node::Ping;
+use crate::command::ping::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
 use crate::protocol::encode_request_within;
 

@@ -11,8 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::command::Reply;
-use crate::command::membership::{Delete, List, ListReply};
-use crate::command::node::{Limits, Ping, PingReply};
+use crate::command::delete::Delete;
+use crate::command::hello::Limits;
+use crate::command::list::{List, ListReply};
+use crate::command::ping::{Ping, PingReply};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::{CONNECTION_ID, Request, decode_request, encode_reply, frame};
 use crate::types::UserId;
@@ -272,7 +274,7 @@ async fn a_request_over_the_limit_is_refused_here() {
     let client = Client::connect(address, ClientOptions::default()).await.unwrap();
     let user_ids = vec![UserId::new(&"x".repeat(128)).unwrap(); 9000];
     let chat_id = crate::types::ChatId::new("c").unwrap();
-    let command = crate::command::chat::AddMembers {
+    let command = crate::command::add_members::AddMembers {
         chat_id,
         user_ids,
         idempotency_key: None,

@@ -6,25 +6,52 @@
 //! field goes to the end of its struct.
 //!
 //! # Layout
-//! - [`chat`]: create, members, status: the commands that backends send about chats
-//! - [`message`]: advance, mark_read, mark_read_many
-//! - [`membership`]: list, detail, delete, flags: a user's own rows
-//! - [`conversation`]: conversations, unread, explain: rows joined with their chats
-//! - [`change`]: sync, watch, cancel: changes since a version or an offset
-//! - [`node`]: hello, ping, stats, snapshot, verify
-//! - [`transfer`]: export and import
-//! - [`error`]: the one error type with its codes
-//! - [`unread`]: the one formula of what is unread
+//! - the table below: a row for each command
+//! - a file for each command, which has its name: arguments, reply, and their check
+//!   - a connection and the node: [`hello`], [`ping`], [`stats`], [`snapshot`], [`verify`],
+//!     [`export`], [`import`]
+//!   - a user's rows: [`list`], [`detail`], [`delete`], [`set_flags`], [`touch`], [`clear`],
+//!     [`mark_read`], [`mark_read_many`], [`erase_user`]
+//!   - rows with their chats: [`conversations`], [`unread`], [`explain`]
+//!   - changes: [`sync`], [`watch`], [`cancel`]
+//!   - chats: [`create`], [`add_members`], [`remove_members`], [`members`], [`set_status`],
+//!     [`dissolve`], [`advance`]
+//! - what several commands share: `check`, [`error`], [`floors`] (the one formula of what is
+//!   unread), [`lines`] (of `export` and `import`)
 
-pub mod change;
-pub mod chat;
-pub mod conversation;
+pub mod add_members;
+pub mod advance;
+pub mod cancel;
+mod check;
+pub mod clear;
+pub mod conversations;
+pub mod create;
+pub mod delete;
+pub mod detail;
+pub mod dissolve;
+pub mod erase_user;
 pub mod error;
-pub mod membership;
-pub mod message;
-pub mod node;
-pub mod transfer;
+pub mod explain;
+pub mod export;
+pub mod floors;
+pub mod hello;
+pub mod import;
+pub mod lines;
+pub mod list;
+pub mod mark_read;
+pub mod mark_read_many;
+pub mod members;
+pub mod ping;
+pub mod remove_members;
+pub mod set_flags;
+pub mod set_status;
+pub mod snapshot;
+pub mod stats;
+pub mod sync;
+pub mod touch;
 pub mod unread;
+pub mod verify;
+pub mod watch;
 
 pub use error::{Error, ErrorCode};
 
@@ -33,7 +60,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::SMALL_REPLY_ITEMS;
-use membership::ListRowRef;
+use list::ListRowRef;
 
 /// The result of a command: its reply, or why it failed.
 pub type Outcome = Result<Reply, Error>;
@@ -209,63 +236,63 @@ macro_rules! commands {
 
 commands! {
     /// Introduces a connection; the reply describes the node.
-    1 Hello "hello" Read node::Hello => Box<node::HelloReply>;
+    1 Hello "hello" Read hello::Hello => Box<hello::HelloReply>;
     /// Does nothing; its reply shows that the node works.
-    2 Ping "ping" Read node::Ping => node::PingReply;
+    2 Ping "ping" Read ping::Ping => ping::PingReply;
     /// Counts and sizes of the node.
-    3 Stats "stats" Read node::Stats => Box<node::StatsReply>;
+    3 Stats "stats" Read stats::Stats => Box<stats::StatsReply>;
     /// Writes a snapshot now, and replies when its file is published.
-    4 Snapshot "snapshot" Operate node::Snapshot => node::SnapshotReply;
+    4 Snapshot "snapshot" Operate snapshot::Snapshot => snapshot::SnapshotReply;
     /// A page of all chats and members, in the form that `import` takes.
-    5 Export "export" Read transfer::Export => transfer::ExportReply;
+    5 Export "export" Read export::Export => export::ExportReply;
     /// Stores chats and members as they come from an export.
-    6 Import "import" Write transfer::Import => transfer::ImportReply;
+    6 Import "import" Write import::Import => import::ImportReply;
     /// Recounts all figures that are kept incrementally, and names each difference.
-    7 Verify "verify" Read node::Verify => node::VerifyReply;
+    7 Verify "verify" Read verify::Verify => verify::VerifyReply;
     /// Streams all changes of the node, as the log reaches them.
-    8 Watch "watch" Read change::Watch => change::WatchEvent;
+    8 Watch "watch" Read watch::Watch => watch::WatchEvent;
     /// Ends a watch of the same connection.
-    9 Cancel "cancel" Read change::Cancel => ();
+    9 Cancel "cancel" Read cancel::Cancel => ();
     /// A user's rows, pinned first, then newest-joined first.
-    16 List "list" Read membership::List => membership::ListReply;
+    16 List "list" Read list::List => list::ListReply;
     /// Details of chats, by id.
-    17 Detail "detail" Read membership::Detail => membership::DetailReply;
+    17 Detail "detail" Read detail::Detail => detail::DetailReply;
     /// Removes chats from a user's list until their next message.
-    18 Delete "delete" Write membership::Delete => ();
+    18 Delete "delete" Write delete::Delete => ();
     /// Sets a row's flags.
-    19 SetFlags "set_flags" Write membership::SetFlags => membership::SetFlagsReply;
+    19 SetFlags "set_flags" Write set_flags::SetFlags => set_flags::SetFlagsReply;
     /// Sets `last_online_time`.
-    20 Touch "touch" Write membership::Touch => membership::TouchReply;
+    20 Touch "touch" Write touch::Touch => touch::TouchReply;
     /// Hides a chat's history from a user; the row stays.
-    21 Clear "clear" Write membership::Clear => membership::ClearReply;
+    21 Clear "clear" Write clear::Clear => clear::ClearReply;
     /// Raises a read position.
-    22 MarkRead "mark_read" Write message::MarkRead => message::MarkReadReply;
+    22 MarkRead "mark_read" Write mark_read::MarkRead => mark_read::MarkReadReply;
     /// Raises read positions of several chats.
-    23 MarkReadMany "mark_read_many" Write message::MarkReadMany => message::MarkReadManyReply;
+    23 MarkReadMany "mark_read_many" Write mark_read_many::MarkReadMany => mark_read_many::MarkReadManyReply;
     /// A page of a user's conversations: rows with their chats and unread counts.
-    24 Conversations "conversations" Read conversation::Conversations => conversation::ConversationsReply;
+    24 Conversations "conversations" Read conversations::Conversations => conversations::ConversationsReply;
     /// Unread totals of many users.
-    25 Unread "unread" Read conversation::Unread => conversation::UnreadReply;
+    25 Unread "unread" Read unread::Unread => unread::UnreadReply;
     /// A user's changes since a version.
-    26 Sync "sync" Read change::Sync => change::SyncReply;
+    26 Sync "sync" Read sync::Sync => sync::SyncReply;
     /// Explains why a chat is listed and unread as it is.
-    27 Explain "explain" Read conversation::Explain => conversation::ExplainReply;
+    27 Explain "explain" Read explain::Explain => explain::ExplainReply;
     /// Removes every trace of a user.
-    28 EraseUser "erase_user" Write membership::EraseUser => membership::EraseUserReply;
+    28 EraseUser "erase_user" Write erase_user::EraseUser => erase_user::EraseUserReply;
     /// Raises a chat's sequence, or hands out the next ones.
-    32 Advance "advance" Write message::Advance => message::AdvanceReply;
+    32 Advance "advance" Write advance::Advance => advance::AdvanceReply;
     /// Creates a chat and its members.
-    33 Create "create" Write chat::Create => chat::CreateReply;
+    33 Create "create" Write create::Create => create::CreateReply;
     /// Adds members to a chat.
-    34 AddMembers "add_members" Write chat::AddMembers => chat::AddMembersReply;
+    34 AddMembers "add_members" Write add_members::AddMembers => add_members::AddMembersReply;
     /// Removes members from a chat.
-    35 RemoveMembers "remove_members" Write chat::RemoveMembers => chat::RemoveMembersReply;
+    35 RemoveMembers "remove_members" Write remove_members::RemoveMembers => remove_members::RemoveMembersReply;
     /// A chat's members.
-    36 Members "members" Read chat::Members => chat::MembersReply;
+    36 Members "members" Read members::Members => members::MembersReply;
     /// Enables or disables a chat.
-    37 SetStatus "set_status" Write chat::SetStatus => chat::SetStatusReply;
+    37 SetStatus "set_status" Write set_status::SetStatus => set_status::SetStatusReply;
     /// Ends a chat for good; its id is never used again.
-    38 Dissolve "dissolve" Write chat::Dissolve => ();
+    38 Dissolve "dissolve" Write dissolve::Dissolve => ();
 }
 
 impl Command {

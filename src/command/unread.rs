@@ -1,52 +1,44 @@
-//! The one formula of what is unread.
+//! `unread`: unread totals of many users.
 
-use crate::types::Sequence;
+use serde::{Deserialize, Serialize};
 
-/// The positions of a user in a chat at or below which no message is unread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Floors {
-    /// The first sequence of the user's membership; messages before it do not count.
-    pub join_seq: Sequence,
-    /// The watermark: the newest sequence that the user deleted or cleared.
-    pub deleted_to_seq: Sequence,
-    /// The read position: the newest sequence that the user has read.
-    pub max_read_seq: Sequence,
-    /// Sequence of the newest message that the user sent.
-    pub sent_seq: Sequence,
+use super::check::check_ids;
+use super::{Check, Error, null_as_default};
+use crate::types::UserId;
+
+/// Arguments of `unread`: the users to count for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unread {
+    /// The users, at most `IDS_MAX`; a repeated user counts once.
+    #[serde(deserialize_with = "null_as_default")]
+    pub user_ids: Vec<UserId>,
 }
 
-impl Floors {
-    /// The largest sequence that is not unread.
-    pub fn floor(&self) -> Sequence {
-        let before_join = self.join_seq.get().saturating_sub(1);
-        let joined = Sequence::new(before_join).unwrap_or_default();
-        joined.max(self.deleted_to_seq).max(self.max_read_seq).max(self.sent_seq)
-    }
-
-    /// How many messages are unread in a chat whose newest is `last_sequence`.
-    pub fn unread(&self, last_sequence: Sequence) -> u64 {
-        last_sequence.get().saturating_sub(self.floor().get())
+impl Check for Unread {
+    fn check(&self) -> Result<(), Error> {
+        check_ids("user_ids", self.user_ids.len())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Reply to `unread`: one item per user, in the order of the request, each user once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnreadReply {
+    /// The counts of each user.
+    pub items: Vec<UnreadItem>,
+}
 
-    fn sequence(value: u64) -> Sequence {
-        Sequence::new(value).unwrap()
-    }
-
-    #[test]
-    fn the_highest_floor_counts() {
-        let mut floors = Floors { join_seq: sequence(4), ..Floors::default() };
-        assert_eq!(floors.unread(sequence(10)), 7);
-        floors.deleted_to_seq = sequence(5);
-        assert_eq!(floors.unread(sequence(10)), 5);
-        floors.max_read_seq = sequence(6);
-        assert_eq!(floors.unread(sequence(10)), 4);
-        floors.sent_seq = sequence(10);
-        assert_eq!(floors.unread(sequence(10)), 0);
-        assert_eq!(floors.unread(sequence(3)), 0);
-    }
+/// The counts of one user. They leave out hidden and deleted chats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnreadItem {
+    /// The user whom the counts are for.
+    pub user_id: UserId,
+    /// Unread messages in chats that are not muted.
+    pub messages: u64,
+    /// Chats that have unread messages or an unread mark, and are not muted.
+    pub chats: u64,
+    /// Unread messages in muted chats.
+    pub muted_messages: u64,
+    /// Muted chats that have unread messages or an unread mark.
+    pub muted_chats: u64,
 }

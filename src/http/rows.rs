@@ -8,7 +8,7 @@
 
 use std::vec::IntoIter;
 
-use crate::command::membership::{ListReply, ListRow, ListRowRef};
+use crate::command::list::{ListReply, ListRow, ListRowRef};
 use crate::limits::SCAN_ROWS;
 use crate::types::ChatId;
 

@@ -179,7 +179,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::command::membership::{ListReply, TouchReply};
+    use crate::command::list::ListReply;
+    use crate::command::touch::TouchReply;
     use crate::limits::WATCH_PAGE_HELD_BYTES;
 
     const MAX: usize = 4 * WATCH_PAGE_HELD_BYTES;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::{oneshot, watch};
 
-use crate::command::change::WatchEvent;
+use crate::command::watch::WatchEvent;
 use crate::command::{Error, ErrorCode, Reply};
 use crate::limits::{HEARTBEAT_MS, WATCH_PAGE_HELD_BYTES, WATCH_RETRY_MS, WATCHES_MAX};
 use crate::node::watch::{Lsn, Next, Page, ResumeState, WatchHub, Watcher};

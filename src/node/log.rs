@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 use super::mailbox::Mailbox;
 use super::watch::WatchHub;
 use crate::command::Error;
-use crate::command::node::LogStats;
+use crate::command::stats::LogStats;
 use crate::limits::LOG_QUEUE_BYTES_MAX;
 use crate::throttle::Episode;
 

@@ -48,7 +48,8 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::command::node::{HelloReply, Limits, PROTOCOL_VERSION, StatsReply};
+use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
+use crate::command::stats::StatsReply;
 use crate::command::{Call, Command, Error, ListHere, Outcome};
 use crate::limits::{SCAN_ROWS, SLOTS};
 use crate::metrics::MetricsInput;

@@ -24,7 +24,7 @@ use snapshot::{Batch, Disk, FollowError, LogFollower};
 use tokio::sync::{oneshot, watch};
 
 use super::log::{Log, LogMode};
-use crate::command::change::{WatchEvent, WatchOp};
+use crate::command::watch::{WatchEvent, WatchOp};
 use crate::command::{Error, ErrorCode};
 use crate::limits::{WATCH_PAGE_BYTES, WATCH_RING_BYTES};
 use crate::shard::event;

@@ -16,7 +16,7 @@ use super::fast_path;
 use super::frame::{self, HEADER_BYTES};
 use super::reply::{STATUS_OK, encode_error, too_large, write_head};
 use crate::command::Kind;
-use crate::command::membership::{ListReply, ListRow};
+use crate::command::list::{ListReply, ListRow};
 use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
 
 /// A buffer that holds this many bytes gets no further slice.

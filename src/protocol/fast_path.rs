@@ -14,8 +14,10 @@ use super::CONNECTION_ID;
 use super::frame::{HEADER_BYTES, Open};
 use super::msgpack::ValueReader;
 use super::reply::STATUS_OK;
-use crate::command::membership::{ChatItemRef, ListRowRef};
-use crate::command::message::{AdvanceRef, AdvanceReply, MarkReadRef, MarkReadReply};
+use crate::command::advance::{AdvanceRef, AdvanceReply};
+use crate::command::detail::ChatItemRef;
+use crate::command::list::ListRowRef;
+use crate::command::mark_read::{MarkReadRef, MarkReadReply};
 use crate::command::{Check, Kind};
 use crate::limits::{ID_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::types::{Hashed, KeyHasher, Sequence, TimeMs, is_id};
@@ -485,7 +487,8 @@ mod tests {
     use super::super::test_values::Choices;
     use super::super::{decode_request, encode_reply, encode_request, frame};
     use super::*;
-    use crate::command::membership::{DetailReply, ListReply};
+    use crate::command::detail::DetailReply;
+    use crate::command::list::ListReply;
     use crate::command::{Command, Reply};
 
     const HASHER: KeyHasher = KeyHasher::new(7);

@@ -40,7 +40,7 @@ pub use reply::{
 };
 pub use request::{RefusedRequest, Request, decode_request, encode_request, encode_request_within};
 
-use crate::command::node::PROTOCOL_VERSION;
+use crate::command::hello::PROTOCOL_VERSION;
 
 /// The protocol's version, as the reply to `hello` has it. It changes when an old client would
 /// misread a new server. Fields and commands that are only added do not change it.

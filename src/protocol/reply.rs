@@ -196,7 +196,7 @@ mod tests {
 
     use super::super::test_values::Choices;
     use super::*;
-    use crate::command::membership::{ListReply, ListRow};
+    use crate::command::list::{ListReply, ListRow};
     use crate::protocol::frame;
     use crate::types::{ChatId, Flag, Sequence, TimeMs};
 

@@ -278,7 +278,7 @@ mod tests {
         let id = "x".repeat(128);
         let user_ids = vec![crate::types::UserId::new(&id).unwrap(); 9000];
         let chat_id = crate::types::ChatId::new("c").unwrap();
-        let command = Command::from(crate::command::chat::AddMembers {
+        let command = Command::from(crate::command::add_members::AddMembers {
             chat_id,
             user_ids,
             idempotency_key: None,

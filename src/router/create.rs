@@ -12,7 +12,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{Gather, Router, Sent, mixed_up};
-use crate::command::chat::Create;
+use crate::command::create::Create;
 use crate::command::{Kind, Outcome};
 use crate::shard::idempotency::{Claim, Claiming};
 use crate::shard::op::{Answer, IdFrom, Op, ReplyTo};

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
-use crate::command::membership::Delete;
+use crate::command::delete::Delete;
 use crate::command::{Kind, Outcome, Reply};
 use crate::shard::idempotency::{Claim, Claiming, digest};
 use crate::shard::op::{Answer, Op, ReplyTo};

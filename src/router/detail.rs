@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::membership::{ChatItem, Detail, DetailReply};
+use crate::command::detail::{ChatItem, Detail, DetailReply};
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, DetailPart, Op, ReplyTo};
 use crate::shard::row::RowFacts;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::membership::EraseUser;
+use crate::command::erase_user::EraseUser;
 use crate::command::{Error, Outcome};
 use crate::shard::listing::UserRows;
 use crate::shard::op::{Answer, Op, ReplyTo};

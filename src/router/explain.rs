@@ -1,8 +1,8 @@
 //! `explain`: joins the chat's and the row's view of a membership, and gives reasons.
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::conversation::{Explain, ExplainFloors, ExplainReply};
-use crate::command::unread::Floors;
+use crate::command::explain::{Explain, ExplainFloors, ExplainReply};
+use crate::command::floors::Floors;
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::op::{Answer, ChatView, Op, ReplyTo};
 use crate::shard::row::RowFacts;

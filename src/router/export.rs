@@ -5,7 +5,8 @@
 
 use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::transfer::{Export, ExportReply, MemberLine};
+use crate::command::export::{Export, ExportReply};
+use crate::command::lines::MemberLine;
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::EXPORT_LINES_MAX;
 use crate::shard::op::{Answer, ExportPlace, ExportRow, Op, Pair, ReplyTo};

@@ -2,8 +2,8 @@
 //! reason.
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::conversation::Explain;
-use crate::command::membership::SetFlags;
+use crate::command::explain::Explain;
+use crate::command::set_flags::SetFlags;
 use crate::command::{Command, Error, ErrorCode, Outcome};
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, UserId};

@@ -24,7 +24,8 @@ use hashbrown::HashMap;
 
 use super::places::NewRows;
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
-use crate::command::transfer::{Import, ImportReply, MemberLine};
+use crate::command::import::{Import, ImportReply};
+use crate::command::lines::MemberLine;
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Answer, Op, Removal, ReplyTo};

@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use super::scatter_plan::ScatterPlan;
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::conversation::{
-    Conversation, Conversations, ConversationsReply, Unread, UnreadItem, UnreadReply,
-};
+use crate::command::conversations::{Conversation, Conversations, ConversationsReply};
+use crate::command::unread::{Unread, UnreadItem, UnreadReply};
 use crate::command::{Outcome, Reply};
 use crate::limits::{CONVERSATIONS_PAGE, SCAN_ROWS, USERS_A_SCAN};
 use crate::shard::listing::{

@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
-use crate::command::node::StatsReply;
+use crate::command::stats::StatsReply;
 use crate::command::{Command, Error, Kind, Outcome, Reply};
 use crate::shard::idempotency::Claiming;
 use crate::shard::op::{Answer, Op, ReplyTo};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use crate::command::transfer::Import;
+use crate::command::import::Import;
 use crate::limits::SCAN_ROWS;
 use crate::shard::op::{Arrival, Arrivals, LineAt};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId};

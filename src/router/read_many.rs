@@ -5,7 +5,7 @@
 
 use super::scatter_plan::ScatterPlan;
 use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
-use crate::command::message::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
+use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, Op, ReplyTo, RowRequest};
 use crate::types::{IdempotencyKey, UserId};

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::{Gather, Router, Scattered, Sent, mixed_up};
-use crate::command::node::VerifyReply;
+use crate::command::verify::VerifyReply;
 use crate::command::{Outcome, Reply};
 use crate::limits::{DIFFERENCES_MAX, SCAN_ROWS};
 use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotsView};

@@ -42,7 +42,7 @@ use super::event::{self, AdvancedRef, BadRecord, Event, ReadRef};
 use super::interner::Interner;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo};
 use super::state::{Chat, SlotState, User};
-use crate::command::node::ShardStats;
+use crate::command::stats::ShardStats;
 use crate::command::{Class, Command, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{SLOTS, TIME_AHEAD_MS_MAX};
 use crate::types::{ChatId, Hashed, KeyHasher, ShardCount, ShardId, Slot, TimeMs, UserId};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::roster::Chunks;
 use super::row::Row;
 use crate::command::Error;
-use crate::command::conversation::{Conversation, Conversations};
+use crate::command::conversations::{Conversation, Conversations};
 use crate::types::{ChatId, Flag, KeyHasher, ShardCount, ShardId, TimeMs, UserId};
 
 /// A user's rows at one instant.

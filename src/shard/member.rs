@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::compact::{Compact, Packed};
 use super::roster::Entry;
 use super::state::counter;
-use crate::command::unread::Floors;
+use crate::command::floors::Floors;
 use crate::types::{InternedUserId, Sequence};
 
 /// A user in a chat, as the chat knows them. It takes 24 bytes, and more only if a number does not

@@ -11,7 +11,7 @@
 use super::roster::{Chunk, Chunks, Roster};
 use super::row::Row;
 use crate::command::Error;
-use crate::command::membership::{List, ListReply, ListRow};
+use crate::command::list::{List, ListReply, ListRow};
 use crate::limits::{LOOK_ROWS, SCAN_ROWS};
 use crate::types::Flag;
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::compact::{Compact, Packed};
 use super::roster::Entry;
 use super::state::counter;
-use crate::command::membership::{ListRow, ListRowRef};
-use crate::command::unread::Floors;
+use crate::command::floors::Floors;
+use crate::command::list::{ListRow, ListRowRef};
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
 /// A user's membership in one chat. It takes 56 bytes, and more only if a number does not fit the

@@ -30,7 +30,7 @@ use super::member::Member;
 use super::retired::Retired;
 use super::roster::{Entry, Roster};
 use super::row::{Row, RowImport};
-use crate::command::membership::{ChatItem, ChatItemRef};
+use crate::command::detail::{ChatItem, ChatItemRef};
 use crate::limits::{COUNTER_MAX, TOMBSTONES_MAX};
 use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,

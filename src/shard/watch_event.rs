@@ -10,7 +10,7 @@ use super::event::{
     RowChanged, StatusSet, UserErased,
 };
 use super::state::Effect;
-use crate::command::change::{WatchEvent, WatchOp};
+use crate::command::watch::{WatchEvent, WatchOp};
 
 /// The change that an event reports, with an empty offset; None if it reports nothing.
 pub fn told(event: Event) -> Option<WatchEvent> {

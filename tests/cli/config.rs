@@ -48,7 +48,7 @@ fn defaults_are_those_of_the_documents() {
     assert!(!config.init && !config.demo && !config.allow_damage && config.pin);
     assert!(matches!(config.http_auth, HttpAuth::Header));
     assert!(!config.tokens.required());
-    let limits = chatshard::command::node::Limits::of_this_build();
+    let limits = chatshard::command::hello::Limits::of_this_build();
     assert_eq!(config.idle_timeout.as_millis(), u128::from(limits.idle_ms));
     assert_eq!(config.connections_max, chatshard::limits::CONNECTIONS_MAX);
 }

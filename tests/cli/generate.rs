@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use chatshard::cli::generate::{GenerateArgs, Generator};
 use chatshard::cli::result_file::ResultFile;
 use chatshard::cli::transfer::line::Line;
-use chatshard::command::transfer::{ChatLine, MemberLine};
+use chatshard::command::lines::{ChatLine, MemberLine};
 use chatshard::types::{ChatType, Flag, Sequence};
 
 fn generate(users: u64, chats: u64, memberships: u64, seed: u64) -> Vec<u8> {

@@ -12,8 +12,9 @@ use chatshard::cli::transfer::export::export;
 use chatshard::cli::transfer::import::import;
 use chatshard::cli::transfer::line::{BATCH_BYTES_MAX, BATCH_LINES_MAX, Line, LineBatches};
 use chatshard::client::{Client, ClientOptions};
-use chatshard::command::membership::List;
-use chatshard::command::transfer::{ExportReply, Import, ImportReply};
+use chatshard::command::export::ExportReply;
+use chatshard::command::import::{Import, ImportReply};
+use chatshard::command::list::List;
 use chatshard::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
 use indicatif::ProgressBar;
 

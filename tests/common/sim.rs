@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chatshard::command::node::{PingReply, Stats};
+use chatshard::command::ping::PingReply;
+use chatshard::command::stats::Stats;
 use chatshard::command::{Command, Outcome, Reply};
 use chatshard::limits::IDEMPOTENCY_WINDOW_MS;
 use chatshard::router::Router;

@@ -15,7 +15,7 @@ use allocation_counter::measure;
 use bytes::BytesMut;
 use chatshard::access::Authenticator;
 use chatshard::admission::{Admission, Budget, Door, Peer};
-use chatshard::command::membership::ListReply;
+use chatshard::command::list::ListReply;
 use chatshard::command::{Call, Command, Kind, Reply};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::{self, ServeConfig};

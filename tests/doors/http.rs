@@ -18,13 +18,15 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use chatshard::command::change::{SyncItem, SyncOp, SyncReply};
-use chatshard::command::conversation::{Conversation, ConversationsReply, UnreadItem, UnreadReply};
-use chatshard::command::membership::{
-    ChatItem, ClearReply, DetailReply, ListReply, ListRow, SetFlagsReply,
-};
-use chatshard::command::message::MarkReadReply;
-use chatshard::command::node::PingReply;
+use chatshard::command::clear::ClearReply;
+use chatshard::command::conversations::{Conversation, ConversationsReply};
+use chatshard::command::detail::{ChatItem, DetailReply};
+use chatshard::command::list::{ListReply, ListRow};
+use chatshard::command::mark_read::MarkReadReply;
+use chatshard::command::ping::PingReply;
+use chatshard::command::set_flags::SetFlagsReply;
+use chatshard::command::sync::{SyncItem, SyncOp, SyncReply};
+use chatshard::command::unread::{UnreadItem, UnreadReply};
 use chatshard::command::{Call, Command, Error, Outcome, Reply};
 use chatshard::http::{App, DocsDoor, UserAuth, app_router, docs_router};
 use chatshard::metrics::SharedMeter;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::BytesMut;
-use chatshard::command::node::Limits;
+use chatshard::command::hello::Limits;
 use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use chatshard::protocol::{
@@ -270,7 +270,7 @@ fn hello_tells_every_limit_that_a_client_can_meet() {
     let fields: BTreeSet<&str> = limits.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(fields, TOLD.iter().map(|(_, field)| *field).collect(), "left is `Limits`");
     // Each field has the value of its own constant.
-    let code = include_str!("../../src/command/node.rs");
+    let code = include_str!("../../src/command/hello.rs");
     for (constant, field) in TOLD {
         let line = code.lines().map(str::trim).find(|line| {
             line.strip_prefix(field)

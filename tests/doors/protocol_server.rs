@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use chatshard::command::node::Ping;
+use chatshard::command::ping::Ping;
 use chatshard::command::{Command, ErrorCode, Kind, Reply};
 use chatshard::limits::{ID_BYTES_MAX, IDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use chatshard::protocol::{

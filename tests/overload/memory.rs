@@ -1,6 +1,6 @@
 //! `--memory-max` with a server as a process of its own.
 
-use chatshard::command::node::StatsReply;
+use chatshard::command::stats::StatsReply;
 use std::time::{Duration, Instant};
 
 use chatshard::command::{Error, ErrorCode, Kind, Reply};

@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use chatshard::command::change::WatchOp;
+use chatshard::command::watch::WatchOp;
 use chatshard::command::{ErrorCode, Kind, Reply};
 use chatshard::limits::LARGE_IN_FLIGHT_MAX;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ fn unread_lists_take_a_bounded_part_of_the_memory() {
         std::thread::sleep(Duration::from_millis(50));
         drop(raw.call(9, Kind::List, long.clone()));
     }
-    let made = wide(ROWS * 2 * size_of::<chatshard::command::membership::ListRow>());
+    let made = wide(ROWS * 2 * size_of::<chatshard::command::list::ListRow>());
     gauge.assert_within("unread lists", BUDGET + BESIDE + SLACK + made);
     drop(deaf);
 }

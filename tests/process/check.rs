@@ -10,10 +10,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use chatshard::client::{ClientOptions, Connection};
-use chatshard::command::chat::{Create, Members};
-use chatshard::command::membership::List;
-use chatshard::command::node::{Stats, StatsReply, Verify};
-use chatshard::command::transfer::{ChatLine, Export, MemberLine};
+use chatshard::command::create::Create;
+use chatshard::command::export::Export;
+use chatshard::command::lines::{ChatLine, MemberLine};
+use chatshard::command::list::List;
+use chatshard::command::members::Members;
+use chatshard::command::stats::{Stats, StatsReply};
+use chatshard::command::verify::Verify;
 use chatshard::command::{Command, Reply};
 use chatshard::types::{ChatId, UserId};
 

@@ -8,9 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chatshard::command::chat::{AddMembers, Create, Dissolve, RemoveMembers};
-use chatshard::command::membership::{Delete, SetFlags};
-use chatshard::command::message::{Advance, MarkRead};
+use chatshard::command::add_members::AddMembers;
+use chatshard::command::advance::Advance;
+use chatshard::command::create::Create;
+use chatshard::command::delete::Delete;
+use chatshard::command::dissolve::Dissolve;
+use chatshard::command::mark_read::MarkRead;
+use chatshard::command::remove_members::RemoveMembers;
+use chatshard::command::set_flags::SetFlags;
 use chatshard::command::{Command, Error, ErrorCode, Outcome, Reply};
 use chatshard::types::{ChatId, ChatType, Flag, Sequence, UserId};
 

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use chatshard::client::{ClientOptions, Connection};
 use chatshard::command::Command;
-use chatshard::command::chat::{AddMembers, Create, Dissolve, RemoveMembers};
-use chatshard::command::membership::SetFlags;
-use chatshard::command::node::Snapshot;
+use chatshard::command::add_members::AddMembers;
+use chatshard::command::create::Create;
+use chatshard::command::dissolve::Dissolve;
+use chatshard::command::remove_members::RemoveMembers;
+use chatshard::command::set_flags::SetFlags;
+use chatshard::command::snapshot::Snapshot;
 use chatshard::types::{ChatId, ChatType, Flag, UserId};
 use tokio::sync::Notify;
 

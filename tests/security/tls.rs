@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chatshard::client::{Client, ClientOptions, ClientTls, Connection};
-use chatshard::command::node::{Hello, Ping};
+use chatshard::command::hello::Hello;
+use chatshard::command::ping::Ping;
 use chatshard::command::{Call, Command, Kind, Reply};
 use serde_json::json;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};

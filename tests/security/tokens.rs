@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use bytes::BytesMut;
 use chatshard::client::{ClientError, ClientOptions, Connection};
-use chatshard::command::node::Ping;
+use chatshard::command::ping::Ping;
 use chatshard::command::{Class, Command, ErrorCode, Kind, Outcome};
 use chatshard::protocol::{self, CONNECTION_ID, frame};
 use serde_json::json;

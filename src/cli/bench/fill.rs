@@ -20,7 +20,8 @@ use super::wire::{Look, resp};
 use crate::cli::failure::tell;
 use crate::cli::{ConnectArgs, Failure, TlsArgs};
 use crate::client::Client;
-use crate::command::transfer::{ChatLine, Import, MemberLine};
+use crate::command::import::Import;
+use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 

@@ -9,8 +9,8 @@ use super::{ExportArgs, LineCounts, progress};
 use crate::cli::Failure;
 use crate::cli::failure::tell;
 use crate::cli::result_file::ResultFile;
-use crate::command::node::Stats;
-use crate::command::transfer::{Export, ExportReply};
+use crate::command::export::{Export, ExportReply};
+use crate::command::stats::Stats;
 use crate::command::{Call, Reply};
 
 /// Exports all chats and members to a file.

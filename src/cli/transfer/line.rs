@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Failure;
 use crate::command::Check;
-use crate::command::transfer::{ChatLine, Import, MemberLine};
+use crate::command::import::Import;
+use crate::command::lines::{ChatLine, MemberLine};
 use crate::limits::{IMPORT_LINES_MAX, REQUEST_BYTES_MAX};
 
 /// Most lines in one request.

@@ -12,7 +12,9 @@ use super::super::long::{self, Parts};
 use super::super::openapi::Nothing;
 use super::super::route::{Caller, Route};
 use super::super::rows;
-use crate::command::membership::{self, ChatItem, List, ListReply};
+use crate::command::delete;
+use crate::command::detail::{self, ChatItem};
+use crate::command::list::{List, ListReply};
 use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -103,7 +105,7 @@ impl Route for Detail {
     type Shape = Chats;
 
     fn command(self, caller: Caller) -> Command {
-        membership::Detail { ids: self.ids, user_id: Some(caller.user_id) }.into()
+        detail::Detail { ids: self.ids, user_id: Some(caller.user_id) }.into()
     }
 
     fn data(reply: Reply) -> Option<Self::Data> {
@@ -142,7 +144,7 @@ impl Route for Delete {
     type Shape = Nothing;
 
     fn command(self, caller: Caller) -> Command {
-        membership::Delete {
+        delete::Delete {
             user_id: caller.user_id,
             ids: self.ids,
             up_to: self.up_to,

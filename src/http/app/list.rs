@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::super::body::Missing;
 use super::super::route::{Caller, Route};
-use crate::command::change::{self, SyncOp, SyncReply};
-use crate::command::conversation::{self, ConversationsReply};
+use crate::command::conversations::{self, ConversationsReply};
+use crate::command::sync::{self, SyncOp, SyncReply};
+use crate::command::unread;
 use crate::command::{Command, Kind, Reply};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -57,7 +58,7 @@ impl Route for Conversations {
     type Shape = ConversationsPage;
 
     fn command(self, caller: Caller) -> Command {
-        conversation::Conversations {
+        conversations::Conversations {
             user_id: caller.user_id,
             limit: self.limit,
             cursor: self.cursor,
@@ -119,8 +120,8 @@ impl Route for Sync {
     type Shape = Changes;
 
     fn command(self, caller: Caller) -> Command {
-        let since = self.since.map(|Since { log, version }| change::Since { log, version });
-        change::Sync { user_id: caller.user_id, since, limit: self.limit }.into()
+        let since = self.since.map(|Since { log, version }| sync::Since { log, version });
+        sync::Sync { user_id: caller.user_id, since, limit: self.limit }.into()
     }
 
     fn data(reply: Reply) -> Option<Self::Data> {
@@ -169,7 +170,7 @@ impl Route for Unread {
     type Shape = Counts;
 
     fn command(self, caller: Caller) -> Command {
-        conversation::Unread { user_ids: vec![caller.user_id] }.into()
+        unread::Unread { user_ids: vec![caller.user_id] }.into()
     }
 
     fn data(reply: Reply) -> Option<Counts> {

@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::super::route::{Caller, Route};
 use super::core_routes::Row;
-use crate::command::membership::{self, ClearReply, SetFlags, SetFlagsReply};
-use crate::command::message::{MarkRead, MarkReadReply};
+use crate::command::clear::{self, ClearReply};
+use crate::command::mark_read::{MarkRead, MarkReadReply};
+use crate::command::set_flags::{SetFlags, SetFlagsReply};
 use crate::command::{Command, ErrorCode, Kind, Reply};
 use crate::types::{ChatId, Flag, Sequence};
 
@@ -146,7 +147,7 @@ impl Route for Clear {
     type Shape = Cleared;
 
     fn command(self, caller: Caller) -> Command {
-        membership::Clear {
+        clear::Clear {
             user_id: caller.user_id,
             chat_id: self.chat_id,
             idempotency_key: caller.idempotency_key,

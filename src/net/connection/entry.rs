@@ -7,7 +7,7 @@
 
 use super::Connection;
 use crate::access::Session;
-use crate::command::node::Hello;
+use crate::command::hello::Hello;
 use crate::command::{Error, ErrorCode, Kind, Reply};
 use crate::metrics::doors::{Dropped, Refused};
 use crate::protocol::{self, CONNECTION_ID};

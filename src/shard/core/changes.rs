@@ -11,7 +11,7 @@
 //! from the start, and a version from before is not theirs.
 
 use super::Core;
-use crate::command::change::{Since, Sync, SyncItem, SyncOp, SyncReply};
+use crate::command::sync::{Since, Sync, SyncItem, SyncOp, SyncReply};
 use crate::command::{Outcome, Reply};
 use crate::limits::SYNC_PAGE_MAX;
 use crate::shard::row::Row;

@@ -3,10 +3,12 @@
 use hashbrown::HashSet;
 
 use super::{Core, Step};
-use crate::command::chat::{
-    AddMembers, AddMembersReply, Create, CreateReply, Dissolve, MemberItem, Members, MembersReply,
-    RemoveMembers, RemoveMembersReply, SetStatus, SetStatusReply,
-};
+use crate::command::add_members::{AddMembers, AddMembersReply};
+use crate::command::create::{Create, CreateReply};
+use crate::command::dissolve::Dissolve;
+use crate::command::members::{MemberItem, Members, MembersReply};
+use crate::command::remove_members::{RemoveMembers, RemoveMembersReply};
+use crate::command::set_status::{SetStatus, SetStatusReply};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::MEMBERS_PAGE_MAX;
 use crate::shard::event::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};

@@ -25,9 +25,9 @@ use compact_str::CompactString;
 use serde::Serialize;
 
 use super::{Core, Step};
-use crate::command::membership::EraseUser;
-use crate::command::message::Advance;
-use crate::command::transfer::{ChatLine, MemberLine};
+use crate::command::advance::Advance;
+use crate::command::erase_user::EraseUser;
+use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::event::Answered;

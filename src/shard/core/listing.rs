@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::Core;
 use super::prefetch::{detail_lines, head_line, member_line, near};
-use crate::command::conversation::{Conversation, Conversations, Explain};
-use crate::command::unread::Floors;
+use crate::command::conversations::{Conversation, Conversations};
+use crate::command::explain::Explain;
+use crate::command::floors::Floors;
 use crate::shard::listing::{
     Key, Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order,
 };

@@ -1,11 +1,10 @@
 //! Messages that arrive, and read positions: `advance`, `mark_read`, `mark_read_many` and `clear`.
 
 use super::{Core, Step, check_version};
-use crate::command::membership::{Clear, ClearReply};
-use crate::command::message::{
-    AdvanceRef, AdvanceReply, MarkRead, MarkReadMany, MarkReadManyReply, MarkReadRef,
-    MarkReadReply, ReadItem, ReadResult,
-};
+use crate::command::advance::{AdvanceRef, AdvanceReply};
+use crate::command::clear::{Clear, ClearReply};
+use crate::command::mark_read::{MarkRead, MarkReadRef, MarkReadReply};
+use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::shard::event::{AdvancedRef, Cleared, ReadRef};

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::Core;
 use super::prefetch::{INLINE, Prefetched, creator_text, detail_lines, near, row_lines};
-use crate::command::membership::{ChatItemRef, ListRowRef};
+use crate::command::detail::ChatItemRef;
+use crate::command::list::ListRowRef;
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Chat, OutOfLine, User};
@@ -188,7 +189,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::command::transfer::{ChatLine, Import, MemberLine};
+    use crate::command::import::Import;
+    use crate::command::lines::{ChatLine, MemberLine};
     use crate::shard::op::{Op, Output, ReplyTo};
     use crate::types::{ChatId, KeyHasher, ShardCount, ShardId};
 

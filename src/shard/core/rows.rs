@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Core, Step, check_version};
-use crate::command::membership::{Delete, List, SetFlags, SetFlagsReply, Touch, TouchReply};
+use crate::command::delete::Delete;
+use crate::command::list::List;
+use crate::command::set_flags::{SetFlags, SetFlagsReply};
+use crate::command::touch::{Touch, TouchReply};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
 use crate::shard::event::{Deleted, FlagsSet, Touched};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::idempotency::Keyed;
 use super::{Core, Step};
-use crate::command::transfer::{ChatLine, Import, ImportReply, MemberLine};
+use crate::command::import::{Import, ImportReply};
+use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::IMPORT_COUNTER_MAX;
 use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use chatshard::command::node::StatsReply;
+use chatshard::command::stats::StatsReply;
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use serde_json::json;
 

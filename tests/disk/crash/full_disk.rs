@@ -13,8 +13,8 @@ use std::process::Command;
 use std::rc::Rc;
 
 use chatshard::client::{ClientOptions, Connection};
-use chatshard::command::membership::List;
-use chatshard::command::node::Stats;
+use chatshard::command::list::List;
+use chatshard::command::stats::Stats;
 use chatshard::command::{Command as Request, Reply};
 use rustix::process::{Resource, Rlimit, prlimit};
 

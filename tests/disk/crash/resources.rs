@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use chatshard::command::node::StatsReply;
+use chatshard::command::stats::StatsReply;
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};

@@ -4,7 +4,8 @@
 //! Input: frames, as a connection sends them.
 
 use bytes::BytesMut;
-use chatshard::command::message::{AdvanceReply, MarkReadReply};
+use chatshard::command::advance::AdvanceReply;
+use chatshard::command::mark_read::MarkReadReply;
 use chatshard::command::{Command, Error};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::protocol::fast_path::{self, Ask, FastRequest};

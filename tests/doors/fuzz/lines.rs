@@ -5,7 +5,9 @@
 
 use bytes::BytesMut;
 use chatshard::cli::transfer::line::{BATCH_LINES_MAX, Line, LineBatches};
-use chatshard::command::transfer::{ChatLine, Export, Import, MemberLine};
+use chatshard::command::export::Export;
+use chatshard::command::import::Import;
+use chatshard::command::lines::{ChatLine, MemberLine};
 use chatshard::command::{Command, Reply};
 use chatshard::protocol::encode_request;
 

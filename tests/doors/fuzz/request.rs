@@ -4,8 +4,9 @@
 //! Input: a frame's payload.
 
 use bytes::BytesMut;
-use chatshard::command::membership::{Detail, List};
-use chatshard::command::message::MarkRead;
+use chatshard::command::detail::Detail;
+use chatshard::command::list::List;
+use chatshard::command::mark_read::MarkRead;
 use chatshard::command::{Command, ErrorCode};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use chatshard::protocol::fast_path::{self, Ask, FastRequest};

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use chatshard::command::change::{Since, Sync};
-use chatshard::command::conversation::{Conversations, Unread, UnreadReply};
-use chatshard::command::membership::{Clear, Delete, SetFlags};
-use chatshard::command::message::MarkRead;
+use chatshard::command::clear::Clear;
+use chatshard::command::conversations::Conversations;
+use chatshard::command::delete::Delete;
+use chatshard::command::mark_read::MarkRead;
+use chatshard::command::set_flags::SetFlags;
+use chatshard::command::sync::{Since, Sync};
+use chatshard::command::unread::{Unread, UnreadReply};
 use chatshard::command::{Command, Error, ErrorCode, Reply};
 use chatshard::types::{ChatType, Flag, IdempotencyKey};
 

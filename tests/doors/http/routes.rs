@@ -11,8 +11,8 @@ use hyper::body::Frame;
 use serde_json::{Value, json};
 
 use chatshard::access::{Authenticator, JwtFile, JwtRules, JwtVerifier, Tokens};
-use chatshard::command::membership::ListReply;
-use chatshard::command::node::{ShardStats, StatsReply};
+use chatshard::command::list::ListReply;
+use chatshard::command::stats::{ShardStats, StatsReply};
 use chatshard::command::{Class, Command, Error, Kind, Reply};
 use chatshard::http::{Admin, UserAuth, admin_router};
 use chatshard::limits::{HTTP_BODY_BYTES_MAX, IDS_MAX};

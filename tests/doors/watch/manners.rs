@@ -7,7 +7,8 @@ use std::process::Stdio;
 
 use bytes::BytesMut;
 use chatshard::client::{ClientError, ClientOptions, Connection};
-use chatshard::command::change::{Cancel, Watch, WatchEvent, WatchOp};
+use chatshard::command::cancel::Cancel;
+use chatshard::command::watch::{Watch, WatchEvent, WatchOp};
 use chatshard::command::{ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, WATCHES_MAX};
 use chatshard::protocol::{DecodedReply, decode_reply, encode_request, frame};

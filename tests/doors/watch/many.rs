@@ -1,7 +1,7 @@
 //! Many watchers at once, and slow ones: all see the same events, and no writer waits for them.
 
 use chatshard::client::Connection;
-use chatshard::command::change::Watch;
+use chatshard::command::watch::Watch;
 use chatshard::command::{ErrorCode, Reply};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chatshard::client::Client;
-use chatshard::command::change::WatchOp;
+use chatshard::command::watch::WatchOp;
 use serde_json::{Value, json};
 
 use super::tools::{Stream, client, ok, record};

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use chatshard::command::change::WatchEvent;
+use chatshard::command::watch::WatchEvent;
 
 use super::tools::{Stream, Writer, check_order, check_resumes, client, mark, offsets, prepare};
 use crate::common::TestServer;

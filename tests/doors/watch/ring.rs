@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use chatshard::command::change::WatchEvent;
+use chatshard::command::watch::WatchEvent;
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, UNSENT_BYTES_MAX};
 use chatshard::net::watching::Watches;

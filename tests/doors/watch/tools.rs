@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chatshard::client::{Changes, Client, ClientError, ClientOptions, Connection};
-use chatshard::command::change::{Watch, WatchEvent, WatchOp};
+use chatshard::command::watch::{Watch, WatchEvent, WatchOp};
 use chatshard::command::{Call, Command, Error, ErrorCode, Kind, Outcome, Reply};
 use serde_json::{Value, json};
 

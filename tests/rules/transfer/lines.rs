@@ -1,6 +1,6 @@
 //! Random commands over a few ids, and random lines with values at the bounds of every field.
 
-use chatshard::command::transfer::Import;
+use chatshard::command::import::Import;
 use chatshard::command::{Command, Kind};
 use chatshard::limits::{IMPORT_COUNTER_MAX, INTEGER_MAX};
 use serde_json::{Map, Value, json};

@@ -1,6 +1,7 @@
 //! Exports of a simulated node as the bytes of their pages, and imports of them.
 
-use chatshard::command::transfer::{Export, ExportReply, Import};
+use chatshard::command::export::{Export, ExportReply};
+use chatshard::command::import::Import;
 use chatshard::command::{Command, Reply};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use rmp::decode::read_int;
 use super::{Cut, GREETING, Look, RequestSlot, Wire};
 use crate::cli::bench::data::{Data, chat_id, user_id};
 use crate::cli::bench::work::LoadRequest;
-use crate::command::node::Hello;
+use crate::command::hello::Hello;
 use crate::command::{Kind, Reply};
 use crate::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::protocol::frame::{self, HEADER_BYTES, Open};
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::cli::bench::data::DataArgs;
-    use crate::command::message::MarkReadReply;
+    use crate::command::mark_read::MarkReadReply;
     use crate::command::{Command, Error};
     use crate::protocol::{decode_request, encode_reply};
     use crate::types::Sequence;

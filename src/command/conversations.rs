@@ -1,9 +1,9 @@
-//! Commands that join rows with their chats: conversations, unread counts, and why they are so.
+//! `conversations`: a user's rows joined with their chats, newest message first, in pages.
 
 use serde::{Deserialize, Serialize};
 
-use super::chat::{check_cursor, check_ids, check_limit};
-use super::{Check, Error, null_as_default};
+use super::check::{check_cursor, check_limit};
+use super::{Check, Error};
 use crate::limits::CONVERSATIONS_PAGE_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -92,85 +92,4 @@ pub struct Conversation {
     pub unread: u64,
     /// Whether the user marked the chat as unread by hand.
     pub marked_unread: Flag,
-}
-
-/// Arguments of `unread`: the users to count for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Unread {
-    /// The users, at most `IDS_MAX`; a repeated user counts once.
-    #[serde(deserialize_with = "null_as_default")]
-    pub user_ids: Vec<UserId>,
-}
-
-impl Check for Unread {
-    fn check(&self) -> Result<(), Error> {
-        check_ids("user_ids", self.user_ids.len())
-    }
-}
-
-/// Reply to `unread`: one item per user, in the order of the request, each user once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UnreadReply {
-    /// The counts of each user.
-    pub items: Vec<UnreadItem>,
-}
-
-/// The counts of one user. They leave out hidden and deleted chats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UnreadItem {
-    /// The user whom the counts are for.
-    pub user_id: UserId,
-    /// Unread messages in chats that are not muted.
-    pub messages: u64,
-    /// Chats that have unread messages or an unread mark, and are not muted.
-    pub chats: u64,
-    /// Unread messages in muted chats.
-    pub muted_messages: u64,
-    /// Muted chats that have unread messages or an unread mark.
-    pub muted_chats: u64,
-}
-
-/// Arguments of `explain`: one user's view of one chat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Explain {
-    /// The user whose view is explained.
-    pub user_id: UserId,
-    /// The chat to explain.
-    pub chat_id: ChatId,
-}
-
-impl Check for Explain {
-    fn check(&self) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-/// Reply to `explain`: the facts behind list and unread count, with reasons in words.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExplainReply {
-    /// Whether the chat is in the user's list.
-    pub listed: bool,
-    /// The reasons, each in one sentence for people.
-    pub reasons: Vec<String>,
-    /// Sequence of the chat's newest message.
-    pub last_sequence: Sequence,
-    /// The floors that keep messages from being unread.
-    pub floors: ExplainFloors,
-    /// How many messages of the chat are unread for the user.
-    pub unread: u64,
-}
-
-/// The four floors of a user in a chat. No message at or below one of them is unread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExplainFloors {
-    /// The newest sequence before the user joined.
-    pub join: Sequence,
-    /// The watermark: the newest sequence that the user deleted or cleared.
-    pub deleted: Sequence,
-    /// The user's read position.
-    pub read: Sequence,
-    /// Sequence of the newest message that the user sent.
-    pub sent: Sequence,
 }

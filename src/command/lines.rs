@@ -1,11 +1,11 @@
-//! Export and import: chats and members with all that the node knows, one JSON line each in a file.
+//! The lines of `export` and `import`: chats and members with all that the node knows, one JSON
+//! line each in a file.
 
 use serde::{Deserialize, Serialize};
 
-use super::chat::{check_cursor, check_limit};
 use super::{Check, Error, null_as_default};
-use crate::limits::{EXPORT_LINES_MAX, IMPORT_COUNTER_MAX, IMPORT_LINES_MAX};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
+use crate::limits::IMPORT_COUNTER_MAX;
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
 /// One chat in an export, and one line of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,82 +143,4 @@ impl Check for MemberLine {
         check_counter(self.join_order, "join_order", line)?;
         check_counter(self.version, "version", line)
     }
-}
-
-/// Arguments of `export`: which page to return.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Export {
-    /// `next_cursor` of the previous page; `None` asks for the first page.
-    #[serde(default)]
-    pub cursor: Option<String>,
-    /// Most lines in the reply; `EXPORT_LINES_MAX` if absent.
-    #[serde(default)]
-    pub limit: Option<u32>,
-}
-
-impl Check for Export {
-    fn check(&self) -> Result<(), Error> {
-        check_cursor(self.cursor.as_deref())?;
-        check_limit(self.limit, EXPORT_LINES_MAX)
-    }
-}
-
-/// Reply to `export`. A chat's line comes before the lines of its members, or on the same page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExportReply {
-    /// The chats of this page.
-    pub chats: Vec<ChatLine>,
-    /// The memberships of this page.
-    pub members: Vec<MemberLine>,
-    /// The `cursor` of the next page; `None` on the last page.
-    pub next_cursor: Option<String>,
-}
-
-/// Arguments of `import`. The node takes the chats before the members.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Import {
-    /// The chats to store.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub chats: Vec<ChatLine>,
-    /// The memberships to store, of these chats or of chats that exist.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub members: Vec<MemberLine>,
-    /// Whether to accept lines for chats and memberships that exist; the larger sequence of both
-    /// stays.
-    #[serde(default)]
-    pub merge: Option<bool>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
-    #[serde(default)]
-    pub idempotency_key: Option<IdempotencyKey>,
-}
-
-impl Import {
-    /// How many lines the request has: chats and members together.
-    pub fn lines(&self) -> usize {
-        self.chats.len().saturating_add(self.members.len())
-    }
-}
-
-impl Check for Import {
-    fn check(&self) -> Result<(), Error> {
-        let lines = self.lines();
-        if lines > IMPORT_LINES_MAX {
-            return Err(Error::too_large(format!(
-                "at most {IMPORT_LINES_MAX} lines in one request, this one has {lines}"
-            )));
-        }
-        self.chats.iter().try_for_each(Check::check)?;
-        self.members.iter().try_for_each(Check::check)
-    }
-}
-
-/// Reply to `import`: how much was stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ImportReply {
-    /// How many chats were stored.
-    pub chats: u64,
-    /// How many memberships were stored.
-    pub members: u64,
 }

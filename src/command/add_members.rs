@@ -1,0 +1,39 @@
+//! `add_members`: users join a chat.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::check_users;
+use super::{Check, Error, null_as_default};
+use crate::types::{ChatId, IdempotencyKey, UserId};
+
+/// Arguments of `add_members`: a chat, and the users who join it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddMembers {
+    /// The chat's id.
+    pub chat_id: ChatId,
+    /// The users who join. Users who are members already stay as they are.
+    #[serde(deserialize_with = "null_as_default")]
+    pub user_ids: Vec<UserId>,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The command needs the chat to have this version; otherwise it fails with 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
+}
+
+impl Check for AddMembers {
+    fn check(&self) -> Result<(), Error> {
+        check_users(&self.user_ids)
+    }
+}
+
+/// Reply to `add_members`: how many joined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AddMembersReply {
+    /// How many of the users are new members.
+    pub added: u64,
+    /// How many members the chat has now.
+    pub members: u64,
+}

@@ -1,0 +1,100 @@
+//! `advance`: a chat's sequence rises.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Error};
+use crate::limits::ADVANCE_AHEAD_MAX;
+use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
+
+/// Arguments of `advance`: exactly one of `to` and `allocate`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advance {
+    /// The chat's id.
+    pub chat_id: ChatId,
+    /// The sequence of a message that the backend stored. An older one leaves the sequence as it
+    /// is.
+    #[serde(default)]
+    pub to: Option<Sequence>,
+    /// How many next sequences to hand out; each is handed out exactly once.
+    #[serde(default)]
+    pub allocate: Option<u64>,
+    /// The time of the newest message; the server's time if absent.
+    #[serde(default)]
+    pub time: Option<TimeMs>,
+    /// The sender, for whom the message does not count as unread.
+    #[serde(default)]
+    pub sender_id: Option<UserId>,
+    /// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
+    #[serde(default)]
+    pub force: Option<bool>,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The command needs the chat to have this version; otherwise it fails with 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
+}
+
+/// An `advance` without an idempotency key, whose ids are borrowed from the request's buffer. The
+/// fields are those of [`Advance`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `Advance`")]
+pub struct AdvanceRef<'a> {
+    pub chat_id: Hashed<&'a str>,
+    pub to: Option<Sequence>,
+    pub allocate: Option<u64>,
+    pub time: Option<TimeMs>,
+    pub sender_id: Option<Hashed<&'a str>>,
+    pub force: Option<bool>,
+    pub if_version: Option<u64>,
+}
+
+impl Advance {
+    /// Borrows the request with its ids hashed, without its idempotency key.
+    pub fn as_ref(&self, hasher: KeyHasher) -> AdvanceRef<'_> {
+        AdvanceRef {
+            chat_id: hasher.hashed(self.chat_id.as_str()),
+            to: self.to,
+            allocate: self.allocate,
+            time: self.time,
+            sender_id: self.sender_id.as_ref().map(|sender_id| hasher.hashed(sender_id.as_str())),
+            force: self.force,
+            if_version: self.if_version,
+        }
+    }
+}
+
+impl Check for Advance {
+    fn check(&self) -> Result<(), Error> {
+        check_target(self.to, self.allocate)
+    }
+}
+
+impl Check for AdvanceRef<'_> {
+    fn check(&self) -> Result<(), Error> {
+        check_target(self.to, self.allocate)
+    }
+}
+
+fn check_target(to: Option<Sequence>, allocate: Option<u64>) -> Result<(), Error> {
+    match (to, allocate) {
+        (Some(_), None) => Ok(()),
+        (None, Some(count)) if (1..=ADVANCE_AHEAD_MAX).contains(&count) => Ok(()),
+        (None, Some(_)) => {
+            Err(Error::invalid(format!("allocate: must be 1 to {ADVANCE_AHEAD_MAX}")))
+        }
+        _ => Err(Error::invalid("advance needs either `to` or `allocate`, not both")),
+    }
+}
+
+/// Reply to `advance`: the sequences that it handed out, or the chat's sequence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdvanceReply {
+    /// The first sequence handed out; with `to` it equals `last_sequence`.
+    pub first_sequence: Sequence,
+    /// The last sequence handed out; with `to` the chat's last sequence.
+    pub last_sequence: Sequence,
+    /// The time of the chat's newest message.
+    pub last_time: TimeMs,
+}

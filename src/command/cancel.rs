@@ -1,0 +1,19 @@
+//! `cancel`: ends a `watch` of the same connection.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Error};
+
+/// Arguments of `cancel`: the watch to end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancel {
+    /// The request id of the `watch`, which must be of this connection.
+    pub request_id: u64,
+}
+
+impl Check for Cancel {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! `clear`: a chat's history becomes invisible for a user; the row stays.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Error};
+use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
+
+/// Arguments of `clear`: the row whose history becomes invisible.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clear {
+    /// The user whose row changes.
+    pub user_id: UserId,
+    /// The chat of the row.
+    pub chat_id: ChatId,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The command needs the row to have this version; otherwise it fails with 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
+}
+
+impl Check for Clear {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Reply to `clear`: the new watermark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClearReply {
+    /// The watermark: the user sees no message at or below it.
+    pub deleted_to_seq: Sequence,
+}

@@ -1,0 +1,78 @@
+//! `create`: a new chat with its first members.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::check_users;
+use super::{Check, Error, null_as_default};
+use crate::types::{ChatId, ChatType, Flag, IdempotencyKey, KeyHasher, TimeMs, UserId};
+
+/// Arguments of `create`: a chat and its first members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// The chat's id. If absent, a single chat derives it from its users. Other chats derive it
+    /// from the idempotency key, or draw it at random.
+    #[serde(default)]
+    pub id: Option<ChatId>,
+    /// The chat's type: single, group or official.
+    #[serde(rename = "type")]
+    pub chat_type: ChatType,
+    /// The creator: a person, a group or a robot; a member only if in `user_ids`.
+    pub creator_id: UserId,
+    /// Whether the chat's messages are encrypted.
+    #[serde(default)]
+    pub is_enc: Option<Flag>,
+    /// The time of creation; the server's time if absent.
+    #[serde(default)]
+    pub created_at: Option<TimeMs>,
+    /// The first members; exactly two for a single chat.
+    #[serde(deserialize_with = "null_as_default")]
+    pub user_ids: Vec<UserId>,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Create {
+    /// A digest of the request without its id: 64 bits, never 0. It makes a repeated request
+    /// recognizable. The order and repetition of members do not count.
+    pub fn digest(&self) -> u64 {
+        let mut users: Vec<&str> = self.user_ids.iter().map(UserId::as_str).collect();
+        users.sort_unstable();
+        users.dedup();
+        // Ids have no control characters, so these separators make the text unambiguous.
+        let text = format!(
+            "{}\n{}\n{}\n{}\n{}",
+            self.chat_type,
+            self.creator_id,
+            self.is_enc.unwrap_or(Flag::NO),
+            self.created_at.map_or(String::new(), |at| at.to_string()),
+            users.join("\n"),
+        );
+        KeyHasher::new(0).hash(&text).max(1)
+    }
+}
+
+impl Check for Create {
+    fn check(&self) -> Result<(), Error> {
+        check_users(&self.user_ids)?;
+        if self.chat_type == ChatType::Single {
+            match self.user_ids.as_slice() {
+                [first, second] if first != second => {}
+                _ => return Err(Error::invalid("user_ids: a single chat has exactly two users")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reply to `create`: the chat, new or known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateReply {
+    /// The chat's id.
+    pub id: ChatId,
+    /// False if the same request had created the chat before.
+    pub created: bool,
+    /// The version that the chat has now.
+    pub version: u64,
+}

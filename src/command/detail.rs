@@ -1,0 +1,80 @@
+//! `detail`: chats by id, and the chat as other commands show it too.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::check_ids;
+use super::{Check, Error, null_as_default};
+use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+
+/// Arguments of `detail`: chats, and optionally the user who looks at them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    /// The chats, at most `IDS_MAX`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub ids: Vec<ChatId>,
+    /// The user who looks. With it the reply has `last_read_sequence` and leaves out chats that the
+    /// user is not a member of.
+    #[serde(default)]
+    pub user_id: Option<UserId>,
+}
+
+impl Check for Detail {
+    fn check(&self) -> Result<(), Error> {
+        check_ids("ids", self.ids.len())
+    }
+}
+
+/// Reply to `detail`: the chats that were found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DetailReply {
+    /// The chats that exist and are not dissolved, in the order of the request, each once.
+    pub items: Vec<ChatItem>,
+}
+
+/// One chat, as `detail` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChatItem<Chat = ChatId, User = UserId> {
+    /// The chat's id.
+    pub id: Chat,
+    /// The creator: a person, a group or a robot, not always a member.
+    pub creator_id: User,
+    /// The chat's type: single, group or official.
+    #[serde(rename = "type")]
+    pub chat_type: ChatType,
+    /// The chat's status: normal or disabled.
+    pub status: ChatStatus,
+    /// Whether the chat's messages are encrypted.
+    pub is_enc: Flag,
+    /// The floor of the user who looks, but at most `last_sequence`; 0 without a user.
+    pub last_read_sequence: Sequence,
+    /// Sequence of the chat's newest message.
+    pub last_sequence: Sequence,
+    /// Time of the chat's newest message.
+    pub last_time: TimeMs,
+    /// When the chat was created.
+    pub created_at: TimeMs,
+}
+
+/// A chat whose ids are borrowed from the shard that keeps it.
+pub type ChatItemRef<'a> = ChatItem<&'a ChatId, &'a str>;
+
+impl<Chat, User> ChatItem<Chat, User> {
+    /// A copy of the chat with its ids in another form.
+    pub fn with_ids<C, U>(&self, id: C, creator_id: U) -> ChatItem<C, U> {
+        let Self {
+            chat_type, status, is_enc, last_read_sequence, last_sequence, last_time, ..
+        } = *self;
+        ChatItem {
+            id,
+            creator_id,
+            chat_type,
+            status,
+            is_enc,
+            last_read_sequence,
+            last_sequence,
+            last_time,
+            created_at: self.created_at,
+        }
+    }
+}

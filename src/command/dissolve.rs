@@ -1,0 +1,26 @@
+//! `dissolve`: ends a chat for good.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Error};
+use crate::types::{ChatId, IdempotencyKey};
+
+/// Arguments of `dissolve`: the chat to end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dissolve {
+    /// The chat's id.
+    pub chat_id: ChatId,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The command needs the chat to have this version; otherwise it fails with 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
+}
+
+impl Check for Dissolve {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! `export`: pages of all chats and members, in the form that `import` takes.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{check_cursor, check_limit};
+use super::lines::{ChatLine, MemberLine};
+use super::{Check, Error};
+use crate::limits::EXPORT_LINES_MAX;
+
+/// Arguments of `export`: which page to return.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// `next_cursor` of the previous page; `None` asks for the first page.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// Most lines in the reply; `EXPORT_LINES_MAX` if absent.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+impl Check for Export {
+    fn check(&self) -> Result<(), Error> {
+        check_cursor(self.cursor.as_deref())?;
+        check_limit(self.limit, EXPORT_LINES_MAX)
+    }
+}
+
+/// Reply to `export`. A chat's line comes before the lines of its members, or on the same page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExportReply {
+    /// The chats of this page.
+    pub chats: Vec<ChatLine>,
+    /// The memberships of this page.
+    pub members: Vec<MemberLine>,
+    /// The `cursor` of the next page; `None` on the last page.
+    pub next_cursor: Option<String>,
+}

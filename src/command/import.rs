@@ -1,0 +1,56 @@
+//! `import`: stores chats and members as they come from an export.
+
+use serde::{Deserialize, Serialize};
+
+use super::lines::{ChatLine, MemberLine};
+use super::{Check, Error, null_as_default};
+use crate::limits::IMPORT_LINES_MAX;
+use crate::types::IdempotencyKey;
+
+/// Arguments of `import`. The node takes the chats before the members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// The chats to store.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub chats: Vec<ChatLine>,
+    /// The memberships to store, of these chats or of chats that exist.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub members: Vec<MemberLine>,
+    /// Whether to accept lines for chats and memberships that exist; the larger sequence of both
+    /// stays.
+    #[serde(default)]
+    pub merge: Option<bool>,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Import {
+    /// How many lines the request has: chats and members together.
+    pub fn lines(&self) -> usize {
+        self.chats.len().saturating_add(self.members.len())
+    }
+}
+
+impl Check for Import {
+    fn check(&self) -> Result<(), Error> {
+        let lines = self.lines();
+        if lines > IMPORT_LINES_MAX {
+            return Err(Error::too_large(format!(
+                "at most {IMPORT_LINES_MAX} lines in one request, this one has {lines}"
+            )));
+        }
+        self.chats.iter().try_for_each(Check::check)?;
+        self.members.iter().try_for_each(Check::check)
+    }
+}
+
+/// Reply to `import`: how much was stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportReply {
+    /// How many chats were stored.
+    pub chats: u64,
+    /// How many memberships were stored.
+    pub members: u64,
+}

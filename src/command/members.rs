@@ -1,0 +1,47 @@
+//! `members`: the members of a chat, in pages.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{check_cursor, check_limit};
+use super::{Check, Error};
+use crate::limits::MEMBERS_PAGE_MAX;
+use crate::types::{ChatId, Sequence, UserId};
+
+/// Arguments of `members`: a chat, and optionally a page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Members {
+    /// The chat's id.
+    pub chat_id: ChatId,
+    /// `next_cursor` of the previous page; `None` asks for the first page.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// Most members in the reply; `MEMBERS_PAGE_MAX` if absent.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+impl Check for Members {
+    fn check(&self) -> Result<(), Error> {
+        check_cursor(self.cursor.as_deref())?;
+        check_limit(self.limit, MEMBERS_PAGE_MAX)
+    }
+}
+
+/// One member of a chat, as `members` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberItem {
+    /// The user who is the member.
+    pub user_id: UserId,
+    /// The join sequence: the first sequence that counts for the member.
+    pub join_seq: Sequence,
+}
+
+/// Reply to `members`: one page, in join order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MembersReply {
+    /// The members of this page.
+    pub items: Vec<MemberItem>,
+    /// The `cursor` of the next page; `None` on the last page.
+    pub next_cursor: Option<String>,
+}

@@ -1,0 +1,50 @@
+//! `set_flags`: pins, mutes, hides or marks a row.
+
+use serde::{Deserialize, Serialize};
+
+use super::list::ListRow;
+use super::{Check, Error};
+use crate::types::{ChatId, Flag, IdempotencyKey, UserId};
+
+/// Arguments of `set_flags`. An absent flag keeps its value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetFlags {
+    /// The user whose row changes.
+    pub user_id: UserId,
+    /// The chat of the row.
+    pub chat_id: ChatId,
+    /// Pins the row (1) or unpins it (0).
+    #[serde(default)]
+    pub is_top: Option<Flag>,
+    /// Mutes the row (1) or unmutes it (0).
+    #[serde(default)]
+    pub is_mute: Option<Flag>,
+    /// Hides the row (1) or shows it (0).
+    #[serde(default)]
+    pub is_hide: Option<Flag>,
+    /// Marks the chat as unread (1) or takes the mark away (0); the read position stays.
+    #[serde(default)]
+    pub marked_unread: Option<Flag>,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The command needs the row to have this version; otherwise it fails with 409.
+    #[serde(default)]
+    pub if_version: Option<u64>,
+}
+
+impl Check for SetFlags {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Reply to `set_flags`: the row after the change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetFlagsReply {
+    /// The row with its new flags.
+    pub row: ListRow,
+    /// The row's version after the change.
+    pub version: u64,
+}

@@ -1,0 +1,27 @@
+//! `snapshot`: writes a snapshot now.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Error};
+
+/// Arguments of `snapshot`, which has none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {}
+
+impl Check for Snapshot {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Reply to `snapshot`, after the file is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotReply {
+    /// The path of the snapshot file on the server.
+    pub path: String,
+    /// Size of the file, in bytes.
+    pub bytes: u64,
+    /// How many chats and memberships the snapshot holds.
+    pub records: u64,
+}

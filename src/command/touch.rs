@@ -1,0 +1,38 @@
+//! `touch`: a user is online.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::check_ids;
+use super::{Check, Error};
+use crate::types::{ChatId, IdempotencyKey, TimeMs, UserId};
+
+/// Arguments of `touch`: a user who is online, in some chats or in all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Touch {
+    /// The user who is online.
+    pub user_id: UserId,
+    /// The chats in which the user is online; all of the user's chats if absent.
+    #[serde(default)]
+    pub chat_ids: Option<Vec<ChatId>>,
+    /// The time at which the user is online; the server's time if absent. An older time changes
+    /// nothing.
+    #[serde(default)]
+    pub time: Option<TimeMs>,
+    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    #[serde(default)]
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Check for Touch {
+    fn check(&self) -> Result<(), Error> {
+        check_ids("chat_ids", self.chat_ids.as_ref().map_or(0, Vec::len))
+    }
+}
+
+/// Reply to `touch`: how many rows it reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TouchReply {
+    /// How many of the named rows the user has.
+    pub touched: u64,
+}
