@@ -5,7 +5,6 @@
 //! - `server`: the real server in this process, and a small HTTP client
 //! - `door`: one interface to all of them
 //! - `bare`: a node without doors, store and threads; its users name the file by its path
-//! - `examples`: the examples of `protocol.md`
 //! - `golden`: records and snapshots of each form of the disk format
 //! - `seed`: the examples of the HTTP API
 //! - `served`: a real `chatshard serve` with files of its own, and clients for it
@@ -13,12 +12,12 @@
 //! - `random`: random numbers from a seed
 //! - `raw`: one connection, frame by frame
 //! - `program`: the program of this build, as a process
+//! - `vectors`: the vectors of the protocol
 // Each test crate uses its own part of this.
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod door;
-pub mod examples;
 pub mod golden;
 pub mod priority;
 pub mod program;
@@ -28,6 +27,7 @@ pub mod seed;
 pub mod served;
 pub mod server;
 pub mod sim;
+pub mod vectors;
 
 pub use door::{AdminDoor, Door, RestartDoor, TcpDoor};
 pub use server::{HttpConnection, TestServer};

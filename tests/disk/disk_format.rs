@@ -155,7 +155,7 @@ fn without_counts(state: BTreeSet<String>) -> BTreeSet<String> {
 }
 
 fn lines(pieces: &[Vec<u8>]) -> String {
-    pieces.iter().map(|piece| crate::common::examples::hex(piece) + "\n").collect()
+    pieces.iter().map(|piece| crate::common::vectors::hex(piece) + "\n").collect()
 }
 
 fn bytes(text: &str) -> Vec<Vec<u8>> {

@@ -67,7 +67,7 @@ impl Tried<'_> {
 impl Drop for Tried<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the input: {}", crate::common::examples::hex(self.input));
+            eprintln!("the input: {}", crate::common::vectors::hex(self.input));
             eprintln!("to repeat: {}", self.replay);
         }
     }

@@ -1,7 +1,7 @@
-//! `protocol.md` agrees with the code: its examples are decoded and encoded again, and its tables
-//! are compared with the types.
+//! `protocol.md` and the vectors of the protocol agree with the code: the vectors are decoded and
+//! encoded again, and the page's examples and tables are compared with them and with the types.
 //!
-//! If an example no longer has the bytes that the code writes, the failure shows the hex to paste.
+//! If a vector no longer has the bytes that the code writes, the failure shows the hex of both.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,91 +10,215 @@ use chatshard::command::hello::Limits;
 use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use chatshard::protocol::{
-    self, CONNECTION_ID, decode_reply, decode_request, encode_reply, encode_request,
+    self, DecodedReply, decode_reply, decode_request, encode_reply, encode_request,
 };
 use chatshard::types::{KeyHasher, ShardCount};
 
-use crate::common::examples::{Example, PAGE, examples, hex};
+use crate::common::vectors::{Case, Vector, all, conversation, hex, vectors};
 
-trait Holds {
-    fn assert_encodes_as(&self, encoded: &[u8]);
-    fn outcome(&self, decoded: &Outcome) -> Outcome;
+/// The text of the page.
+const PAGE: &str = include_str!("../../protocol.md");
+
+fn assert_encodes_as(vector: &Vector, encoded: &[u8]) {
+    let plain = |bytes: &[u8]| hex(bytes).replace(' ', "");
+    assert_eq!(plain(encoded), plain(&vector.bytes), "{}: left is the code's", vector.place);
 }
 
-impl Holds for Example {
-    fn assert_encodes_as(&self, encoded: &[u8]) {
-        assert_eq!(hex(encoded), hex(&self.bytes), "line {}: left is the code's", self.line);
-    }
+fn decode(vector: &Vector) -> DecodedReply {
+    // An error has the same form for every command.
+    let kind = Kind::from_name(&vector.name).unwrap_or(Kind::Ping);
+    decode_reply(&vector.payload(REPLY_BYTES_MAX), |_| Some(kind))
+        .unwrap_or_else(|error| panic!("{}: {error}", vector.place))
+}
 
-    /// The outcome in the JSON line, as the codec has it.
-    fn outcome(&self, decoded: &Outcome) -> Outcome {
-        let body = &self.json["body"];
-        let status = u16::try_from(self.json["status"].as_u64().unwrap()).unwrap();
-        if status == protocol::reply::STATUS_OK {
-            let kind = self.kind();
-            let reply = Reply::deserialize_body(kind, body.clone())
-                .unwrap_or_else(|error| panic!("line {}: {error}", self.line));
-            // No field of the JSON is unknown, and none is missing.
-            if let Ok(decoded) = decoded {
-                assert_eq!(&serde_json::to_value(decoded).unwrap(), body, "line {}", self.line);
-            }
-            return Ok(reply);
+/// The outcome that a vector has in JSON, as the codec has it.
+fn outcome(vector: &Vector, decoded: &Outcome) -> Outcome {
+    let body = &vector.json["body"];
+    let status = u16::try_from(vector.json["status"].as_u64().unwrap()).unwrap();
+    if status == protocol::reply::STATUS_OK {
+        let reply = Reply::deserialize_body(vector.kind(), body.clone())
+            .unwrap_or_else(|error| panic!("{}: {error}", vector.place));
+        // No field of the JSON is unknown, and none is missing.
+        if let Ok(decoded) = decoded {
+            assert_eq!(&serde_json::to_value(decoded).unwrap(), body, "{}", vector.place);
         }
-        let code = ErrorCode::from_status(status).unwrap();
-        assert_eq!(body["error"], code.name(), "line {}", self.line);
-        Err(Error::new(code, body["message"].as_str().unwrap().to_owned()))
+        return Ok(reply);
     }
+    let (name, message) = (body["error"].as_str().unwrap(), body["message"].as_str().unwrap());
+    Err(match ErrorCode::from_status(status) {
+        Some(code) => {
+            assert_eq!(name, code.name(), "{}", vector.place);
+            Error::new(code, message.to_owned())
+        }
+        None if status < 500 => Error::invalid(format!("{status} {name}: {message}")),
+        None => Error::outcome_unknown(&format!("{status} {name}: {message}")),
+    })
 }
 
 #[test]
 fn every_request_means_what_it_says() {
-    for example in examples().iter().filter(|example| example.is_request) {
-        let request = decode_request(&example.payload(REQUEST_BYTES_MAX))
-            .unwrap_or_else(|refused| panic!("line {}: {refused}", example.line));
-        let meant = Command::from_json(example.kind(), example.json.clone())
-            .unwrap_or_else(|error| panic!("line {}: {error}", example.line));
-        assert_eq!(request.command, meant, "line {}", example.line);
+    for vector in all().iter().filter(|vector| vector.is_request) {
+        let request = decode_request(&vector.payload(REQUEST_BYTES_MAX))
+            .unwrap_or_else(|refused| panic!("{}: {refused}", vector.place));
+        let meant = Command::from_json(vector.kind(), vector.json.clone())
+            .unwrap_or_else(|error| panic!("{}: {error}", vector.place));
+        assert_eq!((request.id, &request.command), (vector.id, &meant), "{}", vector.place);
         let mut encoded = BytesMut::new();
         encode_request(request.id, &meant, &mut encoded).unwrap();
-        example.assert_encodes_as(&encoded);
+        assert_encodes_as(vector, &encoded);
     }
 }
 
 #[test]
 fn every_reply_means_what_it_says() {
-    for example in examples().iter().filter(|example| !example.is_request) {
-        let kind = Kind::from_name(&example.name);
-        let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind)
-            .unwrap_or_else(|error| panic!("line {}: {error}", example.line));
-        assert_eq!(answer.id == CONNECTION_ID, example.name == "connection");
-        assert_eq!(answer.outcome, example.outcome(&answer.outcome), "line {}", example.line);
+    for vector in all().iter().filter(|vector| !vector.is_request) {
+        let answer = decode(vector);
+        assert_eq!(answer.id, vector.id, "{}", vector.place);
+        assert_eq!(answer.outcome, outcome(vector, &answer.outcome), "{}", vector.place);
+        let status = vector.json["status"].as_u64().unwrap();
+        let is_known =
+            status == 200 || ErrorCode::ALL.iter().any(|c| u64::from(c.status()) == status);
+        if is_known {
+            let mut encoded = BytesMut::new();
+            encode_reply(answer.id, &answer.outcome, &mut encoded);
+            assert_encodes_as(vector, &encoded);
+        }
+    }
+}
+
+/// A client reads what a newer server adds, and integers, texts and arrays of any width.
+#[test]
+fn every_other_form_is_read() {
+    let forms: Vec<Vector> = vectors().forms.iter().map(Case::to_reply).collect();
+    assert!(!forms.is_empty());
+    for vector in forms {
+        let answer = decode(&vector);
+        assert_eq!(answer.id, vector.id, "{}", vector.place);
+        assert_eq!(answer.outcome, outcome(&vector, &answer.outcome), "{}", vector.place);
         let mut encoded = BytesMut::new();
         encode_reply(answer.id, &answer.outcome, &mut encoded);
-        example.assert_encodes_as(&encoded);
+        assert_ne!(hex(&encoded), hex(&vector.bytes), "{}: no other form", vector.place);
     }
 }
 
 #[test]
-fn the_examples_are_a_conversation() {
-    let examples = examples();
-    let script: Vec<&Example> = examples.iter().filter(|e| e.name != "connection").collect();
-    let mut last_id = 0;
-    for pair in script.chunks(2) {
-        let [request, reply] = pair else { panic!("line {}: no reply", pair[0].line) };
-        assert!(request.is_request && !reply.is_request, "line {}", request.line);
-        assert_eq!(request.name, reply.name, "line {}", reply.line);
-        let id = decode_request(&request.payload(REQUEST_BYTES_MAX)).unwrap().id;
-        let kind = Some(reply.kind());
-        let answered = decode_reply(&reply.payload(REPLY_BYTES_MAX), |_| kind).unwrap().id;
-        assert_eq!((id, answered), (last_id + 1, id), "line {}", reply.line);
-        last_id = id;
-    }
-    assert_eq!(script[0].name, "hello", "hello comes first");
+fn every_command_error_and_event_has_a_vector() {
+    let has = |of: &dyn Fn(&Vector) -> bool| all().iter().any(|v| !v.is_request && of(v));
     for kind in Kind::ALL {
-        let answered = script.iter().any(|example| {
-            !example.is_request && example.name == kind.name() && example.json["status"] == 200
-        });
-        assert!(answered, "{} has no example", kind.name());
+        let is_its = |v: &Vector| v.name == kind.name() && v.json["status"] == 200;
+        assert!(has(&is_its), "{} has no vector", kind.name());
+    }
+    for code in ErrorCode::ALL {
+        assert!(has(&|v| v.json["status"] == code.status()), "{} has no vector", code.name());
+    }
+    let ops = table(section("### `watch`"), &["op", "what happened"]);
+    assert!(!ops.is_empty());
+    for row in ops {
+        assert!(has(&|v| v.json["body"]["op"] == row[0]), "the event {} has no vector", row[0]);
+    }
+}
+
+#[test]
+fn the_file_is_of_this_protocol() {
+    let file = vectors();
+    assert_eq!(file.protocol, protocol::VERSION);
+    let parts = [&file.conversation, &file.errors, &file.events, &file.forms];
+    let mut names = HashSet::new();
+    for case in parts.into_iter().flatten() {
+        assert!(names.insert(&case.name), "two cases are named {:?}", case.name);
+    }
+}
+
+#[test]
+fn the_conversation_has_each_reply_behind_its_request() {
+    let conversation = conversation();
+    let mut last_id = 0;
+    for pair in conversation.chunks(2) {
+        let [request, reply] = pair else { panic!("{}: no reply", pair[0].place) };
+        assert!(request.is_request && !reply.is_request, "{}", request.place);
+        assert_eq!((request.id, reply.id), (last_id + 1, last_id + 1), "{}", reply.place);
+        last_id = reply.id;
+    }
+    assert_eq!(conversation[0].name, "hello", "hello comes first");
+}
+
+/// The blocks of bytes on the page: the words behind `hex`, and the lines.
+fn page_examples() -> Vec<(&'static str, Vec<&'static str>)> {
+    let blocks = PAGE.split("\n```hex ").skip(1);
+    blocks
+        .map(|block| {
+            let (words, rest) = block.split_once('\n').unwrap();
+            let (lines, _) = rest.split_once("\n```").unwrap();
+            (words, lines.lines().filter(|line| !line.starts_with('#')).collect())
+        })
+        .collect()
+}
+
+fn bytes_of(line: &str) -> Vec<u8> {
+    let hex = line.split('#').next().unwrap().split_whitespace();
+    hex.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_page_are_vectors() {
+    let known: Vec<(String, Vec<u8>)> = all()
+        .into_iter()
+        .map(|vector| {
+            let direction = if vector.is_request { "request" } else { "reply" };
+            (format!("{direction} {}", vector.name), vector.bytes)
+        })
+        .collect();
+    let examples = page_examples();
+    assert!(!examples.is_empty());
+    for (words, lines) in examples {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| bytes_of(line)).collect();
+        let is_it = |(known, other): &(String, Vec<u8>)| {
+            words.starts_with(known.as_str()) && *other == bytes
+        };
+        assert!(known.iter().any(is_it), "{words}: {} is no vector", hex(&bytes));
+    }
+}
+
+/// The bytes that a comment of an example promises.
+fn promised(comment: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(length) = comment.strip_prefix("frame length ") {
+        out.extend(length.parse::<u32>().unwrap().to_be_bytes());
+    } else if let Some((_, length)) = comment.split_once("array of ") {
+        rmp::encode::write_array_len(&mut out, length.parse().unwrap()).unwrap();
+    } else if ["request", "reply"].contains(&comment) {
+        rmp::encode::write_array_len(&mut out, 3).unwrap();
+    } else if comment == "body: error" {
+        rmp::encode::write_array_len(&mut out, 2).unwrap();
+    } else {
+        let (_, value) = comment.split_once(": ").unwrap();
+        match value {
+            "nil" => rmp::encode::write_nil(&mut out).unwrap(),
+            "true" | "false" => rmp::encode::write_bool(&mut out, value == "true").unwrap(),
+            text if text.starts_with('"') => {
+                rmp::encode::write_str(&mut out, text.trim_matches('"')).unwrap();
+            }
+            number => {
+                let number = number.split(", ").next().unwrap();
+                _ = rmp::encode::write_uint(&mut out, number.parse().unwrap()).unwrap();
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn the_comments_of_examples_say_what_their_bytes_are() {
+    for (words, lines) in page_examples() {
+        let mut lines = lines.into_iter().peekable();
+        while let Some(line) = lines.next() {
+            let mut bytes = bytes_of(line);
+            while let Some(more) = lines.next_if(|line| !line.contains('#')) {
+                bytes.extend(bytes_of(more));
+            }
+            let comment = line.split_once("# ").unwrap().1.trim();
+            assert_eq!(hex(&bytes), hex(&promised(comment)), "{words}: {comment}");
+        }
     }
 }
 
@@ -302,19 +426,29 @@ fn the_table_of_limits_is_this_builds() {
 }
 
 #[test]
-fn the_table_of_slots_is_right() {
+fn slots_of_keys_are_those_of_the_code() {
     let shards = ShardCount::new(4).unwrap();
-    let rows = table(section("## Which shard"), &["key", "seed"]);
-    assert!(!rows.is_empty());
-    for row in rows {
-        let hasher = KeyHasher::new(row[1].parse().unwrap());
-        let slot = hasher.slot(row[0]);
-        let real = [
-            format!("{:016x}", hasher.hash(row[0])),
-            slot.get().to_string(),
-            slot.shard(shards).0.to_string(),
-        ];
-        assert_eq!(row[2..], real, "{}", row[0]);
+    let slots = vectors().slots;
+    assert!(!slots.is_empty());
+    let mut rows = Vec::new();
+    for known in &slots {
+        let hasher = KeyHasher::new(known.seed);
+        let slot = hasher.slot(&known.key);
+        let hash = format!("{:016x}", hasher.hash(&known.key));
+        let real = (hash.as_str(), slot.get(), slot.shard(shards).0);
+        assert_eq!((known.hash.as_str(), known.slot, known.shard_of_4), real, "{}", known.key);
+        rows.push(vec![
+            known.key.clone(),
+            known.seed.to_string(),
+            hash,
+            known.slot.to_string(),
+            known.shard_of_4.to_string(),
+        ]);
+    }
+    let on_the_page = table(section("## Which shard"), &["key", "seed"]);
+    assert!(!on_the_page.is_empty());
+    for row in on_the_page {
+        assert!(rows.iter().any(|known| *known == row), "{row:?} is no vector");
     }
 }
 
@@ -358,29 +492,27 @@ fn arguments_json(command: &Command) -> String {
 
 #[test]
 fn every_field_is_listed_in_its_position() {
-    for example in examples().iter().filter(|example| example.name != "connection") {
-        let section = section(&format!("### `{}`", example.name));
+    for vector in conversation() {
+        let section = section(&format!("### `{}`", vector.name));
         let (arguments, reply) = section.split_once("\nReply: ").unwrap_or_else(|| {
             section
                 .split_once("\nReply:\n")
-                .unwrap_or_else(|| panic!("{} has no reply", example.name))
+                .unwrap_or_else(|| panic!("{} has no reply", vector.name))
         });
-        let (written, json) = if example.is_request {
-            let command = Command::from_json(example.kind(), example.json.clone()).unwrap();
+        let (written, json) = if vector.is_request {
+            let command = Command::from_json(vector.kind(), vector.json.clone()).unwrap();
             (fields(arguments), arguments_json(&command))
         } else {
-            let kind = Some(example.kind());
-            let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
-            let Ok(body) = answer.outcome else { continue };
+            let Ok(body) = decode(&vector).outcome else { continue };
             (fields(reply), serde_json::to_string(&body).unwrap())
         };
-        assert_eq!(top_level_names(&json), written, "{}, line {}", example.name, example.line);
+        assert_eq!(top_level_names(&json), written, "{}: {}", vector.name, vector.place);
     }
 }
 
 #[test]
 fn every_record_lists_its_fields_in_their_position() {
-    // Where an example of each record is found: the command, and the field of its reply.
+    // Where a vector of each record is found: the command, and the field of its reply.
     let in_replies: HashMap<&str, (&str, &str)> = HashMap::from([
         ("row", ("set_flags", "row")),
         ("chat", ("detail", "items")),
@@ -401,24 +533,22 @@ fn every_record_lists_its_fields_in_their_position() {
     let in_requests: HashMap<&str, (&str, &str)> =
         HashMap::from([("since", ("sync", "since")), ("read_item", ("mark_read_many", "items"))]);
     assert_eq!(PAGE.matches("\n### Record `").count(), in_replies.len() + in_requests.len());
-    let examples = examples();
+    let conversation = conversation();
     let find = |is_request: bool, name: &str, field: &str| {
-        let of_the_command = |e: &&Example| e.is_request == is_request && e.name == name;
-        let has_the_field = |e: &&Example| match is_request {
-            true => !e.json[field].is_null(),
-            false => e.json["status"] == 200,
+        let of_the_command = |v: &&Vector| v.is_request == is_request && v.name == name;
+        let has_the_field = |v: &&Vector| match is_request {
+            true => !v.json[field].is_null(),
+            false => v.json["status"] == 200,
         };
-        examples.iter().filter(of_the_command).find(has_the_field).unwrap()
+        conversation.iter().filter(of_the_command).find(has_the_field).unwrap()
     };
     let replies = in_replies.into_iter().map(|(record, (name, field))| {
-        let example = find(false, name, field);
-        let kind = Some(example.kind());
-        let answer = decode_reply(&example.payload(REPLY_BYTES_MAX), |_| kind).unwrap();
-        (record, field, serde_json::to_string(&answer.outcome.unwrap()).unwrap())
+        let body = decode(find(false, name, field)).outcome.unwrap();
+        (record, field, serde_json::to_string(&body).unwrap())
     });
     let requests = in_requests.into_iter().map(|(record, (name, field))| {
-        let example = find(true, name, field);
-        let command = decode_request(&example.payload(REQUEST_BYTES_MAX)).unwrap().command;
+        let vector = find(true, name, field);
+        let command = decode_request(&vector.payload(REQUEST_BYTES_MAX)).unwrap().command;
         (record, field, arguments_json(&command))
     });
     for (record, field, json) in replies.chain(requests) {

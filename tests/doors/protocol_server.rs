@@ -1,5 +1,5 @@
-//! `protocol.md` agrees with the real server: its conversation takes place over a socket, and the
-//! replies are those of the page, byte by byte.
+//! The vectors of the protocol agree with the real server: their conversation takes place over a
+//! socket, and the replies are those of the file, byte by byte.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use chatshard::protocol::{
 use serde_json::{Value, json};
 
 use crate::common::TestServer;
-use crate::common::examples::{Example, Mark, VARYING_TEXTS, examples, hex};
+use crate::common::vectors::{Compare, Vector, conversation, hex, vectors};
 
 /// A connection without a client.
 struct Wire(TcpStream);
@@ -52,9 +52,9 @@ impl Wire {
     }
 }
 
-fn decode(example: &Example, frame: &[u8]) -> DecodedReply {
+fn decode(vector: &Vector, frame: &[u8]) -> DecodedReply {
     assert!(frame.len() <= REPLY_BYTES_MAX);
-    decode_reply(&frame[4..], |_| Some(example.kind())).unwrap()
+    decode_reply(&frame[4..], |_| Some(vector.kind())).unwrap()
 }
 
 /// The state of a client during the conversation.
@@ -62,20 +62,20 @@ fn decode(example: &Example, frame: &[u8]) -> DecodedReply {
 struct Held {
     /// Request ids of watches: more replies follow the first one.
     watches: Vec<u64>,
-    /// The page's names of change logs, each with that of this server.
+    /// The file's names of change logs, each with that of this server.
     logs: HashMap<String, String>,
 }
 
 impl Held {
     /// The request's frame, with this server's name of the change log.
-    fn request(&self, example: &Example) -> Vec<u8> {
-        let mut arguments = example.json.clone();
-        let Some(log) = arguments.pointer_mut("/since/log") else { return example.bytes.clone() };
-        let Some(own) = self.logs.get(log.as_str().unwrap()) else { return example.bytes.clone() };
+    fn request(&self, vector: &Vector) -> Vec<u8> {
+        let mut arguments = vector.json.clone();
+        let Some(log) = arguments.pointer_mut("/since/log") else { return vector.bytes.clone() };
+        let Some(own) = self.logs.get(log.as_str().unwrap()) else { return vector.bytes.clone() };
         *log = own.as_str().into();
-        let id = decode_request(&example.payload(REQUEST_BYTES_MAX)).unwrap().id;
+        let id = decode_request(&vector.payload(REQUEST_BYTES_MAX)).unwrap().id;
         let mut frame = BytesMut::new();
-        let command = Command::from_json(example.kind(), arguments).unwrap();
+        let command = Command::from_json(vector.kind(), arguments).unwrap();
         encode_request(id, &command, &mut frame).unwrap();
         frame.to_vec()
     }
@@ -99,8 +99,8 @@ impl Held {
     fn note(&mut self, answered: &DecodedReply, written: &DecodedReply) {
         match (&answered.outcome, &written.outcome) {
             (Ok(Reply::Watch(_)), _) => self.watches.push(answered.id),
-            (Ok(Reply::Sync(own)), Ok(Reply::Sync(page))) => {
-                self.logs.insert(page.log.clone(), own.log.clone());
+            (Ok(Reply::Sync(own)), Ok(Reply::Sync(file))) => {
+                self.logs.insert(file.log.clone(), own.log.clone());
             }
             _ => {}
         }
@@ -108,9 +108,9 @@ impl Held {
 }
 
 /// A reply without the texts that differ between servers.
-fn without_texts(reply: &Reply) -> Value {
+fn without_texts(reply: &Reply, varying_texts: &[String]) -> Value {
     let mut json = serde_json::to_value(reply).unwrap();
-    for name in VARYING_TEXTS {
+    for name in varying_texts {
         match json.get_mut(name) {
             Some(Value::String(text)) => text.clear(),
             Some(Value::Array(texts)) => texts.clear(),
@@ -121,44 +121,40 @@ fn without_texts(reply: &Reply) -> Value {
 }
 
 #[test]
-fn the_conversation_of_the_page_takes_place() {
+fn the_conversation_of_the_vectors_takes_place() {
     let server = TestServer::start(&[("shards", "2")]);
     let mut wire = Wire::open(&server);
-    let examples = examples();
-    let script: Vec<&Example> = examples.iter().filter(|e| e.name != "connection").collect();
+    let script = conversation();
+    let varying_texts = vectors().varying_texts;
     let mut exact = 0;
     let mut held = Held::default();
     for pair in script.chunks(2) {
-        let [request, reply] = pair else { panic!("line {}: no reply", pair[0].line) };
+        let [request, reply] = pair else { panic!("{}: no reply", pair[0].place) };
         wire.send(&held.request(request));
         let frame = held.frame(&mut wire);
-        let frame = frame.unwrap_or_else(|| panic!("line {}: closed", request.line));
+        let frame = frame.unwrap_or_else(|| panic!("{}: closed", request.place));
         let (answered, written) = (decode(reply, &frame), decode(reply, &reply.bytes));
-        assert_eq!(answered.id, written.id, "line {}", reply.line);
+        assert_eq!(answered.id, written.id, "{}", reply.place);
         held.note(&answered, &written);
-        match (reply.mark, answered.outcome, written.outcome) {
-            (Mark::Exact, answered, written) => {
-                assert_eq!(answered, written, "line {}", reply.line);
-                assert_eq!(
-                    hex(&frame),
-                    hex(&reply.bytes),
-                    "line {}: left is the server's",
-                    reply.line
-                );
+        match (reply.compare, answered.outcome, written.outcome) {
+            (Compare::Exact, answered, written) => {
+                assert_eq!(answered, written, "{}", reply.place);
+                assert_eq!(hex(&frame), hex(&reply.bytes), "{}: left is the server's", reply.place);
                 exact += 1;
             }
-            (Mark::Message, Err(answered), Err(written)) => {
-                assert_eq!(answered.code, written.code, "line {}", reply.line);
+            (Compare::Message, Err(answered), Err(written)) => {
+                assert_eq!(answered.code, written.code, "{}", reply.place);
             }
-            (Mark::Texts, Ok(answered), Ok(written)) => {
-                let (answered, written) = (without_texts(&answered), without_texts(&written));
-                assert_eq!(answered, written, "line {}", reply.line);
+            (Compare::Texts, Ok(answered), Ok(written)) => {
+                let [answered, written] =
+                    [answered, written].map(|reply| without_texts(&reply, &varying_texts));
+                assert_eq!(answered, written, "{}", reply.place);
             }
-            (Mark::Illustrative, Ok(answered), Ok(written)) => {
-                assert_eq!(answered.kind(), written.kind(), "line {}", reply.line);
+            (Compare::Fields, Ok(answered), Ok(written)) => {
+                assert_eq!(answered.kind(), written.kind(), "{}", reply.place);
             }
             (_, answered, written) => {
-                panic!("line {}: {answered:?} instead of {written:?}", reply.line)
+                panic!("{}: {answered:?} instead of {written:?}", reply.place)
             }
         }
     }
@@ -181,7 +177,7 @@ fn doctored(command: &str, arguments: Value, from: &str, to: &[u8]) -> Vec<u8> {
 /// Opens a connection and completes a `hello`.
 fn introduced(server: &TestServer) -> Wire {
     let mut wire = Wire::open(server);
-    let hello = examples().into_iter().find(|example| example.name == "hello").unwrap();
+    let hello = &conversation()[0];
     wire.send(&hello.bytes);
     assert!(wire.answer(Kind::Hello).outcome.is_ok());
     wire

@@ -10,9 +10,9 @@ use chatshard::command::{Class, Command, ErrorCode, Kind, Outcome};
 use chatshard::protocol::{self, CONNECTION_ID, frame};
 use serde_json::json;
 
-use crate::common::examples::examples;
 use crate::common::raw::Raw;
 use crate::common::served::*;
+use crate::common::vectors::conversation;
 use crate::common::{HttpConnection, TestServer};
 
 const CREATE: &str = r#"{"id":"g_1","type":2,"creator_id":"a","user_ids":["a"]}"#;
@@ -31,7 +31,7 @@ async fn ask(connection: &mut Connection, command: impl Into<Command>) -> Outcom
     connection.receive().await.unwrap().outcome
 }
 
-/// Every command of the protocol's page, with the bytes of its example.
+/// Every command, with the bytes of its vector.
 #[test]
 fn a_token_that_only_reads_gets_403_for_every_change() {
     let files = Files::new();
@@ -43,17 +43,16 @@ fn a_token_that_only_reads_gets_403_for_every_change() {
     let hello = Command::from_json(Kind::Hello, json!({"token": "the-reader"})).unwrap();
     protocol::encode_request(1, &hello, &mut out).unwrap();
     let mut kinds = vec![];
-    let page = examples();
-    for example in page.iter().filter(|example| example.is_request) {
-        let kind = example.kind();
+    for vector in conversation().iter().filter(|vector| vector.is_request) {
+        let kind = vector.kind();
         if kind.class() != Class::Read {
             kinds.push((u64::try_from(kinds.len()).unwrap() + 2, kind));
-            let request = protocol::decode_request(&example.payload(1 << 20)).unwrap();
+            let request = protocol::decode_request(&vector.payload(1 << 20)).unwrap();
             protocol::encode_request(kinds.last().unwrap().0, &request.command, &mut out).unwrap();
         }
     }
     for kind in Kind::ALL.iter().filter(|kind| kind.class() != Class::Read) {
-        assert!(kinds.iter().any(|(_, other)| other == kind), "no example of {}", kind.name());
+        assert!(kinds.iter().any(|(_, other)| other == kind), "no vector of {}", kind.name());
     }
     stream.write_all(&out).unwrap();
     let mut input = BytesMut::new();

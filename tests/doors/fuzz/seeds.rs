@@ -1,4 +1,4 @@
-//! The first inputs of fuzzing: examples of the documents, golden files, and inputs of each form.
+//! The first inputs of fuzzing: vectors of the protocol, golden files, and inputs of each form.
 
 use bytes::BytesMut;
 use chatshard::command::{Command, Kind};
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::targets::bytes::of_pieces;
 use super::targets::http::{SECRET, TOKEN};
-use crate::common::examples::{Example, examples};
 use crate::common::golden::{IMAGE_1, IMAGE_2, IMAGE_3, RECORDS_1, RECORDS_2, RECORDS_3};
+use crate::common::vectors::{Vector, all};
 
 /// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -28,14 +28,14 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Names and payloads of the examples: of requests or of replies.
+/// Names and payloads of the vectors: of requests or of replies.
 fn payloads(is_request: bool) -> impl Iterator<Item = (String, Vec<u8>)> {
-    let chosen = examples().into_iter().filter(move |example| example.is_request == is_request);
-    chosen.map(|example: Example| (example.name.clone(), example.payload(usize::MAX)))
+    let chosen = all().into_iter().filter(move |vector| vector.is_request == is_request);
+    chosen.map(|vector: Vector| (vector.name.clone(), vector.payload(usize::MAX)))
 }
 
 fn frames() -> Vec<Vec<u8>> {
-    let frames: Vec<Vec<u8>> = examples().into_iter().map(|example| example.bytes).collect();
+    let frames: Vec<Vec<u8>> = all().into_iter().map(|vector| vector.bytes).collect();
     let streams = frames.chunks(4).take(4).map(<[_]>::concat);
     [[255, 1], [64, 5], [16, 200]]
         .iter()
@@ -50,10 +50,10 @@ fn replies() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The requests of the document one after the other, and a story of requests on the fast path.
+/// The requests of the vectors one after the other, and a story of requests on the fast path.
 fn stories() -> Vec<Vec<u8>> {
-    let requests = examples().into_iter().filter(|example| example.is_request);
-    let document = requests.map(|example| example.bytes).collect::<Vec<_>>().concat();
+    let requests = all().into_iter().filter(|vector| vector.is_request);
+    let document = requests.map(|vector| vector.bytes).collect::<Vec<_>>().concat();
     let row = |more: Value| {
         let mut row = json!({"user_id": "a", "chat_id": "g"});
         row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -112,9 +112,9 @@ fn http() -> Vec<Vec<u8>> {
         inputs.push(post(0, &path, "X-User-Id: ann\r\nIdempotency-Key: k\r\n", body));
         inputs.push(post(1, &path, &format!("Authorization: Bearer {jwt}\r\n"), body));
     }
-    for example in examples().into_iter().filter(|example| example.is_request) {
-        let path = format!("/call/{}", example.name);
-        inputs.push(post(2, &path, "", &example.json.to_string()));
+    for vector in all().into_iter().filter(|vector| vector.is_request) {
+        let path = format!("/call/{}", vector.name);
+        inputs.push(post(2, &path, "", &vector.json.to_string()));
     }
     inputs.push(post(3, "/call/ping", &format!("Authorization: Bearer {TOKEN}\r\n"), ""));
     let page = |door: u8, path: &str, more: &str| {
