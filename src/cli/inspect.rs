@@ -21,7 +21,7 @@ use super::result_file::{print, print_json};
 use crate::node::loss::{NewestTime, cost, described, kept_until};
 use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{lock, look, renew_incarnation};
-use crate::shard::event;
+use crate::shard::events;
 use crate::types::TimeMs;
 
 /// Arguments of `inspect`: a data directory, and what to do with it.
@@ -95,7 +95,7 @@ impl Found {
         let scan = snapshot::scan_with(&RealDisk, dir, known, |lsn, record| {
             newest.note(record);
             if unreadable.is_none() {
-                let decoded = event::decode(record);
+                let decoded = events::decode(record);
                 unreadable = decoded.err().map(|error| (lsn, error.to_string()));
             }
             Ok(())

@@ -13,7 +13,8 @@ use std::thread;
 use snapshot::Lsn;
 
 use crate::shard::Core;
-use crate::shard::event::{BadRecord, slot_of};
+use crate::shard::decode::BadRecord;
+use crate::shard::events::slot_of;
 use crate::types::ShardCount;
 
 /// Bytes that are gathered for a shard before they are handed over.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use snapshot::{Loss, Scan};
 
-use crate::shard::event::time_of;
+use crate::shard::events::time_of;
 use crate::types::TimeMs;
 
 /// Finds the newest time in a sequence of records. It copies one record at a time.
@@ -18,7 +18,7 @@ pub struct NewestTime {
 impl NewestTime {
     /// Looks at the next record of the log.
     pub fn note(&mut self, record: &[u8]) {
-        if crate::shard::event::has_time(record) {
+        if crate::shard::events::has_time(record) {
             self.record.clear();
             self.record.extend_from_slice(record);
         }

@@ -27,8 +27,7 @@ use super::log::{Log, LogMode};
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::command::{Error, ErrorCode};
 use crate::limits::{WATCH_PAGE_BYTES, WATCH_RING_BYTES};
-use crate::shard::event;
-use crate::shard::watch_event::{nothing, told};
+use crate::shard::events::{self, blank};
 use crate::throttle::throttled;
 
 /// Changes of consecutive records of the log.
@@ -291,7 +290,7 @@ impl WatchHub {
 
     /// A heartbeat: no change happened up to this record.
     pub fn heartbeat(&self, lsn: Lsn) -> WatchEvent {
-        WatchEvent { offset: self.offset(lsn), ..nothing(WatchOp::Heartbeat) }
+        WatchEvent { offset: self.offset(lsn), ..blank(WatchOp::Heartbeat) }
     }
 
     /// The error for a watcher that was cut off, with the offset from which it can continue.
@@ -495,9 +494,9 @@ impl Draft {
     fn add(&mut self, watch: &WatchHub, lsn: Lsn, payload: &[u8]) {
         self.last = lsn;
         self.bytes += payload.len();
-        match event::decode(payload) {
+        match events::decode(payload) {
             Ok((_, _, event)) => {
-                if let Some(change) = told(event) {
+                if let Some(change) = event.watched() {
                     self.events.push((lsn, WatchEvent { offset: watch.offset(lsn), ..change }));
                 }
             }

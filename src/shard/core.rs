@@ -37,8 +37,8 @@ use outbox::{Running, Waiters};
 pub use prefetch::PrefetchKeys;
 pub use reads::ListRows;
 
-use super::apply::Applier;
-use super::event::{self, AdvancedRef, BadRecord, Event, ReadRef};
+use super::decode::{BadRecord, hash_in};
+use super::events::{self, Applier, Decision};
 use super::interner::Interner;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo};
 use super::state::{Chat, SlotState, User};
@@ -198,7 +198,7 @@ impl Core {
     /// # Errors
     /// If the record cannot be read, does not fit, or leaves a gap: damage.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), BadRecord> {
-        let (slot, seq, event) = event::decode(record)?;
+        let (slot, seq, event) = events::decode(record)?;
         let have = self.slot(slot)?.seq;
         if let Some(key) = event.key() {
             hash_in(slot, key, self.hasher)?;
@@ -212,7 +212,7 @@ impl Core {
                 slot.get()
             )));
         }
-        self.apply(slot, |applier| applier.apply(event))?;
+        self.apply(slot, |applier| event.apply(applier))?;
         // Replay has no turns in which memory could be given back, so none may gather.
         while self.interner.drop_some() {}
         Ok(())
@@ -379,24 +379,10 @@ impl Core {
     }
 
     /// Makes an event a record and applies it: the one point where state changes.
-    fn commit(&mut self, slot: Slot, event: impl Into<Event>, out: &mut Output) {
-        let event = event.into();
-        let recorded = self.record(slot, out, |seq, bytes| event::encode(slot, seq, &event, bytes));
-        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.apply(event))));
-    }
-
-    /// Like [`Self::commit`], for the most frequent event, without a copy of its ids.
-    fn commit_advanced(&mut self, event: AdvancedRef<'_>, out: &mut Output) {
-        let slot = event.chat_id.slot();
-        let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
-        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.advanced(event))));
-    }
-
-    /// Like [`Self::commit_advanced`], for a read position.
-    fn commit_read(&mut self, event: ReadRef<'_>, out: &mut Output) {
-        let slot = event.user_id.slot();
-        let recorded = self.record(slot, out, |seq, bytes| event.encode(slot, seq, bytes));
-        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| applier.read(event))));
+    fn commit<E: Decision>(&mut self, slot: Slot, event: E, out: &mut Output) {
+        let recorded =
+            self.record(slot, out, |seq, bytes| events::encode(slot, seq, &event, bytes));
+        assert_fits(recorded.and_then(|()| self.apply(slot, |applier| event.apply(applier))));
     }
 
     /// Writes the next record of a slot into the output.
@@ -578,16 +564,6 @@ fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(), Err
         )),
         _ => Ok(()),
     }
-}
-
-/// The hash of a key that a record or a snapshot holds in this slot, if the key belongs there.
-fn hash_in(slot: Slot, key: &str, hasher: KeyHasher) -> Result<u64, BadRecord> {
-    let hash = hasher.hash(key);
-    let own = KeyHasher::slot_of_hash(hash);
-    if own != slot {
-        return Err(BadRecord(format!("{key} is of slot {}, not {}", own.get(), slot.get())));
-    }
-    Ok(hash)
 }
 
 fn not_here(slot: Slot) -> BadRecord {

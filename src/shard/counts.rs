@@ -1,8 +1,6 @@
 //! The counts of a slot, updated with each change, so that no command counts entries.
 
-use super::state::User;
 use crate::limits::IDLE_USER_WEIGHT;
-use crate::types::wide;
 
 /// The contents of a slot, as numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,17 +48,10 @@ impl Counts {
 /// The numbers of one user, as a slot counts them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserCounts {
-    rows: u64,
-    gone: u64,
-    idle: u64,
-}
-
-impl UserCounts {
-    /// The numbers of a user as they are now.
-    pub fn of(user: &User) -> Self {
-        let (rows, gone) = (wide(user.rows.len()), user.gone_count());
-        // A user who was just created does not count yet.
-        let is_new = rows == 0 && user.gone.is_none() && user.head.version == 0;
-        Self { rows, gone, idle: u64::from(rows == 0 && !is_new) }
-    }
+    /// Number of rows.
+    pub rows: u64,
+    /// Removals that are remembered.
+    pub gone: u64,
+    /// 1 for a user without rows who is still remembered, else 0.
+    pub idle: u64,
 }

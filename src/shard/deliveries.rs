@@ -1,4 +1,4 @@
-//! The rows that an event of a chat reaches.
+//! The effect of a chat's event on rows, and the rows that it reaches.
 //!
 //! Invariants:
 //! - No single step takes time that grows with the number of rows. The members of a dissolved chat
@@ -6,11 +6,54 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decode::counter;
 use super::member::Member;
 use super::roster::Chunks;
-use super::state::Effect;
+use super::row::RowImport;
 use crate::limits::CHUNK_ENTRIES_MAX;
-use crate::types::UserId;
+use crate::types::{Sequence, UserId};
+
+/// The change that a chat event makes to one row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// The user became a member.
+    #[serde(rename = "j")]
+    Join {
+        /// The first sequence that counts as unread for the user.
+        join_seq: Sequence,
+    },
+    /// The user is no longer a member.
+    #[serde(rename = "r")]
+    Remove,
+    /// The user deleted the chat.
+    #[serde(rename = "d")]
+    Delete {
+        /// The user's new watermark in the chat.
+        to: Sequence,
+        /// Whether a message above the watermark exists already, so that the row stays in the list.
+        back: bool,
+    },
+    /// A message brings the deleted row back into the list.
+    #[serde(rename = "b")]
+    Return,
+    /// The row was imported.
+    #[serde(rename = "i")]
+    Import(Box<RowImport>),
+    /// The user is being erased: the row goes. `sync` reports it as a removal until the user is
+    /// forgotten, which a crash may delay.
+    #[serde(rename = "x")]
+    Erase,
+}
+
+/// A chat event whose deliveries are not all confirmed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// The event's number in its chat.
+    #[serde(deserialize_with = "counter")]
+    pub event: u64,
+    /// The rows that the event reaches, with its effects.
+    pub deliveries: Deliveries,
+}
 
 /// The users whose rows an event reaches, with its effect on each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,7 +161,7 @@ mod tests {
     use super::*;
     use crate::shard::member::MemberFacts;
     use crate::shard::roster::Roster;
-    use crate::types::{InternedUserId, KeyHasher, Sequence};
+    use crate::types::{InternedUserId, KeyHasher};
 
     #[test]
     fn members_in_chunks_are_as_good_as_a_list_of_users() {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::state::{OutboxEntry, shrink, table_hash};
+use super::deliveries::OutboxEntry;
+use super::table::{shrink, table_hash};
 use crate::limits::SLOTS;
 use crate::types::{InternedUserId, KeyHasher, UserId};
 

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compact::{Compact, Packed};
+use super::decode::counter;
 use super::roster::Entry;
-use super::state::counter;
 use crate::command::floors::Floors;
 use crate::types::{InternedUserId, Sequence};
 

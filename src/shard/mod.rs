@@ -5,27 +5,26 @@
 //! # Layout
 //! - [`roster`]: ordered lists in copy-on-write chunks, for a chat's members and a user's rows
 //! - [`compact`]: numbers stored in half of their bytes
+//! - [`table`], [`decode`]: hash tables of a slot; checks of what the disk holds
 //! - [`row`], [`member`]: a membership as the user's side and as the chat's side knows it
 //! - [`interner`]: ids of users, each stored once per shard
 //! - [`state`]: the contents of a slot
-//! - [`deliveries`]: the rows that a chat's event reaches
+//! - [`deliveries`]: the effect of a chat's event on rows, and the rows that it reaches
 //! - [`counts`]: numbers of the contents of a slot, updated with each change
 //! - [`retired`]: the ids of dissolved chats
-//! - [`event`]: decisions, and their encoding in the log
+//! - [`events`]: decisions, what they change, and their encoding in the log
 //! - [`idempotency`]: owners of idempotency keys, and claims
-//! - [`apply`]: the one place where events change state
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`page`]: a user's list, a slice at a time
 //! - [`op`]: operations, answers and messages of a shard
 //! - [`core`]: the state machine
-//! - [`watch_event`]: the change that a record reports to `watch`
 
-pub mod apply;
 pub mod compact;
 pub mod core;
 pub mod counts;
+pub mod decode;
 pub mod deliveries;
-pub mod event;
+pub mod events;
 pub mod idempotency;
 pub mod interner;
 pub mod listing;
@@ -36,6 +35,6 @@ pub mod retired;
 pub mod roster;
 pub mod row;
 pub mod state;
-pub mod watch_event;
+pub mod table;
 
 pub use self::core::Core;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use snapshot::record::Batch;
 
+use super::deliveries::Effect;
 use super::idempotency::{Claim, Claiming};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
 use super::page::ListPage;
 use super::row::RowFacts;
-use super::state::Effect;
 use crate::command::create::Create;
 use crate::command::delete::Delete;
 use crate::command::detail::ChatItem;

@@ -13,7 +13,7 @@
 
 use hashbrown::HashTable;
 
-use super::state::table_hash;
+use super::table::table_hash;
 use crate::limits::ID_BYTES_MAX;
 use crate::types::{ChatId, ChatType, KeyHasher};
 

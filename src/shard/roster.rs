@@ -19,7 +19,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use thin_vec::ThinVec;
 
-use super::state::shrink;
+use super::table::shrink;
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::KeyHasher;
 

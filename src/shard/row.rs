@@ -5,8 +5,8 @@ use std::num::NonZeroU8;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compact::{Compact, Packed};
+use super::decode::counter;
 use super::roster::Entry;
-use super::state::counter;
 use crate::command::floors::Floors;
 use crate::command::list::{ListRow, ListRowRef};
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
@@ -135,6 +135,13 @@ impl RowFacts {
             join_seq,
             deleted_to_seq: Sequence::ZERO,
         }
+    }
+
+    /// Raises the watermark: nothing up to it is shown or unread.
+    pub fn cover(&mut self, to: Sequence) {
+        self.deleted_to_seq = self.deleted_to_seq.max(to);
+        self.max_read_seq = self.max_read_seq.max(to);
+        self.marked_unread = Flag::NO;
     }
 
     /// The sequence up to which the user has read a chat, as `detail` replies it. `member` has the

@@ -1,6 +1,6 @@
 //! The contents of a slot: chats with their members, users with their rows.
 //!
-//! Plain data and lookups; only [`super::apply`] changes it.
+//! Plain data and lookups; only an event that is applied changes it.
 //!
 //! Invariants:
 //! - A chat's outbox holds its events whose deliveries are not all confirmed, oldest first.
@@ -14,42 +14,28 @@
 
 use std::collections::VecDeque;
 use std::mem::offset_of;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use compact_str::CompactString;
 use hashbrown::HashTable;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use thin_vec::ThinVec;
 
 use super::counts::{Counts, UserCounts};
-use super::deliveries::Deliveries;
+use super::decode::counter;
+use super::deliveries::{Deliveries, OutboxEntry};
 use super::idempotency;
 use super::member::Member;
 use super::retired::Retired;
 use super::roster::{Entry, Roster};
-use super::row::{Row, RowImport};
+use super::row::Row;
+use super::table::{OutOfLine, shrink, table_hash};
 use crate::command::detail::{ChatItem, ChatItemRef};
-use crate::limits::{COUNTER_MAX, TOMBSTONES_MAX};
+use crate::limits::TOMBSTONES_MAX;
 use crate::types::{
     ChatId, ChatStatus, ChatType, Flag, InternedUserId, KeyHasher, Sequence, TimeMs, UserId, wide,
 };
-
-/// Reads a counter from the disk, or None, and rejects a value above [`COUNTER_MAX`].
-pub(super) fn counter<'de, D, N>(deserializer: D) -> Result<N, D::Error>
-where
-    D: Deserializer<'de>,
-    N: Deserialize<'de> + Into<Option<u64>> + Copy,
-{
-    let number = N::deserialize(deserializer)?;
-    match number.into() {
-        Some(value) if value > COUNTER_MAX => {
-            Err(serde::de::Error::custom(format!("nothing is counted up to {value}")))
-        }
-        _ => Ok(number),
-    }
-}
 
 /// A chat's own facts, without its members. The order of the fields is that of snapshots. The facts
 /// that `detail` and `conversations` read come first, within one cache line, see [`Chat`].
@@ -134,48 +120,6 @@ impl ChatHead {
     }
 }
 
-/// The change that a chat event makes to one row.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Effect {
-    /// The user became a member.
-    #[serde(rename = "j")]
-    Join {
-        /// The first sequence that counts as unread for the user.
-        join_seq: Sequence,
-    },
-    /// The user is no longer a member.
-    #[serde(rename = "r")]
-    Remove,
-    /// The user deleted the chat.
-    #[serde(rename = "d")]
-    Delete {
-        /// The user's new watermark in the chat.
-        to: Sequence,
-        /// Whether a message above the watermark exists already, so that the row stays in the list.
-        back: bool,
-    },
-    /// A message brings the deleted row back into the list.
-    #[serde(rename = "b")]
-    Return,
-    /// The row was imported.
-    #[serde(rename = "i")]
-    Import(Box<RowImport>),
-    /// The user is being erased: the row goes. `sync` reports it as a removal until the user is
-    /// forgotten, which a crash may delay.
-    #[serde(rename = "x")]
-    Erase,
-}
-
-/// A chat event whose deliveries are not all confirmed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OutboxEntry {
-    /// The event's number in its chat.
-    #[serde(deserialize_with = "counter")]
-    pub event: u64,
-    /// The rows that the event reaches, with its effects.
-    pub deliveries: Deliveries,
-}
-
 /// A chat: its head, its members, and its open deliveries.
 ///
 /// When many chats are looked up, each cache line is a wait for memory. So fields that are read
@@ -196,9 +140,6 @@ pub struct Chat {
     /// Members, in join order.
     pub members: Roster<Member>,
 }
-
-/// A table shrinks when it has room for more than this many times its entries.
-const SHRINK_FROM: usize = 8;
 
 const LINE_BYTES: usize = 64;
 const _: () = assert!(offset_of!(Chat, head) + offset_of!(ChatHead, version) == LINE_BYTES);
@@ -284,6 +225,12 @@ impl Chat {
         }
     }
 
+    /// Puts the chat's next event into its outbox. The caller counts it in the slot.
+    pub fn post(&mut self, deliveries: Deliveries) {
+        self.head.event += 1;
+        self.outbox.push(Arc::new(OutboxEntry { event: self.head.event, deliveries }));
+    }
+
     /// Whether this member deleted the chat and no message has arrived since.
     pub fn is_deleted_by(&self, member: &Member) -> bool {
         member.facts().deleted_in == self.head.epoch + 1
@@ -320,6 +267,23 @@ impl UserHead {
         self.imported = false;
         self.version += 1;
         self.version
+    }
+
+    /// The version of an imported change. A version that the import names counts only as long as
+    /// all changes of the user were imported. Otherwise a client that follows the user's changes
+    /// would not see an older one.
+    pub fn import_version(&mut self, named: Option<u64>) -> u64 {
+        match named {
+            Some(version) if self.imported => {
+                self.version = self.version.max(version);
+                version
+            }
+            None if self.imported => {
+                self.version += 1;
+                self.version
+            }
+            _ => self.next_version(),
+        }
     }
 }
 
@@ -363,6 +327,14 @@ impl User {
             // An import may bring older removals later.
             gone.forgotten_to = gone.forgotten_to.max(version);
         }
+    }
+
+    /// The user's numbers, as the slot counts them.
+    pub fn counts(&self) -> UserCounts {
+        let (rows, gone) = (wide(self.rows.len()), self.gone_count());
+        // A user who was just created does not count yet.
+        let is_new = rows == 0 && self.gone.is_none() && self.head.version == 0;
+        UserCounts { rows, gone, idle: u64::from(rows == 0 && !is_new) }
     }
 
     /// Number of removals that are remembered.
@@ -452,38 +424,6 @@ pub struct SlotState {
     users: HashTable<OutOfLine<User>>,
 }
 
-/// An entry of a slot's table. Its value is in a separate allocation, so that the table is small
-/// when it grows.
-#[derive(Debug)]
-pub struct OutOfLine<T>(Box<T>);
-
-impl<T> Deref for OutOfLine<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for OutOfLine<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
-
-/// Shrinks a table that has room for many more entries than are left.
-pub(super) fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
-    if table.capacity() > SHRINK_FROM * table.len().max(1) {
-        table.shrink_to(2 * table.len(), hash);
-    }
-}
-
-/// All keys of a slot share the bits of the hash that chose the slot, so the tables need other
-/// bits.
-pub(super) fn table_hash(hash: u64) -> u64 {
-    (hash >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
 impl SlotState {
     /// The chat with this id; `hash` is that of the id.
     pub fn chat(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
@@ -512,7 +452,7 @@ impl SlotState {
     /// Adds a chat; its id must be new.
     pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
         let hash = |chat: &Chat| table_hash(hasher.hash(chat.head.id.as_str()));
-        self.chats.insert_unique(hash(&chat), OutOfLine(Box::new(chat)), |chat| hash(chat));
+        self.chats.insert_unique(hash(&chat), OutOfLine::new(chat), |chat| hash(chat));
     }
 
     /// Keeps only the id of a dissolved chat that has nothing left to deliver; leaves any other
@@ -558,16 +498,16 @@ impl SlotState {
         let born = self.seq;
         self.users
             .entry(table_hash(key_hash), |user| user.head.id == *id, |user| hash(user))
-            .or_insert_with(|| OutOfLine(Box::new(User::new(id.clone(), born))))
+            .or_insert_with(|| OutOfLine::new(User::new(id.clone(), born)))
             .into_mut()
     }
 
     /// Removes a user and returns them; None if there is no such user.
     pub fn remove_user(&mut self, id: &UserId, hash: u64, hasher: KeyHasher) -> Option<User> {
         let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
-        let user = found.remove().0.0;
+        let user = found.remove().0.into_inner();
         shrink(&mut self.users, |user| table_hash(hasher.hash(user.head.id.as_str())));
-        Some(*user)
+        Some(user)
     }
 
     /// The answers under the keys of the user with this hash.
@@ -585,7 +525,7 @@ impl SlotState {
             counts.outbox += wide(chat.outbox.len());
         }
         for user in self.users() {
-            counts.add_user(UserCounts::of(user));
+            counts.add_user(user.counts());
         }
         counts
     }

@@ -15,7 +15,7 @@ use chatshard::router::Router;
 use chatshard::shard::core::SlotCapture;
 use chatshard::shard::op::{Answer, Envelope, Op, Output, ReplyTo};
 use chatshard::shard::state::FirstAnswer;
-use chatshard::shard::{Core, event};
+use chatshard::shard::{Core, events};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::Value;
 
@@ -109,7 +109,7 @@ impl SimNode {
         let hasher = KeyHasher::new(hash_seed);
         let mut cores: Vec<Core> =
             shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
-        let owner = |bytes: &[u8]| event::slot_of(bytes).unwrap().shard(shards).index();
+        let owner = |bytes: &[u8]| events::slot_of(bytes).unwrap().shard(shards).index();
         for block in &image.blocks {
             cores[owner(block)].restore(block).unwrap();
         }

@@ -29,18 +29,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snapshot::{Planted, is_planted};
 
-use super::{Core, hash_in};
+use super::Core;
 use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
-use crate::shard::deliveries::Deliveries;
-use crate::shard::event::BadRecord;
+use crate::shard::decode::{BadRecord, hash_in};
+use crate::shard::deliveries::{Deliveries, OutboxEntry};
+
 use crate::shard::interner::Interner;
 use crate::shard::member::Member;
 use crate::shard::retired::Retired;
 use crate::shard::roster::Chunks;
 use crate::shard::row::Row;
-use crate::shard::state::{
-    Chat, ChatHead, FirstAnswer, Gone, OutboxEntry, SlotState, User, UserHead,
-};
+use crate::shard::state::{Chat, ChatHead, FirstAnswer, Gone, SlotState, User, UserHead};
 use crate::types::{ChatId, KeyHasher, Slot, UserId, wide};
 
 /// Number of users in one item of deleters or of an outbox entry.

@@ -11,7 +11,7 @@ use crate::command::remove_members::{RemoveMembers, RemoveMembersReply};
 use crate::command::set_status::{SetStatus, SetStatusReply};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::MEMBERS_PAGE_MAX;
-use crate::shard::event::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};
+use crate::shard::events::{Created, Dissolved, MembersAdded, MembersRemoved, StatusSet};
 use crate::shard::op::{Answer, IdFrom, Output};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId, wide};

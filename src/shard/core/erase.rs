@@ -8,7 +8,7 @@ use super::idempotency::Remembered;
 use super::{Core, Step};
 use crate::command::Reply;
 use crate::command::erase_user::{EraseUser, EraseUserReply};
-use crate::shard::event::{MemberErased, UserErased};
+use crate::shard::events::{MemberErased, UserErased};
 use crate::shard::op::{Answer, Output, ReplyTo};
 use crate::types::{ChatId, UserId};
 

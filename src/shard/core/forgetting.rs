@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use super::Core;
 use crate::limits::{GONE_MAX, GONE_SHARE};
 use crate::shard::counts::Counts;
-use crate::shard::event::{Event, Forgotten};
+use crate::shard::events::{Decision, Forgotten};
 use crate::shard::op::Output;
 use crate::shard::state::User;
 use crate::types::{Slot, UserId, wide};
@@ -77,7 +77,7 @@ impl Core {
         &mut self,
         slot: Slot,
         user_id: &UserId,
-        event: impl Into<Event>,
+        event: impl Decision,
         out: &mut Output,
     ) {
         let before = self.slot(slot).map_or_else(|_| Counts::default(), |state| state.counts);

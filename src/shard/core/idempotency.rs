@@ -30,7 +30,7 @@ use crate::command::erase_user::EraseUser;
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
-use crate::shard::event::Answered;
+use crate::shard::events::KeyUsed;
 use crate::shard::idempotency::{Claim, Claiming, Owner, digest};
 use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
 use crate::shard::state::FirstAnswer;
@@ -342,7 +342,7 @@ impl Core {
         );
         let weight = weight(&reply);
         let answer = FirstAnswer { scope, order: 0, request, at: self.time.keys, reply };
-        self.commit(slot, Answered { answer }, out);
+        self.commit(slot, KeyUsed { answer }, out);
         if replaced.count > 0 {
             self.answers.went(slot, replaced);
         }

@@ -13,7 +13,8 @@ use crate::shard::listing::{
 };
 use crate::shard::op::{Answer, ChatView};
 use crate::shard::row::Row;
-use crate::shard::state::{Chat, OutOfLine};
+use crate::shard::state::Chat;
+use crate::shard::table::OutOfLine;
 use crate::types::{Flag, Sequence, UserId};
 
 /// Number of rows that are looked up together.

@@ -7,7 +7,7 @@ use crate::command::mark_read::{MarkRead, MarkReadRef, MarkReadReply};
 use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::shard::event::{AdvancedRef, Cleared, ReadRef};
+use crate::shard::events::{AdvancedRef, Cleared, ReadRef};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
 use crate::shard::row::RowFacts;
 use crate::shard::state::{Chat, ChatHead};
@@ -81,7 +81,7 @@ impl Core {
             let chat_id = advance.chat_id;
             let to = if is_newer { target.last } else { Sequence::ZERO };
             let event = AdvancedRef { chat_id, to, time: last_time, sent };
-            self.commit_advanced(event, out);
+            self.commit(chat_id.slot(), event, out);
             if let Some(chat_id) = brings_back {
                 self.deliver(&chat_id, out);
             }
@@ -212,7 +212,7 @@ impl Core {
         let is_newer = facts.max_read_seq < read.seq;
         let is_opened = facts.max_read_seq == read.seq && facts.marked_unread == Flag::YES;
         if is_newer || is_opened {
-            self.commit_read(read, out);
+            self.commit(read.user_id.slot(), read, out);
         }
         facts.max_read_seq = facts.max_read_seq.max(read.seq);
         let unread = facts.floors(sent_seq).unread(last_sequence);

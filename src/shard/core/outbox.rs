@@ -13,10 +13,10 @@ use snapshot::{Planted, is_planted};
 
 use super::Core;
 use crate::limits::DELIVERY_SLICE;
-use crate::shard::event::{DeliveryDone, RowChanged};
+use crate::shard::deliveries::Effect;
+use crate::shard::events::{DeliveryDone, RowChanged};
 use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
 use crate::shard::row::Row;
-use crate::shard::state::Effect;
 use crate::types::{ChatId, Flag, ShardId, UserId};
 
 /// The event of a chat that is being delivered.

@@ -10,9 +10,11 @@
 use smallvec::SmallVec;
 
 use super::Core;
+use crate::shard::deliveries::Effect;
 use crate::shard::member::Member;
 use crate::shard::row::Row;
-use crate::shard::state::{Chat, Effect, OutOfLine, User};
+use crate::shard::state::{Chat, User};
+use crate::shard::table::OutOfLine;
 use crate::types::{ChatId, InternedUserId, UserId, wide};
 
 /// This many requests of one call, or ids of one request, need no allocation.

@@ -12,7 +12,8 @@ use crate::command::detail::ChatItemRef;
 use crate::command::list::ListRowRef;
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
-use crate::shard::state::{Chat, OutOfLine, User};
+use crate::shard::state::{Chat, User};
+use crate::shard::table::OutOfLine;
 use crate::types::{Flag, Hashed, Sequence};
 
 /// A chat that the request names.

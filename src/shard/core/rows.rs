@@ -9,7 +9,7 @@ use crate::command::set_flags::{SetFlags, SetFlagsReply};
 use crate::command::touch::{Touch, TouchReply};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
-use crate::shard::event::{Deleted, FlagsSet, Touched};
+use crate::shard::events::{Deleted, FlagsSet, Touched};
 use crate::shard::idempotency::Claim;
 use crate::shard::member::Member;
 use crate::shard::op::{Answer, DetailPart, Output};

@@ -8,11 +8,12 @@ use crate::command::import::{Import, ImportReply};
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::limits::IMPORT_COUNTER_MAX;
-use crate::shard::event::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};
+use crate::shard::deliveries::Effect;
+use crate::shard::events::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow, Output, Removal};
 use crate::shard::row::{RowFacts, RowImport};
-use crate::shard::state::{Chat, ChatHead, Effect, Gone, SlotState};
+use crate::shard::state::{Chat, ChatHead, Gone, SlotState};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, Slot, TimeMs, UserId, wide};
 
 impl Core {

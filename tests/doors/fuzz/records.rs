@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use chatshard::shard::{Core, event};
+use chatshard::shard::{Core, events};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, Slot};
 
 use super::bytes::Bytes;
@@ -32,7 +32,7 @@ pub fn run(input: &[u8]) {
 fn numbered<'a>(pieces: Vec<&'a [u8]>) -> impl Iterator<Item = Vec<u8>> + 'a {
     let mut slots: HashMap<Slot, u64> = HashMap::new();
     pieces.into_iter().map(move |piece| {
-        let Ok(slot) = event::slot_of(piece) else { return piece.to_vec() };
+        let Ok(slot) = events::slot_of(piece) else { return piece.to_vec() };
         let seq = slots.entry(slot).or_default();
         *seq += 1;
         [&piece[..2], &seq.to_be_bytes(), &piece[2..]].concat()

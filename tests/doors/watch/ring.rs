@@ -16,7 +16,7 @@ use chatshard::node::log::{Log, LogMode, LogState, LogThread};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::watch::{Next, WatchBounds, WatchHub, WatchThread};
 use chatshard::protocol::{decode_reply, frame};
-use chatshard::shard::event::{self, Advanced, Event};
+use chatshard::shard::events::{self, Advanced};
 use chatshard::types::{ChatId, Sequence, Slot, TimeMs};
 use snapshot::{Batch, Disk, FaultyDisk, LogWriter, Lsn};
 
@@ -101,14 +101,14 @@ fn dir() -> &'static Path {
 }
 
 fn push(log: &Log, number: u64) {
-    let event = Event::from(Advanced {
+    let event = Advanced {
         chat_id: ChatId::new("g").unwrap(),
         to: Sequence::new(number).unwrap(),
         time: TimeMs::new(number).unwrap(),
         sent: None,
-    });
+    };
     let mut record = Vec::new();
-    event::encode(Slot::new(0).unwrap(), number, &event, &mut record).unwrap();
+    events::encode(Slot::new(0).unwrap(), number, &event, &mut record).unwrap();
     let mut batch = Batch::new();
     batch.push(&record).unwrap();
     if log.push(&mut batch) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatshard::command::{Command, Kind};
-use chatshard::shard::event::{self, Event};
+use chatshard::shard::events::{self, Event};
 use serde_json::{Value, json};
 
 use super::acts::{Act, CHATS, Create, Fate, Filter, Request, Spoil, Step, USERS, Wanted, Write};
@@ -128,7 +128,7 @@ impl Play {
     /// The node decides what it forgets and when; its log says so.
     fn learn_what_is_forgotten(&mut self) {
         for record in &self.node.log()[self.learned..] {
-            if let (_, _, Event::Forgotten(forgotten)) = event::decode(record).unwrap() {
+            if let (_, _, Event::Forgotten(forgotten)) = events::decode(record).unwrap() {
                 self.model.forget(forgotten.user_id.as_str(), forgotten.to);
             }
         }

@@ -1,0 +1,117 @@
+//! `Advanced`: a message arrived, or sequences were allocated.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::applier::misfit;
+use super::{Applier, Decision, Logged, blank};
+use crate::command::watch::{WatchEvent, WatchOp};
+use crate::shard::decode::BadRecord;
+use crate::shard::deliveries::{Deliveries, Effect};
+use crate::shard::state::NewestBy;
+use crate::types::{ChatId, Hashed, KeyHasher, Sequence, TimeMs, UserId};
+
+/// A message arrived, or sequences were allocated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Advanced {
+    /// The chat that advanced.
+    pub chat_id: ChatId,
+    /// The chat's last sequence after the event; 0 if only the sender's position rose.
+    pub to: Sequence,
+    /// Time of the newest sequence.
+    pub time: TimeMs,
+    /// The member who sent it, with the sequence of their own newest message.
+    pub sent: Option<(UserId, Sequence)>,
+}
+
+/// An [`Advanced`] that borrows its ids. The most frequent events are decided, logged and applied
+/// without a copy of their ids.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of `Advanced`")]
+pub struct AdvancedRef<'a> {
+    pub chat_id: Hashed<&'a str>,
+    pub to: Sequence,
+    pub time: TimeMs,
+    pub sent: Option<(Hashed<&'a str>, Sequence)>,
+}
+
+impl Advanced {
+    /// Borrows the event, with the hashes of its ids.
+    pub fn as_ref(&self, hasher: KeyHasher) -> AdvancedRef<'_> {
+        let sent = self.sent.as_ref();
+        AdvancedRef {
+            chat_id: hasher.hashed(self.chat_id.as_str()),
+            to: self.to,
+            time: self.time,
+            sent: sent.map(|(user_id, sent_seq)| (hasher.hashed(user_id.as_str()), *sent_seq)),
+        }
+    }
+}
+
+impl Decision for Advanced {
+    const CODE: u8 = 4;
+
+    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
+        self.as_ref(applier.hasher).apply(applier)
+    }
+}
+
+impl Decision for AdvancedRef<'_> {
+    const CODE: u8 = Advanced::CODE;
+
+    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
+        let Hashed { id, hash } = self.chat_id;
+        let chat = applier.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", &id))?;
+        let mut sent = None;
+        if let Some((Hashed { id, hash }, sent_seq)) = self.sent
+            && let Some(member) = chat.members.get_mut(id, hash)
+        {
+            let sent_seq = member.facts().sent_seq.max(sent_seq);
+            member.update(|member| member.sent_seq = sent_seq);
+            sent = Some((hash, sent_seq));
+        }
+        let is_newer = self.to > chat.head.last_sequence;
+        if is_newer {
+            chat.newest_by = NewestBy::Nobody;
+            chat.head.last_sequence = self.to;
+            chat.head.last_time = self.time;
+        }
+        if let Some((hash, sent_seq)) = sent {
+            chat.note_sent(hash, sent_seq);
+        }
+        if is_newer && let Some(deleters) = chat.deleters.take() {
+            chat.head.epoch += 1;
+            chat.post(Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
+            applier.slot.counts.outbox += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Logged for Advanced {
+    fn key(&self) -> Option<&str> {
+        Some(self.chat_id.as_str())
+    }
+
+    /// A late message raises only its sender's position. In that case, records of older builds have
+    /// the stored sequence in `to`, which is not the sender's own.
+    fn watched(self) -> Option<WatchEvent> {
+        let Self { chat_id, to, time, sent } = self;
+        Some(match sent {
+            Some((user_id, seq)) if to != seq => WatchEvent {
+                user_id: Some(user_id),
+                chat_id: Some(chat_id),
+                seq: Some(seq),
+                ..blank(WatchOp::Sent)
+            },
+            sent => WatchEvent {
+                chat_id: Some(chat_id),
+                user_id: sent.map(|(user_id, _)| user_id),
+                last_sequence: Some(to),
+                last_time: Some(time),
+                ..blank(WatchOp::Advance)
+            },
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! `GoneImported`: an import said that a user is no longer a member of a chat.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Applier, Decision, Logged, blank};
+use crate::command::watch::{WatchEvent, WatchOp};
+use crate::shard::decode::{BadRecord, counter};
+use crate::types::{ChatId, UserId};
+
+/// An import said that a user is no longer a member of a chat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoneImported {
+    /// Owner of the former row.
+    pub user_id: UserId,
+    /// The chat that the user left.
+    pub chat_id: ChatId,
+    /// The version of the removal; None takes the user's next version.
+    #[serde(deserialize_with = "counter")]
+    pub version: Option<u64>,
+}
+
+impl Decision for GoneImported {
+    const CODE: u8 = 38;
+
+    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
+        let hasher = applier.hasher;
+        let hash = hasher.hash(self.user_id.as_str());
+        let user = applier.slot.user_or_new(&self.user_id, hash, hasher);
+        let before = user.counts();
+        let version = user.head.import_version(self.version);
+        user.unbury(&self.chat_id);
+        user.bury(self.chat_id, version);
+        let after = user.counts();
+        applier.recount_user(before, after);
+        Ok(())
+    }
+}
+
+impl Logged for GoneImported {
+    fn key(&self) -> Option<&str> {
+        Some(self.user_id.as_str())
+    }
+
+    fn watched(self) -> Option<WatchEvent> {
+        let (user_id, chat_id) = (Some(self.user_id), Some(self.chat_id));
+        Some(WatchEvent { user_id, chat_id, ..blank(WatchOp::Leave) })
+    }
+}

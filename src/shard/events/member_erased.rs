@@ -1,0 +1,57 @@
+//! `MemberErased`: a user was erased from a chat.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Applier, Decision, Logged};
+use crate::command::watch::WatchEvent;
+use crate::shard::decode::BadRecord;
+use crate::shard::deliveries::{Deliveries, Effect};
+use crate::types::{ChatId, UserId};
+
+/// A user was erased from a chat: they are no longer a member, nor named as its creator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberErased {
+    /// The chat that loses the user.
+    pub chat_id: ChatId,
+    /// The user who is being erased.
+    pub user_id: UserId,
+}
+
+impl Decision for MemberErased {
+    const CODE: u8 = 11;
+
+    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
+        let hash = applier.hasher.hash(self.user_id.as_str());
+        if applier.is_retired(&self.chat_id) {
+            // The log is of a build that kept dissolved chats whole, and erased their creators. Now
+            // only their ids are left.
+            return Ok(());
+        }
+        let (chat, interner) = applier.chat_and_interner(&self.chat_id)?;
+        let is_creator = chat.head.creator_id == self.user_id;
+        if is_creator {
+            chat.head.creator_id = interner.intern(&UserId::erased());
+        }
+        chat.forget_deleter(&self.user_id);
+        let was_member = chat.members.remove(self.user_id.as_str(), hash).is_some();
+        // A user who left before is at most a deleter, which no reader sees: the version stays.
+        chat.head.version += u64::from(is_creator || was_member);
+        interner.note_released(usize::from(was_member));
+        if was_member {
+            chat.post(Deliveries::Same(Effect::Erase, vec![self.user_id]));
+            applier.slot.counts.outbox += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Logged for MemberErased {
+    fn key(&self) -> Option<&str> {
+        Some(self.chat_id.as_str())
+    }
+
+    /// The row that goes reports itself.
+    fn watched(self) -> Option<WatchEvent> {
+        None
+    }
+}

@@ -1,0 +1,68 @@
+//! `Read`: a user has read a chat up to a sequence.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Applier, Decision, Logged, blank};
+use crate::command::watch::{WatchEvent, WatchOp};
+use crate::shard::decode::BadRecord;
+use crate::types::{ChatId, Flag, Hashed, KeyHasher, Sequence, UserId};
+
+/// A user has read a chat up to a sequence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Read {
+    /// Owner of the row.
+    pub user_id: UserId,
+    /// The chat of the row.
+    pub chat_id: ChatId,
+    /// The new read position, which only rises.
+    pub seq: Sequence,
+}
+
+/// A [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
+#[derive(Debug, Clone, Copy, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of `Read`")]
+pub struct ReadRef<'a> {
+    pub user_id: Hashed<&'a str>,
+    pub chat_id: Hashed<&'a str>,
+    pub seq: Sequence,
+}
+
+impl Read {
+    /// Borrows the event, with the hashes of its ids.
+    pub fn as_ref(&self, hasher: KeyHasher) -> ReadRef<'_> {
+        let Self { user_id, chat_id, seq } = self;
+        let (user_id, chat_id) = (hasher.hashed(user_id.as_str()), hasher.hashed(chat_id.as_str()));
+        ReadRef { user_id, chat_id, seq: *seq }
+    }
+}
+
+impl Decision for Read {
+    const CODE: u8 = 33;
+
+    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
+        self.as_ref(applier.hasher).apply(applier)
+    }
+}
+
+impl Decision for ReadRef<'_> {
+    const CODE: u8 = Read::CODE;
+
+    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
+        applier.change_row(self.user_id, self.chat_id, |facts| {
+            facts.max_read_seq = facts.max_read_seq.max(self.seq);
+            facts.marked_unread = Flag::NO;
+        })
+    }
+}
+
+impl Logged for Read {
+    fn key(&self) -> Option<&str> {
+        Some(self.user_id.as_str())
+    }
+
+    fn watched(self) -> Option<WatchEvent> {
+        let Self { user_id, chat_id, seq } = self;
+        let (user_id, chat_id) = (Some(user_id), Some(chat_id));
+        Some(WatchEvent { user_id, chat_id, seq: Some(seq), ..blank(WatchOp::Read) })
+    }
+}
