@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snapshot::{Planted, is_planted};
 
-use super::Core;
+use super::{Core, Slots};
 use crate::limits::{COUNTER_MAX, IMAGE_BLOCK_BYTES};
 use crate::shard::decode::{BadRecord, hash_in};
 use crate::shard::deliveries::{Deliveries, OutboxEntry};
@@ -54,21 +54,69 @@ const ITEM_ROWS: u8 = 6;
 const ITEM_GONE: u8 = 7;
 const ITEM_ANSWERS: u8 = 8;
 
-/// The progress of the snapshot under way.
+/// The walk over the slots for the snapshot under way.
 #[derive(Debug, Default)]
-pub(super) struct ImageWalk {
+pub(super) struct CaptureWalk {
+    /// Number of the newest snapshot that was begun.
     number: u64,
     /// For each own slot whether it was captured; empty if no snapshot is under way.
     captured: Vec<bool>,
     next: usize,
     /// Slots that were captured before the walk reached them.
     early: VecDeque<SlotCapture>,
+    /// Slots of a snapshot may be of different instants.
+    is_spread: bool,
 }
 
-impl ImageWalk {
+impl CaptureWalk {
+    pub(super) fn spread(&mut self) {
+        self.is_spread = true;
+    }
+
     /// Number of the newest snapshot that was begun.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    fn begin(&mut self, number: u64, slots: usize) {
+        if number > self.number {
+            self.end();
+            self.number = number;
+            self.captured = vec![false; slots];
+        }
+    }
+
+    fn next(&mut self, slots: &Slots) -> Option<SlotCapture> {
+        if let Some(early) = self.early.pop_front() {
+            return Some(early);
+        }
+        while let Some(captured) = self.captured.get_mut(self.next) {
+            let index = self.next;
+            self.next += 1;
+            if !std::mem::replace(captured, true) {
+                return SlotCapture::of(slots, index);
+            }
+        }
+        self.end();
+        None
+    }
+
+    fn end(&mut self) {
+        (self.captured, self.next, self.early) = (Vec::new(), 0, VecDeque::new());
+    }
+
+    /// Captures a slot that is about to change, if the snapshot is of one instant and lacks it.
+    pub(super) fn before_change(&mut self, slot: Slot, slots: &Slots) {
+        if self.is_spread {
+            return;
+        }
+        let Ok(index) = slots.index_of(slot) else { return };
+        if let Some(captured) = self.captured.get_mut(index)
+            && !std::mem::replace(captured, true)
+            && let Some(capture) = SlotCapture::of(slots, index)
+        {
+            self.early.push_back(capture);
+        }
     }
 }
 
@@ -101,62 +149,17 @@ struct UserCapture {
 impl Core {
     /// Begins snapshot `number`, unless it or a newer one was begun already.
     pub fn begin_image(&mut self, number: u64) {
-        if number > self.image.number {
-            self.image = ImageWalk {
-                number,
-                captured: vec![false; self.slots.len()],
-                next: 0,
-                early: VecDeque::new(),
-            };
-        }
+        self.walk.begin(number, self.slots.states().len());
     }
 
     /// The next slot of the snapshot under way; None when all were returned, which ends it.
     pub fn next_capture(&mut self) -> Option<SlotCapture> {
-        if let Some(early) = self.image.early.pop_front() {
-            return Some(early);
-        }
-        while let Some(captured) = self.image.captured.get_mut(self.image.next) {
-            let index = self.image.next;
-            self.image.next += 1;
-            if !std::mem::replace(captured, true) {
-                return self.capture(index);
-            }
-        }
-        self.end_image();
-        None
+        self.walk.next(&self.slots)
     }
 
     /// Ends the snapshot under way, or gives it up.
     pub fn end_image(&mut self) {
-        self.image.captured = Vec::new();
-        self.image.early = VecDeque::new();
-    }
-
-    pub(super) fn capture_before_change(&mut self, slot: Slot) {
-        if self.spreads_images {
-            return;
-        }
-        let index = usize::from(slot.get() / self.shards.get());
-        if let Some(captured) = self.image.captured.get_mut(index)
-            && !std::mem::replace(captured, true)
-            && let Some(capture) = self.capture(index)
-        {
-            self.image.early.push_back(capture);
-        }
-    }
-
-    fn capture(&self, index: usize) -> Option<SlotCapture> {
-        let slot = self.own_slot(index)?;
-        let state = self.slots.get(index)?;
-        Some(SlotCapture {
-            slot,
-            seq: state.seq,
-            chats: state.chats().map(ChatCapture::of).collect(),
-            retired: state.retired.clone(),
-            users: state.users().map(UserCapture::of).collect(),
-            answers: state.answers.chunks(),
-        })
+        self.walk.end();
     }
 
     /// Applies a block of a snapshot.
@@ -168,8 +171,8 @@ impl Core {
         let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
         let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
         let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
-        let index = self.slot_index(slot)?;
-        let state = self.slots.get_mut(index).ok_or_else(bad)?;
+        let hasher = self.slots.hasher;
+        let (state, interner) = self.slots.state_and_interner(slot)?;
         let seq = u64::from_be_bytes(*seq);
         // All blocks of a slot have the same sequence, and a slot with any item has had a record. A
         // slot with sequence 0 would be missing in the next snapshot.
@@ -181,7 +184,6 @@ impl Core {
             return Err(BadRecord(format!("slot {} at {seq}, which it cannot be", slot.get())));
         }
         state.seq = seq;
-        let (hasher, interner) = (self.hasher, &mut self.interner);
         let mut restored = Restored { slot, state, interner, hasher, ended: None };
         while let Some((&code, fields)) = items.split_first() {
             items = fields;
@@ -198,7 +200,7 @@ impl Core {
     /// If a slot has no room for the ids of its dissolved chats.
     pub fn recount(&mut self) -> Result<(), BadRecord> {
         self.retire_restored(None)?;
-        for slot in &mut self.slots {
+        for slot in &mut self.slots.states {
             slot.counts = slot.recount();
         }
         Ok(())
@@ -208,11 +210,11 @@ impl Core {
     /// could hold more of it.
     fn retire_restored(&mut self, ended: Option<ChatId>) -> Result<(), BadRecord> {
         let Some(id) = std::mem::replace(&mut self.restored, ended) else { return Ok(()) };
-        let hash = self.hash_of(id.as_str());
-        let index = self.slot_index(KeyHasher::slot_of_hash(hash))?;
-        match self.slots.get_mut(index).map(|slot| slot.retire(id.as_str(), hash, self.hasher)) {
-            Some(true) => Ok(()),
-            _ => Err(no_room_for(&id)),
+        let (hash, hasher) = (self.slots.hash_of(id.as_str()), self.slots.hasher);
+        match self.slots.slot_mut(KeyHasher::slot_of_hash(hash))?.retire(id.as_str(), hash, hasher)
+        {
+            true => Ok(()),
+            false => Err(no_room_for(&id)),
         }
     }
 }
@@ -423,6 +425,18 @@ impl<E: Emit> Blocks<'_, E> {
 }
 
 impl SlotCapture {
+    fn of(slots: &Slots, index: usize) -> Option<Self> {
+        let state = slots.states().get(index)?;
+        Some(Self {
+            slot: slots.own_slot(index)?,
+            seq: state.seq,
+            chats: state.chats().map(ChatCapture::of).collect(),
+            retired: state.retired.clone(),
+            users: state.users().map(UserCapture::of).collect(),
+            answers: state.answers.chunks(),
+        })
+    }
+
     /// Number of chats, retired ones included, and rows.
     pub fn records(&self) -> u64 {
         let rows: usize =

@@ -14,12 +14,11 @@
 
 use std::collections::VecDeque;
 
-use super::Core;
+use super::{Core, Slots};
 use crate::limits::{GONE_MAX, GONE_SHARE};
 use crate::shard::counts::Counts;
 use crate::shard::events::{Decision, Forgotten};
 use crate::shard::op::Output;
-use crate::shard::state::User;
 use crate::types::{Slot, UserId, wide};
 
 /// Maximum number of users who forget in one step.
@@ -46,6 +45,38 @@ impl Fading {
         self.weight > self.least.max(self.memberships / GONE_SHARE)
     }
 
+    /// Finds the users with something to forget. Must be called once, before work begins.
+    pub(super) fn gather(&mut self, slots: &mut Slots) {
+        for slot in &mut slots.states {
+            self.note(Counts::default(), slot.counts);
+            for user in slot.users_mut().filter(|user| user.has_to_forget()) {
+                user.head.fades = true;
+                self.queue.push_back(user.head.id.clone());
+            }
+        }
+    }
+
+    /// Puts a user into the queue, unless they are in it or have nothing to forget.
+    fn enqueue(&mut self, user_id: &UserId, slots: &mut Slots) {
+        if let Some(user) = slots.find_user_mut(user_id)
+            && user.has_to_forget()
+            && !std::mem::replace(&mut user.head.fades, true)
+        {
+            self.queue.push_back(user_id.clone());
+        }
+    }
+
+    /// Takes the user who has waited longest, with the version up to which they forget; None if
+    /// this user has nothing to forget any more.
+    fn next(&mut self, slots: &mut Slots) -> Option<(UserId, u64)> {
+        let user_id = self.queue.pop_front()?;
+        // A user who was erased or joined again since has nothing to forget.
+        let user = slots.find_user_mut(&user_id)?;
+        user.head.fades = false;
+        let to = user.forgets_to()?;
+        Some((user_id, to))
+    }
+
     fn note(&mut self, before: Counts, after: Counts) {
         self.weight = (self.weight + after.gone_weight()).saturating_sub(before.gone_weight());
         self.memberships =
@@ -60,77 +91,41 @@ impl Core {
         self.fading.least = weight;
     }
 
-    /// Finds the users with something to forget. Must be called once, before work begins.
-    pub(super) fn gather_fading(&mut self) {
-        let Self { slots, fading, .. } = self;
-        for slot in slots {
-            fading.note(Counts::default(), slot.counts);
-            for user in slot.users_mut().filter(|user| user.has_to_forget()) {
-                user.head.fades = true;
-                fading.queue.push_back(user.head.id.clone());
-            }
-        }
+    /// Whether the shard remembers more than its bound.
+    pub fn has_to_forget(&self) -> bool {
+        self.fading.is_over()
     }
 
     /// Commits an event that may change how much a user has to forget.
-    pub(super) fn commit_of_user(
+    pub(in crate::shard) fn commit_of_user(
         &mut self,
         slot: Slot,
         user_id: &UserId,
         event: impl Decision,
         out: &mut Output,
     ) {
-        let before = self.slot(slot).map_or_else(|_| Counts::default(), |state| state.counts);
+        let counts =
+            |slots: &Slots| slots.slot(slot).map_or_else(|_| Counts::default(), |s| s.counts);
+        let before = counts(&self.slots);
         self.commit(slot, event, out);
-        let after = self.slot(slot).map_or_else(|_| Counts::default(), |state| state.counts);
+        let after = counts(&self.slots);
         self.fading.note(before, after);
         if after.gone_weight() > before.gone_weight() {
-            self.let_fade(user_id);
+            self.fading.enqueue(user_id, &mut self.slots);
         }
-    }
-
-    /// Puts a user into the queue, unless they are in it or have nothing to forget.
-    fn let_fade(&mut self, user_id: &UserId) {
-        if let Some(user) = self.find_user_mut(user_id)
-            && user.has_to_forget()
-            && !std::mem::replace(&mut user.head.fades, true)
-        {
-            self.fading.queue.push_back(user_id.clone());
-        }
-    }
-
-    fn find_user_mut(&mut self, id: &UserId) -> Option<&mut User> {
-        let hash = self.hash_of(id.as_str());
-        let index = self.slot_index(self.slot_of_user(id)).ok()?;
-        self.slots.get_mut(index)?.user_mut(id.as_str(), hash)
-    }
-
-    /// Whether the shard remembers more than its bound.
-    pub fn has_to_forget(&self) -> bool {
-        self.fading.is_over()
-    }
-
-    /// Drops a part of the delivered events, and ids of users that no chat names any more, if there
-    /// are many. Returns true if there is more to do.
-    pub fn sweep_some(&mut self) -> bool {
-        self.interner.drop_some() | self.interner.sweep_some()
     }
 
     /// Lets some users forget, as long as the shard remembers more than its bound.
     pub fn forget_some(&mut self, out: &mut Output) {
         for _ in 0..USERS_A_STEP {
-            if !self.fading.is_over() {
+            if !self.fading.is_over() || self.fading.queue.is_empty() {
                 return;
             }
-            let Some(user_id) = self.fading.queue.pop_front() else { return };
-            // A user who was erased or joined again since has nothing to forget.
-            let Some(user) = self.find_user_mut(&user_id) else { continue };
-            user.head.fades = false;
-            let Some(to) = user.forgets_to() else { continue };
-            let slot = self.slot_of_user(&user_id);
+            let Some((user_id, to)) = self.fading.next(&mut self.slots) else { continue };
+            let slot = self.slots.slot_of_user(&user_id);
             let event = Forgotten { user_id: user_id.clone(), to };
             self.commit_of_user(slot, &user_id, event, out);
-            self.let_fade(&user_id);
+            self.fading.enqueue(&user_id, &mut self.slots);
         }
     }
 }

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use serde::Serialize;
 
-use super::{Core, Step};
+use super::{Core, Slots};
 use crate::command::advance::Advance;
 use crate::command::erase_user::EraseUser;
 use crate::command::lines::{ChatLine, MemberLine};
@@ -33,11 +33,12 @@ use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_
 use crate::shard::events::KeyUsed;
 use crate::shard::idempotency::{Claim, Claiming, Owner, digest};
 use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
+use crate::shard::ops::Step;
 use crate::shard::state::FirstAnswer;
 use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
 
 /// Maximum number of answers that one step evicts because their time is over.
-const LET_GO_A_STEP: usize = 2;
+const EVICTED_A_STEP: usize = 2;
 
 /// The first byte of a claim, where an answer has the code of its command; no command has this
 /// code.
@@ -46,7 +47,7 @@ const CLAIMED: u8 = 0;
 /// The slots of all answers, in the order of the answers, so that the oldest are evicted first.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    slots: VecDeque<Slot>,
+    queue: VecDeque<Slot>,
     /// Number of keys that all answers count as.
     weight: usize,
 }
@@ -57,19 +58,55 @@ impl Answers {
     fn went(&mut self, slot: Slot, answers: Weighed) {
         self.weight = self.weight.saturating_sub(answers.weight);
         let mut left = answers.count;
-        self.slots.retain(|other| {
+        self.queue.retain(|other| {
             let goes = left > 0 && *other == slot;
             left -= usize::from(goes);
             !goes
         });
     }
+
+    /// Evicts a few answers whose time is over.
+    pub(super) fn evict_expired(&mut self, slots: &mut Slots, now: TimeMs) {
+        for _ in 0..EVICTED_A_STEP {
+            let Some(slot) = self.queue.front() else { return };
+            let oldest = slots.slot(*slot).ok().and_then(|state| state.answers.first());
+            if oldest.is_some_and(|answer| !is_over(answer.at, now)) {
+                return;
+            }
+            self.evict_oldest(slots);
+        }
+    }
+
+    fn evict_oldest(&mut self, slots: &mut Slots) {
+        let hasher = slots.hasher;
+        if let Some(slot) = self.queue.pop_front()
+            && let Ok(state) = slots.slot_mut(slot)
+        {
+            let gone = state.answers.pop_first(hasher);
+            let weight = gone.map_or(0, |answer| weight(&answer.reply));
+            self.weight = self.weight.saturating_sub(weight);
+        }
+    }
+
+    /// Lists the answers that a start brought, oldest first.
+    pub(super) fn gather(&mut self, slots: &Slots) {
+        let mut found: Vec<(TimeMs, Slot)> = Vec::new();
+        self.weight = 0;
+        for (index, state) in slots.states().iter().enumerate() {
+            let Some(slot) = slots.own_slot(index) else { continue };
+            found.extend(state.answers.iter().map(|answer| (answer.at, slot)));
+            self.weight += Weighed::of(state.answers.iter()).weight;
+        }
+        found.sort_unstable();
+        self.queue = found.into_iter().map(|(_, slot)| slot).collect();
+    }
 }
 
 /// A number of answers, with their weight.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Weighed {
+pub(in crate::shard) struct Weighed {
     /// Number of these answers.
-    pub(super) count: usize,
+    pub(in crate::shard) count: usize,
     /// Number of keys that they count as.
     weight: usize,
 }
@@ -90,7 +127,7 @@ fn weight(reply: &Bytes) -> usize {
 
 /// A request with a key: the slot and the text under which its answer is kept, and the digest of
 /// the request.
-pub(super) struct Keyed {
+pub(in crate::shard) struct Keyed {
     slot: Slot,
     scope: CompactString,
     request: u64,
@@ -101,7 +138,7 @@ pub(super) struct Keyed {
 }
 
 /// The value that is kept under a key.
-pub(super) enum Remembered {
+pub(in crate::shard) enum Remembered {
     /// The first reply to the request.
     Reply(Reply),
     /// The key was taken by the record of this number. Parts of the request may be under way.
@@ -170,8 +207,8 @@ impl Core {
 
     fn keyed_by(&self, owner: Owner<'_>, key: &IdempotencyKey, request: u64) -> Keyed {
         Keyed {
-            slot: owner.slot(key, self.hasher),
-            scope: owner.scope(key, self.hasher),
+            slot: owner.slot(key, self.slots.hasher),
+            scope: owner.scope(key, self.slots.hasher),
             request,
             is_part: false,
             chat_id: None,
@@ -179,9 +216,9 @@ impl Core {
     }
 
     /// Like [`Self::keyed_by`], for the part of a request that a chat decides.
-    pub(super) fn keyed_part(&self, claim: Claim, chat_id: &ChatId) -> Keyed {
+    pub(in crate::shard) fn keyed_part(&self, claim: Claim, chat_id: &ChatId) -> Keyed {
         Keyed {
-            slot: self.slot_of_chat(chat_id),
+            slot: self.slots.slot_of_chat(chat_id),
             scope: claim.part(chat_id),
             request: claim.request,
             is_part: true,
@@ -190,7 +227,7 @@ impl Core {
     }
 
     /// Like [`Self::keyed_by`], for a change that the chat has checked and the row decides.
-    pub(super) fn keyed_row(
+    pub(in crate::shard) fn keyed_row(
         &self,
         user_id: &UserId,
         request: &RowRequest,
@@ -201,11 +238,11 @@ impl Core {
             RowAction::Clear => (Kind::Clear, 0),
         };
         let asked = (&request.chat_id, seq, request.if_version);
-        self.keyed_by(Owner::User(user_id), key, digest(kind, &asked, self.hasher))
+        self.keyed_by(Owner::User(user_id), key, digest(kind, &asked, self.slots.hasher))
     }
 
     /// Like [`Self::keyed_by`], for all rows of a `mark_read_many`.
-    pub(super) fn keyed_rows(
+    pub(in crate::shard) fn keyed_rows(
         &self,
         user_id: &UserId,
         requests: &[RowRequest],
@@ -218,12 +255,12 @@ impl Core {
                 RowAction::Clear => (&request.chat_id, 0),
             })
             .collect();
-        let request = digest(Kind::MarkReadMany, &asked, self.hasher);
+        let request = digest(Kind::MarkReadMany, &asked, self.slots.hasher);
         self.keyed_by(Owner::User(user_id), key, request)
     }
 
     /// Like [`Self::keyed_by`], for one chat of an `import` with its lines.
-    pub(super) fn keyed_import(
+    pub(in crate::shard) fn keyed_import(
         &self,
         chat_id: &ChatId,
         chat: Option<&ChatLine>,
@@ -232,15 +269,15 @@ impl Core {
         key: &IdempotencyKey,
     ) -> Keyed {
         let request = match merge {
-            true => digest(Kind::Import, &(chat, members, merge), self.hasher),
-            false => digest(Kind::Import, &(chat, members), self.hasher),
+            true => digest(Kind::Import, &(chat, members, merge), self.slots.hasher),
+            false => digest(Kind::Import, &(chat, members), self.slots.hasher),
         };
         self.keyed_by(Owner::Chat(chat_id), key, request)
     }
 
     /// Like [`Self::keyed_by`], for `erase_user`; None if the request has no key.
-    pub(super) fn keyed_erase(&self, erase: &EraseUser) -> Option<Keyed> {
-        let request = digest(Kind::EraseUser, &(), self.hasher);
+    pub(in crate::shard) fn keyed_erase(&self, erase: &EraseUser) -> Option<Keyed> {
+        let request = digest(Kind::EraseUser, &(), self.slots.hasher);
         Some(self.keyed_by(Owner::User(&erase.user_id), erase.idempotency_key.as_ref()?, request))
     }
 
@@ -254,7 +291,7 @@ impl Core {
             }
             _ => command.serialize_arguments(&mut serializer),
         };
-        self.hasher.hash_bytes(&bytes)
+        self.slots.hasher.hash_bytes(&bytes)
     }
 
     /// Takes a key for a request whose parts follow. A repeat gets the claim that exists.
@@ -271,8 +308,8 @@ impl Core {
     }
 
     /// Keeps a claim, and returns the number of its record.
-    pub(super) fn keep_claim(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
-        let number = self.slot(keyed.slot).map_or(0, |state| state.seq) + 1;
+    pub(in crate::shard) fn keep_claim(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
+        let number = self.slots.slot(keyed.slot).map_or(0, |state| state.seq) + 1;
         let mut bytes = vec![CLAIMED];
         bytes.extend_from_slice(&number.to_be_bytes());
         self.keep_bytes(keyed, bytes.into(), out);
@@ -283,9 +320,9 @@ impl Core {
     ///
     /// # Errors
     /// If the key belongs to another request.
-    pub(super) fn kept(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
-        let Ok(state) = self.slot(keyed.slot) else { return Ok(None) };
-        let found = state.answers.get(&keyed.scope, self.hash_of(&keyed.scope));
+    pub(in crate::shard) fn kept(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
+        let Ok(state) = self.slots.slot(keyed.slot) else { return Ok(None) };
+        let found = state.answers.get(&keyed.scope, self.slots.hash_of(&keyed.scope));
         let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.time.keys);
         match found.filter(is_told) {
             None => Ok(None),
@@ -300,7 +337,7 @@ impl Core {
     ///
     /// # Errors
     /// If the key belongs to another request.
-    pub(super) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
+    pub(in crate::shard) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
         Ok(self.kept(keyed)?.and_then(|kept| match kept {
             Remembered::Reply(reply) => Some(reply),
             Remembered::Claim(_) => None,
@@ -329,14 +366,14 @@ impl Core {
     }
 
     /// Keeps a reply under the key of its request.
-    pub(super) fn keep(&mut self, keyed: Keyed, reply: &Reply, out: &mut Output) {
+    pub(in crate::shard) fn keep(&mut self, keyed: Keyed, reply: &Reply, out: &mut Output) {
         self.keep_bytes(keyed, encode(reply), out);
     }
 
     fn keep_bytes(&mut self, keyed: Keyed, reply: Bytes, out: &mut Output) {
         let Keyed { slot, scope, request, .. } = keyed;
-        let hash = self.hash_of(&scope);
-        let replaced = self.slot(slot).map_or_else(
+        let hash = self.slots.hash_of(&scope);
+        let replaced = self.slots.slot(slot).map_or_else(
             |_| Weighed::default(),
             |state| Weighed::of(state.answers.get(&scope, hash).into_iter()),
         );
@@ -346,70 +383,35 @@ impl Core {
         if replaced.count > 0 {
             self.answers.went(slot, replaced);
         }
-        self.answers.slots.push_back(slot);
+        self.answers.queue.push_back(slot);
         self.answers.weight += weight;
-        let kept_max = IDEMPOTENCY_KEYS_MAX / usize::from(self.shards.get());
-        for _ in 0..LET_GO_A_STEP * weight {
+        let kept_max = IDEMPOTENCY_KEYS_MAX / usize::from(self.slots.shards.get());
+        for _ in 0..EVICTED_A_STEP * weight {
             if self.answers.weight > kept_max {
-                self.let_go_oldest();
+                self.answers.evict_oldest(&mut self.slots);
             }
         }
-        self.let_go_over();
+        self.answers.evict_expired(&mut self.slots, self.time.keys);
     }
 
     /// Number and weight of the answers under a user's keys.
-    pub(super) fn answers_of(&self, user_id: &UserId) -> Weighed {
-        let hash = self.hash_of(user_id.as_str());
-        self.slot(self.slot_of_user(user_id))
+    pub(in crate::shard) fn answers_of(&self, user_id: &UserId) -> Weighed {
+        let hash = self.slots.hash_of(user_id.as_str());
+        self.slots
+            .slot(self.slots.slot_of_user(user_id))
             .map_or_else(|_| Weighed::default(), |state| Weighed::of(state.answers_of(hash)))
     }
 
     /// Notes that these answers of a slot are gone, because their user was erased.
-    pub(super) fn answers_went(&mut self, slot: Slot, answers: Weighed) {
+    pub(in crate::shard) fn answers_went(&mut self, slot: Slot, answers: Weighed) {
         self.answers.went(slot, answers);
-    }
-
-    /// Evicts a few answers whose time is over.
-    pub(super) fn let_go_over(&mut self) {
-        for _ in 0..LET_GO_A_STEP {
-            let Some(slot) = self.answers.slots.front() else { return };
-            let oldest = self.slot(*slot).ok().and_then(|state| state.answers.first());
-            if oldest.is_some_and(|answer| !is_over(answer.at, self.time.keys)) {
-                return;
-            }
-            self.let_go_oldest();
-        }
-    }
-
-    fn let_go_oldest(&mut self) {
-        let hasher = self.hasher;
-        if let Some(slot) = self.answers.slots.pop_front()
-            && let Ok(index) = self.slot_index(slot)
-            && let Some(state) = self.slots.get_mut(index)
-        {
-            let gone = state.answers.pop_first(hasher);
-            let weight = gone.map_or(0, |answer| weight(&answer.reply));
-            self.answers.weight = self.answers.weight.saturating_sub(weight);
-        }
     }
 
     /// The time of the newest answer in any slot; None if there is none. The node's
     /// clock of keys continues from it at a start.
     pub fn newest_answer(&self) -> Option<TimeMs> {
-        self.slots.iter().flat_map(|state| state.answers.iter()).map(|answer| answer.at).max()
-    }
-
-    /// Lists the answers that a start brought, oldest first.
-    pub(super) fn gather_answers(&mut self) {
-        let mut found: Vec<(TimeMs, Slot)> = Vec::new();
-        self.answers.weight = 0;
-        for (index, state) in self.slots.iter().enumerate() {
-            let Some(slot) = self.own_slot(index) else { continue };
-            found.extend(state.answers.iter().map(|answer| (answer.at, slot)));
-            self.answers.weight += Weighed::of(state.answers.iter()).weight;
-        }
-        found.sort_unstable();
-        self.answers.slots = found.into_iter().map(|(_, slot)| slot).collect();
+        let answers = self.slots.states().iter().flat_map(|state| state.answers.iter());
+        answers.map(|answer| answer.at).max()
     }
 }
 
@@ -486,6 +488,7 @@ mod tests {
 
     use super::*;
     use crate::shard::op::ReplyTo;
+    use crate::shard::ops::read_positions;
     use crate::types::{KeyHasher, ShardCount, ShardId};
 
     fn ask(core: &mut Core, kind: Kind, mut arguments: Value, key: usize) {
@@ -493,7 +496,7 @@ mod tests {
         let op = match Command::from_json(kind, arguments).unwrap() {
             Command::EraseUser(erase) => Op::EraseBegin(erase),
             Command::MarkReadMany(many) => {
-                let checked = core.check_reads(&many.user_id, many.items);
+                let checked = read_positions::check_reads(&core.slots, &many.user_id, many.items);
                 let Answer::CheckReads(requests) = checked else { panic!("{checked:?}") };
                 Op::ReadRows(many.user_id, requests, many.idempotency_key.unwrap())
             }
@@ -514,8 +517,8 @@ mod tests {
 
     #[track_caller]
     fn assert_counted(core: &Core) {
-        let kept = Weighed::of(core.slots.iter().flat_map(|state| state.answers.iter()));
-        let listed = (core.answers.slots.len(), core.answers.weight);
+        let kept = Weighed::of(core.slots.states().iter().flat_map(|state| state.answers.iter()));
+        let listed = (core.answers.queue.len(), core.answers.weight);
         assert_eq!(listed, (kept.count, kept.weight));
     }
 
@@ -533,10 +536,10 @@ mod tests {
             }
             ask(&mut core, Kind::MarkReadMany, json!({"user_id": user, "items": items}), 5);
         }
-        assert_eq!(core.answers.slots.len(), 18);
+        assert_eq!(core.answers.queue.len(), 18);
         assert!(core.answers.weight > 18, "long answers count more: {}", core.answers.weight);
         ask(&mut core, Kind::EraseUser, json!({"user_id": "a"}), 6);
-        assert_eq!(core.answers.slots.len(), 13);
+        assert_eq!(core.answers.queue.len(), 13);
         // All keys again, after the first answers have expired and before they are evicted.
         tick(&mut core, 1 + IDEMPOTENCY_WINDOW_MS);
         for key in (0..5).rev() {
@@ -546,7 +549,7 @@ mod tests {
             tick(&mut core, 2 + IDEMPOTENCY_WINDOW_MS);
             assert_counted(&core);
         }
-        assert_eq!(core.answers.slots.len(), 5);
+        assert_eq!(core.answers.queue.len(), 5);
         core.start(&mut Output::default());
         assert_counted(&core);
     }

@@ -16,12 +16,22 @@ use crate::limits::DELIVERY_SLICE;
 use crate::shard::deliveries::Effect;
 use crate::shard::events::{DeliveryDone, RowChanged};
 use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
+use crate::shard::prefetch::prefetch_rows;
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, ShardId, UserId};
 
+/// Deliveries under way, and the answers that wait for them; its rules are in the documentation of
+/// the module.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// For each chat its event under way.
+    running: HashMap<ChatId, Running>,
+    waiters: Waiters,
+}
+
 /// The event of a chat that is being delivered.
 #[derive(Debug)]
-pub(super) struct Running {
+struct Running {
     event: u64,
     /// Number of rows that the event was sent to.
     sent: usize,
@@ -29,9 +39,39 @@ pub(super) struct Running {
     unconfirmed: usize,
 }
 
+impl Outbox {
+    /// Notes that the delivery of an event begins. Returns false if another one of the chat is
+    /// under way.
+    fn begin(&mut self, chat_id: &ChatId, event: u64) -> bool {
+        let is_free = !self.running.contains_key(chat_id);
+        if is_free {
+            self.running.insert(chat_id.clone(), Running { event, sent: 0, unconfirmed: 0 });
+        }
+        is_free
+    }
+
+    /// Notes one confirmation. Returns true if it was the last one of a slice.
+    fn confirm(&mut self, chat_id: &ChatId, event: u64) -> bool {
+        let Some(running) = self.running.get_mut(chat_id) else { return false };
+        if running.event != event || running.unconfirmed == 0 {
+            return false;
+        }
+        running.unconfirmed -= 1;
+        running.unconfirmed == 0
+    }
+
+    /// Notes the next slice, of this many rows in this many messages.
+    fn note_slice(&mut self, chat_id: &ChatId, rows: usize, messages: usize) {
+        if let Some(running) = self.running.get_mut(chat_id) {
+            running.sent += rows;
+            running.unconfirmed = messages;
+        }
+    }
+}
+
 /// Answers that wait for deliveries.
 #[derive(Debug, Default)]
-pub(super) struct Waiters {
+struct Waiters {
     next: u64,
     waiting: HashMap<u64, Waiter>,
     /// For each chat the last event that an answer waits for, with the answer's number in
@@ -90,7 +130,7 @@ impl Waiters {
 impl Core {
     /// Keeps an answer until all events that these chats have decided so far have reached their
     /// rows. Returns it if that is so already.
-    pub(super) fn after_deliveries(
+    pub(in crate::shard) fn after_deliveries(
         &mut self,
         chat_ids: &[ChatId],
         to: ReplyTo,
@@ -99,40 +139,31 @@ impl Core {
         let open: Vec<(ChatId, u64)> = chat_ids
             .iter()
             .filter_map(|chat_id| {
-                let event = self.find_chat(chat_id)?.outbox.last()?.event;
+                let event = self.slots.find_chat(chat_id)?.outbox.last()?.event;
                 Some((chat_id.clone(), event))
             })
             .collect();
         if open.is_empty() {
             return Some(answer);
         }
-        self.waiters.add(to, answer, open);
+        self.outbox.waiters.add(to, answer, open);
         None
     }
 
     /// Begins to deliver the chat's oldest event, unless one is under way.
-    pub(super) fn deliver(&mut self, chat_id: &ChatId, out: &mut Output) {
-        if self.running.contains_key(chat_id) {
-            return;
-        }
-        let Some(event) =
-            self.find_chat(chat_id).and_then(|chat| chat.outbox.first()).map(|entry| entry.event)
-        else {
+    pub(in crate::shard) fn deliver(&mut self, chat_id: &ChatId, out: &mut Output) {
+        let Some(entry) = self.slots.find_chat(chat_id).and_then(|chat| chat.outbox.first()) else {
             return;
         };
-        self.running.insert(chat_id.clone(), Running { event, sent: 0, unconfirmed: 0 });
-        self.send_slice(chat_id, out);
+        if self.outbox.begin(chat_id, entry.event) {
+            self.send_slice(chat_id, out);
+        }
     }
 
     /// Notes that one shard has confirmed its part of a slice, and sends the next slice after the
     /// last confirmation.
     pub(super) fn delivered(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
-        let Some(running) = self.running.get_mut(chat_id) else { return };
-        if running.event != event || running.unconfirmed == 0 {
-            return;
-        }
-        running.unconfirmed -= 1;
-        if running.unconfirmed == 0 {
+        if self.outbox.confirm(chat_id, event) {
             self.send_slice(chat_id, out);
         }
     }
@@ -140,8 +171,8 @@ impl Core {
     /// Sends the next slice of the event under way, or ends its delivery.
     fn send_slice(&mut self, chat_id: &ChatId, out: &mut Output) {
         let (Some(running), Some(entry)) = (
-            self.running.get(chat_id),
-            self.find_chat(chat_id).and_then(|chat| chat.outbox.first()),
+            self.outbox.running.get(chat_id),
+            self.slots.find_chat(chat_id).and_then(|chat| chat.outbox.first()),
         ) else {
             return;
         };
@@ -153,28 +184,25 @@ impl Core {
         let sent = slice.len();
         let mut by_shard: Vec<(ShardId, Vec<(UserId, Effect)>)> = Vec::new();
         for (user_id, effect) in slice {
-            let shard = self.slot_of_user(&user_id).shard(self.shards);
+            let shard = self.slots.shard_of_user(&user_id);
             match by_shard.iter_mut().find(|(other, _)| *other == shard) {
                 Some((_, rows)) => rows.push((user_id, effect)),
                 None => by_shard.push((shard, vec![(user_id, effect)])),
             }
         }
-        if let Some(running) = self.running.get_mut(chat_id) {
-            running.sent += sent;
-            running.unconfirmed = by_shard.len();
-        }
+        self.outbox.note_slice(chat_id, sent, by_shard.len());
         for (shard, rows) in by_shard {
             let message =
-                Message::Deliver { from: self.shard, chat_id: chat_id.clone(), event, rows };
+                Message::Deliver { from: self.slots.shard, chat_id: chat_id.clone(), event, rows };
             self.send(shard, message, out);
         }
     }
 
     fn end_delivery(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
-        self.running.remove(chat_id);
-        let slot = self.slot_of_chat(chat_id);
+        self.outbox.running.remove(chat_id);
+        let slot = self.slots.slot_of_chat(chat_id);
         self.commit(slot, DeliveryDone { chat_id: chat_id.clone(), event }, out);
-        self.waiters.finish(chat_id, event, out);
+        self.outbox.waiters.finish(chat_id, event, out);
         self.deliver(chat_id, out);
     }
 
@@ -187,15 +215,15 @@ impl Core {
         rows: Vec<(UserId, Effect)>,
         out: &mut Output,
     ) {
-        self.prefetch_rows(&chat_id, &rows);
-        let hash = self.hash_of(chat_id.as_str());
+        prefetch_rows(&self.slots, &chat_id, &rows);
+        let hash = self.slots.hash_of(chat_id.as_str());
         for (user_id, effect) in rows {
-            let row =
-                self.find_user(&user_id).and_then(|user| user.rows.get(chat_id.as_str(), hash));
+            let row = self.slots.find_user(&user_id);
+            let row = row.and_then(|user| user.rows.get(chat_id.as_str(), hash));
             if !changes(row, event, &effect) {
                 continue;
             }
-            let slot = self.slot_of_user(&user_id);
+            let slot = self.slots.slot_of_user(&user_id);
             let event =
                 RowChanged { user_id: user_id.clone(), chat_id: chat_id.clone(), event, effect };
             self.commit_of_user(slot, &user_id, event, out);
@@ -205,8 +233,8 @@ impl Core {
     }
 
     /// Sends a message, to another shard or to this one.
-    pub(super) fn send(&self, shard: ShardId, message: Message, out: &mut Output) {
-        out.messages.push((shard, Envelope { image: self.image.number(), message }));
+    pub(in crate::shard) fn send(&self, shard: ShardId, message: Message, out: &mut Output) {
+        out.messages.push((shard, Envelope { image: self.walk.number(), message }));
     }
 }
 

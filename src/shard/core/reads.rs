@@ -7,9 +7,11 @@
 use smallvec::SmallVec;
 
 use super::Core;
-use super::prefetch::{INLINE, Prefetched, creator_text, detail_lines, near, row_lines};
 use crate::command::detail::ChatItemRef;
 use crate::command::list::ListRowRef;
+use crate::shard::prefetch::{
+    INLINE, Prefetched, creator_text, detail_lines, fetch_each, row_lines,
+};
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Chat, User};
@@ -27,7 +29,7 @@ impl Core {
     /// All rows of a user's list, in list order. None if another shard owns the user, or the user
     /// has more than `rows_max` rows.
     pub fn read_list(&self, user_id: Hashed<&str>, rows_max: usize) -> Option<ListRows<'_>> {
-        match self.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
+        match self.slots.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
             Some(user) if user.rows.len() > rows_max => None,
             Some(user) => Some(ListRows::new(user.rows.as_chunks())),
             None => Some(ListRows::new(&[])),
@@ -63,15 +65,17 @@ impl Core {
             }
         }
         for asked in &mut asked {
-            asked.entry = self.slot_here(asked.id.hash)?.chat_candidate(asked.id.hash);
+            asked.entry = self.slots.slot_here(asked.id.hash)?.chat_candidate(asked.id.hash);
         }
         asked.iter_mut().for_each(|asked| asked.found.chat = asked.entry.map(|entry| &**entry));
-        near(asked.iter().filter_map(|asked| asked.found.chat), detail_lines);
+        fetch_each(asked.iter().filter_map(|asked| asked.found.chat), detail_lines);
         asked.iter_mut().for_each(|asked| asked.found.look_for_pair());
-        near(&asked, |Asked { found, .. }| found.chat.map_or(0, creator_text) ^ found.pair_lines());
+        fetch_each(&asked, |Asked { found, .. }| {
+            found.chat.map_or(0, creator_text) ^ found.pair_lines()
+        });
         let mut found: SmallVec<[ChatItemRef<'a>; INLINE]> = SmallVec::new();
         found.extend(asked.iter().filter_map(|asked| {
-            let chat = self.chat_by(asked.found.chat, asked.id.id, asked.id.hash);
+            let chat = self.slots.chat_by(asked.found.chat, asked.id.id, asked.id.hash);
             let chat = chat.filter(|chat| !chat.head.dissolved)?;
             let last_read_sequence = match &reader {
                 Some(reader) => reader.floor(chat, asked)?,
@@ -83,7 +87,7 @@ impl Core {
     }
 
     fn reader<'r>(&'r self, id: Hashed<&'r str>) -> Option<Reader<'r>> {
-        Some(Reader { id, user: self.slot_here(id.hash)?.user(id.id, id.hash) })
+        Some(Reader { id, user: self.slots.slot_here(id.hash)?.user(id.id, id.hash) })
     }
 }
 
@@ -231,8 +235,8 @@ mod tests {
         // compared.
         for first in (0..CHATS).step_by(50) {
             let ids: Vec<ChatId> = (first..first + 50).map(id).collect();
-            let asked = ids.iter().map(|id| core.hasher.hashed(id.as_str().as_bytes()));
-            let told = core.read_details(asked, Some(core.hasher.hashed(USER)), |items| {
+            let asked = ids.iter().map(|id| core.slots.hasher.hashed(id.as_str().as_bytes()));
+            let told = core.read_details(asked, Some(core.slots.hasher.hashed(USER)), |items| {
                 items.iter().map(|item| item.last_read_sequence.get()).collect::<Vec<_>>()
             });
             assert_eq!(told, Some((first..first + 50).collect()));

@@ -10,10 +10,10 @@
 //! `log` also says when the user was created. A user who was erased and joins again counts versions
 //! from the start, and a version from before is not theirs.
 
-use super::Core;
 use crate::command::sync::{Since, Sync, SyncItem, SyncOp, SyncReply};
 use crate::command::{Outcome, Reply};
 use crate::limits::SYNC_PAGE_MAX;
+use crate::shard::core::Slots;
 use crate::shard::row::Row;
 use crate::shard::state::User;
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
@@ -34,63 +34,61 @@ enum Change<'a> {
     Gone(&'a ChatId),
 }
 
-impl Core {
-    pub(super) fn sync(&self, sync: &Sync) -> Outcome {
-        let user = self.find_user(&sync.user_id);
-        let newest = user.map_or(0, |user| user.head.version);
-        let start = self.sync_start(sync.since.as_ref(), user, newest);
-        let limit =
-            sync.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(SYNC_PAGE_MAX);
-        let (changes, more) = user.map_or((Vec::new(), false), |user| changes(user, &start, limit));
-        let version = match changes.last() {
-            Some((version, _)) if more => *version,
-            _ => newest,
-        };
-        let log = Log {
-            incarnation: self.incarnation,
-            born: born(user),
-            began: start.began.filter(|_| more),
-        };
-        let log = log.to_string();
-        let items = changes.into_iter().map(|(version, change)| item(version, &change)).collect();
-        Ok(Reply::Sync(SyncReply {
-            log,
-            version,
-            reset: start.reset.is_some(),
-            reason: start.reset,
-            more,
-            items,
-        }))
-    }
+/// Lists the changes that the client does not know; `incarnation` is that of the log.
+pub fn sync(slots: &Slots, incarnation: u64, sync: &Sync) -> Outcome {
+    let user = slots.find_user(&sync.user_id);
+    let newest = user.map_or(0, |user| user.head.version);
+    let start = start_of(incarnation, sync.since.as_ref(), user, newest);
+    let limit = sync.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(SYNC_PAGE_MAX);
+    let (changes, more) = user.map_or((Vec::new(), false), |user| changes(user, &start, limit));
+    let version = match changes.last() {
+        Some((version, _)) if more => *version,
+        _ => newest,
+    };
+    let log = Log { incarnation, born: born(user), began: start.began.filter(|_| more) };
+    let log = log.to_string();
+    let items = changes.into_iter().map(|(version, change)| item(version, &change)).collect();
+    Ok(Reply::Sync(SyncReply {
+        log,
+        version,
+        reset: start.reset.is_some(),
+        reason: start.reset,
+        more,
+        items,
+    }))
+}
 
-    fn sync_start(&self, since: Option<&Since>, user: Option<&User>, newest: u64) -> Start {
-        let whole = |reset| Start { known: 0, began: Some(newest), reset };
-        let Some(since) = since else { return whole(None) };
-        let forgotten_to =
-            user.and_then(|user| user.gone.as_ref()).map_or(0, |gone| gone.forgotten_to);
-        let Some(Log { incarnation, born: known_born, began }) = Log::parse(&since.log) else {
-            return whole(Some("since.log is none of this server's".into()));
-        };
-        if incarnation != self.incarnation {
-            return whole(Some(
-                "since.log is of another log: changes that it told may have been lost".into(),
-            ));
-        }
-        let version = since.version;
-        // A client that knows no version yet has nothing to forget.
-        if version > 0 && known_born != born(user) {
-            return whole(Some("the user was erased since: versions start again".into()));
-        }
-        if version > newest || began.is_some_and(|began| began > newest) {
-            return whole(Some(format!("since.version {version} is above the user's {newest}")));
-        }
-        if began.unwrap_or(version) < forgotten_to {
-            return whole(Some(format!(
-                "since.version {version} is too old: removals are kept from {forgotten_to} on"
-            )));
-        }
-        Start { known: version, began, reset: None }
+fn start_of(
+    own_incarnation: u64,
+    since: Option<&Since>,
+    user: Option<&User>,
+    newest: u64,
+) -> Start {
+    let whole = |reset| Start { known: 0, began: Some(newest), reset };
+    let Some(since) = since else { return whole(None) };
+    let forgotten_to = user.and_then(|user| user.gone.as_ref()).map_or(0, |gone| gone.forgotten_to);
+    let Some(Log { incarnation, born: known_born, began }) = Log::parse(&since.log) else {
+        return whole(Some("since.log is none of this server's".into()));
+    };
+    if incarnation != own_incarnation {
+        return whole(Some(
+            "since.log is of another log: changes that it told may have been lost".into(),
+        ));
     }
+    let version = since.version;
+    // A client that knows no version yet has nothing to forget.
+    if version > 0 && known_born != born(user) {
+        return whole(Some("the user was erased since: versions start again".into()));
+    }
+    if version > newest || began.is_some_and(|began| began > newest) {
+        return whole(Some(format!("since.version {version} is above the user's {newest}")));
+    }
+    if began.unwrap_or(version) < forgotten_to {
+        return whole(Some(format!(
+            "since.version {version} is too old: removals are kept from {forgotten_to} on"
+        )));
+    }
+    Start { known: version, began, reset: None }
 }
 
 /// The contents of the text `log`.

@@ -5,47 +5,45 @@
 
 use std::iter::Peekable;
 
-use super::Core;
+use crate::shard::core::Slots;
 use crate::shard::op::{Answer, Arrival, Arrivals};
 use crate::shard::roster::Entry;
 
-impl Core {
-    /// Finds a place for each row that an import brings; changes nothing.
-    pub(super) fn places(&self, arrivals: &Arrivals) -> Answer {
-        let users = arrivals.users.iter();
-        Answer::Places(users.map(|arrival| self.places_of(arrivals, arrival)).collect())
-    }
+/// Finds a place for each row that an import brings; changes nothing.
+pub fn places(slots: &Slots, arrivals: &Arrivals) -> Answer {
+    let users = arrivals.users.iter();
+    Answer::Places(users.map(|arrival| places_of(slots, arrivals, arrival)).collect())
+}
 
-    fn places_of(&self, arrivals: &Arrivals, arrival: &Arrival) -> Vec<u64> {
-        let lines: Vec<_> = arrival.lines.iter().filter_map(|at| arrivals.line(*at)).collect();
-        let user = lines.first().and_then(|(line, _)| self.find_user(&line.user_id));
-        let stored = lines.iter().map(|(line, joins_again)| {
-            let hash = self.hash_of(line.chat_id.as_str());
-            let row = user.filter(|_| !joins_again)?.rows.get(line.chat_id.as_str(), hash)?;
-            Some(row.order())
-        });
-        let mut places: Vec<Option<u64>> = stored.collect();
-        let new: Vec<Option<u64>> = lines
-            .iter()
-            .zip(&places)
-            .filter_map(|((line, _), stored)| stored.is_none().then_some(line.join_order))
-            .collect();
-        let mut under_way = arrival.under_way.clone();
-        under_way.sort_unstable();
-        let behind = under_way.last().map_or(0, |last| last.saturating_add(1));
-        let next = user.map_or(1, |user| user.head.next_order).max(behind);
-        let first = new.iter().flatten().min();
-        let rows = user.zip(first).map(|(user, first)| {
-            let from = user.rows.iter_from(*first);
-            from.map(Entry::order)
-        });
-        let taken = Taken(rows.into_iter().flatten().peekable(), under_way.into_iter().peekable());
-        let mut found = find_places(&new, taken, next).into_iter();
-        for place in places.iter_mut().filter(|place| place.is_none()) {
-            *place = found.next();
-        }
-        places.into_iter().flatten().collect()
+fn places_of(slots: &Slots, arrivals: &Arrivals, arrival: &Arrival) -> Vec<u64> {
+    let lines: Vec<_> = arrival.lines.iter().filter_map(|at| arrivals.line(*at)).collect();
+    let user = lines.first().and_then(|(line, _)| slots.find_user(&line.user_id));
+    let stored = lines.iter().map(|(line, joins_again)| {
+        let hash = slots.hash_of(line.chat_id.as_str());
+        let row = user.filter(|_| !joins_again)?.rows.get(line.chat_id.as_str(), hash)?;
+        Some(row.order())
+    });
+    let mut places: Vec<Option<u64>> = stored.collect();
+    let new: Vec<Option<u64>> = lines
+        .iter()
+        .zip(&places)
+        .filter_map(|((line, _), stored)| stored.is_none().then_some(line.join_order))
+        .collect();
+    let mut under_way = arrival.under_way.clone();
+    under_way.sort_unstable();
+    let behind = under_way.last().map_or(0, |last| last.saturating_add(1));
+    let next = user.map_or(1, |user| user.head.next_order).max(behind);
+    let first = new.iter().flatten().min();
+    let rows = user.zip(first).map(|(user, first)| {
+        let from = user.rows.iter_from(*first);
+        from.map(Entry::order)
+    });
+    let taken = Taken(rows.into_iter().flatten().peekable(), under_way.into_iter().peekable());
+    let mut found = find_places(&new, taken, next).into_iter();
+    for place in places.iter_mut().filter(|place| place.is_none()) {
+        *place = found.next();
     }
+    places.into_iter().flatten().collect()
 }
 
 /// The taken places: those of the user's rows, and those of rows on their way. Both iterators rise.

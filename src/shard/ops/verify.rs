@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::Core;
 use crate::limits::SCAN_ROWS;
+use crate::shard::core::Slots;
 use crate::shard::member::Member;
 use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotsView};
 use crate::shard::row::Row;
@@ -15,61 +15,58 @@ const PAIRS_A_STEP: usize = 1024;
 /// A roster with more entries is read in pages of this size, each in a step of its own.
 const LONG: usize = SCAN_ROWS;
 
-impl Core {
-    /// Recounts the own slots from `from` on, as many as one step has time for.
-    pub(super) fn verify_slots(&self, from: usize) -> Answer {
-        let mut view = SlotsView::default();
-        let mut index = from;
-        while view.members.len() + view.rows.len() < PAIRS_A_STEP
-            && let Some(state) = self.slots.get(index)
-        {
-            look_at(self.own_slot(index), state, &mut view);
-            index += 1;
+/// Recounts the own slots from `from` on, as many as one step has time for.
+pub fn verify_slots(slots: &Slots, from: usize) -> Answer {
+    let mut view = SlotsView::default();
+    let mut index = from;
+    while view.members.len() + view.rows.len() < PAIRS_A_STEP
+        && let Some(state) = slots.states().get(index)
+    {
+        look_at(slots.own_slot(index), state, &mut view);
+        index += 1;
+    }
+    view.next = (index < slots.states().len()).then_some(index);
+    Answer::VerifySlots(Box::new(view))
+}
+
+/// A page of the members of a chat that has many.
+pub fn verify_members(slots: &Slots, id: &ChatId, after: u64) -> Answer {
+    let mut view = SlotsView::default();
+    let Some(chat) = slots.find_chat(id) else { return Answer::VerifyPage(view.into(), None) };
+    let page: Vec<&Member> = chat.members.iter_after(after).take(LONG).collect();
+    view.differences.extend(not_remembered(chat, page.iter().copied()));
+    view.members.extend(page.iter().map(|member| member_pair(chat, member)));
+    let more = page.last().filter(|_| page.len() == LONG).map(|last| last.facts().order);
+    Answer::VerifyPage(view.into(), more)
+}
+
+/// A page of the rows of a user who has many.
+pub fn verify_rows_of(slots: &Slots, id: &UserId, after: u64) -> Answer {
+    let mut view = SlotsView::default();
+    let Some(user) = slots.find_user(id) else { return Answer::VerifyPage(view.into(), None) };
+    let page: Vec<&Row> = user.rows.iter_after(after).take(LONG).collect();
+    view.differences.extend(ahead(user, page.iter().copied()));
+    view.rows.extend(page.iter().map(|row| row_pair(user, row)));
+    let more = page.last().filter(|_| page.len() == LONG).map(|last| last.state().order);
+    Answer::VerifyPage(view.into(), more)
+}
+
+pub fn verify_chats(slots: &Slots, pairs: &[Pair]) -> Answer {
+    let side = |(user_id, chat_id): &Pair| match slots.find_chat(chat_id) {
+        None => ChatSide { event: 0, is_busy: false, member: None },
+        Some(chat) => {
+            let hash = slots.hash_of(user_id.as_str());
+            let member = chat.members.get(user_id.as_str(), hash);
+            let member = member.map(|member| (member.facts().join_seq, chat.is_deleted_by(member)));
+            ChatSide { member, ..without_member(chat) }
         }
-        view.next = (index < self.slots.len()).then_some(index);
-        Answer::VerifySlots(Box::new(view))
-    }
+    };
+    Answer::VerifyChats(pairs.iter().map(side).collect())
+}
 
-    /// A page of the members of a chat that has many.
-    pub(super) fn verify_members(&self, id: &ChatId, after: u64) -> Answer {
-        let mut view = SlotsView::default();
-        let Some(chat) = self.find_chat(id) else { return Answer::VerifyPage(view.into(), None) };
-        let page: Vec<&Member> = chat.members.iter_after(after).take(LONG).collect();
-        view.differences.extend(not_remembered(chat, page.iter().copied()));
-        view.members.extend(page.iter().map(|member| member_pair(chat, member)));
-        let more = page.last().filter(|_| page.len() == LONG).map(|last| last.facts().order);
-        Answer::VerifyPage(view.into(), more)
-    }
-
-    /// A page of the rows of a user who has many.
-    pub(super) fn verify_rows_of(&self, id: &UserId, after: u64) -> Answer {
-        let mut view = SlotsView::default();
-        let Some(user) = self.find_user(id) else { return Answer::VerifyPage(view.into(), None) };
-        let page: Vec<&Row> = user.rows.iter_after(after).take(LONG).collect();
-        view.differences.extend(ahead(user, page.iter().copied()));
-        view.rows.extend(page.iter().map(|row| row_pair(user, row)));
-        let more = page.last().filter(|_| page.len() == LONG).map(|last| last.state().order);
-        Answer::VerifyPage(view.into(), more)
-    }
-
-    pub(super) fn verify_chats(&self, pairs: &[Pair]) -> Answer {
-        let side = |(user_id, chat_id): &Pair| match self.find_chat(chat_id) {
-            None => ChatSide { event: 0, is_busy: false, member: None },
-            Some(chat) => {
-                let hash = self.hash_of(user_id.as_str());
-                let member = chat.members.get(user_id.as_str(), hash);
-                let member =
-                    member.map(|member| (member.facts().join_seq, chat.is_deleted_by(member)));
-                ChatSide { member, ..without_member(chat) }
-            }
-        };
-        Answer::VerifyChats(pairs.iter().map(side).collect())
-    }
-
-    pub(super) fn verify_rows(&self, pairs: &[Pair]) -> Answer {
-        let side = |(user_id, chat_id): &Pair| self.find_row(user_id, chat_id).map(row_side);
-        Answer::VerifyRows(pairs.iter().map(side).collect())
-    }
+pub fn verify_rows(slots: &Slots, pairs: &[Pair]) -> Answer {
+    let side = |(user_id, chat_id): &Pair| slots.find_row(user_id, chat_id).map(row_side);
+    Answer::VerifyRows(pairs.iter().map(side).collect())
 }
 
 fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {

@@ -9,12 +9,12 @@
 
 use smallvec::SmallVec;
 
-use super::Core;
-use crate::shard::deliveries::Effect;
-use crate::shard::member::Member;
-use crate::shard::row::Row;
-use crate::shard::state::{Chat, User};
-use crate::shard::table::OutOfLine;
+use super::core::{Core, Slots};
+use super::deliveries::Effect;
+use super::member::Member;
+use super::row::Row;
+use super::state::{Chat, User};
+use super::table::OutOfLine;
 use crate::types::{ChatId, InternedUserId, UserId, wide};
 
 /// This many requests of one call, or ids of one request, need no allocation.
@@ -67,10 +67,11 @@ impl Core {
     /// A processor looks a few hundred instructions ahead. So what takes many instructions to find
     /// is found in a round of its own, and the round that waits does little else.
     pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
+        let slots = self.slots();
         let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
         entries.extend(prefetch_keys.iter().map(|PrefetchKeys { user_hash, chat_hash }| {
-            let user = user_hash.and_then(|hash| self.slot_here(hash)?.user_candidate(hash));
-            (user, chat_hash.and_then(|hash| self.slot_here(hash)?.chat_candidate(hash)))
+            let user = user_hash.and_then(|hash| slots.slot_here(hash)?.user_candidate(hash));
+            (user, chat_hash.and_then(|hash| slots.slot_here(hash)?.chat_candidate(hash)))
         }));
         let mut found: SmallVec<[Prefetched<'_>; INLINE]> = SmallVec::new();
         found.extend(prefetch_keys.iter().zip(&entries).map(|(prefetch_keys, (user, chat))| {
@@ -82,49 +83,47 @@ impl Core {
                 ..Prefetched::default()
             }
         }));
-        near(&found, |found| match (found.user, found.chat) {
+        fetch_each(&found, |found| match (found.user, found.chat) {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
             (None, chat) => chat.map_or(0, advance_lines),
         });
         // An advance reads no more than the chat.
         found.retain(|found| found.user.is_some());
-        near(&found, |found| {
+        fetch_each(&found, |found| {
             let Some(user) = found.user else { return 0 };
             text_line(user.head.id.as_str())
                 ^ user.rows.tags_line()
                 ^ found.chat.map_or(0, creator_text)
         });
         found.iter_mut().for_each(Prefetched::look_for_pair);
-        near(&found, Prefetched::pair_lines);
+        fetch_each(&found, Prefetched::pair_lines);
     }
 }
 
-impl Core {
-    /// Prefetches the texts that the interner holds of these ids.
-    pub(super) fn prefetch_ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        let mut kept: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
-        kept.extend(ids.filter_map(|id| self.interner.candidate(id)));
-        near(kept, |id| text_line(id.as_str()));
-    }
+/// Prefetches the texts that the interner holds of these ids.
+pub(super) fn prefetch_ids<'a>(slots: &Slots, ids: impl Iterator<Item = &'a str>) {
+    let mut stored: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
+    stored.extend(ids.filter_map(|id| slots.interned_candidate(id)));
+    fetch_each(stored, |id| text_line(id.as_str()));
+}
 
-    /// Prefetches the rows that a chat's event is about to change.
-    pub(super) fn prefetch_rows(&self, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
-        let chat_hash = self.hash_of(chat_id.as_str());
-        let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
-        entries.extend(rows.iter().filter_map(|(user_id, _)| {
-            let hash = self.hash_of(user_id.as_str());
-            self.slot_here(hash)?.user_candidate(hash)
-        }));
-        let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
-        users.extend(entries.iter().map(|user| &***user));
-        near(&users, |user| user_lines(user));
-        near(&users, |user| user.rows.last().map_or(0, row_lines));
-        near(&users, |user| user.rows.get(chat_id.as_str(), chat_hash).map_or(0, Row::version));
-    }
+/// Prefetches the rows that a chat's event is about to change.
+pub(super) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
+    let chat_hash = slots.hash_of(chat_id.as_str());
+    let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
+    entries.extend(rows.iter().filter_map(|(user_id, _)| {
+        let hash = slots.hash_of(user_id.as_str());
+        slots.slot_here(hash)?.user_candidate(hash)
+    }));
+    let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
+    users.extend(entries.iter().map(|user| &***user));
+    fetch_each(&users, |user| user_lines(user));
+    fetch_each(&users, |user| user.rows.last().map_or(0, row_lines));
+    fetch_each(&users, |user| user.rows.get(chat_id.as_str(), chat_hash).map_or(0, Row::version));
 }
 
 /// Calls `read` for each item, in a way that the compiler cannot leave out.
-pub(super) fn near<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
+pub(super) fn fetch_each<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
     std::hint::black_box(items.into_iter().fold(0, |sum, item| sum ^ read(item)));
 }
 

@@ -1,0 +1,128 @@
+//! Commands that create, change and end chats: `create`, `set_status`, `dissolve`.
+
+use hashbrown::HashSet;
+
+use super::Step;
+use super::members::each_once;
+use crate::command::create::{Create, CreateReply};
+use crate::command::dissolve::Dissolve;
+use crate::command::set_status::{SetStatus, SetStatusReply};
+use crate::command::{Error, ErrorCode, Outcome, Reply};
+use crate::shard::core::{self, Core, Slots};
+use crate::shard::events::{Created, Dissolved, StatusSet};
+use crate::shard::op::{Answer, IdFrom, Output};
+use crate::shard::state::Chat;
+use crate::types::{ChatId, ChatType, Flag, UserId};
+
+pub fn create(core: &mut Core, create: Create, id_from: IdFrom, out: &mut Output) -> Step {
+    let Some(id) = create.id.clone() else {
+        return Step::Done(Err(Error::invalid("create: no id")));
+    };
+    if let Some(chat) = core.slots().find_chat(&id) {
+        let version = chat.head.version;
+        return match id_from {
+            IdFrom::Caller if chat.head.dissolved => Step::Done(Err(Error::gone())),
+            IdFrom::Caller if is_same_request(core.slots(), chat, &create) => {
+                created(id, false, version)
+            }
+            IdFrom::Users if is_of_users(core.slots(), chat, &create) => {
+                created(id, false, version)
+            }
+            IdFrom::Key if !chat.head.dissolved && is_same_request(core.slots(), chat, &create) => {
+                created(id, false, version)
+            }
+            IdFrom::Users | IdFrom::Chance | IdFrom::Key => Step::Part(Answer::Collision),
+            IdFrom::Caller => Step::Done(Err(Error::new(
+                ErrorCode::Conflict,
+                format!("chat {id} exists and was made by another request"),
+            ))),
+        };
+    }
+    if core.slots().is_retired(core.slots().hasher().hashed(id.as_str())) {
+        return match id_from {
+            IdFrom::Caller => Step::Done(Err(Error::gone())),
+            IdFrom::Users | IdFrom::Chance | IdFrom::Key => Step::Part(Answer::Collision),
+        };
+    }
+    if let Err(full) = core.room() {
+        return Step::Done(Err(full));
+    }
+    let slot = core.slots().slot_of_chat(&id);
+    let event = Created {
+        chat_id: id.clone(),
+        chat_type: create.chat_type,
+        is_enc: create.is_enc.unwrap_or(Flag::NO),
+        created_at: create.created_at.unwrap_or(core.time().now),
+        request_digest: create.digest(),
+        creator_id: create.creator_id,
+        user_ids: each_once(create.user_ids),
+    };
+    core.commit(slot, event, out);
+    core.deliver(&id, out);
+    created(id, true, 1)
+}
+
+/// Whether `create` is the request that created the chat.
+fn is_same_request(slots: &Slots, chat: &Chat, create: &Create) -> bool {
+    if chat.head.request_digest != 0 {
+        return chat.head.request_digest == create.digest();
+    }
+    // An imported chat has no digest: everything that is known of it must agree.
+    is_of_users(slots, chat, create)
+        && chat.head.creator_id == create.creator_id
+        && chat.head.is_enc == create.is_enc.unwrap_or(Flag::NO)
+        && create.created_at.is_none_or(|at| at == chat.head.created_at)
+}
+
+/// Whether the chat has the type and exactly the members of `create`.
+fn is_of_users(slots: &Slots, chat: &Chat, create: &Create) -> bool {
+    let users: HashSet<&UserId> = create.user_ids.iter().collect();
+    chat.head.chat_type == create.chat_type
+        && users.len() == chat.members.len()
+        && users
+            .iter()
+            .all(|id| chat.members.get(id.as_str(), slots.hash_of(id.as_str())).is_some())
+}
+
+pub fn set_status(core: &mut Core, set: SetStatus, out: &mut Output) -> Outcome {
+    let chat = core.slots().live_chat(&set.chat_id)?;
+    check_version(chat, set.if_version)?;
+    let head = &chat.head;
+    let mut version = head.version;
+    if head.status != set.status {
+        version += 1;
+        let slot = core.slots().slot_of_chat(&set.chat_id);
+        core.commit(slot, StatusSet { chat_id: set.chat_id, status: set.status }, out);
+    }
+    Ok(Reply::SetStatus(SetStatusReply { version }))
+}
+
+pub fn dissolve(core: &mut Core, dissolve: Dissolve, out: &mut Output) -> Step {
+    let checked = core.slots().live_chat(&dissolve.chat_id).and_then(|chat| {
+        check_version(chat, dissolve.if_version)?;
+        Ok(chat)
+    });
+    match checked {
+        Err(error) => return Step::Done(Err(error)),
+        Ok(chat) if chat.head.chat_type == ChatType::Single => {
+            return Step::Done(Err(Error::invalid(
+                "chat_id: a single chat is not dissolved; disable it by set_status",
+            )));
+        }
+        Ok(_) => {}
+    }
+    let slot = core.slots().slot_of_chat(&dissolve.chat_id);
+    core.commit(slot, Dissolved { chat_id: dissolve.chat_id.clone() }, out);
+    core.deliver(&dissolve.chat_id, out);
+    Step::AfterDeliveries(vec![dissolve.chat_id], Reply::Dissolve(()))
+}
+
+fn created(id: ChatId, created: bool, version: u64) -> Step {
+    let reply = CreateReply { id: id.clone(), created, version };
+    Step::AfterDeliveries(vec![id], Reply::Create(reply))
+}
+
+/// Fails unless the chat has the version that the caller saw.
+pub fn check_version(chat: &Chat, wanted: Option<u64>) -> Result<(), Error> {
+    core::check_version("chat", chat.head.version, wanted)
+}

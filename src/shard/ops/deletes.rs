@@ -1,0 +1,75 @@
+//! `delete`: members delete chats from their lists.
+
+use std::collections::HashSet;
+
+use super::Step;
+use crate::command::delete::Delete;
+use crate::command::{Error, Reply};
+use crate::shard::core::{Core, Slots};
+use crate::shard::events::Deleted;
+use crate::shard::idempotency::Claim;
+use crate::shard::op::{Answer, Output};
+use crate::types::{ChatId, Sequence, UserId};
+
+/// Checks whether [`delete`] would accept these chats.
+pub fn check_delete(slots: &Slots, delete: &Delete) -> Answer {
+    Answer::Done(check_up_to(slots, delete).map(Reply::Delete))
+}
+
+/// Decides each chat by itself: a repeat of a request deletes the chats that it did not reach
+/// before.
+pub fn delete(core: &mut Core, delete: Delete, claim: Option<Claim>, out: &mut Output) -> Step {
+    if let Err(beyond) = check_up_to(core.slots(), &delete) {
+        return Step::Done(Err(beyond));
+    }
+    let mut seen = HashSet::with_capacity(delete.ids.len());
+    let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
+    for id in &ids {
+        let keyed = claim.map(|claim| core.keyed_part(claim, id));
+        match keyed.as_ref().map(|keyed| core.recall(keyed)) {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some(_))) => continue,
+            Some(Err(lost)) => return Step::Done(Err(lost)),
+        }
+        if let Some(to) = delete_watermark(core.slots(), &delete.user_id, id, delete.up_to) {
+            let slot = core.slots().slot_of_chat(id);
+            let event = Deleted { chat_id: id.clone(), user_id: delete.user_id.clone(), to };
+            core.commit(slot, event, out);
+            core.deliver(id, out);
+        }
+        if let Some(keyed) = keyed {
+            core.keep(keyed, &Reply::Delete(()), out);
+        }
+    }
+    Step::AfterDeliveries(ids, Reply::Delete(()))
+}
+
+/// Refuses an `up_to` beyond the last sequence of a chat of the user, because nobody has seen
+/// that message.
+fn check_up_to(slots: &Slots, delete: &Delete) -> Result<(), Error> {
+    let Some(up_to) = delete.up_to else { return Ok(()) };
+    for id in &delete.ids {
+        if let Some((chat, _)) = slots.chat_of_member(&delete.user_id, id)
+            && up_to > chat.head.last_sequence
+        {
+            return Err(Error::invalid(format!(
+                "up_to: {up_to} is beyond the last_sequence {} of chat {id}",
+                chat.head.last_sequence
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The watermark of a delete. None if the user is no member, or has deleted the whole chat
+/// already. Only the row knows whether a lower watermark is covered already.
+fn delete_watermark(
+    slots: &Slots,
+    user_id: &UserId,
+    id: &ChatId,
+    up_to: Option<Sequence>,
+) -> Option<Sequence> {
+    let (chat, member) = slots.chat_of_member(user_id, id)?;
+    let last = chat.head.last_sequence;
+    (!chat.is_deleted_by(member)).then(|| up_to.unwrap_or(last).min(last))
+}

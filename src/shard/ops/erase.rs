@@ -1,0 +1,112 @@
+//! `erase_user`: every trace of a user is removed, in steps that hold no shard for long.
+//!
+//! First the chats of the user's rows remove the user. Then all chats are searched for the user as
+//! their creator. At last the user is forgotten, with all answers under their keys. A crash leaves
+//! a part of the work done and the request unanswered; a repeat does the rest.
+
+use super::{Step, rows};
+use crate::command::Reply;
+use crate::command::erase_user::{EraseUser, EraseUserReply};
+use crate::shard::core::{Core, Remembered};
+use crate::shard::events::{MemberErased, UserErased};
+use crate::shard::op::{Answer, Output, ReplyTo};
+use crate::types::{ChatId, UserId};
+
+/// Number of chats that one step reads, counting each slot as one more.
+const CHATS_A_STEP: u64 = 4096;
+
+/// Answers with the user's rows, whose memberships the router then removes. Takes the key now,
+/// so that no other request of the user can use it before the end.
+pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
+    if let Some(keyed) = core.keyed_erase(&erase) {
+        match core.kept(&keyed) {
+            Ok(None) => _ = core.keep_claim(keyed, out),
+            Ok(Some(Remembered::Claim(_))) => {}
+            Ok(Some(Remembered::Reply(reply))) => return Step::Done(Ok(reply)),
+            Err(error) => return Step::Done(Err(error)),
+        }
+    }
+    Step::Part(rows::rows(core.slots(), vec![erase.user_id]))
+}
+
+pub fn erase_member(
+    core: &mut Core,
+    to: ReplyTo,
+    user_id: &UserId,
+    ids: &[ChatId],
+    out: &mut Output,
+) -> Step {
+    let hash = core.slots().hash_of(user_id.as_str());
+    let mut memberships = 0;
+    for id in ids {
+        let is_member = core
+            .slots()
+            .find_chat(id)
+            .is_some_and(|chat| chat.members.get(user_id.as_str(), hash).is_some());
+        if is_member {
+            memberships += 1;
+            erase_from(core, id.clone(), user_id, out);
+        }
+    }
+    match core.after_deliveries(ids, to, Answer::EraseMember(memberships)) {
+        Some(answer) => Step::Part(answer),
+        None => Step::Later,
+    }
+}
+
+/// Searches the chats of some slots, from the own slot `from` on.
+pub fn erase_sweep(core: &mut Core, user_id: &UserId, from: usize, out: &mut Output) -> Step {
+    let mut looked = 0;
+    let mut next = from;
+    let mut found = Vec::new();
+    while looked < CHATS_A_STEP
+        && let Some(slot) = core.slots().states().get(next)
+    {
+        let names = slot
+            .chats()
+            .filter(|chat| chat.head.creator_id == *user_id || chat.deleters().contains(user_id));
+        found.extend(names.map(|chat| chat.head.id.clone()));
+        // An empty slot is work too.
+        looked = looked.saturating_add(slot.counts.chats + 1);
+        next += 1;
+    }
+    for chat_id in found {
+        erase_from(core, chat_id, user_id, out);
+    }
+    Step::Part(Answer::EraseSweep((next < core.slots().states().len()).then_some(next)))
+}
+
+fn erase_from(core: &mut Core, chat_id: ChatId, user_id: &UserId, out: &mut Output) {
+    let slot = core.slots().slot_of_chat(&chat_id);
+    let event = MemberErased { chat_id: chat_id.clone(), user_id: user_id.clone() };
+    core.commit(slot, event, out);
+    core.deliver(&chat_id, out);
+}
+
+/// Forgets the user. If rows were added meanwhile, answers with them instead.
+pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut Output) -> Step {
+    let keyed = core.keyed_erase(&erase);
+    let own = keyed.as_ref().map(|keyed| core.kept(keyed));
+    // This request, sent on another connection too, may have ended there first.
+    if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
+        return Step::Done(Ok(reply));
+    }
+    // The claim of this request is no trace of the user: alone it leads to no event.
+    let own_claims = usize::from(matches!(own, Some(Ok(Some(Remembered::Claim(_))))));
+    let user = core.slots().find_user(&erase.user_id);
+    if user.is_some_and(|user| !user.rows.is_empty()) {
+        return Step::Part(rows::rows(core.slots(), vec![erase.user_id]));
+    }
+    let kept = core.answers_of(&erase.user_id);
+    if user.is_some() || kept.count > own_claims {
+        let slot = core.slots().slot_of_user(&erase.user_id);
+        let user_id = erase.user_id;
+        core.commit_of_user(slot, &user_id, UserErased { user_id: user_id.clone() }, out);
+        core.answers_went(slot, kept);
+    }
+    let reply = Reply::EraseUser(EraseUserReply { memberships });
+    if let Some(keyed) = keyed {
+        core.keep(keyed, &reply, out);
+    }
+    Step::Done(Ok(reply))
+}

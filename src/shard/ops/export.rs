@@ -1,0 +1,196 @@
+//! A shard's part of `export`.
+
+use crate::command::lines::{ChatLine, MemberLine};
+use crate::limits::IMPORT_COUNTER_MAX;
+use crate::shard::core::Slots;
+use crate::shard::member::{Member, MemberFacts};
+use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow};
+use crate::shard::row::RowFacts;
+use crate::shard::state::{Chat, ChatHead, Gone, SlotState};
+use crate::types::{ChatId, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
+
+/// A page of a slot: chats by id, each followed by its members in join order; then the removals
+/// of users.
+pub fn export_page(slots: &Slots, slot: Slot, after: Option<ExportPlace>, limit: usize) -> Answer {
+    let mut page = ExportPage::default();
+    let Ok(state) = slots.slot(slot) else { return Answer::ExportPage(page) };
+    let full = |page: &ExportPage| page.chats.len() + page.members.len() >= limit;
+    let (after_member, after_gone) = match after {
+        None => (None, None),
+        Some(ExportPlace::Member(id, order)) => (Some((id, order)), None),
+        Some(ExportPlace::Gone(id, version, chat_id)) => (None, Some((id, version, chat_id))),
+    };
+    if after_gone.is_none() {
+        for exported in chats_from(state, after_member.as_ref()) {
+            let id = exported.id();
+            let resumed = after_member.as_ref().filter(|(resumed, _)| resumed == id);
+            let resumed = resumed.map(|&(_, order)| order);
+            if resumed.is_none() {
+                if full(&page) {
+                    return Answer::ExportPage(page);
+                }
+                page.chats.push(exported.line());
+                page.next = Some(ExportPlace::Member(id.clone(), 0));
+            }
+            let Exported::Chat(chat) = exported else { continue };
+            for member in chat.members.iter_after(resumed.unwrap_or(0)) {
+                if full(&page) {
+                    return Answer::ExportPage(page);
+                }
+                page.members.push(member_line(chat, member));
+                page.next = Some(ExportPlace::Member(chat.head.id.clone(), member.facts().order));
+            }
+        }
+    }
+    for (user_id, gone) in gone_from(state, after_gone.as_ref()) {
+        let resumed = after_gone.as_ref().filter(|(id, ..)| id == user_id);
+        let resumed = resumed.map(|(_, version, chat_id)| (*version, chat_id));
+        for (version, chat_id) in gone_after(gone, resumed) {
+            if full(&page) {
+                return Answer::ExportPage(page);
+            }
+            page.members.push(gone_line(user_id, chat_id, version));
+            page.next = Some(ExportPlace::Gone(user_id.clone(), version, chat_id.clone()));
+        }
+    }
+    page.next = None;
+    Answer::ExportPage(page)
+}
+
+pub fn export_rows(slots: &Slots, pairs: &[(UserId, ChatId)]) -> Answer {
+    let row = |(user_id, chat_id): &(UserId, ChatId)| {
+        slots.find_row(user_id, chat_id).map(|row| ExportRow {
+            facts: row.facts(),
+            order: export_counter(row.state().order),
+            version: export_counter(row.version()),
+        })
+    };
+    Answer::ExportRows(pairs.iter().map(row).collect())
+}
+
+/// A chat to export.
+enum Exported<'a> {
+    /// A chat that is not dissolved.
+    Chat(&'a Chat),
+    /// A dissolved chat. Only its id and type are exported, even if more is still known.
+    Ended(ChatId, ChatType),
+}
+
+impl Exported<'_> {
+    fn id(&self) -> &ChatId {
+        match self {
+            Self::Chat(chat) => &chat.head.id,
+            Self::Ended(id, _) => id,
+        }
+    }
+
+    fn line(&self) -> ChatLine {
+        match self {
+            Self::Chat(chat) => chat_line(&chat.head),
+            Self::Ended(id, chat_type) => chat_line(&ChatHead::retired(id.clone(), *chat_type)),
+        }
+    }
+}
+
+/// The chats of a slot by id, from the one in which the cursor is.
+fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Exported<'a>> {
+    let is_due = |id: &ChatId| after.is_none_or(|(resumed, _)| id >= resumed);
+    let retired = state.retired.iter().map(|(id, chat_type)| Exported::Ended(id, chat_type));
+    let chats = state.chats().map(|chat| match chat.head.dissolved {
+        true => Exported::Ended(chat.head.id.clone(), chat.head.chat_type),
+        false => Exported::Chat(chat),
+    });
+    let mut due: Vec<_> = chats.chain(retired).filter(|chat| is_due(chat.id())).collect();
+    due.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+    due
+}
+
+/// The users of a slot with removals, by id, from the one in which the cursor is.
+fn gone_from<'a>(
+    state: &'a SlotState,
+    after: Option<&(UserId, u64, ChatId)>,
+) -> Vec<(&'a UserId, &'a Gone)> {
+    let users = state.users().filter(|user| after.is_none_or(|(id, ..)| user.head.id >= *id));
+    let mut gone: Vec<_> =
+        users.filter_map(|user| Some((&user.head.id, user.gone.as_deref()?))).collect();
+    gone.sort_unstable_by_key(|(user_id, _)| *user_id);
+    gone
+}
+
+/// A user's removals after a given one, with their versions as `export` writes them. Several may
+/// share one: then the order is by chat, so that an import of the export has the same order.
+fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'a ChatId)> {
+    let removals = gone.chats.iter().map(|(chat_id, version)| (export_counter(*version), chat_id));
+    let mut left: Vec<_> =
+        removals.filter(|removal| after.is_none_or(|after| *removal > after)).collect();
+    left.sort_unstable();
+    left
+}
+
+/// A counter as `export` writes it: at most what `import` accepts, however far it was counted.
+fn export_counter(value: u64) -> u64 {
+    value.min(IMPORT_COUNTER_MAX)
+}
+
+fn chat_line(head: &ChatHead) -> ChatLine {
+    ChatLine {
+        id: head.id.clone(),
+        creator_id: head.creator_id.to_user_id(),
+        chat_type: head.chat_type,
+        status: Some(head.status),
+        is_enc: head.is_enc,
+        last_sequence: head.last_sequence,
+        last_time: head.last_time,
+        created_at: head.created_at,
+        version: Some(export_counter(head.version)),
+        dissolved: Flag(head.dissolved),
+        request_digest: (head.request_digest != 0).then(|| format!("{:016x}", head.request_digest)),
+    }
+}
+
+/// A member's line with the facts that the chat knows. The row's shard fills in the others. Until
+/// then they are those of the row that a delivery on its way will create.
+fn member_line(chat: &Chat, member: &Member) -> MemberLine {
+    let MemberFacts { join_seq, sent_seq, .. } = member.facts();
+    let facts = RowFacts::joined(join_seq);
+    MemberLine {
+        user_id: member.user_id.to_user_id(),
+        chat_id: chat.head.id.clone(),
+        id: None,
+        is_top: facts.is_top,
+        is_mute: facts.is_mute,
+        is_show: Some(Flag(!chat.is_deleted_by(member))),
+        is_hide: facts.is_hide,
+        max_read_seq: facts.max_read_seq,
+        last_online_time: facts.last_online_time,
+        join_seq: Some(join_seq),
+        deleted_to_seq: None,
+        sent_seq,
+        marked_unread: facts.marked_unread,
+        join_order: None,
+        version: None,
+        removed: Flag::NO,
+    }
+}
+
+/// The line of a removal: the user is no longer a member of the chat. `import` accepts `version`.
+fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
+    MemberLine {
+        user_id: user_id.clone(),
+        chat_id: chat_id.clone(),
+        id: None,
+        is_top: Flag::NO,
+        is_mute: Flag::NO,
+        is_show: Some(Flag::NO),
+        is_hide: Flag::NO,
+        max_read_seq: Sequence::ZERO,
+        last_online_time: TimeMs::ZERO,
+        join_seq: None,
+        deleted_to_seq: None,
+        sent_seq: Sequence::ZERO,
+        marked_unread: Flag::NO,
+        join_order: None,
+        version: Some(version),
+        removed: Flag::YES,
+    }
+}

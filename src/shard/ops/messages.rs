@@ -1,0 +1,81 @@
+//! Messages that arrive: `advance`.
+
+use crate::command::advance::{AdvanceRef, AdvanceReply};
+use crate::command::{Error, ErrorCode};
+use crate::limits::ADVANCE_AHEAD_MAX;
+use crate::shard::core::{Core, check_version};
+use crate::shard::events::AdvancedRef;
+use crate::shard::op::Output;
+use crate::shard::state::ChatHead;
+use crate::types::{ChatStatus, Sequence};
+
+impl Core {
+    /// Runs an `advance` without a key on the fast path, for a caller that replies itself. None if
+    /// another shard owns the chat. As for any write, the reply waits until the log has the record.
+    pub fn advance_here(
+        &mut self,
+        request: AdvanceRef<'_>,
+        out: &mut Output,
+    ) -> Option<Result<AdvanceReply, Error>> {
+        self.slots().slot_here(request.chat_id.hash)?;
+        self.count_command();
+        Some(self.accepts_writes().and_then(|()| advance(self, request, out)))
+    }
+}
+
+pub fn advance(
+    core: &mut Core,
+    advance: AdvanceRef<'_>,
+    out: &mut Output,
+) -> Result<AdvanceReply, Error> {
+    let found = core.slots().chat_at(advance.chat_id.id, advance.chat_id.hash);
+    let chat = core.slots().alive(found, advance.chat_id)?;
+    if chat.head.status == ChatStatus::Disabled {
+        return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
+    }
+    check_version("chat", chat.head.version, advance.if_version)?;
+    let stored = chat.head.last_sequence;
+    let target = target(&chat.head, &advance)?;
+    let given_time = core.time_or_now(advance.time)?;
+    let sent = advance.sender_id.and_then(|sender| {
+        let member = chat.members.get(sender.id, sender.hash)?;
+        (member.facts().sent_seq < target.sent).then_some((sender, target.sent))
+    });
+    let last_time = if target.last > stored { given_time } else { chat.head.last_time };
+    if target.last > stored || sent.is_some() {
+        let is_newer = target.last > stored;
+        let brings_back = (is_newer && !chat.deleters().is_empty()).then(|| chat.head.id.clone());
+        let chat_id = advance.chat_id;
+        let to = if is_newer { target.last } else { Sequence::ZERO };
+        let event = AdvancedRef { chat_id, to, time: last_time, sent };
+        core.commit(chat_id.slot(), event, out);
+        if let Some(chat_id) = brings_back {
+            core.deliver(&chat_id, out);
+        }
+    }
+    Ok(AdvanceReply { first_sequence: target.first, last_sequence: target.last, last_time })
+}
+
+/// The sequences that an `advance` leads to.
+struct Target {
+    first: Sequence,
+    last: Sequence,
+    /// The sender's own newest message.
+    sent: Sequence,
+}
+
+fn target(head: &ChatHead, advance: &AdvanceRef<'_>) -> Result<Target, Error> {
+    let stored = head.last_sequence;
+    if let Some(count) = advance.allocate {
+        let last = stored.checked_add(count)?;
+        return Ok(Target { first: stored.checked_add(1)?, last, sent: last });
+    }
+    let to = advance.to.ok_or_else(|| Error::invalid("advance needs `to` or `allocate`"))?;
+    if to.get() > stored.get().saturating_add(ADVANCE_AHEAD_MAX) && advance.force != Some(true) {
+        return Err(Error::invalid(format!(
+            "to: {to} is more than {ADVANCE_AHEAD_MAX} ahead of {stored}; send force if it is meant"
+        )));
+    }
+    let last = stored.max(to);
+    Ok(Target { first: last, last, sent: to })
+}

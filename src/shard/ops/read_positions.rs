@@ -1,0 +1,259 @@
+//! Read positions and cleared histories: `mark_read`, `mark_read_many` and `clear`.
+//!
+//! The chat checks, and the row decides.
+
+use super::Step;
+use crate::command::clear::{Clear, ClearReply};
+use crate::command::mark_read::{MarkRead, MarkReadRef, MarkReadReply};
+use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
+use crate::command::{Error, Outcome, Reply};
+use crate::shard::core::{Core, Slots, check_version};
+use crate::shard::events::{Cleared, ReadRef};
+use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
+use crate::shard::row::RowFacts;
+use crate::shard::state::Chat;
+use crate::types::{ChatId, Flag, Hashed, IdempotencyKey, UserId};
+
+impl Core {
+    /// Runs a `mark_read` on the fast path, like [`Self::advance_here`]. Also None if the user has
+    /// no row, or while the chat has open deliveries, which must reach the row first.
+    pub fn mark_read_here(
+        &mut self,
+        read: MarkReadRef<'_>,
+        out: &mut Output,
+    ) -> Option<Result<MarkReadReply, Error>> {
+        let MarkReadRef { user_id, chat_id, seq } = read;
+        let slots = self.slots();
+        let (user, chat) = (slots.slot_here(user_id.hash)?, slots.slot_here(chat_id.hash)?);
+        let chat = chat.chat(chat_id.id, chat_id.hash);
+        if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
+            return None;
+        }
+        // A user who is no member has no row; the router's way finds out why.
+        let user = user.user(user_id.id, user_id.hash)?;
+        let facts = user.rows.get(chat_id.id, chat_id.hash)?.facts();
+        let checked =
+            slots.alive(chat, chat_id).and_then(|chat| check(chat, user_id, RowAction::Read(seq)));
+        self.count_command();
+        let event = ReadRef { user_id, chat_id, seq };
+        Some(
+            self.accepts_writes()
+                .and_then(|()| checked.map(|checked| read_row(self, event, facts, checked, out))),
+        )
+    }
+}
+
+/// The chat checks, the row decides, and the row's shard answers.
+pub fn mark_read(core: &mut Core, to: ReplyTo, read: MarkRead, out: &mut Output) -> Step {
+    let MarkRead { user_id, chat_id, seq, idempotency_key, if_version } = read;
+    let request = check_row(core.slots(), &user_id, chat_id, RowAction::Read(seq), if_version);
+    ask_row(core, to, user_id, request, idempotency_key, out)
+}
+
+pub fn clear(core: &mut Core, to: ReplyTo, clear: Clear, out: &mut Output) -> Step {
+    let Clear { user_id, chat_id, idempotency_key, if_version } = clear;
+    let request = check_row(core.slots(), &user_id, chat_id, RowAction::Clear, if_version);
+    ask_row(core, to, user_id, request, idempotency_key, out)
+}
+
+/// The chats check, and each row decides by itself.
+pub fn mark_read_many(core: &mut Core, to: ReplyTo, many: MarkReadMany, out: &mut Output) -> Step {
+    let requests = check_items(core.slots(), &many.user_id, many.items);
+    let shard = core.slots().shard_of_user(&many.user_id);
+    core.send(shard, Message::Rows { to, user_id: many.user_id, requests }, out);
+    Step::Later
+}
+
+/// Only checks. With a key, all rows decide in one step, after all chats have checked.
+pub fn check_reads(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Answer {
+    Answer::CheckReads(check_items(slots, user_id, items))
+}
+
+fn check_items(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Vec<RowRequest> {
+    let check =
+        |item: ReadItem| check_row(slots, user_id, item.chat_id, RowAction::Read(item.seq), None);
+    items.into_iter().map(check).collect()
+}
+
+fn check_row(
+    slots: &Slots,
+    user_id: &UserId,
+    chat_id: ChatId,
+    action: RowAction,
+    if_version: Option<u64>,
+) -> RowRequest {
+    let reader = slots.hasher().hashed(user_id.as_str());
+    let checked = slots.live_chat(&chat_id).and_then(|chat| check(chat, reader, action));
+    RowRequest { chat_id, action, if_version, checked }
+}
+
+fn ask_row(
+    core: &mut Core,
+    to: ReplyTo,
+    user_id: UserId,
+    request: RowRequest,
+    key: Option<IdempotencyKey>,
+    out: &mut Output,
+) -> Step {
+    match &request.checked {
+        Err(error) if key.is_none() => return Step::Done(Err(error.clone())),
+        _ => {}
+    }
+    let shard = core.slots().shard_of_user(&user_id);
+    // If this shard owns the row too and the chat has no open deliveries, no message is needed
+    // to keep the order.
+    let is_quiet =
+        core.slots().find_chat(&request.chat_id).is_none_or(|chat| chat.outbox.is_empty());
+    if core.slots().is_own(shard) && is_quiet {
+        return row_request(core, &user_id, request, key.as_ref(), out).into();
+    }
+    core.send(shard, Message::Row { to, user_id, request, key }, out);
+    Step::Later
+}
+
+/// A user's change to a row, after the chat has checked it.
+pub fn row_request(
+    core: &mut Core,
+    user_id: &UserId,
+    request: RowRequest,
+    key: Option<&IdempotencyKey>,
+    out: &mut Output,
+) -> Outcome {
+    let keyed = key.map(|key| core.keyed_row(user_id, &request, key));
+    if let Some(keyed) = &keyed
+        && let Some(reply) = core.recall(keyed)?
+    {
+        return Ok(reply);
+    }
+    let reply = change_row(core, user_id, request, out)?;
+    if let Some(keyed) = keyed {
+        core.keep(keyed, &reply, out);
+    }
+    Ok(reply)
+}
+
+fn change_row(core: &mut Core, user_id: &UserId, request: RowRequest, out: &mut Output) -> Outcome {
+    let RowRequest { chat_id, action, if_version, checked } = request;
+    let checked = checked?;
+    match action {
+        RowAction::Read(seq) => {
+            let facts = facts_of(core.slots(), user_id, &chat_id, if_version)?;
+            let user_id = core.slots().hasher().hashed(user_id.as_str());
+            let chat_id = core.slots().hasher().hashed(chat_id.as_str());
+            let event = ReadRef { user_id, chat_id, seq };
+            Ok(Reply::MarkRead(read_row(core, event, facts, checked, out)))
+        }
+        RowAction::Clear => {
+            clear_row(core, user_id, chat_id, if_version, checked, out).map(Reply::Clear)
+        }
+    }
+}
+
+/// Raises the read position of a row that has these `facts`.
+fn read_row(
+    core: &mut Core,
+    read: ReadRef<'_>,
+    mut facts: RowFacts,
+    Checked { last_sequence, sent_seq }: Checked,
+    out: &mut Output,
+) -> MarkReadReply {
+    // An older position is a late or repeated request: the user may have marked the chat as
+    // unread since.
+    let is_newer = facts.max_read_seq < read.seq;
+    let is_opened = facts.max_read_seq == read.seq && facts.marked_unread == Flag::YES;
+    if is_newer || is_opened {
+        core.commit(read.user_id.slot(), read, out);
+    }
+    facts.max_read_seq = facts.max_read_seq.max(read.seq);
+    let unread = facts.floors(sent_seq).unread(last_sequence);
+    MarkReadReply { max_read_seq: facts.max_read_seq, unread }
+}
+
+fn clear_row(
+    core: &mut Core,
+    user_id: &UserId,
+    chat_id: ChatId,
+    if_version: Option<u64>,
+    Checked { last_sequence, .. }: Checked,
+    out: &mut Output,
+) -> Result<ClearReply, Error> {
+    let facts = facts_of(core.slots(), user_id, &chat_id, if_version)?;
+    // If the watermark covers the chat already, the clear is a repeat: what the user has set
+    // since stays.
+    if facts.deleted_to_seq < last_sequence {
+        let slot = core.slots().slot_of_user(user_id);
+        let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
+        core.commit(slot, event, out);
+    }
+    Ok(ClearReply { deleted_to_seq: facts.deleted_to_seq.max(last_sequence) })
+}
+
+/// The facts of a row, if it exists and has the version that the change requires.
+fn facts_of(
+    slots: &Slots,
+    user_id: &UserId,
+    chat_id: &ChatId,
+    if_version: Option<u64>,
+) -> Result<RowFacts, Error> {
+    let row = slots.find_row(user_id, chat_id).ok_or_else(Error::no_membership)?;
+    check_version("row", row.version(), if_version)?;
+    Ok(row.facts())
+}
+
+/// Several changes of a user in one step, under one key.
+pub fn read_rows(
+    core: &mut Core,
+    user_id: &UserId,
+    requests: Vec<RowRequest>,
+    key: &IdempotencyKey,
+    out: &mut Output,
+) -> Outcome {
+    let keyed = core.keyed_rows(user_id, &requests, key);
+    if let Some(reply) = core.recall(&keyed)? {
+        return Ok(reply);
+    }
+    let items = row_requests(core, user_id, requests, out);
+    let reply = Reply::MarkReadMany(MarkReadManyReply { items });
+    core.keep(keyed, &reply, out);
+    Ok(reply)
+}
+
+/// Several changes of a user, each decided by itself.
+pub fn row_requests(
+    core: &mut Core,
+    user_id: &UserId,
+    requests: Vec<RowRequest>,
+    out: &mut Output,
+) -> Vec<ReadResult> {
+    let results = requests.into_iter().map(|request| {
+        let chat_id = request.chat_id.clone();
+        match change_row(core, user_id, request, out) {
+            Ok(Reply::MarkRead(MarkReadReply { max_read_seq, unread })) => ReadResult {
+                chat_id,
+                status: 200,
+                max_read_seq: Some(max_read_seq),
+                unread: Some(unread),
+            },
+            Ok(_) => ReadResult { chat_id, status: 200, max_read_seq: None, unread: None },
+            Err(error) => ReadResult {
+                chat_id,
+                status: error.code.status(),
+                max_read_seq: None,
+                unread: None,
+            },
+        }
+    });
+    results.collect()
+}
+
+/// The chat's verdict on a user's change to a row.
+fn check(chat: &Chat, user_id: Hashed<&str>, action: RowAction) -> Result<Checked, Error> {
+    let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
+    let last_sequence = chat.head.last_sequence;
+    match action {
+        RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(
+            "seq: {seq} is beyond the chat's last_sequence {last_sequence}"
+        ))),
+        _ => Ok(Checked { last_sequence, sent_seq: member.facts().sent_seq }),
+    }
+}
