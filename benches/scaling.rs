@@ -31,10 +31,9 @@ use chatshard::net::order::Order;
 use chatshard::node::buffers;
 use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
-use chatshard::node::mailbox::Control;
 use chatshard::node::responder::{ReplyBody, ReplyQueue, RequestInfo, Responder};
 use chatshard::node::worker::fast_path::prefetch_keys;
-use chatshard::node::worker::{Local, Worker};
+use chatshard::node::worker::{Local, Worker, on_core};
 use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::fast_path::FastRequest;
 use chatshard::protocol::{self, frame};
@@ -171,7 +170,7 @@ impl Node {
                     tokio::task::spawn_local(async move { tell.send(asking.await).unwrap() });
                 }
             };
-            self.info.control(shard, Control::Connection(Box::new(begin)));
+            self.info.control(shard, on_core(begin));
         }
         drop(tell);
         let answered: usize = told.iter().sum();

@@ -9,9 +9,10 @@ use snapshot::RealDisk;
 
 use super::Failure;
 use super::result_file::{print, print_json};
+use crate::node::error::StoreError;
 use crate::node::restore::{copy, renew};
 use crate::node::rights::{advice_in, refusal};
-use crate::node::store::{StoreError, lock, look};
+use crate::node::store::{lock, look};
 
 /// Arguments of `restore`: a data directory, and optionally the backup to copy into it.
 #[derive(Debug, Args)]

@@ -57,9 +57,8 @@ use crate::limits::{
     WATCH_PAGE_HELD_BYTES,
 };
 use crate::node::buffers;
-use crate::node::mailbox::Control;
 use crate::node::responder::{ReadyReply, ReplyBody, ReplyQueue, RequestInfo, Responder};
-use crate::node::worker::{Local, PrefetchKeys, fast_path};
+use crate::node::worker::{Local, PrefetchKeys, fast_path, on_core};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::chunked_reply::ChunkedReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
@@ -125,7 +124,7 @@ fn move_to(node: &NodeInfo, shard: ShardId, moving: Moving) {
         // Counted before it arrives, so that a flood of new connections is spread evenly.
         mailbox.connections.fetch_add(1, Ordering::Relaxed);
     }
-    node.control(shard, Control::Connection(Box::new(move |local| arrive(local, moving))));
+    node.control(shard, on_core(move |local| arrive(local, moving)));
 }
 
 fn arrive(local: &Local, moving: Moving) {

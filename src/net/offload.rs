@@ -98,7 +98,7 @@ impl OffloadedRequest {
             let shards = node.shards;
             let prepare = move |command| Work::prepare(command, hasher, shards);
             let decode = move || Decoded::of(&payload, started, prepare);
-            *self = Self::Under(node.aside.begin(decode));
+            *self = Self::Under(node.offload.begin(decode));
         }
     }
 

@@ -20,8 +20,8 @@ use snapshot::{
     write_sealed_with,
 };
 
+use super::error::StoreError;
 use super::rights::advice;
-use super::store::StoreError;
 use crate::limits::SLOTS;
 
 /// Version of the identity that this build writes; it reads all versions up to this one.

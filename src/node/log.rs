@@ -1,8 +1,6 @@
-//! The node's one log: a queue that all shards feed, and the thread that writes it.
+//! The queue of records that all shards feed, and how far the log has come.
 //!
-//! Group commit: while one sync runs, the next batches gather, and the next sync serves them all.
-//! If the thread is waiting, a core wakes it only after all connections had their turn, not for
-//! each connection.
+//! [`super::log_thread`] empties the queue.
 //!
 //! Invariants:
 //! - Records get their sequence numbers (LSN) in the order in which they are pushed, under one
@@ -10,40 +8,21 @@
 //!   never holds an effect without its cause.
 //! - Replies may rely on records up to [`Log::reached`]: what is durable (`always`), or what the
 //!   operating system has (`everysec`, `never`). It never decreases.
-//! - While the path of the data directory leads elsewhere, writes are refused: the next start would
-//!   not find them.
-//! - A failed write is kept and retried; a failed sync ends writing until the next start.
-//!
-//! The thread repeats a turn: [`LogThread::write`], then [`LogThread::sync`]. Only
-//! [`LogThread::run`] waits and sleeps. So a simulation can run the same turns at times of its
-//! choice.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use crossbeam::utils::CachePadded;
-use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Planted, is_planted};
-use tracing::{error, info, warn};
+use snapshot::{Batch, Lsn, Planted, is_planted};
 
 use super::mailbox::Mailbox;
-use super::watch::WatchHub;
-use crate::command::Error;
 use crate::command::stats::LogStats;
+use crate::command::{Error, ErrorCode};
 use crate::limits::LOG_QUEUE_BYTES_MAX;
-use crate::throttle::Episode;
 
 /// Batches are joined up to this size before they are written, in bytes.
-const JOINED_BYTES_MAX: usize = 256 << 10;
-/// Spare batches in the queue, each with up to twice [`JOINED_BYTES_MAX`] of capacity.
-const SPARE_MAX: usize = 4;
-/// Time between a failed write and the retry.
-const RETRY: Duration = Duration::from_millis(100);
-/// How often the thread checks that the data directory is still at its path.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often `everysec` syncs.
-const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const JOINED_BYTES_MAX: usize = 256 << 10;
 
 /// When a reply may leave, relative to the record that it depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,25 +100,25 @@ impl LogState {
 
 /// Requests to the thread besides writing.
 #[derive(Debug, Default)]
-struct Orders {
-    sync_now: bool,
+pub(super) struct Orders {
+    pub(super) sync_now: bool,
     /// Once it is set it stays set.
-    stop: bool,
+    pub(super) stop: bool,
 }
 
 #[derive(Default)]
-struct Queue {
-    batches: VecDeque<Batch>,
+pub(super) struct Queue {
+    pub(super) batches: VecDeque<Batch>,
     /// Empty batches for reuse. If a core allocated each batch and the log's thread freed it, both
     /// would take longer, and the memory would return to the core late.
-    spare: Vec<Batch>,
-    orders: Orders,
+    pub(super) spare: Vec<Batch>,
+    pub(super) orders: Orders,
     /// The thread waits on the condition variable.
-    thread_waits: bool,
+    pub(super) thread_waits: bool,
 }
 
 impl Queue {
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         let Orders { sync_now, stop } = &self.orders;
         !self.batches.is_empty() || *sync_now || *stop
     }
@@ -147,12 +126,12 @@ impl Queue {
 
 /// Figures of the thread.
 #[derive(Debug, Default)]
-struct Counts {
-    written_bytes: AtomicU64,
-    syncs: AtomicU64,
+pub(super) struct Counts {
+    pub(super) written_bytes: AtomicU64,
+    pub(super) syncs: AtomicU64,
     /// Records that will never be written, and that no reply promised.
-    dropped: AtomicU64,
-    stopped: AtomicBool,
+    pub(super) dropped: AtomicU64,
+    pub(super) stopped: AtomicBool,
 }
 
 /// The shards' side of the log.
@@ -163,12 +142,12 @@ pub struct Log {
     // Frequently changing fields have their own cache lines, apart from each other and from fields
     // that each request reads.
     queue: CachePadded<Mutex<Queue>>,
-    wake: CachePadded<Condvar>,
+    pub(super) wake: CachePadded<Condvar>,
     tail: CachePadded<AtomicU64>,
-    written: CachePadded<AtomicU64>,
-    durable: CachePadded<AtomicU64>,
-    queued_bytes: CachePadded<AtomicUsize>,
-    told: CachePadded<Counts>,
+    pub(super) written: CachePadded<AtomicU64>,
+    pub(super) durable: CachePadded<AtomicU64>,
+    pub(super) queued_bytes: CachePadded<AtomicUsize>,
+    pub(super) counts: CachePadded<Counts>,
 }
 
 impl Log {
@@ -185,11 +164,11 @@ impl Log {
             written: CachePadded::new(AtomicU64::new(last.0)),
             durable: CachePadded::new(AtomicU64::new(last.0)),
             queued_bytes: CachePadded::default(),
-            told: CachePadded::default(),
+            counts: CachePadded::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
         // No code that can panic runs under this lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -272,7 +251,7 @@ impl Log {
 
     /// Bytes of records that were written since the start.
     pub fn written_bytes(&self) -> u64 {
-        self.told.written_bytes.load(Ordering::Relaxed)
+        self.counts.written_bytes.load(Ordering::Relaxed)
     }
 
     /// The error for a client write if the log cannot take it now; `None` while writes are
@@ -281,7 +260,7 @@ impl Log {
         match self.state() {
             LogState::Ok if self.queued_bytes.load(Ordering::Relaxed) > LOG_QUEUE_BYTES_MAX => {
                 Some(Error::new(
-                    crate::command::ErrorCode::Busy,
+                    ErrorCode::Busy,
                     "not applied: the log's queue is full; try again later",
                 ))
             }
@@ -292,7 +271,7 @@ impl Log {
 
     /// Records that the thread dropped. No client got a reply that promised them.
     pub fn dropped(&self) -> u64 {
-        self.told.dropped.load(Ordering::Relaxed)
+        self.counts.dropped.load(Ordering::Relaxed)
     }
 
     /// Requests a sync soon, in any mode.
@@ -309,7 +288,7 @@ impl Log {
 
     /// Whether the thread has ended.
     pub fn is_stopped(&self) -> bool {
-        self.told.stopped.load(Ordering::Acquire)
+        self.counts.stopped.load(Ordering::Acquire)
     }
 
     /// The figures of the log in `stats`.
@@ -322,295 +301,19 @@ impl Log {
             queued_bytes: u64::try_from(self.queued_bytes.load(Ordering::Relaxed))
                 .unwrap_or(u64::MAX),
             written_bytes: self.written_bytes(),
-            syncs: self.told.syncs.load(Ordering::Relaxed),
+            syncs: self.counts.syncs.load(Ordering::Relaxed),
         }
     }
 
-    fn set_state(&self, state: LogState) {
+    pub(super) fn set_state(&self, state: LogState) {
         if self.state.swap(state.code(), Ordering::AcqRel) != state.code() {
             self.wake_shards();
         }
     }
 
-    fn wake_shards(&self) {
+    pub(super) fn wake_shards(&self) {
         for mailbox in self.mailboxes.iter().filter(|mailbox| mailbox.waits_for_log()) {
             mailbox.wake();
         }
-    }
-}
-
-/// The thread's side of the log.
-pub struct LogThread<D: Disk> {
-    log: Arc<Log>,
-    writer: LogWriter<D>,
-    /// Batches taken from the queue. If the disk refuses a write, the first of them is the refused
-    /// one.
-    unwritten: VecDeque<Batch>,
-    /// Batches that were written and not yet offered to `watch`.
-    untold: VecDeque<(Lsn, Batch)>,
-    /// Empty batches for reuse.
-    spare: Vec<Batch>,
-    orders: Orders,
-    last_sync: Option<Instant>,
-    last_look: Instant,
-    /// Limits log lines: a disk that is full now and then may stall the log many times a minute.
-    stall: Episode,
-    watch: Option<Arc<WatchHub>>,
-}
-
-impl<D: Disk> LogThread<D> {
-    /// The thread that writes `log` with `writer`.
-    pub fn new(log: Arc<Log>, writer: LogWriter<D>) -> Self {
-        Self {
-            log,
-            writer,
-            unwritten: VecDeque::new(),
-            untold: VecDeque::new(),
-            spare: Vec::new(),
-            orders: Orders::default(),
-            last_sync: None,
-            last_look: Instant::now(),
-            stall: Episode::default(),
-            watch: None,
-        }
-    }
-
-    /// Offers each batch to `watch` as soon as replies may rely on it.
-    #[must_use]
-    pub fn telling(self, watch: Arc<WatchHub>) -> Self {
-        Self { watch: Some(watch), ..self }
-    }
-
-    /// Runs until [`Log::stop`]. Returns whether the log was closed with its end mark, at a path
-    /// where the next start finds it.
-    pub fn run(mut self) -> bool {
-        loop {
-            self.wait();
-            self.look_if_due(Instant::now());
-            let is_written = self.write();
-            if self.sync(Instant::now()) {
-                return self.finish();
-            }
-            if !is_written {
-                std::thread::sleep(RETRY);
-            }
-        }
-    }
-
-    /// Waits for work, for the next sync of `everysec`, or for the next look at the directory.
-    fn wait(&self) {
-        let mut queue = self.log.lock();
-        let mut is_over = !self.unwritten.is_empty();
-        while !is_over && !queue.has_work() {
-            queue.thread_waits = true;
-            let mut left = LOOK_INTERVAL.saturating_sub(self.last_look.elapsed());
-            if self.sync_is_owed() {
-                let since = self.last_sync.map_or(SYNC_INTERVAL, |last| last.elapsed());
-                left = left.min(SYNC_INTERVAL.saturating_sub(since));
-            }
-            let woken = self.log.wake.wait_timeout(queue, left);
-            let (again, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
-            (queue, is_over) = (again, timeout.timed_out());
-        }
-        queue.thread_waits = false;
-    }
-
-    /// Checks periodically that the data directory is at its path, so that a log without writes
-    /// notices too.
-    fn look_if_due(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.last_look) >= LOOK_INTERVAL {
-            self.last_look = now;
-            self.look();
-        }
-    }
-
-    /// Stalls the log while the path of the data directory leads elsewhere; ends the stall after.
-    pub fn look(&mut self) {
-        match self.writer.look_at_place() {
-            Err(error) if self.log.state() != LogState::Poisoned => {
-                self.log.set_state(LogState::Stalled);
-                if let Some(left_out) = self.stall.lasts() {
-                    error!(%error, left_out = left_out.field(),
-                        "the data directory is not in its place; writes are refused until it is \
-                         back; if it is lost, `chatshard export` saves what memory holds");
-                }
-            }
-            // If a batch is waiting, its own write shows whether the log works again.
-            Ok(()) if self.unwritten.is_empty() => self.recover(),
-            _ => {}
-        }
-    }
-
-    /// Ends a stall.
-    fn recover(&mut self) {
-        if self.log.state() == LogState::Stalled {
-            if self.stall.ends() {
-                info!("the log can be written again");
-            }
-            self.log.set_state(LogState::Ok);
-        }
-    }
-
-    /// Whether a turn would have nothing to do, except for the sync that `everysec` owes.
-    pub fn is_idle(&self) -> bool {
-        self.unwritten.is_empty() && !self.log.lock().has_work()
-    }
-
-    fn sync_is_owed(&self) -> bool {
-        self.log.mode == LogMode::EverySec
-            && self.log.state() == LogState::Ok
-            && self.writer.durable() < self.writer.written()
-    }
-
-    /// The first half of a turn: takes the queued batches and writes them. Returns false if the
-    /// disk refused a batch, which the next turn retries.
-    pub fn write(&mut self) -> bool {
-        let mut queue = self.log.lock();
-        if self.unwritten.is_empty() {
-            std::mem::swap(&mut self.unwritten, &mut queue.batches);
-        }
-        let room = SPARE_MAX.saturating_sub(queue.spare.len());
-        queue.spare.extend(self.spare.drain(..room.min(self.spare.len())));
-        // Everything that was pushed before the stop is written: the stop was set after it.
-        let stop = queue.orders.stop;
-        let orders = std::mem::replace(&mut queue.orders, Orders { stop, ..Orders::default() });
-        drop(queue);
-        self.orders.sync_now |= orders.sync_now;
-        self.orders.stop = stop;
-        while let Some(batch) = self.unwritten.front() {
-            if self.log.state() == LogState::Poisoned {
-                self.drop_unwritten();
-                break;
-            }
-            let first = self.writer.written().next();
-            let appended = self.writer.append(batch);
-            // The append may have begun a new segment, which syncs the old one.
-            self.publish(|log| &log.durable, self.writer.durable());
-            match appended {
-                Ok(written) => self.is_written(first, written),
-                Err(AppendError::Write(error)) => {
-                    if self.log.state() == LogState::Ok {
-                        self.log.set_state(LogState::Stalled);
-                    }
-                    if let Some(left_out) = self.stall.lasts() {
-                        warn!(%error, left_out = left_out.field(),
-                            "the log cannot be written; writes are refused and it is tried again");
-                    }
-                    if !self.orders.stop {
-                        return false;
-                    }
-                    // Later batches must not be written without this one.
-                    self.log.set_state(LogState::Poisoned);
-                }
-                Err(AppendError::Poisoned(poisoned)) => self.poison(&poisoned),
-            }
-        }
-        true
-    }
-
-    /// Accounts for the oldest unwritten batch, which was written.
-    fn is_written(&mut self, first: Lsn, written: Lsn) {
-        let Some(batch) = self.unwritten.pop_front() else { return };
-        let bytes = batch.len_bytes();
-        self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.log.told.written_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
-        self.publish(|log| &log.written, written);
-        self.untold.push_back((first, batch));
-        self.recover();
-    }
-
-    /// Drops batches that will never be written.
-    fn drop_unwritten(&mut self) {
-        let (mut bytes, mut records) = (0, 0);
-        for batch in self.unwritten.drain(..) {
-            bytes += batch.len_bytes();
-            records += u64::try_from(batch.count()).unwrap_or(u64::MAX);
-        }
-        self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.log.told.dropped.fetch_add(records, Ordering::Relaxed);
-        error!(records, "records are dropped that the log could not take; none was acknowledged");
-    }
-
-    /// The second half of a turn: syncs if one is due, and offers batches to `watch`. Returns
-    /// whether the thread must end; then [`LogThread::finish`] follows.
-    pub fn sync(&mut self, now: Instant) -> bool {
-        let Orders { sync_now, stop } = std::mem::take(&mut self.orders);
-        self.sync_if_due(sync_now || stop, now);
-        self.tell();
-        stop
-    }
-
-    /// Offers batches to `watch` if replies may rely on them, and reuses the others.
-    fn tell(&mut self) {
-        let reached = self.log.reached();
-        let watch = self.watch.as_ref().filter(|watch| watch.is_watched());
-        for (first, mut batch) in self.untold.drain(..) {
-            if let Some(watch) = watch.filter(|_| first <= reached) {
-                watch.offer(first, batch);
-            } else if batch.len_bytes() <= JOINED_BYTES_MAX && self.spare.len() < SPARE_MAX {
-                batch.clear();
-                self.spare.push(batch);
-            }
-        }
-    }
-
-    fn sync_if_due(&mut self, asked: bool, now: Instant) {
-        let due = match self.log.mode {
-            LogMode::Always => true,
-            LogMode::EverySec => {
-                let since = |last| now.saturating_duration_since(last);
-                asked || self.last_sync.is_none_or(|last| since(last) >= SYNC_INTERVAL)
-            }
-            LogMode::Never | LogMode::Off => asked,
-        };
-        if !due
-            || self.log.state() == LogState::Poisoned
-            || self.writer.durable() == self.writer.written()
-        {
-            return;
-        }
-        match self.writer.sync() {
-            Ok(durable) => {
-                self.log.told.syncs.fetch_add(1, Ordering::Relaxed);
-                self.last_sync = Some(now);
-                self.publish(|log| &log.durable, durable);
-            }
-            Err(poisoned) => self.poison(&poisoned),
-        }
-    }
-
-    /// Moves a mark forward, and wakes the cores that wait for the log.
-    fn publish(&self, mark: impl Fn(&Log) -> &AtomicU64, to: Lsn) {
-        if mark(&self.log).fetch_max(to.0, Ordering::SeqCst) < to.0 {
-            self.log.wake_shards();
-        }
-    }
-
-    fn poison(&self, poisoned: &snapshot::Poisoned) {
-        error!(reason = %poisoned.reason, "a sync of the log failed; writes are refused until a restart");
-        self.log.set_state(LogState::Poisoned);
-    }
-
-    /// Closes the log with its end mark. Returns whether that worked and the next start will find
-    /// the directory at its path.
-    pub fn finish(mut self) -> bool {
-        let log = Arc::clone(&self.log);
-        let place = self.writer.look_at_place();
-        if let Err(error) = &place {
-            error!(%error, "the next start will not find what this run has stored");
-        }
-        let closed = match self.writer.finish() {
-            Ok(durable) => {
-                log.durable.fetch_max(durable.0, Ordering::AcqRel);
-                true
-            }
-            Err(error) => {
-                error!(%error, "the log could not be closed");
-                false
-            }
-        };
-        log.told.stopped.store(true, Ordering::Release);
-        log.wake_shards();
-        closed && place.is_ok()
     }
 }

@@ -18,9 +18,10 @@ use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 use tokio::sync::{Notify, oneshot};
 
-use super::worker::fast_path::FrameBatch;
-use super::worker::{Local, WorkerReport};
+use super::frame_batch::FrameBatch;
+use crate::command::stats::ShardStats;
 use crate::command::{Command, Outcome};
+use crate::metrics::{Meter, Turns};
 use crate::shard::core::SlotCapture;
 use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
 use crate::types::ShardId;
@@ -42,8 +43,8 @@ pub enum PeerMessage {
 
 /// A request of the node to a core.
 pub enum Control {
-    /// Serve this connection.
-    Connection(Box<dyn FnOnce(&Local) + Send>),
+    /// Run this on the core's thread; [`super::worker::on_core`] makes one.
+    Run(Box<dyn FnOnce() + Send>),
     /// Run a command and send its outcome.
     Call(Command, oneshot::Sender<Outcome>),
     /// Begin the snapshot of this number.
@@ -57,6 +58,17 @@ pub enum Control {
     WorkerReport(oneshot::Sender<WorkerReport>),
     /// Answer as soon as no work is under way.
     Drain(oneshot::Sender<()>),
+}
+
+/// The figures of a core for `stats` and metrics.
+#[derive(Debug, Clone)]
+pub struct WorkerReport {
+    /// The counts of the shard.
+    pub shard: ShardStats,
+    /// Requests of connections; calls are measured by the door that makes them.
+    pub tcp: Meter,
+    /// How long tasks held the core, turn by turn.
+    pub turns: Turns,
 }
 
 /// Delivers batches later than they are sent, for the simulation, where nothing takes time. The

@@ -13,8 +13,9 @@ use std::path::Path;
 
 use snapshot::{Disk, DiskFile, RealDisk, Scan};
 
+use super::error::StoreError;
 use super::identity::{IDENTITY_FILE, Identity, draw};
-use super::store::{StoreError, create_dirs, is_empty, lock, renew_incarnation};
+use super::store::{create_dirs, is_empty, lock, renew_incarnation};
 
 const COPY_BYTES: usize = 1 << 20;
 

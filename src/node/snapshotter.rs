@@ -18,19 +18,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use snapshot::{Disk, Floor, ImageInfo, ImageWriter, KeepFloor, LogTrimmer, Lsn, prune};
-use tokio::sync::oneshot;
 
-use super::NodeInfo;
+use super::info::NodeInfo;
 use super::log::{LogMode, LogState};
 use super::mailbox::Control;
+use super::snapshot_requests::SnapshotRequest;
 use crate::command::snapshot::SnapshotReply;
-use crate::command::stats::SnapshotStats;
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::core::SlotCapture;
 use crate::throttle::throttled;
@@ -50,14 +49,6 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// How long a core may take to answer before the snapshot is abandoned.
 const CORE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request to the snapshot thread.
-pub enum SnapshotRequest {
-    /// Take a snapshot and send the outcome.
-    Take(oneshot::Sender<Outcome>),
-    /// End the thread.
-    Stop,
-}
-
 /// When snapshots are taken without a request.
 #[derive(Debug, Clone, Copy)]
 pub struct SnapshotPolicy {
@@ -66,31 +57,6 @@ pub struct SnapshotPolicy {
     /// A snapshot is due when the log has grown by this many bytes, or by the size of the last
     /// snapshot if that is more.
     pub log_bytes: u64,
-}
-
-/// Figures of the snapshots, which other threads read.
-#[derive(Debug, Default)]
-pub struct SnapshotStatus {
-    last_time: AtomicU64,
-    last_bytes: AtomicU64,
-    last_duration_ms: AtomicU64,
-    taken: AtomicU64,
-    failed: AtomicU64,
-    running: AtomicU64,
-}
-
-impl SnapshotStatus {
-    /// The figures for `stats`.
-    pub fn stats(&self) -> SnapshotStats {
-        SnapshotStats {
-            last_time: self.last_time.load(Ordering::Relaxed),
-            last_bytes: self.last_bytes.load(Ordering::Relaxed),
-            last_duration_ms: self.last_duration_ms.load(Ordering::Relaxed),
-            taken: self.taken.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            running: self.running.load(Ordering::Relaxed),
-        }
-    }
 }
 
 /// What the newest snapshot holds at a start, and how much of the log it does not hold.

@@ -21,73 +21,19 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use snapshot::{
     Disk, Floor, HeldDirectory, ImageInfo, KeepFloor, LogWriter, Lsn, OpenError, OpenOptions,
-    Opened, ReadError, RealDisk, open_regular,
+    Opened, RealDisk, open_regular,
 };
 use tracing::{debug, error, info, warn};
 
-pub use super::identity::{AtRisk, Identity, draw};
-use super::identity::{IDENTITY_FILE, IDENTITY_VERSION, IdentityFile};
+use super::error::StoreError;
+use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, IdentityFile, draw};
 use super::load::load;
 use super::loss::{NewestTime, cost, described, kept_until};
-use super::rights::{advice, advice_in, create_private};
+use super::rights::{advice_in, create_private};
 use crate::shard::Core;
 use crate::types::{KeyHasher, ShardCount, TimeMs};
 
 const LOCK_FILE: &str = "lock";
-
-/// Advice on a directory of a newer version.
-const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version on it. Start the \
-    version that wrote it; to go back to this one, restore a backup of before the upgrade, or \
-    export there and import here";
-
-/// Why the data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has locked it.
-    #[error("{0}: the directory is used by another chatshard")]
-    Locked(PathBuf),
-    /// It is empty, and may be a volume that is not mounted.
-    #[error(
-        "{0}: the directory is there and empty. If this is a new store, start once with --init; \
-         if data was here, look whether the volume is mounted"
-    )]
-    Empty(PathBuf),
-    /// A file is not what this build expects there, or the directory holds other files.
-    #[error("{path}: {what}")]
-    Foreign {
-        /// The file or directory.
-        path: PathBuf,
-        /// What was found instead.
-        what: String,
-    },
-    /// A file is damaged, cannot be applied, or cannot be read.
-    #[error("{error}{advice}")]
-    NotOpened {
-        /// The error, with file and offset.
-        error: OpenError,
-        /// Advice for the operator, with the cost of accepting damage.
-        advice: String,
-    },
-    /// The identity file is damaged.
-    #[error(
-        "damaged: {0}\nNothing was changed. No flag goes on without this file; restore a backup"
-    )]
-    Identity(ReadError),
-    /// A newer program wrote a file here.
-    #[error("{what}\n{advice}", advice = NEWER_ADVICE)]
-    Newer {
-        /// The file and its version.
-        what: String,
-    },
-    /// The operating system refused an operation.
-    #[error("{path}: {error}{}", advice(path, error))]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// The error of the operating system.
-        error: io::Error,
-    },
-}
 
 /// How to open a directory.
 #[derive(Debug, Clone, Copy)]

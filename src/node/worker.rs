@@ -27,20 +27,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fast_path::{FrameBatch, SparePool};
+use fast_path::SparePool;
 use snapshot::{Planted, is_planted};
 use tokio::sync::oneshot;
 
-use super::NodeInfo;
+use super::commit_gate::CommitGate;
+use super::frame_batch::FrameBatch;
+use super::info::NodeInfo;
 use super::log::{LogMode, LogState};
-use super::mailbox::{Control, Mailbox, PeerMessage};
+use super::mailbox::{Control, Mailbox, PeerMessage, WorkerReport};
 use super::responder::Responder;
 use crate::command::ping::PingReply;
-use crate::command::stats::ShardStats;
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
 use crate::metrics::{Meter, Turns};
-use crate::node::commit_gate::CommitGate;
 use crate::router::{Router, Sent, Work};
 use crate::shard::Core;
 pub use crate::shard::core::PrefetchKeys;
@@ -70,15 +70,14 @@ thread_local! {
 #[derive(Clone)]
 pub struct Local(Rc<RefCell<Worker>>);
 
-/// The figures of a core for `stats` and metrics.
-#[derive(Debug, Clone)]
-pub struct WorkerReport {
-    /// The counts of the shard.
-    pub shard: ShardStats,
-    /// Requests of connections; calls are measured by the door that makes them.
-    pub tcp: Meter,
-    /// How long tasks held the core, turn by turn.
-    pub turns: Turns,
+/// A request to a core to run `task` on its thread.
+pub fn on_core(task: impl FnOnce(&Local) + Send + 'static) -> Control {
+    Control::Run(Box::new(move || {
+        // The core that runs this has made itself that of the thread.
+        if let Some(local) = HERE.with_borrow(Clone::clone) {
+            task(&local);
+        }
+    }))
 }
 
 /// The result of an attempt to answer a request on this core immediately.
@@ -650,7 +649,7 @@ impl Local {
 
     fn control(&self, control: Control) {
         match control {
-            Control::Connection(serve) => serve(self),
+            Control::Run(task) => self.run(task),
             Control::Call(command, sender) => {
                 let ticket = Responder::of_call(command.kind(), sender);
                 self.submit(ticket, command);
@@ -665,6 +664,13 @@ impl Local {
             Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
         }
+    }
+
+    /// Runs a task for which this core is that of the calling thread.
+    fn run(&self, task: Box<dyn FnOnce() + Send>) {
+        let before = HERE.replace(Some(self.clone()));
+        task();
+        HERE.set(before);
     }
 
     /// Asks the snapshot thread; the core keeps serving meanwhile.

@@ -31,7 +31,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The current credentials, and the files that they come from.
 pub(super) struct Credentials {
     /// The tokens of the TCP door and the admin listener.
-    pub(super) gate: Arc<Authenticator>,
+    pub(super) authenticator: Arc<Authenticator>,
     /// The keys that verify users' JWTs; `None` if a gateway names the user.
     jwt: Option<Arc<JwtVerifier>>,
     /// The certificate of all doors; `None` if they are plain.
@@ -119,7 +119,7 @@ impl Credentials {
             Source::new(Kind::Certificate, vec![files.certificate.clone(), files.key.clone()])
         });
         Self {
-            gate: Authenticator::new(config.tokens.clone()),
+            authenticator: Authenticator::new(config.tokens.clone()),
             sources: tokens.chain(keys).chain(certificate).collect(),
             jwt,
             tls: config.tls.clone(),
@@ -156,7 +156,7 @@ impl Credentials {
         match config::read_tokens(path) {
             Ok(tokens) => {
                 let count = tokens.count();
-                self.gate.replace(tokens);
+                self.authenticator.replace(tokens);
                 info!(tokens = count, "the token file was read again");
             }
             Err(why) => error!(why, "the token file is not taken; the old tokens stay"),

@@ -30,7 +30,7 @@ pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
         log,
         memory: Arc::new(Memory::new(None)),
         snapshots: mpsc::channel().0,
-        aside: Offload::new().0,
+        offload: Offload::new().0,
         snapshot_status: Arc::default(),
         data_dir: "/nowhere".into(),
         clock: SharedClock::new(clock, None),

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chatshard::command::ErrorCode;
-use chatshard::node::log::{Log, LogMode, LogState, LogThread};
+use chatshard::node::log::{Log, LogMode, LogState};
+use chatshard::node::log_thread::LogThread;
 use chatshard::node::mailbox::Mailbox;
 use slow::SlowDisk;
 use snapshot::{Batch, Disk, FaultyDisk, LogWriter, Lsn, OpenOptions};

@@ -4,8 +4,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use chatshard::node::error::StoreError;
 use chatshard::node::log::{LogMode, LogState};
-use chatshard::node::store::StoreError;
 use snapshot::{Disk, FaultyDisk};
 
 use super::alone::Alone;

@@ -21,12 +21,14 @@ use chatshard::command::Outcome;
 use chatshard::node::NodeInfo;
 use chatshard::node::clock::HEADROOM_MS;
 use chatshard::node::clock::shared::{SharedClock, Source};
-use chatshard::node::identity::KeptFloor;
-use chatshard::node::log::{Log, LogMode, LogState, LogThread};
+use chatshard::node::error::StoreError;
+use chatshard::node::identity::{AtRisk, Identity, KeptFloor};
+use chatshard::node::log::{Log, LogMode, LogState};
+use chatshard::node::log_thread::LogThread;
 use chatshard::node::memory::Memory;
 use chatshard::node::offload::Offload;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
-use chatshard::node::store::{AtRisk, Identity, Store, StoreError, StoreOptions};
+use chatshard::node::store::{Store, StoreOptions};
 use chatshard::node::watch::WatchHub;
 use chatshard::node::worker::{Local, Worker};
 use chatshard::types::{KeyHasher, ShardCount};
@@ -509,7 +511,7 @@ impl Node {
             log,
             memory: Arc::new(Memory::new(None)),
             snapshots,
-            aside: Offload::new().0,
+            offload: Offload::new().0,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
             clock: SharedClock::new(CLOCKS, recovered.newest_key),

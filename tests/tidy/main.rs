@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod circles;
 mod commands;
 mod documents;
 mod names;
@@ -207,8 +208,14 @@ fn has_word(text: &str, word: &str) -> bool {
 
 /// The top-level modules that code names: `crate::a`, and `crate::{a::b, c}`.
 fn named_modules(code: &str) -> BTreeSet<String> {
+    named_after(code, "crate::")
+}
+
+/// What code names in a module: with `before` as the path of that module, its `a`, and its
+/// `{a::b, c}`.
+fn named_after(code: &str, before: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
-    for (at, path) in code.match_indices("crate::") {
+    for (at, path) in code.match_indices(before) {
         if code[..at].chars().next_back().is_some_and(|c| is_word(c) || c == '$') {
             continue;
         }

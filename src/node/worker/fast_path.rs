@@ -12,8 +12,6 @@
 //! - A reply that depends on the log is encoded immediately too, and waits in a frame batch of its
 //!   own.
 
-use std::ops::Range;
-
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
@@ -21,6 +19,7 @@ use super::{Local, PrefetchKeys, Taken, Worker};
 use crate::command::{Command, Error};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::node::buffers;
+use crate::node::frame_batch::{FrameBatch, spans};
 use crate::node::log::LogMode;
 use crate::node::mailbox::PeerMessage;
 use crate::node::responder::{ReplySplitter, Responder};
@@ -37,14 +36,6 @@ const ROW_BYTES: usize = 64;
 const REQUESTS_AT_ONCE: usize = 32;
 /// Most emptied vectors of a kind that a core keeps.
 const SPARE_MAX: usize = 64;
-
-/// Requests of one core to another, or the replies to them: bytes, and where each part of them
-/// ends.
-#[derive(Debug, Default)]
-pub struct FrameBatch {
-    bytes: BytesMut,
-    parts: Vec<(ReplyTo, usize)>,
-}
 
 /// Emptied containers that came from other cores, for reuse in what is sent to them next. So little
 /// is allocated, and little memory is freed on another core than the one that allocated it.
@@ -84,35 +75,6 @@ impl SparePool {
             self.batches.push(batch);
         }
     }
-}
-
-impl FrameBatch {
-    /// Whether it has no part.
-    pub(super) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    /// Appends the bytes of a request, to be answered to `to`.
-    fn add(&mut self, to: ReplyTo, part: &[u8]) {
-        self.bytes.extend_from_slice(part);
-        self.end_part(to);
-    }
-
-    /// Makes the bytes that were appended since the last part the next part.
-    fn end_part(&mut self, to: ReplyTo) {
-        self.parts.push((to, self.bytes.len()));
-    }
-
-    /// The parts, each with the address that its reply goes to.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ReplyTo, &[u8])> {
-        spans(&self.parts).map(|(to, span)| (to, self.bytes.get(span).unwrap_or_default()))
-    }
-}
-
-/// The span of each part among the bytes of a frame batch.
-fn spans(parts: &[(ReplyTo, usize)]) -> impl Iterator<Item = (ReplyTo, Range<usize>)> {
-    let mut start = 0;
-    parts.iter().map(move |&(to, end)| (to, std::mem::replace(&mut start, end)..end))
 }
 
 /// The keys whose memory a request will read first.

@@ -12,7 +12,8 @@ use chatshard::command::watch::WatchEvent;
 use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, UNSENT_BYTES_MAX};
 use chatshard::net::watching::Watches;
-use chatshard::node::log::{Log, LogMode, LogState, LogThread};
+use chatshard::node::log::{Log, LogMode, LogState};
+use chatshard::node::log_thread::LogThread;
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::watch::{Next, WatchBounds, WatchHub, WatchThread};
 use chatshard::protocol::{decode_reply, frame};
@@ -47,7 +48,7 @@ impl Node {
         let mut writer = LogWriter::create(&disk, dir(), NODE, Lsn(1)).unwrap();
         writer.set_segment_bytes_max(2000);
         let watch = Arc::new(WatchHub::bounded(Arc::clone(&log), INCARNATION, bounds));
-        let thread = LogThread::new(Arc::clone(&log), writer).telling(Arc::clone(&watch));
+        let thread = LogThread::new(Arc::clone(&log), writer).with_watch(Arc::clone(&watch));
         let log_thread = Some(std::thread::spawn(move || thread.run()));
         Self { disk, log, watch, log_thread, telling: None }
     }

@@ -1,0 +1,89 @@
+//! Why a node does not start or does not stop cleanly, with advice for the operator.
+
+use std::io;
+use std::path::PathBuf;
+
+use snapshot::{OpenError, ReadError};
+
+use super::rights::advice;
+
+/// Advice on a directory of a newer version.
+const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version on it. Start the \
+    version that wrote it; to go back to this one, restore a backup of before the upgrade, or \
+    export there and import here";
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has locked it.
+    #[error("{0}: the directory is used by another chatshard")]
+    Locked(PathBuf),
+    /// It is empty, and may be a volume that is not mounted.
+    #[error(
+        "{0}: the directory is there and empty. If this is a new store, start once with --init; \
+         if data was here, look whether the volume is mounted"
+    )]
+    Empty(PathBuf),
+    /// A file is not what this build expects there, or the directory holds other files.
+    #[error("{path}: {what}")]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was found instead.
+        what: String,
+    },
+    /// A file is damaged, cannot be applied, or cannot be read.
+    #[error("{error}{advice}")]
+    NotOpened {
+        /// The error, with file and offset.
+        error: OpenError,
+        /// Advice for the operator, with the cost of accepting damage.
+        advice: String,
+    },
+    /// The identity file is damaged.
+    #[error(
+        "damaged: {0}\nNothing was changed. No flag goes on without this file; restore a backup"
+    )]
+    Identity(ReadError),
+    /// A newer program wrote a file here.
+    #[error("{what}\n{advice}", advice = NEWER_ADVICE)]
+    Newer {
+        /// The file and its version.
+        what: String,
+    },
+    /// The operating system refused an operation.
+    #[error("{path}: {error}{}", advice(path, error))]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the operating system.
+        error: io::Error,
+    },
+}
+
+/// Why a node did not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The operating system refused an operation.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The log could not be closed; the next start will check it.
+    #[error("the log could not be closed, or not where the next start looks for it")]
+    Unclosed,
+    /// The log could not be written, and the stop did not wait for it. The number of records that
+    /// were dropped; none of them was acknowledged.
+    #[error(
+        "{0} records of writes that were not acknowledged are dropped: the log could not be \
+         written when the stop came"
+    )]
+    Dropped(u64),
+    /// Without a log only snapshots keep data, and the last one failed.
+    #[error("the last snapshot failed, and what came after the one before is lost: {0}")]
+    Unsaved(String),
+    /// The named thread ended by a panic.
+    #[error("the thread {0} ended by a panic")]
+    Panicked(&'static str),
+}

@@ -1,0 +1,113 @@
+//! A way into the node for callers that are not connections of the TCP door.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::info::NodeInfo;
+use super::log::LogState;
+use super::mailbox::{Control, WorkerReport};
+use super::worker::{Local, Taken};
+use crate::command::stats::StatsReply;
+use crate::command::{Call, Command, Error, ListHere, Outcome};
+use crate::limits::SCAN_ROWS;
+use crate::metrics::MetricsInput;
+use crate::types::ShardId;
+
+/// A way to run commands on the node from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    node: Arc<NodeInfo>,
+    /// The core that runs the calls; `None` takes the cores in turn.
+    shard: Option<ShardId>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Handle {
+    /// A handle whose calls go to the cores in turn.
+    pub fn new(node: Arc<NodeInfo>) -> Self {
+        Self { node, shard: None, next: Arc::default() }
+    }
+
+    /// A handle whose calls go to one core, for callers that run on it.
+    pub fn on_core(node: Arc<NodeInfo>, shard: ShardId) -> Self {
+        Self { shard: Some(shard), ..Self::new(node) }
+    }
+
+    /// The node that the calls go to.
+    pub fn node(&self) -> &NodeInfo {
+        &self.node
+    }
+
+    /// Whether the node accepts reads and writes now; `/readyz` asks.
+    ///
+    /// # Errors
+    /// The reason, if the node is stopping or the log refuses writes.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.node.stopping.load(Ordering::Acquire) {
+            return Err("the server is stopping".into());
+        }
+        match self.node.log.state() {
+            LogState::Ok => Ok(()),
+            state => Err(state.why().into()),
+        }
+    }
+
+    /// The figures of all cores; the HTTP doors add their own.
+    pub async fn metrics(&self) -> MetricsInput {
+        let (mut input, mut stats) = (MetricsInput::default(), StatsReply::default());
+        for report in self.reports().await {
+            let (shard, longest) = (report.shard.shard, report.turns.longest(Instant::now()));
+            input.turns.push((ShardId(shard), report.turns.all(), longest));
+            input.tcp.merge(&report.tcp);
+            stats.add_shard(report.shard);
+        }
+        self.node.complete_stats(&mut stats);
+        input.wall_clock_ahead_ms = self.node.clock.behind_wall();
+        MetricsInput { stats: Some(stats), ..input }
+    }
+
+    async fn reports(&self) -> Vec<WorkerReport> {
+        let mut reports = Vec::with_capacity(self.node.mailboxes.len());
+        for shard in self.node.shards.all() {
+            let (sender, receiver) = oneshot::channel();
+            self.node.control(shard, Control::WorkerReport(sender));
+            reports.extend(receiver.await);
+        }
+        reports
+    }
+}
+
+impl Call for Handle {
+    async fn call(&self, command: Command) -> Outcome {
+        let shard = self.shard.unwrap_or_else(|| {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.node.mailboxes.len().max(1);
+            ShardId(u16::try_from(turn).unwrap_or(0))
+        });
+        let (sender, receiver) = oneshot::channel();
+        match Local::here(&self.node, shard) {
+            Some(core) => core.call(command, sender),
+            None => self.node.control(shard, Control::Call(command, sender)),
+        }
+        receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
+    }
+
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.node.offload.begin(work).await.ok()
+    }
+
+    fn list_here<R>(&self, user_id: &str, read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
+        let shard = self.shard?;
+        let core = Local::here(&self.node, shard)?;
+        let user_id = self.node.hasher.hashed(user_id);
+        let told = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
+        let Taken::Now(told) = told else { return None };
+        self.node.mailboxes.get(shard.index())?.count(false);
+        Some(told)
+    }
+}

@@ -1,0 +1,135 @@
+//! The state that all threads of a node share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::clock::shared::SharedClock;
+use super::log::Log;
+use super::mailbox::{Control, Mailbox};
+use super::memory::Memory;
+use super::offload::Offload;
+use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
+use super::watch::WatchHub;
+use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
+use crate::command::stats::StatsReply;
+use crate::command::{Error, Outcome};
+use crate::limits::SLOTS;
+use crate::types::{KeyHasher, ShardCount, ShardId};
+
+/// What all threads of a node share.
+pub struct NodeInfo {
+    /// Number of shards, which is the number of cores.
+    pub shards: ShardCount,
+    /// The key hash, seeded from the identity file.
+    pub hasher: KeyHasher,
+    /// One mailbox per core, indexed by shard.
+    pub mailboxes: Arc<[Mailbox]>,
+    /// The log that all shards write to.
+    pub log: Arc<Log>,
+    /// Decides whether new chats and members are accepted.
+    pub memory: Arc<Memory>,
+    /// Sends changes to the clients that `watch`.
+    pub watch: Arc<WatchHub>,
+    /// Runs long work on the offload thread.
+    pub offload: Offload,
+    /// Requests to the snapshot thread.
+    pub snapshots: mpsc::Sender<SnapshotRequest>,
+    /// Figures of the snapshots since the start.
+    pub snapshot_status: Arc<SnapshotStatus>,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The time that commands use.
+    pub clock: Arc<SharedClock>,
+    /// When the node started; `uptime_ms` counts from here.
+    pub started: Instant,
+    /// Set when a stop begins: the node accepts no new work.
+    pub stopping: AtomicBool,
+    /// Set when the workers are to end: items in a mailbox get no answer from now on.
+    pub ended: AtomicBool,
+}
+
+impl NodeInfo {
+    /// The error for a write if the log cannot take it now; `None` while writes are accepted.
+    pub fn refusal(&self) -> Option<Error> {
+        self.log.refusal()
+    }
+
+    /// The reply to `hello` for a connection that `shard` serves.
+    pub fn hello(&self, shard: ShardId) -> HelloReply {
+        HelloReply {
+            server: "chatshard".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            protocol: PROTOCOL_VERSION,
+            shards: self.shards.get(),
+            slots: SLOTS,
+            hash_seed: self.hasher.seed(),
+            shard: shard.0,
+            limits: Limits::of_this_build(),
+        }
+    }
+
+    /// Asks for a snapshot, and waits until it is published.
+    pub async fn snapshot(&self) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        if self.snapshots.send(SnapshotRequest::Take(sender)).is_err() {
+            return Err(Error::not_applied("the server is stopping"));
+        }
+        let stopped =
+            || Err(Error::outcome_unknown("the server stopped before the snapshot ended"));
+        receiver.await.unwrap_or_else(|_| stopped())
+    }
+
+    /// Open connections of the TCP door, over all cores.
+    pub fn connections(&self) -> usize {
+        self.mailboxes.iter().map(|mailbox| mailbox.connections.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The core with the fewest connections, for the next connection.
+    pub fn least_loaded(&self) -> ShardId {
+        let load = |shard: &ShardId| {
+            self.mailboxes
+                .get(shard.index())
+                .map_or(usize::MAX, |mailbox| mailbox.connections.load(Ordering::Relaxed))
+        };
+        self.shards.all().min_by_key(load).unwrap_or(ShardId(0))
+    }
+
+    /// Puts a request of the node into a core's mailbox, and wakes the core.
+    pub fn control(&self, shard: ShardId, control: Control) {
+        if let Some(mailbox) = self.mailboxes.get(shard.index()) {
+            mailbox.control.push(control);
+            mailbox.wake();
+        }
+    }
+
+    /// Fills in the figures that shards do not know: memory, log, snapshots, connections.
+    pub fn complete_stats(&self, stats: &mut StatsReply) {
+        stats.version = env!("CARGO_PKG_VERSION").into();
+        stats.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        stats.connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
+        self.memory.look();
+        // The wire has a number here; `memory_stale` says whether 0 means that the size is unknown.
+        stats.memory_bytes = self.memory.resident().unwrap_or(0);
+        stats.memory_stale = u64::from(self.memory.is_stale());
+        stats.memory_live_bytes = self.memory.live().unwrap_or(0);
+        stats.memory_max_bytes = self.memory.bytes_max().unwrap_or(0);
+        stats.memory_full = u64::from(self.memory.is_full());
+        let total = |count: fn(&Mailbox) -> &AtomicU64| {
+            self.mailboxes.iter().map(|mailbox| count(mailbox).load(Ordering::Relaxed)).sum()
+        };
+        stats.requests = total(|mailbox| &mailbox.answered);
+        stats.errors = total(|mailbox| &mailbox.errors);
+        stats.log = self.log.stats();
+        stats.snapshot = self.snapshot_status.stats();
+        for shard in &mut stats.shards {
+            if let Some(mailbox) = self.mailboxes.get(usize::from(shard.shard)) {
+                let connections = mailbox.connections.load(Ordering::Relaxed);
+                shard.connections = u64::try_from(connections).unwrap_or(u64::MAX);
+            }
+        }
+    }
+}

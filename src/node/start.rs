@@ -1,0 +1,247 @@
+//! Starts a node: reads its data directory, and then begins its threads.
+//!
+//! Threads: one for each core, and one each for the log, `watch`, snapshots and offloaded work.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use snapshot::{HeldDirectory, LogWriter};
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+use tracing::warn;
+
+use super::clock::shared::{SharedClock, Source};
+use super::error::NodeError;
+use super::identity::{AtRisk, draw};
+use super::info::NodeInfo;
+use super::log::{Log, LogMode};
+use super::log_thread::LogThread;
+use super::mailbox::Mailbox;
+use super::memory::Memory;
+use super::offload::{self, Offload};
+use super::rights;
+use super::snapshot_requests::SnapshotRequest;
+use super::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
+use super::store::{Recovered, Store, StoreOptions};
+use super::watch::{WatchHub, WatchThread};
+use super::worker::{Local, Worker};
+use crate::shard::Core;
+use crate::types::{KeyHasher, ShardCount, ShardId};
+
+/// Niceness of background threads; next to a busy core they get about a tenth of a processor.
+const NICENESS: i32 = 10;
+
+/// How a node runs.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// An empty directory may become a new store.
+    pub init: bool,
+    /// Damage may be accepted; the node continues with what is whole.
+    pub allow_damage: bool,
+    /// Number of shards, which is the number of cores.
+    pub shards: ShardCount,
+    /// When replies may leave, relative to the log.
+    pub mode: LogMode,
+    /// Size at which a segment of the log is followed by the next, in bytes.
+    pub segment_bytes_max: u64,
+    /// When snapshots are taken without a request.
+    pub snapshots: SnapshotPolicy,
+    /// Resident memory at which growth is refused, in bytes; `None`: never.
+    pub memory_max: Option<u64>,
+    /// Whether to pin the thread of each core.
+    pub pin: bool,
+}
+
+impl NodeOptions {
+    fn store(&self) -> StoreOptions {
+        StoreOptions {
+            allow_damage: self.allow_damage,
+            log: self.mode != LogMode::Off,
+            at_risk: match self.mode {
+                LogMode::Off => AtRisk::Always,
+                LogMode::Always => AtRisk::Nothing,
+                LogMode::EverySec | LogMode::Never => AtRisk::Unclean,
+            },
+            segment_bytes_max: self.segment_bytes_max,
+        }
+    }
+}
+
+/// Reads the data on a thread of its own, so that the caller's thread replies meanwhile.
+///
+/// # Errors
+/// If the directory cannot be used.
+pub async fn recover(options: &NodeOptions) -> Result<(Store, Recovered), NodeError> {
+    rights::warn_if_open(&options.data_dir);
+    let (sender, receiver) = oneshot::channel();
+    let (dir, init) = (options.data_dir.clone(), options.init);
+    let (shards, store_options) = (options.shards, options.store());
+    thread::Builder::new().name("recovery".into()).spawn(move || {
+        let opened = Store::open(&dir, init).and_then(|store| {
+            let recovered = store.recover(shards, store_options, draw(&dir)?)?;
+            Ok((store, recovered))
+        });
+        drop(sender.send(opened));
+    })?;
+    let recovered = receiver.await.map_err(|_| io::Error::other("recovery broke off"))?;
+    Ok(recovered?)
+}
+
+/// A running node with its threads.
+pub struct Node {
+    /// The state that its threads share.
+    pub info: Arc<NodeInfo>,
+    /// Keeps the lock of the directory until all threads have ended.
+    pub(super) _store: Store,
+    pub(super) cores: Vec<JoinHandle<()>>,
+    /// Returns whether the log was closed.
+    pub(super) log: Option<JoinHandle<bool>>,
+    pub(super) watch: JoinHandle<()>,
+    pub(super) snapshotter: JoinHandle<()>,
+    /// Ends the cores.
+    pub(super) end: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Begins the threads of a node whose data [`recover`] has read.
+    ///
+    /// # Errors
+    /// If the system refuses a thread, or `memory_max` cannot work on this machine.
+    pub fn start(options: &NodeOptions, store: Store, recovered: Recovered) -> io::Result<Self> {
+        let (snapshots, requests) = mpsc::channel();
+        let (offload, work) = Offload::new();
+        let info = shared(options, &store, &recovered, snapshots, offload)?;
+        let covered = Covered::by(recovered.image.as_ref(), recovered.replayed_bytes);
+        let snapshotter = Snapshotter::new(
+            store.disk(),
+            store.identity.node_id,
+            &info,
+            requests,
+            options.snapshots,
+            &covered,
+            recovered.writer.as_ref().map(LogWriter::trimmer),
+        )
+        .raising(recovered.floor);
+        let log = recovered.writer.map(|writer| start_log(&info, writer)).transpose()?;
+        let watch = start_watch(&info, &store)?;
+        let snapshotter = start_snapshotter(snapshotter, options.mode)?;
+        start_offload(work)?;
+        let (end, ended) = watch::channel(false);
+        let cores = recovered.cores.into_iter();
+        let cores = cores.map(|core| start_core(core, &info, options.pin, ended.clone()));
+        let cores = cores.collect::<io::Result<Vec<JoinHandle<()>>>>()?;
+        Ok(Self { info, _store: store, cores, log, watch, snapshotter, end })
+    }
+}
+
+fn shared(
+    options: &NodeOptions,
+    store: &Store,
+    recovered: &Recovered,
+    snapshots: Sender<SnapshotRequest>,
+    offload: Offload,
+) -> io::Result<Arc<NodeInfo>> {
+    let memory = Memory::new(options.memory_max);
+    memory.check()?;
+    let mailboxes: Arc<[Mailbox]> = options.shards.all().map(|_| Mailbox::default()).collect();
+    let log = Arc::new(Log::new(options.mode, recovered.last, Arc::clone(&mailboxes)));
+    Ok(Arc::new(NodeInfo {
+        shards: options.shards,
+        hasher: KeyHasher::new(store.identity.hash_seed),
+        watch: Arc::new(WatchHub::new(Arc::clone(&log), recovered.incarnation)),
+        log,
+        memory: Arc::new(memory),
+        mailboxes,
+        offload,
+        snapshots,
+        snapshot_status: Arc::default(),
+        data_dir: store.dir.clone(),
+        clock: SharedClock::new(Source::MACHINE, recovered.newest_key),
+        started: Instant::now(),
+        stopping: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+    }))
+}
+
+fn start_log(info: &NodeInfo, writer: LogWriter<HeldDirectory>) -> io::Result<JoinHandle<bool>> {
+    let log = LogThread::new(Arc::clone(&info.log), writer).with_watch(Arc::clone(&info.watch));
+    thread::Builder::new().name("log".into()).spawn(move || log.run())
+}
+
+fn start_watch(info: &NodeInfo, store: &Store) -> io::Result<JoinHandle<()>> {
+    let (dir, node_id) = (store.dir.clone(), store.identity.node_id);
+    let watch = WatchThread::new(Arc::clone(&info.watch), store.disk(), dir, node_id);
+    thread::Builder::new().name("watch".into()).spawn(move || watch.run())
+}
+
+fn start_snapshotter(
+    snapshotter: Snapshotter<HeldDirectory>,
+    mode: LogMode,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("snapshot".into()).spawn(move || {
+        // Without a log nothing is durable before its snapshot is, and memory grows meanwhile.
+        // So the thread keeps its priority.
+        if mode != LogMode::Off {
+            lower_priority();
+        }
+        snapshotter.run();
+    })
+}
+
+/// The thread ends when no sender of work is left; nothing waits for it.
+fn start_offload(work: Receiver<offload::Job>) -> io::Result<()> {
+    thread::Builder::new().name("offload".into()).spawn(move || {
+        lower_priority();
+        offload::serve(&work);
+    })?;
+    Ok(())
+}
+
+fn start_core(
+    core: Core,
+    info: &Arc<NodeInfo>,
+    pin: bool,
+    mut ended: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let seed = getrandom::u64().map_err(io::Error::other)?;
+    let (info, shard) = (Arc::clone(info), core.shard());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("core-{}", shard.0)).spawn(move || {
+        if pin {
+            pin_to_core(shard);
+        }
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, async move {
+            let local = Local::new(Worker::new(core, info, seed));
+            local.settle_here();
+            tokio::select! {
+                () = local.serve() => {}
+                _ = ended.wait_for(|ended| *ended) => {}
+            }
+        });
+    })
+}
+
+/// Lowers the priority of this thread, so that requests come first on a shared processor. (On Linux
+/// niceness is per thread.)
+fn lower_priority() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        warn!(%error, "a thread that has time keeps its priority");
+    }
+}
+
+fn pin_to_core(shard: ShardId) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    // If the system lists no cores, the thread is not pinned either.
+    let core = cores.get(shard.index() % cores.len().max(1));
+    if !core.is_some_and(|core| core_affinity::set_for_current(*core)) {
+        warn!(shard = shard.0, "the thread could not be pinned");
+    }
+}

@@ -1,0 +1,90 @@
+//! Stops a node: the cores finish, the log gets its end mark, and all threads end.
+//!
+//! Invariant: after a stop every request that was read has a reply, and the log has its end mark. A
+//! stop that fails to reach this logs a warning or returns an error.
+
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::error::NodeError;
+use super::info::NodeInfo;
+use super::log::LogMode;
+use super::mailbox::Control;
+use super::snapshot_requests::SnapshotRequest;
+use super::start::Node;
+
+/// How long a stop waits for open connections, and then for the cores.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Lets the cores finish, closes the log and ends all threads.
+    ///
+    /// # Errors
+    /// If something was not saved, the log could not be closed, or a thread ended by a panic.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        if tokio::time::timeout(STOP_TIMEOUT, drain(&self.info)).await.is_err() {
+            warn!("some requests could not be finished; they were never acknowledged");
+        }
+        let saved = match self.info.log.mode() {
+            LogMode::Off => self.info.snapshot().await.map(drop).map_err(|error| error.to_string()),
+            LogMode::Always | LogMode::EverySec | LogMode::Never => Ok(()),
+        };
+        self.info.ended.store(true, Ordering::Release);
+        self.end.send_replace(true);
+        let mut panicked = join_all(self.cores).await.then_some("core");
+        self.info.log.stop();
+        let closed = match self.log {
+            Some(thread) => join(thread).await.unwrap_or(false),
+            None => true,
+        };
+        self.info.watch.stop();
+        if join(self.watch).await.is_none() {
+            panicked = Some("watch");
+        }
+        // A snapshot under way ends first, or fails because the log is closed.
+        drop(self.info.snapshots.send(SnapshotRequest::Stop));
+        if join(self.snapshotter).await.is_none() {
+            panicked = Some("snapshot");
+        }
+        saved.map_err(NodeError::Unsaved)?;
+        match self.info.log.dropped() {
+            0 => {}
+            records => return Err(NodeError::Dropped(records)),
+        }
+        if !closed {
+            return Err(NodeError::Unclosed);
+        }
+        if let Some(thread) = panicked {
+            return Err(NodeError::Panicked(thread));
+        }
+        info!("stopped cleanly");
+        Ok(())
+    }
+}
+
+/// Waits until no core has work under way.
+async fn drain(info: &NodeInfo) {
+    for shard in info.shards.all() {
+        let (sender, receiver) = oneshot::channel();
+        info.control(shard, Control::Drain(sender));
+        drop(receiver.await);
+    }
+}
+
+/// Waits for all threads. Returns whether any panicked.
+async fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
+    let mut panicked = false;
+    for thread in threads {
+        panicked |= join(thread).await.is_none();
+    }
+    panicked
+}
+
+/// Waits for a thread without blocking this one; `None` if it panicked.
+async fn join<T: Send + 'static>(thread: JoinHandle<T>) -> Option<T> {
+    tokio::task::spawn_blocking(move || thread.join().ok()).await.ok().flatten()
+}
