@@ -23,8 +23,8 @@
 //! - [`record`]: the frame around one record, and a batch of them
 //! - [`log`]: segments, the writer, the removal of old segments beside it, the walk through a
 //!   segment, and the follower of a log that is being written
-//! - [`image`]: writer, reader and removal of snapshots
-//! - [`floor`]: the baseline, which is what the next start must find
+//! - [`file`]: writer, reader and removal of snapshots
+//! - [`baseline`]: the baseline, which is what the next start must find
 //! - [`version`]: format versions, and files of newer programs
 //! - [`planted`]: faults for the tests of the tests
 //! - [`mod@replace`]: the durable replace, and small sealed files
@@ -50,11 +50,11 @@
     )
 )]
 
+pub mod baseline;
 mod bytes;
 pub mod disk;
 mod error;
-pub mod floor;
-pub mod image;
+pub mod file;
 pub mod log;
 pub mod planted;
 pub mod record;
@@ -62,13 +62,13 @@ pub mod recover;
 pub mod replace;
 pub mod version;
 
+pub use baseline::{Baseline, KeepBaseline, Known};
 pub use disk::{
     Disk, DiskFile, FILE_MODE, FaultyDisk, FileIdentity, HeldDirectory, RealDisk, open_regular,
     read_regular,
 };
 pub use error::{Damage, OpenError, ReadError};
-pub use floor::{Floor, KeepFloor, Known};
-pub use image::{ImageInfo, ImageReader, ImageWriter, prune};
+pub use file::{SnapshotInfo, SnapshotReader, SnapshotWriter, prune};
 pub use log::{
     AppendError, FollowError, LogFollower, LogTrimmer, LogWriter, Poisoned,
     SEGMENT_BYTES_MAX_DEFAULT,
@@ -76,7 +76,7 @@ pub use log::{
 pub use planted::{Planted, is_planted};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
 pub use recover::{
-    ImageReport, Loss, OpenOptions, Opened, Repaired, Scan, SegmentReport, Tail, open,
+    Loss, OpenOptions, Opened, Repaired, Scan, SegmentReport, SnapshotReport, Tail, open,
     open_with_verdict, repair, scan, scan_with,
 };
 pub use replace::{

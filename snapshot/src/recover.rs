@@ -25,12 +25,12 @@ pub use scan::{scan, scan_with};
 
 use crate::disk::Disk;
 use crate::error::at;
-use crate::image::ImageName;
-use crate::image::{HEADER_BYTES, HEADER_MAGIC};
+use crate::file::SnapshotName;
+use crate::file::{HEADER_BYTES, HEADER_MAGIC};
 use crate::log::segment_first;
 use crate::log::{SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, segment_path};
-use crate::version::{IMAGE_VERSION, SEGMENT_VERSION, newer_file};
-use crate::{Damage, IDENTITY_FILE, ImageInfo, Lsn, Newer};
+use crate::version::{SEGMENT_VERSION, SNAPSHOT_VERSION, newer_file};
+use crate::{Damage, IDENTITY_FILE, Lsn, Newer, SnapshotInfo};
 
 /// A complete description of a data directory.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub struct Scan {
     /// read.
     pub node_id: Option<u64>,
     /// The snapshots, oldest first.
-    pub images: Vec<ImageReport>,
+    pub snapshots: Vec<SnapshotReport>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentReport>,
     /// How the log ends.
@@ -65,7 +65,7 @@ impl Scan {
     /// Whether there is neither a snapshot nor a segment: a new store, or the wrong directory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.images.is_empty() && self.segments.is_empty()
+        self.snapshots.is_empty() && self.segments.is_empty()
     }
 
     /// Whether a start would succeed.
@@ -112,13 +112,13 @@ impl std::fmt::Display for Loss {
 
 /// One snapshot file.
 #[derive(Clone, Debug)]
-pub struct ImageReport {
+pub struct SnapshotReport {
     /// The file `image-*.img`.
     pub path: PathBuf,
     /// As in its name: all records up to this one are in the snapshot.
     pub start_lsn: Lsn,
     /// Header and footer if the snapshot is whole; otherwise the damage.
-    pub state: Result<ImageInfo, Damage>,
+    pub state: Result<SnapshotInfo, Damage>,
 }
 
 /// One segment file.
@@ -168,15 +168,15 @@ pub enum Tail {
 /// Whether this is a name of a file of this crate, or of the identity file.
 fn is_own(name: &str) -> bool {
     let is_segment = matches!(segment_first(name), Some(Some(_)));
-    let is_image = matches!(ImageName::parse(name), Some(Some(_)));
-    is_segment || is_image || name == IDENTITY_FILE
+    let is_snapshot = matches!(SnapshotName::parse(name), Some(Some(_)));
+    is_segment || is_snapshot || name == IDENTITY_FILE
 }
 
 /// The names in a data directory that belong to this crate.
 #[derive(Clone, Debug, Default)]
 struct Names {
     /// Oldest first.
-    images: Vec<ImageName>,
+    snapshots: Vec<SnapshotName>,
     /// Oldest first.
     segments: Vec<Lsn>,
     leftovers: Vec<PathBuf>,
@@ -196,9 +196,9 @@ impl Names {
                 }
                 continue;
             }
-            match (segment_first(&name), ImageName::parse(&name)) {
+            match (segment_first(&name), SnapshotName::parse(&name)) {
                 (Some(Some(first)), _) => names.segments.push(first),
-                (_, Some(Some(image))) => names.images.push(image),
+                (_, Some(Some(snapshot))) => names.snapshots.push(snapshot),
                 (Some(None), _) | (_, Some(None)) => {
                     names.wrong.push(Damage::new(&path, 0, "no file of ours has such a name"));
                 }
@@ -206,7 +206,7 @@ impl Names {
             }
         }
         names.segments.sort_unstable();
-        names.images.sort_unstable();
+        names.snapshots.sort_unstable();
         names.leftovers.sort_unstable();
         Ok(names)
     }
@@ -214,9 +214,9 @@ impl Names {
     /// The files that a newer program wrote.
     fn newer<D: Disk>(&self, disk: &D, dir: &Path) -> io::Result<Vec<Newer>> {
         let mut newer = Vec::new();
-        for image in &self.images {
-            let path = image.path(dir);
-            newer.extend(newer_file(disk, &path, HEADER_MAGIC, HEADER_BYTES, IMAGE_VERSION)?);
+        for snapshot in &self.snapshots {
+            let path = snapshot.path(dir);
+            newer.extend(newer_file(disk, &path, HEADER_MAGIC, HEADER_BYTES, SNAPSHOT_VERSION)?);
         }
         for &first in &self.segments {
             let path = segment_path(dir, first);

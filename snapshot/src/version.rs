@@ -16,7 +16,7 @@ use crate::error::at;
 /// successor marks.
 pub const SEGMENT_VERSION: u32 = 2;
 /// Format version of snapshots, the only one so far.
-pub const IMAGE_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 1;
 /// Format version of sealed files, the only one so far.
 pub const SEALED_VERSION: u32 = 1;
 

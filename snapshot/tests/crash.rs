@@ -9,10 +9,10 @@ mod keeper;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 
-use keeper::{Keeper, floor_of};
+use keeper::{Keeper, baseline_of};
 use snapshot::{
-    AppendError, Batch, Disk, FaultyDisk, Floor, ImageWriter, KeepFloor, LogWriter, Lsn,
-    OpenOptions, Opened, open, prune,
+    AppendError, Baseline, Batch, Disk, FaultyDisk, KeepBaseline, LogWriter, Lsn, OpenOptions,
+    Opened, SnapshotWriter, open, prune,
 };
 
 const SEED_ONLY: Option<u64> = None;
@@ -59,7 +59,7 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     let mut replayed: Vec<(Lsn, Vec<u8>)> = Vec::new();
     let mut options = OpenOptions::new(NODE);
     options.segment_bytes_max = 600;
-    options.floor = floor_of(disk);
+    options.baseline = baseline_of(disk);
     let mut opened = open(
         disk,
         dir,
@@ -76,7 +76,7 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     // The snapshot of these tests is the list of all payloads up to its start.
     let mut all = loaded;
-    let base = opened.image.as_ref().map_or(0, |image| image.start_lsn.0);
+    let base = opened.snapshot.as_ref().map_or(0, |snapshot| snapshot.start_lsn.0);
     assert_eq!(u64::try_from(all.len()).unwrap(), base, "seed {seed}");
     for (index, (lsn, payload)) in replayed.into_iter().enumerate() {
         assert_eq!(lsn.0, base + u64::try_from(index).unwrap() + 1, "seed {seed}: order");
@@ -91,8 +91,8 @@ fn start(disk: &FaultyDisk, model: &mut Model, seed: u64) -> Opened<FaultyDisk> 
     model.durable = last;
     let keeper = Keeper::of(disk);
     let writer = opened.writer.as_mut().unwrap();
-    keeper.raise(writer.floor()).unwrap();
-    writer.set_floor_keeper(keeper);
+    keeper.raise(writer.baseline()).unwrap();
+    writer.set_baseline_keeper(keeper);
     opened
 }
 
@@ -137,19 +137,19 @@ fn step(
         10 => {
             let Ok(start) = log.sync() else { return false };
             model.durable = start.0;
-            let Ok(mut image) = ImageWriter::create(disk, dir, NODE, start) else {
+            let Ok(mut snapshot) = SnapshotWriter::create(disk, dir, NODE, start) else {
                 return true;
             };
             for payload in &model.records {
-                if image.block(payload).is_err() {
+                if snapshot.block(payload).is_err() {
                     return true;
                 }
             }
-            if random.below(4) == 0 || image.publish(start).is_err() {
+            if random.below(4) == 0 || snapshot.publish(start).is_err() {
                 return true;
             }
             // As in a node: a failure here is only a warning.
-            _ = keeper.raise(Floor { durable: start, image: start, ..Floor::default() });
+            _ = keeper.raise(Baseline { durable: start, snapshot: start, ..Baseline::default() });
             if let Ok(keep_from) = prune(disk, dir, 2) {
                 let _ = log.trimmer().trim(keep_from);
             }
@@ -178,7 +178,7 @@ fn one_seed(seed: u64) {
         assert!(opened.clean || !expect_clean, "seed {seed}: a clean stop was not seen as one");
         let mut log = opened.writer.unwrap();
         let keeper = Keeper::of(&disk);
-        log.set_floor_keeper(keeper.clone());
+        log.set_baseline_keeper(keeper.clone());
         for _ in 0..random.below(25) {
             if !step(&disk, &keeper, &mut log, &mut model, &mut random) {
                 break;
@@ -230,9 +230,9 @@ fn segments_are_removed_beside_the_writer() {
             append_many(&mut log, &mut model, &mut random);
             let covered = log.sync().unwrap();
             model.durable = covered.0;
-            let mut image = ImageWriter::create(&disk, dir, NODE, covered).unwrap();
-            model.records.iter().for_each(|payload| image.block(payload).unwrap());
-            image.publish(covered).unwrap();
+            let mut snapshot = SnapshotWriter::create(&disk, dir, NODE, covered).unwrap();
+            model.records.iter().for_each(|payload| snapshot.block(payload).unwrap());
+            snapshot.publish(covered).unwrap();
             let keep_from = prune(&disk, dir, 1).unwrap();
             let (trimmer, both) = (log.trimmer(), Barrier::new(2));
             let before = disk.list(dir).unwrap();

@@ -9,8 +9,8 @@ mod missing;
 use std::path::{Path, PathBuf};
 
 use snapshot::{
-    Batch, Damage, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenError, OpenOptions, Opened,
-    Tail, open, prune, read_sealed, repair, scan, write_sealed,
+    Batch, Damage, Disk, FaultyDisk, LogWriter, Lsn, OpenError, OpenOptions, Opened,
+    SnapshotWriter, Tail, open, prune, read_sealed, repair, scan, write_sealed,
 };
 
 const NODE: u64 = 0x00c0_ffee;
@@ -52,12 +52,12 @@ fn store(end_mark: bool) -> FaultyDisk {
 /// name it.
 const PROVEN: u64 = 7;
 
-fn image(disk: &FaultyDisk, start: u64, end: u64) -> PathBuf {
-    let mut image = ImageWriter::create(disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
+fn snapshot(disk: &FaultyDisk, start: u64, end: u64) -> PathBuf {
+    let mut snapshot = SnapshotWriter::create(disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
     for lsn in 1..=start {
-        image.block(&payload(lsn)).unwrap();
+        snapshot.block(&payload(lsn)).unwrap();
     }
-    image.publish(Lsn(end)).unwrap().path
+    snapshot.publish(Lsn(end)).unwrap().path
 }
 
 fn copy_of(disk: &FaultyDisk) -> FaultyDisk {
@@ -198,9 +198,9 @@ fn every_cut_of_the_log() {
 }
 
 #[test]
-fn every_flip_and_cut_of_an_image() {
+fn every_flip_and_cut_of_a_snapshot() {
     let disk = store(false);
-    let path = image(&disk, 6, 8);
+    let path = snapshot(&disk, 6, 8);
     let whole = disk.read(&path).unwrap();
     let (opened, records) = recover(&copy_of(&disk), options()).unwrap();
     assert_eq!((right_prefix(&records), opened.records), (10, 4));
@@ -253,7 +253,7 @@ fn missing_files_are_damage() {
     let damage = recover(&disk, options()).unwrap_err();
     assert!(damage[0].what.contains("neither in an image nor in the log"), "{}", damage[0]);
     // With a snapshot that covers it, it is not needed.
-    image(&disk, 5, 7);
+    snapshot(&disk, 5, 7);
     assert_eq!(recover(&disk, options()).unwrap().1.len(), 10);
 
     // A segment in the middle.
@@ -269,7 +269,7 @@ fn missing_files_are_damage() {
 
     // The last segment, when a snapshot shows that it existed; and all of them.
     let disk = store(false);
-    image(&disk, 5, 9);
+    snapshot(&disk, 5, 9);
     let last = segments(&disk)[1].clone();
     disk.put(&last, &disk.read(&last).unwrap()[..48]);
     let damage = recover(&disk, options()).unwrap_err();
@@ -292,7 +292,7 @@ fn files_of_another_node_and_odd_names_are_damage() {
     let disk = store(true);
     let damage = recover(&disk, OpenOptions::new(1)).unwrap_err();
     assert!(damage[0].what.contains("belongs to node"), "{}", damage[0]);
-    let path = image(&disk, 5, 7);
+    let path = snapshot(&disk, 5, 7);
     let damage = recover(&disk, OpenOptions::new(1)).unwrap_err();
     assert_eq!(damage[0].path, path);
     disk.put(Path::new("/data/log-12.seg"), b"");
@@ -301,14 +301,14 @@ fn files_of_another_node_and_odd_names_are_damage() {
 }
 
 #[test]
-fn an_older_image_only_when_asked_for() {
+fn an_older_snapshot_only_when_asked_for() {
     let disk = store(false);
-    image(&disk, 4, 6);
-    let newest = image(&disk, 8, 9);
+    snapshot(&disk, 4, 6);
+    let newest = snapshot(&disk, 8, 9);
     disk.flip_bit(&newest, 500).unwrap();
     recover(&disk, options()).unwrap_err();
     let mut older = options();
-    older.allow_older_image = true;
+    older.allow_older_snapshot = true;
     let (opened, records) = recover(&disk, older).unwrap();
     assert_eq!((right_prefix(&records), opened.records), (10, 6));
     assert!(disk.read(&PathBuf::from(format!("{}.damaged", newest.display()))).is_ok());
@@ -325,14 +325,14 @@ fn a_run_without_a_log_in_between() {
     let (opened, records) = recover(&disk, without).unwrap();
     assert!(opened.writer.is_none() && records.len() == 10);
     assert_eq!(disk.list(Path::new(DIR)).unwrap(), before);
-    let mut image = ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(20)).unwrap();
-    (1..=20).for_each(|lsn| image.block(&payload(lsn)).unwrap());
-    image.publish_without_log().unwrap();
+    let mut snapshot = SnapshotWriter::create(&disk, Path::new(DIR), NODE, Lsn(20)).unwrap();
+    (1..=20).for_each(|lsn| snapshot.block(&payload(lsn)).unwrap());
+    snapshot.publish_without_log().unwrap();
     let recovered = recover(&disk, options()).unwrap();
     assert_eq!(recovered.0.last_lsn, Lsn(20));
     goes_on(&disk, recovered);
     // Loading the part before the gap would lose records that were only in that snapshot.
-    let newest = scan(&disk, Path::new(DIR), None).unwrap().images.pop().unwrap();
+    let newest = scan(&disk, Path::new(DIR), None).unwrap().snapshots.pop().unwrap();
     disk.remove(&newest.path).unwrap();
     recover(&disk, options()).unwrap_err();
 }
@@ -340,10 +340,10 @@ fn a_run_without_a_log_in_between() {
 #[test]
 fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
     let dir = Path::new(DIR);
-    for with_image in [false, true] {
+    for with_snapshot in [false, true] {
         let disk = store(true);
-        if with_image {
-            image(&disk, 5, 9);
+        if with_snapshot {
+            snapshot(&disk, 5, 9);
         }
         let segments = segments(&disk);
         for path in &segments {
@@ -358,7 +358,7 @@ fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
                 let repaired = repair(&damaged, dir, Some(NODE)).unwrap();
                 if !repaired.left.is_empty() {
                     assert!(
-                        repaired.done.is_empty() && !with_image && at < 48,
+                        repaired.done.is_empty() && !with_snapshot && at < 48,
                         "{at}: {repaired:?}"
                     );
                     continue;
@@ -367,7 +367,7 @@ fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
                 assert!(damaged.read(&kept).unwrap() == broken);
                 let (opened, records) = recover(&damaged, options()).unwrap();
                 let last = right_prefix(&records);
-                let covered = if with_image || path == &segments[1] { 5 } else { 0 };
+                let covered = if with_snapshot || path == &segments[1] { 5 } else { 0 };
                 assert!(last >= covered, "flip at {at} of {}: {last}", path.display());
                 // No number is given a second time.
                 let mut log = opened.writer.unwrap();
@@ -382,11 +382,11 @@ fn repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
 }
 
 #[test]
-fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
+fn repair_drops_a_damaged_snapshot_for_an_older_one_and_never_empties_a_store() {
     let dir = Path::new(DIR);
     let disk = store(false);
-    image(&disk, 5, 7);
-    let newest = image(&disk, 8, 9);
+    snapshot(&disk, 5, 7);
+    let newest = snapshot(&disk, 8, 9);
     disk.flip_bit(&newest, 333).unwrap();
     let repaired = repair(&disk, dir, None).unwrap();
     assert!(repaired.left.is_empty() && repaired.done.len() == 1, "{repaired:?}");
@@ -405,7 +405,7 @@ fn repair_drops_a_damaged_image_for_an_older_one_and_never_empties_a_store() {
 
     // The end of the log is missing: the snapshot is what is left.
     let disk = store(false);
-    image(&disk, 5, 9);
+    snapshot(&disk, 5, 9);
     disk.remove(&segments(&disk)[1]).unwrap();
     let (opened, records) = recover(&disk, allow).unwrap();
     // The number of records in the missing segment is unknown, so none of their numbers is given
@@ -422,13 +422,13 @@ fn trimmed_and_pruned_it_still_recovers() {
     let dir = Path::new(DIR);
     let disk = FaultyDisk::new(4);
     let (opened, _) = recover(&disk, options()).unwrap();
-    assert!(opened.clean && opened.image.is_none());
+    assert!(opened.clean && opened.snapshot.is_none());
     let mut log = opened.writer.unwrap();
     log.set_segment_bytes_max(200);
     for round in 0..6 {
         (0..10).for_each(|_| append(&mut log, 3));
         let start = log.sync().unwrap();
-        image(&disk, start.0, start.0);
+        snapshot(&disk, start.0, start.0);
         let keep_from = prune(&disk, dir, 2).unwrap();
         assert_eq!(keep_from.0, if round == 0 { 0 } else { start.0 - 30 + 1 });
         let removed = log.trimmer().trim(keep_from).unwrap();
@@ -437,7 +437,7 @@ fn trimmed_and_pruned_it_still_recovers() {
     let others = segments(&disk).len() - 1;
     assert_eq!(log.trimmer().trim(Lsn(u64::MAX)).unwrap(), u64::try_from(others).unwrap());
     let found = scan(&disk, dir, None).unwrap();
-    assert_eq!((found.images.len(), found.segments.len(), found.damage.len()), (2, 1, 0));
+    assert_eq!((found.snapshots.len(), found.segments.len(), found.damage.len()), (2, 1, 0));
     disk.crash();
     assert_eq!(right_prefix(&recover(&disk, options()).unwrap().1), 180);
 }
@@ -459,7 +459,7 @@ fn a_callback_error_names_file_and_offset() {
     };
     assert_eq!(path, segments(&disk)[1]);
     assert_eq!((offset, message.as_str()), (48 + 44, "no such slot"));
-    let path = image(&disk, 3, 5);
+    let path = snapshot(&disk, 3, 5);
     let result = open(&disk, Path::new(DIR), options(), |_| Err("no".to_owned()), |_, _| Ok(()));
     assert!(matches!(result, Err(OpenError::Callback { path: at, offset: 32, .. }) if at == path));
 }
@@ -467,14 +467,14 @@ fn a_callback_error_names_file_and_offset() {
 #[test]
 fn leftovers_are_removed_by_a_start() {
     let disk = store(true);
-    let mut image = ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap();
-    image.block(b"never published").unwrap();
-    std::mem::forget(image);
+    let mut snapshot = SnapshotWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap();
+    snapshot.block(b"never published").unwrap();
+    std::mem::forget(snapshot);
     let found = scan(&disk, Path::new(DIR), None).unwrap();
-    assert_eq!((found.leftovers.len(), found.images.len(), found.damage.len()), (1, 0, 0));
+    assert_eq!((found.leftovers.len(), found.snapshots.len(), found.damage.len()), (1, 0, 0));
     recover(&disk, options()).unwrap();
     assert!(scan(&disk, Path::new(DIR), None).unwrap().leftovers.is_empty());
     // Dropped in good order, the writer removes its file.
-    drop(ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap());
+    drop(SnapshotWriter::create(&disk, Path::new(DIR), NODE, Lsn(3)).unwrap());
     assert!(scan(&disk, Path::new(DIR), None).unwrap().leftovers.is_empty());
 }

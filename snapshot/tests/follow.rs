@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use snapshot::{
-    Batch, Damage, Disk, DiskFile, FaultyDisk, FollowError, ImageWriter, LogFollower, LogWriter,
-    Lsn, OpenOptions, RealDisk, open, repair,
+    Batch, Damage, Disk, DiskFile, FaultyDisk, FollowError, LogFollower, LogWriter, Lsn,
+    OpenOptions, RealDisk, SnapshotWriter, open, repair,
 };
 
 use watched::Watched;
@@ -444,8 +444,8 @@ fn a_break_in_the_log_is_where_it_begins() {
     // A run without a log.
     let disk = FaultyDisk::new(1);
     store(&disk).finish().unwrap();
-    let image = ImageWriter::create(&disk, dir(), NODE, Lsn(20)).unwrap();
-    image.publish_without_log().unwrap();
+    let snapshot = SnapshotWriter::create(&disk, dir(), NODE, Lsn(20)).unwrap();
+    snapshot.publish_without_log().unwrap();
     let mut log = reopen(&disk);
     append(&mut log, 2);
     assert_eq!(oldest(&disk), Some(21));

@@ -8,8 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use snapshot::{
-    Batch, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenError, OpenOptions, ReadError, Tail,
-    open, read_sealed, repair, scan, write_sealed,
+    Batch, Disk, FaultyDisk, LogWriter, Lsn, OpenError, OpenOptions, ReadError, SnapshotWriter,
+    Tail, open, read_sealed, repair, scan, write_sealed,
 };
 
 const NODE: u64 = 0x0123_4567_89ab_cdef;
@@ -39,10 +39,10 @@ fn written_today() -> FaultyDisk {
     batch.push(b"fourth").unwrap();
     log.append(&batch).unwrap();
     log.finish().unwrap();
-    let mut image = ImageWriter::create(&disk, dir, NODE, Lsn(2)).unwrap();
-    image.block(b"block one").unwrap();
-    image.block(&[0xff; 40]).unwrap();
-    image.publish(Lsn(3)).unwrap();
+    let mut snapshot = SnapshotWriter::create(&disk, dir, NODE, Lsn(2)).unwrap();
+    snapshot.block(b"block one").unwrap();
+    snapshot.block(&[0xff; 40]).unwrap();
+    snapshot.publish(Lsn(3)).unwrap();
     write_sealed(&disk, &dir.join(SEALED), b"what a node must not forget").unwrap();
     disk
 }
@@ -97,8 +97,8 @@ fn golden_files_of_a_version_are_read(version: &str, last: usize) {
             Ok(())
         },
     );
-    let image = opened.unwrap().image.unwrap();
-    assert_eq!((image.start_lsn, image.end_lsn, image.blocks), (Lsn(2), Lsn(3), 2));
+    let snapshot = opened.unwrap().snapshot.unwrap();
+    assert_eq!((snapshot.start_lsn, snapshot.end_lsn, snapshot.blocks), (Lsn(2), Lsn(3), 2));
     assert_eq!(blocks, [b"block one".to_vec(), vec![0xff; 40]]);
     let written = [(Lsn(3), "third, 会话".as_bytes().to_vec()), (Lsn(4), b"fourth".to_vec())];
     assert_eq!(records, written[..last - 2]);
@@ -137,9 +137,9 @@ fn fields_are_where_the_document_says() {
     let end = next.len() - 44;
     assert_eq!((next_u32(end + 4), next_u32(end + 16), next_u32(end + 24)), (2, 5, 4));
 
-    let image = std::fs::read(golden(TODAY, IMAGE)).unwrap();
-    assert_eq!(image.len(), 32 + 17 + 48 + 40);
-    assert_eq!(&image[image.len() - 40..image.len() - 32], b"chshend\n");
+    let snapshot = std::fs::read(golden(TODAY, IMAGE)).unwrap();
+    assert_eq!(snapshot.len(), 32 + 17 + 48 + 40);
+    assert_eq!(&snapshot[snapshot.len() - 40..snapshot.len() - 32], b"chshend\n");
     let sealed = std::fs::read(golden(TODAY, SEALED)).unwrap();
     assert_eq!((&sealed[..8], sealed.len()), (b"chshseal".as_slice(), 20 + 27));
 }
@@ -173,7 +173,7 @@ fn a_newer_version_is_refused_named_and_left_alone() {
         assert!(found.damage.is_empty() && found.newer[0].to_string().starts_with(&said));
         assert_eq!(found.newer[0].known, known);
         let mut options = OpenOptions::new(NODE);
-        (options.allow_damage, options.allow_older_image) = (true, true);
+        (options.allow_damage, options.allow_older_snapshot) = (true, true);
         let opened = open(&disk, dir, options, |_| Ok(()), |_, _| Ok(()));
         assert!(matches!(opened, Err(OpenError::Newer(newer)) if newer == found.newer));
         let repaired = repair(&disk, dir, None);

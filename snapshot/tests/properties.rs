@@ -5,8 +5,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use snapshot::{
-    BATCH_BYTES_MAX, Batch, Disk, DiskFile, FaultyDisk, ImageReader, ImageWriter, LogWriter, Lsn,
-    OpenOptions, RECORD_BYTES_MAX, RealDisk, RecordError, open, scan,
+    BATCH_BYTES_MAX, Batch, Disk, DiskFile, FaultyDisk, LogWriter, Lsn, OpenOptions,
+    RECORD_BYTES_MAX, RealDisk, RecordError, SnapshotReader, SnapshotWriter, open, scan,
 };
 
 fn payloads() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -68,18 +68,18 @@ proptest! {
     /// A file of garbage, or a segment with garbage behind it, is described or refused; nothing
     /// panics.
     #[test]
-    fn garbage_is_garbage(garbage in prop::collection::vec(any::<u8>(), 0..300), append in any::<bool>(), image in any::<bool>()) {
+    fn garbage_is_garbage(garbage in prop::collection::vec(any::<u8>(), 0..300), append in any::<bool>(), snapshot in any::<bool>()) {
         let disk = FaultyDisk::new(1);
         let dir = Path::new("/data");
         let mut log = LogWriter::create(&disk, dir, 1, Lsn(1)).unwrap();
         log.append(&batch_of(&[b"one".to_vec()])).unwrap();
         log.sync().unwrap();
-        let path = match image {
+        let path = match snapshot {
             false => dir.join("log-00000000000000000001.seg"),
             true => {
-                let mut image = ImageWriter::create(&disk, dir, 1, Lsn(1)).unwrap();
-                image.block(b"one").unwrap();
-                image.publish(Lsn(1)).unwrap().path
+                let mut snapshot = SnapshotWriter::create(&disk, dir, 1, Lsn(1)).unwrap();
+                snapshot.block(b"one").unwrap();
+                snapshot.publish(Lsn(1)).unwrap().path
             }
         };
         let mut bytes = if append { disk.read(&path).unwrap() } else { Vec::new() };
@@ -116,32 +116,32 @@ fn a_closure_that_takes_bytes_away_is_a_mistake_of_the_caller() {
 }
 
 #[test]
-fn an_image_of_many_sizes_comes_back() {
+fn a_snapshot_of_many_sizes_comes_back() {
     let disk = FaultyDisk::new(1);
     let dir = Path::new("/data");
-    let mut image = ImageWriter::create(&disk, dir, 1, Lsn(4)).unwrap();
+    let mut snapshot = SnapshotWriter::create(&disk, dir, 1, Lsn(4)).unwrap();
     let sizes = [0, 1, 300_000, 5, 256 << 10, (1 << 20) + 3, 70_000];
     for size in sizes {
-        image.block(&vec![1; size]).unwrap();
+        snapshot.block(&vec![1; size]).unwrap();
     }
-    assert!(image.block(&vec![0; RECORD_BYTES_MAX + 1]).is_err());
-    assert_eq!(image.blocks(), 7);
-    let info = image.publish(Lsn(6)).unwrap();
-    let mut reader = ImageReader::open(&disk, &info.path).unwrap();
+    assert!(snapshot.block(&vec![0; RECORD_BYTES_MAX + 1]).is_err());
+    assert_eq!(snapshot.blocks(), 7);
+    let info = snapshot.publish(Lsn(6)).unwrap();
+    let mut reader = SnapshotReader::open(&disk, &info.path).unwrap();
     assert_eq!(reader.info(), &info);
     for size in sizes {
         assert!(reader.next_block().unwrap().unwrap() == vec![1; size]);
     }
     assert!(reader.next_block().unwrap().is_none());
     // A second snapshot with the same start is the newer one.
-    let second = ImageWriter::create(&disk, dir, 1, Lsn(4)).unwrap().publish(Lsn(6)).unwrap();
+    let second = SnapshotWriter::create(&disk, dir, 1, Lsn(4)).unwrap().publish(Lsn(6)).unwrap();
     assert!(second.path > info.path);
     // A snapshot that could not be written completely is never published.
-    let mut image = ImageWriter::create(&disk, dir, 1, Lsn(9)).unwrap();
+    let mut snapshot = SnapshotWriter::create(&disk, dir, 1, Lsn(9)).unwrap();
     disk.full_after(1000);
-    assert!(image.block(&[1; 300_000]).and_then(|()| image.block(b"more")).is_err());
+    assert!(snapshot.block(&[1; 300_000]).and_then(|()| snapshot.block(b"more")).is_err());
     disk.free();
-    assert!(image.publish(Lsn(9)).is_err());
+    assert!(snapshot.publish(Lsn(9)).is_err());
     assert_eq!(disk.list(dir).unwrap().len(), 2);
 }
 

@@ -130,13 +130,13 @@ impl Found {
 
 fn as_json(found: &Found) -> Value {
     let Found { scan, repaired, .. } = found;
-    let images = scan.images.iter().map(|image| match &image.state {
+    let snapshots = scan.snapshots.iter().map(|snapshot| match &snapshot.state {
         Ok(info) => json!({
-            "path": image.path, "whole": true, "bytes": info.bytes, "blocks": info.blocks,
+            "path": snapshot.path, "whole": true, "bytes": info.bytes, "blocks": info.blocks,
             "start_lsn": info.start_lsn.0, "end_lsn": info.end_lsn.0, "logged": info.logged,
         }),
         Err(damage) => json!({
-            "path": image.path, "whole": false, "start_lsn": image.start_lsn.0,
+            "path": snapshot.path, "whole": false, "start_lsn": snapshot.start_lsn.0,
             "damage": damage.to_string(),
         }),
     });
@@ -157,8 +157,8 @@ fn as_json(found: &Found) -> Value {
         .newer
         .iter()
         .map(|newer| json!({ "path": newer.path, "version": newer.version, "known": newer.known, "what": newer.to_string() }));
-    let image = scan.images.iter().rev().find(|image| image.state.is_ok());
-    let kept_until = kept_until(found.newest, image.map(|image| image.path.as_path()))
+    let snapshot = scan.snapshots.iter().rev().find(|snapshot| snapshot.state.is_ok());
+    let kept_until = kept_until(found.newest, snapshot.map(|snapshot| snapshot.path.as_path()))
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .and_then(|since| u64::try_from(since.as_millis()).ok());
     let loss = scan.loss.or(repaired.loss).map(|loss| {
@@ -175,7 +175,7 @@ fn as_json(found: &Found) -> Value {
         // A string, because JavaScript cannot read 64 bits.
         "node_id": scan.node_id.map(|node_id| format!("{node_id:016x}")),
         "last_lsn": scan.last_lsn.0,
-        "images": images.collect::<Vec<_>>(),
+        "images": snapshots.collect::<Vec<_>>(),
         "segments": segments.collect::<Vec<_>>(),
         "tail": tail,
         "verdict": found.verdict().to_ascii_lowercase(),
@@ -218,17 +218,17 @@ fn files(scan: &Scan) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["file", "LSNs", "bytes", "holds", "state"]);
-    for image in &scan.images {
-        let (lsns, bytes, holds, state) = match &image.state {
+    for snapshot in &scan.snapshots {
+        let (lsns, bytes, holds, state) = match &snapshot.state {
             Ok(info) => (
                 format!("{} to {}", info.start_lsn, info.end_lsn),
                 info.bytes.to_string(),
                 format!("{} blocks", info.blocks),
                 "whole",
             ),
-            Err(_) => (image.start_lsn.to_string(), String::new(), String::new(), "DAMAGED"),
+            Err(_) => (snapshot.start_lsn.to_string(), String::new(), String::new(), "DAMAGED"),
         };
-        table.add_row([image.path.display().to_string(), lsns, bytes, holds, state.to_owned()]);
+        table.add_row([snapshot.path.display().to_string(), lsns, bytes, holds, state.to_owned()]);
     }
     for segment in &scan.segments {
         let state = match (segment.end_mark, segment.whole_bytes == segment.bytes) {

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 pub use snapshot::IDENTITY_FILE;
 use snapshot::{
-    Disk, FileIdentity, Floor, KeepFloor, Known, Lsn, OpenError, ReadError, read_sealed_with,
+    Baseline, Disk, FileIdentity, KeepBaseline, Known, Lsn, OpenError, ReadError, read_sealed_with,
     write_sealed_with,
 };
 
@@ -52,8 +52,8 @@ pub struct Identity {
     #[serde(default)]
     pub at_risk: AtRisk,
     /// The baseline: what log and snapshots must hold.
-    #[serde(default)]
-    pub floor: KeptFloor,
+    #[serde(default, rename = "floor")]
+    pub baseline: StoredBaseline,
     /// The file that this was written to; `None` if the file system does not report it.
     #[serde(default)]
     pub file: Option<KeptFile>,
@@ -72,26 +72,35 @@ pub enum AtRisk {
     Always,
 }
 
-/// A baseline ([`Floor`]) as the file stores it.
+/// A baseline ([`Baseline`]) as the file stores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptFloor {
+pub struct StoredBaseline {
     /// LSN of the last record that is durable for certain.
     pub durable: u64,
     /// First LSN of the newest segment of the log; 0 without a log.
     pub segment: u64,
     /// Start LSN of the newest snapshot; 0 without one.
-    pub image: u64,
+    #[serde(rename = "image")]
+    pub snapshot: u64,
 }
 
-impl From<Floor> for KeptFloor {
-    fn from(floor: Floor) -> Self {
-        Self { durable: floor.durable.0, segment: floor.segment.0, image: floor.image.0 }
+impl From<Baseline> for StoredBaseline {
+    fn from(baseline: Baseline) -> Self {
+        Self {
+            durable: baseline.durable.0,
+            segment: baseline.segment.0,
+            snapshot: baseline.snapshot.0,
+        }
     }
 }
 
-impl From<KeptFloor> for Floor {
-    fn from(kept: KeptFloor) -> Self {
-        Self { durable: Lsn(kept.durable), segment: Lsn(kept.segment), image: Lsn(kept.image) }
+impl From<StoredBaseline> for Baseline {
+    fn from(kept: StoredBaseline) -> Self {
+        Self {
+            durable: Lsn(kept.durable),
+            segment: Lsn(kept.segment),
+            snapshot: Lsn(kept.snapshot),
+        }
     }
 }
 
@@ -125,14 +134,14 @@ impl Identity {
             slots: SLOTS,
             incarnation: draw(path)?,
             at_risk: AtRisk::Nothing,
-            floor: KeptFloor::default(),
+            baseline: StoredBaseline::default(),
             file: None,
         })
     }
 
     /// What the files of log and snapshots must match.
     pub fn known(&self) -> Known {
-        Known { node_id: Some(self.node_id), floor: self.floor.into() }
+        Known { node_id: Some(self.node_id), baseline: self.baseline.into() }
     }
 
     /// Reads the file. Returns the identity, and whether it is a copy, for example from a backup.
@@ -207,13 +216,13 @@ impl<D: Disk> IdentityFile<D> {
     }
 }
 
-impl<D: Disk> KeepFloor for IdentityFile<D> {
-    fn raise(&self, to: Floor) -> io::Result<()> {
+impl<D: Disk> KeepBaseline for IdentityFile<D> {
+    fn raise(&self, to: Baseline) -> io::Result<()> {
         // No code that can panic runs under this lock.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let floor = Floor::from(kept.floor).raised(to).into();
-        if kept.floor != floor {
-            let raised = Identity { floor, ..kept.clone() };
+        let baseline = Baseline::from(kept.baseline).raised(to).into();
+        if kept.baseline != baseline {
+            let raised = Identity { baseline, ..kept.clone() };
             raised.write(&self.disk, &self.path)?;
             *kept = raised;
         }

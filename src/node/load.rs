@@ -25,7 +25,7 @@ const BATCHES: usize = 8;
 /// The kind of a piece of bytes, for error messages about it.
 #[derive(Debug, Clone, Copy)]
 enum Job {
-    ImageBlock,
+    SnapshotBlock,
     Record(Lsn),
 }
 
@@ -47,8 +47,8 @@ impl Feeder {
     ///
     /// # Errors
     /// If the block names no slot, or its shard has failed.
-    pub fn image_block(&mut self, block: &[u8]) -> Result<(), String> {
-        self.put(Job::ImageBlock, block)
+    pub fn snapshot_block(&mut self, block: &[u8]) -> Result<(), String> {
+        self.put(Job::SnapshotBlock, block)
     }
 
     /// Gives a record of the log to the shard of its slot.
@@ -126,7 +126,7 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
             let Some((bytes, after)) = rest.split_at_checked(len) else { break };
             rest = after;
             match piece {
-                Job::ImageBlock => {
+                Job::SnapshotBlock => {
                     core.restore(bytes).map_err(|error| about("image block", &error))?;
                 }
                 Job::Record(lsn) => {

@@ -32,16 +32,16 @@ impl NewestTime {
 
 /// Until when records are kept: the time of the newest record, or else the modification time of the
 /// snapshot file. `None` if neither is known.
-pub fn kept_until(newest: Option<TimeMs>, image: Option<&Path>) -> Option<SystemTime> {
+pub fn kept_until(newest: Option<TimeMs>, snapshot: Option<&Path>) -> Option<SystemTime> {
     let of_records =
         newest.and_then(|time| UNIX_EPOCH.checked_add(Duration::from_millis(time.get())));
-    let of_image = || std::fs::metadata(image?).ok()?.modified().ok();
-    of_records.or_else(of_image)
+    let of_snapshot = || std::fs::metadata(snapshot?).ok()?.modified().ok();
+    of_records.or_else(of_snapshot)
 }
 
 /// The cost of accepting the damage, as one sentence without its full stop.
 pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
-    let image = scan.images.iter().rev().find(|image| image.state.is_ok());
+    let snapshot = scan.snapshots.iter().rev().find(|snapshot| snapshot.state.is_ok());
     match &scan.loss {
         _ if !scan.can_be_repaired => {
             "nothing whole is left to begin from, so no flag goes on from here; restore a backup"
@@ -51,7 +51,7 @@ pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
             "accepting the damage (--allow-damage, or inspect --repair) loses nothing".to_owned()
         }
         Some(loss) => {
-            let until = kept_until(newest, image.map(|image| image.path.as_path()));
+            let until = kept_until(newest, snapshot.map(|snapshot| snapshot.path.as_path()));
             format!(
                 "accepting the damage (--allow-damage, or inspect --repair) loses {}",
                 described(loss, until)

@@ -48,12 +48,12 @@ pub enum Control {
     /// Run a command and send its outcome.
     Call(Command, oneshot::Sender<Outcome>),
     /// Begin the snapshot of this number.
-    BeginImage(u64),
+    BeginSnapshot(u64),
     /// Capture the next slots for the snapshot, at most this many. An empty vector means that all
     /// slots were captured.
     Capture(usize, SyncSender<Vec<SlotCapture>>),
     /// End the snapshot that is under way.
-    EndImage,
+    EndSnapshot,
     /// Send the figures of this core.
     WorkerReport(oneshot::Sender<WorkerReport>),
     /// Answer as soon as no work is under way.

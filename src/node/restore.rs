@@ -37,10 +37,10 @@ pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     let _lock = lock(dir)?;
     let identity = from.join(IDENTITY_FILE);
     let (identity, _) = Identity::read(&RealDisk, &identity)?;
-    let images = scan.images.iter().map(|image| &image.path);
+    let snapshots = scan.snapshots.iter().map(|snapshot| &snapshot.path);
     let segments = scan.segments.iter().map(|segment| &segment.path);
     let mut bytes = 0_u64;
-    for path in images.chain(segments) {
+    for path in snapshots.chain(segments) {
         let name = path.file_name().unwrap_or_default();
         let copied = copy_file(path, &dir.join(name));
         let copied = copied.map_err(|error| StoreError::Io { path: path.clone(), error })?;

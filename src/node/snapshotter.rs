@@ -23,7 +23,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use snapshot::{Disk, Floor, ImageInfo, ImageWriter, KeepFloor, LogTrimmer, Lsn, prune};
+use snapshot::{
+    Baseline, Disk, KeepBaseline, LogTrimmer, Lsn, SnapshotInfo, SnapshotWriter, prune,
+};
 
 use super::info::NodeInfo;
 use super::log::{LogMode, LogState};
@@ -38,7 +40,7 @@ use crate::types::ShardId;
 /// Slots that a core captures at a time. With a million chats a slot has some hundred chats.
 const SLOTS_A_SLICE: usize = 2;
 /// Number of snapshots that are kept.
-const IMAGES_KEPT: usize = 2;
+const SNAPSHOTS_KEPT: usize = 2;
 /// How often the thread checks whether a snapshot is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it checks whether the log was synced.
@@ -75,12 +77,13 @@ pub struct Covered {
 impl Covered {
     /// From the snapshot that the start loaded, and the bytes of the records that were replayed
     /// after it.
-    pub fn by(image: Option<&ImageInfo>, log_bytes: u64) -> Self {
-        let published = |image: &ImageInfo| std::fs::metadata(&image.path).ok()?.modified().ok();
+    pub fn by(snapshot: Option<&SnapshotInfo>, log_bytes: u64) -> Self {
+        let published =
+            |snapshot: &SnapshotInfo| std::fs::metadata(&snapshot.path).ok()?.modified().ok();
         Self {
-            start: image.map_or(Lsn(0), |image| image.start_lsn),
-            bytes: image.map_or(0, |image| image.bytes),
-            published: image.and_then(published),
+            start: snapshot.map_or(Lsn(0), |snapshot| snapshot.start_lsn),
+            bytes: snapshot.map_or(0, |snapshot| snapshot.bytes),
+            published: snapshot.and_then(published),
             log_bytes,
         }
     }
@@ -141,7 +144,7 @@ pub struct Snapshotter<D: Disk> {
     requests: Receiver<SnapshotRequest>,
     policy: SnapshotPolicy,
     trimmer: Option<LogTrimmer<D>>,
-    floor: Option<Arc<dyn KeepFloor>>,
+    baseline: Option<Arc<dyn KeepBaseline>>,
     number: u64,
     backoff: Backoff,
     /// When the snapshot that is being taken began.
@@ -156,7 +159,7 @@ pub struct Snapshotter<D: Disk> {
     last_start: Lsn,
     last_bytes: u64,
     log_bytes_then: u64,
-    imaging: Option<Imaging<D>>,
+    draft: Option<SnapshotDraft<D>>,
 }
 
 impl<D: Disk> Snapshotter<D> {
@@ -182,7 +185,7 @@ impl<D: Disk> Snapshotter<D> {
             requests,
             policy,
             trimmer,
-            floor: None,
+            baseline: None,
             number: 0,
             backoff: Backoff::default(),
             began: Instant::now(),
@@ -192,14 +195,14 @@ impl<D: Disk> Snapshotter<D> {
             last_start: covered.start,
             last_bytes: covered.bytes,
             log_bytes_then: 0,
-            imaging: None,
+            draft: None,
         }
     }
 
-    /// Raises the baseline that `floor` keeps to each new snapshot.
+    /// Raises the baseline that `baseline` keeps to each new snapshot.
     #[must_use]
-    pub fn raising(self, floor: Arc<dyn KeepFloor>) -> Self {
-        Self { floor: Some(floor), ..self }
+    pub fn raising(self, baseline: Arc<dyn KeepBaseline>) -> Self {
+        Self { baseline: Some(baseline), ..self }
     }
 
     /// Runs until it gets [`SnapshotRequest::Stop`], or the node is gone.
@@ -249,9 +252,9 @@ impl<D: Disk> Snapshotter<D> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
         self.began = Instant::now();
-        match Imaging::begin(&self.disk, &self.dir, self.node_id, self.number, node) {
-            Ok(imaging) => {
-                self.imaging = Some(imaging);
+        match SnapshotDraft::begin(&self.disk, &self.dir, self.node_id, self.number, node) {
+            Ok(draft) => {
+                self.draft = Some(draft);
                 None
             }
             Err(error) => Some(self.end(node, Err(error))),
@@ -261,14 +264,14 @@ impl<D: Disk> Snapshotter<D> {
     /// Continues the snapshot that was begun, and waits for a core or for the log no longer than
     /// `patience`. Returns the outcome once the snapshot ends.
     pub fn step(&mut self, node: &NodeInfo, patience: Duration) -> Option<Outcome> {
-        let mut imaging = self.imaging.take()?;
-        match imaging.step(node, patience) {
+        let mut draft = self.draft.take()?;
+        match draft.step(node, patience) {
             Ok(true) => {
-                let published = imaging.publish(node);
+                let published = draft.publish(node);
                 Some(self.end(node, published))
             }
             Ok(false) => {
-                self.imaging = Some(imaging);
+                self.draft = Some(draft);
                 None
             }
             Err(error) => Some(self.end(node, Err(error))),
@@ -277,29 +280,29 @@ impl<D: Disk> Snapshotter<D> {
 
     fn end(&mut self, node: &NodeInfo, result: Result<Published, SnapshotError>) -> Outcome {
         for shard in node.shards.all() {
-            node.control(shard, Control::EndImage);
+            node.control(shard, Control::EndSnapshot);
         }
         let status = &node.snapshot_status;
         status.running.store(0, Ordering::Relaxed);
         match result {
-            Ok(Published { image, records, log_bytes }) => {
+            Ok(Published { snapshot, records, log_bytes }) => {
                 (self.last, self.age_at_last) = (self.began, Some(Duration::ZERO));
                 self.backoff = Backoff::default();
-                self.last_start = image.start_lsn;
-                self.last_bytes = image.bytes;
+                self.last_start = snapshot.start_lsn;
+                self.last_bytes = snapshot.bytes;
                 (self.log_bytes_then, self.log_bytes_before) = (log_bytes, 0);
                 let duration_ms =
                     u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 // Wall clock, like the modification time of the file, whatever time commands use.
                 status.last_time.store(unix_ms(SystemTime::now()), Ordering::Relaxed);
-                status.last_bytes.store(image.bytes, Ordering::Relaxed);
+                status.last_bytes.store(snapshot.bytes, Ordering::Relaxed);
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
                 status.taken.fetch_add(1, Ordering::Relaxed);
-                throttled!(of 10, info, path = %image.path.display(), bytes = image.bytes, records, duration_ms, "snapshot published");
-                self.raise_floor(&image);
+                throttled!(of 10, info, path = %snapshot.path.display(), bytes = snapshot.bytes, records, duration_ms, "snapshot published");
+                self.raise_baseline(&snapshot);
                 self.clean_up();
-                let path = image.path.display().to_string();
-                Ok(Reply::Snapshot(SnapshotReply { path, bytes: image.bytes, records }))
+                let path = snapshot.path.display().to_string();
+                Ok(Reply::Snapshot(SnapshotReply { path, bytes: snapshot.bytes, records }))
             }
             Err(error) => {
                 status.failed.fetch_add(1, Ordering::Relaxed);
@@ -311,17 +314,21 @@ impl<D: Disk> Snapshotter<D> {
     }
 
     /// From now on a start needs this snapshot, or a log that holds as much.
-    fn raise_floor(&self, image: &ImageInfo) {
+    fn raise_baseline(&self, snapshot: &SnapshotInfo) {
         // With a log, a snapshot is published only when the log is durable up to its end.
-        let to = Floor { durable: image.end_lsn, image: image.start_lsn, ..Floor::default() };
-        if let Some(Err(error)) = self.floor.as_ref().map(|floor| floor.raise(to)) {
+        let to = Baseline {
+            durable: snapshot.end_lsn,
+            snapshot: snapshot.start_lsn,
+            ..Baseline::default()
+        };
+        if let Some(Err(error)) = self.baseline.as_ref().map(|baseline| baseline.raise(to)) {
             throttled!(warn, %error, "the snapshot is there, but the next start would not miss it");
         }
     }
 
     /// Removes snapshots and log segments that the kept snapshots do not need.
     fn clean_up(&self) {
-        let keep_from = match prune(&self.disk, &self.dir, IMAGES_KEPT) {
+        let keep_from = match prune(&self.disk, &self.dir, SNAPSHOTS_KEPT) {
             Ok(keep_from) => keep_from,
             Err(error) => {
                 throttled!(warn, %error, "old images could not be removed");
@@ -342,8 +349,8 @@ impl<D: Disk> Snapshotter<D> {
 }
 
 /// A snapshot that is being written.
-struct Imaging<D: Disk> {
-    writer: ImageWriter<D>,
+struct SnapshotDraft<D: Disk> {
+    writer: SnapshotWriter<D>,
     records: u64,
     awaited: Awaited,
     /// Bytes of the log when it began.
@@ -360,12 +367,12 @@ enum Awaited {
 
 /// A snapshot that was published.
 struct Published {
-    image: ImageInfo,
+    snapshot: SnapshotInfo,
     records: u64,
     log_bytes: u64,
 }
 
-impl<D: Disk> Imaging<D> {
+impl<D: Disk> SnapshotDraft<D> {
     fn begin(
         disk: &D,
         dir: &Path,
@@ -374,9 +381,9 @@ impl<D: Disk> Imaging<D> {
         node: &NodeInfo,
     ) -> Result<Self, SnapshotError> {
         let (log_bytes, start) = (node.log.written_bytes(), node.log.tail());
-        let writer = ImageWriter::create(disk, dir, node_id, start)?;
+        let writer = SnapshotWriter::create(disk, dir, node_id, start)?;
         for shard in node.shards.all() {
-            node.control(shard, Control::BeginImage(number));
+            node.control(shard, Control::BeginSnapshot(number));
         }
         Ok(Self { writer, records: 0, awaited: ask_core(node, ShardId(0)), log_bytes })
     }
@@ -414,12 +421,12 @@ impl<D: Disk> Imaging<D> {
 
     fn publish(self, node: &NodeInfo) -> Result<Published, SnapshotError> {
         let Self { writer, records, awaited, log_bytes } = self;
-        let image = match awaited {
+        let snapshot = match awaited {
             _ if node.log.mode() == LogMode::Off => writer.publish_without_log()?,
             Awaited::Durable(end) => writer.publish(end)?,
             Awaited::Captures(shard, ..) => return Err(SnapshotError::Core(shard.0)),
         };
-        Ok(Published { image, records, log_bytes })
+        Ok(Published { snapshot, records, log_bytes })
     }
 }
 

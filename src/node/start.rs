@@ -118,7 +118,7 @@ impl Node {
         let (snapshots, requests) = mpsc::channel();
         let (offload, work) = Offload::new();
         let info = shared(options, &store, &recovered, snapshots, offload)?;
-        let covered = Covered::by(recovered.image.as_ref(), recovered.replayed_bytes);
+        let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
         let snapshotter = Snapshotter::new(
             store.disk(),
             store.identity.node_id,
@@ -128,7 +128,7 @@ impl Node {
             &covered,
             recovered.writer.as_ref().map(LogWriter::trimmer),
         )
-        .raising(recovered.floor);
+        .raising(recovered.baseline);
         let log = recovered.writer.map(|writer| start_log(&info, writer)).transpose()?;
         let watch = start_watch(&info, &store)?;
         let snapshotter = start_snapshotter(snapshotter, options.mode)?;

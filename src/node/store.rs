@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use snapshot::{
-    Disk, Floor, HeldDirectory, ImageInfo, KeepFloor, LogWriter, Lsn, OpenError, OpenOptions,
-    Opened, RealDisk, open_regular,
+    Baseline, Disk, HeldDirectory, KeepBaseline, LogWriter, Lsn, OpenError, OpenOptions, Opened,
+    RealDisk, SnapshotInfo, open_regular,
 };
 use tracing::{debug, error, info, warn};
 
@@ -71,7 +71,7 @@ pub struct Recovered<D: Disk = HeldDirectory> {
     /// Continues the log; `None` if there is no log.
     pub writer: Option<LogWriter<D>>,
     /// The snapshot that was loaded; `None` if there was none.
-    pub image: Option<ImageInfo>,
+    pub snapshot: Option<SnapshotInfo>,
     /// Bytes of the records after the snapshot, which were replayed.
     pub replayed_bytes: u64,
     /// LSN of the newest record.
@@ -80,7 +80,7 @@ pub struct Recovered<D: Disk = HeldDirectory> {
     /// key.
     pub newest_key: Option<TimeMs>,
     /// Raises the baseline in the identity file.
-    pub floor: Arc<dyn KeepFloor>,
+    pub baseline: Arc<dyn KeepBaseline>,
 }
 
 impl Store {
@@ -146,11 +146,11 @@ impl<D: Disk> Store<D> {
         let cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
         let open = OpenOptions {
             node_id: self.identity.node_id,
-            floor: self.identity.floor.into(),
+            baseline: self.identity.baseline.into(),
             segment_bytes_max: options.segment_bytes_max,
             log: options.log,
             allow_damage: options.allow_damage,
-            allow_older_image: options.allow_damage,
+            allow_older_snapshot: options.allow_damage,
         };
         if options.allow_damage {
             self.renew_before_repair(next)?;
@@ -164,7 +164,7 @@ impl<D: Disk> Store<D> {
                 &self.disk,
                 &self.dir,
                 open,
-                |block| feeder.borrow_mut().image_block(block),
+                |block| feeder.borrow_mut().snapshot_block(block),
                 |lsn, record| {
                     let bytes = u64::try_from(record.len()).unwrap_or(0);
                     replayed_bytes.set(replayed_bytes.get().saturating_add(bytes));
@@ -192,24 +192,24 @@ impl<D: Disk> Store<D> {
         let identity = self.identity_of_run(&opened, reset, options.at_risk, next)?;
         let incarnation = identity.incarnation;
         let path = self.dir.join(IDENTITY_FILE);
-        let floor = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
+        let baseline = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
         let mut cores = cores;
         cores.iter_mut().for_each(|core| core.set_incarnation(incarnation));
         self.tell(&opened, newest.into_inner().time());
         let mut writer = opened.writer;
         if let Some(writer) = &mut writer {
-            writer.set_floor_keeper(floor.clone());
+            writer.set_baseline_keeper(baseline.clone());
         }
         let newest_key = cores.iter().filter_map(Core::newest_answer).max();
         Ok(Recovered {
             cores,
             incarnation,
             writer,
-            image: opened.image,
+            snapshot: opened.snapshot,
             replayed_bytes: replayed_bytes.get(),
             last: opened.last_lsn,
             newest_key,
-            floor,
+            baseline,
         })
     }
 
@@ -235,8 +235,8 @@ impl<D: Disk> Store<D> {
         }
         match &opened.loss {
             Some(loss) => {
-                let image = opened.image.as_ref().map(|image| image.path.as_path());
-                let lost = described(loss, kept_until(newest, image));
+                let snapshot = opened.snapshot.as_ref().map(|snapshot| snapshot.path.as_path());
+                let lost = described(loss, kept_until(newest, snapshot));
                 error!("damage was accepted, and records are lost: {lost}");
             }
             None if !opened.repaired.is_empty() => warn!("no record is lost by this"),
@@ -257,9 +257,9 @@ impl<D: Disk> Store<D> {
         }
         info!(
             image = opened
-                .image
+                .snapshot
                 .as_ref()
-                .map_or("none".into(), |image| image.path.display().to_string()),
+                .map_or("none".into(), |snapshot| snapshot.path.display().to_string()),
             records = opened.records,
             last_lsn = opened.last_lsn.0,
             clean = opened.clean,
@@ -318,15 +318,15 @@ impl<D: Disk> Store<D> {
                 info!("a new log for clients that sync or watch: {why}");
             }
         }
-        let image = opened.image.as_ref().map_or(Lsn(0), |image| image.start_lsn);
+        let snapshot = opened.snapshot.as_ref().map_or(Lsn(0), |snapshot| snapshot.start_lsn);
         // Without a log, the end of an older log was read but not synced: it is not known to be
         // durable.
         let found = match &opened.writer {
-            Some(writer) => writer.floor(),
-            None => Floor { durable: image, ..Floor::default() },
+            Some(writer) => writer.baseline(),
+            None => Baseline { durable: snapshot, ..Baseline::default() },
         };
-        let floor = Floor::from(identity.floor).raised(Floor { image, ..found });
-        identity.floor = floor.into();
+        let baseline = Baseline::from(identity.baseline).raised(Baseline { snapshot, ..found });
+        identity.baseline = baseline.into();
         if identity != self.identity || self.is_copy {
             write(&self.disk, &self.dir.join(IDENTITY_FILE), &identity)?;
         }

@@ -654,13 +654,13 @@ impl Local {
                 let ticket = Responder::of_call(command.kind(), sender);
                 self.submit(ticket, command);
             }
-            Control::BeginImage(number) => self.0.borrow_mut().core.begin_image(number),
+            Control::BeginSnapshot(number) => self.0.borrow_mut().core.begin_image(number),
             Control::Capture(count, sender) => {
                 let captures = self.0.borrow_mut().captures(count);
                 // The receiver may have given up.
                 drop(sender.try_send(captures));
             }
-            Control::EndImage => self.0.borrow_mut().core.end_image(),
+            Control::EndSnapshot => self.0.borrow_mut().core.end_image(),
             Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
         }

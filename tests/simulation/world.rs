@@ -22,7 +22,7 @@ use chatshard::node::NodeInfo;
 use chatshard::node::clock::HEADROOM_MS;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::error::StoreError;
-use chatshard::node::identity::{AtRisk, Identity, KeptFloor};
+use chatshard::node::identity::{AtRisk, Identity, StoredBaseline};
 use chatshard::node::log::{Log, LogMode, LogState};
 use chatshard::node::log_thread::LogThread;
 use chatshard::node::memory::Memory;
@@ -161,7 +161,7 @@ impl World {
             slots: chatshard::limits::SLOTS,
             incarnation: 1,
             at_risk: AtRisk::Nothing,
-            floor: KeptFloor::default(),
+            baseline: StoredBaseline::default(),
             file: None,
         };
         Store::made(disk.clone(), Path::new(DIR), identity).unwrap();
@@ -521,12 +521,12 @@ impl Node {
         });
         // The world decides when a snapshot is due.
         let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
-        let covered = Covered::by(recovered.image.as_ref(), recovered.replayed_bytes);
+        let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
         let node_id = store.identity.node_id;
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
-                .raising(recovered.floor);
+                .raising(recovered.baseline);
         let start_core = |mut core: chatshard::shard::Core| {
             core.remember_at_least(seed % 40);
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));

@@ -29,7 +29,7 @@ use crate::error::at;
 use crate::planted::{Planted, is_planted};
 use crate::replace::create_anew;
 use crate::version::SEGMENT_VERSION;
-use crate::{Batch, Floor, KeepFloor, Lsn};
+use crate::{Baseline, Batch, KeepBaseline, Lsn};
 
 /// Size in bytes at which a new segment follows, unless the caller sets another one.
 pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
@@ -86,9 +86,9 @@ pub struct LogWriter<D: Disk> {
     owes_rotation: bool,
     /// Format version of the segment that is being written.
     version: u32,
-    floor: Option<Arc<dyn KeepFloor>>,
+    baseline: Option<Arc<dyn KeepBaseline>>,
     /// The baseline does not name the current segment yet, so no batch may be written to it.
-    owes_floor: bool,
+    owes_baseline: bool,
     /// The path of the directory led elsewhere at the last check.
     is_displaced: bool,
 }
@@ -170,23 +170,23 @@ impl<D: Disk> LogWriter<D> {
             owes_sync: false,
             owes_rotation: false,
             version: resume.version,
-            floor: None,
-            owes_floor: false,
+            baseline: None,
+            owes_baseline: false,
             is_displaced: false,
         }
     }
 
     /// Sets the keeper that raises the baseline at each new segment and at a clean stop. The caller
-    /// raises it to [`floor`](Self::floor) before the first batch.
-    pub fn set_floor_keeper(&mut self, keeper: Arc<dyn KeepFloor>) {
-        self.floor = Some(keeper);
+    /// raises it to [`baseline`](Self::baseline) before the first batch.
+    pub fn set_baseline_keeper(&mut self, keeper: Arc<dyn KeepBaseline>) {
+        self.baseline = Some(keeper);
     }
 
     /// The baseline that the next start must find of this log. It names no snapshot.
     #[must_use]
-    pub fn floor(&self) -> Floor {
+    pub fn baseline(&self) -> Baseline {
         let segment = self.segments.last().unwrap_or_default();
-        Floor { durable: self.durable, segment, image: Lsn(0) }
+        Baseline { durable: self.durable, segment, snapshot: Lsn(0) }
     }
 
     /// Sets the size in bytes at which a new segment follows. A segment may be longer by one batch.
@@ -226,7 +226,7 @@ impl<D: Disk> LogWriter<D> {
         if self.owes_rotation || self.segment_bytes >= self.segment_bytes_max {
             self.rotate()?;
         }
-        self.raise_owed_floor()?;
+        self.raise_owed_baseline()?;
         let header = BatchHeader {
             kind: BatchKind::Records,
             // Both fit: a batch is bounded by BATCH_BYTES_MAX.
@@ -301,12 +301,12 @@ impl<D: Disk> LogWriter<D> {
         self.file = file;
         self.chain = chain;
         self.version = header.version;
-        self.owes_floor = true;
+        self.owes_baseline = true;
         self.segments.begin(first);
         self.segment_bytes = u64_of(SEGMENT_HEADER_BYTES);
         self.sync_begun = self.segment_bytes;
         self.bytes_written += self.segment_bytes;
-        self.raise_owed_floor()
+        self.raise_owed_baseline()
     }
 
     /// Ends the segment with a mark that demands the new one. If the mark cannot be written, its
@@ -329,17 +329,17 @@ impl<D: Disk> LogWriter<D> {
         synced.map_err(|error| self.poison("sync of a successor mark", &error).into())
     }
 
-    fn raise_owed_floor(&mut self) -> Result<(), AppendError> {
-        if self.owes_floor {
-            self.raise_floor()?;
-            self.owes_floor = false;
+    fn raise_owed_baseline(&mut self) -> Result<(), AppendError> {
+        if self.owes_baseline {
+            self.raise_baseline()?;
+            self.owes_baseline = false;
         }
         Ok(())
     }
 
-    fn raise_floor(&self) -> Result<(), AppendError> {
-        let Some(keeper) = &self.floor else { return Ok(()) };
-        keeper.raise(self.floor()).map_err(AppendError::Write)
+    fn raise_baseline(&self) -> Result<(), AppendError> {
+        let Some(keeper) = &self.baseline else { return Ok(()) };
+        keeper.raise(self.baseline()).map_err(AppendError::Write)
     }
 
     /// Number of the last record that was appended.
@@ -399,7 +399,7 @@ impl<D: Disk> LogWriter<D> {
             let _ = self.file.truncate(before);
             return Err(self.poison("sync of the end mark", &error).into());
         }
-        self.raise_floor()?;
+        self.raise_baseline()?;
         Ok(self.durable)
     }
 

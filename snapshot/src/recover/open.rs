@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::repair::{free_name, repair, rewrite};
-use super::scan::{base, read_image, scan};
+use super::scan::{base, read_snapshot, scan};
 use super::walk::{Depth, LogWalk, Walked, walk_log};
 use super::{Loss, Names, Tail};
 use crate::disk::{Disk, DiskFile};
@@ -19,8 +19,8 @@ use crate::error::at;
 use crate::log::{End, Kind, Resume, SegmentHeader, mark_again};
 use crate::version::SEGMENT_VERSION;
 use crate::{
-    Floor, ImageInfo, ImageReader, Known, LogWriter, Lsn, OpenError, ReadError,
-    SEGMENT_BYTES_MAX_DEFAULT,
+    Baseline, Known, LogWriter, Lsn, OpenError, ReadError, SEGMENT_BYTES_MAX_DEFAULT, SnapshotInfo,
+    SnapshotReader,
 };
 
 /// Settings of a start.
@@ -29,7 +29,7 @@ pub struct OpenOptions {
     /// The node that owns these files; files of another node are damage.
     pub node_id: u64,
     /// The baseline: what must be there. The default demands nothing.
-    pub floor: Floor,
+    pub baseline: Baseline,
     /// Size in bytes at which a new segment follows.
     pub segment_bytes_max: u64,
     /// Whether to write a log. Without it, an existing log is still read, and it stays as it is.
@@ -39,7 +39,7 @@ pub struct OpenOptions {
     pub allow_damage: bool,
     /// Whether an older whole snapshot may replace a damaged newest one. The log must reach back to
     /// it, so nothing is lost.
-    pub allow_older_image: bool,
+    pub allow_older_snapshot: bool,
 }
 
 impl OpenOptions {
@@ -48,11 +48,11 @@ impl OpenOptions {
     pub fn new(node_id: u64) -> Self {
         Self {
             node_id,
-            floor: Floor::default(),
+            baseline: Baseline::default(),
             segment_bytes_max: SEGMENT_BYTES_MAX_DEFAULT,
             log: true,
             allow_damage: false,
-            allow_older_image: false,
+            allow_older_snapshot: false,
         }
     }
 }
@@ -63,7 +63,7 @@ pub struct Opened<D: Disk> {
     /// Continues the log; `None` if `OpenOptions::log` is false.
     pub writer: Option<LogWriter<D>>,
     /// The snapshot that was loaded, if there is one.
-    pub image: Option<ImageInfo>,
+    pub snapshot: Option<SnapshotInfo>,
     /// The last record that snapshot and log account for. The next record gets the number after it.
     pub last_lsn: Lsn,
     /// Number of records that were replayed.
@@ -81,7 +81,7 @@ pub struct Opened<D: Disk> {
 }
 
 /// Opens the store in `dir`, and returns the writer that continues the log. It first gives every
-/// block of the newest snapshot to `on_image_block`. Then it gives every record after the start LSN
+/// block of the newest snapshot to `on_block`. Then it gives every record after the start LSN
 /// to `on_record`. Both come in order.
 ///
 /// Snapshots and segments that this start does not need are only checked by their headers.
@@ -94,10 +94,10 @@ pub fn open<D: Disk>(
     disk: &D,
     dir: &Path,
     options: OpenOptions,
-    on_image_block: impl FnMut(&[u8]) -> Result<(), String>,
+    on_block: impl FnMut(&[u8]) -> Result<(), String>,
     on_record: impl FnMut(Lsn, &[u8]) -> Result<(), String>,
 ) -> Result<Opened<D>, OpenError> {
-    open_with_verdict(disk, dir, options, on_image_block, on_record, || Ok(()))
+    open_with_verdict(disk, dir, options, on_block, on_record, || Ok(()))
 }
 
 /// Like [`open`], for a caller that applies blocks and records on other threads. `verdict` is
@@ -111,11 +111,11 @@ pub fn open_with_verdict<D: Disk>(
     disk: &D,
     dir: &Path,
     options: OpenOptions,
-    on_image_block: impl FnMut(&[u8]) -> Result<(), String>,
+    on_block: impl FnMut(&[u8]) -> Result<(), String>,
     mut on_record: impl FnMut(Lsn, &[u8]) -> Result<(), String>,
     verdict: impl FnOnce() -> Result<(), String>,
 ) -> Result<Opened<D>, OpenError> {
-    let known = Known { node_id: Some(options.node_id), floor: options.floor };
+    let known = Known { node_id: Some(options.node_id), baseline: options.baseline };
     let (mut done, mut accepted) = (Vec::new(), Vec::new());
     let mut loss = None;
     let found = Names::read(disk, dir)?.newer(disk, dir)?;
@@ -134,11 +134,11 @@ pub fn open_with_verdict<D: Disk>(
     if !names.wrong.is_empty() {
         return Err(OpenError::Damaged(names.wrong));
     }
-    let chosen = choose_image(disk, dir, &names, &options)?;
-    if let Some(image) = &chosen.image {
-        load_image(disk, &image.path, on_image_block)?;
+    let chosen = choose_snapshot(disk, dir, &names, &options)?;
+    if let Some(snapshot) = &chosen.snapshot {
+        load_snapshot(disk, &snapshot.path, on_block)?;
     }
-    let base = base(&names, chosen.image.clone(), known);
+    let base = base(&names, chosen.snapshot.clone(), known);
     let walk = walk_log(disk, dir, &names.segments, &base, Depth::Start, &mut on_record)?;
     if !walk.damage.is_empty() {
         return Err(OpenError::Damaged(walk.damage));
@@ -166,7 +166,7 @@ pub fn open_with_verdict<D: Disk>(
     }
     Ok(Opened {
         writer,
-        image: chosen.image,
+        snapshot: chosen.snapshot,
         last_lsn: walk.position,
         records: walk.records,
         torn_bytes: match walk.tail {
@@ -181,25 +181,25 @@ pub fn open_with_verdict<D: Disk>(
 }
 
 struct Chosen {
-    image: Option<ImageInfo>,
+    snapshot: Option<SnapshotInfo>,
     /// Newer snapshots that are damaged and will be renamed.
     damaged: Vec<PathBuf>,
 }
 
 /// Chooses the newest snapshot. Its blocks are normally verified while they are loaded. If an older
 /// one may replace it, all of it is verified first, because loaded blocks cannot be taken back.
-fn choose_image<D: Disk>(
+fn choose_snapshot<D: Disk>(
     disk: &D,
     dir: &Path,
     names: &Names,
     options: &OpenOptions,
 ) -> Result<Chosen, OpenError> {
-    let mut chosen = Chosen { image: None, damaged: Vec::new() };
+    let mut chosen = Chosen { snapshot: None, damaged: Vec::new() };
     let mut damage = Vec::new();
-    for &name in names.images.iter().rev() {
-        let blocks = options.allow_older_image && chosen.image.is_none();
-        match read_image(disk, dir, name, Some(options.node_id), blocks) {
-            Ok(image) if chosen.image.is_none() => chosen.image = Some(image),
+    for &name in names.snapshots.iter().rev() {
+        let blocks = options.allow_older_snapshot && chosen.snapshot.is_none();
+        match read_snapshot(disk, dir, name, Some(options.node_id), blocks) {
+            Ok(snapshot) if chosen.snapshot.is_none() => chosen.snapshot = Some(snapshot),
             Ok(_) => {}
             Err(ReadError::Io(error)) => return Err(error.into()),
             Err(error @ ReadError::Newer(_)) => return Err(error.into()),
@@ -209,25 +209,25 @@ fn choose_image<D: Disk>(
             }
         }
     }
-    let instead = options.allow_older_image && chosen.image.is_some();
+    let instead = options.allow_older_snapshot && chosen.snapshot.is_some();
     if !damage.is_empty() && !instead {
         return Err(OpenError::Damaged(damage));
     }
     Ok(chosen)
 }
 
-fn load_image<D: Disk>(
+fn load_snapshot<D: Disk>(
     disk: &D,
     path: &Path,
-    mut on_image_block: impl FnMut(&[u8]) -> Result<(), String>,
+    mut on_block: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(), OpenError> {
-    let mut reader = ImageReader::open(disk, path)?;
+    let mut reader = SnapshotReader::open(disk, path)?;
     loop {
         let offset = reader.offset();
         let Some(block) = reader.next_block()? else {
             return Ok(());
         };
-        on_image_block(block).map_err(|message| OpenError::Callback {
+        on_block(block).map_err(|message| OpenError::Callback {
             path: path.to_path_buf(),
             offset,
             message,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{Survey, survey};
 use super::walk::Walked;
-use super::{ImageReport, Loss};
+use super::{Loss, SnapshotReport};
 use crate::bytes::{Window, u64_of, usize_of};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
@@ -98,21 +98,25 @@ struct Plan {
 impl Plan {
     fn of(survey: &Survey) -> Option<Self> {
         let first = survey.names.segments.first().copied();
-        let image = survey.image.as_ref();
-        let start = image.map_or(Lsn(0), |image| image.start_lsn);
+        let snapshot = survey.snapshot.as_ref();
+        let start = snapshot.map_or(Lsn(0), |snapshot| snapshot.start_lsn);
         // There must be something whole to begin from: a snapshot, or a log from the very first
         // record on. The log must reach back to it.
         let reaches = match first {
-            Some(first) => first <= start.next() || image.is_some_and(|image| !image.logged),
-            None => image.is_some(),
+            Some(first) => {
+                first <= start.next() || snapshot.is_some_and(|snapshot| !snapshot.logged)
+            }
+            None => snapshot.is_some(),
         };
-        let newest = survey.names.images.last().map(|name| name.start);
-        let is_newest = image.is_some() && newest == image.map(|image| image.start_lsn);
-        if !(reaches || is_newest) || (image.is_none() && first != Some(Lsn(1))) {
+        let newest = survey.names.snapshots.last().map(|name| name.start);
+        let is_newest = snapshot.is_some() && newest == snapshot.map(|snapshot| snapshot.start_lsn);
+        if !(reaches || is_newest) || (snapshot.is_none() && first != Some(Lsn(1))) {
             return None;
         }
-        let damaged_images = survey.scan.images.iter().filter(|image| image.state.is_err());
-        let mut aside: Vec<PathBuf> = damaged_images.map(|image| image.path.clone()).collect();
+        let damaged_snapshots =
+            survey.scan.snapshots.iter().filter(|snapshot| snapshot.state.is_err());
+        let mut aside: Vec<PathBuf> =
+            damaged_snapshots.map(|snapshot| snapshot.path.clone()).collect();
         aside.extend(survey.names.wrong.iter().map(|damage| damage.path.clone()));
         let mut plan = Plan { aside, cut: None, goes_on: None };
         plan.log(survey, start);
@@ -216,22 +220,23 @@ fn node(survey: &Survey) -> u64 {
 fn proven(survey: &Survey) -> Lsn {
     let segments = survey.walk.segments.iter().filter(|it| it.body.is_some());
     let in_log = segments.map(|it| it.report.last_lsn).max().unwrap_or_default();
-    in_log.max(survey.floor.durable).max(highest_in_images(survey))
+    in_log.max(survey.baseline.durable).max(highest_in_snapshots(survey))
 }
 
-fn highest_in_images(survey: &Survey) -> Lsn {
-    let end =
-        |image: &ImageReport| image.state.as_ref().map_or(image.start_lsn, |info| info.end_lsn);
-    survey.scan.images.iter().map(end).max().unwrap_or_default()
+fn highest_in_snapshots(survey: &Survey) -> Lsn {
+    let end = |snapshot: &SnapshotReport| {
+        snapshot.state.as_ref().map_or(snapshot.start_lsn, |info| info.end_lsn)
+    };
+    survey.scan.snapshots.iter().map(end).max().unwrap_or_default()
 }
 
 /// Upper bound of the record numbers in these segments, in a snapshot or in a missing segment.
 fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -> Lsn {
     let in_log = segments.map(highest).max().unwrap_or_default();
-    let known = in_log.max(highest_in_images(survey)).max(survey.floor.durable);
+    let known = in_log.max(highest_in_snapshots(survey)).max(survey.baseline.durable);
     let newest = survey.walk.segments.last();
     let is_missing = survey.walk.demands_another
-        || survey.walk.newest_with_header() < survey.floor.segment
+        || survey.walk.newest_with_header() < survey.baseline.segment
         || newest.is_some_and(|it| it.refused && it.body.is_none());
     if !is_missing {
         return known;

@@ -9,11 +9,11 @@ use std::path::Path;
 
 use super::repair::loss;
 use super::walk::{Base, Depth, LogWalk, walk_log};
-use super::{ImageReport, Names, Scan};
+use super::{Names, Scan, SnapshotReport};
 use crate::disk::Disk;
-use crate::image::ImageName;
+use crate::file::SnapshotName;
 use crate::log::RecordFn;
-use crate::{Damage, Floor, ImageInfo, ImageReader, Known, Lsn, OpenError, ReadError};
+use crate::{Baseline, Damage, Known, Lsn, OpenError, ReadError, SnapshotInfo, SnapshotReader};
 
 /// Reads everything in `dir` and changes nothing. `known` holds the baseline, and the node that the
 /// files must belong to. `None` takes the node from the files, which must then agree with each
@@ -46,8 +46,8 @@ pub(super) struct Survey {
     pub(super) walk: LogWalk,
     pub(super) scan: Scan,
     /// The newest whole snapshot.
-    pub(super) image: Option<ImageInfo>,
-    pub(super) floor: Floor,
+    pub(super) snapshot: Option<SnapshotInfo>,
+    pub(super) baseline: Baseline,
 }
 
 pub(super) fn survey<D: Disk>(
@@ -59,11 +59,11 @@ pub(super) fn survey<D: Disk>(
     let names = Names::read(disk, dir)?;
     let newer = names.newer(disk, dir)?;
     let mut damage = names.wrong.clone();
-    let Known { mut node_id, floor } = known;
-    let mut images = Vec::new();
+    let Known { mut node_id, baseline } = known;
+    let mut snapshots = Vec::new();
     // Newest first, so that the newest whole one decides the node if the caller did not.
-    for &name in names.images.iter().rev() {
-        let state = match read_image(disk, dir, name, node_id, true) {
+    for &name in names.snapshots.iter().rev() {
+        let state = match read_snapshot(disk, dir, name, node_id, true) {
             Ok(info) => Ok(info),
             Err(ReadError::Damaged(damage)) => Err(damage),
             Err(ReadError::Newer(newer)) => Err(Damage::new(&newer.path, 8, newer.to_string())),
@@ -74,11 +74,11 @@ pub(super) fn survey<D: Disk>(
             Err(found) => damage.push(found.clone()),
         }
         let path = name.path(dir);
-        images.push(ImageReport { path, start_lsn: name.start, state });
+        snapshots.push(SnapshotReport { path, start_lsn: name.start, state });
     }
-    let image = images.iter().find_map(|image| image.state.as_ref().ok()).cloned();
-    images.reverse();
-    let base = base(&names, image.clone(), Known { node_id, floor });
+    let snapshot = snapshots.iter().find_map(|snapshot| snapshot.state.as_ref().ok()).cloned();
+    snapshots.reverse();
+    let base = base(&names, snapshot.clone(), Known { node_id, baseline });
     let walk = walk_log(disk, dir, &names.segments, &base, Depth::Full, on_record);
     let walk = walk.map_err(only_io)?;
     damage.extend_from_slice(&walk.damage);
@@ -87,7 +87,7 @@ pub(super) fn survey<D: Disk>(
     }
     let scan = Scan {
         node_id: walk.node_id,
-        images,
+        snapshots,
         segments: walk.segments.iter().map(|segment| segment.report.clone()).collect(),
         tail: walk.tail.clone(),
         damage,
@@ -97,38 +97,38 @@ pub(super) fn survey<D: Disk>(
         leftovers: names.leftovers.clone(),
         last_lsn: walk.position,
     };
-    let mut survey = Survey { names, walk, scan, image, floor };
+    let mut survey = Survey { names, walk, scan, snapshot, baseline };
     (survey.scan.loss, survey.scan.can_be_repaired) = loss(&survey);
     Ok(survey)
 }
 
 /// The state that the log is replayed onto, given the chosen snapshot.
-pub(super) fn base(names: &Names, image: Option<ImageInfo>, known: Known) -> Base {
-    let position = match &image {
-        Some(image) => Some(image.start_lsn),
-        None if names.images.is_empty() => Some(Lsn(0)),
+pub(super) fn base(names: &Names, snapshot: Option<SnapshotInfo>, known: Known) -> Base {
+    let position = match &snapshot {
+        Some(snapshot) => Some(snapshot.start_lsn),
+        None if names.snapshots.is_empty() => Some(Lsn(0)),
         None => None,
     };
-    let Known { node_id, floor } = known;
+    let Known { node_id, baseline } = known;
     Base {
-        image,
+        snapshot,
         position,
         node_id,
-        floor,
-        newest_image: names.images.last().map(|name| name.start),
+        baseline,
+        newest_snapshot: names.snapshots.last().map(|name| name.start),
     }
 }
 
 /// Verifies one snapshot: all of it with `blocks`, otherwise only header and footer.
-pub(super) fn read_image<D: Disk>(
+pub(super) fn read_snapshot<D: Disk>(
     disk: &D,
     dir: &Path,
-    name: ImageName,
+    name: SnapshotName,
     node_id: Option<u64>,
     blocks: bool,
-) -> Result<ImageInfo, ReadError> {
+) -> Result<SnapshotInfo, ReadError> {
     let path = name.path(dir);
-    let reader = ImageReader::open(disk, &path)?;
+    let reader = SnapshotReader::open(disk, &path)?;
     let info = reader.info().clone();
     if let Some(wanted) = node_id.filter(|wanted| *wanted != info.node_id) {
         let found = info.node_id;

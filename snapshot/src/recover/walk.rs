@@ -13,24 +13,24 @@ use std::path::{Path, PathBuf};
 use super::{SegmentReport, Tail};
 use crate::bytes::u64_of;
 use crate::disk::Disk;
-use crate::image::ImageName;
+use crate::file::SnapshotName;
 use crate::log::{
     BATCH_HEADER_BYTES, Body, End, Header, Kind, RecordFn, SEGMENT_HEADER_BYTES, Segment,
     SegmentHeader, segment_path,
 };
-use crate::{Damage, Floor, ImageInfo, Lsn, OpenError};
+use crate::{Baseline, Damage, Lsn, OpenError, SnapshotInfo};
 
 /// The state that the log is replayed onto, and what must be there.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    pub(super) image: Option<ImageInfo>,
+    pub(super) snapshot: Option<SnapshotInfo>,
     /// `None` if the state before the log is not known, because no snapshot is whole. That is
     /// reported already.
     pub(super) position: Option<Lsn>,
     pub(super) node_id: Option<u64>,
-    pub(super) floor: Floor,
+    pub(super) baseline: Baseline,
     /// Start LSN of the newest snapshot file, whole or not.
-    pub(super) newest_image: Option<Lsn>,
+    pub(super) newest_snapshot: Option<Lsn>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub(super) fn walk_log<D: Disk>(
         let step = Step {
             verify_records: depth == Depth::Full || !older,
             is_last: next.is_none(),
-            was_whole: first <= base.floor.segment,
+            was_whole: first <= base.baseline.segment,
             replay_after,
         };
         link = walk.segment(disk, &segment_path(dir, first), first, link, &step, on_record)?;
@@ -120,8 +120,8 @@ pub(super) fn walk_log<D: Disk>(
         }
     }
     walk.check_successor(dir);
-    walk.check_floor(base, dir);
-    walk.check_image(base, dir);
+    walk.check_baseline(base, dir);
+    walk.check_snapshot(base, dir);
     Ok(walk)
 }
 
@@ -299,23 +299,23 @@ impl LogWalk {
 
     /// A logged snapshot was published when the log was durable up to its end, so that log must be
     /// there.
-    fn check_image(&mut self, base: &Base, dir: &Path) {
-        let Some(image) = base.image.as_ref().filter(|image| image.logged) else {
+    fn check_snapshot(&mut self, base: &Base, dir: &Path) {
+        let Some(snapshot) = base.snapshot.as_ref().filter(|snapshot| snapshot.logged) else {
             return;
         };
         if !self.damage.is_empty() {
             return;
         }
-        let (end, last) = (image.end_lsn, self.log_last);
+        let (end, last) = (snapshot.end_lsn, self.log_last);
         if self.segments.is_empty() {
-            let what = format!("there is no log beside the image {}", image.path.display());
+            let what = format!("there is no log beside the image {}", snapshot.path.display());
             self.damage.push(Damage::new(dir, 0, what));
         } else if last < end {
             let path = self.segments.last().map_or(dir, |segment| &segment.report.path);
             let bytes = self.segments.last().map_or(0, |segment| segment.report.whole_bytes);
             let what = format!(
                 "the log ends at LSN {last}, and was durable up to {end} when the image {} was published",
-                image.path.display()
+                snapshot.path.display()
             );
             let damage = Damage::new(path, bytes, what);
             self.damage.push(damage);
@@ -339,8 +339,8 @@ impl LogWalk {
     }
 
     /// Checks that everything is there that the baseline names or calls durable.
-    fn check_floor(&mut self, base: &Base, dir: &Path) {
-        let Floor { durable, segment, image } = base.floor;
+    fn check_baseline(&mut self, base: &Base, dir: &Path) {
+        let Baseline { durable, segment, snapshot } = base.baseline;
         let newest = self.newest_with_header();
         let is_missing = |path: &Path| self.damage.iter().any(|damage| damage.path == path);
         let mut missing = Vec::new();
@@ -352,16 +352,16 @@ impl LogWalk {
             missing.extend((!is_missing(&path)).then(|| Damage::new(&path, 0, what)));
         }
         let position = self.position;
-        if position < durable && base.newest_image.unwrap_or_default() < image {
-            let path = ImageName { start: image, counter: 1 }.path(dir);
-            let what = format!("the image of LSN {image} (of any counter) is missing");
+        if position < durable && base.newest_snapshot.unwrap_or_default() < snapshot {
+            let path = SnapshotName { start: snapshot, counter: 1 }.path(dir);
+            let what = format!("the image of LSN {snapshot} (of any counter) is missing");
             missing.push(Damage::new(&path, 0, what));
         }
         if position < durable && missing.is_empty() && self.damage.is_empty() {
             let ends = format!("the data ends at LSN {position}, and was durable up to {durable}");
-            missing.push(match (self.segments.last(), &base.image) {
+            missing.push(match (self.segments.last(), &base.snapshot) {
                 (Some(last), _) => Damage::new(&last.report.path, last.report.whole_bytes, ends),
-                (None, Some(image)) => Damage::new(&image.path, image.bytes, ends),
+                (None, Some(snapshot)) => Damage::new(&snapshot.path, snapshot.bytes, ends),
                 (None, None) => Damage::new(dir, 0, ends),
             });
         }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use snapshot::{
-    Damage, Disk, FaultyDisk, Floor, ImageWriter, KeepFloor, LogWriter, Lsn, OpenOptions, prune,
-    repair, scan,
+    Baseline, Damage, Disk, FaultyDisk, KeepBaseline, LogWriter, Lsn, OpenOptions, SnapshotWriter,
+    prune, repair, scan,
 };
 
-use super::keeper::{FILE, Keeper, floor_of};
+use super::keeper::{FILE, Keeper, baseline_of};
 use super::{DIR, NODE, append, copy_of, options, payload, recover, right_prefix};
 
 /// A directory as a killed process leaves it.
@@ -44,8 +44,8 @@ impl Life {
         let (opened, records) = recover(&self.disk, with_floor(&self.disk)).unwrap();
         self.durable = right_prefix(&records);
         let mut log = opened.writer.unwrap();
-        self.keeper.raise(log.floor()).unwrap();
-        log.set_floor_keeper(self.keeper.clone());
+        self.keeper.raise(log.baseline()).unwrap();
+        log.set_baseline_keeper(self.keeper.clone());
         self.log = Some(log);
         self.note("start", false);
     }
@@ -68,13 +68,14 @@ impl Life {
         self.note("rotation", false);
     }
 
-    fn image(&mut self) {
+    fn snapshot(&mut self) {
         let start = self.durable;
-        let mut image = ImageWriter::create(&self.disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
-        (1..=start).for_each(|lsn| image.block(&payload(lsn)).unwrap());
-        image.publish(Lsn(start)).unwrap();
+        let mut snapshot =
+            SnapshotWriter::create(&self.disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
+        (1..=start).for_each(|lsn| snapshot.block(&payload(lsn)).unwrap());
+        snapshot.publish(Lsn(start)).unwrap();
         self.note("image", false);
-        let to = Floor { durable: Lsn(start), image: Lsn(start), ..Floor::default() };
+        let to = Baseline { durable: Lsn(start), snapshot: Lsn(start), ..Baseline::default() };
         self.keeper.raise(to).unwrap();
         self.note("image's floor", false);
         let keep_from = prune(&self.disk, Path::new(DIR), 2).unwrap();
@@ -101,11 +102,11 @@ impl Life {
             life.rotate();
             life.write(1);
             if round > 0 {
-                life.image();
+                life.snapshot();
             }
             life.rotate();
             life.write(2);
-            life.image();
+            life.snapshot();
             if round != 1 {
                 life.stop();
             }
@@ -117,7 +118,7 @@ impl Life {
 }
 
 fn with_floor(disk: &FaultyDisk) -> OpenOptions {
-    OpenOptions { floor: floor_of(disk), ..options() }
+    OpenOptions { baseline: baseline_of(disk), ..options() }
 }
 
 /// The files with this extension, oldest first.
@@ -157,8 +158,8 @@ fn a_file_that_is_gone_emptied_or_cut_is_missed_by_name() {
         let mut changed = |disk: &FaultyDisk, least: u64, what: &str| {
             refused += u64::from(refuses_or_finds(moment, disk, least, what));
         };
-        let (segments, images) = (files(&moment.disk, ".seg"), files(&moment.disk, ".img"));
-        for path in segments.iter().chain(&images) {
+        let (segments, snapshots) = (files(&moment.disk, ".seg"), files(&moment.disk, ".img"));
+        for path in segments.iter().chain(&snapshots) {
             let whole = moment.disk.read(path).unwrap();
             let disk = copy_of(&moment.disk);
             disk.remove(path).unwrap();
@@ -168,12 +169,12 @@ fn a_file_that_is_gone_emptied_or_cut_is_missed_by_name() {
                 disk.put(path, &whole[..length]);
                 // Only the newest segment itself shows what it holds beyond the baseline.
                 let is_open = !moment.is_closed && segments.last() == Some(path) && length >= 48;
-                let least = if is_open { floor_of(&disk).durable.0 } else { moment.durable };
+                let least = if is_open { baseline_of(&disk).durable.0 } else { moment.durable };
                 changed(&disk, least, &format!("{} cut at {length}", path.display()));
             }
         }
         // The newest files, one, two, and so on up to all.
-        for paths in [&segments, &images] {
+        for paths in [&segments, &snapshots] {
             let disk = copy_of(&moment.disk);
             for path in paths.iter().rev() {
                 disk.remove(path).unwrap();
@@ -181,7 +182,7 @@ fn a_file_that_is_gone_emptied_or_cut_is_missed_by_name() {
             }
         }
         let disk = copy_of(&moment.disk);
-        segments.iter().chain(&images).for_each(|path| disk.remove(path).unwrap());
+        segments.iter().chain(&snapshots).for_each(|path| disk.remove(path).unwrap());
         let damage = started(&disk).unwrap_err();
         assert!(damage[0].path == *segments.last().unwrap(), "{}: {damage:?}", moment.name);
     }
@@ -209,19 +210,20 @@ fn a_rotated_segment_demands_its_successor_without_a_floor() {
     }
     // A directory of an older program has neither, and starts as before.
     let older = super::store(true);
-    assert_eq!(floor_of(&older), Floor::default());
+    assert_eq!(baseline_of(&older), Baseline::default());
     assert_eq!(started(&older), Ok(10));
 }
 
 /// A repair reports its loss before, and then loses exactly that.
 #[test]
 fn what_damage_costs_is_said_exactly() {
-    let known = |disk: &FaultyDisk| snapshot::Known { node_id: Some(NODE), floor: floor_of(disk) };
+    let known =
+        |disk: &FaultyDisk| snapshot::Known { node_id: Some(NODE), baseline: baseline_of(disk) };
     let mut told = 0;
     for moment in &Life::lived() {
         let segments = files(&moment.disk, ".seg");
-        let images = files(&moment.disk, ".img");
-        for path in segments.iter().chain(&images) {
+        let snapshots = files(&moment.disk, ".img");
+        for path in segments.iter().chain(&snapshots) {
             let whole = moment.disk.read(path).unwrap();
             for bit in (0..whole.len() * 8).step_by(331) {
                 let disk = copy_of(&moment.disk);

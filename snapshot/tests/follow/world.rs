@@ -2,7 +2,7 @@
 //! gets what was written.
 
 use proptest::prelude::*;
-use snapshot::{Batch, Disk, DiskFile, FaultyDisk, ImageWriter, LogFollower, LogWriter, Lsn};
+use snapshot::{Batch, Disk, DiskFile, FaultyDisk, LogFollower, LogWriter, Lsn, SnapshotWriter};
 
 use crate::{NODE, create, dir, follow, gone, index, oldest, reopen};
 
@@ -169,7 +169,7 @@ impl World {
         // The state before the log does not matter to it.
         let before = Lsn(self.first() - 1);
         if before > Lsn(0) {
-            ImageWriter::create(&twin, dir(), NODE, before).unwrap().publish(before).unwrap();
+            SnapshotWriter::create(&twin, dir(), NODE, before).unwrap().publish(before).unwrap();
         }
         let (batch, _) = self.batch(sizes, 100);
         reopen(&twin).append(&batch).unwrap();
@@ -214,8 +214,8 @@ impl World {
                 self.log().trimmer().trim(keep_from).unwrap();
                 let before = Lsn(self.first() - 1);
                 if before > Lsn(0) {
-                    let image = ImageWriter::create(&self.disk, dir(), NODE, before).unwrap();
-                    image.publish(before).unwrap();
+                    let snapshot = SnapshotWriter::create(&self.disk, dir(), NODE, before).unwrap();
+                    snapshot.publish(before).unwrap();
                 }
             }
             Op::Open(from) => self.open(self.share(from) + 1),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use snapshot::{
-    Batch, Disk, FaultyDisk, ImageWriter, LogWriter, Lsn, OpenError, OpenOptions, Opened, open,
+    Batch, Disk, FaultyDisk, LogWriter, Lsn, OpenError, OpenOptions, Opened, SnapshotWriter, open,
     repair, scan,
 };
 
@@ -29,7 +29,7 @@ pub fn run(input: &[u8]) {
     }
     let mut options = OpenOptions::new(NODE);
     options.allow_damage = what & 8 != 0;
-    options.allow_older_image = what & 16 != 0;
+    options.allow_older_snapshot = what & 16 != 0;
     options.log = what & 32 == 0;
     starts_or_refuses(&files, options);
     repaired_it_starts(&files);
@@ -94,7 +94,7 @@ fn recover(
 }
 
 /// Two segments, the second one with or without an end mark, and up to two snapshots.
-fn store(end_mark: bool, image: bool, newer: bool) -> FaultyDisk {
+fn store(end_mark: bool, snapshot: bool, newer: bool) -> FaultyDisk {
     let disk = FaultyDisk::new(1);
     let mut log = LogWriter::create(&disk, Path::new(DIR), NODE, Lsn(1)).unwrap();
     append(&mut log, 2);
@@ -105,13 +105,13 @@ fn store(end_mark: bool, image: bool, newer: bool) -> FaultyDisk {
     if end_mark {
         log.finish().unwrap();
     }
-    let images = [(image, 4, 5), (newer, 6, 7)];
-    for (_, start, end) in images.into_iter().filter(|(wanted, ..)| *wanted) {
-        let mut image = ImageWriter::create(&disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
+    let snapshots = [(snapshot, 4, 5), (newer, 6, 7)];
+    for (_, start, end) in snapshots.into_iter().filter(|(wanted, ..)| *wanted) {
+        let mut snapshot = SnapshotWriter::create(&disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
         for block in 1..=start {
-            image.block(format!("block {block}").as_bytes()).unwrap();
+            snapshot.block(format!("block {block}").as_bytes()).unwrap();
         }
-        image.publish(Lsn(end)).unwrap();
+        snapshot.publish(Lsn(end)).unwrap();
     }
     disk
 }

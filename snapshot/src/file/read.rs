@@ -8,7 +8,8 @@
 use std::path::Path;
 
 use super::{
-    FOOTER_BYTES, HEADER_BYTES, ImageFooter, ImageHeader, ImageInfo, ImageName, blocks_end,
+    FOOTER_BYTES, HEADER_BYTES, SnapshotFooter, SnapshotHeader, SnapshotInfo, SnapshotName,
+    blocks_end,
 };
 use crate::bytes::{Window, u64_of};
 use crate::disk::Disk;
@@ -17,17 +18,17 @@ use crate::record::{FRAME_BYTES, check_frame, frame_length};
 use crate::{Damage, Lsn, ReadError};
 
 /// Reads the blocks of one snapshot in order.
-pub struct ImageReader<D: Disk> {
+pub struct SnapshotReader<D: Disk> {
     window: Window<D::File>,
-    info: ImageInfo,
-    footer: ImageFooter,
+    info: SnapshotInfo,
+    footer: SnapshotFooter,
     offset: u64,
     blocks_end: u64,
     blocks_seen: u64,
     blocks_checksum: u32,
 }
 
-impl<D: Disk> ImageReader<D> {
+impl<D: Disk> SnapshotReader<D> {
     /// Opens a snapshot and verifies its header and footer, not yet its blocks.
     ///
     /// # Errors
@@ -40,17 +41,17 @@ impl<D: Disk> ImageReader<D> {
         let blocks_end =
             blocks_end(bytes).ok_or_else(|| Damage::new(path, bytes, "the image is cut short"))?;
         let head = window.view(0, HEADER_BYTES).map_err(at(path))?;
-        let (header, header_checksum) = ImageHeader::decode(head.unwrap_or_default())
+        let (header, header_checksum) = SnapshotHeader::decode(head.unwrap_or_default())
             .map_err(|(offset, what)| Damage::new(path, offset, what))?;
         let foot = window.view(blocks_end, FOOTER_BYTES).map_err(at(path))?;
-        let footer = ImageFooter::decode(foot.unwrap_or_default())
+        let footer = SnapshotFooter::decode(foot.unwrap_or_default())
             .map_err(|what| Damage::new(path, blocks_end, what))?;
         if footer.header_checksum != header_checksum || footer.end < header.start {
             let what = "the footer belongs to another image";
             return Err(Damage::new(path, blocks_end, what).into());
         }
         check_name(path, header.start)?;
-        let info = ImageInfo {
+        let info = SnapshotInfo {
             path: path.to_path_buf(),
             bytes,
             blocks: footer.blocks,
@@ -72,7 +73,7 @@ impl<D: Disk> ImageReader<D> {
 
     /// The facts in header and footer.
     #[must_use]
-    pub fn info(&self) -> &ImageInfo {
+    pub fn info(&self) -> &SnapshotInfo {
         &self.info
     }
 
@@ -114,7 +115,7 @@ impl<D: Disk> ImageReader<D> {
     ///
     /// # Errors
     /// Those of [`next_block`](Self::next_block).
-    pub fn verify(mut self) -> Result<ImageInfo, ReadError> {
+    pub fn verify(mut self) -> Result<SnapshotInfo, ReadError> {
         while self.next_block()?.is_some() {}
         Ok(self.info)
     }
@@ -134,7 +135,7 @@ impl<D: Disk> ImageReader<D> {
 
 fn check_name(path: &Path, start: Lsn) -> Result<(), Damage> {
     let name = path.file_name().and_then(|name| name.to_str());
-    match name.and_then(ImageName::parse) {
+    match name.and_then(SnapshotName::parse) {
         Some(Some(name)) if name.start == start => Ok(()),
         _ => {
             let what = format!("the header says start LSN {start}, the name does not");

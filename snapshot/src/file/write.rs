@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ImageFooter, ImageHeader, ImageInfo, ImageName, list_images};
+use super::{SnapshotFooter, SnapshotHeader, SnapshotInfo, SnapshotName, list_snapshots};
 use crate::Lsn;
 use crate::bytes::u64_of;
 use crate::disk::{Disk, DiskFile, check_place};
@@ -20,20 +20,20 @@ use crate::replace::{create_anew, parent, tmp_path};
 /// Blocks are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Writes one snapshot, block by block. [`ImageInfo`] says what start and end LSN promise.
+/// Writes one snapshot, block by block. [`SnapshotInfo`] says what start and end LSN promise.
 #[derive(Debug)]
-pub struct ImageWriter<D: Disk> {
+pub struct SnapshotWriter<D: Disk> {
     disk: D,
     path: PathBuf,
     /// `None` once the snapshot is published, or after a write failed.
     file: Option<D::File>,
     buffer: Vec<u8>,
-    info: ImageInfo,
+    info: SnapshotInfo,
     header_checksum: u32,
     blocks_checksum: u32,
 }
 
-impl<D: Disk> ImageWriter<D> {
+impl<D: Disk> SnapshotWriter<D> {
     /// Begins a snapshot as a `.tmp` file, one at a time in a directory. The blocks must contain
     /// all records up to `start_lsn`.
     ///
@@ -44,15 +44,15 @@ impl<D: Disk> ImageWriter<D> {
         check_place(disk, dir)?;
         // Two snapshots may have the same start. The counter distinguishes them, and the larger one
         // is newer.
-        let newest = list_images(disk, dir)?;
+        let newest = list_snapshots(disk, dir)?;
         let same = newest.iter().filter(|name| name.start == start_lsn);
         let counter = same.map(|name| name.counter).max().unwrap_or(0);
-        let name = ImageName { start: start_lsn, counter: counter.saturating_add(1) };
+        let name = SnapshotName { start: start_lsn, counter: counter.saturating_add(1) };
         let path = name.path(dir);
         let file = create_anew(disk, &tmp_path(&path))?;
-        let header = ImageHeader { node_id, start: start_lsn };
+        let header = SnapshotHeader { node_id, start: start_lsn };
         let (buffer, header_checksum) = header.encode();
-        let info = ImageInfo {
+        let info = SnapshotInfo {
             path: path.clone(),
             bytes: 0,
             blocks: 0,
@@ -110,22 +110,22 @@ impl<D: Disk> ImageWriter<D> {
     /// # Errors
     /// Kind `InvalidInput` if `end_lsn` is before the start. After other errors the snapshot may or
     /// may not be there; it is whole in both cases.
-    pub fn publish(self, end_lsn: Lsn) -> io::Result<ImageInfo> {
+    pub fn publish(self, end_lsn: Lsn) -> io::Result<SnapshotInfo> {
         self.finish(end_lsn, true)
     }
 
     /// Like [`publish`](Self::publish), for a run without a log. Nothing may have changed while the
     /// snapshot was written, and loading it demands no log.
-    pub fn publish_without_log(self) -> io::Result<ImageInfo> {
+    pub fn publish_without_log(self) -> io::Result<SnapshotInfo> {
         let start = self.info.start_lsn;
         self.finish(start, false)
     }
 
-    fn finish(mut self, end_lsn: Lsn, logged: bool) -> io::Result<ImageInfo> {
+    fn finish(mut self, end_lsn: Lsn, logged: bool) -> io::Result<SnapshotInfo> {
         if end_lsn < self.info.start_lsn {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let footer = ImageFooter {
+        let footer = SnapshotFooter {
             logged,
             blocks: self.info.blocks,
             end: end_lsn,
@@ -171,7 +171,7 @@ impl<D: Disk> ImageWriter<D> {
     }
 }
 
-impl<D: Disk> Drop for ImageWriter<D> {
+impl<D: Disk> Drop for SnapshotWriter<D> {
     fn drop(&mut self) {
         if self.file.take().is_some() {
             // Best effort: the next open removes a leftover.

@@ -13,35 +13,35 @@ use crate::Lsn;
 
 /// The baseline: what the next start must find. The default demands nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Floor {
+pub struct Baseline {
     /// The last record that was certainly durable; 0 for none.
     pub durable: Lsn,
     /// First LSN of the newest segment; 0 without a log.
     pub segment: Lsn,
     /// Start LSN of the newest snapshot; 0 without one. It demands nothing: it only names the file
     /// in an error about missing records.
-    pub image: Lsn,
+    pub snapshot: Lsn,
 }
 
-impl Floor {
+impl Baseline {
     /// The larger value of each number.
     #[must_use]
-    pub fn raised(self, to: Floor) -> Self {
+    pub fn raised(self, to: Baseline) -> Self {
         Self {
             durable: self.durable.max(to.durable),
             segment: self.segment.max(to.segment),
-            image: self.image.max(to.image),
+            snapshot: self.snapshot.max(to.snapshot),
         }
     }
 }
 
 /// Keeps a baseline where a loss of log and snapshots does not reach it.
-pub trait KeepFloor: std::fmt::Debug + Send + Sync {
+pub trait KeepBaseline: std::fmt::Debug + Send + Sync {
     /// Raises the baseline. Returns when that is durable.
     ///
     /// # Errors
     /// Either the old or the new baseline is kept, and the caller may try again.
-    fn raise(&self, to: Floor) -> io::Result<()>;
+    fn raise(&self, to: Baseline) -> io::Result<()>;
 }
 
 /// What is known of a directory before its log and snapshots are read.
@@ -50,11 +50,11 @@ pub struct Known {
     /// The node that all files must belong to. With `None` the files must agree with each other.
     pub node_id: Option<u64>,
     /// The baseline; the default demands nothing.
-    pub floor: Floor,
+    pub baseline: Baseline,
 }
 
 impl From<Option<u64>> for Known {
     fn from(node_id: Option<u64>) -> Self {
-        Self { node_id, floor: Floor::default() }
+        Self { node_id, baseline: Baseline::default() }
     }
 }

@@ -11,8 +11,8 @@
 mod read;
 mod write;
 
-pub use read::ImageReader;
-pub use write::ImageWriter;
+pub use read::SnapshotReader;
+pub use write::SnapshotWriter;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::bytes::{Fields, trailing_checksum, u64_of};
 use crate::disk::Disk;
 use crate::error::at;
-use crate::version::IMAGE_VERSION;
+use crate::version::SNAPSHOT_VERSION;
 use crate::{Lsn, ReadError};
 
 pub(crate) const HEADER_MAGIC: [u8; 8] = *b"chshimg\n";
@@ -33,7 +33,7 @@ pub(crate) const FOOTER_BYTES: usize = 40;
 
 /// Header and footer of a published snapshot, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageInfo {
+pub struct SnapshotInfo {
     /// The file `image-*.img`.
     pub path: PathBuf,
     /// Length of the file in bytes.
@@ -54,12 +54,12 @@ pub struct ImageInfo {
 /// Name of a snapshot. The newest has the largest start LSN, and among equal ones the largest
 /// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ImageName {
+pub(crate) struct SnapshotName {
     pub(crate) start: Lsn,
     pub(crate) counter: u32,
 }
 
-impl ImageName {
+impl SnapshotName {
     pub(crate) fn path(self, dir: &Path) -> PathBuf {
         dir.join(format!("image-{:020}-{:010}.img", self.start.0, self.counter))
     }
@@ -81,16 +81,16 @@ impl ImageName {
     }
 }
 
-struct ImageHeader {
+struct SnapshotHeader {
     node_id: u64,
     start: Lsn,
 }
 
-impl ImageHeader {
+impl SnapshotHeader {
     fn encode(&self) -> (Vec<u8>, u32) {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&HEADER_MAGIC);
-        bytes.extend_from_slice(&IMAGE_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.node_id.to_le_bytes());
         bytes.extend_from_slice(&self.start.0.to_le_bytes());
         let checksum = crc32c::crc32c(&bytes);
@@ -105,7 +105,7 @@ impl ImageHeader {
             return Err((0, "this is no image".to_owned()));
         }
         let version = fields.u32().unwrap_or_default();
-        if version != IMAGE_VERSION {
+        if version != SNAPSHOT_VERSION {
             return Err((8, format!("format version {version} is not known")));
         }
         let checksum = trailing_checksum(bytes, 0)
@@ -118,7 +118,7 @@ impl ImageHeader {
     }
 }
 
-struct ImageFooter {
+struct SnapshotFooter {
     logged: bool,
     blocks: u64,
     end: Lsn,
@@ -128,7 +128,7 @@ struct ImageFooter {
     blocks_checksum: u32,
 }
 
-impl ImageFooter {
+impl SnapshotFooter {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FOOTER_BYTES);
         bytes.extend_from_slice(&FOOTER_MAGIC);
@@ -165,12 +165,12 @@ impl ImageFooter {
 }
 
 /// The snapshots of a directory, oldest first.
-pub(crate) fn list_images<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<ImageName>> {
+pub(crate) fn list_snapshots<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<SnapshotName>> {
     let names = disk.list(dir).map_err(at(dir))?;
-    let images = names.iter().filter_map(|name| ImageName::parse(name)?);
-    let mut images: Vec<ImageName> = images.collect();
-    images.sort_unstable();
-    Ok(images)
+    let snapshots = names.iter().filter_map(|name| SnapshotName::parse(name)?);
+    let mut snapshots: Vec<SnapshotName> = snapshots.collect();
+    snapshots.sort_unstable();
+    Ok(snapshots)
 }
 
 /// Removes all but the newest `keep` snapshots, and returns the first LSN of the log that must be
@@ -187,14 +187,14 @@ pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
     let mut kept = 0;
     let mut keep_from = Lsn(0);
     let mut removed = false;
-    for name in list_images(disk, dir)?.into_iter().rev() {
+    for name in list_snapshots(disk, dir)?.into_iter().rev() {
         let path = name.path(dir);
         if kept >= keep.max(1) {
             disk.remove(&path).map_err(at(&path))?;
             removed = true;
             continue;
         }
-        match ImageReader::open(disk, &path) {
+        match SnapshotReader::open(disk, &path) {
             Ok(_) => {
                 kept += 1;
                 if kept >= keep.max(1) {
