@@ -270,7 +270,7 @@ impl Line {
     async fn settle(&mut self) {
         loop {
             while let Some(reply) = self.replies.pop() {
-                match reply.told {
+                match reply.body {
                     ReplyBody::Frames { mut bytes, .. } => {
                         self.output.extend_from_slice(&bytes);
                         buffers::empty(&mut bytes);

@@ -57,21 +57,21 @@ impl Authenticator {
     }
 
     /// Whether a session is still valid. Updates its role if its token has another one now.
-    pub fn holds(&self, pass: &mut Session) -> bool {
+    pub fn holds(&self, session: &mut Session) -> bool {
         let replaced = self.replaced.load(Ordering::Acquire);
-        pass.seen == replaced || self.look_again(pass, replaced)
+        session.seen == replaced || self.look_again(session, replaced)
     }
 
     #[cold]
-    fn look_again(&self, pass: &mut Session, replaced: u64) -> bool {
+    fn look_again(&self, session: &mut Session, replaced: u64) -> bool {
         let tokens = self.tokens.get();
-        let role = match &pass.mark {
+        let role = match &session.mark {
             Some(mark) => tokens.role_of(mark),
             None => (!tokens.required()).then_some(Role::Full),
         };
-        pass.seen = replaced;
+        session.seen = replaced;
         role.is_some_and(|role| {
-            pass.role = role;
+            session.role = role;
             true
         })
     }
@@ -89,25 +89,34 @@ mod tests {
 
     #[test]
     fn passes_follow_the_tokens() {
-        let gate = Authenticator::new(Tokens::parse("one\ntwo\nthree").unwrap());
+        let authenticator = Authenticator::new(Tokens::parse("one\ntwo\nthree").unwrap());
         assert!(
-            !gate.is_open() && gate.enter(None).is_none() && gate.enter(Some("four")).is_none()
+            !authenticator.is_open()
+                && authenticator.enter(None).is_none()
+                && authenticator.enter(Some("four")).is_none()
         );
         let [mut one, mut two, mut three] =
-            ["one", "two", "three"].map(|token| gate.enter(Some(token)).unwrap());
-        assert!(gate.holds(&mut one) && one.role() == Role::Full);
+            ["one", "two", "three"].map(|token| authenticator.enter(Some(token)).unwrap());
+        assert!(authenticator.holds(&mut one) && one.role() == Role::Full);
 
-        gate.replace(Tokens::parse("one\nread two\nfour").unwrap());
-        assert!(gate.holds(&mut one) && one.role() == Role::Full);
-        assert!(gate.holds(&mut two) && two.role() == Role::Read);
-        assert!(!gate.holds(&mut three));
-        assert!(gate.enter(Some("three")).is_none() && gate.enter(Some("four")).is_some());
+        authenticator.replace(Tokens::parse("one\nread two\nfour").unwrap());
+        assert!(authenticator.holds(&mut one) && one.role() == Role::Full);
+        assert!(authenticator.holds(&mut two) && two.role() == Role::Read);
+        assert!(!authenticator.holds(&mut three));
+        assert!(
+            authenticator.enter(Some("three")).is_none()
+                && authenticator.enter(Some("four")).is_some()
+        );
     }
 
     #[test]
     fn without_tokens_everybody_may_do_everything() {
-        let gate = Authenticator::new(Tokens::default());
-        let mut pass = gate.enter(Some("whatever")).unwrap();
-        assert!(gate.is_open() && gate.holds(&mut pass) && pass.role() == Role::Full);
+        let authenticator = Authenticator::new(Tokens::default());
+        let mut session = authenticator.enter(Some("whatever")).unwrap();
+        assert!(
+            authenticator.is_open()
+                && authenticator.holds(&mut session)
+                && session.role() == Role::Full
+        );
     }
 }

@@ -54,14 +54,14 @@ pub struct Admin<C> {
     /// The source of `/metrics`.
     pub metrics: MetricsSource,
     /// Checks the tokens. If it is open, the listener must be on loopback only.
-    pub gate: Arc<Authenticator>,
+    pub authenticator: Arc<Authenticator>,
     /// Records the commands; each worker has a meter of its own.
     pub meter: SharedMeter,
 }
 
 impl<C> fmt::Debug for Admin<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let with_token = !self.gate.is_open();
+        let with_token = !self.authenticator.is_open();
         f.debug_struct("Admin").field("with_token", &with_token).finish_non_exhaustive()
     }
 }
@@ -185,9 +185,10 @@ impl<C: Call> Admin<C> {
 impl<C> Admin<C> {
     /// The caller's role, by their token where one is required.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Role, Failure> {
-        let token = if self.gate.is_open() { None } else { Some(bearer(headers)?) };
-        let pass = self.gate.enter(token);
-        pass.map(|pass| pass.role())
+        let token = if self.authenticator.is_open() { None } else { Some(bearer(headers)?) };
+        let session = self.authenticator.enter(token);
+        session
+            .map(|session| session.role())
             .ok_or_else(|| Failure::unauthenticated(Refused::UnknownToken, "the token is wrong"))
     }
 

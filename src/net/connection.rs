@@ -72,7 +72,7 @@ const WRITE_BYTES: usize = 128 << 10;
 /// The settings and budgets that all connections of the door share.
 pub struct NetConfig {
     /// Checks the tokens of `hello`, and later whether they are still valid.
-    pub gate: Arc<Authenticator>,
+    pub authenticator: Arc<Authenticator>,
     /// A connection that sends no request for this long is closed.
     pub idle: Duration,
     /// The budget for incomplete requests, of both doors together.
@@ -93,7 +93,7 @@ struct Moving {
     output: SendQueue,
     heard: Heard,
     /// The session, once the client has shown its token.
-    pass: Option<Session>,
+    session: Option<Session>,
     /// The request id of the `hello` that the new worker answers.
     hello: Option<u64>,
 }
@@ -113,7 +113,7 @@ pub fn start(
         input: BytesMut::new(),
         output: SendQueue::default(),
         heard: Heard::new(Instant::now()),
-        pass: None,
+        session: None,
         hello: None,
     };
     move_to(node, shard, moving);
@@ -189,7 +189,7 @@ struct Connection {
     watches: Watches,
     hasher: KeyHasher,
     /// The session; `None` before `hello`.
-    pass: Option<Session>,
+    session: Option<Session>,
     /// No more requests are taken, and the connection ends when all replies that are due were sent.
     closing: bool,
     /// The shard that a `hello` asked for, and its request id.
@@ -228,7 +228,7 @@ impl Connection {
             hot: FastPath::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             hasher: local.node().hasher,
-            pass: moving.pass,
+            session: moving.session,
             closing: false,
             moving: None,
             incomplete: None,
@@ -249,9 +249,9 @@ impl Connection {
             let stopping = Error::not_applied("watch: the server is stopping");
             self.watches.end(&stopping, self.output.end());
         }
-        if let Some(pass) = &mut self.pass
+        if let Some(session) = &mut self.session
             && !self.closing
-            && !self.config.gate.holds(pass)
+            && !self.config.authenticator.holds(session)
         {
             self.turn_out();
         }
@@ -377,7 +377,7 @@ impl Connection {
 
     fn take_hot(&mut self, frame: &FrontFrame<'_>, started: Instant) -> bool {
         // A request that the role forbids is rejected in the code for all commands.
-        let role = self.pass.as_ref().map(Session::role);
+        let role = self.session.as_ref().map(Session::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
         let Some(request) = frame.hot.filter(|request| may(request.ask.kind())) else {
             return false;
@@ -408,7 +408,7 @@ impl Connection {
     fn take(&mut self, asked: RequestInfo, work: Work) {
         match work {
             Work::Command(Command::Hello(hello)) => self.hello(asked.id, hello),
-            work => match self.pass.as_ref().map(Session::role) {
+            work => match self.session.as_ref().map(Session::role) {
                 Some(role) => self.take_as(role, asked, work),
                 None => self.refuse(asked.id, no_hello()),
             },
@@ -469,7 +469,7 @@ impl Connection {
     fn encode(&mut self, ready: ReadyReply) {
         let (before, count) = (self.output.len(), ready.count());
         let (way, is_large) = OrderKey::of_mark(ready.mark);
-        match ready.told {
+        match ready.body {
             ReplyBody::Frames { mut bytes, .. } => {
                 self.output.end().extend_from_slice(&bytes);
                 buffers::empty(&mut bytes);
@@ -626,7 +626,7 @@ impl Connection {
             input: self.input,
             output: self.output,
             heard: self.patience.heard,
-            pass: self.pass,
+            session: self.session,
             hello: self.moving.map(|(_, id)| id),
         };
         move_to(&node, shard, moving);

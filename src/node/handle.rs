@@ -105,9 +105,9 @@ impl Call for Handle {
         let shard = self.shard?;
         let core = Local::here(&self.node, shard)?;
         let user_id = self.node.hasher.hashed(user_id);
-        let told = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
-        let Taken::Now(told) = told else { return None };
+        let result = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
+        let Taken::Now(result) = result else { return None };
         self.node.mailboxes.get(shard.index())?.count(false);
-        Some(told)
+        Some(result)
     }
 }

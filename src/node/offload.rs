@@ -47,17 +47,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_aside_or_here() {
+    fn work_is_done_on_the_offload_thread_or_here() {
         let here = std::thread::current().id();
-        let (aside, work) = Offload::new();
+        let (offload, work) = Offload::new();
         let thread = std::thread::spawn(move || serve(&work));
-        let done_by = aside.begin(|| std::thread::current().id()).blocking_recv().unwrap();
+        let done_by = offload.begin(|| std::thread::current().id()).blocking_recv().unwrap();
         assert_eq!(done_by, thread.thread().id());
-        let aside = {
-            drop(aside);
+        let offload = {
+            drop(offload);
             thread.join().unwrap();
             Offload::new().0
         };
-        assert_eq!(aside.begin(|| std::thread::current().id()).blocking_recv(), Ok(here));
+        assert_eq!(offload.begin(|| std::thread::current().id()).blocking_recv(), Ok(here));
     }
 }

@@ -38,7 +38,7 @@ pub enum ReplyBody {
 #[derive(Debug)]
 pub struct ReadyReply {
     /// The body to send.
-    pub told: ReplyBody,
+    pub body: ReplyBody,
     /// The mark that the connection gave the responder of each of these requests.
     pub mark: u64,
 }
@@ -46,7 +46,7 @@ pub struct ReadyReply {
 impl ReadyReply {
     /// Number of requests that this replies to.
     pub fn count(&self) -> usize {
-        match &self.told {
+        match &self.body {
             ReplyBody::Outcome { .. } => 1,
             ReplyBody::Frames { count, .. } => *count,
         }
@@ -108,7 +108,7 @@ impl ReplyQueue {
     /// Adds a reply that needed no shard.
     pub fn push(&self, request_id: u64, outcome: Outcome) {
         self.in_flight.set(self.in_flight.get() + 1);
-        self.add(ReadyReply { told: ReplyBody::Outcome { request_id, outcome }, mark: 0 });
+        self.add(ReadyReply { body: ReplyBody::Outcome { request_id, outcome }, mark: 0 });
     }
 
     fn add(&self, ready: ReadyReply) {
@@ -151,7 +151,7 @@ struct Asking {
 impl Asking {
     fn end(self, outcome: Outcome) {
         let Self { replies, request_id, bytes, mark } = self;
-        replies.end(bytes, ReadyReply { told: ReplyBody::Outcome { request_id, outcome }, mark });
+        replies.end(bytes, ReadyReply { body: ReplyBody::Outcome { request_id, outcome }, mark });
     }
 }
 
@@ -177,7 +177,7 @@ impl Responder {
 
     /// Delivers the outcome. A connection's request is measured here; a call is measured by the
     /// door that made it.
-    pub(super) fn tell(self, outcome: Outcome, status: u16, tcp: &mut Meter) {
+    pub(super) fn deliver(self, outcome: Outcome, status: u16, tcp: &mut Meter) {
         match self.caller {
             Caller::Connection(asking) => {
                 tcp.record(self.kind, status, self.started.elapsed());
@@ -215,10 +215,11 @@ impl<'a> ReplySplitter<'a> {
         Self { frames, now: Instant::now(), tcp, run: None }
     }
 
-    /// Assigns the next `bytes` bytes to `ticket`. Frames without a responder are dropped, and so
+    /// Assigns the next `bytes` bytes to `responder`. Frames without a responder are dropped, and so
     /// are those for a call, whose responder has no queue.
-    pub(super) fn next(&mut self, ticket: Option<Responder>, bytes: usize) {
-        let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = ticket else {
+    pub(super) fn next(&mut self, responder: Option<Responder>, bytes: usize) {
+        let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = responder
+        else {
             self.end_run();
             self.frames.advance(bytes.min(self.frames.len()));
             return;
@@ -249,7 +250,7 @@ impl<'a> ReplySplitter<'a> {
             true => self.frames.split_to(run.frame_bytes),
             false => std::mem::take(&mut self.frames),
         };
-        let told = ReplyBody::Frames { bytes, count: run.count };
-        run.replies.end(run.asked_bytes, ReadyReply { told, mark: run.mark });
+        let body = ReplyBody::Frames { bytes, count: run.count };
+        run.replies.end(run.asked_bytes, ReadyReply { body, mark: run.mark });
     }
 }

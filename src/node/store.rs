@@ -177,12 +177,12 @@ impl<D: Disk> Store<D> {
             )
         });
         let opened = opened.map_err(|error| self.refusal(error))?;
-        let told_is_lost = match self.identity.at_risk {
+        let may_have_lost = match self.identity.at_risk {
             AtRisk::Nothing => false,
             AtRisk::Unclean => !opened.clean,
             AtRisk::Always => true,
         };
-        let reset = if told_is_lost || !opened.repaired.is_empty() {
+        let reset = if may_have_lost || !opened.repaired.is_empty() {
             Some("what they were told may have been lost")
         } else if self.is_copy {
             Some("this directory is a copy, and may be behind what they were told")
@@ -195,7 +195,7 @@ impl<D: Disk> Store<D> {
         let baseline = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
         let mut cores = cores;
         cores.iter_mut().for_each(|core| core.set_incarnation(incarnation));
-        self.tell(&opened, newest.into_inner().time());
+        self.log_findings(&opened, newest.into_inner().time());
         let mut writer = opened.writer;
         if let Some(writer) = &mut writer {
             writer.set_baseline_keeper(baseline.clone());
@@ -226,7 +226,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Logs what the start found and did. A loss is never logged below a warning.
-    fn tell(&self, opened: &Opened<D>, newest: Option<TimeMs>) {
+    fn log_findings(&self, opened: &Opened<D>, newest: Option<TimeMs>) {
         for done in &opened.done {
             info!("{done}");
         }

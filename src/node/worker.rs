@@ -405,7 +405,7 @@ impl Worker {
         }
         let status = outcome.as_ref().map_or_else(|error| error.code.status(), |_| 200);
         self.mailbox().count(status != 200);
-        ticket.tell(outcome, status, &mut self.tcp);
+        ticket.deliver(outcome, status, &mut self.tcp);
     }
 
     /// Sends queued batches that must arrive before the messages that an operation for shard `over`

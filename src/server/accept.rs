@@ -44,7 +44,7 @@ impl Opening<'_> {
     pub(super) fn tcp(&self, listener: Listener, node: &Arc<NodeInfo>) -> Arc<Door> {
         let door = Arc::new(self.door("tcp", self.places.door, no_room()));
         let config = Arc::new(NetConfig {
-            gate: Arc::clone(&self.credentials.authenticator),
+            authenticator: Arc::clone(&self.credentials.authenticator),
             idle: self.config.idle_timeout,
             incomplete: Arc::clone(&self.doors.http.incomplete),
             unread: Arc::clone(&self.doors.tcp_unread),

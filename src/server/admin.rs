@@ -89,7 +89,7 @@ pub(super) fn router(credentials: &Credentials, node: &LateNode, doors: &Doors) 
         store: node.clone(),
         readiness: Arc::new(readiness),
         metrics: Arc::new(metrics),
-        gate: Arc::clone(&credentials.authenticator),
+        authenticator: Arc::clone(&credentials.authenticator),
         meter,
     })
 }

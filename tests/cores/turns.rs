@@ -71,10 +71,11 @@ fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
 fn connect(node: &NodeInfo, server: UnixStream) -> tokio::sync::watch::Sender<bool> {
     server.set_nonblocking(true).unwrap();
     let (keep, stop) = tokio::sync::watch::channel(false);
-    let gate = Authenticator::new(Default::default());
+    let authenticator = Authenticator::new(Default::default());
     let incomplete = Budget::new(1 << 20, Duration::ZERO);
     let unread = Budget::new(64 << 20, Duration::ZERO);
-    let config = NetConfig { gate, idle: Duration::from_secs(60), incomplete, unread, stop };
+    let config =
+        NetConfig { authenticator, idle: Duration::from_secs(60), incomplete, unread, stop };
     let door = Arc::new(Door::new(Arc::new(DoorMeter::new("test")), 1, Vec::new()));
     let Admission::Open(guest) = door.enter(Peer::Gone) else { panic!("no room") };
     connection::start(node, ShardId(0), Parked::Unix(server), guest, Arc::new(config));

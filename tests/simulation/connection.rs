@@ -130,11 +130,11 @@ impl World {
     fn replies(&mut self, connection: &mut Connection) -> Vec<(u64, Outcome)> {
         let kind = |id: u64| connection.asked.get(usize::try_from(id).unwrap() - 1).copied();
         let mut replies: Vec<(u64, Outcome)> = Vec::new();
-        while let Some(ReadyReply { told, mark }) = connection.replies.pop() {
+        while let Some(ReadyReply { body, mark }) = connection.replies.pop() {
             if let (Some(way), _) = OrderKey::of_mark(mark) {
                 connection.order.done(way);
             }
-            match told {
+            match body {
                 ReplyBody::Outcome { request_id, outcome } => replies.push((request_id, outcome)),
                 ReplyBody::Frames { mut bytes, count } => {
                     let before = replies.len();

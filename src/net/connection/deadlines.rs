@@ -16,7 +16,7 @@ impl Connection {
     /// Waits for the first frame, unless another worker answered `hello` already. Returns false if
     /// the connection has ended.
     pub(super) async fn greet(&mut self) -> io::Result<bool> {
-        if self.pass.is_some() {
+        if self.session.is_some() {
             return Ok(true);
         }
         let Self { stream, input, guest, stop, .. } = &mut *self;

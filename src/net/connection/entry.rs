@@ -22,7 +22,7 @@ pub(super) fn no_hello() -> Error {
 
 impl Connection {
     pub(super) fn hello(&mut self, id: u64, hello: Hello) {
-        let Some(pass) = self.config.gate.enter(hello.token.as_deref()) else {
+        let Some(session) = self.config.authenticator.enter(hello.token.as_deref()) else {
             let reason = match hello.token {
                 None => Refused::Missing,
                 Some(_) => Refused::UnknownToken,
@@ -36,15 +36,15 @@ impl Connection {
             self.guest.meter().count_dropped(Dropped::NoRoom);
             return self.refuse(CONNECTION_ID, Error::no_room());
         }
-        if self.pass.is_none() {
+        if self.session.is_none() {
             throttled!(of 100, info,
                 peer = %self.guest.peer(),
                 client = hello.client.as_deref().unwrap_or("unnamed"),
-                role = pass.role().name(),
+                role = session.role().name(),
                 "a client connected"
             );
         }
-        self.pass = Some(pass);
+        self.session = Some(session);
         let own = self.local.shard();
         match hello.shard.map(ShardId) {
             Some(shard) if shard.0 >= self.local.node().shards.get() => {
@@ -78,13 +78,13 @@ impl Connection {
     pub(super) fn refuse_undecoded(&mut self, refused: protocol::RefusedRequest) {
         let protocol::RefusedRequest { id, kind, error } = refused;
         let is_hello = kind == Some(Kind::Hello);
-        let forbidden = |pass: &Session| kind.and_then(|kind| pass.role().check(kind).err());
-        match (&self.pass, id) {
+        let forbidden = |session: &Session| kind.and_then(|kind| session.role().check(kind).err());
+        match (&self.session, id) {
             (None, id) if !is_hello => self.refuse(id.unwrap_or(CONNECTION_ID), no_hello()),
             (_, None) => self.refuse(CONNECTION_ID, error),
             (_, Some(id)) if is_hello => self.refuse(id, error),
-            (pass, Some(id)) => {
-                let error = pass.as_ref().and_then(forbidden).unwrap_or(error);
+            (session, Some(id)) => {
+                let error = session.as_ref().and_then(forbidden).unwrap_or(error);
                 self.replies.push(id, Err(error));
             }
         }

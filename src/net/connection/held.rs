@@ -83,7 +83,7 @@ impl Connection {
     /// watches.
     pub(super) fn held_bytes(&self) -> usize {
         let mut ready = 0;
-        self.replies.for_each_ready(|reply| ready += unread::bytes_of(&reply.told));
+        self.replies.for_each_ready(|reply| ready += unread::bytes_of(&reply.body));
         let long = self.long.as_ref().map_or(0, ChunkedReply::held_bytes);
         self.output.held_bytes() + ready + long + self.watches.held_bytes()
     }
@@ -101,7 +101,7 @@ impl Connection {
 
     fn withhold_ready(&self) {
         self.replies.for_each_ready(|reply| {
-            if let ReplyBody::Outcome { outcome, .. } = &mut reply.told
+            if let ReplyBody::Outcome { outcome, .. } = &mut reply.body
                 && unread::bytes_of_outcome(outcome) > TCP_UNSENT_BYTES_FREE
                 && unread::withhold(outcome)
             {

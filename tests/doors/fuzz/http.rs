@@ -123,7 +123,7 @@ fn admin(store: Store, tokens: &str) -> Router {
         store,
         readiness: Arc::new(|| Ok(())),
         metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
-        gate: Authenticator::new(Tokens::parse(tokens).unwrap()),
+        authenticator: Authenticator::new(Tokens::parse(tokens).unwrap()),
         meter: SharedMeter::default(),
     };
     admin_router(admin).layer(from_fn(checked))

@@ -41,7 +41,7 @@ fn doors(store: Fake) -> (Counting, [(Router, &'static str); 2]) {
         store: store.clone(),
         readiness: Arc::new(|| Ok(())),
         metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
-        gate: Authenticator::new(Tokens::default()),
+        authenticator: Authenticator::new(Tokens::default()),
         meter: meter(),
     };
     let app = with_cors(app_router(app), &["https://app.example".parse().unwrap()]);

@@ -467,7 +467,7 @@ fn admin(tokens: &str) -> Operated {
             let stats = Some(stats);
             Box::pin(async move { MetricsInput { stats, call, ..MetricsInput::default() } })
         }),
-        gate: Authenticator::new(Tokens::parse(tokens).unwrap()),
+        authenticator: Authenticator::new(Tokens::parse(tokens).unwrap()),
         meter,
     });
     Operated { store, router, trouble }
