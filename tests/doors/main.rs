@@ -1,7 +1,7 @@
 //! The doors of a server in this process: bytes of the wire, HTTP routes, the stream of changes.
 //!
 //! # Layout
-//! - `protocol_examples`, `protocol_server`: `protocol.md` agrees with the code, byte by byte
+//! - `protocol_examples`, `protocol_server`: vectors and `protocol.md` agree with code and server
 //! - `connection`: one TCP connection
 //! - `watch`: the stream of changes
 //! - `http`: both HTTP doors, without sockets

@@ -169,7 +169,7 @@ fn the_examples_of_the_page_are_vectors() {
         })
         .collect();
     let examples = page_examples();
-    assert!(!examples.is_empty());
+    assert_eq!(examples.len(), 10, "ten frames; the others are in the file");
     for (words, lines) in examples {
         let bytes: Vec<u8> = lines.iter().flat_map(|line| bytes_of(line)).collect();
         let is_it = |(known, other): &(String, Vec<u8>)| {
@@ -267,9 +267,30 @@ fn the_table_of_commands_is_complete() {
         })
         .collect();
     assert_eq!(written, real);
-    for (code, name, class) in real {
-        let opening = format!("\nCode {code}, {class}. ");
-        assert!(section(&format!("### `{name}`")).starts_with(&opening), "{name}");
+    // The first sentence of a section is its row in the table, and ends on its line: the manual of
+    // `call` shows it.
+    for (row, (code, name, class)) in table(section("## Commands"), &["code"]).iter().zip(real) {
+        let opening = format!("\nCode {code}, {class}. {}.", row[3]).replace('`', "");
+        let text = section(&format!("### `{name}`")).replace('`', "");
+        assert!(text.starts_with(&opening), "{name}: {opening}");
+    }
+}
+
+#[test]
+fn every_write_says_its_errors_effect_and_repeat() {
+    for kind in Kind::ALL {
+        let text = section(&format!("### `{}`", kind.name()));
+        let parts = ["\n- Errors: ", "\n- Effect: ", "\n- Repeat: "].map(|part| text.find(part));
+        if kind.class() == Class::Write {
+            assert!(parts.is_sorted() && parts[0].is_some(), "{}: {parts:?}", kind.name());
+        }
+        let Some(from) = parts[0] else { continue };
+        let errors = text[from..].split("\n- Effect: ").next().unwrap();
+        let words = errors.split([' ', '.', '\n']);
+        let numbers = words.filter(|word| word.len() == 3).filter_map(|word| word.parse().ok());
+        for status in numbers {
+            assert!(ErrorCode::from_status(status).is_some(), "{}: {status}", kind.name());
+        }
     }
 }
 
@@ -418,9 +439,9 @@ fn limits_of_an_older_server_are_read() {
 #[test]
 fn the_table_of_limits_is_this_builds() {
     let limits = serde_json::to_string(&Limits::of_this_build()).unwrap();
-    let written: Vec<String> = table(section("## Limits"), &["name", "value"])
+    let written: Vec<String> = table(section("## Limits"), &["#", "name", "type", "value"])
         .iter()
-        .map(|row| format!("\"{}\":{}", row[0], row[1]))
+        .map(|row| format!("\"{}\":{}", row[1], row[3]))
         .collect();
     assert_eq!(limits, format!("{{{}}}", written.join(",")));
 }
@@ -474,13 +495,19 @@ fn top_level_names(json: &str) -> Vec<String> {
     names
 }
 
-/// The names in the second column of a field table of `text`, whose first column counts from 1.
-fn fields(text: &str) -> Vec<String> {
-    let rows = table(text, &["#", "name", "type"]);
+/// The names in the second column of those rows of a field table whose fourth column `is_wanted`.
+/// Their first column counts from 1.
+fn fields_where(text: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut rows = table(text, &["#", "name", "type"]);
+    rows.retain(|row| is_wanted(row[3]));
     for (index, row) in rows.iter().enumerate() {
         assert_eq!(row[0], (index + 1).to_string(), "{row:?}");
     }
     rows.iter().map(|row| row[1].to_owned()).collect()
+}
+
+fn fields(text: &str) -> Vec<String> {
+    fields_where(text, |_| true)
 }
 
 /// A command's arguments as JSON, in their order.
@@ -494,17 +521,12 @@ fn arguments_json(command: &Command) -> String {
 fn every_field_is_listed_in_its_position() {
     for vector in conversation() {
         let section = section(&format!("### `{}`", vector.name));
-        let (arguments, reply) = section.split_once("\nReply: ").unwrap_or_else(|| {
-            section
-                .split_once("\nReply:\n")
-                .unwrap_or_else(|| panic!("{} has no reply", vector.name))
-        });
         let (written, json) = if vector.is_request {
             let command = Command::from_json(vector.kind(), vector.json.clone()).unwrap();
-            (fields(arguments), arguments_json(&command))
+            (fields_where(section, |need| need != "reply"), arguments_json(&command))
         } else {
             let Ok(body) = decode(&vector).outcome else { continue };
-            (fields(reply), serde_json::to_string(&body).unwrap())
+            (fields_where(section, |need| need == "reply"), serde_json::to_string(&body).unwrap())
         };
         assert_eq!(top_level_names(&json), written, "{}: {}", vector.name, vector.place);
     }
@@ -532,7 +554,9 @@ fn every_record_lists_its_fields_in_their_position() {
     // The same for those that only requests have.
     let in_requests: HashMap<&str, (&str, &str)> =
         HashMap::from([("since", ("sync", "since")), ("read_item", ("mark_read_many", "items"))]);
-    assert_eq!(PAGE.matches("\n### Record `").count(), in_replies.len() + in_requests.len());
+    // The record `limits` has its fields in the section of the limits.
+    let records = PAGE.matches("\n### Record `").count() + 1;
+    assert_eq!(records, in_replies.len() + in_requests.len());
     let conversation = conversation();
     let find = |is_request: bool, name: &str, field: &str| {
         let of_the_command = |v: &&Vector| v.is_request == is_request && v.name == name;
@@ -559,7 +583,11 @@ fn every_record_lists_its_fields_in_their_position() {
         if record == "row" {
             assert_eq!(names.remove(0), "id", "JSON alone has the id twice");
         }
-        assert_eq!(names, fields(section(&format!("### Record `{record}`"))), "{record}");
+        let heading = match record {
+            "limits" => "## Limits".to_owned(),
+            record => format!("### Record `{record}`"),
+        };
+        assert_eq!(names, fields(section(&heading)), "{record}");
     }
 }
 
