@@ -46,7 +46,7 @@ dependencies:
 
 # Whether the simulation finds the faults that are planted for it
 planted-faults:
-    cargo test --locked --features planted-faults --test simulation faults
+    cargo test --locked --features planted-faults --test simulation --test journal faults
 
 # Whether the benchmarks work; the figures mean nothing
 benches-once:
@@ -71,6 +71,10 @@ long-kills:
 # 50 000 seeds of the simulation
 long-simulation:
     CHATSHARD_SIM_SEEDS=50000 cargo test --release --test simulation -- --nocapture
+
+# 100 000 random histories of a journal, on engines with and without a condition
+long-journal:
+    CHATSHARD_JOURNAL_HISTORIES=100000 cargo test --release --test journal -- --nocapture histories
 
 # Clients that ask too much, 10 s each
 long-overload:

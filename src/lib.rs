@@ -41,7 +41,7 @@
 //! |---|---|---|
 //! | 1 | [`limits`], [`throttle`], [`files`] | numbers; log lines that repeat; regular files |
 //! | 2 | [`types`] | ids, sequences, times, slots, the key hash |
-//! | 3 | [`command`] | commands and replies, without any encoding |
+//! | 3 | [`command`], [`journal`] | commands and replies, without any encoding; the log that several nodes share |
 //! | 4 | [`protocol`], [`shard`], [`metrics`], [`access`] | bytes of the wire; state; figures; who may do what |
 //! | 5 | [`router`], [`client`], [`admission`] | keys and shards; the protocol from the other end; places and budgets |
 //! | 6 | [`node`] | threads, queues, clocks, the data directory; of the protocol only what one core passes to another |
@@ -64,6 +64,7 @@ pub mod command;
 pub mod config;
 pub mod files;
 pub mod http;
+pub mod journal;
 pub mod limits;
 pub mod metrics;
 pub mod net;

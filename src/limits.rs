@@ -161,6 +161,16 @@ pub const CHUNK_ENTRIES_MAX: usize = 64;
 /// Bytes of one block of a snapshot file; a larger slot is cut into several.
 pub const IMAGE_BLOCK_BYTES: usize = 256 << 10;
 
+/// Largest entry of a journal, in bytes with its header. The engine's adapter sets its own limit,
+/// between [`JOURNAL_ENTRY_BYTES_MIN`] and this one.
+pub const JOURNAL_ENTRY_BYTES_MAX: usize = 1 << 20;
+/// Smallest limit that an adapter may set: the largest batch still fits in 65 535 parts.
+pub const JOURNAL_ENTRY_BYTES_MIN: usize = 2048;
+/// Longest text (name, address, version, reason) in a control entry of a journal, in bytes.
+pub const JOURNAL_TEXT_BYTES_MAX: usize = 255;
+/// Entries that the writer of a journal reads at once when it looks for its own.
+pub const JOURNAL_LOOK_ENTRIES: usize = 16;
+
 const _: () = assert!(SLOTS.is_power_of_two());
 const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX < REQUEST_BYTES_MAX);
@@ -192,3 +202,6 @@ const _: () = assert!(2 * (IMPORT_COUNTER_MAX - 1) < INTEGER_MAX);
 const _: () = assert!(4 * REQUEST_BYTES_MAX <= snapshot::RECORD_BYTES_MAX);
 const _: () = assert!(2 * LOG_QUEUE_BYTES_MAX <= snapshot::BATCH_BYTES_MAX);
 const _: () = assert!(2 * IMAGE_BLOCK_BYTES <= snapshot::RECORD_BYTES_MAX);
+// Five texts and their heads fit in the smallest entry.
+const _: () = assert!(5 * (JOURNAL_TEXT_BYTES_MAX + 2) + 16 <= JOURNAL_ENTRY_BYTES_MIN - 80);
+const _: () = assert!(JOURNAL_ENTRY_BYTES_MIN < JOURNAL_ENTRY_BYTES_MAX);

@@ -26,6 +26,10 @@ pub enum Planted {
     /// If a new segment and the removal of its half-made file are both refused, the log is
     /// poisoned.
     CleanUpPoisons,
+    /// A reader of a journal believes entries whatever their index.
+    JournalIndexUnchecked,
+    /// The lease of an active begins with the reply to its append, not with the request.
+    LeaseFromReply,
 }
 
 #[cfg(feature = "planted-faults")]

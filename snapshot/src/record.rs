@@ -131,8 +131,29 @@ impl Batch {
         Frames(&self.bytes).map(|(_, payload)| payload)
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The frames of all records, one directly after the other, as they are in a segment.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Makes a batch of frames that come from elsewhere, and verifies each of them. Takes `frames`
+    /// if all are right, and leaves them alone otherwise.
+    ///
+    /// # Errors
+    /// In words, if the bytes are not whole frames with right checksums, or are over
+    /// [`BATCH_BYTES_MAX`].
+    pub fn take_frames(frames: &mut Vec<u8>) -> Result<Self, String> {
+        if frames.len() > BATCH_BYTES_MAX {
+            return Err(format!("{} bytes, the limit is {BATCH_BYTES_MAX}", frames.len()));
+        }
+        let (mut checksums, mut rest) = (Vec::new(), frames.as_slice());
+        while !rest.is_empty() {
+            let (checksum, _, behind) = check_frame(rest)?;
+            checksums.extend_from_slice(&checksum);
+            rest = behind;
+        }
+        Ok(Self { bytes: std::mem::take(frames), checksums })
     }
 
     pub(crate) fn records_checksum(&self) -> u32 {

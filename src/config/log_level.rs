@@ -27,6 +27,7 @@ pub const MODULES: &[&str] = &[
     "config",
     "files",
     "http",
+    "journal",
     "limits",
     "metrics",
     "net",

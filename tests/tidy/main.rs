@@ -25,7 +25,7 @@ use chatshard::limits;
 const LAYERS: &[&[&str]] = &[
     &["limits", "throttle", "files"],
     &["types"],
-    &["command"],
+    &["command", "journal"],
     &["protocol", "shard", "metrics", "access"],
     &["router", "client", "admission"],
     &["node"],
@@ -51,7 +51,7 @@ const BANNED: &[(&str, &[&str])] = &[
 ];
 
 /// The modules that may see the disk's crate.
-const SEE_THE_DISK: &[&str] = &["limits", "files", "shard", "node", "server", "cli"];
+const SEE_THE_DISK: &[&str] = &["limits", "files", "journal", "shard", "node", "server", "cli"];
 
 /// Files that may hold `unsafe`, each with its reason beside it.
 const MAY_BE_UNSAFE: &[&str] = &[];

@@ -1,0 +1,511 @@
+//! One entry of a journal as bytes: a header of 80 bytes, and a body.
+//!
+//! `docs/internals/journal.md` draws every byte. Checksums are CRC-32C, as in the `snapshot` crate.
+//!
+//! # Invariants
+//! - [`JournalEntry::decode`] is the inverse of [`EntryHeader::seal`]. A changed bit anywhere in an
+//!   entry is found.
+//! - Foreign bytes cause no panic, and allocate no more than the texts that they hold.
+//! - What a newer program wrote is refused as newer, not as damage. So every version keeps the first
+//!   three bytes, the version, and the checksum of the first 76 bytes behind them.
+//! - The body of a control entry is an array that may grow at its end. Elements that are not known
+//!   are passed over.
+
+use bytes::Bytes;
+use rmp::{decode, encode};
+use snapshot::Lsn;
+
+use crate::limits::{JOURNAL_ENTRY_BYTES_MAX, JOURNAL_TEXT_BYTES_MAX};
+
+/// Bytes of an entry before its body.
+pub const ENTRY_HEADER_BYTES: usize = 80;
+/// Largest body of one entry, in bytes.
+pub const ENTRY_BODY_BYTES_MAX: usize = JOURNAL_ENTRY_BYTES_MAX - ENTRY_HEADER_BYTES;
+
+/// No MessagePack of chatshard begins with these bytes. The version of the format follows them.
+const MAGIC: [u8; 3] = [0xc1, b'J', b'E'];
+const VERSION: u8 = 1;
+/// Bytes of the frame around a record without payload.
+const FRAME_BYTES_MIN: u64 = 8;
+
+/// What an entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A batch of records, or a part of one.
+    Records,
+    /// The writer of the entry is the active from here on, under a new epoch.
+    Claim,
+    /// The active lives, and had nothing else to append.
+    Beat,
+    /// The active ends its stint on purpose.
+    Release,
+    /// Events and entries of this format may follow.
+    Format,
+    /// The journal ends here, and one for each partition begins.
+    Split,
+    /// The first entry of each journal.
+    Genesis,
+}
+
+impl EntryKind {
+    /// All kinds, in the order of their codes.
+    pub const ALL: [Self; 7] = [
+        Self::Records,
+        Self::Claim,
+        Self::Beat,
+        Self::Release,
+        Self::Format,
+        Self::Split,
+        Self::Genesis,
+    ];
+
+    /// The byte in the header.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Records => 1,
+            Self::Claim => 2,
+            Self::Beat => 3,
+            Self::Release => 4,
+            Self::Format => 5,
+            Self::Split => 6,
+            Self::Genesis => 7,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+/// Why bytes are no entry, or an entry cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// The bytes are not those that a writer sealed.
+    #[error("{0}")]
+    Damaged(String),
+    /// A newer program wrote the entry; its checksums are right.
+    #[error("a newer program wrote it: {0}")]
+    Newer(String),
+    /// The header or the body to seal is over a limit, or contradicts itself.
+    #[error("it cannot be written: {0}")]
+    Unwritable(&'static str),
+}
+
+fn damaged<T>(what: &str) -> Result<T, EntryError> {
+    Err(EntryError::Damaged(what.to_owned()))
+}
+
+/// What an entry says about itself, its checksums and the length of its body left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EntryHeader {
+    /// What the entry is for.
+    pub kind: EntryKind,
+    /// Which part of its batch this is, from 0.
+    pub part: u16,
+    /// Parts of the batch; 1 for control entries.
+    pub parts: u16,
+    /// Id of the journal.
+    pub journal: u64,
+    /// Number of the claim under which it was written; 0 before the first claim.
+    pub epoch: u64,
+    /// Random id of the writer's stint.
+    pub writer: u64,
+    /// Its place among the accepted entries; genesis is 1.
+    pub index: u64,
+    /// The first record of its batch, or the one that would come.
+    pub first: Lsn,
+    /// Records of the whole batch; 0 for control entries.
+    pub records: u32,
+    /// The active's time, ms since 1970.
+    pub time_ms: u64,
+    /// Checksum of the header of the accepted entry before it; 0 for genesis.
+    pub previous: u32,
+}
+
+/// An entry that is ready for the engine. A retry sends these very bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SealedEntry {
+    /// The header that was sealed.
+    pub header: EntryHeader,
+    /// Header and body.
+    pub bytes: Bytes,
+    /// The checksum of the header, which the next entry names.
+    pub checksum: u32,
+}
+
+impl EntryHeader {
+    /// Makes an entry of this header and `body`.
+    ///
+    /// # Errors
+    /// [`EntryError::Unwritable`] if the body is over [`ENTRY_BODY_BYTES_MAX`] or the header is one
+    /// that `decode` would refuse.
+    pub fn seal(&self, body: &[u8]) -> Result<SealedEntry, EntryError> {
+        let length = u32::try_from(body.len())
+            .ok()
+            .filter(|_| body.len() <= ENTRY_BODY_BYTES_MAX)
+            .ok_or(EntryError::Unwritable("the body is over the limit"))?;
+        self.check(body.len()).map_err(EntryError::Unwritable)?;
+        let mut bytes = Vec::with_capacity(ENTRY_HEADER_BYTES + body.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&[VERSION, self.kind.code(), 0]);
+        bytes.extend_from_slice(&self.part.to_le_bytes());
+        bytes.extend_from_slice(&self.parts.to_le_bytes());
+        bytes.extend_from_slice(&[0; 2]);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        for number in [self.journal, self.epoch, self.writer, self.index, self.first.0] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.records.to_le_bytes());
+        bytes.extend_from_slice(&self.time_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.previous.to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes.extend_from_slice(body);
+        Ok(SealedEntry { header: *self, bytes: bytes.into(), checksum })
+    }
+
+    /// Returns what contradicts itself in a header with a body of so many bytes.
+    fn check(&self, body_bytes: usize) -> Result<(), &'static str> {
+        let frames = u64::from(self.records) * FRAME_BYTES_MIN;
+        let has_room = self.parts > 1 || u64::try_from(body_bytes).is_ok_and(|own| frames <= own);
+        let last = self.first.0.checked_add(self.records.into());
+        match self.kind {
+            _ if self.part >= self.parts => Err("the part is not one of the parts"),
+            _ if self.index == 0 || self.first == Lsn(0) => Err("it has no place"),
+            _ if last.is_none_or(|last| last > Lsn::NAMED_MAX.0) => Err("its LSN is impossible"),
+            EntryKind::Records if self.records == 0 || body_bytes == 0 => Err("it has no records"),
+            EntryKind::Records if !has_room => Err("its records have no room"),
+            EntryKind::Records => Ok(()),
+            _ if self.parts != 1 || self.records != 0 => Err("a control entry with records"),
+            EntryKind::Genesis if (self.index, self.epoch, self.previous) != (1, 0, 0) => {
+                Err("a genesis that is not the first entry")
+            }
+            EntryKind::Claim if self.epoch == 0 => Err("a claim without an epoch"),
+            EntryKind::Beat if body_bytes != 0 => Err("a beat with a body"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An entry as it came from an engine, with both checksums verified. The body is not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalEntry<'a> {
+    /// What the entry says about itself.
+    pub header: EntryHeader,
+    /// Frames of records, or the array of a control entry.
+    pub body: &'a [u8],
+    /// The checksum of the header, which the next entry names.
+    pub checksum: u32,
+}
+
+impl<'a> JournalEntry<'a> {
+    /// Verifies both checksums and takes the header apart. `bytes` is one whole entry.
+    ///
+    /// # Errors
+    /// [`EntryError::Damaged`] or [`EntryError::Newer`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, EntryError> {
+        let Some((head, body)) = bytes.split_first_chunk::<ENTRY_HEADER_BYTES>() else {
+            return damaged("it is shorter than a header");
+        };
+        let (Some(version), Some((covered, stored))) = (version_of(head), head.split_last_chunk())
+        else {
+            return damaged("no entry begins here");
+        };
+        let checksum = u32::from_le_bytes(*stored);
+        if crc32c::crc32c(covered) != checksum {
+            return damaged("the checksum of its header does not match");
+        }
+        if version != VERSION {
+            return Err(EntryError::Newer(format!("format {version}")));
+        }
+        let mut fields = Fields(covered);
+        let Some((header, length, body_checksum)) = fields.header()? else {
+            return damaged("it is shorter than a header");
+        };
+        if usize::try_from(length) != Ok(body.len()) || body.len() > ENTRY_BODY_BYTES_MAX {
+            return damaged("its length is not the one in its header");
+        }
+        if crc32c::crc32c(body) != body_checksum {
+            return damaged("the checksum of its body does not match");
+        }
+        match header.check(body.len()) {
+            Ok(()) => Ok(Self { header, body, checksum }),
+            Err(what) => damaged(what),
+        }
+    }
+}
+
+/// The version of the format, if an entry begins with these bytes.
+fn version_of(head: &[u8; ENTRY_HEADER_BYTES]) -> Option<u8> {
+    match head {
+        [a, b, c, version, ..] if [*a, *b, *c] == MAGIC => Some(*version),
+        _ => None,
+    }
+}
+
+/// Takes little-endian fields off the front of a header.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// The header, the length of the body and its checksum; `None` if bytes are missing.
+    fn header(&mut self) -> Result<Option<(EntryHeader, u32, u32)>, EntryError> {
+        let Some([_, _, _, _, code, reserved]) = self.array() else { return Ok(None) };
+        let kind = EntryKind::from_code(code)
+            .filter(|_| reserved == 0)
+            .ok_or_else(|| EntryError::Newer(format!("an entry of kind {code}")))?;
+        let (Some(part), Some(parts), Some(more)) = (self.u16(), self.u16(), self.u16()) else {
+            return Ok(None);
+        };
+        if more != 0 {
+            return Err(EntryError::Newer(format!("a field {more}")));
+        }
+        Ok(self.numbers(kind, part, parts))
+    }
+
+    fn numbers(
+        &mut self,
+        kind: EntryKind,
+        part: u16,
+        parts: u16,
+    ) -> Option<(EntryHeader, u32, u32)> {
+        let length = self.u32()?;
+        let header = EntryHeader {
+            kind,
+            part,
+            parts,
+            journal: self.u64()?,
+            epoch: self.u64()?,
+            writer: self.u64()?,
+            index: self.u64()?,
+            first: Lsn(self.u64()?),
+            records: self.u32()?,
+            time_ms: self.u64()?,
+            previous: self.u32()?,
+        };
+        Some((header, length, self.u32()?))
+    }
+}
+
+/// The body of the first entry: what all members of a journal have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// Format of the events and entries that may follow.
+    pub format: u32,
+    /// Seed of the hash that gives a key its slot.
+    pub hash_seed: u64,
+    /// Number of slots.
+    pub slots: u16,
+    /// Incarnation of the log.
+    pub incarnation: u64,
+    /// Number of partitions; 1 until a split.
+    pub partitions: u16,
+}
+
+/// The body of a claim: who is the active now, and where clients find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimFacts {
+    /// Name of the member.
+    pub member: String,
+    /// Address of its TCP door.
+    pub tcp: String,
+    /// Address of its admin listener.
+    pub admin: String,
+    /// Version of its program.
+    pub program: String,
+    /// Newest format that it writes.
+    pub format: u32,
+    /// Why it claims.
+    pub why: String,
+}
+
+/// The body of an entry that carries no records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlBody {
+    /// The first entry.
+    Genesis(Genesis),
+    /// A new active.
+    Claim(ClaimFacts),
+    /// A sign of life.
+    Beat,
+    /// The active ends its stint; perhaps a member is meant to follow.
+    Release(Option<String>),
+    /// Format of what may follow.
+    Format(u32),
+    /// Number of partitions that the journal is split into.
+    Split(u16),
+}
+
+impl ControlBody {
+    /// The kind of entry that has this body.
+    #[must_use]
+    pub const fn kind(&self) -> EntryKind {
+        match self {
+            Self::Genesis(_) => EntryKind::Genesis,
+            Self::Claim(_) => EntryKind::Claim,
+            Self::Beat => EntryKind::Beat,
+            Self::Release(_) => EntryKind::Release,
+            Self::Format(_) => EntryKind::Format,
+            Self::Split(_) => EntryKind::Split,
+        }
+    }
+
+    /// The bytes of the body.
+    ///
+    /// # Errors
+    /// [`EntryError::Unwritable`] if a text is over [`JOURNAL_TEXT_BYTES_MAX`].
+    pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
+        let mut array = ArrayWriter(Vec::new());
+        match self {
+            Self::Genesis(genesis) => {
+                array.head(5)?;
+                array.number(genesis.format.into())?;
+                array.number(genesis.hash_seed)?;
+                array.number(genesis.slots.into())?;
+                array.number(genesis.incarnation)?;
+                array.number(genesis.partitions.into())?;
+            }
+            Self::Claim(claim) => {
+                array.head(6)?;
+                for text in [&claim.member, &claim.tcp, &claim.admin, &claim.program] {
+                    array.text(text)?;
+                }
+                array.number(claim.format.into())?;
+                array.text(&claim.why)?;
+            }
+            Self::Beat => {}
+            Self::Release(None) => array.head(0)?,
+            Self::Release(Some(to)) => {
+                array.head(1)?;
+                array.text(to)?;
+            }
+            Self::Format(format) => {
+                array.head(1)?;
+                array.number((*format).into())?;
+            }
+            Self::Split(partitions) => {
+                array.head(1)?;
+                array.number((*partitions).into())?;
+            }
+        }
+        Ok(array.0)
+    }
+
+    /// Decodes the body of a control entry; `None` for an entry of records.
+    ///
+    /// # Errors
+    /// [`EntryError::Damaged`] if the body is not what this kind has.
+    pub fn decode(kind: EntryKind, body: &[u8]) -> Result<Option<Self>, EntryError> {
+        let read = match kind {
+            EntryKind::Records => return Ok(None),
+            EntryKind::Beat => Some(Self::Beat),
+            EntryKind::Genesis => ArrayReader::new(body, 5).and_then(ArrayReader::genesis),
+            EntryKind::Claim => ArrayReader::new(body, 6).and_then(ArrayReader::claim),
+            EntryKind::Release => ArrayReader::new(body, 0).and_then(ArrayReader::release),
+            EntryKind::Format => {
+                ArrayReader::new(body, 1).and_then(|mut array| array.number()).map(Self::Format)
+            }
+            EntryKind::Split => {
+                ArrayReader::new(body, 1).and_then(|mut array| array.number()).map(Self::Split)
+            }
+        };
+        match read {
+            Some(body) => Ok(Some(body)),
+            None => damaged("its body is not one of its kind"),
+        }
+    }
+}
+
+struct ArrayWriter(Vec<u8>);
+
+impl ArrayWriter {
+    fn head(&mut self, elements: u32) -> Result<(), EntryError> {
+        encode::write_array_len(&mut self.0, elements).map(drop).map_err(unwritable)
+    }
+
+    fn number(&mut self, number: u64) -> Result<(), EntryError> {
+        encode::write_uint(&mut self.0, number).map(drop).map_err(unwritable)
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), EntryError> {
+        if text.len() > JOURNAL_TEXT_BYTES_MAX {
+            return Err(EntryError::Unwritable("a text is too long"));
+        }
+        encode::write_str(&mut self.0, text).map_err(unwritable)
+    }
+}
+
+fn unwritable<E>(_: E) -> EntryError {
+    EntryError::Unwritable("no room for its body")
+}
+
+/// The elements of an array, of which those at the end may be unknown.
+struct ArrayReader<'a> {
+    rest: &'a [u8],
+    elements: u32,
+}
+
+impl<'a> ArrayReader<'a> {
+    fn new(mut body: &'a [u8], known: u32) -> Option<Self> {
+        let elements = decode::read_array_len(&mut body).ok()?;
+        (elements >= known).then_some(Self { rest: body, elements })
+    }
+
+    fn number<N: TryFrom<u64>>(&mut self) -> Option<N> {
+        let number: u64 = decode::read_int(&mut self.rest).ok()?;
+        N::try_from(number).ok()
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let (text, rest) = decode::read_str_from_slice(self.rest).ok()?;
+        self.rest = rest;
+        (text.len() <= JOURNAL_TEXT_BYTES_MAX).then(|| text.to_owned())
+    }
+
+    fn genesis(mut self) -> Option<ControlBody> {
+        Some(ControlBody::Genesis(Genesis {
+            format: self.number()?,
+            hash_seed: self.number()?,
+            slots: self.number()?,
+            incarnation: self.number()?,
+            partitions: self.number()?,
+        }))
+    }
+
+    fn claim(mut self) -> Option<ControlBody> {
+        Some(ControlBody::Claim(ClaimFacts {
+            member: self.text()?,
+            tcp: self.text()?,
+            admin: self.text()?,
+            program: self.text()?,
+            format: self.number()?,
+            why: self.text()?,
+        }))
+    }
+
+    fn release(mut self) -> Option<ControlBody> {
+        match self.elements {
+            0 => Some(ControlBody::Release(None)),
+            _ => self.text().map(|to| ControlBody::Release(Some(to))),
+        }
+    }
+}

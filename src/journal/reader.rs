@@ -1,0 +1,375 @@
+//! The reader's rule: which entries of a journal count.
+//!
+//! The active, standbys, tools and simulation judge entries by this one rule, so all of them agree.
+//! The reader gets the entries one by one, in the order of their seqs:
+//!
+//! 1. A wrong checksum or another journal's id: **damaged**. The caller offers the bytes of another
+//!    endpoint for the same seq.
+//! 2. An index below the one that is due, or an epoch below the current one: **void**, if the
+//!    engine has no condition. It arrived twice, or its writer was replaced.
+//! 3. Index, first LSN and previous checksum are due, and it is a claim of a higher epoch, or
+//!    another kind from the current writer: **accepted**.
+//! 4. Anything else is a **gap**: something is missing.
+//!
+//! # Invariants
+//! - A verdict other than accepted or void changes nothing, so the same seq can be offered again.
+//! - Accepted entries have indexes without gaps, and records have LSNs without gaps.
+//! - The records of a batch count when its last part is accepted. A claim drops the parts before
+//!   it, and their LSNs are given again.
+//! - What is void for one reader is void for all.
+//! - With a condition nothing is void, and a seq that the reader has passed is passed over.
+
+use snapshot::{BATCH_BYTES_MAX, Batch, Lsn, Planted, is_planted};
+
+use super::engine::Condition;
+use super::entry::{ControlBody, EntryError, EntryHeader, EntryKind, JournalEntry, SealedEntry};
+use super::place::JournalPlace;
+
+/// A batch of which not all parts were accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PartsUnderWay {
+    next: u16,
+    parts: u16,
+    records: u32,
+    frames: Vec<u8>,
+}
+
+/// What an accepted entry brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A whole batch; its first record has the first LSN of the entry.
+    Records(Batch),
+    /// A part of a batch whose last part is still to come.
+    Part,
+    /// A control entry.
+    Control(ControlBody),
+}
+
+/// An entry that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedEntry {
+    /// What the entry says about itself.
+    pub header: EntryHeader,
+    /// What it brings.
+    pub content: Content,
+}
+
+/// Something about one entry that a reader cannot accept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("entry {seq} of the journal, where LSN {lsn} is due: {what}")]
+pub struct JournalFault {
+    /// Number of the entry in the engine.
+    pub seq: u64,
+    /// The LSN that is due there.
+    pub lsn: Lsn,
+    /// Cause in words, for the operator.
+    pub what: String,
+}
+
+/// What a reader says of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts.
+    Accepted(Box<AcceptedEntry>),
+    /// It counts for nobody: a second arrival, or an entry of a writer that was replaced.
+    Void,
+    /// The reader has judged this seq before.
+    Repeated,
+    /// Something is missing before it.
+    Gap(JournalFault),
+    /// Its bytes are not those that were written; other endpoints may have them.
+    Damaged(JournalFault),
+    /// A newer program wrote it; this one cannot continue.
+    Newer(JournalFault),
+}
+
+/// What the header of an entry alone decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    Accept,
+    Void,
+    Gap(&'static str),
+}
+
+/// The state of the rule. It is `Clone`, so that a writer begins with what a standby has read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JournalReader {
+    journal: u64,
+    condition: Condition,
+    place: JournalPlace,
+    /// The last seq that was judged: accepted or void.
+    seen: u64,
+    parts: Option<PartsUnderWay>,
+    /// The newest accepted entry is a release.
+    is_released: bool,
+    newest_time_ms: u64,
+    void: u64,
+}
+
+impl JournalReader {
+    /// A reader that begins with genesis.
+    #[must_use]
+    pub fn new(journal: u64, condition: Condition) -> Self {
+        Self::begin(journal, condition, JournalPlace::default())
+    }
+
+    /// A reader that begins behind `base`: the base of the last trim, or a place that
+    /// [`JournalReader::boundary`] gave.
+    #[must_use]
+    pub fn begin(journal: u64, condition: Condition, base: JournalPlace) -> Self {
+        let seen = base.seq;
+        Self {
+            journal,
+            condition,
+            place: base,
+            seen,
+            parts: None,
+            is_released: false,
+            newest_time_ms: 0,
+            void: 0,
+        }
+    }
+
+    /// Id of the journal.
+    #[must_use]
+    pub fn journal(&self) -> u64 {
+        self.journal
+    }
+
+    /// Whether the engine checks the condition of an append.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// The place behind the newest accepted entry. Parts may be under way there.
+    #[must_use]
+    pub fn place(&self) -> JournalPlace {
+        self.place
+    }
+
+    /// The place behind the newest accepted entry, if a reader may begin and a trim may end there:
+    /// no batch is under way.
+    #[must_use]
+    pub fn boundary(&self) -> Option<JournalPlace> {
+        self.parts.is_none().then_some(self.place)
+    }
+
+    /// The seq that is to be judged next.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.seen.saturating_add(1)
+    }
+
+    /// The LSN of the newest record that counts.
+    #[must_use]
+    pub fn committed(&self) -> Lsn {
+        self.place.next_lsn.previous()
+    }
+
+    /// Whether the newest accepted entry is a release: a standby may claim at once.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        self.is_released
+    }
+
+    /// The newest time that an active wrote, in ms since 1970; 0 before the first entry.
+    #[must_use]
+    pub fn newest_time_ms(&self) -> u64 {
+        self.newest_time_ms
+    }
+
+    /// Entries that were void. With a condition it stays 0.
+    #[must_use]
+    pub fn void(&self) -> u64 {
+        self.void
+    }
+
+    /// Returns a fault if the newest seq of the engine is below one that was accepted: the engine
+    /// has lost its end, and nobody may claim.
+    #[must_use]
+    pub fn lost_end(&self, tail: u64) -> Option<JournalFault> {
+        let what = || format!("the engine ends with entry {tail}, and this one was accepted");
+        (tail < self.place.seq).then(|| JournalFault {
+            seq: self.place.seq,
+            lsn: self.committed(),
+            what: what(),
+        })
+    }
+
+    /// Judges the entry at `seq`.
+    pub fn accept(&mut self, seq: u64, bytes: &[u8]) -> Verdict {
+        if seq <= self.seen {
+            return Verdict::Repeated;
+        }
+        if seq != self.next_seq() {
+            return Verdict::Gap(self.fault(format!("the engine has entry {seq} in its place")));
+        }
+        let entry = match JournalEntry::decode(bytes) {
+            Ok(entry) if entry.header.journal == self.journal => entry,
+            Ok(_) => return Verdict::Damaged(self.fault("it belongs to another journal")),
+            Err(EntryError::Newer(what)) => return Verdict::Newer(self.fault(what)),
+            Err(error) => return Verdict::Damaged(self.fault(error.to_string())),
+        };
+        match self.judge(&entry.header) {
+            Judged::Gap(what) => Verdict::Gap(self.fault(what)),
+            Judged::Void => {
+                self.seen = seq;
+                self.void += 1;
+                Verdict::Void
+            }
+            Judged::Accept => match self.content(&entry) {
+                Ok(content) => {
+                    self.advance(seq, &entry.header, entry.checksum);
+                    let header = entry.header;
+                    Verdict::Accepted(Box::new(AcceptedEntry { header, content }))
+                }
+                Err(what) => Verdict::Damaged(self.fault(what)),
+            },
+        }
+    }
+
+    /// Like [`JournalReader::accept`], for an entry that this process made itself and that the
+    /// engine has at `seq`. Its body is not decoded.
+    pub(super) fn accept_own(&mut self, seq: u64, entry: &SealedEntry) -> Result<(), JournalFault> {
+        if seq != self.next_seq() {
+            return Err(self.fault(format!("the engine has it as entry {seq}")));
+        }
+        match self.judge(&entry.header) {
+            Judged::Accept => {
+                if entry.header.kind == EntryKind::Records {
+                    self.collect(&entry.header, &[]);
+                }
+                self.advance(seq, &entry.header, entry.checksum);
+                Ok(())
+            }
+            Judged::Gap(what) => Err(self.fault(what)),
+            Judged::Void => Err(self.fault("it is void")),
+        }
+    }
+
+    fn fault(&self, what: impl Into<String>) -> JournalFault {
+        JournalFault { seq: self.next_seq(), lsn: self.place.next_lsn, what: what.into() }
+    }
+
+    fn judge(&self, header: &EntryHeader) -> Judged {
+        let place = &self.place;
+        if place.index == 0 {
+            return match header.kind {
+                EntryKind::Genesis => Judged::Accept,
+                _ => Judged::Gap("the journal does not begin with a genesis"),
+            };
+        }
+        let due = place.index.saturating_add(1);
+        let is_index_checked = !is_planted(Planted::JournalIndexUnchecked);
+        if is_index_checked && header.index < due || header.epoch < place.epoch {
+            return match self.condition {
+                Condition::ReadBack => Judged::Void,
+                Condition::Checked => Judged::Gap("it was written before what is accepted"),
+            };
+        }
+        if is_index_checked && header.index != due {
+            return Judged::Gap("its index is not the one that is due");
+        }
+        if header.first != place.next_lsn {
+            return Judged::Gap("its first LSN is not the one that is due");
+        }
+        if header.previous != place.checksum {
+            return Judged::Gap("it follows another entry");
+        }
+        let is_current = (header.epoch, header.writer) == (place.epoch, place.writer);
+        match header.kind {
+            EntryKind::Claim if header.epoch > place.epoch => Judged::Accept,
+            EntryKind::Claim | EntryKind::Genesis => Judged::Gap("its epoch is not a new one"),
+            _ if !is_current => Judged::Gap("another writer is the active"),
+            _ if !self.is_due_part(header) => Judged::Gap("a part of a batch is missing"),
+            _ => Judged::Accept,
+        }
+    }
+
+    fn is_due_part(&self, header: &EntryHeader) -> bool {
+        match &self.parts {
+            None => header.part == 0,
+            Some(parts) => {
+                header.kind == EntryKind::Records
+                    && (header.part, header.parts) == (parts.next, parts.parts)
+                    && header.records == parts.records
+            }
+        }
+    }
+
+    /// Decodes the body of an entry that is due. On an error nothing has changed.
+    fn content(&mut self, entry: &JournalEntry<'_>) -> Result<Content, String> {
+        let header = &entry.header;
+        let control = ControlBody::decode(header.kind, entry.body);
+        if let Some(body) = control.map_err(|error| error.to_string())? {
+            return Ok(Content::Control(body));
+        }
+        let before = self.parts.as_ref().map_or(0, |parts| parts.frames.len());
+        if before.saturating_add(entry.body.len()) > BATCH_BYTES_MAX {
+            return Err(format!("its batch is over the limit of {BATCH_BYTES_MAX} bytes"));
+        }
+        let mut frames = self.collect(header, entry.body);
+        let Some(whole) = &mut frames else { return Ok(Content::Part) };
+        match Batch::take_frames(whole) {
+            Ok(batch) if u32::try_from(batch.count()) == Ok(header.records) => {
+                Ok(Content::Records(batch))
+            }
+            Ok(batch) => {
+                self.restore(header, batch.bytes().to_vec(), before);
+                Err(format!("it has {} records instead of {}", batch.count(), header.records))
+            }
+            Err(what) => {
+                self.restore(header, std::mem::take(whole), before);
+                Err(format!("its records: {what}"))
+            }
+        }
+    }
+
+    /// Adds a part to the batch under way. Returns the frames of the batch if it is whole.
+    fn collect(&mut self, header: &EntryHeader, body: &[u8]) -> Option<Vec<u8>> {
+        let EntryHeader { parts, records, .. } = *header;
+        let mut under_way = self.parts.take().unwrap_or(PartsUnderWay {
+            next: 0,
+            parts,
+            records,
+            frames: Vec::new(),
+        });
+        under_way.next = header.part.saturating_add(1);
+        under_way.frames.extend_from_slice(body);
+        if under_way.next == parts {
+            return Some(under_way.frames);
+        }
+        self.parts = Some(under_way);
+        None
+    }
+
+    /// Takes back what [`JournalReader::collect`] did with the last part of a batch.
+    fn restore(&mut self, header: &EntryHeader, mut frames: Vec<u8>, before: usize) {
+        frames.truncate(before);
+        let EntryHeader { part: next, parts, records, .. } = *header;
+        self.parts = (next > 0).then_some(PartsUnderWay { next, parts, records, frames });
+    }
+
+    fn advance(&mut self, seq: u64, header: &EntryHeader, checksum: u32) {
+        self.seen = seq;
+        if header.kind != EntryKind::Records {
+            // Only a claim can come between parts; their records never were.
+            self.parts = None;
+        }
+        let records = match self.parts {
+            None => header.records,
+            Some(_) => 0,
+        };
+        self.place = JournalPlace {
+            seq,
+            epoch: header.epoch,
+            writer: header.writer,
+            index: header.index,
+            next_lsn: Lsn(header.first.0.saturating_add(records.into())),
+            checksum,
+        };
+        self.is_released = header.kind == EntryKind::Release;
+        self.newest_time_ms = self.newest_time_ms.max(header.time_ms);
+    }
+}

@@ -1,0 +1,363 @@
+//! An engine in memory for tests, with a network around it, all from one seed.
+//!
+//! It keeps the contract of [`super::engine`]. The network may lose, delay and double requests and
+//! replies, stall, and be cut one way. A follow may lag, repeat and end. On request the engine breaks
+//! its word: [`SimEngine::make_hole`], [`SimEngine::alter`], [`SimEngine::lose_end`].
+//!
+//! # Invariants
+//! - The same seed and the same calls give the same deliveries at the same times.
+//! - An append takes effect when its request arrives, at one point in time for all nodes.
+//! - What was trimmed or lost stays in [`SimEngine::history`], so that a test can compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::engine::{Condition, EngineReply, EngineRequest, StoredEntry};
+
+/// What the network around the engine does, in thousandths of all requests or replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SimFaults {
+    /// Requests that never arrive.
+    pub lost_requests: u16,
+    /// Requests that arrive twice.
+    pub doubled_requests: u16,
+    /// Replies that never arrive.
+    pub lost_replies: u16,
+    /// Replies that arrive twice.
+    pub doubled_replies: u16,
+    /// Replies in place of which the adapter says that it does not know.
+    pub unknown_replies: u16,
+    /// Requests and replies that take up to [`SimFaults::late`] instead of [`SimFaults::delay`].
+    pub late_ones: u16,
+    /// Longest usual way of a request or a reply.
+    pub delay: Duration,
+    /// Longest way of a late one.
+    pub late: Duration,
+    /// Follow deliveries that end the follow, or show an old end.
+    pub bad_follows: u16,
+}
+
+/// What arrives at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimDelivery {
+    /// The node that sent the request.
+    pub node: u32,
+    /// The id that it gave its request.
+    pub id: u64,
+    /// The reply, or one of the deliveries of a follow.
+    pub reply: EngineReply,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Link {
+    requests_cut: bool,
+    replies_cut: bool,
+    stalled_until: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct FollowState {
+    node: u32,
+    id: u64,
+    next: u64,
+    /// When its newest delivery arrives: a later one does not overtake it.
+    arrives: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum SimEvent {
+    Request { node: u32, id: u64, request: EngineRequest },
+    Follow(FollowState),
+    Delivery(SimDelivery),
+}
+
+/// The engine and its network.
+#[derive(Clone, Debug)]
+pub struct SimEngine {
+    condition: Condition,
+    endpoints: u16,
+    faults: SimFaults,
+    history: Vec<Bytes>,
+    tail: u64,
+    /// The last seq that is trimmed.
+    trimmed: u64,
+    trim_epoch: u64,
+    base: Bytes,
+    holes: BTreeSet<u64>,
+    altered: BTreeMap<(u64, u16), Bytes>,
+    links: BTreeMap<u32, Link>,
+    events: BTreeMap<(Duration, u64), SimEvent>,
+    now: Duration,
+    serial: u64,
+    random: u64,
+}
+
+impl SimEngine {
+    /// An empty engine of this many endpoints.
+    #[must_use]
+    pub fn new(seed: u64, condition: Condition, endpoints: u16, faults: SimFaults) -> Self {
+        Self {
+            condition,
+            endpoints: endpoints.max(1),
+            faults,
+            history: Vec::new(),
+            tail: 0,
+            trimmed: 0,
+            trim_epoch: 0,
+            base: Bytes::new(),
+            holes: BTreeSet::new(),
+            altered: BTreeMap::new(),
+            links: BTreeMap::new(),
+            events: BTreeMap::new(),
+            now: Duration::ZERO,
+            serial: 0,
+            random: seed,
+        }
+    }
+
+    /// Sends a request of a node on its way. Replies come from [`SimEngine::next`] with `id`.
+    pub fn send(&mut self, node: u32, id: u64, request: EngineRequest) {
+        let link = self.links.entry(node).or_default().clone();
+        if link.requests_cut || self.chance(self.faults.lost_requests) {
+            return;
+        }
+        let copies = if self.chance(self.faults.doubled_requests) { 2 } else { 1 };
+        for _ in 0..copies {
+            let at = self.way().max(link.stalled_until);
+            self.schedule(at, SimEvent::Request { node, id, request: request.clone() });
+        }
+    }
+
+    /// Lets time pass up to the next delivery, and at most up to `until`.
+    pub fn next(&mut self, until: Duration) -> Option<SimDelivery> {
+        while let Some(event) = self.events.first_entry() {
+            let (at, _) = *event.key();
+            if at > until {
+                break;
+            }
+            let event = event.remove();
+            self.now = self.now.max(at);
+            match event {
+                SimEvent::Delivery(delivery) => return Some(delivery),
+                SimEvent::Follow(follow) => self.turn_of(follow),
+                SimEvent::Request { node, id, request } => self.arrives(node, id, request),
+            }
+        }
+        self.now = self.now.max(until);
+        None
+    }
+
+    /// Time since the beginning.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Whether it checks the condition of an append.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// The newest seq.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Changes what the network does from now on.
+    pub fn set_faults(&mut self, faults: SimFaults) {
+        self.faults = faults;
+    }
+
+    /// Cuts the way of a node to the engine, the way back, both, or neither.
+    pub fn cut(&mut self, node: u32, requests: bool, replies: bool) {
+        let link = self.links.entry(node).or_default();
+        (link.requests_cut, link.replies_cut) = (requests, replies);
+    }
+
+    /// Holds the requests of a node until then.
+    pub fn stall(&mut self, node: u32, until: Duration) {
+        self.links.entry(node).or_default().stalled_until = until;
+    }
+
+    /// Drops the follows and the deliveries of a node, as when its process ends. Its requests may
+    /// still arrive.
+    pub fn forget(&mut self, node: u32) {
+        self.events.retain(|_, event| match event {
+            SimEvent::Delivery(delivery) => delivery.node != node,
+            SimEvent::Follow(follow) => follow.node != node,
+            SimEvent::Request { .. } => true,
+        });
+    }
+
+    /// Restarts a member of the engine: follows end, and what was on its way is lost.
+    pub fn restart(&mut self) {
+        let (now, mut ended) = (self.now, Vec::new());
+        for event in std::mem::take(&mut self.events).into_values() {
+            if let SimEvent::Follow(FollowState { node, id, .. }) = event {
+                ended.push(SimDelivery { node, id, reply: EngineReply::FollowEnded });
+            }
+        }
+        for delivery in ended {
+            self.schedule(now, SimEvent::Delivery(delivery));
+        }
+    }
+
+    /// Every entry that was ever appended and not lost, trimmed or not, as it was appended.
+    pub fn history(&self) -> impl Iterator<Item = StoredEntry> {
+        let seqs = 1..;
+        seqs.zip(&self.history).map(|(seq, bytes)| StoredEntry { seq, bytes: bytes.clone() })
+    }
+
+    /// Breaks the contract: the entry is on no endpoint any more.
+    pub fn make_hole(&mut self, seq: u64) {
+        self.holes.insert(seq);
+    }
+
+    /// Breaks the contract: one endpoint gives the entry with bits of one byte changed.
+    pub fn alter(&mut self, seq: u64, endpoint: u16, at: usize, mask: u8) {
+        let stored = self.stored(seq, endpoint);
+        let mut bytes = stored.unwrap_or_default().to_vec();
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= mask;
+        }
+        self.altered.insert((seq, endpoint), bytes.into());
+    }
+
+    /// Breaks the contract: the entries after `tail` are lost, as if they never were.
+    pub fn lose_end(&mut self, tail: u64) {
+        self.tail = self.tail.min(tail);
+        self.history.truncate(usize::try_from(self.tail).unwrap_or(usize::MAX));
+    }
+
+    fn schedule(&mut self, at: Duration, event: SimEvent) {
+        self.serial += 1;
+        self.events.insert((at, self.serial), event);
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, count: u64) -> u64 {
+        self.draw() % count.max(1)
+    }
+
+    fn chance(&mut self, thousandths: u16) -> bool {
+        thousandths > 0 && self.below(1000) < thousandths.into()
+    }
+
+    /// When something that leaves now arrives.
+    fn way(&mut self) -> Duration {
+        let is_late = self.chance(self.faults.late_ones);
+        let longest = if is_late { self.faults.late } else { self.faults.delay };
+        let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        self.now.saturating_add(Duration::from_micros(self.below(micros.saturating_add(1))))
+    }
+
+    fn arrives(&mut self, node: u32, id: u64, request: EngineRequest) {
+        let reply = match request {
+            EngineRequest::Append { expect, entry } => self.append(expect, entry),
+            EngineRequest::Tail => EngineReply::Tail { seq: self.tail },
+            EngineRequest::Read { from, max, endpoint } => self.read(from, max, endpoint),
+            EngineRequest::Follow { from } => {
+                let follow = FollowState { node, id, next: from, arrives: self.now };
+                self.schedule(self.now, SimEvent::Follow(follow));
+                return;
+            }
+            EngineRequest::Trim { epoch, upto, base } => self.trim(epoch, upto, base),
+            EngineRequest::Endpoints => EngineReply::Endpoints(self.endpoints),
+        };
+        if self.links.entry(node).or_default().replies_cut || self.chance(self.faults.lost_replies)
+        {
+            return;
+        }
+        let is_unknown = self.chance(self.faults.unknown_replies);
+        let reply = if is_unknown { EngineReply::Unknown } else { reply };
+        let copies = if self.chance(self.faults.doubled_replies) { 2 } else { 1 };
+        for _ in 0..copies {
+            let at = self.way();
+            let reply = reply.clone();
+            self.schedule(at, SimEvent::Delivery(SimDelivery { node, id, reply }));
+        }
+    }
+
+    fn append(&mut self, expect: u64, entry: Bytes) -> EngineReply {
+        if self.condition == Condition::Checked && expect != self.tail {
+            return EngineReply::Conflict;
+        }
+        self.history.push(entry);
+        self.tail += 1;
+        EngineReply::Appended { seq: self.tail }
+    }
+
+    /// The bytes of an entry as an endpoint gives them; `None` if it has no such entry.
+    fn stored(&self, seq: u64, endpoint: u16) -> Option<Bytes> {
+        let is_kept = seq == 1 || seq > self.trimmed;
+        if !is_kept || seq > self.tail || self.holes.contains(&seq) {
+            return None;
+        }
+        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
+        let altered = self.altered.get(&(seq, endpoint));
+        altered.or_else(|| self.history.get(at)).cloned()
+    }
+
+    fn read(&mut self, from: u64, max: usize, endpoint: Option<u16>) -> EngineReply {
+        let any = u16::try_from(self.below(self.endpoints.into())).unwrap_or(0);
+        let endpoint = endpoint.unwrap_or(any);
+        if (2..=self.trimmed).contains(&from) {
+            return EngineReply::Gone { base: self.base.clone() };
+        }
+        // Genesis stays, and what follows it directly may be trimmed.
+        let last = if from == 1 && self.trimmed > 0 { 1 } else { self.tail };
+        let found = (from..=last)
+            .filter_map(|seq| self.stored(seq, endpoint).map(|bytes| StoredEntry { seq, bytes }));
+        EngineReply::Entries(found.take(max).collect())
+    }
+
+    fn trim(&mut self, epoch: u64, upto: u64, base: Bytes) -> EngineReply {
+        if epoch < self.trim_epoch || upto < self.trimmed || upto >= self.tail {
+            return EngineReply::TrimRefused;
+        }
+        (self.trim_epoch, self.trimmed, self.base) = (epoch, upto, base);
+        EngineReply::Trimmed
+    }
+
+    /// Delivers what is new to a follow, or less, or what it has already; or ends it.
+    fn turn_of(&mut self, mut follow: FollowState) {
+        let FollowState { node, id, .. } = follow;
+        let link = self.links.entry(node).or_default().clone();
+        let is_bad = self.chance(self.faults.bad_follows);
+        follow.arrives = self.way().max(follow.arrives);
+        let deliver = |reply| SimEvent::Delivery(SimDelivery { node, id, reply });
+        if link.replies_cut || is_bad && self.below(4) == 0 {
+            self.schedule(follow.arrives, deliver(EngineReply::FollowEnded));
+            return;
+        }
+        let again = if is_bad { self.below(3) } else { 0 };
+        let from = follow.next.saturating_sub(again).max(1);
+        let most = if is_bad { self.below(3) } else { 64 };
+        match self.read(from, usize::try_from(most).unwrap_or(64), None) {
+            EngineReply::Entries(entries) => {
+                if let Some(last) = entries.last() {
+                    follow.next = follow.next.max(last.seq.saturating_add(1));
+                    self.schedule(follow.arrives, deliver(EngineReply::Entries(entries)));
+                }
+            }
+            gone => {
+                self.schedule(follow.arrives, deliver(gone));
+                return;
+            }
+        }
+        let later = self.way().max(self.now + Duration::from_millis(8)).max(link.stalled_until);
+        self.schedule(later, SimEvent::Follow(follow));
+    }
+}

@@ -1,0 +1,564 @@
+//! The writer of a journal: one stint of one active, from its claim to its release.
+//!
+//! The owner hands it batches and control entries one at a time. [`JournalWriter::poll`] says what
+//! to send to the engine, and [`JournalWriter::on_reply`] takes what came back. The same entry is
+//! sent again, with the same condition, until the writer knows what became of it:
+//!
+//! ```text
+//!             append, claim, beat, release
+//!   idle -----------------------------------> sending <---+ no word: the same entry again
+//!    ^                                         |    |     |
+//!    |  appended at expect + 1                 |    +-----+
+//!    +-----------------------------------------+
+//!    |                                         | conflict, or an engine without a condition
+//!    |  its own bytes are there                v
+//!    +------------------------------------- looking: reads, and judges by the reader's rule
+//!                                              |
+//!                                              +--> ended: fenced, overtaken, broken
+//! ```
+//!
+//! # Invariants
+//! - At most one entry is under way, and none is skipped: the next one names its checksum.
+//! - An entry is committed when the engine said `appended` at `expect + 1`, or when the reader's
+//!   rule accepted its very bytes where they were read.
+//! - The lease ends [`LeaseTimes::serve`](super::engine::LeaseTimes) after the newest committed
+//!   entry was *first* sent: it may have arrived right then, and standbys count from its arrival.
+//!   The lease ends at once when a release is sent.
+//! - A reply counts only for a request of the entry under way. Late and doubled ones change nothing.
+//! - The writer has no clock: times are arguments, on a clock that runs on in suspend.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use snapshot::{Batch, Lsn, Planted, is_planted};
+
+use super::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
+use super::entry::{
+    ClaimFacts, ControlBody, ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, SealedEntry,
+};
+use super::place::JournalPlace;
+use super::reader::{JournalFault, JournalReader, Verdict};
+use crate::limits::JOURNAL_LOOK_ENTRIES;
+
+/// Why a stint is over. The writer accepts nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum StintEnd {
+    /// Another node claimed.
+    #[error("another node is the active since epoch {epoch}")]
+    Fenced {
+        /// Epoch of its claim.
+        epoch: u64,
+    },
+    /// The own claim came too late: the journal went on before it.
+    #[error("the journal went on before the claim")]
+    Overtaken,
+    /// Others trimmed what this writer has not seen, so it was replaced long ago.
+    #[error("another node has trimmed the journal further than this one has read")]
+    LeftBehind,
+    /// The release is committed.
+    #[error("the active has released the journal")]
+    Released,
+    /// The engine does not keep its contract.
+    #[error("{0}")]
+    Broken(#[from] JournalFault),
+    /// The journal has an entry of a newer program.
+    #[error("{0}")]
+    Newer(JournalFault),
+}
+
+/// Why an entry was not taken over. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// An entry is under way.
+    #[error("an entry is under way")]
+    Busy,
+    /// The claim is not committed yet, or the stint is over.
+    #[error("this node is not the active")]
+    NotActive,
+    /// The entry cannot be made.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// What a reply has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing that the owner must know.
+    None,
+    /// The entry under way counts.
+    Committed {
+        /// Its seq.
+        seq: u64,
+        /// What it was for.
+        kind: EntryKind,
+        /// The newest record that counts; a batch of several parts moves it with the last one.
+        lsn: Lsn,
+    },
+    /// The stint is over, and what was not committed is unknown.
+    Ended(StintEnd),
+}
+
+/// What a stint is: the journal, the epoch that it claims, and a random id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stint {
+    epoch: u64,
+    writer: u64,
+}
+
+/// Parts of a batch that are not sealed yet: each one names the checksum of the one before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PartsLeft {
+    frames: Bytes,
+    part: u16,
+    parts: u16,
+    records: u32,
+    time_ms: u64,
+}
+
+/// A read that looks for the own entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Looking {
+    /// The read whose reply is awaited, and when it was sent.
+    sent: Option<(u64, Duration)>,
+    /// The endpoint to ask; those before it gave damaged bytes.
+    endpoint: Option<u16>,
+    /// The engine said that the own entry, or another one, is there.
+    after_conflict: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct UnderWay {
+    entry: SealedEntry,
+    first_sent: Option<Duration>,
+    last_sent: Option<Duration>,
+    /// The first request about this entry; replies to earlier ones are of earlier entries.
+    first_request: u64,
+    looking: Option<Looking>,
+    left: Option<PartsLeft>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Idle,
+    Sending(UnderWay),
+    Ended(StintEnd),
+}
+
+/// One stint of one active.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JournalWriter {
+    profile: EngineProfile,
+    stint: Stint,
+    reader: JournalReader,
+    phase: Phase,
+    next_request: u64,
+    /// When the newest committed entry was first sent.
+    leased_from: Option<Duration>,
+    /// When any entry was first sent.
+    sent_at: Duration,
+    is_releasing: bool,
+    boundary: Option<JournalPlace>,
+}
+
+impl JournalWriter {
+    /// Begins a stint with a claim behind what `reader` has read, which should be the tail. `writer`
+    /// is a random id that no other stint has.
+    ///
+    /// # Errors
+    /// [`EntryError::Unwritable`] if `facts` are too long.
+    pub fn claim(
+        reader: JournalReader,
+        profile: EngineProfile,
+        writer: u64,
+        time_ms: u64,
+        facts: ClaimFacts,
+    ) -> Result<Self, EntryError> {
+        let stint = Stint { epoch: reader.place().epoch.saturating_add(1), writer };
+        let mut claiming = Self {
+            profile,
+            stint,
+            reader,
+            phase: Phase::Idle,
+            next_request: 1,
+            leased_from: None,
+            sent_at: Duration::ZERO,
+            is_releasing: false,
+            boundary: None,
+        };
+        let body = ControlBody::Claim(facts);
+        let entry = claiming.seal(EntryKind::Claim, (0, 1, 0), time_ms, &body.encode()?)?;
+        claiming.send(entry, None);
+        Ok(claiming)
+    }
+
+    /// Takes over a batch. A batch over the limit of the engine goes out in parts.
+    ///
+    /// # Errors
+    /// [`NotTaken`] if the batch cannot be taken over now.
+    pub fn append(&mut self, time_ms: u64, batch: &Batch) -> Result<(), NotTaken> {
+        self.is_free()?;
+        let unwritable = |_| EntryError::Unwritable("the batch is too large");
+        let records = u32::try_from(batch.count()).map_err(unwritable)?;
+        let frames = batch.bytes();
+        let limit = self.body_bytes_max();
+        if frames.len() <= limit {
+            let entry = self.seal(EntryKind::Records, (0, 1, records), time_ms, frames)?;
+            self.send(entry, None);
+            return Ok(());
+        }
+        let parts = u16::try_from(frames.len().div_ceil(limit)).map_err(unwritable)?;
+        let frames = Bytes::copy_from_slice(frames);
+        self.send_part(PartsLeft { frames, part: 0, parts, records, time_ms })?;
+        Ok(())
+    }
+
+    /// Takes over a control entry that an active may append: a beat, a release, a format, a split.
+    ///
+    /// # Errors
+    /// [`NotTaken`] if it cannot be taken over now, or if `body` is a genesis or a claim.
+    pub fn control(&mut self, time_ms: u64, body: &ControlBody) -> Result<(), NotTaken> {
+        self.is_free()?;
+        if matches!(body.kind(), EntryKind::Genesis | EntryKind::Claim) {
+            return Err(EntryError::Unwritable("not an entry of an active").into());
+        }
+        let entry = self.seal(body.kind(), (0, 1, 0), time_ms, &body.encode()?)?;
+        self.is_releasing |= body.kind() == EntryKind::Release;
+        self.send(entry, None);
+        Ok(())
+    }
+
+    fn is_free(&self) -> Result<(), NotTaken> {
+        match &self.phase {
+            Phase::Sending(_) if self.is_active() => Err(NotTaken::Busy),
+            Phase::Idle if self.is_active() && !self.is_releasing => Ok(()),
+            Phase::Idle | Phase::Sending(_) | Phase::Ended(_) => Err(NotTaken::NotActive),
+        }
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.profile.entry_bytes_max.saturating_sub(ENTRY_HEADER_BYTES).max(1)
+    }
+
+    /// Makes the entry that is due next. `shape` is part, parts and records.
+    fn seal(
+        &self,
+        kind: EntryKind,
+        shape: (u16, u16, u32),
+        time_ms: u64,
+        body: &[u8],
+    ) -> Result<SealedEntry, EntryError> {
+        let place = self.reader.place();
+        let (part, parts, records) = shape;
+        let header = EntryHeader {
+            kind,
+            part,
+            parts,
+            journal: self.reader.journal(),
+            epoch: self.stint.epoch,
+            writer: self.stint.writer,
+            index: place.index.saturating_add(1),
+            first: place.next_lsn,
+            records,
+            time_ms,
+            previous: place.checksum,
+        };
+        header.seal(body)
+    }
+
+    fn send(&mut self, entry: SealedEntry, left: Option<PartsLeft>) {
+        self.phase = Phase::Sending(UnderWay {
+            entry,
+            first_sent: None,
+            last_sent: None,
+            first_request: self.next_request,
+            looking: None,
+            left,
+        });
+    }
+
+    /// Seals the first of these parts, and keeps the others.
+    fn send_part(&mut self, mut left: PartsLeft) -> Result<(), EntryError> {
+        let length = self.body_bytes_max().min(left.frames.len());
+        let body = left.frames.split_to(length);
+        let shape = (left.part, left.parts, left.records);
+        let entry = self.seal(EntryKind::Records, shape, left.time_ms, &body)?;
+        left.part = left.part.saturating_add(1);
+        let left = (left.part < left.parts).then_some(left);
+        self.send(entry, left);
+        Ok(())
+    }
+
+    /// Returns a request to send now, with its id, or `None` if there is none before the next reply
+    /// or [`JournalWriter::next_poll`]. Replies carry the id back to [`JournalWriter::on_reply`].
+    /// Ids count within a stint: the owner keeps replies to earlier stints away.
+    pub fn poll(&mut self, now: Duration) -> Option<(u64, EngineRequest)> {
+        let (from, id) = (self.reader.next_seq(), self.next_request);
+        let retry = self.profile.retry;
+        let Phase::Sending(under_way) = &mut self.phase else { return None };
+        let is_due =
+            |sent: Option<Duration>| sent.is_none_or(|sent| now.saturating_sub(sent) >= retry);
+        let request = match &mut under_way.looking {
+            Some(looking) => {
+                if !is_due(looking.sent.map(|(_, at)| at)) {
+                    return None;
+                }
+                looking.sent = Some((id, now));
+                let Looking { endpoint, .. } = *looking;
+                EngineRequest::Read { from, max: JOURNAL_LOOK_ENTRIES, endpoint }
+            }
+            None if !is_due(under_way.last_sent) => return None,
+            None if under_way.last_sent.is_some()
+                && self.reader.condition() == Condition::ReadBack =>
+            {
+                // It may be there already: another copy would only be void.
+                under_way.look(false);
+                return self.poll(now);
+            }
+            None => {
+                if under_way.first_sent.is_none() {
+                    under_way.first_sent = Some(now);
+                    self.sent_at = now;
+                }
+                under_way.last_sent = Some(now);
+                let entry = under_way.entry.bytes.clone();
+                EngineRequest::Append { expect: from.saturating_sub(1), entry }
+            }
+        };
+        self.next_request = id.saturating_add(1);
+        Some((id, request))
+    }
+
+    /// When [`JournalWriter::poll`] has something to send if no reply comes before; `None` if only
+    /// the owner can bring new work.
+    #[must_use]
+    pub fn next_poll(&self) -> Option<Duration> {
+        let Phase::Sending(under_way) = &self.phase else { return None };
+        let sent = match &under_way.looking {
+            Some(looking) => looking.sent.map(|(_, at)| at),
+            None => under_way.last_sent,
+        };
+        Some(sent.map_or(Duration::ZERO, |sent| sent.saturating_add(self.profile.retry)))
+    }
+
+    /// Takes the reply to request `id`, which may come late, twice or never.
+    pub fn on_reply(&mut self, now: Duration, id: u64, reply: EngineReply) -> Progress {
+        let next = self.reader.next_seq();
+        let Phase::Sending(under_way) = &mut self.phase else { return Progress::None };
+        if id < under_way.first_request {
+            return Progress::None;
+        }
+        let is_awaited = under_way.awaits(id);
+        match reply {
+            EngineReply::Appended { seq }
+                if seq == next && self.reader.condition() == Condition::Checked =>
+            {
+                self.commit(now, seq)
+            }
+            // An engine that says another seq than it promised is asked what is there.
+            EngineReply::Appended { .. } => under_way.look(false),
+            EngineReply::Conflict => under_way.look(true),
+            EngineReply::Entries(entries) if is_awaited => self.look_at(now, &entries),
+            EngineReply::Gone { .. } if is_awaited => self.end(StintEnd::LeftBehind),
+            _ => Progress::None,
+        }
+    }
+
+    /// Judges what a read for the own entry has found.
+    fn look_at(&mut self, now: Duration, entries: &[StoredEntry]) -> Progress {
+        for StoredEntry { seq, bytes } in entries {
+            let Phase::Sending(under_way) = &self.phase else { return Progress::None };
+            if *seq == self.reader.next_seq() && *bytes == under_way.entry.bytes {
+                return self.commit(now, *seq);
+            }
+            match self.reader.accept(*seq, bytes) {
+                Verdict::Accepted(entry) => return self.replaced_by(&entry.header),
+                Verdict::Void | Verdict::Repeated => {}
+                Verdict::Damaged(fault) => return self.ask_elsewhere(fault),
+                Verdict::Gap(fault) => return self.end(StintEnd::Broken(fault)),
+                Verdict::Newer(fault) => return self.end(StintEnd::Newer(fault)),
+            }
+        }
+        self.found_nothing(entries.len() >= JOURNAL_LOOK_ENTRIES)
+    }
+
+    /// Ends the stint, as an entry of another writer counts where the own one was due.
+    fn replaced_by(&mut self, header: &EntryHeader) -> Progress {
+        let end = match header.kind {
+            _ if !self.is_active() => StintEnd::Overtaken,
+            EntryKind::Claim => StintEnd::Fenced { epoch: header.epoch },
+            _ => StintEnd::Broken(JournalFault {
+                seq: self.reader.place().seq,
+                lsn: header.first,
+                what: "this writer has not written it".to_owned(),
+            }),
+        };
+        self.end(end)
+    }
+
+    /// Reads the same seq from the next endpoint, or gives up after the last one.
+    fn ask_elsewhere(&mut self, fault: JournalFault) -> Progress {
+        let endpoints = self.profile.endpoints;
+        let Phase::Sending(UnderWay { looking: Some(looking), .. }) = &mut self.phase else {
+            return Progress::None;
+        };
+        let next = looking.endpoint.map_or(0, |asked| asked.saturating_add(1));
+        if next >= endpoints {
+            return self.end(StintEnd::Broken(fault));
+        }
+        *looking = Looking { sent: None, endpoint: Some(next), ..*looking };
+        Progress::None
+    }
+
+    /// Continues after a read that had all entries and not the own one. It may be that there are
+    /// more to read.
+    fn found_nothing(&mut self, is_more: bool) -> Progress {
+        let is_checked = self.reader.condition() == Condition::Checked;
+        let fault = JournalFault {
+            seq: self.reader.next_seq(),
+            lsn: self.reader.place().next_lsn,
+            what: "the engine refused it, and has nothing in its place".to_owned(),
+        };
+        let Phase::Sending(under_way) = &mut self.phase else { return Progress::None };
+        match &mut under_way.looking {
+            Some(looking) if is_more => looking.sent = None,
+            Some(looking) if looking.after_conflict && is_checked => {
+                return self.end(StintEnd::Broken(fault));
+            }
+            _ => {
+                under_way.looking = None;
+                under_way.last_sent = None;
+            }
+        }
+        Progress::None
+    }
+
+    /// The entry under way counts. Continues with the next part of its batch, if there is one.
+    fn commit(&mut self, now: Duration, seq: u64) -> Progress {
+        let Phase::Sending(under_way) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return Progress::None;
+        };
+        let UnderWay { entry, first_sent, left, .. } = under_way;
+        if let Err(fault) = self.reader.accept_own(seq, &entry) {
+            return self.end(StintEnd::Broken(fault));
+        }
+        let from = if is_planted(Planted::LeaseFromReply) { Some(now) } else { first_sent };
+        self.leased_from = self.leased_from.max(from);
+        self.boundary = self.reader.boundary().or(self.boundary);
+        let kind = entry.header.kind;
+        if kind == EntryKind::Release {
+            self.phase = Phase::Ended(StintEnd::Released);
+        }
+        // The limits of an entry are those that the first part was sealed by.
+        if left.is_some_and(|left| self.send_part(left).is_err()) {
+            let what = "the next part of its batch cannot be made".to_owned();
+            let lsn = self.reader.place().next_lsn;
+            return self.end(StintEnd::Broken(JournalFault { seq, lsn, what }));
+        }
+        Progress::Committed { seq, kind, lsn: self.reader.committed() }
+    }
+
+    fn end(&mut self, end: StintEnd) -> Progress {
+        self.phase = Phase::Ended(end.clone());
+        Progress::Ended(end)
+    }
+
+    /// Whether the claim is committed and the stint is not over.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.leased_from.is_some() && self.ended().is_none()
+    }
+
+    /// Whether the next batch would be taken over.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_free().is_ok()
+    }
+
+    /// Why the stint is over, if it is.
+    #[must_use]
+    pub fn ended(&self) -> Option<&StintEnd> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            Phase::Idle | Phase::Sending(_) => None,
+        }
+    }
+
+    /// Epoch of the claim.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.stint.epoch
+    }
+
+    /// The place behind the newest committed batch or control entry of this stint; `None` before
+    /// the claim counts. A demoted node continues there, with a reader of its own.
+    #[must_use]
+    pub fn boundary(&self) -> Option<JournalPlace> {
+        self.boundary
+    }
+
+    /// The newest record that counts.
+    #[must_use]
+    pub fn committed(&self) -> Lsn {
+        self.reader.committed()
+    }
+
+    /// Time for which this node may still reply as the active; zero if it may not. A release takes
+    /// it away when it is handed in, before it is sent.
+    #[must_use]
+    pub fn lease_left(&self, now: Duration) -> Duration {
+        match self.leased_from {
+            Some(from) if self.is_active() && !self.is_releasing => {
+                from.saturating_add(self.profile.times.serve).saturating_sub(now)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How long ago the lease ended; zero while there is one.
+    #[must_use]
+    pub fn without_lease(&self, now: Duration) -> Duration {
+        let from = self.leased_from.unwrap_or_default();
+        now.saturating_sub(from.saturating_add(self.profile.times.serve))
+    }
+
+    /// Whether a beat is due: nothing is under way, and nothing was sent for a while. A beat says
+    /// that every core had a turn, so the owner appends it only then.
+    #[must_use]
+    pub fn is_beat_due(&self, now: Duration) -> bool {
+        self.is_idle() && now.saturating_sub(self.sent_at) >= self.profile.times.beat
+    }
+
+    /// Whether the entry under way is without a word for so long that new writes must be refused.
+    /// The writer keeps trying.
+    #[must_use]
+    pub fn is_stalled(&self, now: Duration) -> bool {
+        match &self.phase {
+            Phase::Sending(UnderWay { first_sent: Some(sent), .. }) => {
+                now.saturating_sub(*sent) >= self.profile.stall
+            }
+            Phase::Idle | Phase::Sending(_) | Phase::Ended(_) => false,
+        }
+    }
+}
+
+impl UnderWay {
+    /// Looks for the entry in the journal before it is sent again.
+    fn look(&mut self, after_conflict: bool) -> Progress {
+        match &mut self.looking {
+            // A read that was sent before the conflict may not show what caused it.
+            Some(looking) if after_conflict && !looking.after_conflict => {
+                *looking = Looking { sent: None, after_conflict, ..*looking };
+            }
+            Some(_) => {}
+            None => {
+                self.looking = Some(Looking { sent: None, endpoint: None, after_conflict });
+            }
+        }
+        Progress::None
+    }
+
+    fn awaits(&self, id: u64) -> bool {
+        let awaited = self.looking.as_ref().and_then(|looking| looking.sent);
+        awaited.is_some_and(|(awaited, _)| awaited == id)
+    }
+}
