@@ -24,7 +24,9 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Uri};
 pub use settings::{Environment, ServeArgs};
 
-use crate::access::{Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsError, TlsFiles, Tokens};
+pub use crate::access::{
+    Endpoint, JwtFile, JwtRules, JwtVerifier, Tls, TlsError, TlsFiles, Tokens,
+};
 use crate::files;
 use crate::limits::{CONNECTIONS_MAX, IDLE_TIMEOUT_MS, SLOTS};
 use crate::types::ShardCount;

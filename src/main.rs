@@ -10,6 +10,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
 fn main() -> std::process::ExitCode {
-    chatshard::node::memory::count_live_by(|| ALLOCATOR.allocated());
-    chatshard::cli::run(std::env::args_os())
+    chatshard::run(std::env::args_os(), || ALLOCATOR.allocated())
 }

@@ -96,12 +96,14 @@ impl Meter {
     }
 
     /// Number of requests that were recorded.
-    pub fn requests(&self) -> u64 {
+    #[cfg(test)]
+    fn requests(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.durations.count()).sum()
     }
 
     /// Number of requests whose status was not 200.
-    pub fn errors(&self) -> u64 {
+    #[cfg(test)]
+    fn errors(&self) -> u64 {
         self.kinds.iter().flat_map(|kind| kind.statuses.iter().skip(1)).sum()
     }
 

@@ -1,7 +1,7 @@
 //! Wiring: the doors, the node behind them, the signals that end it.
 //!
 //! [`run`] and its siblings are the whole life of a server; the node itself begins in
-//! [`crate::node::start`] and ends in [`crate::node::stop`]. The calling thread accepts connections,
+//! `node/start.rs` and ends in `node/stop.rs`. The calling thread accepts connections,
 //! serves the admin listener and waits for signals.
 //!
 //! # Layout

@@ -380,12 +380,12 @@ pub fn wide(count: usize) -> u64 {
 pub struct Slot(u16);
 
 impl Slot {
-    /// Returns the slot with this number, or `None` from [`SLOTS`] on.
+    /// Returns the slot with this number, or `None` from `SLOTS` on.
     pub fn new(number: u16) -> Option<Self> {
         (number < SLOTS).then_some(Self(number))
     }
 
-    /// The number of the slot, below [`SLOTS`].
+    /// The number of the slot, below `SLOTS`.
     pub const fn get(self) -> u16 {
         self.0
     }
@@ -412,12 +412,12 @@ impl ShardId {
     }
 }
 
-/// How many shards a node has: at least one, at most [`SLOTS`].
+/// How many shards a node has: at least one, at most `SLOTS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardCount(u16);
 
 impl ShardCount {
-    /// Checks that `count` is 1 to [`SLOTS`].
+    /// Checks that `count` is 1 to `SLOTS`.
     pub fn new(count: u16) -> Result<Self, Invalid> {
         if count == 0 || count > SLOTS {
             return Err(Invalid(format!("the number of shards must be 1 to {SLOTS}")));
@@ -491,7 +491,7 @@ impl KeyHasher {
         XxHash64::oneshot(self.seed, bytes)
     }
 
-    /// The slot of a key with this hash: the remainder by [`SLOTS`].
+    /// The slot of a key with this hash: the remainder by `SLOTS`.
     pub fn slot_of_hash(hash: u64) -> Slot {
         // The remainder is below SLOTS, so the conversion never falls back.
         Slot(u16::try_from(hash % u64::from(SLOTS)).unwrap_or(0))

@@ -7,9 +7,9 @@
 //! ```text
 //!   append, sync                    create, block, publish
 //!        |                                  |
-//!    LogWriter  --> log-*.seg          ImageWriter --> image-*.img
-//!                   /    \                 /
-//!     LogFollower <-      \               /
+//!    LogWriter  --> log-*.seg          SnapshotWriter --> image-*.img
+//!                   /    \                    /
+//!     LogFollower <-      \                  /
 //!                         scan   (reads, decides, changes nothing)
 //!                           |
 //!                         open   (loads, replays, then cuts the torn tail)
@@ -23,7 +23,7 @@
 //! - [`record`]: the frame around one record, and a batch of them
 //! - [`log`]: segments, the writer, the removal of old segments beside it, the walk through a
 //!   segment, and the follower of a log that is being written
-//! - [`file`]: writer, reader and removal of snapshots
+//! - [`mod@file`]: writer, reader and removal of snapshots
 //! - [`baseline`]: the baseline, which is what the next start must find
 //! - [`version`]: format versions, and files of newer programs
 //! - [`planted`]: faults for the tests of the tests

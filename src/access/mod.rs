@@ -30,7 +30,7 @@ pub use endpoint::Endpoint;
 pub use jwt::{JwtFile, JwtRules, JwtVerifier};
 pub use secret::Secret;
 pub use tls::{Tls, TlsError, TlsFiles};
-pub use token::{Role, TokenError, Tokens};
+pub use token::{Role, Tokens};
 
 use std::sync::{Arc, PoisonError, RwLock};
 

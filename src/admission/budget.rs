@@ -50,7 +50,8 @@ impl Budget {
     }
 
     /// The sum of the amounts of all holders. It may exceed the bound; see the module's invariants.
-    pub fn held(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
         self.lock().held
     }
 
@@ -220,7 +221,8 @@ impl BudgetClaim {
     }
 
     /// Whether this holder was evicted, without waiting.
-    pub fn is_evicted(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_evicted(&self) -> bool {
         !self.budget.lock().holders.contains_key(&self.place)
     }
 }

@@ -91,11 +91,6 @@ impl Door {
         Self { sign, ..self }
     }
 
-    /// The text for clients of another protocol; empty unless [`Self::with_sign`] set it.
-    pub fn sign(&self) -> &str {
-        &self.sign
-    }
-
     /// Lets strangers in even if all places for connections with credentials are taken.
     #[must_use]
     pub fn answering_strangers(self) -> Self {

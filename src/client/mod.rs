@@ -45,7 +45,7 @@ pub use tls::ClientTls;
 use crate::command::hello::{Hello, HelloReply};
 use crate::command::{Call, Class, Command, Error, Outcome};
 use crate::limits::IN_FLIGHT_MAX;
-use crate::protocol::{BadReply, FrameError};
+pub use crate::protocol::{BadReply, DecodedReply, FrameError};
 use task::Outgoing;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

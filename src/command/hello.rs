@@ -158,7 +158,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of this build, from [`crate::limits`].
+    /// The limits of this build, from `crate::limits`.
     pub fn of_this_build() -> Self {
         Self {
             request_bytes: wide(limits::REQUEST_BYTES_MAX),

@@ -301,7 +301,7 @@ impl Command {
         self.kind().class()
     }
 
-    /// Whether the reply may hold more items than [`SMALL_REPLY_ITEMS`].
+    /// Whether the reply may hold more items than `SMALL_REPLY_ITEMS`.
     pub fn may_answer_much(&self) -> bool {
         let is_much = |items: usize| items > SMALL_REPLY_ITEMS;
         let is_long = |limit: Option<u32>| {

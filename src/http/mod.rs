@@ -54,7 +54,7 @@ pub mod serve;
 mod unreadable_head;
 mod visitor;
 
-pub use admin::{Admin, MetricsSource, Readiness, admin_router};
+pub use admin::{Admin, admin_router};
 pub use app::{App, app_router};
 pub use auth::UserAuth;
 pub use cors::with_cors;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Most requests.
 const REQUESTS_MAX: usize = 256;
 /// Most bytes of replies.
 const REPLY_BYTES_MAX: usize = 128 << 10;

@@ -36,11 +36,6 @@ impl Handle {
         Self { shard: Some(shard), ..Self::new(node) }
     }
 
-    /// The node that the calls go to.
-    pub fn node(&self) -> &NodeInfo {
-        &self.node
-    }
-
     /// Whether the node accepts reads and writes now; `/readyz` asks.
     ///
     /// # Errors

@@ -40,7 +40,6 @@ pub struct NodeInfo {
     pub snapshots: mpsc::Sender<SnapshotRequest>,
     /// Figures of the snapshots since the start.
     pub snapshot_status: Arc<SnapshotStatus>,
-    /// The data directory.
     pub data_dir: PathBuf,
     /// The time that commands use.
     pub clock: Arc<SharedClock>,

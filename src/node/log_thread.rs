@@ -147,6 +147,7 @@ impl<D: Disk> LogThread<D> {
     }
 
     /// Whether a turn would have nothing to do, except for the sync that `everysec` owes.
+    #[cfg(feature = "internals")]
     pub fn is_idle(&self) -> bool {
         self.unwritten.is_empty() && !self.log.lock().has_work()
     }

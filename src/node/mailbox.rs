@@ -101,6 +101,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// A mailbox to which `courier` delivers what is sent.
+    #[cfg(feature = "internals")]
     pub fn behind(courier: Box<dyn Courier>) -> Self {
         Self { courier: Some(courier), ..Self::default() }
     }

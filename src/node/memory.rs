@@ -55,7 +55,6 @@ pub fn count_live_by(count: fn() -> usize) {
 /// The memory of the process as the system reports it, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Resident memory.
     pub resident: u64,
     /// The part of it that no allocator gave out: the program itself, files.
     pub outside: u64,

@@ -29,7 +29,6 @@ pub enum ReplyBody {
     Frames {
         /// The frames, as the client gets them.
         bytes: BytesMut,
-        /// Number of frames.
         count: usize,
     },
 }

@@ -11,7 +11,6 @@ use crate::command::stats::SnapshotStats;
 pub enum SnapshotRequest {
     /// Take a snapshot and send the outcome.
     Take(oneshot::Sender<Outcome>),
-    /// End the thread.
     Stop,
 }
 

@@ -39,7 +39,6 @@ const NICENESS: i32 = 10;
 /// How a node runs.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    /// The data directory.
     pub data_dir: PathBuf,
     /// An empty directory may become a new store.
     pub init: bool,

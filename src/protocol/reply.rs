@@ -98,7 +98,7 @@ pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
 /// A decoded reply of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodedReply {
-    /// The id of the request; [`CONNECTION_ID`] for an error of the connection.
+    /// The id of the request; `CONNECTION_ID` for an error of the connection.
     pub id: u64,
     /// The reply of the command, or its error.
     pub outcome: Outcome,

@@ -31,7 +31,6 @@ impl ScatterPlan {
         (parts, asked)
     }
 
-    /// Number of parts.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

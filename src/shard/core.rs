@@ -30,7 +30,6 @@ use forgetting::Fading;
 use idempotency::Answers;
 pub(super) use idempotency::{Keyed, Remembered};
 use outbox::Outbox;
-pub use reads::ListRows;
 pub(super) use slots::{Slots, check_version};
 
 use super::decode::{BadRecord, hash_in};

@@ -48,7 +48,6 @@ impl Counts {
 /// The numbers of one user, as a slot counts them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserCounts {
-    /// Number of rows.
     pub rows: u64,
     /// Removals that are remembered.
     pub gone: u64,

@@ -37,6 +37,7 @@ impl Retired {
     }
 
     /// Whether the set is empty.
+    #[cfg(feature = "internals")]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }

@@ -113,7 +113,6 @@ pub enum Scope {
     Detours,
     /// Also those of users. Enough while no request that is under way touches a chat.
     Users,
-    /// All touches.
     All,
 }
 

@@ -87,6 +87,7 @@ impl Fading {
 impl Core {
     /// Sets the weight that is always remembered, however few rows there are. A removal weighs 1, a
     /// user without rows weighs 8.
+    #[cfg(feature = "internals")]
     pub fn remember_at_least(&mut self, weight: u64) {
         self.fading.least = weight;
     }

@@ -28,7 +28,6 @@ pub struct Advanced {
 /// An [`Advanced`] that borrows its ids. The most frequent events are decided, logged and applied
 /// without a copy of their ids.
 #[derive(Debug, Clone, Copy, Serialize)]
-#[expect(missing_docs, reason = "the fields are those of `Advanced`")]
 pub struct AdvancedRef<'a> {
     pub chat_id: Hashed<&'a str>,
     pub to: Sequence,

@@ -20,7 +20,6 @@ pub struct Read {
 
 /// A [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
 #[derive(Debug, Clone, Copy, Serialize)]
-#[expect(missing_docs, reason = "the fields are those of `Read`")]
 pub struct ReadRef<'a> {
     pub user_id: Hashed<&'a str>,
     pub chat_id: Hashed<&'a str>,
