@@ -2,7 +2,8 @@
 //!
 //! Each turn of a core reads the wall clock of the machine, as it would without this module. Only
 //! if the millisecond differs from the last reading of any core, the other clock is read too, and
-//! the [`Clock`] moves.
+//! the [`Clock`] moves. Usually both clocks advanced alike since that reading, and then they are
+//! read once. Otherwise a clock was set, or the thread was interrupted, and both are read again.
 //!
 //! Invariants:
 //! - All cores see the same time; it is at most a millisecond old.
@@ -12,7 +13,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use snapshot::{Planted, is_planted};
@@ -26,7 +27,7 @@ use crate::types::TimeMs;
 /// How often an idle node reads the clock, so that a step is noticed when it happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Both clocks are read again if this many ms passed between: the thread was interrupted.
+/// Both clocks are read again if more ms passed in between: the thread was interrupted.
 const READING_MS: u64 = 1;
 /// Most attempts to read both clocks without an interruption.
 const READINGS_MAX: usize = 4;
@@ -50,6 +51,7 @@ impl Source {
     /// The clocks of the machine.
     pub const MACHINE: Self = Self { wall: wall_clock, boot: boot_clock };
 
+    /// Reads both clocks.
     fn read(self) -> Reading {
         let mut boot = (self.boot)();
         let mut reading = Reading { wall: (self.wall)(), boot };
@@ -63,17 +65,35 @@ impl Source {
         }
         reading
     }
+
+    /// Reads the other clock for a wall clock that was read just now. Reads both again unless they
+    /// advanced alike since `last`.
+    fn read_after(self, wall: u64, last: Reading) -> Reading {
+        let reading = Reading { wall, boot: (self.boot)() };
+        let lead = |reading: Reading| reading.wall.wrapping_sub(reading.boot);
+        let gained = lead(reading).wrapping_sub(lead(last));
+        match gained.wrapping_add(READING_MS) <= 2 * READING_MS {
+            true => reading,
+            false => self.read(),
+        }
+    }
 }
 
 fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(0)
+    milliseconds(ClockId::Realtime)
 }
 
 fn boot_clock() -> u64 {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(BOOT);
+    milliseconds(BOOT)
+}
+
+/// A clock before its zero point counts as zero.
+fn milliseconds(clock: ClockId) -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
     let (seconds, nanos) = (u64::try_from(tv_sec), u64::try_from(tv_nsec));
-    seconds.unwrap_or(0).saturating_mul(1000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
+    seconds.map_or(0, |seconds| {
+        seconds.saturating_mul(1000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
+    })
 }
 
 /// The clock that all cores read, and the limits of its log lines.
@@ -111,7 +131,7 @@ impl SharedClock {
     pub fn moment(&self) -> Moment {
         let wall = (self.source.wall)();
         if wall != self.seen.load(Ordering::Acquire) {
-            self.look();
+            self.look(wall);
         }
         let time = |of: &AtomicU64| TimeMs::ZERO.saturating_add(of.load(Ordering::Relaxed));
         Moment { now: time(&self.now), keys: time(&self.keys) }
@@ -145,15 +165,16 @@ impl SharedClock {
         }
     }
 
-    /// Reads both clocks and moves the time, unless another core is doing so.
-    fn look(&self) {
+    /// Reads the other clock and moves the time, unless another core is doing so. `wall` is the wall
+    /// clock as it was read just now.
+    fn look(&self, wall: u64) {
         let mut clock = match self.clock.try_lock() {
             Ok(clock) => clock,
             // The clock is a few numbers: a panic cannot leave them broken.
             Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
             Err(TryLockError::WouldBlock) => return,
         };
-        let reading = self.source.read();
+        let reading = self.source.read_after(wall, clock.last);
         let noticed = clock.observe(reading);
         let (boot, keys) = self.start;
         let keys = match is_planted(Planted::KeysAgeByClock) {
