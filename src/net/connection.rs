@@ -145,8 +145,9 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
     if !connection.greet().await? {
         return Ok(());
     }
+    let mut now = Instant::now();
     loop {
-        connection.turn();
+        connection.turn(now);
         connection.write()?;
         if let Some(shard) = connection.ready_to_move() {
             return connection.depart(shard);
@@ -154,10 +155,10 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
         if connection.is_done() {
             return connection.part().await;
         }
-        match connection.note_held() {
+        now = match connection.note_held() {
             None => connection.wait().await?,
             Some(held) => connection.wait_holding(held).await?,
-        }
+        };
     }
 }
 
@@ -242,8 +243,8 @@ impl Connection {
     }
 
     /// Runs one turn: decodes, submits, flushes and encodes until no whole frame is left, there is
-    /// no room, or the turn budget is used up.
-    fn turn(&mut self) {
+    /// no room, or the turn budget is used up. The wait before it ended at `started`.
+    fn turn(&mut self, started: Instant) {
         if !self.closing && self.stop.has_come() {
             self.closing = true;
             let stopping = Error::not_applied("watch: the server is stopping");
@@ -256,7 +257,6 @@ impl Connection {
             self.turn_out();
         }
         self.local.tick();
-        let started = Instant::now();
         self.share.begin_turn(started);
         loop {
             let taken = self.take_requests(started);
@@ -267,8 +267,10 @@ impl Connection {
                 self.local.flush();
                 self.encode_ready();
             }
+            let now = Instant::now();
+            self.hot.note(&self.local, now.saturating_duration_since(started));
             self.share.add(taken, 0);
-            self.share.add_time(Instant::now());
+            self.share.add_time(now);
             if taken < REQUESTS_A_ROUND || self.share.is_used_up() {
                 break;
             }
@@ -321,7 +323,6 @@ impl Connection {
         let taken = self.take_frames(started);
         if taken > 0 {
             self.patience.heard.asked = started;
-            self.hot.note(&self.local, started);
             if was_empty {
                 self.patience.heard.written = started;
             }
@@ -545,25 +546,24 @@ impl Connection {
         Ok(())
     }
 
-    fn read(&mut self) -> io::Result<()> {
+    /// Reads the bytes that are there. Returns the time after that.
+    fn read(&mut self) -> io::Result<Instant> {
         buffers::fill(&mut self.input);
         self.input.reserve(READ_BYTES);
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => {
-                self.closing = true;
-                Ok(())
-            }
-            Ok(_) => {
-                self.patience.heard.read = Instant::now();
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+        let read = self.stream.try_read_buf(&mut self.input);
+        let now = Instant::now();
+        match read {
+            Ok(0) => self.closing = true,
+            Ok(_) => self.patience.heard.read = now,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
+        Ok(now)
     }
 
     /// Waits for input, for room in the socket, for replies, for the stop, or for a time limit.
-    async fn wait(&mut self) -> io::Result<()> {
+    /// Returns when the wait ended.
+    async fn wait(&mut self) -> io::Result<Instant> {
         if self.input.is_empty() {
             buffers::empty(&mut self.input);
         }
@@ -578,8 +578,9 @@ impl Connection {
             // bytes that were in the way. None of the events below need come, so the other
             // connections run once and the turn resumes.
             tokio::task::yield_now().await;
-            self.share = TurnBudget::new(Instant::now());
-            return Ok(());
+            let now = Instant::now();
+            self.share = TurnBudget::new(now);
+            return Ok(now);
         }
         let owes = self.owes();
         let may_watch = !self.watches.is_empty() && self.output.len() < self.unread.room();
@@ -601,10 +602,11 @@ impl Connection {
             () = self.patience.look() => Woken::Time,
         };
         match woken {
-            Woken::Input => self.read(),
-            Woken::Other => Ok(()),
-            Woken::Time => self.check_time(),
+            Woken::Input => return self.read(),
+            Woken::Other => {}
+            Woken::Time => self.check_time()?,
         }
+        Ok(Instant::now())
     }
 
     fn is_done(&self) -> bool {

@@ -5,7 +5,7 @@
 //! keys are all on another worker is sent there as bytes. Each other request becomes a command for
 //! the router.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -78,10 +78,11 @@ impl FastPath {
         }
     }
 
-    /// Reports the requests that were answered since `started` to the metrics.
-    pub fn note(&mut self, local: &Local, started: Instant) {
+    /// Reports the requests that were answered since the last call, within `latency`, to the
+    /// metrics.
+    pub fn note(&mut self, local: &Local, latency: Duration) {
         for (kind, count) in self.answered.drain(..) {
-            local.note_answered(kind, count, started.elapsed());
+            local.note_answered(kind, count, latency);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! when other connections need that memory.
 
 use std::io;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -64,13 +65,13 @@ impl Connection {
 
     /// Waits like `wait`. Meanwhile a client whose incomplete request is evicted gets an error, and
     /// one whose unread replies are evicted is dropped.
-    pub(super) async fn wait_holding(&mut self, held: Held) -> io::Result<()> {
+    pub(super) async fn wait_holding(&mut self, held: Held) -> io::Result<Instant> {
         let Held { incomplete, unread } = held;
         let waited = tokio::select! {
             waited = self.wait() => waited,
             error = incomplete::evicted(incomplete.as_ref()) => {
                 self.drop_incomplete(error);
-                Ok(())
+                Ok(Instant::now())
             }
             () = unread::evicted(unread.as_ref()) => return Err(self.drop_unread()),
         };
