@@ -178,15 +178,15 @@ struct Connection {
     input: BytesMut,
     output: SendQueue,
     /// The large request that the offload thread decodes, if there is one.
-    large: OffloadedRequest,
+    offloaded: OffloadedRequest,
     replies: Rc<ReplyQueue>,
     /// The long reply that is being encoded, if there is one. Later replies wait.
-    long: Option<ChunkedReply>,
-    share: TurnBudget,
+    chunked: Option<ChunkedReply>,
+    budget: TurnBudget,
     /// The number of requests under way whose replies may be large.
     large_replies: usize,
     order: Order,
-    hot: FastPath,
+    fast_path: FastPath,
     watches: Watches,
     hasher: KeyHasher,
     /// The session; `None` before `hello`.
@@ -197,7 +197,7 @@ struct Connection {
     moving: Option<(ShardId, u64)>,
     incomplete: Option<Incomplete>,
     unread: UnreadBudget,
-    patience: Timeouts,
+    timeouts: Timeouts,
 }
 
 impl Connection {
@@ -211,7 +211,7 @@ impl Connection {
         {
             heard.read = now;
         }
-        let patience = Timeouts::new(heard, moving.config.idle);
+        let timeouts = Timeouts::new(heard, moving.config.idle);
         let mut connection = Self {
             stream,
             guest: moving.guest,
@@ -220,20 +220,20 @@ impl Connection {
             config: moving.config,
             input,
             output: moving.output,
-            large: OffloadedRequest::None,
+            offloaded: OffloadedRequest::None,
             replies: Rc::default(),
-            long: None,
-            share: TurnBudget::new(now),
+            chunked: None,
+            budget: TurnBudget::new(now),
             large_replies: 0,
             order: Order::default(),
-            hot: FastPath::default(),
+            fast_path: FastPath::default(),
             watches: Watches::new(Arc::clone(&local.node().watch)),
             hasher: local.node().hasher,
             session: moving.session,
             closing: false,
             moving: None,
             incomplete: None,
-            patience,
+            timeouts,
             local,
         };
         if let Some(request_id) = moving.hello {
@@ -254,10 +254,10 @@ impl Connection {
             && !self.closing
             && !self.config.authenticator.holds(session)
         {
-            self.turn_out();
+            self.end_session();
         }
         self.local.tick();
-        self.share.begin_turn(started);
+        self.budget.begin_turn(started);
         loop {
             let taken = self.take_requests(started);
             self.local.flush();
@@ -268,10 +268,10 @@ impl Connection {
                 self.encode_ready();
             }
             let now = Instant::now();
-            self.hot.note(&self.local, now.saturating_duration_since(started));
-            self.share.add(taken, 0);
-            self.share.add_time(now);
-            if taken < REQUESTS_A_ROUND || self.share.is_used_up() {
+            self.fast_path.note(&self.local, now.saturating_duration_since(started));
+            self.budget.add(taken, 0);
+            self.budget.add_time(now);
+            if taken < REQUESTS_A_ROUND || self.budget.is_used_up() {
                 break;
             }
         }
@@ -288,7 +288,7 @@ impl Connection {
             return;
         }
         if self.output.is_empty() {
-            self.patience.heard.written = Instant::now();
+            self.timeouts.heard.written = Instant::now();
         }
         let held = self.held_bytes() + WATCH_PAGE_HELD_BYTES;
         let Self { watches, output, unread, .. } = self;
@@ -296,8 +296,8 @@ impl Connection {
     }
 
     fn in_flight(&self) -> usize {
-        let being_told = usize::from(self.long.is_some());
-        self.large.count() + self.replies.in_flight() + being_told + self.order.held()
+        let is_chunked = usize::from(self.chunked.is_some());
+        self.offloaded.count() + self.replies.in_flight() + is_chunked + self.order.held()
     }
 
     fn bytes_in_flight(&self) -> usize {
@@ -307,7 +307,7 @@ impl Connection {
     fn may_take(&self) -> bool {
         !self.closing
             && self.moving.is_none()
-            && self.large.count() == 0
+            && self.offloaded.count() == 0
             && self.output.len() < self.unread.room()
             && self.in_flight() < IN_FLIGHT_MAX
             && self.bytes_in_flight() < IN_FLIGHT_BYTES_MAX
@@ -317,14 +317,14 @@ impl Connection {
     /// Takes the next requests, on the fast path or as commands. Returns how many.
     fn take_requests(&mut self, started: Instant) -> usize {
         let was_empty = self.output.is_empty();
-        if let Some(decoded) = self.large.take() {
+        if let Some(decoded) = self.offloaded.take() {
             self.take_any(decoded);
         }
         let taken = self.take_frames(started);
         if taken > 0 {
-            self.patience.heard.asked = started;
+            self.timeouts.heard.asked = started;
             if was_empty {
-                self.patience.heard.written = started;
+                self.timeouts.heard.written = started;
             }
         }
         taken
@@ -335,9 +335,9 @@ impl Connection {
         let mut input = std::mem::take(&mut self.input);
         let (bytes, mut taken) = self.run_frames(&input, started);
         input.advance(bytes);
-        if self.may_take() && !self.share.is_used_up() {
-            self.large.begin(&mut input, self.hasher, started, &self.local);
-            taken += self.large.count();
+        if self.may_take() && !self.budget.is_used_up() {
+            self.offloaded.begin(&mut input, self.hasher, started, &self.local);
+            taken += self.offloaded.count();
         }
         self.input = input;
         taken
@@ -350,12 +350,12 @@ impl Connection {
         self.prefetch(&frames);
         let (mut bytes, mut taken) = (0, 0);
         for frame in &frames {
-            if !self.may_take() || self.share.is_used_up() {
+            if !self.may_take() || self.budget.is_used_up() {
                 return (bytes, taken);
             }
             bytes += frame::HEADER_BYTES + frame.payload.len();
             taken += 1;
-            if !self.take_hot(frame, started) {
+            if !self.take_on_fast_path(frame, started) {
                 self.take_any(Decoded::of(frame.payload, started, Work::Command));
             }
         }
@@ -369,31 +369,31 @@ impl Connection {
     fn prefetch(&self, frames: &[FrontFrame<'_>]) {
         let mut prefetch_keys: SmallVec<[PrefetchKeys; REQUESTS_A_ROUND]> = SmallVec::new();
         prefetch_keys.extend(
-            frames.iter().filter_map(|frame| frame.hot.as_ref()).map(fast_path::prefetch_keys),
+            frames.iter().filter_map(|frame| frame.request.as_ref()).map(fast_path::prefetch_keys),
         );
         if prefetch_keys.len() > 1 {
             self.local.prefetch(&prefetch_keys);
         }
     }
 
-    fn take_hot(&mut self, frame: &FrontFrame<'_>, started: Instant) -> bool {
+    fn take_on_fast_path(&mut self, frame: &FrontFrame<'_>, started: Instant) -> bool {
         // A request that the role forbids is rejected in the code for all commands.
         let role = self.session.as_ref().map(Session::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
-        let Some(request) = frame.hot.filter(|request| may(request.ask.kind())) else {
+        let Some(request) = frame.request.filter(|request| may(request.ask.kind())) else {
             return false;
         };
         let Self { replies, local, order, output, .. } = self;
-        let ticket = |bytes, mark| {
+        let responder = |bytes, mark| {
             let asked = RequestInfo { id: request.id, started, bytes };
             Responder::of_connection(replies, asked, request.ask.kind(), mark)
         };
         let out = output.end();
         let before = out.len();
-        let went = self.hot.take(request, frame.payload, local, order, ticket, out);
-        self.share.add(0, out.len() - before);
-        self.large_replies += usize::from(went == Destination::Over { is_large: true });
-        went != Destination::Nowhere
+        let destination = self.fast_path.take(request, frame.payload, local, order, responder, out);
+        self.budget.add(0, out.len() - before);
+        self.large_replies += usize::from(destination == Destination::Over { is_large: true });
+        destination != Destination::Nowhere
     }
 
     fn take_any(&mut self, Decoded { request, started, bytes }: Decoded) {
@@ -403,7 +403,7 @@ impl Connection {
         }
         // Encoded before the next request is taken, so that its room and its time count.
         self.encode_ready();
-        self.share.add_time(Instant::now());
+        self.budget.add_time(Instant::now());
     }
 
     fn take(&mut self, asked: RequestInfo, work: Work) {
@@ -446,30 +446,30 @@ impl Connection {
         }
     }
 
-    fn submit(&self, Going { asked, work, way }: Going) {
-        let mark = OrderKey::mark(way, work.may_answer_much());
-        let ticket = Responder::of_connection(&self.replies, asked, work.kind(), mark);
-        self.local.submit(ticket, work);
+    fn submit(&self, Going { asked, work, order_key }: Going) {
+        let mark = OrderKey::mark(order_key, work.may_answer_much());
+        let responder = Responder::of_connection(&self.replies, asked, work.kind(), mark);
+        self.local.submit(responder, work);
     }
 
     /// Encodes replies that are ready, as far as there is room and the turn budget allows.
     fn encode_ready(&mut self) {
         let was_empty = self.output.is_empty();
         while self.output.len() < self.unread.room()
-            && !self.share.is_used_up()
+            && !self.budget.is_used_up()
             && self.encode_long()
             && let Some(ready) = self.replies.pop()
         {
             self.encode(ready);
         }
         if was_empty && !self.output.is_empty() {
-            self.patience.heard.written = Instant::now();
+            self.timeouts.heard.written = Instant::now();
         }
     }
 
     fn encode(&mut self, ready: ReadyReply) {
         let (before, count) = (self.output.len(), ready.count());
-        let (way, is_large) = OrderKey::of_mark(ready.mark);
+        let (order_key, is_large) = OrderKey::of_mark(ready.mark);
         match ready.body {
             ReplyBody::Frames { mut bytes, .. } => {
                 self.output.end().extend_from_slice(&bytes);
@@ -481,32 +481,32 @@ impl Connection {
                 }
                 match outcome {
                     Ok(Reply::List(list)) if ChunkedReply::is_for(&list) => {
-                        self.long = Some(ChunkedReply::begin(request_id, list));
+                        self.chunked = Some(ChunkedReply::begin(request_id, list));
                     }
                     outcome => protocol::encode_reply(request_id, &outcome, self.output.end()),
                 }
             }
         }
-        self.share.add(0, self.output.len() - before);
+        self.budget.add(0, self.output.len() - before);
         self.large_replies = self.large_replies.saturating_sub(if is_large { count } else { 0 });
-        if let Some(way) = way {
-            self.order.done(way);
+        if let Some(order_key) = order_key {
+            self.order.done(order_key);
         }
     }
 
     /// Continues the long reply, if there is one. Returns whether none is left.
     fn encode_long(&mut self) -> bool {
-        let Some(mut long) = self.long.take() else { return true };
-        while !self.share.is_used_up() {
-            let (bytes, more) = long.go_on(buffers::fill);
-            self.share.add(0, bytes);
-            self.share.add_time(Instant::now());
+        let Some(mut chunked) = self.chunked.take() else { return true };
+        while !self.budget.is_used_up() {
+            let (bytes, more) = chunked.go_on(buffers::fill);
+            self.budget.add(0, bytes);
+            self.budget.add_time(Instant::now());
             if !more {
-                self.output.add(long.finish());
+                self.output.add(chunked.finish());
                 return true;
             }
         }
-        self.long = Some(long);
+        self.chunked = Some(chunked);
         false
     }
 
@@ -532,13 +532,13 @@ impl Connection {
                 Ok(bytes) => {
                     self.output.advance(bytes);
                     self.unread.took(bytes);
-                    self.patience.heard.written = Instant::now();
+                    self.timeouts.heard.written = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
-            self.share.add_time(self.patience.heard.written);
-            if self.share.is_used_up() {
+            self.budget.add_time(self.timeouts.heard.written);
+            if self.budget.is_used_up() {
                 break;
             }
         }
@@ -554,7 +554,7 @@ impl Connection {
         let now = Instant::now();
         match read {
             Ok(0) => self.closing = true,
-            Ok(_) => self.patience.heard.read = now,
+            Ok(_) => self.timeouts.heard.read = now,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -568,18 +568,18 @@ impl Connection {
             buffers::empty(&mut self.input);
         }
         let may_read = self.may_take();
-        self.patience.note_reads(may_read);
+        self.timeouts.note_reads(may_read);
         let has_request =
             may_read && !matches!(frame::first(&self.input, REQUEST_BYTES_MAX), Ok(None));
-        let has_reply = !self.replies.is_empty() || self.long.is_some();
-        let may_tell = has_reply && self.output.len() < self.unread.room();
-        if self.share.is_used_up() || has_request || may_tell {
+        let has_reply = !self.replies.is_empty() || self.chunked.is_some();
+        let may_encode = has_reply && self.output.len() < self.unread.room();
+        if self.budget.is_used_up() || has_request || may_encode {
             // There is work left: the turn budget ended the turn, or the socket has since taken
             // bytes that were in the way. None of the events below need come, so the other
             // connections run once and the turn resumes.
             tokio::task::yield_now().await;
             let now = Instant::now();
-            self.share = TurnBudget::new(now);
+            self.budget = TurnBudget::new(now);
             return Ok(now);
         }
         let owes = self.owes();
@@ -594,12 +594,12 @@ impl Connection {
                 writable?;
                 Woken::Other
             }
-            () = self.large.done() => Woken::Other,
+            () = self.offloaded.done() => Woken::Other,
             () = self.replies.ready(), if self.replies.in_flight() > 0 => Woken::Other,
             () = self.stop.come(), if !self.closing => Woken::Other,
             () = self.watches.changed(), if may_watch => Woken::Other,
             () = until(heartbeat) => Woken::Other,
-            () = self.patience.look() => Woken::Time,
+            () = self.timeouts.look() => Woken::Time,
         };
         match woken {
             Woken::Input => return self.read(),
@@ -627,7 +627,7 @@ impl Connection {
             config: self.config,
             input: self.input,
             output: self.output,
-            heard: self.patience.heard,
+            heard: self.timeouts.heard,
             session: self.session,
             hello: self.moving.map(|(_, id)| id),
         };

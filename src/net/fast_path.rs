@@ -39,22 +39,22 @@ impl FastPath {
     /// Takes a request with the bytes `payload`, unless it must wait for an earlier request. A
     /// reply that is ready is appended to `out`.
     ///
-    /// Otherwise `ticket` makes the responder. Its arguments are the bytes of the request that stay
-    /// in memory and the mark of [`OrderKey::mark`].
+    /// Otherwise `responder` makes the responder. Its arguments are the bytes of the request that
+    /// stay in memory and the mark of [`OrderKey::mark`].
     pub fn take(
         &mut self,
         request: FastRequest<'_>,
         payload: &[u8],
         local: &Local,
         order: &Order,
-        ticket: impl Fn(usize, u64) -> Responder,
+        responder: impl Fn(usize, u64) -> Responder,
         out: &mut BytesMut,
     ) -> Destination {
         if !order.is_free(request.ask) {
             return Destination::Nowhere;
         }
         let kind = request.ask.kind();
-        match local.answer(request, || ticket(0, 0), out) {
+        match local.answer(request, || responder(0, 0), out) {
             Taken::Now(()) => {
                 self.count(kind);
                 Destination::Here
@@ -62,8 +62,8 @@ impl FastPath {
             Taken::Later => Destination::Here,
             Taken::Elsewhere => {
                 let is_large = kind == Kind::List;
-                let ticket = || ticket(payload.len(), OrderKey::mark(None, is_large));
-                match local.pass_on(&request, payload, ticket) {
+                let responder = || responder(payload.len(), OrderKey::mark(None, is_large));
+                match local.forward(&request, payload, responder) {
                     true => Destination::Over { is_large },
                     false => Destination::Nowhere,
                 }

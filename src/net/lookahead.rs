@@ -16,7 +16,7 @@ pub struct FrontFrame<'a> {
     /// The frame without its length.
     pub payload: &'a [u8],
     /// The request in the form of the fast path; `None` if it must become a command.
-    pub hot: Option<FastRequest<'a>>,
+    pub request: Option<FastRequest<'a>>,
 }
 
 /// The requests of one round.
@@ -32,11 +32,11 @@ pub fn look_ahead<'a>(
     while frames.len() < REQUESTS_A_ROUND {
         match frame::first(input, REQUEST_BYTES_MAX) {
             Ok(Some(payload)) => {
-                let hot = fast_path::read(payload, hasher);
-                if is_large(payload, hot.as_ref()) {
+                let request = fast_path::read(payload, hasher);
+                if is_large(payload, request.as_ref()) {
                     break;
                 }
-                frames.push(FrontFrame { payload, hot });
+                frames.push(FrontFrame { payload, request });
                 input = input.get(frame::HEADER_BYTES + payload.len()..).unwrap_or_default();
             }
             Ok(None) => break,

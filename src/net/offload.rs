@@ -52,16 +52,16 @@ impl Decoded {
 }
 
 /// Whether the offload thread decodes the request: it is large and not for the fast path, which
-/// reads requests in place. `hot` is the request in the form of the fast path.
-pub fn is_large(payload: &[u8], hot: Option<&FastRequest<'_>>) -> bool {
-    payload.len() > BYTES_MAX && hot.is_none()
+/// reads requests in place. `request` is the request in the form of the fast path.
+pub fn is_large(payload: &[u8], request: Option<&FastRequest<'_>>) -> bool {
+    payload.len() > BYTES_MAX && request.is_none()
 }
 
 /// Removes the first frame from `input` and returns its payload, if it is whole and large.
 fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
     let payload = frame::first(input, REQUEST_BYTES_MAX).ok().flatten()?;
-    let hot = fast_path::read(payload, hasher);
-    let bytes = is_large(payload, hot.as_ref()).then_some(payload.len())?;
+    let request = fast_path::read(payload, hasher);
+    let bytes = is_large(payload, request.as_ref()).then_some(payload.len())?;
     input.advance(frame::HEADER_BYTES);
     Some(input.split_to(bytes).freeze())
 }

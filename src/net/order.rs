@@ -48,16 +48,16 @@ impl OrderKey {
 
     /// The mark for a responder, which comes back with the reply: the order key, and whether the
     /// reply may be large.
-    pub fn mark(way: Option<Self>, is_large: bool) -> u64 {
-        let way = way.map_or(0, |way| way.0);
-        if is_large { way | Self::LARGE } else { way }
+    pub fn mark(order_key: Option<Self>, is_large: bool) -> u64 {
+        let order_key = order_key.map_or(0, |order_key| order_key.0);
+        if is_large { order_key | Self::LARGE } else { order_key }
     }
 
     /// The order key in a mark, if [`Order::done`] must get it, and whether the reply might be
     /// large.
     pub fn of_mark(mark: u64) -> (Option<Self>, bool) {
-        let way = mark & !Self::LARGE;
-        ((way != 0).then_some(Self(way)), mark & Self::LARGE != 0)
+        let order_key = mark & !Self::LARGE;
+        ((order_key != 0).then_some(Self(order_key)), mark & Self::LARGE != 0)
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Going {
     pub work: Work,
     /// Must be given to [`Order::done`] when the request is answered. `None` if no request waits
     /// for it.
-    pub way: Option<OrderKey>,
+    pub order_key: Option<OrderKey>,
 }
 
 /// The requests that touch one key.
@@ -186,7 +186,8 @@ impl Order {
     /// Takes a request, and returns it if it may be submitted now. Otherwise holds it and returns
     /// `None`.
     ///
-    /// If the result has a `way`, the caller must call [`Self::done`] when the request is answered.
+    /// If the result has an `order_key`, the caller must call [`Self::done`] when the request is
+    /// answered.
     pub fn take(&mut self, asked: RequestInfo, work: Work, hasher: KeyHasher) -> Option<Going> {
         let scope = match (self.tracked, self.chats) {
             (0, _) => Scope::Detours,
@@ -195,20 +196,20 @@ impl Order {
         };
         let mut footprint = Footprint::of(&work, hasher, scope);
         if footprint.is_empty() && scope != Scope::Users {
-            return Some(Going { asked, work, way: None });
+            return Some(Going { asked, work, order_key: None });
         }
         if footprint.is_detour() {
             footprint = self.bounded(footprint);
         }
         if self.is_free_for(&footprint) {
-            let way = self.begin(footprint);
-            return Some(Going { asked, work, way });
+            let order_key = self.begin(footprint);
+            return Some(Going { asked, work, order_key });
         }
         if scope != Scope::All {
             footprint = Footprint::of(&work, hasher, Scope::All);
         }
         if footprint.is_empty() {
-            return Some(Going { asked, work, way: None });
+            return Some(Going { asked, work, order_key: None });
         }
         self.hold(asked, work, footprint);
         None
@@ -273,11 +274,11 @@ impl Order {
     }
 
     /// Notes that a request with this order key was answered.
-    pub fn done(&mut self, way: OrderKey) {
-        if way.0 & KeyTouch::DETOUR != 0 {
-            self.leave(KeyTouch(way.0));
+    pub fn done(&mut self, order_key: OrderKey) {
+        if order_key.0 & KeyTouch::DETOUR != 0 {
+            self.leave(KeyTouch(order_key.0));
             self.end(Use::Read);
-        } else if let Some(entry) = self.entries.remove(&(way.0 >> OrderKey::ENTRY_SHIFT)) {
+        } else if let Some(entry) = self.entries.remove(&(order_key.0 >> OrderKey::ENTRY_SHIFT)) {
             entry.footprint.touches.iter().for_each(|touch| self.leave(*touch));
             self.end(entry.footprint.of_all());
         }
@@ -304,7 +305,7 @@ impl Order {
             self.entries.remove(&number);
             self.end(Use::Read);
         }
-        Some(Going { asked, work, way: is_detour.then(|| OrderKey::of_entry(number)) })
+        Some(Going { asked, work, order_key: is_detour.then(|| OrderKey::of_entry(number)) })
     }
 
     /// Removes a request from the lane of a key.

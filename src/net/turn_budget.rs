@@ -60,28 +60,28 @@ mod tests {
     #[test]
     fn each_of_its_parts_uses_it_up() {
         let now = Instant::now();
-        let mut share = TurnBudget::new(now);
-        share.add(REQUESTS_MAX - 1, REPLY_BYTES_MAX - 1);
-        assert!(!share.is_used_up());
-        share.add(1, 0);
-        assert!(share.is_used_up());
-        let mut share = TurnBudget::new(now);
-        share.add(1, REPLY_BYTES_MAX);
-        assert!(share.is_used_up());
+        let mut budget = TurnBudget::new(now);
+        budget.add(REQUESTS_MAX - 1, REPLY_BYTES_MAX - 1);
+        assert!(!budget.is_used_up());
+        budget.add(1, 0);
+        assert!(budget.is_used_up());
+        let mut budget = TurnBudget::new(now);
+        budget.add(1, REPLY_BYTES_MAX);
+        assert!(budget.is_used_up());
     }
 
     #[test]
     fn time_is_that_of_its_turns_together() {
         let start = Instant::now();
-        let mut share = TurnBudget::new(start);
+        let mut budget = TurnBudget::new(start);
         for turn in 0..10 {
             // One second passes between two turns.
             let begin = start + Duration::from_secs(turn);
-            share.begin_turn(begin);
-            assert!(!share.is_used_up());
-            share.add_time(begin + TIME_MAX / 20);
-            share.add_time(begin + TIME_MAX / 10);
+            budget.begin_turn(begin);
+            assert!(!budget.is_used_up());
+            budget.add_time(begin + TIME_MAX / 20);
+            budget.add_time(begin + TIME_MAX / 10);
         }
-        assert!(share.is_used_up());
+        assert!(budget.is_used_up());
     }
 }

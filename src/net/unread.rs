@@ -129,8 +129,8 @@ pub async fn evicted(part: Option<&UnreadPart>) {
 }
 
 /// About how many bytes of memory a reply occupies until it is encoded.
-pub fn bytes_of(told: &ReplyBody) -> usize {
-    match told {
+pub fn bytes_of(body: &ReplyBody) -> usize {
+    match body {
         ReplyBody::Frames { bytes, .. } => bytes.len(),
         ReplyBody::Outcome { outcome, .. } => bytes_of_outcome(outcome),
     }

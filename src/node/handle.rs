@@ -82,7 +82,7 @@ impl Call for Handle {
             ShardId(u16::try_from(turn).unwrap_or(0))
         });
         let (sender, receiver) = oneshot::channel();
-        match Local::here(&self.node, shard) {
+        match Local::current(&self.node, shard) {
             Some(core) => core.call(command, sender),
             None => self.node.control(shard, Control::Call(command, sender)),
         }
@@ -98,7 +98,7 @@ impl Call for Handle {
 
     fn list_here<R>(&self, user_id: &str, read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
-        let core = Local::here(&self.node, shard)?;
+        let core = Local::current(&self.node, shard)?;
         let user_id = self.node.hasher.hashed(user_id);
         let result = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
         let Taken::Now(result) = result else { return None };

@@ -214,8 +214,8 @@ impl<'a> ReplySplitter<'a> {
         Self { frames, now: Instant::now(), tcp, run: None }
     }
 
-    /// Assigns the next `bytes` bytes to `responder`. Frames without a responder are dropped, and so
-    /// are those for a call, whose responder has no queue.
+    /// Assigns the next `bytes` bytes to `responder`. Frames without a responder are dropped, and
+    /// so are those for a call, whose responder has no queue.
     pub(super) fn next(&mut self, responder: Option<Responder>, bytes: usize) {
         let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = responder
         else {

@@ -219,7 +219,7 @@ fn start_core(
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             let local = Local::new(Worker::new(core, info, seed));
-            local.settle_here();
+            local.make_current();
             tokio::select! {
                 () = local.serve() => {}
                 _ = ended.wait_for(|ended| *ended) => {}

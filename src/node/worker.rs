@@ -63,7 +63,7 @@ const PEER_ROWS_A_TURN: usize = 256;
 
 thread_local! {
     /// The core that runs on this thread.
-    static HERE: RefCell<Option<Local>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
 
 /// A shared reference to the worker of a core, for the tasks that run on that core.
@@ -74,7 +74,7 @@ pub struct Local(Rc<RefCell<Worker>>);
 pub fn on_core(task: impl FnOnce(&Local) + Send + 'static) -> Control {
     Control::Run(Box::new(move || {
         // The core that runs this has made itself that of the thread.
-        if let Some(local) = HERE.with_borrow(Clone::clone) {
+        if let Some(local) = CURRENT.with_borrow(Clone::clone) {
             task(&local);
         }
     }))
@@ -103,7 +103,7 @@ pub struct Worker {
     shard: ShardId,
     core: Core,
     router: Router<Responder>,
-    gate: CommitGate<Held>,
+    commit_gate: CommitGate<Held>,
     /// The log's thread must be woken for records that this core pushed.
     log_waits: bool,
     node: Arc<NodeInfo>,
@@ -145,7 +145,7 @@ impl Worker {
             shard,
             core,
             router: Router::new(shard, node.shards, node.hasher, seed),
-            gate: CommitGate::default(),
+            commit_gate: CommitGate::default(),
             log_waits: false,
             out,
             ops: Vec::new(),
@@ -170,25 +170,27 @@ impl Worker {
     }
 
     /// Accepts a command and answers what can be answered now; [`Self::flush`] must follow.
-    fn submit(&mut self, ticket: Responder, work: Work) {
+    fn submit(&mut self, responder: Responder, work: Work) {
         if self.router.pending() >= CROSS_CORE_MAX {
             let busy = Error::new(
                 ErrorCode::Busy,
                 "not applied: too many requests under way; try again later",
             );
-            return self.finish(ticket, Err(busy));
+            return self.finish(responder, Err(busy));
         }
         match work {
             Work::Command(Command::Ping(_)) => {
-                self.finish(ticket, Ok(Reply::Ping(PingReply {})));
+                self.finish(responder, Ok(Reply::Ping(PingReply {})));
             }
             Work::Command(Command::Hello(_)) => {
                 let hello = self.node.hello(self.shard);
-                self.finish(ticket, Ok(Reply::Hello(Box::new(hello))));
+                self.finish(responder, Ok(Reply::Hello(Box::new(hello))));
             }
             work => {
-                if let Some((ticket, outcome)) = self.router.submit(ticket, work, &mut self.ops) {
-                    self.finish(ticket, outcome);
+                if let Some((responder, outcome)) =
+                    self.router.submit(responder, work, &mut self.ops)
+                {
+                    self.finish(responder, outcome);
                 }
                 self.run_ops();
             }
@@ -197,9 +199,9 @@ impl Worker {
 
     /// Reads from this core's shard in place.
     fn read<R>(&mut self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
-        let Some(told) = read(&self.core) else { return Taken::Elsewhere };
+        let Some(reply) = read(&self.core) else { return Taken::Elsewhere };
         self.core.count_command();
-        Taken::Now(told)
+        Taken::Now(reply)
     }
 
     /// Runs the operations for this core's shard, and queues the others for their cores.
@@ -339,38 +341,38 @@ impl Worker {
         let mut answers = std::mem::take(&mut self.out.answers);
         for answered in answers.drain(..) {
             match until.filter(|_| answered.after_log) {
-                Some(until) => self.gate.hold(until, Held::Answer(answered)),
+                Some(until) => self.commit_gate.hold(until, Held::Answer(answered)),
                 None => self.dispatch(answered),
             }
         }
         self.out.answers = answers;
         let Some(until) = until else { return };
-        for parcel in self.promised.iter_mut().filter(|parcel| !parcel.is_empty()) {
-            self.gate.hold(until, Held::Replies(std::mem::take(parcel)));
+        for batch in self.promised.iter_mut().filter(|batch| !batch.is_empty()) {
+            self.commit_gate.hold(until, Held::Replies(std::mem::take(batch)));
         }
     }
 
     /// Releases held replies that the log has reached.
     fn release(&mut self) {
-        if self.gate.is_empty() {
+        if self.commit_gate.is_empty() {
             return;
         }
         // Set before `reached` is read: if the log moves after that, it wakes this core.
         self.mailbox().set_waits_for_log(true);
         let reached = self.node.log.reached();
-        while let Some(held) = self.gate.release(reached) {
+        while let Some(held) = self.commit_gate.release(reached) {
             match held {
                 Held::Answer(answered) => self.dispatch(answered),
-                Held::Replies(parcel) => self.bring(parcel),
+                Held::Replies(batch) => self.bring(batch),
             }
         }
         let state = self.node.log.state();
         while state != LogState::Ok
-            && let Some(held) = self.gate.give_up()
+            && let Some(held) = self.commit_gate.give_up()
         {
             self.fail(held, state.why());
         }
-        self.mailbox().set_waits_for_log(!self.gate.is_empty());
+        self.mailbox().set_waits_for_log(!self.commit_gate.is_empty());
     }
 
     /// Answers that the outcome is unknown.
@@ -381,7 +383,7 @@ impl Worker {
         };
         match held {
             Held::Answer(answered) => fail(answered.to),
-            Held::Replies(parcel) => parcel.iter().for_each(|(to, _)| fail(to)),
+            Held::Replies(batch) => batch.iter().for_each(|(to, _)| fail(to)),
         }
     }
 
@@ -394,18 +396,18 @@ impl Worker {
             }
             return;
         }
-        if let Some((ticket, outcome)) = self.router.answer(to, answer, &mut self.ops) {
-            self.finish(ticket, outcome);
+        if let Some((responder, outcome)) = self.router.answer(to, answer, &mut self.ops) {
+            self.finish(responder, outcome);
         }
     }
 
-    fn finish(&mut self, ticket: Responder, mut outcome: Outcome) {
+    fn finish(&mut self, responder: Responder, mut outcome: Outcome) {
         if let Ok(Reply::Stats(stats)) = &mut outcome {
             self.node.complete_stats(stats);
         }
         let status = outcome.as_ref().map_or_else(|error| error.code.status(), |_| 200);
         self.mailbox().count(status != 200);
-        ticket.deliver(outcome, status, &mut self.tcp);
+        responder.deliver(outcome, status, &mut self.tcp);
     }
 
     /// Sends queued batches that must arrive before the messages that an operation for shard `over`
@@ -415,14 +417,14 @@ impl Worker {
         if self.outbound.len() <= 2 || is_planted(Planted::OvertakesOnTheWay) {
             return;
         }
-        let told = match op.tells() {
+        let user_shard = match op.tells() {
             Tells::Nobody => return,
             Tells::User(id) => Some(self.node.hasher.slot(id.as_str()).shard(self.node.shards)),
             Tells::Anybody => None,
         };
         for shard in self.node.shards.all() {
-            let is_told = told.is_none_or(|told| told == shard);
-            if is_told && shard != over && !self.outbound[shard.index()].is_empty() {
+            let may_be_sent_one = user_shard.is_none_or(|user_shard| user_shard == shard);
+            if may_be_sent_one && shard != over && !self.outbound[shard.index()].is_empty() {
                 self.settle();
                 self.send_to(shard);
             }
@@ -452,7 +454,7 @@ impl Worker {
 
     fn is_idle(&self) -> bool {
         self.router.pending() == 0
-            && self.gate.is_empty()
+            && self.commit_gate.is_empty()
             && self.incoming.is_empty()
             && self.own.is_empty()
             && self.ops.is_empty()
@@ -467,13 +469,13 @@ impl Worker {
                 self.dispatch(Answered { to, answer, after_log: false });
                 0
             }
-            PeerMessage::Requests(parcel) => {
-                let rows = self.take_passed(&parcel);
-                self.spare.keep(parcel);
+            PeerMessage::Requests(batch) => {
+                let rows = self.take_requests(&batch);
+                self.spare.keep(batch);
                 rows
             }
-            PeerMessage::Replies(parcel) => {
-                self.take_told(parcel);
+            PeerMessage::Replies(batch) => {
+                self.take_replies(batch);
                 0
             }
             PeerMessage::Message(envelope) => {
@@ -526,16 +528,16 @@ impl Local {
         Self(Rc::new(RefCell::new(worker)))
     }
 
-    /// Makes the calling thread the core's own, see [`Self::here`].
-    pub fn settle_here(&self) {
-        HERE.set(Some(self.clone()));
+    /// Makes the calling thread the core's own, see [`Self::current`].
+    pub fn make_current(&self) {
+        CURRENT.set(Some(self.clone()));
     }
 
     /// The worker of a shard, if it runs on this thread; then a call need not go through the
     /// mailbox.
-    pub fn here(node: &Arc<NodeInfo>, shard: ShardId) -> Option<Self> {
-        HERE.with_borrow(|here| {
-            here.clone().filter(|local| {
+    pub fn current(node: &Arc<NodeInfo>, shard: ShardId) -> Option<Self> {
+        CURRENT.with_borrow(|current| {
+            current.clone().filter(|local| {
                 let worker = local.0.borrow();
                 worker.shard == shard && Arc::ptr_eq(&worker.node, node)
             })
@@ -559,17 +561,17 @@ impl Local {
     }
 
     /// Accepts a command and answers what can be answered now; [`Self::flush`] must follow.
-    pub fn submit(&self, ticket: Responder, work: impl Into<Work>) {
+    pub fn submit(&self, responder: Responder, work: impl Into<Work>) {
         match work.into() {
-            Work::Command(Command::Snapshot(_)) => self.snapshot(ticket),
-            work => self.0.borrow_mut().submit(ticket, work),
+            Work::Command(Command::Snapshot(_)) => self.snapshot(responder),
+            work => self.0.borrow_mut().submit(responder, work),
         }
     }
 
-    /// Runs a command of a task on this core, and sends its outcome to `tell`.
-    pub fn call(&self, command: Command, tell: oneshot::Sender<Outcome>) {
+    /// Runs a command of a task on this core, and sends its outcome to `sender`.
+    pub fn call(&self, command: Command, sender: oneshot::Sender<Outcome>) {
         self.tick();
-        self.submit(Responder::of_call(command.kind(), tell), command);
+        self.submit(Responder::of_call(command.kind(), sender), command);
         self.flush();
     }
 
@@ -651,8 +653,8 @@ impl Local {
         match control {
             Control::Run(task) => self.run(task),
             Control::Call(command, sender) => {
-                let ticket = Responder::of_call(command.kind(), sender);
-                self.submit(ticket, command);
+                let responder = Responder::of_call(command.kind(), sender);
+                self.submit(responder, command);
             }
             Control::BeginSnapshot(number) => self.0.borrow_mut().core.begin_image(number),
             Control::Capture(count, sender) => {
@@ -668,18 +670,18 @@ impl Local {
 
     /// Runs a task for which this core is that of the calling thread.
     fn run(&self, task: Box<dyn FnOnce() + Send>) {
-        let before = HERE.replace(Some(self.clone()));
+        let before = CURRENT.replace(Some(self.clone()));
         task();
-        HERE.set(before);
+        CURRENT.set(before);
     }
 
     /// Asks the snapshot thread; the core keeps serving meanwhile.
-    fn snapshot(&self, ticket: Responder) {
+    fn snapshot(&self, responder: Responder) {
         let node = self.node();
         let local = self.clone();
         tokio::task::spawn_local(async move {
             let outcome = node.snapshot().await;
-            local.0.borrow_mut().finish(ticket, outcome);
+            local.0.borrow_mut().finish(responder, outcome);
         });
     }
 }

@@ -21,7 +21,7 @@ impl Connection {
         }
         let Self { stream, input, guest, stop, .. } = &mut *self;
         match first_frame(stream, input, guest, stop).await? {
-            Greeting::Whole => self.patience.heard = Heard::new(Instant::now()),
+            Greeting::Whole => self.timeouts.heard = Heard::new(Instant::now()),
             Greeting::Refused(error) => self.refuse(CONNECTION_ID, error),
             Greeting::Foreign(answer) => {
                 self.output.end().extend_from_slice(&answer);
@@ -51,7 +51,7 @@ impl Connection {
             self.read()?;
         }
         self.write()?;
-        let Some(late) = self.patience.late(self.waits()) else { return Ok(()) };
+        let Some(late) = self.timeouts.late(self.waits()) else { return Ok(()) };
         let (peer, meter) = (self.guest.peer(), self.guest.meter());
         let why = match late {
             Late::ToWrite => {

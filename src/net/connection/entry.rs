@@ -92,7 +92,7 @@ impl Connection {
 
     /// Ends a connection whose token is no longer valid. Replies that are due are still sent.
     #[cold]
-    pub(super) fn turn_out(&mut self) {
+    pub(super) fn end_session(&mut self) {
         self.note_refused(Refused::RevokedToken);
         let error = Error::new(ErrorCode::Unauthenticated, "the token is no longer good");
         self.watches.end(&error, self.output.end());

@@ -85,8 +85,8 @@ impl Connection {
     pub(super) fn held_bytes(&self) -> usize {
         let mut ready = 0;
         self.replies.for_each_ready(|reply| ready += unread::bytes_of(&reply.body));
-        let long = self.long.as_ref().map_or(0, ChunkedReply::held_bytes);
-        self.output.held_bytes() + ready + long + self.watches.held_bytes()
+        let chunked = self.chunked.as_ref().map_or(0, ChunkedReply::held_bytes);
+        self.output.held_bytes() + ready + chunked + self.watches.held_bytes()
     }
 
     /// Replaces a long reply by an error if the budget has no room for it.

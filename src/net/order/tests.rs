@@ -21,7 +21,7 @@ fn command(name: &str, arguments: Value) -> Command {
 #[derive(Default)]
 struct Connection {
     order: Order,
-    ways: HashMap<u64, Option<OrderKey>>,
+    order_keys: HashMap<u64, Option<OrderKey>>,
 }
 
 impl Connection {
@@ -29,17 +29,17 @@ impl Connection {
     fn goes(&mut self, id: u64, command: &Command) -> bool {
         let asked = RequestInfo { id, started: Instant::now(), bytes: 100 };
         let going = self.order.take(asked, command.clone().into(), hasher());
-        going.is_some_and(|going| self.ways.insert(id, going.way).is_none())
+        going.is_some_and(|going| self.order_keys.insert(id, going.order_key).is_none())
     }
 
     /// Answers a request; returns the ids of those that go because of it.
     fn done(&mut self, id: u64) -> Vec<u64> {
-        if let Some(way) = self.ways.remove(&id).unwrap() {
-            self.order.done(way);
+        if let Some(order_key) = self.order_keys.remove(&id).unwrap() {
+            self.order.done(order_key);
         }
         let mut gone = Vec::new();
         while let Some(going) = self.order.release() {
-            self.ways.insert(going.asked.id, going.way);
+            self.order_keys.insert(going.asked.id, going.order_key);
             gone.push(going.asked.id);
         }
         gone

@@ -46,7 +46,7 @@ pub(super) struct SparePool {
 }
 
 impl SparePool {
-    fn parcel(&mut self) -> FrameBatch {
+    fn frame_batch(&mut self) -> FrameBatch {
         let mut bytes = BytesMut::new();
         buffers::fill(&mut bytes);
         FrameBatch { bytes, parts: self.parts.pop().unwrap_or_default() }
@@ -57,9 +57,9 @@ impl SparePool {
     }
 
     /// Keeps the containers of a frame batch that was handled.
-    pub(super) fn keep(&mut self, mut parcel: FrameBatch) {
-        buffers::empty(&mut parcel.bytes);
-        self.keep_parts(parcel.parts);
+    pub(super) fn keep(&mut self, mut batch: FrameBatch) {
+        buffers::empty(&mut batch.bytes);
+        self.keep_parts(batch.parts);
     }
 
     fn keep_parts(&mut self, mut parts: Vec<(ReplyTo, usize)>) {
@@ -90,17 +90,17 @@ pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
 
 impl Local {
     /// Answers a request if this core owns all of its keys. A reply that may leave now is appended
-    /// to `out`, and the caller counts it. If the reply comes later, `ticket` makes its responder.
-    /// [`Self::flush`] must follow.
+    /// to `out`, and the caller counts it. If the reply comes later, `responder` makes its
+    /// responder. [`Self::flush`] must follow.
     pub fn answer(
         &self,
         request: FastRequest<'_>,
-        ticket: impl FnOnce() -> Responder,
+        responder: impl FnOnce() -> Responder,
         out: &mut BytesMut,
     ) -> Taken<()> {
         let park = |router: &mut Router<Responder>, core| ReplyTo {
             core,
-            entry: router.park(ticket()),
+            entry: router.park(responder()),
             part: 0,
         };
         self.0.borrow_mut().answer(request, fast_path::ROWS_MAX, park, out)
@@ -109,13 +109,13 @@ impl Local {
     /// Sends a request to another core that owns all of its keys; `payload` is the request as
     /// received. Returns false if there is no such core, or too many commands are under way.
     /// [`Self::flush`] must follow.
-    pub fn pass_on(
+    pub fn forward(
         &self,
         request: &FastRequest<'_>,
         payload: &[u8],
-        ticket: impl FnOnce() -> Responder,
+        responder: impl FnOnce() -> Responder,
     ) -> bool {
-        self.0.borrow_mut().pass_on(request.ask, payload, ticket)
+        self.0.borrow_mut().forward(request.ask, payload, responder)
     }
 }
 
@@ -136,12 +136,12 @@ impl Worker {
                 core.read_details(ids, user_id, |items| fast_path::write_detail(id, items, out))
             }),
             Ask::Advance(advance) => {
-                let tell = |reply, out: &mut _| fast_path::write_advance(id, &reply, out);
-                self.write(|core, records| core.advance_here(advance, records), tell, to, out)
+                let encode = |reply, out: &mut _| fast_path::write_advance(id, &reply, out);
+                self.write(|core, records| core.advance_here(advance, records), encode, to, out)
             }
             Ask::MarkRead(read) => {
-                let tell = |reply, out: &mut _| fast_path::write_mark_read(id, &reply, out);
-                self.write(|core, records| core.mark_read_here(read, records), tell, to, out)
+                let encode = |reply, out: &mut _| fast_path::write_mark_read(id, &reply, out);
+                self.write(|core, records| core.mark_read_here(read, records), encode, to, out)
             }
         }
     }
@@ -151,7 +151,7 @@ impl Worker {
     fn write<R>(
         &mut self,
         write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
-        tell: impl FnOnce(R, &mut BytesMut),
+        encode: impl FnOnce(R, &mut BytesMut),
         to: impl FnOnce(&mut Router<Responder>, ShardId) -> ReplyTo,
         out: &mut BytesMut,
     ) -> Taken<()> {
@@ -164,17 +164,17 @@ impl Worker {
         self.settle_if_large();
         match outcome {
             Ok(reply) if self.node.log.mode() == LogMode::Off => {
-                tell(reply, out);
+                encode(reply, out);
                 return Taken::Now(());
             }
             Ok(reply) => {
                 let to = to(&mut self.router, self.shard);
-                if let Some(parcel) = self.promised.get_mut(to.core.index()) {
-                    if parcel.is_empty() {
-                        *parcel = self.spare.parcel();
+                if let Some(batch) = self.promised.get_mut(to.core.index()) {
+                    if batch.is_empty() {
+                        *batch = self.spare.frame_batch();
                     }
-                    tell(reply, &mut parcel.bytes);
-                    parcel.end_part(to);
+                    encode(reply, &mut batch.bytes);
+                    batch.end_part(to);
                 }
             }
             Err(error) => {
@@ -186,11 +186,11 @@ impl Worker {
         Taken::Later
     }
 
-    fn pass_on(
+    fn forward(
         &mut self,
         ask: Ask<'_>,
         payload: &[u8],
-        ticket: impl FnOnce() -> Responder,
+        responder: impl FnOnce() -> Responder,
     ) -> bool {
         let other = self.owner(ask).filter(|owner| *owner != self.shard);
         let Some(outbound) = other.and_then(|other| self.outbound.get_mut(other.index())) else {
@@ -199,13 +199,13 @@ impl Worker {
         if self.router.pending() >= CROSS_CORE_MAX {
             return false;
         }
-        let to = ReplyTo { core: self.shard, entry: self.router.park(ticket()), part: 0 };
-        if let Some(PeerMessage::Requests(parcel)) = outbound.last_mut() {
-            parcel.add(to, payload);
+        let to = ReplyTo { core: self.shard, entry: self.router.park(responder()), part: 0 };
+        if let Some(PeerMessage::Requests(batch)) = outbound.last_mut() {
+            batch.add(to, payload);
         } else {
-            let mut parcel = self.spare.parcel();
-            parcel.add(to, payload);
-            outbound.push(PeerMessage::Requests(parcel));
+            let mut batch = self.spare.frame_batch();
+            batch.add(to, payload);
+            outbound.push(PeerMessage::Requests(batch));
         }
         true
     }
@@ -228,10 +228,10 @@ impl Worker {
     }
 
     /// Answers requests that another core passed on. Returns about how many rows were read.
-    pub(super) fn take_passed(&mut self, parcel: &FrameBatch) -> usize {
-        let mut told = self.spare.parcel();
+    pub(super) fn take_requests(&mut self, batch: &FrameBatch) -> usize {
+        let mut replies = self.spare.frame_batch();
         let mut rows = 0;
-        let mut left = parcel.iter().peekable();
+        let mut left = batch.iter().peekable();
         while left.peek().is_some() {
             let mut block: SmallVec<[_; REQUESTS_AT_ONCE]> = SmallVec::new();
             block.extend(left.by_ref().take(REQUESTS_AT_ONCE).map(|(to, payload)| {
@@ -248,37 +248,37 @@ impl Worker {
             self.core.prefetch(&prefetch_keys);
             for (to, payload, request) in block {
                 let taken = request.map_or(Taken::Elsewhere, |request| {
-                    self.answer(request, SCAN_ROWS_AT_ONCE, |_, _| to, &mut told.bytes)
+                    self.answer(request, SCAN_ROWS_AT_ONCE, |_, _| to, &mut replies.bytes)
                 });
                 match taken {
-                    Taken::Now(()) => told.end_part(to),
+                    Taken::Now(()) => replies.end_part(to),
                     Taken::Later => {}
-                    Taken::Elsewhere => rows += self.take_whole(to, payload),
+                    Taken::Elsewhere => rows += self.run_as_command(to, payload),
                 }
                 rows += 1;
             }
         }
-        rows += told.bytes.len() / ROW_BYTES;
-        self.bring(told);
+        rows += replies.bytes.len() / ROW_BYTES;
+        self.bring(replies);
         rows
     }
 
     /// Brings replies to the core that asked, which all of them share.
-    pub(super) fn bring(&mut self, told: FrameBatch) {
-        match told.parts.first() {
-            Some((to, _)) if to.core == self.shard => self.take_told(told),
+    pub(super) fn bring(&mut self, replies: FrameBatch) {
+        match replies.parts.first() {
+            Some((to, _)) if to.core == self.shard => self.take_replies(replies),
             Some((to, _)) => {
                 if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
-                    outbound.push(PeerMessage::Replies(told));
+                    outbound.push(PeerMessage::Replies(replies));
                 }
             }
             // All of them wait for the log, or were answered in another way.
-            None => self.spare.keep(told),
+            None => self.spare.keep(replies),
         }
     }
 
     /// Runs a request that was passed on as a command, so that a long list is answered in slices.
-    fn take_whole(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
+    fn run_as_command(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
         match decode_request(payload).map(|request| request.command) {
             Ok(command @ (Command::List(_) | Command::Advance(_))) => {
                 self.take_op(to, Op::Run(command))
@@ -294,14 +294,14 @@ impl Worker {
     }
 
     /// Gives replies of another core to the callers that wait for them.
-    pub(super) fn take_told(&mut self, parcel: FrameBatch) {
-        self.mailbox().count_many(wide(parcel.parts.len()));
-        let FrameBatch { bytes, parts } = parcel;
-        let mut telling = ReplySplitter::new(bytes, &mut self.tcp);
+    pub(super) fn take_replies(&mut self, batch: FrameBatch) {
+        self.mailbox().count_many(wide(batch.parts.len()));
+        let FrameBatch { bytes, parts } = batch;
+        let mut splitter = ReplySplitter::new(bytes, &mut self.tcp);
         for (to, span) in spans(&parts) {
-            telling.next(self.router.unpark(to.entry), span.len());
+            splitter.next(self.router.unpark(to.entry), span.len());
         }
-        telling.finish();
+        splitter.finish();
         self.spare.keep_parts(parts);
     }
 }
