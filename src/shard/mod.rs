@@ -15,6 +15,7 @@
 //! - [`events`]: decisions, what they change, and their encoding in the log
 //! - [`idempotency`]: owners of idempotency keys, and claims
 //! - [`listing`]: rows joined with their chats, a part at a time
+//! - [`list_order`]: the rows of a list in their order
 //! - [`page`]: a user's list, a slice at a time
 //! - [`op`]: operations, answers and messages of a shard
 //! - [`core`]: the state machine
@@ -27,6 +28,7 @@ pub mod deliveries;
 pub mod events;
 pub mod idempotency;
 pub mod interner;
+pub mod list_order;
 pub mod listing;
 pub mod member;
 pub mod op;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::command::detail::ChatItemRef;
 use crate::command::list::ListRowRef;
+use crate::shard::list_order::ListOrder;
 use crate::shard::prefetch::{
     INLINE, Prefetched, creator_text, detail_lines, fetch_each, row_lines,
 };
@@ -113,7 +114,7 @@ impl Reader<'_> {
 
 /// The rows of a whole list, borrowed, and their number.
 pub struct ListRows<'a> {
-    rows: Listed<'a>,
+    rows: ListOrder<'a>,
     left: usize,
 }
 
@@ -128,7 +129,7 @@ impl<'a> ListRows<'a> {
         }
         std::hint::black_box(looked_at);
         // If no row is pinned, the round of pinned rows is left out.
-        Self { rows: Listed::all(chunks, Flag(pinned)), left: listed }
+        Self { rows: ListOrder::of_round(chunks, Flag(pinned)), left: listed }
     }
 }
 
@@ -147,45 +148,6 @@ impl<'a> Iterator for ListRows<'a> {
 }
 
 impl ExactSizeIterator for ListRows<'_> {}
-
-/// The rows of a list: pinned first, then newest-joined first; deleted rows are left out.
-struct Listed<'a> {
-    all: &'a [Chunk<Row>],
-    /// Chunks that this round has not read yet.
-    chunks: &'a [Chunk<Row>],
-    rows: std::slice::Iter<'a, Row>,
-    /// The round: that of the pinned rows, or that of the others.
-    pinned: Flag,
-}
-
-impl<'a> Listed<'a> {
-    /// Begins with the round of the pinned rows or with that of the others.
-    fn all(all: &'a [Chunk<Row>], pinned: Flag) -> Self {
-        Self { all, chunks: all, rows: [].iter(), pinned }
-    }
-}
-
-impl<'a> Iterator for Listed<'a> {
-    type Item = &'a Row;
-
-    fn next(&mut self) -> Option<&'a Row> {
-        loop {
-            let pinned = self.pinned;
-            let wanted =
-                |row: &&Row| row.facts().is_top == pinned && row.facts().is_show == Flag::YES;
-            if let Some(row) = self.rows.rfind(wanted) {
-                return Some(row);
-            }
-            if let Some((last, before)) = self.chunks.split_last() {
-                (self.chunks, self.rows) = (before, last.iter());
-            } else if pinned == Flag::YES {
-                *self = Self::all(self.all, Flag::NO);
-            } else {
-                return None;
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
