@@ -17,7 +17,7 @@
 //!   - chats: [`create`], [`add_members`], [`remove_members`], [`members`], [`set_status`],
 //!     [`dissolve`], [`advance`]
 //! - what several commands share: `check`, [`error`], [`floors`] (the one formula of what is
-//!   unread), [`lines`] (of `export` and `import`)
+//!   unread), [`lines`] (of `export` and `import`), [`list_writer`] (the reply to `list`)
 
 pub mod add_members;
 pub mod advance;
@@ -38,6 +38,7 @@ pub mod hello;
 pub mod import;
 pub mod lines;
 pub mod list;
+pub mod list_writer;
 pub mod mark_read;
 pub mod mark_read_many;
 pub mod members;

@@ -142,9 +142,7 @@ async fn call<C: Call>(
         }
         match reply {
             Reply::List(list) => {
-                let mut list = rows::List::page(list);
-                let parts = move |out: &mut Vec<u8>| list.write_part(out);
-                long::answer_aside(&admin.store, encoding, parts).await
+                long::answer_aside(&admin.store, encoding, rows::parts(list, true)).await
             }
             reply => long::answer_aside(&admin.store, encoding, long::whole(reply)).await,
         }

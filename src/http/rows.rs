@@ -6,11 +6,9 @@
 //! Invariant: the bytes are exactly those that serde_json writes.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-use std::vec::IntoIter;
-
-use crate::command::list::{ListReply, ListRow, ListRowRef};
-use crate::limits::SCAN_ROWS;
-use crate::types::ChatId;
+use super::long::Parts;
+use crate::command::list::{ListReply, ListRowRef};
+use crate::command::list_writer::{ListEncoder, ListSlices};
 
 /// Bytes of a typical row as JSON, with two ids of 18 bytes.
 const ROW_BYTES: usize = 176;
@@ -19,110 +17,93 @@ const ROW_BYTES: usize = 176;
 const FLAGS: [u8; 63] = *br#","is_top":0,"is_mute":0,"is_show":0,"is_hide":0,"max_read_seq":"#;
 const FLAGS_AT: [usize; 4] = [10, 22, 34, 46];
 
-const BEGIN: &[u8] = br#"{"items":["#;
-
-/// Writes `{"items":[...]}`.
-///
-/// # Errors
-/// Those of serde_json, for an id with characters to escape. Writing to memory does not fail.
-pub(super) fn write<'r>(
-    rows: impl Iterator<Item = ListRowRef<'r>>,
-    out: &mut Vec<u8>,
-) -> serde_json::Result<()> {
-    out.extend_from_slice(BEGIN);
-    for (place, row) in rows.enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        write_row(&row, out)?;
-    }
-    out.extend_from_slice(b"]}");
-    Ok(())
-}
-
 /// About how many bytes the JSON of `rows` rows has.
 pub(super) fn bytes_of(rows: usize) -> usize {
     64 + rows * ROW_BYTES
 }
 
-/// A list that is encoded in parts.
-#[derive(Debug)]
-pub(super) struct List {
-    rows: IntoIter<ListRow>,
-    has_begun: bool,
-    /// The value of the field `next_cursor`; `None` if the field is absent.
-    next_cursor: Option<Option<String>>,
+/// Writes a list slice by slice.
+pub(super) fn parts(list: ListReply, is_page: bool) -> impl Parts {
+    let mut slices = ListSlices::new(list);
+    move |out: &mut Vec<u8>| Ok(slices.write_slice(&mut JsonList::new(out, is_page)))
 }
 
-impl List {
-    /// All rows of a user, without `next_cursor`, as the API defines it.
-    pub(super) fn whole(list: ListReply) -> Self {
-        Self { rows: list.items.into_iter(), has_begun: false, next_cursor: None }
+/// The value of `data` in the answer to a list: `{"items":[...]}`, and `next_cursor` if it is a
+/// page.
+pub(super) struct JsonList<'o> {
+    out: &'o mut Vec<u8>,
+    has_rows: bool,
+    is_page: bool,
+}
+
+impl<'o> JsonList<'o> {
+    /// Continues at the end of a buffer. Only a page has `next_cursor`, as the API defines it.
+    pub(super) fn new(out: &'o mut Vec<u8>, is_page: bool) -> Self {
+        Self { out, has_rows: true, is_page }
     }
 
-    /// A page of rows, with `next_cursor`.
-    pub(super) fn page(list: ListReply) -> Self {
-        Self {
-            next_cursor: Some(list.next_cursor),
-            ..Self::whole(ListReply { next_cursor: None, ..list })
+    fn row(&mut self, row: &ListRowRef<'_>) {
+        if std::mem::replace(&mut self.has_rows, true) {
+            self.out.push(b',');
         }
+        self.out.extend_from_slice(br#"{"id":"#);
+        let id = self.out.len();
+        self.text(row.chat_id.as_str());
+        let id = id..self.out.len();
+        self.out.extend_from_slice(br#","chat_id":"#);
+        self.out.extend_from_within(id);
+        self.out.extend_from_slice(&flags(row));
+        let mut digits = itoa::Buffer::new();
+        self.out.extend_from_slice(digits.format(row.max_read_seq.get()).as_bytes());
+        self.out.extend_from_slice(br#","last_online_time":"#);
+        self.out.extend_from_slice(digits.format(row.last_online_time.get()).as_bytes());
+        self.out.push(b'}');
     }
 
-    /// Writes the next rows. Returns whether there are more.
-    ///
-    /// # Errors
-    /// Those of serde_json. Writing to memory does not fail.
-    pub(super) fn write_part(&mut self, out: &mut Vec<u8>) -> serde_json::Result<bool> {
-        let mut is_first = !std::mem::replace(&mut self.has_begun, true);
-        if is_first {
-            out.extend_from_slice(BEGIN);
-        }
-        for row in self.rows.by_ref().take(SCAN_ROWS) {
-            if !std::mem::take(&mut is_first) {
-                out.push(b',');
+    /// Writes an id or a cursor as a JSON string. They have no control characters, but may have
+    /// others to escape.
+    fn text(&mut self, text: &str) {
+        self.out.push(b'"');
+        match text.bytes().any(is_escaped) {
+            false => self.out.extend_from_slice(text.as_bytes()),
+            true => {
+                for byte in text.bytes() {
+                    self.out.extend(is_escaped(byte).then_some(b'\\'));
+                    self.out.push(byte);
+                }
             }
-            write_row(&row.with_id(&row.chat_id), out)?;
         }
-        if self.rows.len() > 0 {
-            return Ok(true);
-        }
-        out.push(b']');
-        if let Some(next_cursor) = &self.next_cursor {
-            out.extend_from_slice(br#","next_cursor":"#);
-            serde_json::to_writer(&mut *out, next_cursor)?;
-        }
-        out.push(b'}');
-        Ok(false)
+        self.out.push(b'"');
     }
 }
 
-fn write_row(row: &ListRowRef<'_>, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    out.extend_from_slice(br#"{"id":"#);
-    let id = out.len();
-    write_id(row.chat_id, out)?;
-    let id = id..out.len();
-    out.extend_from_slice(br#","chat_id":"#);
-    out.extend_from_within(id);
-    out.extend_from_slice(&flags(row));
-    let mut digits = itoa::Buffer::new();
-    out.extend_from_slice(digits.format(row.max_read_seq.get()).as_bytes());
-    out.extend_from_slice(br#","last_online_time":"#);
-    out.extend_from_slice(digits.format(row.last_online_time.get()).as_bytes());
-    out.push(b'}');
-    Ok(())
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\')
 }
 
-/// Writes an id as a JSON string. An id has no control characters, but it may have others to
-/// escape.
-fn write_id(id: &ChatId, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    let text = id.as_str().as_bytes();
-    if text.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
-        return serde_json::to_writer(out, id);
+impl ListEncoder for JsonList<'_> {
+    fn begin(&mut self, _: usize) {
+        self.out.extend_from_slice(br#"{"items":["#);
+        self.has_rows = false;
     }
-    out.push(b'"');
-    out.extend_from_slice(text);
-    out.push(b'"');
-    Ok(())
+
+    fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>) {
+        for row in rows {
+            self.row(&row);
+        }
+    }
+
+    fn end(&mut self, next_cursor: Option<&str>) {
+        self.out.push(b']');
+        if self.is_page {
+            self.out.extend_from_slice(br#","next_cursor":"#);
+            match next_cursor {
+                Some(cursor) => self.text(cursor),
+                None => self.out.extend_from_slice(b"null"),
+            }
+        }
+        self.out.push(b'}');
+    }
 }
 
 /// Writes all four flags in one piece, because each append checks the buffer's capacity.
@@ -146,8 +127,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::limits::INTEGER_MAX;
-    use crate::types::{Flag, Sequence, TimeMs};
+    use crate::command::list::ListRow;
+    use crate::command::list_writer::write_list;
+    use crate::limits::{INTEGER_MAX, SCAN_ROWS};
+    use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
     fn a_row() -> impl Strategy<Value = ListRow> {
         let id = "[\"\\\\/a-zä漢🙂 ]{1,20}".prop_map(|id| ChatId::new(&id).unwrap());
@@ -166,27 +149,24 @@ mod tests {
         )
     }
 
-    fn in_parts(mut list: List) -> (usize, Value) {
-        let (mut out, mut parts) = (Vec::new(), 1);
-        while list.write_part(&mut out).unwrap() {
-            parts += 1;
+    fn in_slices(list: ListReply, is_page: bool) -> (usize, Value) {
+        let (mut slices, mut out, mut count) = (parts(list, is_page), Vec::new(), 1);
+        while slices(&mut out).unwrap() {
+            count += 1;
         }
-        (parts, serde_json::from_slice(&out).unwrap())
+        (count, serde_json::from_slice(&out).unwrap())
     }
 
     #[test]
-    fn parts_make_up_the_whole() {
+    fn slices_make_up_the_whole() {
         let a_row = a_row().new_tree(&mut TestRunner::deterministic()).unwrap().current();
         for rows in [0, 1, SCAN_ROWS, SCAN_ROWS + 1, 3 * SCAN_ROWS] {
             for next_cursor in [None, Some("n\"17".to_owned())] {
                 let list = ListReply { items: vec![a_row.clone(); rows], next_cursor };
-                let (parts, page) = in_parts(List::page(list.clone()));
+                let (count, page) = in_slices(list.clone(), true);
                 assert_eq!(page, json!(list));
-                assert_eq!(parts, rows.div_ceil(SCAN_ROWS).max(1));
-                assert_eq!(
-                    in_parts(List::whole(list.clone())),
-                    (parts, json!({"items": list.items}))
-                );
+                assert_eq!(count, rows.div_ceil(SCAN_ROWS).max(1));
+                assert_eq!(in_slices(list.clone(), false), (count, json!({"items": list.items})));
             }
         }
     }
@@ -195,7 +175,8 @@ mod tests {
         #[test]
         fn rows_are_written_as_serde_writes_them(rows in vec(a_row(), 0..5)) {
             let mut written = Vec::new();
-            write(rows.iter().map(|row| row.with_id(&row.chat_id)), &mut written).unwrap();
+            let borrowed = rows.iter().map(|row| row.with_id(&row.chat_id));
+            write_list(borrowed, &mut JsonList::new(&mut written, false));
             let items = serde_json::to_string(&rows).unwrap();
             let by_serde = format!("{{\"items\":{items}}}");
             prop_assert_eq!(String::from_utf8(written).unwrap(), by_serde);

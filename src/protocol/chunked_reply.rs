@@ -8,15 +8,15 @@
 //! - No byte is sent before the reply is complete: only then is it known to fit into a frame.
 
 use std::collections::VecDeque;
-use std::vec::IntoIter;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use super::fast_path;
+use super::fast_path::Frame;
 use super::frame::{self, HEADER_BYTES};
 use super::reply::{STATUS_OK, encode_error, too_large, write_head};
 use crate::command::Kind;
 use crate::command::list::{ListReply, ListRow};
+use crate::command::list_writer::ListSlices;
 use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
 
 /// A buffer that holds this many bytes gets no further slice.
@@ -28,10 +28,9 @@ const BUFFER_BYTES: usize = 2 * FULL_BYTES;
 #[derive(Debug)]
 pub struct ChunkedReply {
     id: u64,
-    rows: IntoIter<ListRow>,
+    slices: ListSlices,
     /// Memory of the rows in bytes; it counts until the last of them is encoded.
     rows_bytes: usize,
-    next_cursor: Option<String>,
     full: VecDeque<BytesMut>,
     full_bytes: usize,
     last: BytesMut,
@@ -44,19 +43,13 @@ impl ChunkedReply {
     }
 
     /// Starts the encoding of a list: writes the head of its reply.
-    pub fn begin(id: u64, ListReply { items, next_cursor }: ListReply) -> Self {
+    pub fn begin(id: u64, list: ListReply) -> Self {
         let mut last = BytesMut::with_capacity(BUFFER_BYTES);
         last.extend_from_slice(&[0; HEADER_BYTES]);
         write_head(id, STATUS_OK, &mut last);
-        // Rows that a u32 cannot count are too large for a frame anyway.
-        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let mut writer = (&mut last).writer();
-        let written = rmp::encode::write_array_len(&mut writer, 2)
-            .and_then(|_| rmp::encode::write_array_len(&mut writer, count));
-        debug_assert!(written.is_ok(), "a buffer in memory takes every write");
-        let rows_bytes = items.capacity() * size_of::<ListRow>();
-        let rows = items.into_iter();
-        Self { id, rows, rows_bytes, next_cursor, full: VecDeque::new(), full_bytes: 0, last }
+        let rows_bytes = list.items.capacity() * size_of::<ListRow>();
+        let slices = ListSlices::new(list);
+        Self { id, slices, rows_bytes, full: VecDeque::new(), full_bytes: 0, last }
     }
 
     /// Bytes of memory that the rows and the buffers take.
@@ -75,23 +68,16 @@ impl ChunkedReply {
             self.last.reserve(BUFFER_BYTES);
         }
         let before = self.last.len();
-        let slice = self.rows.len().min(SCAN_ROWS);
-        let rows = self.rows.as_slice().iter().take(slice);
-        fast_path::write_rows(rows.map(|row| row.with_id(&row.chat_id)), &mut self.last);
-        self.rows.by_ref().take(slice).for_each(drop);
-        let more = self.rows.len() > 0 && self.full_bytes + self.last.len() <= REPLY_BYTES_MAX;
-        (self.last.len() - before, more)
+        let mut part = Frame::part(&mut self.last);
+        let more = self.slices.write_slice(&mut part);
+        part.end_part();
+        let fits = self.full_bytes + self.last.len() <= REPLY_BYTES_MAX;
+        (self.last.len() - before, more && fits)
     }
 
     /// Completes the reply: the buffers of its frame, or of an error 413 if it is too large.
     pub fn finish(self) -> VecDeque<BytesMut> {
-        let Self { id, next_cursor, full: mut buffers, full_bytes, mut last, .. } = self;
-        let mut writer = (&mut last).writer();
-        let written = match &next_cursor {
-            Some(cursor) => rmp::encode::write_str(&mut writer, cursor).is_ok(),
-            None => rmp::encode::write_nil(&mut writer).is_ok(),
-        };
-        debug_assert!(written, "a buffer in memory takes every write");
+        let Self { id, full: mut buffers, full_bytes, last, .. } = self;
         let bytes = (full_bytes + last.len()).saturating_sub(HEADER_BYTES);
         buffers.push_back(last);
         let first = buffers.front_mut().and_then(|first| first.first_chunk_mut());

@@ -17,6 +17,7 @@ use super::reply::STATUS_OK;
 use crate::command::advance::{AdvanceRef, AdvanceReply};
 use crate::command::detail::ChatItemRef;
 use crate::command::list::ListRowRef;
+use crate::command::list_writer::{self, ListEncoder};
 use crate::command::mark_read::{MarkReadRef, MarkReadReply};
 use crate::command::{Check, Kind};
 use crate::limits::{ID_BYTES_MAX, REPLY_BYTES_MAX};
@@ -216,24 +217,9 @@ pub fn write_list<'r>(
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
     out: &mut BytesMut,
 ) {
-    let mut frame = Frame::begin(id, rows.len(), out, |place| {
-        place.array(2);
-        place.array(rows.len());
-    });
-    frame.rows(rows);
-    frame.each::<1, _>([NIL].into_iter(), |place, nil| place.byte(nil));
+    let mut frame = Frame::begin(id, rows.len(), out, |_| ());
+    list_writer::write_list(rows, &mut frame);
     frame.finish();
-}
-
-/// Appends rows of a `list` in the middle of its reply, for a reply that is made in slices.
-pub(super) fn write_rows<'r>(
-    rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
-    out: &mut BytesMut,
-) {
-    let at = out.len();
-    let mut frame = Frame { out, start: at, at };
-    frame.rows(rows);
-    frame.out.truncate(frame.at);
 }
 
 /// Appends the reply to a `detail` of at most [`IDS_MAX`] items.
@@ -280,8 +266,8 @@ const ARRAY_FIX: u8 = 0x90;
 /// Most bytes before the rows or items of a reply, and of a whole reply to `advance`.
 const HEAD_BYTES_MAX: usize = HEADER_BYTES + 8 * INTEGER_BYTES_MAX;
 
-/// The frame of a successful reply while it is written.
-struct Frame<'o> {
+/// The frame of a successful reply while it is written, or a part of one.
+pub(super) struct Frame<'o> {
     out: &'o mut BytesMut,
     start: usize,
     /// The position of the next byte; the bytes behind it are room with any content.
@@ -289,6 +275,17 @@ struct Frame<'o> {
 }
 
 impl<'o> Frame<'o> {
+    /// Continues at the end of a buffer. [`Self::end_part`] must follow.
+    pub(super) fn part(out: &'o mut BytesMut) -> Self {
+        let at = out.len();
+        Self { out, start: at, at }
+    }
+
+    /// Ends a part of a frame.
+    pub(super) fn end_part(self) {
+        self.out.truncate(self.at);
+    }
+
     /// Begins the frame, and writes everything before its `items` rows or items.
     fn begin(
         id: u64,
@@ -306,17 +303,6 @@ impl<'o> Frame<'o> {
             head(place);
         });
         frame
-    }
-
-    fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>) {
-        self.each::<ROW_BYTES_MAX, _>(rows, |place, row| {
-            place.byte(ARRAY_FIX | 7);
-            place.text(row.chat_id.as_str());
-            let flags = [row.is_top, row.is_mute, row.is_show, row.is_hide];
-            place.put(flags.map(|flag| u8::from(flag.0)), 4);
-            place.integer(row.max_read_seq.get());
-            place.integer(row.last_online_time.get());
-        });
     }
 
     /// Writes the items one by one; each takes at most `MAX` bytes.
@@ -359,6 +345,43 @@ impl<'o> Frame<'o> {
     }
 }
 
+impl ListEncoder for Frame<'_> {
+    #[inline(always)]
+    fn begin(&mut self, rows: usize) {
+        if self.out.len() < self.at + HEAD_BYTES_MAX {
+            self.make_room(HEAD_BYTES_MAX);
+        }
+        self.write::<HEAD_BYTES_MAX>(|place| {
+            place.array(2);
+            place.array(rows);
+        });
+    }
+
+    #[inline(always)]
+    fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>) {
+        self.each::<ROW_BYTES_MAX, _>(rows, |place, row| {
+            place.byte(ARRAY_FIX | 7);
+            place.text(row.chat_id.as_str());
+            let flags = [row.is_top, row.is_mute, row.is_show, row.is_hide];
+            place.put(flags.map(|flag| u8::from(flag.0)), 4);
+            place.integer(row.max_read_seq.get());
+            place.integer(row.last_online_time.get());
+        });
+    }
+
+    #[inline(always)]
+    fn end(&mut self, next_cursor: Option<&str>) {
+        match next_cursor {
+            None => self.each::<1, _>([NIL].into_iter(), |place, nil| place.byte(nil)),
+            Some(cursor) => {
+                self.each::<TEXT_BYTES_MAX, _>([cursor].into_iter(), |place, text| {
+                    place.text(text)
+                });
+            }
+        }
+    }
+}
+
 /// Room for the next bytes of a reply; its first `at` bytes are written.
 ///
 /// Each byte is written once, at its final place. Building parts elsewhere and copying them would
@@ -391,7 +414,11 @@ impl<const MAX: usize> Place<'_, MAX> {
                 self.byte(0xdc);
                 self.put(long.to_be_bytes(), 2);
             }
-            Err(_) => debug_assert!(false, "there are at most ROWS_MAX rows"),
+            Err(_) => {
+                self.byte(0xdd);
+                // Rows that a u32 cannot count are too large for a frame anyway.
+                self.put(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes(), 4);
+            }
         }
     }
 

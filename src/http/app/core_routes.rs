@@ -11,10 +11,11 @@ use super::super::envelope::success_written;
 use super::super::long::{self, Parts};
 use super::super::openapi::Nothing;
 use super::super::route::{Caller, Route};
-use super::super::rows;
+use super::super::rows::{self, JsonList};
 use crate::command::delete;
 use crate::command::detail::{self, ChatItem};
 use crate::command::list::{List, ListReply};
+use crate::command::list_writer::write_list;
 use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -56,7 +57,12 @@ impl Route for MineList {
         let written = store.list_here(caller.user_id.as_str(), |rows| {
             let bytes = rows::bytes_of(rows.len());
             let is_here = long::is_written_here(bytes, encoding);
-            is_here.then(|| success_written(bytes, |out| rows::write(rows, out)))
+            is_here.then(|| {
+                success_written(bytes, |out| {
+                    write_list(rows, &mut JsonList::new(out, false));
+                    Ok(())
+                })
+            })
         });
         written.flatten()
     }
@@ -77,8 +83,7 @@ impl Route for MineList {
     }
 
     fn parts(list: ListReply, is_page: bool) -> impl Parts {
-        let mut list = if is_page { rows::List::page(list) } else { rows::List::whole(list) };
-        move |out: &mut Vec<u8>| list.write_part(out)
+        rows::parts(list, is_page)
     }
 
     fn bytes_expected(list: &ListReply) -> usize {
