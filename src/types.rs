@@ -437,25 +437,35 @@ impl ShardCount {
 }
 
 /// An id with its hash, so that the keys of a request are hashed once.
+///
+/// The id is borrowed as bytes: it is looked up where it is in a request's buffer. To check that
+/// the bytes are text would cost more than to look them up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hashed<T> {
-    /// The id of a user or a chat.
-    pub id: T,
+pub struct Hashed<'a> {
+    /// The id of a user or a chat, of the form that [`is_id`] accepts.
+    pub id: &'a [u8],
     /// The hash of the id by the node's [`KeyHasher`].
     pub hash: u64,
 }
 
-impl<T> Hashed<T> {
+impl Hashed<'_> {
     /// The slot that the id belongs to.
     pub fn slot(&self) -> Slot {
         KeyHasher::slot_of_hash(self.hash)
     }
 }
 
-/// Serializes the id alone.
-impl<T: Serialize> Serialize for Hashed<T> {
+impl fmt::Display for Hashed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.id))
+    }
+}
+
+/// Serializes the id alone, as text.
+impl Serialize for Hashed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.id.serialize(serializer)
+        let text = std::str::from_utf8(self.id).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(text)
     }
 }
 
@@ -481,9 +491,10 @@ impl KeyHasher {
         self.hash_bytes(key.as_ref())
     }
 
-    /// Keeps the key together with its hash.
-    pub fn hashed<T: AsRef<[u8]>>(self, id: T) -> Hashed<T> {
-        Hashed { hash: self.hash(&id), id }
+    /// Borrows the key together with its hash.
+    pub fn hashed<T: AsRef<[u8]> + ?Sized>(self, id: &T) -> Hashed<'_> {
+        let id = id.as_ref();
+        Hashed { id, hash: self.hash_bytes(id) }
     }
 
     /// The 64-bit hash of any bytes.

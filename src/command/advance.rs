@@ -41,11 +41,11 @@ pub struct Advance {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `Advance`")]
 pub struct AdvanceRef<'a> {
-    pub chat_id: Hashed<&'a str>,
+    pub chat_id: Hashed<'a>,
     pub to: Option<Sequence>,
     pub allocate: Option<u64>,
     pub time: Option<TimeMs>,
-    pub sender_id: Option<Hashed<&'a str>>,
+    pub sender_id: Option<Hashed<'a>>,
     pub force: Option<bool>,
     pub if_version: Option<u64>,
 }

@@ -10,8 +10,8 @@ use crate::types::{ChatId, Hashed, IdempotencyKey, Sequence, UserId};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `MarkRead`")]
 pub struct MarkReadRef<'a> {
-    pub user_id: Hashed<&'a str>,
-    pub chat_id: Hashed<&'a str>,
+    pub user_id: Hashed<'a>,
+    pub chat_id: Hashed<'a>,
     pub seq: Sequence,
 }
 

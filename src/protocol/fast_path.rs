@@ -46,14 +46,14 @@ pub enum Ask<'a> {
     /// `list` without limit and cursor: all rows.
     List {
         /// The user whose rows are listed.
-        user_id: Hashed<&'a str>,
+        user_id: Hashed<'a>,
     },
     /// `detail` of a few chats.
     Detail {
         /// The chats: one to [`IDS_MAX`].
         ids: Ids<'a>,
         /// The user who looks, if the request names one.
-        user_id: Option<Hashed<&'a str>>,
+        user_id: Option<Hashed<'a>>,
     },
     /// `advance` without an idempotency key.
     Advance(AdvanceRef<'a>),
@@ -73,7 +73,7 @@ impl<'a> Ask<'a> {
     }
 
     /// The user whose rows the command reads or changes; `None` if it names none.
-    pub fn user_id(self) -> Option<Hashed<&'a str>> {
+    pub fn user_id(self) -> Option<Hashed<'a>> {
         match self {
             Self::List { user_id } => Some(user_id),
             Self::Detail { user_id, .. } => user_id,
@@ -92,9 +92,9 @@ pub struct Ids<'a> {
 }
 
 impl<'a> Iterator for Ids<'a> {
-    type Item = Hashed<&'a [u8]>;
+    type Item = Hashed<'a>;
 
-    fn next(&mut self) -> Option<Hashed<&'a [u8]>> {
+    fn next(&mut self) -> Option<Hashed<'a>> {
         self.left = self.left.checked_sub(1)?;
         self.reader.short_text().map(|id| self.hasher.hashed(id))
     }
@@ -144,7 +144,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Reads an id, which must be present.
-    fn id(&mut self) -> Option<Hashed<&'a str>> {
+    fn id(&mut self) -> Option<Hashed<'a>> {
         self.next(checked)?
     }
 
@@ -185,9 +185,8 @@ impl<'a> Arguments<'a> {
     }
 }
 
-fn checked<'a>(arguments: &mut Arguments<'a>) -> Option<Hashed<&'a str>> {
-    let bytes = arguments.reader.short_text()?;
-    let id = std::str::from_utf8(bytes).ok().filter(|_| is_id(bytes))?;
+fn checked<'a>(arguments: &mut Arguments<'a>) -> Option<Hashed<'a>> {
+    let id = arguments.reader.short_text().filter(|bytes| is_id(bytes))?;
     Some(arguments.hasher.hashed(id))
 }
 

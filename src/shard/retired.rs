@@ -43,8 +43,11 @@ impl Retired {
     }
 
     /// Whether the id is in the set; `hash` is that of the id.
-    pub fn contains(&self, id: &str, hash: u64) -> bool {
-        let is_it = |place: &u32| entry_at(&self.entries, *place).is_some_and(|(_, it)| it == id);
+    pub fn contains(&self, id: impl AsRef<[u8]>, hash: u64) -> bool {
+        let is_it = |place: &u32| {
+            let entry = entry_at(&self.entries, *place);
+            entry.is_some_and(|(_, it)| it.as_bytes() == id.as_ref())
+        };
         self.places.find(table_hash(hash), is_it).is_some()
     }
 

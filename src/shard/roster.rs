@@ -184,8 +184,8 @@ impl<T: Entry> Roster<T> {
     }
 
     /// The entry with this key, to be changed; its key and order must stay.
-    pub fn get_mut(&mut self, key: &str, hash: u64) -> Option<&mut T> {
-        let place = self.find(key.as_bytes(), hash)?;
+    pub fn get_mut(&mut self, key: impl AsRef<[u8]>, hash: u64) -> Option<&mut T> {
+        let place = self.find(key.as_ref(), hash)?;
         Arc::make_mut(self.chunks.get_mut(place.chunk)?).get_mut(place.entry)
     }
 

@@ -443,10 +443,9 @@ impl SlotState {
     }
 
     /// Like [`Self::chat`], to be changed.
-    pub fn chat_mut(&mut self, id: &str, hash: u64) -> Option<&mut Chat> {
-        self.chats
-            .find_mut(table_hash(hash), |chat| chat.head.id.as_str() == id)
-            .map(|chat| &mut **chat)
+    pub fn chat_mut(&mut self, id: impl AsRef<[u8]>, hash: u64) -> Option<&mut Chat> {
+        let is_it = |chat: &OutOfLine<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
+        self.chats.find_mut(table_hash(hash), is_it).map(|chat| &mut **chat)
     }
 
     /// Adds a chat; its id must be new.
@@ -481,15 +480,15 @@ impl SlotState {
     }
 
     /// The user with this id; `hash` is that of the id.
-    pub fn user(&self, id: &str, hash: u64) -> Option<&User> {
-        self.users.find(table_hash(hash), |user| user.head.id.as_str() == id).map(|user| &**user)
+    pub fn user(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&User> {
+        let is_it = |user: &OutOfLine<User>| user.head.id.as_str().as_bytes() == id.as_ref();
+        self.users.find(table_hash(hash), is_it).map(|user| &**user)
     }
 
     /// Like [`Self::user`], to be changed.
-    pub fn user_mut(&mut self, id: &str, hash: u64) -> Option<&mut User> {
-        self.users
-            .find_mut(table_hash(hash), |user| user.head.id.as_str() == id)
-            .map(|user| &mut **user)
+    pub fn user_mut(&mut self, id: impl AsRef<[u8]>, hash: u64) -> Option<&mut User> {
+        let is_it = |user: &OutOfLine<User>| user.head.id.as_str().as_bytes() == id.as_ref();
+        self.users.find_mut(table_hash(hash), is_it).map(|user| &mut **user)
     }
 
     /// The user with this id; creates one if there is none.

@@ -21,7 +21,7 @@ use crate::types::{Flag, Hashed, Sequence};
 
 /// A chat that the request names.
 struct Asked<'a> {
-    id: Hashed<&'a [u8]>,
+    id: Hashed<'a>,
     entry: Option<&'a OutOfLine<Chat>>,
     found: Prefetched<'a>,
 }
@@ -29,7 +29,7 @@ struct Asked<'a> {
 impl Core {
     /// All rows of a user's list, in list order. None if another shard owns the user, or the user
     /// has more than `rows_max` rows.
-    pub fn read_list(&self, user_id: Hashed<&str>, rows_max: usize) -> Option<ListRows<'_>> {
+    pub fn read_list(&self, user_id: Hashed<'_>, rows_max: usize) -> Option<ListRows<'_>> {
         match self.slots.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
             Some(user) if user.rows.len() > rows_max => None,
             Some(user) => Some(ListRows::new(user.rows.as_chunks())),
@@ -42,8 +42,8 @@ impl Core {
     /// then touched, then read, and the waits of a round overlap.
     pub fn read_details<'a, R>(
         &'a self,
-        ids: impl Iterator<Item = Hashed<&'a [u8]>>,
-        user_id: Option<Hashed<&'a str>>,
+        ids: impl Iterator<Item = Hashed<'a>>,
+        user_id: Option<Hashed<'a>>,
         tell: impl FnOnce(&[ChatItemRef<'a>]) -> R,
     ) -> Option<R> {
         let reader = match user_id {
@@ -87,14 +87,14 @@ impl Core {
         Some(tell(&found))
     }
 
-    fn reader<'r>(&'r self, id: Hashed<&'r str>) -> Option<Reader<'r>> {
+    fn reader<'r>(&'r self, id: Hashed<'r>) -> Option<Reader<'r>> {
         Some(Reader { id, user: self.slots.slot_here(id.hash)?.user(id.id, id.hash) })
     }
 }
 
 /// The user who asks for details.
 struct Reader<'r> {
-    id: Hashed<&'r str>,
+    id: Hashed<'r>,
     user: Option<&'r User>,
 }
 

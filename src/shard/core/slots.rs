@@ -167,7 +167,7 @@ impl Slots {
     }
 
     /// Checks the chat that was found under an id, for a command that needs it alive.
-    pub fn alive<'a>(&self, chat: Option<&'a Chat>, id: Hashed<&str>) -> Result<&'a Chat, Error> {
+    pub fn alive<'a>(&self, chat: Option<&'a Chat>, id: Hashed<'_>) -> Result<&'a Chat, Error> {
         match chat {
             Some(chat) if !chat.head.dissolved => Ok(chat),
             Some(_) => Err(Error::gone()),
@@ -177,7 +177,7 @@ impl Slots {
     }
 
     /// Whether the chat was dissolved and only its id is left.
-    pub fn is_retired(&self, id: Hashed<&str>) -> bool {
+    pub fn is_retired(&self, id: Hashed<'_>) -> bool {
         self.slot_here(id.hash).is_some_and(|slot| slot.retired.contains(id.id, id.hash))
     }
 

@@ -29,10 +29,10 @@ pub struct Advanced {
 /// without a copy of their ids.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct AdvancedRef<'a> {
-    pub chat_id: Hashed<&'a str>,
+    pub chat_id: Hashed<'a>,
     pub to: Sequence,
     pub time: TimeMs,
-    pub sent: Option<(Hashed<&'a str>, Sequence)>,
+    pub sent: Option<(Hashed<'a>, Sequence)>,
 }
 
 impl Advanced {
@@ -61,7 +61,7 @@ impl Decision for AdvancedRef<'_> {
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
         let Hashed { id, hash } = self.chat_id;
-        let chat = applier.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", &id))?;
+        let chat = applier.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", &self.chat_id))?;
         let mut sent = None;
         if let Some((Hashed { id, hash }, sent_seq)) = self.sent
             && let Some(member) = chat.members.get_mut(id, hash)

@@ -61,14 +61,14 @@ impl Applier<'_> {
     /// Changes a row that exists, as the user's next version.
     pub(super) fn change_row(
         &mut self,
-        user_id: Hashed<&str>,
-        chat_id: Hashed<&str>,
+        user_id: Hashed<'_>,
+        chat_id: Hashed<'_>,
         change: impl FnOnce(&mut RowFacts),
     ) -> Result<(), BadRecord> {
         let Hashed { id, hash } = user_id;
-        let user = self.slot.user_mut(id, hash).ok_or_else(|| misfit("user", &id))?;
+        let user = self.slot.user_mut(id, hash).ok_or_else(|| misfit("user", &user_id))?;
         let row = user.rows.get_mut(chat_id.id, chat_id.hash);
-        let row = row.ok_or_else(|| misfit("row of", &id))?;
+        let row = row.ok_or_else(|| misfit("row of", &user_id))?;
         let version = user.head.next_version();
         row.update(|row| {
             change(&mut row.facts);

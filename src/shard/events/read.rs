@@ -21,8 +21,8 @@ pub struct Read {
 /// A [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ReadRef<'a> {
-    pub user_id: Hashed<&'a str>,
-    pub chat_id: Hashed<&'a str>,
+    pub user_id: Hashed<'a>,
+    pub chat_id: Hashed<'a>,
     pub seq: Sequence,
 }
 

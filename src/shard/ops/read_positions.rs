@@ -247,7 +247,7 @@ pub fn row_requests(
 }
 
 /// The chat's verdict on a user's change to a row.
-fn check(chat: &Chat, user_id: Hashed<&str>, action: RowAction) -> Result<Checked, Error> {
+fn check(chat: &Chat, user_id: Hashed<'_>, action: RowAction) -> Result<Checked, Error> {
     let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
     let last_sequence = chat.head.last_sequence;
     match action {

@@ -60,14 +60,15 @@ fn can_be_told(RefusedRequest { id, kind, error }: RefusedRequest) {
 
 fn assert_same(request: &Request, FastRequest { id, ask }: FastRequest<'_>) {
     assert_eq!(request.id, id);
-    let user = |id: &str| UserId::new(id).unwrap();
-    let chat = |id: &str| ChatId::new(id).unwrap();
+    let text = |id| std::str::from_utf8(id).unwrap();
+    let user = |id| UserId::new(text(id)).unwrap();
+    let chat = |id| ChatId::new(text(id)).unwrap();
     let command: Command = match ask {
         Ask::List { user_id } => {
             List { user_id: user(user_id.id), limit: None, cursor: None }.into()
         }
         Ask::Detail { ids, user_id } => {
-            let ids = ids.map(|id| chat(std::str::from_utf8(id.id).unwrap()));
+            let ids = ids.map(|id| chat(id.id));
             Detail { ids: ids.collect(), user_id: user_id.map(|user_id| user(user_id.id)) }.into()
         }
         Ask::MarkRead(read) => MarkRead {
