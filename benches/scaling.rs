@@ -38,6 +38,7 @@ use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::fast_path::FastRequest;
 use chatshard::protocol::{self, frame};
 use chatshard::shard::Core;
+use chatshard::system;
 use chatshard::types::ShardId;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -197,10 +198,8 @@ fn a_runtime() -> Runtime {
 
 /// Runs a core, which ends with the process.
 fn serve(core: Core, info: Arc<NodeInfo>) {
-    let ids = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(id) = ids.get(core.shard().index()) {
-        core_affinity::set_for_current(*id);
-    }
+    // Without the right to pin it runs where the system lets it.
+    let _ = system::pin_to_core(core.shard().index());
     let serving = async { Local::new(Worker::new(core, info, 1)).serve().await };
     LocalSet::new().block_on(&a_runtime(), serving);
 }

@@ -39,7 +39,7 @@
 //!
 //! | layer | modules | what they know |
 //! |---|---|---|
-//! | 1 | `limits`, `throttle`, `files` | numbers; log lines that repeat; regular files |
+//! | 1 | `limits`, `throttle`, `files`, `system` | numbers; log lines that repeat; regular files; calls that only some systems have |
 //! | 2 | [`types`] | ids, sequences, times, slots, the key hash |
 //! | 3 | [`command`], `journal` | commands and replies, without any encoding; the log that several nodes share |
 //! | 4 | `protocol`, `shard`, `metrics`, `access` | bytes of the wire; state; figures; who may do what |
@@ -121,6 +121,10 @@ pub mod server;
 pub mod shard;
 #[cfg(not(feature = "internals"))]
 mod shard;
+#[cfg(feature = "internals")]
+pub mod system;
+#[cfg(not(feature = "internals"))]
+mod system;
 #[cfg(feature = "internals")]
 pub mod throttle;
 #[cfg(not(feature = "internals"))]

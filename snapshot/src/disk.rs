@@ -11,10 +11,10 @@
 mod faulty;
 mod held;
 mod regular;
+mod system;
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -24,10 +24,7 @@ pub use faulty::FaultyDisk;
 pub use held::HeldDirectory;
 use held::Place;
 pub use regular::{open_regular, read_regular};
-use rustix::fs::{Advice, CWD, fadvise};
-
-/// Mode of the files in a data directory: only their owner may read and write them.
-pub const FILE_MODE: u32 = 0o600;
+use rustix::fs::CWD;
 
 /// A file system: the real one, or one that fails on request.
 pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -189,13 +186,7 @@ impl DiskFile for RealFile {
     }
 
     fn begin_sync(&self, bytes: Range<u64>) {
-        // For pages that are not on the disk yet, "not needed" starts writing them and drops
-        // nothing.
-        let length = NonZeroU64::new(bytes.end.saturating_sub(bytes.start));
-        if length.is_some() {
-            // This is a hint. If writing fails, the next sync reports it.
-            _ = fadvise(&self.0, bytes.start, length, Advice::DontNeed);
-        }
+        system::begin_writing(&self.0, bytes);
     }
 
     fn sync_data(&mut self) -> io::Result<()> {

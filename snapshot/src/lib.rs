@@ -64,8 +64,7 @@ pub mod version;
 
 pub use baseline::{Baseline, KeepBaseline, Known};
 pub use disk::{
-    Disk, DiskFile, FILE_MODE, FaultyDisk, FileIdentity, HeldDirectory, RealDisk, open_regular,
-    read_regular,
+    Disk, DiskFile, FaultyDisk, FileIdentity, HeldDirectory, RealDisk, open_regular, read_regular,
 };
 pub use error::{Damage, OpenError, ReadError};
 pub use file::{SnapshotInfo, SnapshotReader, SnapshotWriter, prune};

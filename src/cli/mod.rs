@@ -10,6 +10,7 @@
 //! - [`inspect`]: a check of a data directory, offline
 //! - [`restore`]: puts a backup into service
 //! - [`serve`] and [`demo`]: the server itself
+//! - [`progress`]: a bar that shows how far a command has come
 //! - [`result_file`]: results to stdout or to a file, which appears whole or not at all
 //! - [`failure`]: why a command ends, and its exit code
 //!
@@ -18,13 +19,16 @@
 //! - Exit codes: 0 done, 1 failed (or, for `inspect`, damaged), 2 wrong usage.
 //! - A reader that closes the pipe (`| head`) ends a command quietly with 0.
 
+#[cfg(feature = "bench")]
 pub mod bench;
 pub mod call;
 pub mod demo;
 pub mod failure;
+#[cfg(feature = "bench")]
 pub mod generate;
 pub mod inspect;
 pub mod manual;
+pub mod progress;
 pub mod query;
 pub mod restore;
 pub mod result_file;
@@ -39,6 +43,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+#[cfg(feature = "bench")]
 pub use bench::Bench;
 pub use failure::Failure;
 
@@ -74,6 +79,7 @@ pub enum Action {
     /// Write the server's chats and members as JSON lines
     Export(transfer::ExportArgs),
     /// Measure servers, and make data for it
+    #[cfg(feature = "bench")]
     #[command(subcommand)]
     Bench(Bench),
     /// Check a data directory while no server uses it
@@ -224,13 +230,21 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Stats(args) => block_on(query::stats(args)),
         Action::Import(args) => block_on(transfer::import::run(args)),
         Action::Export(args) => block_on(transfer::export::run(args)),
-        Action::Bench(Bench::Run(args)) => bench::run::run(&args).map(|()| ExitCode::SUCCESS),
-        Action::Bench(Bench::Fill(args)) => block_on(bench::fill::run(args)),
-        Action::Bench(Bench::Canned(args)) => bench::canned::run(&args).map(|()| ExitCode::SUCCESS),
-        Action::Bench(Bench::Bare(args)) => block_on(bench::bare::run(args)),
-        Action::Bench(Bench::Generate(args)) => generate::run(&args),
+        #[cfg(feature = "bench")]
+        Action::Bench(bench) => measure(bench),
         Action::Inspect(args) => inspect::run(&args),
         Action::Restore(args) => restore::run(&args),
+    }
+}
+
+#[cfg(feature = "bench")]
+fn measure(bench: Bench) -> Result<ExitCode, Failure> {
+    match bench {
+        Bench::Run(args) => bench::run::run(&args).map(|()| ExitCode::SUCCESS),
+        Bench::Fill(args) => block_on(bench::fill::run(args)),
+        Bench::Canned(args) => bench::canned::run(&args).map(|()| ExitCode::SUCCESS),
+        Bench::Bare(args) => block_on(bench::bare::run(args)),
+        Bench::Generate(args) => generate::run(&args),
     }
 }
 

@@ -11,42 +11,22 @@
 use std::collections::HashMap;
 use std::io;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio_util::codec::{Decoder, FramedRead};
 
+use super::codec::{FrameDecoder, FrameSizes, decode_payload};
 use super::stream::{self, ClientStream};
 use super::{Address, ClientError, ClientOptions, within};
-use crate::command::hello::{HelloReply, Limits};
+use crate::command::hello::HelloReply;
 use crate::command::{Command, Error, ErrorCode, Kind, Reply};
-use crate::limits::{HELLO_BYTES_MAX, REPLY_BYTES_MAX};
-use crate::protocol::{CONNECTION_ID, DecodedReply, decode_reply, encode_request_within, frame};
-
-/// Room that is made before each read, in bytes.
-const READ_BYTES: usize = 64 << 10;
-
-/// The largest frames in bytes, as the server reports them in its reply to `hello`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FrameSizes {
-    pub(super) request: usize,
-    pub(super) reply: usize,
-}
-
-impl FrameSizes {
-    /// The sizes of the protocol, used until the reply to `hello` comes.
-    const FIRST: Self = Self { request: HELLO_BYTES_MAX, reply: REPLY_BYTES_MAX };
-
-    fn of(limits: &Limits) -> Self {
-        let told = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self { request: told(limits.request_bytes), reply: told(limits.reply_bytes) }
-    }
-}
+use crate::protocol::{CONNECTION_ID, DecodedReply, encode_request_within};
 
 /// A connection whose `hello` was accepted.
 #[derive(Debug)]
 pub struct Connection {
-    sizes: FrameSizes,
-    stream: ClientStream,
-    input: BytesMut,
+    frames: FramedRead<ClientStream, FrameDecoder>,
     output: BytesMut,
     last_id: u64,
     open: HashMap<u64, Kind>,
@@ -61,10 +41,9 @@ impl Connection {
         let address = address.into();
         within(options.connect_timeout, async {
             let stream = stream::connect(&address, options.tls.as_ref()).await?;
+            let decoder = FrameDecoder { sizes: FrameSizes::FIRST };
             let mut connection = Self {
-                sizes: FrameSizes::FIRST,
-                stream,
-                input: BytesMut::new(),
+                frames: FramedRead::new(stream, decoder),
                 output: BytesMut::new(),
                 last_id: CONNECTION_ID,
                 open: HashMap::new(),
@@ -73,7 +52,7 @@ impl Connection {
             connection.flush().await?;
             match connection.receive().await?.outcome {
                 Ok(Reply::Hello(hello)) => {
-                    connection.sizes = FrameSizes::of(&hello.limits);
+                    connection.frames.decoder_mut().sizes = FrameSizes::of(&hello.limits);
                     Ok((connection, *hello))
                 }
                 Ok(_) => Err(ClientError::Refused(Error::new(
@@ -89,7 +68,8 @@ impl Connection {
     /// Encodes a request for the next flush, and returns its id.
     pub fn send(&mut self, command: &Command) -> Result<u64, Error> {
         let id = self.last_id + 1;
-        encode_request_within(self.sizes.request, id, command, &mut self.output)?;
+        let bytes_max = self.frames.decoder().sizes.request;
+        encode_request_within(bytes_max, id, command, &mut self.output)?;
         self.last_id = id;
         self.open.insert(id, command.kind());
         Ok(id)
@@ -102,74 +82,42 @@ impl Connection {
 
     /// Sends all requests that were gathered.
     pub async fn flush(&mut self) -> io::Result<()> {
+        let stream = self.frames.get_mut();
         while self.output.has_remaining() {
-            self.stream.write_buf(&mut self.output).await?;
+            stream.write_buf(&mut self.output).await?;
         }
-        self.stream.flush().await
+        stream.flush().await
     }
 
     /// Waits for the next reply, to any request. An error of the connection itself is
     /// [`ClientError::Refused`].
     pub async fn receive(&mut self) -> Result<DecodedReply, ClientError> {
-        loop {
-            if let Some(answer) = self.received()? {
-                return Ok(answer);
-            }
-            self.input.reserve(READ_BYTES);
-            if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(ClientError::Closed);
-            }
-        }
+        let payload = self.frames.next().await.ok_or(ClientError::Closed)??;
+        self.decode(&payload)
     }
 
     /// Returns a reply that was read already; `None` if it is not complete.
     pub fn received(&mut self) -> Result<Option<DecodedReply>, ClientError> {
-        let open = &mut self.open;
-        let answer = next_answer(&mut self.input, self.sizes, |id| open.get(&id).copied())?;
-        if let Some(answer) = &answer {
-            let goes_on = matches!(answer.outcome, Ok(Reply::Watch(_)));
-            if !goes_on {
-                self.open.remove(&answer.id);
-            }
+        let mut decoder = *self.frames.decoder();
+        let payload = decoder.decode(self.frames.read_buffer_mut())?;
+        payload.map(|payload| self.decode(&payload)).transpose()
+    }
+
+    fn decode(&mut self, payload: &Bytes) -> Result<DecodedReply, ClientError> {
+        let decoded = decode_payload(payload, |id| self.open.get(&id).copied());
+        match &decoded {
+            Ok(DecodedReply { outcome: Ok(Reply::Watch(_)), .. }) => {}
+            Ok(reply) => drop(self.open.remove(&reply.id)),
+            // No reply follows an error: each would be one to no open request.
+            Err(_) => self.open.clear(),
         }
-        Ok(answer)
+        decoded
     }
 
     /// The frame sizes, the socket, the bytes that were read behind the last reply, and the last
     /// id.
     pub(super) fn into_parts(self) -> (FrameSizes, ClientStream, BytesMut, u64) {
-        (self.sizes, self.stream, self.input, self.last_id)
-    }
-}
-
-/// Advice if the first bytes of the server belong to another protocol.
-fn foreign(input: &[u8]) -> Option<&'static str> {
-    match input {
-        [b'H', b'T', b'T', b'P', ..] => Some(
-            "an HTTP server listens there; name the address of the TCP door, whose port is 7700 \
-             unless it was changed",
-        ),
-        [0x15, 3, ..] => Some("the door speaks TLS; name a certificate with --tls-ca FILE"),
-        _ => None,
-    }
-}
-
-/// Splits the first whole frame off `input` and decodes it; `None` while it is incomplete.
-pub(super) fn next_answer(
-    input: &mut BytesMut,
-    sizes: FrameSizes,
-    kind: impl FnOnce(u64) -> Option<Kind>,
-) -> Result<Option<DecodedReply>, ClientError> {
-    let payload = match frame::first(input, sizes.reply) {
-        Ok(Some(payload)) => payload,
-        Ok(None) => return Ok(None),
-        Err(error) => return Err(foreign(input).map_or(error.into(), ClientError::Foreign)),
-    };
-    let bytes = payload.len();
-    let answer = decode_reply(payload, kind)?;
-    input.advance(frame::HEADER_BYTES + bytes);
-    match answer {
-        DecodedReply { id: CONNECTION_ID, outcome: Err(error) } => Err(ClientError::Refused(error)),
-        answer => Ok(Some(answer)),
+        let parts = self.frames.into_parts();
+        (parts.codec.sizes, parts.io, parts.read_buf, self.last_id)
     }
 }

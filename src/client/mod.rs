@@ -16,6 +16,7 @@
 //! - [`changes`]: the stream of changes
 //! - [`address`]: TCP and unix addresses of a server
 //! - [`tls`]: which certificates and which name of a server the client trusts
+//! - `codec`: frames of what the server sends
 //! - `stream`: the bytes of a connection, plain or in TLS
 //! - `task`: the task behind a [`Client`]
 
@@ -23,6 +24,7 @@
 
 pub mod address;
 pub mod changes;
+mod codec;
 pub mod connection;
 mod stream;
 mod task;

@@ -7,15 +7,18 @@
 //! - Every caller gets a reply or an error, also at the end.
 
 use std::collections::HashMap;
+use std::io::Cursor;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::codec::FramedRead;
 
-use super::connection::{FrameSizes, next_answer};
-use super::stream::{StreamReader, StreamWriter, split};
+use super::codec::{FrameDecoder, FrameSizes, decode_payload};
+use super::stream::{StreamWriter, split};
 use super::{ClientError, Connection, unanswered};
 use crate::command::ping::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
@@ -23,8 +26,6 @@ use crate::protocol::encode_request_within;
 
 /// Encoded requests that are gathered for one write, in bytes.
 const BATCH_BYTES: usize = 64 << 10;
-/// Room that is made before each read, in bytes.
-const READ_BYTES: usize = 64 << 10;
 
 /// Shortest time between pings, so that a server with a short idle time-out does not make the
 /// client spin.
@@ -68,12 +69,15 @@ pub(super) async fn run(
 ) {
     let (sizes, stream, input, last_id) = connection.into_parts();
     let (reader, writer) = split(stream);
+    // What was read behind the reply to `hello` comes first.
+    let frames =
+        FramedRead::new(AsyncReadExt::chain(Cursor::new(input), reader), FrameDecoder { sizes });
     let open = OpenRequests::default();
     let end = {
         let mut writing =
             Writing { sizes, writer, next_id: last_id + 1, open: &open, in_flight: &in_flight };
         tokio::select! {
-            end = read_all(sizes, reader, input, &open) => end,
+            end = read_all(frames, &open) => end,
             end = writing.write_all(&mut queue, (idle / 2).max(PING_EVERY_MIN)) => end,
         }
     };
@@ -96,27 +100,21 @@ pub(super) async fn run(
 
 /// Reads replies and hands each to its caller. Returns only with an error.
 async fn read_all(
-    sizes: FrameSizes,
-    mut reader: StreamReader,
-    mut input: BytesMut,
+    mut frames: FramedRead<impl AsyncRead + Unpin, FrameDecoder>,
     open: &OpenRequests,
 ) -> Result<(), ClientError> {
-    loop {
+    while let Some(payload) = frames.next().await {
         let mut request = None;
-        while let Some(answer) = next_answer(&mut input, sizes, |id| {
+        let reply = decode_payload(&payload?, |id| {
             request = open.lock().remove(&id);
             request.as_ref().map(|request| request.kind)
-        })? {
-            // A caller that is gone needs no reply.
-            if let Some(request) = request.take() {
-                let _ = request.answer.send(answer.outcome);
-            }
-        }
-        input.reserve(READ_BYTES);
-        if reader.read_buf(&mut input).await? == 0 {
-            return Err(ClientError::Closed);
+        })?;
+        // A caller that is gone needs no reply.
+        if let Some(request) = request {
+            let _ = request.answer.send(reply.outcome);
         }
     }
+    Err(ClientError::Closed)
 }
 
 struct Writing<'a> {

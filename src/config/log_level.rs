@@ -36,6 +36,7 @@ pub const MODULES: &[&str] = &[
     "router",
     "server",
     "shard",
+    "system",
     "throttle",
     "types",
 ];

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use figment::value::{Dict, Map, Value};
-use figment::{Figment, Metadata, Profile, Provider};
+use toml::{Table, Value};
 
 use super::ConfigError;
 use super::choices::{closest, did_you_mean};
@@ -227,29 +226,55 @@ fn is_of_service(name: &str, value: &str) -> bool {
     }
 }
 
-const FLAG: &str = "flag";
-const ENVIRONMENT: &str = "environment";
-const DEFAULT: &str = "default";
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Default,
+    /// The TOML file at this path.
+    File(PathBuf),
+    Environment,
+    Flag,
+}
 
-/// The settings of all four places, merged by precedence.
-pub(super) struct Merged(Figment);
+impl Place {
+    /// How messages name this place of a setting.
+    fn of(&self, name: &str) -> String {
+        match self {
+            Self::Default => format!("default of {name}"),
+            Self::File(path) => format!("file {}: {name}", path.display()),
+            Self::Environment => format!("environment {}", variable(name)),
+            Self::Flag => format!("flag --{}", name.replace('_', "-")),
+        }
+    }
+}
+
+/// The settings of all four places, merged by precedence: the last place that has a value wins.
+pub(super) struct Merged(BTreeMap<&'static str, (Place, String)>);
 
 impl Merged {
     pub(super) fn load(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut merged = Self(BTreeMap::new());
+        merged.add(&Place::Default, SETTINGS.iter().map(|(name, value)| (*name, (*value).into())));
+        let from_environment = environment.get(&variable("config")).filter(|path| !path.is_empty());
+        if let Some(path) = args.config.clone().or(from_environment.map(PathBuf::from)) {
+            let values = file(&path)?;
+            merged.add(&Place::File(path), values);
+        }
         let variables = SETTINGS.iter().filter_map(|(name, _)| {
             // A compose file sets an empty variable for one that is unset. `unknown_variables`
             // reports the unknown ones.
             let value = environment.get(&variable(name)).filter(|value| !value.is_empty())?;
             Some((*name, value.clone()))
         });
-        let defaults = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let mut figment = Figment::new().merge(Layer::new(DEFAULT, defaults));
-        let from_environment = environment.get(&variable("config")).filter(|path| !path.is_empty());
-        if let Some(path) = args.config.clone().or(from_environment.map(PathBuf::from)) {
-            figment = figment.merge(file(&path)?);
-        }
-        figment = figment.merge(Layer::new(ENVIRONMENT, variables));
-        Ok(Self(figment.merge(Layer::new(FLAG, args.settings.given()))))
+        merged.add(&Place::Environment, variables);
+        merged.add(&Place::Flag, args.settings.given());
+        Ok(merged)
+    }
+
+    /// Adds the values of a place that is stronger than those before.
+    fn add(&mut self, place: &Place, values: impl IntoIterator<Item = (&'static str, String)>) {
+        let values = values.into_iter().map(|(name, value)| (name, (place.clone(), value)));
+        self.0.extend(values);
     }
 
     /// Parses one setting. An error names the place of the wrong value.
@@ -258,86 +283,49 @@ impl Merged {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, ConfigError> {
-        let text: String =
-            self.0.extract_inner(name).map_err(|error| self.error(name, error.to_string()))?;
-        parse(text.trim()).map_err(|why| self.error(name, why))
+        let text = self.0.get(name).map_or("", |(_, text)| text.trim());
+        parse(text).map_err(|why| self.error(name, why))
     }
 
     /// Whether a flag sets the setting.
     pub(super) fn is_flag(&self, name: &str) -> bool {
-        self.origin(name) == FLAG
+        *self.place(name) == Place::Flag
     }
 
     /// Whether the setting has its default because no place sets it.
     pub(super) fn is_default(&self, name: &str) -> bool {
-        self.origin(name) == DEFAULT
+        *self.place(name) == Place::Default
     }
 
     /// An error about a setting, with the place of its value.
     pub(super) fn error(&self, name: &str, why: impl fmt::Display) -> ConfigError {
-        let place = match self.origin(name).as_str() {
-            FLAG => format!("flag --{}", name.replace('_', "-")),
-            ENVIRONMENT => format!("environment {}", variable(name)),
-            DEFAULT => format!("default of {name}"),
-            file => format!("{file}: {name}"),
-        };
-        ConfigError(format!("{place}: {why}"))
+        ConfigError(format!("{}: {why}", self.place(name).of(name)))
     }
 
-    fn origin(&self, name: &str) -> String {
-        let metadata = self.0.find_metadata(name);
-        metadata.map_or(DEFAULT.to_owned(), |metadata| metadata.name.clone().into_owned())
-    }
-}
-
-/// The settings of one place, as text.
-struct Layer {
-    place: String,
-    values: Dict,
-}
-
-impl Layer {
-    fn new(place: &str, values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value)));
-        Self { place: place.to_owned(), values: values.collect() }
-    }
-}
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.place.clone())
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Profile::Default.collect(self.values.clone()))
+    fn place(&self, name: &str) -> &Place {
+        self.0.get(name).map_or(&Place::Default, |(place, _)| place)
     }
 }
 
 /// Reads the TOML file. An unknown key is an error, so that a misspelled `fsync` is noticed.
-fn file(path: &Path) -> Result<Layer, ConfigError> {
-    use figment::providers::{Format, Toml};
-
-    let place = format!("file {}", path.display());
-    let wrong = |why: String| ConfigError(format!("{place}: {why}"));
+fn file(path: &Path) -> Result<Vec<(&'static str, String)>, ConfigError> {
+    let wrong = |why: String| ConfigError(format!("file {}: {why}", path.display()));
     let text = crate::files::read_text(path).map_err(|error| wrong(error.to_string()))?;
-    let table: Dict = Toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let table: Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let mut values = Vec::new();
-    for (key, value) in &table {
-        let Some((name, _)) = SETTINGS.iter().find(|(name, _)| name == key) else {
-            let meant = did_you_mean(key, SETTINGS.iter().map(|(name, _)| *name));
+    for (key, value) in table {
+        let Some((name, _)) = SETTINGS.iter().find(|(name, _)| *name == key) else {
+            let meant = did_you_mean(&key, SETTINGS.iter().map(|(name, _)| *name));
             return Err(wrong(format!("unknown key `{key}`{meant}")));
         };
         let value = match value {
-            Value::String(_, text) => text.clone(),
-            Value::Bool(_, yes) => yes.to_string(),
-            Value::Num(_, number) => match (number.to_u128(), number.to_i128()) {
-                (Some(number), _) => number.to_string(),
-                (_, Some(number)) => number.to_string(),
-                _ => return Err(wrong(format!("{name}: must not be a fraction"))),
-            },
+            Value::String(text) => text,
+            Value::Boolean(yes) => yes.to_string(),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(_) => return Err(wrong(format!("{name}: must not be a fraction"))),
             _ => return Err(wrong(format!("{name}: must be a string, a number or a boolean"))),
         };
         values.push((*name, value));
     }
-    Ok(Layer::new(&place, values))
+    Ok(values)
 }

@@ -1,10 +1,11 @@
 //! The state that all threads of a node share.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use crossbeam::channel::Sender;
 use tokio::sync::oneshot;
 
 use super::clock::shared::SharedClock;
@@ -37,7 +38,7 @@ pub struct NodeInfo {
     /// Runs long work on the offload thread.
     pub offload: Offload,
     /// Requests to the snapshot thread.
-    pub snapshots: mpsc::Sender<SnapshotRequest>,
+    pub snapshots: Sender<SnapshotRequest>,
     /// Figures of the snapshots since the start.
     pub snapshot_status: Arc<SnapshotStatus>,
     pub data_dir: PathBuf,

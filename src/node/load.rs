@@ -7,9 +7,9 @@
 //! - A reader that is faster than a shard waits: at most `BATCHES` batches are queued for each
 //!   shard.
 
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use snapshot::Lsn;
 
 use crate::shard::Core;
@@ -38,7 +38,7 @@ struct Batch {
 /// The reader's end: distributes blocks and records to their shards.
 pub struct Feeder {
     shards: ShardCount,
-    lanes: Vec<(Batch, SyncSender<Batch>)>,
+    lanes: Vec<(Batch, Sender<Batch>)>,
     verdicts: Receiver<Result<(), BadRecord>>,
 }
 
@@ -83,7 +83,7 @@ impl Feeder {
 }
 
 /// Fails if the shard has failed and closed its lane.
-fn hand_over((batch, lane): &mut (Batch, SyncSender<Batch>)) -> Result<(), ()> {
+fn hand_over((batch, lane): &mut (Batch, Sender<Batch>)) -> Result<(), ()> {
     lane.send(std::mem::take(batch)).map_err(|_| ())
 }
 
@@ -95,11 +95,11 @@ pub fn load<T>(
     read: impl FnOnce(&mut Feeder) -> T,
 ) -> (Vec<Core>, T) {
     thread::scope(|scope| {
-        let (tell, verdicts) = channel();
+        let (tell, verdicts) = unbounded();
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for mut core in cores {
-            let (sender, receiver) = sync_channel(BATCHES);
+            let (sender, receiver) = bounded(BATCHES);
             lanes.push((Batch::default(), sender));
             let tell = tell.clone();
             threads.push(scope.spawn(move || {

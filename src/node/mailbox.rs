@@ -12,8 +12,8 @@
 //! - A mailbox is never closed; after a stop nobody reads it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
 
+use crossbeam::channel::Sender;
 use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 use tokio::sync::{Notify, oneshot};
@@ -51,7 +51,7 @@ pub enum Control {
     BeginSnapshot(u64),
     /// Capture the next slots for the snapshot, at most this many. An empty vector means that all
     /// slots were captured.
-    Capture(usize, SyncSender<Vec<SlotCapture>>),
+    Capture(usize, Sender<Vec<SlotCapture>>),
     /// End the snapshot that is under way.
     EndSnapshot,
     /// Send the figures of this core.

@@ -17,9 +17,7 @@
 //! - If a figure cannot be read, the last known one counts, and [`Memory::is_stale`] says so. It is
 //!   never zero, and reading it needs no descriptor that others could take.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,6 +25,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::command::Error;
+use crate::system::{MemoryFigures, STATM, memory_figures};
 use crate::throttle::Episode;
 
 /// How often the memory is read.
@@ -39,9 +38,6 @@ const CEILING_SHARE: u64 = 10;
 /// and the pages that it keeps ready take a tenth to a fifth.
 const OVERHEAD_SHARE: u64 = 3;
 
-/// Where Linux reports how many pages a process has.
-const STATM: &str = "/proc/self/statm";
-
 /// Counts the bytes that the program has allocated and not freed.
 static LIVE: OnceLock<fn() -> usize> = OnceLock::new();
 
@@ -52,16 +48,8 @@ pub fn count_live_by(count: fn() -> usize) {
     _ = LIVE.set(count);
 }
 
-/// The memory of the process as the system reports it, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
-    pub resident: u64,
-    /// The part of it that no allocator gave out: the program itself, files.
-    pub outside: u64,
-}
-
 /// Reads the figures.
-type Source = Box<dyn Fn() -> io::Result<Figures> + Send + Sync>;
+type Source = Box<dyn Fn() -> io::Result<MemoryFigures> + Send + Sync>;
 
 /// The bound on memory, and whether growth is refused because of it.
 pub struct Memory {
@@ -82,7 +70,7 @@ pub struct Memory {
 impl Memory {
     /// Reads the memory of this process; `bytes_max` is the bound, if there is one.
     pub fn new(bytes_max: Option<u64>) -> Self {
-        Self::reading(bytes_max, Box::new(statm()), LIVE.get().copied())
+        Self::reading(bytes_max, Box::new(memory_figures()), LIVE.get().copied())
     }
 
     fn reading(bytes_max: Option<u64>, source: Source, live: Option<fn() -> usize>) -> Self {
@@ -177,14 +165,14 @@ impl Memory {
         }
         let outside = self.outside.load(Ordering::Relaxed);
         if let Some(resident) = self.resident() {
-            self.note(Figures { resident, outside }, self.live());
+            self.note(MemoryFigures { resident, outside }, self.live());
         }
     }
 
     /// Decides whether growth is refused.
-    fn note(&self, figures: Figures, live: Option<u64>) {
+    fn note(&self, figures: MemoryFigures, live: Option<u64>) {
         let Some(bytes_max) = self.bytes_max else { return };
-        let Figures { resident, outside } = figures;
+        let MemoryFigures { resident, outside } = figures;
         let used = live.map_or(resident, |live| {
             let needed = live.saturating_add(live / OVERHEAD_SHARE);
             resident.min(outside.saturating_add(needed))
@@ -225,37 +213,6 @@ impl Memory {
     }
 }
 
-/// Reads [`STATM`]. The file stays open, so a process without a free descriptor still knows its
-/// memory.
-fn statm() -> impl Fn() -> io::Result<Figures> + Send + Sync {
-    let open: OnceLock<File> = OnceLock::new();
-    move || {
-        let file = match open.get() {
-            Some(file) => file,
-            None => {
-                let file = File::open(STATM)?;
-                open.get_or_init(|| file)
-            }
-        };
-        let mut bytes = [0; 256];
-        let length = file.read_at(&mut bytes, 0)?;
-        let text = bytes.get(..length).and_then(|text| std::str::from_utf8(text).ok());
-        let page = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
-        text.and_then(|text| figures(text, page))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has another form"))
-    }
-}
-
-/// The figures in the text of [`STATM`]: pages in all, resident, resident and backed by files, and
-/// more.
-fn figures(text: &str, page: u64) -> Option<Figures> {
-    let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, outside) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    let bytes = |pages: u64| pages.checked_mul(page);
-    Some(Figures { resident: bytes(resident)?, outside: bytes(outside)? })
-        .filter(|figures| figures.resident > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,8 +221,8 @@ mod tests {
         Memory::reading(bytes_max, Box::new(|| Err(io::Error::other("no descriptor"))), None)
     }
 
-    fn at(resident: u64) -> Figures {
-        Figures { resident, outside: 0 }
+    fn at(resident: u64) -> MemoryFigures {
+        MemoryFigures { resident, outside: 0 }
     }
 
     #[test]
@@ -292,7 +249,7 @@ mod tests {
         memory.note(at(1600), Some(1100));
         assert!(!memory.is_full(), "the resident memory is as it was");
         // Memory outside the heap is live too.
-        memory.note(Figures { resident: 1700, outside: 200 }, Some(1100));
+        memory.note(MemoryFigures { resident: 1700, outside: 200 }, Some(1100));
         assert!(memory.is_full());
     }
 
@@ -346,13 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_the_system_is_read_or_refused() {
-        let read = |text| figures(text, 4096);
-        let pages = Figures { resident: 3 * 4096, outside: 2 * 4096 };
-        assert_eq!(read("7 3 2 1 0 5 0\n"), Some(pages));
-        for bad in ["", "7", "7 3", "7 x 2", "7 0 0 1", "7 18446744073709551615 2"] {
-            assert_eq!(read(bad), None, "{bad:?}");
-        }
+    fn the_memory_of_this_process_is_known() {
         let memory = Memory::new(None);
         assert!(memory.resident() > Some(0) || !cfg!(target_os = "linux"));
     }

@@ -3,8 +3,7 @@
 //! Invariant: every job that is submitted runs. If the offload thread is gone, the submitter runs
 //! it.
 
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
-
+use crossbeam::channel::{Receiver, SendError, Sender, unbounded};
 use tokio::sync::oneshot;
 
 /// Work that any thread can run.
@@ -17,7 +16,7 @@ pub struct Offload(Sender<Job>);
 impl Offload {
     /// The sender, and the receiver for the thread that calls [`serve`].
     pub fn new() -> (Self, Receiver<Job>) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = unbounded();
         (Self(sender), receiver)
     }
 

@@ -19,10 +19,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use snapshot::{
     Baseline, Disk, KeepBaseline, LogTrimmer, Lsn, SnapshotInfo, SnapshotWriter, prune,
 };
@@ -431,7 +431,7 @@ impl<D: Disk> SnapshotDraft<D> {
 }
 
 fn ask_core(node: &NodeInfo, shard: ShardId) -> Awaited {
-    let (sender, receiver) = sync_channel(1);
+    let (sender, receiver) = bounded(1);
     node.control(shard, Control::Capture(SLOTS_A_SLICE, sender));
     Awaited::Captures(shard, receiver, Instant::now())
 }

@@ -6,10 +6,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use snapshot::{HeldDirectory, LogWriter};
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
@@ -31,6 +31,7 @@ use super::store::{Recovered, Store, StoreOptions};
 use super::watch::{WatchHub, WatchThread};
 use super::worker::{Local, Worker};
 use crate::shard::Core;
+use crate::system;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
 /// Niceness of background threads; next to a busy core they get about a tenth of a processor.
@@ -114,7 +115,7 @@ impl Node {
     /// # Errors
     /// If the system refuses a thread, or `memory_max` cannot work on this machine.
     pub fn start(options: &NodeOptions, store: Store, recovered: Recovered) -> io::Result<Self> {
-        let (snapshots, requests) = mpsc::channel();
+        let (snapshots, requests) = unbounded();
         let (offload, work) = Offload::new();
         let info = shared(options, &store, &recovered, snapshots, offload)?;
         let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
@@ -228,19 +229,15 @@ fn start_core(
     })
 }
 
-/// Lowers the priority of this thread, so that requests come first on a shared processor. (On Linux
-/// niceness is per thread.)
+/// Lowers the priority of this thread, so that requests come first on a shared processor.
 fn lower_priority() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
+    if let Err(error) = system::lower_priority(NICENESS) {
         warn!(%error, "a thread that has time keeps its priority");
     }
 }
 
 fn pin_to_core(shard: ShardId) {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    // If the system lists no cores, the thread is not pinned either.
-    let core = cores.get(shard.index() % cores.len().max(1));
-    if !core.is_some_and(|core| core_affinity::set_for_current(*core)) {
-        warn!(shard = shard.0, "the thread could not be pinned");
+    if let Err(error) = system::pin_to_core(shard.index()) {
+        warn!(shard = shard.0, %error, "the thread could not be pinned");
     }
 }

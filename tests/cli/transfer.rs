@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::common::TestServer;
 use chatshard::cli::Failure;
+use chatshard::cli::progress::Progress;
 use chatshard::cli::result_file::ResultFile;
 use chatshard::cli::transfer::LineCounts;
 use chatshard::cli::transfer::export::export;
@@ -16,7 +17,6 @@ use chatshard::command::export::ExportReply;
 use chatshard::command::import::{Import, ImportReply};
 use chatshard::command::list::List;
 use chatshard::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
-use indicatif::ProgressBar;
 
 type Script = dyn Fn(usize, &Command) -> Outcome + Send + Sync;
 
@@ -70,7 +70,7 @@ fn batches(text: &str) -> LineBatches<Cursor<Vec<u8>>> {
 }
 
 async fn run(fake: &Fake, text: &str) -> Result<LineCounts, String> {
-    let done = import(fake.clone(), batches(text), "data.jsonl", &ProgressBar::hidden()).await;
+    let done = import(fake.clone(), batches(text), "data.jsonl", &Progress::hidden()).await;
     done.map_err(|failure| failure.to_string())
 }
 
@@ -265,13 +265,13 @@ async fn pages_become_lines_and_a_half_file_never_stays() {
         number => page(number),
     });
     let output = ResultFile::create(&out).unwrap();
-    assert!(export(failing, output, &ProgressBar::hidden()).await.is_err());
+    assert!(export(failing, output, &Progress::hidden()).await.is_err());
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "before");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 
     let output = ResultFile::create(&out).unwrap();
     let fake = Fake::new(move |number, _| page(number));
-    let counts = export(fake.clone(), output, &ProgressBar::hidden()).await.unwrap();
+    let counts = export(fake.clone(), output, &Progress::hidden()).await.unwrap();
     assert_eq!(counts, LineCounts { chats: 3, members: 3 });
     let text = std::fs::read_to_string(&out).unwrap();
     let lines: Vec<Line> = text.lines().map(|line| Line::parse(line.as_bytes()).unwrap()).collect();
@@ -297,7 +297,7 @@ async fn listed(client: &Client, user: &str) -> Vec<String> {
 }
 
 async fn import_file(client: &Client, text: &str) -> LineCounts {
-    let bar = ProgressBar::hidden();
+    let bar = Progress::hidden();
     import(client.clone(), batches(text), "data.jsonl", &bar).await.unwrap()
 }
 
@@ -305,7 +305,7 @@ async fn export_file(client: &Client) -> String {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("all.jsonl");
     let output = ResultFile::create(&out).unwrap();
-    export(client.clone(), output, &ProgressBar::hidden()).await.unwrap();
+    export(client.clone(), output, &Progress::hidden()).await.unwrap();
     std::fs::read_to_string(&out).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! A node without doors, store and threads: the parts that its cores share.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use chatshard::node::NodeInfo;
@@ -29,7 +29,7 @@ pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
         watch: Arc::new(WatchHub::new(Arc::clone(&log), 1)),
         log,
         memory: Arc::new(Memory::new(None)),
-        snapshots: mpsc::channel().0,
+        snapshots: crossbeam::channel::unbounded().0,
         offload: Offload::new().0,
         snapshot_status: Arc::default(),
         data_dir: "/nowhere".into(),

@@ -12,8 +12,8 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -502,7 +502,7 @@ impl Node {
         let recovered = store.recover(shards, options, next)?;
         let (links, mailboxes) = Links::new(shards);
         let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
-        let (snapshots, requests) = mpsc::channel();
+        let (snapshots, requests) = crossbeam::channel::unbounded();
         let info = Arc::new(NodeInfo {
             shards,
             hasher: KeyHasher::new(store.identity.hash_seed),

@@ -23,7 +23,7 @@ use chatshard::limits;
 /// The layers from the ground up: an import points to a lower layer. Modules of one layer do not
 /// see each other.
 const LAYERS: &[&[&str]] = &[
-    &["limits", "throttle", "files"],
+    &["limits", "throttle", "files", "system"],
     &["types"],
     &["command", "journal"],
     &["protocol", "shard", "metrics", "access"],

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use super::regular::open_regular_at;
-use super::{Disk, FILE_MODE, RealDisk, RealFile};
+use super::{Disk, RealDisk, RealFile};
 
 /// The files of the operating system; those of one directory are reached through its open handle.
 #[derive(Clone, Debug)]
@@ -99,7 +99,8 @@ pub(super) struct Place<'a>(pub(super) BorrowedFd<'a>, pub(super) &'a Path);
 impl Place<'_> {
     pub(super) fn create_new(&self) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(FILE_MODE);
+        // Only their owner may read and write the files of a data directory.
+        let mode = Mode::RUSR | Mode::WUSR;
         let file = retry_on_intr(|| openat(self.0, self.1, flags, mode))?;
         Ok(RealFile(file.into()))
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use super::data::{
@@ -18,6 +17,7 @@ use super::run::Target;
 use super::wire::valkey::Valkey;
 use super::wire::{Look, resp};
 use crate::cli::failure::tell;
+use crate::cli::progress::Progress;
 use crate::cli::{ConnectArgs, Failure, TlsArgs};
 use crate::client::Client;
 use crate::command::import::Import;
@@ -66,9 +66,8 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     let data = Data::new(args.data)?;
     let addr = args.addr.unwrap_or_else(|| args.target.default_addr().to_owned());
     let started = Instant::now();
-    let style = ProgressStyle::with_template("{bar:32} {human_pos}/{human_len} {per_sec} {eta}");
-    let bar = ProgressBar::new(data.chats() + data.users())
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let template = "{bar:32} {human_pos}/{human_len} {per_sec} {eta}";
+    let bar = Progress::new(Some(data.chats() + data.users()), template);
     let done = match args.target {
         Target::Chatshard => {
             let connection = ConnectArgs { addr, token: args.token, tls: args.tls };
@@ -83,7 +82,7 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
             Err(Failure::new("--target: only chatshard and valkey can be filled"))
         }
     };
-    bar.finish_and_clear();
+    bar.clear();
     done?;
     tell(format_args!(
         "filled with {} chats and {} members in {:.1} s",
@@ -98,12 +97,12 @@ async fn fill_chatshard(
     mut filler: Filler,
     data: &Data,
     lines: u64,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<(), Failure> {
     let wrong = |invalid: Invalid| Failure::new(invalid.0);
     for first in (0..data.chats()).step_by(usize::try_from(lines).unwrap_or(1)) {
         let numbers = first..data.chats().min(first + lines);
-        bar.inc(numbers.end - numbers.start);
+        bar.add(numbers.end - numbers.start);
         let chats = numbers.map(|number| chat(data, number)).collect::<Result<_, _>>();
         filler.send(chats.map_err(wrong)?, Vec::new()).await?;
     }
@@ -112,7 +111,7 @@ async fn fill_chatshard(
     let users = lines / CHATS_A_USER;
     for first in (0..data.users()).step_by(usize::try_from(users).unwrap_or(1)) {
         let numbers = first..data.users().min(first + users);
-        bar.inc(numbers.end - numbers.start);
+        bar.add(numbers.end - numbers.start);
         let rows = numbers.flat_map(|user| (0..CHATS_A_USER).map(move |row| (user, row)));
         let members = rows.map(|(user, row)| member(data, user, row)).collect::<Result<_, _>>();
         filler.send(Vec::new(), members.map_err(wrong)?).await?;
@@ -201,7 +200,7 @@ fn member(data: &Data, user: u64, row: u64) -> Result<MemberLine, Invalid> {
     })
 }
 
-fn fill_valkey(addr: &str, data: Data, bar: &ProgressBar) -> Result<(), String> {
+fn fill_valkey(addr: &str, data: Data, bar: &Progress) -> Result<(), String> {
     let mut stream = TcpStream::connect(addr).map_err(|error| error.to_string())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
     let mut wire = Valkey::new(data, Look::Status);
@@ -220,7 +219,7 @@ fn fill_valkey(addr: &str, data: Data, bar: &ProgressBar) -> Result<(), String> 
         }
         if open >= COMMANDS {
             exchange(&mut stream, &mut out, &mut input, &mut open)?;
-            bar.set_position(number);
+            bar.set(number);
         }
     }
     exchange(&mut stream, &mut out, &mut input, &mut open)

@@ -1,6 +1,5 @@
 //! `bench run`: puts one kind of load on one system, and measures it.
 
-use std::io;
 use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -8,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::data::{Data, DataArgs};
 use super::draw::Keys;
@@ -20,15 +18,15 @@ use super::wire::http::Http;
 use super::wire::valkey::Valkey;
 use super::work::{LoadRequests, Workload};
 use crate::cli::generate::random::derive;
+use crate::cli::progress::Progress;
 use crate::cli::result_file::{print, print_json_line};
 use crate::cli::{Failure, TlsArgs};
 use crate::client::ClientTls;
 use crate::limits::IN_FLIGHT_MAX;
+use crate::system;
 
 /// How often the progress bar is updated.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// Length of a clock tick of /proc, on all platforms that have it.
-const TICK_US: u64 = 10_000;
 
 /// The system to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -296,26 +294,23 @@ fn watch(
         std::thread::sleep(left.unwrap_or(pause).min(pause));
         let count = progress.load(Ordering::Relaxed);
         match until {
-            Some(_) => {
-                bar.set_position(milliseconds(Instant::now().saturating_duration_since(from)))
-            }
-            None => bar.set_position(count),
+            Some(_) => bar.set(milliseconds(Instant::now().saturating_duration_since(from))),
+            None => bar.set(count),
         }
-        bar.set_message(format!("{count} requests"));
+        bar.say(format!("{count} requests"));
     }
     let after = cpu()?;
-    bar.finish_and_clear();
+    bar.clear();
     Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before)))
 }
 
 /// A progress bar on stderr, if that is a terminal.
-fn bar(args: &RunArgs) -> ProgressBar {
+fn bar(args: &RunArgs) -> Progress {
     let length = match args.requests {
         Some(requests) => requests.get(),
         None => milliseconds(Duration::from_secs_f64(args.seconds)),
     };
-    let style = ProgressStyle::with_template("{bar:32} {percent} % {msg} {eta}");
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    Progress::new(Some(length), "{bar:32} {percent} % {msg} {eta}")
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -324,31 +319,5 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// User and system time of a process with all its threads, in microseconds.
 fn cpu_us(pid: u32) -> Result<u64, Failure> {
-    let path = format!("/proc/{pid}/stat");
-    let text = std::fs::read_to_string(&path);
-    let text = text.map_err(|error: io::Error| Failure::new(format!("{path}: {error}")))?;
-    ticks(&text)
-        .map(|ticks| ticks.saturating_mul(TICK_US))
-        .ok_or_else(|| Failure::new(format!("{path}: not as expected")))
-}
-
-/// Reads fields 14 and 15. The name, field 2, may contain brackets and spaces.
-fn ticks(stat: &str) -> Option<u64> {
-    let (_, behind) = stat.rsplit_once(')')?;
-    let mut fields = behind.split_ascii_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    next()?.checked_add(next()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_of_a_process_is_read() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5";
-        assert_eq!(ticks(stat), Some(300));
-        assert_eq!(ticks("7 (a) S 1"), None);
-        assert!(cpu_us(std::process::id()).is_ok());
-    }
+    system::cpu_us(pid).map_err(|error| Failure::new(format!("CPU time of process {pid}: {error}")))
 }

@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use indicatif::ProgressBar;
-
 use super::line::Line;
 use super::{ExportArgs, LineCounts, progress};
 use crate::cli::Failure;
 use crate::cli::failure::tell;
+use crate::cli::progress::Progress;
 use crate::cli::result_file::ResultFile;
 use crate::command::export::{Export, ExportReply};
 use crate::command::stats::Stats;
@@ -25,7 +24,7 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let bar = progress(expected, false);
     let started = Instant::now();
     let done = export(client, output, &bar).await;
-    bar.finish_and_clear();
+    bar.clear();
     tell(format_args!("{}", done?.summary("exported", started)));
     Ok(())
 }
@@ -34,7 +33,7 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
 pub async fn export<C: Call>(
     client: C,
     mut output: ResultFile,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<LineCounts, Failure> {
     let mut counts = LineCounts::default();
     let mut page = fetch(client.clone(), None).await?;
@@ -43,7 +42,7 @@ pub async fn export<C: Call>(
         let next = cursor.map(|cursor| tokio::spawn(fetch(client.clone(), Some(cursor))));
         let written = write_page(page, &mut output)?;
         counts.add(written);
-        bar.inc(written.lines());
+        bar.add(written.lines());
         let Some(next) = next else { break };
         page = next.await.map_err(|error| Failure::new(error.to_string()))??;
     }

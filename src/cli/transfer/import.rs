@@ -10,7 +10,6 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -18,6 +17,7 @@ use super::line::{LineBatch, LineBatches};
 use super::{ImportArgs, LineCounts, progress};
 use crate::cli::Failure;
 use crate::cli::failure::tell;
+use crate::cli::progress::Progress;
 use crate::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
 
 /// Most requests in flight.
@@ -43,7 +43,7 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     let bar = progress(length, true);
     let started = Instant::now();
     let done = import(client, LineBatches::new(reader, &name, args.merge), &name, &bar).await;
-    bar.finish_and_clear();
+    bar.clear();
     let counts = done?;
     tell(format_args!("{}", counts.summary("imported", started)));
     Ok(())
@@ -68,7 +68,7 @@ pub async fn import<C: Call, R: BufRead + Send + 'static>(
     client: C,
     batches: LineBatches<R>,
     name: &str,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<LineCounts, Failure> {
     let mut parsed = parse_on_a_thread(batches)?;
     let mut pipeline = Pipeline {
@@ -93,14 +93,14 @@ pub async fn import<C: Call, R: BufRead + Send + 'static>(
         if pipeline.in_flight.len() >= IN_FLIGHT
             && let Some(bytes) = pipeline.settle_oldest(name).await?
         {
-            bar.inc(bytes);
+            bar.add(bytes);
             let seconds = started.elapsed().as_secs().max(1);
-            bar.set_message(format!("{} lines/s", pipeline.counts.lines() / seconds));
+            bar.say(format!("{} lines/s", pipeline.counts.lines() / seconds));
         }
         pipeline.send(batch);
     }
     while let Some(bytes) = pipeline.settle_oldest(name).await? {
-        bar.inc(bytes);
+        bar.add(bytes);
     }
     Ok(pipeline.counts)
 }

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ConnectArgs;
+use super::progress::Progress;
 
 /// Arguments of `import`: a file, and how to treat known chats.
 #[derive(Debug, Args)]
@@ -75,14 +75,12 @@ impl LineCounts {
 
 /// A progress bar on stderr, if that is a terminal. It counts bytes if `bytes` is true, else lines;
 /// without a length it only spins.
-fn progress(length: Option<u64>, bytes: bool) -> ProgressBar {
+fn progress(length: Option<u64>, bytes: bool) -> Progress {
     let template = match (length, bytes) {
         (Some(_), true) => "{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}",
         (None, true) => "{spinner} {bytes} {bytes_per_sec} {msg}",
         (Some(_), false) => "{bar:32} {human_pos}/{human_len} lines {per_sec} {eta}",
         (None, false) => "{spinner} {human_pos} lines {per_sec}",
     };
-    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    let style = ProgressStyle::with_template(template);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    Progress::new(length, template)
 }

@@ -1,0 +1,65 @@
+//! A bar on stderr that shows how far a command has come, if stderr is a terminal. A program without
+//! the feature `bench` shows none.
+
+#[cfg(feature = "bench")]
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar, or a spinner if the length is unknown.
+#[derive(Debug)]
+pub struct Progress {
+    #[cfg(feature = "bench")]
+    bar: ProgressBar,
+}
+
+#[cfg(feature = "bench")]
+impl Progress {
+    /// A bar that is full at `length`. The template is one of [`indicatif`].
+    pub fn new(length: Option<u64>, template: &str) -> Self {
+        let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let style = ProgressStyle::with_template(template);
+        Self { bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
+    }
+
+    /// A bar that is not shown.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden() }
+    }
+
+    /// Adds to the position.
+    pub fn add(&self, count: u64) {
+        self.bar.inc(count);
+    }
+
+    /// Sets the position.
+    pub fn set(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    /// Sets the text beside the bar.
+    pub fn say(&self, text: String) {
+        self.bar.set_message(text);
+    }
+
+    /// Removes the bar from the terminal.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(not(feature = "bench"))]
+#[expect(missing_docs, clippy::unused_self, reason = "the same methods, which do nothing")]
+impl Progress {
+    pub fn new(_: Option<u64>, _: &str) -> Self {
+        Self {}
+    }
+
+    pub fn hidden() -> Self {
+        Self {}
+    }
+
+    pub fn add(&self, _: u64) {}
+
+    pub fn say(&self, _: String) {}
+
+    pub fn clear(&self) {}
+}

@@ -1,0 +1,147 @@
+//! Calls that only Linux has, each with a fallback for a developer's machine: affinity, priorities of
+//! threads, and figures from `/proc`.
+//!
+//! A fallback of what only makes the server faster does nothing. A figure without `/proc` is an error,
+//! and never zero.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
+/// Where Linux reports how many pages a process has.
+pub const STATM: &str = "/proc/self/statm";
+
+/// Pins this thread to one of the cores that the process may use: the core at `index`, counted in a
+/// circle.
+///
+/// # Errors
+/// If the system does not pin the thread.
+#[cfg(target_os = "linux")]
+pub fn pin_to_core(index: usize) -> io::Result<()> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    let allowed = sched_getaffinity(None)?;
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    let core = index.checked_rem(cores.len()).and_then(|nth| cores.get(nth));
+    let core = core.ok_or_else(|| io::Error::other("the process may use no core"))?;
+    let mut one = CpuSet::new();
+    one.set(*core);
+    Ok(sched_setaffinity(None, &one)?)
+}
+
+/// Leaves the thread on any core.
+#[cfg(not(target_os = "linux"))]
+pub fn pin_to_core(_: usize) -> io::Result<()> {
+    Ok(())
+}
+
+/// Adds `niceness` to that of this thread, so that others come first.
+///
+/// # Errors
+/// If the system does not change it.
+#[cfg(target_os = "linux")]
+pub fn lower_priority(niceness: i32) -> io::Result<()> {
+    rustix::process::nice(niceness)?;
+    Ok(())
+}
+
+/// Does nothing: elsewhere niceness is one of the whole process.
+#[cfg(not(target_os = "linux"))]
+pub fn lower_priority(_: i32) -> io::Result<()> {
+    Ok(())
+}
+
+/// The memory of the process as the system reports it, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryFigures {
+    /// Resident memory.
+    pub resident: u64,
+    /// The part of it that no allocator gave out: the program itself, files.
+    pub outside: u64,
+}
+
+/// Reads [`STATM`] at each call. The file stays open, so a process without a free descriptor still
+/// knows its memory.
+///
+/// # Errors
+/// A call fails if the file cannot be read, or has another form.
+pub fn memory_figures() -> impl Fn() -> io::Result<MemoryFigures> + Send + Sync {
+    let open: OnceLock<File> = OnceLock::new();
+    move || {
+        let file = match open.get() {
+            Some(file) => file,
+            None => {
+                let file = File::open(STATM)?;
+                open.get_or_init(|| file)
+            }
+        };
+        let mut bytes = [0; 256];
+        let length = file.read_at(&mut bytes, 0)?;
+        let text = bytes.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
+        text.and_then(|text| pages(text, page)).ok_or_else(other_form)
+    }
+}
+
+/// The figures in the text of [`STATM`]: pages in all, resident, resident and backed by files, and
+/// more. `page` is the size of a page in bytes.
+fn pages(text: &str, page: u64) -> Option<MemoryFigures> {
+    let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, outside) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    let bytes = |pages: u64| pages.checked_mul(page);
+    Some(MemoryFigures { resident: bytes(resident)?, outside: bytes(outside)? })
+        .filter(|figures| figures.resident > 0)
+}
+
+/// Length of a clock tick of `/proc` in microseconds, on all platforms that have it.
+const TICK_US: u64 = 10_000;
+
+/// User and system time of a process with all its threads, in microseconds.
+///
+/// # Errors
+/// If the process is gone, or the system does not report its time.
+pub fn cpu_us(pid: u32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    ticks(&text).map(|ticks| ticks.saturating_mul(TICK_US)).ok_or_else(other_form)
+}
+
+/// Reads fields 14 and 15. The name, field 2, may contain brackets and spaces.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    let mut fields = behind.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    next()?.checked_add(next()?)
+}
+
+fn other_form() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it has another form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_read_or_refused() {
+        let read = |text| pages(text, 4096);
+        let figures = MemoryFigures { resident: 3 * 4096, outside: 2 * 4096 };
+        assert_eq!(read("7 3 2 1 0 5 0\n"), Some(figures));
+        for bad in ["", "7", "7 3", "7 x 2", "7 0 0 1", "7 18446744073709551615 2"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_a_process_is_read() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("7 (a) S 1"), None);
+        assert!(cpu_us(std::process::id()).is_ok() || !cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn a_thread_is_pinned_to_any_core_of_the_process() {
+        std::thread::spawn(|| pin_to_core(12_345)).join().unwrap().unwrap();
+    }
+}
