@@ -52,6 +52,16 @@ planted-faults:
 benches-once:
     CHATSHARD_BENCH_CHATS=1000 cargo test --locked --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench scaling
 
+# A stripped `dist` build as an archive with its checksum, in target/release-tarball
+release-tarball:
+    cargo build --locked --profile dist
+    .ci/pack target/dist/chatshard target/release-tarball
+
+# The programs of examples/ against the demo
+examples:
+    cargo build --locked --examples --bin chatshard
+    tests/examples.sh target/debug
+
 # A built binary from outside: import, the routes, kill -9, another number of shards
 smoke binary="target/debug/chatshard":
     tests/smoke.sh {{binary}}
