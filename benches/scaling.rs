@@ -261,7 +261,7 @@ impl Line {
             let went = self.hot.take(request, payload, local, order, ticket, output);
             assert_ne!(went, Destination::Nowhere);
         }
-        self.hot.note(&self.local, started);
+        self.hot.note(&self.local, started.elapsed());
         self.local.flush();
     }
 

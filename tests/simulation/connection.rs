@@ -28,8 +28,8 @@ pub struct Connection {
 }
 
 /// Submits a request to a core, as a connection does.
-fn submit(Going { asked, work, way }: Going, replies: &Rc<ReplyQueue>, local: &Local) {
-    let mark = OrderKey::mark(way, false);
+fn submit(Going { asked, work, order_key }: Going, replies: &Rc<ReplyQueue>, local: &Local) {
+    let mark = OrderKey::mark(order_key, false);
     local.submit(Responder::of_connection(replies, asked, work.kind(), mark), work);
 }
 
