@@ -8,44 +8,6 @@ use crate::command::Kind;
 /// The page that is the contract with clients.
 const PAGE: &str = include_str!("../../protocol.md");
 
-/// Arguments that work against the demo; `USER` and `GROUP` stand for ids of its data.
-const EXAMPLES: &[(Kind, &str)] = &[
-    (Kind::Hello, r#"{}"#),
-    (Kind::Ping, r#"{}"#),
-    (Kind::Stats, r#"{}"#),
-    (Kind::Snapshot, r#"{}"#),
-    (Kind::Export, r#"{"limit": 10}"#),
-    (
-        Kind::Import,
-        r#"{"chats": [{"id": "g_old", "type": 2, "creator_id": "carol"}], "merge": true}"#,
-    ),
-    (Kind::Verify, r#"{}"#),
-    (Kind::Watch, r#"{}"#),
-    (Kind::List, r#"{"user_id": "USER"}"#),
-    (Kind::Detail, r#"{"ids": ["GROUP"], "user_id": "USER"}"#),
-    (Kind::Delete, r#"{"user_id": "USER", "ids": ["s_a7be32fecc0b2015"]}"#),
-    (Kind::SetFlags, r#"{"user_id": "USER", "chat_id": "GROUP", "is_top": 1}"#),
-    (Kind::Touch, r#"{"user_id": "USER"}"#),
-    (Kind::Clear, r#"{"user_id": "USER", "chat_id": "s_93f1c2707be5d84a"}"#),
-    (Kind::MarkRead, r#"{"user_id": "USER", "chat_id": "GROUP", "seq": 118}"#),
-    (Kind::MarkReadMany, r#"{"user_id": "USER", "items": [{"chat_id": "GROUP", "seq": 119}]}"#),
-    (Kind::Conversations, r#"{"user_id": "USER", "limit": 20}"#),
-    (Kind::Unread, r#"{"user_ids": ["USER", "alice"]}"#),
-    (Kind::Sync, r#"{"user_id": "USER"}"#),
-    (Kind::Explain, r#"{"user_id": "USER", "chat_id": "GROUP"}"#),
-    (Kind::EraseUser, r#"{"user_id": "bob"}"#),
-    (Kind::Advance, r#"{"chat_id": "GROUP", "allocate": 2, "sender_id": "USER"}"#),
-    (
-        Kind::Create,
-        r#"{"id": "g_new", "type": 2, "creator_id": "alice", "user_ids": ["alice", "bob"]}"#,
-    ),
-    (Kind::AddMembers, r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#),
-    (Kind::RemoveMembers, r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#),
-    (Kind::Members, r#"{"chat_id": "GROUP"}"#),
-    (Kind::SetStatus, r#"{"chat_id": "o_0c4e8b7d21f96a35", "status": 2}"#),
-    (Kind::Dissolve, r#"{"chat_id": "g_e81b60a94d7c2f53"}"#),
-];
-
 /// The group of the demo that the examples name.
 const GROUP: &str = "g_5f2d9c1e7ab34608";
 
@@ -84,7 +46,7 @@ pub fn command(kind: Kind) -> String {
             _ => writeln!(text, "{}", plain(line)),
         };
     }
-    if let Some((_, json)) = EXAMPLES.iter().find(|(known, _)| *known == kind) {
+    if let Some(json) = kind.example() {
         let json = json.replace("USER", EXAMPLE_USER).replace("GROUP", GROUP);
         let _ = write!(text, "\nExample:\n\n  chatshard call {} '{json}'\n", kind.name());
     }

@@ -45,7 +45,7 @@ pub use stream::{ClientStream, connect};
 pub use tls::ClientTls;
 
 use crate::command::hello::{Hello, HelloReply};
-use crate::command::{Call, Class, Command, Error, Outcome};
+use crate::command::{Call, Class, Command, Error, Outcome, RunsAt};
 use crate::limits::IN_FLIGHT_MAX;
 pub use crate::protocol::{BadReply, DecodedReply, FrameError};
 use task::Outgoing;
@@ -207,7 +207,7 @@ impl Call for Client {
     /// Sends the command and waits for its reply. A call that is dropped before its turn is not
     /// sent. A call that is dropped later still runs on the server.
     async fn call(&self, command: Command) -> Outcome {
-        if let Command::Watch(_) | Command::Cancel(_) = command {
+        if command.kind().runs_at() == RunsAt::Connection {
             let name = command.kind().name();
             return Err(Error::invalid(format!("{name}: a stream is opened with client::Changes")));
         }

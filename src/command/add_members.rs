@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_users;
-use super::{Check, Error, null_as_default};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::{ChatId, IdempotencyKey, UserId};
 
 /// Arguments of `add_members`: a chat, and the users who join it.
@@ -29,6 +29,17 @@ impl Check for AddMembers {
     }
 }
 
+impl Arguments for AddMembers {
+    type Reply = AddMembersReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // It delivers to the rows of the users that it names.
+        keys.chat(&self.chat_id, Use::Write, By::Arrival);
+        keys.users(&self.user_ids, Use::Write, By::Detour);
+    }
+}
+
 /// Reply to `add_members`: how many joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddMembersReply {
@@ -36,4 +47,10 @@ pub struct AddMembersReply {
     pub added: u64,
     /// How many members the chat has now.
     pub members: u64,
+}
+
+#[cfg(test)]
+draw! {
+    AddMembers { chat_id, user_ids, idempotency_key, if_version }
+    AddMembersReply { added, members }
 }

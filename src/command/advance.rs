@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+#[cfg(test)]
+use super::test_values::{Choices, Draw};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
 
@@ -71,6 +73,16 @@ impl Check for Advance {
     }
 }
 
+impl Arguments for Advance {
+    type Reply = AdvanceReply;
+    const EXAMPLE: Option<&str> =
+        Some(r#"{"chat_id": "GROUP", "allocate": 2, "sender_id": "USER"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.chat(&self.chat_id, Use::Write, By::Arrival);
+    }
+}
+
 impl Check for AdvanceRef<'_> {
     fn check(&self) -> Result<(), Error> {
         check_target(self.to, self.allocate)
@@ -97,4 +109,26 @@ pub struct AdvanceReply {
     pub last_sequence: Sequence,
     /// The time of the chat's newest message.
     pub last_time: TimeMs,
+}
+
+#[cfg(test)]
+draw! {
+    AdvanceReply { first_sequence, last_sequence, last_time }
+}
+
+#[cfg(test)]
+impl Draw for Advance {
+    fn draw(choices: &mut Choices<'_>) -> Self {
+        let by_number = bool::draw(choices);
+        Self {
+            chat_id: choices.draw(),
+            to: by_number.then(|| choices.draw()),
+            allocate: (!by_number).then(|| choices.below(ADVANCE_AHEAD_MAX) + 1),
+            time: choices.draw(),
+            sender_id: choices.draw(),
+            force: choices.draw(),
+            idempotency_key: choices.draw(),
+            if_version: choices.draw(),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `cancel`: the watch to end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,4 +16,16 @@ impl Check for Cancel {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+impl Arguments for Cancel {
+    type Reply = ();
+    const EXAMPLE: Option<&str> = None;
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
+}
+
+#[cfg(test)]
+draw! {
+    Cancel { request_id }
 }

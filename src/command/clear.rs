@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `clear`: the row whose history becomes invisible.
@@ -27,9 +27,25 @@ impl Check for Clear {
     }
 }
 
+impl Arguments for Clear {
+    type Reply = ClearReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "chat_id": "s_93f1c2707be5d84a"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.user(&self.user_id, Use::Write, By::Detour);
+        keys.chat(&self.chat_id, Use::Read, By::Arrival);
+    }
+}
+
 /// Reply to `clear`: the new watermark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClearReply {
     /// The watermark: the user sees no message at or below it.
     pub deleted_to_seq: Sequence,
+}
+
+#[cfg(test)]
+draw! {
+    Clear { user_id, chat_id, idempotency_key, if_version }
+    ClearReply { deleted_to_seq }
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_cursor, check_limit};
-use super::{Check, Error};
+use super::items::{Items, bytes_of};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::limits::CONVERSATIONS_PAGE_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -40,6 +41,16 @@ impl Check for Conversations {
     }
 }
 
+impl Arguments for Conversations {
+    type Reply = ConversationsReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "limit": 20}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // The rows are asked first, then their chats.
+        keys.user(&self.user_id, Use::Read, By::Detour);
+    }
+}
+
 /// Reply to `conversations`: pinned first, then newest message first, then by id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConversationsReply {
@@ -50,6 +61,12 @@ pub struct ConversationsReply {
     /// True if, since the previous page, conversations up to its end moved, came or went. Those
     /// that did not move are neither skipped nor repeated.
     pub moved: bool,
+}
+
+impl Items for ConversationsReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |row| row.id.as_str())
+    }
 }
 
 /// A row of a user's list, joined with its chat.
@@ -92,4 +109,15 @@ pub struct Conversation {
     pub unread: u64,
     /// Whether the user marked the chat as unread by hand.
     pub marked_unread: Flag,
+}
+
+#[cfg(test)]
+draw! {
+    Conversations { user_id, limit, cursor, unread_only, chat_type, hidden, active_since }
+    ConversationsReply { items, next_cursor, moved }
+    Conversation {
+        id, chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time, creator_id,
+        chat_type, status, is_enc, last_read_sequence, last_sequence, last_time, created_at, unread,
+        marked_unread,
+    }
 }

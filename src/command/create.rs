@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_users;
-use super::{Check, Error, null_as_default};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::{ChatId, ChatType, Flag, IdempotencyKey, KeyHasher, TimeMs, UserId};
 
 /// Arguments of `create`: a chat and its first members.
@@ -66,6 +66,18 @@ impl Check for Create {
     }
 }
 
+impl Arguments for Create {
+    type Reply = CreateReply;
+    const EXAMPLE: Option<&str> =
+        Some(r#"{"id": "g_new", "type": 2, "creator_id": "alice", "user_ids": ["alice", "bob"]}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // It delivers to the rows of the users that it names.
+        keys.chats(&self.id, Use::Write, By::Arrival);
+        keys.users(&self.user_ids, Use::Write, By::Detour);
+    }
+}
+
 /// Reply to `create`: the chat, new or known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CreateReply {
@@ -75,4 +87,10 @@ pub struct CreateReply {
     pub created: bool,
     /// The version that the chat has now.
     pub version: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Create { id, chat_type, creator_id, is_enc, created_at, user_ids, idempotency_key }
+    CreateReply { id, created, version }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_ids;
-use super::{Check, Error, null_as_default};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `delete`: a user, and the chats to remove from the list.
@@ -27,4 +27,22 @@ impl Check for Delete {
     fn check(&self) -> Result<(), Error> {
         check_ids("ids", self.ids.len())
     }
+}
+
+impl Arguments for Delete {
+    type Reply = ();
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "ids": ["s_a7be32fecc0b2015"]}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // With an idempotency key or `up_to`, the chats are asked in a second step.
+        let has_steps = self.idempotency_key.is_some() || self.up_to.is_some();
+        let by = if has_steps { By::Detour } else { By::Arrival };
+        keys.user(&self.user_id, Use::Write, By::Detour);
+        keys.chats(&self.ids, Use::Write, by);
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Delete { user_id, ids, up_to, idempotency_key }
 }

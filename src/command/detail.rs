@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_ids;
-use super::{Check, Error, null_as_default};
+use super::items::{Items, bytes_of};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `detail`: chats, and optionally the user who looks at them.
@@ -25,11 +26,28 @@ impl Check for Detail {
     }
 }
 
+impl Arguments for Detail {
+    type Reply = DetailReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"ids": ["GROUP"], "user_id": "USER"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // All shards are asked in one step, and each answers by itself.
+        keys.users(&self.user_id, Use::Read, By::Arrival);
+        keys.chats(&self.ids, Use::Read, By::Arrival);
+    }
+}
+
 /// Reply to `detail`: the chats that were found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetailReply {
     /// The chats that exist and are not dissolved, in the order of the request, each once.
     pub items: Vec<ChatItem>,
+}
+
+impl Items for DetailReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |chat| chat.id.as_str())
+    }
 }
 
 /// One chat, as `detail` shows it.
@@ -76,5 +94,15 @@ impl<Chat, User> ChatItem<Chat, User> {
             last_time,
             created_at: self.created_at,
         }
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Detail { ids, user_id }
+    DetailReply { items }
+    ChatItem {
+        id, creator_id, chat_type, status, is_enc, last_read_sequence, last_sequence, last_time,
+        created_at,
     }
 }

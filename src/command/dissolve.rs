@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, IdempotencyKey};
 
 /// Arguments of `dissolve`: the chat to end.
@@ -23,4 +23,19 @@ impl Check for Dissolve {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+impl Arguments for Dissolve {
+    type Reply = ();
+    const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "g_e81b60a94d7c2f53"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // It delivers to all rows of the chat.
+        keys.chat(&self.chat_id, Use::Write, By::Detour);
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Dissolve { chat_id, idempotency_key, if_version }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{IdempotencyKey, UserId};
 
 /// Arguments of `erase_user`: the user to erase.
@@ -22,9 +22,24 @@ impl Check for EraseUser {
     }
 }
 
+impl Arguments for EraseUser {
+    type Reply = EraseUserReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "bob"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.user(&self.user_id, Use::Write, By::Detour);
+    }
+}
+
 /// Reply to `erase_user`: how much was removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EraseUserReply {
     /// How many memberships were removed.
     pub memberships: u64,
+}
+
+#[cfg(test)]
+draw! {
+    EraseUser { user_id, idempotency_key }
+    EraseUserReply { memberships }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Sequence, UserId};
 
 /// Arguments of `explain`: one user's view of one chat.
@@ -18,6 +18,17 @@ pub struct Explain {
 impl Check for Explain {
     fn check(&self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+impl Arguments for Explain {
+    type Reply = ExplainReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "chat_id": "GROUP"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // The answer may show what a message brings back.
+        keys.user(&self.user_id, Use::Read, By::Arrival);
+        keys.chat(&self.chat_id, Use::Read, By::Detour);
     }
 }
 
@@ -47,4 +58,11 @@ pub struct ExplainFloors {
     pub read: Sequence,
     /// Sequence of the newest message that the user sent.
     pub sent: Sequence,
+}
+
+#[cfg(test)]
+draw! {
+    Explain { user_id, chat_id }
+    ExplainReply { listed, reasons, last_sequence, floors, unread }
+    ExplainFloors { join, deleted, read, sent }
 }

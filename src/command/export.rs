@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_cursor, check_limit};
+use super::items::{Items, bytes_of};
 use super::lines::{ChatLine, MemberLine};
-use super::{Check, Error};
+use super::{Arguments, Check, Error, NamedKeys};
 use crate::limits::EXPORT_LINES_MAX;
 
 /// Arguments of `export`: which page to return.
@@ -26,6 +27,13 @@ impl Check for Export {
     }
 }
 
+impl Arguments for Export {
+    type Reply = ExportReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"limit": 10}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
+}
+
 /// Reply to `export`. A chat's line comes before the lines of its members, or on the same page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExportReply {
@@ -35,4 +43,17 @@ pub struct ExportReply {
     pub members: Vec<MemberLine>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
+}
+
+impl Items for ExportReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.chats, |line| line.id.as_str())
+            + bytes_of(&self.members, |line| line.user_id.as_str())
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Export { cursor, limit }
+    ExportReply { chats, members, next_cursor }
 }

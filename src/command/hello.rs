@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_text;
-use super::{Check, Error};
+use super::{Arguments, Check, Error, NamedKeys};
 use crate::limits;
 use crate::types::wide;
 
@@ -41,6 +41,13 @@ impl Check for Hello {
         check_text("token", self.token.as_deref())?;
         check_text("client", self.client.as_deref())
     }
+}
+
+impl Arguments for Hello {
+    type Reply = Box<HelloReply>;
+    const EXAMPLE: Option<&str> = Some(r#"{}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `hello`: versions, placement of keys, and limits.
@@ -195,5 +202,19 @@ impl Limits {
             idempotency_answer_bytes: wide(limits::IDEMPOTENCY_ANSWER_BYTES),
             connections: wide(limits::CONNECTIONS_MAX),
         }
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Hello { token, client, shard }
+    HelloReply { server, version, protocol, shards, slots, hash_seed, shard, limits }
+    Limits {
+        request_bytes, reply_bytes, ids, users, import_lines, in_flight, id_bytes, idle_ms,
+        idempotency_ms, idempotency_keys, tombstones, hello_bytes, text_bytes, nesting, integer_max,
+        import_counter_max, advance_ahead, time_ahead_ms, export_lines, members_page, sync_page,
+        conversations_page, in_flight_bytes, large_in_flight, small_reply_items, unsent_bytes,
+        watches, greeting_ms, frame_ms, write_ms, heartbeat_ms, idempotency_answer_bytes,
+        connections,
     }
 }

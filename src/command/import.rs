@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lines::{ChatLine, MemberLine};
-use super::{Check, Error, null_as_default};
+use super::{Arguments, Check, Error, NamedKeys, Use, null_as_default};
 use crate::limits::IMPORT_LINES_MAX;
 use crate::types::IdempotencyKey;
 
@@ -46,6 +46,16 @@ impl Check for Import {
     }
 }
 
+impl Arguments for Import {
+    type Reply = ImportReply;
+    const EXAMPLE: Option<&str> =
+        Some(r#"{"chats": [{"id": "g_old", "type": 2, "creator_id": "carol"}], "merge": true}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.all(Use::Import);
+    }
+}
+
 /// Reply to `import`: how much was stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImportReply {
@@ -53,4 +63,10 @@ pub struct ImportReply {
     pub chats: u64,
     /// How many memberships were stored.
     pub members: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Import { chats, members, merge, idempotency_key }
+    ImportReply { chats, members }
 }

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use super::test_values::Choices;
 use super::{Check, Error, null_as_default};
 use crate::limits::IMPORT_COUNTER_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
@@ -142,5 +144,18 @@ impl Check for MemberLine {
         }
         check_counter(self.join_order, "join_order", line)?;
         check_counter(self.version, "version", line)
+    }
+}
+
+#[cfg(test)]
+draw! {
+    ChatLine {
+        id, creator_id, chat_type, status, is_enc, last_sequence, last_time, created_at,
+        version = Choices::counter, dissolved, request_digest = Choices::digest,
+    }
+    MemberLine {
+        user_id, chat_id, id = |_| None, is_top, is_mute, is_show, is_hide, max_read_seq,
+        last_online_time, join_seq, deleted_to_seq, sent_seq, marked_unread,
+        join_order = Choices::counter, version = Choices::counter, removed,
     }
 }

@@ -5,7 +5,8 @@ use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::check::check_cursor;
-use super::{Check, Error};
+use super::items::{Items, bytes_of};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `list`: a user, and optionally a page.
@@ -32,6 +33,15 @@ impl Check for List {
     }
 }
 
+impl Arguments for List {
+    type Reply = ListReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.user(&self.user_id, Use::Read, By::Arrival);
+    }
+}
+
 /// Reply to `list`: the rows of one page, or all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListReply {
@@ -39,6 +49,12 @@ pub struct ListReply {
     pub items: Vec<ListRow>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
+}
+
+impl Items for ListReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |row| row.chat_id.as_str())
+    }
 }
 
 /// One row of a user's list. JSON has the fields of the API, where `id` and `chat_id` both are the
@@ -159,4 +175,11 @@ impl<'de> Visitor<'de> for ListRowVisitor {
             last_online_time: named.last_online_time,
         })
     }
+}
+
+#[cfg(test)]
+draw! {
+    List { user_id, limit, cursor }
+    ListReply { items, next_cursor }
+    ListRow { chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Hashed, IdempotencyKey, Sequence, UserId};
 
 /// A `mark_read` without an idempotency key, whose ids are borrowed from the request's buffer. The
@@ -40,6 +40,18 @@ impl Check for MarkRead {
     }
 }
 
+impl Arguments for MarkRead {
+    type Reply = MarkReadReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "chat_id": "GROUP", "seq": 118}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        let is_plain = self.idempotency_key.is_none() && self.if_version.is_none();
+        let used = if is_plain { Use::Mark } else { Use::Write };
+        keys.user(&self.user_id, used, By::Detour);
+        keys.chat(&self.chat_id, Use::Read, By::Arrival);
+    }
+}
+
 /// Reply to `mark_read`: the read position and what remains unread.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarkReadReply {
@@ -47,4 +59,10 @@ pub struct MarkReadReply {
     pub max_read_seq: Sequence,
     /// How many messages are still unread.
     pub unread: u64,
+}
+
+#[cfg(test)]
+draw! {
+    MarkRead { user_id, chat_id, seq, idempotency_key, if_version }
+    MarkReadReply { max_read_seq, unread }
 }

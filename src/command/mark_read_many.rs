@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::check::check_ids;
-use super::{Check, Error, null_as_default};
+use super::items::{Items, bytes_of};
+#[cfg(test)]
+use super::test_values::{Choices, Draw};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `mark_read_many`. Each item works like a `mark_read` of its own.
@@ -33,6 +36,22 @@ impl Check for MarkReadMany {
     }
 }
 
+impl Arguments for MarkReadMany {
+    type Reply = MarkReadManyReply;
+    const EXAMPLE: Option<&str> =
+        Some(r#"{"user_id": "USER", "items": [{"chat_id": "GROUP", "seq": 119}]}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // With an idempotency key, the rows are asked after all chats have answered.
+        let (used, by) = match self.idempotency_key {
+            None => (Use::Mark, By::Arrival),
+            Some(_) => (Use::Write, By::Detour),
+        };
+        keys.user(&self.user_id, used, By::Detour);
+        keys.chats(self.items.iter().map(|item| &item.chat_id), Use::Read, by);
+    }
+}
+
 /// One chat of `mark_read_many`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +69,12 @@ pub struct MarkReadManyReply {
     pub items: Vec<ReadResult>,
 }
 
+impl Items for MarkReadManyReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |item| item.chat_id.as_str())
+    }
+}
+
 /// The result of one item. A refused item changes nothing and does not stop the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadResult {
@@ -61,4 +86,23 @@ pub struct ReadResult {
     pub max_read_seq: Option<Sequence>,
     /// How many messages are still unread; absent if the item was refused.
     pub unread: Option<u64>,
+}
+
+#[cfg(test)]
+draw! {
+    ReadItem { chat_id, seq }
+    MarkReadManyReply { items }
+    ReadResult { chat_id, status, max_read_seq, unread }
+}
+
+#[cfg(test)]
+impl Draw for MarkReadMany {
+    fn draw(choices: &mut Choices<'_>) -> Self {
+        let mut items: Vec<ReadItem> = choices.draw();
+        // Each chat once, also when the choices have run out.
+        for (number, item) in items.iter_mut().enumerate() {
+            item.chat_id = ChatId::new(&format!("{number}{}", item.chat_id)).unwrap();
+        }
+        Self { user_id: choices.draw(), items, idempotency_key: choices.draw() }
+    }
 }

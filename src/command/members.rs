@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_cursor, check_limit};
-use super::{Check, Error};
+use super::items::{Items, bytes_of};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::limits::MEMBERS_PAGE_MAX;
 use crate::types::{ChatId, Sequence, UserId};
 
@@ -28,6 +29,15 @@ impl Check for Members {
     }
 }
 
+impl Arguments for Members {
+    type Reply = MembersReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "GROUP"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.chat(&self.chat_id, Use::Read, By::Arrival);
+    }
+}
+
 /// One member of a chat, as `members` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberItem {
@@ -44,4 +54,17 @@ pub struct MembersReply {
     pub items: Vec<MemberItem>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
+}
+
+impl Items for MembersReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |member| member.user_id.as_str())
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Members { chat_id, cursor, limit }
+    MemberItem { user_id, join_seq }
+    MembersReply { items, next_cursor }
 }

@@ -1,13 +1,14 @@
 //! The commands of the store and their replies, independent of any encoding or transport.
 //!
-//! One table below names every command: wire code, name, class, arguments and reply. Both doors,
-//! the client, `chatshard call` and the tests are made from it. Arguments and replies are plain
-//! serde structs. As JSON they are objects; on the wire they are arrays in field order. So a new
-//! field goes to the end of its struct.
+//! One table below has a row for each command, with all that other layers must know of it. Both
+//! doors, the client, `chatshard call` and the tests are made from it. Arguments and replies are
+//! plain serde structs. As JSON they are objects; on the wire they are arrays in field order. So a
+//! new field goes to the end of its struct.
 //!
 //! # Layout
-//! - the table below: a row for each command
-//! - a file for each command, which has its name: arguments, reply, and their check
+//! - the table below: a row for each command. `columns` has its columns as types, and `macros` what
+//!   is made of the rows
+//! - a file for each command, which has its name: arguments with their check and keys, and reply
 //!   - a connection and the node: [`hello`], [`ping`], [`stats`], [`snapshot`], [`verify`],
 //!     [`export`], [`import`]
 //!   - a user's rows: [`list`], [`detail`], [`delete`], [`set_flags`], [`touch`], [`clear`],
@@ -16,14 +17,21 @@
 //!   - changes: [`sync`], [`watch`], [`cancel`]
 //!   - chats: [`create`], [`add_members`], [`remove_members`], [`members`], [`set_status`],
 //!     [`dissolve`], [`advance`]
-//! - what several commands share: `check`, [`error`], [`floors`] (the one formula of what is
-//!   unread), [`lines`] (of `export` and `import`), [`list_writer`] (the reply to `list`)
+//! - what several commands share: `check`, `items`, [`error`], [`floors`] (the one formula of what
+//!   is unread), [`lines`] (of `export` and `import`), [`list_writer`] (the reply to `list`)
+
+#[macro_use]
+mod macros;
+#[cfg(test)]
+#[macro_use]
+pub(crate) mod test_values;
 
 pub mod add_members;
 pub mod advance;
 pub mod cancel;
 mod check;
 pub mod clear;
+mod columns;
 pub mod conversations;
 pub mod create;
 pub mod delete;
@@ -36,6 +44,7 @@ pub mod export;
 pub mod floors;
 pub mod hello;
 pub mod import;
+mod items;
 pub mod lines;
 pub mod list;
 pub mod list_writer;
@@ -54,28 +63,19 @@ pub mod unread;
 pub mod verify;
 pub mod watch;
 
+pub use columns::{By, Class, Home, KeyOwner, NamedKeys, Owner, ReplySize, RunsAt, Use};
 pub use error::{Error, ErrorCode};
+pub use items::Items;
 
 use serde::de::Deserializer;
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::SMALL_REPLY_ITEMS;
+use crate::types::IdempotencyKey;
 use list::ListRowRef;
 
 /// The result of a command: its reply, or why it failed.
 pub type Outcome = Result<Reply, Error>;
-
-/// Whether a command may change anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Changes nothing, and works while the log is stalled or poisoned.
-    Read,
-    /// Changes data, and fails while the log takes no writes.
-    Write,
-    /// Changes no data, but makes the node work on its files; works while the log is stuck.
-    Operate,
-}
 
 /// A service that runs commands: the node itself, or a client that is connected to one.
 pub trait Call: Clone + Send + Sync + 'static {
@@ -114,231 +114,102 @@ where
 }
 
 /// Arguments with rules that their types cannot express.
-pub(crate) trait Check {
+pub trait Check {
     /// Rejects arguments that break such a rule: too many ids, contradicting options.
     fn check(&self) -> Result<(), Error>;
 }
 
-macro_rules! commands {
-    ($($(#[$doc:meta])* $code:literal $variant:ident $name:literal $class:ident $arguments:ty => $reply:ty;)+) => {
-        /// A command with its decoded arguments; [`Self::check`] tests their limits.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Command {
-            $($(#[$doc])* $variant($arguments)),+
-        }
+/// What a command's file says of it, besides its row.
+pub trait Arguments: Check {
+    /// What the command replies with if it succeeds.
+    type Reply;
 
-        /// The reply of a command that succeeded.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Reply {
-            $(
-                #[doc = concat!("Answer of `", $name, "`.")]
-                $variant($reply)
-            ),+
-        }
+    /// Arguments as JSON that work against the demo, in which `USER` and `GROUP` stand for ids of
+    /// its data. `None` if no single call can show the command.
+    const EXAMPLE: Option<&'static str>;
 
-        /// The identity of a command without its arguments.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Kind {
-            $($(#[$doc])* $variant),+
-        }
+    /// Names every key at which another request could make a difference, so that requests of one
+    /// connection keep their order. Two requests without a common key may be applied in any order.
+    fn touch(&self, keys: &mut impl NamedKeys);
+}
 
-        impl Kind {
-            /// Every command, in the order of the codes.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The number that names the command on the wire.
-            pub const fn code(self) -> u8 {
-                match self { $(Self::$variant => $code),+ }
-            }
-
-            /// The name of the command in JSON, metrics and log lines.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-
-            /// Whether the command may change data.
-            pub const fn class(self) -> Class {
-                match self { $(Self::$variant => Class::$class),+ }
-            }
-
-            /// Finds a command by its wire code.
-            pub const fn from_code(code: u8) -> Option<Self> {
-                match code { $($code => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// Finds a command by its name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// The position in [`Self::ALL`], for tables with one entry per command.
-            pub const fn index(self) -> usize {
-                self as usize
-            }
-        }
-
-        impl Command {
-            /// The command's identity, for tables and messages.
-            pub const fn kind(&self) -> Kind {
-                match self { $(Self::$variant(_) => Kind::$variant),+ }
-            }
-
-            /// Decodes the arguments of `kind`, without the checks of [`Self::check`].
-            pub fn deserialize_arguments<'de, D: Deserializer<'de>>(
-                kind: Kind,
-                deserializer: D,
-            ) -> Result<Self, D::Error> {
-                match kind {
-                    $(Kind::$variant => <$arguments>::deserialize(deserializer).map(Self::$variant)),+
-                }
-            }
-
-            /// Encodes the arguments alone, without code or name of the command.
-            pub fn serialize_arguments<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self { $(Self::$variant(arguments) => arguments.serialize(serializer)),+ }
-            }
-
-            /// Rejects arguments that are over a limit or contradict each other.
-            pub fn check(&self) -> Result<(), Error> {
-                match self { $(Self::$variant(arguments) => arguments.check()),+ }
-            }
-        }
-
-        impl Reply {
-            /// Decodes the body of a reply to `kind`.
-            pub fn deserialize_body<'de, D: Deserializer<'de>>(
-                kind: Kind,
-                deserializer: D,
-            ) -> Result<Self, D::Error> {
-                match kind {
-                    $(Kind::$variant => <$reply>::deserialize(deserializer).map(Self::$variant)),+
-                }
-            }
-
-            /// The command that this replies to.
-            pub const fn kind(&self) -> Kind {
-                match self { $(Self::$variant(_) => Kind::$variant),+ }
-            }
-        }
-
-        impl Serialize for Reply {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self { $(Self::$variant(body) => body.serialize(serializer)),+ }
-            }
-        }
-
-        $(impl From<$arguments> for Command {
-            fn from(arguments: $arguments) -> Self {
-                Self::$variant(arguments)
-            }
-        })+
-    };
+/// A command by where it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sorted {
+    /// One shard runs it.
+    Shard(ShardCommand),
+    /// The router leads it.
+    Router(RouterCommand),
+    /// The worker or the connection runs it.
+    Neither(Kind),
 }
 
 commands! {
+    // code, name, arguments                            class   runs at         key        reply
     /// Introduces a connection; the reply describes the node.
-    1 Hello "hello" Read hello::Hello => Box<hello::HelloReply>;
+    1 "hello" hello::Hello                              Read    Worker          NoKey      Small;
     /// Does nothing; its reply shows that the node works.
-    2 Ping "ping" Read ping::Ping => ping::PingReply;
+    2 "ping" ping::Ping                                 Read    Worker          NoKey      Small;
     /// Counts and sizes of the node.
-    3 Stats "stats" Read stats::Stats => Box<stats::StatsReply>;
+    3 "stats" stats::Stats                              Read    Steps           NoKey      Small;
     /// Writes a snapshot now, and replies when its file is published.
-    4 Snapshot "snapshot" Operate snapshot::Snapshot => snapshot::SnapshotReply;
+    4 "snapshot" snapshot::Snapshot                     Operate Worker          NoKey      Small;
     /// A page of all chats and members, in the form that `import` takes.
-    5 Export "export" Read export::Export => export::ExportReply;
+    5 "export" export::Export                           Read    Steps           NoKey      Limit;
     /// Stores chats and members as they come from an export.
-    6 Import "import" Write import::Import => import::ImportReply;
+    6 "import" import::Import                           Write   Steps           EachChat   Small;
     /// Recounts all figures that are kept incrementally, and names each difference.
-    7 Verify "verify" Read verify::Verify => verify::VerifyReply;
+    7 "verify" verify::Verify                           Read    Steps           NoKey      Large;
     /// Streams all changes of the node, as the log reaches them.
-    8 Watch "watch" Read watch::Watch => watch::WatchEvent;
+    8 "watch" watch::Watch                              Read    Connection      NoKey      Small;
     /// Ends a watch of the same connection.
-    9 Cancel "cancel" Read cancel::Cancel => ();
+    9 "cancel" cancel::Cancel                           Read    Connection      NoKey      Small;
     /// A user's rows, pinned first, then newest-joined first.
-    16 List "list" Read list::List => list::ListReply;
+    16 "list" list::List                                Read    User            NoKey      Limit;
     /// Details of chats, by id.
-    17 Detail "detail" Read detail::Detail => detail::DetailReply;
+    17 "detail" detail::Detail                          Read    Steps           NoKey      Items(ids);
     /// Removes chats from a user's list until their next message.
-    18 Delete "delete" Write delete::Delete => ();
+    18 "delete" delete::Delete                          Write   Steps           User       Small;
     /// Sets a row's flags.
-    19 SetFlags "set_flags" Write set_flags::SetFlags => set_flags::SetFlagsReply;
+    19 "set_flags" set_flags::SetFlags                  Write   Steps           User       Small;
     /// Sets `last_online_time`.
-    20 Touch "touch" Write touch::Touch => touch::TouchReply;
+    20 "touch" touch::Touch                             Write   User            User       Small;
     /// Hides a chat's history from a user; the row stays.
-    21 Clear "clear" Write clear::Clear => clear::ClearReply;
+    21 "clear" clear::Clear                             Write   ChatThenRow     User       Small;
     /// Raises a read position.
-    22 MarkRead "mark_read" Write mark_read::MarkRead => mark_read::MarkReadReply;
+    22 "mark_read" mark_read::MarkRead                  Write   ChatThenRow     User       Small;
     /// Raises read positions of several chats.
-    23 MarkReadMany "mark_read_many" Write mark_read_many::MarkReadMany => mark_read_many::MarkReadManyReply;
+    23 "mark_read_many" mark_read_many::MarkReadMany    Write   Steps           User       Items(items);
     /// A page of a user's conversations: rows with their chats and unread counts.
-    24 Conversations "conversations" Read conversations::Conversations => conversations::ConversationsReply;
+    24 "conversations" conversations::Conversations     Read    Steps           NoKey      Medium;
     /// Unread totals of many users.
-    25 Unread "unread" Read unread::Unread => unread::UnreadReply;
+    25 "unread" unread::Unread                          Read    Steps           NoKey      Items(user_ids);
     /// A user's changes since a version.
-    26 Sync "sync" Read sync::Sync => sync::SyncReply;
+    26 "sync" sync::Sync                                Read    User            NoKey      Limit;
     /// Explains why a chat is listed and unread as it is.
-    27 Explain "explain" Read explain::Explain => explain::ExplainReply;
+    27 "explain" explain::Explain                       Read    Steps           NoKey      Small;
     /// Removes every trace of a user.
-    28 EraseUser "erase_user" Write erase_user::EraseUser => erase_user::EraseUserReply;
+    28 "erase_user" erase_user::EraseUser               Write   Steps           User       Small;
     /// Raises a chat's sequence, or hands out the next ones.
-    32 Advance "advance" Write advance::Advance => advance::AdvanceReply;
+    32 "advance" advance::Advance                       Write   Chat            Chat       Small;
     /// Creates a chat and its members.
-    33 Create "create" Write create::Create => create::CreateReply;
+    33 "create" create::Create                          Write   Steps           ChatOrNode Small;
     /// Adds members to a chat.
-    34 AddMembers "add_members" Write add_members::AddMembers => add_members::AddMembersReply;
+    34 "add_members" add_members::AddMembers            Write   ChatThenMembers Chat       Small;
     /// Removes members from a chat.
-    35 RemoveMembers "remove_members" Write remove_members::RemoveMembers => remove_members::RemoveMembersReply;
+    35 "remove_members" remove_members::RemoveMembers   Write   ChatThenMembers Chat       Small;
     /// A chat's members.
-    36 Members "members" Read members::Members => members::MembersReply;
+    36 "members" members::Members                       Read    Chat            NoKey      Limit;
     /// Enables or disables a chat.
-    37 SetStatus "set_status" Write set_status::SetStatus => set_status::SetStatusReply;
+    37 "set_status" set_status::SetStatus               Write   Chat            Chat       Small;
     /// Ends a chat for good; its id is never used again.
-    38 Dissolve "dissolve" Write dissolve::Dissolve => ();
+    38 "dissolve" dissolve::Dissolve                    Write   ChatThenMembers Chat       Small;
 }
 
 impl Command {
     /// Whether the command may change data.
     pub const fn class(&self) -> Class {
         self.kind().class()
-    }
-
-    /// Whether the reply may hold more items than `SMALL_REPLY_ITEMS`.
-    pub fn may_answer_much(&self) -> bool {
-        let is_much = |items: usize| items > SMALL_REPLY_ITEMS;
-        let is_long = |limit: Option<u32>| {
-            limit.and_then(|limit| usize::try_from(limit).ok()).is_none_or(is_much)
-        };
-        match self {
-            Self::List(list) => is_long(list.limit),
-            Self::Members(members) => is_long(members.limit),
-            Self::Export(export) => is_long(export.limit),
-            Self::Sync(sync) => is_long(sync.limit),
-            Self::Detail(detail) => is_much(detail.ids.len()),
-            Self::Unread(unread) => is_much(unread.user_ids.len()),
-            Self::MarkReadMany(many) => is_much(many.items.len()),
-            Self::Verify(_) => true,
-            Self::Hello(_)
-            | Self::Ping(_)
-            | Self::Stats(_)
-            | Self::Snapshot(_)
-            | Self::Import(_)
-            | Self::Watch(_)
-            | Self::Cancel(_)
-            | Self::Delete(_)
-            | Self::SetFlags(_)
-            | Self::Touch(_)
-            | Self::Clear(_)
-            | Self::MarkRead(_)
-            | Self::Conversations(_)
-            | Self::Explain(_)
-            | Self::EraseUser(_)
-            | Self::Advance(_)
-            | Self::Create(_)
-            | Self::AddMembers(_)
-            | Self::RemoveMembers(_)
-            | Self::SetStatus(_)
-            | Self::Dissolve(_) => false,
-        }
     }
 
     /// Decodes and checks arguments that come as a JSON object.

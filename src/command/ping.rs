@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `ping`, which has none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,19 @@ impl Check for Ping {
     }
 }
 
+impl Arguments for Ping {
+    type Reply = PingReply;
+    const EXAMPLE: Option<&str> = Some(r#"{}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
+}
+
 /// Reply to `ping`, which has no fields.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PingReply {}
+
+#[cfg(test)]
+draw! {
+    Ping {}
+    PingReply {}
+}

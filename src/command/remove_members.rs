@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_users;
-use super::{Check, Error, null_as_default};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::{ChatId, IdempotencyKey, UserId};
 
 /// Arguments of `remove_members`: a chat, and the users who leave it.
@@ -29,6 +29,17 @@ impl Check for RemoveMembers {
     }
 }
 
+impl Arguments for RemoveMembers {
+    type Reply = RemoveMembersReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // It delivers to the rows of the users that it names.
+        keys.chat(&self.chat_id, Use::Write, By::Arrival);
+        keys.users(&self.user_ids, Use::Write, By::Detour);
+    }
+}
+
 /// Reply to `remove_members`: how many left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemoveMembersReply {
@@ -36,4 +47,10 @@ pub struct RemoveMembersReply {
     pub removed: u64,
     /// How many members the chat has now.
     pub members: u64,
+}
+
+#[cfg(test)]
+draw! {
+    RemoveMembers { chat_id, user_ids, idempotency_key, if_version }
+    RemoveMembersReply { removed, members }
 }

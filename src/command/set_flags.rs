@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::list::ListRow;
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Flag, IdempotencyKey, UserId};
 
 /// Arguments of `set_flags`. An absent flag keeps its value.
@@ -40,6 +40,17 @@ impl Check for SetFlags {
     }
 }
 
+impl Arguments for SetFlags {
+    type Reply = SetFlagsReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "chat_id": "GROUP", "is_top": 1}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // The chat is asked after the row, if there is no row.
+        keys.user(&self.user_id, Use::Write, By::Arrival);
+        keys.chat(&self.chat_id, Use::Read, By::Detour);
+    }
+}
+
 /// Reply to `set_flags`: the row after the change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetFlagsReply {
@@ -47,4 +58,12 @@ pub struct SetFlagsReply {
     pub row: ListRow,
     /// The row's version after the change.
     pub version: u64,
+}
+
+#[cfg(test)]
+draw! {
+    SetFlags {
+        user_id, chat_id, is_top, is_mute, is_hide, marked_unread, idempotency_key, if_version,
+    }
+    SetFlagsReply { row, version }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, ChatStatus, IdempotencyKey};
 
 /// Arguments of `set_status`: a chat and its new status.
@@ -27,9 +27,24 @@ impl Check for SetStatus {
     }
 }
 
+impl Arguments for SetStatus {
+    type Reply = SetStatusReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "o_0c4e8b7d21f96a35", "status": 2}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.chat(&self.chat_id, Use::Write, By::Arrival);
+    }
+}
+
 /// Reply to `set_status`: the chat's version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetStatusReply {
     /// The version that the chat has now.
     pub version: u64,
+}
+
+#[cfg(test)]
+draw! {
+    SetStatus { chat_id, status, idempotency_key, if_version }
+    SetStatusReply { version }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `snapshot`, which has none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,13 @@ impl Check for Snapshot {
     }
 }
 
+impl Arguments for Snapshot {
+    type Reply = SnapshotReply;
+    const EXAMPLE: Option<&str> = Some(r#"{}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
+}
+
 /// Reply to `snapshot`, after the file is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotReply {
@@ -24,4 +31,10 @@ pub struct SnapshotReply {
     pub bytes: u64,
     /// How many chats and memberships the snapshot holds.
     pub records: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Snapshot {}
+    SnapshotReply { path, bytes, records }
 }

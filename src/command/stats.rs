@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `stats`, which has none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,13 @@ impl Check for Stats {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+impl Arguments for Stats {
+    type Reply = Box<StatsReply>;
+    const EXAMPLE: Option<&str> = Some(r#"{}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `stats`: figures of the node and of each shard.
@@ -124,4 +131,17 @@ pub struct ShardStats {
     pub commands: u64,
     /// Connections that the shard's worker serves.
     pub connections: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Stats {}
+    StatsReply {
+        version, uptime_ms, chats, dissolved, users, memberships, outbox, requests, errors,
+        connections, memory_bytes, log, snapshot, shards, memory_max_bytes, memory_full,
+        memory_live_bytes, memory_stale,
+    }
+    LogStats { mode, state, last_lsn, durable_lsn, queued_bytes, written_bytes, syncs }
+    SnapshotStats { last_time, last_bytes, last_duration_ms, taken, failed, running }
+    ShardStats { shard, chats, dissolved, users, memberships, outbox, commands, connections }
 }

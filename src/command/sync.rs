@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_limit, check_text};
-use super::{Check, Error};
+use super::items::{Items, bytes_of};
+#[cfg(test)]
+use super::test_values::{Choices, Draw};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::limits::SYNC_PAGE_MAX;
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
@@ -25,6 +28,15 @@ impl Check for Sync {
     fn check(&self) -> Result<(), Error> {
         check_text("since.log", self.since.as_ref().map(|since| since.log.as_str()))?;
         check_limit(self.limit, SYNC_PAGE_MAX)
+    }
+}
+
+impl Arguments for Sync {
+    type Reply = SyncReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.user(&self.user_id, Use::Read, By::Arrival);
     }
 }
 
@@ -54,6 +66,12 @@ pub struct SyncReply {
     pub more: bool,
     /// The changed rows of this reply.
     pub items: Vec<SyncItem>,
+}
+
+impl Items for SyncReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |item| item.id.as_str())
+    }
 }
 
 /// What happened to a row since the version of the caller.
@@ -91,4 +109,22 @@ pub struct SyncItem {
     pub marked_unread: Flag,
     /// The version that the row got by this change.
     pub version: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Sync { user_id, since, limit }
+    Since { log, version }
+    SyncReply { log, version, reset, reason, more, items }
+    SyncItem {
+        op, id, chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time,
+        marked_unread, version,
+    }
+}
+
+#[cfg(test)]
+impl Draw for SyncOp {
+    fn draw(choices: &mut Choices<'_>) -> Self {
+        choices.one_of(&[Self::Upsert, Self::Remove])
+    }
 }

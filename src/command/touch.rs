@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_ids;
-use super::{Check, Error};
+use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, IdempotencyKey, TimeMs, UserId};
 
 /// Arguments of `touch`: a user who is online, in some chats or in all.
@@ -30,9 +30,25 @@ impl Check for Touch {
     }
 }
 
+impl Arguments for Touch {
+    type Reply = TouchReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER"}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        keys.user(&self.user_id, Use::Write, By::Arrival);
+        keys.chats(self.chat_ids.iter().flatten(), Use::Read, By::Arrival);
+    }
+}
+
 /// Reply to `touch`: how many rows it reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TouchReply {
     /// How many of the named rows the user has.
     pub touched: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Touch { user_id, chat_ids, time, idempotency_key }
+    TouchReply { touched }
 }

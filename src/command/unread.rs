@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_ids;
-use super::{Check, Error, null_as_default};
+use super::items::{Items, bytes_of};
+use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
 use crate::types::UserId;
 
 /// Arguments of `unread`: the users to count for.
@@ -21,11 +22,27 @@ impl Check for Unread {
     }
 }
 
+impl Arguments for Unread {
+    type Reply = UnreadReply;
+    const EXAMPLE: Option<&str> = Some(r#"{"user_ids": ["USER", "alice"]}"#);
+
+    fn touch(&self, keys: &mut impl NamedKeys) {
+        // The rows of some users at a time are asked first, then their chats.
+        keys.users(&self.user_ids, Use::Read, By::Detour);
+    }
+}
+
 /// Reply to `unread`: one item per user, in the order of the request, each user once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnreadReply {
     /// The counts of each user.
     pub items: Vec<UnreadItem>,
+}
+
+impl Items for UnreadReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |item| item.user_id.as_str())
+    }
 }
 
 /// The counts of one user. They leave out hidden and deleted chats.
@@ -41,4 +58,11 @@ pub struct UnreadItem {
     pub muted_messages: u64,
     /// Muted chats that have unread messages or an unread mark.
     pub muted_chats: u64,
+}
+
+#[cfg(test)]
+draw! {
+    Unread { user_ids }
+    UnreadReply { items }
+    UnreadItem { user_id, messages, chats, muted_messages, muted_chats }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Error};
+use super::items::{Items, bytes_of};
+use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `verify`, which has none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,13 @@ impl Check for Verify {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+impl Arguments for Verify {
+    type Reply = VerifyReply;
+    const EXAMPLE: Option<&str> = Some(r#"{}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `verify`: what was compared, and what differs.
@@ -28,4 +36,16 @@ pub struct VerifyReply {
     pub differences: u64,
     /// The first differences, in words.
     pub items: Vec<String>,
+}
+
+impl Items for VerifyReply {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.items, |item| item)
+    }
+}
+
+#[cfg(test)]
+draw! {
+    Verify {}
+    VerifyReply { chats, members, rows, differences, items }
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_text;
-use super::{Check, Error};
+#[cfg(test)]
+use super::test_values::{Choices, Draw};
+use super::{Arguments, Check, Error, NamedKeys};
 use crate::types::{ChatId, ChatStatus, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `watch`: where the stream begins.
@@ -19,6 +21,13 @@ impl Check for Watch {
     fn check(&self) -> Result<(), Error> {
         check_text("from", self.from.as_deref())
     }
+}
+
+impl Arguments for Watch {
+    type Reply = WatchEvent;
+    const EXAMPLE: Option<&str> = Some(r#"{}"#);
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 macro_rules! watch_ops {
@@ -99,4 +108,20 @@ pub struct WatchEvent {
     pub marked_unread: Option<Flag>,
     /// The chat's new status, if the change set it.
     pub status: Option<ChatStatus>,
+}
+
+#[cfg(test)]
+draw! {
+    Watch { from }
+    WatchEvent {
+        offset, user_id, chat_id, op, last_sequence, last_time, seq, is_top, is_mute, is_hide,
+        marked_unread, status,
+    }
+}
+
+#[cfg(test)]
+impl Draw for WatchOp {
+    fn draw(choices: &mut Choices<'_>) -> Self {
+        choices.one_of(Self::ALL)
+    }
 }

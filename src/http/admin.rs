@@ -34,7 +34,7 @@ use super::rows;
 use super::visitor::{self, Visitor};
 use super::{ask, metered};
 use crate::access::{Authenticator, Role};
-use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply};
+use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply, ReplySize, RunsAt};
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
@@ -134,7 +134,7 @@ async fn call<C: Call>(
         refuse_streams(kind)?;
         let encoding = Encoding::accepted(request.headers());
         let command = admin.command(kind, body::read(request).await?).await?;
-        let is_long = command.may_answer_much() || kind == Kind::Conversations;
+        let is_long = command.reply_size() != ReplySize::Small;
         let _turn = visitor::turn(visitor.as_ref(), kind.class()).await;
         let reply = ask(&admin.store, command).await?;
         if !is_long {
@@ -153,13 +153,13 @@ async fn call<C: Call>(
 /// Rejects commands that belong to a connection: a watch lasts as long as its connection and sends
 /// many events.
 fn refuse_streams(kind: Kind) -> Result<(), Error> {
-    match kind {
-        Kind::Watch | Kind::Cancel => Err(Error::invalid(format!(
-            "{}: a watch belongs to a connection of the TCP door; here, ask sync again and again",
-            kind.name()
-        ))),
-        _ => Ok(()),
+    if kind.runs_at() != RunsAt::Connection {
+        return Ok(());
     }
+    Err(Error::invalid(format!(
+        "{}: a watch belongs to a connection of the TCP door; here, ask sync again and again",
+        kind.name()
+    )))
 }
 
 fn unknown_command() -> Failure {

@@ -51,7 +51,7 @@ use super::unread::UnreadBudget;
 use super::watching::{Watches, until};
 use crate::access::{Authenticator, Role, Session};
 use crate::admission::{Budget, Guest};
-use crate::command::{Command, Error, ErrorCode, Reply};
+use crate::command::{Command, Error, ErrorCode, Reply, ReplySize};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
     WATCH_PAGE_HELD_BYTES,
@@ -438,7 +438,7 @@ impl Connection {
                 self.replies.push(id, outcome);
             }
             work => {
-                self.large_replies += usize::from(work.may_answer_much());
+                self.large_replies += usize::from(work.reply_size() == ReplySize::Large);
                 if let Some(going) = self.order.take(asked, work, self.hasher) {
                     self.submit(going);
                 }
@@ -447,7 +447,7 @@ impl Connection {
     }
 
     fn submit(&self, Going { asked, work, order_key }: Going) {
-        let mark = OrderKey::mark(order_key, work.may_answer_much());
+        let mark = OrderKey::mark(order_key, work.reply_size() == ReplySize::Large);
         let responder = Responder::of_connection(&self.replies, asked, work.kind(), mark);
         self.local.submit(responder, work);
     }

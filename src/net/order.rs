@@ -19,11 +19,12 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::command::Use;
 use crate::node::Work;
 use crate::node::responder::RequestInfo;
 use crate::protocol::fast_path::Ask;
 use crate::types::KeyHasher;
-use footprint::{Footprint, KeyTouch, Scope, Use};
+use footprint::{Footprint, KeyTouch, Scope};
 
 /// Most keys in the table. A request beyond that waits for all others, and all later ones wait for
 /// it.

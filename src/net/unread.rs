@@ -18,9 +18,6 @@ use crate::command::{Class, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{PROGRESS_BYTES, TCP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX};
 use crate::node::responder::ReplyBody;
 
-/// Longest id that a row stores inline, in bytes. A longer id has memory of its own.
-const INLINE_ID_BYTES: usize = 24;
-
 /// The unread bytes of one connection, and its part of the node's budget.
 #[derive(Debug)]
 pub struct UnreadBudget {
@@ -138,29 +135,7 @@ pub fn bytes_of(body: &ReplyBody) -> usize {
 
 /// About how many bytes of memory the items of an outcome occupy; 0 for an error or a short reply.
 pub fn bytes_of_outcome(outcome: &Outcome) -> usize {
-    let Ok(reply) = outcome else { return 0 };
-    match reply {
-        Reply::List(list) => bytes_of_items(&list.items, |row| row.chat_id.as_str()),
-        Reply::Detail(detail) => bytes_of_items(&detail.items, |chat| chat.id.as_str()),
-        Reply::Conversations(page) => bytes_of_items(&page.items, |row| row.id.as_str()),
-        Reply::Members(page) => bytes_of_items(&page.items, |member| member.user_id.as_str()),
-        Reply::Unread(unread) => bytes_of_items(&unread.items, |item| item.user_id.as_str()),
-        Reply::Sync(sync) => bytes_of_items(&sync.items, |item| item.id.as_str()),
-        Reply::MarkReadMany(many) => bytes_of_items(&many.items, |item| item.chat_id.as_str()),
-        Reply::Verify(verify) => bytes_of_items(&verify.items, |item| item),
-        Reply::Export(page) => {
-            bytes_of_items(&page.chats, |line| line.id.as_str())
-                + bytes_of_items(&page.members, |line| line.user_id.as_str())
-        }
-        _ => 0,
-    }
-}
-
-/// Assumes that all ids are as long as the first.
-fn bytes_of_items<T>(items: &[T], id: impl Fn(&T) -> &str) -> usize {
-    let id_bytes = items.first().map_or(0, |first| id(first).len());
-    let apart = if id_bytes > INLINE_ID_BYTES { id_bytes } else { 0 };
-    items.len() * (size_of::<T>() + apart)
+    outcome.as_ref().map_or(0, Reply::bytes)
 }
 
 /// Replaces the reply to a read by an error (429), as a read applied nothing. Returns whether it

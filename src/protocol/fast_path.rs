@@ -510,11 +510,11 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::test_values::Choices;
     use super::super::{decode_request, encode_reply, encode_request, frame};
     use super::*;
     use crate::command::detail::DetailReply;
     use crate::command::list::ListReply;
+    use crate::command::test_values::Choices;
     use crate::command::{Command, Reply};
 
     const HASHER: KeyHasher = KeyHasher::new(7);

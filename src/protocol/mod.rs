@@ -31,9 +31,6 @@ pub mod reply;
 pub mod request;
 mod value;
 
-#[cfg(test)]
-mod test_values;
-
 pub use frame::FrameError;
 pub use reply::{
     BadReply, DecodedReply, body_of, decode_reply, encode_body, encode_error, encode_reply,

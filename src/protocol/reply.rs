@@ -194,9 +194,9 @@ fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadRep
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::test_values::Choices;
     use super::*;
     use crate::command::list::{ListReply, ListRow};
+    use crate::command::test_values::Choices;
     use crate::protocol::frame;
     use crate::types::{ChatId, Flag, Sequence, TimeMs};
 

@@ -133,9 +133,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::frame;
-    use super::super::test_values::Choices;
     use super::*;
     use crate::command::ErrorCode;
+    use crate::command::test_values::Choices;
 
     fn payload(id: u64, command: &Command) -> Vec<u8> {
         let mut out = BytesMut::new();

@@ -4,7 +4,7 @@
 use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::explain::Explain;
 use crate::command::set_flags::SetFlags;
-use crate::command::{Command, Error, ErrorCode, Outcome};
+use crate::command::{Error, ErrorCode, Outcome};
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, UserId};
 
@@ -24,8 +24,8 @@ impl<T> Router<T> {
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let (user_id, chat_id) = (set.user_id.clone(), set.chat_id.clone());
-        let op = Op::Run(Command::SetFlags(set));
-        out.push((self.shard_of_user(&user_id), self.reply_to(entry, 0), op));
+        let shard = self.shard_of_user(&user_id);
+        out.push((shard, self.reply_to(entry, 0), Op::SetFlags(set)));
         Scattered::Asked(Gather::Flags(Box::new(Flagging { user_id, chat_id, refusal: None })))
     }
 

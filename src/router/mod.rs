@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use crate::command::stats::StatsReply;
-use crate::command::{Command, Error, Kind, Outcome, Reply};
+use crate::command::{Command, Error, Kind, Outcome, Reply, ReplySize, RouterCommand, Sorted};
 use crate::shard::idempotency::Claiming;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
@@ -83,9 +83,12 @@ impl Work {
         }
     }
 
-    /// See [`Command::may_answer_much`].
-    pub fn may_answer_much(&self) -> bool {
-        matches!(self, Self::Command(command) if command.may_answer_much())
+    /// How large the reply may become.
+    pub fn reply_size(&self) -> ReplySize {
+        match self {
+            Self::Command(command) => command.reply_size(),
+            Self::Import(_) => ReplySize::Small,
+        }
     }
 }
 
@@ -278,59 +281,46 @@ impl<T> Router<T> {
     }
 
     fn scatter(&mut self, entry: u64, command: Command, out: &mut Vec<Sent>) -> Scattered {
-        let one = |shard: ShardId, command: Command, out: &mut Vec<Sent>| {
-            out.push((shard, self.reply_to(entry, 0), Op::Run(command)));
-            Scattered::Asked(Gather::One)
-        };
+        match command.sorted() {
+            Sorted::Shard(command) => {
+                let shard = self.shard_of(command.home().key());
+                out.push((shard, self.reply_to(entry, 0), Op::Run(command)));
+                Scattered::Asked(Gather::One)
+            }
+            Sorted::Router(command) => self.lead(entry, command, out),
+            Sorted::Neither(kind) => {
+                let name = kind.name();
+                Scattered::Finished(Err(Error::invalid(format!("{name} is asked of a connection"))))
+            }
+        }
+    }
+
+    /// Takes the first step of a command that several shards or steps make up.
+    fn lead(&mut self, entry: u64, command: RouterCommand, out: &mut Vec<Sent>) -> Scattered {
         match command {
-            Command::List(ref list) => one(self.shard_of_user(&list.user_id), command, out),
-            Command::SetFlags(set) => self.scatter_flags(entry, set, out),
-            Command::Touch(ref touch) => one(self.shard_of_user(&touch.user_id), command, out),
-            Command::Advance(ref advance) => {
-                one(self.shard_of_chat(&advance.chat_id), command, out)
+            RouterCommand::SetFlags(set) => self.scatter_flags(entry, set, out),
+            RouterCommand::Create(create) => {
+                Scattered::Asked(self.scatter_create(entry, create, out))
             }
-            Command::MarkRead(ref read) => one(self.shard_of_chat(&read.chat_id), command, out),
-            Command::Clear(ref clear) => one(self.shard_of_chat(&clear.chat_id), command, out),
-            Command::AddMembers(ref add) => one(self.shard_of_chat(&add.chat_id), command, out),
-            Command::RemoveMembers(ref remove) => {
-                one(self.shard_of_chat(&remove.chat_id), command, out)
-            }
-            Command::Members(ref members) => {
-                one(self.shard_of_chat(&members.chat_id), command, out)
-            }
-            Command::SetStatus(ref set) => one(self.shard_of_chat(&set.chat_id), command, out),
-            Command::Dissolve(ref dissolve) => {
-                one(self.shard_of_chat(&dissolve.chat_id), command, out)
-            }
-            Command::Create(create) => Scattered::Asked(self.scatter_create(entry, create, out)),
-            Command::Detail(detail) => self.scatter_detail(entry, detail, out),
-            Command::Delete(delete) => self.scatter_delete(entry, delete, out),
-            Command::Import(import) => {
+            RouterCommand::Detail(detail) => self.scatter_detail(entry, detail, out),
+            RouterCommand::Delete(delete) => self.scatter_delete(entry, delete, out),
+            RouterCommand::Import(import) => {
                 let parts = ScatterPlan::cut(import, self.hasher, self.shards);
                 self.scatter_import(entry, parts, out)
             }
-            Command::Export(export) => self.scatter_export(entry, export, out),
-            Command::Stats(_) => {
+            RouterCommand::Export(export) => self.scatter_export(entry, export, out),
+            RouterCommand::Stats(_) => {
                 let shards =
                     self.shards.all().map(|shard| (shard, self.reply_to(entry, 0), Op::Stats));
                 out.extend(shards);
                 Scattered::Asked(Gather::Stats(Box::default()))
             }
-            Command::Sync(ref sync) => one(self.shard_of_user(&sync.user_id), command, out),
-            Command::Conversations(asked) => self.scatter_conversations(entry, asked, out),
-            Command::Unread(unread) => self.scatter_unread(entry, unread, out),
-            Command::Explain(explain) => self.scatter_explain(entry, explain, out),
-            Command::MarkReadMany(many) => self.scatter_read_many(entry, many, out),
-            Command::EraseUser(erase) => self.scatter_erase(entry, erase, out),
-            Command::Verify(_) => self.scatter_verify(entry, out),
-            Command::Hello(_)
-            | Command::Ping(_)
-            | Command::Snapshot(_)
-            | Command::Watch(_)
-            | Command::Cancel(_) => {
-                let name = command.kind().name();
-                Scattered::Finished(Err(Error::invalid(format!("{name} is asked of a connection"))))
-            }
+            RouterCommand::Conversations(asked) => self.scatter_conversations(entry, asked, out),
+            RouterCommand::Unread(unread) => self.scatter_unread(entry, unread, out),
+            RouterCommand::Explain(explain) => self.scatter_explain(entry, explain, out),
+            RouterCommand::MarkReadMany(many) => self.scatter_read_many(entry, many, out),
+            RouterCommand::EraseUser(erase) => self.scatter_erase(entry, erase, out),
+            RouterCommand::Verify(_) => self.scatter_verify(entry, out),
         }
     }
 
@@ -384,11 +374,15 @@ impl<T> Router<T> {
     }
 
     fn shard_of_chat(&self, id: &ChatId) -> ShardId {
-        self.hasher.slot(id.as_str()).shard(self.shards)
+        self.shard_of(id.as_str())
     }
 
     fn shard_of_user(&self, id: &UserId) -> ShardId {
-        self.hasher.slot(id.as_str()).shard(self.shards)
+        self.shard_of(id.as_str())
+    }
+
+    fn shard_of(&self, key: &str) -> ShardId {
+        self.hasher.slot(key).shard(self.shards)
     }
 
     fn draw(&mut self) -> u64 {

@@ -42,7 +42,7 @@ use super::ops::{
 pub use super::prefetch::PrefetchKeys;
 use super::state::SlotState;
 use crate::command::stats::ShardStats;
-use crate::command::{Class, Command, Error, Reply};
+use crate::command::{Class, Error, Reply, ShardCommand};
 use crate::limits::TIME_AHEAD_MS_MAX;
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, Slot, TimeMs};
 
@@ -213,11 +213,8 @@ impl Core {
         // A crash must not take back what clients keep, so `sync` waits for the log like a write.
         // An answer that only leads to further operations promises nothing yet: their records
         // follow its own.
-        let promises = match &op {
-            Op::Claim(_) | Op::CheckReads(..) | Op::CheckDelete(_) => false,
-            Op::Run(Command::Sync(_)) => true,
-            _ => writes,
-        };
+        let leads_on = matches!(op, Op::Claim(_) | Op::CheckReads(..) | Op::CheckDelete(_));
+        let promises = (writes && !leads_on) || matches!(op, Op::Run(ShardCommand::Sync(_)));
         let keyed = self.keyed(&op);
         let step = match keyed.as_ref().and_then(|keyed| self.first_answer(keyed)) {
             Some(step) => step,
@@ -309,6 +306,7 @@ impl Core {
                 conversations::conversations(slots, &listing, &part).into()
             }
             Op::Unread(rows, refs) => conversations::unread(slots, &rows, &refs).into(),
+            Op::SetFlags(set) => rows::set_flags(self, set, out).into(),
             Op::MarkReadMany(many) => read_positions::mark_read_many(self, to, many, out),
             Op::CheckReads(user_id, items) => {
                 read_positions::check_reads(slots, &user_id, items).into()
@@ -330,26 +328,22 @@ impl Core {
         }
     }
 
-    fn run_command(&mut self, to: ReplyTo, command: Command, out: &mut Output) -> Step {
+    fn run_command(&mut self, to: ReplyTo, command: ShardCommand, out: &mut Output) -> Step {
         match command {
-            Command::List(list) => rows::list(&self.slots, &list),
-            Command::Members(members) => members::members(&self.slots, &members).into(),
-            Command::AddMembers(add) => members::add_members(self, add, out),
-            Command::RemoveMembers(remove) => members::remove_members(self, remove, out),
-            Command::SetStatus(set) => chats::set_status(self, set, out).into(),
-            Command::Dissolve(dissolve) => chats::dissolve(self, dissolve, out),
-            Command::Advance(advance) => {
+            ShardCommand::List(list) => rows::list(&self.slots, &list),
+            ShardCommand::Members(members) => members::members(&self.slots, &members).into(),
+            ShardCommand::AddMembers(add) => members::add_members(self, add, out),
+            ShardCommand::RemoveMembers(remove) => members::remove_members(self, remove, out),
+            ShardCommand::SetStatus(set) => chats::set_status(self, set, out).into(),
+            ShardCommand::Dissolve(dissolve) => chats::dissolve(self, dissolve, out),
+            ShardCommand::Advance(advance) => {
                 let advance = advance.as_ref(self.slots.hasher);
                 messages::advance(self, advance, out).map(Reply::Advance).into()
             }
-            Command::MarkRead(read) => read_positions::mark_read(self, to, read, out),
-            Command::Clear(clear) => read_positions::clear(self, to, clear, out),
-            Command::SetFlags(set) => rows::set_flags(self, set, out).into(),
-            Command::Touch(touch) => rows::touch(self, touch, out).into(),
-            Command::Sync(sync) => sync::sync(&self.slots, self.incarnation, &sync).into(),
-            other => {
-                Error::invalid(format!("{} is not run by a shard", other.kind().name())).into()
-            }
+            ShardCommand::MarkRead(read) => read_positions::mark_read(self, to, read, out),
+            ShardCommand::Clear(clear) => read_positions::clear(self, to, clear, out),
+            ShardCommand::Touch(touch) => rows::touch(self, touch, out).into(),
+            ShardCommand::Sync(sync) => sync::sync(&self.slots, self.incarnation, &sync).into(),
         }
     }
 }
@@ -428,7 +422,7 @@ fn assert_fits(applied: Result<(), BadRecord>) {
 
 fn op_class(op: &Op) -> Class {
     match op {
-        Op::Run(command) => command.class(),
+        Op::Run(command) => command.kind().class(),
         // A check is refused whenever its change would be.
         Op::Claim(_)
         | Op::Create { .. }
@@ -437,6 +431,7 @@ fn op_class(op: &Op) -> Class {
         | Op::CheckImport(_)
         | Op::Import(..)
         | Op::ImportGone(_)
+        | Op::SetFlags(_)
         | Op::MarkReadMany(_)
         | Op::CheckReads(..)
         | Op::ReadRows(..)

@@ -30,19 +30,8 @@
 use compact_str::{CompactString, format_compact};
 use serde::Serialize;
 
-use crate::command::Kind;
+use crate::command::{Kind, Owner};
 use crate::types::{ChatId, IdempotencyKey, KeyHasher, Slot, UserId};
-
-/// The owner of a key.
-#[derive(Debug, Clone, Copy)]
-pub enum Owner<'a> {
-    /// The user that the request names.
-    User(&'a UserId),
-    /// The chat that the request is about.
-    Chat(&'a ChatId),
-    /// The node, if the request names neither.
-    Node,
-}
 
 impl Owner<'_> {
     /// The slot that keeps the answer under this owner's key.

@@ -23,8 +23,9 @@ use crate::command::floors::Floors;
 use crate::command::import::Import;
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::mark_read_many::{MarkReadMany, ReadItem, ReadResult};
+use crate::command::set_flags::SetFlags;
 use crate::command::stats::ShardStats;
-use crate::command::{Command, Error, Outcome, Reply};
+use crate::command::{Error, Home, Outcome, Reply, ShardCommand};
 use crate::limits::SCAN_ROWS;
 use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
@@ -42,8 +43,8 @@ pub struct ReplyTo {
 /// An operation: what a router asks of one shard.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// A whole command. This shard owns all of its keys, or its chat.
-    Run(Command),
+    /// A whole command, whose [`Home`] is this shard.
+    Run(ShardCommand),
     /// Takes an idempotency key for a request; the parts of the request follow.
     Claim(Claiming),
     /// `create`, after the router has filled in the id.
@@ -102,6 +103,8 @@ pub enum Op {
     Conversations(Arc<Listing>, Part),
     /// The unread totals of these rows, whose chats this shard owns.
     Unread(Rows, Vec<RowRef>),
+    /// Sets the flags of a row, which this shard owns.
+    SetFlags(SetFlags),
     /// The chats of a `mark_read_many` without a key that this shard owns.
     MarkReadMany(MarkReadMany),
     /// Checks a user's read positions against their chats, which this shard owns.
@@ -167,42 +170,17 @@ impl Op {
     /// The users whose rows the operation changes by messages of its shard to other shards.
     pub fn tells(&self) -> Tells<'_> {
         match self {
-            Self::Run(command) => match command {
-                Command::MarkRead(read) => Tells::User(&read.user_id),
-                Command::Clear(clear) => Tells::User(&clear.user_id),
-                Command::AddMembers(_) | Command::RemoveMembers(_) | Command::Dissolve(_) => {
-                    Tells::Anybody
-                }
-                Command::Hello(_)
-                | Command::Ping(_)
-                | Command::Stats(_)
-                | Command::Snapshot(_)
-                | Command::Export(_)
-                | Command::Import(_)
-                | Command::Verify(_)
-                | Command::Watch(_)
-                | Command::Cancel(_)
-                | Command::List(_)
-                | Command::Detail(_)
-                | Command::Delete(_)
-                | Command::SetFlags(_)
-                | Command::Touch(_)
-                | Command::MarkReadMany(_)
-                | Command::Conversations(_)
-                | Command::Unread(_)
-                | Command::Sync(_)
-                | Command::Explain(_)
-                | Command::EraseUser(_)
-                | Command::Advance(_)
-                | Command::Create(_)
-                | Command::Members(_)
-                | Command::SetStatus(_) => Tells::Nobody,
+            Self::Run(command) => match command.home() {
+                Home::User(_) | Home::Chat(_) => Tells::Nobody,
+                Home::ChatThenRow(_, user_id) => Tells::User(user_id),
+                Home::ChatThenMembers(_) => Tells::Anybody,
             },
             Self::Delete(delete, _) => Tells::User(&delete.user_id),
             Self::MarkReadMany(many) => Tells::User(&many.user_id),
             Self::EraseMember(user_id, _) | Self::EraseSweep(user_id, _) => Tells::User(user_id),
             Self::Create { .. } | Self::Import(..) => Tells::Anybody,
             Self::Claim(_)
+            | Self::SetFlags(_)
             | Self::Details { .. }
             | Self::Facts { .. }
             | Self::CheckDelete(_)

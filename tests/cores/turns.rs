@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use chatshard::access::Authenticator;
 use chatshard::admission::{Admission, Budget, Door, Peer};
 use chatshard::command::list::ListReply;
-use chatshard::command::{Call, Command, Kind, Reply};
+use chatshard::command::{Call, Command, Kind, Reply, Sorted};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::{self, ServeConfig};
 use chatshard::http::{App, UserAuth, app_router};
@@ -52,6 +52,14 @@ const STILL: Source = Source { wall: || NOW, boot: || NOW };
 
 fn command(kind: Kind, arguments: Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
+}
+
+/// A command that one shard runs as a whole.
+fn operation(kind: Kind, arguments: Value) -> Op {
+    match command(kind, arguments).sorted() {
+        Sorted::Shard(command) => Op::Run(command),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn core(shard: u16, shards: u16) -> Core {
@@ -319,7 +327,7 @@ impl Alone {
     }
 
     fn ask(&mut self, kind: Kind, arguments: Value) -> Answer {
-        self.run(Op::Run(command(kind, arguments)))
+        self.run(operation(kind, arguments))
     }
 
     /// A list, and the steps that it took; `meanwhile` runs between them.
@@ -461,8 +469,7 @@ fn a_giant_is_dissolved_in_many_steps() {
         std::mem::take(&mut out.messages)
     };
     let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-    let dissolve = command(Kind::Dissolve, json!({"chat_id": "giant"}));
-    let mut dissolve = Some(Op::Run(dissolve));
+    let mut dissolve = Some(operation(Kind::Dissolve, json!({"chat_id": "giant"})));
     let mut messages = step(&mut |core, out| core.request(to, dissolve.take().unwrap(), out));
     while let Some((_, envelope)) = messages.pop() {
         let mut envelope = Some(envelope);

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::BytesMut;
 use chatshard::command::hello::Limits;
-use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
+use chatshard::command::{Class, Command, Error, ErrorCode, KeyOwner, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use chatshard::protocol::{
     self, DecodedReply, decode_reply, decode_request, encode_reply, encode_request,
@@ -529,6 +529,27 @@ fn every_field_is_listed_in_its_position() {
             (fields_where(section, |need| need == "reply"), serde_json::to_string(&body).unwrap())
         };
         assert_eq!(top_level_names(&json), written, "{}: {}", vector.name, vector.place);
+    }
+}
+
+/// A command either changes nothing when it comes again, or takes a key.
+#[test]
+fn every_write_takes_a_key_and_says_what_a_repeat_does() {
+    for kind in Kind::ALL {
+        let section = section(&format!("### `{}`", kind.name()));
+        let arguments = fields_where(section, |need| need != "reply");
+        let has = |name: &str| arguments.iter().any(|field| field == name);
+        let is_write = kind.class() == Class::Write;
+        assert_eq!(has("idempotency_key"), is_write, "{}", kind.name());
+        assert_eq!(section.contains("\n- Repeat: "), is_write, "{}", kind.name());
+        let owner = match (is_write, has("user_id"), has("chat_id")) {
+            (false, ..) => KeyOwner::NoKey,
+            (true, true, _) => KeyOwner::User,
+            (true, false, true) => KeyOwner::Chat,
+            (true, false, false) if has("members") => KeyOwner::EachChat,
+            (true, false, false) => KeyOwner::ChatOrNode,
+        };
+        assert_eq!(kind.key_owner(), owner, "{}", kind.name());
     }
 }
 

@@ -54,7 +54,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pairs::play_pairs;
+use pairs::{check_keys, play_pairs};
 use story::{Failure, Played, play};
 use tally::Tally;
 
@@ -148,6 +148,11 @@ fn what_was_found_once_stays_mended() {
             failed.map_or(String::new(), |f| f.why)
         );
     }
+}
+
+#[test]
+fn every_command_names_its_keys() {
+    check_keys();
 }
 
 /// `CHATSHARD_PAIRS_SEEDS` sets how often all pairs are played, and draws new seeds.

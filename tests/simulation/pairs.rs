@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatshard::command::Kind;
+use chatshard::command::{By, Class, Command, Kind, NamedKeys, Use};
 use chatshard::node::log::LogMode;
+use chatshard::types::{ChatId, UserId};
 use serde_json::{Value, json};
 
 use super::connection::Connection;
@@ -119,6 +120,58 @@ fn keys(kind: Kind, arguments: &Value) -> BTreeSet<String> {
         .chain(many.flatten().filter_map(text))
         .chain(items.filter_map(|item| text(&item["chat_id"])))
         .collect()
+}
+
+/// The keys that a command names itself, and whether it changes any of them.
+#[derive(Default)]
+struct Touched {
+    ids: BTreeSet<String>,
+    writes: bool,
+    is_all: bool,
+}
+
+impl Touched {
+    fn note(&mut self, id: &str, used: Use) {
+        self.ids.insert(id.to_owned());
+        self.writes |= used != Use::Read;
+    }
+}
+
+impl NamedKeys for Touched {
+    fn user(&mut self, id: &UserId, used: Use, _: By) {
+        self.note(id.as_str(), used);
+    }
+
+    fn chat(&mut self, id: &ChatId, used: Use, _: By) {
+        self.note(id.as_str(), used);
+    }
+
+    fn all(&mut self, used: Use) {
+        self.is_all = true;
+        self.writes |= used != Use::Read;
+    }
+}
+
+/// Checks that every command names the keys that `protocol.md` gives it, and says of them whether
+/// it writes.
+pub fn check_keys() {
+    let names = Names(String::new());
+    for &kind in Kind::ALL {
+        let requests = requests(kind, &names);
+        if let Some(example) = kind.example() {
+            let mut touched = Touched::default();
+            Command::from_json_text(kind, example).unwrap().touch(&mut touched);
+            let has_key = touched.is_all || !touched.ids.is_empty();
+            assert_eq!(has_key, !requests.is_empty(), "requests of {}", kind.name());
+        }
+        for arguments in requests {
+            let mut touched = Touched::default();
+            Command::from_json(kind, arguments.clone()).unwrap().touch(&mut touched);
+            let named = keys(kind, &arguments);
+            assert!(touched.is_all || touched.ids == named, "{} {arguments}", kind.name());
+            assert_eq!(touched.writes, kind.class() == Class::Write, "{} {arguments}", kind.name());
+        }
+    }
 }
 
 /// Whether the requests of the pair must keep their order.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod arms;
 mod circles;
 mod commands;
 mod documents;

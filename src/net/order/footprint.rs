@@ -7,26 +7,13 @@
 
 use smallvec::SmallVec;
 
-use crate::command::Command;
+use crate::command::{By, NamedKeys, Use};
 use crate::node::Work;
 use crate::types::{ChatId, KeyHasher, UserId};
 
 /// Most keys of one request. A request that names more waits for all others, and all later ones
 /// wait for it.
 pub const KEYS_A_REQUEST_MAX: usize = 1024;
-
-/// How a request uses a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// It reads and changes nothing.
-    Read,
-    /// It raises read positions. In whichever order marks are applied, the highest stays.
-    Mark,
-    /// It imports lines. Imports keep their order among themselves, see [`crate::router`].
-    Import,
-    /// It changes the key in any other way.
-    Write,
-}
 
 impl Use {
     /// The number of uses.
@@ -131,29 +118,24 @@ impl Footprint {
     /// A shard does the direct part when the request arrives there. A detour is the part that
     /// happens in a later step, or through another shard's message.
     pub fn of(work: &Work, hasher: KeyHasher, scope: Scope) -> Self {
-        let mut keys = Gathered { hasher, scope, touches: SmallVec::new() };
+        let mut keys = Gathered { hasher, scope, touches: SmallVec::new(), all: None };
         match work {
-            Work::Import(_) => return Self::import(),
-            Work::Command(command) if !keys.of_command(command) => return Self::import(),
-            Work::Command(_) => {}
+            Work::Import(_) => keys.all(Use::Import),
+            Work::Command(command) => command.touch(&mut keys),
         }
-        let mut touches = keys.touches;
+        let Gathered { mut touches, all, .. } = keys;
         if touches.len() > 1 {
             each_once(&mut touches);
         }
         if touches.len() > KEYS_A_REQUEST_MAX {
             return Self::everything();
         }
-        Self { touches, all: None }
+        Self { touches, all }
     }
 
     /// The footprint of a request that waits for all others, and for which all later ones wait.
     pub(super) fn everything() -> Self {
         Self { touches: SmallVec::new(), all: Some(Use::Write) }
-    }
-
-    fn import() -> Self {
-        Self { touches: SmallVec::new(), all: Some(Use::Import) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -188,16 +170,10 @@ struct Gathered {
     hasher: KeyHasher,
     scope: Scope,
     touches: SmallVec<[KeyTouch; 4]>,
+    all: Option<Use>,
 }
 
-/// How a request reaches a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    Arrival,
-    Detour,
-}
-
-impl Gathered {
+impl NamedKeys for Gathered {
     fn user(&mut self, id: &UserId, used: Use, by: By) {
         if by == By::Detour || self.scope >= Scope::Users {
             let touch = KeyTouch::user(self.hasher.hash(id.as_str()), used);
@@ -212,97 +188,7 @@ impl Gathered {
         }
     }
 
-    fn users(&mut self, ids: &[UserId], used: Use) {
-        ids.iter().for_each(|id| self.user(id, used, By::Detour));
-    }
-
-    fn chats<'a>(&mut self, ids: impl IntoIterator<Item = &'a ChatId>, used: Use, by: By) {
-        ids.into_iter().for_each(|id| self.chat(id, used, by));
-    }
-
-    /// Gathers the touches of a command. Returns false for `import`, which may touch any key.
-    fn of_command(&mut self, command: &Command) -> bool {
-        use By::{Arrival, Detour};
-        use Use::{Mark, Read, Write};
-        match command {
-            Command::Import(_) => return false,
-            // These name no key.
-            Command::Hello(_)
-            | Command::Ping(_)
-            | Command::Stats(_)
-            | Command::Snapshot(_)
-            | Command::Export(_)
-            | Command::Verify(_)
-            | Command::Watch(_)
-            | Command::Cancel(_) => {}
-            // The user's shard answers alone.
-            Command::List(list) => self.user(&list.user_id, Read, Arrival),
-            Command::Sync(sync) => self.user(&sync.user_id, Read, Arrival),
-            Command::Touch(touch) => {
-                self.user(&touch.user_id, Write, Arrival);
-                self.chats(touch.chat_ids.iter().flatten(), Read, Arrival);
-            }
-            // All shards are asked in one step, and each answers by itself.
-            Command::Detail(detail) => {
-                detail.user_id.iter().for_each(|id| self.user(id, Read, Arrival));
-                self.chats(&detail.ids, Read, Arrival);
-            }
-            // The chat may be asked after the row. The answer may show what a message brings back.
-            Command::SetFlags(set) => {
-                self.user(&set.user_id, Write, Arrival);
-                self.chat(&set.chat_id, Read, Detour);
-            }
-            Command::Explain(explain) => {
-                self.user(&explain.user_id, Read, Arrival);
-                self.chat(&explain.chat_id, Read, Detour);
-            }
-            // The rows are asked first, some users at a time, then their chats.
-            Command::Conversations(asked) => self.user(&asked.user_id, Read, Detour),
-            Command::Unread(unread) => self.users(&unread.user_ids, Read),
-            // The chat is asked first, and delivers to the row.
-            Command::Clear(clear) => {
-                self.user(&clear.user_id, Write, Detour);
-                self.chat(&clear.chat_id, Read, Arrival);
-            }
-            Command::MarkRead(read) => {
-                let is_plain = read.idempotency_key.is_none() && read.if_version.is_none();
-                self.user(&read.user_id, if is_plain { Mark } else { Write }, Detour);
-                self.chat(&read.chat_id, Read, Arrival);
-            }
-            // With an idempotency key, the rows are asked after all chats have answered.
-            Command::MarkReadMany(many) => {
-                let has_key = many.idempotency_key.is_some();
-                self.user(&many.user_id, if has_key { Write } else { Mark }, Detour);
-                let chats = many.items.iter().map(|item| &item.chat_id);
-                self.chats(chats, Read, if has_key { Detour } else { Arrival });
-            }
-            // With an idempotency key or `up_to`, the chats are asked in a second step.
-            Command::Delete(delete) => {
-                let has_steps = delete.idempotency_key.is_some() || delete.up_to.is_some();
-                self.user(&delete.user_id, Write, Detour);
-                self.chats(&delete.ids, Write, if has_steps { Detour } else { Arrival });
-            }
-            Command::EraseUser(erase) => self.user(&erase.user_id, Write, Detour),
-            // The chat's shard decides alone.
-            Command::Advance(advance) => self.chat(&advance.chat_id, Write, Arrival),
-            Command::Members(members) => self.chat(&members.chat_id, Read, Arrival),
-            Command::SetStatus(set) => self.chat(&set.chat_id, Write, Arrival),
-            // It delivers to the rows of the users that it names.
-            Command::Create(create) => {
-                self.chats(&create.id, Write, Arrival);
-                self.users(&create.user_ids, Write);
-            }
-            Command::AddMembers(add) => {
-                self.chat(&add.chat_id, Write, Arrival);
-                self.users(&add.user_ids, Write);
-            }
-            Command::RemoveMembers(remove) => {
-                self.chat(&remove.chat_id, Write, Arrival);
-                self.users(&remove.user_ids, Write);
-            }
-            // It delivers to all rows of the chat.
-            Command::Dissolve(dissolve) => self.chat(&dissolve.chat_id, Write, Detour),
-        }
-        true
+    fn all(&mut self, used: Use) {
+        self.all = Some(used);
     }
 }

@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::{Local, PrefetchKeys, Taken, Worker};
-use crate::command::{Command, Error};
+use crate::command::{Error, Sorted};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::node::buffers;
 use crate::node::frame_batch::{FrameBatch, spans};
@@ -279,10 +279,8 @@ impl Worker {
 
     /// Runs a request that was passed on as a command, so that a long list is answered in slices.
     fn run_as_command(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
-        match decode_request(payload).map(|request| request.command) {
-            Ok(command @ (Command::List(_) | Command::Advance(_))) => {
-                self.take_op(to, Op::Run(command))
-            }
+        match decode_request(payload).map(|request| request.command.sorted()) {
+            Ok(Sorted::Shard(command)) => self.take_op(to, Op::Run(command)),
             // The core that passed it on has read it, and knows who owns the keys.
             _ => {
                 let mixed_up = Error::outcome_unknown("a core was asked for what is not its own");

@@ -22,16 +22,15 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use compact_str::CompactString;
-use serde::Serialize;
 
 use super::{Core, Slots};
 use crate::command::advance::Advance;
 use crate::command::erase_user::EraseUser;
 use crate::command::lines::{ChatLine, MemberLine};
-use crate::command::{Command, Error, ErrorCode, Kind, Reply};
+use crate::command::{Error, ErrorCode, Home, Kind, Owner, Reply, ShardCommand};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::events::KeyUsed;
-use crate::shard::idempotency::{Claim, Claiming, Owner, digest};
+use crate::shard::idempotency::{Claim, Claiming, digest};
 use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
 use crate::shard::ops::Step;
 use crate::shard::state::FirstAnswer;
@@ -163,13 +162,22 @@ impl Core {
                 Some(Keyed { chat_id: Some(id.clone()), ..keyed })
             }
             Op::Run(command) => {
-                let (owner, key) = owner_and_key(command)?;
+                if let Home::ChatThenRow(..) = command.home() {
+                    // The chat only checks; the row that decides keeps the answer.
+                    return None;
+                }
+                let (owner, key) = command.owner_and_key()?;
                 let keyed = self.keyed_by(owner, key, self.digest_of(command));
                 let chat_id = match owner {
                     Owner::Chat(chat_id) => Some(chat_id.clone()),
                     Owner::User(_) | Owner::Node => None,
                 };
                 Some(Keyed { chat_id, ..keyed })
+            }
+            Op::SetFlags(set) => {
+                let key = set.idempotency_key.as_ref()?;
+                let request = digest(Kind::SetFlags, set, self.slots.hasher);
+                Some(self.keyed_by(Owner::User(&set.user_id), key, request))
             }
             // Parts of a command: a claim holds its key, or the row that decides keeps it.
             Op::Claim(_)
@@ -282,15 +290,15 @@ impl Core {
     }
 
     /// Digest of the meaning of the arguments: a `force` that is false equals none.
-    fn digest_of(&self, command: &Command) -> u64 {
+    fn digest_of(&self, command: &ShardCommand) -> u64 {
+        if let ShardCommand::Advance(advance) = command
+            && advance.force == Some(false)
+        {
+            let meant = Advance { force: None, ..advance.clone() };
+            return digest(Kind::Advance, &meant, self.slots.hasher);
+        }
         let mut bytes = vec![command.kind().code()];
-        let mut serializer = rmp_serde::Serializer::new(&mut bytes);
-        _ = match command {
-            Command::Advance(advance) if advance.force == Some(false) => {
-                Advance { force: None, ..advance.clone() }.serialize(&mut serializer)
-            }
-            _ => command.serialize_arguments(&mut serializer),
-        };
+        _ = command.serialize_arguments(&mut rmp_serde::Serializer::new(&mut bytes));
         self.slots.hasher.hash_bytes(&bytes)
     }
 
@@ -415,44 +423,6 @@ impl Core {
     }
 }
 
-/// The key of a command that one slot decides, and the owner of the key.
-fn owner_and_key(command: &Command) -> Option<(Owner<'_>, &IdempotencyKey)> {
-    let (owner, key) = match command {
-        Command::AddMembers(add) => (Owner::Chat(&add.chat_id), &add.idempotency_key),
-        Command::RemoveMembers(remove) => (Owner::Chat(&remove.chat_id), &remove.idempotency_key),
-        Command::SetStatus(set) => (Owner::Chat(&set.chat_id), &set.idempotency_key),
-        Command::Dissolve(dissolve) => (Owner::Chat(&dissolve.chat_id), &dissolve.idempotency_key),
-        Command::Advance(advance) => (Owner::Chat(&advance.chat_id), &advance.idempotency_key),
-        Command::SetFlags(set) => (Owner::User(&set.user_id), &set.idempotency_key),
-        Command::Touch(touch) => (Owner::User(&touch.user_id), &touch.idempotency_key),
-        // The chat checks these commands, and the row that decides keeps their keys.
-        Command::MarkRead(_) | Command::Clear(_) => return None,
-        // The router sends these commands in parts, and a claim holds their keys.
-        Command::Create(_)
-        | Command::Delete(_)
-        | Command::Import(_)
-        | Command::MarkReadMany(_)
-        | Command::EraseUser(_) => return None,
-        // These commands change no state that needs a key.
-        Command::Hello(_)
-        | Command::Ping(_)
-        | Command::Stats(_)
-        | Command::Snapshot(_)
-        | Command::Export(_)
-        | Command::Verify(_)
-        | Command::Watch(_)
-        | Command::Cancel(_)
-        | Command::List(_)
-        | Command::Detail(_)
-        | Command::Conversations(_)
-        | Command::Unread(_)
-        | Command::Sync(_)
-        | Command::Explain(_)
-        | Command::Members(_) => return None,
-    };
-    Some((owner, key.as_ref()?))
-}
-
 /// Whether the window of an answer is over.
 fn is_over(at: TimeMs, now: TimeMs) -> bool {
     at.saturating_add(IDEMPOTENCY_WINDOW_MS) <= now
@@ -487,6 +457,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::command::{Command, Sorted};
     use crate::shard::op::ReplyTo;
     use crate::shard::ops::read_positions;
     use crate::types::{KeyHasher, ShardCount, ShardId};
@@ -500,7 +471,10 @@ mod tests {
                 let Answer::CheckReads(requests) = checked else { panic!("{checked:?}") };
                 Op::ReadRows(many.user_id, requests, many.idempotency_key.unwrap())
             }
-            command => Op::Run(command),
+            command => match command.sorted() {
+                Sorted::Shard(command) => Op::Run(command),
+                other => panic!("{other:?}"),
+            },
         };
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
         let ends = match &op {

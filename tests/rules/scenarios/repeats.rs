@@ -3,6 +3,9 @@
 //! else the node. An owner's key is for one request; any other request with it is refused and
 //! changes nothing.
 
+use std::collections::BTreeSet;
+
+use chatshard::command::{KeyOwner, Kind};
 use serde_json::{Value, json};
 
 use crate::common::Door;
@@ -57,6 +60,13 @@ fn mutations() -> Vec<(&'static str, Value)> {
 }
 
 pub fn the_first_answer_comes_again(door: &mut dyn Door) {
+    let with_key = Kind::ALL.iter().filter(|kind| kind.key_owner() != KeyOwner::NoKey);
+    let played = mutations().into_iter().map(|(name, _)| name);
+    assert_eq!(
+        with_key.map(|kind| kind.name()).collect::<BTreeSet<_>>(),
+        played.collect(),
+        "left are the commands that take a key"
+    );
     begin(door);
     let mut answered = Vec::new();
     for (number, (name, arguments)) in mutations().into_iter().enumerate() {
