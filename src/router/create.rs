@@ -11,7 +11,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Gather, Router, Sent, mixed_up};
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::create::Create;
 use crate::command::{Kind, Outcome};
 use crate::shard::idempotency::{Claim, Claiming};
@@ -28,13 +29,13 @@ pub(super) struct Creating {
     claim: Option<Claim>,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_create(
         &mut self,
         entry: u64,
         create: Create,
         out: &mut Vec<Sent>,
-    ) -> Gather {
+    ) -> Scattered {
         let id_from = match (&create.id, create.chat_type, &create.idempotency_key) {
             (Some(_), _, _) => IdFrom::Caller,
             (None, ChatType::Single, _) => IdFrom::Users,
@@ -55,30 +56,7 @@ impl<T> Router<T> {
             }
             _ => self.send_create(&creating, entry, out),
         }
-        Gather::Create(Box::new(creating))
-    }
-
-    pub(super) fn gather_create(
-        &mut self,
-        creating: &mut Creating,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        match answer {
-            Answer::Done(outcome) => Some(outcome),
-            Answer::Claimed(claim) => {
-                creating.claim = Some(claim);
-                self.send_create(creating, to.entry, out);
-                None
-            }
-            Answer::Collision => {
-                creating.hash = Sha256::digest(creating.hash).into();
-                self.send_create(creating, to.entry, out);
-                None
-            }
-            _ => Some(mixed_up()),
-        }
+        Scattered::asked(creating)
     }
 
     fn send_create(&mut self, creating: &Creating, entry: u64, out: &mut Vec<Sent>) {
@@ -103,6 +81,31 @@ impl<T> Router<T> {
             ChatType::Official => 'o',
         };
         ChatId::new(&format!("{prefix}_{number:016x}")).ok()
+    }
+}
+
+impl Gather for Creating {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::Done(outcome) => Some(outcome),
+            Answer::Claimed(claim) => {
+                self.claim = Some(claim);
+                scatter.send_create(self, to.entry, out);
+                None
+            }
+            Answer::Collision => {
+                self.hash = Sha256::digest(self.hash).into();
+                scatter.send_create(self, to.entry, out);
+                None
+            }
+            _ => Some(mixed_up()),
+        }
     }
 }
 

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
+use super::Sent;
+use super::missing::Missing;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::delete::Delete;
 use crate::command::{Kind, Outcome, Reply};
 use crate::shard::idempotency::{Claim, Claiming, digest};
@@ -21,10 +23,10 @@ pub(super) enum Deleting {
     /// The user's shard is asked for the key.
     Claiming(Delete),
     /// The chats' shards are asked to delete.
-    ScatterPlan(Missing),
+    Asking(Missing),
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_delete(
         &self,
         entry: u64,
@@ -40,10 +42,10 @@ impl<T> Router<T> {
                 .into_iter()
                 .map(|(shard, part)| (shard, self.reply_to(entry, 0), Op::CheckDelete(part)));
             out.extend(checks);
-            return Scattered::Asked(Gather::Delete(Box::new(Deleting::Checking(delete, missing))));
+            return Scattered::asked(Deleting::Checking(delete, missing));
         }
         match self.begin_delete(entry, delete, out) {
-            Some(deleting) => Scattered::Asked(Gather::Delete(Box::new(deleting))),
+            Some(deleting) => Scattered::asked(deleting),
             None => Scattered::Finished(Ok(Reply::Delete(()))),
         }
     }
@@ -58,40 +60,7 @@ impl<T> Router<T> {
         }
         match self.send_deletes(entry, &delete, None, out) {
             0 => None,
-            parts => Some(Deleting::ScatterPlan(Missing::of(parts))),
-        }
-    }
-
-    pub(super) fn gather_delete(
-        &self,
-        deleting: &mut Deleting,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        match (&mut *deleting, answer) {
-            (Deleting::Checking(delete, missing), Answer::Done(outcome)) => {
-                if let Err(refused) = missing.note(outcome)? {
-                    return Some(Err(refused));
-                }
-                match self.begin_delete(to.entry, delete.clone(), out) {
-                    Some(next) => {
-                        *deleting = next;
-                        None
-                    }
-                    None => Some(Ok(Reply::Delete(()))),
-                }
-            }
-            (Deleting::Claiming(delete), Answer::Claimed(claim)) => {
-                let parts = self.send_deletes(to.entry, delete, Some(claim), out);
-                *deleting = Deleting::ScatterPlan(Missing::of(parts));
-                None
-            }
-            (Deleting::Claiming(_), Answer::Done(outcome)) => Some(outcome),
-            (Deleting::ScatterPlan(missing), Answer::Done(outcome)) => {
-                missing.note(outcome).map(|ended| ended.map(Reply::Delete))
-            }
-            _ => Some(mixed_up()),
+            parts => Some(Deleting::Asking(Missing::of(parts))),
         }
     }
 
@@ -123,6 +92,41 @@ impl<T> Router<T> {
         }
         let part = |(shard, ids)| (ShardId(shard), part_of(delete, ids));
         parts.into_iter().map(part).collect()
+    }
+}
+
+impl Gather for Deleting {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match (&mut *self, answer) {
+            (Deleting::Checking(delete, missing), Answer::Done(outcome)) => {
+                if let Err(refused) = missing.note(outcome)? {
+                    return Some(Err(refused));
+                }
+                match scatter.begin_delete(to.entry, delete.clone(), out) {
+                    Some(next) => {
+                        *self = next;
+                        None
+                    }
+                    None => Some(Ok(Reply::Delete(()))),
+                }
+            }
+            (Deleting::Claiming(delete), Answer::Claimed(claim)) => {
+                let parts = scatter.send_deletes(to.entry, delete, Some(claim), out);
+                *self = Deleting::Asking(Missing::of(parts));
+                None
+            }
+            (Deleting::Claiming(_), Answer::Done(outcome)) => Some(outcome),
+            (Deleting::Asking(missing), Answer::Done(outcome)) => {
+                missing.note(outcome).map(|ended| ended.map(Reply::Delete))
+            }
+            _ => Some(mixed_up()),
+        }
     }
 }
 

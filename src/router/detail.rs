@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use super::scatter_plan::ScatterPlan;
-use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::detail::{ChatItem, Detail, DetailReply};
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, DetailPart, Op, ReplyTo};
@@ -20,7 +21,7 @@ pub(super) struct Detailing {
     missing: usize,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_detail(
         &self,
         entry: u64,
@@ -50,12 +51,18 @@ impl<T> Router<T> {
             let shard = self.shard_of_user(&user_id);
             out.push((shard, self.reply_to(entry, 0), Op::Facts { user_id, ids }));
         }
-        Scattered::Asked(Gather::Detail(Box::new(detailing)))
+        Scattered::asked(detailing)
     }
 }
 
-impl Detailing {
-    pub(super) fn gather(&mut self, to: ReplyTo, answer: Answer) -> Option<Outcome> {
+impl Gather for Detailing {
+    fn gather(
+        &mut self,
+        _: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        _: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
         match answer {
             Answer::Details(parts) => {
                 self.asked.put(to, parts, &mut self.parts, |place, part| *place = part);

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Gather, Router, Scattered, Sent, mixed_up};
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::erase_user::EraseUser;
 use crate::command::{Error, Outcome};
 use crate::shard::listing::UserRows;
@@ -26,7 +27,7 @@ pub(super) struct Erasing {
     rounds: u32,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_erase(
         &self,
         entry: u64,
@@ -35,64 +36,13 @@ impl<T> Router<T> {
     ) -> Scattered {
         let shard = self.shard_of_user(&erase.user_id);
         out.push((shard, self.reply_to(entry, 0), Op::EraseBegin(erase.clone())));
-        Scattered::Asked(Gather::Erase(Box::new(Erasing {
+        Scattered::asked(Erasing {
             erase,
             memberships: 0,
             left: VecDeque::new(),
             swept: None,
             rounds: 0,
-        })))
-    }
-
-    pub(super) fn gather_erase(
-        &self,
-        erasing: &mut Erasing,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        let user_id = erasing.erase.user_id.clone();
-        let mut ask = |shard, op| out.push((shard, self.reply_to(to.entry, 0), op));
-        match answer {
-            Answer::Rows(rows) => {
-                erasing.rounds += 1;
-                if erasing.rounds > ROUNDS_MAX {
-                    return Some(Err(Error::outcome_unknown(
-                        "the user is being added to chats all the time; try again",
-                    )));
-                }
-                erasing.left = self.by_shard(&rows);
-            }
-            Answer::EraseMember(memberships) => erasing.memberships += memberships,
-            Answer::EraseSweep(Some(next)) => {
-                if let Some(shard) = erasing.swept {
-                    ask(shard, Op::EraseSweep(user_id, next));
-                    return None;
-                }
-                return Some(mixed_up());
-            }
-            Answer::EraseSweep(None) => {
-                erasing.swept = erasing.swept.map(|shard| ShardId(shard.0 + 1));
-                if let Some(shard) = erasing.swept.filter(|shard| shard.0 < self.shards.get()) {
-                    ask(shard, Op::EraseSweep(user_id, 0));
-                    return None;
-                }
-            }
-            // Earlier rounds have already removed some memberships.
-            Answer::Done(Err(error)) if erasing.rounds > 0 => return Some(Err(error.of_a_part())),
-            Answer::Done(outcome) => return Some(outcome),
-            _ => return Some(mixed_up()),
-        }
-        if let Some((shard, ids)) = erasing.left.pop_front() {
-            ask(shard, Op::EraseMember(user_id, ids));
-        } else if erasing.swept.is_none() {
-            erasing.swept = Some(ShardId(0));
-            ask(ShardId(0), Op::EraseSweep(user_id, 0));
-        } else {
-            let end = Op::EraseEnd(erasing.erase.clone(), erasing.memberships);
-            ask(self.shard_of_user(&user_id), end);
-        }
-        None
+        })
     }
 
     /// The chats of these rows, in small groups of one shard each.
@@ -109,5 +59,58 @@ impl<T> Router<T> {
                 ids.chunks(CHATS_A_STEP).map(|ids| (shard, ids.to_vec())).collect::<Vec<_>>()
             })
             .collect()
+    }
+}
+
+impl Gather for Erasing {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let user_id = self.erase.user_id.clone();
+        let mut ask = |shard, op| out.push((shard, scatter.reply_to(to.entry, 0), op));
+        match answer {
+            Answer::Rows(rows) => {
+                self.rounds += 1;
+                if self.rounds > ROUNDS_MAX {
+                    return Some(Err(Error::outcome_unknown(
+                        "the user is being added to chats all the time; try again",
+                    )));
+                }
+                self.left = scatter.by_shard(&rows);
+            }
+            Answer::EraseMember(memberships) => self.memberships += memberships,
+            Answer::EraseSweep(Some(next)) => {
+                if let Some(shard) = self.swept {
+                    ask(shard, Op::EraseSweep(user_id, next));
+                    return None;
+                }
+                return Some(mixed_up());
+            }
+            Answer::EraseSweep(None) => {
+                self.swept = self.swept.map(|shard| ShardId(shard.0 + 1));
+                if let Some(shard) = self.swept.filter(|shard| shard.0 < scatter.shards.get()) {
+                    ask(shard, Op::EraseSweep(user_id, 0));
+                    return None;
+                }
+            }
+            // Earlier rounds have already removed some memberships.
+            Answer::Done(Err(error)) if self.rounds > 0 => return Some(Err(error.of_a_part())),
+            Answer::Done(outcome) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        if let Some((shard, ids)) = self.left.pop_front() {
+            ask(shard, Op::EraseMember(user_id, ids));
+        } else if self.swept.is_none() {
+            self.swept = Some(ShardId(0));
+            ask(ShardId(0), Op::EraseSweep(user_id, 0));
+        } else {
+            let end = Op::EraseEnd(self.erase.clone(), self.memberships);
+            ask(scatter.shard_of_user(&user_id), end);
+        }
+        None
     }
 }

@@ -1,6 +1,7 @@
 //! `explain`: joins the chat's and the row's view of a membership, and gives reasons.
 
-use super::{Gather, Router, Scattered, Sent, mixed_up};
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::explain::{Explain, ExplainFloors, ExplainReply};
 use crate::command::floors::Floors;
 use crate::command::{Error, Outcome, Reply};
@@ -14,7 +15,7 @@ pub(super) struct Explaining {
     row: Option<Option<RowFacts>>,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_explain(
         &self,
         entry: u64,
@@ -26,12 +27,18 @@ impl<T> Router<T> {
         out.push((self.shard_of_user(&user_id), self.reply_to(entry, 0), facts));
         let chat = Op::ExplainChat(explain);
         out.push((self.shard_of_chat(&chat_id), self.reply_to(entry, 1), chat));
-        Scattered::Asked(Gather::Explain(Box::new(Explaining { chat: None, row: None })))
+        Scattered::asked(Explaining { chat: None, row: None })
     }
 }
 
-impl Explaining {
-    pub(super) fn gather(&mut self, _: ReplyTo, answer: Answer) -> Option<Outcome> {
+impl Gather for Explaining {
+    fn gather(
+        &mut self,
+        _: &mut Scatter,
+        _: ReplyTo,
+        answer: Answer,
+        _: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
         match answer {
             Answer::Facts(facts) => self.row = Some(facts.into_iter().next().flatten()),
             Answer::ExplainChat(chat) => self.chat = Some(chat),

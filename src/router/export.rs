@@ -3,8 +3,9 @@
 //! The order is by slot, in a slot by chat, and in a chat by member. So it does not depend on the
 //! number of shards.
 
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use super::scatter_plan::ScatterPlan;
-use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::export::{Export, ExportReply};
 use crate::command::lines::MemberLine;
 use crate::command::{Error, Outcome, Reply};
@@ -71,7 +72,7 @@ impl Place {
     }
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_export(
         &self,
         entry: u64,
@@ -91,7 +92,7 @@ impl<T> Router<T> {
             missing: 0,
         };
         self.ask_page(&exporting, place.after, entry, out);
-        Scattered::Asked(Gather::Export(Box::new(exporting)))
+        Scattered::asked(exporting)
     }
 
     fn ask_page(
@@ -105,41 +106,6 @@ impl<T> Router<T> {
         let limit = exporting.limit.saturating_sub(exporting.lines());
         let op = Op::ExportPage { slot, after, limit };
         out.push((slot.shard(self.shards), self.reply_to(entry, 0), op));
-    }
-
-    pub(super) fn gather_export(
-        &self,
-        exporting: &mut Exporting,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        match answer {
-            Answer::ExportPage(page) => {
-                exporting.reply.chats.extend(page.chats);
-                exporting.reply.members.extend(page.members);
-                let next_slot = Slot::new(exporting.slot.get() + 1);
-                let place = match (page.next, next_slot) {
-                    (Some(after), _) => Some(Place { slot: exporting.slot, after: Some(after) }),
-                    (None, Some(slot)) => Some(Place { slot, after: None }),
-                    (None, None) => None,
-                };
-                match place {
-                    Some(place) if exporting.lines() < exporting.limit => {
-                        exporting.slot = place.slot;
-                        self.ask_page(exporting, place.after, to.entry, out);
-                        None
-                    }
-                    place => {
-                        exporting.reply.next_cursor = place.map(|place| place.to_cursor());
-                        self.ask_rows(exporting, to.entry, out)
-                    }
-                }
-            }
-            Answer::ExportRows(rows) => exporting.complete(to, rows),
-            Answer::Done(outcome @ Err(_)) => Some(outcome),
-            _ => Some(mixed_up()),
-        }
     }
 
     /// The second round: asks the users' shards for their rows.
@@ -162,6 +128,43 @@ impl<T> Router<T> {
             out.push((shard, self.reply_to(entry, part), Op::ExportRows(pairs)));
         }
         None
+    }
+}
+
+impl Gather for Exporting {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::ExportPage(page) => {
+                self.reply.chats.extend(page.chats);
+                self.reply.members.extend(page.members);
+                let next_slot = Slot::new(self.slot.get() + 1);
+                let place = match (page.next, next_slot) {
+                    (Some(after), _) => Some(Place { slot: self.slot, after: Some(after) }),
+                    (None, Some(slot)) => Some(Place { slot, after: None }),
+                    (None, None) => None,
+                };
+                match place {
+                    Some(place) if self.lines() < self.limit => {
+                        self.slot = place.slot;
+                        scatter.ask_page(self, place.after, to.entry, out);
+                        None
+                    }
+                    place => {
+                        self.reply.next_cursor = place.map(|place| place.to_cursor());
+                        scatter.ask_rows(self, to.entry, out)
+                    }
+                }
+            }
+            Answer::ExportRows(rows) => self.complete(to, rows),
+            Answer::Done(outcome @ Err(_)) => Some(outcome),
+            _ => Some(mixed_up()),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `set_flags`: the row's shard decides alone. If the user has no row, the chat's shard gives the
 //! reason.
 
-use super::{Gather, Router, Scattered, Sent, mixed_up};
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::explain::Explain;
 use crate::command::set_flags::SetFlags;
 use crate::command::{Error, ErrorCode, Outcome};
@@ -16,7 +17,7 @@ pub(super) struct Flagging {
     refusal: Option<Error>,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_flags(
         &self,
         entry: u64,
@@ -26,23 +27,25 @@ impl<T> Router<T> {
         let (user_id, chat_id) = (set.user_id.clone(), set.chat_id.clone());
         let shard = self.shard_of_user(&user_id);
         out.push((shard, self.reply_to(entry, 0), Op::SetFlags(set)));
-        Scattered::Asked(Gather::Flags(Box::new(Flagging { user_id, chat_id, refusal: None })))
+        Scattered::asked(Flagging { user_id, chat_id, refusal: None })
     }
+}
 
-    pub(super) fn gather_flags(
-        &self,
-        flagging: &mut Flagging,
+impl Gather for Flagging {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
         to: ReplyTo,
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
-        let Flagging { user_id, chat_id, refusal } = flagging;
+        let Flagging { user_id, chat_id, refusal } = self;
         match (answer, refusal.take()) {
             (Answer::Done(Err(no_row)), None) if no_row.code == ErrorCode::NotFound => {
                 *refusal = Some(no_row);
                 let explain = Explain { user_id: user_id.clone(), chat_id: chat_id.clone() };
-                let shard = self.shard_of_chat(chat_id);
-                out.push((shard, self.reply_to(to.entry, 0), Op::ExplainChat(explain)));
+                let shard = scatter.shard_of_chat(chat_id);
+                out.push((shard, scatter.reply_to(to.entry, 0), Op::ExplainChat(explain)));
                 None
             }
             (Answer::Done(outcome), _) => Some(outcome),

@@ -17,13 +17,15 @@
 //!   the order of sending. So the lines of a request may build on those of the request before it,
 //!   even if that has no reply yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::places::NewRows;
-use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
+use super::Sent;
+use super::missing::Missing;
+use super::places::{NewRows, Placed};
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::import::{Import, ImportReply};
 use crate::command::lines::MemberLine;
 use crate::command::{Error, Outcome, Reply};
@@ -33,7 +35,7 @@ use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
 
 /// An import, cut into parts.
 #[derive(Debug, PartialEq)]
-pub struct ScatterPlan {
+pub struct ImportParts {
     /// Chats and members; each part has whole slots of one shard.
     chats: Vec<(ShardId, Arc<Import>)>,
     /// Removals, by the users' shards.
@@ -42,7 +44,7 @@ pub struct ScatterPlan {
     rows: NewRows,
 }
 
-impl ScatterPlan {
+impl ImportParts {
     /// Cuts an import for a node with `shards`.
     pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
         let gone = removals(&import.members, hasher, shards);
@@ -116,17 +118,37 @@ enum Stage {
 
 /// An `import` under way.
 pub(super) struct Importing {
-    parts: ScatterPlan,
+    parts: ImportParts,
     stage: Stage,
     missing: Missing,
     taken: ImportReply,
 }
 
-impl<T> Router<T> {
+/// The imports of one core that are not answered yet, as far as others depend on them.
+#[derive(Default)]
+pub(super) struct ImportQueue {
+    /// Whether an import is being checked.
+    is_checking: bool,
+    /// Those that wait until all parts of the one that is checked are sent, by their entries.
+    waiting: VecDeque<(u64, Importing)>,
+    /// Those that waited and were sent just now.
+    resumed: Vec<(u64, Box<dyn Gather>)>,
+    /// Places of the rows that imports are bringing, with the entries of these imports.
+    places: Vec<(u64, Placed)>,
+}
+
+impl ImportQueue {
+    /// The imports that an answer let go on, for the table of entries.
+    pub(super) fn resumed(&mut self) -> impl Iterator<Item = (u64, Box<dyn Gather>)> {
+        self.resumed.drain(..)
+    }
+}
+
+impl Scatter {
     pub(super) fn scatter_import(
         &mut self,
         entry: u64,
-        parts: ScatterPlan,
+        parts: ImportParts,
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let taken = ImportReply { chats: 0, members: 0 };
@@ -137,83 +159,30 @@ impl<T> Router<T> {
         let is_checked = parts.chats.len() > 1 || !parts.rows.is_empty();
         let stage = if is_checked { Stage::Checking } else { Stage::Taking };
         let mut importing = Importing { parts, stage, missing: Missing::default(), taken };
-        if self.import_is_checked {
-            self.imports_waiting.push_back(entry);
-        } else {
-            self.import_is_checked = is_checked;
-            self.send_import(&mut importing, entry, out);
+        if self.imports.is_checking {
+            self.imports.waiting.push_back((entry, importing));
+            return Scattered::Waits;
         }
-        Scattered::Asked(Gather::Import(Box::new(importing)))
-    }
-
-    pub(super) fn gather_import(
-        &mut self,
-        importing: &mut Importing,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        let outcome = match answer {
-            Answer::Done(outcome) => outcome.map(Some),
-            Answer::Places(places) => {
-                importing.parts.rows.place(to.part, &places);
-                Ok(None)
-            }
-            _ => mixed_up().map(Some),
-        };
-        if importing.stage == Stage::Taking
-            && let Ok(Some(Reply::Import(part))) = &outcome
-        {
-            importing.taken.chats += part.chats;
-            importing.taken.members += part.members;
-        }
-        let ended = importing.missing.note(outcome)?;
-        if importing.stage == Stage::Checking {
-            self.import_is_checked = false;
-            if ended.is_ok() {
-                importing.stage = Stage::Taking;
-                self.send_import(importing, to.entry, out);
-            }
-            self.send_waiting_imports(out);
-            return ended.err().map(Err);
-        }
-        if ended.is_ok() && importing.stage == Stage::Taking && !importing.parts.gone.is_empty() {
-            importing.stage = Stage::Removing;
-            self.send_import(importing, to.entry, out);
-            return None;
-        }
-        self.places_under_way.retain(|(entry, _)| *entry != to.entry);
-        let taken = &importing.taken;
-        Some(match ended {
-            Ok(()) => Ok(Reply::Import(taken.clone())),
-            Err(error) if taken.chats + taken.members == 0 => Err(error),
-            Err(error) => {
-                let (chats, members) = (taken.chats, taken.members);
-                let so_far =
-                    format!("{chats} chats and {members} members of the request were taken");
-                Err(Error::new(error.code, format!("{}; {so_far}", error.message)))
-            }
-        })
+        self.imports.is_checking = is_checked;
+        self.send_import(&mut importing, entry, out);
+        Scattered::asked(importing)
     }
 
     /// Continues the imports that waited, up to the next one that is checked first.
     fn send_waiting_imports(&mut self, out: &mut Vec<Sent>) {
-        while !self.import_is_checked
-            && let Some(entry) = self.imports_waiting.pop_front()
+        while !self.imports.is_checking
+            && let Some((entry, mut importing)) = self.imports.waiting.pop_front()
         {
-            let Some(mut gather) = self.take_out(entry) else { continue };
-            if let Gather::Import(importing) = &mut gather {
-                self.import_is_checked = importing.stage == Stage::Checking;
-                self.send_import(importing, entry, out);
-            }
-            self.put_back(entry, gather);
+            self.imports.is_checking = importing.stage == Stage::Checking;
+            self.send_import(&mut importing, entry, out);
+            self.imports.resumed.push((entry, Box::new(importing)));
         }
     }
 
     /// Sends the operations of the stage. Parts that are applied move to their shards.
     fn send_import(&mut self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let to = self.reply_to(entry, 0);
-        let ScatterPlan { chats, gone, rows } = &mut importing.parts;
+        let ImportParts { chats, gone, rows } = &mut importing.parts;
         match importing.stage {
             Stage::Checking => {
                 let from = out.len();
@@ -222,7 +191,7 @@ impl<T> Router<T> {
                     out.extend(chats.iter().map(|(shard, part)| (*shard, to, check(part))));
                 }
                 let parts = chats.iter().map(|(_, part)| Arc::clone(part)).collect();
-                let asked = rows.ask(parts, self.places_under_way.iter().map(|(_, rows)| rows));
+                let asked = rows.ask(parts, self.imports.places.iter().map(|(_, rows)| rows));
                 out.extend(asked.into_iter().map(|(part, shard, arrivals)| {
                     (shard, ReplyTo { part, ..to }, Op::Places(arrivals))
                 }));
@@ -231,7 +200,7 @@ impl<T> Router<T> {
             Stage::Taking => {
                 importing.missing = Missing::of(chats.len());
                 let places = rows.places_of_parts(chats.iter().map(|(_, part)| part.members.len()));
-                self.places_under_way.extend(rows.placed().map(|placed| (entry, placed)));
+                self.imports.places.extend(rows.placed().map(|placed| (entry, placed)));
                 let parts = chats.drain(..).zip(places);
                 out.extend(
                     parts.map(|((shard, part), places)| (shard, to, Op::Import(part, places))),
@@ -243,5 +212,57 @@ impl<T> Router<T> {
                 out.extend(gone.map(|(shard, piece)| (shard, to, Op::ImportGone(piece))));
             }
         }
+    }
+}
+
+impl Gather for Importing {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let outcome = match answer {
+            Answer::Done(outcome) => outcome.map(Some),
+            Answer::Places(places) => {
+                self.parts.rows.place(to.part, &places);
+                Ok(None)
+            }
+            _ => mixed_up().map(Some),
+        };
+        if self.stage == Stage::Taking
+            && let Ok(Some(Reply::Import(part))) = &outcome
+        {
+            self.taken.chats += part.chats;
+            self.taken.members += part.members;
+        }
+        let ended = self.missing.note(outcome)?;
+        if self.stage == Stage::Checking {
+            scatter.imports.is_checking = false;
+            if ended.is_ok() {
+                self.stage = Stage::Taking;
+                scatter.send_import(self, to.entry, out);
+            }
+            scatter.send_waiting_imports(out);
+            return ended.err().map(Err);
+        }
+        if ended.is_ok() && self.stage == Stage::Taking && !self.parts.gone.is_empty() {
+            self.stage = Stage::Removing;
+            scatter.send_import(self, to.entry, out);
+            return None;
+        }
+        scatter.imports.places.retain(|(entry, _)| *entry != to.entry);
+        let taken = &self.taken;
+        Some(match ended {
+            Ok(()) => Ok(Reply::Import(taken.clone())),
+            Err(error) if taken.chats + taken.members == 0 => Err(error),
+            Err(error) => {
+                let (chats, members) = (taken.chats, taken.members);
+                let so_far =
+                    format!("{chats} chats and {members} members of the request were taken");
+                Err(Error::new(error.code, format!("{}; {so_far}", error.message)))
+            }
+        })
     }
 }

@@ -8,8 +8,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use super::scatter_plan::ScatterPlan;
-use super::{Gather, Router, Scattered, Sent, mixed_up};
 use crate::command::conversations::{Conversation, Conversations, ConversationsReply};
 use crate::command::unread::{Unread, UnreadItem, UnreadReply};
 use crate::command::{Outcome, Reply};
@@ -49,7 +50,7 @@ pub(super) struct UnreadGather {
     missing: usize,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_conversations(
         &self,
         entry: u64,
@@ -63,7 +64,7 @@ impl<T> Router<T> {
         let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok());
         let shard = self.shard_of_user(&asked.user_id);
         out.push((shard, self.reply_to(entry, 0), Op::Rows(vec![asked.user_id.clone()])));
-        Scattered::Asked(Gather::Conversations(Box::new(ListingGather {
+        Scattered::asked(ListingGather {
             asked,
             start,
             limit: limit.unwrap_or(CONVERSATIONS_PAGE),
@@ -71,48 +72,7 @@ impl<T> Router<T> {
             missing: 1,
             best: Vec::new(),
             seen: Seen::default(),
-        })))
-    }
-
-    pub(super) fn gather_conversations(
-        &self,
-        listing: &mut ListingGather,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        match answer {
-            Answer::Rows(rows) => {
-                let rows: Rows = Arc::new(rows);
-                let shared = Listing {
-                    rows: Arc::clone(&rows),
-                    asked: listing.asked.clone(),
-                    wanted: listing.limit + 1,
-                    start: listing.start.clone(),
-                };
-                listing.scan = Some((Arc::new(shared), Slicer::new(rows)));
-            }
-            Answer::Conversations(part) => listing.take(part),
-            Answer::Done(outcome @ Err(_)) => return Some(outcome),
-            _ => return Some(mixed_up()),
-        }
-        listing.missing = listing.missing.saturating_sub(1);
-        if listing.missing > 0 {
-            return None;
-        }
-        let until = listing.until();
-        let Some((shared, slicer)) = &mut listing.scan else { return Some(mixed_up()) };
-        let parts = slicer.next(SCAN_ROWS, self.hasher, self.shards);
-        if parts.is_empty() {
-            return Some(Ok(Reply::Conversations(listing.finish(self.hasher))));
-        }
-        listing.missing = parts.len();
-        for (shard, refs) in parts {
-            let part = Part { refs, until: until.clone() };
-            let op = Op::Conversations(Arc::clone(shared), part);
-            out.push((shard, self.reply_to(to.entry, 0), op));
-        }
-        None
+        })
     }
 
     pub(super) fn scatter_unread(
@@ -137,7 +97,7 @@ impl<T> Router<T> {
             missing: 0,
         };
         self.ask_rows_of(&mut gather, entry, out);
-        Scattered::Asked(Gather::Unread(Box::new(gather)))
+        Scattered::asked(gather)
     }
 
     /// Requests the rows of the next users.
@@ -154,46 +114,91 @@ impl<T> Router<T> {
         gather.missing = asked.len();
         gather.asked = asked;
     }
+}
 
-    pub(super) fn gather_unread(
-        &self,
-        gather: &mut UnreadGather,
+impl Gather for ListingGather {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
         to: ReplyTo,
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<Outcome> {
         match answer {
-            Answer::Rows(rows) => gather.take_rows(to, rows),
-            Answer::Unread(totals) => gather.take_totals(totals),
+            Answer::Rows(rows) => {
+                let rows: Rows = Arc::new(rows);
+                let shared = Listing {
+                    rows: Arc::clone(&rows),
+                    asked: self.asked.clone(),
+                    wanted: self.limit + 1,
+                    start: self.start.clone(),
+                };
+                self.scan = Some((Arc::new(shared), Slicer::new(rows)));
+            }
+            Answer::Conversations(part) => self.take(part),
             Answer::Done(outcome @ Err(_)) => return Some(outcome),
             _ => return Some(mixed_up()),
         }
-        gather.missing = gather.missing.saturating_sub(1);
-        if gather.missing > 0 {
+        self.missing = self.missing.saturating_sub(1);
+        if self.missing > 0 {
             return None;
         }
-        if gather.scan.is_none() {
-            let rows: Rows =
-                Arc::new(std::mem::take(&mut gather.rows).into_iter().flatten().collect());
-            let first = gather.next_user - rows.len();
-            gather.scan = Some((Arc::clone(&rows), Slicer::new(rows), first));
+        let until = self.until();
+        let Some((shared, slicer)) = &mut self.scan else { return Some(mixed_up()) };
+        let parts = slicer.next(SCAN_ROWS, scatter.hasher, scatter.shards);
+        if parts.is_empty() {
+            return Some(Ok(Reply::Conversations(self.finish(scatter.hasher))));
         }
-        let (rows, slicer, _) = gather.scan.as_mut()?;
-        let parts: Vec<(ShardId, _)> = slicer.next(SCAN_ROWS, self.hasher, self.shards);
+        self.missing = parts.len();
+        for (shard, refs) in parts {
+            let part = Part { refs, until: until.clone() };
+            let op = Op::Conversations(Arc::clone(shared), part);
+            out.push((shard, scatter.reply_to(to.entry, 0), op));
+        }
+        None
+    }
+}
+
+impl Gather for UnreadGather {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        match answer {
+            Answer::Rows(rows) => self.take_rows(to, rows),
+            Answer::Unread(totals) => self.take_totals(totals),
+            Answer::Done(outcome @ Err(_)) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        self.missing = self.missing.saturating_sub(1);
+        if self.missing > 0 {
+            return None;
+        }
+        if self.scan.is_none() {
+            let rows: Rows =
+                Arc::new(std::mem::take(&mut self.rows).into_iter().flatten().collect());
+            let first = self.next_user - rows.len();
+            self.scan = Some((Arc::clone(&rows), Slicer::new(rows), first));
+        }
+        let (rows, slicer, _) = self.scan.as_mut()?;
+        let parts: Vec<(ShardId, _)> = slicer.next(SCAN_ROWS, scatter.hasher, scatter.shards);
         if !parts.is_empty() {
-            gather.missing = parts.len();
+            self.missing = parts.len();
             for (shard, refs) in parts {
                 let op = Op::Unread(Arc::clone(rows), refs);
-                out.push((shard, self.reply_to(to.entry, 0), op));
+                out.push((shard, scatter.reply_to(to.entry, 0), op));
             }
             return None;
         }
-        gather.scan = None;
-        if gather.next_user < gather.users.len() {
-            self.ask_rows_of(gather, to.entry, out);
+        self.scan = None;
+        if self.next_user < self.users.len() {
+            scatter.ask_rows_of(self, to.entry, out);
             return None;
         }
-        Some(Ok(Reply::Unread(gather.finish())))
+        Some(Ok(Reply::Unread(self.finish())))
     }
 }
 

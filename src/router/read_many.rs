@@ -3,8 +3,10 @@
 //! With an idempotency key, the checked parts come back here and go to the user's shard together.
 //! It decides all of them in one step, and keeps one answer.
 
+use super::Sent;
+use super::missing::Missing;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use super::scatter_plan::ScatterPlan;
-use super::{Gather, Missing, Router, Scattered, Sent, mixed_up};
 use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Outcome, Reply};
 use crate::shard::op::{Answer, Op, ReplyTo, RowRequest};
@@ -21,7 +23,7 @@ pub(super) struct ReadingMany {
     missing: Missing,
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_read_many(
         &self,
         entry: u64,
@@ -57,42 +59,7 @@ impl<T> Router<T> {
             let reply = MarkReadManyReply { items: Vec::new() };
             return Scattered::Finished(Ok(Reply::MarkReadMany(reply)));
         }
-        Scattered::Asked(Gather::ReadMany(Box::new(reading)))
-    }
-
-    pub(super) fn gather_read_many(
-        &self,
-        reading: &mut ReadingMany,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        let part = match answer {
-            Answer::MarkReadMany(results) => {
-                reading.asked.put(to, results, &mut reading.results, |place, result| {
-                    *place = Some(result);
-                });
-                Ok(())
-            }
-            Answer::CheckReads(requests) => {
-                reading.asked.put(to, requests, &mut reading.checked, |place, request| {
-                    *place = Some(request);
-                });
-                Ok(())
-            }
-            // The answer of the user's shard to all parts together.
-            Answer::Done(Ok(reply)) => return Some(Ok(reply)),
-            Answer::Done(Err(error)) => Err(error),
-            _ => return Some(mixed_up()),
-        };
-        if let Err(error) = reading.missing.note(part)? {
-            return Some(Err(error));
-        }
-        if self.read_rows(reading, to.entry, out) {
-            return None;
-        }
-        let items = std::mem::take(&mut reading.results).into_iter().flatten().collect();
-        Some(Ok(Reply::MarkReadMany(MarkReadManyReply { items })))
+        Scattered::asked(reading)
     }
 
     /// With a key, sends what the chats allowed to the user's shard. Returns whether it did.
@@ -103,5 +70,42 @@ impl<T> Router<T> {
         reading.missing = Missing::of(1);
         out.push((shard, self.reply_to(entry, 0), Op::ReadRows(user_id, requests, key)));
         true
+    }
+}
+
+impl Gather for ReadingMany {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let part = match answer {
+            Answer::MarkReadMany(results) => {
+                self.asked.put(to, results, &mut self.results, |place, result| {
+                    *place = Some(result);
+                });
+                Ok(())
+            }
+            Answer::CheckReads(requests) => {
+                self.asked.put(to, requests, &mut self.checked, |place, request| {
+                    *place = Some(request);
+                });
+                Ok(())
+            }
+            // The answer of the user's shard to all parts together.
+            Answer::Done(Ok(reply)) => return Some(Ok(reply)),
+            Answer::Done(Err(error)) => Err(error),
+            _ => return Some(mixed_up()),
+        };
+        if let Err(error) = self.missing.note(part)? {
+            return Some(Err(error));
+        }
+        if scatter.read_rows(self, to.entry, out) {
+            return None;
+        }
+        let items = std::mem::take(&mut self.results).into_iter().flatten().collect();
+        Some(Ok(Reply::MarkReadMany(MarkReadManyReply { items })))
     }
 }

@@ -7,7 +7,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Gather, Router, Scattered, Sent, mixed_up};
+use super::Sent;
+use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::verify::VerifyReply;
 use crate::command::{Outcome, Reply};
 use crate::limits::{DIFFERENCES_MAX, SCAN_ROWS};
@@ -54,98 +55,15 @@ enum Against {
     Again(Pair, ChatSide, Option<RowSide>),
 }
 
-impl<T> Router<T> {
+impl Scatter {
     pub(super) fn scatter_verify(&self, entry: u64, out: &mut Vec<Sent>) -> Scattered {
         out.push((ShardId(0), self.reply_to(entry, 0), Op::VerifySlots(0)));
-        Scattered::Asked(Gather::Verify(Box::new(Verifying {
+        Scattered::asked(Verifying {
             next: Some((ShardId(0), 0)),
             left: VecDeque::new(),
             against: Against::Slots,
             reply: VerifyReply::default(),
-        })))
-    }
-
-    pub(super) fn gather_verify(
-        &self,
-        verifying: &mut Verifying,
-        to: ReplyTo,
-        answer: Answer,
-        out: &mut Vec<Sent>,
-    ) -> Option<Outcome> {
-        let against = std::mem::replace(&mut verifying.against, Against::Slots);
-        match (against, answer) {
-            (Against::Slots, Answer::VerifySlots(view)) => {
-                verifying.next = match view.next {
-                    Some(next) => verifying.next.map(|(shard, _)| (shard, next)),
-                    None => verifying
-                        .next
-                        .map(|(shard, _)| (ShardId(shard.0 + 1), 0))
-                        .filter(|(shard, _)| shard.0 < self.shards.get()),
-                };
-                self.take_slots(verifying, *view);
-            }
-            (Against::Members(chat_id), Answer::VerifyPage(view, more)) => {
-                if let Some(after) = more {
-                    verifying.left.push_front(self.members_of(chat_id, after));
-                }
-                self.take_slots(verifying, *view);
-            }
-            (Against::RowsOf(user_id), Answer::VerifyPage(view, more)) => {
-                if let Some(after) = more {
-                    verifying.left.push_front(self.rows_of(user_id, after));
-                }
-                self.take_slots(verifying, *view);
-            }
-            (Against::Chats(chats), Answer::VerifyRows(rows)) => {
-                verifying.reply.members += wide(chats.len());
-                for ((pair, chat), row) in chats.into_iter().zip(rows) {
-                    if difference(&pair, &chat, row.as_ref()).is_some() {
-                        verifying.left.push_front(self.second_look(pair));
-                    }
-                }
-            }
-            (Against::Rows(rows), Answer::VerifyChats(chats)) => {
-                verifying.reply.rows += wide(rows.len());
-                for ((pair, row), chat) in rows.into_iter().zip(chats) {
-                    if difference(&pair, &chat, Some(&row)).is_some() {
-                        verifying.left.push_front(self.second_look(pair));
-                    }
-                }
-            }
-            (Against::Chat(pair), Answer::VerifyChats(mut chats)) => {
-                if let Some(chat) = chats.pop() {
-                    let op = Op::VerifyRows(vec![pair.clone()]);
-                    let shard = self.shard_of_user(&pair.0);
-                    let against = Against::Row(pair, chat);
-                    verifying.left.push_front(Ask { shard, op, against });
-                }
-            }
-            (Against::Row(pair, chat), Answer::VerifyRows(mut rows)) => {
-                let op = Op::VerifyChats(vec![pair.clone()]);
-                let shard = self.shard_of_chat(&pair.1);
-                let against = Against::Again(pair, chat, rows.pop().flatten());
-                verifying.left.push_front(Ask { shard, op, against });
-            }
-            (Against::Again(pair, before, row), Answer::VerifyChats(mut chats)) => {
-                let stood_still = chats.pop().is_some_and(|chat| chat == before && !chat.is_busy);
-                if stood_still && let Some(text) = difference(&pair, &before, row.as_ref()) {
-                    verifying.note(text);
-                }
-            }
-            (_, Answer::Done(outcome @ Err(_))) => return Some(outcome),
-            _ => return Some(mixed_up()),
-        }
-        let slots = verifying.next.map(|(shard, from)| Ask {
-            shard,
-            op: Op::VerifySlots(from),
-            against: Against::Slots,
-        });
-        let Some(next) = verifying.left.pop_front().or(slots) else {
-            return Some(Ok(Reply::Verify(std::mem::take(&mut verifying.reply))));
-        };
-        verifying.against = next.against;
-        out.push((next.shard, self.reply_to(to.entry, 0), next.op));
-        None
+        })
     }
 
     /// Queues the requests about some slots, or about a page. Requests about what has arrived come
@@ -203,6 +121,91 @@ impl<T> Router<T> {
     fn second_look(&self, pair: Pair) -> Ask {
         let op = Op::VerifyChats(vec![pair.clone()]);
         Ask { shard: self.shard_of_chat(&pair.1), op, against: Against::Chat(pair) }
+    }
+}
+
+impl Gather for Verifying {
+    fn gather(
+        &mut self,
+        scatter: &mut Scatter,
+        to: ReplyTo,
+        answer: Answer,
+        out: &mut Vec<Sent>,
+    ) -> Option<Outcome> {
+        let against = std::mem::replace(&mut self.against, Against::Slots);
+        match (against, answer) {
+            (Against::Slots, Answer::VerifySlots(view)) => {
+                self.next = match view.next {
+                    Some(next) => self.next.map(|(shard, _)| (shard, next)),
+                    None => self
+                        .next
+                        .map(|(shard, _)| (ShardId(shard.0 + 1), 0))
+                        .filter(|(shard, _)| shard.0 < scatter.shards.get()),
+                };
+                scatter.take_slots(self, *view);
+            }
+            (Against::Members(chat_id), Answer::VerifyPage(view, more)) => {
+                if let Some(after) = more {
+                    self.left.push_front(scatter.members_of(chat_id, after));
+                }
+                scatter.take_slots(self, *view);
+            }
+            (Against::RowsOf(user_id), Answer::VerifyPage(view, more)) => {
+                if let Some(after) = more {
+                    self.left.push_front(scatter.rows_of(user_id, after));
+                }
+                scatter.take_slots(self, *view);
+            }
+            (Against::Chats(chats), Answer::VerifyRows(rows)) => {
+                self.reply.members += wide(chats.len());
+                for ((pair, chat), row) in chats.into_iter().zip(rows) {
+                    if difference(&pair, &chat, row.as_ref()).is_some() {
+                        self.left.push_front(scatter.second_look(pair));
+                    }
+                }
+            }
+            (Against::Rows(rows), Answer::VerifyChats(chats)) => {
+                self.reply.rows += wide(rows.len());
+                for ((pair, row), chat) in rows.into_iter().zip(chats) {
+                    if difference(&pair, &chat, Some(&row)).is_some() {
+                        self.left.push_front(scatter.second_look(pair));
+                    }
+                }
+            }
+            (Against::Chat(pair), Answer::VerifyChats(mut chats)) => {
+                if let Some(chat) = chats.pop() {
+                    let op = Op::VerifyRows(vec![pair.clone()]);
+                    let shard = scatter.shard_of_user(&pair.0);
+                    let against = Against::Row(pair, chat);
+                    self.left.push_front(Ask { shard, op, against });
+                }
+            }
+            (Against::Row(pair, chat), Answer::VerifyRows(mut rows)) => {
+                let op = Op::VerifyChats(vec![pair.clone()]);
+                let shard = scatter.shard_of_chat(&pair.1);
+                let against = Against::Again(pair, chat, rows.pop().flatten());
+                self.left.push_front(Ask { shard, op, against });
+            }
+            (Against::Again(pair, before, row), Answer::VerifyChats(mut chats)) => {
+                let stood_still = chats.pop().is_some_and(|chat| chat == before && !chat.is_busy);
+                if stood_still && let Some(text) = difference(&pair, &before, row.as_ref()) {
+                    self.note(text);
+                }
+            }
+            (_, Answer::Done(outcome @ Err(_))) => return Some(outcome),
+            _ => return Some(mixed_up()),
+        }
+        let slots = self.next.map(|(shard, from)| Ask {
+            shard,
+            op: Op::VerifySlots(from),
+            against: Against::Slots,
+        });
+        let Some(next) = self.left.pop_front().or(slots) else {
+            return Some(Ok(Reply::Verify(std::mem::take(&mut self.reply))));
+        };
+        self.against = next.against;
+        out.push((next.shard, scatter.reply_to(to.entry, 0), next.op));
+        None
     }
 }
 

@@ -23,8 +23,8 @@ fn matches(code: &str) -> Vec<(usize, Vec<&str>)> {
             .iter()
             .take_while(|line| line.trim().is_empty() || indent(line) > indent(head));
         let arms = body.filter(|line| indent(line) == indent(head) + 4);
-        let pattern = |line: &&&str| line.split(" => ").next().unwrap_or_default().trim();
-        found.push((number + 1, arms.collect::<Vec<_>>().iter().map(pattern).collect()));
+        let patterns = arms.map(|line| line.split(" => ").next().unwrap_or_default().trim());
+        found.push((number + 1, patterns.collect()));
     }
     found
 }

@@ -60,10 +60,10 @@ fn mutations() -> Vec<(&'static str, Value)> {
 }
 
 pub fn the_first_answer_comes_again(door: &mut dyn Door) {
-    let with_key = Kind::ALL.iter().filter(|kind| kind.key_owner() != KeyOwner::NoKey);
+    let keyed = Kind::ALL.iter().filter(|kind| kind.key_owner() != KeyOwner::NoKey);
     let played = mutations().into_iter().map(|(name, _)| name);
     assert_eq!(
-        with_key.map(|kind| kind.name()).collect::<BTreeSet<_>>(),
+        keyed.map(|kind| kind.name()).collect::<BTreeSet<_>>(),
         played.collect(),
         "left are the commands that take a key"
     );

@@ -1,0 +1,49 @@
+//! The table of the commands under way: each has its ticket and what was gathered so far.
+
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+
+use super::scatter::Gather;
+
+/// The table. An entry is named by a number, which is not used again after it is removed.
+pub(super) struct Entries<T>(SlotMap<DefaultKey, Entry<T>>);
+
+struct Entry<T> {
+    ticket: T,
+    /// What was gathered so far; `None` if the first answer is the last.
+    gather: Option<Box<dyn Gather>>,
+}
+
+impl<T> Entries<T> {
+    pub(super) fn new() -> Self {
+        Self(SlotMap::new())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Adds a ticket that waits for a single answer, until [`Self::put_back`].
+    pub(super) fn add(&mut self, ticket: T) -> u64 {
+        self.0.insert(Entry { ticket, gather: None }).data().as_ffi()
+    }
+
+    /// Removes an entry and returns its ticket; `None` if the entry is gone.
+    pub(super) fn remove(&mut self, entry: u64) -> Option<T> {
+        self.0.remove(key_of(entry)).map(|entry| entry.ticket)
+    }
+
+    /// Takes what was gathered, until [`Self::put_back`]; `None` if the entry is gone.
+    pub(super) fn take_out(&mut self, entry: u64) -> Option<Option<Box<dyn Gather>>> {
+        self.0.get_mut(key_of(entry)).map(|entry| entry.gather.take())
+    }
+
+    pub(super) fn put_back(&mut self, entry: u64, gather: Box<dyn Gather>) {
+        if let Some(entry) = self.0.get_mut(key_of(entry)) {
+            entry.gather = Some(gather);
+        }
+    }
+}
+
+fn key_of(entry: u64) -> DefaultKey {
+    KeyData::from_ffi(entry).into()
+}
