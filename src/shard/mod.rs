@@ -19,12 +19,15 @@
 //! - [`page`]: a user's list, a slice at a time
 //! - [`op`]: operations, answers and messages of a shard
 //! - [`core`]: the state machine
+//! - [`ops`]: what operations do, one file per family
+//! - [`dispatch`]: operations and messages on their way to them
 
 pub mod compact;
 pub mod core;
 pub mod counts;
 pub mod decode;
 pub mod deliveries;
+mod dispatch;
 pub mod events;
 pub mod idempotency;
 pub mod interner;
@@ -34,7 +37,6 @@ pub mod member;
 pub mod op;
 mod ops;
 pub mod page;
-mod prefetch;
 pub mod retired;
 pub mod roster;
 pub mod row;

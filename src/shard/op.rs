@@ -300,6 +300,37 @@ impl Answer {
     }
 }
 
+/// The part of a command's result that one step knows.
+pub(super) enum Step {
+    /// The outcome of the command.
+    Done(Outcome),
+    /// An answer that the router joins with others, or continues from.
+    Part(Answer),
+    /// The reply. It waits until all events that these chats have decided so far have reached their
+    /// rows.
+    AfterDeliveries(Vec<ChatId>, Reply),
+    /// A later step or another shard answers.
+    Later,
+}
+
+impl From<Outcome> for Step {
+    fn from(outcome: Outcome) -> Self {
+        Self::Done(outcome)
+    }
+}
+
+impl From<Error> for Step {
+    fn from(error: Error) -> Self {
+        Self::Done(Err(error))
+    }
+}
+
+impl From<Answer> for Step {
+    fn from(answer: Answer) -> Self {
+        Self::Part(answer)
+    }
+}
+
 /// A membership, by the ids of its user and its chat.
 pub type Pair = (UserId, ChatId);
 

@@ -1,4 +1,4 @@
-//! The modules of the node import each other in one direction.
+//! The modules of the node, and those of the shard, import each other in one direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ fn siblings(directory: &str) -> BTreeMap<String, BTreeSet<String>> {
         }
         let code = source.code();
         let mut others = named_after(&code, &inside);
-        if path.len() == 1 {
+        if path.len() == 1 || path[1] == "mod.rs" {
             others.extend(named_after(&code, "super::"));
         }
         others.retain(|other| !["", "super", &module].contains(&other.as_str()));
@@ -25,9 +25,8 @@ fn siblings(directory: &str) -> BTreeMap<String, BTreeSet<String>> {
     named
 }
 
-#[test]
-fn modules_of_the_node_import_in_one_direction() {
-    let mut left = siblings("src/node");
+fn assert_one_direction(directory: &str) {
+    let mut left = siblings(directory);
     let modules: BTreeSet<String> = left.keys().cloned().collect();
     let of_none = left.iter().flat_map(|(module, others)| {
         others.difference(&modules).map(move |other| format!("{module}: {other}"))
@@ -48,4 +47,14 @@ fn modules_of_the_node_import_in_one_direction() {
         format!("{module}: {}", Vec::from_iter(others.map(String::as_str)).join(", "))
     });
     none("modules in a circle, or above one", &Vec::from_iter(circle));
+}
+
+#[test]
+fn modules_of_the_node_import_in_one_direction() {
+    assert_one_direction("src/node");
+}
+
+#[test]
+fn modules_of_the_shard_import_in_one_direction() {
+    assert_one_direction("src/shard");
 }

@@ -31,8 +31,7 @@ use crate::command::{Error, ErrorCode, Home, Kind, Owner, Reply, ShardCommand};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::events::KeyUsed;
 use crate::shard::idempotency::{Claim, Claiming, digest};
-use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest};
-use crate::shard::ops::Step;
+use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest, Step};
 use crate::shard::state::FirstAnswer;
 use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
 
@@ -147,7 +146,7 @@ pub(in crate::shard) enum Remembered {
 impl Core {
     /// The key of an operation that one slot decides. Other operations handle their keys where they
     /// decide.
-    pub(super) fn keyed(&self, op: &Op) -> Option<Keyed> {
+    pub(in crate::shard) fn keyed(&self, op: &Op) -> Option<Keyed> {
         match op {
             Op::Create { create, id_from, claim } => {
                 let id = create.id.as_ref()?;
@@ -303,7 +302,7 @@ impl Core {
     }
 
     /// Takes a key for a request whose parts follow. A repeat gets the claim that exists.
-    pub(super) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
+    pub(in crate::shard) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
         let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
         let Keyed { slot, request, .. } = keyed;
         let number = match self.kept(&keyed) {
@@ -353,7 +352,7 @@ impl Core {
     }
 
     /// The step that answers a repeat; None if the request is new.
-    pub(super) fn first_answer(&self, keyed: &Keyed) -> Option<Step> {
+    pub(in crate::shard) fn first_answer(&self, keyed: &Keyed) -> Option<Step> {
         match self.recall(keyed) {
             Ok(None) => None,
             Ok(Some(reply)) => {
@@ -365,7 +364,12 @@ impl Core {
     }
 
     /// Keeps the reply of a step, if the request has a key and the step has a reply.
-    pub(super) fn keep_answer(&mut self, keyed: Option<Keyed>, step: &Step, out: &mut Output) {
+    pub(in crate::shard) fn keep_answer(
+        &mut self,
+        keyed: Option<Keyed>,
+        step: &Step,
+        out: &mut Output,
+    ) {
         if let (Some(keyed), Step::Done(Ok(reply)) | Step::AfterDeliveries(_, reply)) =
             (keyed, step)
         {
@@ -459,15 +463,20 @@ mod tests {
     use super::*;
     use crate::command::{Command, Sorted};
     use crate::shard::op::ReplyTo;
-    use crate::shard::ops::read_positions;
     use crate::types::{KeyHasher, ShardCount, ShardId};
+
+    fn answer(core: &mut Core, op: Op) -> Answer {
+        let mut out = Output::default();
+        core.request(ReplyTo { core: ShardId(0), entry: 0, part: 0 }, op, &mut out);
+        out.answers.remove(0).answer
+    }
 
     fn ask(core: &mut Core, kind: Kind, mut arguments: Value, key: usize) {
         arguments["idempotency_key"] = format!("k{key}").into();
         let op = match Command::from_json(kind, arguments).unwrap() {
             Command::EraseUser(erase) => Op::EraseBegin(erase),
             Command::MarkReadMany(many) => {
-                let checked = read_positions::check_reads(&core.slots, &many.user_id, many.items);
+                let checked = answer(core, Op::CheckReads(many.user_id.clone(), many.items));
                 let Answer::CheckReads(requests) = checked else { panic!("{checked:?}") };
                 Op::ReadRows(many.user_id, requests, many.idempotency_key.unwrap())
             }
@@ -476,15 +485,13 @@ mod tests {
                 other => panic!("{other:?}"),
             },
         };
-        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
         let ends = match &op {
             Op::EraseBegin(erase) => Some(Op::EraseEnd(erase.clone(), 0)),
             _ => None,
         };
         for op in std::iter::once(op).chain(ends) {
-            let mut out = Output::default();
-            core.request(to, op, &mut out);
-            assert!(!matches!(out.answers[0].answer, Answer::Done(Err(_))), "{:?}", out.answers);
+            let answer = answer(core, op);
+            assert!(!matches!(answer, Answer::Done(Err(_))), "{answer:?}");
         }
         assert_counted(core);
     }

@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 use snapshot::{Planted, is_planted};
 
 use super::Core;
+use super::prefetch::prefetch_rows;
 use crate::limits::DELIVERY_SLICE;
 use crate::shard::deliveries::Effect;
 use crate::shard::events::{DeliveryDone, RowChanged};
 use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
-use crate::shard::prefetch::prefetch_rows;
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, ShardId, UserId};
 
@@ -162,7 +162,7 @@ impl Core {
 
     /// Notes that one shard has confirmed its part of a slice, and sends the next slice after the
     /// last confirmation.
-    pub(super) fn delivered(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
+    pub(in crate::shard) fn delivered(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
         if self.outbox.confirm(chat_id, event) {
             self.send_slice(chat_id, out);
         }
@@ -207,7 +207,7 @@ impl Core {
     }
 
     /// Applies a chat's event to the rows that do not have it yet, and confirms.
-    pub(super) fn take_delivery(
+    pub(in crate::shard) fn take_delivery(
         &mut self,
         from: ShardId,
         chat_id: ChatId,

@@ -7,12 +7,10 @@
 use smallvec::SmallVec;
 
 use super::Core;
+use super::prefetch::{INLINE, Prefetched, creator_text, detail_lines, fetch_each, row_lines};
 use crate::command::detail::ChatItemRef;
 use crate::command::list::ListRowRef;
 use crate::shard::list_order::ListOrder;
-use crate::shard::prefetch::{
-    INLINE, Prefetched, creator_text, detail_lines, fetch_each, row_lines,
-};
 use crate::shard::roster::Chunk;
 use crate::shard::row::{Row, RowFacts};
 use crate::shard::state::{Chat, User};

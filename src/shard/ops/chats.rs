@@ -2,7 +2,6 @@
 
 use hashbrown::HashSet;
 
-use super::Step;
 use super::members::each_once;
 use crate::command::create::{Create, CreateReply};
 use crate::command::dissolve::Dissolve;
@@ -10,7 +9,7 @@ use crate::command::set_status::{SetStatus, SetStatusReply};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::shard::core::{self, Core, Slots};
 use crate::shard::events::{Created, Dissolved, StatusSet};
-use crate::shard::op::{Answer, IdFrom, Output};
+use crate::shard::op::{Answer, IdFrom, Output, Step};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId};
 

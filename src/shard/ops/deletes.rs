@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::Step;
 use crate::command::delete::Delete;
 use crate::command::{Error, Reply};
 use crate::shard::core::{Core, Slots};
 use crate::shard::events::Deleted;
 use crate::shard::idempotency::Claim;
-use crate::shard::op::{Answer, Output};
+use crate::shard::op::{Answer, Output, Step};
 use crate::types::{ChatId, Sequence, UserId};
 
 /// Checks whether [`delete`] would accept these chats.

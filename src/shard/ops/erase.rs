@@ -4,12 +4,12 @@
 //! their creator. At last the user is forgotten, with all answers under their keys. A crash leaves
 //! a part of the work done and the request unanswered; a repeat does the rest.
 
-use super::{Step, rows};
+use super::rows;
 use crate::command::Reply;
 use crate::command::erase_user::{EraseUser, EraseUserReply};
 use crate::shard::core::{Core, Remembered};
 use crate::shard::events::{MemberErased, UserErased};
-use crate::shard::op::{Answer, Output, ReplyTo};
+use crate::shard::op::{Answer, Output, ReplyTo, Step};
 use crate::types::{ChatId, UserId};
 
 /// Number of chats that one step reads, counting each slot as one more.

@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Step;
 use crate::command::import::{Import, ImportReply};
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
+use crate::shard::core::prefetch::prefetch_ids;
 use crate::shard::core::{Core, Keyed};
 use crate::shard::deliveries::Effect;
 use crate::shard::events::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};
 use crate::shard::member::{Member, MemberFacts};
-use crate::shard::op::{Answer, Output, Removal};
-use crate::shard::prefetch::prefetch_ids;
+use crate::shard::op::{Answer, Output, Removal, Step};
 use crate::shard::row::{RowFacts, RowImport};
 use crate::shard::state::ChatHead;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId, wide};

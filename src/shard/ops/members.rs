@@ -2,7 +2,6 @@
 
 use hashbrown::HashSet;
 
-use super::Step;
 use super::chats::check_version;
 use crate::command::add_members::{AddMembers, AddMembersReply};
 use crate::command::members::{MemberItem, Members, MembersReply};
@@ -11,7 +10,7 @@ use crate::command::{Error, Outcome, Reply};
 use crate::limits::MEMBERS_PAGE_MAX;
 use crate::shard::core::{Core, Slots};
 use crate::shard::events::{MembersAdded, MembersRemoved};
-use crate::shard::op::Output;
+use crate::shard::op::{Output, Step};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, UserId, wide};
 

@@ -33,38 +33,3 @@ pub(super) mod read_positions;
 pub(super) mod rows;
 pub(super) mod sync;
 pub(super) mod verify;
-
-use super::op::Answer;
-use crate::command::{Error, Outcome, Reply};
-use crate::types::ChatId;
-
-/// The part of a command's result that one step knows.
-pub(super) enum Step {
-    /// The outcome of the command.
-    Done(Outcome),
-    /// An answer that the router joins with others, or continues from.
-    Part(Answer),
-    /// The reply. It waits until all events that these chats have decided so far have reached their
-    /// rows.
-    AfterDeliveries(Vec<ChatId>, Reply),
-    /// A later step or another shard answers.
-    Later,
-}
-
-impl From<Outcome> for Step {
-    fn from(outcome: Outcome) -> Self {
-        Self::Done(outcome)
-    }
-}
-
-impl From<Error> for Step {
-    fn from(error: Error) -> Self {
-        Self::Done(Err(error))
-    }
-}
-
-impl From<Answer> for Step {
-    fn from(answer: Answer) -> Self {
-        Self::Part(answer)
-    }
-}

@@ -2,14 +2,13 @@
 //!
 //! The chat checks, and the row decides.
 
-use super::Step;
 use crate::command::clear::{Clear, ClearReply};
 use crate::command::mark_read::{MarkRead, MarkReadRef, MarkReadReply};
 use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::core::{Core, Slots, check_version};
 use crate::shard::events::{Cleared, ReadRef};
-use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest};
+use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest, Step};
 use crate::shard::row::RowFacts;
 use crate::shard::state::Chat;
 use crate::types::{ChatId, Flag, Hashed, IdempotencyKey, UserId};

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::Step;
 use crate::command::list::List;
 use crate::command::set_flags::{SetFlags, SetFlagsReply};
 use crate::command::touch::{Touch, TouchReply};
@@ -11,7 +10,7 @@ use crate::limits::SCAN_ROWS;
 use crate::shard::core::{Core, Slots, check_version};
 use crate::shard::events::{FlagsSet, Touched};
 use crate::shard::listing::UserRows;
-use crate::shard::op::{Answer, Output};
+use crate::shard::op::{Answer, Output, Step};
 use crate::shard::page::ListPage;
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, TimeMs, UserId};

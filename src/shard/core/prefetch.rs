@@ -9,12 +9,12 @@
 
 use smallvec::SmallVec;
 
-use super::core::{Core, Slots};
-use super::deliveries::Effect;
-use super::member::Member;
-use super::row::Row;
-use super::state::{Chat, User};
-use super::table::OutOfLine;
+use super::{Core, Slots};
+use crate::shard::deliveries::Effect;
+use crate::shard::member::Member;
+use crate::shard::row::Row;
+use crate::shard::state::{Chat, User};
+use crate::shard::table::OutOfLine;
 use crate::types::{ChatId, InternedUserId, UserId, wide};
 
 /// This many requests of one call, or ids of one request, need no allocation.
@@ -101,14 +101,14 @@ impl Core {
 }
 
 /// Prefetches the texts that the interner holds of these ids.
-pub(super) fn prefetch_ids<'a>(slots: &Slots, ids: impl Iterator<Item = &'a str>) {
+pub(in crate::shard) fn prefetch_ids<'a>(slots: &Slots, ids: impl Iterator<Item = &'a str>) {
     let mut stored: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
     stored.extend(ids.filter_map(|id| slots.interned_candidate(id)));
     fetch_each(stored, |id| text_line(id.as_str()));
 }
 
 /// Prefetches the rows that a chat's event is about to change.
-pub(super) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
+pub(in crate::shard) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
     let chat_hash = slots.hash_of(chat_id.as_str());
     let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
     entries.extend(rows.iter().filter_map(|(user_id, _)| {
@@ -123,17 +123,17 @@ pub(super) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(UserId, Ef
 }
 
 /// Calls `read` for each item, in a way that the compiler cannot leave out.
-pub(super) fn fetch_each<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
+pub(in crate::shard) fn fetch_each<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
     std::hint::black_box(items.into_iter().fold(0, |sum, item| sum ^ read(item)));
 }
 
 /// Reads the chat's first cache line, which has the facts that lists reply.
-pub(super) fn head_line(chat: &Chat) -> u64 {
+pub(in crate::shard) fn head_line(chat: &Chat) -> u64 {
     chat.head.last_time.get()
 }
 
 /// Reads the cache lines of a chat that `detail` needs.
-pub(super) fn detail_lines(chat: &Chat) -> u64 {
+pub(in crate::shard) fn detail_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ wide(chat.members.len())
 }
 
@@ -144,17 +144,17 @@ fn advance_lines(chat: &Chat) -> u64 {
 
 /// Reads a member, but not the member's id: a lookup compares with the reader's own text, which all
 /// chats share.
-pub(super) fn member_line(member: &Member) -> u64 {
+pub(in crate::shard) fn member_line(member: &Member) -> u64 {
     member.facts().order
 }
 
 /// Reads a row, which may extend over two cache lines.
-pub(super) fn row_lines(row: &Row) -> u64 {
+pub(in crate::shard) fn row_lines(row: &Row) -> u64 {
     row.version() ^ wide(row.chat_id.as_str().len())
 }
 
 /// Reads the id of a chat's creator, which is in a separate allocation.
-pub(super) fn creator_text(chat: &Chat) -> u64 {
+pub(in crate::shard) fn creator_text(chat: &Chat) -> u64 {
     text_line(chat.head.creator_id.as_str())
 }
 
