@@ -137,7 +137,7 @@ impl Worker {
         let mut out = Output::default();
         match node.log.mode() {
             LogMode::Off => core.leave_records_empty(),
-            _ => core.spread_images(),
+            _ => core.spread_snapshots(),
         }
         core.start(&mut out);
         node.clock.doubt(core.newest_message());
@@ -656,13 +656,13 @@ impl Local {
                 let responder = Responder::of_call(command.kind(), sender);
                 self.submit(responder, command);
             }
-            Control::BeginSnapshot(number) => self.0.borrow_mut().core.begin_image(number),
+            Control::BeginSnapshot(number) => self.0.borrow_mut().core.begin_snapshot(number),
             Control::Capture(count, sender) => {
                 let captures = self.0.borrow_mut().captures(count);
                 // The receiver may have given up.
                 drop(sender.try_send(captures));
             }
-            Control::EndSnapshot => self.0.borrow_mut().core.end_image(),
+            Control::EndSnapshot => self.0.borrow_mut().core.end_snapshot(),
             Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
         }

@@ -131,7 +131,7 @@ impl Core {
 
     /// Allows the slots of a snapshot to be of different instants. The caller promises a log:
     /// replay brings each slot of a snapshot to the same end.
-    pub fn spread_images(&mut self) {
+    pub fn spread_snapshots(&mut self) {
         self.walk.spread();
     }
 

@@ -53,7 +53,7 @@ impl Core {
 
     /// Takes a message of another shard, or of this one.
     pub fn message(&mut self, envelope: Envelope, out: &mut Output) {
-        self.begin_image(envelope.image);
+        self.begin_snapshot(envelope.snapshot);
         match envelope.message {
             Message::Deliver { from, chat_id, event, rows } => {
                 self.take_delivery(from, chat_id, event, rows, out);

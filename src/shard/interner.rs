@@ -28,8 +28,8 @@ pub struct Interner {
     tables: Vec<HashTable<InternedUserId>>,
     /// Number of ids that chats have released since the last sweep began.
     released: usize,
-    /// Number of ids that the last sweep kept, or the sweep under way so far.
-    kept: usize,
+    /// Number of ids that the last sweep retained, or the sweep under way so far.
+    retained: usize,
     /// The next table of the sweep under way; None if there is no sweep.
     sweep_at: Option<usize>,
     /// Delivered events of many rows, which are dropped a part at a time.
@@ -37,7 +37,7 @@ pub struct Interner {
 }
 
 /// A sweep begins after this many released ids, and at least a quarter of the ids that the last
-/// sweep kept.
+/// sweep retained.
 const SWEEP_FROM: usize = 4096;
 /// Tables that one step of a sweep visits.
 const TABLES_A_STEP: usize = 8;
@@ -48,7 +48,14 @@ impl Interner {
     /// An interner without ids.
     pub fn new(hasher: KeyHasher) -> Self {
         let tables = std::iter::repeat_with(HashTable::new).take(usize::from(SLOTS)).collect();
-        Self { hasher, tables, released: 0, kept: 0, sweep_at: None, delivered: VecDeque::new() }
+        Self {
+            hasher,
+            tables,
+            released: 0,
+            retained: 0,
+            sweep_at: None,
+            delivered: VecDeque::new(),
+        }
     }
 
     /// Notes how many ids chats have released, which decides when a sweep begins.
@@ -86,8 +93,8 @@ impl Interner {
     pub fn sweep_some(&mut self) -> bool {
         let first = match self.sweep_at {
             Some(first) => first,
-            None if self.released >= SWEEP_FROM.max(self.kept / 4) => {
-                (self.released, self.kept) = (0, 0);
+            None if self.released >= SWEEP_FROM.max(self.retained / 4) => {
+                (self.released, self.retained) = (0, 0);
                 0
             }
             None => return false,
@@ -96,7 +103,7 @@ impl Interner {
         for table in self.tables.iter_mut().skip(first).take(TABLES_A_STEP) {
             table.retain(|known| !known.is_alone());
             shrink(table, |known| table_hash(hasher.hash(known.as_str())));
-            self.kept += table.len();
+            self.retained += table.len();
         }
         let next = first + TABLES_A_STEP;
         self.sweep_at = (next < self.tables.len()).then_some(next);
@@ -168,7 +175,7 @@ mod tests {
         interner.note_released(1);
         while interner.sweep_some() {}
         let kept: usize = interner.tables.iter().map(HashTable::len).sum();
-        assert_eq!((kept, interner.kept), (used.len(), used.len()));
+        assert_eq!((kept, interner.retained), (used.len(), used.len()));
         let room: usize = interner.tables.iter().map(HashTable::capacity).sum();
         assert!(room < 8 * usize::from(SLOTS), "{room}");
         assert!(!interner.sweep_some());

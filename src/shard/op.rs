@@ -564,7 +564,7 @@ impl Message {
 #[derive(Debug, Clone)]
 pub struct Envelope {
     /// Number of the newest snapshot that the sender has begun.
-    pub image: u64,
+    pub snapshot: u64,
     /// The message for the receiver.
     pub message: Message,
 }

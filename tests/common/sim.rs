@@ -371,7 +371,7 @@ impl SimNode {
         self.image_number += 1;
         self.image = SimImage { blocks: Vec::new(), log_start: self.log.len() };
         let index = usize::from(core % self.shards.get());
-        self.cores[index].begin_image(self.image_number);
+        self.cores[index].begin_snapshot(self.image_number);
     }
 
     /// Captures some slots of the snapshot that was begun, on one core.
@@ -386,7 +386,7 @@ impl SimNode {
     /// Captures the rest of the snapshot.
     pub fn finish_image(&mut self) -> SimImage {
         for core in &mut self.cores {
-            core.begin_image(self.image_number);
+            core.begin_snapshot(self.image_number);
             while let Some(capture) = core.next_capture() {
                 encode(&capture, &mut self.image.blocks);
             }

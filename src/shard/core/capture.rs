@@ -148,7 +148,7 @@ struct UserCapture {
 
 impl Core {
     /// Begins snapshot `number`, unless it or a newer one was begun already.
-    pub fn begin_image(&mut self, number: u64) {
+    pub fn begin_snapshot(&mut self, number: u64) {
         self.walk.begin(number, self.slots.states().len());
     }
 
@@ -158,7 +158,7 @@ impl Core {
     }
 
     /// Ends the snapshot under way, or gives it up.
-    pub fn end_image(&mut self) {
+    pub fn end_snapshot(&mut self) {
         self.walk.end();
     }
 

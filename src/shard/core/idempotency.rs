@@ -305,7 +305,7 @@ impl Core {
     pub(in crate::shard) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
         let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
         let Keyed { slot, request, .. } = keyed;
-        let number = match self.kept(&keyed) {
+        let number = match self.remembered(&keyed) {
             Ok(Some(Remembered::Claim(number))) => number,
             Ok(None) => self.keep_claim(keyed, out),
             Ok(Some(Remembered::Reply(_))) => return Step::Done(Err(another_request())),
@@ -327,7 +327,7 @@ impl Core {
     ///
     /// # Errors
     /// If the key belongs to another request.
-    pub(in crate::shard) fn kept(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
+    pub(in crate::shard) fn remembered(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
         let Ok(state) = self.slots.slot(keyed.slot) else { return Ok(None) };
         let found = state.answers.get(&keyed.scope, self.slots.hash_of(&keyed.scope));
         let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.time.keys);
@@ -345,7 +345,7 @@ impl Core {
     /// # Errors
     /// If the key belongs to another request.
     pub(in crate::shard) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
-        Ok(self.kept(keyed)?.and_then(|kept| match kept {
+        Ok(self.remembered(keyed)?.and_then(|found| match found {
             Remembered::Reply(reply) => Some(reply),
             Remembered::Claim(_) => None,
         }))

@@ -234,7 +234,7 @@ impl Core {
 
     /// Sends a message, to another shard or to this one.
     pub(in crate::shard) fn send(&self, shard: ShardId, message: Message, out: &mut Output) {
-        out.messages.push((shard, Envelope { image: self.walk.number(), message }));
+        out.messages.push((shard, Envelope { snapshot: self.walk.number(), message }));
     }
 }
 

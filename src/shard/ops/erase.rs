@@ -19,7 +19,7 @@ const CHATS_A_STEP: u64 = 4096;
 /// so that no other request of the user can use it before the end.
 pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
     if let Some(keyed) = core.keyed_erase(&erase) {
-        match core.kept(&keyed) {
+        match core.remembered(&keyed) {
             Ok(None) => _ = core.keep_claim(keyed, out),
             Ok(Some(Remembered::Claim(_))) => {}
             Ok(Some(Remembered::Reply(reply))) => return Step::Done(Ok(reply)),
@@ -86,7 +86,7 @@ fn erase_from(core: &mut Core, chat_id: ChatId, user_id: &UserId, out: &mut Outp
 /// Forgets the user. If rows were added meanwhile, answers with them instead.
 pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut Output) -> Step {
     let keyed = core.keyed_erase(&erase);
-    let own = keyed.as_ref().map(|keyed| core.kept(keyed));
+    let own = keyed.as_ref().map(|keyed| core.remembered(keyed));
     // This request, sent on another connection too, may have ended there first.
     if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
         return Step::Done(Ok(reply));
@@ -97,12 +97,12 @@ pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut 
     if user.is_some_and(|user| !user.rows.is_empty()) {
         return Step::Part(rows::rows(core.slots(), vec![erase.user_id]));
     }
-    let kept = core.answers_of(&erase.user_id);
-    if user.is_some() || kept.count > own_claims {
+    let answers = core.answers_of(&erase.user_id);
+    if user.is_some() || answers.count > own_claims {
         let slot = core.slots().slot_of_user(&erase.user_id);
         let user_id = erase.user_id;
         core.commit_of_user(slot, &user_id, UserErased { user_id: user_id.clone() }, out);
-        core.answers_went(slot, kept);
+        core.answers_went(slot, answers);
     }
     let reply = Reply::EraseUser(EraseUserReply { memberships });
     if let Some(keyed) = keyed {

@@ -133,11 +133,11 @@ fn changes<'a>(user: &'a User, start: &Start, limit: usize) -> (Vec<(u64, Change
         Some(last) => *versions.select_nth_unstable(last).1,
     };
     // This walks the rows twice: of a giant's changes, one reply holds only a few.
-    let told = unknown(user, start).filter(|(version, _)| *version <= last);
-    let mut told: Vec<(u64, Change<'a>)> = told.collect();
-    told.sort_unstable_by_key(|(version, _)| *version);
-    let more = told.len() < versions.len();
-    (told, more)
+    let listed = unknown(user, start).filter(|(version, _)| *version <= last);
+    let mut listed: Vec<(u64, Change<'a>)> = listed.collect();
+    listed.sort_unstable_by_key(|(version, _)| *version);
+    let more = listed.len() < versions.len();
+    (listed, more)
 }
 
 /// The changes that the client does not know, in no order.

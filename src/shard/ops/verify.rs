@@ -70,7 +70,7 @@ pub fn verify_rows(slots: &Slots, pairs: &[Pair]) -> Answer {
 }
 
 fn look_at(slot: Option<Slot>, state: &SlotState, view: &mut SlotsView) {
-    view.differences.extend(counted(slot.map_or(0, Slot::get), state));
+    view.differences.extend(miscounted(slot.map_or(0, Slot::get), state));
     view.chats += wide(state.retired.len());
     for chat in state.chats() {
         view.chats += 1;
@@ -115,20 +115,22 @@ fn row_side(row: &Row) -> RowSide {
     }
 }
 
-fn counted(number: u16, state: &SlotState) -> Vec<String> {
-    let (kept, real) = (state.counts, state.recount());
+fn miscounted(number: u16, state: &SlotState) -> Vec<String> {
+    let (counted, real) = (state.counts, state.recount());
     let pairs = [
-        ("chats", kept.chats, real.chats),
-        ("dissolved chats", kept.dissolved, real.dissolved),
-        ("users", kept.users, real.users),
-        ("memberships", kept.memberships, real.memberships),
-        ("outbox", kept.outbox, real.outbox),
-        ("removals", kept.gone, real.gone),
-        ("users without rows", kept.idle, real.idle),
+        ("chats", counted.chats, real.chats),
+        ("dissolved chats", counted.dissolved, real.dissolved),
+        ("users", counted.users, real.users),
+        ("memberships", counted.memberships, real.memberships),
+        ("outbox", counted.outbox, real.outbox),
+        ("removals", counted.gone, real.gone),
+        ("users without rows", counted.idle, real.idle),
     ];
-    let wrong = pairs.into_iter().filter(|(_, kept, real)| kept != real);
+    let wrong = pairs.into_iter().filter(|(_, counted, real)| counted != real);
     wrong
-        .map(|(what, kept, real)| format!("slot {number}: {what} counted as {kept}, are {real}"))
+        .map(|(what, counted, real)| {
+            format!("slot {number}: {what} counted as {counted}, are {real}")
+        })
         .collect()
 }
 
