@@ -13,6 +13,7 @@
 //! - [`idempotency`]: first answers, and their eviction
 //! - [`forgetting`]: the bound of what is remembered of users
 //! - [`capture`]: the walk over the slots for a snapshot
+//! - [`restore`]: the blocks of a snapshot on their way back into slots
 //! - [`prefetch`]: memory that is read before it is needed
 //! - [`reads`]: `list` and `detail` on the fast path
 //!
@@ -26,6 +27,7 @@ mod idempotency;
 mod outbox;
 pub(super) mod prefetch;
 mod reads;
+mod restore;
 mod slots;
 
 use capture::CaptureWalk;
@@ -35,6 +37,7 @@ use idempotency::Answers;
 pub(super) use idempotency::{Keyed, Remembered};
 use outbox::Outbox;
 pub use prefetch::PrefetchKeys;
+use restore::Restoring;
 pub(super) use slots::{Slots, check_version};
 
 use super::decode::{BadRecord, hash_in};
@@ -77,9 +80,7 @@ pub struct Core {
     answers: Answers,
     fading: Fading,
     walk: CaptureWalk,
-    /// The newest dissolved chat of the snapshot that is being restored; its next block may hold
-    /// more of it.
-    restored: Option<ChatId>,
+    restoring: Restoring,
     /// Records are empty and only count; see [`Self::leave_records_empty`].
     leaves_records_empty: bool,
     commands: u64,
@@ -99,7 +100,7 @@ impl Core {
             answers: Answers::default(),
             fading: Fading::new(shards.get()),
             walk: CaptureWalk::default(),
-            restored: None,
+            restoring: Restoring::default(),
             leaves_records_empty: false,
             commands: 0,
         }

@@ -1,0 +1,213 @@
+//! The restore of a snapshot: blocks of slots, as [`super::capture`] writes them, become slots.
+//!
+//! Invariants:
+//! - All blocks of a slot have the same sequence, and each entry comes once, in order.
+//! - A dissolved chat that has nothing left to deliver is retired as soon as no later item can
+//!   belong to it.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::capture::{
+    ITEM_ANSWERS, ITEM_CHAT, ITEM_DELETERS, ITEM_GONE, ITEM_MEMBERS, ITEM_OUTBOX, ITEM_ROWS,
+    ITEM_USER,
+};
+use super::{Core, Slots};
+use crate::limits::COUNTER_MAX;
+use crate::shard::decode::{BadRecord, hash_in};
+use crate::shard::deliveries::{Deliveries, OutboxEntry};
+use crate::shard::interner::Interner;
+use crate::shard::member::Member;
+use crate::shard::row::Row;
+use crate::shard::state::{Chat, ChatHead, FirstAnswer, Gone, SlotState, User, UserHead};
+use crate::types::{ChatId, KeyHasher, Slot, UserId};
+
+/// What a restore remembers between two blocks.
+#[derive(Debug, Default)]
+pub(super) struct Restoring {
+    /// The dissolved chat that the last block ended with. The next block may hold more of it.
+    ended: Option<ChatId>,
+}
+
+impl Restoring {
+    fn block(&mut self, block: &[u8], slots: &mut Slots) -> Result<(), BadRecord> {
+        let bad = || BadRecord("no head of an image block".into());
+        let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
+        let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
+        let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
+        let hasher = slots.hasher;
+        let (state, interner) = slots.state_and_interner(slot)?;
+        let seq = u64::from_be_bytes(*seq);
+        // All blocks of a slot have the same sequence, and a slot with any item has had a record. A
+        // slot with sequence 0 would be missing in the next snapshot.
+        let fits = match state.seq {
+            0 => seq > 0 || items.is_empty(),
+            known => seq == known,
+        };
+        if seq > COUNTER_MAX || !fits {
+            return Err(BadRecord(format!("slot {} at {seq}, which it cannot be", slot.get())));
+        }
+        state.seq = seq;
+        let mut restored = Restored { slot, state, interner, hasher, ended: None };
+        while let Some((&code, fields)) = items.split_first() {
+            items = fields;
+            restored.item(code, &mut items)?;
+        }
+        let ended = restored.ended.take();
+        self.retire(ended, slots)
+    }
+
+    /// Retires the dissolved chat that the last block but one ended with; `ended` is that of the
+    /// last block.
+    fn retire(&mut self, ended: Option<ChatId>, slots: &mut Slots) -> Result<(), BadRecord> {
+        let Some(id) = std::mem::replace(&mut self.ended, ended) else { return Ok(()) };
+        let (hash, hasher) = (slots.hash_of(id.as_str()), slots.hasher);
+        match slots.slot_mut(KeyHasher::slot_of_hash(hash))?.retire(id.as_str(), hash, hasher) {
+            true => Ok(()),
+            false => Err(no_room_for(&id)),
+        }
+    }
+}
+
+impl Core {
+    /// Applies a block of a snapshot.
+    ///
+    /// # Errors
+    /// If the block cannot be read, does not fit, or belongs to another shard.
+    pub fn restore(&mut self, block: &[u8]) -> Result<(), BadRecord> {
+        self.restoring.block(block, &mut self.slots)
+    }
+
+    /// Retires the last chat and counts the contents of all slots. Must be called once, after the
+    /// last block.
+    ///
+    /// # Errors
+    /// If a slot has no room for the ids of its dissolved chats.
+    pub fn recount(&mut self) -> Result<(), BadRecord> {
+        self.restoring.retire(None, &mut self.slots)?;
+        for slot in &mut self.slots.states {
+            slot.counts = slot.recount();
+        }
+        Ok(())
+    }
+}
+
+/// The slot that receives the items of a block.
+struct Restored<'a> {
+    slot: Slot,
+    state: &'a mut SlotState,
+    interner: &'a mut Interner,
+    hasher: KeyHasher,
+    /// The newest chat in the block, if it is dissolved.
+    ended: Option<ChatId>,
+}
+
+impl Restored<'_> {
+    fn item(&mut self, code: u8, bytes: &mut &[u8]) -> Result<(), BadRecord> {
+        let hasher = self.hasher;
+        match code {
+            ITEM_CHAT => {
+                let mut head: ChatHead = read(bytes)?;
+                self.interner.share(&mut head.creator_id);
+                let hash = hash_in(self.slot, head.id.as_str(), hasher)?;
+                if self.state.chat(head.id.as_str(), hash).is_some()
+                    || self.state.retired.contains(head.id.as_str(), hash)
+                {
+                    return Err(twice(&head.id));
+                }
+                let ended = head.dissolved.then(|| head.id.clone());
+                self.state.insert_chat(Chat::new(head), hasher);
+                if let Some(id) = std::mem::replace(&mut self.ended, ended) {
+                    let hash = hasher.hash(id.as_str());
+                    if !self.state.retire(id.as_str(), hash, hasher) {
+                        return Err(no_room_for(&id));
+                    }
+                }
+            }
+            ITEM_MEMBERS => {
+                let (chat_id, mut members): (ChatId, Vec<Member>) = read(bytes)?;
+                for member in &mut members {
+                    self.interner.share(&mut member.user_id);
+                }
+                let chat = self.chat(&chat_id)?;
+                for member in &members {
+                    chat.note_sent(hasher.hash(member.user_id.as_str()), member.facts().sent_seq);
+                }
+                let is_counted =
+                    members.last().is_none_or(|last| last.facts().order < chat.head.next_order);
+                if !is_counted || !chat.members.try_append(members, hasher) {
+                    return Err(twice(&chat_id));
+                }
+            }
+            ITEM_DELETERS => {
+                let (chat_id, users): (ChatId, Vec<UserId>) = read(bytes)?;
+                self.chat(&chat_id)?.add_deleters(users);
+            }
+            ITEM_OUTBOX => {
+                let (chat_id, event, part): (ChatId, u64, Deliveries) = read(bytes)?;
+                let chat = self.chat(&chat_id)?;
+                let outbox = &mut chat.outbox;
+                if event > chat.head.event || outbox.last().is_some_and(|last| last.event > event) {
+                    return Err(twice(&chat_id));
+                }
+                match outbox.last_mut().filter(|entry| entry.event == event) {
+                    Some(entry) => Arc::make_mut(entry).deliveries.extend(part),
+                    None => outbox.push(Arc::new(OutboxEntry { event, deliveries: part })),
+                }
+            }
+            ITEM_USER => {
+                let head: UserHead = read(bytes)?;
+                self.user(&head.id)?.head = head.clone();
+            }
+            ITEM_ROWS => {
+                let (user_id, rows): (UserId, Vec<Row>) = read(bytes)?;
+                let user = self.user(&user_id)?;
+                let is_counted =
+                    rows.last().is_none_or(|last| last.state().order < user.head.next_order);
+                if !is_counted || !user.rows.try_append(rows, hasher) {
+                    return Err(twice(&user_id));
+                }
+            }
+            ITEM_GONE => {
+                let (user_id, gone): (UserId, Gone) = read(bytes)?;
+                self.user(&user_id)?.gone = Some(Arc::new(gone));
+            }
+            ITEM_ANSWERS => {
+                let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;
+                if !self.state.answers.try_append(answers, hasher) {
+                    return Err(twice(&"an answer"));
+                }
+            }
+            other => {
+                let what = format!("image item {other} is not known: a newer chatshard wrote it");
+                return Err(BadRecord(what));
+            }
+        }
+        Ok(())
+    }
+
+    fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
+        self.state
+            .chat_mut(id.as_str(), self.hasher.hash(id.as_str()))
+            .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+    }
+
+    fn user(&mut self, id: &UserId) -> Result<&mut User, BadRecord> {
+        let hash = hash_in(self.slot, id.as_str(), self.hasher)?;
+        Ok(self.state.user_or_new(id, hash, self.hasher))
+    }
+}
+
+fn no_room_for(id: &ChatId) -> BadRecord {
+    BadRecord(format!("its slot has no room for the id of the dissolved chat {id}"))
+}
+
+fn twice(what: &dyn std::fmt::Display) -> BadRecord {
+    BadRecord(format!("image holds {what}, or an entry of it, twice or out of order"))
+}
+
+/// Reads one value and moves past it.
+fn read<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, BadRecord> {
+    rmp_serde::from_read(bytes).map_err(|error| BadRecord(error.to_string()))
+}
