@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use chatshard::access::Authenticator;
 use chatshard::admission::{Admission, Budget, Door, Peer};
 use chatshard::command::list::ListReply;
-use chatshard::command::{Call, Command, Kind, Reply, Sorted};
+use chatshard::command::{Call, Command, Kind, Reply, RouterCommand, Sorted};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::{self, ServeConfig};
 use chatshard::http::{App, UserAuth, app_router};
@@ -54,10 +54,11 @@ fn command(kind: Kind, arguments: Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
 }
 
-/// A command that one shard runs as a whole.
+/// The operation of a command that one shard runs.
 fn operation(kind: Kind, arguments: Value) -> Op {
     match command(kind, arguments).sorted() {
         Sorted::Shard(command) => Op::Run(command),
+        Sorted::Router(RouterCommand::SetFlags(set)) => Op::SetFlags(set),
         other => panic!("{other:?}"),
     }
 }

@@ -13,7 +13,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use snapshot::{Planted, is_planted};
@@ -79,21 +79,16 @@ impl Source {
     }
 }
 
+/// The standard library asks the C library, which a test replaces to set the clock.
 fn wall_clock() -> u64 {
-    milliseconds(ClockId::Realtime)
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()))
 }
 
 fn boot_clock() -> u64 {
-    milliseconds(BOOT)
-}
-
-/// A clock before its zero point counts as zero.
-fn milliseconds(clock: ClockId) -> u64 {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(BOOT);
     let (seconds, nanos) = (u64::try_from(tv_sec), u64::try_from(tv_nsec));
-    seconds.map_or(0, |seconds| {
-        seconds.saturating_mul(1000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
-    })
+    seconds.unwrap_or(0).saturating_mul(1000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
 }
 
 /// The clock that all cores read, and the limits of its log lines.
