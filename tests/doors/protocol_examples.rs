@@ -385,6 +385,15 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
     ),
     ("of the disk: no client meets it", &["COUNTER_MAX", "IMAGE_BLOCK_BYTES", "CHUNK_ENTRIES_MAX"]),
     (
+        "of the journal: no client meets it",
+        &[
+            "JOURNAL_ENTRY_BYTES_MAX",
+            "JOURNAL_ENTRY_BYTES_MIN",
+            "JOURNAL_TEXT_BYTES_MAX",
+            "JOURNAL_LOOK_ENTRIES",
+        ],
+    ),
+    (
         "a slice of work: no client meets it",
         &[
             "SCAN_ROWS",
