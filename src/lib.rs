@@ -62,6 +62,8 @@
 //! for programs that run one. Tests and benches of this package see all modules by the feature
 //! `internals`, which promises nothing to anybody else.
 
+// A smaller server leaves what only the load tool uses without a caller.
+#![cfg_attr(not(feature = "bench"), allow(dead_code, unused_imports))]
 #![cfg_attr(feature = "internals", allow(missing_docs))]
 
 #[cfg(feature = "internals")]

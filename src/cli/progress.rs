@@ -47,7 +47,7 @@ impl Progress {
 }
 
 #[cfg(not(feature = "bench"))]
-#[expect(missing_docs, clippy::unused_self, reason = "the same methods, which do nothing")]
+#[expect(clippy::unused_self, reason = "the same methods, which do nothing")]
 impl Progress {
     pub fn new(_: Option<u64>, _: &str) -> Self {
         Self {}

@@ -82,7 +82,7 @@ pub enum NotTaken {
 
 /// What a reply has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum AppendProgress {
     /// Nothing that the owner must know.
     None,
     /// The entry under way counts.
@@ -341,11 +341,11 @@ impl JournalWriter {
     }
 
     /// Takes the reply to request `id`, which may come late, twice or never.
-    pub fn on_reply(&mut self, now: Duration, id: u64, reply: EngineReply) -> Progress {
+    pub fn on_reply(&mut self, now: Duration, id: u64, reply: EngineReply) -> AppendProgress {
         let next = self.reader.next_seq();
-        let Phase::Sending(under_way) = &mut self.phase else { return Progress::None };
+        let Phase::Sending(under_way) = &mut self.phase else { return AppendProgress::None };
         if id < under_way.first_request {
-            return Progress::None;
+            return AppendProgress::None;
         }
         let is_awaited = under_way.awaits(id);
         match reply {
@@ -359,14 +359,14 @@ impl JournalWriter {
             EngineReply::Conflict => under_way.look(true),
             EngineReply::Entries(entries) if is_awaited => self.look_at(now, &entries),
             EngineReply::Gone { .. } if is_awaited => self.end(StintEnd::LeftBehind),
-            _ => Progress::None,
+            _ => AppendProgress::None,
         }
     }
 
     /// Judges what a read for the own entry has found.
-    fn look_at(&mut self, now: Duration, entries: &[StoredEntry]) -> Progress {
+    fn look_at(&mut self, now: Duration, entries: &[StoredEntry]) -> AppendProgress {
         for StoredEntry { seq, bytes } in entries {
-            let Phase::Sending(under_way) = &self.phase else { return Progress::None };
+            let Phase::Sending(under_way) = &self.phase else { return AppendProgress::None };
             if *seq == self.reader.next_seq() && *bytes == under_way.entry.bytes {
                 return self.commit(now, *seq);
             }
@@ -382,7 +382,7 @@ impl JournalWriter {
     }
 
     /// Ends the stint, as an entry of another writer counts where the own one was due.
-    fn replaced_by(&mut self, header: &EntryHeader) -> Progress {
+    fn replaced_by(&mut self, header: &EntryHeader) -> AppendProgress {
         let end = match header.kind {
             _ if !self.is_active() => StintEnd::Overtaken,
             EntryKind::Claim => StintEnd::Fenced { epoch: header.epoch },
@@ -396,29 +396,29 @@ impl JournalWriter {
     }
 
     /// Reads the same seq from the next endpoint, or gives up after the last one.
-    fn ask_elsewhere(&mut self, fault: JournalFault) -> Progress {
+    fn ask_elsewhere(&mut self, fault: JournalFault) -> AppendProgress {
         let endpoints = self.profile.endpoints;
         let Phase::Sending(UnderWay { looking: Some(looking), .. }) = &mut self.phase else {
-            return Progress::None;
+            return AppendProgress::None;
         };
         let next = looking.endpoint.map_or(0, |asked| asked.saturating_add(1));
         if next >= endpoints {
             return self.end(StintEnd::Broken(fault));
         }
         *looking = Looking { sent: None, endpoint: Some(next), ..*looking };
-        Progress::None
+        AppendProgress::None
     }
 
     /// Continues after a read that had all entries and not the own one. It may be that there are
     /// more to read.
-    fn found_nothing(&mut self, is_more: bool) -> Progress {
+    fn found_nothing(&mut self, is_more: bool) -> AppendProgress {
         let is_checked = self.reader.condition() == Condition::Checked;
         let fault = JournalFault {
             seq: self.reader.next_seq(),
             lsn: self.reader.place().next_lsn,
             what: "the engine refused it, and has nothing in its place".to_owned(),
         };
-        let Phase::Sending(under_way) = &mut self.phase else { return Progress::None };
+        let Phase::Sending(under_way) = &mut self.phase else { return AppendProgress::None };
         match &mut under_way.looking {
             Some(looking) if is_more => looking.sent = None,
             Some(looking) if looking.after_conflict && is_checked => {
@@ -429,13 +429,13 @@ impl JournalWriter {
                 under_way.last_sent = None;
             }
         }
-        Progress::None
+        AppendProgress::None
     }
 
     /// The entry under way counts. Continues with the next part of its batch, if there is one.
-    fn commit(&mut self, now: Duration, seq: u64) -> Progress {
+    fn commit(&mut self, now: Duration, seq: u64) -> AppendProgress {
         let Phase::Sending(under_way) = std::mem::replace(&mut self.phase, Phase::Idle) else {
-            return Progress::None;
+            return AppendProgress::None;
         };
         let UnderWay { entry, first_sent, left, .. } = under_way;
         if let Err(fault) = self.reader.accept_own(seq, &entry) {
@@ -454,12 +454,12 @@ impl JournalWriter {
             let lsn = self.reader.place().next_lsn;
             return self.end(StintEnd::Broken(JournalFault { seq, lsn, what }));
         }
-        Progress::Committed { seq, kind, lsn: self.reader.committed() }
+        AppendProgress::Committed { seq, kind, lsn: self.reader.committed() }
     }
 
-    fn end(&mut self, end: StintEnd) -> Progress {
+    fn end(&mut self, end: StintEnd) -> AppendProgress {
         self.phase = Phase::Ended(end.clone());
-        Progress::Ended(end)
+        AppendProgress::Ended(end)
     }
 
     /// Whether the claim is committed and the stint is not over.
@@ -543,7 +543,7 @@ impl JournalWriter {
 
 impl UnderWay {
     /// Looks for the entry in the journal before it is sent again.
-    fn look(&mut self, after_conflict: bool) -> Progress {
+    fn look(&mut self, after_conflict: bool) -> AppendProgress {
         match &mut self.looking {
             // A read that was sent before the conflict may not show what caused it.
             Some(looking) if after_conflict && !looking.after_conflict => {
@@ -554,7 +554,7 @@ impl UnderWay {
                 self.looking = Some(Looking { sent: None, endpoint: None, after_conflict });
             }
         }
-        Progress::None
+        AppendProgress::None
     }
 
     fn awaits(&self, id: u64) -> bool {

@@ -12,9 +12,7 @@
 //!   cannot be read further, so the connection ends.
 //! - An error or an incomplete frame leaves the buffer as it was.
 
-use bytes::BytesMut;
-#[cfg(feature = "internals")]
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::command::Error;
 
@@ -65,7 +63,6 @@ pub fn first(buffer: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, FrameErro
 }
 
 /// Splits the payload of the first frame off `buffer`; `None` while it is incomplete.
-#[cfg(feature = "internals")]
 pub fn next(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, FrameError> {
     let Some(bytes) = first(buffer, bytes_max)?.map(<[u8]>::len) else {
         return Ok(None);

@@ -7,7 +7,7 @@ use chatshard::journal::engine::{Condition, EngineReply, EngineRequest, StoredEn
 use chatshard::journal::entry::{ClaimFacts, JournalEntry};
 use chatshard::journal::reader::{JournalReader, Verdict};
 use chatshard::journal::sim::{SimEngine, SimFaults};
-use chatshard::journal::writer::{JournalWriter, Progress, StintEnd};
+use chatshard::journal::writer::{AppendProgress, JournalWriter, StintEnd};
 use snapshot::{Batch, Lsn};
 
 use super::histories::genesis;
@@ -24,13 +24,13 @@ fn written() -> (SimEngine, JournalWriter) {
     assert!(matches!(reader.accept(1, &genesis()), Verdict::Accepted(_)));
     let facts = ClaimFacts::default();
     let mut writer = JournalWriter::claim(reader, profile(condition), 5, 0, facts).unwrap();
-    assert!(matches!(drive(&mut sim, &mut writer), Progress::Committed { seq: 2, .. }));
+    assert!(matches!(drive(&mut sim, &mut writer), AppendProgress::Committed { seq: 2, .. }));
     for seq in 3..5 {
         writer.append(0, &batch()).unwrap();
         let lsn = Lsn(2 * (seq - 2));
         let progress = drive(&mut sim, &mut writer);
         assert!(
-            matches!(progress, Progress::Committed { seq: at, lsn: to, .. } if (at, to) == (seq, lsn))
+            matches!(progress, AppendProgress::Committed { seq: at, lsn: to, .. } if (at, to) == (seq, lsn))
         );
     }
     (sim, writer)
@@ -44,7 +44,7 @@ fn batch() -> Batch {
 }
 
 /// Sends what the writer wants until something is decided.
-fn drive(sim: &mut SimEngine, writer: &mut JournalWriter) -> Progress {
+fn drive(sim: &mut SimEngine, writer: &mut JournalWriter) -> AppendProgress {
     for _ in 0..100 {
         if let Some((id, request)) = writer.poll(sim.now()) {
             sim.send(0, id, request);
@@ -52,7 +52,7 @@ fn drive(sim: &mut SimEngine, writer: &mut JournalWriter) -> Progress {
         let later = sim.now() + Duration::from_millis(10);
         if let Some(delivery) = sim.next(later) {
             let progress = writer.on_reply(sim.now(), delivery.id, delivery.reply);
-            if progress != Progress::None {
+            if progress != AppendProgress::None {
                 return progress;
             }
         }
@@ -117,7 +117,7 @@ fn an_end_that_went_back_is_found_by_the_tail_and_by_the_next_append() {
     assert_eq!((fault.seq, fault.lsn), (4, Lsn(4)), "{fault}");
     writer.append(0, &batch()).unwrap();
     let ended = drive(&mut sim, &mut writer);
-    let Progress::Ended(StintEnd::Broken(fault)) = ended else { panic!("{ended:?}") };
+    let AppendProgress::Ended(StintEnd::Broken(fault)) = ended else { panic!("{ended:?}") };
     assert_eq!((fault.seq, fault.lsn), (5, Lsn(5)), "{fault}");
     assert_eq!(writer.lease_left(sim.now()), Duration::ZERO);
 }
@@ -135,7 +135,7 @@ fn an_end_that_was_lost_and_written_again_is_a_gap() {
     }
     writer.append(0, &batch()).unwrap();
     let ended = drive(&mut sim, &mut writer);
-    assert!(matches!(ended, Progress::Ended(StintEnd::Broken(_))), "{ended:?}");
+    assert!(matches!(ended, AppendProgress::Ended(StintEnd::Broken(_))), "{ended:?}");
     let next = read(&mut sim, 5, None);
     assert!(matches!(reader.accept(5, &next[0].bytes), Verdict::Gap(_)));
     let (_, verdict) = stops(&mut sim, None);

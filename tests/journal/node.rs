@@ -11,7 +11,7 @@ use chatshard::journal::place::JournalPlace;
 use chatshard::journal::quiet::QuietTime;
 use chatshard::journal::reader::{Content, JournalReader, Verdict};
 use chatshard::journal::sim::SimEngine;
-use chatshard::journal::writer::{JournalWriter, Progress, StintEnd};
+use chatshard::journal::writer::{AppendProgress, JournalWriter, StintEnd};
 use snapshot::{Batch, Lsn};
 
 pub const JOURNAL: u64 = 0x6a6f_7572_6e61_6c01;
@@ -290,9 +290,9 @@ impl Node {
             (Some(Purpose::Writer(id)), true) => {
                 let writer = self.writer.as_mut().unwrap();
                 match writer.on_reply(now, *id, reply) {
-                    Progress::None => {}
-                    Progress::Committed { kind, lsn, .. } => self.committed(kind, lsn),
-                    Progress::Ended(end) => self.ended(&end)?,
+                    AppendProgress::None => {}
+                    AppendProgress::Committed { kind, lsn, .. } => self.committed(kind, lsn),
+                    AppendProgress::Ended(end) => self.ended(&end)?,
                 }
                 self.poll(sim);
                 Ok(())
