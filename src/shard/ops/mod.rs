@@ -7,16 +7,16 @@
 //! # Layout
 //! - [`chats`]: `create`, `set_status`, `dissolve`
 //! - [`members`]: `members`, `add_members`, `remove_members`
-//! - [`messages`]: `advance`
+//! - [`messages`]: the command `advance`
 //! - [`read_positions`]: `mark_read`, `mark_read_many`, `clear`
 //! - [`rows`]: `list`, `set_flags`, `touch`
 //! - [`details`]: both sides of `detail`, the chat's side of `explain`
-//! - [`deletes`]: `delete`
+//! - [`deletes`]: the command `delete`
 //! - [`conversations`]: `conversations`, `unread`
-//! - [`sync`]: `sync`
+//! - [`sync`]: the command `sync`
 //! - [`export`], [`import`]: the shard's part of both
 //! - [`places`]: the places of imported rows in their users' lists
-//! - [`erase`]: `erase_user`
+//! - [`erase`]: the command `erase_user`
 //! - [`verify`]: the shard's part of `verify`
 
 pub(super) mod chats;
