@@ -30,10 +30,11 @@ struct Asking {
 }
 
 impl Asking {
-    fn both(server: &TestServer, user: &'static str) -> [Self; 2] {
-        let open = HttpConnection::open;
-        [(open(server.http()), "/chat/mine-list"), (open(server.admin()), "/call/list")]
-            .map(|(door, path)| Self { door, path, user })
+    /// Each connection is opened when it is its turn: a door drops one that does not ask for 10 s.
+    fn both(server: &TestServer, user: &'static str) -> impl Iterator<Item = Self> {
+        [(server.http(), "/chat/mine-list"), (server.admin(), "/call/list")]
+            .into_iter()
+            .map(move |(door, path)| Self { door: HttpConnection::open(door), path, user })
     }
 
     /// Sends the list's arguments. Returns the text of the answer, and whether it was compressed.
