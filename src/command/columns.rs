@@ -51,7 +51,7 @@ pub enum KeyOwner {
 /// How large the reply to a request may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplySize {
-    /// At most [`SMALL_REPLY_ITEMS`] short items.
+    /// At most `SMALL_REPLY_ITEMS` short items.
     Small,
     /// As few items, but long ones: in JSON they are worth a thread of their own.
     Medium,
