@@ -1,22 +1,24 @@
 //! What a journal asks of an engine, and what the engine replies, as values.
 //!
-//! An adapter turns these values into calls of one engine. It is the only part that knows which
-//! one. The contract is all that chatshard relies on, and one test checks it for every adapter
-//! (`tests/journal/contract.rs`):
+//! An adapter turns these values into calls of one engine, and nothing above the adapter knows
+//! which engine it is. chatshard relies only on the contract below. One test checks the contract
+//! for every adapter (`tests/journal/contract.rs`):
 //!
-//! 1. An append puts the entry at `expect + 1` if the newest seq is `expect`. If the reply is
-//!    unknown, the entry may still arrive, late and twice.
-//! 2. The tail is the newest seq, and a read gives entries in order. Both are linearizable.
-//! 3. A follow delivers entries in order as they come. It may lag, repeat, and end at any time.
-//! 4. A trim removes entries from the front, and nothing else removes any. The first and the newest
-//!    entry always stay, and so does the base of the last trim.
-//! 5. An appended entry is synced on a majority of the members. All read it from then on, unchanged,
-//!    until it is trimmed.
-//! 6. Bytes that are damaged on one endpoint can be read from each of the others.
+//! 1. An append puts the entry at `expect + 1` if the newest seq is `expect`. If the reply says that
+//!    the result is unknown, the entry may still arrive later, or twice.
+//! 2. The tail is the newest seq, and a read gives entries in the order of their seqs. Both are
+//!    linearizable.
+//! 3. A follow delivers new entries in the order of their seqs. It may lag, repeat, and end at any
+//!    time.
+//! 4. Only a trim removes entries, and it removes the oldest ones. The first entry, the newest entry
+//!    and the base of the last trim always stay.
+//! 5. An appended entry is synced on a majority of the engine's members. From then on every reader
+//!    gets it unchanged, until it is trimmed.
+//! 6. If one endpoint returns damaged bytes of an entry, the bytes of each other endpoint can be read.
 //!
 //! # Invariants
-//! - Requests and replies are plain values: no clock, no socket and no async is in them.
-//! - A reply says what happened or [`EngineReply::Unknown`]. An adapter never guesses.
+//! - Requests and replies are plain values, without clock, socket or async, so tests can compare them.
+//! - A reply says what happened, or it is [`EngineReply::Unknown`]. An adapter never guesses.
 
 use std::time::Duration;
 
@@ -27,132 +29,135 @@ use crate::limits::{JOURNAL_ENTRY_BYTES_MAX, JOURNAL_ENTRY_BYTES_MIN};
 /// One request to an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EngineRequest {
-    /// Appends `entry` if the newest seq is `expect`. An engine that cannot check this appends it
-    /// behind whatever is there.
+    /// Appends `entry` if the newest seq is `expect`. An engine without a condition appends it
+    /// behind the newest entry, whatever its seq is.
     Append {
-        /// The seq that must be the newest.
+        /// The seq that must be the newest one.
         expect: u64,
         /// The bytes of one entry.
         entry: Bytes,
     },
-    /// Asks for the newest seq; 0 if the journal is empty.
+    /// Asks for the tail: the newest seq, or 0 if the journal is empty.
     Tail,
-    /// Reads entries in order.
+    /// Reads entries in the order of their seqs.
     Read {
-        /// The first seq.
+        /// Seq of the first entry to read.
         from: u64,
-        /// Most entries in the reply.
+        /// The reply has at most this many entries.
         max: usize,
-        /// The endpoint to ask; `None` leaves the choice to the adapter.
+        /// The endpoint that must reply. With `None` the adapter chooses one.
         endpoint: Option<u16>,
     },
-    /// Delivers entries as they come, until the follow ends.
+    /// Asks for a follow: the engine delivers entries as they are appended, until the follow ends.
     Follow {
-        /// The first seq.
+        /// Seq of the first entry to deliver.
         from: u64,
     },
-    /// Forgets the entries up to the base, but for the first entry of the journal. An engine
-    /// refuses it if an earlier trim had a higher epoch or a larger seq.
+    /// Removes all entries up to `upto` except the first entry of the journal. The engine refuses
+    /// if an earlier trim had a higher epoch or a larger `upto`.
     Trim {
-        /// Epoch of the active that trims.
+        /// Epoch of the active that sends the trim.
         epoch: u64,
-        /// Seq of the last entry to forget.
+        /// Seq of the last entry to remove.
         upto: u64,
-        /// The place behind that entry, as [`super::place::JournalPlace::encode`] writes it.
+        /// The place behind entry `upto`, as [`super::place::JournalPlace::encode`] writes it.
         base: Bytes,
     },
-    /// Asks how many endpoints can be read one by one.
+    /// Asks how many endpoints the engine has that can be read one by one.
     Endpoints,
 }
 
-/// One entry of an engine.
+/// One entry as the engine stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoredEntry {
-    /// Its number in the engine, from 1 without gaps.
+    /// The number that the engine gave the entry: from 1, without gaps.
     pub seq: u64,
-    /// Its bytes as they came; nothing is verified.
+    /// The bytes of the entry as the engine returned them. Nobody has verified them yet.
     pub bytes: Bytes,
 }
 
 /// One reply of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EngineReply {
-    /// The entry is at this seq, synced on a majority.
+    /// The entry of the request was appended and is synced on a majority.
     Appended {
-        /// Seq of the entry.
+        /// Seq of the appended entry.
         seq: u64,
     },
-    /// The newest seq was another one, and nothing was appended by this request.
+    /// The engine appended nothing, because the newest seq was not `expect`.
     Conflict,
-    /// Nobody knows whether the request took effect, or will.
+    /// The adapter does not know whether the request took effect, or still will.
     Unknown,
-    /// The newest seq.
+    /// The reply to [`EngineRequest::Tail`].
     Tail {
-        /// The seq; 0 if the journal is empty.
+        /// The newest seq, or 0 if the journal is empty.
         seq: u64,
     },
-    /// Entries from the seq that was asked for; fewer than asked for if there are no more.
+    /// Entries from the first seq of the request on. Fewer than `max` means that the engine has no
+    /// more.
     Entries(Vec<StoredEntry>),
-    /// The first seq that was asked for is trimmed.
+    /// The first seq of the request is trimmed.
     Gone {
-        /// The base of the last trim.
+        /// The base of the last trim, where a reader can begin.
         base: Bytes,
     },
-    /// A follow has ended; a read continues.
+    /// A follow has ended. The reader asks again from its next seq.
     FollowEnded,
-    /// The trim is done.
+    /// The trim of the request is done.
     Trimmed,
-    /// Another active has trimmed under a higher epoch, or further.
+    /// The engine trimmed nothing: an earlier trim had a higher epoch or a larger `upto`.
     TrimRefused,
-    /// Number of endpoints, at least 1.
+    /// How many endpoints can be read one by one, at least 1.
     Endpoints(u16),
 }
 
-/// Whether an engine checks `expect` of an append.
+/// Whether an engine checks that the newest seq is `expect` before it appends an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// It does: an entry lands at `expect + 1` or nowhere. No entry is void.
+    /// The engine checks: an entry gets seq `expect + 1` or is not appended. So no entry is void.
     Checked,
-    /// It does not: the writer reads its entry back, and what came second is void.
+    /// The engine does not check. The writer reads its entry back, and readers count the later of
+    /// two competing entries as void.
     ReadBack,
 }
 
-/// The times of the lease and of a failover, all on clocks that run on in suspend.
+/// The times of the lease and of a failover. All are measured on clocks that also count while the
+/// machine is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseTimes {
-    /// An active that appended nothing for so long appends a beat.
+    /// An active that sent nothing for this long appends a beat.
     pub beat: Duration,
-    /// An accepted append gives the right to reply until so long after it was first sent.
+    /// The active may reply until this long after it first sent an entry that was accepted.
     pub serve: Duration,
-    /// A standby claims when it saw no new entry for so long.
+    /// A standby that saw no new entry for this long claims.
     pub claim: Duration,
 }
 
-/// What an adapter says about its engine.
+/// What an adapter says about its engine, for the writer and the reader to go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EngineProfile {
-    /// Whether it checks the condition of an append.
+    /// Whether the engine checks the condition of an append.
     pub condition: Condition,
-    /// Largest entry, in bytes with its header.
+    /// Largest entry that the engine stores, in bytes with the entry's header.
     pub entry_bytes_max: usize,
-    /// Bound of the records that wait for the engine, in bytes.
+    /// How many bytes of records may wait for the engine.
     pub queue_bytes_max: usize,
-    /// Endpoints that can be read one by one.
+    /// How many endpoints can be read one by one.
     pub endpoints: u16,
-    /// Times that fit the engine's own elections.
+    /// Lease times that fit the engine's own elections.
     pub times: LeaseTimes,
-    /// Time after which a request without a reply is repeated.
+    /// A request without a reply is sent again after this time.
     pub retry: Duration,
-    /// Time without a word about an append after which the journal is stalled.
+    /// The journal is stalled when the engine says nothing about an append for this long.
     pub stall: Duration,
 }
 
 impl EngineProfile {
-    /// Returns what contradicts itself, in words for the operator.
+    /// Checks that the values fit each other. An error says in words for the operator which do not.
     ///
     /// # Errors
-    /// If the lease could outlive the wait of a standby on a clock that is a quarter faster, if a
-    /// beat could come too late to renew the lease, or if a size is out of bounds.
+    /// If a clock that runs a third faster lets a standby claim within the lease of the active. If
+    /// a beat could come too late to renew the lease. If a size or a time is out of bounds.
     pub fn check(&self) -> Result<(), &'static str> {
         let LeaseTimes { beat, serve, claim } = self.times;
         if serve > claim.saturating_mul(3) / 4 {

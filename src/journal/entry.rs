@@ -1,15 +1,15 @@
-//! One entry of a journal as bytes: a header of 80 bytes, and a body.
+//! One entry of a journal as bytes: a header of 80 bytes and a body.
 //!
 //! `docs/internals/journal.md` draws every byte. Checksums are CRC-32C, as in the `snapshot` crate.
 //!
 //! # Invariants
-//! - [`JournalEntry::decode`] is the inverse of [`EntryHeader::seal`]. A changed bit anywhere in an
-//!   entry is found.
-//! - Foreign bytes cause no panic, and allocate no more than the texts that they hold.
-//! - What a newer program wrote is refused as newer, not as damage. So every version keeps the first
-//!   three bytes, the version, and the checksum of the first 76 bytes behind them.
-//! - The body of a control entry is an array that may grow at its end. Elements that are not known
-//!   are passed over.
+//! - [`JournalEntry::decode`] reads what [`EntryHeader::seal`] wrote. It finds any changed bit of an
+//!   entry, because the checksums cover header and body.
+//! - Foreign bytes cause no panic, and decoding allocates no more than the texts in them.
+//! - An entry of a newer program is an error of its own, [`EntryError::Newer`], and no damage. So every
+//!   version keeps the first three bytes, the version, and the checksum of the first 76 bytes.
+//! - The body of a control entry is an array. Newer programs may add elements at its end, and a
+//!   reader ignores elements that it does not know.
 
 use bytes::Bytes;
 use rmp::{decode, encode};
@@ -17,15 +17,16 @@ use snapshot::Lsn;
 
 use crate::limits::{JOURNAL_ENTRY_BYTES_MAX, JOURNAL_TEXT_BYTES_MAX};
 
-/// Bytes of an entry before its body.
+/// Bytes of the header of an entry.
 pub const ENTRY_HEADER_BYTES: usize = 80;
-/// Largest body of one entry, in bytes.
+/// Largest body of an entry, in bytes.
 pub const ENTRY_BODY_BYTES_MAX: usize = JOURNAL_ENTRY_BYTES_MAX - ENTRY_HEADER_BYTES;
 
-/// No MessagePack of chatshard begins with these bytes. The version of the format follows them.
+/// The first bytes of an entry, before the format version. No MessagePack begins with `c1`, so an
+/// entry is never mistaken for MessagePack.
 const MAGIC: [u8; 3] = [0xc1, b'J', b'E'];
 const VERSION: u8 = 1;
-/// Bytes of the frame around a record without payload.
+/// Bytes that the shortest record takes in a body: a frame around an empty payload.
 const FRAME_BYTES_MIN: u64 = 8;
 
 /// What an entry is for.
@@ -33,15 +34,15 @@ const FRAME_BYTES_MIN: u64 = 8;
 pub enum EntryKind {
     /// A batch of records, or a part of one.
     Records,
-    /// The writer of the entry is the active from here on, under a new epoch.
+    /// The writer of the entry becomes the active, under a new epoch.
     Claim,
-    /// The active lives, and had nothing else to append.
+    /// The active is alive, and had nothing else to append.
     Beat,
     /// The active ends its stint on purpose.
     Release,
-    /// Events and entries of this format may follow.
+    /// Later events and entries may have the format that this entry names.
     Format,
-    /// The journal ends here, and one for each partition begins.
+    /// The journal ends here. Each partition continues in a journal of its own.
     Split,
     /// The first entry of each journal.
     Genesis,
@@ -59,7 +60,7 @@ impl EntryKind {
         Self::Genesis,
     ];
 
-    /// The byte in the header.
+    /// The code of the kind: a byte in the header.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -78,16 +79,16 @@ impl EntryKind {
     }
 }
 
-/// Why bytes are no entry, or an entry cannot be made.
+/// Why bytes cannot be decoded as an entry, or why an entry cannot be sealed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// The bytes are not those that a writer sealed.
+    /// The bytes are not what a writer sealed.
     #[error("{0}")]
     Damaged(String),
-    /// A newer program wrote the entry; its checksums are right.
+    /// A newer program wrote the entry, and its checksums match.
     #[error("a newer program wrote it: {0}")]
     Newer(String),
-    /// The header or the body to seal is over a limit, or contradicts itself.
+    /// A header or body that is to be sealed is over a limit or contradicts itself.
     #[error("it cannot be written: {0}")]
     Unwritable(&'static str),
 }
@@ -96,50 +97,51 @@ fn damaged<T>(what: &str) -> Result<T, EntryError> {
     Err(EntryError::Damaged(what.to_owned()))
 }
 
-/// What an entry says about itself, its checksums and the length of its body left out.
+/// What the header of an entry says, without checksums and body length: `seal` computes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntryHeader {
     /// What the entry is for.
     pub kind: EntryKind,
-    /// Which part of its batch this is, from 0.
+    /// Which part of its batch the entry is, from 0.
     pub part: u16,
-    /// Parts of the batch; 1 for control entries.
+    /// How many parts the batch has. 1 for control entries.
     pub parts: u16,
     /// Id of the journal.
     pub journal: u64,
-    /// Number of the claim under which it was written; 0 before the first claim.
+    /// Number of the claim under which the entry was written. 0 before the first claim.
     pub epoch: u64,
     /// Random id of the writer's stint.
     pub writer: u64,
-    /// Its place among the accepted entries; genesis is 1.
+    /// The entry's place among the accepted entries. Genesis has 1.
     pub index: u64,
-    /// The first record of its batch, or the one that would come.
+    /// LSN of the first record of the batch. A control entry has the LSN of the next record to
+    /// come.
     pub first: Lsn,
-    /// Records of the whole batch; 0 for control entries.
+    /// How many records the whole batch has. 0 for control entries.
     pub records: u32,
-    /// The active's time, ms since 1970.
+    /// The wall clock of the active when it made the entry, in ms since 1970.
     pub time_ms: u64,
-    /// Checksum of the header of the accepted entry before it; 0 for genesis.
+    /// Checksum of the header of the accepted entry before this one. 0 for genesis.
     pub previous: u32,
 }
 
-/// An entry that is ready for the engine. A retry sends these very bytes.
+/// An entry that is ready for the engine. A retry sends the same bytes again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SealedEntry {
     /// The header that was sealed.
     pub header: EntryHeader,
-    /// Header and body.
+    /// The bytes of header and body.
     pub bytes: Bytes,
-    /// The checksum of the header, which the next entry names.
+    /// The checksum of the header. The next entry has it as `previous`.
     pub checksum: u32,
 }
 
 impl EntryHeader {
-    /// Makes an entry of this header and `body`.
+    /// Makes the bytes of an entry from this header and `body`.
     ///
     /// # Errors
-    /// [`EntryError::Unwritable`] if the body is over [`ENTRY_BODY_BYTES_MAX`] or the header is one
-    /// that `decode` would refuse.
+    /// [`EntryError::Unwritable`] if the body is over [`ENTRY_BODY_BYTES_MAX`], or if `decode`
+    /// would refuse the header.
     pub fn seal(&self, body: &[u8]) -> Result<SealedEntry, EntryError> {
         let length = u32::try_from(body.len())
             .ok()
@@ -166,7 +168,8 @@ impl EntryHeader {
         Ok(SealedEntry { header: *self, bytes: bytes.into(), checksum })
     }
 
-    /// Returns what contradicts itself in a header with a body of so many bytes.
+    /// Checks that the header fits itself and a body of `body_bytes`. An error says what does not
+    /// fit.
     fn check(&self, body_bytes: usize) -> Result<(), &'static str> {
         let frames = u64::from(self.records) * FRAME_BYTES_MIN;
         let has_room = self.parts > 1 || u64::try_from(body_bytes).is_ok_and(|own| frames <= own);
@@ -189,22 +192,23 @@ impl EntryHeader {
     }
 }
 
-/// An entry as it came from an engine, with both checksums verified. The body is not decoded.
+/// An entry as it came from an engine. Both checksums match, and the body is not decoded yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalEntry<'a> {
-    /// What the entry says about itself.
+    /// What the header of the entry says.
     pub header: EntryHeader,
-    /// Frames of records, or the array of a control entry.
+    /// The frames of records, or the array of a control entry.
     pub body: &'a [u8],
-    /// The checksum of the header, which the next entry names.
+    /// The checksum of the header. The next accepted entry must have it as `previous`.
     pub checksum: u32,
 }
 
 impl<'a> JournalEntry<'a> {
-    /// Verifies both checksums and takes the header apart. `bytes` is one whole entry.
+    /// Decodes the header of one entry and verifies both checksums. `bytes` is the whole entry.
     ///
     /// # Errors
-    /// [`EntryError::Damaged`] or [`EntryError::Newer`].
+    /// [`EntryError::Damaged`] if a checksum, a length or a field is wrong. [`EntryError::Newer`]
+    /// if a newer program wrote the entry.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EntryError> {
         let Some((head, body)) = bytes.split_first_chunk::<ENTRY_HEADER_BYTES>() else {
             return damaged("it is shorter than a header");
@@ -237,7 +241,7 @@ impl<'a> JournalEntry<'a> {
     }
 }
 
-/// The version of the format, if an entry begins with these bytes.
+/// The format version of an entry. `None` if the bytes do not begin an entry.
 fn version_of(head: &[u8; ENTRY_HEADER_BYTES]) -> Option<u8> {
     match head {
         [a, b, c, version, ..] if [*a, *b, *c] == MAGIC => Some(*version),
@@ -245,7 +249,7 @@ fn version_of(head: &[u8; ENTRY_HEADER_BYTES]) -> Option<u8> {
     }
 }
 
-/// Takes little-endian fields off the front of a header.
+/// What is left of a header. Each method takes one little-endian field off its front.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -267,7 +271,8 @@ impl Fields<'_> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// The header, the length of the body and its checksum; `None` if bytes are missing.
+    /// Takes the header, the length of the body and the checksum of the body. `None` if bytes are
+    /// missing.
     fn header(&mut self) -> Result<Option<(EntryHeader, u32, u32)>, EntryError> {
         let Some([_, _, _, _, code, reserved]) = self.array() else { return Ok(None) };
         let kind = EntryKind::from_code(code)
@@ -306,50 +311,50 @@ impl Fields<'_> {
     }
 }
 
-/// The body of the first entry: what all members of a journal have in common.
+/// The body of genesis: what all members of a journal must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Genesis {
-    /// Format of the events and entries that may follow.
+    /// Format of the events and entries that may follow genesis.
     pub format: u32,
     /// Seed of the hash that gives a key its slot.
     pub hash_seed: u64,
     /// Number of slots.
     pub slots: u16,
-    /// Incarnation of the log.
+    /// Incarnation that the log begins with.
     pub incarnation: u64,
-    /// Number of partitions; 1 until a split.
+    /// How many partitions the journal has: 1 until a split.
     pub partitions: u16,
 }
 
-/// The body of a claim: who is the active now, and where clients find it.
+/// The body of a claim: which member is the active now, and where clients find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimFacts {
-    /// Name of the member.
+    /// Name of the member that claims.
     pub member: String,
-    /// Address of its TCP door.
+    /// Address of the member's TCP door.
     pub tcp: String,
-    /// Address of its admin listener.
+    /// Address of the member's admin listener.
     pub admin: String,
-    /// Version of its program.
+    /// Version of the member's program.
     pub program: String,
-    /// Newest format that it writes.
+    /// Newest format that the member writes.
     pub format: u32,
-    /// Why it claims.
+    /// Why the member claims, in words for the operator.
     pub why: String,
 }
 
-/// The body of an entry that carries no records.
+/// The body of a control entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlBody {
-    /// The first entry.
+    /// What all members of the journal agree on.
     Genesis(Genesis),
-    /// A new active.
+    /// Who the new active is.
     Claim(ClaimFacts),
-    /// A sign of life.
+    /// A beat has no body.
     Beat,
-    /// The active ends its stint; perhaps a member is meant to follow.
+    /// The member that is meant to become the next active, if the active names one.
     Release(Option<String>),
-    /// Format of what may follow.
+    /// Newest format that later events and entries may have.
     Format(u32),
     /// Number of partitions that the journal is split into.
     Split(u16),
@@ -369,7 +374,7 @@ impl ControlBody {
         }
     }
 
-    /// The bytes of the body.
+    /// Encodes the body.
     ///
     /// # Errors
     /// [`EntryError::Unwritable`] if a text is over [`JOURNAL_TEXT_BYTES_MAX`].
@@ -410,10 +415,10 @@ impl ControlBody {
         Ok(array.0)
     }
 
-    /// Decodes the body of a control entry; `None` for an entry of records.
+    /// Decodes the body of a control entry. Returns `None` for an entry of records.
     ///
     /// # Errors
-    /// [`EntryError::Damaged`] if the body is not what this kind has.
+    /// [`EntryError::Damaged`] if the body does not have the elements of its kind.
     pub fn decode(kind: EntryKind, body: &[u8]) -> Result<Option<Self>, EntryError> {
         let read = match kind {
             EntryKind::Records => return Ok(None),
@@ -458,7 +463,7 @@ fn unwritable<E>(_: E) -> EntryError {
     EntryError::Unwritable("no room for its body")
 }
 
-/// The elements of an array, of which those at the end may be unknown.
+/// Reads the elements of an array from the front. Unknown elements at its end stay unread.
 struct ArrayReader<'a> {
     rest: &'a [u8],
     elements: u32,

@@ -1,9 +1,9 @@
 //! The journal: one totally ordered log of entries in an existing replicated system, the engine.
 //!
-//! The active appends each batch of records as an entry before it replies, and standbys read the
-//! entries and apply them. The engine orders the newest entries and keeps them on a majority of its
-//! members. Images and older records are on the nodes' own disks. `docs/internals/journal.md` has
-//! the words, the bytes and the rule.
+//! The active appends each batch of records as an entry before it replies. Standbys read the
+//! entries and apply them. The engine orders entries, and keeps the newest ones on a majority of
+//! its members. Snapshots and older records lie on the nodes' own disks.
+//! `docs/internals/journal.md` draws the bytes and explains the rule.
 //!
 //! ```text
 //!   batches, beats --> writer --- requests ---> engine (an adapter, or `sim`)
@@ -13,7 +13,7 @@
 //!                      reader <------------- standby's reader
 //! ```
 //!
-//! A process may have several journals, one for each partition. Nothing here is global.
+//! A process may have several journals, one for each partition. So this module has no global state.
 //!
 //! # Layout
 //! - [`entry`]: one entry as bytes
@@ -22,15 +22,15 @@
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
 //! - [`quiet`]: how long a standby has known that the active is silent
 //! - [`engine`]: requests and replies as values, and the contract of an engine
-//! - [`sim`]: an engine for tests, which loses, delays, doubles, and breaks its word if asked to
+//! - [`sim`]: an engine for tests. It loses, delays and doubles messages, and can break its contract
 //!
 //! # Invariants
-//! - The module knows bytes, LSNs and times that come as arguments. It has no shard, protocol,
-//!   clock, socket, async or randomness of its own, and no name of an engine.
-//! - An entry counts by one rule, which the writer, standbys and tools share.
-//! - Bytes from an engine are verified before anything believes them. What is missing, damaged or
-//!   newer ends in a verdict that names the entry and the LSN, never in silence.
-//! - A record is committed when its entry counts and all parts of its batch do.
+//! - The module gets bytes, LSNs and times as arguments. It has no shard, protocol, clock, socket,
+//!   async or randomness of its own, and does not know which engine it uses.
+//! - One rule decides which entries count. The writer, standbys and tools share its code.
+//! - Bytes from an engine are verified before they are used. A missing, damaged or newer entry ends
+//!   in a verdict that names its seq and its LSN. None is skipped in silence.
+//! - The records of a batch are committed when all parts of the batch are accepted.
 
 pub mod engine;
 pub mod entry;

@@ -1,36 +1,37 @@
-//! A place in a journal: all that a reader must know to continue there.
+//! A place in a journal: all that a reader must know to continue from there.
 //!
-//! The base of a trim is such a place, which the engine keeps as opaque bytes.
+//! The base of a trim is a place. The engine keeps its bytes without knowing what they mean.
 //!
 //! ```text
 //! 0            4          12     20      28       36      44         52         56         60
 //! | c1 4a 42 01 | journal | seq | epoch | writer | index | next LSN | checksum | checksum |
 //! ```
-//! The first checksum is that of the last accepted entry. The second is CRC-32C of bytes 0 to 55.
+//! The first checksum is that of the header of the last accepted entry. The second is the CRC-32C
+//! of bytes 0 to 55.
 //!
 //! # Invariants
-//! - A place is between two entries, and never between two parts of a batch if it is a base.
-//! - The default place is before genesis.
+//! - A place lies between two entries. A base never lies between two parts of one batch.
+//! - The default place lies before genesis.
 
 use bytes::Bytes;
 use snapshot::Lsn;
 
 const MAGIC: [u8; 4] = [0xc1, b'J', b'B', 1];
-/// Bytes of a place as the engine keeps it.
+/// Bytes of an encoded place.
 pub const PLACE_BYTES: usize = 60;
 
-/// Between two entries of a journal.
+/// A place between two entries of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JournalPlace {
-    /// Seq of the last accepted entry.
+    /// Seq of the last accepted entry before the place.
     pub seq: u64,
-    /// The current epoch.
+    /// Epoch of that entry.
     pub epoch: u64,
-    /// The current writer.
+    /// Writer of that entry.
     pub writer: u64,
-    /// Index of the last accepted entry.
+    /// Index of that entry.
     pub index: u64,
-    /// The first LSN of the next entry.
+    /// The first LSN that the next entry must have.
     pub next_lsn: Lsn,
     /// Checksum of the header of the last accepted entry.
     pub checksum: u32,
@@ -43,7 +44,7 @@ impl Default for JournalPlace {
 }
 
 impl JournalPlace {
-    /// The bytes of this place in the journal of that id.
+    /// Encodes this place, which lies in the journal with id `journal`.
     #[must_use]
     pub fn encode(&self, journal: u64) -> Bytes {
         let mut bytes = Vec::with_capacity(PLACE_BYTES);
@@ -57,7 +58,7 @@ impl JournalPlace {
         bytes.into()
     }
 
-    /// The place that these bytes are; `None` if they are no place in the journal of that id.
+    /// Decodes a place. `None` if the bytes are not a place of the journal with id `journal`.
     #[must_use]
     pub fn decode(bytes: &[u8], journal: u64) -> Option<Self> {
         let (covered, stored) = bytes.split_last_chunk::<4>()?;

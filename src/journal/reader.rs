@@ -1,23 +1,25 @@
 //! The reader's rule: which entries of a journal count.
 //!
-//! The active, standbys, tools and simulation judge entries by this one rule, so all of them agree.
-//! The reader gets the entries one by one, in the order of their seqs:
+//! The active, standbys, tools and the simulation judge entries by this one rule, so all of them
+//! agree. A reader gets the entries one by one, in the order of their seqs, and gives each one
+//! verdict:
 //!
-//! 1. A wrong checksum or another journal's id: **damaged**. The caller offers the bytes of another
-//!    endpoint for the same seq.
-//! 2. An index below the one that is due, or an epoch below the current one: **void**, if the
-//!    engine has no condition. It arrived twice, or its writer was replaced.
-//! 3. Index, first LSN and previous checksum are due, and it is a claim of a higher epoch, or
-//!    another kind from the current writer: **accepted**.
-//! 4. Anything else is a **gap**: something is missing.
+//! 1. A checksum is wrong, or the journal id is another one: **damaged**. The caller offers the bytes
+//!    of another endpoint for this seq.
+//! 2. The index is below the due one, or the epoch below the current one: **void**. The entry arrived
+//!    twice, or its writer was replaced. If the engine has a condition, this is a gap instead.
+//! 3. Index, first LSN and previous checksum are the due ones, and the entry is a claim of a higher
+//!    epoch, or an entry of the current writer that is no claim: **accepted**.
+//! 4. Anything else is a **gap**: an entry is missing.
 //!
 //! # Invariants
-//! - A verdict other than accepted or void changes nothing, so the same seq can be offered again.
-//! - Accepted entries have indexes without gaps, and records have LSNs without gaps.
-//! - The records of a batch count when its last part is accepted. A claim drops the parts before
-//!   it, and their LSNs are given again.
-//! - What is void for one reader is void for all.
-//! - With a condition nothing is void, and a seq that the reader has passed is passed over.
+//! - Only the verdicts accepted and void change the reader. After another verdict the caller can
+//!   offer this seq again.
+//! - Accepted entries have indexes without gaps, and their records have LSNs without gaps.
+//! - The records of a batch count when its last part is accepted. A claim drops the parts of a batch
+//!   that is not whole, and later records get the LSNs of the dropped ones.
+//! - The rule depends only on the entries. So an entry that is void for one reader is void for all.
+//! - A seq that the reader has already judged changes nothing.
 
 use snapshot::{BATCH_BYTES_MAX, Batch, Lsn, Planted, is_planted};
 
@@ -25,7 +27,7 @@ use super::engine::Condition;
 use super::entry::{ControlBody, EntryError, EntryHeader, EntryKind, JournalEntry, SealedEntry};
 use super::place::JournalPlace;
 
-/// A batch of which not all parts were accepted.
+/// The accepted parts of a batch whose last part is still to come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PartsUnderWay {
     next: u16,
@@ -37,53 +39,53 @@ struct PartsUnderWay {
 /// What an accepted entry brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A whole batch; its first record has the first LSN of the entry.
+    /// A whole batch. Its first record has the first LSN of the entry's header.
     Records(Batch),
-    /// A part of a batch whose last part is still to come.
+    /// A part of a batch. The last part of the batch is still to come.
     Part,
     /// A control entry.
     Control(ControlBody),
 }
 
-/// An entry that counts.
+/// An entry that the reader accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedEntry {
-    /// What the entry says about itself.
+    /// What the header of the entry says.
     pub header: EntryHeader,
-    /// What it brings.
+    /// What the body of the entry holds.
     pub content: Content,
 }
 
-/// Something about one entry that a reader cannot accept.
+/// Why a reader cannot accept an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("entry {seq} of the journal, where LSN {lsn} is due: {what}")]
 pub struct JournalFault {
     /// Number of the entry in the engine.
     pub seq: u64,
-    /// The LSN that is due there.
+    /// The LSN that the next record must have.
     pub lsn: Lsn,
     /// Cause in words, for the operator.
     pub what: String,
 }
 
-/// What a reader says of one entry.
+/// What a reader says of one entry. The module header has the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It counts.
+    /// The entry counts.
     Accepted(Box<AcceptedEntry>),
-    /// It counts for nobody: a second arrival, or an entry of a writer that was replaced.
+    /// The entry counts for nobody: it arrived twice, or its writer was replaced.
     Void,
-    /// The reader has judged this seq before.
+    /// The reader has already judged an entry of this seq.
     Repeated,
-    /// Something is missing before it.
+    /// An entry before this one is missing.
     Gap(JournalFault),
-    /// Its bytes are not those that were written; other endpoints may have them.
+    /// The bytes are not those that were written. Other endpoints may have the right ones.
     Damaged(JournalFault),
-    /// A newer program wrote it; this one cannot continue.
+    /// A newer program wrote the entry. This program cannot continue.
     Newer(JournalFault),
 }
 
-/// What the header of an entry alone decides.
+/// What the header of an entry decides, before its body is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judged {
     Accept,
@@ -91,23 +93,23 @@ enum Judged {
     Gap(&'static str),
 }
 
-/// The state of the rule. It is `Clone`, so that a writer begins with what a standby has read.
+/// The state of the rule. It is `Clone`, so that a writer can begin with what a standby has read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JournalReader {
     journal: u64,
     condition: Condition,
     place: JournalPlace,
-    /// The last seq that was judged: accepted or void.
+    /// The last seq that was judged accepted or void.
     seen: u64,
     parts: Option<PartsUnderWay>,
-    /// The newest accepted entry is a release.
+    /// Whether the newest accepted entry is a release.
     is_released: bool,
     newest_time_ms: u64,
     void: u64,
 }
 
 impl JournalReader {
-    /// A reader that begins with genesis.
+    /// A reader that has read nothing. Its first entry must be genesis.
     #[must_use]
     pub fn new(journal: u64, condition: Condition) -> Self {
         Self::begin(journal, condition, JournalPlace::default())
@@ -142,20 +144,20 @@ impl JournalReader {
         self.condition
     }
 
-    /// The place behind the newest accepted entry. Parts may be under way there.
+    /// The place behind the newest accepted entry. It may lie between two parts of a batch.
     #[must_use]
     pub fn place(&self) -> JournalPlace {
         self.place
     }
 
-    /// The place behind the newest accepted entry, if a reader may begin and a trim may end there:
-    /// no batch is under way.
+    /// The place behind the newest accepted entry. `None` between two parts of a batch, where no
+    /// reader may begin and no trim may end.
     #[must_use]
     pub fn boundary(&self) -> Option<JournalPlace> {
         self.parts.is_none().then_some(self.place)
     }
 
-    /// The seq that is to be judged next.
+    /// The seq that the reader expects next.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.seen.saturating_add(1)
@@ -167,26 +169,26 @@ impl JournalReader {
         self.place.next_lsn.previous()
     }
 
-    /// Whether the newest accepted entry is a release: a standby may claim at once.
+    /// Whether the newest accepted entry is a release. After a release a standby may claim at once.
     #[must_use]
     pub fn is_released(&self) -> bool {
         self.is_released
     }
 
-    /// The newest time that an active wrote, in ms since 1970; 0 before the first entry.
+    /// The newest time in the accepted entries, in ms since 1970. 0 before the first entry.
     #[must_use]
     pub fn newest_time_ms(&self) -> u64 {
         self.newest_time_ms
     }
 
-    /// Entries that were void. With a condition it stays 0.
+    /// How many entries were void. With a condition it stays 0.
     #[must_use]
     pub fn void(&self) -> u64 {
         self.void
     }
 
-    /// Returns a fault if the newest seq of the engine is below one that was accepted: the engine
-    /// has lost its end, and nobody may claim.
+    /// Compares the engine's newest seq, `tail`, with the newest accepted entry. A smaller `tail`
+    /// is a fault: the engine has lost entries, and no node may claim.
     #[must_use]
     pub fn lost_end(&self, tail: u64) -> Option<JournalFault> {
         let what = || format!("the engine ends with entry {tail}, and this one was accepted");
@@ -197,7 +199,7 @@ impl JournalReader {
         })
     }
 
-    /// Judges the entry at `seq`.
+    /// Judges the entry that the engine has at `seq`.
     pub fn accept(&mut self, seq: u64, bytes: &[u8]) -> Verdict {
         if seq <= self.seen {
             return Verdict::Repeated;
@@ -229,8 +231,8 @@ impl JournalReader {
         }
     }
 
-    /// Like [`JournalReader::accept`], for an entry that this process made itself and that the
-    /// engine has at `seq`. Its body is not decoded.
+    /// Accepts an entry that this process made and that the engine has at `seq`. Skips decoding its
+    /// body, which this process wrote itself. Fails if the rule does not accept the entry.
     pub(super) fn accept_own(&mut self, seq: u64, entry: &SealedEntry) -> Result<(), JournalFault> {
         if seq != self.next_seq() {
             return Err(self.fault(format!("the engine has it as entry {seq}")));
@@ -298,7 +300,8 @@ impl JournalReader {
         }
     }
 
-    /// Decodes the body of an entry that is due. On an error nothing has changed.
+    /// Decodes the body of an entry whose header is accepted. After an error the reader is as
+    /// before.
     fn content(&mut self, entry: &JournalEntry<'_>) -> Result<Content, String> {
         let header = &entry.header;
         let control = ControlBody::decode(header.kind, entry.body);
@@ -326,7 +329,8 @@ impl JournalReader {
         }
     }
 
-    /// Adds a part to the batch under way. Returns the frames of the batch if it is whole.
+    /// Adds a part to the batch that is not whole. Returns the frames of the batch if this was the
+    /// last part.
     fn collect(&mut self, header: &EntryHeader, body: &[u8]) -> Option<Vec<u8>> {
         let EntryHeader { parts, records, .. } = *header;
         let mut under_way = self.parts.take().unwrap_or(PartsUnderWay {
@@ -344,7 +348,7 @@ impl JournalReader {
         None
     }
 
-    /// Takes back what [`JournalReader::collect`] did with the last part of a batch.
+    /// Undoes what [`JournalReader::collect`] did with the last part of a batch.
     fn restore(&mut self, header: &EntryHeader, mut frames: Vec<u8>, before: usize) {
         frames.truncate(before);
         let EntryHeader { part: next, parts, records, .. } = *header;
@@ -354,7 +358,8 @@ impl JournalReader {
     fn advance(&mut self, seq: u64, header: &EntryHeader, checksum: u32) {
         self.seen = seq;
         if header.kind != EntryKind::Records {
-            // Only a claim can come between parts; their records never were.
+            // Only a claim can come between two parts. The records of the parts before it never
+            // count.
             self.parts = None;
         }
         let records = match self.parts {

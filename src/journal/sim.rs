@@ -1,13 +1,14 @@
-//! An engine in memory for tests, with a network around it, all from one seed.
+//! An engine in memory and the network around it, for tests. One seed decides all that they do.
 //!
-//! It keeps the contract of [`super::engine`]. The network may lose, delay and double requests and
-//! replies, stall, and be cut one way. A follow may lag, repeat and end. On request the engine breaks
-//! its word: [`SimEngine::make_hole`], [`SimEngine::alter`], [`SimEngine::lose_end`].
+//! The engine keeps the contract of [`super::engine`]. The network may lose, delay and double
+//! requests and replies, hold them back, and cut one direction. A follow may lag, repeat and end. A
+//! test can make the engine break its contract: [`SimEngine::make_hole`], [`SimEngine::alter`],
+//! [`SimEngine::lose_end`].
 //!
 //! # Invariants
-//! - The same seed and the same calls give the same deliveries at the same times.
-//! - An append takes effect when its request arrives, at one point in time for all nodes.
-//! - What was trimmed or lost stays in [`SimEngine::history`], so that a test can compare.
+//! - Equal seeds and equal calls give equal deliveries at equal times.
+//! - An append takes effect at the instant at which its request arrives, for all nodes.
+//! - Trimmed entries stay in [`SimEngine::history`], so that a test can compare them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,26 +28,26 @@ pub struct SimFaults {
     pub lost_replies: u16,
     /// Replies that arrive twice.
     pub doubled_replies: u16,
-    /// Replies in place of which the adapter says that it does not know.
+    /// Replies that the network replaces by [`EngineReply::Unknown`].
     pub unknown_replies: u16,
     /// Requests and replies that take up to [`SimFaults::late`] instead of [`SimFaults::delay`].
     pub late_ones: u16,
-    /// Longest usual way of a request or a reply.
+    /// Longest time that a request or a reply usually takes.
     pub delay: Duration,
-    /// Longest way of a late one.
+    /// Longest time that a late request or reply takes.
     pub late: Duration,
-    /// Follow deliveries that end the follow, or show an old end.
+    /// Deliveries of a follow that end the follow, repeat entries, or hold entries back.
     pub bad_follows: u16,
 }
 
-/// What arrives at a node.
+/// What the network brings to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimDelivery {
     /// The node that sent the request.
     pub node: u32,
-    /// The id that it gave its request.
+    /// The id that the node gave its request.
     pub id: u64,
-    /// The reply, or one of the deliveries of a follow.
+    /// A reply, or one delivery of a follow.
     pub reply: EngineReply,
 }
 
@@ -62,7 +63,7 @@ struct FollowState {
     node: u32,
     id: u64,
     next: u64,
-    /// When its newest delivery arrives: a later one does not overtake it.
+    /// When the newest delivery of the follow arrives. Later deliveries do not overtake it.
     arrives: Duration,
 }
 
@@ -95,7 +96,7 @@ pub struct SimEngine {
 }
 
 impl SimEngine {
-    /// An empty engine of this many endpoints.
+    /// An empty engine with so many endpoints, at least one.
     #[must_use]
     pub fn new(seed: u64, condition: Condition, endpoints: u16, faults: SimFaults) -> Self {
         Self {
@@ -117,7 +118,8 @@ impl SimEngine {
         }
     }
 
-    /// Sends a request of a node on its way. Replies come from [`SimEngine::next`] with `id`.
+    /// Sends a request of a node to the engine. Its reply comes from [`SimEngine::next`] with this
+    /// `id`.
     pub fn send(&mut self, node: u32, id: u64, request: EngineRequest) {
         let link = self.links.entry(node).or_default().clone();
         if link.requests_cut || self.chance(self.faults.lost_requests) {
@@ -130,7 +132,7 @@ impl SimEngine {
         }
     }
 
-    /// Lets time pass up to the next delivery, and at most up to `until`.
+    /// Lets time pass until the next delivery, and returns it. `None` if none comes before `until`.
     pub fn next(&mut self, until: Duration) -> Option<SimDelivery> {
         while let Some(event) = self.events.first_entry() {
             let (at, _) = *event.key();
@@ -149,7 +151,7 @@ impl SimEngine {
         None
     }
 
-    /// Time since the beginning.
+    /// Time since the engine was made.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.now
@@ -167,24 +169,24 @@ impl SimEngine {
         self.tail
     }
 
-    /// Changes what the network does from now on.
+    /// Changes the faults of the network from now on.
     pub fn set_faults(&mut self, faults: SimFaults) {
         self.faults = faults;
     }
 
-    /// Cuts the way of a node to the engine, the way back, both, or neither.
+    /// Cuts the requests of a node to the engine, the replies to the node, both, or neither.
     pub fn cut(&mut self, node: u32, requests: bool, replies: bool) {
         let link = self.links.entry(node).or_default();
         (link.requests_cut, link.replies_cut) = (requests, replies);
     }
 
-    /// Holds the requests of a node until then.
+    /// Holds back the requests of a node until the time `until`.
     pub fn stall(&mut self, node: u32, until: Duration) {
         self.links.entry(node).or_default().stalled_until = until;
     }
 
-    /// Drops the follows and the deliveries of a node, as when its process ends. Its requests may
-    /// still arrive.
+    /// Drops the follows of a node and the deliveries to it, as if its process had ended. Requests
+    /// that it sent may still arrive.
     pub fn forget(&mut self, node: u32) {
         self.events.retain(|_, event| match event {
             SimEvent::Delivery(delivery) => delivery.node != node,
@@ -193,7 +195,7 @@ impl SimEngine {
         });
     }
 
-    /// Restarts a member of the engine: follows end, and what was on its way is lost.
+    /// Restarts the engine: all follows end, and all requests and replies under way are lost.
     pub fn restart(&mut self) {
         let (now, mut ended) = (self.now, Vec::new());
         for event in std::mem::take(&mut self.events).into_values() {
@@ -206,18 +208,19 @@ impl SimEngine {
         }
     }
 
-    /// Every entry that was ever appended and not lost, trimmed or not, as it was appended.
+    /// All entries that were appended, trimmed ones too, as they were appended. Lost ones are
+    /// missing.
     pub fn history(&self) -> impl Iterator<Item = StoredEntry> {
         let seqs = 1..;
         seqs.zip(&self.history).map(|(seq, bytes)| StoredEntry { seq, bytes: bytes.clone() })
     }
 
-    /// Breaks the contract: the entry is on no endpoint any more.
+    /// Breaks the contract: no endpoint has the entry any more.
     pub fn make_hole(&mut self, seq: u64) {
         self.holes.insert(seq);
     }
 
-    /// Breaks the contract: one endpoint gives the entry with bits of one byte changed.
+    /// Breaks the contract: one endpoint returns the entry with some bits of one byte flipped.
     pub fn alter(&mut self, seq: u64, endpoint: u16, at: usize, mask: u8) {
         let stored = self.stored(seq, endpoint);
         let mut bytes = stored.unwrap_or_default().to_vec();
@@ -227,7 +230,7 @@ impl SimEngine {
         self.altered.insert((seq, endpoint), bytes.into());
     }
 
-    /// Breaks the contract: the entries after `tail` are lost, as if they never were.
+    /// Breaks the contract: the entries after seq `tail` are lost, as if they never were.
     pub fn lose_end(&mut self, tail: u64) {
         self.tail = self.tail.min(tail);
         self.history.truncate(usize::try_from(self.tail).unwrap_or(usize::MAX));
@@ -255,7 +258,7 @@ impl SimEngine {
         thousandths > 0 && self.below(1000) < thousandths.into()
     }
 
-    /// When something that leaves now arrives.
+    /// When a request or a reply that leaves now arrives.
     fn way(&mut self) -> Duration {
         let is_late = self.chance(self.faults.late_ones);
         let longest = if is_late { self.faults.late } else { self.faults.delay };
@@ -299,7 +302,7 @@ impl SimEngine {
         EngineReply::Appended { seq: self.tail }
     }
 
-    /// The bytes of an entry as an endpoint gives them; `None` if it has no such entry.
+    /// The bytes that an endpoint returns for an entry. `None` if the endpoint does not have it.
     fn stored(&self, seq: u64, endpoint: u16) -> Option<Bytes> {
         let is_kept = seq == 1 || seq > self.trimmed;
         if !is_kept || seq > self.tail || self.holes.contains(&seq) {
@@ -316,7 +319,7 @@ impl SimEngine {
         if (2..=self.trimmed).contains(&from) {
             return EngineReply::Gone { base: self.base.clone() };
         }
-        // Genesis stays, and what follows it directly may be trimmed.
+        // After a trim, genesis stays but entry 2 is gone. A read gives no entries behind a gap.
         let last = if from == 1 && self.trimmed > 0 { 1 } else { self.tail };
         let found = (from..=last)
             .filter_map(|seq| self.stored(seq, endpoint).map(|bytes| StoredEntry { seq, bytes }));
@@ -331,7 +334,8 @@ impl SimEngine {
         EngineReply::Trimmed
     }
 
-    /// Delivers what is new to a follow, or less, or what it has already; or ends it.
+    /// Delivers the new entries to a follow. A bad follow gets fewer entries, old entries again, or
+    /// its end.
     fn turn_of(&mut self, mut follow: FollowState) {
         let FollowState { node, id, .. } = follow;
         let link = self.links.entry(node).or_default().clone();

@@ -1,8 +1,8 @@
 //! The writer of a journal: one stint of one active, from its claim to its release.
 //!
-//! The owner hands it batches and control entries one at a time. [`JournalWriter::poll`] says what
-//! to send to the engine, and [`JournalWriter::on_reply`] takes what came back. The same entry is
-//! sent again, with the same condition, until the writer knows what became of it:
+//! The owner hands over one batch or control entry at a time. [`JournalWriter::poll`] returns what
+//! to send to the engine, and [`JournalWriter::on_reply`] takes the reply. The writer sends an
+//! entry again, with the same bytes and condition, until it knows what became of the entry:
 //!
 //! ```text
 //!             append, claim, beat, release
@@ -18,14 +18,16 @@
 //! ```
 //!
 //! # Invariants
-//! - At most one entry is under way, and none is skipped: the next one names its checksum.
-//! - An entry is committed when the engine said `appended` at `expect + 1`, or when the reader's
-//!   rule accepted its very bytes where they were read.
+//! - At most one entry is under way, and no entry is skipped: the next entry names the checksum of the
+//!   one before.
+//! - An entry is committed when the engine replied `Appended` at `expect + 1`. Without that reply it is
+//!   committed when a read finds its very bytes where the reader's rule accepts them.
 //! - The lease ends [`LeaseTimes::serve`](super::engine::LeaseTimes) after the newest committed
-//!   entry was *first* sent: it may have arrived right then, and standbys count from its arrival.
-//!   The lease ends at once when a release is sent.
-//! - A reply counts only for a request of the entry under way. Late and doubled ones change nothing.
-//! - The writer has no clock: times are arguments, on a clock that runs on in suspend.
+//!   entry was *first* sent. Standbys count from the entry's arrival, which cannot be earlier.
+//!   The lease ends at once when the owner hands over a release.
+//! - A reply counts only if its request was about the entry under way. Late and doubled replies change
+//!   nothing.
+//! - The writer has no clock. Times are arguments, from a clock that also counts suspends.
 
 use std::time::Duration;
 
@@ -40,22 +42,23 @@ use super::place::JournalPlace;
 use super::reader::{JournalFault, JournalReader, Verdict};
 use crate::limits::JOURNAL_LOOK_ENTRIES;
 
-/// Why a stint is over. The writer accepts nothing more.
+/// Why a stint is over. The writer then takes over no more entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StintEnd {
-    /// Another node claimed.
+    /// A claim of another node was accepted.
     #[error("another node is the active since epoch {epoch}")]
     Fenced {
-        /// Epoch of its claim.
+        /// Epoch of that claim.
         epoch: u64,
     },
-    /// The own claim came too late: the journal went on before it.
+    /// Another entry was accepted where the own claim should have been.
     #[error("the journal went on before the claim")]
     Overtaken,
-    /// Others trimmed what this writer has not seen, so it was replaced long ago.
+    /// Another node trimmed entries that this writer has not seen, so this writer was replaced
+    /// before.
     #[error("another node has trimmed the journal further than this one has read")]
     LeftBehind,
-    /// The release is committed.
+    /// The release of this stint is committed.
     #[error("the active has released the journal")]
     Released,
     /// The engine does not keep its contract.
@@ -66,7 +69,7 @@ pub enum StintEnd {
     Newer(JournalFault),
 }
 
-/// Why an entry was not taken over. Nothing has changed.
+/// Why the writer did not take over an entry. The writer is as before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
     /// An entry is under way.
@@ -75,37 +78,39 @@ pub enum NotTaken {
     /// The claim is not committed yet, or the stint is over.
     #[error("this node is not the active")]
     NotActive,
-    /// The entry cannot be made.
+    /// The entry cannot be sealed.
     #[error(transparent)]
     Entry(#[from] EntryError),
 }
 
-/// What a reply has changed.
+/// What a reply changed for the owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendProgress {
     /// Nothing that the owner must know.
     None,
-    /// The entry under way counts.
+    /// The entry that was under way is committed.
     Committed {
-        /// Its seq.
+        /// Seq of the entry.
         seq: u64,
-        /// What it was for.
+        /// What the entry is for.
         kind: EntryKind,
-        /// The newest record that counts; a batch of several parts moves it with the last one.
+        /// LSN of the newest committed record. A batch of several parts moves it only with its last
+        /// part.
         lsn: Lsn,
     },
-    /// The stint is over, and what was not committed is unknown.
+    /// The stint is over. Whether an entry under way counts is unknown.
     Ended(StintEnd),
 }
 
-/// What a stint is: the journal, the epoch that it claims, and a random id.
+/// What every entry of the stint carries: the epoch of its claim, and the random id of its writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Stint {
     epoch: u64,
     writer: u64,
 }
 
-/// Parts of a batch that are not sealed yet: each one names the checksum of the one before.
+/// The parts of a batch that are not sealed yet. A part is sealed after the one before is
+/// committed, because it names the checksum of that one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PartsLeft {
     frames: Bytes,
@@ -115,14 +120,14 @@ struct PartsLeft {
     time_ms: u64,
 }
 
-/// A read that looks for the own entry.
+/// The search for the own entry in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Looking {
-    /// The read whose reply is awaited, and when it was sent.
+    /// Id and time of the read whose reply is awaited.
     sent: Option<(u64, Duration)>,
-    /// The endpoint to ask; those before it gave damaged bytes.
+    /// The endpoint to read from. The endpoints with smaller numbers returned damaged bytes.
     endpoint: Option<u16>,
-    /// The engine said that the own entry, or another one, is there.
+    /// Whether the engine refused the own entry, so that an entry must stand in its place.
     after_conflict: bool,
 }
 
@@ -131,7 +136,7 @@ struct UnderWay {
     entry: SealedEntry,
     first_sent: Option<Duration>,
     last_sent: Option<Duration>,
-    /// The first request about this entry; replies to earlier ones are of earlier entries.
+    /// Id of the first request about this entry. Replies to smaller ids are about earlier entries.
     first_request: u64,
     looking: Option<Looking>,
     left: Option<PartsLeft>,
@@ -152,20 +157,20 @@ pub struct JournalWriter {
     reader: JournalReader,
     phase: Phase,
     next_request: u64,
-    /// When the newest committed entry was first sent.
+    /// When the newest committed entry was first sent: the start of the lease.
     leased_from: Option<Duration>,
-    /// When any entry was first sent.
+    /// When the newest entry was first sent, for the next beat.
     sent_at: Duration,
     is_releasing: bool,
     boundary: Option<JournalPlace>,
 }
 
 impl JournalWriter {
-    /// Begins a stint with a claim behind what `reader` has read, which should be the tail. `writer`
-    /// is a random id that no other stint has.
+    /// Begins a stint: its first entry is a claim behind the place of `reader`, which should be the
+    /// tail. `writer` is a random id that no other stint has.
     ///
     /// # Errors
-    /// [`EntryError::Unwritable`] if `facts` are too long.
+    /// [`EntryError::Unwritable`] if a text of `facts` is too long.
     pub fn claim(
         reader: JournalReader,
         profile: EngineProfile,
@@ -191,10 +196,10 @@ impl JournalWriter {
         Ok(claiming)
     }
 
-    /// Takes over a batch. A batch over the limit of the engine goes out in parts.
+    /// Takes over a batch. A batch over the entry limit of the engine is sent in parts.
     ///
     /// # Errors
-    /// [`NotTaken`] if the batch cannot be taken over now.
+    /// [`NotTaken`] if the writer is busy, is not the active, or cannot seal the batch.
     pub fn append(&mut self, time_ms: u64, batch: &Batch) -> Result<(), NotTaken> {
         self.is_free()?;
         let unwritable = |_| EntryError::Unwritable("the batch is too large");
@@ -215,7 +220,8 @@ impl JournalWriter {
     /// Takes over a control entry that an active may append: a beat, a release, a format, a split.
     ///
     /// # Errors
-    /// [`NotTaken`] if it cannot be taken over now, or if `body` is a genesis or a claim.
+    /// [`NotTaken`] if the writer is busy or is not the active, or if `body` is a genesis or a
+    /// claim.
     pub fn control(&mut self, time_ms: u64, body: &ControlBody) -> Result<(), NotTaken> {
         self.is_free()?;
         if matches!(body.kind(), EntryKind::Genesis | EntryKind::Claim) {
@@ -239,7 +245,7 @@ impl JournalWriter {
         self.profile.entry_bytes_max.saturating_sub(ENTRY_HEADER_BYTES).max(1)
     }
 
-    /// Makes the entry that is due next. `shape` is part, parts and records.
+    /// Seals the entry that is due next. `shape` is its part, its parts and its records.
     fn seal(
         &self,
         kind: EntryKind,
@@ -276,7 +282,7 @@ impl JournalWriter {
         });
     }
 
-    /// Seals the first of these parts, and keeps the others.
+    /// Seals the next part of a batch, and keeps the parts behind it.
     fn send_part(&mut self, mut left: PartsLeft) -> Result<(), EntryError> {
         let length = self.body_bytes_max().min(left.frames.len());
         let body = left.frames.split_to(length);
@@ -288,9 +294,10 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Returns a request to send now, with its id, or `None` if there is none before the next reply
-    /// or [`JournalWriter::next_poll`]. Replies carry the id back to [`JournalWriter::on_reply`].
-    /// Ids count within a stint: the owner keeps replies to earlier stints away.
+    /// Returns a request to send now, with its id. `None` means: nothing to send before the next
+    /// reply or [`JournalWriter::next_poll`]. The owner gives replies with this id to
+    /// [`JournalWriter::on_reply`]. Each stint counts ids anew, so the owner drops replies to an
+    /// earlier stint.
     pub fn poll(&mut self, now: Duration) -> Option<(u64, EngineRequest)> {
         let (from, id) = (self.reader.next_seq(), self.next_request);
         let retry = self.profile.retry;
@@ -310,7 +317,8 @@ impl JournalWriter {
             None if under_way.last_sent.is_some()
                 && self.reader.condition() == Condition::ReadBack =>
             {
-                // It may be there already: another copy would only be void.
+                // The first copy may have arrived: another copy would only be void. So look for it
+                // before sending again.
                 under_way.look(false);
                 return self.poll(now);
             }
@@ -328,8 +336,8 @@ impl JournalWriter {
         Some((id, request))
     }
 
-    /// When [`JournalWriter::poll`] has something to send if no reply comes before; `None` if only
-    /// the owner can bring new work.
+    /// When [`JournalWriter::poll`] must be called if no reply comes before. `None` if nothing is
+    /// under way.
     #[must_use]
     pub fn next_poll(&self) -> Option<Duration> {
         let Phase::Sending(under_way) = &self.phase else { return None };
@@ -340,7 +348,7 @@ impl JournalWriter {
         Some(sent.map_or(Duration::ZERO, |sent| sent.saturating_add(self.profile.retry)))
     }
 
-    /// Takes the reply to request `id`, which may come late, twice or never.
+    /// Takes the reply to request `id`. Replies may come late, twice or never.
     pub fn on_reply(&mut self, now: Duration, id: u64, reply: EngineReply) -> AppendProgress {
         let next = self.reader.next_seq();
         let Phase::Sending(under_way) = &mut self.phase else { return AppendProgress::None };
@@ -354,7 +362,8 @@ impl JournalWriter {
             {
                 self.commit(now, seq)
             }
-            // An engine that says another seq than it promised is asked what is there.
+            // The engine appended the entry at an unexpected seq, or checks no condition. A read
+            // shows which.
             EngineReply::Appended { .. } => under_way.look(false),
             EngineReply::Conflict => under_way.look(true),
             EngineReply::Entries(entries) if is_awaited => self.look_at(now, &entries),
@@ -363,7 +372,7 @@ impl JournalWriter {
         }
     }
 
-    /// Judges what a read for the own entry has found.
+    /// Judges the entries that a search for the own entry has read.
     fn look_at(&mut self, now: Duration, entries: &[StoredEntry]) -> AppendProgress {
         for StoredEntry { seq, bytes } in entries {
             let Phase::Sending(under_way) = &self.phase else { return AppendProgress::None };
@@ -381,7 +390,7 @@ impl JournalWriter {
         self.found_nothing(entries.len() >= JOURNAL_LOOK_ENTRIES)
     }
 
-    /// Ends the stint, as an entry of another writer counts where the own one was due.
+    /// Ends the stint, because an entry of another writer was accepted where the own one was due.
     fn replaced_by(&mut self, header: &EntryHeader) -> AppendProgress {
         let end = match header.kind {
             _ if !self.is_active() => StintEnd::Overtaken,
@@ -395,7 +404,7 @@ impl JournalWriter {
         self.end(end)
     }
 
-    /// Reads the same seq from the next endpoint, or gives up after the last one.
+    /// Repeats the read at the next endpoint. After the last endpoint the stint ends with `fault`.
     fn ask_elsewhere(&mut self, fault: JournalFault) -> AppendProgress {
         let endpoints = self.profile.endpoints;
         let Phase::Sending(UnderWay { looking: Some(looking), .. }) = &mut self.phase else {
@@ -409,8 +418,9 @@ impl JournalWriter {
         AppendProgress::None
     }
 
-    /// Continues after a read that had all entries and not the own one. It may be that there are
-    /// more to read.
+    /// Continues a search whose read did not show the own entry. With `is_more` the next read
+    /// continues behind it. Otherwise the entry is sent again, or the engine has broken its
+    /// contract.
     fn found_nothing(&mut self, is_more: bool) -> AppendProgress {
         let is_checked = self.reader.condition() == Condition::Checked;
         let fault = JournalFault {
@@ -432,7 +442,7 @@ impl JournalWriter {
         AppendProgress::None
     }
 
-    /// The entry under way counts. Continues with the next part of its batch, if there is one.
+    /// Commits the entry under way. Continues with the next part of its batch, if there is one.
     fn commit(&mut self, now: Duration, seq: u64) -> AppendProgress {
         let Phase::Sending(under_way) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return AppendProgress::None;
@@ -448,7 +458,7 @@ impl JournalWriter {
         if kind == EntryKind::Release {
             self.phase = Phase::Ended(StintEnd::Released);
         }
-        // The limits of an entry are those that the first part was sealed by.
+        // Cannot fail in practice: the first part was sealed by the same limits.
         if left.is_some_and(|left| self.send_part(left).is_err()) {
             let what = "the next part of its batch cannot be made".to_owned();
             let lsn = self.reader.place().next_lsn;
@@ -468,7 +478,7 @@ impl JournalWriter {
         self.leased_from.is_some() && self.ended().is_none()
     }
 
-    /// Whether the next batch would be taken over.
+    /// Whether the writer would take over a batch now.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.is_free().is_ok()
@@ -489,21 +499,21 @@ impl JournalWriter {
         self.stint.epoch
     }
 
-    /// The place behind the newest committed batch or control entry of this stint; `None` before
-    /// the claim counts. A demoted node continues there, with a reader of its own.
+    /// The place behind the newest committed batch or control entry of this stint. `None` before
+    /// the claim is committed. A node that is no longer the active lets a new reader begin there.
     #[must_use]
     pub fn boundary(&self) -> Option<JournalPlace> {
         self.boundary
     }
 
-    /// The newest record that counts.
+    /// LSN of the newest committed record.
     #[must_use]
     pub fn committed(&self) -> Lsn {
         self.reader.committed()
     }
 
-    /// Time for which this node may still reply as the active; zero if it may not. A release takes
-    /// it away when it is handed in, before it is sent.
+    /// How long this node may still reply as the active. Zero without a lease. A release ends the
+    /// lease when the owner hands it over, before it is sent.
     #[must_use]
     pub fn lease_left(&self, now: Duration) -> Duration {
         match self.leased_from {
@@ -514,22 +524,22 @@ impl JournalWriter {
         }
     }
 
-    /// How long ago the lease ended; zero while there is one.
+    /// How long ago the lease ended. Zero while there is a lease.
     #[must_use]
     pub fn without_lease(&self, now: Duration) -> Duration {
         let from = self.leased_from.unwrap_or_default();
         now.saturating_sub(from.saturating_add(self.profile.times.serve))
     }
 
-    /// Whether a beat is due: nothing is under way, and nothing was sent for a while. A beat says
-    /// that every core had a turn, so the owner appends it only then.
+    /// Whether a beat is due: nothing is under way, and nothing was sent for the time of a beat. A
+    /// beat says that every core had a turn, so the owner must check that before it appends one.
     #[must_use]
     pub fn is_beat_due(&self, now: Duration) -> bool {
         self.is_idle() && now.saturating_sub(self.sent_at) >= self.profile.times.beat
     }
 
-    /// Whether the entry under way is without a word for so long that new writes must be refused.
-    /// The writer keeps trying.
+    /// Whether the engine has said nothing about the entry under way for so long that new writes
+    /// must be refused. The writer keeps trying.
     #[must_use]
     pub fn is_stalled(&self, now: Duration) -> bool {
         match &self.phase {
@@ -542,10 +552,10 @@ impl JournalWriter {
 }
 
 impl UnderWay {
-    /// Looks for the entry in the journal before it is sent again.
+    /// Begins to search the journal for the entry before the entry is sent again.
     fn look(&mut self, after_conflict: bool) -> AppendProgress {
         match &mut self.looking {
-            // A read that was sent before the conflict may not show what caused it.
+            // A read that was sent before the conflict may not show its cause, so it is sent again.
             Some(looking) if after_conflict && !looking.after_conflict => {
                 *looking = Looking { sent: None, after_conflict, ..*looking };
             }

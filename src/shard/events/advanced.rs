@@ -17,16 +17,17 @@ use crate::types::{ChatId, Hashed, KeyHasher, Sequence, TimeMs, UserId};
 pub struct Advanced {
     /// The chat that advanced.
     pub chat_id: ChatId,
-    /// The chat's last sequence after the event; 0 if only the sender's position rose.
+    /// The chat's last sequence after the event. It is 0 if the event raises only the sender's sent
+    /// sequence.
     pub to: Sequence,
-    /// Time of the newest sequence.
+    /// When the newest message of the chat arrived.
     pub time: TimeMs,
-    /// The member who sent it, with the sequence of their own newest message.
+    /// The sender, with the sequence of the newest message that this member sent.
     pub sent: Option<(UserId, Sequence)>,
 }
 
-/// An [`Advanced`] that borrows its ids. The most frequent events are decided, logged and applied
-/// without a copy of their ids.
+/// A form of [`Advanced`] that borrows its ids. `advance` is so frequent that a shard decides, logs
+/// and applies it without copying ids.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct AdvancedRef<'a> {
     pub chat_id: Hashed<'a>,
@@ -93,8 +94,9 @@ impl Logged for Advanced {
         Some(self.chat_id.as_str())
     }
 
-    /// A late message raises only its sender's position. In that case, records of older builds have
-    /// the stored sequence in `to`, which is not the sender's own.
+    /// A message older than the newest one raises only the sent sequence of its sender. For such a
+    /// message, old builds wrote the chat's last sequence into `to`; today it is 0. In both cases
+    /// `to` differs from the sender's sequence, and `watch` reports only that sequence.
     fn watched(self) -> Option<WatchEvent> {
         let Self { chat_id, to, time, sent } = self;
         Some(match sent {

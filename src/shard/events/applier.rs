@@ -1,9 +1,10 @@
-//! A slot, with everything that an event needs to change it.
+//! A slot, with what an event needs to change the slot.
 //!
 //! Invariants:
 //! - Applying an event reads only the slot and the event: no clock, no randomness, no other slot.
-//! - The shard that commits an event has checked that it fits. An event that does not fit the slot
-//!   is damage, and is reported as such.
+//!   So replay gives the same state as the live run.
+//! - A shard checks an event before it commits the event. So an event of the log that does not fit
+//!   its slot is damage, and is reported as damage.
 
 use std::fmt::Display;
 
@@ -14,18 +15,18 @@ use crate::shard::row::RowFacts;
 use crate::shard::state::{Chat, SlotState};
 use crate::types::{ChatId, Hashed, KeyHasher, UserId};
 
-/// A slot, with everything that is needed to change it.
+/// A slot, with what an event needs to change the slot.
 pub struct Applier<'a> {
-    /// The slot that the events belong to.
+    /// The slot that the event changes.
     pub slot: &'a mut SlotState,
-    /// The interner of the shard.
+    /// The shard's interner, which keeps one copy of each user id.
     pub interner: &'a mut Interner,
-    /// The node's key hash.
+    /// The node's hash of keys.
     pub hasher: KeyHasher,
 }
 
 impl Applier<'_> {
-    /// The chat that an event names.
+    /// Finds the chat that an event names. A missing chat is damage.
     pub(super) fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
         self.chat_and_interner(id).map(|(chat, _)| chat)
     }
@@ -39,7 +40,8 @@ impl Applier<'_> {
         Ok((chat, self.interner))
     }
 
-    /// Retires a chat as [`SlotState::retire`] does, and fails if there is no room for its id.
+    /// Retires the dissolved chat `id`, as [`SlotState::retire`] does. Fails if the slot has no
+    /// room for one more retired id.
     pub(super) fn retire(&mut self, id: &ChatId) -> Result<(), BadRecord> {
         let hash = self.hasher.hash(id.as_str());
         match self.slot.retire(id.as_str(), hash, self.hasher) {
@@ -52,13 +54,14 @@ impl Applier<'_> {
         self.slot.retired.contains(id.as_str(), self.hasher.hash(id.as_str()))
     }
 
-    /// Brings the slot's counts up to date after a change of a user.
+    /// Replaces a user's counts in the sums of the slot: `before` leaves the sums, `after` enters
+    /// them.
     pub(super) fn recount_user(&mut self, before: UserCounts, after: UserCounts) {
         self.slot.counts.add_user(after);
         self.slot.counts.take_user(before);
     }
 
-    /// Changes a row that exists, as the user's next version.
+    /// Changes an existing row, and gives the row the next version of its user.
     pub(super) fn change_row(
         &mut self,
         user_id: Hashed<'_>,
@@ -77,7 +80,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Like [`Self::change_row`], with ids whose hashes are not known yet.
+    /// Like [`Self::change_row`], for a caller who has not hashed the ids.
     pub(super) fn change_row_of(
         &mut self,
         user_id: &UserId,
@@ -89,7 +92,7 @@ impl Applier<'_> {
     }
 }
 
-/// The error of an event that does not fit the slot.
+/// The error for an event that does not fit its slot.
 pub(super) fn misfit(what: &str, id: &dyn Display) -> BadRecord {
     BadRecord(format!("{what} {id} does not fit the state"))
 }

@@ -1,4 +1,4 @@
-//! `ChatImported`: a chat was imported, as a new one or merged.
+//! `ChatImported`: an import added a chat, or changed one that existed.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::BadRecord;
 use crate::shard::state::{Chat, ChatHead};
 
-/// A chat was imported, as a new one or merged.
+/// An import added a chat, or changed one that existed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatImported {
-    /// The head after the import.
+    /// The chat's head after the import.
     pub head: ChatHead,
 }
 
@@ -22,7 +22,7 @@ impl Decision for ChatImported {
         let hash = applier.hasher.hash(self.head.id.as_str());
         let mut head = self.head;
         if applier.is_retired(&head.id) {
-            // A merge has nothing to change.
+            // An imported chat that is dissolved adds nothing to one that is already retired.
             return if head.dissolved { Ok(()) } else { Err(misfit("imported chat", &head.id)) };
         }
         applier.interner.share(&mut head.creator_id);

@@ -23,9 +23,10 @@ pub struct Created {
     pub is_enc: Flag,
     /// Time of the creation.
     pub created_at: TimeMs,
-    /// Digest of the `create` request, by which a repeat is recognized.
+    /// Digest of the `create` request. A later `create` with an equal digest is a repeat of this
+    /// request.
     pub request_digest: u64,
-    /// First members, each once.
+    /// The first members of the chat. Each user stands here once.
     pub user_ids: Vec<UserId>,
 }
 

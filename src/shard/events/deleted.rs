@@ -16,7 +16,7 @@ pub struct Deleted {
     pub chat_id: ChatId,
     /// The member who deleted it.
     pub user_id: UserId,
-    /// The member's new watermark in the chat.
+    /// The member's new watermark: the member deleted messages up to this sequence.
     pub to: Sequence,
 }
 
@@ -49,7 +49,7 @@ impl Logged for Deleted {
         Some(self.chat_id.as_str())
     }
 
-    /// The row reports it.
+    /// `watch` reports the deletion when it reaches the row, as a `RowChanged`.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

@@ -1,4 +1,4 @@
-//! `DeliveryDone`: an event of a chat has reached all its rows.
+//! `DeliveryDone`: every row that an event of a chat concerns has confirmed the event.
 
 use serde::{Deserialize, Serialize};
 use thin_vec::ThinVec;
@@ -9,7 +9,8 @@ use crate::command::watch::WatchEvent;
 use crate::shard::decode::BadRecord;
 use crate::types::ChatId;
 
-/// All deliveries of an event are confirmed, and it leaves the outbox.
+/// Every row that an event of a chat concerns has confirmed the event, so the event leaves the
+/// outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryDone {
     /// The chat of the event.
@@ -27,7 +28,7 @@ impl Decision for DeliveryDone {
             Some(entry) if entry.event == self.event => {
                 interner.drop_later(chat.outbox.remove(0));
                 if chat.outbox.is_empty() {
-                    // Most chats never have another event: their outbox keeps no memory.
+                    // Frees the empty outbox, because most chats never have another event.
                     chat.outbox = ThinVec::new();
                 }
                 let is_over = chat.head.dissolved && chat.outbox.is_empty();

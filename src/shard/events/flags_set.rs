@@ -7,20 +7,20 @@ use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::BadRecord;
 use crate::types::{ChatId, Flag, UserId};
 
-/// A user set flags of a row; flags that are None stay as they are.
+/// A user set flags of a row. A flag that is None keeps its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FlagsSet {
     /// Owner of the row.
     pub user_id: UserId,
     /// The chat of the row.
     pub chat_id: ChatId,
-    /// New value of the pin.
+    /// The new pin.
     pub is_top: Option<Flag>,
     /// New value of the mute flag.
     pub is_mute: Option<Flag>,
     /// New value of the hide flag.
     pub is_hide: Option<Flag>,
-    /// New value of the mark as unread.
+    /// Whether the user now marks the chat as unread.
     pub marked_unread: Option<Flag>,
 }
 

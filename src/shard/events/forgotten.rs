@@ -1,4 +1,4 @@
-//! `Forgotten`: a user's removals up to a version are forgotten.
+//! `Forgotten`: a user's removals up to a version were forgotten.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use crate::shard::counts::UserCounts;
 use crate::shard::decode::{BadRecord, counter};
 use crate::types::UserId;
 
-/// The shard remembered more removals and idle users than its bound. This user's removals up to a
-/// version are forgotten. A user who then has neither rows nor removals is forgotten entirely.
+/// The shard held more removals and idle users than its bound, and forgot removals of this user. A
+/// user who then has neither rows nor removals is forgotten too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forgotten {
-    /// The user who forgets.
+    /// The user whose removals are forgotten.
     pub user_id: UserId,
-    /// Removals up to this version are forgotten.
+    /// The removals up to this version of the user are forgotten.
     #[serde(deserialize_with = "counter")]
     pub to: u64,
 }

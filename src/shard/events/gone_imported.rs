@@ -1,4 +1,4 @@
-//! `GoneImported`: an import said that a user is no longer a member of a chat.
+//! `GoneImported`: an import added a removal, because the user had left the chat.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,14 @@ use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::{BadRecord, counter};
 use crate::types::{ChatId, UserId};
 
-/// An import said that a user is no longer a member of a chat.
+/// An import added a removal, because the user had left the chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoneImported {
-    /// Owner of the former row.
+    /// The user who had the row.
     pub user_id: UserId,
     /// The chat that the user left.
     pub chat_id: ChatId,
-    /// The version of the removal; None takes the user's next version.
+    /// The version to give the removal. With None, the removal gets the user's next version.
     #[serde(deserialize_with = "counter")]
     pub version: Option<u64>,
 }

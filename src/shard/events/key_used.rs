@@ -1,4 +1,4 @@
-//! `KeyUsed`: a request with an idempotency key was answered, or took its key.
+//! `KeyUsed`: a request used an idempotency key, and the slot remembers the answer or a claim.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,11 @@ use crate::command::watch::WatchEvent;
 use crate::shard::decode::BadRecord;
 use crate::shard::state::FirstAnswer;
 
-/// A request with an idempotency key was answered, or took its key.
+/// A request used an idempotency key. The slot remembers the answer, or a claim if the answer is
+/// still to come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyUsed {
-    /// The answer or the claim to keep.
+    /// The answer or the claim that the slot remembers.
     pub answer: FirstAnswer,
 }
 
@@ -20,7 +21,7 @@ impl Decision for KeyUsed {
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
         let mut answer = self.answer;
         let (slot, hash) = (&mut applier.slot, applier.hasher.hash(&answer.scope));
-        // An answer whose time is over may still be there.
+        // The slot may still hold an expired answer of this key: the new answer replaces it.
         slot.answers.remove(&answer.scope, hash);
         answer.order = slot.answers.last().map_or(1, |last| last.order.saturating_add(1));
         slot.answers.insert(answer, applier.hasher);

@@ -1,4 +1,4 @@
-//! `MemberErased`: a user was erased from a chat.
+//! `MemberErased`: a chat dropped every trace of a user who is being erased.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::shard::decode::BadRecord;
 use crate::shard::deliveries::{Deliveries, Effect};
 use crate::types::{ChatId, UserId};
 
-/// A user was erased from a chat: they are no longer a member, nor named as its creator.
+/// A chat dropped every trace of a user who is being erased: as member, as creator, and as deleter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberErased {
     /// The chat that loses the user.
@@ -23,8 +23,8 @@ impl Decision for MemberErased {
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
         let hash = applier.hasher.hash(self.user_id.as_str());
         if applier.is_retired(&self.chat_id) {
-            // The log is of a build that kept dissolved chats whole, and erased their creators. Now
-            // only their ids are left.
+            // Old builds kept dissolved chats whole, and erased their creators too. Now only the id
+            // of a dissolved chat is kept, so nothing is left to erase.
             return Ok(());
         }
         let (chat, interner) = applier.chat_and_interner(&self.chat_id)?;
@@ -34,7 +34,8 @@ impl Decision for MemberErased {
         }
         chat.forget_deleter(&self.user_id);
         let was_member = chat.members.remove(self.user_id.as_str(), hash).is_some();
-        // A user who left before is at most a deleter, which no reader sees: the version stays.
+        // A user who left earlier can only be a deleter. Readers never see deleters, so that change
+        // leaves the version as it is.
         chat.head.version += u64::from(is_creator || was_member);
         interner.note_released(usize::from(was_member));
         if was_member {
@@ -50,7 +51,7 @@ impl Logged for MemberErased {
         Some(self.chat_id.as_str())
     }
 
-    /// The row that goes reports itself.
+    /// `watch` reports the erasure when it removes the row, as a `RowChanged`.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

@@ -12,10 +12,10 @@ use crate::shard::member::{Member, MemberFacts};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, KeyHasher, Sequence, UserId, wide};
 
-/// Users joined a chat; none of them was a member.
+/// Users joined a chat. None of them was a member before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MembersAdded {
-    /// The chat that they joined.
+    /// The chat that the users joined.
     pub chat_id: ChatId,
     /// New members, each once, in join order.
     pub user_ids: Vec<UserId>,
@@ -39,13 +39,14 @@ impl Logged for MembersAdded {
         Some(self.chat_id.as_str())
     }
 
-    /// Each new row reports itself.
+    /// `watch` reports each join when it reaches the new row, as a `RowChanged`.
     fn watched(self) -> Option<WatchEvent> {
         None
     }
 }
 
-/// Adds members, and the event for their rows. Returns the number of events.
+/// Adds members to a chat, and posts one event that brings them their rows. Returns the number of
+/// posted events: 1, or 0 without users.
 pub(super) fn join(
     chat: &mut Chat,
     user_ids: Vec<UserId>,

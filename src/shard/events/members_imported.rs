@@ -1,4 +1,4 @@
-//! `MembersImported`: members were imported, as new ones or merged.
+//! `MembersImported`: an import added members to a chat, or changed members.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +10,13 @@ use crate::shard::deliveries::{Deliveries, Effect};
 use crate::shard::member::{Member, MemberFacts};
 use crate::types::ChatId;
 
-/// Members were imported, as new ones or merged.
+/// An import added members to a chat, or changed members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MembersImported {
-    /// The chat that they belong to.
+    /// The chat of the members.
     pub chat_id: ChatId,
-    /// Each member with the effect on its row. `deleted_in` is a yes (not 0) or a no (0); applying
-    /// the event sets the epoch.
+    /// Each member, with the effect on the member's row. In this event `deleted_in` is a flag: not
+    /// 0 if the member deleted the chat. Applying the event replaces it by an epoch of the chat.
     pub members: Vec<(Member, Effect)>,
 }
 
@@ -61,7 +61,7 @@ impl Logged for MembersImported {
         Some(self.chat_id.as_str())
     }
 
-    /// Each imported row reports itself.
+    /// `watch` reports each imported row when the event reaches it, as a `RowChanged`.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

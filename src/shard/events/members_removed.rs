@@ -11,9 +11,9 @@ use crate::types::{ChatId, UserId};
 /// Members left a chat, or were removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MembersRemoved {
-    /// The chat that they left.
+    /// The chat that the members left.
     pub chat_id: ChatId,
-    /// Former members, each once.
+    /// The former members. Each user stands here once.
     pub user_ids: Vec<UserId>,
 }
 
@@ -40,7 +40,7 @@ impl Logged for MembersRemoved {
         Some(self.chat_id.as_str())
     }
 
-    /// Each row that goes reports itself.
+    /// `watch` reports each removal when it reaches the row, as a `RowChanged`.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

@@ -1,7 +1,7 @@
 //! Events: the decisions of a shard, and their encoding as records of the log.
 //!
-//! A record of the log is one event of one slot. Live and in replay, the same code
-//! ([`Decision::apply`]) applies the same events. So replay rebuilds the state that was there.
+//! One record of the log holds one event of one slot. [`Decision::apply`] applies the event, live
+//! and in replay. So replay rebuilds the state that was there before the stop.
 //!
 //! ```text
 //! record payload: [slot u16 BE][slot sequence u64 BE][event code u8][fields: MessagePack array]
@@ -13,9 +13,9 @@
 //! what several events need to change a slot.
 //!
 //! Invariants:
-//! - A code is never used twice.
-//! - New fields are added at the end of an event.
-//! - Nothing but an event that is applied changes a slot; `Core` says what is excepted.
+//! - An event code is never used for another event, because old logs still hold it.
+//! - New fields go to the end of an event, so that records of older builds can be decoded.
+//! - Only applying an event changes a slot. The one exception stands in `src/shard/core.rs`.
 
 mod advanced;
 mod applier;
@@ -69,10 +69,10 @@ use crate::command::watch::{WatchEvent, WatchOp};
 use crate::limits::COUNTER_MAX;
 use crate::types::{Slot, TimeMs};
 
-/// An event that can be recorded and applied. Besides all events, these are the most frequent ones
-/// in a form that borrows their ids.
+/// An event that a shard can record and apply. The most frequent events implement this twice: once
+/// with owned ids, once with borrowed ids.
 pub trait Decision: Serialize {
-    /// The event's code in a record.
+    /// The code that stands for the event in a record.
     const CODE: u8;
 
     /// Changes the slot as the event says.
@@ -82,18 +82,18 @@ pub trait Decision: Serialize {
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord>;
 }
 
-/// What is known of each event besides its effect on the slot.
+/// What the log and `watch` need to know of an event, besides its effect on the slot.
 pub trait Logged: Decision + DeserializeOwned {
-    /// The chat id or user id that decides the slot. None for [`KeyUsed`], whose text does not
-    /// name its owner's key.
+    /// The chat id or user id whose hash decides the slot. None for [`KeyUsed`], which has no such
+    /// id.
     fn key(&self) -> Option<&str>;
 
-    /// The change that `watch` reports, with an empty offset; None if it reports nothing.
+    /// The change that `watch` reports for this event, with an empty offset. None if `watch`
+    /// reports nothing.
     ///
-    /// Everything comes from the record itself: a change is reported as it was decided, whatever
-    /// the state has become since. Some records only continue or finish a change that another
-    /// record reports: an event on its way to users, a confirmed delivery, an answer under its key.
-    /// They report nothing.
+    /// The report uses only the record, so it shows the change as it was decided, not the present
+    /// state. Some events only continue or finish a change that another event reports. They report
+    /// nothing: an event on its way to rows, a confirmed delivery, an answer under its key.
     fn watched(self) -> Option<WatchEvent>;
 }
 
@@ -145,7 +145,7 @@ macro_rules! events {
     };
 }
 
-// Events of chats have codes below 32, those of rows and users below 64.
+// Codes below 32 are events of chats. Codes from 32 to 63 are events of rows and users.
 events! {
     1 Created
     2 MembersAdded
@@ -169,13 +169,13 @@ events! {
     64 KeyUsed
 }
 
-/// Length of the fixed part of a record: slot, slot sequence, code.
+/// Bytes of a record before its fields: slot, slot sequence, event code.
 const HEADER_BYTES: usize = 2 + 8 + 1;
 
-/// Appends the record of an event to `out`; `seq` is its sequence in the slot.
+/// Appends the record of an event to `out`. `seq` is the slot sequence of the record.
 ///
 /// # Errors
-/// If a field cannot be encoded. No value of these types leads to that.
+/// If a field cannot be encoded, which no value of the present events causes.
 pub fn encode<E: Decision>(
     slot: Slot,
     seq: u64,
@@ -188,7 +188,7 @@ pub fn encode<E: Decision>(
     rmp_serde::encode::write(out, event).map_err(|error| BadRecord(error.to_string()))
 }
 
-/// The slot that a record belongs to, read from its first two bytes.
+/// Reads the slot of a record from its first two bytes.
 pub fn slot_of(payload: &[u8]) -> Result<Slot, BadRecord> {
     payload
         .first_chunk::<2>()
@@ -196,7 +196,7 @@ pub fn slot_of(payload: &[u8]) -> Result<Slot, BadRecord> {
         .ok_or_else(|| BadRecord("no slot".into()))
 }
 
-/// The slot, the slot sequence and the event of a record.
+/// Decodes a record into its slot, its slot sequence and its event.
 pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
     let slot = slot_of(payload)?;
     let (header, fields) =
@@ -209,13 +209,15 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
     }
 }
 
-/// Whether the record is of a kind that can have a time. Looks at the event code only.
+/// Whether a record's event is of a kind that has a time. Reads only the event code, so the rest of
+/// the record may be damaged.
 pub fn has_time(payload: &[u8]) -> bool {
     let code = payload.get(HEADER_BYTES - 1);
     code.is_some_and(|code| [Advanced::CODE, Touched::CODE].contains(code))
 }
 
-/// The time of an [`Advanced`] or [`Touched`] record; None for all other records.
+/// The time of an [`Advanced`] or [`Touched`] record. None for other events and for a record that
+/// cannot be decoded.
 pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
     if !has_time(payload) {
         return None;
@@ -244,7 +246,7 @@ pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
     }
 }
 
-/// A change for `watch` with only its kind filled in.
+/// A change for `watch` that has only its kind `op`. The caller fills in the other fields.
 pub fn blank(op: WatchOp) -> WatchEvent {
     WatchEvent {
         offset: String::new(),

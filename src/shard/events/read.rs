@@ -14,11 +14,11 @@ pub struct Read {
     pub user_id: UserId,
     /// The chat of the row.
     pub chat_id: ChatId,
-    /// The new read position, which only rises.
+    /// The new read position. Applying the event never lowers the position of the row.
     pub seq: Sequence,
 }
 
-/// A [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
+/// A form of [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ReadRef<'a> {
     pub user_id: Hashed<'a>,

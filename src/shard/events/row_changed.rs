@@ -1,4 +1,4 @@
-//! `RowChanged`: an event of a chat reached a row.
+//! `RowChanged`: an event of a chat reached the row of one user.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,14 @@ use crate::shard::row::{Row, RowFacts, RowImport, RowState};
 use crate::shard::state::User;
 use crate::types::{ChatId, Flag, KeyHasher, UserId};
 
-/// An event of a chat reached a row.
+/// An event of a chat reached the row of one user, and changed the row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowChanged {
     /// Owner of the row.
     pub user_id: UserId,
     /// The chat of the row.
     pub chat_id: ChatId,
-    /// The event's number in its chat.
+    /// The number of the event among the events of its chat.
     #[serde(deserialize_with = "counter")]
     pub event: u64,
     /// What the event does to the row.
@@ -59,7 +59,8 @@ impl Logged for RowChanged {
 }
 
 impl RowChanged {
-    /// Changes the user's row. Deletes and returns do nothing if there is no row.
+    /// Applies the effect to the user's row. A delete or a return does nothing if the user has no
+    /// such row.
     fn change(self, user: &mut User, hasher: KeyHasher) {
         let hash = hasher.hash(self.chat_id.as_str());
         let Self { chat_id, event, effect, .. } = self;
@@ -104,7 +105,7 @@ fn update_row(
     }
 }
 
-/// Adds a row. If the user has one for this chat, replaces its state but keeps its order.
+/// Adds a row. If the user already has a row of this chat, replaces its state but keeps its order.
 fn put_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, row: RowState) {
     let hash = hasher.hash(chat_id.as_str());
     user.head.next_order = user.head.next_order.max(row.order.saturating_add(1));
@@ -115,7 +116,8 @@ fn put_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, row: RowState) {
     }
 }
 
-/// Applies an imported row. Merged with a row that exists, the higher positions of both stay.
+/// Puts an imported row. If the user already has a row of this chat, positions and times never
+/// fall: the higher value stays.
 fn import_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, import: RowImport) {
     let version = user.head.import_version(import.version);
     let order = match import.join_order {

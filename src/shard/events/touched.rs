@@ -1,4 +1,4 @@
-//! `Touched`: a user was online.
+//! `Touched`: a user was online, in some chats or in all.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +9,14 @@ use crate::shard::decode::BadRecord;
 use crate::shard::row::Row;
 use crate::types::{ChatId, TimeMs, UserId};
 
-/// A user was online.
+/// A user was online, in some chats or in all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Touched {
     /// The user who was online.
     pub user_id: UserId,
     /// The chats that the user was online in; None means all chats of the user.
     pub chat_ids: Option<Vec<ChatId>>,
-    /// When the user was online. It only raises the time that a row has.
+    /// When the user was online. A row that has a later time keeps its time.
     pub time: TimeMs,
 }
 

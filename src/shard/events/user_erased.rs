@@ -1,4 +1,4 @@
-//! `UserErased`: a user was erased.
+//! `UserErased`: the last traces of a user are gone.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,11 @@ use crate::shard::counts::UserCounts;
 use crate::shard::decode::BadRecord;
 use crate::types::UserId;
 
-/// A user was erased: versions, orders, removals and the answers under their keys are forgotten.
+/// The last traces of a user are gone: versions, orders, removals and answers under idempotency
+/// keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UserErased {
-    /// The user whose rows are all gone by now.
+    /// The erased user. Earlier events have removed all rows of this user.
     pub user_id: UserId,
 }
 
