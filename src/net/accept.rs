@@ -2,11 +2,11 @@
 //! the worker with the fewest connections.
 //!
 //! Invariants:
-//! - A connection holds a place of its door (see [`crate::admission::door`]) from its accept on. If
-//!   there is no place, it gets an error and is closed at once.
+//! - A connection holds a place of its door (see [`crate::admission::door`]) from the moment it is
+//!   accepted. If there is no place, the client gets an error and is disconnected at once.
 //! - A flood of connections writes a log line now and then, not one line per connection.
-//! - A TLS handshake runs on the accepting thread, so that it costs no worker any time. Its
-//!   connection is a stranger: it has a deadline and can be evicted.
+//! - A TLS handshake runs on the accepting thread, so that it costs no worker any time. Meanwhile
+//!   the connection is a stranger: it has a deadline and can be evicted.
 //! - If file descriptors run out, accepting pauses and continues later.
 
 use std::future::poll_fn;
@@ -33,12 +33,12 @@ use crate::metrics::doors::Dropped;
 use crate::protocol::{self, CONNECTION_ID};
 use crate::throttle::{Throttle, throttled};
 
-/// Pause after an accept failed.
+/// Pause before the next accept after one failed.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Pause before the door is asked again for a stranger's place.
+/// Pause before the next attempt to get a stranger's place for a new connection.
 const ENTRY_PAUSE: Duration = Duration::from_millis(5);
 
-/// The frame that a connection of this protocol gets when the door is full.
+/// The error frame for a client of the TCP door that finds the door full.
 pub fn no_room() -> Vec<u8> {
     let mut told = BytesMut::new();
     protocol::encode_reply(CONNECTION_ID, &Err(Error::no_room()), &mut told);
@@ -69,7 +69,8 @@ pub async fn accept(
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                // The caller is gone, or there are no descriptors left. Neither ends the door.
+                // The client has disconnected already, or descriptors ran out. The door keeps
+                // accepting.
                 throttled!(by errors, warn, %error, door = door.meter().name(),
                     "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -100,7 +101,7 @@ pub async fn accept(
 }
 
 /// Gets a place for a new connection; `None` if the door is full. If all strangers are too young to
-/// be evicted, this waits, and further connections queue in the operating system.
+/// be evicted, it waits. Meanwhile the operating system queues further connections.
 async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
     loop {
         match door.enter(stream.peer()) {
@@ -115,8 +116,8 @@ async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
 fn say(stream: TcpStream, spoken: Spoken, guest: &Guest) -> io::Error {
     let sign = format!("this door speaks TLS (chatshard: --tls-ca FILE); {}", guest.sign());
     let mut request = [0; 4096];
-    // Closing a socket with unread bytes resets it, and the answer could be lost. So these are
-    // read.
+    // Reads what the client sent: closing a socket with unread bytes resets it, and the answer
+    // could be lost.
     _ = stream.try_read(&mut request);
     _ = stream.try_write(&spoken.answer(&sign));
     io::Error::new(io::ErrorKind::InvalidData, format!("the client speaks {}", spoken.name()))
@@ -128,7 +129,7 @@ fn turn_away(door: &Door, stream: Stream, is_tls: bool, limit: &Throttle) {
     throttled!(by limit, warn, peer = %stream.peer(), door = door.meter().name(), max = door.max(),
         "too many connections; a new one was closed");
     let is_plain = !is_tls || matches!(stream, Stream::Unix(_));
-    // Before its handshake, a client in TLS cannot read an error.
+    // Before its handshake, a TLS client cannot read an error, so it gets none.
     if is_plain && let Ok(stream) = stream.park() {
         stream.say_last(door.full());
     }

@@ -6,19 +6,20 @@
 //! Invariants:
 //! - The first request is `hello`, and no other request runs before it. After it, the token's role
 //!   decides which requests run (see `entry`).
-//! - After tokens are replaced, a connection whose token is gone takes no more requests from its
-//!   next turn on. A turn comes with anything that arrives, and with each check of the timeouts.
-//! - At most `IN_FLIGHT_MAX` requests are under way, of about `IN_FLIGHT_BYTES_MAX` bytes. A watch
-//!   does not count. At most `LARGE_IN_FLIGHT_MAX` of them have replies that may be large.
-//! - No more is read while `UNSENT_BYTES_MAX` bytes of replies wait. So a client that does not read
-//!   is held back, then dropped. The replies of all connections have a bound too, see
-//!   [`UnreadBudget`].
-//! - A large request is decoded on the offload thread. No later request is taken before it is a
-//!   command.
+//! - After the token file was replaced, a connection whose token is gone takes no more requests
+//!   from its next turn on. Each arrival and each check of the timeouts begins a turn.
+//! - At most `IN_FLIGHT_MAX` requests of a connection are under way, of about `IN_FLIGHT_BYTES_MAX`
+//!   bytes. A watch does not count. At most `LARGE_IN_FLIGHT_MAX` of them have replies that may be
+//!   large.
+//! - A connection reads no more requests while `UNSENT_BYTES_MAX` bytes of its replies wait. So a
+//!   client that does not read is held back, then dropped. The replies of all connections have a
+//!   bound too, see [`UnreadBudget`].
+//! - A large request is decoded on the offload thread. The connection takes no later request until
+//!   that is done.
 //! - A connection that has used up its `TurnBudget` lets the others of its worker run first. A long
 //!   reply is encoded over several turns.
-//! - An error of a request does not end the connection. An error of the framing ends it after all
-//!   replies that are due.
+//! - An error of a request does not end the connection. An error of the framing ends it, after all
+//!   replies to earlier requests were sent.
 
 mod deadlines;
 mod entry;
@@ -94,7 +95,7 @@ struct Moving {
     heard: Heard,
     /// The session, once the client has shown its token.
     session: Option<Session>,
-    /// The request id of the `hello` that the new worker answers.
+    /// The request id of the `hello` that moved the connection; the new worker replies to it.
     hello: Option<u64>,
 }
 
@@ -121,7 +122,8 @@ pub fn start(
 
 fn move_to(node: &NodeInfo, shard: ShardId, moving: Moving) {
     if let Some(mailbox) = node.mailboxes.get(shard.index()) {
-        // Counted before it arrives, so that a flood of new connections is spread evenly.
+        // Counted before the connection arrives, so that a flood of new connections is spread
+        // evenly.
         mailbox.connections.fetch_add(1, Ordering::Relaxed);
     }
     node.control(shard, on_core(move |local| arrive(local, moving)));
@@ -162,7 +164,7 @@ async fn run(local: Local, moving: Moving) -> io::Result<()> {
     }
 }
 
-/// The reason why a wait ended.
+/// Why a connection's wait ended.
 enum Woken {
     Input,
     Time,
@@ -180,7 +182,7 @@ struct Connection {
     /// The large request that the offload thread decodes, if there is one.
     offloaded: OffloadedRequest,
     replies: Rc<ReplyQueue>,
-    /// The long reply that is being encoded, if there is one. Later replies wait.
+    /// The long reply that is being encoded over several turns. Later replies wait for it.
     chunked: Option<ChunkedReply>,
     budget: TurnBudget,
     /// The number of requests under way whose replies may be large.
@@ -191,9 +193,10 @@ struct Connection {
     hasher: KeyHasher,
     /// The session; `None` before `hello`.
     session: Option<Session>,
-    /// No more requests are taken, and the connection ends when all replies that are due were sent.
+    /// If true, the connection takes no more requests, and ends when all replies that are due were
+    /// sent.
     closing: bool,
-    /// The shard that a `hello` asked for, and its request id.
+    /// The shard that a `hello` asked to be served by, and the request id of the `hello`.
     moving: Option<(ShardId, u64)>,
     incomplete: Option<Incomplete>,
     unread: UnreadBudget,
@@ -205,7 +208,7 @@ impl Connection {
         let now = Instant::now();
         let mut stream = moving.stream.arrive()?;
         let (mut input, mut heard) = (moving.input, moving.heard);
-        // A read error shows up again at the first wait.
+        // A read error is ignored here: the first wait meets it again.
         if let Stream::Tls(_) = stream
             && let Ok(1..) = stream.try_read_buf(&mut input)
         {
@@ -281,7 +284,7 @@ impl Connection {
     /// Appends the events of the watches, as far as there is room.
     fn fill_watches(&mut self) {
         if self.closing {
-            // Watches end with their connection. Only replies that are due are still sent.
+            // No watch needs to be completed. Only the replies to requests are still sent.
             self.watches.clear();
         }
         if self.watches.is_empty() {
@@ -314,7 +317,8 @@ impl Connection {
             && self.large_replies < LARGE_IN_FLIGHT_MAX
     }
 
-    /// Takes the next requests, on the fast path or as commands. Returns how many.
+    /// Takes the next requests, on the fast path or as commands. Returns the number of requests
+    /// taken.
     fn take_requests(&mut self, started: Instant) -> usize {
         let was_empty = self.output.is_empty();
         if let Some(decoded) = self.offloaded.take() {
@@ -331,7 +335,7 @@ impl Connection {
     }
 
     fn take_frames(&mut self, started: Instant) -> usize {
-        // Taken out of `self`, so that requests can be read in place while they run.
+        // Moved out of `self`: requests are read in place from `input` while they run on `self`.
         let mut input = std::mem::take(&mut self.input);
         let (bytes, mut taken) = self.run_frames(&input, started);
         input.advance(bytes);
@@ -343,7 +347,8 @@ impl Connection {
         taken
     }
 
-    /// Runs the frames at the front of `input`. Returns their bytes and their number.
+    /// Runs the requests in the frames at the front of `input`. Returns how many bytes and how many
+    /// requests were taken.
     fn run_frames(&mut self, input: &[u8], started: Instant) -> (usize, usize) {
         let mut frames = FrontFrames::new();
         let error = look_ahead(input, self.hasher, &mut frames);
@@ -401,7 +406,8 @@ impl Connection {
             Ok((id, work)) => self.take(RequestInfo { id, started, bytes }, work),
             Err(refused) => self.refuse_undecoded(refused),
         }
-        // Encoded before the next request is taken, so that its room and its time count.
+        // Encoded before the next request is taken, so that limits and turn budget count this
+        // reply.
         self.encode_ready();
         self.budget.add_time(Instant::now());
     }
@@ -494,7 +500,7 @@ impl Connection {
         }
     }
 
-    /// Continues the long reply, if there is one. Returns whether none is left.
+    /// Continues to encode the long reply, if there is one. Returns whether no long reply is left.
     fn encode_long(&mut self) -> bool {
         let Some(mut chunked) = self.chunked.take() else { return true };
         while !self.budget.is_used_up() {
@@ -510,7 +516,7 @@ impl Connection {
         false
     }
 
-    /// Submits the held requests that no longer wait.
+    /// Submits the held requests for which no earlier request is under way any more.
     fn submit_held(&mut self) {
         while let Some(going) = self.order.release() {
             self.submit(going);
@@ -574,9 +580,9 @@ impl Connection {
         let has_reply = !self.replies.is_empty() || self.chunked.is_some();
         let may_encode = has_reply && self.output.len() < self.unread.room();
         if self.budget.is_used_up() || has_request || may_encode {
-            // There is work left: the turn budget ended the turn, or the socket has since taken
-            // bytes that were in the way. None of the events below need come, so the other
-            // connections run once and the turn resumes.
+            // Work is left: the turn budget ended the turn, or the socket has since taken bytes
+            // that were in the way. No event below need come, so the connection lets the others run
+            // once and resumes.
             tokio::task::yield_now().await;
             let now = Instant::now();
             self.budget = TurnBudget::new(now);

@@ -24,14 +24,14 @@ pub struct FastPath {
 /// The destination of a request that was given to [`FastPath::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// The shard of this worker has answered it, or answers it once the log allows.
+    /// The shard of this worker has replied, or replies once the log has its records.
     Here,
     /// The bytes of the request went to another worker.
     Over {
         /// Whether the reply may be large.
         is_large: bool,
     },
-    /// The fast path did not take it: it must become a command.
+    /// The fast path did not take the request: it must become a command.
     Nowhere,
 }
 
@@ -39,8 +39,8 @@ impl FastPath {
     /// Takes a request with the bytes `payload`, unless it must wait for an earlier request. A
     /// reply that is ready is appended to `out`.
     ///
-    /// Otherwise `responder` makes the responder. Its arguments are the bytes of the request that
-    /// stay in memory and the mark of [`OrderKey::mark`].
+    /// For a reply that comes later, `responder` makes the responder. Its arguments are how many
+    /// bytes of the request stay in memory, and the mark of [`OrderKey::mark`].
     pub fn take(
         &mut self,
         request: FastRequest<'_>,
@@ -78,8 +78,8 @@ impl FastPath {
         }
     }
 
-    /// Reports the requests that were answered since the last call, within `latency`, to the
-    /// metrics.
+    /// Reports the requests answered since the last call to the metrics, all with the time
+    /// `latency`.
     pub fn note(&mut self, local: &Local, latency: Duration) {
         for (kind, count) in self.answered.drain(..) {
             local.note_answered(kind, count, latency);

@@ -1,8 +1,8 @@
-//! The wait for the first frame of a connection.
+//! The wait for the first frame of a connection, which should be `hello`.
 //!
 //! Invariants:
-//! - A connection that has sent nothing, or a part of a frame, holds a few KiB. Its first frame has
-//!   at most [`HELLO_BYTES_MAX`] bytes, and nothing is read behind a whole one.
+//! - Before its first frame is whole, a connection holds a few KiB. That frame has at most
+//!   [`HELLO_BYTES_MAX`] bytes, and nothing behind it is read.
 //! - The wait ends at the stranger's deadline, or when its place is needed for another connection
 //!   (see [`Guest`]).
 
@@ -26,7 +26,7 @@ const READ_BYTES: usize = 1 << 10;
 
 /// The result of the wait for the first frame.
 pub enum Greeting {
-    /// The first frame is in the input. It may be a `hello`.
+    /// The first frame is whole and in the input. The caller checks whether it is a `hello`.
     Whole,
     /// The client gets this error, and then the connection ends.
     Refused(Error),

@@ -14,8 +14,8 @@ use crate::protocol::frame;
 pub struct Incomplete(BudgetClaim);
 
 impl Incomplete {
-    /// Accounts for the input of a connection, by the capacity of its buffer. Returns `None` if the
-    /// first request in it is whole.
+    /// Counts the capacity of a connection's input buffer against the budget, because its first
+    /// request is incomplete. Returns `None` if that request is whole.
     ///
     /// # Errors
     /// 429 (`Busy`) if this request was evicted, or if the budget is used up and no holder is old
@@ -37,8 +37,8 @@ impl Incomplete {
     }
 }
 
-/// Completes with the error for the client when its memory is needed for another request. Never
-/// completes if `held` is `None`.
+/// Completes when the memory of `held` is needed for another request, with the error for the
+/// client. Never completes if `held` is `None`.
 pub async fn evicted(held: Option<&Incomplete>) -> Error {
     match held {
         Some(Incomplete(claim)) => claim.evicted().await,

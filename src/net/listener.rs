@@ -110,7 +110,8 @@ fn clear_away(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The file of a unix socket. Dropping it removes the file, if it is still the same file.
+/// The file of a unix socket. Dropping this removes the file, unless another listener has replaced
+/// it.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -130,7 +131,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // If this fails, the next process removes the file.
+            // If this fails, the file stays, and the next process that binds removes it.
             drop(fs::remove_file(&self.path));
         }
     }
@@ -142,7 +143,7 @@ impl Listener {
         &self.endpoint
     }
 
-    /// Registers the listener with the runtime of this thread.
+    /// Registers the listener with the async runtime of this thread.
     ///
     /// # Errors
     /// Those of the operating system.

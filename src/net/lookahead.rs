@@ -8,12 +8,12 @@ use crate::protocol::fast_path::{self, FastRequest};
 use crate::protocol::{FrameError, frame};
 use crate::types::KeyHasher;
 
-/// Most requests in one round: they are read and prefetched together.
+/// Most requests that a connection reads and prefetches together, before it runs them.
 pub const REQUESTS_A_ROUND: usize = 32;
 
 /// One whole request in the input.
 pub struct FrontFrame<'a> {
-    /// The frame without its length.
+    /// The request's bytes: the frame without its length prefix.
     pub payload: &'a [u8],
     /// The request in the form of the fast path; `None` if it must become a command.
     pub request: Option<FastRequest<'a>>,
@@ -22,8 +22,8 @@ pub struct FrontFrame<'a> {
 /// The requests of one round.
 pub type FrontFrames<'a> = SmallVec<[FrontFrame<'a>; REQUESTS_A_ROUND]>;
 
-/// Appends the whole frames at the front of `input` to `frames`, up to the first large one, which
-/// the offload thread decodes. Returns the framing error behind them, if there is one.
+/// Appends the whole frames at the front of `input` to `frames`, but stops before a large one,
+/// which the offload thread decodes. Returns the framing error behind the frames, if there is one.
 pub fn look_ahead<'a>(
     mut input: &'a [u8],
     hasher: KeyHasher,

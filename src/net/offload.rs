@@ -1,8 +1,8 @@
 //! Large requests, which the offload thread decodes, so that the worker keeps serving other
 //! connections. That thread also cuts an import by shards.
 //!
-//! Invariant: no later request of the connection is taken before the large one is a command. So the
-//! order is as sent.
+//! Invariant: the connection takes no request that follows a large one until the large one is a
+//! command. So requests run in the order sent.
 
 use std::future::pending;
 use std::time::Instant;
@@ -25,15 +25,15 @@ const BYTES_MAX: usize = 32 << 10;
 pub struct Decoded {
     /// The request's id and its work, or the error for the client.
     pub request: Result<(u64, Work), RefusedRequest>,
-    /// When the request was read.
+    /// When the connection read the request; its time in the metrics counts from here.
     pub started: Instant,
     /// The length of the request in bytes, without the frame's header.
     pub bytes: usize,
 }
 
 impl Decoded {
-    /// Decodes the payload of a frame. `prepare` runs on the same thread and turns the command into
-    /// work.
+    /// Decodes the payload of a frame. `prepare` runs on the calling thread and turns the command
+    /// into work.
     pub fn of(payload: &[u8], started: Instant, prepare: impl FnOnce(Command) -> Work) -> Self {
         let request = decode_request(payload);
         let request = request.map(|Request { id, command }| (id, prepare(command)));
@@ -51,8 +51,8 @@ impl Decoded {
     }
 }
 
-/// Whether the offload thread decodes the request: it is large and not for the fast path, which
-/// reads requests in place. `request` is the request in the form of the fast path.
+/// Whether the offload thread decodes the request: it is large, and it is not in the form of the
+/// fast path, which reads in place. `request` is that form of it, if it has one.
 pub fn is_large(payload: &[u8], request: Option<&FastRequest<'_>>) -> bool {
     payload.len() > BYTES_MAX && request.is_none()
 }
@@ -79,13 +79,13 @@ pub enum OffloadedRequest {
 }
 
 impl OffloadedRequest {
-    /// The number of large requests, 0 or 1, as they count among the requests in flight.
+    /// The number of large requests, 0 or 1; they count among the requests in flight.
     pub fn count(&self) -> usize {
         usize::from(!matches!(self, Self::None))
     }
 
-    /// Gives the first frame of `input` to the offload thread, if it is whole and large. There must
-    /// be no large request yet.
+    /// Gives the first frame of `input` to the offload thread, if it is whole and large. The caller
+    /// ensures that no other large request is being decoded.
     pub fn begin(
         &mut self,
         input: &mut BytesMut,

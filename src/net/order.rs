@@ -10,8 +10,9 @@
 //! - A request waits only for requests that were sent before it. So at least one can always
 //!   continue.
 //! - A held request is released after all earlier requests that have a key in common with it.
-//! - A lane is in the table exactly while a request is under way in it or waits for it.
-//! - At most `KEYS_MAX` keys are in the table, each counted as often as a request names it.
+//! - A lane, the queue of one key, is in the table exactly while a request is under way in it or
+//!   waits for it.
+//! - At most `KEYS_MAX` keys are in the table. A key counts once for each request that names it.
 
 pub mod footprint;
 
@@ -26,18 +27,18 @@ use crate::protocol::fast_path::Ask;
 use crate::types::KeyHasher;
 use footprint::{Footprint, KeyTouch, Scope};
 
-/// Most keys in the table. A request beyond that waits for all others, and all later ones wait for
-/// it.
+/// Most keys in the table. A request that would exceed it waits for all requests before it, and all
+/// later requests wait for it.
 const KEYS_MAX: usize = 4096;
 
-/// The number that a request under way carries, so that [`Order::done`] knows which keys it leaves.
+/// What a request under way carries, so that [`Order::done`] finds the keys that it occupies.
 ///
-/// It is either the touch of one key by a detour, or the number of an entry.
+/// It is the touch of its key if the request has one key, else the number of its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderKey(u64);
 
 impl OrderKey {
-    /// Used in a mark only: the reply may be large.
+    /// A flag of the mark, not of the key: the reply may be large.
     const LARGE: u64 = KeyTouch::FREE;
     /// The number is that of an entry, not a touch by a detour.
     const ENTRY: u64 = 0b1;
@@ -47,39 +48,40 @@ impl OrderKey {
         Self(number << Self::ENTRY_SHIFT | Self::ENTRY)
     }
 
-    /// The mark for a responder, which comes back with the reply: the order key, and whether the
-    /// reply may be large.
+    /// Packs an order key, and whether the reply may be large, into one number. The responder
+    /// carries this mark and returns it with the reply.
     pub fn mark(order_key: Option<Self>, is_large: bool) -> u64 {
         let order_key = order_key.map_or(0, |order_key| order_key.0);
         if is_large { order_key | Self::LARGE } else { order_key }
     }
 
-    /// The order key in a mark, if [`Order::done`] must get it, and whether the reply might be
-    /// large.
+    /// Unpacks [`Self::mark`]: the order key for [`Order::done`], if there is one, and whether the
+    /// reply may be large.
     pub fn of_mark(mark: u64) -> (Option<Self>, bool) {
         let order_key = mark & !Self::LARGE;
         ((order_key != 0).then_some(Self(order_key)), mark & Self::LARGE != 0)
     }
 }
 
-/// A request that may be submitted now.
+/// A request that may be submitted now, as no earlier one blocks it.
 #[derive(Debug)]
 pub struct Going {
     /// The request's id, start and size.
     pub asked: RequestInfo,
     /// The work to submit.
     pub work: Work,
-    /// Must be given to [`Order::done`] when the request is answered. `None` if no request waits
-    /// for it.
+    /// The caller gives it to [`Order::done`] when the request is answered. `None` if no request
+    /// waits for this one.
     pub order_key: Option<OrderKey>,
 }
 
-/// The requests that touch one key.
+/// The queue of one key: the requests that touch it.
 #[derive(Debug, Default)]
 struct Lane {
-    /// Requests that are under way or may go next, counted by their use.
+    /// Requests that are under way or may be submitted, counted by what they do to the key.
     open: [u32; Use::COUNT],
-    /// The entries that wait, by their numbers, and their uses.
+    /// The requests that wait for this key, in the order sent: the numbers of their entries, and
+    /// their uses.
     waiting: VecDeque<(u64, Use)>,
 }
 
@@ -93,13 +95,13 @@ impl Lane {
         self.waiting.is_empty() && self.admits(used)
     }
 
-    /// Whether the requests under way allow another one with this use.
+    /// Whether the requests of this lane allow another one with this use beside them.
     fn admits(&self, used: Use) -> bool {
         let (own, all) = (self.open[used.index()], self.open.iter().sum::<u32>());
         all == if used.is_shared() { own } else { 0 }
     }
 
-    /// Lets an entry in, or makes it wait. Returns whether it waits.
+    /// Lets an entry into the lane, or queues it behind earlier ones. Returns whether it waits.
     fn enter(&mut self, number: u64, used: Use) -> bool {
         let waits = !self.is_free_for(used);
         match waits {
@@ -109,8 +111,8 @@ impl Lane {
         waits
     }
 
-    /// Removes one request that is done, and lets in those that may follow. `next` gets their
-    /// numbers.
+    /// Removes an answered request from the lane, and lets in the waiting entries that it blocked.
+    /// Calls `next` with the number of each.
     fn leave(&mut self, used: Use, mut next: impl FnMut(u64)) {
         self.open[used.index()] = self.open[used.index()].saturating_sub(1);
         while let Some(&(number, used)) = self.waiting.front()
@@ -141,9 +143,10 @@ pub struct Order {
     /// The keys that these requests name, each counted as often as a request names it.
     touches: usize,
     lanes: HashMap<u64, Lane>,
-    /// How many of the lanes are of chats.
+    /// How many of the lanes belong to chats; the others belong to users.
     chats: usize,
-    /// The lane in which every tracked request is.
+    /// One lane for all keys. Each tracked request is in it, so that a request that touches
+    /// everything waits for all others.
     all: Lane,
     entries: HashMap<u64, Entry>,
     next: u64,
@@ -159,7 +162,7 @@ impl Order {
         self.held
     }
 
-    /// The bytes of the held requests, as they came.
+    /// The bytes of the held requests, as their clients encoded them.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -185,7 +188,7 @@ impl Order {
     }
 
     /// Takes a request, and returns it if it may be submitted now. Otherwise holds it and returns
-    /// `None`.
+    /// `None`; [`Self::release`] returns it later.
     ///
     /// If the result has an `order_key`, the caller must call [`Self::done`] when the request is
     /// answered.
@@ -216,7 +219,8 @@ impl Order {
         None
     }
 
-    /// The footprint, or that of everything if the table has no room for its keys.
+    /// Returns the footprint, or that of a request which touches everything if the table has no
+    /// room for its keys.
     fn bounded(&self, footprint: Footprint) -> Footprint {
         match self.touches + footprint.touches.len() > KEYS_MAX {
             true => Footprint::everything(),
@@ -231,7 +235,7 @@ impl Order {
         self.all.is_free_for(footprint.of_all()) && footprint.touches.iter().all(is_free)
     }
 
-    /// Enters the touches by detours into the table.
+    /// Enters a request that is submitted now into the lanes of its detours.
     fn begin(&mut self, mut footprint: Footprint) -> Option<OrderKey> {
         footprint.touches.retain(|touch| touch.is_detour());
         if !footprint.is_detour() {
@@ -274,7 +278,7 @@ impl Order {
         }
     }
 
-    /// Notes that a request with this order key was answered.
+    /// Removes an answered request from its lanes. The held requests that it blocked become ready.
     pub fn done(&mut self, order_key: OrderKey) {
         if order_key.0 & KeyTouch::DETOUR != 0 {
             self.leave(KeyTouch(order_key.0));
@@ -321,7 +325,7 @@ impl Order {
         }
     }
 
-    /// Removes a request from the lane of all, and from the count.
+    /// Removes a request from the lane of all keys, and from the count of tracked requests.
     fn end(&mut self, used: Use) {
         let Self { all, entries, ready, .. } = self;
         all.leave(used, |number| let_in(entries, ready, number));
@@ -337,7 +341,7 @@ fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: KeyTouc
     })
 }
 
-/// Notes that an entry waits in one lane less, and makes it ready if that was the last.
+/// Notes that an entry waits in one lane fewer. If that was the last, it becomes ready.
 fn let_in(entries: &mut HashMap<u64, Entry>, ready: &mut VecDeque<u64>, number: u64) {
     if let Some(entry) = entries.get_mut(&number) {
         entry.missing = entry.missing.saturating_sub(1);

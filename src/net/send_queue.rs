@@ -1,6 +1,6 @@
 //! The bytes that a connection has to send, as buffers in the order in which they leave.
 //!
-//! Invariant: no buffer in `whole` is empty, and all of them leave before the bytes in `last`.
+//! Invariant: no buffer in `whole` is empty, and the bytes in `whole` leave before those in `last`.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ impl SendQueue {
         self.whole_bytes + self.last.len()
     }
 
-    /// The memory that the waiting bytes occupy, including spare capacity of the last buffer.
+    /// The memory of the waiting bytes, with the spare capacity of the last buffer.
     pub fn held_bytes(&self) -> usize {
         self.whole_bytes + self.last.capacity()
     }
@@ -69,7 +69,8 @@ impl SendQueue {
         }
     }
 
-    /// Returns the last buffer to the worker's spare buffers if it is empty.
+    /// Gives the last buffer back to the worker's spare buffers if it is empty, so that an idle
+    /// connection holds none.
     pub fn settle(&mut self) {
         if self.last.is_empty() {
             buffers::empty(&mut self.last);

@@ -1,7 +1,7 @@
 //! The server's stop, as a connection waits for it.
 //!
-//! A connection waits for the stop each time that it waits at all, thousands of times a second. So
-//! the registration stays from one wait to the next, and waiting again costs next to nothing.
+//! A connection waits for the stop in each of its waits, thousands of times a second. So it keeps
+//! its registration from one wait to the next, and waiting again costs next to nothing.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -28,7 +28,8 @@ impl Shutdown {
 
     /// Whether the server stops.
     pub fn has_come(&self) -> bool {
-        // The version is checked first, because all workers share the lock of the value.
+        // A version is compared without a lock. Only if it changed is the value read, whose lock
+        // all workers share.
         self.seen.has_changed().unwrap_or(true) && *self.seen.borrow()
     }
 
@@ -55,7 +56,7 @@ mod tests {
         let (sender, receiver) = watch::channel(false);
         let mut stop = Shutdown::new(&receiver);
         assert!(!stop.has_come());
-        // The wait is dropped, as if something else had come first.
+        // The wait is dropped unfinished, as if another event had come first.
         tokio::select! {
             biased;
             () = stop.come() => panic!("it has not come"),
@@ -64,7 +65,7 @@ mod tests {
         sender.send(true).unwrap();
         assert!(stop.has_come());
         stop.come().await;
-        // A receiver that is made later sees it too.
+        // A receiver that is made after the stop sees it too.
         let late = Shutdown::new(&receiver);
         assert!(stop.has_come() && late.has_come());
     }

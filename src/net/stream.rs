@@ -3,9 +3,9 @@
 //! A connection is accepted on one thread and served on others. [`Parked`] is its form in between.
 //!
 //! Invariants:
-//! - An operation on a plain socket is the socket's own operation behind one `match`.
-//! - [`Stream::try_write`] accepts bytes only as fast as the socket does: at most a record or two
-//!   of accepted bytes wait inside the TLS session.
+//! - An operation on a plain socket costs one `match` more than the socket's own.
+//! - [`Stream::try_write`] accepts bytes only as fast as the socket does. At most two TLS records
+//!   of accepted bytes wait inside the session.
 
 use std::io::{self, BufRead, Read, Write};
 use std::pin::Pin;
@@ -20,14 +20,14 @@ use tokio_util::io::poll_read_buf;
 
 use crate::admission::Peer;
 
-/// Bytes of plain text that are given to TLS in one step, about one record.
+/// Bytes of plain text that are given to TLS in one step: about one TLS record.
 const RECORD_BYTES: usize = 16 << 10;
 /// Bytes that a connection may decipher in one read, before other connections get their turn.
 const READ_BYTES: usize = 64 << 10;
 /// Bytes that one read throws away.
 const DISCARD_BYTES: usize = 4 << 10;
 
-/// A TCP socket that can leave the runtime of one thread and join that of another.
+/// A TCP socket that can leave the async runtime of one thread and join that of another.
 pub struct Movable(Place);
 
 enum Place {
@@ -101,7 +101,7 @@ impl AsyncWrite for Movable {
     }
 }
 
-/// A connection that is registered with the runtime of the thread that serves it.
+/// A connection that is registered with the async runtime of the thread that serves it.
 pub enum Stream {
     /// A plain TCP connection.
     Tcp(TcpStream),
@@ -122,10 +122,10 @@ pub enum Parked {
 }
 
 impl Parked {
-    /// Writes as many of `bytes` as the socket accepts without waiting, and closes it. Writes
-    /// nothing to a TLS connection.
+    /// Writes as many of `bytes` as the socket accepts without waiting, and closes it. A TLS
+    /// connection is closed without them.
     pub fn say_last(self, bytes: &[u8]) {
-        // If the other end is gone, there is nobody to write to.
+        // Errors are ignored: if the client is gone, nobody can read the bytes.
         _ = match self {
             Self::Tcp(mut stream) => stream.write(bytes),
             Self::Unix(mut stream) => stream.write(bytes),
@@ -254,8 +254,8 @@ impl Stream {
                 let socket = socket.here()?;
                 let read = read_in(session, socket, into);
                 if session.wants_write() {
-                    // The session answers with an alert or a change of keys. The next write tries
-                    // again.
+                    // The session may have to reply with an alert or a new key. A failed write is
+                    // ignored, as the next one tries again.
                     drop(write_out(session, socket));
                 }
                 read
@@ -263,7 +263,7 @@ impl Stream {
         }
     }
 
-    /// Shuts down the sending half, behind all bytes that were written.
+    /// Shuts down the sending half; the bytes that were written before still leave.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -305,7 +305,7 @@ impl Stream {
             let (socket, session) = stream.get_mut();
             session.send_close_notify();
             if let Ok(socket) = socket.here() {
-                // The connection ends now, whether or not the client gets this.
+                // The connection ends now, so it does not matter whether the client gets this.
                 drop(write_out(session, socket));
             }
         }
@@ -320,7 +320,7 @@ impl Stream {
 /// # Errors
 /// `WouldBlock` if there are no bytes now, and those of the socket.
 pub fn read_now(stream: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> io::Result<usize> {
-    // Waiting is done by `readable`, so this read need not wake a task.
+    // `readable` does the waiting, so this read needs no waker.
     let mut nobody = Context::from_waker(Waker::noop());
     match poll_read_buf(Pin::new(stream), &mut nobody, into) {
         Poll::Ready(read) => read,
@@ -370,7 +370,8 @@ fn read_in(
     }
 }
 
-/// A socket whose reads and writes never wait.
+/// A socket as the blocking reader and writer that rustls expects; it fails with `WouldBlock` and
+/// never waits.
 struct Trying<'a>(&'a TcpStream);
 
 impl Read for Trying<'_> {

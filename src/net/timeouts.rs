@@ -1,8 +1,8 @@
-//! How long a connection waits for its client: exactly as long as its limits say.
+//! The time limits of a connection's waits for its client. They end a wait neither early nor late.
 //!
-//! One timer serves all limits. It fires at the deadline of the current wait. If that is later than
-//! the shortest limit, or if nothing is waited for, it fires after the shortest limit. A wait that
-//! begins in between ends no earlier than that. So no limit is missed, and no wait sets a timer.
+//! One timer serves all limits, so that no wait sets a timer of its own. It fires at the deadline
+//! of the current wait, but at the latest after the shortest limit. A wait that begins in between
+//! cannot end before that. So no limit is missed.
 //!
 //! ```text
 //! wait for                    since                                               limit
@@ -21,14 +21,14 @@ use crate::limits::{FRAME_TIMEOUT_MS, WRITE_TIMEOUT_MS};
 const WRITE_TIMEOUT: Duration = Duration::from_millis(WRITE_TIMEOUT_MS);
 const FRAME_TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
-/// When a client was last active. These times move with the connection to another worker.
+/// When a client was last active. These times go along when the connection moves to another worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Heard {
     /// When a request of the client was last taken.
     pub asked: Instant,
     /// When bytes of the client last came, or the server began to read again.
     pub read: Instant,
-    /// When the client last took bytes, or no bytes waited for it.
+    /// When the client last took bytes, or when no bytes were waiting for it.
     pub written: Instant,
 }
 
@@ -43,7 +43,7 @@ pub struct Waits {
     pub for_request: bool,
 }
 
-/// The wait that exceeded its limit.
+/// The wait that a client let exceed its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
     /// The client did not take its replies; see [`Waits::to_write`].
@@ -60,8 +60,8 @@ impl Heard {
         Self { asked: now, read: now, written: now }
     }
 
-    /// The first deadline of the client, and the wait that it ends. `idle` is the limit for the
-    /// next request.
+    /// The earliest deadline among `waits`, and the wait that it limits. `idle` is the limit for
+    /// the next request.
     fn deadline(&self, waits: Waits, idle: Duration) -> Option<(Instant, Late)> {
         let limit = |applies: bool, since: Instant, limit: Duration, late: Late| {
             since.checked_add(limit).filter(|_| applies).map(|deadline| (deadline, late))
@@ -74,7 +74,7 @@ impl Heard {
         limits.into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// When to check the limits next, or the wait whose limit has passed.
+    /// When to check the limits next; `Err` with the wait whose limit has passed.
     fn look(&self, waits: Waits, idle: Duration, now: Instant) -> Result<Instant, Late> {
         let shortest = now + shortest(idle);
         match self.deadline(waits, idle) {
@@ -95,7 +95,7 @@ pub struct Timeouts {
     pub heard: Heard,
     /// The limit for the next request.
     idle: Duration,
-    /// Whether the server reads the connection.
+    /// Whether the server reads this connection now. It does not while the client is held back.
     reads: bool,
     look: Pin<Box<Sleep>>,
 }
@@ -108,7 +108,8 @@ impl Timeouts {
         Self { heard, idle, reads: true, look: Box::pin(look) }
     }
 
-    /// Notes whether the server reads the connection. While it does not, the client need not send.
+    /// Notes whether the server reads this connection. While it does not, the client need not send,
+    /// and its limit for the rest of a frame begins anew after that.
     #[inline]
     pub fn note_reads(&mut self, reads: bool) {
         if reads != self.reads {
@@ -129,7 +130,8 @@ impl Timeouts {
         self.look.as_mut().await;
     }
 
-    /// The wait whose limit has passed. If there is none, the timer is set for the next check.
+    /// Returns the wait whose limit has passed, for the end of the connection. If there is none,
+    /// sets the timer for the next check.
     pub fn late(&mut self, waits: Waits) -> Option<Late> {
         match self.heard.look(waits, self.idle, Instant::now()) {
             Ok(look) => {
@@ -261,7 +263,7 @@ mod tests {
     }
 
     proptest! {
-        /// Between two events, checks happen at the times that were set and at no other.
+        /// Between two events, the test checks only at the times for which the timer was set.
         #[test]
         fn a_client_is_late_exactly_at_its_limit(
             idle in 0..IDLES.len(),
@@ -281,7 +283,7 @@ mod tests {
                 Happens::TakesAll,
                 Happens::Holds,
             ];
-            // At the end nothing happens for an hour.
+            // Behind the last event comes an hour in which nothing happens.
             let last = (3_600_000, Happens::Part);
             let all = happens.iter().map(|&(gap, kind)| (gap, kinds[kind])).chain([last]);
             for (gap, what) in all {

@@ -3,21 +3,21 @@
 use std::time::{Duration, Instant};
 
 const REQUESTS_MAX: usize = 256;
-/// Most bytes of replies.
+/// Most bytes of replies before other connections of the worker run.
 const REPLY_BYTES_MAX: usize = 128 << 10;
-/// Most processor time, for any kind of work.
+/// Most processor time, for any kind of work, before other connections of the worker run.
 const TIME_MAX: Duration = Duration::from_micros(150);
 
-/// What a connection has used of its turn budget.
+/// What a connection has used since other connections of its worker last ran.
 ///
-/// It adds up over turns. A turn that ends for lack of requests may be followed by the next one at
-/// once, before other connections got theirs.
+/// The sum goes over several turns: a turn that ends for lack of requests may be followed by the
+/// next one before another connection runs.
 #[derive(Debug)]
 pub struct TurnBudget {
     requests: usize,
     reply_bytes: usize,
     time: Duration,
-    /// The time up to this moment is counted.
+    /// The moment up to which time is counted.
     since: Instant,
 }
 
@@ -27,7 +27,7 @@ impl TurnBudget {
         Self { requests: 0, reply_bytes: 0, time: Duration::ZERO, since: now }
     }
 
-    /// Begins a turn. The time that the connection waited before it does not count.
+    /// Begins a turn. Time before `now`, in which the connection waited, does not count.
     pub fn begin_turn(&mut self, now: Instant) {
         self.since = now;
     }
@@ -38,8 +38,8 @@ impl TurnBudget {
         self.reply_bytes += reply_bytes;
     }
 
-    /// Counts the time since the begin of the turn or the last call. The caller does so wherever
-    /// time may have passed.
+    /// Counts the time since the turn began or since the last call. The connection calls it behind
+    /// each piece of work that may take long.
     pub fn add_time(&mut self, now: Instant) {
         self.time += now.saturating_duration_since(self.since);
         self.since = now;

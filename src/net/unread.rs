@@ -1,9 +1,10 @@
 //! The replies that a connection's client has not read, and their budget in the node.
 //!
 //! Invariants:
-//! - Up to [`TCP_UNSENT_BYTES_FREE`] bytes of a connection do not count and cost no lock.
-//! - More bytes count in a budget of the node while the socket takes nothing. A long reply counts
-//!   from the moment at which it is encoded.
+//! - Up to [`TCP_UNSENT_BYTES_FREE`] unread bytes of a connection count in no budget and cost no
+//!   lock.
+//! - More bytes count in a budget of the node, but only while the socket takes nothing. A long
+//!   reply counts from the moment at which it is encoded.
 //! - When the budget is used up, the client that has not read for the longest time is dropped.
 //! - While no client may be dropped yet, a client that does not read is held back at
 //!   [`TCP_UNSENT_BYTES_FREE`]: its requests, its watches and their reading of files wait. A long
@@ -23,7 +24,7 @@ use crate::node::responder::ReplyBody;
 pub struct UnreadBudget {
     budget: Arc<Budget>,
     claim: Option<BudgetClaim>,
-    /// Bytes that the client took since it last made progress.
+    /// Bytes that the client took since it last took enough to count as reading.
     taken: usize,
     room: usize,
 }
@@ -40,18 +41,20 @@ impl UnreadPart {
 }
 
 impl UnreadBudget {
-    /// Starts with nothing unread. `budget` is the budget of the node.
+    /// Begins a connection that has nothing unread. `budget` is that of the node, for all
+    /// connections.
     pub fn new(budget: Arc<Budget>) -> Self {
         Self { budget, claim: None, taken: 0, room: UNSENT_BYTES_MAX }
     }
 
-    /// The bytes of waiting replies from which on no more are made and no request is taken.
+    /// How many bytes of replies may wait. At this many, the connection makes no more replies and
+    /// takes no request.
     #[inline]
     pub fn room(&self) -> usize {
         self.room
     }
 
-    /// Whether this connection has no part of the budget now.
+    /// Whether the connection holds nothing of the node's budget now.
     #[inline]
     pub fn is_free(&self) -> bool {
         self.claim.is_none()
@@ -64,8 +67,8 @@ impl UnreadBudget {
     }
 
     /// Claims room for `held` bytes before a long reply or a page for a watch is made. Returns
-    /// whether there is room. A claim counts at most the whole budget, so that one reply always
-    /// fits alone.
+    /// whether there is room. One reply may be larger than the budget: it then counts as the whole
+    /// budget.
     pub fn admit(&mut self, held: usize) -> bool {
         let held = held.min(self.budget.max());
         match &mut self.claim {
@@ -97,7 +100,7 @@ impl UnreadBudget {
         fits
     }
 
-    /// Accounts for `held` bytes whether or not the budget has room for them.
+    /// Counts `held` bytes even if the budget has no room for them, for a reply that must be given.
     pub fn note_anyway(&mut self, held: usize) {
         let held = held.min(self.budget.max());
         match &mut self.claim {
@@ -111,7 +114,7 @@ impl UnreadBudget {
         self.claim.take().map(UnreadPart)
     }
 
-    /// Puts the part back after the wait.
+    /// Puts back what [`Self::take`] took, after the wait.
     pub fn put_back(&mut self, part: Option<UnreadPart>) {
         self.claim = part.map(|UnreadPart(claim)| claim);
     }
@@ -125,7 +128,7 @@ pub async fn evicted(part: Option<&UnreadPart>) {
     }
 }
 
-/// About how many bytes of memory a reply occupies until it is encoded.
+/// About how many bytes of memory a reply occupies before it is encoded.
 pub fn bytes_of(body: &ReplyBody) -> usize {
     match body {
         ReplyBody::Frames { bytes, .. } => bytes.len(),
@@ -174,7 +177,7 @@ mod tests {
         assert_eq!(second.room(), TCP_UNSENT_BYTES_FREE);
         second.note_anyway(TCP_UNSENT_BYTES_FREE + 1);
         assert_eq!(budget.held(), MAX + TCP_UNSENT_BYTES_FREE + 1, "it is there already");
-        // The first client has read all but a little.
+        // The first client has read nearly everything, so it holds no part of the budget.
         assert!(first.note(1) && first.is_free());
         assert!(second.note(TCP_UNSENT_BYTES_FREE + 1) && second.room() == UNSENT_BYTES_MAX);
     }

@@ -1,13 +1,14 @@
 //! The watches of one connection: changes from the node's stream, encoded while there is room.
 //!
 //! Invariants:
-//! - Nothing is added without room. The room is at most
-//!   [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) bytes that wait to be sent.
-//! - A client that does not read falls behind. It is cut off when the stream no longer holds its
-//!   next change.
-//! - At a time, one watch of a connection reads the log's files, and starts only while there is
-//!   room to send. So a connection holds at most one page of them. Watches that resume take turns.
-//! - The node must have room for that page. If it has none, the watch tries again a little later.
+//! - Events are encoded only while at most [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX)
+//!   bytes of the connection wait to be sent.
+//! - A client that does not read falls behind. Its watch is ended when the stream no longer holds
+//!   the watch's next change.
+//! - Only one watch of a connection at a time reads the log's files, and only while there is room
+//!   to send. So a connection holds at most one page of them. Watches that resume take turns.
+//! - The node's budget must have room for that page. If it has none, the watch tries again a little
+//!   later.
 //! - The last frame of a watch that fails has its error. A cancelled watch sends nothing more.
 
 use std::future::{pending, poll_fn};
@@ -36,8 +37,8 @@ struct Watching {
     _watcher: Watcher,
     /// The client was sent all changes up to this record.
     position: Lsn,
-    /// It has caught up with the stream once. If it falls out of the stream after that, it is too
-    /// slow.
+    /// The watch has caught up with the stream once. If the stream later drops its next change, the
+    /// client is too slow.
     is_live: bool,
     files: Files,
     told: Instant,
@@ -59,14 +60,16 @@ pub struct Watches {
     stream: Arc<WatchHub>,
     open: Vec<Watching>,
     news: Option<watch::Receiver<u64>>,
-    /// Changes were left for lack of room, so the next look must not wait for news.
+    /// The last look left changes out for lack of room. So the next look does not wait for new
+    /// ones.
     more: bool,
     /// The node had no room for a page of the log's files, so the watch tries again later.
     is_denied: bool,
 }
 
 impl Watches {
-    /// A connection without watches. `stream` is the node's.
+    /// Creates the watches of a connection, none at first. `stream` has the changes of the whole
+    /// node.
     pub fn new(stream: Arc<WatchHub>) -> Self {
         Self { stream, open: Vec::new(), news: None, more: false, is_denied: false }
     }
@@ -76,7 +79,7 @@ impl Watches {
         self.open.is_empty()
     }
 
-    /// Opens a watch whose events carry `request_id`, from the offset `from` or from now on.
+    /// Opens a watch whose events carry `request_id`. It begins behind the offset `from`, or now.
     ///
     /// # Errors
     /// 429 if the connection has too many watches, 400 if another watch has this request id, and
@@ -117,7 +120,7 @@ impl Watches {
         self.open.len() < before
     }
 
-    /// Ends all watches; the last frame of each has the error.
+    /// Ends all watches. Each gets a last frame with the error `why`.
     pub fn end(&mut self, why: &Error, out: &mut BytesMut) {
         for watching in self.open.drain(..) {
             protocol::encode_error(watching.request_id, why, out);
@@ -159,7 +162,7 @@ impl Watches {
                 false
             }
         });
-        // A watch that had its page moves behind those that wait for theirs.
+        // The watch that had its page goes to the end, so that the others get theirs.
         if let Some(at) = open.iter().position(|watching| Some(watching.request_id) == turn.had) {
             open[at..].rotate_left(1);
         }
@@ -177,7 +180,7 @@ impl Watches {
     pub async fn changed(&mut self) {
         let Self { open, news, more, is_denied, .. } = self;
         if *more {
-            // Other connections of this worker get their turn in between.
+            // Other connections of this worker run before the next look.
             return tokio::task::yield_now().await;
         }
         let news = async {
@@ -186,7 +189,8 @@ impl Watches {
                 None => false,
             };
             if !looks {
-                // The stream ends with the server, which `stop` reports.
+                // The stream ends only with the server, and the connection learns of that from
+                // `stop`.
                 pending::<()>().await;
             }
         };
@@ -211,12 +215,12 @@ impl Watches {
     }
 }
 
-/// Which watch may read the log's files in this round.
+/// Which watch of a connection may read the log's files in this round of [`Watches::fill`].
 struct Turn {
     is_free: bool,
-    /// A watch would read if it had the turn.
+    /// A watch would read, but another one has the turn.
     is_wanted: bool,
-    /// A watch would read if the node had room.
+    /// A watch would read, but the node has no room for its page.
     is_denied: bool,
     /// The watch that sent its page in this round.
     had: Option<u64>,
@@ -229,7 +233,7 @@ impl Turn {
     }
 }
 
-/// The source of a watch, and its room.
+/// What all watches of a connection share in one round: the stream, and the room to write to.
 struct Place<'a, F> {
     stream: &'a WatchHub,
     room: usize,
@@ -237,7 +241,7 @@ struct Place<'a, F> {
 }
 
 impl Watching {
-    /// Appends events while there is room. Returns whether there may be more.
+    /// Appends events of this watch while there is room. Returns whether more may be left.
     fn fill(
         &mut self,
         place: &mut Place<'_, impl FnMut() -> bool>,
@@ -277,7 +281,7 @@ impl Watching {
                     }
                     Next::InFiles(_) if !turn.is_free || turn.had == Some(self.request_id) => {
                         turn.is_wanted = true;
-                        // The open file and its read-ahead stay with the watch that has the turn.
+                        // The watch that has the turn keeps its open file and its read-ahead.
                         if turn.had == Some(self.request_id) {
                             self.files = Files::At(state);
                         }

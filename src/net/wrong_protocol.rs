@@ -1,4 +1,4 @@
-//! Recognizes clients that speak another protocol than their door, by their first bytes.
+//! Recognizes clients that speak another protocol than the door expects, by their first bytes.
 //!
 //! Invariants:
 //! - A client gets its answer in its own protocol: HTTP 400, a TLS alert, or an error in a frame.
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::command::Error;
 use crate::protocol::{self, CONNECTION_ID};
 
-/// The protocol of a client.
+/// The protocol that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
     /// HTTP/1 or HTTP/2 in clear text.
@@ -42,16 +42,17 @@ const METHODS: [&[u8]; 10] = [
 const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 40];
 
 impl Spoken {
-    /// The protocol that begins with these bytes; `None` if they are too few or of another
-    /// protocol.
+    /// The protocol whose connections begin with the bytes `first`; `None` if they are too few or
+    /// fit no protocol.
     pub fn of(first: &[u8]) -> Option<Self> {
         match first {
             [0x16, 3, ..] => Some(Self::Tls),
-            // The first byte of a length is 0, as no frame is 16 MiB long.
+            // A frame begins with its length in four bytes. The first of them is 0, as no frame has
+            // 16 MiB.
             [0, _, _, _, ..] => Some(Self::Frames),
             [b'A'..=b'Z', ..] => {
                 let is_method = |method: &&[u8]| {
-                    // A part of a method may have come. Four letters are enough.
+                    // Only a part of the method may have come. Four letters of it are enough.
                     let common = method.len().min(first.len());
                     common >= 4 && method.get(..common) == first.get(..common)
                 };
@@ -70,7 +71,7 @@ impl Spoken {
         }
     }
 
-    /// An answer in the client's own protocol, with the text `sign` unless it is TLS.
+    /// An answer in the client's own protocol. Its text is `sign`; a TLS alert has no text.
     pub fn answer(self, sign: &str) -> Vec<u8> {
         match self {
             Self::Http => format!(
@@ -90,26 +91,26 @@ impl Spoken {
     }
 }
 
-/// The socket of an HTTP connection. A client that does not speak HTTP gets an answer in its own
-/// protocol, and the reader gets an error.
+/// The socket of an HTTP connection. A client that speaks another protocol gets an answer in that,
+/// and the reader gets an error.
 pub struct HttpOnly<S> {
     stream: S,
-    /// The text for such a client; `None` once the first bytes were examined.
+    /// The text for a client of another protocol; `None` once the first bytes were examined.
     sign: Option<String>,
     answer: Vec<u8>,
 }
 
 impl<S> HttpOnly<S> {
-    /// Wraps a socket before anything was read from it. `sign` is the text for a client that does
-    /// not speak HTTP.
+    /// Wraps a socket before anything was read from it. `sign` is the text for a client of another
+    /// protocol.
     pub fn new(stream: S, sign: String) -> Self {
         Self { stream, sign: Some(sign), answer: Vec::new() }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> HttpOnly<S> {
-    /// Sends the answer as far as the socket accepts it, then returns the error that ends the
-    /// connection.
+    /// Sends the answer to a client of another protocol as far as the socket accepts it. Then it
+    /// returns the error that ends the connection.
     fn poll_tell(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.answer.is_empty() {
             match Pin::new(&mut self.stream).poll_write(context, &self.answer) {

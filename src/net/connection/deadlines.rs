@@ -13,8 +13,8 @@ use crate::protocol::{CONNECTION_ID, frame};
 use crate::throttle::throttled;
 
 impl Connection {
-    /// Waits for the first frame, unless another worker answered `hello` already. Returns false if
-    /// the connection has ended.
+    /// Waits for the first frame, unless the connection comes from a worker that took its `hello`.
+    /// Returns false if the connection has ended.
     pub(super) async fn greet(&mut self) -> io::Result<bool> {
         if self.session.is_some() {
             return Ok(true);
@@ -44,9 +44,9 @@ impl Connection {
             "a token was refused");
     }
 
-    /// Checks the time limits of the client.
+    /// Ends the connection if its client is late, as the limits of [`Timeouts`] say.
     pub(super) fn check_time(&mut self) -> io::Result<()> {
-        // Bytes that came in time count, even if the timer was seen first.
+        // The timer may be seen before bytes that came in time. They are read first and count.
         if self.may_take() {
             self.read()?;
         }

@@ -1,4 +1,4 @@
-//! Decides which requests may run: `hello`, and the requests that are rejected before they run.
+//! Decides which requests of a connection may run: `hello` first, then those that its role allows.
 //!
 //! Invariants:
 //! - A first frame that is no `hello` gets 401, whatever else is wrong with it.

@@ -16,15 +16,15 @@ use crate::node::responder::ReplyBody;
 use crate::protocol::chunked_reply::ChunkedReply;
 use crate::throttle::throttled;
 
-/// The connection's parts of the node's budgets during a wait.
+/// The connection's parts of the node's budgets, held while it waits for its client.
 pub(super) struct Held {
     incomplete: Option<Incomplete>,
     unread: Option<UnreadPart>,
 }
 
 impl Connection {
-    /// Accounts for the memory that the connection holds. Returns `None` if it is too little to
-    /// count.
+    /// Accounts for the memory that the connection holds. Returns `None` if it holds so little that
+    /// no budget counts it.
     #[inline]
     pub(super) fn note_held(&mut self) -> Option<Held> {
         let is_little =
@@ -63,8 +63,8 @@ impl Connection {
         }
     }
 
-    /// Waits like `wait`. Meanwhile a client whose incomplete request is evicted gets an error, and
-    /// one whose unread replies are evicted is dropped.
+    /// Waits like `wait`, and ends the connection if its memory is needed. Its client gets an error
+    /// if its incomplete request is evicted. It is dropped without one if its unread replies are.
     pub(super) async fn wait_holding(&mut self, held: Held) -> io::Result<Instant> {
         let Held { incomplete, unread } = held;
         let waited = tokio::select! {
@@ -80,8 +80,8 @@ impl Connection {
         waited
     }
 
-    /// About how many bytes of memory wait for the client, in replies, in the output and in
-    /// watches.
+    /// About how many bytes of memory wait for the client to read: replies, bytes to send, and
+    /// pages for watches.
     pub(super) fn held_bytes(&self) -> usize {
         let mut ready = 0;
         self.replies.for_each_ready(|reply| ready += unread::bytes_of(&reply.body));

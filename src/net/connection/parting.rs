@@ -1,8 +1,8 @@
 //! The end of a connection.
 //!
 //! The system resets a connection that is closed while bytes of the client are unread. A reset may
-//! take away the last reply, which says why. So the client first sees the end of the replies, and
-//! for a while its further bytes are read and thrown away.
+//! destroy the last reply, which gives the reason. So the connection ends its sending half first,
+//! and then reads and discards the client's bytes for a while.
 
 use std::future::poll_fn;
 use std::io;

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A footprint names each key once.
-//! - A footprint names every key at which another request of the connection could make a
-//!   difference. So two requests without a common key may be applied in any order.
+//! - A footprint names every key at which the order of two requests could make a difference. So two
+//!   requests without a common key may be applied in any order.
 
 use smallvec::SmallVec;
 
@@ -11,7 +11,7 @@ use crate::command::{By, NamedKeys, Use};
 use crate::node::Work;
 use crate::types::{ChatId, KeyHasher, UserId};
 
-/// Most keys of one request. A request that names more waits for all others, and all later ones
+/// Most keys of one footprint. A request that names more waits for all others, and all later ones
 /// wait for it.
 pub const KEYS_A_REQUEST_MAX: usize = 1024;
 
@@ -42,7 +42,8 @@ impl Use {
 /// What one request does to one key, in one number: the key's hash, with flags in its lowest five
 /// bits.
 ///
-/// Two keys with the same remaining bits wait for each other, and nothing worse.
+/// Two keys whose hashes differ only in those bits count as one. Their requests wait for each other
+/// without need; nothing else happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyTouch(pub(super) u64);
 
@@ -50,9 +51,9 @@ impl KeyTouch {
     const CHAT: u64 = 0b1;
     const USE_SHIFT: u32 = 1;
     const USE: u64 = 0b11 << Self::USE_SHIFT;
-    /// The request goes over other shards, and has reached the key only when it is answered.
+    /// The request goes over other shards: only its reply shows that it has reached the key.
     pub(super) const DETOUR: u64 = 0b1000;
-    /// A bit that the holder of a touch may use.
+    /// A bit without a meaning here; [`super::OrderKey`] uses it in marks.
     pub(super) const FREE: u64 = 0b1_0000;
 
     pub(super) fn user(hash: u64, used: Use) -> Self {
@@ -68,7 +69,7 @@ impl KeyTouch {
         if is_detour { Self(self.0 | Self::DETOUR) } else { self }
     }
 
-    /// The key without its use and the flags.
+    /// The key's hash and its kind, without the use and the flags.
     pub(super) fn key(self) -> u64 {
         self.0 & !(Self::USE | Self::DETOUR | Self::FREE)
     }
@@ -85,7 +86,7 @@ impl KeyTouch {
         self.0 & Self::DETOUR != 0
     }
 
-    /// The touch of a request that does both to their common key.
+    /// Joins two touches of one key by the same request into the stricter use.
     fn join(self, other: Self) -> Self {
         let used = if self.used() == other.used() { self.used() } else { Use::Write };
         let key = Self(self.key() | ((used.index() as u64) << Self::USE_SHIFT));
@@ -96,9 +97,9 @@ impl KeyTouch {
 /// Which touches [`Footprint::of`] gathers. Fewer touches cost fewer hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Touches by a detour. Enough while no request is under way that this one could wait for.
+    /// Only touches by a detour. Enough while no request under way could block this one.
     Detours,
-    /// Also those of users. Enough while no request that is under way touches a chat.
+    /// Also direct touches of users. Enough while no request under way touches a chat.
     Users,
     All,
 }
@@ -108,15 +109,16 @@ pub enum Scope {
 pub struct Footprint {
     /// The touches, one for each key.
     pub(super) touches: SmallVec<[KeyTouch; 4]>,
-    /// The use of all keys, if single keys cannot describe the request. It is always by a detour.
+    /// The use of all keys, if single keys cannot describe the request. Such a request is always a
+    /// detour.
     pub(super) all: Option<Use>,
 }
 
 impl Footprint {
-    /// Gathers the footprint of a request, as far as `scope` asks for it.
+    /// Gathers the keys that a request touches, as far as `scope` asks for them.
     ///
-    /// A shard does the direct part when the request arrives there. A detour is the part that
-    /// happens in a later step, or through another shard's message.
+    /// A direct touch happens when the request arrives at the key's shard. A detour happens in a
+    /// later step, or through another shard's message.
     pub fn of(work: &Work, hasher: KeyHasher, scope: Scope) -> Self {
         let mut keys = Gathered { hasher, scope, touches: SmallVec::new(), all: None };
         match work {
@@ -133,7 +135,8 @@ impl Footprint {
         Self { touches, all }
     }
 
-    /// The footprint of a request that waits for all others, and for which all later ones wait.
+    /// The footprint of a request that touches everything: it waits for all others, and all later
+    /// ones wait for it.
     pub(super) fn everything() -> Self {
         Self { touches: SmallVec::new(), all: Some(Use::Write) }
     }
@@ -142,13 +145,14 @@ impl Footprint {
         self.touches.is_empty() && self.all.is_none()
     }
 
-    /// The use of all keys, in the lane of all. Even a request with single keys is there as a
-    /// reader, because an `import` waits for it.
+    /// What the request is in the lane of all keys. A request with single keys counts there as a
+    /// reader, so that an `import` waits for it.
     pub(super) fn of_all(&self) -> Use {
         self.all.unwrap_or(Use::Read)
     }
 
-    /// Whether the request counts as under way until it is answered.
+    /// Whether the request has a detour. Then later requests for its keys wait until it is
+    /// answered.
     pub(super) fn is_detour(&self) -> bool {
         self.all.is_some() || self.touches.iter().any(|touch| touch.is_detour())
     }
