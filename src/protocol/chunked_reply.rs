@@ -1,7 +1,9 @@
-//! Encodes the reply to a long list in slices, so that the worker serves others in between.
+//! Encodes the reply to a long list in slices, so that the worker serves other connections in
+//! between.
 //!
-//! The reply is in several buffers of a common size. A buffer of megabytes would come from the
-//! operating system and go back to it each time, which holds a worker for milliseconds.
+//! The reply is kept in several buffers of a common size. The allocator would get a buffer of
+//! megabytes from the operating system and return it each time, which blocks a worker for
+//! milliseconds.
 //!
 //! Invariants:
 //! - The buffers together are byte for byte what `encode_reply` writes.
@@ -19,17 +21,17 @@ use crate::command::list::{ListReply, ListRow};
 use crate::command::list_writer::ListSlices;
 use crate::limits::{REPLY_BYTES_MAX, SCAN_ROWS};
 
-/// A buffer that holds this many bytes gets no further slice.
+/// A buffer that holds this many bytes gets no further slice; the next slice begins a new one.
 const FULL_BYTES: usize = 64 << 10;
-/// Capacity of a buffer, with room for its last slice.
+/// Capacity of a buffer. It exceeds [`FULL_BYTES`] by enough for the last slice.
 const BUFFER_BYTES: usize = 2 * FULL_BYTES;
 
-/// A reply to `list` while it is encoded: the rows to come, and the buffers that are ready.
+/// A reply to `list` that is being encoded: the rows still to come, and the finished buffers.
 #[derive(Debug)]
 pub struct ChunkedReply {
     id: u64,
     slices: ListSlices,
-    /// Memory of the rows in bytes; it counts until the last of them is encoded.
+    /// Memory of all rows in bytes. It counts as held until the last row is encoded.
     rows_bytes: usize,
     full: VecDeque<BytesMut>,
     full_bytes: usize,
@@ -37,12 +39,12 @@ pub struct ChunkedReply {
 }
 
 impl ChunkedReply {
-    /// Whether the list has more rows than one slice, so that it is worth several turns.
+    /// Whether a list has more rows than one slice. Only then is it worth several turns.
     pub fn is_for(list: &ListReply) -> bool {
         list.items.len() > SCAN_ROWS
     }
 
-    /// Starts the encoding of a list: writes the head of its reply.
+    /// Begins to encode a list: writes what stands before the first row.
     pub fn begin(id: u64, list: ListReply) -> Self {
         let mut last = BytesMut::with_capacity(BUFFER_BYTES);
         last.extend_from_slice(&[0; HEADER_BYTES]);
@@ -58,7 +60,7 @@ impl ChunkedReply {
     }
 
     /// Encodes the next slice. Returns how many bytes it has, and whether more slices follow.
-    /// `fill` may give an empty buffer the memory of one that is no longer used.
+    /// `fill` may give a new, empty buffer the memory of a buffer that is no longer used.
     pub fn go_on(&mut self, fill: impl FnOnce(&mut BytesMut)) -> (usize, bool) {
         if self.last.len() >= FULL_BYTES {
             let full = std::mem::take(&mut self.last);
@@ -75,7 +77,8 @@ impl ChunkedReply {
         (self.last.len() - before, more && fits)
     }
 
-    /// Completes the reply: the buffers of its frame, or of an error 413 if it is too large.
+    /// Completes the reply and returns its frame. If that would be too large, returns the frame of
+    /// an error 413.
     pub fn finish(self) -> VecDeque<BytesMut> {
         let Self { id, full: mut buffers, full_bytes, last, .. } = self;
         let bytes = (full_bytes + last.len()).saturating_sub(HEADER_BYTES);
@@ -121,7 +124,7 @@ mod tests {
         whole
     }
 
-    /// Returns the number of slices, and the bytes of all of them.
+    /// Encodes a list in slices. Returns the number of slices, and the bytes of all of them.
     fn in_slices(list: ListReply) -> (usize, Vec<u8>) {
         let mut long = ChunkedReply::begin(9, list);
         let slices = 1 + std::iter::from_fn(|| long.go_on(|_| ()).1.then_some(())).count();
@@ -146,8 +149,8 @@ mod tests {
         let whole = at_once(list(rows, 128));
         let (slices, bytes) = in_slices(list(rows, 128));
         assert!(slices < rows / SCAN_ROWS * 3 / 4, "{slices} slices of {rows} rows");
-        // The messages differ in the size: the sliced reply stops early, and names what it had
-        // encoded.
+        // Both replies are the error 413, but its text names another size. The sliced reply stops
+        // early, and names what it had encoded.
         assert_eq!(bytes[..20], whole[..20]);
     }
 

@@ -1,8 +1,9 @@
 //! Reads the most frequent requests and writes their replies without serde. A request is read from
 //! the connection's buffer, and its reply is written into the send queue. Nothing is allocated.
 //!
-//! This module knows only the plain form of a request. Any other form goes to
-//! [`super::decode_request`], which also makes the errors. So this file has no errors.
+//! This module knows only the plain form of a request, without its rare arguments.
+//! [`super::decode_request`] takes any other form and all malformed requests. So this module makes
+//! no errors.
 //!
 //! Invariants:
 //! - `decode_request` accepts every request that [`read`] accepts, as the same request.
@@ -25,13 +26,13 @@ use crate::types::{Hashed, KeyHasher, Sequence, TimeMs, is_id};
 
 /// Most ids of a `detail` on the fast path.
 pub const IDS_MAX: usize = 64;
-/// Most rows of a `list` on the fast path: they fit into a reply whatever the length of their ids.
+/// Most rows of a `list` on the fast path. They fit into one frame even with the longest ids.
 pub const ROWS_MAX: usize = 4096;
 
 const _: () = assert!(ROWS_MAX * ROW_BYTES_MAX < REPLY_BYTES_MAX && ROWS_MAX < 1 << 16);
 const _: () = assert!(IDS_MAX * ITEM_BYTES_MAX < REPLY_BYTES_MAX);
 
-/// A request in its plain form, borrowed from the buffer of its connection.
+/// A request in the form of the fast path, borrowed from the input of its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct FastRequest<'a> {
     /// The client's number for the request; the reply repeats it.
@@ -62,7 +63,7 @@ pub enum Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// The command, for metrics and rights.
+    /// The kind of the command, for metrics and for the check of the role.
     pub fn kind(self) -> Kind {
         match self {
             Self::List { .. } => Kind::List,
@@ -83,7 +84,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// The ids of a `detail`, in the buffer of its connection. Each was checked by [`read`].
+/// The ids of a `detail`, still encoded in the input of its connection. [`read`] has checked each.
 #[derive(Debug, Clone, Copy)]
 pub struct Ids<'a> {
     reader: ValueReader<'a>,
@@ -100,8 +101,8 @@ impl<'a> Iterator for Ids<'a> {
     }
 }
 
-/// Reads the payload of a frame, and hashes its keys. Returns `None` unless it is a request of the
-/// fast path in its plain form.
+/// Reads the payload of a frame, and hashes its keys. Returns `None` unless it is one of the four
+/// commands in its plain form.
 pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
     let mut reader = ValueReader::new(payload);
     let 3 = reader.array()? else { return None };
@@ -119,12 +120,13 @@ pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
         }),
         _ => return None,
     };
-    // A limit and a cursor, or an idempotency key and a version: the plain form has none of them.
+    // `list` may end in `limit` and `cursor`, the others in an idempotency key and a version. The
+    // plain form has none of them, or nil.
     arguments.end(if kind == Kind::Detail { 0 } else { 2 })?;
     Some(FastRequest { id, ask })
 }
 
-/// Reads the arguments of a request one by one.
+/// Reads the arguments of a request one by one, in place.
 struct Arguments<'a> {
     reader: ValueReader<'a>,
     left: usize,
@@ -143,12 +145,12 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Reads an id, which must be present.
+    /// Reads an id. Returns `None` if it is absent or invalid.
     fn id(&mut self) -> Option<Hashed<'a>> {
         self.next(checked)?
     }
 
-    /// Reads one to [`IDS_MAX`] ids.
+    /// Reads a list of one to [`IDS_MAX`] ids.
     fn ids(&mut self) -> Option<Ids<'a>> {
         self.next(|arguments| {
             let left = arguments.reader.array().filter(|left| (1..=IDS_MAX).contains(left))?;
@@ -160,7 +162,7 @@ impl<'a> Arguments<'a> {
         })?
     }
 
-    /// Reads the arguments of `advance`.
+    /// Reads the arguments of `advance`, up to its idempotency key.
     fn advance(&mut self) -> Option<AdvanceRef<'a>> {
         let advance = AdvanceRef {
             chat_id: self.id()?,
@@ -175,7 +177,7 @@ impl<'a> Arguments<'a> {
         Some(advance)
     }
 
-    /// Succeeds if at most `absent` arguments are left, all of them nil, and nothing follows.
+    /// Succeeds if at most `absent` arguments are left, all of them nil, and no bytes follow them.
     fn end(mut self, absent: usize) -> Option<()> {
         if self.left > absent {
             return None;
@@ -194,18 +196,19 @@ fn sequence(arguments: &mut Arguments<'_>) -> Option<Sequence> {
     Sequence::new(arguments.reader.unsigned()?).ok()
 }
 
-/// Bytes of the longest id with its head, and of the longest integer.
+/// Bytes of the longest id as MessagePack, with its head.
 const TEXT_BYTES_MAX: usize = 2 + ID_BYTES_MAX;
+/// Bytes of the longest integer as MessagePack.
 const INTEGER_BYTES_MAX: usize = 9;
-/// Bytes of the longest row and the longest item, plus the bytes that [`Place::integer`] may write
-/// beyond the end of an integer.
+/// Bytes of the longest row of a `list`, plus the bytes that [`Place::integer`] may write beyond
+/// the end of an integer.
 const ROW_BYTES_MAX: usize = 1 + TEXT_BYTES_MAX + 4 + 2 * INTEGER_BYTES_MAX + INTEGER_BYTES_MAX;
 const ITEM_BYTES_MAX: usize =
     1 + 2 * TEXT_BYTES_MAX + 3 + 4 * INTEGER_BYTES_MAX + INTEGER_BYTES_MAX;
 
-/// Room that is made in one step, in bytes; more than any row or item takes.
+/// Most bytes by which the output grows in one step; more than any row or item needs.
 const ROOM_BYTES: usize = 4096;
-/// Bytes that most rows and items do not exceed.
+/// Bytes that most rows and items do not exceed; sizes the first room.
 const USUAL_BYTES: usize = 64;
 
 const _: () = assert!(ROW_BYTES_MAX < ROOM_BYTES && ITEM_BYTES_MAX < ROOM_BYTES);
@@ -262,30 +265,31 @@ fn write_integers(id: u64, values: &[u64], out: &mut BytesMut) {
 const NIL: u8 = 0xc0;
 /// The marker of an array of up to 15 elements, without its length.
 const ARRAY_FIX: u8 = 0x90;
-/// Most bytes before the rows or items of a reply, and of a whole reply to `advance`.
+/// Most bytes before the rows or items of a reply. A whole reply to `advance` has no more.
 const HEAD_BYTES_MAX: usize = HEADER_BYTES + 8 * INTEGER_BYTES_MAX;
 
-/// The frame of a successful reply while it is written, or a part of one.
+/// The frame of a successful reply, or a part of it, while it is being written.
 pub(super) struct Frame<'o> {
     out: &'o mut BytesMut,
     start: usize,
-    /// The position of the next byte; the bytes behind it are room with any content.
+    /// The position of the next byte. The bytes of `out` behind it are room, and their content is
+    /// stale.
     at: usize,
 }
 
 impl<'o> Frame<'o> {
-    /// Continues at the end of a buffer. [`Self::end_part`] must follow.
+    /// Continues a frame at the end of `out`, without its header. [`Self::end_part`] must follow.
     pub(super) fn part(out: &'o mut BytesMut) -> Self {
         let at = out.len();
         Self { out, start: at, at }
     }
 
-    /// Ends a part of a frame.
+    /// Ends what [`Self::part`] began: removes the room that was not used.
     pub(super) fn end_part(self) {
         self.out.truncate(self.at);
     }
 
-    /// Begins the frame, and writes everything before its `items` rows or items.
+    /// Begins the frame of a reply with `items` rows or items. Writes all that stands before them.
     fn begin(
         id: u64,
         items: usize,
@@ -325,7 +329,7 @@ impl<'o> Frame<'o> {
         self.out.resize(self.at + bytes, 0);
     }
 
-    /// Writes the next part, which takes at most `MAX` bytes. The caller made the room for it.
+    /// Writes the next bytes, at most `MAX`. The caller must have made the room for them.
     #[inline(always)]
     fn write<const MAX: usize>(&mut self, write: impl FnOnce(&mut Place<'_, MAX>)) {
         let room = self.out.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut);
@@ -381,18 +385,18 @@ impl ListEncoder for Frame<'_> {
     }
 }
 
-/// Room for the next bytes of a reply; its first `at` bytes are written.
+/// Room for the next bytes of a reply; the first `at` bytes of it are written.
 ///
-/// Each byte is written once, at its final place. Building parts elsewhere and copying them would
-/// wait for the small stores of each part: a processor cannot forward several of them to one wide
-/// load. All writes have a fixed size, so each is one or two stores.
+/// Each byte is written at its final place. If a part were built elsewhere and copied, the copy
+/// would wait: a processor cannot forward several small stores to one wide load. All writes have a
+/// fixed size, so each is one or two stores.
 struct Place<'p, const MAX: usize> {
     bytes: &'p mut [u8; MAX],
     at: usize,
 }
 
 impl<const MAX: usize> Place<'_, MAX> {
-    /// Writes all of `bytes`, and keeps the first `count` of them.
+    /// Writes all of `bytes`, but advances only by `count`. The next write replaces the rest.
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
         if let Some(place) = self.bytes.get_mut(self.at..self.at + N) {
@@ -415,7 +419,7 @@ impl<const MAX: usize> Place<'_, MAX> {
             }
             Err(_) => {
                 self.byte(0xdd);
-                // Rows that a u32 cannot count are too large for a frame anyway.
+                // A count beyond u32 never fits into a frame, so any value will do.
                 self.put(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes(), 4);
             }
         }
@@ -438,8 +442,8 @@ impl<const MAX: usize> Place<'_, MAX> {
         self.at = end;
     }
 
-    /// Always writes nine bytes and keeps as many as the value needs, so that no branch can be
-    /// mispredicted.
+    /// Writes a marker and eight bytes, and keeps as many of them as the value needs. A fixed size
+    /// leaves no branch to mispredict.
     #[inline(always)]
     fn integer(&mut self, value: u64) {
         let short = usize::try_from(value.leading_zeros()).unwrap_or_default();
@@ -450,19 +454,19 @@ impl<const MAX: usize> Place<'_, MAX> {
     }
 }
 
-/// How an integer of some size is encoded.
+/// How MessagePack encodes the integers with a certain number of leading zeros.
 #[derive(Debug, Clone, Copy, Default)]
 struct Form {
     marker: u8,
-    /// The bits of the value that are in the marker's byte.
+    /// A mask for the bits of the value that the marker's own byte holds.
     own: u8,
-    /// How many bytes follow the marker.
+    /// How many bytes of the value follow the marker.
     bytes: u8,
-    /// The shift that moves these bytes to the front.
+    /// How far to shift the value so that these bytes come first.
     shift: u8,
 }
 
-/// The form of an integer, by the number of its leading zeros.
+/// The forms of integers, indexed by the number of leading zeros.
 #[expect(
     clippy::indexing_slicing,
     reason = "it is done while compiling, and would be an error there"
@@ -483,7 +487,7 @@ static FORMS: [Form; 65] = {
     forms
 };
 
-/// Copies a text of the usual length of an id, without a call.
+/// Copies a text. The usual lengths of an id need no call to `memcpy`.
 #[inline(always)]
 fn copy(to: &mut [u8], from: &[u8]) {
     match from.len() {
@@ -495,7 +499,8 @@ fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Copies the first and the last `N` bytes, which meet or overlap.
+/// Copies the first `N` and the last `N` bytes. Together they are the whole text, as it has `N` to
+/// `2 * N` bytes.
 #[inline(always)]
 fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Invariants:
-//! - A length of zero or over the limit is an error as soon as the header is complete. The stream
-//!   cannot be read further, so the connection ends.
+//! - A length of zero or over the limit is an error as soon as the header is complete. The start of
+//!   the next frame is then unknown, so the connection ends.
 //! - An error or an incomplete frame leaves the buffer as it was.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,7 +19,7 @@ use crate::command::Error;
 /// Bytes of the length before each payload.
 pub const HEADER_BYTES: usize = 4;
 
-/// Why a stream cannot be cut into frames any more.
+/// Why no further frame can be found in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The header claims more bytes than this side accepts.
@@ -51,7 +51,7 @@ pub fn first(buffer: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, FrameErro
     let Some((header, rest)) = buffer.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
-    // Where usize has 16 bits, a length that does not fit is over any limit.
+    // Where usize has 16 bits, a length that does not fit is over any limit, like `usize::MAX`.
     let bytes = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);
     if bytes == 0 {
         return Err(FrameError::Empty);
@@ -71,7 +71,7 @@ pub fn next(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Fr
     Ok(Some(buffer.split_to(bytes).freeze()))
 }
 
-/// The header of a payload of `bytes` bytes.
+/// The header of a frame with `bytes` bytes of payload.
 ///
 /// # Errors
 /// If `bytes` is over `bytes_max`.
@@ -97,7 +97,7 @@ impl Open {
         Self { start }
     }
 
-    /// Takes over a frame that begins at `start`, where there is already room for its length.
+    /// Continues a frame that begins at `start` of the output, where room for its length was left.
     pub(super) fn at(start: usize) -> Self {
         Self { start }
     }
@@ -118,7 +118,7 @@ impl Open {
         }
     }
 
-    /// Removes from `out` what was written of the frame.
+    /// Removes the begun frame from `out`.
     pub fn abandon(self, out: &mut BytesMut) {
         out.truncate(self.start);
     }

@@ -1,11 +1,11 @@
 //! Reads MessagePack values head by head, and walks over a whole value within bounds.
 //!
 //! Invariants:
-//! - Only nil, booleans, integers, floats, strings and arrays exist here. A map, bin or ext is an
+//! - Only nil, booleans, integers, floats, strings and arrays are allowed. A map, bin or ext is an
 //!   error at every place.
 //! - The head of a string is returned only if all bytes of the string are there. The head of an
-//!   array is returned before its elements are read. [`check`] compares the claimed count with the
-//!   bytes that are left, because each element takes at least one.
+//!   array is returned before its elements are read, so its claimed count may be wrong. [`check`]
+//!   compares that count with the bytes that are left, as each element takes at least one byte.
 //! - Nothing recurses.
 
 use rmp::Marker;
@@ -25,13 +25,13 @@ pub(super) enum Malformed {
     Trailing(usize),
 }
 
-/// The head of a value: all of the value, except for the elements of an array.
+/// The head of a value. It is the whole value, except that the elements of an array follow it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Head<'a> {
     Nil,
     Bool(bool),
     Unsigned(u64),
-    /// Always below zero: any encoding of a positive number becomes [`Self::Unsigned`].
+    /// A negative integer. A positive number becomes [`Self::Unsigned`], whatever its encoding.
     Signed(i64),
     Float(f64),
     /// The bytes of the string, not yet checked to be UTF-8.
@@ -123,7 +123,7 @@ impl<'a> ValueReader<'a> {
 
     /// Reads an unsigned integer. Returns `None` if the next value is of another type.
     pub(super) fn unsigned(&mut self) -> Option<u64> {
-        // The usual encodings first, without a call.
+        // The most frequent encodings come first, without a call.
         let (value, rest) = match self.rest {
             [value @ 0..=0x7f, rest @ ..] => (u64::from(*value), rest),
             [0xcd, a, b, rest @ ..] => (u16::from_be_bytes([*a, *b]).into(), rest),
@@ -169,8 +169,8 @@ impl<'a> ValueReader<'a> {
         is_nil
     }
 
-    /// Reads a text of up to 255 bytes in the usual encoding of its length. Returns `None` for any
-    /// other value or encoding.
+    /// Reads a text of up to 255 bytes whose length has its shortest encoding. Returns `None` for
+    /// any other value or encoding.
     pub(super) fn short_text(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = match self.rest {
             [marker @ 0xa0..=0xbf, rest @ ..] => (marker & 0x1f, rest),
@@ -215,7 +215,7 @@ fn signed(value: i64) -> Head<'static> {
 /// Checks that `bytes` hold exactly one value, nested at most [`NESTING_MAX`] deep.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Malformed> {
     let mut reader = ValueReader::new(bytes);
-    // The elements still to come in each open array, outermost first.
+    // For each open array, how many elements are still to come; the outermost array is first.
     let mut due = [0_usize; NESTING_MAX];
     let mut depth: usize = 0;
     loop {
@@ -226,7 +226,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Malformed> {
             *due.get_mut(depth).ok_or(Malformed::TooDeep)? = elements;
             depth += 1;
         }
-        // Closes the arrays that this value completes.
+        // This value may be the last one of its array, and that array the last one of another.
         loop {
             let Some(open) = depth.checked_sub(1).and_then(|inner| due.get_mut(inner)) else {
                 return reader.end();
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(nested(NESTING_MAX), Ok(()));
         assert_eq!(nested(NESTING_MAX + 1), Err(Malformed::TooDeep));
         assert_eq!(nested(100_000), Err(Malformed::TooDeep));
-        // Depth counts the arrays that are open, not those that were opened before.
+        // Depth counts the arrays that are open at the same time, not all arrays.
         assert_eq!(check(&[0x92, 0x91, 0x91, 0x90, 0x91, 0x91, 0x90]), Ok(()));
     }
 

@@ -1,8 +1,9 @@
 //! Encodes and decodes replies: `[request_id, status, body]`.
 //!
 //! Invariants:
-//! - Every outcome gets a reply that fits into a frame: one that is too large becomes an error 413.
-//! - Decoding skips elements that a newer server added at the end of any array of fields.
+//! - Every outcome gets a reply that fits into a frame: a reply that is too large is replaced by an
+//!   error 413.
+//! - A client skips elements that a newer server added at the end of any array of fields.
 
 use bytes::{BufMut, BytesMut};
 
@@ -16,7 +17,8 @@ use crate::limits::{REPLY_BYTES_MAX, TEXT_BYTES_MAX};
 /// The status of a successful reply.
 pub const STATUS_OK: u16 = 200;
 
-/// Appends a whole frame to `out`: the outcome, or an error 413 if it is over the reply limit.
+/// Appends the frame of a reply to `out`. If the reply is over the limit, an error 413 takes its
+/// place.
 pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
     let problem = match outcome {
         Ok(reply) => match encode_success(id, reply, out) {
@@ -28,15 +30,15 @@ pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
     encode_error(id, &problem, out);
 }
 
-/// Appends a successful reply. On an error `out` stays as it was.
+/// Appends the frame of a successful reply. On an error `out` stays as it was.
 ///
-/// [`super::fast_path`] writes the replies to requests on the fast path.
+/// Replies of the fast path are written by [`super::fast_path`].
 fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Error> {
     let open = Open::begin(out);
     write_head(id, STATUS_OK, out);
     let body = serde::Serialize::serialize(reply, &mut rmp_serde::Serializer::new(out.writer()));
     if let Err(error) = body {
-        // No reply type can fail to encode. If one ever does, the caller gets an error.
+        // No reply of this program fails to encode. If one did, the caller would get an error.
         open.abandon(out);
         return Err(not_encoded(&error));
     }
@@ -52,7 +54,7 @@ fn not_encoded(error: &rmp_serde::encode::Error) -> Error {
     Error::outcome_unknown(&format!("the reply cannot be encoded: {error}"))
 }
 
-/// Encodes the body of a reply alone, for [`encode_body`].
+/// Encodes the body of a reply without its frame, for [`encode_body`].
 ///
 /// # Errors
 /// If a field cannot be encoded, which happens with no reply of this program.
@@ -60,7 +62,8 @@ pub fn body_of(reply: &Reply) -> Result<Vec<u8>, Error> {
     rmp_serde::to_vec(reply).map_err(|error| not_encoded(&error))
 }
 
-/// Appends a successful reply with an encoded body, which the receivers of one stream share.
+/// Appends a successful reply whose body is encoded already. Several watches send one body with
+/// their own request ids.
 pub fn encode_body(id: u64, body: &[u8], out: &mut BytesMut) {
     let open = Open::begin(out);
     write_head(id, STATUS_OK, out);
@@ -71,7 +74,7 @@ pub fn encode_body(id: u64, body: &[u8], out: &mut BytesMut) {
 
 /// Appends an error reply, with its message cut to [`TEXT_BYTES_MAX`] bytes.
 pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
-    // A message is for people: the end of a long one is no loss.
+    // A message is for people, who can do without the end of a long one.
     let cut = error.message.floor_char_boundary(TEXT_BYTES_MAX);
     let message = error.message.get(..cut).unwrap_or_default();
     let open = Open::begin(out);
@@ -80,13 +83,14 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
     let written = rmp::encode::write_array_len(&mut writer, 2)
         .and_then(|_| rmp::encode::write_str(&mut writer, error.code.name()))
         .and_then(|()| rmp::encode::write_str(&mut writer, message));
-    // Neither can fail: a buffer in memory takes every write, and the message is short.
+    // Neither write fails: memory takes every byte, and the message was cut.
     debug_assert!(written.is_ok());
     let finished = open.finish(out, REPLY_BYTES_MAX);
     debug_assert!(finished.is_ok());
 }
 
-/// Appends the head of the array and its first two elements; the body must follow.
+/// Appends the beginning of a reply: the array, the request id and the status. The body must
+/// follow.
 pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
     let mut writer = out.writer();
     let written = rmp::encode::write_array_len(&mut writer, 3)
@@ -104,7 +108,7 @@ pub struct DecodedReply {
     pub outcome: Outcome,
 }
 
-/// Why a reply makes no sense. The client then can no longer trust the connection.
+/// Why a reply cannot be understood. After it the client must not trust the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadReply {
     /// The reply is not `[request_id, status, body]`.
@@ -116,7 +120,7 @@ pub enum BadReply {
     /// The client has no open request with this id.
     #[error("a reply to request {0}, which is not open")]
     NotOpen(u64),
-    /// The body is not what the command replies with.
+    /// The body does not have the form that the command's replies have.
     #[error("the reply of {command}: {why}")]
     Body {
         /// The name of the command.
@@ -132,8 +136,8 @@ impl From<Malformed> for BadReply {
     }
 }
 
-/// Decodes the payload of one frame. `kind` returns the command of the open request with this id.
-/// It is called at most once, and never for [`CONNECTION_ID`].
+/// Decodes the payload of one frame. `kind` returns the command of the open request with an id. It
+/// is called at most once, and never for [`CONNECTION_ID`].
 pub fn decode_reply(
     payload: &[u8],
     kind: impl FnOnce(u64) -> Option<Kind>,
@@ -178,7 +182,7 @@ fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadRep
     let known = u16::try_from(status).ok().and_then(ErrorCode::from_status);
     Ok(match (known, status) {
         (Some(code), _) => Error::new(code, message.into_owned()),
-        // A code of a newer server counts by its class, as in HTTP.
+        // An unknown code of a newer server counts as its class does in HTTP: 4xx or 5xx.
         (None, 400..=499) => {
             let name = String::from_utf8_lossy(name);
             Error::invalid(format!("{status} {name}: {message}"))
@@ -208,7 +212,7 @@ mod tests {
         payload.to_vec()
     }
 
-    /// A value as a tree, for tests that change it.
+    /// A value as a tree, which tests can change and encode again.
     enum Node {
         Array(Vec<Node>),
         Raw(Vec<u8>),
@@ -234,7 +238,8 @@ mod tests {
             }
         }
 
-        /// Puts `[nil]` at the end of every array except for the lists, which are at depth `list`.
+        /// Appends `[nil]` to every array of fields. Lists, whose elements stand at depth `list`,
+        /// stay.
         fn grow(&mut self, list: Option<usize>, depth: usize) {
             if let Self::Array(elements) = self {
                 elements.iter_mut().for_each(|element| element.grow(list, depth + 1));

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - A decoded command passed [`Command::check`], so the router only sees arguments within the
 //!   limits.
-//! - Encoding writes every argument, absent ones as nil. Decoding accepts any shorter form.
+//! - Encoding writes every argument, and nil for an absent one. Decoding accepts a request whose
+//!   last arguments are left out.
 
 use bytes::{BufMut, BytesMut};
 
@@ -23,15 +24,15 @@ pub struct Request {
     pub command: Command,
 }
 
-/// A request that cannot run, with what is known of it.
+/// A request that is rejected because it cannot be decoded or checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct RefusedRequest {
-    /// The id that the error reply carries. `None` if no id could be read. Then the error goes to
-    /// [`CONNECTION_ID`] and the connection closes, because no request can get it.
+    /// The id that the error reply carries; `None` if no id could be read. Then the error goes to
+    /// [`CONNECTION_ID`] and the connection closes, because no request would ever get its reply.
     pub id: Option<u64>,
-    /// The command, if it could be read. A sender who may not run it gets that error first,
-    /// whatever else is wrong with the request.
+    /// The command, if it could be read. A client whose role forbids it gets that error, whatever
+    /// else is wrong with the request.
     pub kind: Option<Kind>,
     /// 400, or 413 for a list over its limit.
     pub error: Error,
@@ -50,7 +51,7 @@ pub fn decode_request(payload: &[u8]) -> Result<Request, RefusedRequest> {
     Ok(Request { id, command })
 }
 
-/// Reads the beginning of a request: the number of its elements, and its id.
+/// Reads the beginning of a request: returns how many elements it has, and its id.
 fn request_id(reader: &mut ValueReader<'_>) -> Result<(usize, u64), Error> {
     let Ok(Head::Array(elements)) = reader.head() else {
         return Err(Error::invalid(SHAPE));
@@ -73,7 +74,7 @@ fn command_code(reader: &mut ValueReader<'_>) -> Result<Kind, Error> {
     kind.ok_or_else(|| Error::invalid("command: this server has no command with this code"))
 }
 
-/// Decodes and checks the arguments, which come next in `reader`.
+/// Decodes and checks the arguments, which are the next value of `reader`.
 fn command(
     kind: Kind,
     payload: &[u8],
@@ -94,12 +95,13 @@ fn command(
     Ok(command)
 }
 
-/// Appends a whole frame to `out`. On an error (413: over the frame limit) `out` stays as it was.
+/// Appends the frame of a request to `out`. On an error (413: over the frame limit) `out` stays as
+/// it was.
 pub fn encode_request(id: u64, command: &Command, out: &mut BytesMut) -> Result<(), Error> {
     encode_request_within(REQUEST_BYTES_MAX, id, command, out)
 }
 
-/// Like [`encode_request`], for a server that accepts payloads of at most `bytes_max`.
+/// Like [`encode_request`], for a server that accepts payloads of at most `bytes_max` bytes.
 pub fn encode_request_within(
     bytes_max: usize,
     id: u64,

@@ -1,7 +1,8 @@
 //! Decodes values of the protocol with serde, where a struct is the array of its fields in order.
 //!
-//! `rmp_serde` does not fit in this direction. It rejects an array that is longer than the struct,
-//! which a client must accept. It accepts maps, and its errors do not name the wrong field.
+//! `rmp_serde` does not fit here. It rejects an array that is longer than the struct, but a client
+//! must accept one from a newer server. It accepts maps, and its errors do not name the wrong
+//! field.
 //!
 //! Invariants:
 //! - In arguments nil means absent: the field gets its default, or the error says that it is
@@ -25,7 +26,7 @@ pub(super) enum Manner {
     Reply,
 }
 
-/// A deserializer of the next value of a reader.
+/// A serde deserializer of the next value in a reader.
 pub(super) struct Value<'r, 'de> {
     reader: &'r mut ValueReader<'de>,
     manner: Manner,
@@ -123,7 +124,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
     }
 }
 
-/// Reads the elements of a list one by one.
+/// The elements of a list, as serde asks for them one by one.
 struct Elements<'r, 'de> {
     reader: &'r mut ValueReader<'de>,
     manner: Manner,
@@ -148,12 +149,12 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        // serde reserves memory by this hint, so it never exceeds what the bytes can hold.
+        // serde reserves memory by this hint, so it is at most what the remaining bytes can hold.
         Some(self.left.min(self.reader.left()))
     }
 }
 
-/// Reads the fields of a struct by their position.
+/// The fields of a struct, which are elements of an array at fixed positions.
 struct Fields<'r, 'de> {
     reader: &'r mut ValueReader<'de>,
     manner: Manner,
@@ -163,7 +164,7 @@ struct Fields<'r, 'de> {
 }
 
 impl Fields<'_, '_> {
-    /// Skips or rejects the elements that the struct has no field for.
+    /// Ends a struct: skips or rejects the elements behind its last field.
     fn finish(&mut self) -> Result<(), ValueError> {
         while let Some(left) = self.left.checked_sub(1) {
             self.left = left;
@@ -193,7 +194,8 @@ impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
         let name = self.names.get(self.index).copied().unwrap_or("?");
         self.index += 1;
         if self.manner == Manner::Arguments && self.reader.nil() {
-            // Derived structs of serde ask once per field, and use the default after "no more".
+            // A derived struct asks once per field. After `None` it uses the defaults of the
+            // remaining fields.
             return Ok(None);
         }
         seed.deserialize(Value::new(self.reader, self.manner))
@@ -202,13 +204,14 @@ impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
     }
 }
 
-/// The place of a wrong value, and the reason.
+/// Where a value is wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ValueError {
     /// The path from the outermost field to the wrong one.
     path: String,
     why: String,
-    /// The position of the missing field, in the struct that is being read.
+    /// The position of the field that is missing in the struct that is being read; the struct adds
+    /// its name.
     missing: Option<usize>,
 }
 
@@ -267,7 +270,7 @@ impl de::Error for ValueError {
     }
 }
 
-/// Describes what was found in the words of MessagePack, without repeating a text of any length.
+/// Says which kind of value was found, in the words of MessagePack and without its text.
 fn brief(unexpected: Unexpected<'_>) -> String {
     match unexpected {
         Unexpected::Unit | Unexpected::Option => "nil".to_owned(),

@@ -1,13 +1,16 @@
-//! `create`: finds an id for the chat, and another one if it is taken. If the request has no id but
-//! an idempotency key, the key is claimed first. So another request with that key is rejected,
-//! whatever id it would lead to.
+//! `create`: finds an id for the chat, and another one if that is taken.
 //!
-//! A derived id may belong to another chat: to a former chat of these two users, if one of them was
-//! erased since. Or, with a key that is no longer remembered, to the chat of an earlier request. No
-//! id is given twice, so the next id of the chain is tried: each hash is the hash of the one
-//! before. The router tries until an id is free or belongs to the requested chat. Each try but the
-//! last finds a chat that the node holds. So the number of tries is bounded by the chats of these
-//! users, or of this key.
+//! If the request has an idempotency key but no id, the shard of that key grants it first. So
+//! another request with that key is rejected, whatever id it would lead to.
+//!
+//! A derived id, made from the hash of the users or of the key, may belong to another chat. That
+//! chat may be a former one of these two users, of whom one was erased since. Or it may come from
+//! an earlier request with this key, which the shard has forgotten.
+//!
+//! An id is never given twice, so the router tries the next one of a chain: each hash is the hash
+//! of the one before. It stops when an id is free or belongs to the requested chat. Each try before
+//! finds a chat that the node holds. So the chats of these users, or of this key, bound the number
+//! of tries.
 
 use sha2::{Digest, Sha256};
 
@@ -23,7 +26,7 @@ use crate::types::{ChatId, ChatType};
 pub(super) struct Creating {
     create: Create,
     id_from: IdFrom,
-    /// The hash from which a derived id was taken.
+    /// The hash whose first bytes make the next derived id.
     hash: [u8; 32],
     /// The claim of the idempotency key, once its shard has granted it.
     claim: Option<Claim>,
@@ -49,7 +52,7 @@ impl Scatter {
         let creating = Creating { hash, create, id_from, claim: None };
         match &creating.create.idempotency_key {
             Some(key) if id_from != IdFrom::Caller => {
-                // Order and repetition of the members do not count.
+                // The digest ignores order and repetition of the members.
                 let request = creating.create.digest() ^ u64::from(Kind::Create.code());
                 let claiming = Claiming { user_id: None, key: key.clone(), request };
                 self.send_claim(claiming, entry, out);

@@ -1,9 +1,11 @@
-//! `delete`: each chat's shard decides its part.
+//! `delete`: the shard of each chat decides the part with its chats.
 //!
-//! With an idempotency key, the user's shard grants the key first: another request with that key is
-//! rejected before any chat is asked. An `up_to` is checked by all chats before that, so that one
-//! beyond a chat's last sequence changes nothing. A last sequence never falls, so what was checked
-//! stays true.
+//! With an idempotency key, the user's shard grants the key before any chat is changed, so that
+//! another request with that key is rejected.
+//!
+//! If the request has an `up_to` and several parts or a key, all chats check `up_to` first. So one
+//! that is beyond a chat's last sequence changes nothing. What was checked stays true, because a
+//! last sequence never falls.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +20,11 @@ use crate::types::{ChatId, ShardId};
 
 /// A `delete` under way.
 pub(super) enum Deleting {
-    /// The chats' shards check its `up_to`.
+    /// The chats' shards check whether `up_to` is beyond a chat's last sequence.
     Checking(Delete, Missing),
-    /// The user's shard is asked for the key.
+    /// The user's shard was asked to grant the idempotency key.
     Claiming(Delete),
-    /// The chats' shards are asked to delete.
+    /// The chats' shards were asked to delete.
     Asking(Missing),
 }
 
@@ -34,7 +36,7 @@ impl Scatter {
         out: &mut Vec<Sent>,
     ) -> Scattered {
         let parts = self.parts_of(&delete);
-        // A single part is checked and rejected as a whole by its shard.
+        // A shard checks and rejects a single part as a whole, so that needs no step of its own.
         let is_checked_first = parts.len() > 1 || delete.idempotency_key.is_some();
         if delete.up_to.is_some() && is_checked_first && !parts.is_empty() {
             let missing = Missing::of_checks(parts.len());
@@ -50,7 +52,8 @@ impl Scatter {
         }
     }
 
-    /// Claims the key, or asks the chats; `None` if there is nothing to ask.
+    /// Asks for the idempotency key if there is one, else asks the chats to delete. Returns `None`
+    /// if there is nothing to ask.
     fn begin_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Option<Deleting> {
         if let Some(key) = delete.idempotency_key.clone() {
             let request = digest(Kind::Delete, &delete, self.hasher);
@@ -64,7 +67,7 @@ impl Scatter {
         }
     }
 
-    /// Sends each chat's shard its part. Returns the number of parts.
+    /// Sends each chat's shard the part with its chats. Returns the number of parts.
     fn send_deletes(
         &self,
         entry: u64,
@@ -74,8 +77,8 @@ impl Scatter {
     ) -> usize {
         let mut parts = self.parts_of(delete);
         if parts.is_empty() && claim.is_some() {
-            // A claim alone has no reply that depends on the log; the operation after it has, even
-            // if it is empty.
+            // The reply must wait for the log to hold the key. The answer to a claim does not wait
+            // for it, but that to `Op::Delete` does, even without chats.
             parts.push((self.shard_of_user(&delete.user_id), part_of(delete, Vec::new())));
         }
         let count = parts.len();
@@ -84,7 +87,7 @@ impl Scatter {
         count
     }
 
-    /// The chats grouped by shard, in the order of shards.
+    /// The chats of the request grouped by shard, in the order of shards.
     fn parts_of(&self, delete: &Delete) -> Vec<(ShardId, Delete)> {
         let mut parts: BTreeMap<u16, Vec<ChatId>> = BTreeMap::new();
         for id in &delete.ids {
@@ -130,7 +133,7 @@ impl Gather for Deleting {
     }
 }
 
-/// The request for some of its chats, without its key.
+/// The request with only the chats `ids`, and without its idempotency key.
 fn part_of(delete: &Delete, ids: Vec<ChatId>) -> Delete {
     let (user_id, up_to) = (delete.user_id.clone(), delete.up_to);
     Delete { user_id, ids, up_to, idempotency_key: None }

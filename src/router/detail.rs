@@ -1,4 +1,5 @@
-//! `detail`: chats come from their shards, and a user's floors from the user's shard.
+//! `detail`: asks the chats' shards for the chats, and the user's shard for the floors of the user
+//! who looks.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,7 @@ use crate::types::ChatId;
 /// A `detail` under way.
 pub(super) struct Detailing {
     with_user: bool,
-    /// The answers so far, by position in the request without repeated ids.
+    /// The chats' answers so far, in the order of the request without repeated ids.
     parts: Vec<Option<DetailPart>>,
     facts: Vec<Option<RowFacts>>,
     asked: ScatterPlan,
@@ -82,7 +83,8 @@ impl Gather for Detailing {
     }
 }
 
-/// The chat as this user sees it; `None` if the user is not a member.
+/// The reply's item for one chat, with the floor of the user who looks. `None` if that user is not
+/// a member.
 fn item(part: DetailPart, facts: Option<RowFacts>, with_user: bool) -> Option<ChatItem> {
     if !with_user {
         return Some(part.item);

@@ -1,15 +1,16 @@
-//! The table of the commands under way: each has its ticket and what was gathered so far.
+//! The table of the commands under way: each entry has a ticket, and what was gathered for it.
 
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use super::scatter::Gather;
 
-/// The table. An entry is named by a number, which is not used again after it is removed.
+/// Maps a number to a command under way. A number is not used again after its entry is removed.
 pub(super) struct Entries<T>(SlotMap<DefaultKey, Entry<T>>);
 
 struct Entry<T> {
     ticket: T,
-    /// What was gathered so far; `None` if the first answer is the last.
+    /// What was gathered so far. `None` if one answer completes the command, or while
+    /// [`Entries::take_out`] has it.
     gather: Option<Box<dyn Gather>>,
 }
 
@@ -22,7 +23,8 @@ impl<T> Entries<T> {
         self.0.len()
     }
 
-    /// Adds a ticket that waits for a single answer, until [`Self::put_back`].
+    /// Adds a ticket that the next answer completes, unless [`Self::put_back`] makes it wait for
+    /// more.
     pub(super) fn add(&mut self, ticket: T) -> u64 {
         self.0.insert(Entry { ticket, gather: None }).data().as_ffi()
     }
@@ -32,7 +34,8 @@ impl<T> Entries<T> {
         self.0.remove(key_of(entry)).map(|entry| entry.ticket)
     }
 
-    /// Takes what was gathered, until [`Self::put_back`]; `None` if the entry is gone.
+    /// Takes out what was gathered for an entry; [`Self::put_back`] returns it. The outer option is
+    /// `None` if there is no such entry.
     pub(super) fn take_out(&mut self, entry: u64) -> Option<Option<Box<dyn Gather>>> {
         self.0.get_mut(key_of(entry)).map(|entry| entry.gather.take())
     }

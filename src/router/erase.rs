@@ -11,18 +11,18 @@ use crate::shard::listing::UserRows;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, ShardId};
 
-/// Chats from which one step removes the user.
+/// Most chats from which one operation removes the user.
 const CHATS_A_STEP: usize = 64;
-/// Rounds in which the user may turn out to have joined more chats.
+/// Most rounds of one command. Another round follows if the user was added to chats meanwhile.
 const ROUNDS_MAX: u32 = 16;
 
 /// An `erase_user` under way.
 pub(super) struct Erasing {
     erase: EraseUser,
     memberships: u64,
-    /// Chats from which the user is not removed yet, by shard.
+    /// Groups of chats from which the user is still to be removed, each with their shard.
     left: VecDeque<(ShardId, Vec<ChatId>)>,
-    /// The shard that is being swept for leftovers; `None` before the sweep.
+    /// The shard that is being searched for leftovers of the user; `None` until all rows are gone.
     swept: Option<ShardId>,
     rounds: u32,
 }
@@ -45,7 +45,7 @@ impl Scatter {
         })
     }
 
-    /// The chats of these rows, in small groups of one shard each.
+    /// The chats of the user's rows, in groups of one shard and at most [`CHATS_A_STEP`] chats.
     fn by_shard(&self, rows: &[UserRows]) -> VecDeque<(ShardId, Vec<ChatId>)> {
         let mut shards: Vec<Vec<ChatId>> = vec![Vec::new(); usize::from(self.shards.get())];
         for row in rows.iter().flat_map(|user| &user.chunks).flat_map(|chunk| chunk.iter()) {
@@ -97,7 +97,8 @@ impl Gather for Erasing {
                     return None;
                 }
             }
-            // Earlier rounds have already removed some memberships.
+            // Earlier rounds already removed memberships, so the error says that a part was
+            // applied.
             Answer::Done(Err(error)) if self.rounds > 0 => return Some(Err(error.of_a_part())),
             Answer::Done(outcome) => return Some(outcome),
             _ => return Some(mixed_up()),

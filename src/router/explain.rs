@@ -1,4 +1,4 @@
-//! `explain`: joins the chat's and the row's view of a membership, and gives reasons.
+//! `explain`: joins what the chat and the row know of a membership, and gives reasons for it.
 
 use super::Sent;
 use super::scatter::{Gather, Scatter, Scattered, mixed_up};
@@ -99,7 +99,7 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
     ExplainReply { listed, reasons, last_sequence, floors: told(&floors), unread }
 }
 
-/// Names the floor that decides, in words.
+/// Says in words which floor decides the number of unread messages.
 fn why_unread(floors: &Floors, last_sequence: Sequence, unread: u64) -> String {
     if last_sequence == Sequence::ZERO {
         return "there is no message yet".into();

@@ -1,4 +1,4 @@
-//! `export`: lines come from the chats' shards, and the users' shards complete them.
+//! `export`: the chats' shards give the lines, and the users' shards add what only rows have.
 //!
 //! The order is by slot, in a slot by chat, and in a chat by member. So it does not depend on the
 //! number of shards.
@@ -18,20 +18,20 @@ pub(super) struct Exporting {
     slot: Slot,
     limit: usize,
     reply: ExportReply,
-    /// Which members each part of the second round completes.
+    /// Which lines each part of the request for rows completes.
     asked: ScatterPlan,
     missing: usize,
 }
 
-/// Where a page starts; clients hold it as a cursor.
+/// The place where a page of an export begins. Clients get it as a cursor.
 struct Place {
     slot: Slot,
     after: Option<ExportPlace>,
 }
 
 impl Place {
-    /// Reads `slot`, `slot.ORDER.chat_id` or `slot.uVERSION.BYTES.user_id chat_id`. In the last
-    /// form nothing separates the two ids, and `BYTES` is the length of the first.
+    /// Reads the cursor `slot`, `slot.ORDER.chat_id` or `slot.uVERSION.BYTES.user_id chat_id`. In
+    /// the last form nothing separates the two ids; `BYTES` is the length of the first.
     fn parse(cursor: Option<&str>) -> Result<Self, Error> {
         let bad = || Error::invalid("cursor: not one of `export`");
         let mut parts = cursor.unwrap_or("0").splitn(3, '.');
@@ -108,7 +108,7 @@ impl Scatter {
         out.push((slot.shard(self.shards), self.reply_to(entry, 0), op));
     }
 
-    /// The second round: asks the users' shards for their rows.
+    /// Asks the users' shards for the rows that complete the lines of this page.
     fn ask_rows(
         &self,
         exporting: &mut Exporting,

@@ -1,5 +1,4 @@
-//! `set_flags`: the row's shard decides alone. If the user has no row, the chat's shard gives the
-//! reason.
+//! `set_flags`: the shard of the row decides. If there is no row, the chat's shard says why.
 
 use super::Sent;
 use super::scatter::{Gather, Scatter, Scattered, mixed_up};
@@ -13,7 +12,7 @@ use crate::types::{ChatId, UserId};
 pub(super) struct Flagging {
     user_id: UserId,
     chat_id: ChatId,
-    /// The row's error, once the chat is asked for the reason.
+    /// The error of the user's shard, kept while the chat's shard is asked for a better one.
     refusal: Option<Error>,
 }
 

@@ -1,15 +1,16 @@
 //! `import`: sends lines to the shards of their chats, all of them or none.
 //!
-//! The lines are cut into parts that no shard needs long for; all lines of a slot are in one part.
-//! If there are several parts, each is checked first: could its shard apply it? Only if all could,
-//! the parts are applied. Another connection may act between the two rounds, and still make a shard
-//! reject its part. Then the error says so, and other parts were applied.
+//! The lines are cut into parts, each small enough for one step of a shard. All lines of a slot are
+//! in one part. If there are several parts, each shard first checks whether it could apply its
+//! part. The parts are applied only if all could be. Between check and application another
+//! connection may act, and a shard may still reject its part. Then the error says that other parts
+//! were applied.
 //!
-//! The removal of a member concerns the chat, which may have the member, and the user, whose change
-//! log reports it. So a removal goes to the chat first, and to the user after all chats have
-//! applied their parts.
+//! The removal of a member concerns two shards: the chat's, which may have the member, and the
+//! user's, which keeps it for `sync`. The user's shard gets it after all chats have applied their
+//! parts.
 //!
-//! Deliveries of different chats reach a user in any order. So the user's shard assigns each row
+//! Deliveries of several chats reach a user in no fixed order. So the user's shard assigns each row
 //! its place in the user's list while the parts are checked; see [`super::places`].
 //!
 //! Invariants:
@@ -33,19 +34,19 @@ use crate::limits::IMPORT_SLICE;
 use crate::shard::op::{Answer, Op, Removal, ReplyTo};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId, Slot};
 
-/// An import, cut into parts.
+/// An import cut into parts, which the router sends to shards.
 #[derive(Debug, PartialEq)]
 pub struct ImportParts {
-    /// Chats and members; each part has whole slots of one shard.
+    /// Lines of chats and members. Each part has all lines of some slots of one shard.
     chats: Vec<(ShardId, Arc<Import>)>,
-    /// Removals, by the users' shards.
+    /// Removals of members for the users' shards, in slices.
     gone: Vec<(ShardId, Vec<Removal>)>,
-    /// The rows that the import brings, by user.
+    /// The rows that the import creates or changes, sorted by user.
     rows: NewRows,
 }
 
 impl ImportParts {
-    /// Cuts an import for a node with `shards`.
+    /// Cuts an import into parts for a node with this number of shards.
     pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
         let gone = removals(&import.members, hasher, shards);
         let slots_of_chats: Vec<Slot> =
@@ -86,7 +87,7 @@ impl ImportParts {
     }
 }
 
-/// The removals among these lines, in slices that no shard needs long for.
+/// The removals among `lines`, by the user's shard and in slices of at most `IMPORT_SLICE`.
 fn removals(
     lines: &[MemberLine],
     hasher: KeyHasher,
@@ -105,7 +106,7 @@ fn removals(
     pieces.collect()
 }
 
-/// The stage of an import.
+/// What an import waits for.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     /// The chats' shards check their parts, and the users' shards assign places.
@@ -124,21 +125,23 @@ pub(super) struct Importing {
     taken: ImportReply,
 }
 
-/// The imports of one core that are not answered yet, as far as others depend on them.
+/// The imports of one router that wait for each other.
 #[derive(Default)]
 pub(super) struct ImportQueue {
-    /// Whether an import is being checked.
+    /// Whether an import is being checked. Later imports then wait.
     is_checking: bool,
-    /// Those that wait until all parts of the one that is checked are sent, by their entries.
+    /// Imports that wait until the one that is being checked has sent its parts. The number is that
+    /// of their entry.
     waiting: VecDeque<(u64, Importing)>,
-    /// Those that waited and were sent just now.
+    /// Imports that waited until now; their first operations were just sent.
     resumed: Vec<(u64, Box<dyn Gather>)>,
-    /// Places of the rows that imports are bringing, with the entries of these imports.
+    /// Places that unanswered imports have given to their rows. The number is the entry of the
+    /// import.
     places: Vec<(u64, Placed)>,
 }
 
 impl ImportQueue {
-    /// The imports that an answer let go on, for the table of entries.
+    /// Takes the imports that no longer wait, so that the router keeps them in their entries.
     pub(super) fn resumed(&mut self) -> impl Iterator<Item = (u64, Box<dyn Gather>)> {
         self.resumed.drain(..)
     }
@@ -155,7 +158,8 @@ impl Scatter {
         if parts.chats.is_empty() {
             return Scattered::Finished(Ok(Reply::Import(taken)));
         }
-        // A single part is checked by the shard that applies it, in one step.
+        // A single part without rows needs no check of its own: its shard checks and applies it in
+        // one step.
         let is_checked = parts.chats.len() > 1 || !parts.rows.is_empty();
         let stage = if is_checked { Stage::Checking } else { Stage::Taking };
         let mut importing = Importing { parts, stage, missing: Missing::default(), taken };
@@ -168,7 +172,7 @@ impl Scatter {
         Scattered::asked(importing)
     }
 
-    /// Continues the imports that waited, up to the next one that is checked first.
+    /// Sends the imports that waited, up to and including the first one that must be checked.
     fn send_waiting_imports(&mut self, out: &mut Vec<Sent>) {
         while !self.imports.is_checking
             && let Some((entry, mut importing)) = self.imports.waiting.pop_front()
@@ -179,7 +183,7 @@ impl Scatter {
         }
     }
 
-    /// Sends the operations of the stage. Parts that are applied move to their shards.
+    /// Sends the operations of the import's stage. Parts to apply are moved out of `importing`.
     fn send_import(&mut self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let to = self.reply_to(entry, 0);
         let ImportParts { chats, gone, rows } = &mut importing.parts;

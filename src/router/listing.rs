@@ -1,9 +1,10 @@
-//! `conversations` and `unread`: fetches the users' rows from their shards, and then looks at their
-//! chats, slice by slice.
+//! `conversations` and `unread`: fetches the rows of users from their shards, and then looks at the
+//! rows' chats, slice by slice.
 //!
 //! Invariants:
-//! - One slice is under way at a time. Its parts go to all shards that own chats of it. The next
-//!   slice goes out when all have answered. So many long lists take turns on a core.
+//! - One slice of a command is under way at a time. Its parts go to all shards that own chats of
+//!   it, and the next slice follows when all have answered. So many long lists take turns on a
+//!   core.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,10 +28,11 @@ pub(super) struct ListingGather {
     asked: Conversations,
     start: Option<PageStart>,
     limit: usize,
-    /// What the slices share, once the rows have arrived.
+    /// The rows that the slices share, and what cuts them into slices. `None` until the rows have
+    /// arrived.
     scan: Option<(Arc<Listing>, Slicer)>,
     missing: usize,
-    /// The best conversations so far, in order: at most one more than the page has.
+    /// The conversations found so far that come first in list order, one more than the page has.
     best: Vec<Conversation>,
     seen: Seen,
 }
@@ -39,13 +41,13 @@ pub(super) struct ListingGather {
 pub(super) struct UnreadGather {
     users: Vec<UserId>,
     totals: Vec<Totals>,
-    /// Index of the first user whose rows were not requested.
+    /// Index in `users` of the first user whose rows were not requested yet.
     next_user: usize,
-    /// Rows that arrived, by position of the user among those that were requested together.
+    /// The rows of the users that were requested together, by position among these users.
     rows: Vec<Option<UserRows>>,
-    /// Which users each part of the request for rows is about.
+    /// Which users each part of the current request for rows has.
     asked: ScatterPlan,
-    /// The slices of the users that are counted now, and the index of the first of these users.
+    /// The rows being counted, what cuts them into slices, and the index of their first user.
     scan: Option<(Rows, Slicer, usize)>,
     missing: usize,
 }
@@ -100,7 +102,7 @@ impl Scatter {
         Scattered::asked(gather)
     }
 
-    /// Requests the rows of the next users.
+    /// Requests the rows of the next [`USERS_A_SCAN`] users.
     fn ask_rows_of(&self, gather: &mut UnreadGather, entry: u64, out: &mut Vec<Sent>) {
         let from = gather.next_user;
         let users = gather.users.iter().skip(from).take(USERS_A_SCAN);
@@ -203,7 +205,7 @@ impl Gather for UnreadGather {
 }
 
 impl ListingGather {
-    /// Merges the conversations that a part found into the best so far.
+    /// Merges the conversations of one part into the best ones so far.
     fn take(&mut self, part: ListingPart) {
         self.seen.join(part.seen);
         self.best.extend(part.items);
@@ -211,7 +213,7 @@ impl ListingGather {
         self.best.truncate(self.limit + 1);
     }
 
-    /// Conversations after this place cannot be on the page.
+    /// The last place that can still be on the page; `None` while the page is not full.
     fn until(&self) -> Option<Place> {
         (self.best.len() > self.limit).then(|| self.best.last().map(Place::of)).flatten()
     }

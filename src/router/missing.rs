@@ -1,15 +1,15 @@
-//! Counts the answers that a command still waits for, and joins their errors.
+//! Counts the answers of shards that a command still waits for, and joins their errors.
 
 use crate::command::Error;
 
-/// The number of parts without an answer, and the first error of those that answered.
+/// How many parts of a command have no answer yet, and the first error of those that have one.
 #[derive(Default)]
 pub(super) struct Missing {
     parts: usize,
     error: Option<Error>,
-    /// The parts change nothing; they only check whether they could be applied.
+    /// The parts only ask whether they could be applied, and change nothing.
     are_checks: bool,
-    /// A part was applied, or may have been.
+    /// A part was applied, or may have been. Then an error must say so.
     any_applied: bool,
 }
 
@@ -18,7 +18,7 @@ impl Missing {
         Self { parts, ..Self::default() }
     }
 
-    /// Parts that follow other parts, which were applied.
+    /// Counts parts of a command of which earlier parts were applied.
     pub(super) fn behind_others(parts: usize) -> Self {
         Self { any_applied: true, ..Self::of(parts) }
     }
@@ -27,7 +27,8 @@ impl Missing {
         Self { are_checks: true, ..Self::of(parts) }
     }
 
-    /// Counts an answer. Returns the outcome after the last one; of several errors, the first.
+    /// Notes the answer to one part. After the last answer it returns the outcome of the command:
+    /// the first error, if there was one.
     pub(super) fn note<R>(&mut self, outcome: Result<R, Error>) -> Option<Result<(), Error>> {
         self.parts = self.parts.saturating_sub(1);
         match outcome {

@@ -1,21 +1,22 @@
-//! The way of a command: key -> slot -> shard, and back.
+//! The way of a command: from its key to the slot and the shard, and the answers back.
 //!
 //! A command whose keys are all on one shard goes there whole. Other commands are scattered into
 //! parts, one per shard, and the answers are gathered; some commands take several rounds. The
 //! router is sans-IO like the shard: commands and answers go in, operations and outcomes come out.
-//! Each core has one router. A ticket is what the router's owner needs to deliver an outcome; a
-//! worker uses a responder.
+//! Each core has one router. A ticket is what the caller of the router needs to deliver an outcome;
+//! a worker uses a responder.
 //!
 //! # Layout
 //! - `entries`: the table of commands under way
-//! - `scatter`: what all commands need to scatter and to gather; where each begins
+//! - `scatter`: what all commands need to scatter and to gather, and the first step of each
 //! - a file for each command of several steps: what it asks first, and what after each answer
-//! - `scatter_plan`, `missing`: parts by shard, and the count of their answers
-//! - `places`: of the rows that an `import` brings
+//! - `scatter_plan`, `missing`: a command's parts by shard, and the count of their answers
+//! - `places`: the list order of the rows that an `import` brings
 //!
 //! Invariants:
-//! - Every ticket is returned exactly once, with its outcome.
-//! - Parts of one command are sent in the order of shards, so that equal runs give equal orders.
+//! - Every ticket that is submitted is returned exactly once, with its outcome.
+//! - The parts of one command are sent in the order of shards, so that the same input always leads
+//!   to the same run.
 
 mod create;
 mod delete;
@@ -62,8 +63,8 @@ impl From<Command> for Work {
 }
 
 impl Work {
-    /// Makes work of a command, on any thread. An import is cut into parts here, because that would
-    /// hold a router for long.
+    /// Turns a command into work, on any thread. It cuts an import into parts, which would keep a
+    /// router from other commands for long.
     pub fn prepare(command: Command, hasher: KeyHasher, shards: ShardCount) -> Self {
         match command {
             Command::Import(import) => Self::Import(ImportParts::cut(import, hasher, shards)),
@@ -71,7 +72,7 @@ impl Work {
         }
     }
 
-    /// The kind of the command, also for a prepared import.
+    /// The kind of the command that this work is for.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Command(command) => command.kind(),
@@ -79,7 +80,7 @@ impl Work {
         }
     }
 
-    /// How large the reply may become.
+    /// How large the reply to this work may become.
     pub fn reply_size(&self) -> ReplySize {
         match self {
             Self::Command(command) => command.reply_size(),
@@ -95,7 +96,8 @@ pub struct Router<T> {
 }
 
 impl<T> Router<T> {
-    /// A router on `core` of a node with `shards`; `seed` makes the random ids of this run differ.
+    /// Creates the router of `core`, on a node with this number of shards. A `seed` that differs in
+    /// each run keeps random ids from repeating.
     pub fn new(core: ShardId, shards: ShardCount, hasher: KeyHasher, seed: u64) -> Self {
         let imports = ImportQueue::default();
         let scatter = Scatter { core, shards, hasher, random: seed, imports };
@@ -160,7 +162,7 @@ impl<T> Router<T> {
         answer: Answer,
         out: &mut Vec<Sent>,
     ) -> Option<(T, Outcome)> {
-        // A part may answer after the outcome was returned: then the entry is gone.
+        // The entry is gone if a part answers after the outcome was returned.
         let outcome = match self.entries.take_out(to.entry)? {
             None => self.answer_of_one(to, answer, out)?,
             Some(mut gather) => {
@@ -178,13 +180,14 @@ impl<T> Router<T> {
         self.entries.remove(to.entry).map(|ticket| (ticket, outcome))
     }
 
-    /// The outcome of a command that one shard ran.
+    /// Takes the answer to a command that went whole to one shard. Returns its outcome, unless
+    /// another step follows.
     fn answer_of_one(&self, to: ReplyTo, answer: Answer, out: &mut Vec<Sent>) -> Option<Outcome> {
         match answer {
             Answer::Done(outcome) => Some(outcome),
             Answer::List(page) => {
-                // The list is made on this core, where its rows are needed; the user's shard has
-                // done its part.
+                // The shard of the user gave the page. The shard of this core makes the list from
+                // it, because the reply is encoded here.
                 let to = self.scatter.reply_to(to.entry, 0);
                 out.push((self.scatter.core, to, Op::ListOn(page)));
                 None
@@ -193,13 +196,13 @@ impl<T> Router<T> {
         }
     }
 
-    /// Keeps a ticket for one answer of a shard to an operation that the caller sends. Returns the
-    /// entry for that operation.
+    /// Keeps a ticket for an operation that the caller sends to a shard itself. Returns the entry,
+    /// which the shard's answer names.
     pub fn park(&mut self, ticket: T) -> u64 {
         self.entries.add(ticket)
     }
 
-    /// Removes an entry and returns its ticket; `None` if the entry is gone.
+    /// Removes an entry made by [`Self::park`] and returns its ticket; `None` if it is gone.
     pub fn unpark(&mut self, entry: u64) -> Option<T> {
         self.entries.remove(entry)
     }

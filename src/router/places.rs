@@ -1,8 +1,8 @@
-//! Assigns the rows that an `import` brings their places in users' lists.
+//! Finds the place in list order of each row that an `import` brings.
 //!
-//! The lines of each user go to the user's shard, which knows the existing rows. It does not know
-//! the rows that earlier imports are bringing. The router sent those imports, so it adds their
-//! places.
+//! The user's shard assigns the places, as it has the user's existing rows. It does not have the
+//! rows that earlier imports are still bringing. The router sent those imports, so it adds their
+//! places to the request.
 //!
 //! Invariants:
 //! - Lines are sorted by the hash of their user, and for one user in the order of the request.
@@ -16,29 +16,29 @@ use crate::limits::SCAN_ROWS;
 use crate::shard::op::{Arrival, Arrivals, LineAt};
 use crate::types::{Flag, KeyHasher, ShardCount, ShardId};
 
-/// Pairs of a user's hash and the place of a row, sorted by hash.
+/// The places of rows that an import brings: pairs of a user's hash and a place, sorted by hash.
 pub(super) type Placed = Vec<(u64, u64)>;
 
-/// A line that brings a row.
+/// A line of an import that brings a row.
 #[derive(Debug, PartialEq)]
 struct Line {
     user: u64,
-    /// Its position in the request.
+    /// The position of the line in the request.
     number: usize,
     at: LineAt,
     place: u64,
 }
 
-/// Lines of users of one shard that go out together.
+/// Lines whose users belong to one shard, small enough to be sent as one operation.
 #[derive(Debug, PartialEq)]
 struct Slice {
     shard: ShardId,
-    /// One range of lines for each user.
+    /// For each user, the range of their lines in [`NewRows::lines`].
     users: Vec<std::ops::Range<usize>>,
     lines: usize,
 }
 
-/// The rows that an import brings.
+/// The rows that an import brings, with their places.
 #[derive(Debug, PartialEq)]
 pub(super) struct NewRows {
     lines: Vec<Line>,
@@ -46,8 +46,8 @@ pub(super) struct NewRows {
 }
 
 impl NewRows {
-    /// The rows of the lines in these parts; the lists have the position of each line in the
-    /// request. All lines of one membership are in one part.
+    /// Collects the lines that bring rows. Next to each part is the position of each of its members
+    /// in the request. All lines of one membership are in one part.
     pub(super) fn of<'a>(
         parts: impl Iterator<Item = (&'a Import, &'a Vec<usize>)>,
         hasher: KeyHasher,
@@ -77,7 +77,7 @@ impl NewRows {
         self.lines.is_empty()
     }
 
-    /// What to ask the users' shards: each slice with its number.
+    /// The requests for the users' shards: for each slice its number, its shard and its lines.
     pub(super) fn ask<'a>(
         &self,
         parts: Arc<[Arc<Import>]>,
@@ -97,7 +97,8 @@ impl NewRows {
         asked
     }
 
-    /// The places in `under_way` of users who have lines here, at the first line of each user.
+    /// The places in `under_way` that belong to users of this import. They stand at the first line
+    /// of their user.
     fn places_of_these_users<'a>(
         &self,
         under_way: impl Iterator<Item = &'a Placed>,
@@ -119,7 +120,7 @@ impl NewRows {
         found
     }
 
-    /// Notes the places that a shard assigned to a slice.
+    /// Notes the places that a user's shard assigned to the lines of one slice.
     pub(super) fn place(&mut self, slice: u32, places: &[Vec<u64>]) {
         let slice = usize::try_from(slice).ok().and_then(|slice| self.slices.get(slice));
         for (range, places) in slice.iter().flat_map(|slice| &slice.users).zip(places) {
@@ -128,7 +129,8 @@ impl NewRows {
         }
     }
 
-    /// A place for each member's line of each part; `lengths` has the number of lines per part.
+    /// The places for the chats' shards: one for each member of each part. `lengths` has the number
+    /// of members of each part.
     pub(super) fn places_of_parts(&self, lengths: impl Iterator<Item = usize>) -> Vec<Vec<u64>> {
         let mut parts: Vec<Vec<u64>> = lengths.map(|length| vec![0; length]).collect();
         for Line { at, place, .. } in &self.lines {
@@ -139,14 +141,14 @@ impl NewRows {
         parts
     }
 
-    /// All places, for the imports that follow; `None` if there are none.
+    /// The places of this import's rows, for the imports that follow; `None` if it brings no rows.
     pub(super) fn placed(&self) -> Option<Placed> {
         let placed = self.lines.iter().map(|line| (line.user, line.place));
         (!self.lines.is_empty()).then(|| placed.collect())
     }
 }
 
-/// Cuts lines, which are sorted by user, into slices for the users' shards.
+/// Cuts lines, which are sorted by user, into slices for the users' shards. A user is never split.
 fn slices(lines: &[Line], shards: ShardCount) -> Vec<Slice> {
     let mut open: Vec<Slice> = shards.all().map(Slice::of).collect();
     let mut slices = Vec::new();

@@ -1,7 +1,8 @@
-//! `mark_read_many`: each chat's shard checks its part and forwards it to the user's shard.
+//! `mark_read_many`: the shard of each chat checks the items of its chats and forwards them to the
+//! user's shard.
 //!
-//! With an idempotency key, the checked parts come back here and go to the user's shard together.
-//! It decides all of them in one step, and keeps one answer.
+//! With an idempotency key, the checked items come back here and go to the user's shard together.
+//! That shard decides all of them in one step, so it can keep one answer for the key.
 
 use super::Sent;
 use super::missing::Missing;
@@ -14,10 +15,11 @@ use crate::types::{IdempotencyKey, UserId};
 
 /// A `mark_read_many` under way.
 pub(super) struct ReadingMany {
-    /// Results of the rows. With a key, `checked` has what the chats allowed instead.
+    /// The results of the items, by their position. With a key it stays empty, and `checked` is
+    /// used.
     results: Vec<Option<ReadResult>>,
     checked: Vec<Option<RowRequest>>,
-    /// The user and the key, until the rows are asked.
+    /// The user and the idempotency key, until the user's shard is asked.
     keyed: Option<(UserId, IdempotencyKey)>,
     asked: ScatterPlan,
     missing: Missing,
@@ -62,7 +64,8 @@ impl Scatter {
         Scattered::asked(reading)
     }
 
-    /// With a key, sends what the chats allowed to the user's shard. Returns whether it did.
+    /// If there is a key that was not used yet, sends the checked items to the user's shard.
+    /// Returns whether it did.
     fn read_rows(&self, reading: &mut ReadingMany, entry: u64, out: &mut Vec<Sent>) -> bool {
         let Some((user_id, key)) = reading.keyed.take() else { return false };
         let requests = std::mem::take(&mut reading.checked).into_iter().flatten().collect();
@@ -94,7 +97,7 @@ impl Gather for ReadingMany {
                 });
                 Ok(())
             }
-            // The answer of the user's shard to all parts together.
+            // The user's shard has answered for all items together.
             Answer::Done(Ok(reply)) => return Some(Ok(reply)),
             Answer::Done(Err(error)) => Err(error),
             _ => return Some(mixed_up()),

@@ -7,9 +7,9 @@ use crate::shard::idempotency::Claiming;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
 
-/// What all commands share while they are scattered and gathered.
+/// What a router needs to scatter and gather any command.
 pub(super) struct Scatter {
-    /// The core of this router, to which answers come.
+    /// The core of this router; shards send their answers to it.
     pub(super) core: ShardId,
     pub(super) shards: ShardCount,
     pub(super) hasher: KeyHasher,
@@ -18,10 +18,10 @@ pub(super) struct Scatter {
     pub(super) imports: ImportQueue,
 }
 
-/// A command under way that takes several answers.
+/// A command under way that waits for several answers.
 pub(super) trait Gather: Send {
-    /// Takes an answer. Returns the outcome, or appends further operations to `out`, or waits for
-    /// more answers.
+    /// Takes one answer. Returns the outcome if it is complete. Otherwise it may append further
+    /// operations to `out`, and waits for more answers.
     fn gather(
         &mut self,
         scatter: &mut Scatter,
@@ -31,13 +31,13 @@ pub(super) trait Gather: Send {
     ) -> Option<Outcome>;
 }
 
-/// The result of scattering a command.
+/// How a command stands after its first step.
 pub(super) enum Scattered {
     /// Operations were sent to shards, and their answers are gathered.
     Asked(Box<dyn Gather>),
-    /// Another command must be gathered first, which then goes on with this one.
+    /// Another import must be checked first. It resumes this one.
     Waits,
-    /// No shard is needed.
+    /// The outcome is known without any shard.
     Finished(Outcome),
 }
 
@@ -47,13 +47,13 @@ impl Scattered {
     }
 }
 
-/// The outcome if an answer does not fit its operation, which only a defect causes.
+/// The outcome when a shard's answer does not fit the operation, which only a defect causes.
 pub(super) fn mixed_up() -> Outcome {
     Err(Error::outcome_unknown("a shard gave an answer of another kind"))
 }
 
 impl Scatter {
-    /// Takes the first step of a command that several shards or steps make up.
+    /// Takes the first step of a command that needs several shards or several steps.
     pub(super) fn lead(
         &mut self,
         entry: u64,
@@ -80,7 +80,7 @@ impl Scatter {
         }
     }
 
-    /// Claims an idempotency key on the shard of its owner.
+    /// Asks the shard of a key's owner to grant an idempotency key to this command.
     pub(super) fn send_claim(&self, claiming: Claiming, entry: u64, out: &mut Vec<Sent>) {
         let shard = claiming.owner().slot(&claiming.key, self.hasher).shard(self.shards);
         out.push((shard, self.reply_to(entry, 0), Op::Claim(claiming)));

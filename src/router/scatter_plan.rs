@@ -1,17 +1,17 @@
-//! Cuts a request by shard, and puts the answers back into the order of the request.
+//! Splits a request by shard, and puts the answers back into the order of the request.
 
 use std::collections::BTreeMap;
 
 use crate::shard::op::ReplyTo;
 use crate::types::ShardId;
 
-/// For each part, the positions of its items in the request.
+/// The positions in the request of each part's items.
 #[derive(Default)]
 pub(super) struct ScatterPlan(Vec<Vec<usize>>);
 
 impl ScatterPlan {
-    /// Cuts items, each with its position, by the shards that own them. The parts come in the order
-    /// of shards, each with its number for [`ReplyTo::part`].
+    /// Groups items, each given with its position, by the shards that own them. The parts come in
+    /// the order of shards, each with the number for [`ReplyTo::part`].
     pub(super) fn cut<I>(
         items: impl IntoIterator<Item = (usize, I)>,
         shard_of: impl Fn(&I) -> ShardId,
@@ -35,7 +35,8 @@ impl ScatterPlan {
         self.0.len()
     }
 
-    /// Puts the answers of a part at their positions in `places`.
+    /// Calls `put` for each answer of one part, with the element of `places` at the item's
+    /// position.
     pub(super) fn put<A, P>(
         &self,
         to: ReplyTo,

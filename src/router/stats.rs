@@ -1,4 +1,4 @@
-//! `stats`: every shard counts, and the counts are added up.
+//! `stats`: every shard counts what it holds, and the router adds the counts up.
 
 use super::Sent;
 use super::scatter::{Gather, Scatter, Scattered, mixed_up};

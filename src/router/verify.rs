@@ -1,9 +1,8 @@
 //! `verify`: compares, slot by slot, what chats and users hold about memberships.
 //!
-//! The two sides are asked one after the other, and a delivery may arrive in between. So a pair
-//! that differs is asked again: the chat, then the row, then the chat. If the chat had nothing
-//! under way and no new event in all that time, the row could not change either. Then the
-//! difference is real.
+//! Chat and user are read one after the other, and a delivery may arrive in between. So a pair that
+//! differs is read again: the chat, then the row, then the chat. If the chat is equal both times
+//! and has no delivery under way, the row did not change either. Then the difference is real.
 
 use std::collections::VecDeque;
 
@@ -15,21 +14,21 @@ use crate::limits::{DIFFERENCES_MAX, SCAN_ROWS};
 use crate::shard::op::{Answer, ChatSide, Op, Pair, ReplyTo, RowSide, SlotsView};
 use crate::types::{ChatId, ShardId, UserId, wide};
 
-/// Most pairs in one request to a shard.
+/// Most pairs of user and chat in one operation for a shard.
 const PAIRS_A_STEP: usize = SCAN_ROWS;
 
 /// A `verify` under way.
 pub(super) struct Verifying {
-    /// The shard and the index of its slot that come next, or are being read.
+    /// The shard and the index of its slot that are read next; `None` after the last one.
     next: Option<(ShardId, usize)>,
-    /// Requests that are left for the slots so far.
+    /// Operations still to be sent about the slots that were read.
     left: VecDeque<Ask>,
-    /// What to compare the next answer with.
+    /// What the answer that is under way is compared with.
     against: Against,
     reply: VerifyReply,
 }
 
-/// A request, and what to compare its answer with.
+/// An operation for a shard, and what to compare its answer with.
 struct Ask {
     shard: ShardId,
     op: Op,
@@ -37,21 +36,21 @@ struct Ask {
 }
 
 enum Against {
-    /// Slots are being read.
+    /// Nothing: the answer has the members and rows of some slots.
     Slots,
-    /// A page of this chat's members is being read.
+    /// Nothing: the answer has a page of this chat's members.
     Members(ChatId),
-    /// A page of this user's rows is being read.
+    /// Nothing: the answer has a page of this user's rows.
     RowsOf(UserId),
-    /// The rows of these pairs are requested, to compare them with these chats.
+    /// The answer has the rows of these pairs, to compare with these chats.
     Chats(Vec<(Pair, ChatSide)>),
-    /// The chats of these pairs are requested, to compare them with these rows.
+    /// The answer has the chats of these pairs, to compare with these rows.
     Rows(Vec<(Pair, RowSide)>),
-    /// Second look, first step: the chat is requested.
+    /// First step of the second look at a pair that differs: the answer has its chat.
     Chat(Pair),
-    /// Second step: the row is requested, to compare it with the chat.
+    /// Second step: the answer has its row.
     Row(Pair, ChatSide),
-    /// Third step: the chat is requested again, to compare it with both.
+    /// Third step: the answer has the chat again, which must equal the first answer.
     Again(Pair, ChatSide, Option<RowSide>),
 }
 
@@ -66,8 +65,8 @@ impl Scatter {
         })
     }
 
-    /// Queues the requests about some slots, or about a page. Requests about what has arrived come
-    /// before requests that bring more, so that little is held.
+    /// Queues what must be compared for some slots, or for a page. Comparisons come before
+    /// operations that bring more, so that little is held.
     fn take_slots(&self, verifying: &mut Verifying, view: SlotsView) {
         verifying.reply.chats += view.chats;
         view.differences.into_iter().for_each(|text| verifying.note(text));
@@ -97,7 +96,7 @@ impl Scatter {
         Ask { shard: self.shard_of_user(&id), op, against: Against::RowsOf(id) }
     }
 
-    /// Groups pairs by shard, at most `PAIRS_A_STEP` in a group.
+    /// Groups pairs by shard, at most [`PAIRS_A_STEP`] in a group.
     fn grouped<S>(
         &self,
         pairs: Vec<(Pair, S)>,
@@ -218,7 +217,7 @@ impl Verifying {
     }
 }
 
-/// Describes how a chat and a user disagree; `None` if they agree.
+/// Says how the chat and the row of a pair disagree; `None` if they agree.
 fn difference((user_id, chat_id): &Pair, chat: &ChatSide, row: Option<&RowSide>) -> Option<String> {
     let what = match (&chat.member, row) {
         (None, None) => return None,

@@ -44,7 +44,7 @@ impl Connection {
             "a token was refused");
     }
 
-    /// Ends the connection if its client is late, as the limits of [`Timeouts`] say.
+    /// Ends the connection if its client is late, as the limits of [`crate::net::timeouts`] say.
     pub(super) fn check_time(&mut self) -> io::Result<()> {
         // The timer may be seen before bytes that came in time. They are read first and count.
         if self.may_take() {
