@@ -3,7 +3,7 @@
 //! Invariants:
 //! - A connection shows its token once and keeps a [`Session`]. After the tokens are replaced, each
 //!   session is checked again: its token may be gone, or may have another role.
-//! - While nothing is replaced, that check costs one load of an atomic.
+//! - While no token file is replaced, that check costs one load of an atomic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,31 +11,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::token::{Mark, mark};
 use super::{Live, Role, Tokens};
 
-/// The current tokens. The TCP door and the admin listener share one authenticator.
+/// The tokens that are valid now. The TCP door and the admin listener share one authenticator.
 pub struct Authenticator {
     tokens: Live<Tokens>,
-    /// The number of replacements so far.
+    /// How often the tokens were replaced.
     replaced: AtomicU64,
 }
 
-/// What a connection may do, and a hash of its token to check that again.
+/// What a connection may do after its token was accepted. Keeps a hash of the token, to check it
+/// again.
 #[derive(Clone)]
 pub struct Session {
     role: Role,
-    /// `None` if no token was required.
+    /// The hash of the token; `None` if no token was required.
     mark: Option<Mark>,
     seen: u64,
 }
 
 impl Session {
-    /// The role of the token, as of the last [`Authenticator::holds`].
+    /// The role of the session's token, as of the last [`Authenticator::holds`].
     pub const fn role(&self) -> Role {
         self.role
     }
 }
 
 impl Authenticator {
-    /// Starts with these tokens. Without any token, every caller gets the full role.
+    /// Starts with the tokens of a file. If there are none, every caller gets the full role.
     pub fn new(tokens: Tokens) -> Arc<Self> {
         Arc::new(Self { tokens: Live::new(tokens), replaced: AtomicU64::new(0) })
     }
@@ -47,8 +48,8 @@ impl Authenticator {
 
     /// Returns a session if `token` is valid, or if no token is required.
     pub fn enter(&self, token: Option<&str>) -> Option<Session> {
-        // Read before the tokens: if these are replaced in between, the session is checked once too
-        // often.
+        // Read before the tokens. If the tokens are replaced in between, the session is checked
+        // once more than needed, and never once less.
         let seen = self.replaced.load(Ordering::Acquire);
         let tokens = self.tokens.get();
         let role = tokens.accept(token)?;
@@ -56,7 +57,8 @@ impl Authenticator {
         Some(Session { role, mark, seen })
     }
 
-    /// Whether a session is still valid. Updates its role if its token has another one now.
+    /// Whether the session's token is still valid. Sets the session's role to the one that the
+    /// token has now.
     pub fn holds(&self, session: &mut Session) -> bool {
         let replaced = self.replaced.load(Ordering::Acquire);
         session.seen == replaced || self.look_again(session, replaced)
@@ -76,7 +78,8 @@ impl Authenticator {
         })
     }
 
-    /// Replaces all tokens. Open sessions follow at their next [`Self::holds`].
+    /// Replaces all tokens. An open session is checked against the new ones at its next
+    /// [`Self::holds`].
     pub fn replace(&self, tokens: Tokens) {
         self.tokens.set(tokens);
         self.replaced.fetch_add(1, Ordering::Release);

@@ -18,7 +18,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Whether other machines can reach it: true for all IP addresses except loopback.
+    /// Whether other machines can reach the address: true for all IP addresses except loopback.
     pub fn is_open(&self) -> bool {
         match self {
             Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
@@ -26,9 +26,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether two doors cannot both listen, because their addresses are equal.
+    /// Whether two doors cannot both listen on their addresses, because these are equal.
     pub fn collides(&self, other: &Self) -> bool {
-        // The system replaces port 0 by another free port each time.
+        // Port 0 stands for any free port, so two of them never collide.
         self == other && !matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 

@@ -5,9 +5,9 @@
 //!   make the token fail. So no public key is ever used as a secret, and `none` is never accepted.
 //! - A key set with one weak or damaged key is rejected as a whole (see `strength`).
 //! - A key is found by its `kid`. Keys, or addresses of keys, inside a token are ignored.
-//! - A token is valid only if it has `sub` and `exp` and its time is right. Where audience and
-//!   issuer are configured, they must match too.
-//! - Neither a key nor a token ever appears in a message or in `Debug` output.
+//! - A token is valid only if it has `sub` and `exp`, and is in force now. If an audience or an
+//!   issuer is configured, the token must name it.
+//! - No message and no `Debug` output contains a key or a token.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use crate::types::UserId;
 
 /// Shortest secret for HS256, in bytes: the length of the signature (RFC 7518, 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
-/// How far the issuer's clock may be off when `exp` and `nbf` are checked, in seconds.
+/// How far the issuer's clock may differ from ours when `exp` and `nbf` are checked, in seconds.
 const CLOCK_SKEW_S: u64 = 5;
 
-/// The file with the keys.
+/// The file with the keys that verify JWTs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwtFile {
     /// One secret for HS256, as raw bytes. A newline at the end is not part of it.
@@ -54,7 +54,7 @@ pub struct JwtRules {
     pub issuer: Vec<String>,
 }
 
-/// Verifies tokens with the keys that are current.
+/// Verifies JWTs with the keys of a file, which can be read again.
 pub struct JwtVerifier {
     file: JwtFile,
     rules: JwtRules,
@@ -96,16 +96,16 @@ impl JwtVerifier {
         Ok(count)
     }
 
-    /// Verifies a token and returns the user in its claim `sub`.
+    /// Verifies a token and returns the user that its claim `sub` names.
     ///
     /// # Errors
-    /// Why the token is not valid, in our own words: the library may quote the token.
+    /// Why the token is not valid. The text is our own, because the library's may quote the token.
     pub fn user(&self, token: &str) -> Result<UserId, JwtRefusal> {
         let malformed = |why: &str| JwtRefusal::new(JwtFault::Malformed, why);
-        // A header with an unknown `alg`, including `none`, fails here already.
+        // An unknown `alg`, `none` too, is an error here: the library cannot parse such a header.
         let header = jsonwebtoken::decode_header(token).map_err(|_| malformed(MALFORMED))?;
-        // RFC 7515, 4.1.11: a verifier must reject critical extensions that it does not know; we
-        // know none.
+        // RFC 7515, 4.1.11: a token with a critical extension that the verifier does not know must
+        // be rejected. We know none.
         if header.crit.is_some() {
             return Err(malformed("the token has critical extensions"));
         }
@@ -157,7 +157,7 @@ struct Claims {
 }
 
 struct Key {
-    /// `None` only if there is one key, which then verifies every token.
+    /// The `kid`. `None` only if the file has one key without it, which then verifies every token.
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -178,7 +178,7 @@ impl Keys {
     }
 
     fn of_secret(bytes: &[u8], rules: &JwtRules) -> Result<Self, String> {
-        // Editors end a file with a newline.
+        // An editor ends a file with a newline, which is not meant as a part of the secret.
         let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
         let key = DecodingKey::from_secret(secret);
@@ -186,7 +186,7 @@ impl Keys {
         Ok(Self(vec![Key::new(None, Algorithm::HS256, key, rules)]))
     }
 
-    /// Reads a JWK set. Keys of other types, algorithms or uses are ignored, as RFC 7517, 5 says.
+    /// Reads a JWK set. As RFC 7517, 5 says, keys of another type, algorithm or use are ignored.
     fn of_set(bytes: &[u8], rules: &JwtRules) -> Result<Self, String> {
         let set: Value = serde_json::from_slice(bytes)
             .map_err(|error| format!("line {}: is no JSON", error.line()))?;
@@ -211,7 +211,7 @@ impl Keys {
         }
     }
 
-    /// The key that a token claims to be signed with.
+    /// Finds the key that a token's header names.
     fn of(&self, header: &Header) -> Result<&Key, JwtRefusal> {
         let unknown = |why: &str| JwtRefusal::new(JwtFault::UnknownKey, why);
         match self.0.as_slice() {

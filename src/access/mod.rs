@@ -10,11 +10,11 @@
 //! - [`tls`]: the server's certificate and its private key
 //!
 //! # Invariants
-//! - The time that a comparison of tokens takes depends neither on the token that matched nor on
-//!   how much of it was right.
+//! - How long a comparison of tokens takes depends neither on which token matched, nor on how much
+//!   of a wrong one was right.
 //! - No `Debug` form, message or error of this module contains a secret.
-//! - The table of commands gives each command a class, and a role allows classes. So a new command
-//!   cannot be forgotten.
+//! - The table of commands gives each command a class, and a role allows classes. So no new command
+//!   is left without a rule.
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
 pub mod authenticator;
@@ -34,7 +34,7 @@ pub use token::{Role, Tokens};
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A value that is replaced as a whole while it is in use. A reader keeps the value that it got.
+/// A value that can be replaced while others use it. Each reader keeps the value that it got.
 pub struct Live<T>(RwLock<Arc<T>>);
 
 impl<T> Live<T> {
@@ -43,7 +43,7 @@ impl<T> Live<T> {
         Self(RwLock::new(Arc::new(value)))
     }
 
-    /// The current value. A later [`Self::set`] does not change what the caller holds.
+    /// Returns the current value. The caller keeps it even if it is replaced afterwards.
     pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! Bytes that are never printed.
+//! A wrapper for bytes that must never be printed.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! Rejects keys that are damaged, or so weak that others than their owner can sign with them.
+//! Rejects keys that are damaged, or so weak that not only their owner can sign with them.
 //!
-//! A library that verifies signatures need not check this. With an RSA exponent of 1, or with a
-//! point of small order, anybody can sign. A key that no signature can match is a mistake of its
-//! maker.
+//! A library that verifies signatures need not check this. If a key has an RSA exponent of 1, or is
+//! a point of small order, anybody can sign for it. A key that no signature can match was made
+//! wrong.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
@@ -14,7 +14,8 @@ use super::jwt::SECRET_BYTES_MIN;
 
 /// Shortest modulus for RS256, in bits (RFC 7518, 3.3).
 const MODULUS_BITS_MIN: usize = 2048;
-/// Longest modulus that this server verifies signatures with, in bits.
+/// Longest modulus for which the library verifies signatures, in bits
+/// (`RSA_PKCS1_2048_8192_SHA256`).
 const MODULUS_BITS_MAX: usize = 8192;
 
 /// Rejects a key that is damaged or too easy to guess.
@@ -74,7 +75,7 @@ fn width(bits: u32) -> usize {
 
 fn check_p256(point: &[u8]) -> Result<(), String> {
     let parsed = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    // 65 bytes are an uncompressed point: a JWK has both of its coordinates.
+    // 65 bytes are an uncompressed point, which is what a JWK with both coordinates makes.
     if point.len() == 65 && parsed.is_ok() {
         Ok(())
     } else {
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     fn rsa(bits: usize, low: u8, exponent: &[u8]) -> Result<(), String> {
-        // Some encoders prepend a zero to keep a number positive.
+        // Some encoders put a zero in front, as the sign of a positive number.
         let mut modulus = vec![0; bits / 8 + 1];
         modulus[1] = 0x80;
         modulus[bits / 8] = low;
@@ -112,7 +113,7 @@ mod tests {
             assert!(rsa(2048, 1, exponent).unwrap_err().contains("exponent"), "{exponent:?}");
         }
         assert!(rsa(2048, 2, &[1, 0, 1]).unwrap_err().contains("no public key"));
-        // As many bytes as a valid key, but fewer bits.
+        // A modulus with as many bytes as a valid one, but with fewer bits.
         let mut short = vec![0xff; 256];
         short[0] = 0x7f;
         assert!(check_rsa(&short, &[1, 0, 1]).unwrap_err().contains("it has 2047"));
@@ -128,7 +129,8 @@ mod tests {
             let refused = check_ed25519(&point.compress().0).unwrap_err();
             assert!(refused.contains("small order"), "{refused}");
         }
-        // About half of all numbers are not a coordinate of any point.
+        // About half of all numbers are not the coordinate of any point, so an invalid one is soon
+        // found.
         let mut off = [0; 32];
         off[0] = 2;
         assert!(check_ed25519(&off).unwrap_err().contains("no key"));

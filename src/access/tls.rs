@@ -14,20 +14,21 @@ use x509_parser::parse_x509_certificate;
 use super::Live;
 use crate::files;
 
-/// The one protocol that a client may select by ALPN, if it offers any. So a web page that is made
-/// to talk to the TCP door by another protocol fails in the handshake.
+/// The only protocol that a client may choose by ALPN, if it offers any. A browser that is lured to
+/// the TCP door by another protocol then fails in the handshake.
 const PROTOCOL: &[u8] = b"http/1.1";
 
 /// The paths of the certificate and the private key, both PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The file of the certificate, with those between it and a root.
+    /// The file with the server's certificate, and with those that lead from it to a root.
     pub certificate: PathBuf,
     /// The file of the private key.
     pub key: PathBuf,
 }
 
-/// A fault in one of the two files, with the name of the file. It contains nothing of the key.
+/// What is wrong with the certificate or the key, with the name of the file. It contains nothing of
+/// the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
     /// The certificate cannot be read or served.
@@ -38,13 +39,13 @@ pub enum TlsError {
     Key(String),
 }
 
-/// Makes TLS handshakes with the certificate that is current.
+/// Accepts TLS connections with the certificate that is current.
 pub struct Tls {
     files: TlsFiles,
     loaded: Live<Loaded>,
 }
 
-/// The content of the two files.
+/// The content of the two files of [`TlsFiles`].
 struct Loaded {
     config: Arc<ServerConfig>,
     end: Option<u64>,
@@ -79,8 +80,8 @@ impl Tls {
         &self.files
     }
 
-    /// The first time at which the certificate, or one between it and a root, expires, in seconds
-    /// since the Unix epoch. `None` if a time cannot be read.
+    /// When the first of the certificates expires, in seconds since the Unix epoch. `None` if a
+    /// certificate's time cannot be read.
     pub fn end(&self) -> Option<u64> {
         self.loaded.get().end
     }
@@ -101,7 +102,7 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
 fn first_end(certificates: &[CertificateDer<'_>]) -> Option<u64> {
     let end = |certificate: &CertificateDer<'_>| {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
-        // A time before the epoch counts as the epoch: the certificate has expired in any case.
+        // A time before the epoch counts as 0: the certificate has expired in either case.
         Some(u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0))
     };
     certificates.iter().map(end).min()?
@@ -148,8 +149,8 @@ fn wrong(path: &Path, why: &str) -> String {
     format!("{}: {why}", path.display())
 }
 
-/// Describes the error in our own words: the library may quote a line of the file, even one of a
-/// key.
+/// Describes a fault of a PEM file. The text is our own, because the library's may quote a line,
+/// even one of a key.
 fn why(error: &PemError, what: &str) -> String {
     match error {
         PemError::Io(error) => error.to_string(),
@@ -162,7 +163,7 @@ fn why(error: &PemError, what: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A self-signed certificate and its key, in PEM.
+    /// Makes a self-signed certificate and its key, in PEM.
     fn pair() -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
@@ -183,7 +184,7 @@ mod tests {
         };
         let tls = Tls::load(&files(&certificate, &key)).unwrap();
         tls.reload().unwrap();
-        // A file may hold a chain, and the key as well.
+        // One file may hold a chain and the key.
         Tls::load(&files(&format!("{certificate}{certificate}{key}"), &key)).unwrap();
 
         let broken = key.replace("END PRIVATE", "END PUBLIC");

@@ -1,7 +1,7 @@
 //! The tokens that the TCP door and the admin listener accept, and the role of each.
 //!
-//! A token file has one token per line, alone or after the name of its role. A token alone has the
-//! full role:
+//! A token file has one token per line. The name of its role may stand before it; without one, the
+//! token has the full role:
 //!
 //! ```text
 //! # blank lines, and lines that begin with #, are ignored
@@ -62,7 +62,7 @@ fn refused(kind: Kind) -> Error {
     Error::new(ErrorCode::PermissionDenied, message)
 }
 
-/// The SHA-256 hash of a token: it recognizes a token without keeping it.
+/// The SHA-256 hash of a token. It recognizes the token, and nobody can get the token from it.
 pub(super) type Mark = [u8; 32];
 
 #[derive(Clone)]
@@ -77,13 +77,13 @@ struct Token {
 pub struct Tokens(Vec<Token>);
 
 impl fmt::Debug for Tokens {
-    /// Shows the roles alone, one for each token.
+    /// Shows only the roles of the tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|token| token.role)).finish()
     }
 }
 
-/// The first mistake in a token file. It contains nothing of the line itself.
+/// The first mistake in a token file. It contains nothing of the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct TokenError {
@@ -97,7 +97,7 @@ impl Tokens {
     /// Parses the text of a token file.
     ///
     /// # Errors
-    /// If a line has none of the forms above, or if a token occurs twice.
+    /// If a line has a form that the module does not describe, or if a token occurs twice.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let mut found: Vec<(usize, Token)> = Vec::new();
         for (index, line) in text.lines().map(str::trim).enumerate() {
@@ -114,7 +114,7 @@ impl Tokens {
         Ok(Self(found.into_iter().map(|(_, token)| token).collect()))
     }
 
-    /// Whether a caller needs a token, which is so as soon as there is one.
+    /// Whether a caller needs a token: there is at least one.
     pub fn required(&self) -> bool {
         !self.0.is_empty()
     }
@@ -124,13 +124,14 @@ impl Tokens {
         self.0.len()
     }
 
-    /// The first token with this role, for a caller inside this process; `None` if no token has it.
+    /// The first token with this role, which a part of this process uses as a client. `None` if no
+    /// token has the role.
     pub fn first(&self, role: Role) -> Option<&Secret> {
         self.0.iter().find(|token| token.role == role).map(|token| &token.secret)
     }
 
-    /// The role of a caller with this token; `None` if the token is missing or unknown and one is
-    /// required.
+    /// The role of a caller who shows this token. `None` if the token is unknown, or is missing
+    /// although one is required.
     pub fn accept(&self, token: Option<&str>) -> Option<Role> {
         match token {
             _ if !self.required() => Some(Role::Full),
@@ -139,14 +140,14 @@ impl Tokens {
         }
     }
 
-    /// The role of the token with this hash.
+    /// The role of the token with the hash `wanted`.
     ///
-    /// All hashes are compared, so that the time does not depend on the one that matched. They are
-    /// compared in place of tokens, so that the time does not depend on a length either.
+    /// All hashes are compared, so that the time does not show which one matched. Hashes are
+    /// compared in place of tokens, so that the time does not show a token's length.
     pub(super) fn role_of(&self, wanted: &Mark) -> Option<Role> {
         let mut found = 0_u8;
         for token in &self.0 {
-            // 0 means that no token matched yet.
+            // 0 stands for no match.
             let role = match token.role {
                 Role::Full => 1,
                 Role::Read => 2,
@@ -181,7 +182,7 @@ impl Token {
         if token.len() > TEXT_BYTES_MAX {
             return Err("the token is longer than a request may hold");
         }
-        // A token must fit into an HTTP header.
+        // The admin listener gets the token in an HTTP header, so it must fit into one.
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a token is of visible ASCII characters");
         }

@@ -1,11 +1,12 @@
-//! A bound on what many holders use together, in bytes or places.
+//! A bound on what many holders use together. The caller chooses the unit: bytes, or places.
 //!
 //! Invariants:
 //! - The amounts of all holders never exceed the bound, except after [`Budget::claim_anyway`] and
 //!   [`BudgetClaim::resize_anyway`], which account for memory that exists already.
-//! - A claim that does not fit evicts the oldest holders first, and no holder before it is
-//!   `patience` old. If even that leaves too little room, the claim fails and nobody is evicted.
-//! - An evicted holder no longer counts, whatever its claim does later. Its task is woken once.
+//! - If a claim does not fit, the oldest holders are evicted first, but only those that are at
+//!   least `patience` old. If even that leaves too little room, the claim fails and nobody is
+//!   evicted.
+//! - What an evicted holder claims counts no more. Its task is woken once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A bound, and the holders that share it. The unit of the amounts is the caller's.
+/// A bound, and the holders that share it. The caller chooses the unit of the amounts.
 pub struct Budget {
     max: usize,
     patience: Duration,
@@ -24,8 +25,8 @@ pub struct Budget {
 #[derive(Default)]
 struct State {
     held: usize,
-    /// The place of the next holder. Places only grow, so the first place in the map is the oldest
-    /// holder.
+    /// The number of the next holder. Numbers only rise, so the first holder in the map is the
+    /// oldest.
     next: u64,
     holders: BTreeMap<u64, Holder>,
 }
@@ -44,7 +45,8 @@ impl fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// A budget of `max`. No holder is evicted before it is `patience` old.
+    /// A budget of which at most `max` may be used. No holder is evicted before it is `patience`
+    /// old.
     pub fn new(max: usize, patience: Duration) -> Arc<Self> {
         Arc::new(Self { max, patience, state: Mutex::default() })
     }
@@ -60,15 +62,15 @@ impl Budget {
         self.max
     }
 
-    /// Claims `amount`, and evicts older holders to make room. Returns `None`, and evicts nobody,
-    /// if that would not make enough room.
+    /// Claims `amount`, and evicts the oldest holders to make room. If that does not make enough
+    /// room, evicts nobody and returns `None`.
     pub fn claim(self: &Arc<Self>, amount: usize) -> Option<BudgetClaim> {
         let mut state = self.lock();
         state.make_room(amount, self, None).then(|| self.admit(&mut state, amount))
     }
 
-    /// Claims `amount` of something that is in use already. Evicts all holders that may be evicted
-    /// if the amount does not fit, and exceeds the bound if that is not enough.
+    /// Claims `amount` of something that exists already. If it does not fit, evicts all holders
+    /// that may be evicted. Exceeds the bound if that is not enough.
     pub fn claim_anyway(self: &Arc<Self>, amount: usize) -> BudgetClaim {
         let mut state = self.lock();
         if !state.make_room(amount, self, None) {
@@ -83,7 +85,7 @@ impl Budget {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No panic can leave a change half done, so a poisoned lock is usable.
+        // A panic of another thread cannot leave a change half done, so a poisoned lock is usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,7 +105,8 @@ impl State {
         Some(holder)
     }
 
-    /// The holders that may be evicted, the oldest first. The claimant itself is never among them.
+    /// The holders that may be evicted, the oldest first. The holder that asks for room is never
+    /// among them.
     fn victims(
         &self,
         budget: &Budget,
@@ -118,8 +121,8 @@ impl State {
             .map(|(place, holder)| (*place, holder.amount))
     }
 
-    /// Evicts the oldest holders until `more` fits. Returns false, and evicts nobody, if it cannot
-    /// fit.
+    /// Evicts the oldest holders until `more` fits. If it cannot fit, evicts nobody and returns
+    /// false.
     fn make_room(&mut self, more: usize, budget: &Budget, claimant: Option<u64>) -> bool {
         let wanted = self.held.saturating_add(more);
         let mut excess = wanted.saturating_sub(budget.max);
@@ -160,13 +163,13 @@ pub struct BudgetClaim {
 }
 
 impl BudgetClaim {
-    /// Changes the amount, and evicts older holders to make room for more. Returns false, and
-    /// changes nothing, if there is no room or if this holder was evicted.
+    /// Changes the amount of this holder, and evicts older holders to make room for more. If there
+    /// is no room, or if this holder was evicted, changes nothing and returns false.
     pub fn resize(&mut self, amount: usize) -> bool {
         self.change(amount, false)
     }
 
-    /// Changes the amount to one that is in use already, even beyond the bound. Returns false only
+    /// Sets the amount to what this holder uses already, even beyond the bound. Returns false only
     /// if this holder was evicted.
     pub fn resize_anyway(&mut self, amount: usize) -> bool {
         self.change(amount, true)
@@ -192,7 +195,7 @@ impl BudgetClaim {
         true
     }
 
-    /// Makes this holder the youngest, so that it is evicted last. Does nothing after an eviction.
+    /// Makes this holder the youngest, so that it is evicted last. An evicted holder stays evicted.
     pub fn renew(&mut self) {
         let mut state = self.budget.lock();
         if let Some(mut holder) = state.remove(self.place) {

@@ -1,15 +1,15 @@
-//! The places of a door.
+//! The places of a door: how many connections it may have, with credentials and without.
 //!
 //! A *stranger* is a connection that has not shown its credentials. It shows them with its TLS
 //! handshake and a valid `hello`, or with the head of an HTTP request.
 //!
 //! Invariants:
-//! - At most `max` connections with credentials are open, and next to them at most `strangers`
-//!   strangers. Neither group uses the other's places.
+//! - At most `max` connections with credentials are open. At most `strangers` strangers are open
+//!   besides them. Neither group uses places of the other.
 //! - A stranger has a deadline. If a new connection needs its place, the oldest stranger is
 //!   evicted.
-//! - A door with [`Door::answering_strangers`] lets strangers in even if all other places are
-//!   taken. So it can still answer requests that need no credentials, such as health checks.
+//! - A door with [`Door::answering_strangers`] accepts strangers even if all places for connections
+//!   with credentials are taken. So it still answers health checks, which need no credentials.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -56,21 +56,21 @@ pub struct Door {
     sign: String,
 }
 
-/// The decision about a new connection.
+/// What a door decides about a new connection.
 #[derive(Debug)]
 pub enum Admission {
     /// The connection has a stranger's place.
     Open(Guest),
     /// All places for connections with credentials are taken, so it is rejected.
     Full,
-    /// All strangers' places are taken, and none of the strangers is old enough to be evicted. The
-    /// caller tries again.
+    /// All strangers' places are taken, and no stranger is old enough to be evicted. The caller
+    /// tries again later.
     Later,
 }
 
 impl Door {
-    /// A door for `max` connections with credentials. The caller sends `full` to a connection that
-    /// is rejected with [`Admission::Full`].
+    /// A door for `max` connections with credentials. The caller sends `full`, an error, to a
+    /// connection that [`Admission::Full`] rejects.
     pub fn new(meter: Arc<DoorMeter>, max: usize, full: Vec<u8>) -> Self {
         let patience = Duration::from_millis(GREETING_MS_MIN);
         Self {
@@ -85,19 +85,20 @@ impl Door {
         }
     }
 
-    /// Sets the text that clients of another protocol get as their answer.
+    /// Sets the text that tells a client of another protocol what this door speaks.
     #[must_use]
     pub fn with_sign(self, sign: String) -> Self {
         Self { sign, ..self }
     }
 
-    /// Lets strangers in even if all places for connections with credentials are taken.
+    /// Makes the door accept strangers even if all places for connections with credentials are
+    /// taken.
     #[must_use]
     pub fn answering_strangers(self) -> Self {
         Self { answers_strangers: true, ..self }
     }
 
-    /// Sets the number of strangers' places, for machines where file descriptors are scarce.
+    /// Sets how many strangers may be open, for a machine with few file descriptors.
     #[must_use]
     pub fn with_strangers(self, max: usize) -> Self {
         let patience = Duration::from_millis(GREETING_MS_MIN);
@@ -114,12 +115,12 @@ impl Door {
         self.max
     }
 
-    /// The bytes that a connection gets before it is closed because of [`Admission::Full`].
+    /// The error, in bytes, for a connection that is closed because of [`Admission::Full`].
     pub fn full(&self) -> &[u8] {
         &self.full
     }
 
-    /// The metrics of this door; the caller counts what it drops and refuses.
+    /// The metrics of this door. Its users count there what they drop and refuse.
     pub const fn meter(&self) -> &Arc<DoorMeter> {
         &self.meter
     }
@@ -157,8 +158,7 @@ pub struct Guest {
 
 impl Guest {
     /// Moves a connection whose credentials were accepted from its stranger's place to a place of
-    /// its own. Returns false if all of these places are taken; the connection then stays a
-    /// stranger.
+    /// its own. If all of those are taken, returns false, and the connection stays a stranger.
     pub fn let_in(&mut self) -> bool {
         if self.stranger.is_none() {
             return true;
@@ -172,12 +172,13 @@ impl Guest {
         known.is_ok()
     }
 
-    /// Whether [`Self::let_in`] has not succeeded yet.
+    /// Whether the connection still has a stranger's place, because [`Self::let_in`] has not
+    /// succeeded yet.
     pub const fn is_stranger(&self) -> bool {
         self.stranger.is_some()
     }
 
-    /// The time by which a stranger must have shown its credentials.
+    /// When a stranger is closed if it has not shown its credentials.
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -198,7 +199,7 @@ impl Guest {
         self.door.max()
     }
 
-    /// The door's text for clients of another protocol.
+    /// The text that tells a client of another protocol what this door speaks.
     pub fn sign(&self) -> &str {
         &self.door.sign
     }

@@ -1,7 +1,7 @@
 //! Admission: who may hold a place at a door, and how much memory all connections may use together.
 //!
 //! # Layout
-//! - [`budget`]: a bound that many holders share; it evicts the oldest holder when it is used up
+//! - [`budget`]: a bound that many holders share; it evicts the oldest holders when it is used up
 //! - [`door`]: the places of a door, for strangers and for connections with credentials
 //!
 //! **Architecture invariant**: nothing here reads or writes a socket. Both doors and the admin

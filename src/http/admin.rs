@@ -1,13 +1,14 @@
 //! The admin's routes: health, readiness, metrics, any command, and a page for operators.
 //!
 //! Invariants:
-//! - Unless the authenticator is open, each route that shows or changes anything requires the
-//!   token. Health and readiness do not, as a supervisor has no token. Nor does the page: its bytes
-//!   are the same for everyone, and it asks its user for the token.
+//! - Each route that shows or changes anything requires the token, unless the authenticator is
+//!   open. Health and readiness require none, because a supervisor has no token. Nor does the page:
+//!   it is alike for everyone, and asks its user for the token.
 //! - A token with the role `read` runs only commands that change nothing.
-//! - A page of another site cannot run a command here, even where no token is required (see
-//!   `refuse_foreign_page`).
-//! - Commands that belong to a connection are rejected, because each request here is independent.
+//! - A script of another site's page cannot run a command here, even where no token is required
+//!   (see `refuse_foreign_page`).
+//! - Commands that belong to a connection, such as `watch`, are rejected, because each request here
+//!   is independent.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fmt;
@@ -38,7 +39,8 @@ use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply, ReplySize, Ru
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
-/// Returns an error with the reason while the node does not accept all requests.
+/// The check behind `/readyz`: an error with the reason while the node does not accept all
+/// requests.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Collects the values that `/metrics` shows.
 pub type MetricsSource =
@@ -47,15 +49,16 @@ pub type MetricsSource =
 /// The state that the admin's routes share.
 #[derive(Clone)]
 pub struct Admin<C> {
-    /// Runs the commands.
+    /// Runs the commands: the node, or what stands for it in a test.
     pub store: C,
     /// The check behind `/readyz`.
     pub readiness: Readiness,
     /// The source of `/metrics`.
     pub metrics: MetricsSource,
-    /// Checks the tokens. If it is open, the listener must be on loopback only.
+    /// Checks the tokens. If it is open, every caller may do everything, so the listener must be on
+    /// loopback.
     pub authenticator: Arc<Authenticator>,
-    /// Records the commands; each worker has a meter of its own.
+    /// Records each request's status and time. Each worker has a meter of its own.
     pub meter: SharedMeter,
 }
 
@@ -66,7 +69,7 @@ impl<C> fmt::Debug for Admin<C> {
     }
 }
 
-/// The routes for operators and backends, as a service without a listener.
+/// The routes for operators and backends, to be served by any listener.
 pub fn admin_router<C: Call>(state: Admin<C>) -> Router {
     Router::new()
         .route("/", get(page))
@@ -79,7 +82,7 @@ pub fn admin_router<C: Call>(state: Admin<C>) -> Router {
         .with_state(state)
 }
 
-/// Only says that the process answers.
+/// Says only that the process answers, not that it is ready.
 async fn healthz() -> Response {
     success("ok", 64)
 }
@@ -101,7 +104,7 @@ async fn metrics_text<C: Call>(
         return failure.into_response();
     }
     let input = (admin.metrics)().await;
-    // Several `Accept` headers form one list. A value that is not text counts as absent.
+    // Several `Accept` headers form one list. A header that is not ASCII is ignored.
     let accept: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let form = Form::accepted(Some(&accept.join(",")));
@@ -115,7 +118,8 @@ async fn call<C: Call>(
     request: Request,
 ) -> Response {
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    // A caller without permission does not learn which commands exist.
+    // The role is checked before the name of the command, so that a caller without it learns no
+    // names.
     let visitor = Visitor::of(request.extensions()).cloned();
     let role = match visitor::admit(visitor.as_ref(), admin.admit(request.headers())) {
         Ok(role) => role,
@@ -150,8 +154,8 @@ async fn call<C: Call>(
     .await
 }
 
-/// Rejects commands that belong to a connection: a watch lasts as long as its connection and sends
-/// many events.
+/// Rejects commands that need a connection to last: a watch sends events as long as its connection
+/// is open.
 fn refuse_streams(kind: Kind) -> Result<(), Error> {
     if kind.runs_at() != RunsAt::Connection {
         return Ok(());
@@ -169,8 +173,8 @@ fn unknown_command() -> Failure {
 }
 
 impl<C: Call> Admin<C> {
-    /// Parses a command, on the offload thread if it is long, as this thread also accepts
-    /// connections.
+    /// Parses a command, on the offload thread if the body is long. The current thread also accepts
+    /// connections, which must not wait for that.
     async fn command(&self, kind: Kind, bytes: Bytes) -> Result<Command, Failure> {
         if bytes.len() <= READ_HERE_MAX {
             return body::parse_command(kind, &bytes);
@@ -181,7 +185,7 @@ impl<C: Call> Admin<C> {
 }
 
 impl<C> Admin<C> {
-    /// The caller's role, by their token where one is required.
+    /// The role of the caller's token, or the full role if no token is required.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Role, Failure> {
         let token = if self.authenticator.is_open() { None } else { Some(bearer(headers)?) };
         let session = self.authenticator.enter(token);
@@ -190,21 +194,22 @@ impl<C> Admin<C> {
             .ok_or_else(|| Failure::unauthenticated(Refused::UnknownToken, "the token is wrong"))
     }
 
-    /// Like [`Self::authenticate`], for a request that runs a command.
+    /// Like [`Self::authenticate`], for a request that runs a command: also rejects pages of other
+    /// sites.
     fn admit(&self, headers: &HeaderMap) -> Result<Role, Failure> {
         refuse_foreign_page(headers)?;
         self.authenticate(headers)
     }
 }
 
-/// Rejects requests of pages of other sites.
+/// Rejects requests from pages of other sites.
 ///
 /// Browsers put the page's own site into `Origin`, and a script cannot change that. Other clients
 /// send no `Origin` and pass.
 ///
-/// The origin must be the host that the request names. That alone does not stop a site that points
+/// `Origin` must name the host that the request names. This alone does not stop a site that points
 /// its own name at 127.0.0.1 (DNS rebinding), because then both are that name. Where no token is
-/// required, [`super::head`] rejects that name.
+/// required, [`super::head`] rejects such a name.
 fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Failure> {
     let refused = || {
         let message = "Origin: commands are not taken from a page of another site";

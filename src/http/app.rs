@@ -1,17 +1,17 @@
-//! The app's routes, for the caller's own rows: the three core routes, lists and changes, and
-//! marks.
+//! The routes of the HTTP door, for the caller's own rows: the three core routes, lists and
+//! changes, and marks.
 //!
 //! Invariants:
 //! - The user of every command is the caller. A body that names another user is rejected.
-//! - A caller who is no member of a chat cannot distinguish it from one that never existed. Ids of
-//!   single chats can be computed by anybody, and would reveal who talks with whom.
+//! - To a caller who is no member, a chat looks as if it had never existed. Anybody can compute the
+//!   ids of single chats, which would reveal who talks with whom.
 //! - `data` of the three core routes has exactly the API's fields, in the API's order. One
 //!   exception: a page of a list also has `next_cursor`.
-//! - Bodies of the three core routes may have unknown fields, as their clients may send more.
-//!   Elsewhere an unknown field is rejected, so that no option is silently ignored.
+//! - The three core routes accept bodies with unknown fields, as their clients may send more. All
+//!   other routes reject an unknown field, so that no option is silently ignored.
 //! - Routes that change something accept the header `Idempotency-Key`. Other routes ignore it.
-//! - A body may have a condition or a bound (`if_version`, `up_to`) wherever its command has one.
-//!   Dropping it would silently do more than the caller asked for.
+//! - A body accepts the conditions and bounds of its command (`if_version`, `up_to`). To ignore one
+//!   would silently do more than the caller asked for.
 //!
 //! A new route is a type that implements `Route`, in the file of its family, and a line in
 //! `each_route`.
@@ -49,22 +49,22 @@ pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-k
 /// The state that the app's routes share.
 #[derive(Debug, Clone)]
 pub struct App<C> {
-    /// Runs the commands.
+    /// Runs the commands: the node, or what stands for it in a test.
     pub store: C,
     /// Identifies the caller.
     pub auth: UserAuth,
-    /// Records the requests. Each worker has a meter of its own, so that workers do not wait for
-    /// each other.
+    /// Records each request's status and time. Each worker has a meter of its own, so that workers
+    /// do not wait for each other.
     pub meter: SharedMeter,
 }
 
-/// The routes for end users' apps, as a service without a listener.
+/// The routes for end users' apps, to be served by any listener.
 pub fn app_router<C: Call>(state: App<C>) -> Router {
     let Served(router) = each_route(Served(Router::new()));
     router.method_not_allowed_fallback(wrong_method).fallback(unknown_route).with_state(state)
 }
 
-/// Visits every route, in the order of the document.
+/// Visits every route, in the order in which the API's document shows them.
 fn each_route<V: Visit>(visitor: V) -> V {
     visitor
         .route::<core_routes::MineList>()
@@ -78,7 +78,7 @@ fn each_route<V: Visit>(visitor: V) -> V {
         .route::<mark::Clear>()
 }
 
-/// Builds a router from the routes.
+/// A visitor that adds each route to a router.
 struct Served<C>(Router<App<C>>);
 
 impl<C: Call> Visit for Served<C> {
@@ -109,12 +109,12 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
     .await
 }
 
-/// The API's document as JSON, for readers who reach the routes at `servers`.
+/// The API's document as JSON. `servers` names the address at which readers reach the routes.
 pub(super) fn document(servers: Server) -> Result<Bytes, String> {
     each_route(Document::default()).into_json(servers)
 }
 
-/// The field that every body may have, if it names the caller.
+/// The one field that a body of any route may have: the user whose rows it is about.
 #[derive(Deserialize)]
 struct Named {
     #[serde(default)]
@@ -122,8 +122,7 @@ struct Named {
 }
 
 impl<C: Call> App<C> {
-    /// Identifies the caller and parses the body. The credentials come first: a stranger's body is
-    /// not even read.
+    /// Identifies the caller, and then parses the body. A stranger's body is not even read.
     async fn caller<R: Route>(&self, request: Request) -> Result<(Caller, R), Failure> {
         let visitor = Visitor::of(request.extensions());
         let user_id = visitor::admit(visitor, self.auth.user(request.headers()))?;
@@ -137,7 +136,7 @@ impl<C: Call> App<C> {
         self.work(is_long, move || own(&bytes, &caller.user_id).map(|body| (caller, body))).await?
     }
 
-    /// Runs `work`, on the offload thread if the body is long.
+    /// Runs `work`, on the offload thread if `is_long`, so that the worker keeps serving.
     async fn work<T: Send + 'static>(
         &self,
         is_long: bool,
@@ -151,7 +150,7 @@ impl<C: Call> App<C> {
     }
 }
 
-/// Parses a body, and rejects it if it names another user.
+/// Parses a body, and rejects it if its `user_id` is not the caller.
 fn own<R: Route>(bytes: &[u8], user_id: &UserId) -> Result<R, Failure> {
     let named: Named = body::parse(bytes, R::MISSING)?;
     if named.user_id.is_some_and(|named| named != *user_id) {
@@ -165,14 +164,14 @@ fn own<R: Route>(bytes: &[u8], user_id: &UserId) -> Result<R, Failure> {
     })
 }
 
-/// The idempotency key in the headers; `None` if there is none.
+/// The value of the header `Idempotency-Key`; `None` if it is absent.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Failure> {
     let refused = |why: &dyn std::fmt::Display| Error::invalid(format!("Idempotency-Key: {why}"));
     let value = single(headers, &KEY_HEADER).map_err(|_| refused(&"it is there more than once"))?;
     let Some(value) = value else {
         return Ok(None);
     };
-    // As bytes: a key may be any UTF-8, like `X-User-Id`, and `to_str` accepts only ASCII.
+    // Read as bytes: a key may be any UTF-8, but `to_str` accepts only ASCII.
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| refused(&"it must be UTF-8"))?;
     Ok(Some(IdempotencyKey::new(text).map_err(|why| refused(&why))?))
 }

@@ -1,8 +1,8 @@
 //! Identifies the caller of the app's routes.
 //!
 //! Invariants:
-//! - Exactly one credential names exactly one user. In doubt the request is rejected.
-//! - With JWTs, a header that names a user is ignored.
+//! - Exactly one credential names exactly one user. A request that could name two is rejected.
+//! - Where JWTs are required, the header `X-User-Id` is ignored.
 //! - [`crate::access::jwt`] decides which tokens are valid.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -62,10 +62,10 @@ fn user_of_gateway(headers: &HeaderMap) -> Result<UserId, Failure> {
         .map_err(|MoreThanOne| malformed("X-User-Id is there more than once"))?
         .filter(|value| !value.is_empty())
         .ok_or_else(|| missing("the header X-User-Id is missing"))?;
-    // As bytes: ids may be any UTF-8, and `to_str` accepts only ASCII.
+    // Read as bytes: an id may be any UTF-8, but `to_str` accepts only ASCII.
     let text =
         std::str::from_utf8(value.as_bytes()).map_err(|_| invalid_user(&"an id must be UTF-8"))?;
-    // The text with its escapes may be the id of another user, so it is never decoded.
+    // An escaped text could be decoded to the id of another user, so it is rejected instead.
     if is_percent_encoded(text) {
         return Err(invalid_user(&"it is percent-encoded; send the id as it is, in UTF-8"));
     }
@@ -84,7 +84,7 @@ fn invalid_user(why: &dyn std::fmt::Display) -> Failure {
     Failure::from(Error::invalid(format!("X-User-Id: {why}"))).refused_as(Refused::Malformed)
 }
 
-/// Whether a text looks percent-encoded: it has escapes, and each `%` begins one.
+/// Whether a text looks percent-encoded: it has a `%`, and two hex digits follow each.
 fn is_percent_encoded(text: &str) -> bool {
     let is_escape = |after: &str| {
         let digits = after.as_bytes().first_chunk::<2>();

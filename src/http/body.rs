@@ -2,11 +2,11 @@
 //!
 //! Invariants:
 //! - At most [`HTTP_BODY_BYTES_MAX`] bytes are held, whatever `Content-Length` says.
-//! - A body that does not arrive within [`FRAME_TIMEOUT_MS`] is given up.
+//! - A body that does not arrive within [`FRAME_TIMEOUT_MS`] gets 408.
 //! - `Content-Type` is ignored, because `curl -d` labels JSON as a form.
 //! - A body is a JSON object in UTF-8; serde_json bounds its nesting (128).
-//! - No field may occur twice. If one of two were chosen, a check could read one and the use the
-//!   other.
+//! - No field may occur twice. Otherwise a check might read the first value, and the command use
+//!   the second.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::future::{pending, poll_fn};
@@ -28,9 +28,10 @@ use crate::command::{Command, Error, Kind};
 use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX, INCOMPLETE_BYTES_FREE};
 use crate::metrics::doors::Dropped;
 
-/// Most bytes of a body that the worker parses itself. A longer one would delay other connections.
+/// Most bytes of a body that the worker parses itself. A longer one goes to the offload thread,
+/// because other connections would wait.
 pub(super) const READ_HERE_MAX: usize = 32 << 10;
-/// Time limit for the whole body.
+/// Time limit for the arrival of the whole body.
 const TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
 /// Deserializes the arguments of a command from a JSON object.
@@ -60,7 +61,7 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Failure> {
     read
 }
 
-/// A body's part of the node's budget for incomplete requests.
+/// What one body claims of the node's budget for incomplete requests.
 struct Share<'a> {
     budget: Option<&'a Arc<Budget>>,
     claim: Option<BudgetClaim>,
@@ -71,7 +72,8 @@ impl<'a> Share<'a> {
         Self { budget: visitor.map(Visitor::incomplete), claim: None }
     }
 
-    /// Accounts for `bytes` bytes of this body. Fails with 429 if the budget has no room.
+    /// Counts `bytes` bytes of this body in the budget. Fails with 429 if there is no room for
+    /// them.
     fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
         let Some(budget) = self.budget.filter(|_| bytes > INCOMPLETE_BYTES_FREE) else {
             return Ok(());
@@ -86,7 +88,7 @@ impl<'a> Share<'a> {
         if has_room { Ok(()) } else { Err(used_up()) }
     }
 
-    /// Completes when the memory is needed for another request.
+    /// Completes when the memory of this body is needed for another request.
     async fn evicted(&self) {
         match &self.claim {
             Some(claim) => claim.evicted().await,
@@ -111,7 +113,7 @@ async fn read_within(body: Body, share: Share<'_>, timeout: Duration) -> Result<
 }
 
 async fn collect(mut body: Body, mut share: Share<'_>) -> Result<Bytes, Failure> {
-    // A length that is too large is rejected before the body is sent.
+    // If the announced length is too large, the client need not send the body first.
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |bytes| bytes > HTTP_BODY_BYTES_MAX) {
         return Err(too_large());
@@ -135,7 +137,7 @@ async fn collect(mut body: Body, mut share: Share<'_>) -> Result<Bytes, Failure>
         if whole.len() + parts.len() + data.len() > HTTP_BODY_BYTES_MAX {
             return Err(too_large());
         }
-        // Nearly every body is one frame, which is used without copying.
+        // Nearly every body arrives as one frame, which is used without copying.
         if whole.is_empty() && parts.is_empty() {
             whole = data;
         } else {
@@ -153,7 +155,7 @@ fn too_large() -> Failure {
     Error::too_large(format!("the body must be at most {HTTP_BODY_BYTES_MAX} bytes")).into()
 }
 
-/// The meaning of an empty body.
+/// What an empty body means for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// An empty body means `{}`.
@@ -167,7 +169,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8], missing: Missing) -> Resul
     Ok(parse_as(PhantomData::<T>, body, missing)?)
 }
 
-/// Parses the body as the arguments of a command, and checks the command's limits.
+/// Parses the body as the arguments of a command, and checks them against the command's limits.
 pub(super) fn parse_command(kind: Kind, body: &[u8]) -> Result<Command, Failure> {
     let command = parse_as(Arguments(kind), body, Missing::Empty)
         .map_err(|error| Error::new(error.code, format!("{}: {}", kind.name(), error.message)))?;
@@ -181,7 +183,8 @@ where
 {
     let text = match body.trim_ascii() {
         [] if missing == Missing::Empty => b"{}",
-        // Serde also reads a struct from an array, by position. That is never meant here.
+        // serde would also read a struct from an array, by position. An API of JSON objects never
+        // means that.
         text @ [b'{', ..] => text,
         text => return Err(no_object(text)),
     };
@@ -190,7 +193,7 @@ where
     parsed.map_err(|error| wrong_field(seed, text, &error))
 }
 
-/// Why a body that does not begin with a brace is rejected.
+/// The error for a body that does not begin with a brace.
 fn no_object(text: &[u8]) -> Error {
     Error::invalid(match text {
         [0xEF, 0xBB, 0xBF, ..] => {
@@ -201,10 +204,10 @@ fn no_object(text: &[u8]) -> Error {
     })
 }
 
-/// Names the wrong field of a body, and the reason.
+/// The error for a body that serde rejected: names the wrong field and the reason.
 ///
-/// The body is parsed again to find it: tracking the path costs time, and nearly every body is
-/// valid.
+/// The body is parsed again to find the path of the field. To track it in every parse would cost
+/// time, and nearly every body is valid.
 fn wrong_field<'b, S: DeserializeSeed<'b>>(
     seed: S,
     text: &'b [u8],

@@ -1,9 +1,9 @@
 //! Which pages of other sites may read the app's answers (CORS).
 //!
-//! Without a list, browsers let no page of another site read them. With a list, only pages of the
-//! listed sites may, and never with cookies: a header identifies the caller, and the page itself
-//! must have been given its value. Pages of other sites cannot change anything either, because that
-//! header makes the browser send a preflight first.
+//! Without a list of origins, a browser lets no other site's page read an answer. With a list it
+//! lets pages of these sites, but sends no cookies for them. What identifies the caller is a
+//! header, so the page itself must know its value. Other sites cannot change anything either:
+//! because of that header, the browser asks first with a preflight.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::app::KEY_HEADER;
 /// How long a browser may cache the answer to a preflight.
 const ASKED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// Allows pages of these origins to use the routes. They may not send `X-User-Id`, which only a
-/// gateway sets. Without origins the router is returned unchanged.
+/// Lets pages of these origins use the routes. They may not send `X-User-Id`, which only a gateway
+/// sets. Without origins, returns the router unchanged.
 pub fn with_cors(router: Router, origins: &[HeaderValue]) -> Router {
     if origins.is_empty() {
         return router;

@@ -1,11 +1,11 @@
 //! Serves the API's document, and a page that shows it and lets a reader try the routes.
 //!
 //! Invariants:
-//! - Document and page are the same for everyone, so no credentials are required.
-//! - All addresses are relative to the page. So it also works behind a gateway that serves this
-//!   listener below some path.
-//! - A reader can try the routes only at the app's own door, as a page may send requests only to
-//!   its own site.
+//! - The document and the page are alike for everyone, so they require no credentials.
+//! - All addresses are relative to the page. So the page also works behind a gateway that serves
+//!   this listener below some path.
+//! - A reader can try the routes only at the HTTP door, because a page may send requests only to
+//!   the site that served it.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::sync::LazyLock;
@@ -32,8 +32,8 @@ pub enum DocsDoor {
     Admin,
 }
 
-/// The routes of the document, the page and its files. A program without the feature `docs` has only
-/// the document.
+/// The routes of the API's document, and of the page that shows it. Without the feature `docs`
+/// there is no page.
 pub fn docs_router(door: DocsDoor) -> Router {
     let routes = Router::new().route("/openapi.json", get(move || async move { door.document() }));
     #[cfg(feature = "docs")]
@@ -57,12 +57,12 @@ impl DocsDoor {
         }
     }
 
-    /// The address of the routes, as the document names it.
+    /// The server that the document names: where the routes are.
     fn server(self) -> Server {
         match self {
             // Relative to the document: a gateway may serve it below some path.
             Self::App => Server::new("."),
-            // Only the reader knows how apps reach the HTTP door.
+            // The address of the HTTP door is unknown here: it depends on how apps reach it.
             Self::Admin => {
                 let door = ServerVariableBuilder::new()
                     .default_value("http://127.0.0.1:7780")

@@ -1,7 +1,7 @@
-//! The encoding in which a client wants a long body.
+//! Which encoding a client wants for a long body.
 //!
-//! `Accept-Encoding` is parsed as RFC 9110 (12.5.3) says. A malformed member is ignored: the worst
-//! result is a body without compression.
+//! `Accept-Encoding` is parsed as RFC 9110 (12.5.3) says. A malformed member of the list is
+//! ignored: at worst the body is sent without compression.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::http::HeaderMap;
@@ -16,11 +16,11 @@ pub(super) enum Encoding {
     Gzip,
 }
 
-/// Largest weight; weights are in thousandths.
+/// The largest weight (`q`) of an encoding, in thousandths.
 const WEIGHT_MAX: u16 = 1000;
 
 impl Encoding {
-    /// The encoding that the headers of a request prefer; gzip if they accept both alike.
+    /// The encoding that a request's headers prefer, or gzip if they accept both alike.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let (mut gzip, mut identity, mut any) = (None, None, None);
         // Several headers form one list.
@@ -38,7 +38,8 @@ impl Encoding {
             }
         }
         let gzip = gzip.or(any).unwrap_or(0);
-        // Unless `identity` is named, it is acceptable but not preferred.
+        // An encoding that the client does not name has no weight: `identity` is then acceptable,
+        // but not preferred.
         if gzip > 0 && gzip >= identity.unwrap_or(0) { Self::Gzip } else { Self::Identity }
     }
 }

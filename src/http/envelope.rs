@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - `code` is the HTTP status. On a failure `data` is null and `msg` gives the reason.
-//! - This program writes every message: it contains no secret and no text of a framework.
-//! - Answers are never cached, because they are for one user and one moment.
+//! - No message contains a secret or a text of a framework: this program writes all of them.
+//! - No answer may be cached, because it is for one user and one moment.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::borrow::Cow;
@@ -22,12 +22,12 @@ use crate::metrics::doors::Refused;
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The `Cache-Control` of answers that must not be stored.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// The value of `Vary` if another client might get the body in another encoding.
+/// The value of `Vary` where the encoding of the body depends on `Accept-Encoding`.
 pub(super) const BY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// The bytes before the data of an answer with status 200.
 pub(super) const DATA_BEGINS: &[u8] = br#"{"code":200,"data":"#;
-/// The bytes behind that data.
+/// The bytes behind the data of an answer with status 200.
 pub(super) const DATA_ENDS: &[u8] = br#","msg":""}"#;
 
 #[derive(Serialize)]
@@ -37,13 +37,13 @@ struct Envelope<'a, T> {
     msg: &'a str,
 }
 
-/// An answer with `data` and status 200. `bytes_expected` sizes the buffer, so that a long list is
+/// An answer with `data` and status 200. `bytes_expected` sizes the buffer, so that a long body is
 /// not moved while it is written.
 pub(super) fn success<T: Serialize>(data: T, bytes_expected: usize) -> Response {
     respond(StatusCode::OK, data, "", bytes_expected)
 }
 
-/// Like [`success`], but the caller writes `data`.
+/// Like [`success`], for a caller that writes the JSON of `data` itself.
 pub(super) fn success_written(
     bytes_expected: usize,
     write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
@@ -55,13 +55,13 @@ pub(super) fn success_written(
     finish(StatusCode::OK, bytes, written)
 }
 
-/// An error as the bytes of a whole HTTP answer, for a connection that is closed before its first
+/// An error as a whole HTTP answer, in bytes, for a connection that is closed before its first
 /// request.
 pub fn last_words(error: &Error) -> Vec<u8> {
     whole_answer(&error.clone().into())
 }
 
-/// A failure as the bytes of a whole HTTP answer that closes its connection.
+/// A failure as a whole HTTP answer, in bytes, with `Connection: close`.
 pub(super) fn whole_answer(failure: &Failure) -> Vec<u8> {
     let status = failure.status;
     let envelope = Envelope { code: status.as_u16(), data: (), msg: &failure.message };
@@ -98,7 +98,7 @@ fn finish(status: StatusCode, bytes: Vec<u8>, written: serde_json::Result<()>) -
             }
             response
         }
-        // Writing to memory does not fail, and no reply has a map whose keys are not strings.
+        // Writing to memory does not fail, and every reply can be JSON. So this is a defect.
         Err(error) => {
             Failure::internal(format!("the answer could not be encoded: {error}")).into_response()
         }
@@ -114,33 +114,33 @@ pub(super) fn with_body(status: StatusCode, content_type: HeaderValue, body: Bod
     response
 }
 
-/// A request that failed. It becomes the envelope with `data` null.
+/// A request that failed. Its answer is the envelope with `data` null.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     status: StatusCode,
     message: Cow<'static, str>,
-    /// The reason for the metrics, if a credential was rejected.
+    /// Why a credential was rejected, for the metrics; `None` for any other failure.
     refused: Option<Refused>,
 }
 
 impl Failure {
-    /// A failure with any status, even one that no command has (405, 408).
+    /// A failure with any status, also one that no command's error has (405, 408).
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, message: message.into(), refused: None }
     }
 
-    /// A failure with status 401. `reason` is for the metrics.
+    /// A failure with status 401. `reason` says in the metrics why the credential was rejected.
     pub(super) fn unauthenticated(reason: Refused, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, message).refused_as(reason)
     }
 
-    /// Adds the reason for which a credential was rejected, for the metrics.
+    /// Says in the metrics that the request failed because a credential was rejected.
     #[must_use]
     pub(super) fn refused_as(self, reason: Refused) -> Self {
         Self { refused: Some(reason), ..self }
     }
 
-    /// The reason for the metrics, if a credential was rejected.
+    /// Why a credential was rejected, for the metrics; `None` for any other failure.
     pub(super) const fn refused(&self) -> Option<Refused> {
         self.refused
     }
@@ -150,8 +150,8 @@ impl Failure {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// Hides what only members of a chat may know: replaces the message of a 404, if 404 is one of
-    /// the route's `expected` errors.
+    /// Hides from strangers whether a chat exists. If the route's `expected` errors contain 404,
+    /// every 404 gets one fixed message.
     pub(super) fn told_to_anybody(self, expected: &[ErrorCode]) -> Self {
         let missing = ErrorCode::NotFound;
         if self.status.as_u16() == missing.status() && expected.contains(&missing) {
@@ -201,7 +201,7 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Failure {
 
 /// The value of a header that may occur only once; `None` if it is absent.
 ///
-/// Two values may disagree. If one were chosen, a client's value could replace that of a gateway.
+/// With two values, a client's could replace that of a gateway in front. So two are an error.
 pub(super) fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -211,6 +211,6 @@ pub(super) fn single<'a>(
     if values.next().is_some() { Err(MoreThanOne) } else { Ok(first) }
 }
 
-/// A header occurred more than once.
+/// The error of [`single`]: the header occurs more than once.
 #[derive(Debug)]
 pub(super) struct MoreThanOne;

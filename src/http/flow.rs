@@ -1,14 +1,14 @@
-//! The answers that a connection's client has not read, and how long the server waits for it.
+//! Bounds the answers that a client has not read, and how long the server waits for the client.
 //!
 //! Invariants:
 //! - While [`UNSENT_BYTES_MAX`] bytes of answers are unsent, no further request of the connection
 //!   runs. So a connection holds at most that, and one more answer.
 //! - A client that takes less than [`PROGRESS_BYTES`] within [`WRITE_TIMEOUT_MS`] is dropped.
-//! - Unsent answers count in a budget of the node while the socket takes nothing. Long ones count
-//!   from the moment at which they are made. When the budget is used up, the client that has waited
-//!   longest is dropped, or the long answer is replaced by an error.
-//! - A client that takes its answers costs no lock and no timer.
-//! - A client that takes a long answer as fast as it comes does not block the worker: after
+//! - Unsent answers count in a budget of the node while the socket takes nothing. Long answers
+//!   count from the moment at which they are made. If the budget is used up, the client that has
+//!   not read for the longest time is dropped. Otherwise an error replaces the long answer.
+//! - A client that reads its answers costs no lock and no timer.
+//! - A client that reads a long answer as fast as it is sent does not block the worker: after
 //!   [`TURN_BYTES`] other connections get their turn.
 
 use std::cell::{Cell, RefCell};
@@ -38,18 +38,19 @@ pub(super) struct Flow(Rc<State>);
 struct State {
     budget: Arc<Budget>,
     unsent: Cell<usize>,
-    /// Bytes that were written in this turn.
+    /// Bytes that this connection has written in this turn.
     in_turn: Cell<usize>,
-    /// Bytes that the client took since it last made progress.
+    /// Bytes that the client took since it last took [`PROGRESS_BYTES`].
     taken: Cell<usize>,
     claim: RefCell<Option<BudgetClaim>>,
-    /// Wakes the request that waits until the client has read.
+    /// Wakes the request that waits in [`Flow::room`].
     waiting: RefCell<Option<Waker>>,
     dropped: Cell<Option<Dropped>>,
 }
 
 impl Flow {
-    /// Starts with nothing unsent. `budget` is the budget of the node.
+    /// Begins a connection that has nothing unsent. `budget` is that of the node, for all
+    /// connections.
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self(Rc::new(State {
             budget,
@@ -62,7 +63,7 @@ impl Flow {
         }))
     }
 
-    /// Drives the future that serves the connection. Each poll of it is a new turn.
+    /// Drives `serving`, the future that serves the connection. Each poll of it is a new turn.
     pub(super) async fn in_turns<F: Future>(&self, mut serving: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
             self.0.in_turn.set(0);
@@ -71,7 +72,7 @@ impl Flow {
         .await
     }
 
-    /// Waits until the client has read enough for another answer.
+    /// Waits until less than [`UNSENT_BYTES_MAX`] bytes of answers are unsent.
     pub(super) async fn room(&self) {
         poll_fn(|context| {
             if self.0.unsent.get() < UNSENT_BYTES_MAX {
@@ -83,7 +84,8 @@ impl Flow {
         .await;
     }
 
-    /// Accounts for a new answer of `bytes` bytes. Returns whether it may be sent.
+    /// Counts a new answer of `bytes` bytes as unsent. Returns false if it is long and the budget
+    /// has no room for it.
     pub(super) fn admit(&self, bytes: usize) -> bool {
         let unsent = self.0.unsent.get().saturating_add(bytes);
         if bytes > HTTP_UNSENT_BYTES_FREE {
@@ -129,14 +131,14 @@ impl Flow {
     /// Notes that the socket has taken all bytes that were written so far.
     fn took_all(&self) {
         self.0.taken.set(0);
-        // A body that is made in pieces may hold more.
+        // The answer is kept counted if it is long: its remaining pieces are still in memory.
         if self.0.unsent.get() <= HTTP_UNSENT_BYTES_FREE {
             self.0.claim.borrow_mut().take();
         }
     }
 
-    /// Accounts for the unsent answers while the socket takes nothing. Ready if this client is
-    /// dropped for another one.
+    /// Counts the unsent answers in the budget, because the socket takes nothing. Ready when this
+    /// client must be dropped to make room.
     fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut claim = self.0.claim.borrow_mut();
         let claim = claim.get_or_insert_with(|| self.0.budget.claim_anyway(self.0.unsent.get()));
@@ -144,7 +146,7 @@ impl Flow {
     }
 }
 
-/// A socket that drops a client that does not read.
+/// A socket that fails when its client does not read, and ends the turn after [`TURN_BYTES`].
 pub(super) struct Paced<S> {
     socket: S,
     flow: Flow,
@@ -158,14 +160,14 @@ impl<S> Paced<S> {
         Self { socket, flow, patience: None, is_waiting: false }
     }
 
-    /// How many bytes may be written now; `None` if other connections get their turn first.
+    /// How many bytes may be written in this turn; `None` if the other connections run first.
     fn room(&self, context: &mut Context<'_>) -> Option<usize> {
         let left = TURN_BYTES.saturating_sub(self.flow.0.in_turn.get());
         if left > 0 {
             return Some(left);
         }
-        // This task wakes after all tasks that are ready, including those with news from their
-        // sockets.
+        // The runtime wakes this task behind all tasks that are ready, and behind those whose
+        // sockets have news.
         let others = pin!(tokio::task::yield_now());
         others.poll(context).is_ready().then_some(TURN_BYTES)
     }
@@ -179,7 +181,8 @@ impl<S> Paced<S> {
         }
     }
 
-    /// Waits while the socket takes nothing. Fails if that has lasted too long.
+    /// Waits for a socket that takes nothing. Fails if that has lasted too long, or if the client
+    /// is evicted.
     #[cold]
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let deadline = || Instant::now() + Duration::from_millis(WRITE_TIMEOUT_MS);
@@ -201,7 +204,7 @@ impl<S> Paced<S> {
     }
 }
 
-/// The first parts that together have at most `room` bytes.
+/// The longest run of parts from the first one on that has at most `room` bytes.
 fn fitting<'p, 'b>(parts: &'p [io::IoSlice<'b>], room: usize) -> &'p [io::IoSlice<'b>] {
     let mut bytes = 0;
     let does_fit = |part: &&io::IoSlice<'_>| {

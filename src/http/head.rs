@@ -1,11 +1,11 @@
-//! Checks a request's head before anything else of the request is used.
+//! Checks a request's head, before anything else of the request is used.
 //!
 //! Invariants:
-//! - Exactly one `Host` names one host. A target that names a host names the same one. Otherwise
-//!   the server and a proxy before it could see two different requests.
+//! - A request names exactly one host. If its target names one too, both are equal. Otherwise this
+//!   server and a proxy before it could see two different requests.
 //! - `Transfer-Encoding` is one `chunked` and nothing else.
-//! - A door that trusts requests from loopback answers only to names that no other site can own. A
-//!   page can point its own name at 127.0.0.1 (DNS rebinding), and its requests then carry that
+//! - A door that trusts requests from loopback accepts only host names that no other site can own.
+//!   A page can point its own name at 127.0.0.1 (DNS rebinding), but its requests then carry that
 //!   name.
 //! - Health is answered under any name: it reveals nothing, and supervisors choose their own names.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -21,7 +21,7 @@ use super::envelope::{Failure, MoreThanOne, single};
 use crate::command::Error;
 use crate::metrics::doors::Refused;
 
-/// The host names under which a door answers.
+/// The host names that a door accepts in requests.
 #[derive(Debug, Clone)]
 pub enum Hosts {
     /// Every name.
@@ -41,13 +41,14 @@ impl Hosts {
     }
 }
 
-/// Whether no other site can own this name: an IP address, or `localhost`.
+/// Whether the host name is an IP address or `localhost`, which no site can own.
 pub(super) fn is_nobodys(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
-/// Rejects a head that is ambiguous, or that names a host to which the door does not answer.
+/// Rejects a head that could be read in two ways, or that names a host which the door does not
+/// accept.
 pub(super) fn check<B>(request: &Request<B>, hosts: &Hosts) -> Result<(), Failure> {
     check_transfer_encoding(request.headers())?;
     let named = host(request.headers(), request.version())?;
@@ -84,7 +85,7 @@ fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Fail
         return if is_old { Ok(None) } else { Err(invalid("the header Host is missing")) };
     };
     let host = Authority::try_from(value.as_bytes()).ok();
-    // The header has no user before the host.
+    // A user before the host, as in `user@host`, makes no sense here.
     let host = host.filter(|host| !host.as_str().contains('@'));
     host.map(Some).ok_or_else(|| invalid("Host: it must be HOST or HOST:PORT"))
 }
@@ -95,7 +96,7 @@ fn is_same(named: &Authority, target: &Authority, scheme: Option<&str>) -> bool 
     named.host().eq_ignore_ascii_case(target.host()) && port(named) == port(target)
 }
 
-/// 421: as far as this server knows, the request was meant for another one.
+/// Error 421: the host is unknown here, so the request was meant for another server.
 fn misdirected() -> Failure {
     let message = "Host: this door answers to IP addresses, to localhost and to the names of \
                    --http-hosts; a proxy must send one of them (nginx: proxy_set_header Host localhost)";
@@ -146,7 +147,7 @@ mod tests {
             assert_eq!(checked(Version::HTTP_11, "/healthz", &headers, &hosts), 200, "{host}");
             assert_eq!(checked(Version::HTTP_11, "/", &headers, &Hosts::Any), 200, "{host}");
         }
-        // Without the header, the target counts.
+        // Without the header `Host`, the host in the target is checked.
         assert_eq!(checked(Version::HTTP_10, "/", &[], &hosts), 200);
         assert_eq!(checked(Version::HTTP_10, "http://evil.example/", &[], &hosts), 421);
     }

@@ -1,14 +1,14 @@
-//! Writes the body of a long answer on the offload thread, in parts, and compressed if the client
+//! Writes the body of a long answer on the offload thread, in steps, and compressed if the client
 //! accepts that.
 //!
 //! Invariants:
 //! - Nothing is sent before the body is complete: only then is it known to be within
 //!   [`REPLY_BYTES_MAX`], counted before compression.
-//! - Apart from the bytes to send, at most one part and [`PIECE_BYTES`] of text are held, and about
+//! - Besides the finished body, at most one part and [`PIECE_BYTES`] of text are held, and about
 //!   300 KB for the compressor.
-//! - The offload thread does other work between two steps of [`STEP_BYTES`].
-//! - A body consists of pieces of a common size. One piece of megabytes would come from the
-//!   operating system and go back to it, which blocks the worker that frees it.
+//! - Between two steps of [`STEP_BYTES`] the offload thread can do other work.
+//! - A body consists of pieces of a common size. The allocator would get one piece of megabytes
+//!   from the operating system and return it later, which blocks the worker that frees it.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::collections::VecDeque;
@@ -32,14 +32,17 @@ use super::envelope::{success_written, with_body};
 use crate::command::{Call, Error};
 use crate::limits::{COMPRESSED_BYTES_MIN, REPLY_BYTES_MAX};
 
-/// Most bytes of a body that the worker writes itself. A longer one would delay other connections.
+/// Most bytes of a body that the worker writes itself. A longer one goes to the offload thread,
+/// because other connections would wait.
 const WRITTEN_HERE_MAX: usize = 64 << 10;
 /// Capacity of a piece, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
-/// Bytes of text that one step writes. Compressing them takes some milliseconds.
+/// Bytes of JSON that one step writes, before the offload thread does other work. To compress them
+/// takes some milliseconds.
 const STEP_BYTES: usize = 512 << 10;
 
-/// Appends the next part of some JSON to the buffer. Returns whether there is another part.
+/// Writes JSON in parts: each call appends the next part to the buffer. Returns whether there is
+/// another part.
 pub(super) trait Parts:
     FnMut(&mut Vec<u8>) -> serde_json::Result<bool> + Send + 'static
 {
@@ -47,13 +50,13 @@ pub(super) trait Parts:
 
 impl<F: FnMut(&mut Vec<u8>) -> serde_json::Result<bool> + Send + 'static> Parts for F {}
 
-/// Data that is short enough to be one part.
+/// Writes short data as a single part.
 pub(super) fn whole(data: impl Serialize + Send + 'static) -> impl Parts {
     move |out: &mut Vec<u8>| serde_json::to_writer(out, &data).map(|()| false)
 }
 
-/// Whether the worker writes a body of `bytes` bytes itself: it is short, and sent without
-/// compression.
+/// Whether the worker writes a body of `bytes` bytes itself: it is short, and will not be
+/// compressed.
 pub(super) fn is_written_here(bytes: usize, encoding: Encoding) -> bool {
     match encoding {
         Encoding::Identity => bytes <= WRITTEN_HERE_MAX,
@@ -61,8 +64,8 @@ pub(super) fn is_written_here(bytes: usize, encoding: Encoding) -> bool {
     }
 }
 
-/// Answers with the data that `parts` write. `bytes_expected` decides whether the worker or the
-/// offload thread writes it.
+/// Makes the answer whose `data` is what `parts` write. The worker or the offload thread writes it,
+/// as `bytes_expected` decides.
 pub(super) async fn answer(
     store: &impl Call,
     encoding: Encoding,
@@ -78,8 +81,8 @@ pub(super) async fn answer(
     answer_aside(store, encoding, parts).await
 }
 
-/// Answers with the data that `parts` write on the offload thread. The data may turn out to be
-/// short.
+/// Makes the answer whose `data` is what `parts` write, on the offload thread. Use it where the
+/// length is unknown before.
 pub(super) async fn answer_aside(
     store: &impl Call,
     encoding: Encoding,
@@ -98,11 +101,11 @@ pub(super) async fn answer_aside(
 /// A body that is being written.
 struct Draft<P> {
     parts: P,
-    /// Text that is not in a piece yet.
+    /// Text that was not moved into a piece yet.
     text: Vec<u8>,
     text_bytes: usize,
     pieces: Pieces,
-    /// `Some` once text was compressed. Then it holds the pieces.
+    /// The compressor, which then owns the pieces. `None` until text was compressed.
     compressor: Option<Box<GzEncoder<Pieces>>>,
     encoding: Encoding,
 }
@@ -120,7 +123,7 @@ impl<P: Parts> Draft<P> {
         Self { parts, text, text_bytes: 0, pieces, compressor: None, encoding }
     }
 
-    /// Writes [`STEP_BYTES`] of text, or the rest.
+    /// Writes the next [`STEP_BYTES`] of JSON, or what is left.
     fn step(mut self) -> Result<Step<P>, Failure> {
         let end = self.text_bytes + STEP_BYTES;
         while self.text_bytes + self.text.len() < end {
@@ -138,7 +141,7 @@ impl<P: Parts> Draft<P> {
         Ok(Step::More(self))
     }
 
-    /// Moves the text into pieces, compressed or not.
+    /// Moves the text into pieces, through the compressor if the client accepts gzip.
     fn put_text(&mut self) -> io::Result<()> {
         self.text_bytes += self.text.len();
         match self.encoding {
@@ -150,7 +153,8 @@ impl<P: Parts> Draft<P> {
             Encoding::Gzip => {
                 let pieces = &mut self.pieces;
                 let compressor = self.compressor.get_or_insert_with(|| {
-                    // A higher level takes several times as long and saves a tenth of the bytes.
+                    // A higher level takes several times as long and saves only a tenth of the
+                    // bytes.
                     Box::new(GzEncoder::new(std::mem::take(pieces), Compression::fast()))
                 });
                 compressor.write_all(&self.text)?;
@@ -190,7 +194,7 @@ fn too_long() -> Failure {
 struct Whole {
     pieces: Pieces,
     encoding: Encoding,
-    /// Whether another client might get the body in another encoding.
+    /// Whether the body's encoding depends on `Accept-Encoding`, as the header `Vary` then says.
     varies: bool,
 }
 
@@ -228,7 +232,7 @@ impl Pieces {
         self.full.extend(piece.chunks(PIECE_BYTES).map(Bytes::copy_from_slice));
     }
 
-    /// Ends the last piece, as nothing more is written.
+    /// Closes the last piece; no bytes may be written after that.
     fn end(&mut self) {
         if !self.last.is_empty() {
             let last = std::mem::take(&mut self.last);

@@ -1,13 +1,13 @@
-//! The HTTP doors: JSON becomes a [`crate::command::Command`] for the store, and each reply an
-//! envelope.
+//! The HTTP door and the admin listener: JSON becomes a [`crate::command::Command`] for the store,
+//! and each reply an envelope.
 //!
 //! There are two routers, which share no route. The app's router is for end users behind a gateway:
 //! it knows who calls and only ever touches the caller's own rows. The admin's router is for
 //! backends and operators: it has every command, health, metrics and a page.
 //!
 //! **Architecture invariant**: nothing here listens, accepts or spawns. A router is a plain
-//! service, and the server gives connections to it. Nothing here creates a chat, a member or a
-//! message for an end user.
+//! service, and the server gives it connections. No route creates a chat, a member or a message for
+//! an end user.
 //!
 //! **Architecture invariant**: every answer of the app's router is the envelope, whatever went
 //! wrong. No message of a framework reaches a client. There are two exceptions: a CORS preflight
@@ -29,7 +29,7 @@
 //! - [`admin`]: health, metrics, any command, the operators' page
 //! - `page`: the headers of every page for browsers
 //! - [`serve`]: serves one connection with hyper
-//! - [`head`]: checks a request's head: one host, one framing
+//! - [`head`]: checks a request's head: it names one host, and its length is clear
 //! - `unreadable_head`: the answer to a head that hyper cannot parse
 //! - `visitor`: the connection behind a request, and whether it is still a stranger
 //! - `flow`: the answers that a connection's client has not read yet
@@ -68,8 +68,8 @@ use crate::command::{Call, Command, Kind, Reply};
 use crate::metrics::SharedMeter;
 use envelope::Failure;
 
-/// Runs one request of a known command and records its status and time. Failures before the store,
-/// such as bad credentials or a bad body, count too.
+/// Runs one request of a known command, and records its status and time. A request that fails
+/// before it reaches the store, for instance by bad credentials, counts too.
 async fn metered(
     meter: &SharedMeter,
     kind: Kind,
@@ -81,7 +81,7 @@ async fn metered(
     response
 }
 
-/// Checks a command against its limits and calls the store.
+/// Checks a command against its limits and runs it on the store.
 async fn ask<C: Call>(store: &C, command: impl Into<Command>) -> Result<Reply, Failure> {
     let command = command.into();
     command.check()?;

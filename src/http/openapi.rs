@@ -2,9 +2,9 @@
 //!
 //! Invariants:
 //! - The document is made from the types that serve the routes (see [`super::route`]). So document
-//!   and router have the same routes, and a body has the fields that serde reads.
-//! - Replies are described next to each route and are not derived from the commands, so that lower
-//!   layers do not know of this document. Tests compare the two.
+//!   and router have the same routes, and a described body has the fields that serde reads.
+//! - Replies are described next to each route, so that the modules of commands do not know of this
+//!   document. Tests compare descriptions and replies.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 mod values;
@@ -32,14 +32,14 @@ use crate::command::{Class, ErrorCode};
 use crate::limits::IDEMPOTENCY_WINDOW_MS;
 use crate::types::IdempotencyKey;
 
-/// The names of the two security schemes.
+/// The names of the security schemes: how a caller is identified.
 const BY_GATEWAY: &str = "gateway";
 const BY_TOKEN: &str = "token";
-/// The name of the schema of every failure.
+/// The name of the schema for the answer of every failure.
 const FAILURE: &str = "Failure";
 const JSON: &str = "application/json";
 
-/// The errors of every route.
+/// The errors that every route may answer with.
 const ANYWHERE: &[ErrorCode] = &[
     ErrorCode::InvalidArgument,
     ErrorCode::Unauthenticated,
@@ -49,13 +49,14 @@ const ANYWHERE: &[ErrorCode] = &[
     ErrorCode::Unavailable,
 ];
 
-/// Further failures of every route, for which no command has a code.
+/// More failures of every route, with a status that no command's error has.
 const OTHERWISE: [(StatusCode, &str); 2] = [
     (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time."),
     (StatusCode::INTERNAL_SERVER_ERROR, "The program is wrong, not the request."),
 ];
 
-/// The groups of routes: the class of their commands, a title and a description.
+/// The groups in which the document shows routes: the class of their commands, title and
+/// description.
 const GROUPS: [(Class, &str, &str); 2] = [
     (Class::Read, "Look", "Change nothing, and go on when the store takes no changes."),
     (Class::Write, "Change", "Take the header `Idempotency-Key`, so that a retry is safe."),
@@ -70,7 +71,7 @@ described here; the others refuse them. Long answers are compressed (gzip) if `A
 that. Integers are written without a fraction. Times are milliseconds \
 since the Unix epoch.";
 
-/// The document while routes are added.
+/// The API's document, to which routes are added one by one.
 #[derive(Default)]
 pub(super) struct Document {
     paths: PathsBuilder,
@@ -92,7 +93,7 @@ impl Visit for Document {
 }
 
 impl Document {
-    /// The complete document as JSON. `server` is the address of the routes.
+    /// Completes the document and returns it as JSON. `server` is the address of the routes.
     pub(super) fn into_json(self, server: Server) -> Result<Bytes, String> {
         let gateway = ApiKeyValue::with_description(
             "X-User-Id",
@@ -133,7 +134,7 @@ impl Document {
             })))
             .paths(self.paths)
             .components(Some(components.build()))
-            // A caller needs one of the two.
+            // Either of the two schemes is enough.
             .security(Some([
                 SecurityRequirement::new(BY_GATEWAY, none),
                 SecurityRequirement::new(BY_TOKEN, none),
@@ -149,7 +150,7 @@ fn describe<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     T::schemas(schemas);
 }
 
-/// The errors of a route, including those of every route.
+/// The errors of a route, together with those that every route has.
 fn failures<R: Route>() -> impl Iterator<Item = ErrorCode> {
     let all = ErrorCode::ALL.iter().copied();
     all.filter(|code| ANYWHERE.contains(code) || R::ERRORS.contains(code))
@@ -225,7 +226,7 @@ fn envelope(
         .required("msg")
 }
 
-/// The schema of the envelope of every failure.
+/// The schema of the envelope that every failure has.
 fn failure() -> Schema {
     let code = ObjectBuilder::new()
         .schema_type(Type::Integer)
@@ -240,7 +241,7 @@ fn failure() -> Schema {
     envelope(code, data, msg).description(Some("Why a request has no data.")).into()
 }
 
-/// When a route fails with a code, described for the makers of apps.
+/// What a code means, in words for the makers of apps.
 fn meaning(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::InvalidArgument => "A wrong type, id, range or header; `msg` names it.",

@@ -1,4 +1,4 @@
-//! The headers with which every page for browsers is sent.
+//! The headers that every file for a browser gets.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::body::Body;
@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use super::envelope::with_body;
 
-/// A page that may do what `policy` allows. No other page may frame it, and its links carry no
-/// referrer.
+/// An HTML page that may load and do what `policy` allows. No other page may frame it, and its
+/// links do not say where their reader came from.
 pub(super) fn html(text: &'static str, policy: HeaderValue) -> Response {
     let mut response = file("text/html; charset=utf-8", Body::from(text));
     let headers = response.headers_mut();
@@ -20,7 +20,7 @@ pub(super) fn html(text: &'static str, policy: HeaderValue) -> Response {
     response
 }
 
-/// A file of a page. Browsers must not guess another type than `content_type`.
+/// A file that a page loads. The browser must take it as `content_type` and not guess another type.
 pub(super) fn file(content_type: &'static str, body: Body) -> Response {
     let mut response = with_body(StatusCode::OK, HeaderValue::from_static(content_type), body);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

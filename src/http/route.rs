@@ -1,7 +1,8 @@
-//! A route of the app is one type. The type is the body, as serde reads it and as the document
-//! describes it. It makes the command and selects what of the reply is shown.
+//! Defines a route of the app as one type: the body of its requests, as serde reads it and as the
+//! API's document describes it. The type also makes the command, and selects what the answer shows
+//! of the reply.
 //!
-//! Both the app's router and the API's document are made from these types, so neither has a route
+//! The app's router and the API's document are both made from these types, so neither has a route
 //! that the other lacks.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -19,9 +20,10 @@ use crate::types::{IdempotencyKey, UserId};
 /// The caller of a request, as its headers identify them.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// The user. Only their rows are touched.
+    /// The user who calls. The route touches only the rows of this user.
     pub(super) user_id: UserId,
-    /// The header `Idempotency-Key`; `None` if it is absent, or if the command only reads.
+    /// The value of the header `Idempotency-Key`. `None` if it is absent, or if the command changes
+    /// nothing.
     pub(super) idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -31,22 +33,22 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     const PATH: &'static str;
     /// The command that the route runs.
     const KIND: Kind;
-    /// The meaning of an empty body.
+    /// What an empty body means.
     const MISSING: Missing = Missing::Refuse;
     /// The summary in the API's document.
     const SUMMARY: &'static str;
     /// The description in the API's document.
     const ABOUT: &'static str;
-    /// The errors of this route, in addition to those of every route.
+    /// The errors that this route may answer with, besides those of every route.
     const ERRORS: &'static [ErrorCode] = &[];
 
-    /// The value of `data` in the answer.
+    /// The value of `data` in the answer, as it is encoded.
     type Data: Serialize + Send + 'static;
     /// Describes the fields of [`Self::Data`] for the API's document.
     type Shape: ToSchema;
 
-    /// The whole answer, if it is short and can be written directly from the store's memory. `None`
-    /// means that the command must run.
+    /// The answer, if it is short and the store's memory has all that it needs. `None` means that
+    /// the command must run.
     fn at_once(&self, _: &impl Call, _: &Caller, _: Encoding) -> Option<Response> {
         None
     }
@@ -56,10 +58,11 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
         false
     }
 
-    /// The command of this body, with the caller as its user.
+    /// Turns the body into its command, with the caller as the user.
     fn command(self, caller: Caller) -> Command;
 
-    /// The part of the reply that is shown; `None` if the reply is to another command.
+    /// Selects what the answer shows of the reply. `None` if the reply belongs to another command,
+    /// which is a defect.
     fn data(reply: Reply) -> Option<Self::Data>;
 
     /// Writes the data as JSON, one part per call.
@@ -67,14 +70,14 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
         whole(data)
     }
 
-    /// About how many bytes the answer has. It decides where the answer is written, and sizes its
-    /// buffer.
+    /// About how many bytes the answer has. It sizes the buffer, and decides whether the worker or
+    /// the offload thread writes it.
     fn bytes_expected(_: &Self::Data) -> usize {
         256
     }
 }
 
-/// Something that is built from every route.
+/// Builds something from all routes, one route at a time.
 pub(super) trait Visit: Sized {
     /// Adds the route `R`.
     fn route<R: Route>(self) -> Self;

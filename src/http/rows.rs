@@ -1,7 +1,7 @@
 //! Encodes the rows of a list as JSON, without serde.
 //!
-//! Pages of fifty rows are most of what this door sends. For such a page serde would write four
-//! hundred names one by one, and check each of their bytes.
+//! Most of what this door sends are pages of fifty rows. For such a page serde would write four
+//! hundred field names one by one, and check each of their bytes.
 //!
 //! Invariant: the bytes are exactly those that serde_json writes.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -13,7 +13,7 @@ use crate::command::list_writer::{ListEncoder, ListSlices};
 /// Bytes of a typical row as JSON, with two ids of 18 bytes.
 const ROW_BYTES: usize = 176;
 
-/// The bytes between a row's ids and its numbers, and the positions of the flags in them.
+/// The JSON between a row's ids and its numbers, with all flags 0.
 const FLAGS: [u8; 63] = *br#","is_top":0,"is_mute":0,"is_show":0,"is_hide":0,"max_read_seq":"#;
 const FLAGS_AT: [usize; 4] = [10, 22, 34, 46];
 
@@ -22,7 +22,7 @@ pub(super) fn bytes_of(rows: usize) -> usize {
     64 + rows * ROW_BYTES
 }
 
-/// Writes a list slice by slice.
+/// Writes a list in parts, one slice of rows each.
 pub(super) fn parts(list: ListReply, is_page: bool) -> impl Parts {
     let mut slices = ListSlices::new(list);
     move |out: &mut Vec<u8>| Ok(slices.write_slice(&mut JsonList::new(out, is_page)))
@@ -37,7 +37,8 @@ pub(super) struct JsonList<'o> {
 }
 
 impl<'o> JsonList<'o> {
-    /// Continues at the end of a buffer. Only a page has `next_cursor`, as the API defines it.
+    /// Continues at the end of `out`. With `is_page`, `next_cursor` is written too, as the API
+    /// defines it.
     pub(super) fn new(out: &'o mut Vec<u8>, is_page: bool) -> Self {
         Self { out, has_rows: true, is_page }
     }
@@ -60,8 +61,8 @@ impl<'o> JsonList<'o> {
         self.out.push(b'}');
     }
 
-    /// Writes an id or a cursor as a JSON string. They have no control characters, but may have
-    /// others to escape.
+    /// Writes an id or a cursor as a JSON string. Neither has control characters, so only quotes
+    /// and backslashes are escaped.
     fn text(&mut self, text: &str) {
         self.out.push(b'"');
         match text.bytes().any(is_escaped) {
@@ -106,7 +107,8 @@ impl ListEncoder for JsonList<'_> {
     }
 }
 
-/// Writes all four flags in one piece, because each append checks the buffer's capacity.
+/// Returns all four flags as one text: each append checks the buffer's capacity, so one is cheaper
+/// than four.
 fn flags(row: &ListRowRef<'_>) -> [u8; FLAGS.len()] {
     let mut flags = FLAGS;
     for (at, flag) in FLAGS_AT.into_iter().zip([row.is_top, row.is_mute, row.is_show, row.is_hide])

@@ -1,4 +1,4 @@
-//! Serves HTTP connections with hyper, each on the thread to which it was given.
+//! Serves HTTP connections with hyper. Each is served on the thread that calls [`connection`].
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use super::visitor::{self, Visitor};
 use crate::admission::{Budget, Guest};
 use crate::limits::FRAME_TIMEOUT_MS;
 
-/// Largest head of a request, in bytes.
+/// Largest head of a request (its first line and its headers), in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// The settings and budgets that all connections of an HTTP door share.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// The budget for incomplete requests, shared with the TCP door.
+    /// The budget for incomplete requests, which the TCP door uses too.
     pub incomplete: Arc<Budget>,
-    /// The budget for answers that clients have not read.
+    /// The budget for answers that clients of the HTTP doors have not read.
     pub unread: Arc<Budget>,
-    /// Permits for reads under way, because their answers may be long.
+    /// A read needs one of these permits until its answer is made, as the answer may be long.
     pub reads: Arc<Semaphore>,
     /// The host names under which the door answers.
     pub hosts: Hosts,
@@ -44,8 +44,8 @@ pub struct ServeConfig {
     pub stop: watch::Receiver<bool>,
 }
 
-/// Serves one connection until it ends. When the server stops, the request under way is still
-/// answered.
+/// Serves one connection until it ends. When the server stops, a request under way is still
+/// answered first.
 pub async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     router: Router,
@@ -59,7 +59,7 @@ pub async fn connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // Limits both a slow head and a connection that is kept alive without a request.
+        // The time limit for a head, from its first byte or from the answer before it.
         .header_read_timeout(Duration::from_millis(FRAME_TIMEOUT_MS))
         .max_buf_size(HEAD_BYTES_MAX);
     let socket = TokioIo::new(WithLastWords::new(Paced::new(stream, flow.clone())));
@@ -100,7 +100,7 @@ async fn answer(
             visitor.note_refused(reason);
         }
         let mut response = failure.into_response();
-        // If the head is ambiguous, so is the start of the next request.
+        // If the head can be read in two ways, it is unclear where the next request begins.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
     }

@@ -1,8 +1,8 @@
-//! The answer to a request whose head hyper cannot parse: the envelope, in place of hyper's empty
-//! answer.
+//! Gives a request whose head hyper cannot parse an answer in the envelope, in place of hyper's
+//! empty one.
 //!
-//! hyper answers such a head itself, before there is a request. This module recognizes hyper's
-//! answer by its form: a failure with an empty body. No answer of this program has that form.
+//! hyper answers such a request before this program sees it. So the socket looks for hyper's answer
+//! by its form: a failure with an empty body. No answer of this program has that form.
 //!
 //! Invariant: the bytes of all other answers pass unchanged.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
@@ -16,13 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::envelope::{Failure, whole_answer};
 
-/// hyper's own answers are shorter, in bytes.
+/// hyper's own answers have fewer bytes than this.
 const EMPTY_ANSWER_BYTES_MAX: usize = 256;
 
 /// A socket that replaces hyper's empty answers by the envelope.
 pub(super) struct WithLastWords<S> {
     socket: S,
-    /// The answer in place of hyper's, and how many of its bytes were sent.
+    /// The answer that is sent in place of hyper's.
     words: Vec<u8>,
     sent: usize,
 }
@@ -34,7 +34,8 @@ impl<S> WithLastWords<S> {
 }
 
 impl<S: AsyncWrite + Unpin> WithLastWords<S> {
-    /// Replaces hyper's own answer, if `bytes` is one. Returns whether it was.
+    /// If `bytes` is hyper's own answer, puts one in the envelope in its place. Returns whether it
+    /// did.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         let Some(failure) = unread_head(bytes) else { return false };
         self.words = whole_answer(&failure);
@@ -53,7 +54,7 @@ impl<S: AsyncWrite + Unpin> WithLastWords<S> {
     }
 }
 
-/// Why hyper could not parse a head; `None` if `bytes` is not hyper's own answer.
+/// The failure that hyper answered with; `None` if `bytes` is not hyper's own answer.
 fn unread_head(bytes: &[u8]) -> Option<Failure> {
     let status = bytes
         .strip_prefix(b"HTTP/1.1 4")
@@ -105,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithLastWords<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // hyper's answer has no body, so it is one part.
+        // hyper's answer has no body, so hyper writes it as one part.
         if let [bytes] = parts
             && self.replaces(bytes)
         {

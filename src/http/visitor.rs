@@ -3,8 +3,8 @@
 //! Invariants:
 //! - A connection is a stranger until the credentials of one of its requests were accepted.
 //!   Requests that need no credentials (health, the API's document) leave it a stranger.
-//! - A stranger is closed when none of its requests comes within its time limit, or when its place
-//!   is needed for another connection.
+//! - A stranger is closed when its time limit ends without a request of it, or when its place is
+//!   needed for another connection.
 
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::limits::GREETING_TIMEOUT_MS;
 use crate::metrics::doors::{Dropped, Refused};
 use crate::throttle::throttled;
 
-/// The connection of a request. Handlers find it among the request's extensions.
+/// The connection behind a request. Handlers find it in the request's extensions.
 #[derive(Debug, Clone)]
 pub struct Visitor(Arc<State>);
 
@@ -39,19 +39,20 @@ struct Place {
 }
 
 impl Visitor {
-    /// A new connection, which is a stranger. `reads` has a permit for each read that may be under
-    /// way.
+    /// Makes the visitor of a new connection, which is a stranger. Each read holds a permit of
+    /// `reads` while it runs.
     pub fn new(guest: Guest, incomplete: Arc<Budget>, reads: Arc<Semaphore>) -> Self {
         let place = Mutex::new(Place { deadline: guest.deadline(), guest });
         Self(Arc::new(State { place, incomplete, reads }))
     }
 
-    /// The connection of a request; `None` if a router is called without a connection.
+    /// Finds the connection behind a request. `None` if the router was called without a connection.
     pub(super) fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
     }
 
-    /// Gives the connection a place of its own, after its credentials were accepted.
+    /// Moves the connection from its stranger's place to a place of its own, after its credentials
+    /// were accepted.
     ///
     /// # Errors
     /// 429 if all of these places are taken.
@@ -73,7 +74,7 @@ impl Visitor {
             "a credential was refused");
     }
 
-    /// Counts and logs a connection that is closed early.
+    /// Counts and logs a connection that the server closes, with the reason.
     pub(super) fn note_dropped(&self, reason: Dropped) {
         let place = self.lock();
         let (peer, meter) = (place.guest.peer(), place.guest.meter());
@@ -82,12 +83,12 @@ impl Visitor {
             "an HTTP connection was dropped");
     }
 
-    /// Counts a long answer that was replaced by an error.
+    /// Counts a long answer that was replaced by an error, because the budget had no room for it.
     pub(super) fn note_withheld(&self) {
         self.lock().guest.meter().count_withheld();
     }
 
-    /// Restarts a stranger's time limit, when a request of it arrives or was answered.
+    /// Restarts the time limit of a stranger, because a request arrived or was answered.
     pub(super) fn renew(&self) {
         let mut place = self.lock();
         if place.guest.is_stranger() {
@@ -100,8 +101,8 @@ impl Visitor {
         &self.0.incomplete
     }
 
-    /// Completes with the reason when a stranger must go. Never completes once the connection has a
-    /// place of its own.
+    /// Completes with the reason when the stranger must be closed. Never completes once the
+    /// connection has a place of its own.
     pub(super) async fn overdue(&self) -> Dropped {
         loop {
             let deadline = self.lock().deadline;
@@ -136,15 +137,16 @@ impl Visitor {
 /// Waits until a request of this class may run. The caller holds the permit until the answer is
 /// made.
 ///
-/// A read needs a permit, so that few long answers are made at a time. A write has a short answer
-/// and needs none.
+/// Only a read needs a permit, so that few long answers are made at a time. A write has a short
+/// answer.
 pub(super) async fn turn(visitor: Option<&Visitor>, class: Class) -> Option<OwnedSemaphorePermit> {
     let reads = visitor.filter(|_| class == Class::Read)?.0.reads.clone();
     // The semaphore is never closed.
     reads.acquire_owned().await.ok()
 }
 
-/// Gives the connection its place if the credentials are valid, and counts those that are rejected.
+/// Passes on the result of a check of credentials. If they were accepted, the connection gets its
+/// place; if not, that is counted.
 pub(super) fn admit<T>(
     visitor: Option<&Visitor>,
     credentials: Result<T, Failure>,
@@ -161,7 +163,7 @@ pub(super) fn admit<T>(
     credentials
 }
 
-/// The failure of a request whose answer has no room among the unread ones.
+/// The failure in place of an answer for which the budget of unread answers has no room.
 pub(super) fn unread() -> Failure {
     let message = "too many answers are unread; try again later";
     Failure::new(StatusCode::TOO_MANY_REQUESTS, message)

@@ -19,7 +19,7 @@ use crate::command::list_writer::write_list;
 use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// Bytes of a typical chat as JSON.
+/// Bytes of a typical chat as JSON; sizes the buffer of an answer.
 const CHAT_BYTES: usize = 256;
 
 /// The items of a reply, without its other fields.
@@ -166,8 +166,8 @@ impl Route for Delete {
     }
 }
 
-// The types below only describe replies and are never constructed. A test compares them with real
-// replies.
+// The types below only describe the answers in the API's document, and are never constructed. A
+// test compares them with real answers.
 
 /// Rows of the caller's list.
 #[derive(ToSchema)]

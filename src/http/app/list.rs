@@ -13,9 +13,9 @@ use crate::command::unread;
 use crate::command::{Command, Kind, Reply};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// Bytes of a typical conversation as JSON.
+/// Bytes of a typical conversation as JSON; sizes the buffer of an answer.
 const CONVERSATION_BYTES: usize = 448;
-/// Bytes of a typical change as JSON.
+/// Bytes of a typical change as JSON; sizes the buffer of an answer.
 const CHANGE_BYTES: usize = 240;
 
 /// Selects a page and filters it. An absent filter filters nothing.
@@ -186,8 +186,8 @@ impl Route for Unread {
     }
 }
 
-// The types below only describe replies and are never constructed. A test compares them with real
-// replies.
+// The types below only describe the answers in the API's document, and are never constructed. A
+// test compares them with real answers.
 
 /// A page of conversations.
 #[derive(ToSchema)]

@@ -13,7 +13,7 @@ use crate::command::set_flags::{SetFlags, SetFlagsReply};
 use crate::command::{Command, ErrorCode, Kind, Reply};
 use crate::types::{ChatId, Flag, Sequence};
 
-/// The errors of a change of one row.
+/// The errors that every route changing one row has, besides those of all routes.
 const OF_A_ROW: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Conflict, ErrorCode::Gone];
 
 /// The chat, and the sequence up to which it is read.
@@ -164,8 +164,8 @@ impl Route for Clear {
     }
 }
 
-// The types below only describe replies and are never constructed. A test compares them with real
-// replies.
+// The types below only describe the answers in the API's document, and are never constructed. A
+// test compares them with real answers.
 
 /// The caller's read position in a chat.
 #[derive(ToSchema)]

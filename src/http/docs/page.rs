@@ -1,10 +1,10 @@
-//! The page that shows the document, with the library that renders it.
+//! The page that shows the API's document, with the library that renders it.
 //!
 //! Invariants:
 //! - All files come from this program. So the page works without a network, and it may load nothing
 //!   from elsewhere.
-//! - The library's files are stored compressed and are sent so, whatever the client accepts.
-//!   Browsers accept it, and the page is only for them.
+//! - The library's files are stored and sent with gzip, whatever the client accepts. Only browsers
+//!   read them, and browsers accept gzip.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn script(door: DocsDoor) -> String {
 
 /// A file of the library that renders the page.
 fn library(name: &str, content_type: &'static str) -> Response {
-    // These files do not depend on the settings; the page has its own.
+    // These files need no settings; the page that loads them has its own.
     match utoipa_swagger_ui::serve(name, Arc::new(Config::from(""))) {
         Ok(Some(SwaggerFile { bytes, gzpipped, .. })) => {
             let bytes = match bytes {

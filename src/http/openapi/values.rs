@@ -1,4 +1,4 @@
-//! The schemas of the store's values in JSON.
+//! The OpenAPI schemas of the store's values, such as ids and flags.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -42,7 +42,7 @@ values! {
 
 fn id(what: &str, example: &str) -> ObjectBuilder {
     let rule = format!("{what}: 1 to {ID_BYTES_MAX} bytes of UTF-8, no control characters.");
-    // The lengths of a schema count characters, and there are never more of them than bytes.
+    // The lengths of a schema count characters. A text never has more characters than bytes.
     ObjectBuilder::new()
         .schema_type(Type::String)
         .min_length(Some(1))
