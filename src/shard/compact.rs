@@ -1,28 +1,28 @@
-//! Numbers stored in half of their bytes.
+//! Numbers in half of their bytes.
 //!
-//! Orders, versions and sequences can go up to 2^53, but nearly all are below 2^32. There are many
-//! millions of them, and a list reads them from end to end. So a value whose numbers are small is
-//! stored in a short form. Any other value is stored whole in a separate allocation, which costs
-//! its size and a wait for memory.
+//! Orders, versions and sequences may go up to 2^53, but nearly all are below 2^32. A node holds
+//! many millions of them, and a list reads them all. So a value with small numbers is stored in a
+//! short form. Other values are stored whole in an allocation of their own, which costs its bytes
+//! and a wait for memory.
 
-/// A value that has a short form if its numbers are small.
+/// A value that has a short form if all its numbers are small.
 pub trait Compact: Copy {
     /// The type of the short form.
     type Short: Copy;
 
-    /// The short form; None if one of the numbers does not fit.
+    /// The short form. None if a number does not fit.
     fn shorten(self) -> Option<Self::Short>;
 
-    /// The value of a short form.
+    /// The value that a short form stands for.
     fn restore(short: Self::Short) -> Self;
 }
 
-/// A value in its short form, or whole.
+/// A value, stored in its short form or whole.
 #[derive(Debug, Clone)]
 pub enum Packed<T: Compact> {
-    /// The short form, in nearly all cases.
+    /// The short form, which fits nearly always.
     Short(T::Short),
-    /// The value itself, because one of the numbers does not fit.
+    /// The value itself, because a number does not fit the short form.
     Whole(Box<T>),
 }
 
@@ -33,7 +33,7 @@ impl<T: Compact> From<T> for Packed<T> {
 }
 
 impl<T: Compact> Packed<T> {
-    /// A copy of the value. The compiler leaves out the fields that the caller does not use.
+    /// A copy of the value. Inlined, so the compiler skips fields that the caller does not use.
     #[inline(always)]
     pub fn get(&self) -> T {
         match self {
@@ -42,7 +42,7 @@ impl<T: Compact> Packed<T> {
         }
     }
 
-    /// Changes the value, and chooses its form anew.
+    /// Changes the value, then chooses the form that the new value needs.
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut T)) {
         let mut value = self.get();

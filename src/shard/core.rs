@@ -1,25 +1,27 @@
 //! A shard's state machine: no clock, no sockets, no files, no async, no randomness.
 //!
-//! Inputs are operations, messages of shards, and the time; outputs are records, messages and
-//! answers ([`Output`]). So the same code runs in production, in replay and in a simulation.
-//! [`super::dispatch`] takes the inputs, and [`super::ops`] has what they do, one file per family.
-//! All writes end in `Core::commit`, the one point where an event becomes a record and is applied.
+//! The inputs are operations, messages of shards, and the time. The outputs are records, messages
+//! and answers ([`Output`]). So the same code runs in production, in replay and in a simulation.
+//! [`super::dispatch`] takes the inputs, and [`super::ops`] has one file of effects per command
+//! family. All writes end in `Core::commit`, which makes an event a record and applies it.
 //!
-//! What the core keeps besides the slots has a type of its own, with its invariants, in a file
-//! below:
+//! Besides the slots, the core keeps state of several kinds. Each kind is a type with its own
+//! invariants in one file:
 //!
-//! - [`slots`]: the slots, and what they hold, found by keys
+//! - [`slots`]: the slots, and lookups by keys
 //! - [`outbox`]: deliveries under way, and the answers that wait for them
 //! - [`idempotency`]: first answers, and their eviction
-//! - [`forgetting`]: the bound of what is remembered of users
+//! - [`forgetting`]: the bound on what the shard remembers of users
 //! - [`capture`]: the walk over the slots for a snapshot
-//! - [`restore`]: the blocks of a snapshot on their way back into slots
-//! - [`prefetch`]: memory that is read before it is needed
+//! - [`restore`]: blocks of a snapshot become slots again
+//! - [`prefetch`]: memory is read before it is needed
 //! - [`reads`]: `list` and `detail` on the fast path
 //!
 //! Invariants:
-//! - An event is written into the output before anything that depends on it.
-//! - While a snapshot of one instant is being captured, a slot is captured before its first change.
+//! - The record of an event is in the output before any message or answer that depends on the event.
+//! - Without a log a snapshot shows one instant: a slot is captured before its first change after
+//!   that instant.
+//! - One change leaves no record: the eviction of first answers.
 
 mod capture;
 mod forgetting;
@@ -49,44 +51,44 @@ use crate::command::stats::ShardStats;
 use crate::limits::TIME_AHEAD_MS_MAX;
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, Slot, TimeMs};
 
-/// The two times that a shard works with.
+/// The two times that a shard uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// The server's time, for commands that bring none. It falls when the wall clock is set back.
+    /// The node's wall clock, for commands that bring no time. It falls when somebody sets the
+    /// clock back.
     pub now: TimeMs,
-    /// The time by which idempotency keys age. It follows elapsed time and never falls.
+    /// The time by which idempotency keys age. It follows elapsed time, and never falls.
     pub keys: TimeMs,
 }
 
 impl From<TimeMs> for Moment {
-    /// One time for both, where nobody sets the clock.
+    /// Uses one time for both, where nobody sets the clock: in tests and simulations.
     fn from(time: TimeMs) -> Self {
         Self { now: time, keys: time }
     }
 }
 
-/// A shard's state machine; its rules are in the documentation of the module.
+/// A shard's state machine. The module header has its invariants.
 pub struct Core {
     slots: Slots,
     time: Moment,
-    /// Identifies the log that the versions in clients' hands come from; see
-    /// [`Self::set_incarnation`].
+    /// The incarnation of the log: clients hold versions of it. See [`Self::set_incarnation`].
     incarnation: u64,
-    /// The error with which writes are refused; None if they are accepted.
+    /// Every write is refused with this error. None while writes are accepted.
     refusal: Option<Error>,
-    /// The error with which new chats and members are refused; None if they are accepted.
+    /// New chats and members are refused with this error. None while they are accepted.
     growth_refusal: Option<Error>,
     outbox: Outbox,
     answers: Answers,
     fading: Fading,
     walk: CaptureWalk,
     restoring: Restoring,
-    /// Records are empty and only count; see [`Self::leave_records_empty`].
+    /// Whether records are empty and only counted; see [`Self::leave_records_empty`].
     leaves_records_empty: bool,
     commands: u64,
 }
 
-/// What its owner does with a core.
+/// For the owner of a core.
 impl Core {
     /// Creates an empty shard of a node that has `shards` shards.
     pub fn new(shard: ShardId, shards: ShardCount, hasher: KeyHasher) -> Self {
@@ -111,59 +113,59 @@ impl Core {
         self.slots.shard
     }
 
-    /// Sets the time. Commands without a time of their own use it, and old answers are evicted by
-    /// it.
+    /// Sets the time, for commands that bring none. Evicts first answers that are now too old.
     pub fn tick(&mut self, time: impl Into<Moment>) {
         self.time = time.into();
         self.answers.evict_expired(&mut self.slots, self.time.keys);
     }
 
-    /// The newest time of a message in any chat; zero if there is none. Reads all chats.
+    /// The time of the newest message of all chats, or zero without messages. Reads all chats.
     pub fn newest_message(&self) -> TimeMs {
         let chats = self.slots.states().iter().flat_map(SlotState::chats);
         chats.map(|chat| chat.head.last_time).max().unwrap_or_default()
     }
 
-    /// Sets the incarnation of the log that versions belong to. It changes when a start may have
-    /// lost changes that clients know.
+    /// Sets the incarnation of the log. A start that may have lost changes brings a new
+    /// incarnation, because clients may know versions that are lost.
     pub fn set_incarnation(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
     }
 
-    /// Allows the slots of a snapshot to be of different instants. The caller promises a log:
-    /// replay brings each slot of a snapshot to the same end.
+    /// Allows a snapshot to capture its slots at different instants. The caller promises a log,
+    /// because only replay brings all slots to one instant.
     pub fn spread_snapshots(&mut self) {
         self.walk.spread();
     }
 
-    /// Leaves the records of all further events empty, because no log takes them. They still count,
-    /// because their number names snapshots.
+    /// Makes the records of all further events empty, for a node without a log. Empty records still
+    /// count, because snapshots are named by the number of records.
     pub fn leave_records_empty(&mut self) {
         self.leaves_records_empty = true;
     }
 
-    /// Drops a part of the delivered events, and ids of users that no chat names any more, if there
-    /// are many. Returns true if there is more to do.
+    /// Frees some memory: delivered events, and ids of users that no chat names any more. Returns
+    /// true if there is more to free.
     pub fn sweep_some(&mut self) -> bool {
         self.slots.interner.drop_some() | self.slots.interner.sweep_some()
     }
 
-    /// Refuses writes with this error, and applies nothing, until a call with None lifts it.
+    /// Refuses all writes with this error, until a call with None lifts it.
     pub fn refuse_writes(&mut self, why: Option<Error>) {
         self.refusal = why;
     }
 
-    /// Refuses new chats and members with this error until a call with None lifts it. Everything
-    /// else continues, also changes that add a little for a while: keys of repeats, removals,
-    /// deleters of a chat.
+    /// Refuses new chats and members with this error, until a call with None lifts it. All other
+    /// changes continue, even those that need some memory for a time: idempotency keys, removals,
+    /// deleters.
     pub fn refuse_growth(&mut self, why: Option<Error>) {
         self.growth_refusal = why;
     }
 
-    /// Applies a record of the log, unless the slot already has it.
+    /// Applies a record of the log. Does nothing if the slot already has the record.
     ///
     /// # Errors
-    /// If the record cannot be read, does not fit, or leaves a gap: damage.
+    /// If the record cannot be decoded, does not fit the slot, or skips a slot sequence. Each means
+    /// damage.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), BadRecord> {
         let (slot, seq, event) = events::decode(record)?;
         let have = self.slots.slot(slot)?.seq;
@@ -180,12 +182,14 @@ impl Core {
             )));
         }
         self.slots.apply(slot, |applier| event.apply(applier))?;
-        // Replay has no turns in which memory could be given back, so none may gather.
+        // Live, each turn frees delivered events. Replay has no turns, so it frees them after each
+        // record.
         while self.slots.interner.drop_some() {}
         Ok(())
     }
 
-    /// Begins to work after recovery, and sends the deliveries again that a stop left open.
+    /// Begins to work after recovery. Sends again all deliveries that the last stop left
+    /// unconfirmed.
     pub fn start(&mut self, out: &mut Output) {
         self.answers.gather(&self.slots);
         self.fading.gather(&mut self.slots);
@@ -202,7 +206,7 @@ impl Core {
         }
     }
 
-    /// Counts of the shard, summed over its slots.
+    /// Counts of the shard: the sums of the counts of its slots.
     pub fn stats(&self) -> ShardStats {
         let shard = self.slots.shard.0;
         let mut stats = ShardStats { shard, commands: self.commands, ..ShardStats::default() };
@@ -217,20 +221,21 @@ impl Core {
     }
 }
 
-/// What operations do with a core.
+/// For operations.
 impl Core {
-    /// The slots, to look things up.
+    /// The slots, for lookups.
     #[inline]
     pub(super) fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// The two times of this step.
+    /// The two times of the present step.
     pub(super) fn time(&self) -> Moment {
         self.time
     }
 
-    /// The command's time, or the server's if the command has none.
+    /// The time that a command brings, or the node's time if it brings none. Fails if the command's
+    /// time is more than [`TIME_AHEAD_MS_MAX`] ahead.
     pub(super) fn time_or_now(&self, time: Option<TimeMs>) -> Result<TimeMs, Error> {
         match time {
             Some(time) if time > self.time.now.saturating_add(TIME_AHEAD_MS_MAX) => {
@@ -241,12 +246,12 @@ impl Core {
         }
     }
 
-    /// The incarnation of the log that versions belong to.
+    /// The incarnation of the log, which the versions of this shard belong to.
     pub(super) fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
-    /// Fails if writes are refused.
+    /// Fails while writes are refused.
     pub(super) fn accepts_writes(&self) -> Result<(), Error> {
         match &self.refusal {
             Some(why) => Err(why.clone()),
@@ -254,24 +259,25 @@ impl Core {
         }
     }
 
-    /// Fails if no chat or member may be added.
+    /// Fails while new chats and members are refused.
     pub(super) fn room(&self) -> Result<(), Error> {
         self.growth_refusal.clone().map_or(Ok(()), Err)
     }
 
-    /// Counts a command that was answered outside [`Self::request`], by reading in place.
+    /// Counts a command that the fast path replied to, without [`Self::request`].
     pub fn count_command(&mut self) {
         self.commands += 1;
     }
 
-    /// Makes an event a record and applies it: the one point where state changes.
+    /// Makes an event a record and applies it. All events of requests and messages go through here.
     pub(super) fn commit<E: Decision>(&mut self, slot: Slot, event: E, out: &mut Output) {
         let recorded =
             self.record(slot, out, |seq, bytes| events::encode(slot, seq, &event, bytes));
         assert_fits(recorded.and_then(|()| self.slots.apply(slot, |applier| event.apply(applier))));
     }
 
-    /// Writes the next record of a slot into the output.
+    /// Writes the next record of a slot into the output. Captures the slot before, if a snapshot
+    /// needs it.
     fn record(
         &mut self,
         slot: Slot,
@@ -289,7 +295,7 @@ impl Core {
     }
 }
 
-/// Asserts that an event fits: an event that was decided on this very state always does.
+/// Asserts that an event fits its slot. Operations decide events on the present state, so they fit.
 fn assert_fits(applied: Result<(), BadRecord>) {
     assert!(applied.is_ok(), "a decided event was refused: {applied:?}");
 }

@@ -1,34 +1,34 @@
-//! The counts of a slot, updated with each change, so that no command counts entries.
+//! The counts of a slot. Each change updates them, so that no command must count entries.
 
 use crate::limits::IDLE_USER_WEIGHT;
 
-/// The contents of a slot, as numbers.
+/// How much a slot holds, as sums over its contents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Chats that are not dissolved.
     pub chats: u64,
-    /// Dissolved chats, retired ones included.
+    /// Dissolved chats, with the retired ones.
     pub dissolved: u64,
     /// Users with at least one row.
     pub users: u64,
     /// Rows of all users.
     pub memberships: u64,
-    /// Chat events with deliveries under way.
+    /// Events in the outboxes of all chats.
     pub outbox: u64,
-    /// Removals that are remembered.
+    /// Removals that users remember.
     pub gone: u64,
-    /// Users without rows who are still remembered.
+    /// Users without rows who are not forgotten yet.
     pub idle: u64,
 }
 
 impl Counts {
-    /// The weight of removals and users without rows. If the sum over all slots exceeds the bound,
-    /// users must forget.
+    /// The weight of all removals and of users without rows. If it exceeds the shard's bound, users
+    /// must forget.
     pub fn gone_weight(&self) -> u64 {
         self.gone + IDLE_USER_WEIGHT * self.idle
     }
 
-    /// Adds the numbers of a user after a change.
+    /// Adds the counts of a user, as they are after a change.
     pub fn add_user(&mut self, user: UserCounts) {
         self.users += u64::from(user.rows > 0);
         self.memberships += user.rows;
@@ -36,7 +36,7 @@ impl Counts {
         self.idle += user.idle;
     }
 
-    /// Subtracts the numbers of a user before a change.
+    /// Subtracts the counts of a user, as they were before a change.
     pub fn take_user(&mut self, user: UserCounts) {
         self.users -= u64::from(user.rows > 0);
         self.memberships -= user.rows;
@@ -45,12 +45,12 @@ impl Counts {
     }
 }
 
-/// The numbers of one user, as a slot counts them.
+/// What one user adds to the counts of the slot.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserCounts {
     pub rows: u64,
-    /// Removals that are remembered.
+    /// Removals that the user remembers.
     pub gone: u64,
-    /// 1 for a user without rows who is still remembered, else 0.
+    /// 1 if the user has no rows and is not forgotten yet, else 0.
     pub idle: u64,
 }

@@ -1,16 +1,16 @@
-//! Checks of what the disk holds: the error, counters, and keys in their slots.
+//! Checks of what the disk holds: whether counters are possible, and keys are in their slots.
 
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::COUNTER_MAX;
 use crate::types::{KeyHasher, Slot};
 
-/// The reason why a record or a snapshot block cannot be read or does not fit the state.
+/// Why a record or a block of a snapshot cannot be decoded or does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRecord(pub String);
 
-/// Reads a counter from the disk, or None, and rejects a value above [`COUNTER_MAX`].
+/// Decodes a counter, or None. A counter above [`COUNTER_MAX`] is an error.
 pub(super) fn counter<'de, D, N>(deserializer: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -25,7 +25,7 @@ where
     }
 }
 
-/// The hash of a key that a record or a snapshot holds in this slot, if the key belongs there.
+/// The hash of a key that the disk holds in this slot. Fails if the key belongs to another slot.
 pub(super) fn hash_in(slot: Slot, key: &str, hasher: KeyHasher) -> Result<u64, BadRecord> {
     let hash = hasher.hash(key);
     let own = KeyHasher::slot_of_hash(hash);

@@ -1,8 +1,8 @@
-//! The effect of a chat's event on rows, and the rows that it reaches.
+//! What an event of a chat changes in rows, and which rows.
 //!
 //! Invariants:
-//! - No single step takes time that grows with the number of rows. The members of a dissolved chat
-//!   stay in their chunks, and are dropped a part at a time.
+//! - No step takes time that grows with the number of rows. So the members of a dissolved chat stay in
+//!   their chunks, and are dropped in parts.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,13 @@ use super::row::RowImport;
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::{Sequence, UserId};
 
-/// The change that a chat event makes to one row.
+/// What an event of a chat changes in one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// The user became a member.
     #[serde(rename = "j")]
     Join {
-        /// The first sequence that counts as unread for the user.
+        /// The join sequence: messages before it never count as unread.
         join_seq: Sequence,
     },
     /// The user is no longer a member.
@@ -28,50 +28,51 @@ pub enum Effect {
     /// The user deleted the chat.
     #[serde(rename = "d")]
     Delete {
-        /// The user's new watermark in the chat.
+        /// The user's new watermark.
         to: Sequence,
-        /// Whether a message above the watermark exists already, so that the row stays in the list.
+        /// Whether the chat already has a message above the watermark. Then the row stays in the
+        /// list.
         back: bool,
     },
-    /// A message brings the deleted row back into the list.
+    /// A message brings back the row of a user who deleted the chat.
     #[serde(rename = "b")]
     Return,
-    /// The row was imported.
+    /// An import adds or changes the row.
     #[serde(rename = "i")]
     Import(Box<RowImport>),
-    /// The user is being erased: the row goes. `sync` reports it as a removal until the user is
-    /// forgotten, which a crash may delay.
+    /// The user is being erased, so the row is removed. `sync` reports a removal until the user is
+    /// forgotten, and a crash in between may delay that.
     #[serde(rename = "x")]
     Erase,
 }
 
-/// A chat event whose deliveries are not all confirmed.
+/// An event of a chat that some row has not confirmed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutboxEntry {
-    /// The event's number in its chat.
+    /// Number of the event in its chat.
     #[serde(deserialize_with = "counter")]
     pub event: u64,
-    /// The rows that the event reaches, with its effects.
+    /// The rows that the event changes, with its effects.
     pub deliveries: Deliveries,
 }
 
-/// The users whose rows an event reaches, with its effect on each row.
+/// The users whose rows an event changes, with its effect on each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Deliveries {
-    /// One effect for all of these users.
+    /// One effect, for all these users.
     #[serde(rename = "s")]
     Same(Effect, Vec<UserId>),
-    /// A separate effect for each user.
+    /// An effect of its own for each user.
     #[serde(rename = "e")]
     Each(Vec<(UserId, Effect)>),
-    /// One effect for all former members of a dissolved chat. Snapshots hold it in parts of kind
+    /// One effect, for all former members of a dissolved chat. Snapshots store it as
     /// [`Self::Same`].
     #[serde(skip)]
     Members(Effect, Chunks<Member>),
 }
 
 impl Deliveries {
-    /// Number of rows that the event reaches.
+    /// How many rows the event changes.
     pub fn len(&self) -> usize {
         match self {
             Self::Same(_, users) => users.len(),
@@ -80,12 +81,12 @@ impl Deliveries {
         }
     }
 
-    /// Whether the event reaches no row.
+    /// Whether the event changes no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Appends another part of the same event's deliveries.
+    /// Appends more deliveries of this event.
     pub fn extend(&mut self, part: Self) {
         match (&mut *self, part) {
             (Self::Same(_, users), Self::Same(_, more)) => users.extend(more),
@@ -98,7 +99,7 @@ impl Deliveries {
         }
     }
 
-    /// The deliveries that [`Self::slice`] returns, as a [`Deliveries`].
+    /// Like [`Self::slice`], but returns the deliveries as a [`Deliveries`].
     pub fn part(&self, start: usize, count: usize) -> Self {
         match self {
             Self::Same(effect, users) => {
@@ -112,7 +113,7 @@ impl Deliveries {
         }
     }
 
-    /// The deliveries from position `start` on, at most `count`.
+    /// At most `count` deliveries, from position `start` on.
     pub fn slice(&self, start: usize, count: usize) -> Vec<(UserId, Effect)> {
         match self {
             Self::Same(effect, users) => users
@@ -129,8 +130,7 @@ impl Deliveries {
         }
     }
 
-    /// Drops about the last `count` deliveries. Returns the number of interned ids that were
-    /// dropped with them.
+    /// Drops about `count` deliveries from the end. Returns how many interned ids went with them.
     pub fn shorten(&mut self, count: usize) -> usize {
         match self {
             Self::Same(_, users) => users.truncate(users.len().saturating_sub(count)),
@@ -146,7 +146,7 @@ impl Deliveries {
     }
 }
 
-/// The members from position `start` on.
+/// The members in these chunks, from position `start` on.
 fn members(chunks: &Chunks<Member>, start: usize) -> impl Iterator<Item = &Member> {
     let (mut first, mut before) = (0, start);
     while let Some(chunk) = chunks.get(first).filter(|chunk| chunk.len() <= before) {
@@ -174,7 +174,7 @@ mod tests {
             let facts = MemberFacts { order, join_seq: zero, sent_seq: zero, deleted_in: 0 };
             roster.insert(Member::new(InternedUserId::from(user_id), facts), hasher);
         }
-        // This leaves chunks of different lengths.
+        // The removals leave chunks of different lengths.
         let is_gone = |n: usize| n % 7 == 3 || (100..190).contains(&n);
         for (_, user_id) in users.iter().enumerate().filter(|(n, _)| is_gone(*n)) {
             roster.remove(user_id.as_str(), hasher.hash(user_id.as_str()));

@@ -1,6 +1,7 @@
-//! What goes into a shard: operations of routers, and messages of shards.
+//! What enters a shard: operations of routers, and messages of shards.
 //!
-//! Each operation is one line here, with a function in the file of its family.
+//! Each operation has one line here. The line calls a function in the file of the operation's
+//! family.
 
 use super::core::Core;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo, Step};
@@ -11,7 +12,7 @@ use super::ops::{
 use crate::command::{Class, Reply, ShardCommand};
 
 impl Core {
-    /// Runs an operation. Its answer is put into `out` in this step or in a later one.
+    /// Runs an operation. Puts its answer into `out`, in this step or in a later one.
     pub fn request(&mut self, to: ReplyTo, op: Op, out: &mut Output) {
         self.count_command();
         let writes = op_class(&op) == Class::Write;
@@ -20,9 +21,9 @@ impl Core {
             out.answers.push(Answered { to, answer, after_log: false });
             return;
         }
-        // A crash must not take back what clients keep, so `sync` waits for the log like a write.
-        // An answer that only leads to further operations promises nothing yet: their records
-        // follow its own.
+        // Clients keep what `sync` returns, and a crash must not take it back, so `sync` waits for
+        // the log. An answer that only leads to more operations promises nothing: the records of
+        // those follow its own.
         let leads_on = matches!(op, Op::Claim(_) | Op::CheckReads(..) | Op::CheckDelete(_));
         let promises = (writes && !leads_on) || matches!(op, Op::Run(ShardCommand::Sync(_)));
         let keyed = self.keyed(&op);
@@ -46,12 +47,12 @@ impl Core {
             }
             Step::Later => return,
         };
-        // A refusal promises nothing.
+        // An error promises nothing, so it need not wait for the log.
         let after_log = promises && !matches!(answer, Answer::Done(Err(_)));
         out.answers.push(Answered { to, answer, after_log });
     }
 
-    /// Takes a message of another shard, or of this one.
+    /// Takes a message of a shard, which may be this one.
     pub fn message(&mut self, envelope: Envelope, out: &mut Output) {
         self.begin_snapshot(envelope.snapshot);
         match envelope.message {
@@ -147,7 +148,7 @@ impl Core {
 fn op_class(op: &Op) -> Class {
     match op {
         Op::Run(command) => command.kind().class(),
-        // A check is refused whenever its change would be.
+        // A check counts as a write, so that it is refused whenever its change would be refused.
         Op::Claim(_)
         | Op::Create { .. }
         | Op::CheckDelete(_)

@@ -1,31 +1,30 @@
-//! Idempotency keys: their owners, and the texts under which answers are kept.
+//! Idempotency keys: who owns them, and the scopes under which slots keep first answers.
 //!
-//! A key belongs to the user that the command names, else to the chat, else (`create` without an
-//! id) to the node. Within its owner it is for one request. `import` names no chat of its own: it
-//! uses its key with each chat of its lines, as a key of that chat.
+//! A key belongs to the user that its command names. Without a user it belongs to the chat, and for
+//! a `create` without an id to the node. An owner uses a key for one request. `import` names no
+//! chat: its key counts as a key of each chat in its lines.
 //!
-//! If one step decides a request, its answer is kept in the owner's slot. If several shards decide
-//! it, the request first takes its key there by a [`Claim`]. Another request with this key is then
-//! refused before anything is applied. After that, each part of the request keeps its own answer in
-//! the slot of its chat. So a repeat does what was left, and nothing twice.
+//! If one step decides a request, the owner's slot keeps the answer. If several shards decide it,
+//! the request first takes its key in that slot by a [`Claim`]. From then on another request with
+//! the key is refused before it changes anything. Each part of the request then keeps an answer in
+//! the slot of its chat. So a repeat does the parts that are missing, and no part twice.
 //!
 //! ```text
-//! what is kept      under
+//! kept answer       its scope
 //! of a user's key   "u" hash of the user, 16 hex digits | newline | key
 //! of a chat's key   newline | chat's id | newline | key
 //! of a node's key   newline | newline | key
 //! of a part         "p" claim's slot "." claim's number | newline | chat's id
 //! ```
 //!
-//! Ids hold no control characters, so no two of these texts are equal. Older logs may hold other
-//! texts, in which a user's id or hash and a chat's id come before the key. Nothing reads those any
-//! more.
+//! Ids hold no control characters, so all scopes differ. Older logs may hold other scopes, with a
+//! user's id or hash and a chat's id before the key. Nothing looks those up any more.
 //!
 //! Invariants:
-//! - No text names a user. The answers under a user's keys are found by the user's hash, and go
+//! - No scope names a user. The first answers of a user are found by the user's hash, and are removed
 //!   when the user is erased.
-//! - The answer of a part says nothing about the user. Without its claim it belongs to nobody,
-//!   because a slot never uses a claim's number twice.
+//! - The answer of a part says nothing about the user. Without its claim nothing can find it, because
+//!   a slot never uses the number of a claim twice.
 
 use compact_str::{CompactString, format_compact};
 use serde::Serialize;
@@ -34,7 +33,7 @@ use crate::command::{Kind, Owner};
 use crate::types::{ChatId, IdempotencyKey, KeyHasher, Slot, UserId};
 
 impl Owner<'_> {
-    /// The slot that keeps the answer under this owner's key.
+    /// The slot that keeps the first answer for this owner's key.
     pub fn slot(self, key: &IdempotencyKey, hasher: KeyHasher) -> Slot {
         match self {
             Self::User(user_id) => hasher.slot(user_id.as_str()),
@@ -43,7 +42,7 @@ impl Owner<'_> {
         }
     }
 
-    /// The text under which the answer is kept.
+    /// The scope under which the slot keeps the first answer.
     pub fn scope(self, key: &IdempotencyKey, hasher: KeyHasher) -> CompactString {
         match self {
             Self::User(user_id) => {
@@ -55,15 +54,15 @@ impl Owner<'_> {
     }
 }
 
-/// The beginning of all texts of a user's keys; `hash` is that of the user's id.
+/// What all scopes of a user's keys begin with. `hash` is the hash of the user's id.
 pub fn users_prefix(hash: u64) -> CompactString {
     format_compact!("u{hash:016x}\n")
 }
 
-/// A request that takes its key before its parts are sent.
+/// A request with a key, before its parts are sent: it must take the key first.
 #[derive(Debug, Clone)]
 pub struct Claiming {
-    /// The owner of the key; None means the node.
+    /// The owner of the key. None stands for the node.
     pub user_id: Option<UserId>,
     /// The key as the client sent it.
     pub key: IdempotencyKey,
@@ -72,34 +71,34 @@ pub struct Claiming {
 }
 
 impl Claiming {
-    /// The owner of the key: the user, or else the node.
+    /// The owner of the key: the user, or the node without a user.
     pub fn owner(&self) -> Owner<'_> {
         self.user_id.as_ref().map_or(Owner::Node, Owner::User)
     }
 }
 
-/// A key that a request has taken. The parts of the request name it.
+/// A key that a request has taken. All parts of the request carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// The slot that keeps the claim.
     pub slot: Slot,
-    /// The slot's sequence when the key was taken, unique within the slot.
+    /// Slot sequence of the claim's record. No other claim of the slot has it.
     pub number: u64,
     /// Digest of the whole request.
     pub request: u64,
 }
 
 impl Claim {
-    /// The text under which the part about a chat is kept.
+    /// The scope of the part that concerns `chat_id`.
     pub fn part(&self, chat_id: &ChatId) -> CompactString {
         format_compact!("p{}.{}\n{chat_id}", self.slot.get(), self.number)
     }
 }
 
-/// Digest of a request: its kind and its arguments.
+/// Digest of a request: of its kind and its arguments.
 pub fn digest(kind: Kind, arguments: &impl Serialize, hasher: KeyHasher) -> u64 {
     let mut bytes = vec![kind.code()];
-    // Writing to memory does not fail. If it did, the digest would cover fewer bytes.
+    // Writing to memory cannot fail. If it did, the digest would cover fewer bytes.
     _ = rmp_serde::encode::write(&mut bytes, arguments);
     hasher.hash_bytes(&bytes)
 }

@@ -1,13 +1,13 @@
 //! The ids of the users that a shard's chats name, each stored once.
 //!
-//! A user is a member of many chats. Each shard stores the user's id once, and a chat holds a
-//! pointer to it. So a member takes fewer bytes. To look for one reader in many chats compares with
-//! one text, which is in the cache.
+//! A user is a member of many chats. The shard stores the text of the user's id once, and each
+//! member points to it. So a member takes fewer bytes. A lookup of one user in many chats compares
+//! with one text, which stays in the cache.
 //!
 //! Invariants:
-//! - Two interned ids with the same text share it.
-//! - A text that only the interner holds is dropped when its table would have to grow, or by a
-//!   sweep. A sweep begins when many members have left, and takes a few tables at a time.
+//! - Interned ids with equal texts share one text.
+//! - A text that no chat uses is dropped when its table would grow, or by a sweep. A sweep begins
+//!   after many members have left, and visits a few tables per step.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,29 +19,28 @@ use super::table::{shrink, table_hash};
 use crate::limits::SLOTS;
 use crate::types::{InternedUserId, KeyHasher, UserId};
 
-/// The ids of the users that a shard's chats name; its rules are in the documentation of the
-/// module.
+/// The ids of the users that a shard's chats name. The module header has its invariants.
 #[derive(Debug)]
 pub struct Interner {
     hasher: KeyHasher,
-    /// One table for each slot of the node: small tables grow in small steps.
+    /// One table for each slot of the node, because small tables grow in small steps.
     tables: Vec<HashTable<InternedUserId>>,
-    /// Number of ids that chats have released since the last sweep began.
+    /// How many ids chats have released since the last sweep began.
     released: usize,
-    /// Number of ids that the last sweep retained, or the sweep under way so far.
+    /// How many ids the sweep under way has kept so far. Without one, how many the last sweep kept.
     retained: usize,
-    /// The next table of the sweep under way; None if there is no sweep.
+    /// The table that the sweep visits next. None without a sweep under way.
     sweep_at: Option<usize>,
-    /// Delivered events of many rows, which are dropped a part at a time.
+    /// Delivered events whose memory is not freed yet, because long ones are freed in parts.
     delivered: VecDeque<Arc<OutboxEntry>>,
 }
 
-/// A sweep begins after this many released ids, and at least a quarter of the ids that the last
-/// sweep retained.
+/// A sweep begins after so many released ids, or after a quarter of the ids that the last sweep
+/// kept, whichever is more.
 const SWEEP_FROM: usize = 4096;
-/// Tables that one step of a sweep visits.
+/// How many tables one step of a sweep visits.
 const TABLES_A_STEP: usize = 8;
-/// Rows of a delivered event that one step drops.
+/// How many rows of a delivered event one step frees.
 const ROWS_A_STEP: usize = 512;
 
 impl Interner {
@@ -58,12 +57,12 @@ impl Interner {
         }
     }
 
-    /// Notes how many ids chats have released, which decides when a sweep begins.
+    /// Notes that chats have released so many ids. Enough of them start a sweep.
     pub fn note_released(&mut self, ids: usize) {
         self.released += ids;
     }
 
-    /// Drops a delivered event: now if it has few rows, else by [`Self::drop_some`].
+    /// Frees a delivered event: at once if it has few rows, else in parts by [`Self::drop_some`].
     pub fn drop_later(&mut self, entry: Arc<OutboxEntry>) {
         self.delivered.push_back(entry);
         if self.delivered.len() == 1 {
@@ -71,7 +70,7 @@ impl Interner {
         }
     }
 
-    /// Drops a part of a delivered event. Returns true if there is more to drop.
+    /// Frees a part of a delivered event. Returns true if there is more to free.
     pub fn drop_some(&mut self) -> bool {
         let Some(entry) = self.delivered.front_mut() else { return false };
         let is_gone = match Arc::get_mut(entry) {
@@ -79,7 +78,7 @@ impl Interner {
                 self.released += entry.deliveries.shorten(ROWS_A_STEP);
                 entry.deliveries.is_empty()
             }
-            // A snapshot shares it, and drops it on its own thread.
+            // A snapshot shares the event, and frees it on its own thread.
             None => true,
         };
         if is_gone {
@@ -89,7 +88,7 @@ impl Interner {
     }
 
     /// Drops unused ids from a few tables, if a sweep is due or under way. Returns true if the
-    /// sweep has more to do.
+    /// sweep has more tables to visit.
     pub fn sweep_some(&mut self) -> bool {
         let first = match self.sweep_at {
             Some(first) => first,
@@ -110,17 +109,18 @@ impl Interner {
         self.sweep_at.is_some()
     }
 
-    /// The id with the shared text; stores the text if it is new.
+    /// The interned form of an id. Stores the text if no interned id has it.
     pub fn intern(&mut self, id: &UserId) -> InternedUserId {
         self.shared(id.as_str(), || id.into())
     }
 
-    /// Replaces an id that has its own text by the one with the shared text.
+    /// Replaces an id that has a text of its own by the interned id with that text.
     pub fn share(&mut self, id: &mut InternedUserId) {
         *id = self.shared(id.as_str(), || id.clone());
     }
 
-    /// The stored id, or another one with the same hash in its table; its text is not read yet.
+    /// Finds the interned id that is most likely `id`, without reading its text. The caller must
+    /// compare.
     pub fn candidate(&self, id: &str) -> Option<&InternedUserId> {
         let hash = self.hasher.hash(id);
         let table = self.tables.get(usize::from(KeyHasher::slot_of_hash(hash).get()))?;
@@ -189,7 +189,7 @@ mod tests {
             interner.intern(&id(number));
         }
         let kept: usize = interner.tables.iter().map(HashTable::len).sum();
-        // A table of the smallest size has room for three.
+        // The smallest table has room for three ids.
         assert!(kept < usize::from(SLOTS) * 4, "{kept} are kept");
         let again = used.iter().map(|id| interner.intern(&id.to_user_id()));
         assert!(again.zip(&used).all(|(a, b)| std::ptr::eq(a.as_str(), b.as_str())));

@@ -1,38 +1,37 @@
-//! The rows of a list in list order: pinned rows first, then newest-joined first. Deleted rows are
-//! left out.
+//! The rows of a list in list order: pinned rows first, then newest-joined first. Leaves out rows
+//! whose chat the user deleted.
 //!
-//! Every reply to `list` reads its rows with this cursor: the fast path all at once, and a
-//! [`super::page::ListPage`] chunk by chunk.
+//! Every reply to `list` reads rows with this cursor. The fast path reads the whole list at once, a
+//! [`super::page::ListPage`] reads chunk by chunk.
 //!
 //! Invariants:
-//! - The first round returns the pinned rows, the second the others. Each round goes through the
+//! - The first round returns the pinned rows, the second round the others. Each round visits the
 //!   chunks from the last to the first.
-//! - A [`ListPlace`] names the same place for as long as no row before it changes. Rows that joined
-//!   later are before it.
+//! - A [`ListPlace`] stays right while no row before it changes. Rows that join later come before it.
 
 use super::roster::Chunk;
 use super::row::Row;
 use crate::command::Error;
 use crate::types::Flag;
 
-/// A cursor over borrowed rows.
+/// A cursor over borrowed rows, in list order.
 pub struct ListOrder<'a> {
     all: &'a [Chunk<Row>],
-    /// The chunks that this round has not entered yet.
+    /// The chunks that the present round has not entered yet.
     chunks: &'a [Chunk<Row>],
-    /// The rows of the current chunk that are not read yet.
+    /// The rows of the present chunk that are not read yet.
     rows: std::slice::Iter<'a, Row>,
-    /// The round: that of the pinned rows, or that of the others.
+    /// Whether this is the round of pinned rows, or the round of the others.
     pinned: Flag,
 }
 
 impl<'a> ListOrder<'a> {
-    /// Begins with the round of the pinned rows, or with that of the others.
+    /// Begins with the round that `pinned` names.
     pub fn of_round(all: &'a [Chunk<Row>], pinned: Flag) -> Self {
         Self { all, chunks: all, rows: [].iter(), pinned }
     }
 
-    /// Continues behind a place.
+    /// Continues behind a place, which an earlier cursor returned.
     pub fn behind(all: &'a [Chunk<Row>], ListPlace { pinned, before }: ListPlace) -> Self {
         let is_behind = |row: &Row| row.state().order < before;
         let begun = all.partition_point(|chunk| chunk.first().is_some_and(is_behind));
@@ -44,19 +43,19 @@ impl<'a> ListOrder<'a> {
         Self { all, chunks, rows: rows.iter(), pinned }
     }
 
-    /// The place behind the current chunk, once all of its rows were read.
+    /// The place behind the present chunk. The caller has read all rows of the chunk.
     pub fn place(&self) -> ListPlace {
         let current = self.all.get(self.chunks.len()).and_then(|chunk| chunk.first());
         let before = current.map_or(u64::MAX, |row| row.state().order);
         ListPlace { pinned: self.pinned, before }
     }
 
-    /// The place behind `row`, which this round has returned.
+    /// The place behind `row`, which the present round has returned.
     pub fn place_behind(&self, row: &Row) -> ListPlace {
         ListPlace { pinned: self.pinned, before: row.state().order }
     }
 
-    /// The next row of the current chunk.
+    /// The next row of the present chunk that belongs to the round.
     #[inline(always)]
     pub fn next_in_chunk(&mut self) -> Option<&'a Row> {
         let pinned = self.pinned;
@@ -64,8 +63,8 @@ impl<'a> ListOrder<'a> {
         self.rows.rfind(wanted)
     }
 
-    /// Enters the next chunk, or begins the second round. Returns the rows of that chunk; `None`
-    /// ends the list.
+    /// Enters the next chunk of the round, or begins the second round. Returns how many rows the
+    /// chunk has, and `None` at the end of the list.
     #[inline(always)]
     pub fn enter_chunk(&mut self) -> Option<usize> {
         if let Some((last, before)) = self.chunks.split_last() {
@@ -93,13 +92,13 @@ impl<'a> Iterator for ListOrder<'a> {
     }
 }
 
-/// A place in a list: behind the row with the order `before`, among the pinned rows or among the
-/// others.
+/// A place in a list: among the pinned rows or among the others, behind the row with order
+/// `before`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListPlace {
     /// Whether the place is among the pinned rows.
     pub pinned: Flag,
-    /// The join order of the row in front of the place.
+    /// Join order of the row in front of the place.
     pub before: u64,
 }
 
@@ -107,10 +106,10 @@ impl ListPlace {
     /// The place in front of all rows.
     pub const FIRST: Self = Self { pinned: Flag::YES, before: u64::MAX };
 
-    /// Reads a cursor; without one, the place is in front of all rows.
+    /// Reads a cursor. Without a cursor the place is in front of all rows.
     ///
     /// # Errors
-    /// If the cursor does not come from `list`.
+    /// If the cursor was not made by `list`.
     pub fn parse(cursor: Option<&str>) -> Result<Self, Error> {
         let Some(cursor) = cursor else { return Ok(Self::FIRST) };
         let bad = || Error::invalid("cursor: not one of `list`");

@@ -1,14 +1,14 @@
-//! Rows joined with their chats, a part at a time: conversation lists and unread totals.
+//! Rows joined with their chats, in parts: for conversation lists and unread totals.
 //!
-//! A user's rows are on one shard, and their chats are on all shards. The router takes the rows as
-//! they are at one instant (their chunks are shared, not copied) and cuts them into slices
-//! ([`Slicer`]). It asks the shards that own the chats of a slice. So no shard is busy for longer
-//! than a slice takes, however many chats a user has. And a message that arrives has no order to
-//! update.
+//! A user's rows are on one shard, their chats are on all shards. The router gets the rows of one
+//! instant, because their chunks are shared and not copied. It cuts them into slices ([`Slicer`]),
+//! and asks the shards that own the chats of a slice. So a shard is busy for one slice at most,
+//! however many chats a user has. Conversations are sorted only when asked for, so a new message
+//! updates no order.
 //!
 //! Invariants:
-//! - A [`Place`] is the whole sort key, so no two conversations are equal in order.
-//! - A conversation's place and its content are read at the same moment.
+//! - A [`Place`] is the whole sort key, so no two conversations of a list are equal in order.
+//! - The place of a conversation and its content are read at one instant.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -19,33 +19,33 @@ use crate::command::Error;
 use crate::command::conversations::{Conversation, Conversations};
 use crate::types::{ChatId, Flag, KeyHasher, ShardCount, ShardId, TimeMs, UserId};
 
-/// A user's rows at one instant.
+/// The rows of a user at one instant.
 #[derive(Debug, Clone)]
 pub struct UserRows {
     /// Owner of the rows.
     pub user_id: UserId,
-    /// Chunks of the rows, in join order.
+    /// The chunks of the rows, in join order.
     pub chunks: Chunks<Row>,
 }
 
-/// The rows of one or more users, shared by all parts of a command.
+/// The rows of one or more users. All parts of a command share them.
 pub type Rows = Arc<Vec<UserRows>>;
 
-/// A row in [`Rows`], with the hash that finds its chat.
+/// Where a row is in [`Rows`], with the hash of its chat's id.
 #[derive(Debug, Clone, Copy)]
 pub struct RowRef {
-    /// Index of its user in [`Rows`].
+    /// Index of the row's user in [`Rows`].
     pub user: u32,
-    /// Index of its chunk.
+    /// Index of the chunk among the user's chunks.
     pub chunk: u32,
-    /// Index within the chunk.
+    /// Index of the row in the chunk.
     pub entry: u32,
-    /// Hash of the chat's id.
+    /// Hash of the id of the row's chat.
     pub hash: u64,
 }
 
 impl RowRef {
-    /// Looks the row up; None if an index is out of range.
+    /// Finds the row. None if an index is out of range.
     pub fn of(self, rows: &[UserRows]) -> Option<&Row> {
         let user = rows.get(usize::try_from(self.user).ok()?)?;
         let chunk = user.chunks.get(usize::try_from(self.chunk).ok()?)?;
@@ -53,7 +53,7 @@ impl RowRef {
     }
 }
 
-/// Cuts rows into slices, and each slice by the shards of its chats.
+/// Cuts rows into slices, and each slice into one part for each shard that owns its chats.
 #[derive(Debug)]
 pub struct Slicer {
     rows: Rows,
@@ -67,8 +67,8 @@ impl Slicer {
         Self { rows, user: 0, chunk: 0 }
     }
 
-    /// The next slice of about `count` rows. Each shard that owns chats of them gets its part; the
-    /// result is empty at the end.
+    /// The next slice of about `count` rows, as parts: each shard that owns chats of the slice gets
+    /// one. Empty at the end.
     pub fn next(
         &mut self,
         count: usize,
@@ -84,7 +84,8 @@ impl Slicer {
                 (self.user, self.chunk) = (self.user + 1, 0);
                 continue;
             };
-            // No node holds enough rows to exceed 32 bits; a row that did would be left out.
+            // Indexes fit into 32 bits, because no node holds that many rows. A row beyond would be
+            // left out.
             let place = (u32::try_from(self.user), u32::try_from(self.chunk));
             for (entry, row) in (0u32..).zip(chunk.iter()) {
                 let hash = hasher.hash(row.chat_id.as_str());
@@ -100,19 +101,19 @@ impl Slicer {
     }
 }
 
-/// Position of a conversation in its list: pinned first, then newest message first, then by id.
+/// A place in a list of conversations: pinned first, then newest message first, then by chat id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Whether the row is pinned.
     pub pinned: bool,
     /// Time of the chat's newest message.
     pub last_time: TimeMs,
-    /// The chat, which makes the place unique.
+    /// The chat. Its id makes the place unique.
     pub chat_id: ChatId,
 }
 
 impl Place {
-    /// Compares a conversation with this key to the place: `Less` means that it comes before.
+    /// Compares a conversation with this place. `Less` means that the conversation comes before it.
     pub fn order_of(&self, pinned: bool, last_time: TimeMs, chat_id: &ChatId) -> Ordering {
         order((pinned, last_time, chat_id), (self.pinned, self.last_time, &self.chat_id))
     }
@@ -124,7 +125,7 @@ impl Place {
     }
 }
 
-/// A sort key: pinned, time of the newest message, id.
+/// What sorts conversations: pinned, time of the newest message, chat id.
 pub type Key<'a> = (bool, TimeMs, &'a ChatId);
 
 /// The sort key of a conversation.
@@ -137,18 +138,18 @@ pub fn order(a: Key<'_>, b: Key<'_>) -> Ordering {
     b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then_with(|| a.2.cmp(b.2))
 }
 
-/// The conversations up to a place, as a number and a hash. The hash covers their sort keys and
-/// does not depend on the order in which they are added.
+/// The conversations up to a place, as a count and a hash of their sort keys. The hash does not
+/// depend on the order in which they are added. A change of it shows that conversations have moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Number of conversations up to the place.
+    /// How many conversations these are.
     pub count: u64,
-    /// Sum of the conversations' hashes, wrapping.
+    /// The sum of their hashes, wrapping.
     pub hash: u64,
 }
 
 impl Seen {
-    /// Adds a conversation; `hash` is that of its chat's id.
+    /// Adds a conversation. `hash` is the hash of its chat's id.
     pub fn add(&mut self, pinned: bool, last_time: TimeMs, hash: u64) {
         let mut mixed = hash ^ last_time.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         mixed = mixed.wrapping_add(u64::from(pinned));
@@ -159,27 +160,27 @@ impl Seen {
         self.hash = self.hash.wrapping_add(mixed ^ (mixed >> 31));
     }
 
-    /// Adds the conversations that another part has seen.
+    /// Adds the conversations that another part has counted.
     pub fn join(&mut self, other: Self) {
         self.count += other.count;
         self.hash = self.hash.wrapping_add(other.hash);
     }
 }
 
-/// Where a page begins, and the conversations before it when the previous page was made.
+/// Where a page begins, and what came before it when the previous page was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageStart {
     /// The last conversation of the previous page.
     pub place: Place,
-    /// The conversations up to that place.
+    /// The conversations up to that place, at that time.
     pub seen: Seen,
 }
 
 impl PageStart {
-    /// Reads a cursor: `p|n . last_time . count . hash . id`.
+    /// Reads a cursor, which has the form `p|n . last_time . count . hash . id`.
     ///
     /// # Errors
-    /// If the text does not come from [`Self::to_cursor`].
+    /// If [`Self::to_cursor`] did not make the text.
     pub fn parse(cursor: &str) -> Result<Self, Error> {
         let bad = || Error::invalid("cursor: not one of `conversations`");
         let mut parts = cursor.splitn(5, '.');
@@ -205,38 +206,40 @@ impl PageStart {
     }
 }
 
-/// A `conversations` under way, shared by all its parts.
+/// A `conversations` command under way. All its parts share this.
 #[derive(Debug)]
 pub struct Listing {
-    /// The user's rows, with one entry.
+    /// The rows of the one user who asks.
     pub rows: Rows,
     /// The arguments of the command.
     pub asked: Conversations,
-    /// Maximum number of conversations of a part: one more than the page has.
+    /// Most conversations that a part returns: one more than the page has, which shows if another
+    /// page follows.
     pub wanted: usize,
-    /// Where the page begins; None begins the list.
+    /// Where the page begins. None begins at the start of the list.
     pub start: Option<PageStart>,
 }
 
-/// A shard's part of a slice.
+/// What one shard gets of a slice.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The rows, whose chats the shard owns.
+    /// The rows whose chats the shard owns.
     pub refs: Vec<RowRef>,
-    /// Conversations behind this place are not needed, because the page is already full up to it.
+    /// The page is already full up to this place, so the shard leaves out conversations behind it.
     pub until: Option<Place>,
 }
 
-/// A shard's answer for a [`Part`].
+/// What one shard answers to a [`Part`].
 #[derive(Debug, Clone, Default)]
 pub struct ListingPart {
-    /// The first conversations after the start of the page, in order.
+    /// The first conversations behind the start of the page, in order.
     pub items: Vec<Conversation>,
-    /// The conversations up to the start of the page.
+    /// The conversations up to the start of the page, to compare them with those of the previous
+    /// page.
     pub seen: Seen,
 }
 
-/// Unread totals of a user, or of a part of their chats.
+/// Unread totals of all chats of a user, or of a part of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Unread messages in chats that are not muted.
@@ -245,13 +248,13 @@ pub struct Totals {
     pub chats: u64,
     /// Unread messages in muted chats.
     pub muted_messages: u64,
-    /// Muted chats with anything unread.
+    /// Unread chats that are muted.
     pub muted_chats: u64,
 }
 
 impl Totals {
-    /// Adds a chat with `unread` messages. It counts as an unread chat if it has any or is
-    /// `marked`.
+    /// Adds a chat with `unread` unread messages. It counts as an unread chat if it has any, or if
+    /// it is `marked` as unread.
     pub fn add(&mut self, muted: Flag, unread: u64, marked: Flag) {
         let counts = u64::from(unread > 0 || marked == Flag::YES);
         let (messages, chats) = match muted.0 {

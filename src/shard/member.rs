@@ -1,4 +1,4 @@
-//! A member: a user of a chat, as the chat knows them.
+//! A member: a user in a chat, as the chat knows the user.
 
 use std::num::NonZeroU32;
 
@@ -10,11 +10,11 @@ use super::roster::Entry;
 use crate::command::floors::Floors;
 use crate::types::{InternedUserId, Sequence};
 
-/// A user in a chat, as the chat knows them. It takes 24 bytes, and more only if a number does not
-/// fit the short form.
+/// A user in a chat, as the chat knows the user. It takes 24 bytes, or more if a number does not
+/// fit [`ShortMember`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// The user, whose id is the key of the member in the chat's roster.
+    /// The user. The user's id is the key of the member among the chat's members.
     pub user_id: InternedUserId,
     facts: Packed<MemberFacts>,
 }
@@ -24,15 +24,15 @@ const _: () = assert!(size_of::<Member>() == 24);
 /// The facts that a chat knows of a member.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemberFacts {
-    /// Join order, unique within the chat's members.
+    /// Join order. No other member of the chat has it.
     pub order: u64,
-    /// The first sequence that counts as unread for the member.
+    /// The join sequence: messages before it never count as unread.
     pub join_seq: Sequence,
-    /// Sequence of the member's own newest message; 0 if there is none.
+    /// The sent sequence: that of the newest message that the member sent. 0 if there is none.
     pub sent_seq: Sequence,
-    /// The chat's epoch plus one, when the member deleted the chat; 0 if they never did. The member
-    /// counts as deleted only while that epoch is current. So one message brings all rows back by
-    /// changing one number.
+    /// 0 if the member never deleted the chat, else the chat's epoch at the deletion plus 1. The
+    /// next message raises the epoch, so the member no longer counts as deleted. So one changed
+    /// number ends the deletion for all members.
     pub deleted_in: u64,
 }
 
@@ -42,19 +42,19 @@ impl Member {
         Self { user_id, facts: facts.into() }
     }
 
-    /// A copy of the facts that the chat knows.
+    /// A copy of the facts.
     #[inline(always)]
     pub fn facts(&self) -> MemberFacts {
         self.facts.get()
     }
 
-    /// Changes the facts. The order must stay, because the roster is sorted by it.
+    /// Changes the facts but never the order, because the roster is sorted by it.
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut MemberFacts)) {
         self.facts.update(change);
     }
 
-    /// The floors that the chat knows: join sequence and sent sequence.
+    /// The floors of a member that the chat knows: join sequence and sent sequence.
     #[inline]
     pub fn floors(&self) -> Floors {
         let facts = self.facts();
@@ -74,7 +74,8 @@ impl Entry for Member {
     }
 }
 
-/// Short form of [`MemberFacts`], with numbers of 32 bits. Orders begin at 1.
+/// The short form of [`MemberFacts`], with numbers of 32 bits. An order is never 0, and the
+/// compiler uses 0 to tell a member without a short form.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortMember {
     order: NonZeroU32,
@@ -106,7 +107,7 @@ impl Compact for MemberFacts {
     }
 }
 
-/// A member as snapshots and records hold it.
+/// A member as snapshots and records store it.
 #[derive(Serialize, Deserialize)]
 struct Encoded<Id> {
     user_id: Id,

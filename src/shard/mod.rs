@@ -1,26 +1,26 @@
 //! A shard: the state machine that owns a part of the slots.
 //!
-//! No code here sees sockets, files, clocks or bytes of the wire protocol.
+//! The code here sees no sockets, files, clocks, or bytes of the wire protocol.
 //!
 //! # Layout
 //! - [`roster`]: ordered lists in copy-on-write chunks, for a chat's members and a user's rows
 //! - [`compact`]: numbers stored in half of their bytes
 //! - [`table`], [`decode`]: hash tables of a slot; checks of what the disk holds
-//! - [`row`], [`member`]: a membership as the user's side and as the chat's side knows it
+//! - [`row`], [`member`]: a membership as the user knows it, and as the chat knows it
 //! - [`interner`]: ids of users, each stored once per shard
 //! - [`state`]: the contents of a slot
-//! - [`deliveries`]: the effect of a chat's event on rows, and the rows that it reaches
-//! - [`counts`]: numbers of the contents of a slot, updated with each change
+//! - [`deliveries`]: what an event of a chat changes in rows
+//! - [`counts`]: how much a slot holds, updated with each change
 //! - [`retired`]: the ids of dissolved chats
 //! - [`events`]: decisions, what they change, and their encoding in the log
 //! - [`idempotency`]: owners of idempotency keys, and claims
 //! - [`listing`]: rows joined with their chats, a part at a time
-//! - [`list_order`]: the rows of a list in their order
-//! - [`page`]: a user's list, a slice at a time
+//! - [`list_order`]: the rows of a list in list order
+//! - [`page`]: a user's list, made in slices
 //! - [`op`]: operations, answers and messages of a shard
 //! - [`core`]: the state machine
 //! - [`ops`]: what operations do, one file per family
-//! - [`dispatch`]: operations and messages on their way to them
+//! - [`dispatch`]: calls the function of each operation and message
 
 pub mod compact;
 pub mod core;

@@ -1,9 +1,8 @@
 //! Operations, answers and messages of a shard, as plain values.
 //!
-//! An [`Op`] is a command, or a part of one, whose keys all belong to one shard. A [`Message`]
-//! travels from shard to shard. [`Output`] is everything that one step of the core produces. The
-//! caller of the core carries it out in this order: records to the log, then messages, then
-//! answers.
+//! An [`Op`] is a command or a part of one, and all its keys belong to one shard. A [`Message`]
+//! goes from shard to shard. [`Output`] is all that one step of the core produces. Its caller first
+//! writes the records to the log, then sends the messages, then the answers.
 
 use std::sync::Arc;
 
@@ -29,117 +28,120 @@ use crate::command::{Error, Home, Outcome, Reply, ShardCommand};
 use crate::limits::SCAN_ROWS;
 use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
-/// Address of an answer: an entry in the router's table on the core that asked.
+/// Address of an answer: an entry in the table of the router that asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The core whose router sent the operation.
     pub core: ShardId,
-    /// The entry in that router's table.
+    /// The number of the entry in the table of that router.
     pub entry: u64,
-    /// The part of a scattered command that this answer completes.
+    /// Which part of a scattered command this answer is for.
     pub part: u32,
 }
 
 /// An operation: what a router asks of one shard.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// A whole command, whose [`Home`] is this shard.
+    /// A whole command. This shard is its [`Home`].
     Run(ShardCommand),
-    /// Takes an idempotency key for a request; the parts of the request follow.
+    /// Takes an idempotency key for a request. The parts of the request follow.
     Claim(Claiming),
-    /// `create`, after the router has filled in the id.
+    /// `create`, with an id: the client's or one that the router has chosen.
     Create {
-        /// The request; its id is present.
+        /// The request. Its id is present.
         create: Create,
-        /// The origin of the id, which decides what an existing chat with this id means.
+        /// Where the id comes from. It decides what it means if a chat has this id already.
         id_from: IdFrom,
-        /// The claim, if the request has an idempotency key and named no id.
+        /// The claim, if the request has an idempotency key and the client named no id.
         claim: Option<Claim>,
     },
-    /// The chats' side of `detail`.
+    /// What the chats know, for `detail`.
     Details {
-        /// Chats of this shard.
+        /// Chats that this shard owns.
         ids: Vec<ChatId>,
-        /// The reader, whose floors the answer includes; None if `detail` names no user.
+        /// The reader, whose floors the answer includes. None if `detail` names no user.
         user_id: Option<UserId>,
     },
-    /// The user's side of `detail`.
+    /// What the user's rows know, for `detail`.
     Facts {
-        /// Owner of the rows, a user of this shard.
+        /// Owner of the rows. This shard owns the user.
         user_id: UserId,
-        /// Chats of any shard.
+        /// The chats of the rows, which any shard may own.
         ids: Vec<ChatId>,
     },
-    /// Checks whether [`Op::Delete`] would accept these chats; changes nothing.
+    /// Checks whether [`Op::Delete`] would accept these chats. Changes nothing.
     CheckDelete(Delete),
-    /// The chats of a `delete` that this shard owns; with the claim of its key, if it has one.
+    /// Deletes the chats of a `delete` that this shard owns. With the claim, if the request has a
+    /// key.
     Delete(Delete, Option<Claim>),
-    /// The chats' side of a page of `export`.
+    /// What the chats of a slot know, for a page of `export`.
     ExportPage {
         /// The slot to read.
         slot: Slot,
-        /// The last line that an earlier page returned; None begins the slot.
+        /// The last line of the page before. None begins at the start of the slot.
         after: Option<ExportPlace>,
-        /// Maximum number of lines.
+        /// The page has at most so many lines.
         limit: usize,
     },
-    /// The users' side of a page of `export`.
+    /// What these users' rows know, for a page of `export`.
     ExportRows(Vec<(UserId, ChatId)>),
-    /// Checks whether [`Op::Import`] would accept these lines; changes nothing.
+    /// Checks whether [`Op::Import`] would accept these lines. Changes nothing.
     CheckImport(Arc<Import>),
-    /// Finds a place in the list for each row that an `import` brings to users of this shard.
+    /// Chooses the join order of each row that an `import` brings to users of this shard.
     Places(Arrivals),
-    /// The lines of an `import` whose chats this shard owns, with a place in the user's list for
-    /// each line of a member. If the places are empty, the `join_order` of each line counts.
+    /// Applies the lines of an `import` whose chats this shard owns. The numbers are the join
+    /// orders of the lines of members. If there are none, the `join_order` of each line counts.
     Import(Arc<Import>, Vec<u64>),
-    /// Removals in an `import`, for users of this shard. The router sends them after their chats
-    /// have applied them.
+    /// Applies the removals of an `import` to users of this shard. The router sends it after the
+    /// chats have removed their members.
     ImportGone(Vec<Removal>),
-    /// Makes the next slice of a long list; any core can do it.
+    /// Makes the next slice of a long list. Any shard can do it.
     ListOn(Box<ListPage>),
-    /// The rows of these users at this instant.
+    /// Asks for the rows of these users, as they are at this instant.
     Rows(Vec<UserId>),
-    /// The part of a user's conversations whose chats this shard owns, among these rows.
+    /// Makes a part of a `conversations`, from rows whose chats this shard owns.
     Conversations(Arc<Listing>, Part),
-    /// The unread totals of these rows, whose chats this shard owns.
+    /// Computes the unread totals of these rows, whose chats this shard owns.
     Unread(Rows, Vec<RowRef>),
-    /// Sets the flags of a row, which this shard owns.
+    /// Sets flags of a row of this shard.
     SetFlags(SetFlags),
-    /// The chats of a `mark_read_many` without a key that this shard owns.
+    /// Marks chats as read: those of a `mark_read_many` without a key that this shard owns.
     MarkReadMany(MarkReadMany),
-    /// Checks a user's read positions against their chats, which this shard owns.
+    /// Checks these read positions against their chats, which this shard owns. Changes nothing.
     CheckReads(UserId, Vec<ReadItem>),
-    /// A `mark_read_many` with a key, after the chats have checked it: the rows decide in one step.
+    /// Decides a `mark_read_many` with a key in one step, on the user's shard. The chats have
+    /// checked it.
     ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
-    /// The chat's side of `explain`.
+    /// What the chat knows, for `explain`.
     ExplainChat(Explain),
-    /// Begins `erase_user` and takes its key. The answer is the user's rows, or the first reply if
-    /// the request is a repeat.
+    /// Begins `erase_user`, and takes its key. The answer is the user's rows, or for a repeat the
+    /// first reply.
     EraseBegin(EraseUser),
     /// Removes the user from these chats, which this shard owns.
     EraseMember(UserId, Vec<ChatId>),
-    /// Looks for the user as the creator of chats, in some slots of this shard from this own slot
-    /// on.
+    /// Erases the user from chats that still name the user as creator or deleter. Visits some slots
+    /// of this shard, from this index on.
     EraseSweep(UserId, usize),
-    /// Forgets the user, if no rows are left. The number is that of removed memberships, for the
-    /// reply.
+    /// Forgets the user if no rows are left. The number says how many memberships were removed, for
+    /// the reply.
     EraseEnd(EraseUser, u64),
-    /// Recounts some slots of this shard from this own slot on, and reports their memberships.
+    /// Compares the counts of some slots of this shard with their contents, from this index on.
+    /// Returns their memberships.
     VerifySlots(usize),
-    /// A page of the members of a chat that has many, after this join order.
+    /// Reads a page of members after this join order, for a chat with too many for one step.
     VerifyMembers(ChatId, u64),
-    /// A page of the rows of a user who has many, after this join order.
+    /// Reads a page of rows after this join order, for a user with too many for one step.
     VerifyRowsOf(UserId, u64),
-    /// The chats' side of these memberships; this shard owns the chats.
+    /// What the chats know of these memberships. This shard owns the chats.
     VerifyChats(Vec<Pair>),
-    /// The users' side of these memberships; this shard owns the users.
+    /// What the users' rows know of these memberships. This shard owns the users.
     VerifyRows(Vec<Pair>),
     /// Counts of the shard, for `stats`.
     Stats,
 }
 
 impl Op {
-    /// Rows of a reply for which the operation already holds memory.
+    /// For how many rows of a reply the operation already holds memory.
     pub fn rows_held(&self) -> usize {
         match self {
             Self::ListOn(page) => page.rows_held(),
@@ -147,9 +149,9 @@ impl Op {
         }
     }
 
-    /// Number of rows that the operation reads or writes, if it can be large, else 0. A worker runs
-    /// large operations between others and keeps their order. `usize::MAX` marks one that is always
-    /// large.
+    /// How many rows the operation reads or writes, or 0 if they are always few. A worker runs
+    /// other operations between large ones, and keeps the order of the large ones. `usize::MAX`
+    /// marks an operation that is always large.
     pub fn rows(&self) -> usize {
         match self {
             Self::ListOn(_) => SCAN_ROWS,
@@ -159,15 +161,15 @@ impl Op {
             Self::EraseSweep(..) | Self::VerifySlots(_) => usize::MAX,
             Self::VerifyMembers(..) | Self::VerifyRowsOf(..) => usize::MAX,
             Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
-            // Small imports count as large too, so that all are applied in the order in which they
-            // were sent.
+            // Every import counts as large, because large operations keep their order: imports must
+            // be applied as they were sent.
             Self::CheckImport(_) | Self::Import(..) | Self::ImportGone(_) => usize::MAX,
             Self::Places(arrivals) => arrivals.users.iter().map(|user| user.lines.len()).sum(),
             _ => 0,
         }
     }
 
-    /// The users whose rows the operation changes by messages of its shard to other shards.
+    /// The users to whose rows this operation makes its shard send messages.
     pub fn tells(&self) -> Tells<'_> {
         match self {
             Self::Run(command) => match command.home() {
@@ -208,10 +210,10 @@ impl Op {
     }
 }
 
-/// The users to whose rows a shard sends messages because of an operation.
+/// Users to whose rows a shard sends messages because of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tells<'a> {
-    /// No user, or only those into whose list a message brings a deleted row back.
+    /// No user. Or only users whose deleted rows a new message brings back.
     Nobody,
     /// Only the rows of this user.
     User(&'a UserId),
@@ -219,18 +221,17 @@ pub enum Tells<'a> {
     Anybody,
 }
 
-/// Origin of a new chat's id.
+/// Where the id of a new chat comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdFrom {
-    /// The caller named the id.
+    /// The client named it.
     Caller,
-    /// Derived from the two users of a single chat. The id belongs to these users, whichever of
-    /// them asks.
+    /// Derived from the two users of a single chat. So both users get this id, and a chat that has
+    /// it is their chat.
     Users,
-    /// Derived from the idempotency key. The id belongs to the request, and a repeat derives it
-    /// again.
+    /// Derived from the idempotency key. So a repeat of the request derives it again.
     Key,
-    /// Drawn at random; after a collision the router draws again.
+    /// Drawn at random. If another chat has it, the router draws again.
     Chance,
 }
 
@@ -239,53 +240,53 @@ pub enum IdFrom {
 pub enum Answer {
     /// The reply to the command, or its error.
     Done(Outcome),
-    /// The request owns the key, by this claim.
+    /// The request owns the key from now on, by this claim.
     Claimed(Claim),
-    /// The id, which the caller did not name, belongs to another chat. The router tries another
-    /// one.
+    /// Another chat has the id, which the client did not name. The router chooses another id.
     Collision,
-    /// One entry for each id; None if there is no such chat.
+    /// One entry for each id. None if there is no such chat.
     Details(Vec<Option<DetailPart>>),
-    /// One entry for each id; None if the user has no such row.
+    /// One entry for each id. None if the user has no such row.
     Facts(Vec<Option<RowFacts>>),
-    /// For each user a place in the list for each of their lines.
+    /// For each user, the join orders of the user's lines.
     Places(Vec<Vec<u64>>),
-    /// The chats' side of a page of `export`.
+    /// What the chats of a slot know, for a page of `export`.
     ExportPage(ExportPage),
-    /// One entry for each pair; None if there is no such row.
+    /// One entry for each pair. None if there is no such row.
     ExportRows(Vec<Option<ExportRow>>),
-    /// Counts of the shard.
+    /// Counts of the shard, for `stats`.
     Stats(ShardStats),
-    /// A list that is not complete: [`Op::ListOn`] continues it.
+    /// A list of which slices are missing. [`Op::ListOn`] makes the next one.
     List(Box<ListPage>),
-    /// One set of rows for each user.
+    /// The rows of each user that was asked for.
     Rows(Vec<UserRows>),
-    /// The first conversations of a part, in list order.
+    /// The first conversations of the part, in the order of `conversations`.
     Conversations(ListingPart),
-    /// The totals that a part adds, by the user's position in [`Rows`].
+    /// What the rows of the part add to the totals, by the index of the user in [`Rows`].
     Unread(Vec<(u32, Totals)>),
-    /// One result for each item of the part.
+    /// One result for each item that was asked for.
     MarkReadMany(Vec<ReadResult>),
-    /// One checked request for each item of the part; the router passes them to the rows.
+    /// One checked request for each item. The router passes these to the shard of the rows.
     CheckReads(Vec<RowRequest>),
-    /// The chat's side of `explain`, or an error if there is no such chat.
+    /// What the chat knows, for `explain`. An error if there is no such chat.
     ExplainChat(Result<ChatView, Error>),
-    /// Number of memberships that were removed.
+    /// How many memberships were removed.
     EraseMember(u64),
-    /// The next own slot to look into; None after the last.
+    /// The index of the slot to continue from. None after the last slot.
     EraseSweep(Option<usize>),
-    /// Memberships and differences of some slots.
+    /// The memberships of some slots, and contradictions within them.
     VerifySlots(Box<SlotsView>),
-    /// A page of one roster, and the order after which it continues; None after the last page.
+    /// A page of members or rows, and the join order after which the next page begins. None after
+    /// the last.
     VerifyPage(Box<SlotsView>, Option<u64>),
     /// One entry for each pair.
     VerifyChats(Vec<ChatSide>),
-    /// One entry for each pair; None if there is no such row.
+    /// One entry for each pair. None if there is no such row.
     VerifyRows(Vec<Option<RowSide>>),
 }
 
 impl Answer {
-    /// Number of rows or lines in the answer, if it can be large, else 0.
+    /// How many rows or lines the answer has, or 0 if they are always few.
     pub fn rows(&self) -> usize {
         match self {
             Self::Done(Ok(Reply::List(list))) => list.items.len(),
@@ -300,16 +301,15 @@ impl Answer {
     }
 }
 
-/// The part of a command's result that one step knows.
+/// What one step knows of the result of an operation.
 pub(super) enum Step {
     /// The outcome of the command.
     Done(Outcome),
     /// An answer that the router joins with others, or continues from.
     Part(Answer),
-    /// The reply. It waits until all events that these chats have decided so far have reached their
-    /// rows.
+    /// The reply. It waits until the present events of these chats have reached their rows.
     AfterDeliveries(Vec<ChatId>, Reply),
-    /// A later step or another shard answers.
+    /// A later step or another shard will answer.
     Later,
 }
 
@@ -331,92 +331,95 @@ impl From<Answer> for Step {
     }
 }
 
-/// A membership, by the ids of its user and its chat.
+/// A membership: the ids of its user and its chat.
 pub type Pair = (UserId, ChatId);
 
-/// The chat's side of `explain`.
+/// What the chat knows, for `explain`.
 #[derive(Debug, Clone)]
 pub struct ChatView {
-    /// The chat; `last_read_sequence` is 0.
+    /// The chat as `detail` replies it, with a `last_read_sequence` of 0.
     pub item: ChatItem,
-    /// The user's floors as the chat knows them; None if the user is no member.
+    /// The user's floors, as the chat knows them. None if the user is no member.
     pub member: Option<Floors>,
 }
 
-/// The chat's side of a membership, for `verify`.
+/// What a chat knows of a membership, for `verify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatSide {
-    /// Number of the chat's last event; 0 if there is no such chat.
+    /// Number of the newest event of the chat. 0 if there is no such chat.
     pub event: u64,
-    /// Whether deliveries are under way, so that rows may lag behind.
+    /// Whether events are still on their way, so that rows may lag behind the chat.
     pub is_busy: bool,
-    /// The user's join sequence, and whether they deleted the chat; None if they are no member.
+    /// The user's join sequence, and whether the user deleted the chat. None if the user is no
+    /// member.
     pub member: Option<(Sequence, bool)>,
 }
 
-/// The user's side of a membership, for `verify`.
+/// What a user's row knows of a membership, for `verify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSide {
-    /// Number of the last chat event that the row has applied.
+    /// Number of the newest event of the chat that changed the row.
     pub event: u64,
-    /// The user's join sequence, as the row knows it.
+    /// The user's join sequence, as the row has it.
     pub join_seq: Sequence,
-    /// Whether the row is out of the list because the user deleted the chat.
+    /// Whether the row is out of the list, because the user deleted the chat.
     pub is_deleted: bool,
 }
 
-/// Memberships and differences of some slots, for `verify`.
+/// The memberships of some slots, and contradictions within them, for `verify`.
 #[derive(Debug, Clone, Default)]
 pub struct SlotsView {
-    /// The next own slot; None after the last.
+    /// The index of the slot to continue from. None after the last slot.
     pub next: Option<usize>,
-    /// Number of chats in these slots, dissolved ones included.
+    /// How many chats these slots hold, with the dissolved ones.
     pub chats: u64,
-    /// All members, except those of [`Self::long_chats`].
+    /// All members, without those of [`Self::long_chats`].
     pub members: Vec<(Pair, ChatSide)>,
-    /// All rows, except those of [`Self::long_users`].
+    /// All rows, without those of [`Self::long_users`].
     pub rows: Vec<(Pair, RowSide)>,
-    /// Chats with too many members for one step; [`Op::VerifyMembers`] reads them.
+    /// Chats with too many members for one step. [`Op::VerifyMembers`] reads their members.
     pub long_chats: Vec<ChatId>,
-    /// Users with too many rows for one step; [`Op::VerifyRowsOf`] reads them.
+    /// Users with too many rows for one step. [`Op::VerifyRowsOf`] reads their rows.
     pub long_users: Vec<UserId>,
-    /// Disagreements within a slot, each as a message for the operator.
+    /// Contradictions within a slot, each as a message for the operator.
     pub differences: Vec<String>,
 }
 
-/// A chat as its own shard sees it, for `detail`.
+/// What a chat knows, for `detail`.
 #[derive(Debug, Clone)]
 pub struct DetailPart {
-    /// The chat; `last_read_sequence` is 0.
+    /// The chat as `detail` replies it, with a `last_read_sequence` of 0.
     pub item: ChatItem,
-    /// The reader's floors as the chat knows them; None if the reader is no member.
+    /// The reader's floors, as the chat knows them. None if the reader is no member.
     pub member: Option<Floors>,
 }
 
-/// The chats' side of a page of `export`.
+/// What the chats of a slot know, for a page of `export`.
 #[derive(Debug, Clone, Default)]
 pub struct ExportPage {
-    /// Lines of chats, in the order of their ids.
+    /// Lines of chats, sorted by id.
     pub chats: Vec<ChatLine>,
-    /// Lines of members, with the facts that the chat knows.
+    /// Lines of members, with what the chat knows of them.
     pub members: Vec<MemberLine>,
-    /// The last line of this page; None if the slot has no more.
+    /// Where the next page continues: the last line of this page. None if the slot has no more
+    /// lines.
     pub next: Option<ExportPlace>,
 }
 
-/// The position of a line of `export` within its slot.
+/// A line of `export`, by which the next page continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportPlace {
-    /// The chat's member of this join order; 0 is the line of the chat itself.
+    /// The line of the member with this join order in this chat. Order 0 is the line of the chat
+    /// itself.
     Member(ChatId, u64),
-    /// The user's removal from this chat, with its version as `export` writes it.
+    /// The line of the user's removal from this chat, with the version that the line has.
     Gone(UserId, u64, ChatId),
 }
 
-/// The rows that an `import` brings to some users.
+/// The rows that one `import` brings to some users.
 #[derive(Debug, Clone)]
 pub struct Arrivals {
-    /// All parts of the `import`, to which [`LineAt`] refers.
+    /// All parts of the `import`. Each [`LineAt`] is a line of one of them.
     pub parts: Arc<[Arc<Import>]>,
     /// One entry for each user.
     pub users: Vec<Arrival>,
@@ -425,53 +428,53 @@ pub struct Arrivals {
 /// The rows that an `import` brings to one user.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// The positions of the user's lines, in the order in which they were sent.
+    /// Where the lines of the user are, in the order in which they were sent.
     pub lines: Vec<LineAt>,
-    /// List places of rows that earlier imports are still bringing.
+    /// Join orders of rows that earlier imports are still bringing, so that no new row gets them.
     pub under_way: Vec<u64>,
 }
 
-/// The position of a member's line within an `import`.
+/// Where the line of a member is in an `import`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineAt {
-    /// Index of the part.
+    /// Index of the part that has the line.
     pub part: usize,
-    /// Index of the line in its part.
+    /// Index of the line within its part.
     pub line: usize,
-    /// Whether an earlier line removes this membership, so that this line joins it again.
+    /// Whether an earlier line removes this membership. Then this line adds it again.
     pub joins_again: bool,
 }
 
 impl Arrivals {
-    /// The line at a position, with its [`LineAt::joins_again`]; None if there is no such line.
+    /// The line at `at`, with its [`LineAt::joins_again`]. None if there is no such line.
     pub fn line(&self, at: LineAt) -> Option<(&MemberLine, bool)> {
         Some((self.parts.get(at.part)?.members.get(at.line)?, at.joins_again))
     }
 }
 
-/// An import line that says that a user is no longer a member of a chat.
+/// A line of an `import` that says: the user is no longer a member of the chat.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Removal {
     /// The user who left.
     pub user_id: UserId,
     /// The chat that the user left.
     pub chat_id: ChatId,
-    /// The version of the removal; None takes the user's next version.
+    /// The version to give the removal. None stands for the user's next version.
     pub version: Option<u64>,
 }
 
-/// A row with its bookkeeping, for `export`.
+/// A row as `export` needs it.
 #[derive(Debug, Clone)]
 pub struct ExportRow {
-    /// Flags, positions and times.
+    /// What clients see of the row, and what counts for unread.
     pub facts: RowFacts,
-    /// Join order of the row, at most what `import` accepts.
+    /// Join order of the row, lowered to the largest one that `import` accepts.
     pub order: u64,
-    /// Version of the row, at most what `import` accepts.
+    /// Version of the row, lowered to the largest one that `import` accepts.
     pub version: u64,
 }
 
-/// A user's own change to a row that the chat must check first.
+/// A change of a row by its user, which the chat must check first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowAction {
     /// `mark_read` up to this sequence.
@@ -480,74 +483,77 @@ pub enum RowAction {
     Clear,
 }
 
-/// A [`RowAction`] on its way from the chat to the row.
+/// A [`RowAction`] that the chat has checked, on its way to the row.
 #[derive(Debug, Clone)]
 pub struct RowRequest {
     /// The chat of the row.
     pub chat_id: ChatId,
     /// The change that the user wants.
     pub action: RowAction,
-    /// If set, the row must have this version.
+    /// The version that the row must have. None accepts every version.
     pub if_version: Option<u64>,
-    /// The chat's verdict. With an idempotency key, a refusal travels to the row too, because the
-    /// row keeps the first answer.
+    /// The chat's verdict. A refusal goes on to the row only if the request has an idempotency key,
+    /// because the row's slot keeps the first answer.
     pub checked: Result<Checked, Error>,
 }
 
-/// The chat's facts at the moment when it checked a user's change.
+/// What the chat knew when it checked a [`RowAction`].
 #[derive(Debug, Clone, Copy)]
 pub struct Checked {
-    /// The chat's newest sequence.
+    /// The last sequence of the chat.
     pub last_sequence: Sequence,
-    /// The user's own newest message.
+    /// The user's sent sequence.
     pub sent_seq: Sequence,
 }
 
 /// What one shard sends another.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// An event of a chat, for rows of the receiving shard.
+    /// An event of a chat, for rows of the shard that receives it.
     Deliver {
-        /// The shard of the chat, which gets the confirmation.
+        /// The shard of the chat, which waits for the confirmation.
         from: ShardId,
         /// The chat of the event.
         chat_id: ChatId,
-        /// The event's number in its chat.
+        /// Number of the event in its chat.
         event: u64,
-        /// The users whose rows the event reaches, each with its effect.
+        /// The users whose rows the event changes, with the effect on each row.
         rows: Vec<(UserId, Effect)>,
     },
-    /// Confirmation: the rows have the event, and their records are with the log.
+    /// Confirms that the rows have applied an event and that their records are written before this
+    /// message.
     Delivered {
         /// The chat of the event.
         chat_id: ChatId,
-        /// The event's number in its chat.
+        /// Number of the event in its chat.
         event: u64,
     },
-    /// The chat has checked a user's change. The row's shard decides, and answers the router.
+    /// A change of a row that the chat has checked. The row's shard decides it, and answers the
+    /// router.
     Row {
         /// The router that asked.
         to: ReplyTo,
         /// Owner of the row.
         user_id: UserId,
-        /// The change, with the chat's verdict.
+        /// The change, with the verdict of the chat.
         request: RowRequest,
-        /// Idempotency key of the request.
+        /// The idempotency key of the request, if it has one.
         key: Option<IdempotencyKey>,
     },
-    /// Like [`Message::Row`], for several rows of a user: each is decided by itself, without a key.
+    /// Like [`Message::Row`], for several rows of one user and without a key. Each row is decided
+    /// alone.
     Rows {
         /// The router that asked.
         to: ReplyTo,
         /// Owner of the rows.
         user_id: UserId,
-        /// The changes, with the chats' verdicts.
+        /// The changes, each with the verdict of its chat.
         requests: Vec<RowRequest>,
     },
 }
 
 impl Message {
-    /// Number of rows that the message may change.
+    /// How many rows the message may change.
     pub fn rows(&self) -> usize {
         match self {
             Self::Deliver { rows, .. } => rows.len(),
@@ -558,9 +564,9 @@ impl Message {
     }
 }
 
-/// A message with the number of the snapshot that its sender has begun, so that the receiver begins
-/// no later. Then no snapshot holds an effect without its cause (Chandy and Lamport, "Distributed
-/// Snapshots", 1985).
+/// A message with the number of the newest snapshot that its sender has begun. The receiver begins
+/// that snapshot before it takes the message. So no snapshot holds an effect without its cause
+/// (Chandy and Lamport, "Distributed Snapshots", 1985).
 #[derive(Debug, Clone)]
 pub struct Envelope {
     /// Number of the newest snapshot that the sender has begun.
@@ -569,31 +575,31 @@ pub struct Envelope {
     pub message: Message,
 }
 
-/// An answer with its address.
+/// An answer, and the router that it goes to.
 #[derive(Debug)]
 pub struct Answered {
     /// The router that asked.
     pub to: ReplyTo,
-    /// What the shard gives back.
+    /// The answer itself.
     pub answer: Answer,
-    /// Whether the answer promises something. Then it leaves only when the log holds all records
-    /// that were decided before it.
+    /// Whether the answer promises something. Such an answer leaves only when the log has all
+    /// records that were written before it.
     pub after_log: bool,
 }
 
-/// Everything that a step of the core produces.
+/// Everything that one step of the core produces.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Records for the log, in the order of their decisions.
+    /// Records for the log, in the order in which their events were decided.
     pub records: Batch,
-    /// Messages with their receivers; the own shard can be one.
+    /// Messages with their receivers, which may include the sending shard.
     pub messages: Vec<(ShardId, Envelope)>,
     /// Answers that are ready.
     pub answers: Vec<Answered>,
 }
 
 impl Output {
-    /// Whether there is nothing to carry out.
+    /// Whether the step produced nothing.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.messages.is_empty() && self.answers.is_empty()
     }

@@ -1,12 +1,12 @@
-//! A page of a user's list, or the whole list, made a slice at a time.
+//! A page of a user's list, or the whole list, made in slices.
 //!
-//! The rows are those of one instant: their chunks are shared, not copied, and later changes are
-//! not seen. So a core that makes a long list can serve other requests in between.
+//! All rows are of one instant: the page shares their chunks, so later changes do not show. So a
+//! core can serve other requests between two slices of a long list.
 //!
 //! Invariants:
-//! - The rows are in list order, see [`super::list_order`].
-//! - A slice reads at most about [`LOOK_ROWS`] rows, and adds at most about [`SCAN_ROWS`] of them
-//!   to the page.
+//! - The rows are in list order; see [`super::list_order`].
+//! - A slice reads about [`LOOK_ROWS`] rows at most, and adds about [`SCAN_ROWS`] of them to the page
+//!   at most.
 
 use super::list_order::{ListOrder, ListPlace};
 use super::roster::{Chunks, Roster};
@@ -15,25 +15,26 @@ use crate::command::Error;
 use crate::command::list::{List, ListReply, ListRow};
 use crate::limits::{LOOK_ROWS, SCAN_ROWS};
 
-/// A list that is being made; its rules are in the documentation of the module.
+/// A page of a list that is being made. The module header has its invariants.
 #[derive(Debug, Clone)]
 pub struct ListPage {
     chunks: Chunks<Row>,
     /// Where the next slice continues.
     place: ListPlace,
     limit: usize,
-    /// Upper bound of the rows in the reply.
+    /// The reply has at most so many rows.
     rows_max: usize,
     items: Vec<ListRow>,
-    /// The place behind the last row in `items`, once there are `limit` rows.
+    /// The place behind the last row of the page. None until the page has `limit` rows.
     end: Option<ListPlace>,
 }
 
 impl ListPage {
-    /// Begins the page that `list` asks for, on these rows; None if the user has none.
+    /// Begins the page that `list` asks for. `rows` are the user's rows, None if the shard does not
+    /// know the user.
     ///
     /// # Errors
-    /// If the cursor does not come from `list`.
+    /// If the cursor was not made by `list`.
     pub fn begin(list: &List, rows: Option<&Roster<Row>>) -> Result<Self, Error> {
         let place = ListPlace::parse(list.cursor.as_deref())?;
         let chunks = rows.map(Roster::chunks).unwrap_or_default();
@@ -42,10 +43,10 @@ impl ListPage {
         Ok(Self { chunks, place, limit, rows_max, items: Vec::new(), end: None })
     }
 
-    /// Makes a slice. Returns the reply if it was the last one.
+    /// Makes the next slice. Returns the reply after the last slice.
     pub fn go_on(&mut self) -> Option<ListReply> {
-        // One reservation for all rows, because a growing list would be moved again and again. It
-        // waits until the first slice is made, because many lists may wait for their turn.
+        // Reserves memory for all rows at once, because growing step by step would move them again
+        // and again. Not before the first slice, because many pages may wait for their turn.
         self.items.reserve_exact(self.rows_max.saturating_sub(self.items.len()));
         let slice_begin = self.items.len();
         let mut looked_at = 0;
@@ -73,7 +74,7 @@ impl ListPage {
         Some(ListReply { items: std::mem::take(&mut self.items), next_cursor })
     }
 
-    /// Rows for which the page holds memory: none before the first slice, then all.
+    /// For how many rows the page holds memory: for none before its first slice, then for all.
     pub fn rows_held(&self) -> usize {
         self.items.capacity()
     }

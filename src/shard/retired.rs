@@ -1,15 +1,16 @@
-//! The ids of dissolved chats. They are never used again, and are all that is left of such chats.
+//! The ids of dissolved chats with nothing left to deliver. An id is kept forever, so that no new
+//! chat gets it.
 //!
-//! A chat takes about 300 bytes, and these ids stay forever, so they are stored tightly: an id
-//! takes its own bytes and about ten more. The chat's other facts are gone; no answer needs them.
+//! A whole chat takes about 300 bytes, an entry here only the bytes of the id and about ten more.
+//! The other facts of the chat are gone, because no answer needs them.
 //!
 //! ```text
 //! entry: [type u8][length of the id u8][id]
 //! ```
 //!
 //! Invariants:
-//! - Each id has one entry. Entries are never removed.
-//! - `places` holds the offset of each entry in `entries`, found by the hash of the id.
+//! - Each id has one entry, and no entry is ever removed.
+//! - `places` has the offset of each entry in `entries`, found by the hash of the id.
 
 use hashbrown::HashTable;
 
@@ -20,10 +21,10 @@ use crate::types::{ChatId, ChatType, KeyHasher};
 const HEAD_BYTES: usize = 2;
 const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);
 
-/// The buffer grows by one part in this many. To double it would waste more than it holds.
+/// The buffer grows by an eighth: doubling would waste more memory than the set needs.
 const GROWTH_SHARE: usize = 8;
 
-/// A set of chat ids with their types; its rules are in the documentation of the module.
+/// A set of chat ids with the types of the chats. The module header has its invariants.
 #[derive(Debug, Default, Clone)]
 pub struct Retired {
     entries: Vec<u8>,
@@ -31,7 +32,7 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// Number of ids, which is that of retired chats.
+    /// Number of ids in the set.
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -42,7 +43,7 @@ impl Retired {
         self.places.is_empty()
     }
 
-    /// Whether the id is in the set; `hash` is that of the id.
+    /// Whether the id is in the set. `hash` is the hash of the id.
     pub fn contains(&self, id: impl AsRef<[u8]>, hash: u64) -> bool {
         let is_it = |place: &u32| {
             let entry = entry_at(&self.entries, *place);
@@ -51,8 +52,8 @@ impl Retired {
         self.places.find(table_hash(hash), is_it).is_some()
     }
 
-    /// Adds an id. Returns false if the id is not new or does not fit: a slot has room for 4 GiB of
-    /// entries.
+    /// Adds an id. Returns false if the set has the id already, or if its entries would take more
+    /// than 4 GiB.
     pub fn add(&mut self, id: &str, chat_type: ChatType, hasher: KeyHasher) -> bool {
         let hash = hasher.hash(id);
         let (Ok(place), Ok(length)) = (u32::try_from(self.entries.len()), u8::try_from(id.len()))
@@ -91,7 +92,7 @@ fn entry_at(entries: &[u8], place: u32) -> Option<(u8, &str)> {
     first(entries.get(usize::try_from(place).ok()?..)?).map(|(entry, _)| entry)
 }
 
-/// The first entry, and the bytes after it.
+/// The first entry of `entries`, and the bytes behind it.
 fn first(entries: &[u8]) -> Option<((u8, &str), &[u8])> {
     let (&[chat_type, length], rest) = entries.split_first_chunk::<HEAD_BYTES>()?;
     let (id, behind) = rest.split_at_checked(usize::from(length))?;

@@ -1,17 +1,18 @@
-//! An ordered list with lookup by key, stored in small copy-on-write chunks.
+//! An ordered list that finds entries by key, stored in small copy-on-write chunks.
 //!
-//! A chat's members and a user's rows are both rosters: ordered by a number that grows with each
-//! join, and found by id. A change touches one chunk, so a giant roster (100 000 members, 50 000
-//! rows) costs no more per change than a small one. A snapshot can share the chunks (by [`Arc`])
-//! while changes continue, because a shared chunk is copied before it is changed.
+//! A chat's members and a user's rows are rosters. They are sorted by join order and found by id. A
+//! change touches one chunk, so it costs a giant roster (100 000 members, 50 000 rows) no more than
+//! a small one. A snapshot shares the chunks by [`Arc`] while changes continue: a shared chunk is
+//! copied before it is changed.
 //!
-//! A chunk is one allocation of exactly its entries. It has no reserve, and to reach the entries of
-//! a small roster costs one wait for memory. To add an entry moves at most one chunk.
+//! A chunk is one allocation of exactly its entries. So it wastes no memory, and reading a small
+//! roster costs one wait for memory. Adding an entry moves at most the entries of one chunk.
 //!
 //! Invariants:
-//! - Orders strictly rise over all chunks; no chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
-//! - Keys are unique. `Lookup` knows each entry exactly once. Its form depends on the number of
-//!   entries now and before.
+//! - Orders strictly rise over all chunks. No chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
+//! - Keys are unique, and `Lookup` knows each entry exactly once.
+//! - The form of `Lookup` depends on the present and on earlier numbers of entries, because a roster
+//!   shrinks later than it grew.
 
 use std::sync::Arc;
 
@@ -23,29 +24,29 @@ use super::table::shrink;
 use crate::limits::CHUNK_ENTRIES_MAX;
 use crate::types::KeyHasher;
 
-/// Up to this many entries have their tags in the roster itself.
+/// A roster of up to this many entries keeps their tags in itself.
 const FEW: usize = 15;
-/// Up to this many entries have tags; a larger roster has an index.
+/// A roster of up to this many entries has tags. A larger one has an index.
 const INDEXED_FROM: usize = 256;
-/// Number of hash tables in an index.
+/// How many hash tables an index has.
 const INDEX_PARTS: usize = 16;
-/// Number of tags that one step compares.
+/// How many tags one step compares.
 const TAGS_AT_ONCE: usize = 16;
 const _: () = assert!(TAGS_AT_ONCE <= u16::BITS as usize);
 
-/// An entry of a roster.
+/// What a roster can hold.
 pub trait Entry: Clone {
     /// The id by which the entry is found.
     fn key(&self) -> &str;
     /// The number by which entries are sorted, unique in the roster.
     fn order(&self) -> u64;
-    /// Moves the entry out. The value that is left can only be dropped.
+    /// Moves the entry out. What it leaves behind may only be dropped.
     fn take(&mut self) -> Self;
 }
 
-/// Entries that are copied together when a snapshot still shares them.
+/// Entries that are copied together when one of them changes while a snapshot shares them.
 pub type Chunk<T> = Arc<[T]>;
-/// All chunks of a roster, in order: nearly always one.
+/// All chunks of a roster, in order. Nearly always there is one.
 pub type Chunks<T> = SmallVec<[Chunk<T>; 1]>;
 
 #[derive(Debug, Clone, Copy)]
@@ -54,20 +55,20 @@ struct IndexEntry {
     order: u64,
 }
 
-/// The structure that finds an entry by its key.
+/// How a roster finds an entry by its key.
 #[derive(Debug)]
 enum Lookup {
-    /// Tags of a few entries, in their order. A tag is 16 bits of the key's hash, so nearly always
-    /// only the right key is compared.
+    /// The tags of a few entries, in the order of the entries. A tag is 16 bits of the hash of a
+    /// key, so a wrong key is nearly never compared.
     Few([u16; FEW]),
-    /// Tags of more entries, in their order; they fit into a few cache lines.
+    /// The tags of more entries, in the order of the entries. They fit into a few cache lines.
     Tags(ThinVec<u16>),
-    /// The hash and order of each entry.
+    /// The hash and the order of each entry, in hash tables.
     Index(Box<Index>),
 }
 
-/// The hash and order of all entries, by hash. Each part grows by itself, so that no caller waits
-/// long.
+/// The hash and the order of each entry, in several hash tables. A table that grows moves all its
+/// entries, so one small table at a time keeps every step short.
 #[derive(Debug)]
 struct Index {
     parts: [HashTable<IndexEntry>; INDEX_PARTS],
@@ -79,7 +80,7 @@ impl Index {
         Self { parts: std::array::from_fn(|_| part()) }
     }
 
-    /// The part that holds this hash.
+    /// The number of the table that holds entries with this hash.
     fn part_of(hash: u64) -> usize {
         usize::try_from(hash >> 40).unwrap_or_default() % INDEX_PARTS
     }
@@ -98,11 +99,11 @@ impl Index {
         }
     }
 
-    /// The tags of all entries in these chunks, in their order.
+    /// Computes the tags of all entries in `chunks`, in the order of the entries.
     fn tags<T: Entry>(&self, chunks: &Chunks<T>) -> ThinVec<u16> {
         let mut pairs: Vec<IndexEntry> = self.parts.iter().flatten().copied().collect();
         pairs.sort_unstable_by_key(|pair| pair.order);
-        // Index and chunks name the same entries, and both are sorted by order here.
+        // Index and chunks hold the same entries, and both are sorted by order here.
         debug_assert!(pairs.iter().map(|pair| pair.order).eq(orders(chunks)));
         pairs.into_iter().map(|pair| tag(pair.hash)).collect()
     }
@@ -114,7 +115,7 @@ impl Index {
     }
 }
 
-/// An ordered list with lookup by key; its rules are in the documentation of the module.
+/// An ordered list that finds entries by key. The module header has its invariants.
 #[derive(Debug)]
 pub struct Roster<T> {
     chunks: Chunks<T>,
@@ -128,7 +129,7 @@ impl<T> Default for Roster<T> {
     }
 }
 
-/// Position of an entry: its chunk, and its index in the chunk.
+/// Where an entry is: its chunk, and its index in the chunk.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     chunk: usize,
@@ -136,7 +137,7 @@ struct Place {
 }
 
 impl<T: Entry> Roster<T> {
-    /// Number of entries in all chunks.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -146,15 +147,15 @@ impl<T: Entry> Roster<T> {
         self.len == 0
     }
 
-    /// The entry with this key; `hash` is that of the key.
+    /// Finds an entry by its key. `hash` is the hash of the key.
     pub fn get(&self, key: impl AsRef<[u8]>, hash: u64) -> Option<&T> {
         let place = self.find(key.as_ref(), hash)?;
         self.at(place)
     }
 
-    /// An entry that may have a key with this hash, without reading the entry. It is a first step
-    /// to look up many keys, in which no lookup waits for another's memory. None if there is no
-    /// such entry, and always for rosters with an index.
+    /// Finds an entry whose key most likely has this hash, without reading the entry. So lookups of
+    /// many keys wait for memory together. None if there is none, and always in a roster with an
+    /// index.
     pub fn candidate(&self, hash: u64) -> Option<&T> {
         let tags = match &self.lookup {
             Lookup::Few(tags) => tags.get(..self.len)?,
@@ -164,7 +165,8 @@ impl<T: Entry> Roster<T> {
         self.at(self.place_at(position_of(tags, tag(hash))?)?)
     }
 
-    /// A value from the memory outside the roster that [`Self::candidate`] reads, to prefetch it.
+    /// Reads from the tags outside the roster, so that [`Self::candidate`] does not wait for them
+    /// later.
     pub fn tags_line(&self) -> u64 {
         match &self.lookup {
             Lookup::Tags(tags) => tags.first().copied().unwrap_or_default().into(),
@@ -172,7 +174,8 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// The entry with this key; `candidate` comes from [`Self::candidate`] of this very roster.
+    /// Like [`Self::get`], but first tries `candidate`, which [`Self::candidate`] of this roster
+    /// found.
     pub fn get_by<'a>(
         &'a self,
         candidate: Option<&'a T>,
@@ -183,13 +186,13 @@ impl<T: Entry> Roster<T> {
         candidate.filter(|entry| entry.key().as_bytes() == key).or_else(|| self.get(key, hash))
     }
 
-    /// The entry with this key, to be changed; its key and order must stay.
+    /// Like [`Self::get`], for a caller that changes the entry but not its key or order.
     pub fn get_mut(&mut self, key: impl AsRef<[u8]>, hash: u64) -> Option<&mut T> {
         let place = self.find(key.as_ref(), hash)?;
         Arc::make_mut(self.chunks.get_mut(place.chunk)?).get_mut(place.entry)
     }
 
-    /// Adds an entry. Its key must be new and its order free.
+    /// Adds an entry. No entry may have its key or its order.
     pub fn insert(&mut self, entry: T, hasher: KeyHasher) {
         let (hash, order) = (hasher.hash(entry.key()), entry.order());
         let place = match self.chunks.last() {
@@ -214,8 +217,8 @@ impl<T: Entry> Roster<T> {
         self.prepare_lookup(self.len, hasher);
     }
 
-    /// Adds many entries after all others. Their keys must be new, and their orders must rise and
-    /// exceed all others. Otherwise returns false, and some of them may have been added.
+    /// Adds entries at the end. Returns false if a key is not new, or if an order is not above all
+    /// orders before it. Some of the entries may then have been added.
     #[must_use]
     pub fn try_append(&mut self, entries: Vec<T>, hasher: KeyHasher) -> bool {
         self.prepare_lookup(self.len + entries.len(), hasher);
@@ -237,8 +240,8 @@ impl<T: Entry> Roster<T> {
         true
     }
 
-    /// Puts as many entries as fit into the last chunk, or into a new one. Returns the chunk, and
-    /// the index of the first new entry in it.
+    /// Moves as many entries as fit into the last chunk, or into a new chunk if the last one is
+    /// full. Returns the number of the chunk, and the index of the first new entry in it.
     fn fill_last_chunk(&mut self, entries: &mut std::vec::IntoIter<T>) -> (usize, usize) {
         let chunks = self.chunks.len();
         match self.chunks.last_mut() {
@@ -254,7 +257,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// The place of an entry that does not have the highest order.
+    /// Where an entry of this order belongs, if a higher order exists.
     fn place_for(&self, order: u64) -> Place {
         let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
         let chunk = after.saturating_sub(1);
@@ -281,7 +284,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Removes the entry with this key and returns it.
+    /// Removes the entry with this key and returns it. `hash` is the hash of the key.
     pub fn remove(&mut self, key: &str, hash: u64) -> Option<T> {
         let place = self.find(key.as_bytes(), hash)?;
         let position = self.position(place);
@@ -307,8 +310,8 @@ impl<T: Entry> Roster<T> {
         Some(entry)
     }
 
-    /// Gives back memory that a larger roster needed. It waits for half of the size that made the
-    /// roster grow, so that a roster around that size does not pay each time.
+    /// Frees memory that a larger roster needed. It does so only at half the size at which the
+    /// roster grew. Otherwise a roster around that size would convert its lookup again and again.
     fn shrink(&mut self) {
         match &mut self.lookup {
             _ if self.len == 0 => *self = Self::default(),
@@ -353,12 +356,12 @@ impl<T: Entry> Roster<T> {
             && self.place_of(order).is_some()
     }
 
-    /// All entries, lowest order first.
+    /// All entries, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    /// Entries after `order`, lowest order first.
+    /// The entries whose order is above `order`, in order.
     pub fn iter_after(&self, order: u64) -> impl Iterator<Item = &T> {
         let from = self.chunks.partition_point(|chunk| last_order(chunk) <= order);
         self.chunks
@@ -368,7 +371,7 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() <= order)
     }
 
-    /// Entries from `order` on, lowest order first.
+    /// The entries whose order is at least `order`, in order.
     pub fn iter_from(&self, order: u64) -> impl Iterator<Item = &T> {
         let from = self.chunks.partition_point(|chunk| last_order(chunk) < order);
         self.chunks
@@ -378,8 +381,8 @@ impl<T: Entry> Roster<T> {
             .skip_while(move |entry| entry.order() < order)
     }
 
-    /// Changes each entry for which `wanted` returns true. Chunks without such an entry are not
-    /// copied.
+    /// Changes each entry for which `wanted` returns true. Does not copy chunks without such an
+    /// entry.
     pub fn update_all(&mut self, wanted: impl Fn(&T) -> bool, mut change: impl FnMut(&mut T)) {
         for chunk in &mut self.chunks {
             if chunk.iter().any(&wanted) {
@@ -388,17 +391,17 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// The chunks as they are now, shared, to be read while changes continue.
+    /// Shares the present chunks, so that the caller can read them while changes continue.
     pub fn chunks(&self) -> Chunks<T> {
         self.chunks.clone()
     }
 
-    /// The chunks alone, for entries that are no longer looked up by key.
+    /// The chunks without the lookup, for entries that nobody looks up by key any more.
     pub fn into_chunks(self) -> Chunks<T> {
         self.chunks
     }
 
-    /// The chunks, borrowed, lowest order first.
+    /// The chunks, borrowed, in order.
     pub fn as_chunks(&self) -> &[Chunk<T>] {
         &self.chunks
     }
@@ -440,19 +443,21 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Number of entries before a place.
+    /// How many entries stand before a place. 0 in a roster with an index, which does not need the
+    /// number.
     fn position(&self, place: Place) -> usize {
         match self.lookup {
             Lookup::Few(_) | Lookup::Tags(_) => {
                 let before = self.chunks.iter().take(place.chunk);
                 before.map(|chunk| chunk.len()).sum::<usize>() + place.entry
             }
-            // Only tags are sorted by position, and to count would take long for a giant.
+            // Tags are found by their position, entries of an index are not. Counting would take
+            // long here.
             Lookup::Index(_) => 0,
         }
     }
 
-    /// The place that has this number of entries before it.
+    /// The place of the entry that has `position` entries before it.
     fn place_at(&self, position: usize) -> Option<Place> {
         let mut left = position;
         for (chunk, entries) in self.chunks.iter().enumerate() {
@@ -488,7 +493,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    /// Builds an index if `len` entries are too many for tags.
+    /// Builds an index if the roster is about to have more entries than tags are for.
     fn prepare_lookup(&mut self, len: usize, hasher: KeyHasher) {
         if len <= INDEXED_FROM || matches!(self.lookup, Lookup::Index(_)) {
             return;
@@ -500,8 +505,8 @@ impl<T: Entry> Roster<T> {
         self.lookup = Lookup::Index(Box::new(index));
     }
 
-    /// Joins a chunk with the next one if both are small, so that a shrinking roster does not end
-    /// as many tiny chunks.
+    /// Joins a chunk with the next one if both are small. Otherwise a roster that shrinks would
+    /// keep many tiny chunks.
     fn join_with_next(&mut self, at: usize) {
         let (Some(this), Some(next)) = (self.chunks.get(at), self.chunks.get(at + 1)) else {
             return;
@@ -517,17 +522,17 @@ impl<T: Entry> Roster<T> {
     }
 }
 
-/// The upper 16 bits of a key's hash.
+/// The tag of a key: the upper 16 bits of its hash.
 fn tag(hash: u64) -> u16 {
     u16::try_from(hash >> 48).unwrap_or_default()
 }
 
-/// The first position of the tag.
+/// The position of the first tag that equals `tag`.
 fn position_of(tags: &[u16], tag: u16) -> Option<usize> {
     let (blocks, rest) = tags.as_chunks::<TAGS_AT_ONCE>();
     let in_blocks = blocks.iter().enumerate().find_map(|(number, block)| {
-        // One bit for each tag, without an exit from the loop: the compiler makes a few wide
-        // comparisons of it.
+        // One bit for each tag, and no exit from the loop. So the compiler turns it into a few
+        // comparisons of many tags at once.
         let bits = block.iter().enumerate();
         let same = bits.fold(0_u16, |all, (at, other)| all | u16::from(*other == tag) << at);
         let at = usize::try_from(same.trailing_zeros()).ok().filter(|at| *at < TAGS_AT_ONCE)?;
@@ -539,8 +544,8 @@ fn position_of(tags: &[u16], tag: u16) -> Option<usize> {
     })
 }
 
-/// The chunk with more entries at `at`. Moves its old entries if nobody shares it, else copies
-/// them.
+/// A chunk like `chunk`, with `more` inserted at index `at`. Moves the old entries if nobody shares
+/// the chunk, and copies them otherwise.
 fn with_entries<T: Entry>(
     chunk: &mut Chunk<T>,
     at: usize,
@@ -560,7 +565,7 @@ fn with_entries<T: Entry>(
     }
 }
 
-/// A copy of the chunk without one of its entries.
+/// A copy of the chunk without the entry at index `at`.
 fn without_entry<T: Entry>(chunk: &[T], at: usize) -> Chunk<T> {
     let (before, rest) = chunk.split_at(at.min(chunk.len()));
     before.iter().chain(rest.iter().skip(1)).cloned().collect()
@@ -578,7 +583,8 @@ fn last_order<T: Entry>(chunk: &Chunk<T>) -> u64 {
     chunk.last().map_or(0, Entry::order)
 }
 
-/// Grows by one block of tags instead of doubling: there is a roster for each user and each chat.
+/// Makes room for one block of tags, not for twice as many: most users and chats have a roster, so
+/// spare room would cost much memory.
 fn reserve_tight(tags: &mut ThinVec<u16>) {
     if tags.len() == tags.capacity() {
         tags.reserve_exact(TAGS_AT_ONCE);

@@ -1,4 +1,4 @@
-//! A row: a user's membership in a chat, as the user's side knows it.
+//! A row: a user's membership in a chat, as the user knows it.
 
 use std::num::NonZeroU8;
 
@@ -11,27 +11,27 @@ use crate::command::floors::Floors;
 use crate::command::list::{ListRow, ListRowRef};
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
-/// A user's membership in one chat. It takes 56 bytes, and more only if a number does not fit the
-/// short form.
+/// A user's membership in one chat. It takes 56 bytes, or more if a number does not fit
+/// [`ShortRow`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// The chat, whose id is the key of the row in the user's roster.
+    /// The chat. Its id is the key of the row among the user's rows.
     pub chat_id: ChatId,
     state: Packed<RowState>,
 }
 
 const _: () = assert!(size_of::<Row>() == 56);
 
-/// The facts of a row with its bookkeeping.
+/// All that a row holds besides its chat id.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowState {
-    /// Join order, unique within the user's rows.
+    /// Join order. No other row of the user has it.
     pub order: u64,
-    /// Flags, positions and times.
+    /// What clients see or what counts for unread.
     pub facts: RowFacts,
-    /// The user's version at the row's last change.
+    /// The version that the user's newest change of this row got.
     pub version: u64,
-    /// Number of the last chat event that the row has applied.
+    /// Number of the newest event of the chat that changed the row.
     pub event: u64,
 }
 
@@ -41,25 +41,25 @@ impl Row {
         Self { chat_id, state: state.into() }
     }
 
-    /// A copy of the row's state, in its long form.
+    /// A copy of the row's state in its long form.
     #[inline(always)]
     pub fn state(&self) -> RowState {
         self.state.get()
     }
 
-    /// Flags, positions and times of the row.
+    /// The part of the row's state that clients see or that counts for unread.
     #[inline(always)]
     pub fn facts(&self) -> RowFacts {
         self.state().facts
     }
 
-    /// The user's version at the row's last change.
+    /// The version that the user's newest change of this row got.
     #[inline(always)]
     pub fn version(&self) -> u64 {
         self.state().version
     }
 
-    /// Changes the state. The order must stay, because the roster is sorted by it.
+    /// Changes the state but never the order, because the roster is sorted by it.
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut RowState)) {
         self.state.update(change);
@@ -80,7 +80,7 @@ impl Row {
         }
     }
 
-    /// The row as `list` replies it.
+    /// The row as `list` replies it, with a copied id.
     pub fn list_row(&self) -> ListRow {
         self.list_row_ref().with_id(self.chat_id.clone())
     }
@@ -98,31 +98,32 @@ impl Entry for Row {
     }
 }
 
-/// The facts of a row that a client can see or that count for unread, without the bookkeeping.
+/// The facts of a row that clients see or that count for unread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RowFacts {
     /// Whether the chat is pinned to the top of the list.
     pub is_top: Flag,
     /// Whether the chat is muted.
     pub is_mute: Flag,
-    /// Whether the chat is in the list; no after a delete, until a message arrives.
+    /// Whether the chat is in the list. A delete takes it out, and a new message brings it back.
     pub is_show: Flag,
     /// Whether the user has hidden the chat.
     pub is_hide: Flag,
     /// Whether the user has marked the chat as unread by hand.
     pub marked_unread: Flag,
-    /// The user has read up to this sequence.
+    /// The read position: the user has read up to this sequence.
     pub max_read_seq: Sequence,
     /// When the user was last online in the chat.
     pub last_online_time: TimeMs,
-    /// The first sequence that counts as unread for the user.
+    /// The join sequence: messages before it never count as unread.
     pub join_seq: Sequence,
     /// The watermark: the user sees nothing up to this sequence.
     pub deleted_to_seq: Sequence,
 }
 
 impl RowFacts {
-    /// The row of a member who joins at `join_seq`: everything before it counts as read.
+    /// The facts of the row of a user who joins at `join_seq`. All messages before it count as
+    /// read.
     pub fn joined(join_seq: Sequence) -> Self {
         Self {
             is_top: Flag::NO,
@@ -137,27 +138,28 @@ impl RowFacts {
         }
     }
 
-    /// Raises the watermark: nothing up to it is shown or unread.
+    /// Raises the watermark to `to`: the user sees nothing up to it, and nothing up to it is
+    /// unread.
     pub fn cover(&mut self, to: Sequence) {
         self.deleted_to_seq = self.deleted_to_seq.max(to);
         self.max_read_seq = self.max_read_seq.max(to);
         self.marked_unread = Flag::NO;
     }
 
-    /// The sequence up to which the user has read a chat, as `detail` replies it. `member` has the
-    /// floors that the chat knows, `row` is the user's own row. The row may lag behind the chat by
-    /// a delivery on its way. If it was read separately, it may be ahead.
+    /// The sequence up to which the user has read the chat, as `detail` replies it. `member` has
+    /// the floors that the chat knows. `row` is the user's row: it lags while a delivery is under
+    /// way, and may be ahead if it was read at another time.
     pub fn last_read(row: Option<&Self>, member: Floors, last_sequence: Sequence) -> Sequence {
         row.map_or(member, |row| row.floors_as(member)).floor().min(last_sequence)
     }
 
-    /// The row's floors, joined with those of the chat's member. The row may lag behind the chat by
-    /// a delivery on its way, and both know where the user joined.
+    /// The floors of the row, with what the chat knows of the member. The higher join sequence
+    /// counts, because the row lags while a delivery is under way.
     pub fn floors_as(&self, member: Floors) -> Floors {
         Floors { join_seq: self.join_seq.max(member.join_seq), ..self.floors(member.sent_seq) }
     }
 
-    /// The row's floors, with the sent sequence that only the chat knows.
+    /// The floors of the row, and the sent sequence, which only the chat knows.
     pub fn floors(&self, sent_seq: Sequence) -> Floors {
         Floors {
             join_seq: self.join_seq,
@@ -168,20 +170,20 @@ impl RowFacts {
     }
 }
 
-/// A row that an import brings. The shard of the row fills in fields that are None.
+/// The row that an import brings to a user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowImport {
     /// Flags, positions and times.
     pub row: RowFacts,
-    /// Join order in the user's list; None puts the row after all others.
+    /// Join order of the row. With None, or if another row has it, the row comes after all others.
     #[serde(deserialize_with = "counter")]
     pub join_order: Option<u64>,
-    /// Version of the change; None takes the user's next version.
+    /// Version of the change. With None it is the user's next version.
     #[serde(deserialize_with = "counter")]
     pub version: Option<u64>,
 }
 
-/// Short form of [`RowState`]: numbers of 32 bits, a time of 48 bits, and flags in one byte.
+/// The short form of [`RowState`]: numbers of 32 bits, a time of 48 bits, and flags in one byte.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortRow {
     order: u32,
@@ -237,8 +239,8 @@ impl Compact for RowState {
     }
 }
 
-/// Flags of a row in a byte. One bit is always set, so the byte is never 0. The compiler uses 0 to
-/// mark a row without a short form.
+/// The flags of a row in one byte, which is never 0 because one bit is always set. The compiler
+/// uses 0 to tell a row without a short form.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortFlags(NonZeroU8);
 
@@ -267,7 +269,7 @@ impl ShortFlags {
     }
 }
 
-/// A row as snapshots hold it.
+/// A row as snapshots store it.
 #[derive(Serialize, Deserialize)]
 struct Encoded<Id> {
     chat_id: Id,
@@ -300,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    /// Mostly small numbers, and numbers around the bounds of the short form.
+    /// Small numbers, and numbers around the largest ones that the short form holds.
     fn number() -> impl Strategy<Value = u64> {
         prop_oneof![
             0_u64..10,

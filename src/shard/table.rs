@@ -1,4 +1,4 @@
-//! The hash tables of a slot: how they hash, how they shrink, and what their entries are.
+//! The hash tables of a slot: their hash, their entries, and when they shrink.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,8 +7,8 @@ use hashbrown::HashTable;
 /// A table shrinks when it has room for more than this many times its entries.
 const SHRINK_FROM: usize = 8;
 
-/// An entry of a slot's table. Its value is in a separate allocation, so that the table is small
-/// when it grows.
+/// An entry of a table of a slot. The value has an allocation of its own. So a table that grows
+/// moves only pointers.
 #[derive(Debug)]
 pub struct OutOfLine<T>(Box<T>);
 
@@ -36,15 +36,15 @@ impl<T> DerefMut for OutOfLine<T> {
     }
 }
 
-/// Shrinks a table that has room for many more entries than are left.
+/// Shrinks a table that has room for far more entries than it holds.
 pub(super) fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     if table.capacity() > SHRINK_FROM * table.len().max(1) {
         table.shrink_to(2 * table.len(), hash);
     }
 }
 
-/// All keys of a slot share the bits of the hash that chose the slot, so the tables need other
-/// bits.
+/// The hash for the tables of a slot. All keys of a slot share the lowest bits of their hashes,
+/// which chose the slot. So the tables use other bits.
 pub(super) fn table_hash(hash: u64) -> u64 {
     (hash >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

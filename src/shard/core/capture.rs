@@ -1,23 +1,24 @@
-//! Snapshots: a shard's state, captured slot by slot while the shard keeps working.
+//! Captures a shard's state for a snapshot, slot by slot, while the shard keeps working.
 //!
-//! With a log, a slot is captured when the walk over the slots reaches it. The capture holds the
-//! slot's sequence, so replay passes over the records that the snapshot already contains.
+//! With a log, a slot is captured when the walk over the slots reaches it. The capture has the slot
+//! sequence of that time, so replay skips the records that the capture already contains.
 //!
-//! Without a log, a snapshot is of one instant, between two steps. A slot is captured when the walk
-//! reaches it or before its first change, whichever is earlier. Right after the beginning, nearly
-//! every write has a slot to capture. Captures are then made faster than they are written, and
-//! gather in memory.
+//! Without a log, all slots of a snapshot must show one instant between two steps. So a slot is
+//! captured when the walk reaches it, or earlier before its first change. At first nearly every
+//! write must capture a slot. Captures then arrive faster than they are written, and gather in
+//! memory.
 //!
-//! A capture shares chunks (see [`crate::shard::roster`]) and copies only heads. Another thread
-//! encodes it.
+//! A capture shares chunks (see [`crate::shard::roster`]) and copies only heads, so it is quick.
+//! Another thread encodes it.
 //!
 //! ```text
 //! block: [slot u16 BE][slot sequence u64 BE] item*
 //! item:  [code u8][fields: MessagePack array]
 //! ```
 //!
-//! A slot may take several blocks; items are applied in order. A retired chat is written as a chat
-//! that has only its id and type, in the form of builds that kept dissolved chats whole.
+//! A slot may take several blocks, and a restore applies items in order. A retired chat is written
+//! as a chat with only id and type. Old builds kept dissolved chats whole, and this stays their
+//! format.
 //!
 //! Invariants:
 //! - A snapshot captures no slot twice.
@@ -38,7 +39,7 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, ChatHead, FirstAnswer, Gone, User, UserHead};
 use crate::types::{Slot, UserId, wide};
 
-/// Number of users in one item of deleters or of an outbox entry.
+/// How many users one item of deleters or of an outbox entry holds at most.
 const USERS_AN_ITEM: usize = 1000;
 
 pub(super) const ITEM_CHAT: u8 = 1;
@@ -50,17 +51,17 @@ pub(super) const ITEM_ROWS: u8 = 6;
 pub(super) const ITEM_GONE: u8 = 7;
 pub(super) const ITEM_ANSWERS: u8 = 8;
 
-/// The walk over the slots for the snapshot under way.
+/// The walk over the slots of a shard for the present snapshot.
 #[derive(Debug, Default)]
 pub(super) struct CaptureWalk {
     /// Number of the newest snapshot that was begun.
     number: u64,
-    /// For each own slot whether it was captured; empty if no snapshot is under way.
+    /// For each slot of this shard, whether it was captured. Empty without a snapshot under way.
     captured: Vec<bool>,
     next: usize,
-    /// Slots that were captured before the walk reached them.
+    /// Captures that were made before the walk reached their slots.
     early: VecDeque<SlotCapture>,
-    /// Slots of a snapshot may be of different instants.
+    /// Whether slots of one snapshot may be captured at different instants.
     is_spread: bool,
 }
 
@@ -101,7 +102,8 @@ impl CaptureWalk {
         (self.captured, self.next, self.early) = (Vec::new(), 0, VecDeque::new());
     }
 
-    /// Captures a slot that is about to change, if the snapshot is of one instant and lacks it.
+    /// Captures a slot that is about to change, if the snapshot must show one instant and lacks the
+    /// slot.
     pub(super) fn before_change(&mut self, slot: Slot, slots: &Slots) {
         if self.is_spread || self.captured.is_empty() {
             return;
@@ -116,7 +118,7 @@ impl CaptureWalk {
     }
 }
 
-/// A slot as it was when it was captured. It may be sent to another thread.
+/// The state of a slot when it was captured. It may be sent to another thread.
 #[derive(Debug)]
 pub struct SlotCapture {
     slot: Slot,
@@ -143,17 +145,18 @@ struct UserCapture {
 }
 
 impl Core {
-    /// Begins snapshot `number`, unless it or a newer one was begun already.
+    /// Begins snapshot `number`. Does nothing if this snapshot or a newer one was already begun.
     pub fn begin_snapshot(&mut self, number: u64) {
         self.walk.begin(number, self.slots.states().len());
     }
 
-    /// The next slot of the snapshot under way; None when all were returned, which ends it.
+    /// Captures the next slot of the present snapshot. Returns None after the last slot, and the
+    /// snapshot ends.
     pub fn next_capture(&mut self) -> Option<SlotCapture> {
         self.walk.next(&self.slots)
     }
 
-    /// Ends the snapshot under way, or gives it up.
+    /// Ends the present snapshot, complete or not.
     pub fn end_snapshot(&mut self) {
         self.walk.end();
     }
@@ -206,11 +209,11 @@ impl UserCapture {
     }
 }
 
-/// Takes encoded blocks; implemented by closures.
+/// Takes encoded blocks one by one. Closures implement it.
 pub trait Emit {
-    /// The reason why a block was not taken.
+    /// Why a block was not taken.
     type Error;
-    /// Takes one block, with its header.
+    /// Takes one block, which begins with its header.
     fn emit(&mut self, block: &[u8]) -> Result<(), Self::Error>;
 }
 
@@ -221,7 +224,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Emit for F {
     }
 }
 
-/// Cuts a slot's items into blocks of about `IMAGE_BLOCK_BYTES`.
+/// Cuts the items of a slot into blocks of about `IMAGE_BLOCK_BYTES`.
 struct Blocks<'a, E: Emit> {
     header: [u8; 10],
     buffer: Vec<u8>,
@@ -231,7 +234,7 @@ struct Blocks<'a, E: Emit> {
 impl<E: Emit> Blocks<'_, E> {
     fn item(&mut self, code: u8, fields: &impl Serialize) -> Result<(), E::Error> {
         self.buffer.push(code);
-        // Writing into a Vec does not fail, and these types have no value that cannot be encoded.
+        // Writing to memory cannot fail, and every item can be encoded.
         let encoded = rmp_serde::encode::write(&mut self.buffer, fields);
         assert!(encoded.is_ok(), "an image item was not encoded: {encoded:?}");
         if self.buffer.len() >= IMAGE_BLOCK_BYTES { self.flush() } else { Ok(()) }
@@ -258,17 +261,17 @@ impl SlotCapture {
         })
     }
 
-    /// Number of chats, retired ones included, and rows.
+    /// How many chats and rows the capture holds, retired chats included.
     pub fn records(&self) -> u64 {
         let rows: usize =
             self.users.iter().flat_map(|user| &user.rows).map(|chunk| chunk.len()).sum();
         wide(self.chats.len() + self.retired.len() + rows)
     }
 
-    /// Writes the slot's blocks; none if the slot never had a record.
+    /// Encodes the slot as blocks. A slot that never had a record gives no block.
     ///
     /// # Errors
-    /// Those of `emit`.
+    /// The errors of `emit`.
     pub fn encode<E: Emit>(&self, emit: &mut E) -> Result<(), E::Error> {
         if self.seq == 0 {
             return Ok(());
@@ -290,7 +293,7 @@ impl SlotCapture {
         for chunk in &self.answers {
             blocks.item(ITEM_ANSWERS, &(&**chunk,))?;
         }
-        // The last block is written even without items, because it carries the slot's sequence.
+        // A slot without items also has a block, which carries its slot sequence.
         blocks.flush()
     }
 }

@@ -1,14 +1,14 @@
-//! The memory of what users had, and its bound: removals that `sync` reports, and users without
+//! The bound on what a shard remembers of users: removals that `sync` reports, and users without
 //! rows.
 //!
-//! Beyond the bound, the users who have waited longest must forget. A user with rows forgets the
-//! older half of their removals; a user without rows is forgotten entirely. This is decided here
-//! and logged as an event, so replay and every number of shards lead to the same state. A `sync`
-//! from before gets `reset`, which costs nothing to a user without rows.
+//! Above the bound, the users who have waited longest forget something. A user with rows forgets
+//! the older half of the removals. A user without rows is forgotten entirely. An event records
+//! this, so replay leads to the same state with any number of shards. A client that asks from a
+//! forgotten version gets `reset`, which costs nothing without rows.
 //!
 //! Invariants:
-//! - Each user with something to forget is in the queue once, and [`UserHead::fades`] says so.
-//! - `weight` and `memberships` are the sums of the slots' counts.
+//! - A user with something to forget is in the queue once, and then [`UserHead::fades`] is set.
+//! - `weight` and `memberships` are sums over the counts of the slots.
 //!
 //! [`UserHead::fades`]: crate::shard::state::UserHead::fades
 
@@ -21,17 +21,17 @@ use crate::shard::events::{Decision, Forgotten};
 use crate::shard::op::Output;
 use crate::types::{Slot, UserId, wide};
 
-/// Maximum number of users who forget in one step.
+/// How many users may forget in one step.
 const USERS_A_STEP: usize = 32;
 
-/// The users with something to forget, and the bound.
+/// The users with something to forget, and the numbers that the bound compares.
 #[derive(Debug)]
 pub(super) struct Fading {
-    /// Users with something to forget; the user who has waited longest comes first.
+    /// Users with something to forget. The one who has waited longest is first.
     queue: VecDeque<UserId>,
     weight: u64,
     memberships: u64,
-    /// The weight that is always remembered, however few rows there are.
+    /// The shard may always remember this weight, even with few rows.
     least: u64,
 }
 
@@ -45,7 +45,7 @@ impl Fading {
         self.weight > self.least.max(self.memberships / GONE_SHARE)
     }
 
-    /// Finds the users with something to forget. Must be called once, before work begins.
+    /// Finds all users with something to forget. The owner calls this once, before work begins.
     pub(super) fn gather(&mut self, slots: &mut Slots) {
         for slot in &mut slots.states {
             self.note(Counts::default(), slot.counts);
@@ -56,7 +56,8 @@ impl Fading {
         }
     }
 
-    /// Puts a user into the queue, unless they are in it or have nothing to forget.
+    /// Puts a user at the end of the queue, if the user has something to forget and is not in the
+    /// queue.
     fn enqueue(&mut self, user_id: &UserId, slots: &mut Slots) {
         if let Some(user) = slots.find_user_mut(user_id)
             && user.has_to_forget()
@@ -66,11 +67,11 @@ impl Fading {
         }
     }
 
-    /// Takes the user who has waited longest, with the version up to which they forget; None if
-    /// this user has nothing to forget any more.
+    /// Takes the first user of the queue, with the version up to which the user forgets. None if
+    /// this user now has nothing to forget.
     fn next(&mut self, slots: &mut Slots) -> Option<(UserId, u64)> {
         let user_id = self.queue.pop_front()?;
-        // A user who was erased or joined again since has nothing to forget.
+        // A user may be erased, or may have joined again, after entering the queue.
         let user = slots.find_user_mut(&user_id)?;
         user.head.fades = false;
         let to = user.forgets_to()?;
@@ -85,8 +86,8 @@ impl Fading {
 }
 
 impl Core {
-    /// Sets the weight that is always remembered, however few rows there are. A removal weighs 1, a
-    /// user without rows weighs 8.
+    /// Sets the weight that the shard may always remember. A removal weighs 1, a user without rows
+    /// 8.
     #[cfg(feature = "internals")]
     pub fn remember_at_least(&mut self, weight: u64) {
         self.fading.least = weight;
@@ -97,7 +98,8 @@ impl Core {
         self.fading.is_over()
     }
 
-    /// Commits an event that may change how much a user has to forget.
+    /// Commits an event that may change what a user has to forget, and updates the queue and its
+    /// weight.
     pub(in crate::shard) fn commit_of_user(
         &mut self,
         slot: Slot,
@@ -116,7 +118,7 @@ impl Core {
         }
     }
 
-    /// Lets some users forget, as long as the shard remembers more than its bound.
+    /// Lets up to [`USERS_A_STEP`] users forget, while the shard remembers more than its bound.
     pub fn forget_some(&mut self, out: &mut Output) {
         for _ in 0..USERS_A_STEP {
             if !self.fading.is_over() || self.fading.queue.is_empty() {

@@ -1,22 +1,22 @@
-//! First answers: a repeat of a request with an idempotency key gets the first answer, and applies
-//! nothing. The owners of keys are in [`crate::shard::idempotency`].
+//! First answers. A repeat of a request with an idempotency key gets the answer of the first
+//! request, and changes nothing. [`crate::shard::idempotency`] says who owns a key.
 //!
-//! An answer is kept in the slot that decided, by a record after those of the decision. The records
-//! of one step are in one batch of the log, so a crash leaves all or none of them. How long an
-//! answer is kept is no part of the logged state. Its eviction leaves no record, and a start that
-//! finds it again only remembers it longer.
+//! The slot that decides a request also keeps its answer, in a record after the records of the
+//! decision. All records of one step are in one batch of the log, so a crash leaves all or none of
+//! them. The log does not say how long an answer is kept. An eviction leaves no record, so an
+//! answer may be there again after a start and is then only kept longer.
 //!
-//! If several shards decide a request, its key is taken first. The claim is kept like an answer,
-//! but it replies to nobody. A repeat of the request gets the same [`Claim`] and asks for the parts
-//! again. Each part keeps its own answer.
+//! If several shards decide a request, the request first takes its key: a slot keeps a claim
+//! instead of an answer. A claim is no reply. A repeat of the request gets the same [`Claim`], and
+//! asks for all parts again. The shard of each part keeps an answer of its own.
 //!
 //! Invariants:
-//! - An answer older than the window is not used, whether it is still there or not. The answer of a
-//!   part is used as long as its claim is.
-//! - At most two answers are evicted for each key that a new answer counts as, and a few with each
-//!   tick. So no step is long.
-//! - The queue lists a slot once for each answer that the slot holds, and includes the answer's
-//!   weight in the sum.
+//! - An answer older than the window is not used, even if it is not evicted yet. The answer of a part
+//!   has no window of its own: it is used as long as its claim.
+//! - A new answer evicts at most two answers for each unit of its weight, and each tick evicts at most
+//!   two. So no step is long.
+//! - The queue names a slot once for each answer that the slot holds. The sum of weights counts these
+//!   answers.
 
 use std::collections::VecDeque;
 
@@ -35,24 +35,25 @@ use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest, Step};
 use crate::shard::state::FirstAnswer;
 use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
 
-/// Maximum number of answers that one step evicts because their time is over.
+/// How many answers one step evicts at most because they are too old.
 const EVICTED_A_STEP: usize = 2;
 
-/// The first byte of a claim, where an answer has the code of its command; no command has this
-/// code.
+/// The first byte of a claim. An answer has the code of its command there, and no command has code
+/// 0.
 const CLAIMED: u8 = 0;
 
-/// The slots of all answers, in the order of the answers, so that the oldest are evicted first.
+/// One slot number for each answer. The oldest answer comes first, so that it is evicted first.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     queue: VecDeque<Slot>,
-    /// Number of keys that all answers count as.
+    /// The weights of all answers, summed; see [`weight`].
     weight: usize,
 }
 
 impl Answers {
-    /// Takes answers that a slot has lost out of the queue. The slot's first entries go, so its
-    /// other answers are evicted no earlier.
+    /// Removes entries of a slot from the queue, because these answers of the slot are gone. The
+    /// first entries of the slot go. So the answers that are left are evicted no earlier than
+    /// before.
     fn went(&mut self, slot: Slot, answers: Weighed) {
         self.weight = self.weight.saturating_sub(answers.weight);
         let mut left = answers.count;
@@ -63,7 +64,7 @@ impl Answers {
         });
     }
 
-    /// Evicts a few answers whose time is over.
+    /// Evicts a few answers that are older than the window.
     pub(super) fn evict_expired(&mut self, slots: &mut Slots, now: TimeMs) {
         for _ in 0..EVICTED_A_STEP {
             let Some(slot) = self.queue.front() else { return };
@@ -86,7 +87,7 @@ impl Answers {
         }
     }
 
-    /// Lists the answers that a start brought, oldest first.
+    /// Fills the queue after a start with the answers of all slots, oldest first.
     pub(super) fn gather(&mut self, slots: &Slots) {
         let mut found: Vec<(TimeMs, Slot)> = Vec::new();
         self.weight = 0;
@@ -100,12 +101,12 @@ impl Answers {
     }
 }
 
-/// A number of answers, with their weight.
+/// A number of answers, with the sum of their weights.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::shard) struct Weighed {
-    /// Number of these answers.
+    /// How many answers these are.
     pub(in crate::shard) count: usize,
-    /// Number of keys that they count as.
+    /// The sum of their weights.
     weight: usize,
 }
 
@@ -118,34 +119,35 @@ impl Weighed {
     }
 }
 
-/// Number of keys that an answer counts as: a long answer counts as several.
+/// The weight of an answer, in keys: a long answer counts as several keys.
 fn weight(reply: &Bytes) -> usize {
     1 + reply.len() / IDEMPOTENCY_ANSWER_BYTES
 }
 
-/// A request with a key: the slot and the text under which its answer is kept, and the digest of
-/// the request.
+/// Where and how the answer of one request is kept: the slot, the scope in the slot, and the digest
+/// of the request.
 pub(in crate::shard) struct Keyed {
     slot: Slot,
     scope: CompactString,
     request: u64,
-    /// Whether it is a part, whose claim was checked for the whole request.
+    /// Whether the request is a part. Its claim was already checked for the whole request.
     is_part: bool,
-    /// The chat whose deliveries the answer waits for.
+    /// The chat whose deliveries must be confirmed before a repeat gets its answer.
     chat_id: Option<ChatId>,
 }
 
-/// The value that is kept under a key.
+/// What a slot keeps under a key.
 pub(in crate::shard) enum Remembered {
     /// The first reply to the request.
     Reply(Reply),
-    /// The key was taken by the record of this number. Parts of the request may be under way.
+    /// The number of a claim: the slot sequence of its record. Parts of the request may be under
+    /// way.
     Claim(u64),
 }
 
 impl Core {
-    /// The key of an operation that one slot decides. Other operations handle their keys where they
-    /// decide.
+    /// How the answer of an operation is kept, if one slot decides the operation and its request
+    /// has a key. None for other operations: those with several slots handle keys on their own.
     pub(in crate::shard) fn keyed(&self, op: &Op) -> Option<Keyed> {
         match op {
             Op::Create { create, id_from, claim } => {
@@ -162,7 +164,7 @@ impl Core {
             }
             Op::Run(command) => {
                 if let Home::ChatThenRow(..) = command.home() {
-                    // The chat only checks; the row that decides keeps the answer.
+                    // The chat only checks. The row decides, and its slot keeps the answer.
                     return None;
                 }
                 let (owner, key) = command.owner_and_key()?;
@@ -178,7 +180,8 @@ impl Core {
                 let request = digest(Kind::SetFlags, set, self.slots.hasher);
                 Some(self.keyed_by(Owner::User(&set.user_id), key, request))
             }
-            // Parts of a command: a claim holds its key, or the row that decides keeps it.
+            // Parts of a command. A claim holds the key of the whole command, or a row that decides
+            // keeps the answer.
             Op::Claim(_)
             | Op::CheckDelete(_)
             | Op::Delete(..)
@@ -222,7 +225,7 @@ impl Core {
         }
     }
 
-    /// Like [`Self::keyed_by`], for the part of a request that a chat decides.
+    /// Like [`Self::keyed_by`], for the part of a request that one chat decides.
     pub(in crate::shard) fn keyed_part(&self, claim: Claim, chat_id: &ChatId) -> Keyed {
         Keyed {
             slot: self.slots.slot_of_chat(chat_id),
@@ -233,7 +236,7 @@ impl Core {
         }
     }
 
-    /// Like [`Self::keyed_by`], for a change that the chat has checked and the row decides.
+    /// Like [`Self::keyed_by`], for a change that a chat has checked and a row decides.
     pub(in crate::shard) fn keyed_row(
         &self,
         user_id: &UserId,
@@ -266,7 +269,8 @@ impl Core {
         self.keyed_by(Owner::User(user_id), key, request)
     }
 
-    /// Like [`Self::keyed_by`], for one chat of an `import` with its lines.
+    /// Like [`Self::keyed_by`], for one chat of an `import`, with the lines of the chat and its
+    /// members.
     pub(in crate::shard) fn keyed_import(
         &self,
         chat_id: &ChatId,
@@ -282,13 +286,13 @@ impl Core {
         self.keyed_by(Owner::Chat(chat_id), key, request)
     }
 
-    /// Like [`Self::keyed_by`], for `erase_user`; None if the request has no key.
+    /// Like [`Self::keyed_by`], for `erase_user`. None if the request has no key.
     pub(in crate::shard) fn keyed_erase(&self, erase: &EraseUser) -> Option<Keyed> {
         let request = digest(Kind::EraseUser, &(), self.slots.hasher);
         Some(self.keyed_by(Owner::User(&erase.user_id), erase.idempotency_key.as_ref()?, request))
     }
 
-    /// Digest of the meaning of the arguments: a `force` that is false equals none.
+    /// Digest of what a command means: `force: false` has the digest of a command without `force`.
     fn digest_of(&self, command: &ShardCommand) -> u64 {
         if let ShardCommand::Advance(advance) = command
             && advance.force == Some(false)
@@ -301,7 +305,7 @@ impl Core {
         self.slots.hasher.hash_bytes(&bytes)
     }
 
-    /// Takes a key for a request whose parts follow. A repeat gets the claim that exists.
+    /// Takes a key for a request whose parts follow. A repeat of the request gets the first claim.
     pub(in crate::shard) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
         let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
         let Keyed { slot, request, .. } = keyed;
@@ -314,7 +318,7 @@ impl Core {
         Step::Part(Answer::Claimed(Claim { slot, number, request }))
     }
 
-    /// Keeps a claim, and returns the number of its record.
+    /// Keeps a claim and returns its number, the slot sequence of its record.
     pub(in crate::shard) fn keep_claim(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
         let number = self.slots.slot(keyed.slot).map_or(0, |state| state.seq) + 1;
         let mut bytes = vec![CLAIMED];
@@ -323,10 +327,10 @@ impl Core {
         number
     }
 
-    /// The value that is kept under the key of a request.
+    /// What the slot keeps under the key of a request. None if it keeps nothing that may be used.
     ///
     /// # Errors
-    /// If the key belongs to another request.
+    /// If another request has used the key.
     pub(in crate::shard) fn remembered(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
         let Ok(state) = self.slots.slot(keyed.slot) else { return Ok(None) };
         let found = state.answers.get(&keyed.scope, self.slots.hash_of(&keyed.scope));
@@ -334,16 +338,17 @@ impl Core {
         match found.filter(is_told) {
             None => Ok(None),
             Some(answer) if answer.request == keyed.request => decode(&answer.reply).map(Some),
-            // Without a log, a crash may lose a claim; a later claim can then have its number.
+            // Without a log a crash may lose a claim. A later claim can then have its number, so
+            // what is kept here belongs to the lost claim.
             Some(_) if keyed.is_part => Ok(None),
             Some(_) => Err(another_request()),
         }
     }
 
-    /// The first reply to a request; None if there is none, or only a claim.
+    /// The reply to the first request. None if there is none, or if only a claim is kept.
     ///
     /// # Errors
-    /// If the key belongs to another request.
+    /// If another request has used the key.
     pub(in crate::shard) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
         Ok(self.remembered(keyed)?.and_then(|found| match found {
             Remembered::Reply(reply) => Some(reply),
@@ -351,7 +356,7 @@ impl Core {
         }))
     }
 
-    /// The step that answers a repeat; None if the request is new.
+    /// The step for a repeat: the first answer, or a conflict. None if the request is new.
     pub(in crate::shard) fn first_answer(&self, keyed: &Keyed) -> Option<Step> {
         match self.recall(keyed) {
             Ok(None) => None,
@@ -363,7 +368,7 @@ impl Core {
         }
     }
 
-    /// Keeps the reply of a step, if the request has a key and the step has a reply.
+    /// Keeps the reply of a step, if the request has a key and the step has succeeded.
     pub(in crate::shard) fn keep_answer(
         &mut self,
         keyed: Option<Keyed>,
@@ -406,7 +411,7 @@ impl Core {
         self.answers.evict_expired(&mut self.slots, self.time.keys);
     }
 
-    /// Number and weight of the answers under a user's keys.
+    /// The first answers under the keys of a user: their number and weight.
     pub(in crate::shard) fn answers_of(&self, user_id: &UserId) -> Weighed {
         let hash = self.slots.hash_of(user_id.as_str());
         self.slots
@@ -414,20 +419,20 @@ impl Core {
             .map_or_else(|_| Weighed::default(), |state| Weighed::of(state.answers_of(hash)))
     }
 
-    /// Notes that these answers of a slot are gone, because their user was erased.
+    /// Removes these answers of a slot from the queue. They are gone because their user was erased.
     pub(in crate::shard) fn answers_went(&mut self, slot: Slot, answers: Weighed) {
         self.answers.went(slot, answers);
     }
 
-    /// The time of the newest answer in any slot; None if there is none. The node's
-    /// clock of keys continues from it at a start.
+    /// The time of the newest answer of all slots. None without answers. At a start the clock of
+    /// keys continues from this time.
     pub fn newest_answer(&self) -> Option<TimeMs> {
         let answers = self.slots.states().iter().flat_map(|state| state.answers.iter());
         answers.map(|answer| answer.at).max()
     }
 }
 
-/// Whether the window of an answer is over.
+/// Whether an answer given at `at` is older than the window.
 fn is_over(at: TimeMs, now: TimeMs) -> bool {
     at.saturating_add(IDEMPOTENCY_WINDOW_MS) <= now
 }
@@ -439,7 +444,7 @@ fn another_request() -> Error {
 fn encode(reply: &Reply) -> Bytes {
     let mut bytes = vec![reply.kind().code()];
     let written = rmp_serde::encode::write(&mut bytes, reply);
-    // Writing to memory does not fail, and no reply has a value that cannot be encoded.
+    // Writing to memory cannot fail, and every reply can be encoded.
     assert!(written.is_ok(), "a reply was not encoded: {written:?}");
     bytes.into()
 }
@@ -521,7 +526,7 @@ mod tests {
         assert!(core.answers.weight > 18, "long answers count more: {}", core.answers.weight);
         ask(&mut core, Kind::EraseUser, json!({"user_id": "a"}), 6);
         assert_eq!(core.answers.queue.len(), 13);
-        // All keys again, after the first answers have expired and before they are evicted.
+        // Uses all keys again when their answers are too old but not evicted yet.
         tick(&mut core, 1 + IDEMPOTENCY_WINDOW_MS);
         for key in (0..5).rev() {
             ask(&mut core, Kind::Touch, json!({"user_id": "c"}), key);

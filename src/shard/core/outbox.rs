@@ -1,12 +1,12 @@
-//! Deliveries: a chat's event reaches the rows of its users, on this shard or another.
+//! Deliveries: an event of a chat reaches the rows of its users, on this shard or on others.
 //!
 //! Invariants:
-//! - A chat delivers its events one at a time, in order, and has at most one slice of an event on
-//!   its way. So a row sees the events of a chat in order, and a giant chat takes small steps.
-//! - An event leaves the outbox by a record of its own, which is written before the next event is
-//!   sent. So only the last event can be delivered twice after a crash, and the row knows its
-//!   number.
-//! - A caller that waits for deliveries is answered exactly once.
+//! - A chat delivers its events one at a time, in order, and at most one slice of an event is on its
+//!   way. So rows get the events of a chat in order, and a giant chat takes small steps.
+//! - When all rows have confirmed an event, `DeliveryDone` takes it out of the outbox, and only then
+//!   the next event is sent. So after a crash only the last event can be delivered twice, and rows
+//!   recognize it by its number.
+//! - A caller that waits for deliveries gets its answer exactly once.
 
 use hashbrown::HashMap;
 use snapshot::{Planted, is_planted};
@@ -20,28 +20,27 @@ use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, ShardId, UserId};
 
-/// Deliveries under way, and the answers that wait for them; its rules are in the documentation of
-/// the module.
+/// Deliveries under way, and the answers that wait for them. The module header has the invariants.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// For each chat its event under way.
+    /// For each chat, the event that is being delivered.
     running: HashMap<ChatId, Running>,
     waiters: Waiters,
 }
 
-/// The event of a chat that is being delivered.
+/// How far the delivery of one event has come.
 #[derive(Debug)]
 struct Running {
     event: u64,
-    /// Number of rows that the event was sent to.
+    /// To how many rows the event was sent so far.
     sent: usize,
-    /// Number of messages of the current slice that are not confirmed.
+    /// How many messages of the present slice are not confirmed yet.
     unconfirmed: usize,
 }
 
 impl Outbox {
-    /// Notes that the delivery of an event begins. Returns false if another one of the chat is
-    /// under way.
+    /// Notes that a chat begins to deliver an event. Returns false if the chat is still delivering
+    /// one.
     fn begin(&mut self, chat_id: &ChatId, event: u64) -> bool {
         let is_free = !self.running.contains_key(chat_id);
         if is_free {
@@ -50,7 +49,7 @@ impl Outbox {
         is_free
     }
 
-    /// Notes one confirmation. Returns true if it was the last one of a slice.
+    /// Notes one confirmation. Returns true if it was the last one of the present slice.
     fn confirm(&mut self, chat_id: &ChatId, event: u64) -> bool {
         let Some(running) = self.running.get_mut(chat_id) else { return false };
         if running.event != event || running.unconfirmed == 0 {
@@ -60,7 +59,7 @@ impl Outbox {
         running.unconfirmed == 0
     }
 
-    /// Notes the next slice, of this many rows in this many messages.
+    /// Notes that a slice with so many rows is sent, in so many messages.
     fn note_slice(&mut self, chat_id: &ChatId, rows: usize, messages: usize) {
         if let Some(running) = self.running.get_mut(chat_id) {
             running.sent += rows;
@@ -69,12 +68,12 @@ impl Outbox {
     }
 }
 
-/// Answers that wait for deliveries.
+/// Answers that wait until events are delivered.
 #[derive(Debug, Default)]
 struct Waiters {
     next: u64,
     waiting: HashMap<u64, Waiter>,
-    /// For each chat the last event that an answer waits for, with the answer's number in
+    /// For each chat, the answers that wait for it: up to which event, and the answer's number in
     /// `waiting`.
     chats: HashMap<ChatId, Vec<(u64, u64)>>,
 }
@@ -82,7 +81,7 @@ struct Waiters {
 #[derive(Debug)]
 struct Waiter {
     to: ReplyTo,
-    /// Number of chats that the answer still waits for.
+    /// How many chats the answer still waits for.
     chats: usize,
     answer: Answer,
 }
@@ -97,8 +96,8 @@ impl Waiters {
         }
     }
 
-    /// Notes that all events of a chat up to `event` are delivered. Answers that waited for nothing
-    /// else leave.
+    /// Notes that all events of a chat up to `event` are delivered. Sends the answers that waited
+    /// only for this.
     fn finish(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
         let Some(entries) = self.chats.get_mut(chat_id) else { return };
         let mut done = Vec::new();
@@ -128,8 +127,8 @@ impl Waiters {
 }
 
 impl Core {
-    /// Keeps an answer until all events that these chats have decided so far have reached their
-    /// rows. Returns it if that is so already.
+    /// Keeps back an answer until the present events of these chats have reached all rows. If no
+    /// chat has such an event, returns the answer at once.
     pub(in crate::shard) fn after_deliveries(
         &mut self,
         chat_ids: &[ChatId],
@@ -150,7 +149,7 @@ impl Core {
         None
     }
 
-    /// Begins to deliver the chat's oldest event, unless one is under way.
+    /// Begins to deliver the oldest event of a chat, unless the chat is already delivering one.
     pub(in crate::shard) fn deliver(&mut self, chat_id: &ChatId, out: &mut Output) {
         let Some(entry) = self.slots.find_chat(chat_id).and_then(|chat| chat.outbox.first()) else {
             return;
@@ -160,15 +159,15 @@ impl Core {
         }
     }
 
-    /// Notes that one shard has confirmed its part of a slice, and sends the next slice after the
-    /// last confirmation.
+    /// Notes that a shard has confirmed its rows of a slice. After the last shard, the next slice
+    /// is sent.
     pub(in crate::shard) fn delivered(&mut self, chat_id: &ChatId, event: u64, out: &mut Output) {
         if self.outbox.confirm(chat_id, event) {
             self.send_slice(chat_id, out);
         }
     }
 
-    /// Sends the next slice of the event under way, or ends its delivery.
+    /// Sends the next slice of the event under way. If all rows have the event, ends the delivery.
     fn send_slice(&mut self, chat_id: &ChatId, out: &mut Output) {
         let (Some(running), Some(entry)) = (
             self.outbox.running.get(chat_id),
@@ -206,7 +205,8 @@ impl Core {
         self.deliver(chat_id, out);
     }
 
-    /// Applies a chat's event to the rows that do not have it yet, and confirms.
+    /// Applies an event of a chat to the rows that do not have it yet, and confirms it to the
+    /// chat's shard.
     pub(in crate::shard) fn take_delivery(
         &mut self,
         from: ShardId,
@@ -232,13 +232,14 @@ impl Core {
         self.send(from, Message::Delivered { chat_id, event }, out);
     }
 
-    /// Sends a message, to another shard or to this one.
+    /// Puts a message into the output, with the number of the present snapshot. The receiver may be
+    /// this shard.
     pub(in crate::shard) fn send(&self, shard: ShardId, message: Message, out: &mut Output) {
         out.messages.push((shard, Envelope { snapshot: self.walk.number(), message }));
     }
 }
 
-/// Whether an event would change a row.
+/// Whether an event would change the row, or has reached it before.
 fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let Some(row) = row else {
         return matches!(effect, Effect::Join { .. } | Effect::Import(_));
@@ -249,7 +250,8 @@ fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let facts = row.facts();
     match effect {
         Effect::Return => facts.is_show == Flag::NO,
-        // A delete that changes nothing is a repeat: what the user has set since stays.
+        // A delete that would change nothing is a repeat: flags that the user has set since must
+        // stay.
         Effect::Delete { to, back } => facts.deleted_to_seq < *to || facts.is_show != Flag(*back),
         Effect::Join { .. } | Effect::Remove | Effect::Import(_) | Effect::Erase => true,
     }

@@ -1,8 +1,8 @@
-//! Prefetching: memory is read before it is needed, so that waits overlap.
+//! Prefetching: memory is read before it is needed, so that the waits for it overlap.
 //!
-//! A request waits for memory half a dozen times, one wait after the other: for a table, for the
-//! entry that it points to, for the memory behind that. With several requests, or one request for
-//! several chats, the waits of a round overlap, if the round only reads.
+//! One request waits for memory several times in a row: for a table, for the entry, for what is
+//! behind the entry. A round takes one such step for several requests, or for several chats of one
+//! request. If a round only reads, its waits overlap.
 //!
 //! Rounds of independent reads replace prefetch instructions, as in Chen, Ailamaki, Gibbons and
 //! Mowry, "Improving Hash Join Performance through Prefetching" (2004).
@@ -17,23 +17,25 @@ use crate::shard::state::{Chat, User};
 use crate::shard::table::OutOfLine;
 use crate::types::{ChatId, InternedUserId, UserId, wide};
 
-/// This many requests of one call, or ids of one request, need no allocation.
+/// So many requests of one call, or ids of one request, fit without an allocation.
 pub(super) const INLINE: usize = 32;
 
-/// The memory that a request will read, by the hashes of its keys.
+/// Which memory a request will read. The keys stand here as hashes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PrefetchKeys {
-    /// Hash of the user whose rows the request reads; None if it names no user.
+    /// Hash of the user whose rows the request reads. None if the request names no user.
     pub user_hash: Option<u64>,
-    /// Hash of the chat, in which the user is looked up as a member; None if it names no chat.
+    /// Hash of the chat that the request names. If it also names a user, the user is looked up as a
+    /// member. None if it names no chat.
     pub chat_hash: Option<u64>,
 }
 
 /// The table entries of a user and a chat.
 type Entries<'a> = (Option<&'a OutOfLine<User>>, Option<&'a OutOfLine<Chat>>);
 
-/// The most likely user, chat, member (the user in the chat) and row (the chat of the user). They
-/// are found by hashes; their ids are not compared yet.
+/// The user, chat, member and row that a request most likely needs. The member is the user in the
+/// chat, the row is the chat in the user's list. All are found by hashes, and no id is compared
+/// yet.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Prefetched<'a> {
     pub user: Option<&'a User>,
@@ -45,8 +47,8 @@ pub(super) struct Prefetched<'a> {
 }
 
 impl Prefetched<'_> {
-    /// Finds the member and the row, without reading them. If no chat is named, takes the user's
-    /// newest row.
+    /// Finds the member and the row without reading them. If the request names no chat, takes the
+    /// user's newest row.
     pub fn look_for_pair(&mut self) {
         self.member = self.chat.zip(self.user_hash).and_then(|(c, hash)| c.members.candidate(hash));
         self.row = self.user.and_then(|user| match self.chat_hash {
@@ -55,17 +57,17 @@ impl Prefetched<'_> {
         });
     }
 
-    /// Reads the cache lines of the member and the row.
+    /// Reads the cache lines of the member and of the row.
     pub fn pair_lines(&self) -> u64 {
         self.member.map_or(0, member_line) ^ self.row.map_or(0, row_lines)
     }
 }
 
 impl Core {
-    /// Prefetches the memory that some requests will read; changes nothing.
+    /// Prefetches the memory that these requests will read. Changes nothing.
     ///
-    /// A processor looks a few hundred instructions ahead. So what takes many instructions to find
-    /// is found in a round of its own, and the round that waits does little else.
+    /// A processor looks only a few hundred instructions ahead. So lookups that take many
+    /// instructions have rounds of their own, and a round that waits for memory does little else.
     pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
         let slots = self.slots();
         let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
@@ -87,7 +89,7 @@ impl Core {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
             (None, chat) => chat.map_or(0, advance_lines),
         });
-        // An advance reads no more than the chat.
+        // A request without a user is an `advance` without a sender, which reads only the chat.
         found.retain(|found| found.user.is_some());
         fetch_each(&found, |found| {
             let Some(user) = found.user else { return 0 };
@@ -100,14 +102,14 @@ impl Core {
     }
 }
 
-/// Prefetches the texts that the interner holds of these ids.
+/// Prefetches the interned texts of these user ids.
 pub(in crate::shard) fn prefetch_ids<'a>(slots: &Slots, ids: impl Iterator<Item = &'a str>) {
     let mut stored: SmallVec<[&InternedUserId; INLINE]> = SmallVec::new();
     stored.extend(ids.filter_map(|id| slots.interned_candidate(id)));
     fetch_each(stored, |id| text_line(id.as_str()));
 }
 
-/// Prefetches the rows that a chat's event is about to change.
+/// Prefetches the rows that an event of a chat is about to change.
 pub(in crate::shard) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(UserId, Effect)]) {
     let chat_hash = slots.hash_of(chat_id.as_str());
     let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
@@ -122,38 +124,39 @@ pub(in crate::shard) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(
     fetch_each(&users, |user| user.rows.get(chat_id.as_str(), chat_hash).map_or(0, Row::version));
 }
 
-/// Calls `read` for each item, in a way that the compiler cannot leave out.
+/// Calls `read` for each item. The compiler must not leave out these reads, although nothing uses
+/// them.
 pub(in crate::shard) fn fetch_each<T>(items: impl IntoIterator<Item = T>, read: impl Fn(T) -> u64) {
     std::hint::black_box(items.into_iter().fold(0, |sum, item| sum ^ read(item)));
 }
 
-/// Reads the chat's first cache line, which has the facts that lists reply.
+/// Reads the first cache line of a chat, which holds the facts that lists reply.
 pub(in crate::shard) fn head_line(chat: &Chat) -> u64 {
     chat.head.last_time.get()
 }
 
-/// Reads the cache lines of a chat that `detail` needs.
+/// Reads the cache lines of a chat that `detail` uses.
 pub(in crate::shard) fn detail_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ wide(chat.members.len())
 }
 
-/// Reads the cache lines of a chat that `advance` needs.
+/// Reads the cache lines of a chat that `advance` uses.
 fn advance_lines(chat: &Chat) -> u64 {
     head_line(chat) ^ chat.head.event
 }
 
-/// Reads a member, but not the member's id: a lookup compares with the reader's own text, which all
-/// chats share.
+/// Reads a member without the text of its user id. All members with this user id share one text, so
+/// one prefetch of the text serves all chats.
 pub(in crate::shard) fn member_line(member: &Member) -> u64 {
     member.facts().order
 }
 
-/// Reads a row, which may extend over two cache lines.
+/// Reads both cache lines over which a row may extend.
 pub(in crate::shard) fn row_lines(row: &Row) -> u64 {
     row.version() ^ wide(row.chat_id.as_str().len())
 }
 
-/// Reads the id of a chat's creator, which is in a separate allocation.
+/// Reads the text of the creator's id, which has an allocation of its own.
 pub(in crate::shard) fn creator_text(chat: &Chat) -> u64 {
     text_line(chat.head.creator_id.as_str())
 }

@@ -1,8 +1,8 @@
-//! The reads of the fast path: `list` and `detail`, without a copy of rows and without allocations.
+//! The reads of the fast path: `list` and `detail` without copies of rows and without allocations.
 //!
-//! They serve a caller on this core that writes the reply itself. They give the same facts as the
-//! commands `list` and `detail`. If another shard owns a key they return None, and the request goes
-//! through the router.
+//! The caller runs on this core and writes the reply itself. The reads give the facts that the
+//! commands `list` and `detail` give. They return None if another shard owns a key: then the
+//! request goes through the router.
 
 use smallvec::SmallVec;
 
@@ -17,7 +17,7 @@ use crate::shard::state::{Chat, User};
 use crate::shard::table::OutOfLine;
 use crate::types::{Flag, Hashed, Sequence};
 
-/// A chat that the request names.
+/// A chat that the request names, and what the prefetch found of it.
 struct Asked<'a> {
     id: Hashed<'a>,
     entry: Option<&'a OutOfLine<Chat>>,
@@ -25,8 +25,8 @@ struct Asked<'a> {
 }
 
 impl Core {
-    /// All rows of a user's list, in list order. None if another shard owns the user, or the user
-    /// has more than `rows_max` rows.
+    /// The rows of a user's list, in list order. None if another shard owns the user, or if the
+    /// user has more than `rows_max` rows.
     pub fn read_list(&self, user_id: Hashed<'_>, rows_max: usize) -> Option<ListRows<'_>> {
         match self.slots.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
             Some(user) if user.rows.len() > rows_max => None,
@@ -35,9 +35,9 @@ impl Core {
         }
     }
 
-    /// Calls `tell` with the chats of these ids, as `detail` replies them; None if another shard
-    /// owns one of the keys. Each id costs a few waits for memory. So all chats are found first,
-    /// then touched, then read, and the waits of a round overlap.
+    /// Finds the chats with these ids and calls `tell` with them, as `detail` replies them. None if
+    /// another shard owns a key. An id costs several waits for memory, one after the other. So each
+    /// round takes one step for all chats, and the waits of a round overlap.
     pub fn read_details<'a, R>(
         &'a self,
         ids: impl Iterator<Item = Hashed<'a>>,
@@ -90,18 +90,18 @@ impl Core {
     }
 }
 
-/// The user who asks for details.
+/// The user who asks for details, as the shard knows the user.
 struct Reader<'r> {
     id: Hashed<'r>,
     user: Option<&'r User>,
 }
 
 impl Reader<'_> {
-    /// The sequence up to which the reader has read the chat; None if the reader is no member.
+    /// The reader's floor in the chat. None if the reader is no member.
     fn floor(&self, chat: &Chat, asked: &Asked<'_>) -> Option<Sequence> {
         let Asked { id, found, .. } = asked;
-        // The candidate member may belong to another chat, if the candidate chat had a different
-        // id.
+        // If the candidate chat was the wrong one, its member must not be used: it is the reader's
+        // membership of another chat.
         let is_in_it = found.chat.is_some_and(|likely| std::ptr::eq(likely, chat));
         let member = found.member.filter(|_| is_in_it);
         let member = chat.members.get_by(member, self.id.id, self.id.hash)?.floors();
@@ -110,7 +110,7 @@ impl Reader<'_> {
     }
 }
 
-/// The rows of a whole list, borrowed, and their number.
+/// The shown rows of a list in list order, borrowed. Knows how many are left.
 pub struct ListRows<'a> {
     rows: ListOrder<'a>,
     left: usize,
@@ -118,7 +118,7 @@ pub struct ListRows<'a> {
 
 impl<'a> ListRows<'a> {
     fn new(chunks: &'a [Chunk<Row>]) -> Self {
-        // Reads each row from end to end, so that the waits for their memory overlap.
+        // Reads all rows once, in the order of memory, so that the waits for memory overlap.
         let (mut listed, mut pinned, mut looked_at) = (0, false, 0);
         for row in chunks.iter().flat_map(|chunk| chunk.iter()) {
             listed += usize::from(row.facts().is_show.0);
@@ -126,7 +126,7 @@ impl<'a> ListRows<'a> {
             looked_at ^= row_lines(row);
         }
         std::hint::black_box(looked_at);
-        // If no row is pinned, the round of pinned rows is left out.
+        // Without a pinned row, the walk skips the round that looks for pinned rows.
         Self { rows: ListOrder::of_round(chunks, Flag(pinned)), left: listed }
     }
 }
@@ -165,7 +165,8 @@ mod tests {
         ChatId::new(&format!("chat {number}")).unwrap()
     }
 
-    /// A chat in which the user has sent a message, at a sequence that no other chat has.
+    /// A chat in which the user has sent one message. Its sequence is `number`, so no other chat
+    /// has it.
     fn lines(number: u64) -> (ChatLine, MemberLine) {
         let chat =
             json!({"id": id(number), "creator_id": USER, "type": 2, "last_sequence": 1_000_000});
@@ -191,8 +192,7 @@ mod tests {
                 messages.extend(out.messages.drain(..));
             }
         }
-        // Among this many entries of a slot's table, some have equal tags until their ids are
-        // compared.
+        // With so many chats, some entries of a table look equal until their ids are compared.
         for first in (0..CHATS).step_by(50) {
             let ids: Vec<ChatId> = (first..first + 50).map(id).collect();
             let asked = ids.iter().map(|id| core.slots.hasher.hashed(id.as_str().as_bytes()));

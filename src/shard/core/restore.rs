@@ -1,9 +1,9 @@
-//! The restore of a snapshot: blocks of slots, as [`super::capture`] writes them, become slots.
+//! Restores a snapshot: turns the blocks that [`super::capture`] wrote into slots.
 //!
 //! Invariants:
-//! - All blocks of a slot have the same sequence, and each entry comes once, in order.
-//! - A dissolved chat that has nothing left to deliver is retired as soon as no later item can
-//!   belong to it.
+//! - All blocks of a slot have one slot sequence, and each entry comes once, in order.
+//! - A dissolved chat with nothing left to deliver is retired as soon as no later item can belong to
+//!   it, so that a restore needs no more memory than the shard had.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, ChatHead, FirstAnswer, Gone, SlotState, User, UserHead};
 use crate::types::{ChatId, KeyHasher, Slot, UserId};
 
-/// What a restore remembers between two blocks.
+/// What a restore must remember from one block to the next.
 #[derive(Debug, Default)]
 pub(super) struct Restoring {
-    /// The dissolved chat that the last block ended with. The next block may hold more of it.
+    /// The last chat of the last block, if it is dissolved. The next block may hold more of it.
     ended: Option<ChatId>,
 }
 
@@ -39,8 +39,8 @@ impl Restoring {
         let hasher = slots.hasher;
         let (state, interner) = slots.state_and_interner(slot)?;
         let seq = u64::from_be_bytes(*seq);
-        // All blocks of a slot have the same sequence, and a slot with any item has had a record. A
-        // slot with sequence 0 would be missing in the next snapshot.
+        // A slot that holds something has had a record, so its sequence is above 0. A slot at 0
+        // would be left out of the next snapshot.
         let fits = match state.seq {
             0 => seq > 0 || items.is_empty(),
             known => seq == known,
@@ -58,8 +58,8 @@ impl Restoring {
         self.retire(ended, slots)
     }
 
-    /// Retires the dissolved chat that the last block but one ended with; `ended` is that of the
-    /// last block.
+    /// Retires the dissolved chat with which the block before the last one ended. Remembers
+    /// `ended`, the one of the last block.
     fn retire(&mut self, ended: Option<ChatId>, slots: &mut Slots) -> Result<(), BadRecord> {
         let Some(id) = std::mem::replace(&mut self.ended, ended) else { return Ok(()) };
         let (hash, hasher) = (slots.hash_of(id.as_str()), slots.hasher);
@@ -71,19 +71,19 @@ impl Restoring {
 }
 
 impl Core {
-    /// Applies a block of a snapshot.
+    /// Restores one block of a snapshot.
     ///
     /// # Errors
-    /// If the block cannot be read, does not fit, or belongs to another shard.
+    /// If the block cannot be decoded, does not fit the blocks before, or belongs to another shard.
     pub fn restore(&mut self, block: &[u8]) -> Result<(), BadRecord> {
         self.restoring.block(block, &mut self.slots)
     }
 
-    /// Retires the last chat and counts the contents of all slots. Must be called once, after the
-    /// last block.
+    /// Retires the last dissolved chat and computes the counts of all slots. The caller calls this
+    /// once, after the last block.
     ///
     /// # Errors
-    /// If a slot has no room for the ids of its dissolved chats.
+    /// If a slot has no room for one more retired id.
     pub fn recount(&mut self) -> Result<(), BadRecord> {
         self.restoring.retire(None, &mut self.slots)?;
         for slot in &mut self.slots.states {
@@ -93,13 +93,13 @@ impl Core {
     }
 }
 
-/// The slot that receives the items of a block.
+/// A slot while a block is restored into it.
 struct Restored<'a> {
     slot: Slot,
     state: &'a mut SlotState,
     interner: &'a mut Interner,
     hasher: KeyHasher,
-    /// The newest chat in the block, if it is dissolved.
+    /// The newest chat of the block, if it is dissolved. Later items may still belong to it.
     ended: Option<ChatId>,
 }
 
@@ -207,7 +207,7 @@ fn twice(what: &dyn std::fmt::Display) -> BadRecord {
     BadRecord(format!("image holds {what}, or an entry of it, twice or out of order"))
 }
 
-/// Reads one value and moves past it.
+/// Decodes one value at the front of `bytes`, and moves past it.
 fn read<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, BadRecord> {
     rmp_serde::from_read(bytes).map_err(|error| BadRecord(error.to_string()))
 }

@@ -1,10 +1,10 @@
-//! The slots of a shard, and what they hold, found by keys.
+//! The slots of a shard, with lookups by keys.
 //!
-//! Operations look things up here. What changes a slot is open to the state machine only.
+//! Operations may only look things up here. What changes a slot is visible only to `Core`.
 //!
 //! Invariants:
-//! - Slot `s` of the node is at `s / shards`, if this shard owns it.
-//! - A slot's sequence rises by one with each event.
+//! - This shard keeps its slot `s` at index `s / shards`, where `shards` is the number of shards.
+//! - Each applied event raises the slot sequence by one.
 
 use crate::command::floors::Floors;
 use crate::command::{Error, ErrorCode};
@@ -17,18 +17,18 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, SlotState, User};
 use crate::types::{ChatId, Hashed, InternedUserId, KeyHasher, ShardCount, ShardId, Slot, UserId};
 
-/// The slots of a shard; its rules are in the documentation of the module.
+/// The slots of a shard. The module header has the invariants.
 pub struct Slots {
     pub(super) shard: ShardId,
     pub(super) shards: ShardCount,
     pub(super) hasher: KeyHasher,
-    /// The slots of this shard; slot `s` is at `s / shards`.
+    /// The slots of this shard, by index: slot `s` is at `s / shards`.
     pub(super) states: Vec<SlotState>,
-    /// Ids of the users that the shard's chats name.
+    /// One copy of each user id that the shard's chats name.
     pub(super) interner: Interner,
 }
 
-/// To find a slot.
+/// Finds slots.
 impl Slots {
     pub(super) fn new(shard: ShardId, shards: ShardCount, hasher: KeyHasher) -> Self {
         let own = Slot::all().filter(|slot| slot.shard(shards) == shard).count();
@@ -36,40 +36,40 @@ impl Slots {
         Self { shard, shards, hasher, states, interner: Interner::new(hasher) }
     }
 
-    /// The node's key hash.
+    /// The node's hash of keys.
     pub fn hasher(&self) -> KeyHasher {
         self.hasher
     }
 
-    /// The slots of this shard, in their order.
+    /// The slots of this shard, in the order of their numbers.
     pub fn states(&self) -> &[SlotState] {
         &self.states
     }
 
-    /// The slot at `index` among those of this shard.
+    /// The number of the slot that this shard keeps at `index`. None if there is none.
     pub fn own_slot(&self, index: usize) -> Option<Slot> {
         let first = index.checked_mul(usize::from(self.shards.get()))?;
         Slot::new(u16::try_from(first.checked_add(self.shard.index())?).ok()?)
     }
 
-    /// The index of a slot among those of this shard; None if another shard owns it.
+    /// The index at which this shard keeps a slot. None if another shard owns the slot.
     fn index_here(&self, slot: Slot) -> Option<usize> {
         let is_here = slot.shard(self.shards) == self.shard;
         is_here.then(|| usize::from(slot.get() / self.shards.get()))
     }
 
-    /// The index of a slot among those of this shard.
+    /// Like [`Self::index_here`], with an error instead of None.
     ///
     /// # Errors
-    /// If another shard owns it.
+    /// If another shard owns the slot.
     pub(super) fn index_of(&self, slot: Slot) -> Result<usize, BadRecord> {
         self.index_here(slot).ok_or_else(|| not_here(slot))
     }
 
-    /// A slot of this shard.
+    /// The contents of a slot of this shard.
     ///
     /// # Errors
-    /// If another shard owns it.
+    /// If another shard owns the slot.
     pub fn slot(&self, slot: Slot) -> Result<&SlotState, BadRecord> {
         self.states.get(self.index_of(slot)?).ok_or_else(|| not_here(slot))
     }
@@ -88,7 +88,7 @@ impl Slots {
         Ok((state, &mut self.interner))
     }
 
-    /// The slot of a key with this hash; None if another shard owns it.
+    /// The contents of the slot of a key with this hash. None if another shard owns the slot.
     pub fn slot_here(&self, hash: u64) -> Option<&SlotState> {
         self.states.get(self.index_here(KeyHasher::slot_of_hash(hash))?)
     }
@@ -105,22 +105,23 @@ impl Slots {
         self.hasher.hash(key)
     }
 
-    /// The shard that owns a user.
+    /// The shard that owns a user's rows.
     pub fn shard_of_user(&self, id: &UserId) -> ShardId {
         self.slot_of_user(id).shard(self.shards)
     }
 
-    /// Whether this is the own shard.
+    /// Whether `shard` is the shard of these slots.
     pub fn is_own(&self, shard: ShardId) -> bool {
         shard == self.shard
     }
 
-    /// An interned id that may be this one; its text is not read yet.
+    /// Finds the interned id that is most likely `id`, without reading its text. The caller must
+    /// compare.
     pub fn interned_candidate(&self, id: &str) -> Option<&InternedUserId> {
         self.interner.candidate(id)
     }
 
-    /// Applies the next event of a slot.
+    /// Raises the slot sequence, and applies an event with `apply`.
     pub(super) fn apply(
         &mut self,
         slot: Slot,
@@ -133,21 +134,20 @@ impl Slots {
     }
 }
 
-/// To find what a slot holds.
+/// Finds what a slot holds.
 impl Slots {
-    /// The chat with this id. A dissolved chat is found only as long as it has something to
-    /// deliver.
+    /// Finds a chat by its id. Finds a dissolved chat only while it still has something to deliver.
     pub fn find_chat(&self, id: &ChatId) -> Option<&Chat> {
         self.chat_at(id.as_str(), self.hash_of(id.as_str()))
     }
 
-    /// Like [`Self::find_chat`]; `hash` is that of the id.
+    /// Like [`Self::find_chat`]. `hash` is the hash of the id.
     pub fn chat_at(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
         self.slot_here(hash)?.chat(id, hash)
     }
 
-    /// Like [`Self::chat_at`], with a `candidate` from [`SlotState::chat_candidate`], which is most
-    /// likely the chat.
+    /// Like [`Self::chat_at`], but first tries `candidate`, which [`SlotState::chat_candidate`]
+    /// found.
     pub fn chat_by<'a>(
         &'a self,
         candidate: Option<&'a Chat>,
@@ -160,13 +160,14 @@ impl Slots {
         }
     }
 
-    /// The chat, for a command that needs it alive.
+    /// Finds a chat that is not dissolved. The error says whether the chat was dissolved or never
+    /// was.
     pub fn live_chat(&self, id: &ChatId) -> Result<&Chat, Error> {
         let hash = self.hash_of(id.as_str());
         self.alive(self.chat_at(id.as_str(), hash), self.hasher.hashed(id.as_str()))
     }
 
-    /// Checks the chat that was found under an id, for a command that needs it alive.
+    /// Checks that `chat` is there and not dissolved, where `chat` is what a lookup of `id` found.
     pub fn alive<'a>(&self, chat: Option<&'a Chat>, id: Hashed<'_>) -> Result<&'a Chat, Error> {
         match chat {
             Some(chat) if !chat.head.dissolved => Ok(chat),
@@ -176,23 +177,24 @@ impl Slots {
         }
     }
 
-    /// Whether the chat was dissolved and only its id is left.
+    /// Whether the chat is retired: it was dissolved, and only its id and type are left.
     pub fn is_retired(&self, id: Hashed<'_>) -> bool {
         self.slot_here(id.hash).is_some_and(|slot| slot.retired.contains(id.id, id.hash))
     }
 
-    /// A chat that is not dissolved, with the user as its member.
+    /// Finds a chat that is not dissolved, and the user as its member. None if the user is no
+    /// member.
     pub fn chat_of_member(&self, user_id: &UserId, id: &ChatId) -> Option<(&Chat, &Member)> {
         let chat = self.live_chat(id).ok()?;
         Some((chat, self.member(chat, user_id)?))
     }
 
-    /// A member of a chat.
+    /// Finds a user among the members of a chat.
     pub fn member<'a>(&self, chat: &'a Chat, user_id: &UserId) -> Option<&'a Member> {
         chat.members.get(user_id.as_str(), self.hash_of(user_id.as_str()))
     }
 
-    /// The floors that a chat knows of a member; None if the user is no member.
+    /// The floors of a user as the chat knows them. None if the user is no member.
     pub fn floors_of(&self, chat: &Chat, user_id: &UserId) -> Option<Floors> {
         self.member(chat, user_id).map(Member::floors)
     }
@@ -211,13 +213,13 @@ impl Slots {
         self.row_of(self.find_user(user_id)?, chat_id)
     }
 
-    /// A user's row of a chat.
+    /// Finds a user's row of a chat.
     pub fn row_of<'a>(&self, user: &'a User, chat_id: &ChatId) -> Option<&'a Row> {
         user.rows.get(chat_id.as_str(), self.hash_of(chat_id.as_str()))
     }
 }
 
-/// Fails unless the target of a change has the version that the caller saw.
+/// Fails with a conflict if a request wants version `wanted` and `stored` is another one.
 pub fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(), Error> {
     match wanted {
         Some(wanted) if wanted != stored => Err(Error::new(

@@ -61,19 +61,20 @@ pub fn create(core: &mut Core, create: Create, id_from: IdFrom, out: &mut Output
     created(id, true, 1)
 }
 
-/// Whether `create` is the request that created the chat.
+/// Whether `create` repeats the request that created the chat.
 fn is_same_request(slots: &Slots, chat: &Chat, create: &Create) -> bool {
     if chat.head.request_digest != 0 {
         return chat.head.request_digest == create.digest();
     }
-    // An imported chat has no digest: everything that is known of it must agree.
+    // An imported chat may have no digest. Then all that is known of the chat must agree with the
+    // request.
     is_of_users(slots, chat, create)
         && chat.head.creator_id == create.creator_id
         && chat.head.is_enc == create.is_enc.unwrap_or(Flag::NO)
         && create.created_at.is_none_or(|at| at == chat.head.created_at)
 }
 
-/// Whether the chat has the type and exactly the members of `create`.
+/// Whether the chat has the type of `create`, and exactly its members.
 fn is_of_users(slots: &Slots, chat: &Chat, create: &Create) -> bool {
     let users: HashSet<&UserId> = create.user_ids.iter().collect();
     chat.head.chat_type == create.chat_type
@@ -121,7 +122,7 @@ fn created(id: ChatId, created: bool, version: u64) -> Step {
     Step::AfterDeliveries(vec![id], Reply::Create(reply))
 }
 
-/// Fails unless the chat has the version that the caller saw.
+/// Fails with a conflict if the request wants another version of the chat than the present one.
 pub fn check_version(chat: &Chat, wanted: Option<u64>) -> Result<(), Error> {
     core::check_version("chat", chat.head.version, wanted)
 }

@@ -1,5 +1,5 @@
-//! A shard's part of `conversations` and `unread`: its chats, joined with the rows that
-//! the operation brings.
+//! A shard's part of `conversations` and `unread`: joins its chats with the rows that the operation
+//! brings.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::shard::state::Chat;
 use crate::shard::table::OutOfLine;
 use crate::types::{Flag, Sequence, UserId};
 
-/// Number of rows that are looked up together.
+/// How many rows are looked up together, so that their waits for memory overlap.
 const BLOCK: usize = 32;
 
 pub fn conversations(slots: &Slots, listing: &Listing, part: &Part) -> Answer {
@@ -58,7 +58,7 @@ pub fn unread(slots: &Slots, rows: &[UserRows], refs: &[RowRef]) -> Answer {
         if row.facts().is_hide == Flag::YES {
             return;
         }
-        // The rows of one user follow each other.
+        // The rows of one user follow each other, so the reader changes rarely.
         if reader.as_ref().is_none_or(|(user, _)| *user != at.user) {
             let user = usize::try_from(at.user).ok().and_then(|user| rows.get(user));
             reader = user.map(|user| {
@@ -77,12 +77,11 @@ pub fn unread(slots: &Slots, rows: &[UserRows], refs: &[RowRef]) -> Answer {
     Answer::Unread(totals.into_iter().collect())
 }
 
-/// Calls `visit` for each row that is in its user's list, with the chat. Rows of dissolved
-/// chats are left out.
+/// Calls `visit` with each shown row and its chat. Leaves out rows of dissolved chats.
 ///
-/// Most of the time is spent in waits for memory. So a block of rows is processed in rounds,
-/// whose waits overlap. The rounds find all chats, touch them (and their members, if `visit`
-/// reads these), and then read.
+/// Waits for memory take most of the time, so a block of rows goes through rounds whose waits
+/// overlap. The first round finds the chats. The second reads their cache lines, and those of a
+/// member if `looks_at_members`. The last calls `visit`.
 fn for_each_joined<'a>(
     slots: &'a Slots,
     rows: &'a [UserRows],
@@ -117,7 +116,7 @@ fn for_each_joined<'a>(
     }
 }
 
-/// The owner of the rows.
+/// The owner of the rows, who reads the chats.
 struct Reader<'a> {
     id: &'a UserId,
     hash: u64,
@@ -130,14 +129,15 @@ impl Reader<'_> {
         row.facts().floors(member.map_or(Sequence::ZERO, |member| member.facts().sent_seq))
     }
 
-    /// Whether anything is unread. Seldom looks a member up.
+    /// Whether the reader has anything unread. Rarely needs to look up the member.
     fn has_unread(&self, row: &Row, chat: &Chat) -> bool {
         let without_sent = row.facts().floors(Sequence::ZERO).unread(chat.head.last_sequence);
         without_sent > 0 && (!chat.newest_may_be_by(self.hash) || self.unread(row, chat) > 0)
     }
 
     fn unread(&self, row: &Row, chat: &Chat) -> u64 {
-        // Usually everything is read, and the member need not be looked up.
+        // Usually nothing is unread, even without the sent sequence. Then the member is not looked
+        // up.
         match row.facts().floors(Sequence::ZERO).unread(chat.head.last_sequence) {
             0 => 0,
             _ => self.floors(row, chat).unread(chat.head.last_sequence),

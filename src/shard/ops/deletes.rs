@@ -10,13 +10,13 @@ use crate::shard::idempotency::Claim;
 use crate::shard::op::{Answer, Output, Step};
 use crate::types::{ChatId, Sequence, UserId};
 
-/// Checks whether [`delete`] would accept these chats.
+/// Checks whether [`delete`] would accept these chats. Changes nothing.
 pub fn check_delete(slots: &Slots, delete: &Delete) -> Answer {
     Answer::Done(check_up_to(slots, delete).map(Reply::Delete))
 }
 
-/// Decides each chat by itself: a repeat of a request deletes the chats that it did not reach
-/// before.
+/// Deletes each chat on its own. So the repeat of a request deletes only chats that the request did
+/// not reach.
 pub fn delete(core: &mut Core, delete: Delete, claim: Option<Claim>, out: &mut Output) -> Step {
     if let Err(beyond) = check_up_to(core.slots(), &delete) {
         return Step::Done(Err(beyond));
@@ -43,8 +43,7 @@ pub fn delete(core: &mut Core, delete: Delete, claim: Option<Claim>, out: &mut O
     Step::AfterDeliveries(ids, Reply::Delete(()))
 }
 
-/// Refuses an `up_to` beyond the last sequence of a chat of the user, because nobody has seen
-/// that message.
+/// Fails if `up_to` is above the last sequence of a chat, because no user has seen such a message.
 fn check_up_to(slots: &Slots, delete: &Delete) -> Result<(), Error> {
     let Some(up_to) = delete.up_to else { return Ok(()) };
     for id in &delete.ids {
@@ -60,8 +59,8 @@ fn check_up_to(slots: &Slots, delete: &Delete) -> Result<(), Error> {
     Ok(())
 }
 
-/// The watermark of a delete. None if the user is no member, or has deleted the whole chat
-/// already. Only the row knows whether a lower watermark is covered already.
+/// The watermark that a delete sets. None if the user is no member, or has already deleted the
+/// whole chat. Whether the row already has a higher watermark is known only to the row.
 fn delete_watermark(
     slots: &Slots,
     user_id: &UserId,

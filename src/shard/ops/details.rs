@@ -1,4 +1,4 @@
-//! The chats' side and the user's side of `detail`, and the chat's side of `explain`.
+//! What chats and rows know for `detail`, and what the chat knows for `explain`.
 
 use crate::command::explain::Explain;
 use crate::shard::core::Slots;

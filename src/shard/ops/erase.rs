@@ -1,8 +1,9 @@
-//! `erase_user`: every trace of a user is removed, in steps that hold no shard for long.
+//! `erase_user`: removes every trace of a user, in steps that hold no shard for long.
 //!
-//! First the chats of the user's rows remove the user. Then all chats are searched for the user as
-//! their creator. At last the user is forgotten, with all answers under their keys. A crash leaves
-//! a part of the work done and the request unanswered; a repeat does the rest.
+//! First the chats of the user's rows remove the user. Then the shards search all chats for the
+//! user as creator or deleter. At last the user's shard forgets the user and the answers under the
+//! user's keys. A crash in between leaves the rest undone and the request without a reply. A repeat
+//! does the rest.
 
 use super::rows;
 use crate::command::Reply;
@@ -12,11 +13,11 @@ use crate::shard::events::{MemberErased, UserErased};
 use crate::shard::op::{Answer, Output, ReplyTo, Step};
 use crate::types::{ChatId, UserId};
 
-/// Number of chats that one step reads, counting each slot as one more.
+/// How many chats one step reads. Each slot counts as one more, because visiting it takes time too.
 const CHATS_A_STEP: u64 = 4096;
 
-/// Answers with the user's rows, whose memberships the router then removes. Takes the key now,
-/// so that no other request of the user can use it before the end.
+/// Answers with the user's rows. The router then has their chats remove the user. Takes the key
+/// now, so that no other request can use it before the end.
 pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
     if let Some(keyed) = core.keyed_erase(&erase) {
         match core.remembered(&keyed) {
@@ -54,7 +55,7 @@ pub fn erase_member(
     }
 }
 
-/// Searches the chats of some slots, from the own slot `from` on.
+/// Erases the user from the chats of some slots. `from` is the index of the first of these slots.
 pub fn erase_sweep(core: &mut Core, user_id: &UserId, from: usize, out: &mut Output) -> Step {
     let mut looked = 0;
     let mut next = from;
@@ -66,7 +67,7 @@ pub fn erase_sweep(core: &mut Core, user_id: &UserId, from: usize, out: &mut Out
             .chats()
             .filter(|chat| chat.head.creator_id == *user_id || chat.deleters().contains(user_id));
         found.extend(names.map(|chat| chat.head.id.clone()));
-        // An empty slot is work too.
+        // Visiting an empty slot takes time too.
         looked = looked.saturating_add(slot.counts.chats + 1);
         next += 1;
     }
@@ -83,15 +84,17 @@ fn erase_from(core: &mut Core, chat_id: ChatId, user_id: &UserId, out: &mut Outp
     core.deliver(&chat_id, out);
 }
 
-/// Forgets the user. If rows were added meanwhile, answers with them instead.
+/// Forgets the user. If the user got new rows since [`erase_begin`], answers with these rows
+/// instead.
 pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut Output) -> Step {
     let keyed = core.keyed_erase(&erase);
     let own = keyed.as_ref().map(|keyed| core.remembered(keyed));
-    // This request, sent on another connection too, may have ended there first.
+    // The request may have come twice, on two connections. The other one has then finished it.
     if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
         return Step::Done(Ok(reply));
     }
-    // The claim of this request is no trace of the user: alone it leads to no event.
+    // The claim of this request does not count as a trace of the user. Otherwise erasing an unknown
+    // user would commit an event.
     let own_claims = usize::from(matches!(own, Some(Ok(Some(Remembered::Claim(_))))));
     let user = core.slots().find_user(&erase.user_id);
     if user.is_some_and(|user| !user.rows.is_empty()) {

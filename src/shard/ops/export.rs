@@ -9,8 +9,8 @@ use crate::shard::row::RowFacts;
 use crate::shard::state::{Chat, ChatHead, Gone, SlotState};
 use crate::types::{ChatId, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 
-/// A page of a slot: chats by id, each followed by its members in join order; then the removals
-/// of users.
+/// A page of `export`: the chats of a slot sorted by id, each followed by its members in join
+/// order. The removals of the slot's users come last.
 pub fn export_page(slots: &Slots, slot: Slot, after: Option<ExportPlace>, limit: usize) -> Answer {
     let mut page = ExportPage::default();
     let Ok(state) = slots.slot(slot) else { return Answer::ExportPage(page) };
@@ -68,11 +68,12 @@ pub fn export_rows(slots: &Slots, pairs: &[(UserId, ChatId)]) -> Answer {
     Answer::ExportRows(pairs.iter().map(row).collect())
 }
 
-/// A chat to export.
+/// A chat that `export` writes.
 enum Exported<'a> {
     /// A chat that is not dissolved.
     Chat(&'a Chat),
-    /// A dissolved chat. Only its id and type are exported, even if more is still known.
+    /// A dissolved chat. `export` writes only its id and type, even if the slot still has more of
+    /// it.
     Ended(ChatId, ChatType),
 }
 
@@ -92,7 +93,7 @@ impl Exported<'_> {
     }
 }
 
-/// The chats of a slot by id, from the one in which the cursor is.
+/// The chats of a slot sorted by id. Begins with the chat in which the page before ended.
 fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Exported<'a>> {
     let is_due = |id: &ChatId| after.is_none_or(|(resumed, _)| id >= resumed);
     let retired = state.retired.iter().map(|(id, chat_type)| Exported::Ended(id, chat_type));
@@ -105,7 +106,8 @@ fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Ex
     due
 }
 
-/// The users of a slot with removals, by id, from the one in which the cursor is.
+/// The users of a slot who have removals, sorted by id. Begins with the user at whom the page
+/// before ended.
 fn gone_from<'a>(
     state: &'a SlotState,
     after: Option<&(UserId, u64, ChatId)>,
@@ -117,8 +119,8 @@ fn gone_from<'a>(
     gone
 }
 
-/// A user's removals after a given one, with their versions as `export` writes them. Several may
-/// share one: then the order is by chat, so that an import of the export has the same order.
+/// The removals of a user behind `after`, each with the version that `export` writes. Removals with
+/// equal versions are sorted by chat, so an import of the export keeps their order.
 fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'a ChatId)> {
     let removals = gone.chats.iter().map(|(chat_id, version)| (export_counter(*version), chat_id));
     let mut left: Vec<_> =
@@ -127,7 +129,7 @@ fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'
     left
 }
 
-/// A counter as `export` writes it: at most what `import` accepts, however far it was counted.
+/// A counter as `export` writes it: lowered to the largest value that `import` accepts.
 fn export_counter(value: u64) -> u64 {
     value.min(IMPORT_COUNTER_MAX)
 }
@@ -148,8 +150,8 @@ fn chat_line(head: &ChatHead) -> ChatLine {
     }
 }
 
-/// A member's line with the facts that the chat knows. The row's shard fills in the others. Until
-/// then they are those of the row that a delivery on its way will create.
+/// The line of a member, with what the chat knows. The shard of the row replaces the other fields.
+/// If the row does not exist yet, they are what the join on its way will write.
 fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     let MemberFacts { join_seq, sent_seq, .. } = member.facts();
     let facts = RowFacts::joined(join_seq);
@@ -173,7 +175,7 @@ fn member_line(chat: &Chat, member: &Member) -> MemberLine {
     }
 }
 
-/// The line of a removal: the user is no longer a member of the chat. `import` accepts `version`.
+/// The line of a removal: the user is no longer a member of the chat.
 fn gone_line(user_id: &UserId, chat_id: &ChatId, version: u64) -> MemberLine {
     MemberLine {
         user_id: user_id.clone(),

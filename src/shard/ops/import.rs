@@ -1,5 +1,5 @@
-//! A shard's part of `import`: it checks every line and decides what each chat becomes. Then it
-//! applies all chats, or none.
+//! A shard's part of `import`. It first checks all lines and plans what each chat becomes. Then it
+//! applies the plans of all chats, or fails before it has applied any.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,14 +16,14 @@ use crate::shard::row::{RowFacts, RowImport};
 use crate::shard::state::ChatHead;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId, wide};
 
-/// Checks whether these lines would be accepted.
+/// Checks whether `import` would accept these lines. Changes nothing.
 pub fn check_import(core: &Core, import: &Import) -> Answer {
     let nothing_yet = ImportReply { chats: 0, members: 0 };
     Answer::Done(plan_import(core, import, &[]).map(|_| Reply::Import(nothing_yet)))
 }
 
-/// Applies chats and members, all of them or none; `places` has one place for each member's
-/// line, or is empty.
+/// Applies all chats and members, or none if one line is refused. `places` has the join order of
+/// each member's row, or is empty.
 pub fn import(core: &mut Core, import: &Import, places: &[u64], out: &mut Output) -> Step {
     let Plan { chats: plan, mut taken } = match plan_import(core, import, places) {
         Ok(plan) => plan,
@@ -47,7 +47,8 @@ fn import_chat(core: &mut Core, chat_id: &ChatId, part: ChatPlan, out: &mut Outp
         let head = ChatHead { last_sequence: stored, ..head };
         core.commit(slot, ChatImported { head }, out);
         if to > stored {
-            // Newer messages bring deleted rows back, as they do when they arrive.
+            // Newer messages bring back rows of users who deleted the chat, as messages that arrive
+            // do.
             let chat_id = chat_id.clone();
             core.commit(slot, Advanced { chat_id, to, time, sent: None }, out);
         }
@@ -68,8 +69,9 @@ fn import_chat(core: &mut Core, chat_id: &ChatId, part: ChatPlan, out: &mut Outp
     core.deliver(chat_id, out);
 }
 
-/// Records removals of users of this shard. The chats have applied them already, so a user with
-/// a row has joined again since. A removal that is known already stays as it is.
+/// Adds removals to users of this shard. The chats have already removed the members, so a user who
+/// has a row now has joined again and gets no removal. A removal that the user already has stays as
+/// it is.
 pub fn import_gone(core: &mut Core, removals: Vec<Removal>, out: &mut Output) -> Outcome {
     for Removal { user_id, chat_id, version } in removals {
         let is_known = core.slots().find_user(&user_id).is_some_and(|user| {
@@ -88,8 +90,8 @@ pub fn import_gone(core: &mut Core, removals: Vec<Removal>, out: &mut Output) ->
     Ok(Reply::Import(ImportReply { chats: 0, members: 0 }))
 }
 
-/// Checks every line and decides what each chat becomes; changes nothing. Chats that were
-/// applied before with this key are only counted.
+/// Checks all lines and plans what each chat becomes. Changes nothing. Chats that an earlier
+/// request with this key has applied are only counted.
 fn plan_import(core: &Core, import: &Import, places: &[u64]) -> Result<Plan, Error> {
     let merge = import.merge == Some(true);
     let mut lines: BTreeMap<&ChatId, ChatLines<'_>> = BTreeMap::new();
@@ -171,7 +173,7 @@ fn plan_chat(core: &Core, line: &ChatLine, merge: bool) -> Result<ChatHead, Erro
     })
 }
 
-/// Decides line after line which members of a chat leave, come or change.
+/// Plans which members of a chat leave, come or change. Takes the lines in their order.
 fn plan_members(
     core: &Core,
     chat_id: &ChatId,
@@ -187,7 +189,7 @@ fn plan_members(
     };
     let head = match head {
         Ok(head) => head,
-        // Nobody is a member of a chat that does not exist, so the lines only add removals.
+        // A chat that does not exist has no members, so the lines only add removals to users.
         Err(_) if lines.iter().all(|(line, _)| line.removed == Flag::YES) => {
             core.room()?;
             return Ok(RosterPlan::default());
@@ -208,7 +210,7 @@ fn plan_members(
             let withdrawn = seen.get(&line.user_id).and_then(|at| planned.get_mut(*at)?.take());
             match stored {
                 Some(_) => _ = removed.insert(&line.user_id),
-                // The removal is remembered, which takes memory.
+                // The user will remember this removal, which takes memory.
                 None => core.room()?,
             }
             count -= usize::from(stored.is_some() || withdrawn.is_some());
@@ -222,8 +224,8 @@ fn plan_members(
             count += 1;
         }
         let order = head.next_order.saturating_add(wide(planned.len()));
-        // Whether the stored member is deleted and stays so: this import brings no newer
-        // message.
+        // Whether the member deleted the chat and stays deleted, because this import brings no
+        // newer message.
         let stays_deleted = chat.zip(stored).is_some_and(|(chat, stored)| {
             chat.is_deleted_by(stored) && chat.head.last_sequence == head.last_sequence
         });
@@ -238,10 +240,10 @@ fn plan_members(
     Ok(RosterPlan { removed, members: planned.into_iter().flatten().collect() })
 }
 
-/// The changes that an import makes.
+/// What an import changes.
 struct Plan {
     chats: BTreeMap<ChatId, ChatPlan>,
-    /// The lines that an earlier request with this key has applied.
+    /// How many lines an earlier request with this key has applied.
     taken: ImportReply,
 }
 
@@ -250,22 +252,22 @@ struct Plan {
 struct ChatLines<'a> {
     chat: Option<&'a ChatLine>,
     members: Vec<&'a MemberLine>,
-    /// For each member's line its place in the user's list; None if it names none.
+    /// For each member's line, the join order that the row gets. None if the line names none.
     places: Vec<Option<u64>>,
 }
 
-/// The changes that an import makes to one chat.
+/// What an import changes in one chat.
 struct ChatPlan {
     head: Option<ChatHead>,
-    /// Members who leave, before others join.
+    /// Members who leave. They leave before `members` join, because a user may be in both.
     removed: Vec<UserId>,
     members: Vec<(Member, Effect)>,
-    /// Number of member lines.
+    /// How many lines of members the import has for this chat.
     lines: u64,
     keyed: Option<Keyed>,
 }
 
-/// The changes that an import makes to the members of one chat.
+/// What an import changes in the members of one chat.
 #[derive(Default)]
 struct RosterPlan {
     removed: Vec<UserId>,
@@ -311,15 +313,16 @@ fn plan_member(
     stored: Option<&Member>,
     stays_deleted: bool,
 ) -> Result<(Member, Effect), Error> {
-    // An export of a working node may read a row later than its chat. A position beyond the chat's
-    // last message does not exist here, so nobody can have read, sent or deleted it.
+    // An export from a working node may have read the row later than the chat. The row can then
+    // name sequences above the chat's last one. No such message exists here, so all sequences are
+    // lowered to the last one.
     let last = head.last_sequence;
     let shown = line.is_show.unwrap_or(Flag::YES);
     let deleted_to_seq =
         line.deleted_to_seq.unwrap_or(if shown.0 { Sequence::ZERO } else { last }).min(last);
     let sent_seq = line.sent_seq.min(last);
-    // A message above the watermark brings the row back: a message is covered or shown, never
-    // neither.
+    // If a message lies above the watermark, the row is shown. So each message is either below the
+    // watermark or in a shown chat.
     let shown = Flag(shown.0 || (deleted_to_seq < last && !stays_deleted));
     let next = last.checked_add(1).unwrap_or(last);
     let join_seq = line.join_seq.unwrap_or(Sequence::new(1)?).min(next);
@@ -340,7 +343,7 @@ fn plan_member(
         order,
         join_seq,
         sent_seq: stored.map_or(sent_seq, |stored| stored.sent_seq.max(sent_seq)),
-        // Only yes or no; applying the event sets the epoch.
+        // A flag: applying the event replaces it by an epoch of the chat.
         deleted_in: u64::from(!shown.0),
     };
     let member = Member::new((&line.user_id).into(), facts);

@@ -58,7 +58,8 @@ pub fn remove_members(core: &mut Core, remove: RemoveMembers, out: &mut Output) 
     Step::AfterDeliveries(vec![remove.chat_id], reply)
 }
 
-/// The chat, if its members may change and it has the version that the caller saw.
+/// Finds a chat whose members may change. Fails with a conflict if the chat does not have version
+/// `if_version`.
 fn changeable<'a>(
     slots: &'a Slots,
     id: &ChatId,
@@ -96,7 +97,7 @@ pub fn members(slots: &Slots, members: &Members) -> Outcome {
     Ok(Reply::Members(MembersReply { items, next_cursor }))
 }
 
-/// The users in their order, each once.
+/// Removes repeated users, and keeps the order.
 pub fn each_once(mut user_ids: Vec<UserId>) -> Vec<UserId> {
     let is_first: Vec<bool> = {
         let mut seen = HashSet::with_capacity(user_ids.len());

@@ -10,8 +10,8 @@ use crate::shard::state::ChatHead;
 use crate::types::{ChatStatus, Sequence};
 
 impl Core {
-    /// Runs an `advance` without a key on the fast path, for a caller that replies itself. None if
-    /// another shard owns the chat. As for any write, the reply waits until the log has the record.
+    /// Runs an `advance` without an idempotency key on the fast path. The caller replies itself,
+    /// after the log has the record. None if another shard owns the chat.
     pub fn advance_here(
         &mut self,
         request: AdvanceRef<'_>,
@@ -56,11 +56,11 @@ pub fn advance(
     Ok(AdvanceReply { first_sequence: target.first, last_sequence: target.last, last_time })
 }
 
-/// The sequences that an `advance` leads to.
+/// The sequences that an `advance` results in.
 struct Target {
     first: Sequence,
     last: Sequence,
-    /// The sender's own newest message.
+    /// The sent sequence that the sender gets.
     sent: Sequence,
 }
 

@@ -1,8 +1,8 @@
 //! Operations: what a shard does for a router or for another shard, one file per family.
 //!
-//! A read takes the [`Slots`](super::core::Slots). A write takes the [`Core`](super::Core), looks
-//! things up in its slots, and ends in `Core::commit`, the one point where an event becomes a
-//! record and is applied.
+//! A read takes the [`Slots`](super::core::Slots). A write takes the [`Core`](super::Core), and
+//! looks things up in its slots. It ends in `Core::commit`, which makes an event a record and
+//! applies it.
 //!
 //! # Layout
 //! - [`chats`]: `create`, `set_status`, `dissolve`
@@ -10,12 +10,12 @@
 //! - [`messages`]: the command `advance`
 //! - [`read_positions`]: `mark_read`, `mark_read_many`, `clear`
 //! - [`rows`]: `list`, `set_flags`, `touch`
-//! - [`details`]: both sides of `detail`, the chat's side of `explain`
+//! - [`details`]: what chats and rows know for `detail`, what the chat knows for `explain`
 //! - [`deletes`]: the command `delete`
 //! - [`conversations`]: `conversations`, `unread`
 //! - [`sync`]: the command `sync`
 //! - [`export`], [`import`]: the shard's part of both
-//! - [`places`]: the places of imported rows in their users' lists
+//! - [`places`]: the join orders of imported rows
 //! - [`erase`]: the command `erase_user`
 //! - [`verify`]: the shard's part of `verify`
 

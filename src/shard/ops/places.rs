@@ -1,7 +1,7 @@
-//! The places of imported rows in their users' lists.
+//! The join orders of imported rows, which are their places in the users' lists.
 //!
-//! Deliveries of different chats reach a user in any order. So each row gets its place before the
-//! first delivery is sent.
+//! Deliveries of several chats reach a user in any order. So each row gets its join order before
+//! the first delivery is sent.
 
 use std::iter::Peekable;
 
@@ -9,7 +9,7 @@ use crate::shard::core::Slots;
 use crate::shard::op::{Answer, Arrival, Arrivals};
 use crate::shard::roster::Entry;
 
-/// Finds a place for each row that an import brings; changes nothing.
+/// Chooses a join order for each row that an import brings. Changes nothing.
 pub fn places(slots: &Slots, arrivals: &Arrivals) -> Answer {
     let users = arrivals.users.iter();
     Answer::Places(users.map(|arrival| places_of(slots, arrivals, arrival)).collect())
@@ -46,11 +46,12 @@ fn places_of(slots: &Slots, arrivals: &Arrivals, arrival: &Arrival) -> Vec<u64> 
     places.into_iter().flatten().collect()
 }
 
-/// The taken places: those of the user's rows, and those of rows on their way. Both iterators rise.
+/// The join orders that are taken: by the user's rows, and by rows on their way. Both iterators
+/// rise.
 struct Taken<R: Iterator<Item = u64>, W: Iterator<Item = u64>>(Peekable<R>, Peekable<W>);
 
 impl<R: Iterator<Item = u64>, W: Iterator<Item = u64>> Taken<R, W> {
-    /// Whether a place is taken. From call to call, `place` must rise.
+    /// Whether a join order is taken. Each call must ask for a higher one than the call before.
     fn has(&mut self, place: u64) -> bool {
         while self.0.next_if(|taken| *taken < place).is_some() {}
         while self.1.next_if(|taken| *taken < place).is_some() {}
@@ -58,9 +59,9 @@ impl<R: Iterator<Item = u64>, W: Iterator<Item = u64>> Taken<R, W> {
     }
 }
 
-/// A place for each row, in the order of their lines. A row that names a place gets it, or the next
-/// free one. If several rows name the same place, they follow each other in the order of their
-/// lines. A row that names no place comes after all others, at `next` or later.
+/// Chooses a join order for each row, in the order of the lines. A row whose line names one gets
+/// it, or the next free one. Rows that name the same one follow each other in the order of their
+/// lines. A row that names none comes behind all others, at `next` or later.
 fn find_places(
     named: &[Option<u64>],
     mut taken: Taken<impl Iterator<Item = u64>, impl Iterator<Item = u64>>,

@@ -1,6 +1,7 @@
 //! Read positions and cleared histories: `mark_read`, `mark_read_many` and `clear`.
 //!
-//! The chat checks, and the row decides.
+//! The chat first checks the change, because it knows members and sequences. Then the row decides
+//! it.
 
 use crate::command::clear::{Clear, ClearReply};
 use crate::command::mark_read::{MarkRead, MarkReadRef, MarkReadReply};
@@ -15,7 +16,8 @@ use crate::types::{ChatId, Flag, Hashed, IdempotencyKey, UserId};
 
 impl Core {
     /// Runs a `mark_read` on the fast path, like [`Self::advance_here`]. Also None if the user has
-    /// no row, or while the chat has open deliveries, which must reach the row first.
+    /// no row. And None while the chat's outbox holds an event, because the event must reach the
+    /// row first.
     pub fn mark_read_here(
         &mut self,
         read: MarkReadRef<'_>,
@@ -28,7 +30,7 @@ impl Core {
         if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
             return None;
         }
-        // A user who is no member has no row; the router's way finds out why.
+        // A user who is no member has no row. The router then finds the right error.
         let user = user.user(user_id.id, user_id.hash)?;
         let facts = user.rows.get(chat_id.id, chat_id.hash)?.facts();
         let checked =
@@ -42,7 +44,7 @@ impl Core {
     }
 }
 
-/// The chat checks, the row decides, and the row's shard answers.
+/// The chat checks here. The row decides on its shard, which then answers.
 pub fn mark_read(core: &mut Core, to: ReplyTo, read: MarkRead, out: &mut Output) -> Step {
     let MarkRead { user_id, chat_id, seq, idempotency_key, if_version } = read;
     let request = check_row(core.slots(), &user_id, chat_id, RowAction::Read(seq), if_version);
@@ -55,7 +57,7 @@ pub fn clear(core: &mut Core, to: ReplyTo, clear: Clear, out: &mut Output) -> St
     ask_row(core, to, user_id, request, idempotency_key, out)
 }
 
-/// The chats check, and each row decides by itself.
+/// The chats check here. Each row then decides on its own.
 pub fn mark_read_many(core: &mut Core, to: ReplyTo, many: MarkReadMany, out: &mut Output) -> Step {
     let requests = check_items(core.slots(), &many.user_id, many.items);
     let shard = core.slots().shard_of_user(&many.user_id);
@@ -63,7 +65,8 @@ pub fn mark_read_many(core: &mut Core, to: ReplyTo, many: MarkReadMany, out: &mu
     Step::Later
 }
 
-/// Only checks. With a key, all rows decide in one step, after all chats have checked.
+/// Only checks, for a request with a key: all its rows decide in one step, after all chats have
+/// checked.
 pub fn check_reads(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Answer {
     Answer::CheckReads(check_items(slots, user_id, items))
 }
@@ -99,8 +102,8 @@ fn ask_row(
         _ => {}
     }
     let shard = core.slots().shard_of_user(&user_id);
-    // If this shard owns the row too and the chat has no open deliveries, no message is needed
-    // to keep the order.
+    // An event on its way must reach the row before this change. Without one, and if this shard
+    // owns the row, the row can decide at once, without a message.
     let is_quiet =
         core.slots().find_chat(&request.chat_id).is_none_or(|chat| chat.outbox.is_empty());
     if core.slots().is_own(shard) && is_quiet {
@@ -110,7 +113,8 @@ fn ask_row(
     Step::Later
 }
 
-/// A user's change to a row, after the chat has checked it.
+/// Decides a change of a row that the chat has checked. A repeat of its request gets the first
+/// reply.
 pub fn row_request(
     core: &mut Core,
     user_id: &UserId,
@@ -148,7 +152,7 @@ fn change_row(core: &mut Core, user_id: &UserId, request: RowRequest, out: &mut 
     }
 }
 
-/// Raises the read position of a row that has these `facts`.
+/// Raises the read position of a row, whose present facts are `facts`.
 fn read_row(
     core: &mut Core,
     read: ReadRef<'_>,
@@ -156,8 +160,8 @@ fn read_row(
     Checked { last_sequence, sent_seq }: Checked,
     out: &mut Output,
 ) -> MarkReadReply {
-    // An older position is a late or repeated request: the user may have marked the chat as
-    // unread since.
+    // An older position comes from a late or repeated request. The user may have marked the chat as
+    // unread since, and that must stay.
     let is_newer = facts.max_read_seq < read.seq;
     let is_opened = facts.max_read_seq == read.seq && facts.marked_unread == Flag::YES;
     if is_newer || is_opened {
@@ -177,8 +181,8 @@ fn clear_row(
     out: &mut Output,
 ) -> Result<ClearReply, Error> {
     let facts = facts_of(core.slots(), user_id, &chat_id, if_version)?;
-    // If the watermark covers the chat already, the clear is a repeat: what the user has set
-    // since stays.
+    // If the watermark already covers the chat, this is a repeat. What the user has set since must
+    // stay.
     if facts.deleted_to_seq < last_sequence {
         let slot = core.slots().slot_of_user(user_id);
         let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
@@ -187,7 +191,7 @@ fn clear_row(
     Ok(ClearReply { deleted_to_seq: facts.deleted_to_seq.max(last_sequence) })
 }
 
-/// The facts of a row, if it exists and has the version that the change requires.
+/// The facts of a row. Fails if there is no such row, or if it does not have version `if_version`.
 fn facts_of(
     slots: &Slots,
     user_id: &UserId,
@@ -199,7 +203,7 @@ fn facts_of(
     Ok(row.facts())
 }
 
-/// Several changes of a user in one step, under one key.
+/// Decides several changes of a user in one step. One idempotency key covers them all.
 pub fn read_rows(
     core: &mut Core,
     user_id: &UserId,
@@ -217,7 +221,7 @@ pub fn read_rows(
     Ok(reply)
 }
 
-/// Several changes of a user, each decided by itself.
+/// Decides several changes of a user, each on its own: an error of one leaves the others.
 pub fn row_requests(
     core: &mut Core,
     user_id: &UserId,
@@ -245,7 +249,7 @@ pub fn row_requests(
     results.collect()
 }
 
-/// The chat's verdict on a user's change to a row.
+/// The chat's verdict on a change of a row by its user.
 fn check(chat: &Chat, user_id: Hashed<'_>, action: RowAction) -> Result<Checked, Error> {
     let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
     let last_sequence = chat.head.last_sequence;

@@ -15,7 +15,7 @@ use crate::shard::page::ListPage;
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, TimeMs, UserId};
 
-/// The users' rows as they are now.
+/// The rows of these users, as they are at this instant.
 pub fn rows(slots: &Slots, user_ids: Vec<UserId>) -> Answer {
     let rows = |user_id: UserId| {
         let chunks = slots.find_user(&user_id).map(|user| user.rows.chunks()).unwrap_or_default();
@@ -24,11 +24,11 @@ pub fn rows(slots: &Slots, user_ids: Vec<UserId>) -> Answer {
     Answer::Rows(user_ids.into_iter().map(rows).collect())
 }
 
-/// A page of a list, or the beginning of a page that takes several slices.
+/// Answers a list, or makes a [`ListPage`] of a long list for the router to continue.
 pub fn list(slots: &Slots, list: &List) -> Step {
     let rows = slots.find_user(&list.user_id).map(|user| &user.rows);
     match ListPage::begin(list, rows) {
-        // To share the chunks of many rows is enough work for one step.
+        // Sharing the chunks of so many rows already takes one step.
         Ok(page) if rows.is_some_and(|rows| rows.len() > SCAN_ROWS) => {
             Step::Part(Answer::List(Box::new(page)))
         }
@@ -88,8 +88,8 @@ pub fn touch(core: &mut Core, touch: Touch, out: &mut Output) -> Outcome {
     Ok(Reply::Touch(TouchReply { touched }))
 }
 
-/// Makes the next slice of a list. The step is the reply, or the page to continue after other
-/// requests had their turn.
+/// Makes the next slice of a list. Returns the reply, or the page if slices are missing: other
+/// requests come before the next slice.
 pub fn continue_list(mut page: ListPage) -> Step {
     match page.go_on() {
         Some(reply) => Step::Done(Ok(Reply::List(reply))),

@@ -1,14 +1,15 @@
-//! `sync`: a user's changes since a version.
+//! `sync`: what changed in a user's rows since a version.
 //!
-//! A row has the version of its last change, and a removal has its own. So the changes since a
-//! version are those with a higher one. Each chat is reported once, as it is now.
+//! A row has the version of its newest change, and a removal has a version too. So the changes
+//! since a version are the rows and removals with a higher one. Each chat is reported once, in its
+//! present state.
 //!
-//! A listing from the start takes several replies too. Changes during the listing have higher
-//! versions and are reported after it. The `log` of these replies names the version at which the
-//! listing began. Removals up to that version were never reported as rows, so they need no report.
+//! A listing from the start may take several replies. Changes during the listing have higher
+//! versions, so a later reply reports them. `log` in these replies has the version at which the
+//! listing began. Removals up to that version need no report: the client never got their rows.
 //!
-//! `log` also says when the user was created. A user who was erased and joins again counts versions
-//! from the start, and a version from before is not theirs.
+//! `log` also says when the user was created. A user who was erased and joins again begins with
+//! version 1, so versions from before do not count.
 
 use crate::command::sync::{Since, Sync, SyncItem, SyncOp, SyncReply};
 use crate::command::{Outcome, Reply};
@@ -18,13 +19,13 @@ use crate::shard::row::Row;
 use crate::shard::state::User;
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
-/// The point from which a `sync` continues.
+/// Where a `sync` continues.
 struct Start {
-    /// The client knows changes up to this version.
+    /// The client already has all changes up to this version.
     known: u64,
-    /// For a listing from the start: the version at which it began.
+    /// In a listing from the start, the version at which the listing began.
     began: Option<u64>,
-    /// The reason why the client must forget all rows; None if it need not.
+    /// Why the client must drop all rows that it has. None if it need not.
     reset: Option<String>,
 }
 
@@ -34,7 +35,7 @@ enum Change<'a> {
     Gone(&'a ChatId),
 }
 
-/// Lists the changes that the client does not know; `incarnation` is that of the log.
+/// Lists changes that the client does not know. `incarnation` is the incarnation of the log.
 pub fn sync(slots: &Slots, incarnation: u64, sync: &Sync) -> Outcome {
     let user = slots.find_user(&sync.user_id);
     let newest = user.map_or(0, |user| user.head.version);
@@ -76,7 +77,7 @@ fn start_of(
         ));
     }
     let version = since.version;
-    // A client that knows no version yet has nothing to forget.
+    // A client without any version has no rows to drop.
     if version > 0 && known_born != born(user) {
         return whole(Some("the user was erased since: versions start again".into()));
     }
@@ -91,13 +92,13 @@ fn start_of(
     Start { known: version, began, reset: None }
 }
 
-/// The contents of the text `log`.
+/// What the text `log` of a `sync` says.
 struct Log {
     incarnation: u64,
-    /// When the user was created, as [`UserHead::born`](crate::shard::state::UserHead::born); 0 if
-    /// there is no such user.
+    /// When the user was created: [`UserHead::born`](crate::shard::state::UserHead::born). 0
+    /// without such a user.
     born: u64,
-    /// The version at which a listing began.
+    /// The version at which the listing began. None outside a listing.
     began: Option<u64>,
 }
 
@@ -124,15 +125,16 @@ fn born(user: Option<&User>) -> u64 {
     user.map_or(0, |user| user.head.born)
 }
 
-/// About `limit` of the oldest changes that the client does not know, in order, and whether there
-/// are more. Imported rows may share a version, so all changes of the last version are included.
+/// The oldest changes that the client does not know, about `limit` of them, in order of versions.
+/// Also whether there are more. Imported rows may share a version, so all changes of the last
+/// version are included.
 fn changes<'a>(user: &'a User, start: &Start, limit: usize) -> (Vec<(u64, Change<'a>)>, bool) {
     let mut versions: Vec<u64> = unknown(user, start).map(|(version, _)| version).collect();
     let last = match limit.checked_sub(1).filter(|_| versions.len() > limit) {
         None => u64::MAX,
         Some(last) => *versions.select_nth_unstable(last).1,
     };
-    // This walks the rows twice: of a giant's changes, one reply holds only a few.
+    // Walks the rows a second time, to collect only the few changes that one reply holds.
     let listed = unknown(user, start).filter(|(version, _)| *version <= last);
     let mut listed: Vec<(u64, Change<'a>)> = listed.collect();
     listed.sort_unstable_by_key(|(version, _)| *version);
@@ -140,10 +142,10 @@ fn changes<'a>(user: &'a User, start: &Start, limit: usize) -> (Vec<(u64, Change
     (listed, more)
 }
 
-/// The changes that the client does not know, in no order.
+/// All changes that the client does not know, in no order.
 fn unknown<'a>(user: &'a User, start: &Start) -> impl Iterator<Item = (u64, Change<'a>)> {
     let known = start.known;
-    // The client of a listing never saw a row that was removed before the listing began.
+    // In a listing, the client never got a row that was removed before the listing began.
     let removed_from = start.began.unwrap_or(0).max(known);
     let rows = user.rows.iter().filter(move |row| {
         let shown = row.facts().is_show == Flag::YES;

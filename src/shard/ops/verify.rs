@@ -1,4 +1,5 @@
-//! A shard's part of `verify`: the memberships that its chats and its users hold, and its counts.
+//! A shard's part of `verify`: the memberships as its chats and its users know them, and its
+//! counts.
 
 use std::collections::HashSet;
 
@@ -10,12 +11,13 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, SlotState, User};
 use crate::types::{ChatId, Flag, Slot, UserId, wide};
 
-/// A step ends after the slot that reaches this number of memberships. Long rosters are left out.
+/// A step ends behind the slot with which it has read this many memberships. Long rosters do not
+/// count.
 const PAIRS_A_STEP: usize = 1024;
-/// A roster with more entries is read in pages of this size, each in a step of its own.
+/// A roster with more entries is long: it is read in pages of this size, one page per step.
 const LONG: usize = SCAN_ROWS;
 
-/// Recounts the own slots from `from` on, as many as one step has time for.
+/// Recounts some slots, as many as one step has time for. `from` is the index of the first of them.
 pub fn verify_slots(slots: &Slots, from: usize) -> Answer {
     let mut view = SlotsView::default();
     let mut index = from;
@@ -29,7 +31,7 @@ pub fn verify_slots(slots: &Slots, from: usize) -> Answer {
     Answer::VerifySlots(Box::new(view))
 }
 
-/// A page of the members of a chat that has many.
+/// A page of the members of a chat with a long roster, after join order `after`.
 pub fn verify_members(slots: &Slots, id: &ChatId, after: u64) -> Answer {
     let mut view = SlotsView::default();
     let Some(chat) = slots.find_chat(id) else { return Answer::VerifyPage(view.into(), None) };
@@ -40,7 +42,7 @@ pub fn verify_members(slots: &Slots, id: &ChatId, after: u64) -> Answer {
     Answer::VerifyPage(view.into(), more)
 }
 
-/// A page of the rows of a user who has many.
+/// A page of the rows of a user with a long roster, after join order `after`.
 pub fn verify_rows_of(slots: &Slots, id: &UserId, after: u64) -> Answer {
     let mut view = SlotsView::default();
     let Some(user) = slots.find_user(id) else { return Answer::VerifyPage(view.into(), None) };
@@ -149,7 +151,8 @@ fn chat_differences(chat: &Chat) -> Vec<String> {
     found
 }
 
-/// Reports those of these members who deleted the chat but are not among its deleters.
+/// Reports members who count as deleted but are not among the chat's deleters. The next message
+/// would not bring back their rows.
 fn not_remembered<'a>(
     chat: &Chat,
     members: impl Iterator<Item = &'a Member>,
@@ -167,7 +170,7 @@ fn not_remembered<'a>(
         .map(move |user| format!("chat {id}: {user} deleted it and is not remembered for it"))
 }
 
-/// Reports those of these rows that have a version above their user's.
+/// Reports rows whose version is above the version of their user.
 fn ahead<'a>(user: &User, rows: impl Iterator<Item = &'a Row>) -> impl Iterator<Item = String> {
     let head = &user.head;
     rows.filter(|row| row.version() > head.version).map(|row| {

@@ -1,4 +1,4 @@
-//! Compares a roster with a sorted map.
+//! Tests of the roster: it must behave like a sorted map.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ enum Step {
     Remove(u16),
     Update(u16, u32),
     Append(u16),
-    /// Removes all entries except a given number, the oldest and the newest in turn.
+    /// Removes the oldest and the newest entry in turn, until so many are left.
     Keep(u16),
 }
 
@@ -143,7 +143,7 @@ proptest! {
                 }
             }
             if number % 50 == 0 {
-                // A shared chunk must not have changed since.
+                // Chunks that the test shared 50 steps ago must be unchanged.
                 let held: Vec<Item> = kept.0.iter().flat_map(|chunk| chunk.iter().cloned()).collect();
                 prop_assert_eq!(held, kept.1.values().cloned().collect::<Vec<_>>());
                 kept = (shared(&roster), model.clone());

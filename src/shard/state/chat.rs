@@ -1,9 +1,9 @@
-//! A chat: its head, its members, and its open deliveries.
+//! A chat: its head, its members, and its outbox.
 //!
 //! Invariants:
-//! - The outbox holds the chat's events whose deliveries are not all confirmed, oldest first.
-//! - A dissolved chat has no members. When its last event is delivered, only its id stays, in
-//!   [`Retired`](crate::shard::retired::Retired), forever.
+//! - The outbox holds the events of the chat that some row has not confirmed, oldest first.
+//! - A dissolved chat has no members. When its outbox is empty, only its id and type stay, forever,
+//!   in [`Retired`](crate::shard::retired::Retired).
 
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -18,18 +18,19 @@ use crate::shard::member::Member;
 use crate::shard::roster::Roster;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, InternedUserId, Sequence, TimeMs, UserId};
 
-/// A chat's own facts, without its members. The order of the fields is that of snapshots. The facts
-/// that `detail` and `conversations` read come first, within one cache line, see [`Chat`].
+/// A chat's own facts, without its members. Snapshots store the fields in this order. The fields
+/// that `detail` and `conversations` read come first, so that they share one cache line of
+/// [`Chat`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct ChatHead {
     /// The chat's id, which decides its slot.
     pub id: ChatId,
-    /// The user who created the chat; [`UserId::erased`] if they were erased.
+    /// The user who created the chat, or [`UserId::erased`] after that user was erased.
     pub creator_id: InternedUserId,
     /// Single, group or official.
     pub chat_type: ChatType,
-    /// Whether the chat accepts messages: normal or disabled.
+    /// Whether the chat accepts messages: it does unless it is disabled.
     pub status: ChatStatus,
     /// Whether the chat is encrypted.
     pub is_enc: Flag,
@@ -41,26 +42,26 @@ pub struct ChatHead {
     pub last_time: TimeMs,
     /// Time of the chat's creation.
     pub created_at: TimeMs,
-    /// Counts changes of the head and of the set of members.
+    /// Rises with each change of the head's status or creator, and of the set of members.
     #[serde(deserialize_with = "counter")]
     pub version: u64,
-    /// Number of the last event that had deliveries.
+    /// Number of the newest event that the chat has put into its outbox.
     #[serde(deserialize_with = "counter")]
     pub event: u64,
-    /// Digest of the `create` request; 0 if the chat was imported without one.
+    /// Digest of the `create` request. 0 if an import made the chat and gave no digest.
     pub request_digest: u64,
-    /// Counts how often deleted rows were brought back; see
-    /// [`MemberFacts::deleted_in`](crate::shard::member::MemberFacts::deleted_in).
+    /// How often a new message has brought back rows that users had deleted.
+    /// [`MemberFacts::deleted_in`](crate::shard::member::MemberFacts::deleted_in) compares with it.
     #[serde(deserialize_with = "counter")]
     pub epoch: u64,
-    /// Join order of the next member.
+    /// Join order that the next new member gets.
     #[serde(deserialize_with = "counter")]
     pub next_order: u64,
 }
 
 impl ChatHead {
-    /// The head of a dissolved chat that is known only by its id and type. It no longer names its
-    /// creator.
+    /// The head of a dissolved chat. Only id and type of such a chat are known, so the other fields
+    /// are empty.
     pub fn retired(id: ChatId, chat_type: ChatType) -> Self {
         Self {
             id,
@@ -80,7 +81,7 @@ impl ChatHead {
         }
     }
 
-    /// The chat as `detail` replies it to a reader with this floor, borrowed.
+    /// The chat as `detail` replies it, borrowed. `last_read_sequence` is the reader's floor.
     pub fn item_ref(&self, last_read_sequence: Sequence) -> ChatItemRef<'_> {
         ChatItemRef {
             id: &self.id,
@@ -95,28 +96,29 @@ impl ChatHead {
         }
     }
 
-    /// The chat as `detail` replies it to a reader with this floor.
+    /// The chat as `detail` replies it, with copied ids. `last_read_sequence` is the reader's
+    /// floor.
     pub fn item(&self, last_read_sequence: Sequence) -> ChatItem {
         self.item_ref(last_read_sequence).with_ids(self.id.clone(), self.creator_id.to_user_id())
     }
 }
 
-/// A chat: its head, its members, and its open deliveries.
+/// A chat: its head, its members, and its outbox.
 ///
-/// When many chats are looked up, each cache line is a wait for memory. So fields that are read
-/// together are in one line. The first line holds the facts that lists and details reply, the third
-/// one leads to the members.
+/// Each cache line that a lookup touches is a wait for memory, so fields that are read together
+/// share one line. The first line holds the facts that lists and details reply. The third line
+/// leads to the members.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Chat {
     /// The chat's own facts.
     pub head: ChatHead,
-    /// Users who deleted the chat since its last message; None if there are none. May name users
-    /// who left since.
+    /// Users who deleted the chat since its newest message. None stands for no such users. A user
+    /// who left the chat later may still be here.
     pub deleters: Option<Arc<Vec<UserId>>>,
-    /// Events with deliveries under way, oldest first.
+    /// Events that some row has not confirmed, oldest first.
     pub outbox: ThinVec<Arc<OutboxEntry>>,
-    /// Sender of the newest message; follows from the members.
+    /// Which member sent the newest message. Computed from the members, so snapshots leave it out.
     pub newest_by: NewestBy,
     /// Members, in join order.
     pub members: Roster<Member>,
@@ -128,15 +130,15 @@ const _: () = assert!(offset_of!(Chat, members) == 2 * LINE_BYTES);
 const _: () = assert!(size_of::<Roster<Member>>() == LINE_BYTES);
 const _: () = assert!(size_of::<Chat>() == 3 * LINE_BYTES);
 
-/// The member who sent the newest message of a chat, as far as it is known. It spares a lookup of
-/// the member to know whether they have anything unread.
+/// Which members may have sent the newest message. The sender has nothing unread, and this value
+/// rules out most members without a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewestBy {
     /// No member sent it.
     Nobody,
-    /// At most the members whose hash ends in these 32 bits.
+    /// Only a member whose hash ends in these 32 bits may have sent it.
     One(u32),
-    /// Perhaps several members, as the requests named them.
+    /// Any member may have sent it: requests named several senders.
     Anybody,
 }
 
@@ -146,7 +148,7 @@ fn hash_end(hash: u64) -> u32 {
 }
 
 impl Chat {
-    /// A chat without members, deleters and deliveries.
+    /// A chat without members and deleters, and with an empty outbox.
     pub fn new(head: ChatHead) -> Self {
         Self {
             head,
@@ -157,8 +159,8 @@ impl Chat {
         }
     }
 
-    /// Notes a member's own newest sequence. Must be called whenever it or the chat's last sequence
-    /// changes.
+    /// Notes that the member with this hash has the sent sequence `sent_seq`. The caller must call
+    /// this after each change of the sent sequence or of the chat's last sequence.
     pub fn note_sent(&mut self, hash: u64, sent_seq: Sequence) {
         if sent_seq < self.head.last_sequence {
             return;
@@ -171,7 +173,7 @@ impl Chat {
         };
     }
 
-    /// Whether this member may have sent the newest message.
+    /// Whether the member with this hash may have sent the newest message.
     pub fn newest_may_be_by(&self, hash: u64) -> bool {
         match self.newest_by {
             NewestBy::Nobody => false,
@@ -180,7 +182,7 @@ impl Chat {
         }
     }
 
-    /// Users who deleted the chat since its last message.
+    /// Users who deleted the chat since its newest message.
     pub fn deleters(&self) -> &[UserId] {
         self.deleters.as_ref().map_or(&[], |users| users)
     }
@@ -206,7 +208,8 @@ impl Chat {
         }
     }
 
-    /// Puts the chat's next event into its outbox. The caller counts it in the slot.
+    /// Puts the next event of the chat into its outbox. The caller adds the event to the counts of
+    /// the slot.
     pub fn post(&mut self, deliveries: Deliveries) {
         self.head.event += 1;
         self.outbox.push(Arc::new(OutboxEntry { event: self.head.event, deliveries }));

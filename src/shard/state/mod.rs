@@ -1,6 +1,6 @@
-//! The contents of a slot: chats with their members, users with their rows, and first answers.
+//! The contents of a slot: chats with members, users with rows, and first answers.
 //!
-//! Plain data and lookups; only an event that is applied changes it.
+//! The types here are plain data with lookups. Only applying an event changes them.
 
 mod chat;
 mod user;
@@ -20,19 +20,20 @@ use super::roster::{Entry, Roster};
 use super::table::{OutOfLine, shrink, table_hash};
 use crate::types::{KeyHasher, TimeMs, UserId, wide};
 
-/// The first answer to a request with an idempotency key, kept for repeats.
+/// The answer to the first request with an idempotency key. A repeat of the request gets it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FirstAnswer {
-    /// The owner of the key and the key; see [`super::idempotency`].
+    /// The key together with its owner; see [`super::idempotency`].
     pub scope: CompactString,
-    /// Position among the answers of the slot, oldest first.
+    /// Number of the answer in its slot. Older answers have smaller numbers.
     #[serde(deserialize_with = "counter")]
     pub order: u64,
-    /// Digest of the request, which a repeat must match.
+    /// Digest of the first request. A request with this key and another digest is no repeat.
     pub request: u64,
-    /// The time of the answer, by the clock that keys age by: see [`super::core::Moment`].
+    /// When the answer was given, in the time by which keys age: [`super::core::Moment::keys`].
     pub at: TimeMs,
-    /// The encoded reply, or a claim: the key was taken for a request whose parts follow.
+    /// The encoded reply. Or a claim: the request has taken the key, and its parts are still
+    /// running.
     pub reply: Bytes,
 }
 
@@ -52,54 +53,55 @@ impl Entry for FirstAnswer {
     }
 }
 
-/// A slot: one small table of chats and one of users.
+/// The contents of one slot, with one table of chats and one of users.
 #[derive(Debug, Default)]
 pub struct SlotState {
-    /// Number of records applied.
+    /// Slot sequence of the newest record that was applied.
     pub seq: u64,
-    /// Answers to requests with idempotency keys, oldest first. The oldest are evicted when their
-    /// time is over or the node keeps too many; this leaves no record.
+    /// First answers, oldest first. An answer is evicted when it is too old or the node keeps too
+    /// many. Evictions leave no record.
     pub answers: Roster<FirstAnswer>,
-    /// Counts of the contents, updated with each change.
+    /// Sums over the contents. Each change updates them.
     pub counts: Counts,
-    /// Ids of dissolved chats that have nothing left to deliver.
+    /// Ids of dissolved chats that have left nothing to deliver.
     pub retired: Retired,
     chats: HashTable<OutOfLine<Chat>>,
     users: HashTable<OutOfLine<User>>,
 }
 
 impl SlotState {
-    /// The chat with this id; `hash` is that of the id.
+    /// Finds a chat by its id. `hash` is the hash of the id.
     pub fn chat(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
         let is_it = |chat: &OutOfLine<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
         self.chats.find(table_hash(hash), is_it).map(|chat| &**chat)
     }
 
-    /// An entry that may be the chat, without reading the chat itself: a first step to look up many
-    /// chats, in which no lookup waits for another's memory. The caller must compare the id.
+    /// Finds a table entry that is most likely the chat with this hash, without reading the chat.
+    /// So lookups of many chats wait for memory together. The caller must compare the id.
     pub fn chat_candidate(&self, hash: u64) -> Option<&OutOfLine<Chat>> {
         self.chats.find(table_hash(hash), |_| true)
     }
 
-    /// An entry that may be the user, like [`Self::chat_candidate`].
+    /// Finds a table entry that is most likely the user with this hash. Works like
+    /// [`Self::chat_candidate`].
     pub fn user_candidate(&self, hash: u64) -> Option<&OutOfLine<User>> {
         self.users.find(table_hash(hash), |_| true)
     }
 
-    /// Like [`Self::chat`], to be changed.
+    /// Like [`Self::chat`], for a caller that changes the chat.
     pub fn chat_mut(&mut self, id: impl AsRef<[u8]>, hash: u64) -> Option<&mut Chat> {
         let is_it = |chat: &OutOfLine<Chat>| chat.head.id.as_str().as_bytes() == id.as_ref();
         self.chats.find_mut(table_hash(hash), is_it).map(|chat| &mut **chat)
     }
 
-    /// Adds a chat; its id must be new.
+    /// Adds a chat. The slot must not have a chat with this id.
     pub fn insert_chat(&mut self, chat: Chat, hasher: KeyHasher) {
         let hash = |chat: &Chat| table_hash(hasher.hash(chat.head.id.as_str()));
         self.chats.insert_unique(hash(&chat), OutOfLine::new(chat), |chat| hash(chat));
     }
 
-    /// Keeps only the id of a dissolved chat that has nothing left to deliver; leaves any other
-    /// chat as it is. Returns false if there is no room for the id.
+    /// Replaces a dissolved chat by its id and type, if it has nothing left to deliver. Leaves any
+    /// other chat as it is. Returns false if [`Self::retired`] has no room for the id.
     #[must_use]
     pub fn retire(&mut self, id: &str, hash: u64, hasher: KeyHasher) -> bool {
         let is_it = |chat: &OutOfLine<Chat>| {
@@ -118,24 +120,24 @@ impl SlotState {
         true
     }
 
-    /// All chats except the retired ones, in no order.
+    /// All chats but the retired ones, in no order.
     pub fn chats(&self) -> impl Iterator<Item = &Chat> {
         self.chats.iter().map(|chat| &**chat)
     }
 
-    /// The user with this id; `hash` is that of the id.
+    /// Finds a user by the id. `hash` is the hash of the id.
     pub fn user(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&User> {
         let is_it = |user: &OutOfLine<User>| user.head.id.as_str().as_bytes() == id.as_ref();
         self.users.find(table_hash(hash), is_it).map(|user| &**user)
     }
 
-    /// Like [`Self::user`], to be changed.
+    /// Like [`Self::user`], for a caller that changes the user.
     pub fn user_mut(&mut self, id: impl AsRef<[u8]>, hash: u64) -> Option<&mut User> {
         let is_it = |user: &OutOfLine<User>| user.head.id.as_str().as_bytes() == id.as_ref();
         self.users.find_mut(table_hash(hash), is_it).map(|user| &mut **user)
     }
 
-    /// The user with this id; creates one if there is none.
+    /// Finds a user by the id, or adds a user without rows. `key_hash` is the hash of the id.
     pub fn user_or_new(&mut self, id: &UserId, key_hash: u64, hasher: KeyHasher) -> &mut User {
         let hash = |user: &User| table_hash(hasher.hash(user.head.id.as_str()));
         let born = self.seq;
@@ -145,7 +147,7 @@ impl SlotState {
             .into_mut()
     }
 
-    /// Removes a user and returns them; None if there is no such user.
+    /// Removes a user and returns the user. `hash` is the hash of the id.
     pub fn remove_user(&mut self, id: &UserId, hash: u64, hasher: KeyHasher) -> Option<User> {
         let found = self.users.find_entry(table_hash(hash), |user| user.head.id == *id).ok()?;
         let user = found.remove().0.into_inner();
@@ -153,13 +155,13 @@ impl SlotState {
         Some(user)
     }
 
-    /// The answers under the keys of the user with this hash.
+    /// First answers whose keys belong to the user with this hash.
     pub fn answers_of(&self, hash: u64) -> impl Iterator<Item = &FirstAnswer> {
         let prefix = idempotency::users_prefix(hash);
         self.answers.iter().filter(move |answer| answer.scope.starts_with(prefix.as_str()))
     }
 
-    /// Counts the contents anew, to compare them with [`Self::counts`].
+    /// Computes the counts from the contents. [`Self::counts`] must be equal to them.
     pub fn recount(&self) -> Counts {
         let mut counts = Counts { dissolved: wide(self.retired.len()), ..Counts::default() };
         for chat in self.chats() {
@@ -173,7 +175,7 @@ impl SlotState {
         counts
     }
 
-    /// All users, in no order, to be changed.
+    /// All users, in no order, for a caller that changes them.
     pub fn users_mut(&mut self) -> impl Iterator<Item = &mut User> {
         self.users.iter_mut().map(|user| &mut **user)
     }

@@ -1,11 +1,11 @@
-//! A user: their rows, and the removals that `sync` reports.
+//! A user: the rows, and the removals that `sync` reports.
 //!
 //! Invariants:
-//! - A row's `event` is the number of the last chat event that it applied.
-//! - A user without rows stays for a while, so that `sync` can report what they lost. A user who is
-//!   forgotten and joins again is a new user, see [`UserHead::born`].
-//! - Each change of a user's rows except `touch` takes the user's next version, so versions say
-//!   what changed since.
+//! - A row's `event` is the number of the last event of its chat that changed the row.
+//! - A user without rows stays for a while, because `sync` still reports the user's removals. A user
+//!   who was forgotten and joins again is a new user with another [`UserHead::born`].
+//! - Each change of a row except by `touch` gives the row the user's next version. So a client can ask
+//!   for all rows that changed after a version.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,41 +19,41 @@ use crate::shard::roster::Roster;
 use crate::shard::row::Row;
 use crate::types::{ChatId, UserId, wide};
 
-/// A user's own facts, without their rows.
+/// A user's own facts, without the rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UserHead {
     /// The user's id, which decides the slot.
     pub id: UserId,
-    /// Counts the changes of the user's rows.
+    /// The version of the user's newest change of rows.
     #[serde(deserialize_with = "counter")]
     pub version: u64,
-    /// Join order of the next row.
+    /// Join order that the user's next row gets.
     #[serde(deserialize_with = "counter")]
     pub next_order: u64,
-    /// Whether all changes so far came by import. Only then a version that an import names is taken
-    /// as it is.
+    /// Whether only imports have changed the user so far. Only then the user takes over versions
+    /// that an import names.
     #[serde(default)]
     pub imported: bool,
-    /// The slot's sequence when the user was created. A user who was erased and joins again is a
-    /// new user, and versions that clients kept from before do not count.
+    /// The slot sequence at which the user was created. A user who was erased and joins again gets
+    /// a new one. Versions that clients have from before then do not count.
     #[serde(default)]
     pub born: u64,
-    /// Whether the user is in the shard's queue of users with something to forget.
+    /// Whether the user is in the queue of `src/shard/core/forgetting.rs`.
     #[serde(skip)]
     pub fades: bool,
 }
 
 impl UserHead {
-    /// Takes the next version, for a change that does not come by import.
+    /// Takes the user's next version for a change that no import made.
     pub fn next_version(&mut self) -> u64 {
         self.imported = false;
         self.version += 1;
         self.version
     }
 
-    /// The version of an imported change. A version that the import names counts only as long as
-    /// all changes of the user were imported. Otherwise a client that follows the user's changes
-    /// would not see an older one.
+    /// The version of a change by import. The version `named` by the import counts only while all
+    /// changes of the user came by import. Later it could be older than what clients have seen, and
+    /// they would miss the change.
     pub fn import_version(&mut self, named: Option<u64>) -> u64 {
         match named {
             Some(version) if self.imported => {
@@ -69,16 +69,16 @@ impl UserHead {
     }
 }
 
-/// Removals of a user: the chats that they are no longer a member of.
+/// The removals of a user: chats whose member the user is no longer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gone {
-    /// Each chat with the version of its removal, oldest first.
+    /// Each chat, with the version of its removal, oldest first.
     pub chats: VecDeque<(ChatId, u64)>,
-    /// Removals up to this version may be forgotten.
+    /// Removals up to this version may be missing, because they were forgotten.
     pub forgotten_to: u64,
 }
 
-/// A user with their rows. The first cache line leads to the rows.
+/// A user with the rows. The first cache line leads to the rows.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
@@ -86,19 +86,19 @@ pub struct User {
     pub rows: Roster<Row>,
     /// The user's own facts.
     pub head: UserHead,
-    /// Removals; None if there was never one.
+    /// The user's removals. None if the user never had one.
     pub gone: Option<Arc<Gone>>,
 }
 
 impl User {
-    /// A user without rows; `born` is the sequence of the slot.
+    /// A user without rows. `born` is the present slot sequence.
     pub fn new(id: UserId, born: u64) -> Self {
         let head = UserHead { id, version: 0, next_order: 1, imported: true, born, fades: false };
         Self { head, rows: Roster::default(), gone: None }
     }
 
-    /// Remembers the removal of a chat with this version. Forgets the oldest removals beyond
-    /// [`TOMBSTONES_MAX`].
+    /// Remembers that the row of a chat was removed with this version. Forgets the oldest removal
+    /// if the user has more than [`TOMBSTONES_MAX`].
     pub fn bury(&mut self, chat_id: ChatId, version: u64) {
         let gone = Arc::make_mut(self.gone.get_or_insert_default());
         let after = gone.chats.partition_point(|(_, other)| *other <= version);
@@ -106,30 +106,31 @@ impl User {
         if gone.chats.len() > TOMBSTONES_MAX
             && let Some((_, version)) = gone.chats.pop_front()
         {
-            // An import may bring older removals later.
+            // The highest version counts: a later import may bring removals with smaller versions.
             gone.forgotten_to = gone.forgotten_to.max(version);
         }
     }
 
-    /// The user's numbers, as the slot counts them.
+    /// What the user adds to the counts of the slot.
     pub fn counts(&self) -> UserCounts {
         let (rows, gone) = (wide(self.rows.len()), self.gone_count());
-        // A user who was just created does not count yet.
+        // A user who was just created and has no change yet counts as nothing.
         let is_new = rows == 0 && self.gone.is_none() && self.head.version == 0;
         UserCounts { rows, gone, idle: u64::from(rows == 0 && !is_new) }
     }
 
-    /// Number of removals that are remembered.
+    /// How many removals the user remembers.
     pub fn gone_count(&self) -> u64 {
         self.gone.as_ref().map_or(0, |gone| wide(gone.chats.len()))
     }
 
-    /// Whether the user has no rows, or removals to forget.
+    /// Whether the user has no rows, or has removals: then there is something to forget.
     pub fn has_to_forget(&self) -> bool {
         self.rows.is_empty() || self.gone_count() > 0
     }
 
-    /// The version up to which the user forgets at their turn; None if there is nothing to forget.
+    /// Up to which version the user forgets removals next. All for a user without rows, the older
+    /// half for others. None if there are no removals.
     pub fn forgets_to(&self) -> Option<u64> {
         if self.rows.is_empty() {
             return Some(self.head.version);
@@ -139,7 +140,7 @@ impl User {
         gone.get(last).map(|(_, version)| *version)
     }
 
-    /// Forgets removals up to a version, and notes that version.
+    /// Forgets the removals up to `version`, and notes that they are forgotten.
     pub fn forget_to(&mut self, version: u64) {
         let Some(gone) = self.gone.as_mut().map(Arc::make_mut) else { return };
         let forgotten = gone.chats.partition_point(|(_, removed)| *removed <= version);
@@ -148,7 +149,7 @@ impl User {
         gone.forgotten_to = gone.forgotten_to.max(version);
     }
 
-    /// Forgets the removal of a chat that the user has joined again.
+    /// Forgets the removal of one chat, because the user has a row of it again or a new removal.
     pub fn unbury(&mut self, chat_id: &ChatId) {
         if let Some(gone) = &mut self.gone
             && let Some(at) = gone.chats.iter().position(|(id, _)| id == chat_id)
