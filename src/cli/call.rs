@@ -31,7 +31,7 @@ pub struct CallArgs {
     pub connection: ConnectArgs,
 }
 
-/// Sends the command and prints its reply; for `watch`, prints changes until the end.
+/// Sends the command and prints its reply. For `watch`, prints changes until one end stops.
 pub async fn run(args: CallArgs) -> Result<(), Failure> {
     let name = args.command.unwrap_or_default();
     if args.help {
@@ -46,7 +46,7 @@ pub async fn run(args: CallArgs) -> Result<(), Failure> {
     print_json(&client.call(command).await?)
 }
 
-/// Prints one change per line, until the server or the reader of the lines ends it.
+/// Prints one change per line, until the server ends the watch or nobody reads the lines any more.
 async fn follow(connection: &ConnectArgs, watch: Watch) -> Result<(), Failure> {
     let mut changes = connection.changes(watch.from).await?;
     let is_terminal = io::stdout().is_terminal();
@@ -57,7 +57,7 @@ async fn follow(connection: &ConnectArgs, watch: Watch) -> Result<(), Failure> {
         let change = changes.next().await.map_err(|error| Failure::new(error.to_string()))?;
         let change = serde_json::to_value(&change);
         let mut change = change.map_err(|error| Failure::new(error.to_string()))?;
-        // Programs get every field; people only see the fields that are present.
+        // A program gets every field. A person sees only those that have a value.
         if is_terminal && let Some(fields) = change.as_object_mut() {
             fields.retain(|_, value| !value.is_null());
         }
@@ -77,7 +77,7 @@ fn help(name: &str) -> Result<String, Failure> {
     Ok(format!("{}\n{}", call.unwrap_or_default(), manual::commands()))
 }
 
-/// Makes a command of its name and the text of a JSON object.
+/// Makes a command from its name and its arguments, a JSON object.
 pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
     let kind = kind_of(name)?;
     let arguments: serde_json::Value = serde_json::from_str(json)
@@ -101,7 +101,7 @@ fn kind_of(name: &str) -> Result<Kind, Failure> {
 
 fn from_stdin() -> Result<String, Failure> {
     let mut text = String::new();
-    // More than the largest frame cannot be sent anyway.
+    // No frame can hold more than this, so no more is read.
     let limit = u64::try_from(REPLY_BYTES_MAX).unwrap_or(u64::MAX);
     io::stdin()
         .take(limit)

@@ -1,4 +1,5 @@
-//! `serve --demo`: a server with a few example chats in a throw-away directory.
+//! `serve --demo`: runs a server with a few example chats, in a directory that is removed at the
+//! end.
 
 use std::fmt::Write;
 use std::fs::Permissions;
@@ -27,10 +28,10 @@ pub const EXAMPLE_USER: &str = "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca";
 const SECOND_USER: &str = "0x8ba1f109551bd432803012645ac136ddd64dba72";
 const THIRD_USER: &str = "0x2b5ad5c4795c026514f8317c7a215e218dccd6cf";
 
-/// Connections of each door: a demo needs few, and every system has enough descriptors for them.
+/// Connections of each door. A demo needs few, and so many need no change of the descriptor limit.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Serves until a signal stops the process, and removes the directory at the end.
+/// Runs the demo until a signal stops the process, and then removes its directory.
 pub fn run(mut config: Config) -> Result<(), Failure> {
     let directory = tempfile::Builder::new()
         .prefix("chatshard-demo-")
@@ -54,8 +55,8 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
     removed.map_err(|error| Failure::new(format!("demo directory: {error}")))
 }
 
-/// Gives a door a free port if another process has its default port, for a newcomer who tries the
-/// demo next to a running server. Returns the addresses that were taken.
+/// Gives a door a free port if another process uses its default port. So a newcomer can try the
+/// demo next to a running server. Returns the addresses that were in use.
 fn move_away(config: &mut Config) -> Vec<Endpoint> {
     let mut taken = Vec::new();
     let doors = [
@@ -76,7 +77,7 @@ fn move_away(config: &mut Config) -> Vec<Endpoint> {
     taken
 }
 
-/// Loads the data and prints commands to try.
+/// Loads the example chats, and prints commands that the reader can try.
 fn welcome(
     addresses: &Addresses,
     token: Option<String>,
@@ -98,7 +99,7 @@ async fn load(tcp: &Endpoint, token: Option<String>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A server that listens on all addresses is reached on loopback.
+/// The address at which this machine reaches a server that listens on all addresses: loopback.
 fn reachable(endpoint: &Endpoint) -> Endpoint {
     let Endpoint::Tcp(address) = endpoint else { return endpoint.clone() };
     let ip = match address.ip() {
@@ -109,7 +110,7 @@ fn reachable(endpoint: &Endpoint) -> Endpoint {
     SocketAddr::new(ip, address.port()).into()
 }
 
-/// The address in the form that curl takes.
+/// The address as curl takes it, in the options or the URL.
 fn curled(endpoint: &Endpoint) -> String {
     match reachable(endpoint) {
         Endpoint::Tcp(address) => format!("http://{address}"),
@@ -117,7 +118,7 @@ fn curled(endpoint: &Endpoint) -> String {
     }
 }
 
-/// The chat of the API's examples exactly as printed there, and four chats with some activity.
+/// The example chats: the chat of the API's examples exactly as they show it, and four others.
 pub fn data(now_ms: u64) -> Result<Import, Invalid> {
     let ago = |minutes: u64| TimeMs::new(now_ms.saturating_sub(minutes * 60_000));
     let mut import =
@@ -173,7 +174,7 @@ fn new_chat(id: &str, chat_type: ChatType, creator: &str) -> Result<ChatLine, In
     })
 }
 
-/// Gives a chat messages, the newest at `last_time`.
+/// Sets the newest message of a chat: its sequence and its time.
 fn talk(chat: ChatLine, last_sequence: u64, last_time: TimeMs) -> Result<ChatLine, Invalid> {
     const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
     let created_at = TimeMs::new(last_time.get().saturating_sub(WEEK_MS))?;
@@ -201,11 +202,12 @@ fn member(user: &str, chat: &str, read: u64, join_order: u64) -> Result<MemberLi
     })
 }
 
-/// Commands to paste into another terminal. `taken` are the default addresses that others use.
+/// Commands to paste into another terminal. `taken` are the default addresses that other processes
+/// use.
 pub fn hints(addresses: &Addresses, by_header: bool, taken: &[Endpoint]) -> String {
     let tcp = reachable(&addresses.tcp);
     let mut text = "A demo with throw-away data is ready. Try in another terminal:\n".to_owned();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     if !taken.is_empty() {
         let taken: Vec<String> = taken.iter().map(Endpoint::to_string).collect();
         let _ = write!(

@@ -1,4 +1,4 @@
-//! Why a command ends early, and safe output of text that a terminal might interpret.
+//! Why a command ends early, and how text is printed that could control a terminal.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use crate::command;
 pub enum Failure {
     /// A message for stderr; the exit code is 1.
     Message(String),
-    /// The reader of the output is gone: there is no message, and the exit code is 0.
+    /// Nobody reads the output any more. So there is no message, and the exit code is 0.
     ClosedPipe,
 }
 
@@ -21,7 +21,8 @@ impl Failure {
         Self::Message(message.into())
     }
 
-    /// Makes a failure of an error while writing results to `name`. A closed pipe needs no message.
+    /// Turns an error of writing results to `name` into a failure. A closed pipe becomes one
+    /// without a message.
     pub fn output(name: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         move |error| match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
@@ -56,22 +57,22 @@ impl From<command::Error> for Failure {
     }
 }
 
-/// Writes one line to stderr, with characters escaped that would steer a terminal. Ignores a closed
-/// stderr.
+/// Writes one line to stderr, and escapes characters that would control a terminal. If stderr is
+/// closed, nothing happens.
 pub fn tell(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
 }
 
-/// Whether a terminal interprets the character: it is a control character, or it changes the
-/// direction of the text around it.
+/// Whether a terminal acts on the character: it is a control character, or it changes the direction
+/// of the text around it.
 pub fn steers_terminal(c: char) -> bool {
     let turns = matches!(c,
         '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns
 }
 
-/// Escapes the characters that would steer a terminal, because messages and tables quote text of a
-/// server or a file.
+/// Escapes characters that would control a terminal. Messages and tables quote text of a server or
+/// a file, which may contain them.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -84,8 +85,8 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Like [`printable`], for JSON. Such characters only occur in strings, where the escapes keep
-/// their meaning.
+/// Like [`printable`], for JSON. These characters occur only in its strings, where their escapes
+/// mean the same.
 pub fn printable_json(json: String) -> String {
     if !json.chars().any(|c| steers_terminal(c) && c != '\n') {
         return json;

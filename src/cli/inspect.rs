@@ -1,10 +1,9 @@
 //! `inspect DIR`: shows the files of a data directory, and whether a server can start on them.
 //!
-//! It only reads, except with `--repair`. While a server uses the directory, the end of its log
-//! moves, and a repair would destroy data.
+//! It only reads, except with `--repair`. No server may use the directory: the end of its log would
+//! move, and a repair would destroy data.
 //!
-//! Invariant: a server starts on every directory that `inspect` calls whole, and a directory that a
-//! server refuses is never called whole.
+//! Invariant: a server starts on every directory that `inspect` calls whole.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,10 +38,10 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
-/// Inspects the directory, repairs it if asked, and prints the result. The exit code is 1 if a
-/// server would not start.
+/// Inspects the directory, repairs it if asked to, and prints what was found. The exit code is 1 if
+/// a server would not start.
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
-    // A missing directory must not look like an empty store.
+    // A missing directory is an error here: it would otherwise look like an empty store.
     std::fs::read_dir(&args.dir).map_err(|error| Failure::new(refusal(&args.dir, &error)))?;
     let repaired = if args.repair { repair(args)? } else { Repaired::default() };
     let found = Found::of(&args.dir, repaired)?;
@@ -60,29 +59,31 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Repairs damage that a start would refuse. Leaves a directory alone if its identity file is bad.
+/// Repairs damage for which a start would refuse the directory. If the identity file is damaged,
+/// changes nothing.
 fn repair(args: &InspectArgs) -> Result<Repaired, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     let (identity, _) = look(&args.dir).map_err(|error| failed(&error))?;
-    // Held until the repair is done: a running server would write into a file that we replace.
+    // The lock is held until the repair is done. A server could otherwise write into a file that is
+    // being replaced.
     let _lock = lock(&args.dir).map_err(|error| failed(&error))?;
     let scan = snapshot::scan(&RealDisk, &args.dir, identity.known());
     if scan.map_err(|error| failed(&error))?.can_be_repaired {
-        // Before the repair: if the repair breaks off, clients begin anew anyway.
+        // Renewed first: even if the repair breaks off, clients then begin anew.
         renew_incarnation(&args.dir).map_err(|error| failed(&error))?;
     }
     snapshot::repair(&RealDisk, &args.dir, identity.known()).map_err(|error| failed(&error))
 }
 
-/// All findings about a directory.
+/// What an inspection found.
 struct Found {
     scan: Scan,
     repaired: Repaired,
-    /// Why a start refuses the directory, whatever its log and snapshots hold.
+    /// Why a server refuses the directory, apart from damage of log and snapshots.
     refusal: Option<String>,
-    /// The cost of accepting the damage, in words.
+    /// What is lost if the damage is accepted, in words.
     cost: Option<String>,
-    /// The newest time in the records that are kept.
+    /// The newest time in the records that are left.
     newest: Option<TimeMs>,
 }
 
@@ -172,7 +173,7 @@ fn as_json(found: &Found) -> Value {
         .iter()
         .map(|damage| json!({ "path": damage.path, "offset": damage.offset, "what": damage.what }));
     json!({
-        // A string, because JavaScript cannot read 64 bits.
+        // A string, because a number of JavaScript cannot hold 64 bits.
         "node_id": scan.node_id.map(|node_id| format!("{node_id:016x}")),
         "last_lsn": scan.last_lsn.0,
         "images": snapshots.collect::<Vec<_>>(),

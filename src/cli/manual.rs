@@ -5,22 +5,22 @@ use std::fmt::Write;
 use super::demo::EXAMPLE_USER;
 use crate::command::Kind;
 
-/// The page that is the contract with clients.
+/// The protocol's document, which has a section for each command.
 const PAGE: &str = include_str!("../../protocol.md");
 
-/// The group of the demo that the examples name.
+/// The group of `serve --demo` that the examples use.
 const GROUP: &str = "g_5f2d9c1e7ab34608";
 
-/// The names of all commands, each with the first sentence of its section.
+/// A line for each command: its name, and the first sentence of its section.
 pub fn commands() -> String {
     let mut text =
         "Commands (`chatshard call COMMAND --help` lists the arguments of one):\n".to_owned();
     for kind in Kind::ALL {
         let about = section(*kind).and_then(|section| section.lines().nth(2)).unwrap_or_default();
-        // Skips the beginning, like "Code 32, write. ".
+        // Leaves out how the section begins, like "Code 32, write. ".
         let about = about.split_once(". ").map_or(about, |(_, about)| about);
         let about = about.split_once(". ").map_or(about, |(about, _)| about);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "  {:<15} {}", kind.name(), plain(about).trim_end_matches('.'));
     }
     text
@@ -30,7 +30,7 @@ pub fn commands() -> String {
 pub fn command(kind: Kind) -> String {
     let mut text = String::new();
     let section = section(kind).unwrap_or_default();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     for line in section.lines() {
         let cells: Vec<String> = line.trim_matches('|').split(" | ").map(plain).collect();
         let _ = match cells.as_slice() {
@@ -57,7 +57,7 @@ pub fn command(kind: Kind) -> String {
     text
 }
 
-/// The section of a command on the page.
+/// Finds the section of a command in the document.
 fn section(kind: Kind) -> Option<&'static str> {
     let heading = format!("\n### `{}`\n", kind.name());
     let from = PAGE.find(&heading)? + 1;
@@ -66,7 +66,7 @@ fn section(kind: Kind) -> Option<&'static str> {
     section.get(..to).map(str::trim_end)
 }
 
-/// Markdown as plain text: without the marks of code and the targets of links.
+/// Turns Markdown into plain text: removes the marks of code and the targets of links.
 fn plain(text: &str) -> String {
     let mut shown = text.trim().replace('`', "").replace("\\|", "or");
     while let Some(at) = shown.find("](")
@@ -91,7 +91,8 @@ mod tests {
             let manual = command(*kind);
             assert!(manual.starts_with(kind.name()) && manual.contains("Code "), "{manual}");
             let has_example = manual.contains("Example:");
-            // A connection cannot end the watch of another one, so `cancel` has no example.
+            // `cancel` has no example: each `call` has its own connection, and cannot end the watch
+            // of another one.
             assert_eq!(has_example, *kind != Kind::Cancel, "{manual}");
             let marks = ["`", "](", "|"].iter().find(|mark| manual.contains(**mark));
             assert_eq!(marks, None, "{manual}");

@@ -17,7 +17,8 @@
 //! # Invariants
 //! - Results go to stdout, everything else to stderr.
 //! - Exit codes: 0 done, 1 failed (or, for `inspect`, damaged), 2 wrong usage.
-//! - A reader that closes the pipe (`| head`) ends a command quietly with 0.
+//! - If nobody reads the output any more, as after `| head`, the command ends without a message and
+//!   with 0.
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -114,7 +115,7 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Reads the certificates; `None` if TLS is off. An empty variable counts as unset.
+    /// Reads the certificates; `None` if TLS is off. An empty environment variable counts as unset.
     pub fn read(&self) -> Result<Option<ClientTls>, String> {
         let name = self.tls_name.as_deref().filter(|name| !name.is_empty());
         let Some(path) = self.tls_ca.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
@@ -129,25 +130,25 @@ impl TlsArgs {
 }
 
 impl fmt::Debug for ConnectArgs {
-    /// Shows the address and never the token.
+    /// Shows the address, and never the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
 impl ConnectArgs {
-    /// An address and a token, without TLS.
+    /// Connects to an address without TLS.
     pub fn plain(addr: String, token: Option<String>) -> Self {
         Self { addr, token, tls: TlsArgs::default() }
     }
 
-    /// Connects a client, and names the address in its errors.
+    /// Connects a client. Errors name the address.
     pub async fn open(&self) -> Result<Client, Failure> {
         let client = Client::connect(&self.addr, self.options()?).await;
         client.map_err(|error| self.failure(&error))
     }
 
-    /// Opens the stream of changes, from now on or behind an offset.
+    /// Opens the stream of changes behind the offset `from`, or from now on.
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
         let changes = Changes::open(&self.addr, &self.options()?, from).await;
         changes.map_err(|error| self.failure(&error))
@@ -158,14 +159,14 @@ impl ConnectArgs {
             ClientError::Frame(_) if self.tls.tls_ca.is_none() => {
                 " (if it speaks TLS: --tls-ca FILE)"
             }
-            // The message of this error names the address.
+            // This error names the address already.
             ClientError::Connect { .. } => return Failure::new(error.to_string()),
             _ => "",
         };
         Failure::new(format!("{}: {error}{hint}", self.addr))
     }
 
-    // The client may get more options than these.
+    // The options that the command line sets; the others keep their defaults.
     #[allow(clippy::needless_update)]
     fn options(&self) -> Result<ClientOptions, Failure> {
         Ok(ClientOptions {
@@ -179,7 +180,7 @@ impl ConnectArgs {
 
 /// The definition of the command line, for parsing, tests and shell completions.
 pub fn definition() -> clap::Command {
-    // The table of settings supplies defaults and variables for the help, so that both always
+    // Defaults and variables in the help come from the table of settings, so that both always
     // agree.
     Cli::command().mut_subcommand("serve", |serve| {
         serve.mut_args(|argument| {
@@ -213,7 +214,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => dispatch(cli.action).unwrap_or_else(|failure| failure.report()),
         Err(error) => {
-            // Help whose reader is gone is no failure.
+            // Nothing is wrong if nobody reads the help any more.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
@@ -248,12 +249,12 @@ fn measure(bench: Bench) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Runs a client command on a runtime of its own.
+/// Runs a command that uses the client, on an async runtime of its own.
 fn block_on<F: Future<Output = Result<(), Failure>>>(command: F) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     let done = runtime.block_on(command);
-    // A thread that still reads stdin must not keep the process alive.
+    // A thread may still wait for stdin. It must not keep the process alive.
     runtime.shutdown_background();
     done.map(|()| ExitCode::SUCCESS)
 }

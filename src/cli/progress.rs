@@ -1,5 +1,4 @@
-//! A bar on stderr that shows how far a command has come, if stderr is a terminal. A program without
-//! the feature `bench` shows none.
+//! A progress bar on stderr, if that is a terminal. Without the feature `bench` there is none.
 
 #[cfg(feature = "bench")]
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,7 +12,8 @@ pub struct Progress {
 
 #[cfg(feature = "bench")]
 impl Progress {
-    /// A bar that is full at `length`. The template is one of [`indicatif`].
+    /// Makes a bar that is full at `length`; without one it only spins. The template is one of
+    /// [`indicatif`].
     pub fn new(length: Option<u64>, template: &str) -> Self {
         let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let style = ProgressStyle::with_template(template);
@@ -25,12 +25,12 @@ impl Progress {
         Self { bar: ProgressBar::hidden() }
     }
 
-    /// Adds to the position.
+    /// Moves the bar forward by `count`.
     pub fn add(&self, count: u64) {
         self.bar.inc(count);
     }
 
-    /// Sets the position.
+    /// Moves the bar to `position`.
     pub fn set(&self, position: u64) {
         self.bar.set_position(position);
     }

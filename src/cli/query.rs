@@ -1,4 +1,5 @@
-//! `list`, `detail`, `delete`, `stats`: a table on a terminal, JSON otherwise.
+//! `list`, `detail`, `delete`, `stats`: commands whose results are a table on a terminal, and JSON
+//! otherwise.
 
 use std::io::{self, IsTerminal};
 
@@ -103,7 +104,7 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     if args.format.is_json() { print_json(&all) } else { print(&list_table(&all.items)) }
 }
 
-/// Prints the chats that exist, in the order of the arguments.
+/// Prints those of the chats that exist, in the order of the arguments.
 pub async fn detail(args: DetailArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let mut all = DetailReply { items: Vec::new() };
@@ -199,7 +200,7 @@ fn detail_table(chats: &[ChatItem]) -> String {
     format!("{table}\n{} chats", chats.len())
 }
 
-/// All figures of the reply, with the names that it uses, and a table of the shards.
+/// Tables of all figures in the reply, by their names there, with one table of the shards.
 fn stats_tables(stats: &StatsReply) -> String {
     let mut figures = table(&["figure", "value"]);
     if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(stats) {
@@ -260,7 +261,7 @@ fn status_name(status: ChatStatus) -> &'static str {
     }
 }
 
-/// The date and time of day in UTC; empty for 0.
+/// A time as date and time of day in UTC. Empty for 0, which stands for no time.
 fn date(time: TimeMs) -> String {
     if time == TimeMs::ZERO {
         return String::new();
@@ -271,8 +272,8 @@ fn date(time: TimeMs) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a day since 1970. It counts in cycles of 400 years, and years from March,
-/// so that a leap day is the last of its year.
+/// Turns days since 1970 into year, month and day. It counts cycles of 400 years, and years that
+/// begin in March, so that a leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let from_march_of_year_0 = days + 719_468;
     let (cycle, day) = (from_march_of_year_0 / 146_097, from_march_of_year_0 % 146_097);

@@ -28,14 +28,15 @@ pub struct RestoreArgs {
     pub json: bool,
 }
 
-/// Checks every byte, copies the backup if one is given, and begins a new incarnation of the log.
+/// Checks every byte of the backup, copies it if it is elsewhere, and begins a new incarnation of
+/// the log.
 pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let failed = |error: StoreError| Failure::new(error.to_string());
     let source = args.from.as_ref().unwrap_or(&args.dir);
     std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
     let (identity, _) = look(source).map_err(failed)?;
-    // A directory that is being written is no backup, because its files are of different moments. A
-    // directory that nobody can write has no server.
+    // A directory that a server is writing is no backup: its files are of different moments. All
+    // other errors of the lock are ignored: where nobody can write a lock, no server runs.
     if let Err(error @ StoreError::Locked(_)) = lock_if_used(source) {
         return Err(failed(error));
     }
@@ -68,7 +69,8 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the lock of a directory, if a server has ever used it.
+/// Takes the lock of a directory, if it has a lock file. A directory without one was never used by
+/// a server.
 fn lock_if_used(dir: &std::path::Path) -> Result<(), StoreError> {
     if dir.join("lock").exists() { lock(dir).map(drop) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Results go to stdout, or to a file that appears whole or not at all.
+//! Writes results to stdout, or to a file that appears whole or not at all.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -13,22 +13,22 @@ use super::failure::{printable, printable_json};
 const BUFFER_BYTES: usize = 1 << 20;
 
 enum Place {
-    /// stdout, or a target that is no regular file (a pipe, `/dev/null`), so there is nothing to
-    /// replace.
+    /// stdout, or a target that is no regular file (a pipe, `/dev/null`), so it cannot be replaced
+    /// by a rename.
     Stream(Box<dyn Write + Send>),
-    /// A temporary file in the directory of its target; [`ResultFile::finish`] renames it.
+    /// A temporary file beside its target. [`ResultFile::finish`] renames it to the target.
     File(NamedTempFile, PathBuf),
 }
 
-/// The target of a stream of lines.
+/// The output of a command: lines for stdout or a file.
 ///
-/// A file takes its name only after all lines are written and synced. If the command fails before,
-/// an earlier file stays and the unfinished one is removed. Only its owner can read the file.
+/// A file gets its name only after all lines are written and synced. If the command fails before,
+/// an older file of that name stays, and the unfinished one is removed. Only the owner may read it.
 pub struct ResultFile {
     name: String,
     buffer: Vec<u8>,
     place: Place,
-    /// The lines are JSON, and a person reads them on a terminal.
+    /// Whether a person reads the lines, as JSON on a terminal.
     is_terminal: bool,
 }
 
@@ -45,17 +45,17 @@ impl ResultFile {
         Ok(Self { name, buffer, place, is_terminal })
     }
 
-    /// The buffer for the next line. The caller then calls [`Self::flush_if_full`].
+    /// The buffer to which the caller appends a line. It then calls [`Self::flush_if_full`].
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Writes the buffer out when it holds enough for one write.
+    /// Writes the buffered lines, if they are enough for one write.
     pub fn flush_if_full(&mut self) -> Result<(), Failure> {
         if self.buffer.len() < BUFFER_BYTES { Ok(()) } else { self.flush() }
     }
 
-    /// Writes what is left, syncs the file, and renames it to its target.
+    /// Writes the lines that are left. A file is then synced and renamed to its target.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.flush()?;
         let failed = Failure::output(&self.name);
@@ -81,9 +81,9 @@ impl ResultFile {
     }
 }
 
-/// Opens the target; the second value says whether it is a terminal.
+/// Opens the target. The second value says whether it is a terminal.
 fn place_of(target: &Path) -> io::Result<(Place, bool)> {
-    // The file behind a link is replaced, not the link.
+    // If the target is a link, the file behind it is replaced, not the link.
     let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
     match std::fs::metadata(&target) {
         Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
@@ -110,7 +110,7 @@ fn directory(file: &Path) -> &Path {
     }
 }
 
-/// Prints lines to stdout, with characters escaped that would steer a terminal.
+/// Prints lines to stdout, and escapes characters that would control a terminal.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let written =

@@ -1,4 +1,4 @@
-//! `serve`: loads the configuration, sets up messages, and runs the server.
+//! `serve`: loads the configuration, sets up the log of the process, and runs the server.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use super::{Failure, demo};
 use crate::config::{Config, LogFormat, ServeArgs, settings};
 use crate::server;
 
-/// Serves until a signal stops the process.
+/// Runs the server until a signal stops the process.
 pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let config = Config::load(args).map_err(|error| Failure::new(error.to_string()))?;
     write_messages(&config);
@@ -23,7 +23,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Warns of unknown variables: after a typo the setting would keep its default unnoticed.
+/// Warns of environment variables that look like settings but are none. After a typo, the setting
+/// would silently keep its default.
 fn warn_of_unknown_variables() -> Result<(), Failure> {
     let environment = settings::process_environment();
     let environment = environment.map_err(|error| Failure::new(error.to_string()))?;
@@ -33,22 +34,22 @@ fn warn_of_unknown_variables() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends the server's messages about itself to stderr.
+/// Sends the server's own messages, its log lines, to stderr.
 fn write_messages(config: &Config) {
     let is_json = config.log_format == LogFormat::Json;
     let messages = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&config.log_level))
         .with_writer(move || Escaped { is_json })
         .with_ansi(io::stderr().is_terminal());
-    // A test may have installed a subscriber before.
+    // Fails if a test installed a subscriber before, which is then used.
     let _ = match config.log_format {
         LogFormat::Text => messages.try_init(),
         LogFormat::Json => messages.json().try_init(),
     };
 }
 
-/// Writes messages to stderr, and escapes characters that change the direction of text. The other
-/// characters that steer a terminal were escaped before, except for the colors of the message.
+/// Writes log lines to stderr, and escapes characters that change the direction of text. Other
+/// characters that control a terminal were escaped before, except for the colors of the line.
 struct Escaped {
     is_json: bool,
 }
@@ -56,7 +57,7 @@ struct Escaped {
 impl Write for Escaped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut stderr = io::stderr().lock();
-        // A message is written in one call, so no character is cut.
+        // Each log line comes in one call, so no character is cut in two.
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         if !text.chars().any(|c| !c.is_ascii() && steers_terminal(c)) {
             return stderr.write_all(bytes).map(|()| bytes.len());

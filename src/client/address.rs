@@ -1,4 +1,4 @@
-//! Addresses of a server's TCP door.
+//! The addresses of a TCP door, as a client names them.
 
 use std::fmt;
 use std::io;
@@ -31,7 +31,7 @@ impl Address {
 }
 
 impl Address {
-    /// Advice about an error of connecting, as the end of its message.
+    /// What the user may do about an error of connecting, to be appended to its message.
     pub(super) fn advice(&self, error: io::ErrorKind) -> &'static str {
         match (self, error) {
             (_, io::ErrorKind::ConnectionRefused) => {

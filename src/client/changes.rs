@@ -1,5 +1,5 @@
-//! The node's stream of changes, on a connection of its own: a reader that falls behind delays only
-//! itself.
+//! The stream of changes of a node, on a connection of its own. So a reader that falls behind
+//! delays no other call.
 
 use super::{Address, ClientError, ClientOptions, Connection};
 use crate::command::watch::{Watch, WatchEvent};
@@ -13,10 +13,11 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Connects, and watches the changes behind the offset `from`, or from now on without one.
+    /// Connects, and watches the changes behind the offset `from`, or from now on if there is none.
     ///
     /// # Errors
-    /// If connecting fails. An offset that the server refuses is the error of the first change.
+    /// If connecting fails. If the server refuses the offset, the first [`Self::next`] fails
+    /// instead.
     pub async fn open(
         address: impl Into<Address>,
         options: &ClientOptions,
@@ -29,8 +30,8 @@ impl Changes {
         Ok(Self { connection, request_id })
     }
 
-    /// Waits for the next change; heartbeats count as changes. The future may be dropped at any
-    /// time, and `next` called again.
+    /// Waits for the next change or heartbeat. The future may be dropped at any time: the next call
+    /// continues where it was.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the server ended the watch: its message says how to continue. No

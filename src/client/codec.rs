@@ -9,7 +9,7 @@ use crate::command::hello::Limits;
 use crate::limits::{HELLO_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::protocol::{CONNECTION_ID, DecodedReply, decode_reply, frame};
 
-/// Room that is made before each read, in bytes.
+/// Free space reserved before each read, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
 /// The largest frames in bytes, as the server reports them in its reply to `hello`.
@@ -20,7 +20,7 @@ pub(super) struct FrameSizes {
 }
 
 impl FrameSizes {
-    /// The sizes of the protocol, used until the reply to `hello` comes.
+    /// The sizes that the protocol guarantees, used until the reply to `hello` names the server's.
     pub(super) const FIRST: Self = Self { request: HELLO_BYTES_MAX, reply: REPLY_BYTES_MAX };
 
     pub(super) fn of(limits: &Limits) -> Self {
@@ -29,8 +29,8 @@ impl FrameSizes {
     }
 }
 
-/// Yields the payload of each frame. An error ends the stream, because what follows cannot be cut
-/// into frames.
+/// Yields the payload of each frame. After an error the stream ends, because it is unknown where
+/// the next frame begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FrameDecoder {
     pub(super) sizes: FrameSizes,
@@ -51,13 +51,13 @@ impl Decoder for FrameDecoder {
         }
     }
 
-    /// Half a frame at the end is no error of its own: the server closed the connection.
+    /// Half a frame at the end is ignored: the closed connection is the error to report.
     fn decode_eof(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, ClientError> {
         self.decode(input)
     }
 }
 
-/// Advice if the first bytes of the server belong to another protocol.
+/// What the user may do if the server's first bytes belong to another protocol.
 fn foreign(input: &[u8]) -> Option<&'static str> {
     match input {
         [b'H', b'T', b'T', b'P', ..] => Some(
@@ -69,7 +69,7 @@ fn foreign(input: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Decodes the reply in a payload. An error of the connection itself is [`ClientError::Refused`].
+/// Decodes the reply in a payload. An error that belongs to no request is [`ClientError::Refused`].
 pub(super) fn decode_payload(
     payload: &[u8],
     kind: impl FnOnce(u64) -> Option<Kind>,

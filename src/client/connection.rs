@@ -1,12 +1,13 @@
-//! One connection without tasks: it gathers requests, flushes them, and reads replies in any order.
+//! One connection without a task of its own: it gathers requests, flushes them, and returns replies
+//! in any order.
 //!
 //! Invariants:
-//! - Nothing is sent before [`Connection::flush`], and nothing is read outside
+//! - Requests are only sent in [`Connection::flush`], and bytes only read in
 //!   [`Connection::receive`].
-//! - Both may be dropped at any await: a later call continues where they were.
+//! - The future of either may be dropped at any await: a later call continues where it was.
 //!
-//! A caller may send more than `limits.in_flight` requests, or more bytes than the sockets hold,
-//! without receiving in between. Then it waits for a server that waits for the caller.
+//! A caller must not send more than `limits.in_flight` requests, or more bytes than the sockets
+//! hold, without receiving in between. Otherwise client and server wait for each other.
 
 use std::collections::HashMap;
 use std::io;
@@ -65,7 +66,7 @@ impl Connection {
         .await
     }
 
-    /// Encodes a request for the next flush, and returns its id.
+    /// Encodes a request, to be sent by the next flush, and returns its id.
     pub fn send(&mut self, command: &Command) -> Result<u64, Error> {
         let id = self.last_id + 1;
         let bytes_max = self.frames.decoder().sizes.request;
@@ -75,7 +76,7 @@ impl Connection {
         Ok(id)
     }
 
-    /// How many requests have no reply yet, including those that wait for the next flush.
+    /// How many requests have no reply yet, including those that were not flushed.
     pub fn in_flight(&self) -> usize {
         self.open.len()
     }
@@ -89,14 +90,14 @@ impl Connection {
         stream.flush().await
     }
 
-    /// Waits for the next reply, to any request. An error of the connection itself is
-    /// [`ClientError::Refused`].
+    /// Waits for the next reply, whichever request it belongs to. An error that belongs to no
+    /// request is [`ClientError::Refused`].
     pub async fn receive(&mut self) -> Result<DecodedReply, ClientError> {
         let payload = self.frames.next().await.ok_or(ClientError::Closed)??;
         self.decode(&payload)
     }
 
-    /// Returns a reply that was read already; `None` if it is not complete.
+    /// Returns a reply whose bytes were read already; `None` if no complete one is there.
     pub fn received(&mut self) -> Result<Option<DecodedReply>, ClientError> {
         let mut decoder = *self.frames.decoder();
         let payload = decoder.decode(self.frames.read_buffer_mut())?;
@@ -108,7 +109,7 @@ impl Connection {
         match &decoded {
             Ok(DecodedReply { outcome: Ok(Reply::Watch(_)), .. }) => {}
             Ok(reply) => drop(self.open.remove(&reply.id)),
-            // No reply follows an error: each would be one to no open request.
+            // After an error no request can get its reply: the server has closed the connection.
             Err(_) => self.open.clear(),
         }
         decoded

@@ -1,12 +1,12 @@
-//! The Rust client: many calls share one connection, and the request id finds the caller of a
-//! reply.
+//! The Rust client: many calls share one connection, and each reply finds its caller by the request
+//! id.
 //!
 //! Invariants:
-//! - Calls are written in the order in which they were made, so calls for one key keep their order.
-//! - At most as many requests are in flight as the server accepts; further calls wait, in order.
-//! - A call ends with the server's reply, or with a 503 that says what is known. That is "not
-//!   applied" if the request never left or changes nothing, and "outcome unknown" if it left and no
-//!   reply came.
+//! - Calls are sent in the order in which they were made, so calls for one key keep their order.
+//! - At most as many requests are in flight as the server accepts. Further calls wait, in order.
+//! - A call ends with the server's reply, or with an error 503 that says what is known. It is "not
+//!   applied" if the request was never sent or changes nothing. It is "outcome unknown" if the
+//!   request was sent and no reply came.
 //! - The connection ends when the last [`Client`] is dropped. The client does not reconnect: the
 //!   caller decides what to do with calls of unknown outcome.
 //!
@@ -65,7 +65,7 @@ pub struct ClientOptions {
     pub tls: Option<ClientTls>,
     /// How long connecting and `hello` may take together.
     pub connect_timeout: Duration,
-    /// How long a call may take, including the wait for its turn.
+    /// How long a call may take, including its wait until fewer requests are in flight.
     pub call_timeout: Duration,
 }
 
@@ -83,7 +83,7 @@ impl Default for ClientOptions {
 }
 
 impl fmt::Debug for ClientOptions {
-    /// Shows everything but the secret, and instead of the secret whether there is one.
+    /// Shows whether there is a secret, and never the secret itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientOptions")
             .field("token", &self.token.as_ref().map(|_| "(secret)"))
@@ -153,7 +153,8 @@ pub struct Client {
 struct Shared {
     hello: HelloReply,
     call_timeout: Duration,
-    /// One permit per request that the server may hold. It bounds the queue as well.
+    /// One permit for each request that the server may have in flight. Calls that hold one wait in
+    /// the queue, so it bounds the queue too.
     in_flight: Arc<Semaphore>,
     queue: mpsc::UnboundedSender<Outgoing>,
     /// Why the connection ended; unset while it is open.
@@ -169,7 +170,7 @@ impl Client {
         let (connection, hello) = Connection::connect(address, &options).await?;
         let permits = usize::try_from(hello.limits.in_flight).unwrap_or(IN_FLIGHT_MAX);
         let in_flight = Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
-        // Unbounded in type only: each sender holds a permit.
+        // Each sender holds a permit, so the queue is bounded although its type is not.
         let (queue, outgoing) = mpsc::unbounded_channel();
         let ended = Arc::new(OnceLock::new());
         let idle = Duration::from_millis(hello.limits.idle_ms);
@@ -188,10 +189,10 @@ impl Client {
         self.shared.ended.get().is_some()
     }
 
-    /// Hands a command to the task. An error here means that nothing was sent.
+    /// Hands a command to the connection's task. If this returns an error, nothing was sent.
     async fn submit(&self, command: Command) -> Result<oneshot::Receiver<Outcome>, Error> {
         let shared = &self.shared;
-        // Only the end of the connection closes the semaphore.
+        // The semaphore is closed only when the connection ends.
         let permit = shared.in_flight.clone().acquire_owned().await.map_err(|_| self.not_sent())?;
         let (answer, answered) = oneshot::channel();
         shared.queue.send(Outgoing { command, answer, permit }).map_err(|_| self.not_sent())?;
@@ -204,7 +205,7 @@ impl Client {
 }
 
 impl Call for Client {
-    /// Sends the command and waits for its reply. A call that is dropped before its turn is not
+    /// Sends the command and waits for its reply. A call that is dropped before it is sent is never
     /// sent. A call that is dropped later still runs on the server.
     async fn call(&self, command: Command) -> Outcome {
         if command.kind().runs_at() == RunsAt::Connection {
@@ -214,7 +215,7 @@ impl Call for Client {
         let class = command.class();
         let patience = self.shared.call_timeout;
         let now = Instant::now();
-        // A time-out beyond the range of the clock becomes a year.
+        // A time-out that the clock cannot represent becomes a year.
         let deadline = now.checked_add(patience).unwrap_or(now + YEAR);
         let answered = match timeout_at(deadline, self.submit(command)).await {
             Ok(submitted) => submitted?,
@@ -224,15 +225,15 @@ impl Call for Client {
         };
         match timeout_at(deadline, answered).await {
             Ok(Ok(outcome)) => outcome,
-            // The reply could not be decoded, or the runtime stopped under the task.
+            // The reply could not be decoded, or the runtime stopped the task.
             Ok(Err(_)) => Err(unanswered(class, "connection lost")),
             Err(_) => Err(unanswered(class, &format!("no answer within {patience:?}"))),
         }
     }
 }
 
-/// The error of a request that was sent, or may have been. A read changes nothing, so a caller who
-/// wants to retry may treat it as not applied.
+/// The error of a request that may have been sent, and got no reply. A command that changes nothing
+/// counts as not applied, so its caller may send it again.
 fn unanswered(class: Class, why: &str) -> Error {
     match class {
         Class::Read => Error::not_applied(why),
@@ -240,7 +241,7 @@ fn unanswered(class: Class, why: &str) -> Error {
     }
 }
 
-/// Waits for `future`; fails with [`ClientError::Timeout`] after `patience`.
+/// Waits for `future`. Fails with [`ClientError::Timeout`] if it takes longer than `patience`.
 async fn within<T>(
     patience: Duration,
     future: impl Future<Output = Result<T, ClientError>>,

@@ -20,7 +20,7 @@ pub(super) type StreamReader =
 pub(super) type StreamWriter =
     Either<OwnedWriteHalf, Either<UnixWriter, WriteHalf<Box<TlsStream<TcpStream>>>>>;
 
-/// Connects, and does the handshake if `tls` is set. A unix socket never uses TLS.
+/// Connects, and does the TLS handshake if `tls` is set. A unix socket never uses TLS.
 ///
 /// # Errors
 /// If no server listens at the address, or the handshake does not accept its certificate.
@@ -31,14 +31,15 @@ pub async fn connect(
     let unreachable = |error| ClientError::Connect { address: address.clone(), error };
     let text = match address {
         Address::Tcp(text) => text,
-        // It does not leave this machine, and the owner of its file identifies the server.
+        // A unix socket does not leave this machine, and the owner of its file identifies the
+        // server.
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(unreachable)?;
             return Ok(Either::Right(Either::Left(stream)));
         }
     };
     let stream = TcpStream::connect(text).await.map_err(unreachable)?;
-    // Batches are flushed whole; delaying their last segments would only add latency.
+    // Requests are flushed in batches. To delay the last segment of one would only add latency.
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok(Either::Left(stream)) };
     let name = tls.name_of(address.host()).map_err(ClientError::Tls)?;
@@ -47,7 +48,8 @@ pub async fn connect(
     Ok(Either::Right(Either::Right(Box::new(shaken))))
 }
 
-/// A server without TLS replies with an alert, or with bytes that are not TLS.
+/// The message for a failed handshake. A server without TLS replies with an alert, or with bytes
+/// that are not TLS.
 fn tls_error(error: &io::Error) -> String {
     use tokio_rustls::rustls::{AlertDescription, Error};
 
@@ -61,7 +63,8 @@ fn tls_error(error: &io::Error) -> String {
     format!("{error}{advice}")
 }
 
-/// Splits a stream into its directions, for two tasks. The halves of a plain socket need no lock.
+/// Splits a stream into reader and writer, so that two futures can use them. A plain socket needs
+/// no lock for that.
 pub(super) fn split(stream: ClientStream) -> (StreamReader, StreamWriter) {
     match stream {
         Either::Left(stream) => {

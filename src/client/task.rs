@@ -1,10 +1,10 @@
-//! The task behind a client: one future writes, one reads, and the first to end ends both.
+//! The task behind a client. One future writes and one reads; when one ends, the task ends.
 //!
 //! Invariants:
-//! - A request is in `open` before its first byte can leave. So at the end, a request in the queue
-//!   was not sent, and a request in `open` may have been.
-//! - A request whose caller is gone before its turn is not sent.
-//! - Every caller gets a reply or an error, also at the end.
+//! - A request is in `open` before its first byte can be sent. So when the task ends, a request in
+//!   the queue was not sent, and a request in `open` may have been.
+//! - A request is not sent if its caller stopped waiting before.
+//! - Every caller gets a reply or an error, also when the task ends.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -24,11 +24,11 @@ use crate::command::ping::Ping;
 use crate::command::{Command, Error, Kind, Outcome};
 use crate::protocol::encode_request_within;
 
-/// Encoded requests that are gathered for one write, in bytes.
+/// Bytes of requests after which a write begins, though more requests may wait.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// Shortest time between pings, so that a server with a short idle time-out does not make the
-/// client spin.
+/// Shortest time between pings. Without it, a server with a tiny idle time-out would keep the
+/// client busy.
 const PING_EVERY_MIN: Duration = Duration::from_millis(10);
 
 /// A request that waits for its turn on the socket.
@@ -39,16 +39,16 @@ pub(super) struct Outgoing {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// A request that the server may hold.
+/// A request that was sent, or is being sent, and has no reply yet.
 struct Open {
     kind: Kind,
     answer: oneshot::Sender<Outcome>,
-    /// Released when the reply comes, not when the caller stops waiting: until then the server
-    /// holds the request.
+    /// One of the places for requests in flight. It is freed when the reply comes, even if the
+    /// caller stopped waiting: the server has the request until then.
     _permit: OwnedSemaphorePermit,
 }
 
-/// The open requests by id. The two halves of the task lock it, each only briefly.
+/// The requests without a reply, by id. Reader and writer lock it, each for a moment.
 #[derive(Default)]
 struct OpenRequests(Mutex<HashMap<u64, Open>>);
 
@@ -58,8 +58,8 @@ impl OpenRequests {
     }
 }
 
-/// Runs until the last client is dropped or the connection breaks. Then it fails the requests that
-/// are left.
+/// Runs until the last client is dropped or the connection breaks. Then each request that is left
+/// gets an error.
 pub(super) async fn run(
     connection: Connection,
     mut queue: mpsc::UnboundedReceiver<Outgoing>,
@@ -69,7 +69,7 @@ pub(super) async fn run(
 ) {
     let (sizes, stream, input, last_id) = connection.into_parts();
     let (reader, writer) = split(stream);
-    // What was read behind the reply to `hello` comes first.
+    // Bytes behind the reply to `hello` were read already, and come first.
     let frames =
         FramedRead::new(AsyncReadExt::chain(Cursor::new(input), reader), FrameDecoder { sizes });
     let open = OpenRequests::default();
@@ -86,7 +86,7 @@ pub(super) async fn run(
         Err(error) => format!("connection lost: {error}"),
     };
     tracing::debug!(why, "a client's connection ended");
-    // From here on no request enters the queue; then it is emptied.
+    // After this no request enters the queue, which is then emptied.
     let _ = ended.set(why.clone());
     in_flight.close();
     queue.close();
@@ -98,7 +98,8 @@ pub(super) async fn run(
     }
 }
 
-/// Reads replies and hands each to its caller. Returns only with an error.
+/// Reads replies and hands each to its caller, until the connection ends. It always returns an
+/// error.
 async fn read_all(
     mut frames: FramedRead<impl AsyncRead + Unpin, FrameDecoder>,
     open: &OpenRequests,
@@ -109,7 +110,7 @@ async fn read_all(
             request = open.lock().remove(&id);
             request.as_ref().map(|request| request.kind)
         })?;
-        // A caller that is gone needs no reply.
+        // A caller that stopped waiting needs no reply.
         if let Some(request) = request {
             let _ = request.answer.send(reply.outcome);
         }
@@ -126,8 +127,7 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Writes the requests of the queue in batches. Returns without error when every client is
-    /// dropped.
+    /// Writes the queued requests in batches. Returns `Ok` when every client was dropped.
     async fn write_all(
         &mut self,
         queue: &mut mpsc::UnboundedReceiver<Outgoing>,
@@ -168,11 +168,12 @@ impl Writing<'_> {
         self.next_id += 1;
     }
 
-    /// Keeps the server from closing a connection that is only quiet. With every permit taken the
-    /// connection is not quiet, and needs no ping.
+    /// Sends a ping, so that the server does not close an idle connection. If every permit is
+    /// taken, requests are in flight, and no ping is needed.
     fn put_ping(&mut self, output: &mut BytesMut) {
         if let Ok(permit) = self.in_flight.clone().try_acquire_owned() {
-            // Kept until `put` has looked at it: a request whose caller is gone is not sent.
+            // The receiver is kept until `put` is done, which sends no request whose caller is
+            // gone.
             let (answer, _answered) = oneshot::channel();
             self.put(Outgoing { command: Ping {}.into(), answer, permit }, output);
         }

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::files;
 
-/// The trusted roots, and the name that the server's certificate must have.
+/// The certificates to trust, and the name that the server's certificate must have.
 #[derive(Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -26,8 +26,8 @@ impl fmt::Debug for ClientTls {
 }
 
 impl ClientTls {
-    /// Trusts the certificates of a PEM file: a private root, the server's own, or the system's
-    /// file of roots.
+    /// Trusts the certificates of a PEM file: those of a private root, of the server itself, or of
+    /// the system's roots.
     ///
     /// # Errors
     /// If the file cannot be read, is not PEM, or holds no certificate that can be a root.
@@ -50,8 +50,8 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), name: None })
     }
 
-    /// Expects this name or IP address in the server's certificate, instead of the host of the
-    /// address.
+    /// Expects `name`, a host name or IP address, in the server's certificate, instead of the host
+    /// of the address.
     ///
     /// # Errors
     /// If `name` is neither a host name nor an IP address.
@@ -64,7 +64,8 @@ impl ClientTls {
         TlsConnector::from(Arc::clone(&self.config))
     }
 
-    /// The expected name: the one that [`Self::named`] set, else `host`.
+    /// The name that the server's certificate must have: the one set by [`Self::named`], else
+    /// `host`.
     pub(super) fn name_of(&self, host: &str) -> Result<ServerName<'static>, String> {
         self.name.clone().map_or_else(|| server_name(host), Ok)
     }

@@ -1,8 +1,8 @@
-//! `bench bare`: a bare axum route that replies with prepared bytes, as the limit of the HTTP door.
+//! `bench bare`: a bare axum route that replies with prepared bytes, to compare the HTTP door with.
 //!
-//! The bytes are the first user's list from a running chatshard, with the same headers. The time
-//! that chatshard takes beyond it is its own work: who the caller is, the request to the shard, the
-//! JSON.
+//! The bytes are the first user's list, fetched from a running chatshard, with the same headers.
+//! The time that chatshard takes beyond this is its own work: to identify the caller, to ask the
+//! shard, and to write JSON.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use super::work::LoadRequest;
 use crate::cli::Failure;
 use crate::cli::failure::tell;
 
-/// Longest wait for the server whose list is copied.
+/// Longest wait for the server from which the list is fetched.
 const LIKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Arguments of `bench bare`: its address, and the server to copy.
@@ -40,7 +40,7 @@ pub struct BareArgs {
     pub data: DataArgs,
 }
 
-/// Serves until the process is ended.
+/// Serves the prepared list until the process is ended.
 pub async fn run(args: BareArgs) -> Result<(), Failure> {
     let body = list_of(&args.like, Data::new(args.data)?);
     let body = body.map_err(|why| Failure::new(format!("{}: {why}", args.like)))?;
@@ -51,12 +51,12 @@ pub async fn run(args: BareArgs) -> Result<(), Failure> {
     let failed = |error| Failure::new(format!("{}: {error}", args.listen));
     let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
     tell(format_args!("bare: listening on {}", listener.local_addr().map_err(failed)?));
-    // A socket that refuses the option is only slower, so the error does not matter.
+    // Nagle's algorithm would only make the socket slower, so an error here does not matter.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router).await.map_err(failed)
 }
 
-/// The body of the first user's list, as the server at `addr` sends it.
+/// Fetches the first user's list from the server at `addr`. Returns the body of the answer.
 fn list_of(addr: &str, data: Data) -> Result<Bytes, String> {
     let mut stream = std::net::TcpStream::connect(addr).map_err(|error| error.to_string())?;
     stream.set_read_timeout(Some(LIKE_TIMEOUT)).map_err(|error| error.to_string())?;

@@ -1,12 +1,12 @@
-//! `bench canned`: a server that replies with prepared bytes, as the limit of the network path.
+//! `bench canned`: a server that replies with prepared bytes, to compare the TCP door with.
 //!
 //! It reads, cuts frames and writes exactly like chatshard's connections, on one thread. Of a
-//! request it reads the id and the code of the command, and of a detail also the number of ids.
-//! Then it puts the id before a reply that was encoded at the start. The time that chatshard takes
-//! beyond it is its own work.
+//! request it reads only the id and the command, and of a detail the number of ids. Then it puts
+//! the id before a reply that was encoded at the start. The time that chatshard takes beyond this
+//! is its own work.
 //!
-//! The replies are chatshard's own encodings of the same data. With `--like` they are the replies
-//! that a running, filled chatshard gives now, byte by byte.
+//! The replies are chatshard's encodings of the data of [`super::data`]. With `--like` they are
+//! fetched from a running, filled chatshard.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -43,9 +43,9 @@ use crate::types::{ChatId, ChatStatus, ChatType, Flag, Invalid, Sequence, TimeMs
 
 /// The default address to listen on.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:7701";
-/// Room before each read in bytes, as chatshard's connections make it.
+/// Free space reserved before each read, in bytes; as much as chatshard's connections reserve.
 const READ_BYTES: usize = 16 << 10;
-/// Longest wait for the server whose replies are copied.
+/// Longest wait for the server from which the replies are fetched.
 const LIKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Arguments of `bench canned`: its address, and the data or the server behind its replies.
@@ -66,10 +66,10 @@ pub struct CannedArgs {
 /// chats.
 type Key = (u8, bool);
 
-/// The prepared replies, each without the bytes up to its request id.
+/// The prepared replies. Each is what follows the request id in the payload.
 type Ready = BTreeMap<Key, Bytes>;
 
-/// Serves until the process is ended.
+/// Serves the prepared replies until the process is ended.
 pub fn run(args: &CannedArgs) -> Result<(), Failure> {
     let data = Data::new(args.data)?;
     let mut ready = replies(&data).map_err(|invalid| Failure::new(invalid.0))?;
@@ -93,7 +93,7 @@ async fn serve(listen: SocketAddr, ready: Rc<Ready>) -> io::Result<()> {
     }
 }
 
-/// Serves one connection, in the steps of `net::connection`.
+/// Serves one connection, with the steps of chatshard's `net::connection`.
 async fn converse(mut stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
     loop {
@@ -133,7 +133,7 @@ async fn converse(mut stream: TcpStream, ready: Rc<Ready>) -> io::Result<()> {
     }
 }
 
-/// The id of the request, and the key of its reply.
+/// Reads a request: its id, and what decides its reply.
 fn head(payload: &[u8]) -> Option<(u64, Key)> {
     let mut rest = payload;
     read_array_len(&mut rest).ok()?;
@@ -161,7 +161,7 @@ fn answer(id: u64, key: Key, ready: &Ready, out: &mut BytesMut) {
     debug_assert!(finished.is_ok());
 }
 
-/// The payload of a reply behind its request id.
+/// The part of a reply's payload that follows the request id.
 fn behind_id(payload: &[u8]) -> Option<Bytes> {
     let mut rest = payload;
     read_array_len(&mut rest).ok()?;
@@ -169,7 +169,7 @@ fn behind_id(payload: &[u8]) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(rest))
 }
 
-/// The replies in the encoding of this build.
+/// Encodes a reply of each kind with the code of this program.
 fn replies(data: &Data) -> Result<Ready, Invalid> {
     let first = Sequence::new(LAST_SEQUENCE)?.checked_add(1)?;
     let (last_sequence, last_time) = (first, TimeMs::new(TIME_MS)?);
@@ -245,7 +245,8 @@ fn mark_read() -> Result<MarkReadReply, Invalid> {
     Ok(MarkReadReply { max_read_seq: Sequence::new(seq)?, unread: LAST_SEQUENCE - seq })
 }
 
-/// The replies of a server for the first user. It advances one of the user's chats by one.
+/// Fetches the replies for the first user from the server at `addr`. That advances one of the
+/// user's chats.
 fn taken_from(addr: &str, data: &Data) -> Result<Ready, String> {
     let asks = [
         (Kind::List, false, LoadRequest::List { user: 0 }),

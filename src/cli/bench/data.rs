@@ -1,13 +1,13 @@
-//! The data that is measured on: members and rows, computed from numbers alone.
+//! The data that the load tool works on: chats, users and rows, computed from their numbers.
 //!
-//! Every system gets the same data. The ids of chat n and user n are computed from n, so they are
-//! equal everywhere and nothing has to store them.
+//! Every system under test gets the same data. The ids of chat n and user n are computed from n, so
+//! that nothing has to store them.
 //!
 //! Invariants:
 //! - Each user has [`CHATS_A_USER`] different chats, spread over all chats.
 //! - The numbers of members of any two chats differ by at most one.
-//! - `last_sequence` is far enough ahead that a read position can follow the clock. So a mark_read
-//!   always changes something, in any process, and is never beyond the last message.
+//! - `last_sequence` is far ahead, so that read positions can follow the clock for days. So a
+//!   mark_read always changes something, in any process, and is never beyond the last message.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,16 +16,17 @@ use clap::Args;
 use super::super::generate::random::{derive, mix};
 use crate::cli::Failure;
 
-/// Chats of each user, and so the rows of each list.
+/// Chats of each user, which is also the number of rows of each list.
 pub const CHATS_A_USER: u64 = 50;
-/// The first rows of a user are marked as read, the others are deleted. A delete raises the read
-/// position to the last message, so a mark_read of the same row would change nothing any more.
+/// How many rows of a user a run marks as read; it deletes the others. A delete raises the read
+/// position to the last message, so a later mark_read of that row would change nothing.
 pub const ROWS_MARKED: u64 = 40;
 /// The last sequence of every chat at the beginning.
 pub const LAST_SEQUENCE: u64 = 1 << 31;
-/// Every read position at the beginning. A row keeps its encoded size while it is marked as read.
+/// Every read position at the beginning. It is so large that a row keeps its encoded size when it
+/// is marked as read.
 pub const READ_SEQUENCE: u64 = 1 << 30;
-/// Every time in the data: 2026-01-01, in ms since the Unix epoch.
+/// Every time in the data: the begin of 2026 in UTC, in ms since the Unix epoch.
 pub const TIME_MS: u64 = 1_767_225_600_000;
 
 /// Bytes of a chat's id: `g_` and 16 hex digits.
@@ -35,7 +36,7 @@ pub const USER_ID_BYTES: usize = 42;
 
 const CHAT_IDS: u64 = 32;
 const USER_IDS: u64 = 33;
-/// A prime above every number of chats, so its multiples reach all chats.
+/// A prime above every number of chats. So its multiples, modulo that number, reach all chats.
 const STEP: u64 = 2_654_435_761;
 const COUNT_MAX: u64 = 1_000_000_000;
 
@@ -50,17 +51,18 @@ pub struct DataArgs {
     pub users: u64,
 }
 
-/// The data of one size, from which ids and members are computed.
+/// The data of one size. Ids and members are computed when they are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Data {
     chats: u64,
     users: u64,
-    /// The inverse of `STEP` modulo the number of chats.
+    /// The inverse of `STEP` modulo the number of chats; leads from a chat back to its members.
     inverse: u64,
 }
 
 impl Data {
-    /// Fails if `args` has fewer chats than a user needs, or too many chats or users.
+    /// Computes the data's constants. Fails if there are too few chats for one user, or too many
+    /// chats or users.
     pub fn new(args: DataArgs) -> Result<Self, Failure> {
         let DataArgs { chats, users } = args;
         if !(CHATS_A_USER..=COUNT_MAX).contains(&chats) || !(1..=COUNT_MAX).contains(&users) {
@@ -86,7 +88,8 @@ impl Data {
         self.users * CHATS_A_USER
     }
 
-    /// The number of the chat in a row of a user; rows repeat after [`CHATS_A_USER`].
+    /// The number of the chat in a user's row. A `row` of [`CHATS_A_USER`] or more begins again at
+    /// the first.
     pub fn chat_of(&self, user: u64, row: u64) -> u64 {
         let membership = user * CHATS_A_USER + row % CHATS_A_USER;
         times(membership % self.chats, STEP % self.chats, self.chats)
@@ -106,7 +109,7 @@ impl Data {
 /// The id of the chat with this number.
 pub fn chat_id(chat: u64) -> [u8; CHAT_ID_BYTES] {
     let mut id = *b"g_0000000000000000";
-    // A bijection, so no two chats get the same id.
+    // `mix` is a bijection, so no two chats get the same id.
     put_hex(id.iter_mut().skip(2), mix(derive(0, CHAT_IDS, 0).wrapping_add(chat)));
     id
 }
@@ -121,7 +124,7 @@ pub fn user_id(user: u64) -> [u8; USER_ID_BYTES] {
     id
 }
 
-/// Fills the places with the hex digits of `value`, the highest first.
+/// Fills `places` with the hex digits of `value`, the highest digit first.
 fn put_hex<'a>(places: impl Iterator<Item = &'a mut u8>, value: u64) {
     let mut rest = value;
     for place in places {
@@ -131,8 +134,8 @@ fn put_hex<'a>(places: impl Iterator<Item = &'a mut u8>, value: u64) {
     }
 }
 
-/// The read position that a mark_read sets now. It rises each millisecond, and starts again every
-/// 12 days.
+/// The read position for a mark_read at this moment. It rises each millisecond, and starts again
+/// after 12 days.
 pub fn sequence_now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -145,7 +148,8 @@ fn times(a: u64, b: u64, modulus: u64) -> u64 {
     u64::try_from(product).unwrap_or(0)
 }
 
-/// The inverse of `value`, which has no common divisor with `modulus`, by Euclid's algorithm.
+/// The inverse of `value` modulo `modulus`, by Euclid's algorithm. The two must have no common
+/// divisor.
 fn inverse(value: u64, modulus: u64) -> u64 {
     let (mut old, mut new) = (i128::from(modulus), i128::from(value));
     let (mut old_factor, mut new_factor) = (0_i128, 1_i128);

@@ -1,14 +1,14 @@
-//! The choice of keys: all equally often, or some far more often than others.
+//! Draws the keys of requests: all equally often, or some far more often than others.
 //!
-//! By Zipf's law, the n-th most popular key is drawn in proportion to `n^-s`. Rejection-inversion
-//! (Hörmann and Derflinger, 1996) needs no table. So a hundred million keys cost the load side no
-//! memory and no cache misses.
+//! By Zipf's law, the n-th most popular key is drawn in proportion to `n^-s`. The method,
+//! rejection-inversion (Hörmann and Derflinger, 1996), needs no table. So the load side needs no
+//! memory and meets no cache misses, even for a hundred million keys.
 
 use clap::ValueEnum;
 
 use super::super::generate::random::{Permutation, Random, derive};
 
-/// The exponent of Zipf's law, as in YCSB.
+/// The exponent of Zipf's law, the `s` of `n^-s`; YCSB has the same value.
 pub const ZIPF_EXPONENT: f64 = 0.99;
 
 /// How often each key is drawn.
@@ -29,8 +29,8 @@ pub struct KeyDraw {
 impl KeyDraw {
     /// Prepares to draw keys below `bound`, which is at least 1.
     pub fn new(keys: Keys, bound: u64) -> Self {
-        // The popular keys are spread over all keys, as in real data. Otherwise they would be those
-        // that were loaded first and are next to each other.
+        // Popular keys are spread over all keys, as in real data. Otherwise they would be the keys
+        // that were loaded first, which lie next to each other.
         let spread = || Permutation::new(derive(0, 40, bound), bound);
         let zipf = (keys == Keys::Zipf).then(|| (Zipf::new(bound, ZIPF_EXPONENT), spread()));
         Self { bound, zipf }
@@ -49,15 +49,15 @@ impl KeyDraw {
 pub struct Zipf {
     count: f64,
     exponent: f64,
-    /// The integral of the density at both ends; draws are between them.
+    /// The integral of the density at the first and the last rank. Draws lie between both.
     first: f64,
     last: f64,
-    /// A draw that is closer than this to its rank is accepted without a further test.
+    /// A place that is at most this far before its rank is accepted without the exact test.
     near: f64,
 }
 
 impl Zipf {
-    /// Prepares to draw; `count` is at least 1, `exponent` above 0 and not 1.
+    /// Prepares the draw of ranks from 1 to `count`. `exponent` must be above 0, and not 1.
     #[allow(clippy::cast_precision_loss, clippy::as_conversions)] // far fewer keys than 2^53
     pub fn new(count: u64, exponent: f64) -> Self {
         let mut zipf = Self { count: count as f64, exponent, first: 0.0, last: 0.0, near: 0.0 };
@@ -104,7 +104,7 @@ mod tests {
 
     const DRAWS: u32 = 200_000;
 
-    /// The share of each rank in the draws, and the share that Zipf's law gives it.
+    /// For each rank, its share of the draws, and the share that Zipf's law gives it.
     fn shares(count: u64, exponent: f64) -> Vec<(f64, f64)> {
         let zipf = Zipf::new(count, exponent);
         let mut random = Random::new(7);
@@ -127,7 +127,7 @@ mod tests {
     fn ranks_come_as_often_as_the_law_says() {
         for exponent in [0.5, ZIPF_EXPONENT, 1.2] {
             for (rank, (found, wanted)) in shares(50, exponent).into_iter().enumerate() {
-                // Five standard deviations.
+                // Five standard deviations of the share.
                 let allowed = 5.0 * (wanted * (1.0 - wanted) / f64::from(DRAWS)).sqrt();
                 assert!(
                     (found - wanted).abs() < allowed,
@@ -152,7 +152,7 @@ mod tests {
         let mut ranks: Vec<u64> = (0..10_000).map(|_| zipf.next(&mut random)).collect();
         assert!(ranks.iter().all(|rank| (1..=100_000_000).contains(rank)));
         ranks.sort_unstable();
-        // Half of the draws are among the first few ten thousand of the hundred million keys.
+        // The median: half of the draws are among the first few ten thousand of the keys.
         assert!((3000..60_000).contains(&ranks[5000]), "{}", ranks[5000]);
     }
 

@@ -1,4 +1,4 @@
-//! `bench fill`: loads the data, which is equal for every system.
+//! `bench fill`: loads the data of [`super::data`] into a system, before it is measured.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -25,13 +25,14 @@ use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
-/// Most lines of one import that surely fit into a request.
+/// Most lines of one import. So many always fit into a request.
 const LINES_MAX: u64 = 5000;
-/// Pause before the retry of a request that the server was too busy for.
+/// Pause before a request is sent again that a busy server refused.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Longest time that a server may be busy or silent for one request.
+/// How long a server may be busy or silent for one request, before the fill fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Commands that Valkey gets before their replies are read, which fit into the sockets' buffers.
+/// Commands that are sent to Valkey before their replies are read. So many replies fit into the
+/// buffers of the sockets.
 const COMMANDS: u64 = 500;
 
 /// Arguments of `bench fill`: the system to fill, and the size of the data.
@@ -46,7 +47,7 @@ pub struct FillArgs {
     /// Secret for chatshard, if it requires one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// The settings of TLS, for chatshard.
+    /// The settings of TLS; only chatshard uses it.
     #[command(flatten)]
     pub tls: TlsArgs,
     /// Lines of one import into chatshard, which holds a core while it runs
@@ -106,7 +107,7 @@ async fn fill_chatshard(
         let chats = numbers.map(|number| chat(data, number)).collect::<Result<_, _>>();
         filler.send(chats.map_err(wrong)?, Vec::new()).await?;
     }
-    // Members need their chats, so the chats are settled first.
+    // An import of members needs their chats on the server. So all chats must be confirmed first.
     filler.settle(0).await?;
     let users = lines / CHATS_A_USER;
     for first in (0..data.users()).step_by(usize::try_from(users).unwrap_or(1)) {
@@ -119,11 +120,11 @@ async fn fill_chatshard(
     filler.settle(0).await
 }
 
-/// Sends imports, several of them in flight.
+/// Sends imports to chatshard, several at a time.
 struct Filler {
     client: Client,
     in_flight: VecDeque<JoinHandle<Outcome>>,
-    /// The most imports in flight.
+    /// Most imports in flight at a time.
     most: usize,
 }
 
@@ -139,7 +140,7 @@ impl Filler {
         Ok(())
     }
 
-    /// Waits until at most `most` imports are in flight.
+    /// Waits until at most `most` imports have no reply yet.
     async fn settle(&mut self, most: usize) -> Result<(), Failure> {
         while self.in_flight.len() > most {
             let Some(oldest) = self.in_flight.pop_front() else { break };
@@ -149,7 +150,7 @@ impl Filler {
     }
 }
 
-/// Sends one import, and retries it while the server is too busy.
+/// Sends one import, again and again while the server is too busy.
 async fn take(client: Client, import: Import) -> Outcome {
     let started = Instant::now();
     loop {
@@ -225,7 +226,7 @@ fn fill_valkey(addr: &str, data: Data, bar: &Progress) -> Result<(), String> {
     exchange(&mut stream, &mut out, &mut input, &mut open)
 }
 
-/// Sends the gathered commands and waits for all replies.
+/// Sends the gathered commands to Valkey and waits for their replies.
 fn exchange(
     stream: &mut TcpStream,
     out: &mut BytesMut,

@@ -1,11 +1,12 @@
 //! The load side: connections that keep requests in flight, and the latencies of their replies.
 //!
-//! A thread drives its part of the connections in rounds. A round fills each output with requests
-//! up to the depth, writes, waits until a connection has something to read, and cuts the replies.
-//! In a round every connection has its turn once. (With a task for each connection, the scheduler
-//! served some of them twenty times as often as others.)
+//! A thread drives its part of the connections in rounds. A round fills the output of each
+//! connection with requests, up to the depth, and writes it. It waits until a connection has
+//! something to read, and takes the replies. So every connection has one turn per round. (With one
+//! task per connection, the scheduler served some twenty times as often as others.)
 //!
-//! - **Closed loop**: a request follows a reply. Its latency counts from its encoding.
+//! - **Closed loop**: a request follows a reply. Its latency counts from the moment at which it is
+//!   encoded.
 //! - **Open loop** (`--rate`): requests are due at fixed times, and their latency counts from then.
 //!   So a server that stops for a while pays for every request that was due meanwhile. That
 //!   includes requests that could not be sent because the depth was reached.
@@ -32,17 +33,17 @@ use super::work::LoadRequests;
 use crate::cli::Failure;
 use crate::client::ClientTls;
 
-/// Room before each read, in bytes.
+/// Free space reserved before each read, in bytes.
 const READ_BYTES: usize = 64 << 10;
-/// Longest wait for a connection and its greeting.
+/// Longest wait for a connection and the reply to its greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for the last replies.
+/// Longest wait for the replies that are left at the end of a run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How imprecise a timer is: the last part of a wait, up to this, does without one.
+/// How late a timer may fire. The last part of a wait, of this length, is waited for without one.
 const TIMER_SLACK: Duration = Duration::from_millis(2);
-/// Longest latency that the histogram distinguishes from longer ones: ten minutes.
+/// Longest latency that the histogram can hold: ten minutes. Longer ones count as this.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
-/// Most different faults that are kept.
+/// Most different faults that a report keeps.
 const FAULTS_MAX: usize = 8;
 
 /// The part of a run that one thread does.
@@ -50,7 +51,7 @@ const FAULTS_MAX: usize = 8;
 pub struct LoadPlan {
     /// The address of the server.
     pub addr: String,
-    /// The trust for TLS; `None` for plain connections.
+    /// The certificates to trust for TLS; `None` for plain connections.
     pub tls: Option<ClientTls>,
     /// How many connections this thread has.
     pub connections: usize,
@@ -62,9 +63,11 @@ pub struct LoadPlan {
     pub span: Duration,
     /// How many requests to send, instead of measuring for a time.
     pub requests: Option<u64>,
-    /// Time between two requests of a connection in the open loop; `None` in the closed loop.
+    /// In the open loop, the time between two requests of one connection; `None` in the closed
+    /// loop.
     pub interval: Option<Duration>,
-    /// Time between the first requests of two connections in the open loop.
+    /// In the open loop, how much later each connection sends its first request than the one
+    /// before.
     pub stagger: Duration,
 }
 
@@ -80,9 +83,9 @@ pub struct Measured {
     pub faults: BTreeMap<String, u64>,
     /// Bytes of the replies that count.
     pub reply_bytes: u64,
-    /// Requests that were due in the open loop and could not be sent.
+    /// In the open loop, requests that were due but found no free slot until the end.
     pub not_sent: u64,
-    /// When the last reply that counts came.
+    /// When the last reply came that counts.
     pub last: Option<Instant>,
 }
 
@@ -121,18 +124,18 @@ impl Measured {
 
 /// Signals between a thread and the thread that started it.
 pub struct Signals {
-    /// Gets a message when all connections of the thread are open.
+    /// Where the thread reports that all of its connections are open.
     pub ready: mpsc::Sender<()>,
     /// Brings the moment at which the load begins.
     pub begin: mpsc::Receiver<Instant>,
-    /// Replies of all threads that count so far.
+    /// How many replies of all threads count so far.
     pub progress: Arc<AtomicU64>,
 }
 
-/// Does the whole run of one thread. `wire` makes the protocol state of each connection.
+/// Runs one thread's part of the load. `wire` makes the protocol state of each connection.
 ///
 /// # Errors
-/// If a connection breaks, or its bytes are not a reply. Faults of single requests are only
+/// If a connection breaks, or its bytes are not a reply. A request that the server rejects is only
 /// counted.
 pub fn drive<W: Wire>(
     plan: &LoadPlan,
@@ -142,13 +145,14 @@ pub fn drive<W: Wire>(
 ) -> Result<Measured, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    // Each round polls all connections, and the runtime would throttle such a task.
+    // Each round polls all connections. The runtime would throttle a task that polls so much.
     runtime.block_on(unconstrained(async {
         let mut lines = Vec::new();
         for _ in 0..plan.connections {
             lines.push(Line::open(plan, wire()).await?);
         }
-        // If another thread has failed, the starter is gone and sends no begin.
+        // The thread that starts the others is gone if one of them has failed. Then it sends no
+        // begin.
         let gone = || Failure::new("another thread failed");
         signals.ready.send(()).map_err(|_| gone())?;
         let began = signals.begin.recv().map_err(|_| gone())?;
@@ -173,7 +177,7 @@ pub fn drive<W: Wire>(
     }))
 }
 
-/// Runs rounds until every request is sent and has its reply.
+/// Runs rounds until every request was sent and has its reply.
 async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(format!("a connection broke: {error}"));
     let mut drain_until = None;
@@ -196,7 +200,7 @@ async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(
             }
             wake = Some(until);
         }
-        // A silent server must not delay the end of the run.
+        // The wait ends at the end of the run, even if the server is silent.
         let wake = wake.or(shared.until);
         let ready = poll_fn(|context| any_ready(lines, context));
         match wake {
@@ -213,7 +217,7 @@ async fn rounds<W: Wire>(lines: &mut [Line<W>], shared: &mut Shared) -> Result<(
     }
 }
 
-/// Marks the connections that may be read or written.
+/// Marks the connections that can be read or written now. Ready if there is one.
 fn any_ready<W: Wire>(lines: &mut [Line<W>], context: &mut Context<'_>) -> Poll<()> {
     let mut any = false;
     for line in lines {
@@ -237,12 +241,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whether no further request is sent.
+    /// Whether the run sends no further request.
     fn is_over(&self, now: Instant) -> bool {
         self.left == 0 || self.until.is_some_and(|until| now >= until)
     }
 
-    /// Whether one more request may be sent. Counts it if so.
+    /// Whether one more request may be sent. If so, counts it as sent.
     fn may_send(&mut self, now: Instant) -> bool {
         if self.is_over(now) {
             return false;
@@ -253,7 +257,7 @@ impl Shared {
         true
     }
 
-    /// Whether a reply that comes `now` to the request `sent` counts.
+    /// Whether the reply to the request `sent`, which comes at `now`, counts in the results.
     fn counts(&self, sent: Sent, now: Instant) -> bool {
         if self.counts_requests {
             sent.at >= self.from
@@ -262,7 +266,7 @@ impl Shared {
         }
     }
 
-    /// Counts requests that were due before the end, while their connection had no free slot.
+    /// Counts requests of the open loop that were due before the end, but found no free slot.
     fn note_not_sent<W>(&mut self, lines: &[Line<W>]) {
         let Some(until) = self.until else { return };
         for pace in lines.iter().filter_map(|line| line.pace.as_ref()) {
@@ -273,19 +277,19 @@ impl Shared {
     }
 }
 
-/// The schedule of one connection in the open loop.
+/// When one connection sends, in the open loop.
 struct Pace {
     /// When the next request is due.
     due: Instant,
     interval: Duration,
 }
 
-/// The times of one open request.
+/// The times of one request that has no reply yet.
 #[derive(Clone, Copy)]
 struct Sent {
-    /// When it was sent.
+    /// When the request was sent.
     at: Instant,
-    /// When it was due.
+    /// When the request was due; its latency counts from here.
     due: Instant,
     is_write: bool,
 }
@@ -301,12 +305,13 @@ struct Line<W> {
     free: Vec<RequestSlot>,
     depth: usize,
     pace: Option<Pace>,
-    /// Whether it may have bytes to read, or room for bytes to write.
+    /// Whether the connection can be read, or written while bytes wait for it. [`any_ready`] sets
+    /// it.
     is_ready: bool,
 }
 
 impl<W: Wire> Line<W> {
-    /// Connects, and waits for the reply to the greeting.
+    /// Connects, sends the greeting if the protocol has one, and waits for its reply.
     async fn open(plan: &LoadPlan, wire: W) -> Result<Self, Failure> {
         let (addr, depth) = (&plan.addr, plan.depth);
         let failed = |error: io::Error| Failure::new(format!("{addr}: {error}"));
@@ -344,12 +349,13 @@ impl<W: Wire> Line<W> {
             .unwrap_or_else(|_| Err(Failure::new(format!("{addr}: no connection in time"))))
     }
 
-    /// Whether no request is open.
+    /// Whether every request of the connection has its reply.
     fn is_idle(&self) -> bool {
         self.free.len() == self.depth
     }
 
-    /// Appends requests up to the depth, or those that are due.
+    /// Appends requests to the output: up to the depth, and in the open loop only those that are
+    /// due.
     fn fill(&mut self, shared: &mut Shared, now: Instant) {
         while !self.free.is_empty() {
             let due = match &self.pace {
@@ -372,7 +378,7 @@ impl<W: Wire> Line<W> {
         }
     }
 
-    /// Handles all complete replies in the input.
+    /// Takes all complete replies in the input, and records those that count.
     fn take_replies(&mut self, shared: &mut Shared) -> Result<(), Failure> {
         let now = Instant::now();
         let mut counted = 0;
@@ -410,7 +416,7 @@ impl<W: Wire> Line<W> {
         Ok(())
     }
 
-    /// Cuts the first reply off the input; `None` while it is incomplete.
+    /// Takes the first reply from the input; `None` while it is incomplete.
     fn cut(&mut self) -> Result<Option<Cut>, Failure> {
         let cut = self.wire.cut(&self.input).map_err(Failure::new)?;
         if let Some(cut) = &cut {
@@ -449,8 +455,8 @@ impl<W: Wire> Line<W> {
             .await;
     }
 
-    /// Whether a read or a write may make progress. An error counts too: the next read or write
-    /// returns it.
+    /// Whether a read or a write can do something now. An error counts, because the next read or
+    /// write returns it.
     fn poll_ready(&self, context: &mut Context<'_>) -> bool {
         let readable = self.stream.poll_read_ready(context).is_ready();
         let waits_to_write = !self.output.is_empty() || self.stream.holds_bytes();
@@ -458,7 +464,7 @@ impl<W: Wire> Line<W> {
     }
 }
 
-/// Sleeps until `time`, more exactly than a timer.
+/// Sleeps until `time`. For the last milliseconds it waits without a timer, which could be late.
 async fn until(time: Instant) {
     loop {
         let left = time.saturating_duration_since(Instant::now());

@@ -1,5 +1,5 @@
-//! `bench`: tools for measuring. The figure that counts is the server's CPU time per request, which
-//! [`run`] reports next to throughput and latencies.
+//! `bench`: tools that measure servers. The most telling figure is the server's CPU time per
+//! request, which [`run`] reports next to throughput and latencies.
 //!
 //! ```text
 //! bench fill --target valkey     data into a system

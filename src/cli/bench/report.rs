@@ -12,18 +12,18 @@ use super::load::Measured;
 /// The figures of one run. The name of each time has its unit.
 #[derive(Debug, Serialize)]
 pub struct RunReport {
-    /// The arguments of the run.
+    /// The load that the run had to put on the system.
     #[serde(flatten)]
     pub asked: LoadShape,
     /// How long the run measured.
     pub seconds: f64,
     /// Requests that succeeded.
     pub requests: u64,
-    /// Replies that report an error.
+    /// Replies that report an error, and do not count as requests that succeeded.
     pub errors: u64,
     /// The first few different faults, and how often each occurred.
     pub faults: BTreeMap<String, u64>,
-    /// Requests of the open loop that were due and could not be sent.
+    /// In the open loop, requests that were due but could not be sent.
     pub not_sent: u64,
     /// Requests per second that succeeded.
     pub requests_per_s: f64,
@@ -36,9 +36,9 @@ pub struct RunReport {
     pub reads: Option<Latencies>,
     /// Latencies of the writes, if the run had reads and writes.
     pub writes: Option<Latencies>,
-    /// User and system time of the server, if its process is known.
+    /// User and system time of the server's process; `None` if the run was not given its id.
     pub server_cpu_us: Option<u64>,
-    /// That time divided by the number of replies.
+    /// `server_cpu_us` divided by the number of replies.
     pub server_cpu_us_per_request: Option<f64>,
 }
 
@@ -73,7 +73,7 @@ impl Latencies {
     }
 }
 
-/// The arguments of a run, as the report names them.
+/// The load of a run, by the names that the command line gives it.
 #[derive(Debug, Serialize)]
 pub struct LoadShape {
     /// The system that was measured.
@@ -88,12 +88,12 @@ pub struct LoadShape {
     pub depth: u16,
     /// Threads of the load side.
     pub threads: usize,
-    /// Requests per second that were due; `None` in the closed loop.
+    /// In the open loop, requests per second that were due; `None` in the closed loop.
     pub rate: Option<f64>,
 }
 
 impl RunReport {
-    /// Computes the figures of a run that measured for `span`.
+    /// Computes the figures from what all threads measured in the time `span`.
     pub fn new(
         asked: LoadShape,
         measured: &Measured,
@@ -107,7 +107,7 @@ impl RunReport {
         let has_both = !reads.is_empty() && !writes.is_empty();
         let apart = |latency| has_both.then(|| Latencies::of(latency));
         let mut all = reads.clone();
-        // Cannot fail, because both histograms have the same bounds.
+        // Fails only if the histograms have different bounds, and these have the same.
         _ = all.add(writes);
         Self {
             asked,

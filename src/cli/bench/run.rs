@@ -75,7 +75,7 @@ pub struct RunArgs {
     /// Secret for chatshard, if it requires one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// The settings of TLS, for the targets chatshard and http.
+    /// The settings of TLS; only chatshard and its HTTP door use it.
     #[command(flatten)]
     pub tls: TlsArgs,
     /// Work to do
@@ -145,7 +145,7 @@ impl RunArgs {
         Ok(())
     }
 
-    /// The part of the run that the thread with this number does.
+    /// The part of the load for the thread with this number.
     fn plan(&self, thread: usize, tls: Option<ClientTls>) -> LoadPlan {
         let (connections, threads) = (self.connections.get(), self.threads.get());
         let share = |all: usize| all / threads + usize::from(thread < all % threads);
@@ -168,7 +168,7 @@ impl RunArgs {
         }
     }
 
-    /// The trust for TLS. Only the doors of chatshard use TLS.
+    /// The certificates to trust for TLS. Only the doors of chatshard use it.
     fn tls(&self) -> Result<Option<ClientTls>, Failure> {
         match self.target {
             Target::Chatshard | Target::Http => self.tls.read().map_err(Failure::new),
@@ -184,7 +184,7 @@ impl RunArgs {
     }
 }
 
-/// Runs the load and prints the results.
+/// Puts the load on the target, measures it, and prints the results.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
     let (data, tls) = (Data::new(args.data)?, args.tls()?);
@@ -198,7 +198,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         threads.push((start(args, plan, data, number, signals)?, begin));
     }
     drop(ready);
-    // Fewer threads are ready only if one has failed, and its result says why.
+    // If fewer threads report than were started, one has failed. Its result says why.
     let all_ready = is_ready.iter().take(threads.len()).count() == threads.len();
     let began = Instant::now();
     let threads: Vec<_> = threads
@@ -264,7 +264,8 @@ fn start(
     thread.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))
 }
 
-/// Updates the bar, and reads the CPU time of the server at the beginning and the end of counting.
+/// Updates the progress bar. Reads the CPU time of the server when counting begins and when it
+/// ends.
 fn watch(
     args: &RunArgs,
     from: Instant,
@@ -285,7 +286,8 @@ fn watch(
         if left.is_some_and(|left| left.is_zero()) {
             break;
         }
-        // If requests are counted, the end is not known in advance, so it looks more often.
+        // With `--requests` the end is not known in advance. The server's CPU time must be read
+        // soon after it.
         let pause = if args.requests.is_some() && args.server_pid.is_some() {
             Duration::from_millis(2)
         } else {

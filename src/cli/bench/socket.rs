@@ -1,7 +1,7 @@
 //! Sockets of the load side: TCP, unix sockets, or TLS over TCP.
 //!
-//! A round of [`load`](super::load) writes and reads without waiting, so this module drives TLS
-//! itself. Encrypted bytes of a session leave as the socket takes them.
+//! A round of [`load`](super::load) never waits inside a read or a write. So this module drives the
+//! TLS session itself, and sends its encrypted bytes as the socket takes them.
 
 use std::io::{self, Read, Write};
 use std::task::{Context, Poll};
@@ -14,12 +14,12 @@ use tokio_util::either::Either;
 use crate::cli::Failure;
 use crate::client::{Address, ClientError, ClientTls, connect};
 
-/// A read returns after this many decrypted bytes, so that other connections get their turn.
+/// Decrypted bytes after which a read returns, so that other connections have their turn.
 const READ_BYTES_MAX: usize = 64 << 10;
 /// Decrypted bytes that are taken from a session in one step.
 const CHUNK_BYTES: usize = 16 << 10;
 
-/// A connected socket that never waits.
+/// A connected socket whose reads and writes never wait.
 pub enum Socket {
     /// A plain connection to `HOST:PORT`.
     Tcp(TcpStream),
@@ -66,7 +66,8 @@ impl Socket {
         }
     }
 
-    /// Sends the encrypted bytes of the session, as far as the system takes them.
+    /// Sends the session's encrypted bytes, as far as the system takes them. Without TLS there are
+    /// none.
     ///
     /// # Errors
     /// If the connection broke.
@@ -77,7 +78,7 @@ impl Socket {
         }
     }
 
-    /// Whether the session holds encrypted bytes that are not sent yet.
+    /// Whether the TLS session holds encrypted bytes that were not sent yet.
     pub fn holds_bytes(&self) -> bool {
         matches!(self, Self::Tls(_, session) if session.wants_write())
     }
@@ -111,7 +112,7 @@ impl Socket {
     }
 }
 
-/// The socket as a session uses it: reads and writes return `WouldBlock` and never wait.
+/// A socket as rustls expects it: reads and writes return `WouldBlock` instead of waiting.
 struct Raw<'a>(&'a TcpStream);
 
 impl Read for Raw<'_> {
@@ -152,7 +153,8 @@ fn receive(
             Ok(0) => return Ok(into.len() - before),
             Ok(bytes) => into.put_slice(chunk.get(..bytes).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // All decrypted bytes are taken; the next records come from the socket.
+                // The session holds no more decrypted bytes, so the next ones must come from the
+                // socket.
                 if into.len() - before >= READ_BYTES_MAX {
                     return Ok(into.len() - before);
                 }

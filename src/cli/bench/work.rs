@@ -1,4 +1,4 @@
-//! The work of a run: one command over and over, or the mix of a chat backend.
+//! The work of a run: requests of one kind, or a mix of them like that of a chat backend.
 
 use clap::ValueEnum;
 
@@ -6,7 +6,7 @@ use super::super::generate::random::Random;
 use super::data::{CHATS_A_USER, Data, ROWS_MARKED, sequence_now};
 use super::draw::{KeyDraw, Keys};
 
-/// The work of one run, by its name on the command line.
+/// What a run asks of the server, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
     /// Details of one chat for one of its members
@@ -38,7 +38,7 @@ impl Workload {
     }
 }
 
-/// One request, with chats and users as numbers.
+/// One request of the load, with chats and users as numbers of [`super::data`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadRequest {
     /// A list of all rows of a user.
@@ -50,7 +50,7 @@ pub enum LoadRequest {
     Detail {
         /// The user's number.
         user: u64,
-        /// The first row; the others follow it, and row 0 follows the last one.
+        /// The row of the first chat. The next rows follow; after the last one comes row 0.
         row: u64,
         /// How many chats, from the first row on.
         count: u64,
@@ -94,7 +94,8 @@ pub struct LoadRequests {
 }
 
 impl LoadRequests {
-    /// Starts a stream. The same seed gives the same requests, except for the read positions.
+    /// Starts a stream. The same seed gives the same requests, except for read positions, which
+    /// follow the clock.
     pub fn new(work: Workload, keys: Keys, data: &Data, seed: u64) -> Self {
         Self {
             work,

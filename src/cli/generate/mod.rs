@@ -1,9 +1,10 @@
 //! `bench generate`: a data set of realistic shape, as lines for `import`.
 //!
 //! Every value follows from the seed and the number of its chat or user. So the same arguments give
-//! the same bytes on every machine. The number of groups bounds the memory. The number of
-//! memberships is exact. A chat's line comes before the lines of its members. A field with its
-//! default value is left out.
+//! the same bytes on every machine.
+//!
+//! Memory grows only with the number of groups. The number of memberships is exact. A chat's line
+//! comes before the lines of its members. A field with its default value is left out.
 
 pub(in crate::cli) mod random;
 mod shape;
@@ -21,11 +22,11 @@ use super::result_file::ResultFile;
 use random::{Random, derive, mix};
 use shape::{ChatShape, Shape, chat};
 
-/// The present time of the data set, 2026-01-01: it must not depend on the day of its making.
+/// The time that counts as now: the begin of 2026. It must not depend on when the data set is made.
 const NOW_MS: u64 = 1_767_225_600_000;
 /// Age of the oldest chats: three years.
 const AGE_MS_MAX: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
-/// One official chat per this many groups.
+/// There is one official chat for this many groups.
 const GROUPS_PER_OFFICIAL: u64 = 50;
 
 const CHAT_IDS: u64 = 16;
@@ -52,7 +53,7 @@ pub struct GenerateArgs {
     pub out: PathBuf,
 }
 
-/// Plans the data set and writes its lines.
+/// Writes the data set to the file of the arguments.
 pub fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let generator = Generator::new(args)?;
@@ -68,14 +69,14 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A planned data set, ready to write.
+/// A data set whose sizes are decided. Its lines are computed while they are written.
 pub struct Generator {
     shape: Shape,
     chats: u64,
     seed: u64,
 }
 
-/// The facts of a chat that the rows of its members depend on.
+/// What the lines of a chat's members need to know of the chat.
 struct ChatFacts {
     single: bool,
     last_sequence: u64,
@@ -83,7 +84,7 @@ struct ChatFacts {
 }
 
 impl Generator {
-    /// Plans the data set. Fails if no data set can have these numbers.
+    /// Decides the sizes of the data set. Fails if no data set can have these numbers.
     pub fn new(args: &GenerateArgs) -> Result<Self, Failure> {
         let shape = Shape::new(args.users, args.chats, args.memberships, args.seed);
         Ok(Self { shape: shape.map_err(Failure::new)?, chats: args.chats, seed: args.seed })
@@ -112,7 +113,7 @@ impl Generator {
             ChatShape::Group(group) if is_official(group) => 'o',
             ChatShape::Group(_) => 'g',
         };
-        // A bijection of the number, so no two chats get the same id.
+        // `mix` is a bijection, so no two chats get the same id.
         let digits = mix(derive(self.seed, CHAT_IDS, 0).wrapping_add(number));
         format!("{prefix}_{digits:016x}")
     }
@@ -161,13 +162,15 @@ impl Generator {
         let last = chat.last_sequence;
         let join = if chat.single || random.chance(700) { 1 } else { 1 + random.below(last + 1) };
         let deleted = random.chance(20);
-        // Half of the members have read everything; no read position is before the join sequence.
+        // Half of the members have read everything. The others are behind, but not before their
+        // join sequence.
         let lag = if deleted || random.chance(500) { 0 } else { random.long_tailed(8, 10) };
         let read = last - lag.min(last - (join - 1));
         let wrote = read >= join && random.chance(400);
         let sent = if wrote { join + random.below(read - join + 1) } else { 0 };
         let online = chat.created_at + random.below(NOW_MS - chat.created_at + 1);
-        // All three are drawn, also for a deleted row, which has neither pin nor mark.
+        // A deleted row has neither pin nor mark. All three are drawn for it too, so that later
+        // draws stay the same.
         let (pinned, muted, hidden) = (random.chance(30), random.chance(100), random.chance(10));
         let marked = random.chance(5);
 
@@ -191,8 +194,8 @@ impl Generator {
         line.extend_from_slice(b"}}\n");
     }
 
-    /// Writes `0x` and 40 hex digits, like an address of Ethereum; the first 16 are unique to the
-    /// user.
+    /// Writes `0x` and 40 hex digits, like an address of Ethereum. The first 16 digits differ for
+    /// each user.
     fn push_user_id(&self, line: &mut Vec<u8>, user: u64) {
         let first = mix(derive(self.seed, USER_IDS, 0).wrapping_add(user));
         line.extend_from_slice(b"0x");

@@ -1,15 +1,16 @@
-//! The sizes of all groups and the members of each chat, computed without keeping them.
+//! The shape of a data set: how large each group is, and who is in each chat. Members are computed
+//! when they are asked for.
 //!
 //! - Two thirds of the chats are single, each with a different pair of users.
-//! - Group sizes are long-tailed: each doubling of the size halves the number of groups. They are
-//!   scaled so that their sum is exactly the memberships that the single chats leave.
-//! - One user in 40 000 (1 to 100 of them) is heavy: in about 10 000 groups, or in all if there are
-//!   fewer.
-//! - Each group draws its other members from all users, or from the first half of them, quarter,
-//!   and so on. So a few users are in many chats, and half of them in few.
+//! - Group sizes have a long tail: for each doubling of the size there are half as many groups.
+//!   They are scaled so that their sum is exactly the memberships that the single chats leave.
+//! - One user in 40 000 (1 to 100 users) is heavy: in about 10 000 groups, or in all groups if
+//!   there are fewer.
+//! - Each group draws its other members from all users, or from the first half of them, the first
+//!   quarter, and so on. So a few users are in many chats, and half of them in few.
 //!
-//! Invariants: a user is in a chat at most once, and the number of memberships is the requested
-//! one.
+//! Invariants: a user is in a chat at most once, and the number of memberships is the one that was
+//! asked for.
 
 use super::random::{Permutation, Random, derive};
 
@@ -17,11 +18,11 @@ use super::random::{Permutation, Random, derive};
 pub const GROUP_SIZE_MAX: u64 = 50_000;
 /// Fewest members of a group.
 pub const GROUP_SIZE_MIN: u64 = 2;
-/// Groups of a heavy user, if there are this many.
+/// Groups of a heavy user, unless there are fewer groups.
 pub const HEAVY_GROUPS: u64 = 10_000;
-/// Users per heavy user.
+/// There is one heavy user for this many users.
 pub const USERS_PER_HEAVY: u64 = 40_000;
-/// Most heavy users; each of them costs work once per group.
+/// Most heavy users. Each of them costs work for each group.
 pub const HEAVY_MAX: u64 = 100;
 /// Most users and most chats of a data set.
 pub const COUNT_MAX: u64 = 100_000_000;
@@ -54,15 +55,15 @@ pub struct Shape {
     seed: u64,
     heavy: u64,
     heavy_groups: u64,
-    /// How many users are not heavy.
+    /// The number of users who are not heavy.
     ordinary: u64,
     pairs: Permutation,
-    /// How many members each group has.
+    /// The number of members of each group.
     sizes: Vec<u64>,
 }
 
 impl Shape {
-    /// Plans a data set. The message of the error says which number is impossible.
+    /// Decides the sizes of all groups. The error says which number is impossible.
     pub fn new(users: u64, chats: u64, memberships: u64, seed: u64) -> Result<Self, String> {
         if !(3..=COUNT_MAX).contains(&users) || !(1..=COUNT_MAX).contains(&chats) {
             return Err(format!("there must be 3 to {COUNT_MAX} users and 1 to {COUNT_MAX} chats"));
@@ -92,13 +93,13 @@ impl Shape {
         Ok(Self { seed, heavy, heavy_groups: HEAVY_GROUPS.min(groups), ordinary, pairs, sizes })
     }
 
-    /// The order in which a heavy user takes groups; the user is in the first ones.
+    /// The groups in the order in which a heavy user joins them. The user is in the first of them.
     fn heavy_order(&self, user: u64) -> Permutation {
         let groups = u64::try_from(self.sizes.len()).unwrap_or(u64::MAX);
         Permutation::new(derive(self.seed, HEAVY, user), groups)
     }
 
-    /// Fills `members` with the numbers of the users of a chat.
+    /// Replaces `members` by the numbers of the users in a chat.
     pub fn members(&self, chat: ChatShape, members: &mut Vec<u64>) {
         members.clear();
         match chat {
@@ -114,8 +115,8 @@ impl Shape {
         let size = usize::try_from(group).ok().and_then(|index| self.sizes.get(index));
         let size = size.copied().unwrap_or_default();
         let room = usize::try_from(size).unwrap_or(usize::MAX);
-        // The order among heavy users changes, so that small groups do not always reject the same
-        // ones.
+        // Each group asks another heavy user first. Otherwise groups with little room would always
+        // leave out the same ones.
         let asked = (0..self.heavy).map(|index| (index + group) % self.heavy);
         let chosen = asked.filter(|&user| self.heavy_order(user).at(group) < self.heavy_groups);
         members.extend(chosen.take(room));
@@ -128,7 +129,7 @@ impl Shape {
         let range = self.ordinary >> halvings;
         let order = Permutation::new(derive(self.seed, MEMBERS, group), range);
         members.extend((0..count).map(|index| self.heavy + order.at(index)));
-        // The first member is the creator, who should be any of them.
+        // The first member becomes the creator, who should not always be a heavy user.
         let last = members.len().saturating_sub(1);
         members.swap(0, last);
     }
@@ -140,8 +141,8 @@ fn pair(number: u64) -> (u64, u64) {
     (number - second * (second - 1) / 2, second)
 }
 
-/// Draws up to twice the bound, since most data sets scale down and their largest groups should
-/// reach it.
+/// Draws the size of a group, up to twice the bound. Most data sets are scaled down afterwards, and
+/// their largest groups should then still reach the bound.
 fn draw_size(random: &mut Random, size_max: u64) -> u64 {
     let doubled = random.next().trailing_zeros().min(20);
     let least = 3_u64 << doubled;
@@ -154,8 +155,8 @@ fn fit(sizes: &mut [u64], target: u64, size_max: u64) {
     for size in &mut *sizes {
         *size = (*size * target / drawn.max(1)).clamp(GROUP_SIZE_MIN, size_max);
     }
-    // Rounding and the bounds leave a rest. Rounds spread it by a share of each size, so that the
-    // shape stays. Each round changes every size that has room by at least one.
+    // Rounding and the bounds leave a difference. Each round spreads a part of it over all sizes in
+    // proportion, so that the shape stays. A size with room changes by at least one.
     let mut sum: u64 = sizes.iter().sum();
     while sum != target {
         for size in &mut *sizes {

@@ -1,4 +1,4 @@
-//! `export`: requests the next page while it writes the previous one.
+//! `export`: requests the next page from the server while it writes the previous one.
 
 use std::time::Instant;
 
@@ -12,13 +12,13 @@ use crate::command::export::{Export, ExportReply};
 use crate::command::stats::Stats;
 use crate::command::{Call, Reply};
 
-/// Exports all chats and members to a file.
+/// Exports all chats and members of a server to a file.
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
     let output = ResultFile::create(&args.file)?;
     let expected = match client.call(Stats {}.into()).await {
         Ok(Reply::Stats(stats)) => Some(stats.chats + stats.dissolved + stats.memberships),
-        // Without the number of lines: a server that refuses `stats` may still export.
+        // The bar then has no length: `stats` was refused, but `export` may still be allowed.
         _ => None,
     };
     let bar = progress(expected, false);
@@ -29,7 +29,8 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes all pages to `output`, and finishes it only if every page came.
+/// Writes all pages to `output`. Finishes it only if every page arrived, so that no incomplete file
+/// appears.
 pub async fn export<C: Call>(
     client: C,
     mut output: ResultFile,

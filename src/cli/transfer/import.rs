@@ -1,8 +1,8 @@
-//! `import`: a thread reads and parses, and the client keeps several requests in flight.
+//! `import`: a thread reads and parses the file, while the client keeps several requests in flight.
 //!
-//! Requests go out in the order of the file, and their replies are handled in that order. The
-//! members of a chat may be in a later request than the chat. The server still gets the chat first,
-//! because requests of one connection reach each shard in the order of sending.
+//! Requests are sent in the order of the file, and their replies are handled in that order. The
+//! members of a chat may be in a later request than the chat. The server still handles the chat
+//! first, because requests of one connection reach each shard in the order sent.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,13 +22,13 @@ use crate::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
 
 /// Most requests in flight.
 const IN_FLIGHT: usize = 8;
-/// Most parsed batches that wait to be sent.
+/// Most parsed batches that may wait to be sent.
 const PARSED: usize = 4;
 const READ_BUFFER_BYTES: usize = 1 << 20;
-/// Shortest and longest pause before a retry of a request that the server was too busy for.
+/// Shortest and longest pause before a request is sent again that a busy server refused.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Longest time that a server may stay busy for one request.
+/// How long a server may refuse one request as busy, before the import fails.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// Imports the lines of a file or of stdin.
@@ -51,7 +51,7 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
 
 type Reader = Box<dyn BufRead + Send>;
 
-/// Opens the file, and returns its length if it has one.
+/// Opens the file. Returns its length too, if it is known.
 fn open(path: &Path, name: &str) -> Result<(Reader, Option<u64>), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin())), None));
@@ -63,7 +63,7 @@ fn open(path: &Path, name: &str) -> Result<(Reader, Option<u64>), Failure> {
     Ok((Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file)), length))
 }
 
-/// Sends all batches. Stops at the first batch that is refused or cannot be read.
+/// Sends all batches. Stops at the first that the server refuses, or that cannot be read.
 pub async fn import<C: Call, R: BufRead + Send + 'static>(
     client: C,
     batches: LineBatches<R>,
@@ -114,7 +114,7 @@ fn parse_on_a_thread<R: BufRead + Send + 'static>(
     let work = move || {
         while let Some(batch) = batches.next_batch().transpose() {
             let failed = batch.is_err();
-            // Without a receiver, the import has failed and reported it.
+            // The receiver is gone if the import has failed and reported it.
             if sender.blocking_send(batch).is_err() || failed {
                 break;
             }
@@ -126,7 +126,7 @@ fn parse_on_a_thread<R: BufRead + Send + 'static>(
 }
 
 struct Sent {
-    /// Kept for a retry if the server was too busy.
+    /// The lines, kept to send them again if the server was too busy.
     batch: LineBatch,
     reply: JoinHandle<Outcome>,
 }
@@ -134,11 +134,11 @@ struct Sent {
 struct Pipeline<C> {
     client: C,
     in_flight: VecDeque<Sent>,
-    /// A request was refused as busy while the following ones were on their way. These may have
-    /// reached a chat that did not exist yet.
+    /// The server refused a request as busy while later ones were on their way. A later one may be
+    /// refused too, because its chat was in the busy one.
     was_busy: bool,
     counts: LineCounts,
-    /// The line of the file up to which all lines were accepted.
+    /// The number of the line up to which all lines were accepted.
     taken_to: u64,
 }
 
@@ -150,8 +150,8 @@ impl<C: Call> Pipeline<C> {
         self.in_flight.push_back(Sent { batch, reply });
     }
 
-    /// Waits for the oldest request in flight, and returns how many bytes of the file it held.
-    /// Returns `None` if no request is in flight.
+    /// Waits for the reply to the oldest request in flight. Returns how many bytes of the file the
+    /// request had, or `None` if none is in flight.
     async fn settle_oldest(&mut self, name: &str) -> Result<Option<u64>, Failure> {
         let Some(Sent { batch, reply }) = self.in_flight.pop_front() else {
             self.was_busy = false;
@@ -177,7 +177,7 @@ impl<C: Call> Pipeline<C> {
         error.code == ErrorCode::Busy || (self.was_busy && error.code == ErrorCode::NotFound)
     }
 
-    /// Retries a batch until the server has time. All earlier batches were accepted by then.
+    /// Sends a batch again until the server is not busy. All earlier batches were accepted by then.
     async fn send_again(&mut self, batch: &LineBatch) -> Outcome {
         self.was_busy = true;
         let (started, mut pause) = (Instant::now(), PAUSE_MIN);
@@ -191,8 +191,8 @@ impl<C: Call> Pipeline<C> {
         }
     }
 
-    /// The failure for a refused batch: which lines it holds, and which other lines were accepted.
-    /// Later batches may have been on their way.
+    /// The failure for a batch that the server refused. It names the lines of the batch, and the
+    /// other lines that were accepted: earlier ones, and those of later batches already sent.
     async fn refused(&mut self, name: &str, batch: &LineBatch, error: &Error) -> Failure {
         let mut taken = Vec::new();
         if self.taken_to > 0 {

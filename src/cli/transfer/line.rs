@@ -1,9 +1,9 @@
 //! One line of a transfer file, and a reader that packs many lines into requests.
 //!
 //! Invariants of the batches:
-//! - They hold the lines of the file in its order, and know the numbers of their lines.
-//! - Each fits into a request: at most [`BATCH_LINES_MAX`] lines and [`BATCH_BYTES_MAX`] encoded
-//!   bytes.
+//! - The lines keep the order of the file, and each batch knows the numbers of its lines.
+//! - Each batch fits into a request: at most [`BATCH_LINES_MAX`] lines and [`BATCH_BYTES_MAX`]
+//!   encoded bytes.
 
 use std::io::{self, BufRead, Read};
 
@@ -17,9 +17,9 @@ use crate::limits::{IMPORT_LINES_MAX, REQUEST_BYTES_MAX};
 
 /// Most lines in one request.
 pub const BATCH_LINES_MAX: usize = 5000;
-/// Most bytes of arguments in one request; the rest of the frame is for its other fields.
+/// Most bytes of arguments in one request. The rest of the frame is left for its other fields.
 pub const BATCH_BYTES_MAX: usize = 700 << 10;
-/// Longest line in bytes. The longest line that the server accepts is far shorter, even with
+/// Longest line of a file, in bytes. Lines that the server accepts are far shorter, even with
 /// escapes.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 
@@ -51,9 +51,10 @@ impl Line {
         Ok(line)
     }
 
-    /// An upper bound on the line's encoding as an array of MessagePack, from its length as JSON.
-    /// JSON is never shorter, because it has names and decimal digits. For most lines the sum over
-    /// the fields is the better bound: ids, text, and 9 bytes per integer.
+    /// An upper bound on the bytes of this line as MessagePack; `json_bytes` is its length as JSON.
+    ///
+    /// JSON is never shorter, as it has field names and decimal digits. For most lines a sum over
+    /// the fields is the better bound: their texts, and 9 bytes per integer.
     fn encoded_bytes(&self, json_bytes: usize) -> usize {
         const REST: usize = 3 * 3 + 14 * 9;
         let texts = match self {
@@ -70,8 +71,8 @@ impl Line {
     }
 }
 
-/// Names the wrong field of a line, and the reason. It reads the line a second time: tracking the
-/// place costs time, and nearly every line is right.
+/// Names the wrong field of a line, and the reason. The line is parsed again to find it: to track
+/// the field in every parse costs time, and nearly every line is right.
 fn wrong_field(text: &[u8], error: &serde_json::Error) -> String {
     let mut again = serde_json::Deserializer::from_slice(text);
     match serde_path_to_error::deserialize::<_, Line>(&mut again) {
@@ -85,13 +86,13 @@ fn wrong_field(text: &[u8], error: &serde_json::Error) -> String {
 /// Lines that go to the server in one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineBatch {
-    /// Number of the first line, from 1.
+    /// The number of the batch's first line in the file, from 1.
     pub first_line: u64,
-    /// Number of the last line.
+    /// The number of the batch's last line in the file.
     pub last_line: u64,
-    /// How many bytes of the file the lines take.
+    /// How many bytes of the file the batch's lines take.
     pub file_bytes: u64,
-    /// The request with these lines.
+    /// The request with the lines of the batch.
     pub import: Import,
 }
 
@@ -102,9 +103,9 @@ pub struct LineBatches<R> {
     merge: bool,
     line: u64,
     text: Vec<u8>,
-    /// A line that was read, and did not fit into the previous batch.
+    /// A line that was read already, but did not fit into the previous batch.
     held: Option<Held>,
-    /// Why no batch follows the previous one.
+    /// Why no further batch follows, returned after the lines before the bad one.
     failed: Option<Failure>,
 }
 
@@ -116,13 +117,15 @@ struct Held {
 }
 
 impl<R: BufRead> LineBatches<R> {
-    /// Reads lines from `reader`; `name` is its name in messages.
+    /// Prepares to read lines from `reader`. `name` is what messages call the file; `merge` goes
+    /// into each request.
     pub fn new(reader: R, name: impl Into<String>, merge: bool) -> Self {
         let (text, name) = (Vec::with_capacity(4096), name.into());
         Self { reader, name, merge, line: 0, text, held: None, failed: None }
     }
 
-    /// The next batch; `None` at the end of the file. Lines before a bad one are returned first.
+    /// The next batch; `None` at the end of the file. If a line is bad, the lines before it are
+    /// returned first.
     pub fn next_batch(&mut self) -> Result<Option<LineBatch>, Failure> {
         if let Some(failure) = self.failed.take() {
             return Err(failure);

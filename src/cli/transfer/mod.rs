@@ -1,4 +1,5 @@
-//! `import` and `export` of JSON lines, `{"chat":{...}}` and `{"member":{...}}`.
+//! `import` and `export` of chats and members as JSON lines: `{"chat":{...}}` and
+//! `{"member":{...}}`.
 //!
 //! # Layout
 //! - [`mod@line`]: one line, and the reader that makes batches of them
@@ -59,7 +60,7 @@ impl LineCounts {
         self.members = self.members.saturating_add(other.members);
     }
 
-    /// The last line on stderr: counts and speed.
+    /// The text of the last line on stderr: how many lines, and how fast.
     fn summary(self, verb: &str, started: Instant) -> String {
         let elapsed = started.elapsed().max(Duration::from_millis(1));
         let lines = self.lines();
@@ -73,8 +74,8 @@ impl LineCounts {
     }
 }
 
-/// A progress bar on stderr, if that is a terminal. It counts bytes if `bytes` is true, else lines;
-/// without a length it only spins.
+/// A progress bar on stderr, if that is a terminal. It counts bytes if `bytes` is true, else lines.
+/// Without a length it only spins.
 fn progress(length: Option<u64>, bytes: bool) -> Progress {
     let template = match (length, bytes) {
         (Some(_), true) => "{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}",

@@ -1,7 +1,7 @@
 //! chatshard's own protocol: frames of MessagePack, with replies in any order.
 //!
-//! The requests are written by hand, because the load side must cost little. A test compares them
-//! with the server's decoder.
+//! The code writes requests byte by byte, because the load side must cost little. A test gives them
+//! to the server's decoder.
 
 use bytes::{BufMut, BytesMut};
 use rmp::decode::read_int;
@@ -16,17 +16,17 @@ use crate::protocol::frame::{self, HEADER_BYTES, Open};
 use crate::protocol::reply::STATUS_OK;
 use crate::protocol::{decode_reply, encode_request};
 
-/// The state of one connection.
+/// chatshard's protocol on one connection.
 pub struct Framed {
     data: Data,
     token: Option<String>,
     look: Look,
-    /// The open request of each slot, if replies are checked.
+    /// For each slot its open request; only kept if replies are checked.
     asked: Vec<Option<LoadRequest>>,
 }
 
 impl Framed {
-    /// A connection that has not sent its greeting.
+    /// Prepares a connection. Its greeting is not sent yet.
     pub fn new(data: Data, token: Option<String>, look: Look) -> Self {
         Self { data, token, look, asked: Vec::new() }
     }
@@ -44,7 +44,7 @@ impl Framed {
         }
     }
 
-    /// Decodes a reply, and returns what is wrong with its content.
+    /// Decodes a reply, and says what is wrong with its content; `None` if nothing is.
     fn fault_in(&self, payload: &[u8], slot: RequestSlot) -> Option<String> {
         let asked = self.asked.get(usize::from(slot)).copied().flatten();
         let kind = asked.map_or(Kind::Hello, kind_of);
@@ -64,7 +64,7 @@ impl Framed {
     }
 }
 
-/// The command that a request becomes.
+/// The command that a request of this kind sends.
 pub fn kind_of(ask: LoadRequest) -> Kind {
     match ask {
         LoadRequest::List { .. } => Kind::List,
@@ -82,7 +82,7 @@ impl Wire for Framed {
             client: Some(concat!("chatshard-bench/", env!("CARGO_PKG_VERSION")).to_owned()),
             shard: None,
         };
-        // `hello` is short, so it cannot exceed a limit.
+        // `hello` is short, so its encoding does not fail.
         let encoded = encode_request(GREETING.into(), &hello.into(), out);
         debug_assert!(encoded.is_ok());
     }
@@ -140,7 +140,7 @@ impl Wire for Framed {
         let head =
             read_int::<u64, _>(&mut rest).and_then(|id| Ok((id, read_int::<u16, _>(&mut rest)?)));
         let (id, status) = head.map_err(|error| format!("what came is no reply: {error}"))?;
-        // Id 0 is an error of the connection, which then closes.
+        // Request id 0 is for an error of the connection, which the server then closes.
         let slot = RequestSlot::try_from(id).map_err(|_| format!("a reply to request {id}"))?;
         let fault = match self.look {
             Look::Status if status == STATUS_OK => None,

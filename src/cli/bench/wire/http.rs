@@ -1,7 +1,7 @@
 //! The HTTP door for apps: pipelined requests of HTTP/1.1, with responses in order.
 //!
-//! The door has no `advance`, because messages belong to the backend. `bench run` rejects such a
-//! work before it starts.
+//! The door has no route for `advance`, because messages belong to the backend. `bench run` rejects
+//! work with it before it starts.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -15,11 +15,11 @@ use crate::cli::bench::work::LoadRequest;
 /// Longest head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// The state of one connection.
+/// HTTP on one connection.
 pub struct Http {
     data: Data,
     look: Look,
-    /// The open requests, in the order of sending.
+    /// The requests without a response, in the order of sending.
     open: VecDeque<(RequestSlot, LoadRequest)>,
     body: Vec<u8>,
 }
@@ -40,7 +40,7 @@ impl Http {
         self.body.extend_from_slice(b"]}");
     }
 
-    /// Decodes a body, and returns what is wrong with its content.
+    /// Decodes a body, and says what is wrong with its content; `None` if nothing is.
     fn fault_in(&self, body: &[u8], ask: LoadRequest) -> Option<String> {
         let parsed: serde_json::Value = match serde_json::from_slice(body) {
             Ok(parsed) => parsed,
@@ -55,7 +55,7 @@ impl Http {
 }
 
 impl Wire for Http {
-    /// HTTP needs no greeting.
+    /// HTTP needs no greeting before the first request.
     fn greeting(&mut self, _: &mut BytesMut) {}
 
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut) {
@@ -74,11 +74,13 @@ impl Wire for Http {
             LoadRequest::MarkRead { user, row, seq } => {
                 self.body.extend_from_slice(br#"{"chat_id":""#);
                 self.body.extend_from_slice(&chat_id(self.data.chat_of(user, row)));
-                // Neither this vector nor the buffer below refuses a write.
+                // Memory takes every write, so this one cannot fail. Nor can that to the buffer
+                // below.
                 let _ = write!(self.body, "\",\"seq\":{seq}}}");
                 ("read", user)
             }
-            // `bench run` rejects it before the start. The door has no such route, and says so.
+            // `bench run` rejects work with `advance` before it starts. Otherwise the door would
+            // reply 404.
             LoadRequest::Advance { .. } => ("advance", 0),
         };
         out.extend_from_slice(b"POST /chat/");
@@ -108,12 +110,12 @@ impl Wire for Http {
 
 struct Answer<'a> {
     status: u16,
-    /// Length of the head, in bytes.
+    /// Length of the response's head, in bytes.
     head: usize,
     body: &'a [u8],
 }
 
-/// The body of the first response in `input`.
+/// The body of the response at the begin of `input`.
 ///
 /// # Errors
 /// If `input` does not begin with a complete response.
@@ -121,7 +123,7 @@ pub fn body(input: &[u8]) -> Result<&[u8], String> {
     answer(input)?.map(|answer| answer.body).ok_or_else(|| "an answer without its end".to_owned())
 }
 
-/// The first response in `input`; `None` while it is incomplete.
+/// Finds the response at the begin of `input`; `None` while it is incomplete.
 fn answer(input: &[u8]) -> Result<Option<Answer<'_>>, String> {
     let end = input.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n");
     let Some((head, behind)) = end.and_then(|end| input.split_at_checked(end + 4)) else {

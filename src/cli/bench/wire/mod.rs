@@ -1,5 +1,5 @@
-//! The protocol of each system. Requests are written straight into the output buffer, and replies
-//! are only cut off the input.
+//! How the load tool speaks to each system. Requests are written into the output buffer without a
+//! value in between. Of replies only the end and the success are found.
 //!
 //! # Layout
 //! - [`framed`]: chatshard's own protocol, which `canned` uses too
@@ -21,7 +21,7 @@ use bytes::BytesMut;
 
 use super::work::LoadRequest;
 
-/// The number of an open request on its connection, from 1 to the depth.
+/// The number of a request that has no reply yet, on its connection: 1 to the depth.
 pub type RequestSlot = u16;
 
 /// A complete reply at the front of a buffer.
@@ -31,7 +31,7 @@ pub struct Cut {
     pub bytes: usize,
     /// The request that it belongs to.
     pub slot: RequestSlot,
-    /// The fault of the reply; `None` if it is a success.
+    /// What is wrong with the reply; `None` if it is a success.
     pub fault: Option<String>,
 }
 
@@ -44,7 +44,7 @@ pub trait Wire: Sized {
     /// Appends a request in the given slot.
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut);
 
-    /// Finds the first reply in `input`; `None` while it is incomplete.
+    /// Finds the reply at the begin of `input`; `None` while it is incomplete.
     ///
     /// # Errors
     /// If the bytes are not a reply. The connection then cannot be used any more.
@@ -73,10 +73,10 @@ pub fn read_reply<W: Wire>(
     }
 }
 
-/// The slot of the greeting, which no request has.
+/// The slot of the greeting's reply. No request gets it.
 pub const GREETING: RequestSlot = RequestSlot::MAX;
 
-/// How closely a reply is checked.
+/// How closely the load side checks replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     /// Checks that the reply is a success.
@@ -89,7 +89,7 @@ pub enum Look {
 }
 
 impl Look {
-    /// The fault of a reply with a wrong number of items; `None` if the number is right.
+    /// Says that a reply has a wrong number of items; `None` if the number `found` is right.
     fn count(self, ask: LoadRequest, found: usize) -> Option<String> {
         let Self::Check { with_deletes } = self else { return None };
         let (wanted, may_lack) = match ask {

@@ -1,8 +1,8 @@
 //! RESP, version 2: writes commands, and finds the end of replies.
 //!
-//! The well-kept crates build a tree for every reply and every command. On the load side that would
-//! cost more than the server's work. The load side only needs to know where a reply ends, and
-//! whether it has an error.
+//! Established crates build a tree of each reply and each command, which would cost the load side
+//! more than the server's work. The load side only needs to know where a reply ends, and whether it
+//! is an error.
 //!
 //! ```text
 //! *2\r\n$3\r\nGET\r\n$1\r\nk\r\n      a command: an array of bulk strings
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Invariant: no input makes this code recurse or allocate. A claimed length is only compared with
-//! the bytes that are there.
+//! the bytes in the buffer.
 
 use std::io::Write;
 
@@ -33,7 +33,7 @@ pub fn part(bytes: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends one part of a command that is joined from two pieces.
+/// Appends one part of a command, whose bytes are `prefix` and then `rest`.
 pub fn joined(prefix: &[u8], rest: &[u8], out: &mut BytesMut) {
     head(b'$', prefix.len() + rest.len(), out);
     out.extend_from_slice(prefix);
@@ -43,7 +43,7 @@ pub fn joined(prefix: &[u8], rest: &[u8], out: &mut BytesMut) {
 
 fn head(mark: u8, number: usize, out: &mut BytesMut) {
     out.put_u8(mark);
-    // Most numbers are short, and formatting them costs more than this.
+    // Most numbers are below 256. To format a number costs more than this.
     match u8::try_from(number) {
         Ok(number @ 0..10) => out.put_u8(b'0' + number),
         Ok(number @ 10..100) => out.extend_from_slice(&[b'0' + number / 10, b'0' + number % 10]),
@@ -55,7 +55,7 @@ fn head(mark: u8, number: usize, out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The facts about a reply that need no tree of its values.
+/// What a reply is, without the values in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RespReply<'a> {
     /// The length of the reply in bytes.
@@ -135,7 +135,7 @@ fn line(input: &[u8]) -> Result<Option<Line<'_>>, String> {
     }
 }
 
-/// Parses a length; `None` if it is -1.
+/// Parses the length of a bulk string or an array. `None` stands for -1, an absent value.
 fn length(digits: &[u8]) -> Result<Option<usize>, String> {
     if digits == b"-1" {
         return Ok(None);
@@ -161,7 +161,7 @@ mod tests {
         }
         let found = first(input).unwrap().unwrap();
         assert_eq!(found.bytes, input.len());
-        // The bytes behind a reply do not matter.
+        // Bytes behind the first reply make no difference.
         assert_eq!(first(&[input, b"?"].concat()).unwrap().unwrap().bytes, input.len());
         found
     }

@@ -1,4 +1,5 @@
-//! Valkey, with the data in a layout that suits it, and always by its fastest commands.
+//! Valkey as the load tool uses it: with data in a layout that suits it, and by its fastest
+//! commands.
 //!
 //! | key | type | holds |
 //! |---|---|---|
@@ -14,13 +15,13 @@
 //! | advance | HINCRBY of `s` |
 //! | mark_read, delete | HSET of the row |
 //!
-//! Where Valkey does less than chatshard, the difference is in its favor and stays:
+//! In three places Valkey does less than chatshard, which is in its favor:
 //! - HINCRBY is the fastest way to hand out a sequence, at a third or less of the cost of a script.
-//!   It leaves sequence and time of the packed chat as they are. A user who needs them there pays
-//!   for a SETRANGE or a script as well.
-//! - HSET stores what it gets. A script would have to check that a read position only rises and is
-//!   not beyond the last message. The other members' side of a delete is not kept.
-//! - Nothing is sorted: HGETALL returns rows in any order, and the caller sorts them.
+//!   It does not update sequence and time in the packed chat. A user who needs them there pays for
+//!   a SETRANGE or a script as well.
+//! - HSET stores what it gets. A script would have to check that a read position only rises, and
+//!   that it is not beyond the last message. A delete does not tell the chat.
+//! - Nothing is sorted. HGETALL returns rows in any order, and the caller must sort them.
 
 use std::collections::VecDeque;
 
@@ -33,17 +34,17 @@ use crate::cli::bench::data::{
 };
 use crate::cli::bench::work::LoadRequest;
 
-/// The state of one connection.
+/// RESP on one connection to Valkey.
 pub struct Valkey {
     data: Data,
     look: Look,
-    /// The open requests, in the order of sending.
+    /// The commands without a reply, in the order of sending; `None` for the greeting.
     open: VecDeque<(RequestSlot, Option<LoadRequest>)>,
     row: Vec<u8>,
 }
 
 impl Valkey {
-    /// A connection that has not sent its greeting.
+    /// Prepares a connection. Its greeting is not sent yet.
     pub fn new(data: Data, look: Look) -> Self {
         Self { data, look, open: VecDeque::new(), row: Vec::new() }
     }
@@ -59,7 +60,7 @@ impl Valkey {
         part(&self.row, out);
     }
 
-    /// Appends the two commands that store a chat.
+    /// Appends the two commands that store one chat.
     pub fn store_chat(&mut self, chat: u64, out: &mut BytesMut) {
         let id = chat_id(chat);
         let members: Vec<u64> = self.data.members_of(chat).collect();
@@ -80,7 +81,7 @@ impl Valkey {
         }
     }
 
-    /// Appends the one command that stores a user.
+    /// Appends the command that stores all rows of a user.
     pub fn store_user(&mut self, user: u64, out: &mut BytesMut) {
         let rows = usize::try_from(CHATS_A_USER).unwrap_or(usize::MAX);
         self.row.clear();
@@ -95,7 +96,8 @@ impl Valkey {
     }
 }
 
-/// Packs a row as MessagePack: the fields of a list row, and the floors of the unread count.
+/// Packs a row as MessagePack: the fields of a list's row, and the floors from which unread is
+/// counted.
 fn pack_row(out: &mut Vec<u8>, read: u64, shown: u64) {
     let deleted_to = if shown == 0 { read } else { 0 };
     pack(out, &[0, 0, shown, 0, read, TIME_MS, 1, deleted_to]);
@@ -105,7 +107,7 @@ fn pack_row(out: &mut Vec<u8>, read: u64, shown: u64) {
 fn pack_chat(out: &mut Vec<u8>, creator: u64) {
     let creator = user_id(creator);
     out.put_u8(0x92);
-    // An id of 42 bytes always has one byte of length.
+    // The id of the creator has 42 bytes, so its length takes one byte.
     out.extend_from_slice(&[0xd9, u8::try_from(creator.len()).unwrap_or(u8::MAX)]);
     out.extend_from_slice(&creator);
     pack(out, &[2, 1, 0, LAST_SEQUENCE, TIME_MS, TIME_MS]);
@@ -113,14 +115,14 @@ fn pack_chat(out: &mut Vec<u8>, creator: u64) {
 
 fn pack(out: &mut Vec<u8>, fields: &[u64]) {
     let length = u32::try_from(fields.len()).unwrap_or(u32::MAX);
-    // A vector takes every write.
+    // Memory takes every write, so this one cannot fail.
     let _ = rmp::encode::write_array_len(out, length);
     for field in fields {
         let _ = rmp::encode::write_uint(out, *field);
     }
 }
 
-/// How many replies a request gets.
+/// How many replies Valkey gives to the commands of one request.
 fn replies(ask: Option<LoadRequest>) -> usize {
     if matches!(ask, Some(LoadRequest::Detail { .. })) { 2 } else { 1 }
 }
@@ -251,7 +253,7 @@ mod tests {
             elements.push(found.elements.unwrap());
             rest = &rest[found.bytes..];
         }
-        // Three members and the sequence; then fifty rows.
+        // Three members in the first chat's hash, plus its sequence; then the fifty rows of a user.
         assert_eq!(elements, [3, 10, 102]);
     }
 }
