@@ -4,20 +4,22 @@
 //! which engine it is. chatshard relies only on the contract below. One test checks the contract
 //! for every adapter (`tests/journal/contract.rs`):
 //!
-//! 1. An append puts the entry at `expect + 1` if the newest seq is `expect`. If the reply says that
-//!    the result is unknown, the entry may still arrive later, or twice.
+//! 1. An append puts the entry at `expect + 1` if the newest seq is `expect`. If the reply says
+//!    that the result is unknown, the entry may still arrive later, or twice.
 //! 2. The tail is the newest seq, and a read gives entries in the order of their seqs. Both are
 //!    linearizable.
 //! 3. A follow delivers new entries in the order of their seqs. It may lag, repeat, and end at any
 //!    time.
-//! 4. Only a trim removes entries, and it removes the oldest ones. The first entry, the newest entry
-//!    and the base of the last trim always stay.
+//! 4. Only a trim removes entries, and it removes the oldest ones. The first entry, the newest
+//!    entry and the base of the last trim always stay.
 //! 5. An appended entry is synced on a majority of the engine's members. From then on every reader
 //!    gets it unchanged, until it is trimmed.
-//! 6. If one endpoint returns damaged bytes of an entry, the bytes of each other endpoint can be read.
+//! 6. If one endpoint returns damaged bytes of an entry, the bytes of each other endpoint can be
+//!    read.
 //!
 //! # Invariants
-//! - Requests and replies are plain values, without clock, socket or async, so tests can compare them.
+//! - Requests and replies are plain values, without clock, socket or async, so tests can compare
+//!   them.
 //! - A reply says what happened, or it is [`EngineReply::Unknown`]. An adapter never guesses.
 
 use std::time::Duration;

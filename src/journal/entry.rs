@@ -3,11 +3,12 @@
 //! `docs/internals/journal.md` draws every byte. Checksums are CRC-32C, as in the `snapshot` crate.
 //!
 //! # Invariants
-//! - [`JournalEntry::decode`] reads what [`EntryHeader::seal`] wrote. It finds any changed bit of an
-//!   entry, because the checksums cover header and body.
+//! - [`JournalEntry::decode`] reads what [`EntryHeader::seal`] wrote. It finds any changed bit of
+//!   an entry, because the checksums cover header and body.
 //! - Foreign bytes cause no panic, and decoding allocates no more than the texts in them.
-//! - An entry of a newer program is an error of its own, [`EntryError::Newer`], and no damage. So every
-//!   version keeps the first three bytes, the version, and the checksum of the first 76 bytes.
+//! - An entry of a newer program is an error of its own, [`EntryError::Newer`], and no damage. So
+//!   every version keeps the first three bytes, the version, and the checksum of the first 76
+//!   bytes.
 //! - The body of a control entry is an array. Newer programs may add elements at its end, and a
 //!   reader ignores elements that it does not know.
 

@@ -22,7 +22,8 @@
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
 //! - [`quiet`]: how long a standby has known that the active is silent
 //! - [`engine`]: requests and replies as values, and the contract of an engine
-//! - [`sim`]: an engine for tests. It loses, delays and doubles messages, and can break its contract
+//! - [`sim`]: an engine for tests. It loses, delays and doubles messages, and can break its
+//!   contract
 //!
 //! # Invariants
 //! - The module gets bytes, LSNs and times as arguments. It has no shard, protocol, clock, socket,

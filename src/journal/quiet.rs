@@ -1,8 +1,9 @@
 //! How long the active has been silent, as far as a standby can know.
 //!
 //! # Invariants
-//! - The count grows only from one reply about the tail to the next, by `pause_max` at most. So time
-//!   in which the engine was unreachable, or this process stood still, counts for no more than that.
+//! - The count grows only from one reply about the tail to the next, by `pause_max` at most. So
+//!   time in which the engine was unreachable, or this process stood still, counts for no more than
+//!   that.
 //! - A new entry sets the count back to zero.
 
 use std::time::Duration;

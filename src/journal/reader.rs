@@ -4,10 +4,11 @@
 //! agree. A reader gets the entries one by one, in the order of their seqs, and gives each one
 //! verdict:
 //!
-//! 1. A checksum is wrong, or the journal id is another one: **damaged**. The caller offers the bytes
-//!    of another endpoint for this seq.
-//! 2. The index is below the due one, or the epoch below the current one: **void**. The entry arrived
-//!    twice, or its writer was replaced. If the engine has a condition, this is a gap instead.
+//! 1. A checksum is wrong, or the journal id is another one: **damaged**. The caller offers the
+//!    bytes of another endpoint for this seq.
+//! 2. The index is below the due one, or the epoch below the current one: **void**. The entry
+//!    arrived twice, or its writer was replaced. If the engine has a condition, this is a gap
+//!    instead.
 //! 3. Index, first LSN and previous checksum are the due ones, and the entry is a claim of a higher
 //!    epoch, or an entry of the current writer that is no claim: **accepted**.
 //! 4. Anything else is a **gap**: an entry is missing.
@@ -16,8 +17,8 @@
 //! - Only the verdicts accepted and void change the reader. After another verdict the caller can
 //!   offer this seq again.
 //! - Accepted entries have indexes without gaps, and their records have LSNs without gaps.
-//! - The records of a batch count when its last part is accepted. A claim drops the parts of a batch
-//!   that is not whole, and later records get the LSNs of the dropped ones.
+//! - The records of a batch count when its last part is accepted. A claim drops the parts of a
+//!   batch that is not whole, and later records get the LSNs of the dropped ones.
 //! - The rule depends only on the entries. So an entry that is void for one reader is void for all.
 //! - A seq that the reader has already judged changes nothing.
 

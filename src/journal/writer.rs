@@ -18,15 +18,15 @@
 //! ```
 //!
 //! # Invariants
-//! - At most one entry is under way, and no entry is skipped: the next entry names the checksum of the
-//!   one before.
-//! - An entry is committed when the engine replied `Appended` at `expect + 1`. Without that reply it is
-//!   committed when a read finds its very bytes where the reader's rule accepts them.
+//! - At most one entry is under way, and no entry is skipped: the next entry names the checksum of
+//!   the one before.
+//! - An entry is committed when the engine replied `Appended` at `expect + 1`. Without that reply
+//!   it is committed when a read finds its very bytes where the reader's rule accepts them.
 //! - The lease ends [`LeaseTimes::serve`](super::engine::LeaseTimes) after the newest committed
 //!   entry was *first* sent. Standbys count from the entry's arrival, which cannot be earlier.
 //!   The lease ends at once when the owner hands over a release.
-//! - A reply counts only if its request was about the entry under way. Late and doubled replies change
-//!   nothing.
+//! - A reply counts only if its request was about the entry under way. Late and doubled replies
+//!   change nothing.
 //! - The writer has no clock. Times are arguments, from a clock that also counts suspends.
 
 use std::time::Duration;

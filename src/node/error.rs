@@ -1,4 +1,4 @@
-//! Why a node does not start or does not stop cleanly, with advice for the operator.
+//! Why a node did not start or did not stop cleanly, with advice for the operator.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use snapshot::{OpenError, ReadError};
 
 use super::rights::advice;
 
-/// Advice on a directory of a newer version.
+/// Advice for a directory that a newer program wrote.
 const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version on it. Start the \
     version that wrote it; to go back to this one, restore a backup of before the upgrade, or \
     export there and import here";
@@ -15,29 +15,29 @@ const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has locked it.
+    /// Another process has locked the directory.
     #[error("{0}: the directory is used by another chatshard")]
     Locked(PathBuf),
-    /// It is empty, and may be a volume that is not mounted.
+    /// The directory is empty. Perhaps a volume is not mounted.
     #[error(
         "{0}: the directory is there and empty. If this is a new store, start once with --init; \
          if data was here, look whether the volume is mounted"
     )]
     Empty(PathBuf),
-    /// A file is not what this build expects there, or the directory holds other files.
+    /// A file is not what this build expects there, or the directory has other files.
     #[error("{path}: {what}")]
     Foreign {
-        /// The file or directory.
+        /// The path of the file or directory.
         path: PathBuf,
         /// What was found instead.
         what: String,
     },
-    /// A file is damaged, cannot be applied, or cannot be read.
+    /// A file is damaged or cannot be read, or its bytes cannot be applied.
     #[error("{error}{advice}")]
     NotOpened {
-        /// The error, with file and offset.
+        /// The error, with its file and offset.
         error: OpenError,
-        /// Advice for the operator, with the cost of accepting damage.
+        /// Advice for the operator. For damage it says what accepting it costs.
         advice: String,
     },
     /// The identity file is damaged.
@@ -45,16 +45,16 @@ pub enum StoreError {
         "damaged: {0}\nNothing was changed. No flag goes on without this file; restore a backup"
     )]
     Identity(ReadError),
-    /// A newer program wrote a file here.
+    /// A newer program wrote a file of the directory.
     #[error("{what}\n{advice}", advice = NEWER_ADVICE)]
     Newer {
-        /// The file and its version.
+        /// The file, and its version.
         what: String,
     },
     /// The operating system refused an operation.
     #[error("{path}: {error}{}", advice(path, error))]
     Io {
-        /// The file or directory.
+        /// The path of the file or directory.
         path: PathBuf,
         /// The error of the operating system.
         error: io::Error,
@@ -70,20 +70,21 @@ pub enum NodeError {
     /// The operating system refused an operation.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The log could not be closed; the next start will check it.
+    /// The log could not be closed, so the next start will check it.
     #[error("the log could not be closed, or not where the next start looks for it")]
     Unclosed,
-    /// The log could not be written, and the stop did not wait for it. The number of records that
-    /// were dropped; none of them was acknowledged.
+    /// The stop did not wait for a disk that refused writes, and dropped this many records. None of
+    /// them was acknowledged.
     #[error(
         "{0} records of writes that were not acknowledged are dropped: the log could not be \
          written when the stop came"
     )]
     Dropped(u64),
-    /// Without a log only snapshots keep data, and the last one failed.
+    /// There is no log, and the last snapshot failed. So the changes since the snapshot before are
+    /// lost.
     #[error("the last snapshot failed, and what came after the one before is lost: {0}")]
     Unsaved(String),
-    /// The named thread ended by a panic.
+    /// The thread with this name panicked.
     #[error("the thread {0} ended by a panic")]
     Panicked(&'static str),
 }

@@ -1,13 +1,13 @@
-//! The identity file `node`: who a node is, and what its directory must hold at least.
+//! The identity file `node`: who a node is, and what its data directory must hold at least.
 //!
-//! It is JSON in a sealed file (see `snapshot/format.md`). It is replaced as a whole at each start,
-//! each new segment of the log, each snapshot and each clean stop.
+//! The file is JSON in a sealed file (see `snapshot/format.md`). It is replaced as a whole: at each
+//! start, segment of the log, snapshot and clean stop.
 //!
 //! Invariants:
-//! - The file names only what is durable already, so a crash between any two steps leaves a
-//!   directory that starts.
-//! - A file of a newer version is rejected, and never written.
-//! - A copy of the file is recognized: the file names the inode that it was written to.
+//! - The file names only records and files that are already durable. So the directory still starts
+//!   after a crash between any two steps.
+//! - A file of a newer version is rejected and never overwritten.
+//! - The file names its own inode. So a copy of it is recognized, because its inode is another one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,62 +24,62 @@ use super::error::StoreError;
 use super::rights::advice;
 use crate::limits::SLOTS;
 
-/// Version of the identity that this build writes; it reads all versions up to this one.
+/// Version of the identity file that this build writes. It reads this version and all earlier ones.
 ///
-/// It covers the whole directory: if a record, a snapshot or a file gets something that an older
-/// program cannot read, this number rises. So the older program rejects the directory as a whole.
+/// The version stands for the whole directory. It rises when a record, a snapshot or a file gets
+/// something that older programs cannot read. So an older program rejects the whole directory.
 ///
 /// - 1: no baseline; segments of version 1
 /// - 2: with a baseline; segments of version 2
 pub const IDENTITY_VERSION: u32 = 2;
 
-/// Who the node is. It is drawn once, and its baseline rises with each run.
+/// Who the node is. Its ids are drawn once, and its baseline rises during each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Version of this file's fields, and of all other files in the directory.
+    /// Version of the fields of this file, and of all other files in the directory.
     pub version: u32,
-    /// A random id; it is also in the header of every segment and every snapshot.
+    /// A random id. The headers of all segments and snapshots have it too.
     pub node_id: u64,
-    /// Seed of the key hash; it decides the slot of each key.
+    /// Seed of the hash that gives each key its slot.
     pub hash_seed: u64,
-    /// Number of slots; a build with another number rejects the directory.
+    /// Number of slots. A build with another number rejects the directory.
     pub slots: u16,
-    /// The incarnation of the log. It changes when a start may have lost changes that clients know.
-    /// 0 in a directory that is older than this field.
+    /// The incarnation of the log. A start that may have lost changes that clients know draws a new
+    /// one. 0 in a directory that an older build made.
     #[serde(default)]
     pub incarnation: u64,
-    /// Which acknowledged changes the run before might lose.
+    /// Which acknowledged changes the run that wrote this file might lose.
     #[serde(default)]
     pub at_risk: AtRisk,
-    /// The baseline: what log and snapshots must hold.
+    /// What the log and the snapshots must hold at least.
     #[serde(default, rename = "floor")]
     pub baseline: StoredBaseline,
-    /// The file that this was written to; `None` if the file system does not report it.
+    /// The file that this identity was written to. `None` if the file system does not report it.
     #[serde(default)]
     pub file: Option<KeptFile>,
 }
 
-/// Which changes a run may lose after it replied to clients.
+/// Which changes a run may lose although it has acknowledged them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AtRisk {
-    /// None: all of them were durable.
+    /// No change, because each is durable before its reply.
     #[default]
     Nothing,
     /// The newest ones, if the run does not stop cleanly.
     Unclean,
-    /// The newest ones, however the run stops.
+    /// The newest ones, whether the run stops cleanly or not.
     Always,
 }
 
-/// A baseline ([`Baseline`]) as the file stores it.
+/// A [`Baseline`] as the file stores it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredBaseline {
-    /// LSN of the last record that is durable for certain.
+    /// LSN of the newest record that is surely durable.
     pub durable: u64,
-    /// First LSN of the newest segment of the log; 0 without a log.
+    /// First LSN of the newest segment of the log. 0 without a log.
     pub segment: u64,
-    /// Start LSN of the newest snapshot; 0 without one.
+    /// Start LSN of the newest snapshot. 0 without a snapshot.
     #[serde(rename = "image")]
     pub snapshot: u64,
 }
@@ -107,14 +107,14 @@ impl From<StoredBaseline> for Baseline {
 /// A [`FileIdentity`] as the file stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFile {
-    /// Inode number in its file system.
+    /// Number of the inode in its file system.
     pub inode: u64,
-    /// Creation time, in ns since the Unix epoch; 0 if it is not known.
+    /// When the file was created, in ns since the Unix epoch. 0 if unknown.
     pub born: u64,
 }
 
 impl KeptFile {
-    /// Whether the content was found in another file than the one it was written to.
+    /// Whether `found`, the file that was read, is another file than the one that was written.
     fn is_other_than(self, found: FileIdentity) -> bool {
         let born_differs = self.born != 0 && found.born != 0 && self.born != found.born;
         self.inode != found.inode || born_differs
@@ -122,7 +122,7 @@ impl KeptFile {
 }
 
 impl Identity {
-    /// Draws the identity of a new node; `path` is only for error messages.
+    /// Draws the identity of a new node. Only error messages use `path`.
     ///
     /// # Errors
     /// If the operating system has no random numbers.
@@ -139,19 +139,20 @@ impl Identity {
         })
     }
 
-    /// What the files of log and snapshots must match.
+    /// What the headers of segments and snapshots must match.
     pub fn known(&self) -> Known {
         Known { node_id: Some(self.node_id), baseline: self.baseline.into() }
     }
 
-    /// Reads the file. Returns the identity, and whether it is a copy, for example from a backup.
+    /// Reads the file. Returns the identity, and whether the file is a copy, for example from a
+    /// backup.
     ///
     /// # Errors
-    /// If it is missing, damaged, or of a newer version.
+    /// If the file is missing, damaged, or of a newer version.
     pub fn read<D: Disk>(disk: &D, path: &Path) -> Result<(Self, bool), StoreError> {
         let (bytes, file) = read_sealed_with(disk, path).map_err(|error| match error {
             ReadError::Newer(newer) => StoreError::Newer { what: newer.to_string() },
-            // A file that cannot be opened now is not damaged.
+            // A file that cannot be opened now may still be whole.
             ReadError::Io(error) => {
                 let advice = advice(path, &error);
                 StoreError::NotOpened { error: OpenError::Io(error), advice }
@@ -159,7 +160,7 @@ impl Identity {
             other => StoreError::Identity(other),
         })?;
         let foreign = |what: String| StoreError::Foreign { path: path.to_path_buf(), what };
-        // The version is read first: the other fields of a newer file may have any form.
+        // Reads the version first, because a newer file may have any other fields.
         let Versioned { version } =
             serde_json::from_slice(&bytes).map_err(|error| foreign(error.to_string()))?;
         if version > IDENTITY_VERSION {
@@ -186,7 +187,7 @@ impl Identity {
     /// Replaces the file atomically.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// The errors of the file system.
     pub fn write<D: Disk>(&self, disk: &D, path: &Path) -> io::Result<()> {
         write_sealed_with(disk, path, |file| {
             let file = file.map(|file| KeptFile { inode: file.inode, born: file.born });
@@ -200,12 +201,12 @@ struct Versioned {
     version: u32,
 }
 
-/// The identity file of a run; several threads raise its baseline.
+/// The identity file of the present run. Several threads raise its baseline.
 #[derive(Debug)]
 pub struct IdentityFile<D: Disk> {
     disk: D,
     path: PathBuf,
-    /// The content on the disk, or before a write that failed.
+    /// What the file holds. Keeps the old identity if a write fails.
     kept: Mutex<Identity>,
 }
 
@@ -218,7 +219,7 @@ impl<D: Disk> IdentityFile<D> {
 
 impl<D: Disk> KeepBaseline for IdentityFile<D> {
     fn raise(&self, to: Baseline) -> io::Result<()> {
-        // No code that can panic runs under this lock.
+        // No code that can panic runs under this lock, so a poisoned lock is not possible.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let baseline = Baseline::from(kept.baseline).raised(to).into();
         if kept.baseline != baseline {
@@ -230,8 +231,8 @@ impl<D: Disk> KeepBaseline for IdentityFile<D> {
     }
 }
 
-/// A random number for an identity in `path`. It is from 1 to 2^53 - 1, so that JSON clients read
-/// it exactly.
+/// A random number from 1 to 2^53 - 1, which JSON clients can read exactly. Only error messages use
+/// `path`.
 ///
 /// # Errors
 /// If the operating system has no random numbers.

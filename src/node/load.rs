@@ -1,11 +1,10 @@
-//! Recovery on all cores: one thread reads and verifies, and one thread per shard applies the
-//! shard's part.
+//! Recovery on all cores: one thread reads and verifies files, and one thread for each shard
+//! applies that shard's part.
 //!
 //! Invariants:
-//! - A shard gets snapshot blocks and records in the order in which they are on the disk.
-//! - The disk does not change before every shard has accepted everything ([`Feeder::verdict`]).
-//! - A reader that is faster than a shard waits: at most `BATCHES` batches are queued for each
-//!   shard.
+//! - A shard gets snapshot blocks and records in the order in which the disk has them.
+//! - The disk is not changed before every shard has accepted everything ([`Feeder::verdict`]).
+//! - The reader waits for a slow shard: at most `BATCHES` batches are queued for each shard.
 
 use std::thread;
 
@@ -17,12 +16,12 @@ use crate::shard::decode::BadRecord;
 use crate::shard::events::slot_of;
 use crate::types::ShardCount;
 
-/// Bytes that are gathered for a shard before they are handed over.
+/// How many bytes the reader gathers for a shard before it hands them over.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches that may be queued for a shard.
+/// How many batches may be queued for a shard.
 const BATCHES: usize = 8;
 
-/// The kind of a piece of bytes, for error messages about it.
+/// What a piece of bytes is, for error messages about it.
 #[derive(Debug, Clone, Copy)]
 enum Job {
     SnapshotBlock,
@@ -35,7 +34,7 @@ struct Batch {
     pieces: Vec<(Job, usize)>,
 }
 
-/// The reader's end: distributes blocks and records to their shards.
+/// The reader's side: gives blocks and records to the shards of their slots.
 pub struct Feeder {
     shards: ShardCount,
     lanes: Vec<(Batch, Sender<Batch>)>,
@@ -46,7 +45,7 @@ impl Feeder {
     /// Gives a block of the snapshot to the shard of its slot.
     ///
     /// # Errors
-    /// If the block names no slot, or its shard has failed.
+    /// If the block names no slot, or if its shard has failed.
     pub fn snapshot_block(&mut self, block: &[u8]) -> Result<(), String> {
         self.put(Job::SnapshotBlock, block)
     }
@@ -54,17 +53,17 @@ impl Feeder {
     /// Gives a record of the log to the shard of its slot.
     ///
     /// # Errors
-    /// If the record names no slot, or its shard has failed.
+    /// If the record names no slot, or if its shard has failed.
     pub fn record(&mut self, lsn: Lsn, record: &[u8]) -> Result<(), String> {
         self.put(Job::Record(lsn), record)
     }
 
-    /// Ends the input, and waits until the shards have applied all of it.
+    /// Ends the input, and waits until all shards have applied everything.
     ///
     /// # Errors
-    /// The block or record that a shard could not apply, and why.
+    /// Which block or record a shard could not apply, and why.
     pub fn verdict(&mut self) -> Result<(), String> {
-        // A closed lane belongs to a shard that failed; its verdict has the reason.
+        // A shard that has failed closes its lane. Its verdict has the reason.
         _ = self.lanes.iter_mut().try_for_each(hand_over);
         self.lanes.clear();
         self.verdicts.iter().collect::<Result<(), BadRecord>>().map_err(|error| error.to_string())
@@ -82,13 +81,13 @@ impl Feeder {
     }
 }
 
-/// Fails if the shard has failed and closed its lane.
+/// Hands a batch to a shard. Fails if the shard has failed and closed its lane.
 fn hand_over((batch, lane): &mut (Batch, Sender<Batch>)) -> Result<(), ()> {
     lane.send(std::mem::take(batch)).map_err(|_| ())
 }
 
-/// Runs `read`, which feeds the shards and asks for the verdict, with one thread per core that
-/// applies. Returns the cores with the result of `read`.
+/// Runs `read` on this thread, and one thread for each core that applies what `read` feeds. `read`
+/// must ask for the verdict. Returns the cores, and the result of `read`.
 pub fn load<T>(
     cores: Vec<Core>,
     shards: ShardCount,
@@ -104,7 +103,7 @@ pub fn load<T>(
             let tell = tell.clone();
             threads.push(scope.spawn(move || {
                 let taken = take(&mut core, &receiver);
-                // A reader that does not ask for the verdict has failed itself.
+                // If the reader has failed, it does not ask for the verdict, and sending fails.
                 _ = tell.send(taken);
                 core
             }));
@@ -130,8 +129,8 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
                     core.restore(bytes).map_err(|error| about("image block", &error))?;
                 }
                 Job::Record(lsn) => {
-                    // The snapshot restores rows without counting them; records update the counters
-                    // from there.
+                    // Restoring a snapshot does not count. So the counts are computed once, before
+                    // the first record changes them.
                     if !std::mem::replace(&mut counted, true) {
                         core.recount()?;
                     }

@@ -1,13 +1,11 @@
-//! The queue of records that all shards feed, and how far the log has come.
+//! The queue of records that all shards fill, and how far the log has come. [`super::log_thread`]
+//! empties the queue.
 //!
-//! [`super::log_thread`] empties the queue.
-//!
-//! Invariants:
-//! - Records get their sequence numbers (LSN) in the order in which they are pushed, under one
-//!   lock. A shard pushes its records before it sends any message that depends on them. So the log
-//!   never holds an effect without its cause.
-//! - Replies may rely on records up to [`Log::reached`]: what is durable (`always`), or what the
-//!   operating system has (`everysec`, `never`). It never decreases.
+//! - Records get their LSNs in the order in which they are pushed, under one lock. A shard pushes
+//!   its records before it sends any message that depends on them. So the log never holds an effect
+//!   without its cause.
+//! - Replies may rely on records up to [`Log::reached`]. With `always` these are the durable
+//!   records, with `everysec` and `never` those that were written. It never decreases.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -21,24 +19,24 @@ use crate::command::stats::LogStats;
 use crate::command::{Error, ErrorCode};
 use crate::limits::LOG_QUEUE_BYTES_MAX;
 
-/// Batches are joined up to this size before they are written, in bytes.
+/// Batches are joined until they have so many bytes, so that the thread writes more at once.
 pub(super) const JOINED_BYTES_MAX: usize = 256 << 10;
 
-/// When a reply may leave, relative to the record that it depends on.
+/// When a reply may leave, compared with the record that it depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogMode {
     /// After the record is synced to the disk.
     Always,
-    /// After the record is written; a sync follows within a second.
+    /// After the record is written. A sync follows within a second.
     EverySec,
-    /// After the record is written; the operating system decides when to sync.
+    /// After the record is written. The operating system decides when to sync.
     Never,
-    /// Immediately: there is no log, only snapshots.
+    /// At once. There is no log, and only snapshots keep data.
     Off,
 }
 
 impl LogMode {
-    /// The name in configuration and `stats`.
+    /// The name of the mode in configuration and `stats`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -52,16 +50,16 @@ impl LogMode {
 /// Whether the log accepts records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogState {
-    /// It accepts records.
+    /// The log accepts records.
     Ok,
-    /// A write failed and is retried; client writes are refused meanwhile.
+    /// A write failed and is retried. Until it succeeds, writes of clients are refused.
     Stalled,
-    /// A sync failed; client writes are refused until a restart.
+    /// A sync failed. Writes of clients are refused until a restart.
     Poisoned,
 }
 
 impl LogState {
-    /// The name in `stats`.
+    /// The name of the state in `stats`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -70,7 +68,7 @@ impl LogState {
         }
     }
 
-    /// The reason in the error that a client gets.
+    /// Why the log is in this state, for the error that a client gets.
     pub const fn why(self) -> &'static str {
         match self {
             Self::Ok => "the log takes writes",
@@ -98,22 +96,22 @@ impl LogState {
     }
 }
 
-/// Requests to the thread besides writing.
+/// What the log thread is asked to do besides writing.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub(super) sync_now: bool,
-    /// Once it is set it stays set.
+    /// Never unset once it is set.
     pub(super) stop: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) batches: VecDeque<Batch>,
-    /// Empty batches for reuse. If a core allocated each batch and the log's thread freed it, both
-    /// would take longer, and the memory would return to the core late.
+    /// Empty batches for reuse. If a core allocated batches and the log thread freed them, both
+    /// would take longer, and the core would get the memory back late.
     pub(super) spare: Vec<Batch>,
     pub(super) orders: Orders,
-    /// The thread waits on the condition variable.
+    /// Whether the log thread waits on the condition variable.
     pub(super) thread_waits: bool,
 }
 
@@ -124,23 +122,23 @@ impl Queue {
     }
 }
 
-/// Figures of the thread.
+/// Figures of the log thread.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) written_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
-    /// Records that will never be written, and that no reply promised.
+    /// Records that will never be written. No reply promised them.
     pub(super) dropped: AtomicU64,
     pub(super) stopped: AtomicBool,
 }
 
-/// The shards' side of the log.
+/// The log as all threads share it: its queue, and how far it has come.
 pub struct Log {
     mode: LogMode,
     state: AtomicU8,
     mailboxes: Arc<[Mailbox]>,
-    // Frequently changing fields have their own cache lines, apart from each other and from fields
-    // that each request reads.
+    // Fields that change often have cache lines of their own, so that cores do not wait for each
+    // other's changes.
     queue: CachePadded<Mutex<Queue>>,
     pub(super) wake: CachePadded<Condvar>,
     tail: CachePadded<AtomicU64>,
@@ -151,8 +149,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log whose newest record is `last`. When it moves it wakes those of `mailboxes` that wait
-    /// for it.
+    /// A log whose newest record is `last`. When the log moves, it wakes those `mailboxes` that
+    /// wait for it.
     pub fn new(mode: LogMode, last: Lsn, mailboxes: Arc<[Mailbox]>) -> Self {
         Self {
             mode,
@@ -169,15 +167,15 @@ impl Log {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code that can panic runs under this lock.
+        // No code that can panic runs under this lock, so a poisoned lock is not possible.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Numbers the records, appends them to the queue and empties `records`. Returns whether the
-    /// caller must call [`Self::rouse`] before it waits for anything.
+    /// Gives the records LSNs, moves them into the queue, and empties `records`. If it returns
+    /// true, the caller must call [`Self::rouse`] before it waits for anything.
     ///
-    /// If a push woke the thread immediately, the thread would write, or even sync, for one
-    /// connection alone. So the caller gathers more first.
+    /// Waking the log thread at each push would make it write, and even sync, for one connection
+    /// alone. So the caller first gathers the records of other connections.
     #[must_use]
     pub fn push(&self, records: &mut Batch) -> bool {
         let count = u64::try_from(records.count()).unwrap_or(0);
@@ -208,7 +206,7 @@ impl Log {
         *thread_waits
     }
 
-    /// Wakes the thread, unless it is working or was woken already.
+    /// Wakes the log thread if it waits.
     pub fn rouse(&self) {
         if std::mem::take(&mut self.lock().thread_waits) {
             self.wake.notify_one();
@@ -220,7 +218,7 @@ impl Log {
         Lsn(self.tail.load(Ordering::Acquire))
     }
 
-    /// The LSN up to which replies may leave.
+    /// The LSN of the newest record that replies may rely on. The mode decides which one that is.
     pub fn reached(&self) -> Lsn {
         match self.mode {
             LogMode::Always if !is_planted(Planted::ReplyBeforeSync) => self.durable(),
@@ -231,7 +229,7 @@ impl Log {
         }
     }
 
-    /// The LSN up to which records are durable; the tail if there is no log.
+    /// The LSN up to which records are durable. Without a log it is the tail.
     pub fn durable(&self) -> Lsn {
         match self.mode {
             LogMode::Off => self.tail(),
@@ -239,22 +237,22 @@ impl Log {
         }
     }
 
-    /// When replies may leave in this run.
+    /// When replies of this run may leave.
     pub fn mode(&self) -> LogMode {
         self.mode
     }
 
-    /// Whether the log accepts records now.
+    /// Whether the log accepts records at this instant.
     pub fn state(&self) -> LogState {
         LogState::from_code(self.state.load(Ordering::Acquire))
     }
 
-    /// Bytes of records that were written since the start.
+    /// How many bytes of records were written since the start.
     pub fn written_bytes(&self) -> u64 {
         self.counts.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// The error for a client write if the log cannot take it now; `None` while writes are
+    /// The error for a write of a client that the log cannot take now. `None` while writes are
     /// accepted.
     pub fn refusal(&self) -> Option<Error> {
         match self.state() {
@@ -269,18 +267,18 @@ impl Log {
         }
     }
 
-    /// Records that the thread dropped. No client got a reply that promised them.
+    /// How many records the log thread dropped. No client got a reply that promised them.
     pub fn dropped(&self) -> u64 {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
-    /// Requests a sync soon, in any mode.
+    /// Makes the log thread sync soon, in any mode.
     pub fn sync_now(&self) {
         self.lock().orders.sync_now = true;
         self.rouse();
     }
 
-    /// Makes the thread write what is queued, sync, set the end mark and end.
+    /// Makes the log thread write and sync all queued records, set the end mark, and end.
     pub fn stop(&self) {
         self.lock().orders.stop = true;
         self.rouse();
@@ -291,7 +289,7 @@ impl Log {
         self.counts.stopped.load(Ordering::Acquire)
     }
 
-    /// The figures of the log in `stats`.
+    /// The log's figures for `stats`.
     pub fn stats(&self) -> LogStats {
         LogStats {
             mode: self.mode.name().into(),

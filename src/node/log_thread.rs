@@ -1,17 +1,16 @@
 //! The thread that writes the log.
 //!
-//! Group commit: while one sync runs, the next batches gather, and the next sync serves them all.
-//! If the thread is waiting, a core wakes it only after all connections had their turn, not for
-//! each connection.
+//! Group commit: while a sync runs, the next batches gather, and one sync serves them all. A core
+//! wakes the thread only after all its connections had their turn, and only if the thread waits.
 //!
 //! Invariants:
-//! - While the path of the data directory leads elsewhere, writes are refused: the next start would
-//!   not find them.
-//! - A failed write is kept and retried; a failed sync ends writing until the next start.
+//! - While the path of the data directory leads to another place, writes are refused, because the
+//!   next start would not find them.
+//! - A batch whose write failed is kept and written again. A failed sync ends all writing until the
+//!   next start.
 //!
 //! The thread repeats a turn: [`LogThread::write`], then [`LogThread::sync`]. Only
-//! [`LogThread::run`] waits and sleeps. So a simulation can run the same turns at times of its
-//! choice.
+//! [`LogThread::run`] waits and sleeps, so a simulation can run turns without waiting.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,30 +24,30 @@ use super::log::{JOINED_BYTES_MAX, Log, LogMode, LogState, Orders};
 use super::watch::WatchHub;
 use crate::throttle::Episode;
 
-/// Spare batches in the queue, each with up to twice [`JOINED_BYTES_MAX`] of capacity.
+/// How many spare batches the queue keeps. Each has a capacity of up to twice [`JOINED_BYTES_MAX`].
 const SPARE_MAX: usize = 4;
-/// Time between a failed write and the retry.
+/// How long the thread waits before it writes a refused batch again.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often the thread checks that the data directory is still at its path.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often `everysec` syncs.
+/// How often the thread syncs with `everysec`.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The thread's side of the log.
+/// What the log thread owns: the writer, and the batches that it took from the queue.
 pub struct LogThread<D: Disk> {
     log: Arc<Log>,
     writer: LogWriter<D>,
-    /// Batches taken from the queue. If the disk refuses a write, the first of them is the refused
-    /// one.
+    /// Batches from the queue that are not written yet. If the disk refused a write, the first one
+    /// is that batch.
     unwritten: VecDeque<Batch>,
-    /// Batches that were written and not yet offered to `watch`.
+    /// Batches that are written but not yet offered to `watch`.
     unoffered: VecDeque<(Lsn, Batch)>,
     /// Empty batches for reuse.
     spare: Vec<Batch>,
     orders: Orders,
     last_sync: Option<Instant>,
     last_look: Instant,
-    /// Limits log lines: a disk that is full now and then may stall the log many times a minute.
+    /// Limits log lines. A disk that is full now and then may stall the log many times a minute.
     stall: Episode,
     watch: Option<Arc<WatchHub>>,
 }
@@ -70,14 +69,14 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Offers each batch to `watch` as soon as replies may rely on it.
+    /// Makes the thread offer each batch to `watch`, as soon as replies may rely on it.
     #[must_use]
     pub fn with_watch(self, watch: Arc<WatchHub>) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// Runs until [`Log::stop`]. Returns whether the log was closed with its end mark, at a path
-    /// where the next start finds it.
+    /// Runs until [`Log::stop`]. Returns whether the next start will find the log closed, with its
+    /// end mark, at the path of the directory.
     pub fn run(mut self) -> bool {
         loop {
             self.wait();
@@ -92,7 +91,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Waits for work, for the next sync of `everysec`, or for the next look at the directory.
+    /// Waits for work, for the next sync of `everysec`, or for the next check of the directory.
     fn wait(&self) {
         let mut queue = self.log.lock();
         let mut is_over = !self.unwritten.is_empty();
@@ -110,8 +109,8 @@ impl<D: Disk> LogThread<D> {
         queue.thread_waits = false;
     }
 
-    /// Checks periodically that the data directory is at its path, so that a log without writes
-    /// notices too.
+    /// Checks the place of the directory now and then, so that a log without writes notices a
+    /// change too.
     fn look_if_due(&mut self, now: Instant) {
         if now.saturating_duration_since(self.last_look) >= LOOK_INTERVAL {
             self.last_look = now;
@@ -119,7 +118,8 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Stalls the log while the path of the data directory leads elsewhere; ends the stall after.
+    /// Stalls the log if the path of the data directory leads to another place. Otherwise ends such
+    /// a stall.
     pub fn look(&mut self) {
         match self.writer.look_at_place() {
             Err(error) if self.log.state() != LogState::Poisoned => {
@@ -130,13 +130,13 @@ impl<D: Disk> LogThread<D> {
                          back; if it is lost, `chatshard export` saves what memory holds");
                 }
             }
-            // If a batch is waiting, its own write shows whether the log works again.
+            // If a batch is not written yet, its write will show whether the log works again.
             Ok(()) if self.unwritten.is_empty() => self.recover(),
             _ => {}
         }
     }
 
-    /// Ends a stall.
+    /// Ends a stall, if there is one.
     fn recover(&mut self) {
         if self.log.state() == LogState::Stalled {
             if self.stall.ends() {
@@ -146,7 +146,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Whether a turn would have nothing to do, except for the sync that `everysec` owes.
+    /// Whether a turn has nothing to do. A sync that `everysec` owes does not count.
     #[cfg(feature = "internals")]
     pub fn is_idle(&self) -> bool {
         self.unwritten.is_empty() && !self.log.lock().has_work()
@@ -158,8 +158,8 @@ impl<D: Disk> LogThread<D> {
             && self.writer.durable() < self.writer.written()
     }
 
-    /// The first half of a turn: takes the queued batches and writes them. Returns false if the
-    /// disk refused a batch, which the next turn retries.
+    /// The first half of a turn: writes the queued batches. Returns false if the disk refused one,
+    /// which the next turn writes again.
     pub fn write(&mut self) -> bool {
         let mut queue = self.log.lock();
         if self.unwritten.is_empty() {
@@ -167,7 +167,7 @@ impl<D: Disk> LogThread<D> {
         }
         let room = SPARE_MAX.saturating_sub(queue.spare.len());
         queue.spare.extend(self.spare.drain(..room.min(self.spare.len())));
-        // Everything that was pushed before the stop is written: the stop was set after it.
+        // The caller pushes records before it sets `stop`, so everything pushed before is written.
         let stop = queue.orders.stop;
         let orders = std::mem::replace(&mut queue.orders, Orders { stop, ..Orders::default() });
         drop(queue);
@@ -180,7 +180,7 @@ impl<D: Disk> LogThread<D> {
             }
             let first = self.writer.written().next();
             let appended = self.writer.append(batch);
-            // The append may have begun a new segment, which syncs the old one.
+            // The append may have begun a new segment, and that syncs the old one.
             self.publish(|log| &log.durable, self.writer.durable());
             match appended {
                 Ok(written) => self.is_written(first, written),
@@ -195,7 +195,8 @@ impl<D: Disk> LogThread<D> {
                     if !self.orders.stop {
                         return false;
                     }
-                    // Later batches must not be written without this one.
+                    // A stop does not wait for the disk. No later batch may be written without this
+                    // one.
                     self.log.set_state(LogState::Poisoned);
                 }
                 Err(AppendError::Poisoned(poisoned)) => self.poison(&poisoned),
@@ -204,7 +205,7 @@ impl<D: Disk> LogThread<D> {
         true
     }
 
-    /// Accounts for the oldest unwritten batch, which was written.
+    /// Accounts for the oldest unwritten batch, which has now been written.
     fn is_written(&mut self, first: Lsn, written: Lsn) {
         let Some(batch) = self.unwritten.pop_front() else { return };
         let bytes = batch.len_bytes();
@@ -218,7 +219,7 @@ impl<D: Disk> LogThread<D> {
         self.recover();
     }
 
-    /// Drops batches that will never be written.
+    /// Drops the batches that will never be written, because the log is poisoned.
     fn drop_unwritten(&mut self) {
         let (mut bytes, mut records) = (0, 0);
         for batch in self.unwritten.drain(..) {
@@ -230,8 +231,8 @@ impl<D: Disk> LogThread<D> {
         error!(records, "records are dropped that the log could not take; none was acknowledged");
     }
 
-    /// The second half of a turn: syncs if one is due, and offers batches to `watch`. Returns
-    /// whether the thread must end; then [`LogThread::finish`] follows.
+    /// The second half of a turn: syncs if a sync is due, and offers batches to `watch`. Returns
+    /// whether the thread must end. Then the caller calls [`LogThread::finish`].
     pub fn sync(&mut self, now: Instant) -> bool {
         let Orders { sync_now, stop } = std::mem::take(&mut self.orders);
         self.sync_if_due(sync_now || stop, now);
@@ -239,7 +240,7 @@ impl<D: Disk> LogThread<D> {
         stop
     }
 
-    /// Offers batches to `watch` if replies may rely on them, and reuses the others.
+    /// Offers the written batches to `watch` if replies may rely on them. Reuses the others.
     fn offer_to_watch(&mut self) {
         let reached = self.log.reached();
         let watch = self.watch.as_ref().filter(|watch| watch.is_watched());
@@ -278,7 +279,7 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Moves a mark forward, and wakes the cores that wait for the log.
+    /// Moves one of the log's marks forward, and wakes the cores that wait for the log.
     fn publish(&self, mark: impl Fn(&Log) -> &AtomicU64, to: Lsn) {
         if mark(&self.log).fetch_max(to.0, Ordering::SeqCst) < to.0 {
             self.log.wake_shards();
@@ -290,8 +291,8 @@ impl<D: Disk> LogThread<D> {
         self.log.set_state(LogState::Poisoned);
     }
 
-    /// Closes the log with its end mark. Returns whether that worked and the next start will find
-    /// the directory at its path.
+    /// Closes the log with its end mark. Returns whether that worked and the directory is still at
+    /// its path.
     pub fn finish(mut self) -> bool {
         let log = Arc::clone(&self.log);
         let place = self.writer.look_at_place();

@@ -1,4 +1,4 @@
-//! Describes the cost of damage: which records are lost, and from which time on.
+//! Describes what damage costs: which records are lost, and since when.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,15 +8,16 @@ use snapshot::{Loss, Scan};
 use crate::shard::events::time_of;
 use crate::types::TimeMs;
 
-/// Finds the newest time in a sequence of records. It copies one record at a time.
+/// Finds the newest time among records. Copies a record only if it has a time, and decodes only the
+/// last one.
 #[derive(Debug, Default)]
 pub struct NewestTime {
-    /// The last record that has a time.
+    /// The newest record that has a time.
     record: Vec<u8>,
 }
 
 impl NewestTime {
-    /// Looks at the next record of the log.
+    /// Takes the next record of the log.
     pub fn note(&mut self, record: &[u8]) {
         if crate::shard::events::has_time(record) {
             self.record.clear();
@@ -24,14 +25,14 @@ impl NewestTime {
         }
     }
 
-    /// The time of the last record that has one; `None` if there was none.
+    /// The time of the newest record that has one. `None` if no record has a time.
     pub fn time(&self) -> Option<TimeMs> {
         time_of(&self.record)
     }
 }
 
-/// Until when records are kept: the time of the newest record, or else the modification time of the
-/// snapshot file. `None` if neither is known.
+/// Until when changes are kept: up to the time of the newest record, else up to the time of the
+/// snapshot file. `None` if both are unknown.
 pub fn kept_until(newest: Option<TimeMs>, snapshot: Option<&Path>) -> Option<SystemTime> {
     let of_records =
         newest.and_then(|time| UNIX_EPOCH.checked_add(Duration::from_millis(time.get())));
@@ -39,7 +40,7 @@ pub fn kept_until(newest: Option<TimeMs>, snapshot: Option<&Path>) -> Option<Sys
     of_records.or_else(of_snapshot)
 }
 
-/// The cost of accepting the damage, as one sentence without its full stop.
+/// What accepting the damage costs, as one sentence without its full stop.
 pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
     let snapshot = scan.snapshots.iter().rev().find(|snapshot| snapshot.state.is_ok());
     match &scan.loss {
@@ -60,7 +61,7 @@ pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
     }
 }
 
-/// The lost records and, if it is known, the time from which on they are lost.
+/// Which records are lost. If `kept_until` is known, also from which time on.
 pub fn described(loss: &Loss, kept_until: Option<SystemTime>) -> String {
     match kept_until {
         Some(time) => {

@@ -1,21 +1,22 @@
-//! How much memory the process uses, and whether there is room for more data.
+//! How much memory the process uses, and whether there is room for more chats and members.
 //!
-//! Two figures count. Resident memory is what systems and containers count before they kill a
-//! process. Live memory is what the program has allocated and not freed. The allocator returns
-//! freed memory late, and only whole free pages, so after removals the resident memory stays high
-//! for long. Growth fills that freed memory first. So the bound counts live memory, while that is
-//! less.
+//! Two figures count. Resident memory is what systems and containers look at before they kill a
+//! process. Live memory is what the program has allocated and not freed.
+//!
+//! The allocator returns freed memory late, and only whole pages. So resident memory stays high for
+//! long after removals, and growth first fills that freed memory. So the bound counts what live
+//! memory needs, if that is less than the resident memory.
 //!
 //! Invariants:
-//! - The bound is kept by refusing requests that make the store grow, and by nothing else. It may
-//!   be exceeded by what arrives between two looks. It may also be exceeded by what is not data:
-//!   buffers of connections, the log's queue, the copies of a snapshot.
-//! - Freed memory that growth cannot fill raises the resident memory above the bound by at most one
-//!   part in `CEILING_SHARE`. The exception: less than half of the bound is live.
-//! - Once refused, growth stays refused until there is substantial room, so it does not change with
-//!   each look.
-//! - If a figure cannot be read, the last known one counts, and [`Memory::is_stale`] says so. It is
-//!   never zero, and reading it needs no descriptor that others could take.
+//! - Only one thing keeps the bound: requests that make the store grow are refused. Requests
+//!   between two looks may exceed it. So may memory that is not data: buffers of connections, the
+//!   queue of the log, captures of a snapshot.
+//! - Growth may not be able to fill freed memory. Then resident memory stays at most one part in
+//!   `CEILING_SHARE` above the bound, unless less than half of the bound is in use.
+//! - Once growth is refused, it stays refused until one part in `ROOM_SHARE` of the bound is free.
+//!   Otherwise it would change with each look.
+//! - If a figure cannot be read, the last one counts, and [`Memory::is_stale`] says so. Reading
+//!   needs no new file descriptor, so it works when none is left.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,30 +29,30 @@ use crate::command::Error;
 use crate::system::{MemoryFigures, STATM, memory_figures};
 use crate::throttle::Episode;
 
-/// How often the memory is read.
+/// How often the figures are read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// Growth begins again when one part in this many of the bound is free.
+/// Growth is accepted again when one part in this many of the bound is free.
 const ROOM_SHARE: u64 = 16;
-/// Freed memory may raise the resident memory above the bound by one part in this many.
+/// Because of freed memory, resident memory may exceed the bound by one part in this many.
 const CEILING_SHARE: u64 = 10;
-/// Most memory that the allocator needs beyond live memory: one part in this many. Its size classes
-/// and the pages that it keeps ready take a tenth to a fifth.
+/// The allocator needs at most one part in this many beyond live memory. Its size classes and spare
+/// pages take a tenth to a fifth.
 const OVERHEAD_SHARE: u64 = 3;
 
 /// Counts the bytes that the program has allocated and not freed.
 static LIVE: OnceLock<fn() -> usize> = OnceLock::new();
 
-/// Registers the counter of the program's allocator. Without one the bound counts only resident
-/// memory.
+/// Registers the counter of the program's allocator. Without a counter the bound looks only at
+/// resident memory.
 pub fn count_live_by(count: fn() -> usize) {
-    // A program has one allocator; later registrations are ignored.
+    // A program has only one allocator, so a second registration is ignored.
     _ = LIVE.set(count);
 }
 
-/// Reads the figures.
+/// Reads the figures of the process.
 type Source = Box<dyn Fn() -> io::Result<MemoryFigures> + Send + Sync>;
 
-/// The bound on memory, and whether growth is refused because of it.
+/// The bound on memory, and whether growth is refused at present.
 pub struct Memory {
     bytes_max: Option<u64>,
     source: Source,
@@ -61,14 +62,14 @@ pub struct Memory {
     outside: AtomicU64,
     is_stale: AtomicBool,
     is_full: AtomicBool,
-    /// The system does not report the memory.
+    /// Limits log lines while the figures cannot be read.
     blindness: Episode,
-    /// Near the bound the memory may be full and not full many times a minute.
+    /// Limits log lines: near the bound, growth may be refused and accepted many times a minute.
     shortage: Episode,
 }
 
 impl Memory {
-    /// Reads the memory of this process; `bytes_max` is the bound, if there is one.
+    /// Reads the memory of this process. `bytes_max` is the bound; `None` stands for no bound.
     pub fn new(bytes_max: Option<u64>) -> Self {
         Self::reading(bytes_max, Box::new(memory_figures()), LIVE.get().copied())
     }
@@ -89,10 +90,10 @@ impl Memory {
         memory
     }
 
-    /// Whether the bound can be kept.
+    /// Checks whether the bound can be kept.
     ///
     /// # Errors
-    /// If there is a bound and the system does not report the memory of the process.
+    /// If there is a bound, and the system does not report the memory of the process.
     pub fn check(&self) -> io::Result<()> {
         match (self.source)() {
             Err(error) if self.bytes_max.is_some() => Err(io::Error::new(
@@ -106,7 +107,7 @@ impl Memory {
         }
     }
 
-    /// The bound, in bytes; `None` if there is none.
+    /// The bound in bytes. `None` stands for no bound.
     pub fn bytes_max(&self) -> Option<u64> {
         self.bytes_max
     }
@@ -116,23 +117,23 @@ impl Memory {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether the last look could not read the figures; then [`Self::resident`] is an older
+    /// Whether the newest look could not read the figures. Then [`Self::resident`] is an older
     /// figure.
     pub fn is_stale(&self) -> bool {
         self.is_stale.load(Ordering::Relaxed)
     }
 
-    /// Resident memory at the last look that could read it, in bytes; `None` if none ever could.
+    /// Resident memory in bytes, from the newest look that could read it. `None` if none could.
     pub fn resident(&self) -> Option<u64> {
         Some(self.resident.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
-    /// Live memory, in bytes; `None` if the allocator does not count.
+    /// Live memory in bytes. `None` if the allocator does not count.
     pub fn live(&self) -> Option<u64> {
         self.live.map(|count| u64::try_from(count()).unwrap_or(u64::MAX))
     }
 
-    /// The error for a request that makes the store grow; `None` while growth is accepted.
+    /// The error for a request that makes the store grow. `None` while growth is accepted.
     pub fn refusal(&self) -> Option<Error> {
         self.is_full().then(|| {
             Error::not_applied(
@@ -141,7 +142,7 @@ impl Memory {
         })
     }
 
-    /// Reads the memory, and decides whether growth is refused.
+    /// Reads the figures, and decides whether growth is refused.
     pub fn look(&self) {
         match (self.source)() {
             Ok(figures) => {
@@ -169,7 +170,7 @@ impl Memory {
         }
     }
 
-    /// Decides whether growth is refused.
+    /// Decides from these figures whether growth is refused.
     fn note(&self, figures: MemoryFigures, live: Option<u64>) {
         let Some(bytes_max) = self.bytes_max else { return };
         let MemoryFigures { resident, outside } = figures;
@@ -204,7 +205,7 @@ impl Memory {
         }
     }
 
-    /// Reads the memory periodically, if there is a bound.
+    /// Looks again and again, if there is a bound.
     pub async fn keep_looking(self: Arc<Self>) {
         while self.bytes_max.is_some() {
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -240,15 +241,15 @@ mod tests {
     #[test]
     fn what_was_freed_and_not_given_back_is_room() {
         let memory = memory(Some(1600));
-        // Nearly all of it is live: resident memory counts.
+        // Nearly all resident memory is live, so resident memory counts.
         memory.note(at(1600), Some(1400));
         assert!(memory.is_full());
-        // 1125 and a third of it are 1500.
+        // 1125 and a third of it are 1500: not yet more than a sixteenth below the bound.
         memory.note(at(1600), Some(1125));
         assert!(memory.is_full());
         memory.note(at(1600), Some(1100));
         assert!(!memory.is_full(), "the resident memory is as it was");
-        // Memory outside the heap is live too.
+        // Memory outside the heap counts in full.
         memory.note(MemoryFigures { resident: 1700, outside: 200 }, Some(1100));
         assert!(memory.is_full());
     }

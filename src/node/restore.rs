@@ -1,12 +1,12 @@
-//! Prepares a copy of a data directory for service.
+//! Makes a copy of a data directory ready for service.
 //!
-//! Clients hold versions and offsets together with the incarnation of the log. A copy lacks the
-//! changes that clients learned after it was made, so it must not serve under the old incarnation.
+//! Clients hold versions and offsets of one incarnation of the log. After a copy was made, clients
+//! may have learned changes that the copy lacks. So the copy must serve under another incarnation.
 //!
 //! Invariants:
-//! - The identity file is written last, with a new incarnation. So an interrupted restore leaves a
-//!   directory on which no server starts.
-//! - The backup is read, never written.
+//! - The identity file is written last, with a new incarnation. So no server starts on a directory
+//!   whose restore was interrupted.
+//! - A backup is only read.
 
 use std::io;
 use std::path::Path;
@@ -19,11 +19,12 @@ use super::store::{create_dirs, is_empty, lock, renew_incarnation};
 
 const COPY_BYTES: usize = 1 << 20;
 
-/// Copies the files that `scan` found in `from` to `dir`, which is missing or empty. Returns the
-/// number of bytes.
+/// Copies the files that `scan` found in `from` into `dir`, which must be missing or empty. Returns
+/// how many bytes were copied.
 ///
 /// # Errors
-/// If `dir` holds any file, a server uses it, the identity cannot be read, or the system refuses.
+/// If `dir` has files or a server uses it. If the identity cannot be read, or the system refuses an
+/// operation.
 pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
     if !dir.try_exists().map_err(io)? {
@@ -53,16 +54,18 @@ pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-/// Gives the log in `dir` a new incarnation, after another tool restored the files in place.
+/// Gives the log in `dir` a new incarnation. For a directory that another tool has restored in
+/// place.
 ///
 /// # Errors
-/// If a server uses the directory, or the identity cannot be read or written.
+/// If a server uses the directory, or if the identity cannot be read or written.
 pub fn renew(dir: &Path) -> Result<(), StoreError> {
     let _lock = lock(dir)?;
     renew_incarnation(dir)
 }
 
-/// Copies one file and syncs its content; the caller syncs the directory, which holds the name.
+/// Copies one file and syncs its bytes. The caller syncs the directory, which holds the file's
+/// name.
 fn copy_file(from: &Path, to: &Path) -> io::Result<u64> {
     let source = RealDisk.open_read(from)?;
     let mut target = RealDisk.create_new(to)?;

@@ -1,4 +1,4 @@
-//! What the rest of the node has of the snapshot thread: requests to it, and its figures.
+//! What other threads use of the snapshot thread: requests to it, and its figures.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,12 +9,12 @@ use crate::command::stats::SnapshotStats;
 
 /// A request to the snapshot thread.
 pub enum SnapshotRequest {
-    /// Take a snapshot and send the outcome.
+    /// Takes a snapshot, and sends its outcome.
     Take(oneshot::Sender<Outcome>),
     Stop,
 }
 
-/// Figures of the snapshots, which other threads read.
+/// Figures of the snapshots, for other threads.
 #[derive(Debug, Default)]
 pub struct SnapshotStatus {
     pub(super) last_time: AtomicU64,

@@ -1,20 +1,20 @@
-//! Takes snapshots while the node serves requests: by time, by growth of the log, and on demand.
+//! Takes snapshots while the node serves requests: by time, by growth of the log, and when asked.
 //!
-//! The thread asks each core for captured slots, a few at a time, and encodes and writes them
-//! itself. So a core spends only short slices on it. With a log, memory holds the captures of only
-//! a few slots.
+//! The thread asks each core for captures of a few slots at a time, and encodes and writes them
+//! itself. So a core spends only short slices on a snapshot. With a log, memory holds captures of
+//! only a few slots at once.
 //!
-//! A snapshot is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]). Each step waits
-//! no longer than its argument says, so a simulation can take the same steps without waiting.
+//! A snapshot is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]). The caller says
+//! how long a step may wait, so a simulation takes steps that do not wait.
 //!
-//! After each snapshot the thread removes older snapshots and segments of the log that are no
-//! longer needed. The log's thread has no time for that.
+//! After each snapshot the thread removes older snapshots and segments that nobody needs any more.
+//! The log thread would be held up by that.
 //!
 //! Invariants:
-//! - All records up to the start of the snapshot are in it: they were pushed, and so applied,
-//!   before it began.
-//! - A snapshot is published only when the log is durable past all that it may hold.
-//! - One snapshot is written at a time.
+//! - A snapshot has all records up to its start LSN: they were pushed before it began, and a shard
+//!   applies what it pushes.
+//! - A snapshot is published only when the log is durable up to the newest record that it may have.
+//! - Only one snapshot is written at a time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,46 +37,47 @@ use crate::shard::core::SlotCapture;
 use crate::throttle::throttled;
 use crate::types::ShardId;
 
-/// Slots that a core captures at a time. With a million chats a slot has some hundred chats.
+/// How many slots a core captures at once. With a million chats a slot has a few hundred of them.
 const SLOTS_A_SLICE: usize = 2;
-/// Number of snapshots that are kept.
+/// How many snapshots the directory keeps.
 const SNAPSHOTS_KEPT: usize = 2;
 /// How often the thread checks whether a snapshot is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it checks whether the log was synced.
+/// How often the thread checks whether the log is durable far enough.
 const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// Pause after a failed snapshot, and its maximum after several failures in a row.
+/// How long the thread waits after a failed snapshot: at first, and at most after failures in a
+/// row.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
-/// How long a core may take to answer before the snapshot is abandoned.
+/// A core that gives no captures for this long makes the snapshot fail.
 const CORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// When snapshots are taken without a request.
 #[derive(Debug, Clone, Copy)]
 pub struct SnapshotPolicy {
-    /// A snapshot is due when the last one is this old; `None` means never by age.
+    /// A snapshot is due when the last one is this old. With `None`, age makes none due.
     pub interval: Option<Duration>,
-    /// A snapshot is due when the log has grown by this many bytes, or by the size of the last
-    /// snapshot if that is more.
+    /// A snapshot is due when the log has grown by more than this many bytes. It must also have
+    /// grown by more than the size of the last snapshot.
     pub log_bytes: u64,
 }
 
-/// What the newest snapshot holds at a start, and how much of the log it does not hold.
+/// What the newest snapshot holds when the node starts, and how much of the log it lacks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Covered {
-    /// Start of the newest snapshot; 0 without one.
+    /// Start LSN of the newest snapshot. 0 without a snapshot.
     start: Lsn,
-    /// Its size.
+    /// Size of the newest snapshot, in bytes.
     bytes: u64,
-    /// When it was published; `None` without one, or if the file system does not report it.
+    /// When it was published. `None` without a snapshot, or if the file system does not say.
     published: Option<SystemTime>,
-    /// Bytes of the log after it.
+    /// How many bytes of the log lie behind the newest snapshot.
     log_bytes: u64,
 }
 
 impl Covered {
-    /// From the snapshot that the start loaded, and the bytes of the records that were replayed
-    /// after it.
+    /// Made from the snapshot that the start loaded, and from the number of bytes that it replayed
+    /// behind it.
     pub fn by(snapshot: Option<&SnapshotInfo>, log_bytes: u64) -> Self {
         let published =
             |snapshot: &SnapshotInfo| std::fs::metadata(&snapshot.path).ok()?.modified().ok();
@@ -88,18 +89,18 @@ impl Covered {
         }
     }
 
-    /// Age of the snapshot; zero for a new store. `None` if records exist and the age is unknown or
-    /// no snapshot holds them.
+    /// The age of the newest snapshot. Zero for a store without records. `None` if no snapshot has
+    /// the records, or if the age is unknown.
     fn age(&self, now: SystemTime) -> Option<Duration> {
         match self.published {
-            // If the clock went back since then, the snapshot counts as new.
+            // A clock that was set back since then would make the age negative: it counts as zero.
             Some(published) => Some(now.duration_since(published).unwrap_or_default()),
             None => (self.log_bytes == 0).then_some(Duration::ZERO),
         }
     }
 }
 
-/// When a failed snapshot may be retried: each failure in a row doubles the pause.
+/// How long to wait after failed snapshots. Each failure in a row doubles the pause.
 #[derive(Debug, Default)]
 struct Backoff {
     pause: Duration,
@@ -135,7 +136,7 @@ enum SnapshotError {
     Log(&'static str),
 }
 
-/// The snapshot thread: its schedule, and the snapshot that it is writing.
+/// The snapshot thread: when the next snapshot is due, and the snapshot that it is writing.
 pub struct Snapshotter<D: Disk> {
     disk: D,
     dir: PathBuf,
@@ -147,15 +148,16 @@ pub struct Snapshotter<D: Disk> {
     baseline: Option<Arc<dyn KeepBaseline>>,
     number: u64,
     backoff: Backoff,
-    /// When the snapshot that is being taken began.
+    /// When the present snapshot began.
     began: Instant,
-    /// When the last snapshot of this run began; before the first, when the run began.
+    /// When the last snapshot of this run began. Before the first one, when the run began.
     last: Instant,
-    /// Age of the last snapshot at `last`; `None` without one, if records wait for the first.
+    /// Age of the newest snapshot at the time `last`. `None` if no snapshot has the records, or if
+    /// the age is unknown.
     age_at_last: Option<Duration>,
-    /// Bytes of the log after the last snapshot that were written before this run.
+    /// How many bytes of the log, written before this run, lie behind the newest snapshot.
     log_bytes_before: u64,
-    /// The newest record when the last snapshot began.
+    /// The newest record when the newest snapshot began.
     last_start: Lsn,
     last_bytes: u64,
     log_bytes_then: u64,
@@ -163,8 +165,8 @@ pub struct Snapshotter<D: Disk> {
 }
 
 impl<D: Disk> Snapshotter<D> {
-    /// A snapshotter for `node`. `covered` says what snapshots on the disk hold. `trimmer` removes
-    /// segments of the log, if there is one.
+    /// The snapshot thread of `node`. `covered` says what the newest snapshot holds. `trimmer`
+    /// removes segments; `None` without a log.
     pub fn new(
         disk: D,
         node_id: u64,
@@ -199,13 +201,13 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Raises the baseline that `baseline` keeps to each new snapshot.
+    /// Makes each new snapshot raise the baseline that `baseline` keeps.
     #[must_use]
     pub fn raising(self, baseline: Arc<dyn KeepBaseline>) -> Self {
         Self { baseline: Some(baseline), ..self }
     }
 
-    /// Runs until it gets [`SnapshotRequest::Stop`], or the node is gone.
+    /// Runs until [`SnapshotRequest::Stop`] comes or the node is gone.
     pub fn run(mut self) {
         loop {
             let request = match self.requests.recv_timeout(LOOK_INTERVAL) {
@@ -217,8 +219,8 @@ impl<D: Disk> Snapshotter<D> {
             if let Some(reply) = request {
                 drop(reply.send(self.take(&node)));
             } else if self.is_due(&node) {
-                // The log and `stats` have the outcome. After a failure it stays due, and is
-                // retried after a pause.
+                // The log lines and `stats` have the outcome. A failed snapshot stays due, and is
+                // taken again after a pause.
                 drop(self.take(&node));
             }
         }
@@ -236,7 +238,7 @@ impl<D: Disk> Snapshotter<D> {
             || grown > self.policy.log_bytes.max(self.last_bytes)
     }
 
-    /// Takes one snapshot, and waits for it.
+    /// Takes one snapshot, and waits until it ends.
     fn take(&mut self, node: &NodeInfo) -> Outcome {
         let mut outcome = self.begin(node);
         loop {
@@ -247,7 +249,7 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Begins a snapshot. Returns its outcome if it failed already.
+    /// Begins a snapshot. Returns the outcome if the snapshot fails at once, else `None`.
     pub fn begin(&mut self, node: &NodeInfo) -> Option<Outcome> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
@@ -261,8 +263,8 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Continues the snapshot that was begun, and waits for a core or for the log no longer than
-    /// `patience`. Returns the outcome once the snapshot ends.
+    /// Continues the present snapshot. Waits for a core or the log for at most `patience`. Returns
+    /// the outcome when the snapshot ends.
     pub fn step(&mut self, node: &NodeInfo, patience: Duration) -> Option<Outcome> {
         let mut draft = self.draft.take()?;
         match draft.step(node, patience) {
@@ -293,7 +295,8 @@ impl<D: Disk> Snapshotter<D> {
                 (self.log_bytes_then, self.log_bytes_before) = (log_bytes, 0);
                 let duration_ms =
                     u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                // Wall clock, like the modification time of the file, whatever time commands use.
+                // The wall clock and not the node's time, to be comparable with the modification
+                // time of the file.
                 status.last_time.store(unix_ms(SystemTime::now()), Ordering::Relaxed);
                 status.last_bytes.store(snapshot.bytes, Ordering::Relaxed);
                 status.last_duration_ms.store(duration_ms, Ordering::Relaxed);
@@ -313,9 +316,10 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// From now on a start needs this snapshot, or a log that holds as much.
+    /// Raises the baseline: from now on a start must find this snapshot, or a log with the same
+    /// records.
     fn raise_baseline(&self, snapshot: &SnapshotInfo) {
-        // With a log, a snapshot is published only when the log is durable up to its end.
+        // With a log, a snapshot is published only when the log is durable up to `end_lsn`.
         let to = Baseline {
             durable: snapshot.end_lsn,
             snapshot: snapshot.start_lsn,
@@ -326,7 +330,7 @@ impl<D: Disk> Snapshotter<D> {
         }
     }
 
-    /// Removes snapshots and log segments that the kept snapshots do not need.
+    /// Removes old snapshots, and segments of the log that no kept snapshot needs.
     fn clean_up(&self) {
         let keep_from = match prune(&self.disk, &self.dir, SNAPSHOTS_KEPT) {
             Ok(keep_from) => keep_from,
@@ -348,20 +352,20 @@ impl<D: Disk> Snapshotter<D> {
     }
 }
 
-/// A snapshot that is being written.
+/// A snapshot whose file is being written.
 struct SnapshotDraft<D: Disk> {
     writer: SnapshotWriter<D>,
     records: u64,
     awaited: Awaited,
-    /// Bytes of the log when it began.
+    /// How many bytes the log had when the snapshot began.
     log_bytes: u64,
 }
 
-/// What the snapshot waits for.
+/// What the snapshot waits for at present.
 enum Awaited {
-    /// Captures of a core, with the time at which it was asked.
+    /// Captures of this core. The time says when the core was asked.
     Captures(ShardId, Receiver<Vec<SlotCapture>>, Instant),
-    /// The log to be durable up to this record.
+    /// The log, until it is durable up to this record.
     Durable(Lsn),
 }
 
@@ -388,7 +392,7 @@ impl<D: Disk> SnapshotDraft<D> {
         Ok(Self { writer, records: 0, awaited: ask_core(node, ShardId(0)), log_bytes })
     }
 
-    /// Handles the captures, or the sync, that the snapshot waits for, waiting at most `patience`.
+    /// Waits at most `patience` for captures or for the log, and writes the captures that came.
     /// Returns whether the snapshot may be published.
     fn step(&mut self, node: &NodeInfo, patience: Duration) -> Result<bool, SnapshotError> {
         let (shard, captures) = match &self.awaited {
@@ -436,7 +440,7 @@ fn ask_core(node: &NodeInfo, shard: ShardId) -> Awaited {
     Awaited::Captures(shard, receiver, Instant::now())
 }
 
-/// Whether the log is durable up to `end`. If not, requests a sync and waits briefly.
+/// Whether the log is durable up to `end`. If not, asks for a sync and waits a moment.
 fn is_durable(node: &NodeInfo, end: Lsn, patience: Duration) -> Result<bool, SnapshotError> {
     if node.log.durable() >= end {
         return Ok(true);
@@ -458,7 +462,7 @@ mod tests {
         let (start, mut backoff) = (Instant::now(), Backoff::default());
         assert!(backoff.allows(start));
         let (mut now, mut attempts) = (start, 0);
-        // One look each half second of a day.
+        // Looks every half second, for a day.
         while now < start + Duration::from_secs(86_400) {
             if backoff.allows(now) {
                 backoff.fail(now);

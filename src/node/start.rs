@@ -1,6 +1,5 @@
-//! Starts a node: reads its data directory, and then begins its threads.
-//!
-//! Threads: one for each core, and one each for the log, `watch`, snapshots and offloaded work.
+//! Starts a node: reads its data directory, then begins its threads. These are one thread for each
+//! core, and one each for the log, `watch`, snapshots and offloaded work.
 
 use std::io;
 use std::path::PathBuf;
@@ -34,28 +33,29 @@ use crate::shard::Core;
 use crate::system;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
-/// Niceness of background threads; next to a busy core they get about a tenth of a processor.
+/// Niceness of background threads. Beside a busy core such a thread gets about a tenth of a
+/// processor.
 const NICENESS: i32 = 10;
 
 /// How a node runs.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
     pub data_dir: PathBuf,
-    /// An empty directory may become a new store.
+    /// Whether an empty directory may become a new store.
     pub init: bool,
-    /// Damage may be accepted; the node continues with what is whole.
+    /// Whether damage is accepted: the node then continues with what is whole.
     pub allow_damage: bool,
-    /// Number of shards, which is the number of cores.
+    /// Number of shards. There is one for each core.
     pub shards: ShardCount,
-    /// When replies may leave, relative to the log.
+    /// When replies may leave, compared with the log.
     pub mode: LogMode,
-    /// Size at which a segment of the log is followed by the next, in bytes.
+    /// A segment of the log that has reached this size, in bytes, is followed by a new one.
     pub segment_bytes_max: u64,
     /// When snapshots are taken without a request.
     pub snapshots: SnapshotPolicy,
-    /// Resident memory at which growth is refused, in bytes; `None`: never.
+    /// Growth is refused above this resident memory, in bytes. `None` stands for no bound.
     pub memory_max: Option<u64>,
-    /// Whether to pin the thread of each core.
+    /// Whether each core's thread is pinned to its core.
     pub pin: bool,
 }
 
@@ -74,10 +74,11 @@ impl NodeOptions {
     }
 }
 
-/// Reads the data on a thread of its own, so that the caller's thread replies meanwhile.
+/// Reads the data directory on a thread of its own, so that the caller can serve the admin listener
+/// meanwhile.
 ///
 /// # Errors
-/// If the directory cannot be used.
+/// If the data directory cannot be used.
 pub async fn recover(options: &NodeOptions) -> Result<(Store, Recovered), NodeError> {
     rights::warn_if_open(&options.data_dir);
     let (sender, receiver) = oneshot::channel();
@@ -96,16 +97,16 @@ pub async fn recover(options: &NodeOptions) -> Result<(Store, Recovered), NodeEr
 
 /// A running node with its threads.
 pub struct Node {
-    /// The state that its threads share.
+    /// The state that all threads of the node share.
     pub info: Arc<NodeInfo>,
-    /// Keeps the lock of the directory until all threads have ended.
+    /// Holds the lock of the directory until all threads have ended.
     pub(super) _store: Store,
     pub(super) cores: Vec<JoinHandle<()>>,
-    /// Returns whether the log was closed.
+    /// Its result says whether the log was closed.
     pub(super) log: Option<JoinHandle<bool>>,
     pub(super) watch: JoinHandle<()>,
     pub(super) snapshotter: JoinHandle<()>,
-    /// Ends the cores.
+    /// Tells all cores to end.
     pub(super) end: watch::Sender<bool>,
 }
 
@@ -113,7 +114,7 @@ impl Node {
     /// Begins the threads of a node whose data [`recover`] has read.
     ///
     /// # Errors
-    /// If the system refuses a thread, or `memory_max` cannot work on this machine.
+    /// If the system refuses a thread, or if `memory_max` cannot be kept on this machine.
     pub fn start(options: &NodeOptions, store: Store, recovered: Recovered) -> io::Result<Self> {
         let (snapshots, requests) = unbounded();
         let (offload, work) = Offload::new();
@@ -186,8 +187,8 @@ fn start_snapshotter(
     mode: LogMode,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("snapshot".into()).spawn(move || {
-        // Without a log nothing is durable before its snapshot is, and memory grows meanwhile.
-        // So the thread keeps its priority.
+        // Without a log only snapshots make data durable, and captures gather in memory until they
+        // are written. So the thread keeps its priority then.
         if mode != LogMode::Off {
             lower_priority();
         }
@@ -195,7 +196,7 @@ fn start_snapshotter(
     })
 }
 
-/// The thread ends when no sender of work is left; nothing waits for it.
+/// Begins the offload thread. It ends when nobody can send work any more, so no stop waits for it.
 fn start_offload(work: Receiver<offload::Job>) -> io::Result<()> {
     thread::Builder::new().name("offload".into()).spawn(move || {
         lower_priority();

@@ -1,7 +1,7 @@
-//! Stops a node: the cores finish, the log gets its end mark, and all threads end.
+//! Stops a node: the cores finish their work, the log gets its end mark, and all threads end.
 //!
-//! Invariant: after a stop every request that was read has a reply, and the log has its end mark. A
-//! stop that fails to reach this logs a warning or returns an error.
+//! Invariant: after a stop, every request that was read has a reply, and the log has its end mark.
+//! If a stop cannot reach this, it logs a warning or returns an error.
 
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -17,14 +17,14 @@ use super::mailbox::Control;
 use super::snapshot_requests::SnapshotRequest;
 use super::start::Node;
 
-/// How long a stop waits for open connections, and then for the cores.
+/// How long a stop waits for connections to close, and then for the cores to finish.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// Lets the cores finish, closes the log and ends all threads.
+    /// Waits until the cores have finished, closes the log, and ends all threads.
     ///
     /// # Errors
-    /// If something was not saved, the log could not be closed, or a thread ended by a panic.
+    /// If data was not saved, if the log could not be closed, or if a thread panicked.
     pub async fn stop(self) -> Result<(), NodeError> {
         if tokio::time::timeout(STOP_TIMEOUT, drain(&self.info)).await.is_err() {
             warn!("some requests could not be finished; they were never acknowledged");
@@ -45,7 +45,8 @@ impl Node {
         if join(self.watch).await.is_none() {
             panicked = Some("watch");
         }
-        // A snapshot under way ends first, or fails because the log is closed.
+        // The snapshot thread first ends a snapshot under way. That one may fail, because the log
+        // is closed.
         drop(self.info.snapshots.send(SnapshotRequest::Stop));
         if join(self.snapshotter).await.is_none() {
             panicked = Some("snapshot");
@@ -75,7 +76,7 @@ async fn drain(info: &NodeInfo) {
     }
 }
 
-/// Waits for all threads. Returns whether any panicked.
+/// Waits for all threads. Returns whether one of them panicked.
 async fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
     let mut panicked = false;
     for thread in threads {
@@ -84,7 +85,7 @@ async fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
     panicked
 }
 
-/// Waits for a thread without blocking this one; `None` if it panicked.
+/// Waits for a thread to end, without blocking this one. `None` if the thread panicked.
 async fn join<T: Send + 'static>(thread: JoinHandle<T>) -> Option<T> {
     tokio::task::spawn_blocking(move || thread.join().ok()).await.ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! The data directory: its identity, its lock, and what a start recovers from it.
+//! The data directory: its identity and its lock, and what a start recovers from it.
 //!
 //! ```text
 //! DIR/node           identity: JSON in a sealed file (see snapshot/format.md)
@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Invariants:
-//! - A directory is used by one process at a time.
-//! - The store never starts empty where data was expected. A missing directory is created, an empty
-//!   one needs `--init`, and one with data but without its identity is damage.
+//! - Only one process at a time uses a directory.
+//! - A store never starts empty where somebody expects data. A missing directory is created, and an
+//!   empty one needs `--init`. A directory with files but without an identity is damage.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, TryLockError};
@@ -35,16 +35,17 @@ use crate::types::{KeyHasher, ShardCount, TimeMs};
 
 const LOCK_FILE: &str = "lock";
 
-/// How to open a directory.
+/// How to recover a store.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
-    /// Accept damage, and continue with what is whole.
+    /// Whether damage is accepted: the run then continues with what is whole.
     pub allow_damage: bool,
-    /// Write a log; if false, only snapshots keep data.
+    /// Whether this run writes a log. Without one, only snapshots keep data.
     pub log: bool,
-    /// Which acknowledged changes this run may lose, for the identity file.
+    /// Which acknowledged changes this run may lose. The identity file remembers it for the next
+    /// start.
     pub at_risk: AtRisk,
-    /// Size at which a segment of the log is followed by the next, in bytes.
+    /// A segment of the log that has reached this size, in bytes, is followed by a new one.
     pub segment_bytes_max: u64,
 }
 
@@ -54,40 +55,41 @@ pub struct Store<D: Disk = HeldDirectory> {
     disk: D,
     /// Path of the directory.
     pub dir: PathBuf,
-    /// The identity, as it was read or drawn at the start.
+    /// The identity, as this start read it or drew it.
     pub identity: Identity,
-    /// The identity file was copied here, for example from a backup.
+    /// Whether the identity file was copied here from another place, for example from a backup.
     is_copy: bool,
-    /// Held as long as the store is used; `None` on a disk that no other process sees.
+    /// The lock, held as long as the store is used. `None` on a disk that no other process sees.
     _lock: Option<Lock>,
 }
 
-/// The result of a recovery.
+/// What a recovery returns.
 pub struct Recovered<D: Disk = HeldDirectory> {
     /// One core for each shard, with all records applied.
     pub cores: Vec<Core>,
-    /// The incarnation of the log in this run. Clients hold offsets and versions of it.
+    /// The incarnation of the log in this run. The offsets and versions that clients hold belong to
+    /// it.
     pub incarnation: u64,
-    /// Continues the log; `None` if there is no log.
+    /// Continues the log. `None` if the run has no log.
     pub writer: Option<LogWriter<D>>,
-    /// The snapshot that was loaded; `None` if there was none.
+    /// The snapshot that was loaded, if there was one.
     pub snapshot: Option<SnapshotInfo>,
-    /// Bytes of the records after the snapshot, which were replayed.
+    /// How many bytes of records after the snapshot were replayed.
     pub replayed_bytes: u64,
     /// LSN of the newest record.
     pub last: Lsn,
-    /// When the newest idempotency key was used, in the time that keys age by. `None` without a
+    /// When an idempotency key was last used, in the time by which keys age. `None` without any
     /// key.
     pub newest_key: Option<TimeMs>,
-    /// Raises the baseline in the identity file.
+    /// Raises the baseline in the identity file during the run.
     pub baseline: Arc<dyn KeepBaseline>,
 }
 
 impl Store {
-    /// Opens or creates a directory, and locks it.
+    /// Opens a directory or creates one, and locks it.
     ///
     /// # Errors
-    /// If it is in use, unexpectedly empty, damaged, or of another kind.
+    /// If another process uses the directory, or if it is unexpectedly empty, damaged, or not ours.
     pub fn open(dir: &Path, init: bool) -> Result<Self, StoreError> {
         let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
         let is_new = !dir.try_exists().map_err(io)?;
@@ -108,7 +110,7 @@ impl Store {
 }
 
 impl<D: Disk> Store<D> {
-    /// The disk that all files of this store are on.
+    /// The disk that has all files of this store.
     pub fn disk(&self) -> D {
         self.disk.clone()
     }
@@ -116,7 +118,7 @@ impl<D: Disk> Store<D> {
     /// Opens an existing store on a disk that no other process sees.
     ///
     /// # Errors
-    /// If its identity is missing, damaged, or of another kind.
+    /// If the identity is missing, damaged, or not ours.
     pub fn found(disk: D, dir: &Path) -> Result<Self, StoreError> {
         let (identity, is_copy) = Identity::read(&disk, &dir.join(IDENTITY_FILE))?;
         Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy, _lock: None })
@@ -125,17 +127,18 @@ impl<D: Disk> Store<D> {
     /// Makes a new store on a disk that no other process sees.
     ///
     /// # Errors
-    /// If its identity cannot be written.
+    /// If the identity cannot be written.
     pub fn made(disk: D, dir: &Path, identity: Identity) -> Result<Self, StoreError> {
         write(&disk, &dir.join(IDENTITY_FILE), &identity)?;
         Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy: false, _lock: None })
     }
 
-    /// Reads the newest snapshot and the log after it. If changes that clients know may be lost,
+    /// Reads the newest snapshot, and the log after it. If changes that clients know may be lost,
     /// the log gets the incarnation `next`.
     ///
     /// # Errors
-    /// If a file is damaged, missing or newer, a record cannot be applied, or the disk refuses.
+    /// If a file is damaged, missing, or of a newer version. If a record cannot be applied, or the
+    /// disk refuses an operation.
     pub fn recover(
         &self,
         shards: ShardCount,
@@ -158,7 +161,7 @@ impl<D: Disk> Store<D> {
         let newest = RefCell::new(NewestTime::default());
         let replayed_bytes = Cell::new(0_u64);
         let (cores, opened) = load(cores, shards, |feeder| {
-            // The callbacks are called one after the other, never concurrently.
+            // The callbacks run one after the other, never at the same time.
             let feeder = RefCell::new(feeder);
             snapshot::open_with_verdict(
                 &self.disk,
@@ -213,8 +216,8 @@ impl<D: Disk> Store<D> {
         })
     }
 
-    /// Begins a new incarnation if damage is about to be accepted. After a crash between the repair
-    /// and the write of the identity, the next start would find nothing to repair.
+    /// Begins a new incarnation before damage is repaired. If a crash came between the repair and
+    /// this write, the next start would find no damage and keep the old incarnation.
     fn renew_before_repair(&self, next: u64) -> Result<(), StoreError> {
         let scan = snapshot::scan(&self.disk, &self.dir, self.identity.known());
         let scan = scan.map_err(|error| self.refusal(OpenError::Io(error)))?;
@@ -225,7 +228,7 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Logs what the start found and did. A loss is never logged below a warning.
+    /// Logs what the start found and did. A loss is a warning at least.
     fn log_findings(&self, opened: &Opened<D>, newest: Option<TimeMs>) {
         for done in &opened.done {
             info!("{done}");
@@ -267,7 +270,7 @@ impl<D: Disk> Store<D> {
         );
     }
 
-    /// The error for a directory that does not open, with advice.
+    /// The error for a directory that cannot be opened, with advice for the operator.
     fn refusal(&self, error: OpenError) -> StoreError {
         let advice = match &error {
             OpenError::Io(error) => advice_in(&self.dir, error),
@@ -299,8 +302,8 @@ impl<D: Disk> Store<D> {
         StoreError::NotOpened { error, advice }
     }
 
-    /// The identity for the run that begins, written before the run replies to any client. Its
-    /// baseline demands the segment that is written next.
+    /// The identity for the run that begins. It is written before the run replies to any client.
+    /// Its baseline demands the segment that the run writes first.
     fn identity_of_run(
         &self,
         opened: &Opened<D>,
@@ -319,8 +322,8 @@ impl<D: Disk> Store<D> {
             }
         }
         let snapshot = opened.snapshot.as_ref().map_or(Lsn(0), |snapshot| snapshot.start_lsn);
-        // Without a log, the end of an older log was read but not synced: it is not known to be
-        // durable.
+        // Without a log this start only reads the end of an older log, and does not sync it. So
+        // that end does not count as durable.
         let found = match &opened.writer {
             Some(writer) => writer.baseline(),
             None => Baseline { durable: snapshot, ..Baseline::default() },
@@ -334,12 +337,12 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// The identity of an existing directory, and whether it is a copy. `serve` and `inspect` both use
-/// this to decide what a directory is.
+/// The identity of an existing directory, and whether its file is a copy. `serve` and `inspect`
+/// both decide here what a directory is.
 ///
 /// # Errors
-/// [`StoreError::Empty`] if the directory is empty. Otherwise if the identity is missing, damaged
-/// or newer.
+/// [`StoreError::Empty`] if the directory is empty. Another error if the identity is missing,
+/// damaged or newer.
 pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
     let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
     let path = dir.join(IDENTITY_FILE);
@@ -354,8 +357,8 @@ pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
     Err(StoreError::Foreign { path, what: what.into() })
 }
 
-/// Makes clients that sync or watch begin anew, after a repair or a restore that may have lost
-/// changes that they know.
+/// Begins a new incarnation, so that clients that sync or watch begin anew. Needed after a repair
+/// or a restore, which may have lost changes that clients know.
 ///
 /// # Errors
 /// If the identity cannot be read or written.
@@ -370,20 +373,22 @@ fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), Stor
     identity.write(disk, path).map_err(io)
 }
 
-/// The right to use a directory, until it is dropped.
+/// The right to use a directory, held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// The locked directory itself. Unlike the lock file, nobody can remove it while it holds
-    /// files.
+    /// The locked directory itself. Nobody can remove it while it has files, but somebody can
+    /// remove the lock file.
     dir: Arc<File>,
-    /// Older versions lock this file, and some remote file systems can lock only files.
+    /// The locked file in it. Older versions lock only this file, and some remote file systems lock
+    /// only files.
     _file: File,
 }
 
 /// Locks a directory.
 ///
 /// # Errors
-/// [`StoreError::Locked`] if another process has it; otherwise those of the operating system.
+/// [`StoreError::Locked`] if another process holds the lock. Otherwise the error of the operating
+/// system.
 pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let io = |path: &Path, error| StoreError::Io { path: path.to_path_buf(), error };
     let locked = || StoreError::Locked(dir.to_path_buf());
@@ -391,7 +396,7 @@ pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     match held.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(locked()),
-        // Some file systems lock only what is open for writing, and no directory is.
+        // Some file systems lock only files that are open for writing, and a directory never is.
         Err(TryLockError::Error(error)) => {
             debug!(%error, "the directory itself cannot be locked; the file in it is");
         }
@@ -407,8 +412,8 @@ pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
     }
 }
 
-/// Whether the directory holds nothing but our own lock, an unfinished identity file, and the
-/// `lost+found` of a fresh file system.
+/// Whether the directory has no files. The lock file, an unfinished identity file and `lost+found`
+/// of a new file system do not count.
 pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
@@ -419,14 +424,14 @@ pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Creates a directory and its missing parents, and syncs their names.
+/// Creates a directory with its missing parents, and syncs their names.
 pub(super) fn create_dirs(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
     create_private(dir)?;
     for path in missing {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
-        // Some file systems refuse to sync a directory, and lose nothing by it.
+        // Some file systems refuse to sync a directory. They lose nothing by that.
         if let Err(error) = RealDisk.sync_dir(parent) {
             warn!(
                 %error,

@@ -1,18 +1,18 @@
-//! The stream of changes: sends the changes in the log to any number of watchers.
+//! The stream of changes: sends the changes that the log has to any number of watchers.
 //!
-//! While somebody watches, the log's thread passes on each batch as soon as replies may rely on it.
-//! It gives the batch away instead of dropping it, and does nothing else. The watch thread decodes
-//! the records into pages, once for all watchers. A ring holds the newest pages. A watcher that
-//! resumes from further back gets pages read from the log's files, until the ring has what comes
-//! next.
+//! While somebody watches, the log thread passes each batch on as soon as replies may rely on it.
+//! For that it only gives the batch away. The watch thread decodes the records into pages, once for
+//! all watchers. A ring holds the newest pages. A watcher that continues from further back gets
+//! pages from the log's files, until it reaches the pages of the ring.
 //!
 //! Invariants:
 //! - A watcher gets every change after its offset once, in the order of the log. If it cannot, it
 //!   gets an error with the reason.
 //! - Only changes that replies may rely on are sent ([`Log::reached`]).
-//! - Memory is bounded by [`WatchBounds`]: by the ring, by as many bytes again of batches on their
-//!   way into it, and by one page for each watcher that resumes. A watcher that falls out of the
-//!   ring is cut off; writers never wait for one.
+//! - [`WatchBounds`] bounds the memory: the ring, as many bytes again for batches on their way into
+//!   it, and one page for each watcher that reads files.
+//! - Writers never wait for a watcher. A watcher that needs pages which the ring has dropped is cut
+//!   off.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -30,22 +30,22 @@ use crate::limits::{WATCH_PAGE_BYTES, WATCH_RING_BYTES};
 use crate::shard::events::{self, blank};
 use crate::throttle::throttled;
 
-/// Changes of consecutive records of the log.
+/// The changes of some consecutive records of the log.
 pub struct Page {
-    /// LSN of the first record that it covers.
+    /// LSN of the first record of the page.
     pub first: Lsn,
-    /// LSN of the last record that it covers. It may be a record without a change.
+    /// LSN of the last record of the page, even if that record has no change.
     pub last: Lsn,
     /// The changes, each with the LSN of its record.
     pub events: Vec<(Lsn, WatchEvent)>,
-    /// Bytes of the records.
+    /// How many bytes the records have.
     bytes: usize,
-    /// The changes as a door sends them, encoded by the first connection that needs them.
+    /// The changes as a door sends them. The first connection that needs them encodes them for all.
     encoded: OnceLock<Vec<Vec<u8>>>,
 }
 
 impl Page {
-    /// The changes after `position`, encoded. `encode` runs once for each change of the page,
+    /// The changes after `position`, encoded. `encode` runs only once for each change of the page,
     /// however many watchers need it.
     pub fn encoded_after(
         &self,
@@ -61,12 +61,13 @@ impl Page {
     }
 }
 
-/// Bounds on the memory that the stream uses.
+/// Bounds on the memory of the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchBounds {
-    /// Bytes of the records in the ring. Batches on their way to it may use as many again.
+    /// How many bytes of records the ring holds. Batches on their way into it may take as many
+    /// again.
     pub ring_bytes: usize,
-    /// Bytes of the records in a page from the log's files.
+    /// How many bytes of records a page from the log's files holds.
     pub page_bytes: usize,
 }
 
@@ -76,7 +77,7 @@ impl Default for WatchBounds {
     }
 }
 
-/// The newest pages, without a gap between them.
+/// The newest pages. No record between them is missing.
 #[derive(Default)]
 struct Ring {
     pages: VecDeque<Arc<Page>>,
@@ -86,7 +87,7 @@ struct Ring {
 impl Ring {
     fn push(&mut self, page: Arc<Page>, bytes_max: usize) {
         if self.pages.back().is_some_and(|last| last.last.next() != page.first) {
-            // Batches were dropped on their way here.
+            // Batches between the two pages were dropped, and a ring has no gap.
             self.clear();
         }
         self.bytes += page.bytes;
@@ -105,32 +106,32 @@ impl Ring {
     }
 }
 
-/// Work that waits for the watch thread.
+/// What waits for the watch thread.
 #[derive(Default)]
 struct Inbox {
-    /// Each with the LSN of its first record, and the era that it was kept for.
+    /// Each batch, with the LSN of its first record and the era in which it was offered.
     batches: VecDeque<(Lsn, u64, Batch)>,
     bytes: usize,
     resumes: VecDeque<Resume>,
     stop: bool,
 }
 
-/// A watcher that wants a page from the log's files.
+/// A watcher that waits for a page from the log's files.
 struct Resume {
     state: ResumeState,
     until: Lsn,
     reply: oneshot::Sender<Result<(Arc<Page>, ResumeState), Error>>,
 }
 
-/// Where a watcher is in the log's files; opaque to doors.
+/// Where a watcher is in the log's files. Doors only pass it on.
 pub struct ResumeState {
     position: Lsn,
-    /// Its offset is of another log, so it cannot continue.
+    /// Whether the offset belongs to another log. Then the watcher cannot continue.
     is_lost: bool,
     follower: Option<Box<dyn Follow>>,
 }
 
-/// A [`LogFollower`] of any disk.
+/// A [`LogFollower`], whatever its disk is.
 trait Follow: Send {
     fn next(
         &mut self,
@@ -154,17 +155,17 @@ where
     }
 }
 
-/// The next step of a watcher.
+/// What a watcher does next.
 pub enum Next {
-    /// Send this page, which is from the ring.
+    /// Sends this page, which the ring has.
     Page(Arc<Page>),
-    /// Wait: there is no newer change.
+    /// Waits: there is no newer change.
     Nothing,
-    /// Read the log's files, up to this record; the ring continues after it.
+    /// Reads the log's files up to this record. The ring continues behind it.
     InFiles(Lsn),
 }
 
-/// The stream, shared by the log's thread, the watch thread and all connections.
+/// The stream. The log thread, the watch thread and all connections share it.
 pub struct WatchHub {
     log: Arc<Log>,
     incarnation: u64,
@@ -172,17 +173,17 @@ pub struct WatchHub {
     inbox: Mutex<Inbox>,
     wake: Condvar,
     ring: Mutex<Ring>,
-    /// Changes only under the ring's lock. The last watcher empties the ring, and so does the first
-    /// one; no other watcher may exist at that moment.
+    /// Changes only under the lock of the ring. The ring is emptied when the first watcher comes
+    /// and when the last one goes, so no watcher can need its pages then.
     watchers: AtomicUsize,
-    /// Counts how often somebody began to watch when nobody did. Between two eras batches are not
-    /// kept.
+    /// How often watching has begun after a time without watchers. The log thread keeps no batches
+    /// in such a time, so batches of an earlier era must not enter the ring.
     era: AtomicU64,
-    /// Changes with every page, so that connections call [`Self::next`] again.
+    /// Changes with every page, so that connections that wait call [`Self::next`] again.
     news: watch::Sender<u64>,
 }
 
-/// Registers a watcher; while one exists, the log's batches are kept.
+/// One watcher. While any exists, the log thread keeps batches for the stream.
 pub struct Watcher(Arc<WatchHub>);
 
 impl Drop for Watcher {
@@ -195,12 +196,12 @@ impl Drop for Watcher {
 }
 
 impl WatchHub {
-    /// The stream of `log`, with the default bounds; offsets name this incarnation.
+    /// The stream of `log`, with the usual bounds. Its offsets name `incarnation`.
     pub fn new(log: Arc<Log>, incarnation: u64) -> Self {
         Self::bounded(log, incarnation, WatchBounds::default())
     }
 
-    /// Like [`Self::new`], with other bounds; tests use small ones.
+    /// Like [`Self::new`], with other bounds: tests use small ones.
     pub fn bounded(log: Arc<Log>, incarnation: u64, bounds: WatchBounds) -> Self {
         Self {
             log,
@@ -216,7 +217,7 @@ impl WatchHub {
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        // No code that can panic runs under this lock, nor under the next one.
+        // No code that can panic runs under the two locks, so a poisoned lock is not possible.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -224,20 +225,20 @@ impl WatchHub {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody watches. If it is read after [`Log::reached`] moved, it counts every
-    /// watcher that began without seeing that move.
+    /// Whether somebody watches. The log thread asks after it has moved [`Log::reached`]. So a
+    /// watcher that it misses has seen the move, and reads these records from the files.
     pub fn is_watched(&self) -> bool {
         self.watchers.load(Ordering::SeqCst) > 0
     }
 
-    /// Accepts a batch that replies may rely on, whose first record is `first`. Only the log's
+    /// Takes a batch that replies may rely on. `first` is the LSN of its first record. Only the log
     /// thread calls this, in the order of the log.
     pub fn offer(&self, first: Lsn, batch: Batch) {
         let mut inbox = self.inbox();
         let bytes = batch.len_bytes();
         if inbox.bytes + bytes > self.bounds.ring_bytes && !inbox.batches.is_empty() {
-            // The watch thread is too slow. It continues after the gap, and live watchers that
-            // miss changes in the gap are cut off.
+            // The watch thread is too slow, so these batches are dropped. The ring begins anew
+            // behind the gap, and a live watcher that misses changes is cut off.
             inbox.batches.clear();
             inbox.bytes = 0;
         }
@@ -247,11 +248,12 @@ impl WatchHub {
         self.wake.notify_one();
     }
 
-    /// Begins to watch after the offset `from`, or after all that the log has reached now.
+    /// Begins to watch behind the offset `from`. Without one, begins behind all that the log has
+    /// reached.
     ///
     /// # Errors
-    /// 503 if there is no log, 400 if `from` is not an offset. If the log no longer holds the
-    /// offset, [`Self::read_files`] returns that error.
+    /// 503 without a log, 400 if `from` is not an offset. If the log has dropped the offset, only
+    /// [`Self::read_files`] returns an error.
     pub fn begin(self: &Arc<Self>, from: Option<&str>) -> Result<(Watcher, ResumeState), Error> {
         if self.log.mode() == LogMode::Off {
             return Err(Error::not_applied("watch: the server keeps no log (--log off)"));
@@ -261,8 +263,8 @@ impl WatchHub {
             self.era.fetch_add(1, Ordering::AcqRel);
             ring.clear();
         }
-        // From here on batches are kept. So what the log has reached by now was offered before, or
-        // is kept.
+        // From here on the log thread keeps batches. So records up to the present `reached` are in
+        // the files, and later ones come through the ring.
         self.watchers.fetch_add(1, Ordering::SeqCst);
         drop(ring);
         let watcher = Watcher(Arc::clone(self));
@@ -283,17 +285,18 @@ impl WatchHub {
         Ok(ResumeState { is_lost, ..ResumeState::at(lsn) })
     }
 
-    /// The offset after a record, as clients send it in `from`.
+    /// The offset behind a record, as clients send it in `from`.
     pub fn offset(&self, lsn: Lsn) -> String {
         format!("{:016x}.{lsn}", self.incarnation)
     }
 
-    /// A heartbeat: no change happened up to this record.
+    /// A heartbeat: says that there is no change up to this record.
     pub fn heartbeat(&self, lsn: Lsn) -> WatchEvent {
         WatchEvent { offset: self.offset(lsn), ..blank(WatchOp::Heartbeat) }
     }
 
-    /// The error for a watcher that was cut off, with the offset from which it can continue.
+    /// The error for a watcher that is cut off. It has the offset from which the watcher can begin
+    /// again.
     pub fn too_slow(&self, position: Lsn) -> Error {
         Error::new(
             ErrorCode::Busy,
@@ -304,8 +307,8 @@ impl WatchHub {
         )
     }
 
-    /// The next step of a watcher at `position`. `is_live` says that the watcher has once had all
-    /// changes, so that all later ones come through the ring.
+    /// What a watcher at `position` does next. `is_live` says that the watcher once had all
+    /// changes, so that all later changes come through the ring.
     pub fn next(&self, position: Lsn, is_live: bool) -> Next {
         let ring = self.ring();
         match ring.pages.front() {
@@ -314,8 +317,8 @@ impl WatchHub {
                 ring.pages.get(at).map_or(Next::Nothing, |page| Next::Page(Arc::clone(page)))
             }
             Some(oldest) => Next::InFiles(oldest.first.previous()),
-            // Changes up to the reached LSN are on their way into the ring: not lost, and not to be
-            // read twice.
+            // Newer changes are on their way into the ring. Reading them from the files too would
+            // send them twice.
             None if is_live => Next::Nothing,
             None => {
                 drop(ring);
@@ -325,15 +328,16 @@ impl WatchHub {
         }
     }
 
-    /// Changes its value when there is something new; then a waiting watcher calls [`Self::next`].
+    /// Its value changes with every new page. A watcher that waits then calls [`Self::next`].
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
 
-    /// Requests a page from the log's files: changes after the position of `state`, up to `until`.
+    /// Asks for a page from the log's files: the changes behind the position of `state`, up to
+    /// `until`.
     ///
     /// # Errors
-    /// 409 with the oldest offset that is kept, if the log no longer holds the changes. 503 if the
+    /// 409 with the oldest offset that the log has, if it no longer has the changes. 503 if the
     /// files cannot be read.
     pub fn read_files(
         &self,
@@ -346,7 +350,7 @@ impl WatchHub {
         answer
     }
 
-    /// Ends the watch thread.
+    /// Tells the watch thread to end.
     pub fn stop(&self) {
         self.inbox().stop = true;
         self.wake.notify_one();
@@ -354,7 +358,7 @@ impl WatchHub {
 }
 
 impl ResumeState {
-    /// A watcher that has all changes up to `position`.
+    /// The state of a watcher that has all changes up to `position`.
     pub fn at(position: Lsn) -> Self {
         Self { position, is_lost: false, follower: None }
     }
@@ -364,13 +368,13 @@ impl ResumeState {
         self.position
     }
 
-    /// Whether its offset is of another log; reading from the files returns the error.
+    /// Whether the offset belongs to another log. Reading the files then returns the error.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
 }
 
-/// The watch thread: fills the ring, and reads the log's files for watchers that resume.
+/// The watch thread: fills the ring, and reads the log's files for watchers that are behind it.
 pub struct WatchThread<D: Disk> {
     watch: Arc<WatchHub>,
     disk: D,
@@ -382,7 +386,7 @@ impl<D: Disk + Clone + Send + 'static> WatchThread<D>
 where
     LogFollower<D>: Send,
 {
-    /// The thread of a stream whose log is in `dir`.
+    /// The watch thread of a stream, for the log in `dir`.
     pub fn new(watch: Arc<WatchHub>, disk: D, dir: PathBuf, node_id: u64) -> Self {
         Self { watch, disk, dir, node_id }
     }
@@ -408,13 +412,13 @@ where
                 self.watch.news.send_modify(|turn| *turn = turn.wrapping_add(1));
             }
             if let Some(Resume { state, until, reply }) = resume {
-                // A watcher that went away needs no page.
+                // Sending fails if the watcher has gone. Then nobody needs the page.
                 drop(reply.send(self.read(state, until)));
             }
         }
     }
 
-    /// Decodes a batch into a page, and adds the page to the ring.
+    /// Decodes a batch into a page and adds the page to the ring.
     fn take(&self, first: Lsn, era: u64, batch: &Batch) {
         let mut page = Draft::new(first);
         for payload in batch.payloads() {
@@ -465,20 +469,20 @@ where
 }
 
 impl<D: Disk> WatchThread<D> {
-    /// 409, with the offset before the oldest record that is kept.
+    /// The error 409, with the offset in front of the oldest record that the log has.
     fn not_kept(&self, why: &str, oldest: Lsn) -> Error {
         let oldest = self.watch.offset(oldest.previous());
         Error::new(ErrorCode::Conflict, format!("from: {why}; the oldest kept is {oldest}"))
     }
 }
 
-/// 503: the log cannot be read now; a retry may succeed.
+/// The error 503: the log cannot be read at present, and a retry may succeed.
 fn not_read(error: &dyn std::error::Error) -> Error {
     throttled!(warn, error = %error, "the log could not be read for a watcher");
     Error::not_applied("watch: the log could not be read")
 }
 
-/// A page that is being made.
+/// A page to which records are still added.
 struct Draft {
     first: Lsn,
     last: Lsn,
@@ -500,7 +504,7 @@ impl Draft {
                     self.events.push((lsn, WatchEvent { offset: watch.offset(lsn), ..change }));
                 }
             }
-            // This program wrote the record itself.
+            // This program wrote the record itself, so this is a fault of the program.
             Err(error) => {
                 throttled!(error, %lsn, %error, "a record of the log cannot be told");
             }

@@ -18,7 +18,8 @@
 //! - [`reads`]: `list` and `detail` on the fast path
 //!
 //! Invariants:
-//! - The record of an event is in the output before any message or answer that depends on the event.
+//! - The record of an event is in the output before any message or answer that depends on the
+//!   event.
 //! - Without a log a snapshot shows one instant: a slot is captured before its first change after
 //!   that instant.
 //! - One change leaves no record: the eviction of first answers.

@@ -1,8 +1,8 @@
 //! What an event of a chat changes in rows, and which rows.
 //!
 //! Invariants:
-//! - No step takes time that grows with the number of rows. So the members of a dissolved chat stay in
-//!   their chunks, and are dropped in parts.
+//! - No step takes time that grows with the number of rows. So the members of a dissolved chat stay
+//!   in their chunks, and are dropped in parts.
 
 use serde::{Deserialize, Serialize};
 

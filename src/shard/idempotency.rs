@@ -21,10 +21,10 @@
 //! user's id or hash and a chat's id before the key. Nothing looks those up any more.
 //!
 //! Invariants:
-//! - No scope names a user. The first answers of a user are found by the user's hash, and are removed
-//!   when the user is erased.
-//! - The answer of a part says nothing about the user. Without its claim nothing can find it, because
-//!   a slot never uses the number of a claim twice.
+//! - No scope names a user. The first answers of a user are found by the user's hash, and are
+//!   removed when the user is erased.
+//! - The answer of a part says nothing about the user. Without its claim nothing can find it,
+//!   because a slot never uses the number of a claim twice.
 
 use compact_str::{CompactString, format_compact};
 use serde::Serialize;

@@ -7,7 +7,8 @@
 //! Invariants:
 //! - The first round returns the pinned rows, the second round the others. Each round visits the
 //!   chunks from the last to the first.
-//! - A [`ListPlace`] stays right while no row before it changes. Rows that join later come before it.
+//! - A [`ListPlace`] stays right while no row before it changes. Rows that join later come before
+//!   it.
 
 use super::roster::Chunk;
 use super::row::Row;

@@ -5,8 +5,8 @@
 //!
 //! Invariants:
 //! - The rows are in list order; see [`super::list_order`].
-//! - A slice reads about [`LOOK_ROWS`] rows at most, and adds about [`SCAN_ROWS`] of them to the page
-//!   at most.
+//! - A slice reads about [`LOOK_ROWS`] rows at most, and adds about [`SCAN_ROWS`] of them to the
+//!   page at most.
 
 use super::list_order::{ListOrder, ListPlace};
 use super::roster::{Chunks, Roster};

@@ -11,8 +11,8 @@
 //! Invariants:
 //! - Orders strictly rise over all chunks. No chunk is empty or longer than `CHUNK_ENTRIES_MAX`.
 //! - Keys are unique, and `Lookup` knows each entry exactly once.
-//! - The form of `Lookup` depends on the present and on earlier numbers of entries, because a roster
-//!   shrinks later than it grew.
+//! - The form of `Lookup` depends on the present and on earlier numbers of entries, because a
+//!   roster shrinks later than it grew.
 
 use std::sync::Arc;
 

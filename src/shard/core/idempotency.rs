@@ -11,12 +11,12 @@
 //! asks for all parts again. The shard of each part keeps an answer of its own.
 //!
 //! Invariants:
-//! - An answer older than the window is not used, even if it is not evicted yet. The answer of a part
-//!   has no window of its own: it is used as long as its claim.
-//! - A new answer evicts at most two answers for each unit of its weight, and each tick evicts at most
-//!   two. So no step is long.
-//! - The queue names a slot once for each answer that the slot holds. The sum of weights counts these
-//!   answers.
+//! - An answer older than the window is not used, even if it is not evicted yet. The answer of a
+//!   part has no window of its own: it is used as long as its claim.
+//! - A new answer evicts at most two answers for each unit of its weight, and each tick evicts at
+//!   most two. So no step is long.
+//! - The queue names a slot once for each answer that the slot holds. The sum of weights counts
+//!   these answers.
 
 use std::collections::VecDeque;
 

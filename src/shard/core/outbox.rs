@@ -1,11 +1,11 @@
 //! Deliveries: an event of a chat reaches the rows of its users, on this shard or on others.
 //!
 //! Invariants:
-//! - A chat delivers its events one at a time, in order, and at most one slice of an event is on its
-//!   way. So rows get the events of a chat in order, and a giant chat takes small steps.
-//! - When all rows have confirmed an event, `DeliveryDone` takes it out of the outbox, and only then
-//!   the next event is sent. So after a crash only the last event can be delivered twice, and rows
-//!   recognize it by its number.
+//! - A chat delivers its events one at a time, in order, and at most one slice of an event is on
+//!   its way. So rows get the events of a chat in order, and a giant chat takes small steps.
+//! - When all rows have confirmed an event, `DeliveryDone` takes it out of the outbox, and only
+//!   then the next event is sent. So after a crash only the last event can be delivered twice, and
+//!   rows recognize it by its number.
 //! - A caller that waits for deliveries gets its answer exactly once.
 
 use hashbrown::HashMap;

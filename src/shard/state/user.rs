@@ -2,10 +2,10 @@
 //!
 //! Invariants:
 //! - A row's `event` is the number of the last event of its chat that changed the row.
-//! - A user without rows stays for a while, because `sync` still reports the user's removals. A user
-//!   who was forgotten and joins again is a new user with another [`UserHead::born`].
-//! - Each change of a row except by `touch` gives the row the user's next version. So a client can ask
-//!   for all rows that changed after a version.
+//! - A user without rows stays for a while, because `sync` still reports the user's removals. A
+//!   user who was forgotten and joins again is a new user with another [`UserHead::born`].
+//! - Each change of a row except by `touch` gives the row the user's next version. So a client can
+//!   ask for all rows that changed after a version.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
