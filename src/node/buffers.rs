@@ -1,24 +1,25 @@
-//! Byte buffers that the connections of a core share with what the core sends to other cores. A
-//! holder keeps a buffer only while it has bytes in it. So idle connections use no memory, and busy
-//! ones do not grow a new buffer each time.
+//! Byte buffers for the connections of a core, and for what the core sends to other cores. A holder
+//! has a buffer only while the buffer has bytes in it. So idle connections use no memory, and busy
+//! ones need not let a new buffer grow each time.
 //!
 //! Invariants:
-//! - A spare buffer is empty and at most `BUFFER_BYTES_MAX` large; there are at most `BUFFERS_MAX`.
+//! - A spare buffer is empty and has at most `BUFFER_BYTES_MAX` of capacity. A core has at most
+//!   `BUFFERS_MAX` of them.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
 
-/// Largest buffer that is kept as a spare, in bytes.
+/// Largest capacity of a spare buffer, in bytes.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
-/// Most spare buffers per core.
+/// How many spare buffers a core has at most.
 const BUFFERS_MAX: usize = 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives an empty buffer the capacity of a spare one, if there is one.
+/// Gives a buffer without capacity a spare one, if there is any.
 pub fn fill(buffer: &mut BytesMut) {
     if buffer.capacity() == 0
         && let Some(spare) = SPARE.with_borrow_mut(Vec::pop)
@@ -27,11 +28,11 @@ pub fn fill(buffer: &mut BytesMut) {
     }
 }
 
-/// Returns the capacity of a buffer whose content is no longer needed.
+/// Takes the capacity of a buffer whose bytes are no longer needed, as a spare one.
 pub fn empty(buffer: &mut BytesMut) {
     let mut buffer = std::mem::take(buffer);
     buffer.clear();
-    // The whole allocation counts, including the part that was consumed at its front.
+    // The whole allocation counts, with the part at its front that was already consumed.
     let is_large = buffer.try_reclaim(BUFFER_BYTES_MAX + 1);
     SPARE.with_borrow_mut(|spare| {
         if !is_large && spare.len() < BUFFERS_MAX && buffer.try_reclaim(1) {

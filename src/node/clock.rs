@@ -1,9 +1,9 @@
-//! The time that commands use: the wall clock, as far as it can be trusted.
+//! The time that commands use: the wall clock, where it can be trusted.
 //!
-//! People and daemons set a wall clock, and it may be wrong for a moment or for long. A decision
-//! made at a wrong time stays: a `last_time` a year ahead sorts in front for a year. So the time of
-//! decisions is bound to a second clock, `boot`. Nobody sets that clock; it counts only what
-//! elapses, including a suspend.
+//! People and daemons set a wall clock, so it may be wrong for a moment or for long. What is
+//! decided at a wrong time stays: a chat whose `last_time` is a year ahead is listed in front for a
+//! year. So a second clock, `boot`, bounds the time of decisions. Nobody sets `boot`. It counts
+//! only elapsed time, suspends included.
 //!
 //! ```text
 //! limit      begins HEADROOM_MS above the wall clock of the start; rises as time elapses; moves to
@@ -24,90 +24,91 @@
 //! | was behind at the start, then corrected | follows by 1 s a minute; a restart follows immediately |
 //!
 //! Invariants, for readings whose `boot` never decreases:
-//! - `now` is never above the start's wall clock + HEADROOM_MS + elapsed time + 1/60 of it. Between
-//!   any two readings the limit rises by at most the elapsed time + 1/60 of it.
-//! - `now` goes back only after the wall clock was below it for [`WAIT_MS`] without a break, and
-//!   then to the wall clock.
+//! - `now` is at most the wall clock of the start + HEADROOM_MS + 61/60 of the elapsed time.
+//!   Between any two readings the limit rises by at most 61/60 of the time between them.
+//! - `now` goes back only after the wall clock was below it for [`WAIT_MS`] without a break. It
+//!   then goes back to the wall clock.
 //! - While the wall clock is between `now` and the limit, `now` equals the wall clock.
 //!
-//! Nothing that must not decrease depends on this time: LSNs, sequences and versions are counted.
-//! Idempotency keys age only by elapsed time, see [`shared`].
+//! LSNs, sequences and versions must not decrease, so they are counted and do not use this time.
+//! Idempotency keys age only by elapsed time; see [`shared`].
 
 pub mod shared;
 
-/// How long `now` stands still if the wall clock is behind it, before it goes back.
+/// How long `now` stands still, in ms, while the wall clock is behind it. Then `now` goes back.
 pub const WAIT_MS: u64 = 60_000;
 
-/// The limit moves toward the wall clock by one part in this many of the elapsed time: 1 s a
-/// minute.
+/// In any time that elapses, the limit moves toward the wall clock by one part in this many of it:
+/// 1 s a minute.
 pub const DRAWN_SHARE: u64 = 60;
 
 /// How far the limit is above a correct wall clock, in ms. The two clocks are read one after the
-/// other, in whole milliseconds. Without headroom, `now` would often be 1 ms behind the wall clock.
+/// other, in whole ms. Without headroom `now` would often be 1 ms behind the wall clock.
 pub const HEADROOM_MS: u64 = 10;
 
-/// Least difference between the wall clock and the elapsed time, in ms, that counts as a step. A
-/// smaller one may be the time between the two readings.
+/// From this difference on, in ms, between wall clock and elapsed time, the wall clock was set.
+/// Smaller ones may come from the time between the two readings.
 const STEP_MS: u64 = 100;
 
-/// Least lead of the wall clock over `now`, in ms, that is reported. Its end is reported too.
+/// From this lead on, in ms, a wall clock ahead of `now` is reported. The end of the lead is
+/// reported too.
 const AHEAD_MS: u64 = 1000;
 
-/// Two clocks read at one moment, in ms.
+/// The two clocks, read at one moment, in ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// The wall clock of the machine, since 1970.
+    /// The wall clock of the machine, in ms since 1970.
     pub wall: u64,
-    /// Elapsed time since an arbitrary point; it counts suspends and is never set.
+    /// Elapsed time since some moment. It counts suspends, and nobody sets it.
     pub boot: u64,
 }
 
-/// Derives `now` from the two clocks, reading by reading.
+/// Computes `now` from the two clocks, reading after reading.
 #[derive(Debug, Clone)]
 pub struct Clock {
     last: Reading,
-    /// In units of 1/60 ms, which is what it may gain in 1 ms.
+    /// In units of 1/60 ms, because it may gain one of them in each ms.
     limit: u64,
     now: u64,
-    /// `boot` at which the wall clock fell behind `now`; `None` while it is not behind.
+    /// The `boot` at which the wall clock fell behind `now`. `None` while it is not behind.
     behind_since: Option<u64>,
     is_ahead: bool,
 }
 
-/// What a reading shows about the wall clock, for log lines.
+/// What a reading shows of the wall clock, for log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Noticed {
-    /// The step of the wall clock, in ms: forward if positive, back if negative, 0 if it was not
-    /// set.
+    /// By how many ms somebody set the wall clock: above 0 forward, below 0 back. 0 if nobody set
+    /// it.
     pub step: i64,
-    /// `now` went back to the wall clock by this many ms.
+    /// By how many ms `now` went back to the wall clock, if it did.
     pub fell: Option<u64>,
-    /// The wall clock began or ceased to be ahead of `now`; `None` while that does not change.
+    /// Whether the wall clock began or ceased to be ahead of `now`. `None` if neither.
     pub ahead: Option<Ahead>,
 }
 
 /// Whether the wall clock is ahead of `now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {
-    /// It is ahead by this many ms, as of this reading.
+    /// The wall clock is ahead by this many ms, at this reading.
     By(u64),
-    /// It is no longer ahead.
+    /// The wall clock is no longer ahead.
     Over,
 }
 
 impl Clock {
-    /// Begins at the wall clock of this reading.
+    /// A clock that begins at the wall clock of this reading.
     pub fn new(start: Reading) -> Self {
         let limit = aim(start.wall);
         Self { last: start, limit, now: start.wall, behind_since: None, is_ahead: false }
     }
 
-    /// The time of decisions at the last reading, in ms since 1970.
+    /// The time of decisions at the newest reading, in ms since 1970.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// Moves `now` and the limit to a new reading.
+    /// Takes a new reading: moves the limit and `now`.
     pub fn observe(&mut self, reading: Reading) -> Noticed {
         let elapsed = reading.boot.saturating_sub(self.last.boot);
         let step = step(self.last.wall.saturating_add(elapsed), reading.wall);
@@ -123,7 +124,7 @@ impl Clock {
         self.limit = aim(wall).clamp(least, most);
     }
 
-    /// Returns how far `now` went back, in ms, if it did.
+    /// Moves `now`. Returns by how many ms it went back, if it did.
     fn move_now(&mut self, Reading { wall, boot }: Reading) -> Option<u64> {
         let reachable = wall.min(self.limit / DRAWN_SHARE);
         if reachable >= self.now {
@@ -151,12 +152,12 @@ impl Clock {
     }
 }
 
-/// The limit that belongs to a correct wall clock, in 1/60 ms.
+/// Where the limit must be if the wall clock is right, in 1/60 ms.
 fn aim(wall: u64) -> u64 {
     wall.saturating_add(HEADROOM_MS).saturating_mul(DRAWN_SHARE)
 }
 
-/// The step of a wall clock, in ms; 0 if it was not set.
+/// By how many ms the wall clock was set. 0 if it is about where elapsed time lets it be expected.
 fn step(expected: u64, wall: u64) -> i64 {
     let by = i64::try_from(wall.abs_diff(expected)).unwrap_or(i64::MAX);
     match u64::try_from(by) {
@@ -175,7 +176,7 @@ mod tests {
     const START: Reading = Reading { wall: 1_800_000_000_000, boot: 5_000_000 };
     const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 
-    /// Time elapses, and the wall clock moves with it, plus a step of `set` ms.
+    /// So much time elapses. The wall clock moves by that time, and by `set` ms more.
     #[derive(Debug, Clone, Copy)]
     struct Elapses {
         ms: u64,
@@ -183,12 +184,12 @@ mod tests {
     }
 
     fn elapses() -> impl Strategy<Value = Elapses> {
-        // A turn, a second, a suspend of 70 s, a night in a suspended machine.
+        // A turn, a second, a suspend of 70 s, and up to a night.
         let ms = prop_oneof![0..20_u64, 500..2000_u64, Just(70_000), 0..50_000_000_u64];
         let year = i64::try_from(YEAR).unwrap();
         let set = prop_oneof![
             20 => Just(0_i64),
-            // Drift, or the time between the two readings.
+            // Drift, or the time between the readings of the two clocks.
             4 => -2..=2_i64,
             2 => -70_000..70_000_i64,
             1 => -2 * year..2 * year,
@@ -210,7 +211,7 @@ mod tests {
             all in prop::collection::vec(elapses(), 1..200),
         ) {
             let (mut clock, mut at) = (Clock::new(START), START);
-            // `boot` since when the wall clock was below `now` without a break.
+            // The `boot` since when the wall clock was below `now` without a break.
             let mut below: Option<u64> = None;
             for next in all {
                 let (before, limit) = (clock.now(), clock.limit);
@@ -242,8 +243,8 @@ mod tests {
             }
         }
 
-        /// How often the clock is observed makes no difference of more than 1 ms, a minute after a
-        /// step. So requests do not change the time.
+        /// A minute after a step, a clock that is read often and one that is read rarely differ by
+        /// at most 1 ms. So requests, which read the clock, do not change the time.
         #[test]
         fn who_looks_often_sees_what_who_looks_seldom_sees(
             set in -200_000..200_000_i64,
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Observes each 100 ms for `ms` ms. Returns how often `now` went back.
+    /// Reads the clock every 100 ms, for `ms` ms. Returns how often `now` went back.
     fn run(clock: &mut Clock, at: &mut Reading, ms: u64) -> usize {
         let mut falls = 0;
         for _ in 0..ms / 100 {

@@ -1,14 +1,14 @@
 //! Holds replies back until the log has the records that they depend on.
 //!
 //! Invariants:
-//! - A held item leaves only after the log has reached the LSN that it was held for.
-//! - Items leave in the order in which they were held.
+//! - An item leaves only after the log has reached the LSN that the item waits for.
+//! - Items leave in the order in which they came.
 
 use std::collections::VecDeque;
 
 use snapshot::Lsn;
 
-/// Items that wait for the log, each with its LSN.
+/// Items that wait for the log, each with the LSN that it waits for.
 #[derive(Debug)]
 pub struct CommitGate<T> {
     held: VecDeque<(Lsn, T)>,
@@ -21,7 +21,8 @@ impl<T> Default for CommitGate<T> {
 }
 
 impl<T> CommitGate<T> {
-    /// Holds an item until the log has reached `until`, which never decreases between calls.
+    /// Holds an item until the log has reached `until`. Later calls have an equal or higher
+    /// `until`.
     pub fn hold(&mut self, until: Lsn, held: T) {
         self.held.push_back((until, held));
     }
@@ -31,12 +32,13 @@ impl<T> CommitGate<T> {
         self.held.is_empty()
     }
 
-    /// Returns the next item that may leave now that the log has reached `reached`.
+    /// Takes out the next item if the log, which has reached `reached`, is far enough for it.
     pub fn release(&mut self, reached: Lsn) -> Option<T> {
         self.held.pop_front_if(|(until, _)| *until <= reached).map(|(_, held)| held)
     }
 
-    /// Returns the next item regardless of the log, which is stuck: the outcome is unknown.
+    /// Takes out the next item although the log has not reached it: the log is stuck, so the
+    /// outcome is unknown.
     pub fn give_up(&mut self) -> Option<T> {
         self.held.pop_front().map(|(_, held)| held)
     }

@@ -1,4 +1,4 @@
-//! A way into the node for callers that are not connections of the TCP door.
+//! Runs commands for callers that are not connections of the TCP door.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +16,11 @@ use crate::limits::SCAN_ROWS;
 use crate::metrics::MetricsInput;
 use crate::types::ShardId;
 
-/// A way to run commands on the node from any thread.
+/// A way to run commands on the node, from any thread.
 #[derive(Clone)]
 pub struct Handle {
     node: Arc<NodeInfo>,
-    /// The core that runs the calls; `None` takes the cores in turn.
+    /// The core that runs the calls. With `None` the cores take turns.
     shard: Option<ShardId>,
     next: Arc<AtomicUsize>,
 }
@@ -31,15 +31,15 @@ impl Handle {
         Self { node, shard: None, next: Arc::default() }
     }
 
-    /// A handle whose calls go to one core, for callers that run on it.
+    /// A handle whose calls all go to one core, for callers that run on that core.
     pub fn on_core(node: Arc<NodeInfo>, shard: ShardId) -> Self {
         Self { shard: Some(shard), ..Self::new(node) }
     }
 
-    /// Whether the node accepts reads and writes now; `/readyz` asks.
+    /// Whether the node accepts reads and writes now, for `/readyz`.
     ///
     /// # Errors
-    /// The reason, if the node is stopping or the log refuses writes.
+    /// Why not: the node is stopping, or the log refuses writes.
     pub fn readiness(&self) -> Result<(), String> {
         if self.node.stopping.load(Ordering::Acquire) {
             return Err("the server is stopping".into());
@@ -50,7 +50,7 @@ impl Handle {
         }
     }
 
-    /// The figures of all cores; the HTTP doors add their own.
+    /// The figures of all cores. The HTTP doors add their own figures.
     pub async fn metrics(&self) -> MetricsInput {
         let (mut input, mut stats) = (MetricsInput::default(), StatsReply::default());
         for report in self.reports().await {

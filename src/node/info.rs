@@ -23,37 +23,37 @@ use crate::types::{KeyHasher, ShardCount, ShardId};
 
 /// What all threads of a node share.
 pub struct NodeInfo {
-    /// Number of shards, which is the number of cores.
+    /// Number of shards. There is one for each core.
     pub shards: ShardCount,
-    /// The key hash, seeded from the identity file.
+    /// The hash of keys, with the seed of the identity file.
     pub hasher: KeyHasher,
-    /// One mailbox per core, indexed by shard.
+    /// The mailboxes of the cores, by the index of the shard.
     pub mailboxes: Arc<[Mailbox]>,
-    /// The log that all shards write to.
+    /// The log that all shards feed.
     pub log: Arc<Log>,
     /// Decides whether new chats and members are accepted.
     pub memory: Arc<Memory>,
-    /// Sends changes to the clients that `watch`.
+    /// Sends changes to clients that `watch`.
     pub watch: Arc<WatchHub>,
     /// Runs long work on the offload thread.
     pub offload: Offload,
-    /// Requests to the snapshot thread.
+    /// Sends requests to the snapshot thread.
     pub snapshots: Sender<SnapshotRequest>,
-    /// Figures of the snapshots since the start.
+    /// Figures of the snapshots, for `stats`.
     pub snapshot_status: Arc<SnapshotStatus>,
     pub data_dir: PathBuf,
-    /// The time that commands use.
+    /// The time that commands and idempotency keys use.
     pub clock: Arc<SharedClock>,
-    /// When the node started; `uptime_ms` counts from here.
+    /// When the node started. `uptime_ms` counts from here.
     pub started: Instant,
-    /// Set when a stop begins: the node accepts no new work.
+    /// Set when a stop begins: from then on the node accepts no new work.
     pub stopping: AtomicBool,
-    /// Set when the workers are to end: items in a mailbox get no answer from now on.
+    /// Set when the workers must end: from then on nobody answers what is in a mailbox.
     pub ended: AtomicBool,
 }
 
 impl NodeInfo {
-    /// The error for a write if the log cannot take it now; `None` while writes are accepted.
+    /// The error for a write that the log cannot take now. `None` while writes are accepted.
     pub fn refusal(&self) -> Option<Error> {
         self.log.refusal()
     }
@@ -72,7 +72,7 @@ impl NodeInfo {
         }
     }
 
-    /// Asks for a snapshot, and waits until it is published.
+    /// Asks for a snapshot, and waits for its outcome.
     pub async fn snapshot(&self) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         if self.snapshots.send(SnapshotRequest::Take(sender)).is_err() {
@@ -83,12 +83,12 @@ impl NodeInfo {
         receiver.await.unwrap_or_else(|_| stopped())
     }
 
-    /// Open connections of the TCP door, over all cores.
+    /// How many connections of the TCP door are open, over all cores.
     pub fn connections(&self) -> usize {
         self.mailboxes.iter().map(|mailbox| mailbox.connections.load(Ordering::Relaxed)).sum()
     }
 
-    /// The core with the fewest connections, for the next connection.
+    /// The core with the fewest connections, which gets the next one.
     pub fn least_loaded(&self) -> ShardId {
         let load = |shard: &ShardId| {
             self.mailboxes
@@ -98,7 +98,7 @@ impl NodeInfo {
         self.shards.all().min_by_key(load).unwrap_or(ShardId(0))
     }
 
-    /// Puts a request of the node into a core's mailbox, and wakes the core.
+    /// Puts a request of the node into the mailbox of a core, and wakes the core.
     pub fn control(&self, shard: ShardId, control: Control) {
         if let Some(mailbox) = self.mailboxes.get(shard.index()) {
             mailbox.control.push(control);
@@ -106,13 +106,13 @@ impl NodeInfo {
         }
     }
 
-    /// Fills in the figures that shards do not know: memory, log, snapshots, connections.
+    /// Adds the figures that shards do not know: of memory, log, snapshots and connections.
     pub fn complete_stats(&self, stats: &mut StatsReply) {
         stats.version = env!("CARGO_PKG_VERSION").into();
         stats.uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         stats.connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
         self.memory.look();
-        // The wire has a number here; `memory_stale` says whether 0 means that the size is unknown.
+        // The reply needs a number. If it is 0, `memory_stale` says whether the size is unknown.
         stats.memory_bytes = self.memory.resident().unwrap_or(0);
         stats.memory_stale = u64::from(self.memory.is_stale());
         stats.memory_live_bytes = self.memory.live().unwrap_or(0);

@@ -1,15 +1,15 @@
 //! The queues that other threads fill and one worker empties.
 //!
 //! Contract:
-//! - There are two lanes: messages of other cores, and requests of the node. Neither ever refuses
-//!   or blocks, so cores cannot wait for each other in a circle. They are still bounded by what
-//!   clients may bring in: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under way,
-//!   and each of these has few messages out at a time.
-//! - A lane is one queue for all senders, first in, first out. A core fills the lanes in an order
-//!   that keeps causes before effects. So no message that a later request of a connection caused
-//!   overtakes an earlier request of that connection for a user's row.
-//! - Any thread may call [`Mailbox::wake`], any number of times; the core wakes once.
-//! - A mailbox is never closed; after a stop nobody reads it.
+//! - A mailbox has two lanes: messages of other cores, and requests of the node. A lane never
+//!   refuses and never blocks, so cores cannot wait for each other in a circle.
+//! - Clients bound the lanes: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under
+//!   way, and each of them has few messages under way.
+//! - A lane is one queue for all senders, first in, first out. Cores fill it so that causes come
+//!   before effects. So no message that a later request of a connection causes overtakes an earlier
+//!   request of that connection for a row.
+//! - Any thread may call [`Mailbox::wake`] at any time. Several calls wake the core once.
+//! - A mailbox is never closed. After a stop nobody reads it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -26,87 +26,86 @@ use crate::shard::core::SlotCapture;
 use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
 use crate::types::ShardId;
 
-/// What one core sends another.
+/// What one core sends to another.
 #[derive(Debug)]
 pub enum PeerMessage {
-    /// An operation to run; its answer goes to the router that `ReplyTo` names.
+    /// An operation to run. Its answer goes to the router that `ReplyTo` names.
     Request(ReplyTo, Op),
     /// The answer to an operation.
     Answer(ReplyTo, Answer),
-    /// Fast-path requests to answer, as the bytes that the client sent.
+    /// Requests on the fast path, as the bytes that the clients sent.
     Requests(FrameBatch),
-    /// The encoded replies to some of those requests.
+    /// The encoded replies to some of such requests.
     Replies(FrameBatch),
     /// A message from shard to shard.
     Message(Envelope),
 }
 
-/// A request of the node to a core.
+/// What the node asks of a core.
 pub enum Control {
-    /// Run this on the core's thread; [`super::worker::on_core`] makes one.
+    /// Runs a task on the core's thread. [`super::worker::on_core`] makes one.
     Run(Box<dyn FnOnce() + Send>),
-    /// Run a command and send its outcome.
+    /// Runs a command, and sends its outcome.
     Call(Command, oneshot::Sender<Outcome>),
-    /// Begin the snapshot of this number.
+    /// Begins the snapshot with this number.
     BeginSnapshot(u64),
-    /// Capture the next slots for the snapshot, at most this many. An empty vector means that all
-    /// slots were captured.
+    /// Captures the next slots for the snapshot, at most so many, and sends them. Sends an empty
+    /// vector after the last slot.
     Capture(usize, Sender<Vec<SlotCapture>>),
-    /// End the snapshot that is under way.
+    /// Ends the present snapshot.
     EndSnapshot,
-    /// Send the figures of this core.
+    /// Sends the figures of the core.
     WorkerReport(oneshot::Sender<WorkerReport>),
-    /// Answer as soon as no work is under way.
+    /// Replies as soon as the core has no work under way.
     Drain(oneshot::Sender<()>),
 }
 
-/// The figures of a core for `stats` and metrics.
+/// The figures of a core, for `stats` and metrics.
 #[derive(Debug, Clone)]
 pub struct WorkerReport {
-    /// The counts of the shard.
+    /// The counts of the core's shard.
     pub shard: ShardStats,
-    /// Requests of connections; calls are measured by the door that makes them.
+    /// Requests of TCP connections. The door that makes a call measures it.
     pub tcp: Meter,
-    /// How long tasks held the core, turn by turn.
+    /// How long turns of tasks kept the core busy.
     pub turns: Turns,
 }
 
-/// Delivers batches later than they are sent, for the simulation, where nothing takes time. The
-/// batches of one core must be delivered in the order in which they were sent, across all
-/// mailboxes.
+/// Delivers batches later than they were sent. The simulation uses it, because nothing takes time
+/// there. Batches of one core must arrive in the order in which they were sent, over all mailboxes.
 pub trait Courier: Send + Sync {
-    /// Accepts a batch of the core `from`; a call of [`Mailbox::bring`] must follow.
+    /// Takes a batch that the core `from` sends. [`Mailbox::bring`] must deliver it later.
     fn carry(&self, from: ShardId, batch: Vec<PeerMessage>);
 }
 
-/// The two lanes of a core, and the counters that other threads read.
+/// The two lanes of a core, and figures of the core that other threads read.
 #[derive(Default)]
 pub struct Mailbox {
     courier: Option<Box<dyn Courier>>,
-    /// Batches of messages from other cores.
+    /// The lane of the other cores.
     pub peers: SegQueue<Vec<PeerMessage>>,
-    /// Requests of the node.
+    /// The lane of the node's requests.
     pub control: SegQueue<Control>,
-    /// Open TCP connections that this core serves.
+    /// How many TCP connections this core serves.
     pub connections: AtomicUsize,
-    /// Requests that this core replied to, errors included.
+    /// How many requests this core replied to, with errors.
     pub answered: AtomicU64,
-    /// Error replies among them.
+    /// How many of these replies were errors.
     pub errors: AtomicU64,
-    // Other threads write or read these, so they do not share a cache line with the core's
-    // counters.
+    // Other threads use these often. So they have cache lines of their own, apart from the counters
+    // of the core.
     notify: CachePadded<Notify>,
     waits_for_log: CachePadded<AtomicBool>,
 }
 
 impl Mailbox {
-    /// A mailbox to which `courier` delivers what is sent.
+    /// A mailbox whose batches go through `courier`.
     #[cfg(feature = "internals")]
     pub fn behind(courier: Box<dyn Courier>) -> Self {
         Self { courier: Some(courier), ..Self::default() }
     }
 
-    /// Accepts a batch of the core `from`, for immediate delivery or for the courier.
+    /// Takes a batch of the core `from`. Delivers it at once, or gives it to the courier.
     pub fn send(&self, from: ShardId, batch: Vec<PeerMessage>) {
         match &self.courier {
             None => self.bring(batch),
@@ -114,13 +113,13 @@ impl Mailbox {
         }
     }
 
-    /// Adds a batch to the lane of the cores, and wakes the core.
+    /// Adds a batch to the lane of the other cores, and wakes this mailbox's core.
     pub fn bring(&self, batch: Vec<PeerMessage>) {
         self.peers.push(batch);
         self.wake();
     }
 
-    /// Counts one reply. Only the core itself may call this, as it does not add atomically.
+    /// Counts one reply. Only the core itself may call this, because the addition is not atomic.
     pub fn count(&self, is_error: bool) {
         self.count_many(1);
         if is_error {
@@ -128,27 +127,27 @@ impl Mailbox {
         }
     }
 
-    /// Counts replies that are not errors. Only the core itself may call this.
+    /// Counts replies that are no errors. Only the core itself may call this.
     pub fn count_many(&self, count: u64) {
         self.answered.store(self.answered.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
-    /// Wakes the core, now or when it waits next.
+    /// Wakes the core. A core that does not wait now wakes when it next waits.
     pub fn wake(&self) {
         self.notify.notify_one();
     }
 
-    /// Waits until [`Self::wake`] is called.
+    /// Waits for a call of [`Self::wake`].
     pub async fn woken(&self) {
         self.notify.notified().await;
     }
 
-    /// Whether the core holds replies that wait for the log.
+    /// Whether the core holds replies back until the log moves.
     pub fn waits_for_log(&self) -> bool {
         self.waits_for_log.load(Ordering::SeqCst)
     }
 
-    /// Sets whether the log wakes this core when it moves.
+    /// Sets whether the log must wake this core when it moves.
     pub fn set_waits_for_log(&self, waits: bool) {
         self.waits_for_log.store(waits, Ordering::SeqCst);
     }

@@ -1,14 +1,14 @@
-//! A running node: one worker thread per core, and the threads for the log, `watch`, snapshots and
+//! A running node: one worker thread for each core, and threads for the log, `watch`, snapshots and
 //! offloaded work.
 //!
-//! The sans-IO parts (shard and router) get everything they need from outside here: threads,
-//! queues, clocks and wake-ups. The doors are one layer above.
+//! Shard and router are sans-IO. This module brings them threads, queues, clocks and wake-ups. The
+//! doors are one layer above.
 //!
-//! An import between these modules points down this list, never up; `tests/tidy` checks that there
-//! is no circle.
+//! An import between these modules points down this list, never up. `tests/tidy` checks that
+//! imports have no circle.
 //!
 //! # Layout
-//! - [`stop`]: ends the threads, after they have finished
+//! - [`stop`]: ends the threads, after their work is finished
 //! - [`start`]: recovers the data and begins the threads
 //! - [`handle`]: runs commands of callers that are not connections of the TCP door
 //! - [`snapshotter`]: takes snapshots while the node serves requests
@@ -16,7 +16,7 @@
 //! - [`info`]: the state that all threads share
 //! - [`log_thread`]: writes and syncs the log
 //! - [`watch`]: the stream of changes
-//! - [`log`]: the queue of records that all shards feed, and how far the log has come
+//! - [`log`]: the queue of records that all shards fill, and how far the log has come
 //! - [`mailbox`]: the queues that other threads fill for a core
 //! - [`frame_batch`]: what cores send each other on the fast path
 //! - [`snapshot_requests`]: requests to the snapshot thread, and its figures
@@ -25,15 +25,15 @@
 //! - [`buffers`]: byte buffers that the connections of a core share
 //! - [`clock`]: the time that commands and idempotency keys use
 //! - [`memory`]: decides whether there is room for more chats and members
-//! - [`offload`]: long work that needs no shard
+//! - [`offload`]: runs long work that needs no shard
 //!
-//! The data directory, before the threads begin:
-//! - [`restore`]: prepares a copy of a data directory for service
-//! - [`store`]: the data directory: lock, recovery
+//! What handles the data directory, mostly before the threads begin:
+//! - [`restore`]: makes a copy of a data directory ready for service
+//! - [`store`]: the data directory: its lock and its recovery
 //! - [`load`]: recovery on all cores
-//! - [`loss`]: describes the cost of damage
+//! - [`loss`]: describes what damage costs
 //! - [`identity`]: the identity file `node`
-//! - [`error`]: why a node does not start, or does not stop cleanly
+//! - [`error`]: why a node did not start or did not stop cleanly
 //! - [`rights`]: file permissions of the data directory
 
 pub mod buffers;

@@ -1,7 +1,7 @@
 //! Runs long work that needs no shard on the offload thread, one job after the other.
 //!
-//! Invariant: every job that is submitted runs. If the offload thread is gone, the submitter runs
-//! it.
+//! Invariant: every job that is submitted runs. If the offload thread has ended, the submitting
+//! thread runs the job.
 
 use crossbeam::channel::{Receiver, SendError, Sender, unbounded};
 use tokio::sync::oneshot;
@@ -14,20 +14,20 @@ pub type Job = Box<dyn FnOnce() + Send>;
 pub struct Offload(Sender<Job>);
 
 impl Offload {
-    /// The sender, and the receiver for the thread that calls [`serve`].
+    /// The side that submits jobs, and the receiver for the thread that calls [`serve`].
     pub fn new() -> (Self, Receiver<Job>) {
         let (sender, receiver) = unbounded();
         (Self(sender), receiver)
     }
 
-    /// Runs `work` on the offload thread. The receiver gets its result, or an error if `work`
-    /// panics.
+    /// Runs `work` on the offload thread. The returned receiver gets the result, or an error if
+    /// `work` panics.
     pub fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
-        // The receiver may have been dropped.
+        // Sending fails if the caller has gone.
         let work = Box::new(move || drop(sender.send(work())));
         if let Err(SendError(work)) = self.0.send(work) {
             work();
@@ -36,7 +36,7 @@ impl Offload {
     }
 }
 
-/// Runs jobs until every [`Offload`] of this receiver is dropped.
+/// Runs jobs until the [`Offload`] of this receiver is dropped.
 pub fn serve(work: &Receiver<Job>) {
     work.iter().for_each(|work| work());
 }

@@ -1,7 +1,7 @@
-//! Brings one reply to the caller who waits for it: to a connection through its reply queue, to a
-//! call through its channel.
+//! Brings one reply to the caller that waits for it. A connection gets it through its reply queue,
+//! a call through its channel.
 //!
-//! Invariant: a responder delivers its outcome once, or is dropped with the node.
+//! Invariant: a responder delivers exactly one outcome, unless it is dropped with the node.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,16 +18,16 @@ use crate::protocol::reply::STATUS_OK;
 /// The body of a reply: an outcome to encode, or frames that are ready.
 #[derive(Debug)]
 pub enum ReplyBody {
-    /// An outcome that the connection still encodes.
+    /// An outcome that the connection must still encode.
     Outcome {
         /// The id that the client gave the request.
         request_id: u64,
         /// The reply or the error.
         outcome: Outcome,
     },
-    /// Whole frames of replies, none of them an error, one after the other.
+    /// Whole frames of successful replies, one after the other.
     Frames {
-        /// The frames, as the client gets them.
+        /// The frames as the client gets them.
         bytes: BytesMut,
         count: usize,
     },
@@ -38,12 +38,12 @@ pub enum ReplyBody {
 pub struct ReadyReply {
     /// The body to send.
     pub body: ReplyBody,
-    /// The mark that the connection gave the responder of each of these requests.
+    /// The mark that the connection gave with each of these requests.
     pub mark: u64,
 }
 
 impl ReadyReply {
-    /// Number of requests that this replies to.
+    /// To how many requests this replies.
     pub fn count(&self) -> usize {
         match &self.body {
             ReplyBody::Outcome { .. } => 1,
@@ -52,7 +52,7 @@ impl ReadyReply {
     }
 }
 
-/// Replies for one connection, in the order in which they became ready.
+/// The ready replies of one connection, in the order in which they became ready.
 #[derive(Debug, Default)]
 pub struct ReplyQueue {
     ready: RefCell<VecDeque<ReadyReply>>,
@@ -62,14 +62,14 @@ pub struct ReplyQueue {
 }
 
 impl ReplyQueue {
-    /// Removes and returns the oldest ready reply; its requests are no longer in flight.
+    /// Takes out the oldest ready reply. Its requests then count as no longer in flight.
     pub fn pop(&self) -> Option<ReadyReply> {
         let ready = self.ready.borrow_mut().pop_front()?;
         self.in_flight.set(self.in_flight.get().saturating_sub(ready.count()));
         Some(ready)
     }
 
-    /// Calls `see` with each ready reply, which stays in the queue.
+    /// Calls `see` with each ready reply, and leaves it in the queue.
     pub fn for_each_ready(&self, see: impl FnMut(&mut ReadyReply)) {
         self.ready.borrow_mut().iter_mut().for_each(see);
     }
@@ -79,12 +79,12 @@ impl ReplyQueue {
         self.ready.borrow().is_empty()
     }
 
-    /// Requests that have no reply yet, or whose reply is still in this queue.
+    /// How many requests have no reply yet, or a reply that is still in this queue.
     pub fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
 
-    /// Bytes of the requests that have no reply yet.
+    /// How many bytes the requests without a reply have.
     pub fn bytes_in_flight(&self) -> usize {
         self.bytes_in_flight.get()
     }
@@ -99,12 +99,12 @@ impl ReplyQueue {
         self.add(ready);
     }
 
-    /// Waits until replies are ready.
+    /// Waits until a reply is ready.
     pub async fn ready(&self) {
         self.notify.notified().await;
     }
 
-    /// Adds a reply that needed no shard.
+    /// Adds the reply to a request that needed no shard.
     pub fn push(&self, request_id: u64, outcome: Outcome) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.add(ReadyReply { body: ReplyBody::Outcome { request_id, outcome }, mark: 0 });
@@ -116,14 +116,14 @@ impl ReplyQueue {
     }
 }
 
-/// A request of a connection, without its arguments.
+/// What is kept of a request of a connection: all but its arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestInfo {
-    /// The id that the client gave it.
+    /// The id that the client gave the request.
     pub id: u64,
-    /// When its frame was read; latency counts from here.
+    /// When the request was read. Its latency counts from here.
     pub started: Instant,
-    /// Bytes of the request that stay allocated until it has a reply, as received.
+    /// How many bytes of the received request stay allocated until it has a reply.
     pub bytes: usize,
 }
 
@@ -155,7 +155,7 @@ impl Asking {
 }
 
 impl Responder {
-    /// A responder for a request of a connection; `mark` comes back with the reply.
+    /// A responder for a request of a connection. `mark` comes back with the reply.
     pub fn of_connection(
         replies: &Rc<ReplyQueue>,
         asked: RequestInfo,
@@ -169,13 +169,13 @@ impl Responder {
         Self { kind, started, caller: Caller::Connection(asking) }
     }
 
-    /// A responder for a call from another thread or task.
+    /// A responder for a call of another thread or task.
     pub fn of_call(kind: Kind, sender: oneshot::Sender<Outcome>) -> Self {
         Self { kind, started: Instant::now(), caller: Caller::Call(sender) }
     }
 
-    /// Delivers the outcome. A connection's request is measured here; a call is measured by the
-    /// door that made it.
+    /// Delivers the outcome. Measures a request of a connection. A call is measured by the door
+    /// that made it.
     pub(super) fn deliver(self, outcome: Outcome, status: u16, tcp: &mut Meter) {
         match self.caller {
             Caller::Connection(asking) => {
@@ -183,15 +183,15 @@ impl Responder {
                 asking.end(outcome);
             }
             Caller::Call(sender) => {
-                // A caller that went away needs no reply.
+                // Sending fails if the caller has gone.
                 drop(sender.send(outcome));
             }
         }
     }
 }
 
-/// Splits a batch of encoded replies among the connections that wait for them. Adjacent replies for
-/// one connection go into its queue together.
+/// Splits encoded replies among the connections that wait for them. Neighboring replies for one
+/// connection enter its queue as one.
 pub(super) struct ReplySplitter<'a> {
     frames: BytesMut,
     now: Instant,
@@ -199,12 +199,12 @@ pub(super) struct ReplySplitter<'a> {
     run: Option<Run>,
 }
 
-/// Adjacent replies for one connection, at the front of the batch.
+/// Neighboring replies for one connection, at the front of `frames`.
 struct Run {
     replies: Rc<ReplyQueue>,
     mark: u64,
     count: usize,
-    /// Bytes of the requests; `frame_bytes` counts their replies.
+    /// How many bytes the requests have. `frame_bytes` counts the bytes of the replies.
     asked_bytes: usize,
     frame_bytes: usize,
 }
@@ -214,8 +214,8 @@ impl<'a> ReplySplitter<'a> {
         Self { frames, now: Instant::now(), tcp, run: None }
     }
 
-    /// Assigns the next `bytes` bytes to `responder`. Frames without a responder are dropped, and
-    /// so are those for a call, whose responder has no queue.
+    /// Assigns the next `bytes` bytes to `responder`. Drops them if there is none, or if it is the
+    /// responder of a call, which has no queue.
     pub(super) fn next(&mut self, responder: Option<Responder>, bytes: usize) {
         let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = responder
         else {
@@ -238,7 +238,7 @@ impl<'a> ReplySplitter<'a> {
         }
     }
 
-    /// Delivers the replies that are left.
+    /// Delivers the replies that are still gathered.
     pub(super) fn finish(mut self) {
         self.end_run();
     }

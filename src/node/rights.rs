@@ -1,6 +1,6 @@
 //! Permissions of the data directory: only the server's user may read it.
 //!
-//! A directory that exists keeps its permissions, because its owner chose them; the server only
+//! An existing directory keeps its permissions, because its owner chose them. The server only
 //! warns.
 
 use std::fs::{DirBuilder, Permissions};
@@ -14,31 +14,31 @@ use tracing::warn;
 
 /// Mode of a data directory that the server creates.
 pub const DIRECTORY_MODE: u32 = 0o700;
-/// Permission bits of everybody but the owner.
+/// The permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// Creates a directory that only its owner may enter, and its missing parents with default
+/// Creates a directory that only its owner may enter. Creates missing parents too, with the usual
 /// permissions.
 ///
 /// # Errors
-/// Errors of the operating system; a file at `dir` is one.
+/// The errors of the operating system, for example if `dir` is a file.
 pub fn create_private(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(DIRECTORY_MODE).create(dir) {
-        // Another process created it first.
+        // Another process may have created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         made => made,
     }
 }
 
-/// Advice on a missing permission, as the end of a message about `path`. Empty for other errors.
+/// Advice for a missing permission, to be added to a message about `path`. Empty for other errors.
 pub fn advice(path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
-    // If the path itself cannot be inspected, one of its parents is the obstacle.
+    // If even the metadata of `path` cannot be read, a parent directory is the obstacle.
     let found = path.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
     let Some((place, found)) = found else { return String::new() };
     let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
@@ -57,26 +57,26 @@ pub fn advice(path: &Path, error: &io::Error) -> String {
     )
 }
 
-/// The message for an error of `path`, with advice on a missing permission.
+/// The message for an error about `path`, with advice if a permission is missing.
 pub fn refusal(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}{}", path.display(), advice(path, error))
 }
 
-/// Like [`advice`], for an error of some file in `dir`.
+/// Like [`advice`], for an error about a file in `dir` that is not known.
 pub fn advice_in(dir: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut paths = entries.map(|entry| entry.path());
-    // Checks access without opening: to open something that is not a file may block.
+    // Checks the permission without opening, because opening something that is no file may block.
     let closed = paths.find(|path| access(path, Access::READ_OK) == Err(Errno::ACCESS));
     advice(closed.as_deref().unwrap_or(dir), error)
 }
 
-/// Logs a warning if others than the owner may enter an existing directory.
+/// Logs a warning if anybody but the owner may enter an existing directory.
 pub fn warn_if_open(dir: &Path) {
-    // A missing directory is created later; one that cannot be inspected is rejected later.
+    // A missing directory is created later. One without readable metadata is rejected later.
     let Ok(found) = std::fs::metadata(dir) else { return };
     if is_open(&found.permissions()) {
         warn!(

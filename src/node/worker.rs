@@ -1,21 +1,23 @@
-//! The thread of one core: one shard, one router, and the commit gate that holds answers.
+//! The thread of one core: its shard, its router, and its commit gate.
 //!
-//! The life of a request: a door submits a command with a [`Responder`]. The router makes
-//! operations of it. Operations for this core's shard run immediately. The others are gathered per
-//! core, and [`Local::flush`] sends them together. A flush hands the records of all decisions to
-//! the log. Then it sends messages. Then it releases answers, or holds them until the log has their
-//! records. An answer finds its way back through the router of the core that asked, and through the
-//! responder.
+//! The life of a request: a door submits a command with a [`Responder`], and the router turns it
+//! into operations. Operations for this core's shard run at once. The others are gathered for each
+//! core, and [`Local::flush`] sends them together.
+//!
+//! A flush hands the records of all decisions to the log, and then sends the messages. At last it
+//! sends the answers, but holds those back whose records the log has not reached. An answer goes to
+//! the router of the core that asked. That router makes the reply, and the responder brings it to
+//! the caller.
 //!
 //! Invariants:
-//! - Records go to the log before any message or answer that depends on them leaves this core.
-//! - An operation on its way to a shard arrives before any message that a later operation for
-//!   another shard causes.
-//! - After [`Local::submit`], or after messages are taken from the mailbox, a flush follows before
+//! - Records go to the log before a message or an answer that depends on them leaves this core.
+//! - An operation reaches its shard before any message that a later operation causes from another
+//!   shard to it.
+//! - After [`Local::submit`], and after messages are taken from the mailbox, a flush follows before
 //!   the task waits.
-//! - The log's thread is woken only after the scheduled connections had their turn. So it writes
-//!   for all of them together.
-//! - Every responder gets exactly one outcome.
+//! - The log thread is woken only after the scheduled connections had their turn, so that it writes
+//!   for all of them at once.
+//! - Each responder gets exactly one outcome.
 
 pub mod fast_path;
 
@@ -48,80 +50,84 @@ use crate::shard::core::SlotCapture;
 use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo, Tells};
 use crate::types::ShardId;
 
-/// Messages of this shard to itself that one flush handles, and rows that they may deliver to. More
-/// wait for the next turn, so that the deliveries of a giant chat do not delay others.
+/// How many messages of this shard to itself one flush handles, and how many rows these may change.
+/// The others wait for the next turn, so that deliveries of a giant chat delay nobody.
 const OWN_MESSAGES_A_FLUSH: usize = 16;
 const OWN_ROWS_A_FLUSH: usize = DELIVERY_SLICE;
-/// Bytes of records after which they go to the log before the turn is over. With one more request
-/// they stay far below the capacity of a batch of the log.
+/// When a turn has gathered so many bytes of records, it hands them to the log. With one more
+/// request they are still far smaller than a batch of the log may be.
 const RECORDS_BYTES: usize = 4 << 20;
-/// Bound on the rows that unfinished long lists hold; above it, lists are finished one by one.
+/// How many rows unfinished long lists may hold together. Above that, one list is finished after
+/// the other.
 const LIST_ROWS_HELD_MAX: usize = 1 << 17;
-/// Batches of other cores that one turn handles, and about how many rows these may change or read.
+/// How many batches of other cores one turn handles, and about how many rows these may change or
+/// read.
 const BATCHES_A_TURN: usize = 16;
 const PEER_ROWS_A_TURN: usize = 256;
 
 thread_local! {
-    /// The core that runs on this thread.
+    /// The worker that runs on this thread.
     static CURRENT: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
 
-/// A shared reference to the worker of a core, for the tasks that run on that core.
+/// The worker of a core, shared by the tasks that run on that core.
 #[derive(Clone)]
 pub struct Local(Rc<RefCell<Worker>>);
 
-/// A request to a core to run `task` on its thread.
+/// A request to a core: it must run `task` on its thread.
 pub fn on_core(task: impl FnOnce(&Local) + Send + 'static) -> Control {
     Control::Run(Box::new(move || {
-        // The core that runs this has made itself that of the thread.
+        // The core that runs this has set itself as the worker of the thread.
         if let Some(local) = CURRENT.with_borrow(Clone::clone) {
             task(&local);
         }
     }))
 }
 
-/// The result of an attempt to answer a request on this core immediately.
+/// What came of an attempt to reply to a request on this core at once.
 #[derive(Debug)]
 pub enum Taken<R> {
-    /// The reply, ready now.
+    /// The reply, which may leave now.
     Now(R),
-    /// The request has a responder; its answer comes through it.
+    /// The reply comes through a responder of the request.
     Later,
-    /// This core cannot answer the request in this way; nothing was changed.
+    /// This core cannot reply to the request in this way. Nothing was changed.
     Elsewhere,
 }
 
-/// A reply that waits for the log.
+/// What the commit gate holds until the log has the records.
 enum Held {
     Answer(Answered),
-    /// Encoded replies for one core.
+    /// Encoded replies, all for one core.
     Replies(FrameBatch),
 }
 
-/// The state of one core. Tasks share it as a [`Local`].
+/// The state of one core. The tasks of the core share it as a [`Local`].
 pub struct Worker {
     shard: ShardId,
     core: Core,
     router: Router<Responder>,
     commit_gate: CommitGate<Held>,
-    /// The log's thread must be woken for records that this core pushed.
+    /// Whether the log thread waits, and this core must still wake it for records that it has
+    /// pushed.
     log_waits: bool,
     node: Arc<NodeInfo>,
     out: Output,
-    /// Operations that the router asked for and that have not been sent.
+    /// Operations from the router that were not run or sent yet.
     ops: Vec<Sent>,
-    /// Messages of this turn, indexed by receiving core.
+    /// Messages that this turn has gathered, by the index of the receiving core.
     outbound: Vec<Vec<PeerMessage>>,
-    /// Encoded replies of this turn that wait for the log, indexed by receiving core.
+    /// Encoded replies of this turn that depend on the log, by the index of the receiving core.
     promised: Vec<FrameBatch>,
     spare: SparePool,
-    /// Messages of other cores that wait for the next turn.
+    /// Messages that were taken out of the mailbox but not handled yet.
     incoming: VecDeque<PeerMessage>,
-    /// Messages of this shard to itself.
+    /// Messages of this shard to itself that were not handled yet.
     own: VecDeque<Envelope>,
-    /// Operations that read many rows. One runs per turn, so that others are served in between.
+    /// Operations that read many rows. One runs per turn, so that other work gets its turn in
+    /// between.
     long: VecDeque<(ReplyTo, Op)>,
-    /// Rows that the queued operations hold in total.
+    /// How many rows the operations in `long` hold together.
     long_rows_held: usize,
     tcp: Meter,
     turns: Turns,
@@ -129,8 +135,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Takes over a recovered core; sends the deliveries that its outboxes still hold. `seed` makes
-    /// the router's random ids differ between runs.
+    /// A worker for a recovered shard. Sends again the deliveries that the outboxes still hold.
+    /// `seed` makes the random ids of the router differ from run to run.
     pub fn new(mut core: Core, node: Arc<NodeInfo>, seed: u64) -> Self {
         let shard = core.shard();
         let cores = usize::from(node.shards.get());
@@ -169,7 +175,7 @@ impl Worker {
         self.core.refuse_growth(self.node.memory.refusal());
     }
 
-    /// Accepts a command and answers what can be answered now; [`Self::flush`] must follow.
+    /// Takes a command, and replies at once if possible. The caller must flush afterwards.
     fn submit(&mut self, responder: Responder, work: Work) {
         if self.router.pending() >= CROSS_CORE_MAX {
             let busy = Error::new(
@@ -197,7 +203,7 @@ impl Worker {
         }
     }
 
-    /// Reads from this core's shard in place.
+    /// Reads from this core's shard without an operation.
     fn read<R>(&mut self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
         let Some(reply) = read(&self.core) else { return Taken::Elsewhere };
         self.core.count_command();
@@ -207,7 +213,7 @@ impl Worker {
     /// Runs the operations for this core's shard, and queues the others for their cores.
     fn run_ops(&mut self) {
         while !self.ops.is_empty() {
-            // The vector is put back after the loop, so that its memory is reused.
+            // The vector is put back after the loop, so that its memory is used again.
             let mut ops = std::mem::take(&mut self.ops);
             for (shard, to, op) in ops.drain(..) {
                 if shard == self.shard {
@@ -225,7 +231,8 @@ impl Worker {
         }
     }
 
-    /// Runs an operation, now or when it is its turn. Returns how many rows its answer has.
+    /// Runs a small operation at once, and queues a large one. Returns how many rows the answer
+    /// has.
     fn take_op(&mut self, to: ReplyTo, op: Op) -> usize {
         if op.rows() > SCAN_ROWS_AT_ONCE {
             self.put_long(to, op);
@@ -234,9 +241,9 @@ impl Worker {
         self.run_op(to, op)
     }
 
-    /// Queues an operation that reads many rows. If unfinished lists hold too many rows, one of
-    /// them runs before all others. So their memory does not grow with the number of clients that
-    /// ask.
+    /// Queues an operation that reads many rows. If the queued lists hold too many rows, this one
+    /// goes to the front, so that it is finished first. So their memory does not grow with the
+    /// number of clients.
     fn put_long(&mut self, to: ReplyTo, op: Op) {
         let held = op.rows_held();
         self.long_rows_held += held;
@@ -246,7 +253,7 @@ impl Worker {
         }
     }
 
-    /// Runs one of the operations that read many rows.
+    /// Runs the next operation that reads many rows, if there is one.
     fn run_long(&mut self) {
         if let Some((to, op)) = self.long.pop_front() {
             self.long_rows_held -= op.rows_held();
@@ -254,8 +261,8 @@ impl Worker {
         }
     }
 
-    /// Lets the core free some memory that is no longer used, and forget some removals beyond their
-    /// bound. Returns whether there is more to do.
+    /// Frees some unused memory of the shard, and forgets some removals above the bound. Returns
+    /// whether there is more to do.
     fn tidy(&mut self) -> bool {
         let has_swept = self.core.sweep_some();
         let forgets = self.core.has_to_forget() && self.node.refusal().is_none();
@@ -265,8 +272,8 @@ impl Worker {
         has_swept || forgets
     }
 
-    /// Runs an operation; answers that do not wait for the log leave immediately. Returns how many
-    /// rows the answer has.
+    /// Runs an operation. Sends answers that need not wait for the log. Returns how many rows the
+    /// answer has.
     fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
         self.core.request(to, op, &mut self.out);
         let rows = self.out.answers.last().map_or(0, |answered| answered.answer.rows());
@@ -277,7 +284,7 @@ impl Worker {
         rows
     }
 
-    /// Hands records to the log, sends messages, and releases or holds answers.
+    /// Hands records to the log, sends messages, and then sends answers or holds them back.
     fn flush(&mut self) {
         let mut own_left = OWN_MESSAGES_A_FLUSH;
         let mut rows_left = OWN_ROWS_A_FLUSH;
@@ -288,7 +295,7 @@ impl Worker {
             if !self.ops.is_empty() {
                 continue;
             }
-            // The loop ends only here, after a release. So if an answer is held, the log knows that
+            // The loop ends only here, after `release`. So if an answer is held, the log knows that
             // it must wake this core.
             let next = if own_left > 0 && rows_left > 0 { self.own.pop_front() } else { None };
             let Some(envelope) = next else { break };
@@ -305,21 +312,21 @@ impl Worker {
         }
     }
 
-    /// Wakes the log's thread, if this core owes it a wake-up.
+    /// Wakes the log thread, if this core must still do so.
     fn rouse_log(&mut self) {
         if std::mem::take(&mut self.log_waits) {
             self.node.log.rouse();
         }
     }
 
-    /// Settles the output before it grows too large.
+    /// Settles the output early if it has many bytes of records.
     fn settle_if_large(&mut self) {
         if self.out.records.len_bytes() >= RECORDS_BYTES {
             self.settle();
         }
     }
 
-    /// Carries the output out, in this order: records, messages, answers.
+    /// Carries out the output: first records, then messages, then answers.
     fn settle(&mut self) {
         if self.out.is_empty() && self.promised.iter().all(FrameBatch::is_empty) {
             return;
@@ -335,8 +342,7 @@ impl Worker {
                 outbound.push(PeerMessage::Message(envelope));
             }
         }
-        // The newest record of any shard is at or after all that these answers and replies may
-        // depend on.
+        // The tail is at or behind every record that these answers and replies may depend on.
         let until = (self.node.log.mode() != LogMode::Off).then(|| self.node.log.tail());
         let mut answers = std::mem::take(&mut self.out.answers);
         for answered in answers.drain(..) {
@@ -352,12 +358,12 @@ impl Worker {
         }
     }
 
-    /// Releases held replies that the log has reached.
+    /// Sends the held replies that the log has reached.
     fn release(&mut self) {
         if self.commit_gate.is_empty() {
             return;
         }
-        // Set before `reached` is read: if the log moves after that, it wakes this core.
+        // Set before `reached` is read. So if the log moves after the read, it wakes this core.
         self.mailbox().set_waits_for_log(true);
         let reached = self.node.log.reached();
         while let Some(held) = self.commit_gate.release(reached) {
@@ -375,7 +381,7 @@ impl Worker {
         self.mailbox().set_waits_for_log(!self.commit_gate.is_empty());
     }
 
-    /// Answers that the outcome is unknown.
+    /// Tells the callers that the outcome of their requests is unknown.
     fn fail(&mut self, held: Held, why: &str) {
         let mut fail = |to| {
             let answer = Answer::Done(Err(Error::outcome_unknown(why)));
@@ -387,7 +393,7 @@ impl Worker {
         }
     }
 
-    /// Brings an answer to the router that asked.
+    /// Brings an answer to the router that asked, on this core or on another.
     fn dispatch(&mut self, answered: Answered) {
         let Answered { to, answer, .. } = answered;
         if to.core != self.shard {
@@ -410,10 +416,11 @@ impl Worker {
         responder.deliver(outcome, status, &mut self.tcp);
     }
 
-    /// Sends queued batches that must arrive before the messages that an operation for shard `over`
-    /// causes.
+    /// Sends gathered batches to the cores that `op` may cause messages to. Otherwise those
+    /// messages could arrive before the batches. `over` is the shard that runs `op`.
     fn send_before(&mut self, op: &Op, over: ShardId) {
-        // With two cores those messages come to this core, or stay on the core of the operation.
+        // With two cores such messages go to this core, or stay on the core that runs the
+        // operation.
         if self.outbound.len() <= 2 || is_planted(Planted::OvertakesOnTheWay) {
             return;
         }
@@ -431,7 +438,7 @@ impl Worker {
         }
     }
 
-    /// Sends each core the messages that were queued for it, and wakes it once.
+    /// Sends each core the messages that are gathered for it, and wakes the core once.
     fn send(&mut self) {
         for shard in self.node.shards.all() {
             self.send_to(shard);
@@ -448,7 +455,7 @@ impl Worker {
     }
 
     fn mailbox(&self) -> &Mailbox {
-        // There is one mailbox for each core, made with the node.
+        // The node has one mailbox for each core.
         &self.node.mailboxes[self.shard.index()]
     }
 
@@ -487,7 +494,7 @@ impl Worker {
         }
     }
 
-    /// Handles messages of other cores, as many as a turn may. Returns whether there were any.
+    /// Handles messages of other cores, as many as one turn may. Returns whether there were any.
     fn take_peers(&mut self) -> bool {
         let mut any = false;
         let mut rows = 0;
@@ -516,7 +523,8 @@ impl Worker {
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
-        // The records of what is captured must be in the log before the snapshot asks for its end.
+        // The log must have the records of what is captured, before the snapshot asks for the log's
+        // tail.
         self.settle();
         std::iter::from_fn(|| self.core.next_capture()).take(count).collect()
     }
@@ -528,13 +536,13 @@ impl Local {
         Self(Rc::new(RefCell::new(worker)))
     }
 
-    /// Makes the calling thread the core's own, see [`Self::current`].
+    /// Makes this the worker of the calling thread; see [`Self::current`].
     pub fn make_current(&self) {
         CURRENT.set(Some(self.clone()));
     }
 
-    /// The worker of a shard, if it runs on this thread; then a call need not go through the
-    /// mailbox.
+    /// The worker of a shard, if it runs on this thread. Then a call needs no mailbox. `None`
+    /// otherwise.
     pub fn current(node: &Arc<NodeInfo>, shard: ShardId) -> Option<Self> {
         CURRENT.with_borrow(|current| {
             current.clone().filter(|local| {
@@ -544,7 +552,7 @@ impl Local {
         })
     }
 
-    /// The node that this core belongs to.
+    /// The node of this core.
     pub fn node(&self) -> Arc<NodeInfo> {
         Arc::clone(&self.0.borrow().node)
     }
@@ -554,13 +562,14 @@ impl Local {
         self.0.borrow().shard
     }
 
-    /// Updates the shard's time and whether it accepts writes and growth. Called before each batch
+    /// Updates the shard's time, and whether it accepts writes and growth. Needed before each group
     /// of requests.
     pub fn tick(&self) {
         self.0.borrow_mut().tick();
     }
 
-    /// Accepts a command and answers what can be answered now; [`Self::flush`] must follow.
+    /// Takes a command, and replies at once if possible. The caller must call [`Self::flush`]
+    /// afterwards.
     pub fn submit(&self, responder: Responder, work: impl Into<Work>) {
         match work.into() {
             Work::Command(Command::Snapshot(_)) => self.snapshot(responder),
@@ -568,38 +577,38 @@ impl Local {
         }
     }
 
-    /// Runs a command of a task on this core, and sends its outcome to `sender`.
+    /// Runs a command for a task on this core, and sends the outcome to `sender`.
     pub fn call(&self, command: Command, sender: oneshot::Sender<Outcome>) {
         self.tick();
         self.submit(Responder::of_call(command.kind(), sender), command);
         self.flush();
     }
 
-    /// Reads from this core's shard in place. The caller counts the reply. [`Taken::Elsewhere`] if
-    /// `read` returns `None`.
+    /// Reads from this core's shard without an operation. The caller counts the reply. Returns
+    /// [`Taken::Elsewhere`] if `read` returns `None`.
     pub fn read<R>(&self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
         self.0.borrow_mut().read(read)
     }
 
-    /// Prefetches the memory that requests for these keys will read.
+    /// Prefetches the memory that requests with these keys will read.
     pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
         self.0.borrow().core.prefetch(prefetch_keys);
     }
 
-    /// Counts requests that the caller replied to, all of them within `latency`.
+    /// Counts requests that the caller has replied to. None of them took longer than `latency`.
     pub fn note_answered(&self, kind: Kind, count: u64, latency: Duration) {
         let worker = &mut *self.0.borrow_mut();
         worker.tcp.record_many(kind, 200, latency, count);
         worker.mailbox().count_many(count);
     }
 
-    /// Hands records to the log, sends messages, and releases or holds answers.
+    /// Hands records to the log, sends messages, and then sends answers or holds them back.
     pub fn flush(&self) {
         self.0.borrow_mut().flush();
     }
 
-    /// Runs a task of this core, and measures its turns: for how long each poll holds the core. All
-    /// other work of the core waits for that long.
+    /// Runs a task of this core and measures its turns: how long each poll keeps all other work of
+    /// the core waiting.
     pub async fn in_turns<T>(&self, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         poll_fn(|context| {
@@ -611,7 +620,7 @@ impl Local {
         .await
     }
 
-    /// Serves the mailbox for as long as the core lives.
+    /// Serves the mailbox until the core ends.
     pub async fn serve(self) {
         self.in_turns(self.serve_mailbox()).await;
     }
@@ -619,13 +628,14 @@ impl Local {
     async fn serve_mailbox(&self) {
         let node = self.node();
         let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
-        // What a stop left open is sent now, and not with the first request.
+        // The first turn sends deliveries that the last stop left open, without waiting for a
+        // request.
         mailbox.wake();
         loop {
             mailbox.woken().await;
             let any = self.turn(mailbox);
-            // Yields also after a turn whose only wake came from itself: a pending wake is taken
-            // without giving the connections their turn.
+            // Always yields. After a turn that woke itself, the next `woken` would return at once,
+            // and no connection would get its turn.
             tokio::task::yield_now().await;
             if any {
                 mailbox.wake();
@@ -633,7 +643,7 @@ impl Local {
         }
     }
 
-    /// Handles the mailbox once. Returns whether there was anything to do.
+    /// One turn of the mailbox. Returns whether it had work.
     fn turn(&self, mailbox: &Mailbox) -> bool {
         self.tick();
         self.0.borrow_mut().rouse_log();
@@ -659,7 +669,7 @@ impl Local {
             Control::BeginSnapshot(number) => self.0.borrow_mut().core.begin_snapshot(number),
             Control::Capture(count, sender) => {
                 let captures = self.0.borrow_mut().captures(count);
-                // The receiver may have given up.
+                // Sending fails if the snapshot has given up.
                 drop(sender.try_send(captures));
             }
             Control::EndSnapshot => self.0.borrow_mut().core.end_snapshot(),
@@ -668,14 +678,14 @@ impl Local {
         }
     }
 
-    /// Runs a task for which this core is that of the calling thread.
+    /// Runs a task. While it runs, this is the worker of the calling thread.
     fn run(&self, task: Box<dyn FnOnce() + Send>) {
         let before = CURRENT.replace(Some(self.clone()));
         task();
         CURRENT.set(before);
     }
 
-    /// Asks the snapshot thread; the core keeps serving meanwhile.
+    /// Asks the snapshot thread for a snapshot. The core serves other work meanwhile.
     fn snapshot(&self, responder: Responder) {
         let node = self.node();
         let local = self.clone();

@@ -1,15 +1,14 @@
 //! The clock of a node, which all its cores share.
 //!
-//! Each turn of a core reads the wall clock of the machine, as it would without this module. Only
-//! if the millisecond differs from the last reading of any core, the other clock is read too, and
-//! the [`Clock`] moves. Usually both clocks advanced alike since that reading, and then they are
-//! read once. Otherwise a clock was set, or the thread was interrupted, and both are read again.
+//! Each turn of a core reads the wall clock. If it shows another millisecond than the last reading
+//! of any core, `boot` is read too, and the [`Clock`] moves. Usually both clocks then moved by the
+//! same amount, and one reading is enough. If not, somebody set a clock, or the thread was
+//! interrupted, so both are read again.
 //!
 //! Invariants:
-//! - All cores see the same time; it is at most a millisecond old.
-//! - Keys age by elapsed time, counted from the newest key that the start found. No step of the
-//!   wall clock, in a run or between two, makes a key older. The time while no node runs does not
-//!   count.
+//! - All cores see one time, which is at most a millisecond old.
+//! - Idempotency keys age by elapsed time, counted from the newest key that the start found. So no
+//!   step of the wall clock makes a key older. The time in which no node runs does not count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -24,26 +23,27 @@ use crate::shard::core::Moment;
 use crate::throttle::{Throttle, throttled};
 use crate::types::TimeMs;
 
-/// How often an idle node reads the clock, so that a step is noticed when it happens.
+/// How often an idle node reads the clock, so that a step is noticed early.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Both clocks are read again if more ms passed in between: the thread was interrupted.
+/// Both clocks are read again if more than this many ms lie between the two readings: then the
+/// thread was interrupted.
 const READING_MS: u64 = 1;
-/// Most attempts to read both clocks without an interruption.
+/// How often both clocks are read at most, until a reading without interruption succeeds.
 const READINGS_MAX: usize = 4;
 
-/// The clock that counts elapsed time, with suspends where the system has such a clock.
+/// A clock that counts elapsed time. On Linux it also counts suspends.
 #[cfg(target_os = "linux")]
 const BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const BOOT: ClockId = ClockId::Monotonic;
 
-/// Functions that read the two clocks, in ms.
+/// How the two clocks are read, in ms.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
-    /// See [`Reading::wall`].
+    /// Reads [`Reading::wall`].
     pub wall: fn() -> u64,
-    /// See [`Reading::boot`].
+    /// Reads [`Reading::boot`].
     pub boot: fn() -> u64,
 }
 
@@ -51,7 +51,7 @@ impl Source {
     /// The clocks of the machine.
     pub const MACHINE: Self = Self { wall: wall_clock, boot: boot_clock };
 
-    /// Reads both clocks.
+    /// Reads both clocks, again if the thread was interrupted in between.
     fn read(self) -> Reading {
         let mut boot = (self.boot)();
         let mut reading = Reading { wall: (self.wall)(), boot };
@@ -66,8 +66,8 @@ impl Source {
         reading
     }
 
-    /// Reads the other clock for a wall clock that was read just now. Reads both again unless they
-    /// advanced alike since `last`.
+    /// Reads `boot` for a wall clock that was read just now. Reads both again if they did not move
+    /// by the same amount since `last`.
     fn read_after(self, wall: u64, last: Reading) -> Reading {
         let reading = Reading { wall, boot: (self.boot)() };
         let lead = |reading: Reading| reading.wall.wrapping_sub(reading.boot);
@@ -79,7 +79,7 @@ impl Source {
     }
 }
 
-/// The standard library asks the C library, which a test replaces to set the clock.
+/// Uses the standard library, which asks the C library: a test replaces that to set the clock.
 fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()))
@@ -91,14 +91,14 @@ fn boot_clock() -> u64 {
     seconds.unwrap_or(0).saturating_mul(1000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
 }
 
-/// The clock that all cores read, and the limits of its log lines.
+/// The clock that all cores read, and the throttles of its log lines.
 #[derive(Debug)]
 pub struct SharedClock {
     source: Source,
     clock: Mutex<Clock>,
-    /// `boot` at the start, and the time of keys at that moment.
+    /// The `boot` of the start, and the time of idempotency keys at that moment.
     start: (u64, u64),
-    /// The wall clock of the last reading; `now` and `keys` are at least as new.
+    /// The wall clock of the newest reading. `now` and `keys` are from this reading or a later one.
     seen: AtomicU64,
     now: AtomicU64,
     keys: AtomicU64,
@@ -106,8 +106,8 @@ pub struct SharedClock {
 }
 
 impl SharedClock {
-    /// Begins at the wall clock. `newest_key` is the time of the newest key that the start found,
-    /// in the time that keys age by.
+    /// A clock that begins at the wall clock. `newest_key` is the time of the newest idempotency
+    /// key that the start found.
     pub fn new(source: Source, newest_key: Option<TimeMs>) -> Arc<Self> {
         let start = source.read();
         let keys = newest_key.map_or(start.wall, TimeMs::get);
@@ -122,7 +122,7 @@ impl SharedClock {
         })
     }
 
-    /// The time that commands use, and the time that keys age by.
+    /// The time that commands use, and the time by which idempotency keys age.
     pub fn moment(&self) -> Moment {
         let wall = (self.source.wall)();
         if wall != self.seen.load(Ordering::Acquire) {
@@ -132,13 +132,13 @@ impl SharedClock {
         Moment { now: time(&self.now), keys: time(&self.keys) }
     }
 
-    /// How far the wall clock is ahead of the time that commands use, in ms.
+    /// By how many ms the wall clock is ahead of the time that commands use.
     pub fn behind_wall(&self) -> u64 {
         (self.source.wall)().saturating_sub(self.moment().now.get())
     }
 
-    /// Warns if a start found a message that is more than a day ahead: the wall clock is behind
-    /// now, or was ahead then.
+    /// Warns if a start found a message that is more than a day ahead. Then the wall clock is
+    /// behind now, or was ahead when the message came.
     pub fn doubt(&self, newest_message: TimeMs) {
         let now = self.moment().now;
         if newest_message > now.saturating_add(TIME_AHEAD_MS_MAX) {
@@ -152,7 +152,7 @@ impl SharedClock {
         }
     }
 
-    /// Reads the clock periodically, so that a step is noticed and logged while no requests come.
+    /// Reads the clock now and then, so that a step is logged even while no requests come.
     pub async fn keep_looking(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -160,12 +160,12 @@ impl SharedClock {
         }
     }
 
-    /// Reads the other clock and moves the time, unless another core is doing so. `wall` is the wall
-    /// clock as it was read just now.
+    /// Takes a new reading and moves the time, unless another core is doing so. `wall` is the wall
+    /// clock, read just now.
     fn look(&self, wall: u64) {
         let mut clock = match self.clock.try_lock() {
             Ok(clock) => clock,
-            // The clock is a few numbers: a panic cannot leave them broken.
+            // A panic cannot leave the clock broken, because it is only a few numbers.
             Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
             Err(TryLockError::WouldBlock) => return,
         };
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(clock.moment().keys, newest.saturating_add(5));
         WALL.set(1 << 50);
         assert_eq!(clock.moment().keys, newest.saturating_add(5));
-        // The elapsed time, plus headroom, minus what the limit fell meanwhile.
+        // The elapsed time and the headroom, minus what the limit fell in the meantime.
         assert_eq!(clock.moment().now.get(), 1_000_004 + HEADROOM_MS);
         assert_eq!(clock.behind_wall(), (1 << 50) - 1_000_004 - HEADROOM_MS);
         pass(20);

@@ -1,16 +1,15 @@
-//! The fast path: plain requests are answered from the receive buffer, without a command in
-//! between.
+//! The fast path: plain requests get their replies straight from the receive buffer, without a
+//! `Command`.
 //!
-//! A core answers such requests for its own connections. It passes requests whose keys all belong
-//! to another core to that core. A frame batch of requests goes over with the bytes that the
-//! clients sent, and a frame batch of encoded replies comes back. So a request for another core
-//! costs two copies of some bytes and its share of two messages.
+//! A core replies to such requests of its own connections. Requests whose keys all belong to
+//! another core go to that core. A frame batch brings the bytes that the clients sent, and another
+//! one brings the encoded replies back. So such a request costs two copies of some bytes, and its
+//! share of two messages.
 //!
 //! Invariants:
-//! - Requests that are passed on stay behind everything that this core sent before: both use one
-//!   queue.
-//! - A reply that depends on the log is encoded immediately too, and waits in a frame batch of its
-//!   own.
+//! - A request that goes to another core stays behind everything that this core sent there before,
+//!   because both use one queue.
+//! - A reply that depends on the log is encoded at once too, and waits in a frame batch of its own.
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
@@ -30,15 +29,15 @@ use crate::shard::Core;
 use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
 use crate::types::{KeyHasher, ShardId, wide};
 
-/// About as many bytes of replies cost as much work as one row.
+/// Replies of so many bytes count as much work as one row.
 const ROW_BYTES: usize = 64;
-/// Requests of a frame batch that are prefetched together.
+/// How many requests of a frame batch are prefetched together.
 const REQUESTS_AT_ONCE: usize = 32;
-/// Most emptied vectors of a kind that a core keeps.
+/// How many emptied vectors of one kind a core keeps for reuse.
 const SPARE_MAX: usize = 64;
 
-/// Emptied containers that came from other cores, for reuse in what is sent to them next. So little
-/// is allocated, and little memory is freed on another core than the one that allocated it.
+/// Emptied containers of messages that other cores sent. This core uses them again for what it
+/// sends. So cores allocate little, and rarely free memory that another core has allocated.
 #[derive(Debug, Default)]
 pub(super) struct SparePool {
     parts: Vec<Vec<(ReplyTo, usize)>>,
@@ -77,7 +76,7 @@ impl SparePool {
     }
 }
 
-/// The keys whose memory a request will read first.
+/// The keys by which a request's memory can be prefetched.
 pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
     let chat_hash = match request.ask {
         Ask::List { .. } => None,
@@ -89,9 +88,9 @@ pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
 }
 
 impl Local {
-    /// Answers a request if this core owns all of its keys. A reply that may leave now is appended
-    /// to `out`, and the caller counts it. If the reply comes later, `responder` makes its
-    /// responder. [`Self::flush`] must follow.
+    /// Runs a request if this core owns all its keys. Appends the reply to `out` if it may leave
+    /// now, and the caller counts it. Otherwise calls `responder`, and the reply comes through
+    /// that. The caller must flush afterwards.
     pub fn answer(
         &self,
         request: FastRequest<'_>,
@@ -106,9 +105,9 @@ impl Local {
         self.0.borrow_mut().answer(request, fast_path::ROWS_MAX, park, out)
     }
 
-    /// Sends a request to another core that owns all of its keys; `payload` is the request as
-    /// received. Returns false if there is no such core, or too many commands are under way.
-    /// [`Self::flush`] must follow.
+    /// Sends a request to the other core that owns all its keys. `payload` is the request as
+    /// received. Returns false without such a core, or if too many commands are under way. The
+    /// caller must flush afterwards.
     pub fn forward(
         &self,
         request: &FastRequest<'_>,
@@ -146,8 +145,9 @@ impl Worker {
         }
     }
 
-    /// Writes to this core's shard in place. A reply that may leave now is appended to `out`. A
-    /// reply that waits for the log is encoded into the frame batch of the core that `to` names.
+    /// Writes to this core's shard without an operation. Appends the reply to `out` if it may leave
+    /// now. Otherwise encodes it into the frame batch of the core that `to` names, where it waits
+    /// for the log.
     fn write<R>(
         &mut self,
         write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
@@ -210,8 +210,8 @@ impl Worker {
         true
     }
 
-    /// The shard that owns all keys of a request. `None` if several shards may take part: a
-    /// `mark_read` continues from the chat to the user's row, and later requests must wait for it.
+    /// The shard that owns all keys of a request. `None` if several shards may take part. A
+    /// `mark_read` may go on from the chat to the user's row, and later requests must wait for it.
     fn owner(&self, ask: Ask<'_>) -> Option<ShardId> {
         let owner = |hash: u64| KeyHasher::slot_of_hash(hash).shard(self.node.shards);
         match ask {
@@ -227,7 +227,7 @@ impl Worker {
         }
     }
 
-    /// Answers requests that another core passed on. Returns about how many rows were read.
+    /// Runs requests that another core sent. Returns about how many rows they read.
     pub(super) fn take_requests(&mut self, batch: &FrameBatch) -> usize {
         let mut replies = self.spare.frame_batch();
         let mut rows = 0;
@@ -263,7 +263,7 @@ impl Worker {
         rows
     }
 
-    /// Brings replies to the core that asked, which all of them share.
+    /// Brings encoded replies to the core that asked. All of them are for the same core.
     pub(super) fn bring(&mut self, replies: FrameBatch) {
         match replies.parts.first() {
             Some((to, _)) if to.core == self.shard => self.take_replies(replies),
@@ -272,16 +272,16 @@ impl Worker {
                     outbound.push(PeerMessage::Replies(replies));
                 }
             }
-            // All of them wait for the log, or were answered in another way.
+            // No reply is here: all of them wait for the log, or left in another way.
             None => self.spare.keep(replies),
         }
     }
 
-    /// Runs a request that was passed on as a command, so that a long list is answered in slices.
+    /// Runs a request of another core as a command, so that a long list is made in slices.
     fn run_as_command(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
         match decode_request(payload).map(|request| request.command.sorted()) {
             Ok(Sorted::Shard(command)) => self.take_op(to, Op::Run(command)),
-            // The core that passed it on has read it, and knows who owns the keys.
+            // The core that sent the request has decoded it and found that this core owns its keys.
             _ => {
                 let mixed_up = Error::outcome_unknown("a core was asked for what is not its own");
                 let answer = Answer::Done(Err(mixed_up));
@@ -291,7 +291,7 @@ impl Worker {
         }
     }
 
-    /// Gives replies of another core to the callers that wait for them.
+    /// Gives encoded replies to the callers that wait for them.
     pub(super) fn take_replies(&mut self, batch: FrameBatch) {
         self.mailbox().count_many(wide(batch.parts.len()));
         let FrameBatch { bytes, parts } = batch;
