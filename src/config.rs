@@ -1,5 +1,5 @@
-//! One validated [`Config`] from flags, environment, file and defaults, in this order of
-//! precedence.
+//! One validated [`Config`] from flags, environment, file and defaults. A flag wins over the
+//! environment, that over the file, and that over the default.
 //!
 //! # Layout
 //! - [`settings`]: the table of all settings, and the four places that they come from
@@ -7,9 +7,9 @@
 //! - [`log_level`]: the directives of the log level
 //!
 //! # Invariants
-//! - The node can serve a `Config`: one that cannot work or is not safe was refused, and the
-//!   message names the place of the wrong value.
-//! - A `Config` holds the secrets, and the paths of their files, so that they can be read again.
+//! - A node can serve every `Config`. Values that cannot work or are not safe were rejected, with a
+//!   message that names the place of the wrong value.
+//! - A `Config` holds the secrets, and the paths of their files, so that these can be read again.
 
 pub mod choices;
 pub mod log_level;
@@ -41,7 +41,7 @@ pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Longest interval or time-out: a year, in seconds.
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
-/// An error of the configuration, with the place of the wrong value.
+/// A wrong value in the configuration, described with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -52,19 +52,19 @@ impl ConfigError {
     }
 }
 
-/// When an acknowledged write is on the disk.
+/// When an acknowledged write is on the disk, and so survives a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FsyncMode {
-    /// Before the reply acknowledges it.
+    /// Before the reply is sent.
     Always,
-    /// Within about a second after the reply.
+    /// At most about a second after the reply.
     EverySecond,
-    /// When the operating system writes it.
+    /// When the operating system writes it, at any time after the reply.
     Never,
 }
 
 impl FsyncMode {
-    /// The word for the mode in flags and in `stats`.
+    /// The word for this mode in flags and in the reply to `stats`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -77,9 +77,9 @@ impl FsyncMode {
 /// Whether the node writes a log besides its snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSwitch {
-    /// With a log no acknowledged write is lost (see [`FsyncMode`]).
+    /// With a log. How much a crash can lose depends on [`FsyncMode`].
     On,
-    /// Without a log, the changes since the last snapshot end with the process.
+    /// Without a log. The changes since the last snapshot are lost when the process ends.
     Off,
 }
 
@@ -88,7 +88,7 @@ pub enum LogSwitch {
 pub enum HttpAuth {
     /// By `X-User-Id`, which a gateway sets.
     Header,
-    /// By the claim `sub` of a token that one of these keys signed.
+    /// By the claim `sub` of a JWT, which one of these keys must have signed.
     Jwt(Arc<JwtVerifier>),
 }
 
@@ -103,7 +103,7 @@ pub enum Docs {
     App,
 }
 
-/// The format of the server's messages about itself.
+/// The format of the server's log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Lines for people.
@@ -140,19 +140,20 @@ pub struct Config {
     /// Host names that doors on loopback accept, besides IP addresses and `localhost`; in lower
     /// case.
     pub http_hosts: Vec<String>,
-    /// The tokens of TCP and admin callers; without any, no token is required.
+    /// The tokens for the TCP door and the admin listener. If there are none, no token is required.
     pub tokens: Tokens,
-    /// The file of these tokens, for reading it again.
+    /// The token file, to be read again when it changes.
     pub token_file: Option<PathBuf>,
-    /// The certificate of all doors; `None` if they are plain.
+    /// The certificate of all doors; `None` if they do not use TLS.
     pub tls: Option<Arc<Tls>>,
-    /// The settings of those doors whose addresses are the defaults.
+    /// The settings of the doors whose addresses were not set. `serve --demo` may move these doors.
     pub default_doors: Vec<&'static str>,
     /// Whether to create a new store in an empty directory.
     pub init: bool,
-    /// Whether to serve example data in a throw-away directory, which then replaces `data_dir`.
+    /// Whether to serve example data in a directory that is removed at the end. It replaces
+    /// `data_dir`.
     pub demo: bool,
-    /// The time between snapshots; `None`: never by time.
+    /// The time between two snapshots; `None` if time alone causes none.
     pub snapshot_interval: Option<Duration>,
     /// The growth of the log, in bytes, after which a snapshot is due.
     pub snapshot_log_bytes: u64,
@@ -160,11 +161,12 @@ pub struct Config {
     pub log_segment_bytes: u64,
     /// Whether to start with the intact part of a damaged log or snapshot.
     pub allow_damage: bool,
-    /// The directives of tracing's `EnvFilter`, checked.
+    /// Which log lines are written: valid directives of tracing's `EnvFilter`.
     pub log_level: String,
-    /// The format of messages.
+    /// The format of the log lines.
     pub log_format: LogFormat,
-    /// Resident memory, in bytes, at which new chats and members are refused; `None`: never.
+    /// Resident memory, in bytes, at which new chats and members are refused; `None` if there is no
+    /// bound.
     pub memory_max: Option<u64>,
     /// The most connections of each door.
     pub connections_max: usize,
@@ -175,12 +177,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// The configuration of this process: `args`, its environment, and the file that they name.
+    /// The configuration of this process: from `args`, its environment, and the TOML file that they
+    /// name.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         Self::from_sources(args, &settings::process_environment()?)
     }
 
-    /// Like [`load`](Self::load), with an environment that the caller supplies.
+    /// Like [`load`](Self::load), with an environment that the caller gives.
     pub fn from_sources(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
         let merged = Merged::load(args, environment)?;
         let config = Self {
@@ -222,7 +225,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Defaults on loopback with free ports, for tests.
+    /// The defaults, with free ports on loopback, for tests.
     pub fn ephemeral(data_dir: impl Into<PathBuf>) -> Self {
         let any = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)));
         Self {
@@ -257,7 +260,7 @@ impl Config {
         }
     }
 
-    /// Rejects doors that anybody could enter, and settings that contradict each other.
+    /// Rejects doors that anybody could enter unasked, and settings that contradict each other.
     fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
         for (name, endpoint) in [("listen", Some(&self.listen)), ("admin", self.admin.as_ref())] {
             if endpoint.is_some_and(Endpoint::is_open) && !self.tokens.required() {
@@ -305,8 +308,8 @@ fn data_dir(text: &str) -> Result<PathBuf, String> {
     if text != "auto" {
         return Ok(PathBuf::from(text));
     }
-    // The XDG base directory specification puts a user's data here; an empty variable counts as
-    // unset.
+    // The XDG base directory specification names this place for a user's data. An empty variable
+    // counts as unset.
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("XDG_DATA_HOME")
@@ -357,7 +360,7 @@ fn fsync(text: &str) -> Result<FsyncMode, String> {
 }
 
 fn log(text: &str) -> Result<LogSwitch, String> {
-    // A boolean in the TOML file is accepted too.
+    // The TOML file may have a boolean instead of the word.
     one_of(
         text,
         &[
@@ -387,7 +390,7 @@ fn boolean(text: &str) -> Result<bool, String> {
     )
 }
 
-/// A parser of integers from `min` to `max`.
+/// Makes a parser of integers from `min` to `max`.
 fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| match text.parse() {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
@@ -395,7 +398,7 @@ fn integer(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
     }
 }
 
-/// A parser of sizes of at least `min` bytes: a number, optionally followed by KiB, MiB or GiB.
+/// Makes a parser of sizes of at least `min` bytes: a number, which KiB, MiB or GiB may follow.
 fn size(min: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| {
         let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
@@ -429,7 +432,7 @@ fn connections(text: &str) -> Result<usize, String> {
     usize::try_from(count).map_err(|error| error.to_string())
 }
 
-/// The path, or `None` for an empty text.
+/// The text as a path; `None` if it is empty.
 fn path_or_none(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
@@ -475,7 +478,7 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
     };
     let jwt = merged.get("http_auth", |text| one_of(text, &[("header", false), ("jwt", true)]))?;
     if !jwt {
-        // An operator who sets one of these expects that tokens are required.
+        // An operator who sets one of these expects that the HTTP door requires JWTs.
         let asked = [
             ("jwt_jwks_file", set.is_some()),
             ("jwt_audience", !rules.audience.is_empty()),
@@ -501,7 +504,8 @@ fn http_auth(merged: &Merged) -> Result<HttpAuth, ConfigError> {
     Ok(HttpAuth::Jwt(verifier))
 }
 
-/// With `auto`, a door that the whole internet may reach does not describe itself.
+/// Which door serves the API's document. `auto` leaves it out where end users reach the door
+/// directly.
 fn docs(merged: &Merged) -> Result<Docs, ConfigError> {
     let by_token = merged.get("http_auth", |word| Ok(word == "jwt"))?;
     let auto = if by_token { Docs::Off } else { Docs::App };
@@ -526,7 +530,7 @@ fn names(text: &str) -> Result<Vec<String>, String> {
     names.collect::<Option<_>>().ok_or_else(|| format!("`{text}` has an empty name in it"))
 }
 
-/// Parses origins in the spelling of browsers: no other spelling would ever match.
+/// Parses origins. They must be spelled as browsers spell them, because they are compared as text.
 fn origins(text: &str) -> Result<Vec<HeaderValue>, String> {
     names(text)?.iter().map(|name| origin(name)).collect()
 }

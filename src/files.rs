@@ -1,13 +1,13 @@
-//! Files that an operator names: settings, tokens, keys, certificates.
+//! Reads files that an operator names: settings, tokens, keys, certificates.
 
 use std::io;
 use std::path::Path;
 
-/// Maximum size of such a file, in bytes.
+/// Largest file that an operator may name, in bytes.
 const BYTES_MAX: usize = 16 << 20;
 
-/// Reads all bytes of a regular file. A named pipe, a device or a directory is rejected
-/// immediately, so that no caller blocks on it.
+/// Reads all bytes of a regular file. A named pipe, a device or a directory is rejected at once: to
+/// read it could block forever.
 ///
 /// # Errors
 /// Errors of the operating system; kind `InvalidInput` if `path` is not a regular file, and

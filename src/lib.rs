@@ -62,7 +62,7 @@
 //! for programs that run one. Tests and benches of this package see all modules by the feature
 //! `internals`, which promises nothing to anybody else.
 
-// A smaller server leaves what only the load tool uses without a caller.
+// A build without the load tool leaves the functions that only it calls without a caller.
 #![cfg_attr(not(feature = "bench"), allow(dead_code, unused_imports))]
 #![cfg_attr(feature = "internals", allow(missing_docs))]
 
@@ -137,13 +137,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the program `chatshard` with its arguments, and returns its exit code. `live_bytes` returns
-/// the bytes that are allocated now, for `--memory-max`.
+/// how many bytes the allocator has given out now; `--memory-max` uses it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, live_bytes: fn() -> usize) -> ExitCode {
     node::memory::count_live_by(live_bytes);
     cli::run(arguments)
 }
 
-/// Compiles the programs of the README.
+/// Compiles the examples of the README as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -10,11 +10,11 @@ pub const SLOTS: u16 = 4096;
 pub const ID_BYTES_MAX: usize = 128;
 /// Largest sequence, time (ms) and version: 2^53 - 1, which JavaScript reads exactly.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
-/// Largest version and join order that `import` accepts. It leaves room for as many changes again,
-/// before one would be counted past [`INTEGER_MAX`].
+/// Largest version and join order that `import` accepts. It leaves as many values again before a
+/// counter would exceed [`INTEGER_MAX`].
 pub const IMPORT_COUNTER_MAX: u64 = 1 << 52;
-/// Largest counter that is accepted from the disk: a version, a join order, a slot's sequence. No
-/// counter ever gets there, and counting up from it does not overflow.
+/// Largest counter (version, join order, slot's sequence) that is accepted from the disk. No
+/// counter gets there by counting, and a few more steps cannot overflow it.
 pub const COUNTER_MAX: u64 = 1 << 62;
 /// How far `advance {to}` may move a chat's sequence without `force`, and the most that
 /// one `allocate` hands out.
@@ -46,17 +46,17 @@ pub const HTTP_BODY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// Requests in flight on one connection; past it the server stops reading that connection.
 pub const IN_FLIGHT_MAX: usize = 1024;
 /// Bytes of the requests in flight on one connection; past it the server stops reading that
-/// connection. One more request may be held, and a decoded request takes a few times its bytes.
+/// connection. One more request may come in, and a decoded request takes a few times its bytes.
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Most items of a small reply.
 pub const SMALL_REPLY_ITEMS: usize = 200;
-/// Requests in flight on one connection whose replies may be larger; past it the server stops
-/// reading that connection. (On the shard of the connection's own worker they are answered one by
-/// one anyway.)
+/// Requests in flight on one connection whose replies may be larger than [`SMALL_REPLY_ITEMS`].
+/// Past it the server stops reading that connection.
 pub const LARGE_IN_FLIGHT_MAX: usize = 16;
 /// Most connections of each door (TCP, HTTP) of a node.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Most commands that one worker has under way for its connections; past it: 429.
+/// Most commands that one worker has under way over shards for its connections. Past it a command
+/// gets 429.
 pub const CROSS_CORE_MAX: usize = 64 * 1024;
 /// Bytes of encoded replies that one connection may hold; past it the server stops reading it.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
@@ -72,34 +72,39 @@ pub const GREETING_TIMEOUT_MS: u64 = 10_000;
 pub const GREETING_MS_MIN: u64 = 100;
 /// Largest first frame, which is `hello`, in bytes after the length prefix.
 pub const HELLO_BYTES_MAX: usize = 16 << 10;
-/// Most strangers of a door, besides its other connections. The bound is a quarter of the door's
-/// connections, but at most this.
+/// Most strangers of a door, besides its other connections. A door allows a quarter of its
+/// connections, within [`STRANGERS_MIN`] and this.
 pub const STRANGERS_MAX: usize = 1024;
-/// Least value of that bound on the strangers of a door.
+/// Most strangers of a door whose connections are few; see [`STRANGERS_MAX`].
 pub const STRANGERS_MIN: usize = 64;
 /// Bytes that the incomplete requests (frames and HTTP bodies) of a node may use together.
 pub const INCOMPLETE_BYTES_MAX: usize = 64 << 20;
-/// An incomplete request of at most this many bytes does not count in that budget.
+/// An incomplete request of at most this many bytes does not count against
+/// [`INCOMPLETE_BYTES_MAX`].
 pub const INCOMPLETE_BYTES_FREE: usize = 16 << 10;
-/// Bytes that unread TCP replies and watches of a node may use together. Past it clients are
-/// evicted or held back.
+/// Bytes that unread TCP replies and watches of a node may use together. Past it, clients that do
+/// not read are evicted or held back.
 pub const TCP_UNSENT_BYTES_MAX: usize = 256 << 20;
-/// A TCP connection that holds at most this many unread bytes does not count in that budget.
+/// A TCP connection that holds at most this many unread bytes does not count against
+/// [`TCP_UNSENT_BYTES_MAX`].
 pub const TCP_UNSENT_BYTES_FREE: usize = 16 << 10;
 /// Bytes that unread HTTP replies of a node may use together.
 pub const HTTP_UNSENT_BYTES_MAX: usize = 64 << 20;
-/// An HTTP reply of at most this many bytes is always sent, even when that budget is used up.
+/// An HTTP reply of at most this many bytes is sent even if [`HTTP_UNSENT_BYTES_MAX`] is used up.
 pub const HTTP_UNSENT_BYTES_FREE: usize = 64 << 10;
 /// An HTTP body of at least this many bytes is compressed for clients that accept it.
 pub const COMPRESSED_BYTES_MIN: usize = 16 << 10;
-/// Reads that an HTTP door runs at the same time; further ones wait. Each may make a largest reply.
+/// Reads that an HTTP door runs at the same time; further ones wait. Each may make a reply of the
+/// largest size.
 pub const HTTP_READS_MAX: usize = 16;
-/// Bytes that count as progress of a client. Over HTTP, a client that takes fewer within the write
-/// time-out is dropped. Over TCP, such a client stays as old as it is in the order of eviction.
+/// Bytes that a client must take to count as reading. Over HTTP, a client that takes fewer within
+/// the write time-out is dropped. Over TCP, a client that takes fewer stays early in the order of
+/// eviction.
 pub const PROGRESS_BYTES: usize = 16 << 10;
-/// With `--memory-max` each of these three budgets is an eighth of it, but at least this, in bytes.
+/// With `--memory-max`, each of the three budgets (incomplete requests, unread TCP replies, unread
+/// HTTP replies) is an eighth of it. This is the least that each gets, in bytes.
 pub const BUDGET_BYTES_MIN: usize = 16 << 20;
-/// When one of these budgets is used up, its oldest holder is evicted if it is this old, in ms.
+/// How long a holder of one of the three budgets is safe from eviction, in ms.
 pub const EVICTION_MS_MIN: u64 = 1000;
 /// A connection without any request for this long is closed, in ms.
 pub const IDLE_TIMEOUT_MS: u64 = 600_000;
@@ -108,18 +113,19 @@ pub const IDLE_TIMEOUT_MS: u64 = 600_000;
 pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
 /// How long an idempotency key is remembered, by logged time, in ms.
 pub const IDEMPOTENCY_WINDOW_MS: u64 = 10 * 60 * 1000;
-/// Idempotency keys that a node remembers; past it the oldest ones go first.
+/// Idempotency keys that a node remembers. Past it, the oldest ones are forgotten first.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
-/// A long first reply counts as one more key per this many bytes.
+/// A long first reply counts as one more idempotency key for each of this many bytes.
 pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 /// Removals that `sync` still reports for one user.
 pub const TOMBSTONES_MAX: usize = 1000;
-/// Removals that a node remembers for all users. Past it, users whose removals waited longest lose
-/// them. A removal takes about 50 bytes.
+/// Removals that a node remembers for all users together. Past it, users lose their removals in
+/// turn, the one who waited longest first. A removal takes about 50 bytes.
 pub const GONE_MAX: usize = 1 << 16;
-/// A large node remembers more: one removal per this many rows.
+/// A large node remembers more removals than [`GONE_MAX`]: one for each of this many rows.
 pub const GONE_SHARE: u64 = 4;
-/// A user without rows, whose version is remembered, counts as this many removals.
+/// A user without rows, whose version is remembered, counts as this many removals against
+/// [`GONE_MAX`].
 pub const IDLE_USER_WEIGHT: u64 = 8;
 /// Most changes in one `sync` reply; also the default.
 pub const SYNC_PAGE_MAX: usize = 1000;
@@ -129,46 +135,49 @@ pub const CONVERSATIONS_PAGE_MAX: usize = 200;
 pub const CONVERSATIONS_PAGE: usize = 50;
 /// Differences that `verify` names; it counts all of them.
 pub const DIFFERENCES_MAX: usize = 1000;
-/// Bytes of records whose changes are kept for watchers; also of records whose changes wait to be
-/// sent.
+/// Bytes of the newest records whose changes are kept for watchers. Also the bound on records that
+/// the watch thread has not taken apart yet.
 pub const WATCH_RING_BYTES: usize = 16 << 20;
 /// Bytes of records that a watcher gets in one page when it resumes from the files of the log.
 pub const WATCH_PAGE_BYTES: usize = 256 << 10;
-/// About the memory that such a page takes as changes, including those on their way, in bytes.
+/// About how much memory the changes of such a page take, including those on their way to the
+/// connection, in bytes.
 pub const WATCH_PAGE_HELD_BYTES: usize = 8 * WATCH_PAGE_BYTES;
-/// How long a watcher waits before it looks again for room for its page, in ms.
+/// How long a watcher waits before it asks again for room for a page, in ms.
 pub const WATCH_RETRY_MS: u64 = 100;
 /// How long a watcher gets no change before it gets a heartbeat, in ms.
 pub const HEARTBEAT_MS: u64 = 10_000;
 /// Watches that one connection may have open.
 pub const WATCHES_MAX: usize = 16;
 
-/// Rows in one slice of a scan over users' rows; a shard works on no more in one step.
+/// Rows of one slice of a long list or scan. A shard works on no more in one step.
 pub const SCAN_ROWS: usize = 256;
-/// Rows that such a slice looks at where it skips most of them.
+/// Rows that a shard looks at in one step if it passes over most of them.
 pub const LOOK_ROWS: usize = 16 * SCAN_ROWS;
-/// Lines of an import that a shard takes in one step, unless all of them are of one slot.
+/// Lines of an import that a shard applies in one step, unless more of them are of one slot.
 pub const IMPORT_SLICE: usize = 64;
-/// Most rows of an operation that a shard runs immediately; a longer one waits for its turn.
+/// Most rows of an operation that a shard runs at once. A longer one waits behind short ones.
 pub const SCAN_ROWS_AT_ONCE: usize = 128;
-/// Users whose rows are held together for one `unread`.
+/// Users whose rows one `unread` holds in memory at a time.
 pub const USERS_A_SCAN: usize = 256;
 
-/// Users of one chat event in one step of its delivery (one message per shard).
+/// Users to whom one step of a delivery brings a chat's event. Each shard of them gets one message.
 pub const DELIVERY_SLICE: usize = 32;
-/// Members of a chat, or rows of a user, in one copy-on-write chunk.
+/// Entries (members of a chat, or rows of a user) in one chunk, which snapshots and long reads
+/// share.
 pub const CHUNK_ENTRIES_MAX: usize = 64;
-/// Bytes of one block of a snapshot file; a larger slot is cut into several.
+/// Bytes of one block of a snapshot file. A larger slot is written as several blocks.
 pub const IMAGE_BLOCK_BYTES: usize = 256 << 10;
 
 /// Largest entry of a journal, in bytes with its header. The engine's adapter sets its own limit,
 /// between [`JOURNAL_ENTRY_BYTES_MIN`] and this one.
 pub const JOURNAL_ENTRY_BYTES_MAX: usize = 1 << 20;
-/// Smallest limit that an adapter may set: the largest batch still fits in 65 535 parts.
+/// Smallest limit of an entry that an adapter may set. With it the largest batch still fits into 65
+/// 535 parts.
 pub const JOURNAL_ENTRY_BYTES_MIN: usize = 2048;
 /// Longest text (name, address, version, reason) in a control entry of a journal, in bytes.
 pub const JOURNAL_TEXT_BYTES_MAX: usize = 255;
-/// Entries that the writer of a journal reads at once when it looks for its own.
+/// Entries that the writer of a journal reads at once to find out whether its own was appended.
 pub const JOURNAL_LOOK_ENTRIES: usize = 16;
 
 const _: () = assert!(SLOTS.is_power_of_two());
@@ -181,7 +190,7 @@ const _: () = assert!(REQUEST_BYTES_MAX < IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(CONVERSATIONS_PAGE_MAX <= SMALL_REPLY_ITEMS);
 const _: () = assert!(STRANGERS_MIN <= STRANGERS_MAX && STRANGERS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(GREETING_MS_MIN < GREETING_TIMEOUT_MS);
-// A token and a client's name are the long arguments of `hello`.
+// A `hello` has two long arguments: the token and the client's name.
 const _: () = assert!(2 * TEXT_BYTES_MAX < HELLO_BYTES_MAX && HELLO_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(INCOMPLETE_BYTES_FREE < REQUEST_BYTES_MAX);
 const _: () = assert!(4 * REQUEST_BYTES_MAX <= BUDGET_BYTES_MIN);
@@ -198,10 +207,10 @@ const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX && INTEGER_MAX < COUNTER_MAX);
 const _: () = assert!(2 * (IMPORT_COUNTER_MAX - 1) < INTEGER_MAX);
-// A record holds at most the users or lines of one request; a batch holds many records.
+// A record has at most what one request has: its users, or its lines.
 const _: () = assert!(4 * REQUEST_BYTES_MAX <= snapshot::RECORD_BYTES_MAX);
 const _: () = assert!(2 * LOG_QUEUE_BYTES_MAX <= snapshot::BATCH_BYTES_MAX);
 const _: () = assert!(2 * IMAGE_BLOCK_BYTES <= snapshot::RECORD_BYTES_MAX);
-// Five texts and their heads fit in the smallest entry.
+// Five texts with their heads fit into the smallest entry of a journal.
 const _: () = assert!(5 * (JOURNAL_TEXT_BYTES_MAX + 2) + 16 <= JOURNAL_ENTRY_BYTES_MIN - 80);
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MIN < JOURNAL_ENTRY_BYTES_MAX);

@@ -3,9 +3,9 @@
 use cap::Cap;
 use mimalloc::MiMalloc;
 
-/// Counts live bytes for `--memory-max`. It asks for no huge pages: the kernel takes milliseconds
-/// to provide one, and a growing store would often wait for that. It sets no limit of its own: a
-/// refused allocation would end the process.
+/// Counts allocated bytes for `--memory-max`. It uses no huge pages, because the kernel takes
+/// milliseconds to provide one, and a growing store would often wait for that. It sets no limit,
+/// because a refused allocation would end the process.
 #[global_allocator]
 static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 

@@ -6,8 +6,8 @@
 //! - [`turns`]: how long tasks hold a core
 //!
 //! Invariants:
-//! - [`Meter`] and [`Durations`] are plain data: recording is a few additions at fixed indexes,
-//!   without allocation or atomics. Each core has its own; they are merged only when the metrics are
+//! - [`Meter`] and [`Durations`] are plain data: to record is a few additions at fixed indexes,
+//!   without allocation or atomics. Each core has its own, and they are merged when the metrics are
 //!   read.
 //! - Buckets are fixed: their upper bounds are 4 us times powers of two, up to 8.388608 s. One more
 //!   bucket holds everything slower.
@@ -40,14 +40,16 @@ pub use exposition::Form;
 pub use turns::Turns;
 
 const KINDS: usize = Kind::ALL.len();
-/// 200, each error code, and all other statuses of a door together (405, 408, 500).
+/// How many statuses are counted apart: 200, each error code, and all others together (405, 408,
+/// 500).
 const STATUSES: usize = ErrorCode::ALL.len() + 2;
 const FIRST_BUCKET_NS: u64 = 4_000;
 /// Buckets with an upper bound: 4 us, 8 us, ... 4 us * 2^21 = 8.388608 s.
 const BOUNDED_BUCKETS: usize = 22;
 const BUCKETS: usize = BOUNDED_BUCKETS + 1;
 
-/// Requests of one door on one core: statuses and durations by command.
+/// The requests of one door on one core: per command, how many had which status, and how long they
+/// took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meter {
     kinds: [KindMeter; KINDS],
@@ -59,7 +61,7 @@ struct KindMeter {
     durations: Durations,
 }
 
-/// A histogram of durations with fixed buckets, and their sum in ns.
+/// A histogram of durations with fixed buckets, and the sum of all durations in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations {
     buckets: [u64; BUCKETS],
@@ -78,7 +80,7 @@ impl Meter {
         self.record_many(kind, status, latency, 1);
     }
 
-    /// Counts requests with this status; each took `latency`.
+    /// Counts `count` requests with this status, each of which took `latency`.
     pub fn record_many(&mut self, kind: Kind, status: u16, latency: Duration, count: u64) {
         let Some(meter) = self.kinds.get_mut(kind.index()) else {
             return;
@@ -87,7 +89,7 @@ impl Meter {
         meter.durations.record_many(latency, count);
     }
 
-    /// Adds another core's counts.
+    /// Adds the counts of another core.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.kinds.iter_mut().zip(&other.kinds) {
             add_all(&mut mine.statuses, &theirs.statuses);
@@ -107,7 +109,7 @@ impl Meter {
         self.kinds.iter().flat_map(|kind| kind.statuses.iter().skip(1)).sum()
     }
 
-    /// The names and counts of commands that were seen.
+    /// The commands that were requested at least once, with their counts.
     fn seen(&self) -> impl Iterator<Item = (&'static str, &KindMeter)> {
         let kinds = Kind::ALL.iter().map(|kind| kind.name()).zip(&self.kinds);
         kinds.filter(|(_, meter)| meter.durations.count() > 0)
@@ -115,7 +117,7 @@ impl Meter {
 }
 
 impl Durations {
-    /// Counts one duration; above the last bound it counts in the infinite bucket.
+    /// Counts one duration. If it is above the last bound, it goes to the bucket without a bound.
     pub fn record(&mut self, duration: Duration) {
         self.record_many(duration, 1);
     }
@@ -155,7 +157,7 @@ fn add_all(mine: &mut [u64], theirs: &[u64]) {
     }
 }
 
-/// 0 for success, then the error codes in their order, then all other statuses.
+/// The index of a status in the counters: 0 for success, then each error code, then all others.
 fn status_index(status: u16) -> usize {
     if status == 200 {
         return 0;
@@ -164,29 +166,29 @@ fn status_index(status: u16) -> usize {
     known.map_or(STATUSES - 1, |position| position + 1)
 }
 
-/// The label of each index that [`status_index`] returns.
+/// The labels of the statuses, in the order of [`status_index`].
 fn status_labels() -> impl Iterator<Item = String> {
     let codes = ErrorCode::ALL.iter().map(|code| code.status().to_string());
     std::iter::once("200".to_owned()).chain(codes).chain(std::iter::once("other".to_owned()))
 }
 
-/// The first bucket whose upper bound is not below `ns`.
+/// The bucket for a duration: the first one whose upper bound is at least `ns`.
 fn bucket_index(ns: u64) -> usize {
     let units = ns.div_ceil(FIRST_BUCKET_NS);
-    // The power of two at or above `units`: one bucket for each.
+    // Each power of two has one bucket, so this finds the next one at or above `units`.
     let power = u64::BITS - units.saturating_sub(1).leading_zeros();
     usize::try_from(power).unwrap_or(BOUNDED_BUCKETS).min(BOUNDED_BUCKETS)
 }
 
-/// Upper bounds in seconds, the last one infinite.
+/// The upper bounds of the buckets in seconds. The last bound is infinite.
 fn bucket_bounds() -> impl Iterator<Item = f64> {
     let bounds = (0..BOUNDED_BUCKETS)
         .map(|power| Duration::from_nanos(FIRST_BUCKET_NS << power).as_secs_f64());
     bounds.chain(std::iter::once(f64::INFINITY))
 }
 
-/// A [`Meter`] that an HTTP router can hold (routers must be `Send`). Each core has its own, so the
-/// lock is free unless the metrics are being read.
+/// A [`Meter`] that a router can hold, which must be `Send`. Each core has its own, so its lock is
+/// only waited for while the metrics are read.
 #[derive(Debug, Clone, Default)]
 pub struct SharedMeter(Arc<Mutex<Meter>>);
 
@@ -196,13 +198,13 @@ impl SharedMeter {
         self.lock().record(kind, status, latency);
     }
 
-    /// Adds the counts so far to `total`.
+    /// Adds the counts so far to `total`, for all cores together.
     pub fn merge_into(&self, total: &mut Meter) {
         total.merge(&self.lock());
     }
 
     fn lock(&self) -> MutexGuard<'_, Meter> {
-        // The counters are plain numbers: a panic cannot leave them broken.
+        // A panic cannot leave plain counters half changed, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -210,19 +212,19 @@ impl SharedMeter {
 /// All figures that [`render`] shows.
 #[derive(Debug, Clone, Default)]
 pub struct MetricsInput {
-    /// The store's reply to `stats`; `None` while it starts.
+    /// The node's reply to `stats`; `None` while it starts.
     pub stats: Option<StatsReply>,
     /// Requests of the TCP door, all cores merged.
     pub tcp: Meter,
     /// Requests of the HTTP door, all cores merged.
     pub http: Meter,
-    /// Requests of `/call` on the admin listener.
+    /// Requests to `/call` of the admin listener.
     pub call: Meter,
-    /// Turns of each shard's core, and the longest of the last one to two minutes.
+    /// For each shard the turns of its worker, and the longest of the last one to two minutes.
     pub turns: Vec<(ShardId, Durations, Duration)>,
     /// Counters of each door, including doors that are off.
     pub doors: Vec<Arc<DoorMeter>>,
-    /// When the server's certificate ends, in seconds since the epoch; `None` without one.
+    /// When the server's certificate expires, in seconds since the Unix epoch; `None` without one.
     pub certificate_end: Option<u64>,
     /// How far the wall clock is ahead of the time that commands use, in ms.
     pub wall_clock_ahead_ms: u64,
@@ -231,12 +233,13 @@ pub struct MetricsInput {
 /// The metrics as text in the given form; figures that are not known are left out.
 pub fn render(input: &MetricsInput, form: Form) -> String {
     let mut registry = Registry::with_prefix("chatshard");
-    // A collector must be 'static; a scrape every few seconds may copy some kilobytes.
+    // The registry only accepts a collector without borrows. To copy some kilobytes every few
+    // seconds is cheap.
     registry.register_collector(Box::new(Node(input.clone())));
     let mut text = String::with_capacity(32 << 10);
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
         Ok(()) => form.write(text),
-        // Writing to a String does not fail. An empty scrape must still be complete.
+        // Writing to a string cannot fail. If it did, an empty page must still have its end.
         Err(fmt::Error) => form.write("# EOF\n".to_owned()),
     }
 }
@@ -266,7 +269,7 @@ impl Collector for Node {
             page.gauge("tls_certificate_end_timestamp_seconds", help, end)?;
         }
         page.info("build", "The running program", [("version", env!("CARGO_PKG_VERSION"))])?;
-        // A figure that is not known yet is left out, because 0 would be a figure.
+        // Unknown figures are left out: a 0 would look like a figure.
         let Some(stats) = stats else { return Ok(()) };
         let help = "How far the wall clock is ahead of the time that commands go by";
         page.gauge("wall_clock_ahead_seconds", help, seconds(*wall_clock_ahead_ms))?;
@@ -278,7 +281,7 @@ impl Collector for Node {
     }
 }
 
-/// Writes metric families, with one helper for each shape.
+/// Writes families of metrics, with one function for each shape.
 struct Page<'a>(DescriptorEncoder<'a>);
 
 type Doors<'a> = [(&'static str, &'a Meter)];
@@ -368,7 +371,7 @@ impl Page<'_> {
         self.gauge("users", "Users with at least one row", stats.users)?;
         self.gauge("memberships", "Memberships, deleted ones counted", stats.memberships)?;
         self.gauge("outbox", "Chat events still to be delivered", stats.outbox)?;
-        // A figure that is not known is left out, because 0 would be a figure.
+        // An unknown figure is left out: a 0 would look like a figure.
         if stats.memory_bytes > 0 {
             self.gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes)?;
         }
@@ -406,7 +409,7 @@ impl Page<'_> {
             let (name, help) = ("snapshot_last_timestamp_seconds", "When it was published");
             self.gauge(name, help, seconds(snapshot.last_time))?;
         }
-        // The duration of a snapshot of an earlier run is not kept.
+        // The duration of a snapshot is unknown if an earlier run took it.
         if snapshot.taken > 0 {
             let (name, help) = ("snapshot_last_duration_seconds", "How long it took");
             self.gauge(name, help, seconds(snapshot.last_duration_ms))?;
@@ -536,7 +539,8 @@ mod tests {
         let stats = Some(StatsReply::default());
         let text = render(&MetricsInput { stats, ..Default::default() }, Form::Text);
         for unknown in ["snapshot_last", "memory_bytes", "memory_live", "memory_max"] {
-            // Another family's help may name it.
+            // The name may occur in the help of another family, so the line's beginning is
+            // compared.
             let sample = format!("\nchatshard_{unknown}");
             assert!(!text.contains(&sample), "{unknown} is in {text}");
         }

@@ -1,8 +1,8 @@
 //! Wiring: the doors, the node behind them, the signals that end it.
 //!
-//! [`run`] and its siblings are the whole life of a server; the node itself begins in
-//! `node/start.rs` and ends in `node/stop.rs`. The calling thread accepts connections,
-//! serves the admin listener and waits for signals.
+//! [`run`] and its siblings are the whole life of a server. `node/start.rs` starts the node inside
+//! it, and `node/stop.rs` stops it. The calling thread accepts connections, serves the admin
+//! listener, and waits for signals.
 //!
 //! # Layout
 //! - `listeners`: the sockets of the doors
@@ -12,8 +12,8 @@
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
 //!
-//! Invariant: the admin listener is open before recovery begins, so that a long recovery shows as
-//! "starting". The other doors open when the data is there.
+//! Invariant: the admin listener is open before recovery begins, so that it can report a long
+//! recovery as "starting". The other doors open when the data is there.
 
 mod accept;
 mod admin;
@@ -102,8 +102,8 @@ pub fn run_with(
     run_until(config, signalled, on_ready)
 }
 
-/// Like [`run_with`], but serves until the future of `stop` ends. `stop` is called on the thread of
-/// the runtime.
+/// Like [`run_with`], but serves until the future that `stop` returns is complete. `stop` is called
+/// on the thread of the async runtime.
 ///
 /// # Errors
 /// If the server cannot start, or does not stop cleanly.
@@ -116,7 +116,7 @@ pub fn run_until<F: Future<Output = ()>>(
     LocalSet::new().block_on(&runtime, async { serve(config, stop(), Box::new(on_ready)).await })
 }
 
-/// Ends with SIGTERM or SIGINT.
+/// Completes when the process gets SIGTERM or SIGINT.
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =
@@ -223,7 +223,7 @@ fn node_options(config: &Config) -> NodeOptions {
     }
 }
 
-/// Waits until the doors have no connections.
+/// Waits until no door has a connection.
 async fn wait_empty(doors: &[Arc<Door>]) {
     let deadline = Instant::now() + STOP_TIMEOUT;
     while doors.iter().any(|door| door.open() > 0) {

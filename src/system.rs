@@ -1,19 +1,19 @@
-//! Calls that only Linux has, each with a fallback for a developer's machine: affinity, priorities of
-//! threads, and figures from `/proc`.
+//! Calls that only Linux has: affinity, priorities of threads, and figures from `/proc`. A
+//! developer's machine with another system gets fallbacks.
 //!
-//! A fallback of what only makes the server faster does nothing. A figure without `/proc` is an error,
-//! and never zero.
+//! If the call only makes the server faster, its fallback does nothing. If it reads a figure from
+//! `/proc`, its fallback is an error, and never zero.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
-/// Where Linux reports how many pages a process has.
+/// The file in which Linux reports the memory of a process, in pages.
 pub const STATM: &str = "/proc/self/statm";
 
-/// Pins this thread to one of the cores that the process may use: the core at `index`, counted in a
-/// circle.
+/// Pins this thread to one of the cores that the process may use. `index` is the number among them;
+/// behind the last it begins again at the first.
 ///
 /// # Errors
 /// If the system does not pin the thread.
@@ -30,13 +30,13 @@ pub fn pin_to_core(index: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &one)?)
 }
 
-/// Leaves the thread on any core.
+/// Does nothing: the thread stays on any core.
 #[cfg(not(target_os = "linux"))]
 pub fn pin_to_core(_: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Adds `niceness` to that of this thread, so that others come first.
+/// Adds `niceness` to that of this thread, so that other threads get the core first.
 ///
 /// # Errors
 /// If the system does not change it.
@@ -46,7 +46,7 @@ pub fn lower_priority(niceness: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Does nothing: elsewhere niceness is one of the whole process.
+/// Does nothing: elsewhere niceness belongs to the whole process.
 #[cfg(not(target_os = "linux"))]
 pub fn lower_priority(_: i32) -> io::Result<()> {
     Ok(())
@@ -57,12 +57,13 @@ pub fn lower_priority(_: i32) -> io::Result<()> {
 pub struct MemoryFigures {
     /// Resident memory.
     pub resident: u64,
-    /// The part of it that no allocator gave out: the program itself, files.
+    /// The part of the resident memory that no allocator gave out: the program's code, mapped
+    /// files.
     pub outside: u64,
 }
 
-/// Reads [`STATM`] at each call. The file stays open, so a process without a free descriptor still
-/// knows its memory.
+/// Returns a function that reads [`STATM`] at each call. The file stays open, so the memory is
+/// known even if no descriptor is free.
 ///
 /// # Errors
 /// A call fails if the file cannot be read, or has another form.
@@ -84,8 +85,8 @@ pub fn memory_figures() -> impl Fn() -> io::Result<MemoryFigures> + Send + Sync 
     }
 }
 
-/// The figures in the text of [`STATM`]: pages in all, resident, resident and backed by files, and
-/// more. `page` is the size of a page in bytes.
+/// Parses the text of [`STATM`]. Its first fields are the pages in all, the resident ones, and the
+/// resident ones of files. `page` is the size of a page in bytes.
 fn pages(text: &str, page: u64) -> Option<MemoryFigures> {
     let mut fields = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
     let (resident, outside) = (fields.next()?.ok()?, fields.next()?.ok()?);
@@ -106,7 +107,8 @@ pub fn cpu_us(pid: u32) -> io::Result<u64> {
     ticks(&text).map(|ticks| ticks.saturating_mul(TICK_US)).ok_or_else(other_form)
 }
 
-/// Reads fields 14 and 15. The name, field 2, may contain brackets and spaces.
+/// Finds fields 14 and 15. They are counted from the last bracket, because field 2, the name, may
+/// contain brackets and spaces.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, behind) = stat.rsplit_once(')')?;
     let mut fields = behind.split_ascii_whitespace().skip(11);

@@ -1,20 +1,21 @@
-//! Limits log lines that repeat: a few in ten seconds. The next line says how many were left out.
+//! Limits log lines of one kind to a few in ten seconds. The next line that is written says how
+//! many were left out before it.
 //!
-//! A client or a broken disk can cause some lines again and again. They must not fill the log, or
-//! hide other lines.
+//! A client or a broken disk can cause some lines again and again. They must neither fill the log
+//! nor hide other lines.
 //!
 //! Invariants:
 //! - The first line of its kind is written immediately.
 //! - The next line that is written counts the lines that were left out before it.
-//! - The end of an [`Episode`] is written exactly if its beginning was.
+//! - The end of an [`Episode`] is written if, and only if, its beginning was.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time for which a limit counts lines, from the first one on.
+/// How long a limit counts lines before it begins again, from the first line on.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The limit of one kind of log line.
+/// How many log lines of one kind may be written.
 #[derive(Debug)]
 pub struct Throttle {
     lines_max: u32,
@@ -23,25 +24,26 @@ pub struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    /// When the interval's first line was written; `lines` counts all lines of the interval.
+    /// When the first line of the current interval was written. `lines` counts all lines since
+    /// then.
     since: Option<Instant>,
     lines: u32,
     left_out: u64,
 }
 
 impl Throttle {
-    /// One line per [`INTERVAL`], for lines that all say one thing.
+    /// A limit of one line per [`INTERVAL`], for lines that all say the same thing.
     pub const fn new() -> Self {
         Self::of(1)
     }
 
-    /// At most `lines_max` lines per [`INTERVAL`], for lines that each name another peer.
+    /// A limit of `lines_max` lines per [`INTERVAL`], for lines that each name another client.
     pub const fn of(lines_max: u32) -> Self {
         let state = State { since: None, lines: 0, left_out: 0 };
         Self { lines_max, state: Mutex::new(state) }
     }
 
-    /// Whether a line may be written now. `None` means that it may not; it is counted as left out.
+    /// Asks to write a line now. `None` means no; the line then counts as left out.
     pub fn admit(&self) -> Option<LeftOut> {
         self.admit_at(Instant::now())
     }
@@ -71,7 +73,7 @@ impl Throttle {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is a time and two counts: a panic cannot leave it broken.
+        // A panic cannot leave a time and two counts half changed, so a poisoned lock is usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +84,7 @@ impl Default for Throttle {
     }
 }
 
-/// Number of lines that were left out before this one.
+/// How many lines were left out before the line that is written now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut(u64);
 
@@ -93,7 +95,8 @@ impl LeftOut {
     }
 }
 
-/// The lines about a state that may come and go quickly: one when it begins, one when it ends.
+/// Limits the log lines about a state that may come and go quickly: one when it begins, one when it
+/// ends.
 #[derive(Debug, Default)]
 pub struct Episode {
     throttle: Throttle,
@@ -111,13 +114,15 @@ enum Phase {
 }
 
 impl Episode {
-    /// Whether to write now that the state has begun. Call it at the beginning and again while the
-    /// state lasts: a beginning soon after another one is written late.
+    /// Notes that the state lasts, and asks whether to log its beginning now. The caller calls it
+    /// when the state begins, and again while it lasts. If an earlier line is recent, a later call
+    /// logs the beginning.
     pub fn lasts(&self) -> Option<LeftOut> {
         self.lasts_at(Instant::now())
     }
 
-    /// Ends the state. Returns whether to write a line about the end.
+    /// Notes that the state has ended. Returns whether to log the end: only if the beginning was
+    /// logged.
     pub fn ends(&self) -> bool {
         let ended = std::mem::take(&mut *self.lock());
         if ended == Phase::Unwritten {
@@ -141,9 +146,8 @@ impl Episode {
     }
 }
 
-/// Writes a log line like `tracing`'s macro of the level, within the limit of its kind: one line
-/// per [`INTERVAL`] from this place of the code. `of N` allows N lines; `by LIMIT` uses that
-/// [`Throttle`].
+/// Writes a log line of the level, with the syntax of `tracing`'s macros. This place of the code
+/// may write one line per [`INTERVAL`]. `of N` allows N lines; `by LIMIT` uses that [`Throttle`].
 macro_rules! throttled {
     (by $throttle:expr, $level:ident, $($line:tt)+) => {
         if let Some(left_out) = $throttle.admit() {
@@ -194,7 +198,7 @@ mod tests {
         assert_eq!(episode.lasts_at(start).unwrap().field(), None);
         assert_eq!(episode.lasts_at(start + 5 * INTERVAL), None);
         assert!(episode.ends());
-        // Two short ones are left out; the third lasts until its line is due.
+        // The first two are short, and left out. The third lasts until a line is allowed again.
         for _ in 0..2 {
             assert_eq!(episode.lasts_at(start), None);
             assert!(!episode.ends());

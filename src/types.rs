@@ -1,7 +1,7 @@
-//! Values that cannot be wrong: ids, sequences, times, flags, slots.
+//! Values that are valid by their type: ids, sequences, times, flags, slots.
 //!
-//! Each type checks itself when it is made, also when serde decodes it. So code behind the doors
-//! never meets an id that is too long, or a sequence that JavaScript cannot read.
+//! Each type checks a value when it is made, also when serde decodes it. So code behind the doors
+//! never meets an id that is too long, or a sequence that JavaScript cannot represent.
 //!
 //! Invariants:
 //! - [`ChatId`], [`UserId`] and [`IdempotencyKey`]: 1 to 128 bytes of UTF-8 without control
@@ -44,9 +44,9 @@ fn check_id(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Whether the bytes have the form of an id.
+/// Whether the bytes are a valid id: 1 to 128 bytes of UTF-8 without control characters.
 pub fn is_id(bytes: &[u8]) -> bool {
-    // Without an early exit, so that the compiler turns the loop into a few wide comparisons.
+    // The loop has no early exit, so that the compiler turns it into a few wide comparisons.
     let is_plain = bytes.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
     match is_plain {
         true => (1..=ID_BYTES_MAX).contains(&bytes.len()),
@@ -67,7 +67,7 @@ macro_rules! id_type {
                 Ok(Self(CompactString::new(text)))
             }
 
-            /// Moves the id out of a value that is not used any more.
+            /// Moves the id out of a value that will not be used any more.
             pub fn take(&mut self) -> Self {
                 Self(std::mem::take(&mut self.0))
             }
@@ -134,14 +134,15 @@ id_type! {
 }
 
 impl UserId {
-    /// The placeholder for the creator of a chat who was erased, or is no longer known.
+    /// The id that stands for a creator who was erased, or is no longer known.
     pub fn erased() -> Self {
         Self(CompactString::const_new("erased"))
     }
 }
 
 id_type! {
-    /// A client's name for one request, which makes a retry recognizable. It has the form of an id.
+    /// A text of the client that makes a retry safe. A repeat of the same request with this key
+    /// gets the first reply and applies nothing. The text has the form of an id.
     IdempotencyKey
 }
 
@@ -220,7 +221,7 @@ integer_type! {
 }
 
 impl Sequence {
-    /// `self + count`, or an error if that exceeds 2^53 - 1.
+    /// `self + count`; an error if the sum exceeds 2^53 - 1.
     pub fn checked_add(self, count: u64) -> Result<Self, Invalid> {
         Self::new(self.0.saturating_add(count))
     }
@@ -277,7 +278,8 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// Reads an unsigned integer. The error says what was `expected` instead of another value.
+/// Reads an unsigned integer. If there is another type, the error says that `expected` was
+/// expected.
 fn small_integer<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
@@ -370,12 +372,13 @@ code_type! {
     Disabled = 2
 }
 
-/// Converts a count to the width of the encodings. No supported machine counts past 64 bits.
+/// Converts a count to 64 bits, as encodings have it. No supported machine counts further.
 pub fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// A part of the key space: the unit of maps, of snapshots, and of placement on shards.
+/// A part of the keys, by their hash. It is the unit of maps, of snapshots, and of placement on
+/// shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
 
@@ -436,10 +439,10 @@ impl ShardCount {
     }
 }
 
-/// An id with its hash, so that the keys of a request are hashed once.
+/// An id with its hash, so that each key of a request is hashed once.
 ///
-/// The id is borrowed as bytes: it is looked up where it is in a request's buffer. To check that
-/// the bytes are text would cost more than to look them up.
+/// The id is borrowed as bytes from the request. To check that they are UTF-8 would cost more than
+/// to look the id up, and no stored id equals invalid bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashed<'a> {
     /// The id of a user or a chat, of the form that [`is_id`] accepts.
@@ -461,7 +464,7 @@ impl fmt::Display for Hashed<'_> {
     }
 }
 
-/// Serializes the id alone, as text.
+/// Serializes only the id, as text.
 impl Serialize for Hashed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = std::str::from_utf8(self.id).map_err(serde::ser::Error::custom)?;
@@ -469,14 +472,14 @@ impl Serialize for Hashed<'_> {
     }
 }
 
-/// The seeded hash that places keys: xxh64, which every language has a library for.
+/// The seeded hash (xxh64) that places keys in slots. Every language has a library for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyHasher {
     seed: u64,
 }
 
 impl KeyHasher {
-    /// Makes a hasher with the node's seed, which the data directory keeps.
+    /// Makes a hasher with the node's seed, which is kept in the data directory.
     pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
@@ -504,7 +507,7 @@ impl KeyHasher {
 
     /// The slot of a key with this hash: the remainder by `SLOTS`.
     pub fn slot_of_hash(hash: u64) -> Slot {
-        // The remainder is below SLOTS, so the conversion never falls back.
+        // `SLOTS` fits into 16 bits, so the remainder does too.
         Slot(u16::try_from(hash % u64::from(SLOTS)).unwrap_or(0))
     }
 

@@ -15,7 +15,7 @@ pub struct AddMembers {
     /// The users who join. Users who are members already stay as they are.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.
@@ -34,7 +34,7 @@ impl Arguments for AddMembers {
     const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // It delivers to the rows of the users that it names.
+        // The chat changes on arrival. Deliveries then change the rows of these users.
         keys.chat(&self.chat_id, Use::Write, By::Arrival);
         keys.users(&self.user_ids, Use::Write, By::Detour);
     }

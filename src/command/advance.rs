@@ -1,4 +1,4 @@
-//! `advance`: a chat's sequence rises.
+//! `advance`: the last sequence of a chat rises, with a new message or for messages to come.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +14,11 @@ use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, 
 pub struct Advance {
     /// The chat's id.
     pub chat_id: ChatId,
-    /// The sequence of a message that the backend stored. An older one leaves the sequence as it
-    /// is.
+    /// The sequence of a message that the backend stored. If it is not above the chat's last
+    /// sequence, that stays.
     #[serde(default)]
     pub to: Option<Sequence>,
-    /// How many next sequences to hand out; each is handed out exactly once.
+    /// How many sequences to hand out, from the next one on. Each is handed out only once.
     #[serde(default)]
     pub allocate: Option<u64>,
     /// The time of the newest message; the server's time if absent.
@@ -30,7 +30,7 @@ pub struct Advance {
     /// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
     #[serde(default)]
     pub force: Option<bool>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.
@@ -38,8 +38,8 @@ pub struct Advance {
     pub if_version: Option<u64>,
 }
 
-/// An `advance` without an idempotency key, whose ids are borrowed from the request's buffer. The
-/// fields are those of [`Advance`].
+/// An `advance` without an idempotency key. Its ids are borrowed from the bytes of the request. The
+/// other fields are those of [`Advance`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `Advance`")]
 pub struct AdvanceRef<'a> {
@@ -53,7 +53,7 @@ pub struct AdvanceRef<'a> {
 }
 
 impl Advance {
-    /// Borrows the request with its ids hashed, without its idempotency key.
+    /// Borrows the arguments, with their ids hashed, and leaves out the idempotency key.
     pub fn as_ref(&self, hasher: KeyHasher) -> AdvanceRef<'_> {
         AdvanceRef {
             chat_id: hasher.hashed(self.chat_id.as_str()),
@@ -100,7 +100,7 @@ fn check_target(to: Option<Sequence>, allocate: Option<u64>) -> Result<(), Error
     }
 }
 
-/// Reply to `advance`: the sequences that it handed out, or the chat's sequence.
+/// Reply to `advance`: the sequences that were handed out or, with `to`, the chat's last sequence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdvanceReply {
     /// The first sequence handed out; with `to` it equals `last_sequence`.

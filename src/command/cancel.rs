@@ -8,7 +8,7 @@ use super::{Arguments, Check, Error, NamedKeys};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
-    /// The request id of the `watch`, which must be of this connection.
+    /// The request id with which the `watch` was sent on this connection.
     pub request_id: u64,
 }
 

@@ -13,7 +13,7 @@ pub struct Clear {
     pub user_id: UserId,
     /// The chat of the row.
     pub chat_id: ChatId,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the row to have this version; otherwise it fails with 409.

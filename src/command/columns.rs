@@ -1,4 +1,4 @@
-//! The columns of the table of commands, and how arguments name their keys.
+//! The columns of the table of commands as types, and how arguments name their keys.
 
 use crate::limits::SMALL_REPLY_ITEMS;
 use crate::types::{ChatId, UserId};
@@ -10,33 +10,35 @@ pub enum Class {
     Read,
     /// Changes data, and fails while the log takes no writes.
     Write,
-    /// Changes no data, but makes the node work on its files; works while the log is stuck.
+    /// Changes no data, but makes the node work on its files. Works even if the log takes no
+    /// writes.
     Operate,
 }
 
-/// Where a command runs, and which rows of other shards it changes from there.
+/// Which part of the node runs a command, and which rows it changes from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunsAt {
-    /// Only the connection itself can run it.
+    /// The connection itself; no other door has the command.
     Connection,
-    /// The worker that gets it, without any shard.
+    /// The worker of the connection, without any shard.
     Worker,
-    /// The shard of `user_id`, alone.
+    /// Only the shard of `user_id`.
     User,
-    /// The shard of `chat_id`, alone.
+    /// Only the shard of `chat_id`.
     Chat,
-    /// The shard of `chat_id` checks it, and the row of `user_id` decides it.
+    /// The shard of `chat_id` checks the command. The shard of `user_id` then decides about the
+    /// row.
     ChatThenRow,
-    /// The shard of `chat_id` decides it, and delivers it to the rows of members.
+    /// The shard of `chat_id` decides the event, and delivers it to the rows of members.
     ChatThenMembers,
-    /// Several shards, or several steps: the router leads it.
+    /// Several shards, or one in several steps, as the router leads them.
     Steps,
 }
 
-/// The owner of a command's idempotency key.
+/// Whose idempotency key a command has: keys of two owners never collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOwner {
-    /// The command has no key: a repeat of it changes nothing.
+    /// The command has no idempotency key: to repeat it changes nothing.
     NoKey,
     /// The user of `user_id`.
     User,
@@ -44,7 +46,7 @@ pub enum KeyOwner {
     Chat,
     /// The chat of `id`, or the node if the request names none.
     ChatOrNode,
-    /// Each chat that the request has lines of, for these lines.
+    /// Each chat in the lines of the request; the key then counts for this chat's lines.
     EachChat,
 }
 
@@ -53,35 +55,36 @@ pub enum KeyOwner {
 pub enum ReplySize {
     /// At most `SMALL_REPLY_ITEMS` short items.
     Small,
-    /// As few items, but long ones: in JSON they are worth a thread of their own.
+    /// As few items as [`Self::Small`], but long ones. As JSON they are written on the offload
+    /// thread.
     Medium,
-    /// More items.
+    /// More items than `SMALL_REPLY_ITEMS`.
     Large,
 }
 
 impl ReplySize {
-    /// The size of a reply with this many items.
+    /// The size of a reply with this many short items.
     pub fn of_items(items: usize) -> Self {
         if items > SMALL_REPLY_ITEMS { Self::Large } else { Self::Small }
     }
 
-    /// The size of a reply that `limit` bounds, or nothing.
+    /// The size of a reply with at most `limit` items, or with any number if there is no limit.
     pub fn of_limit(limit: Option<u32>) -> Self {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         limit.map_or(Self::Large, Self::of_items)
     }
 }
 
-/// The shard that runs a command, by its key.
+/// The shard that runs a command, named by the key that it owns, and the rows that it reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Home<'a> {
-    /// [`RunsAt::User`]
+    /// Only the shard of the user; see [`RunsAt::User`].
     User(&'a UserId),
-    /// [`RunsAt::Chat`]
+    /// Only the shard of the chat; see [`RunsAt::Chat`].
     Chat(&'a ChatId),
-    /// [`RunsAt::ChatThenRow`], with the owner of the row.
+    /// The shard of the chat, then that of the user; see [`RunsAt::ChatThenRow`].
     ChatThenRow(&'a ChatId, &'a UserId),
-    /// [`RunsAt::ChatThenMembers`]
+    /// The shard of the chat, then those of members; see [`RunsAt::ChatThenMembers`].
     ChatThenMembers(&'a ChatId),
 }
 
@@ -95,7 +98,7 @@ impl Home<'_> {
     }
 }
 
-/// The owner of the idempotency key of one request.
+/// The owner of a request's idempotency key, see [`KeyOwner`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner<'a> {
     /// The user that the request names.
@@ -106,43 +109,43 @@ pub enum Owner<'a> {
     Node,
 }
 
-/// How a request uses a key.
+/// What a request does to a key. It decides which requests of a connection must keep their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It reads and changes nothing.
+    /// It reads the key's data and changes nothing.
     Read,
-    /// It raises read positions. In whichever order marks are applied, the highest stays.
+    /// It raises read positions. In any order of such requests the highest position stays.
     Mark,
-    /// It imports lines. Imports keep their order among themselves.
+    /// It imports lines. Two imports go out in the order sent, so one need not wait for the other.
     Import,
-    /// It changes the key in any other way.
+    /// It changes the key's data in any other way.
     Write,
 }
 
-/// How a request reaches a key.
+/// How a request reaches a key. It decides whether later requests for the key must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// In its first step, when it arrives at the shard of the key.
+    /// In the first step, when the request arrives at the shard of the key.
     Arrival,
     /// In a later step, or through a message of another shard.
     Detour,
 }
 
-/// Gathers the keys of a request.
+/// Gathers the keys that a request names, so that a connection can keep requests in order.
 pub trait NamedKeys {
-    /// The request uses what the user has.
+    /// The request uses the user's data, such as rows.
     fn user(&mut self, id: &UserId, used: Use, by: By);
-    /// The request uses what the chat has.
+    /// The request uses the chat's data, such as members.
     fn chat(&mut self, id: &ChatId, used: Use, by: By);
-    /// The request may use any key.
+    /// The request may use the data of any key.
     fn all(&mut self, used: Use);
 
-    /// Like [`Self::user`], for each of them.
+    /// Like [`Self::user`], for each id of `ids`.
     fn users<'a>(&mut self, ids: impl IntoIterator<Item = &'a UserId>, used: Use, by: By) {
         ids.into_iter().for_each(|id| self.user(id, used, by));
     }
 
-    /// Like [`Self::chat`], for each of them.
+    /// Like [`Self::chat`], for each id of `ids`.
     fn chats<'a>(&mut self, ids: impl IntoIterator<Item = &'a ChatId>, used: Use, by: By) {
         ids.into_iter().for_each(|id| self.chat(id, used, by));
     }

@@ -46,7 +46,7 @@ impl Arguments for Conversations {
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "limit": 20}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // The rows are asked first, then their chats.
+        // The router first asks for the user's rows, and then for their chats.
         keys.user(&self.user_id, Use::Read, By::Detour);
     }
 }
@@ -58,8 +58,8 @@ pub struct ConversationsReply {
     pub items: Vec<Conversation>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
-    /// True if, since the previous page, conversations up to its end moved, came or went. Those
-    /// that did not move are neither skipped nor repeated.
+    /// True if conversations of this page or earlier ones moved, came or went since the previous
+    /// page. All others are neither skipped nor repeated.
     pub moved: bool,
 }
 

@@ -28,19 +28,19 @@ pub struct Create {
     /// The first members; exactly two for a single chat.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Create {
-    /// A digest of the request without its id: 64 bits, never 0. It makes a repeated request
-    /// recognizable. The order and repetition of members do not count.
+    /// A digest of the request without its id: 64 bits, never 0. An equal digest shows that a
+    /// request was repeated. Order and repetition of members make no difference.
     pub fn digest(&self) -> u64 {
         let mut users: Vec<&str> = self.user_ids.iter().map(UserId::as_str).collect();
         users.sort_unstable();
         users.dedup();
-        // Ids have no control characters, so these separators make the text unambiguous.
+        // Ids have no control characters, so a separator is never a part of one.
         let text = format!(
             "{}\n{}\n{}\n{}\n{}",
             self.chat_type,
@@ -72,13 +72,13 @@ impl Arguments for Create {
         Some(r#"{"id": "g_new", "type": 2, "creator_id": "alice", "user_ids": ["alice", "bob"]}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // It delivers to the rows of the users that it names.
+        // The chat changes on arrival. Deliveries then change the rows of these users.
         keys.chats(&self.id, Use::Write, By::Arrival);
         keys.users(&self.user_ids, Use::Write, By::Detour);
     }
 }
 
-/// Reply to `create`: the chat, new or known.
+/// Reply to `create`: the id and version of the chat, which is new or known already.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CreateReply {
     /// The chat's id.

@@ -18,7 +18,7 @@ pub struct Delete {
     /// The newest sequence that the user saw; if absent, the last sequence of each chat.
     #[serde(default)]
     pub up_to: Option<Sequence>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -34,7 +34,7 @@ impl Arguments for Delete {
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "ids": ["s_a7be32fecc0b2015"]}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // With an idempotency key or `up_to`, the chats are asked in a second step.
+        // With an idempotency key or `up_to`, the chats are only changed in a second step.
         let has_steps = self.idempotency_key.is_some() || self.up_to.is_some();
         let by = if has_steps { By::Detour } else { By::Arrival };
         keys.user(&self.user_id, Use::Write, By::Detour);

@@ -1,4 +1,4 @@
-//! `detail`: chats by id, and the chat as other commands show it too.
+//! `detail`: chats by their ids, and the form in which several commands show a chat.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl Arguments for Detail {
     const EXAMPLE: Option<&str> = Some(r#"{"ids": ["GROUP"], "user_id": "USER"}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // All shards are asked in one step, and each answers by itself.
+        // The router asks all shards in one step, and none of them waits for another.
         keys.users(&self.user_id, Use::Read, By::Arrival);
         keys.chats(&self.ids, Use::Read, By::Arrival);
     }
@@ -50,7 +50,7 @@ impl Items for DetailReply {
     }
 }
 
-/// One chat, as `detail` shows it.
+/// One chat, as `detail` shows it; the types of its ids can differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatItem<Chat = ChatId, User = UserId> {
     /// The chat's id.
@@ -78,7 +78,7 @@ pub struct ChatItem<Chat = ChatId, User = UserId> {
 pub type ChatItemRef<'a> = ChatItem<&'a ChatId, &'a str>;
 
 impl<Chat, User> ChatItem<Chat, User> {
-    /// A copy of the chat with its ids in another form.
+    /// Copies the chat, with its ids replaced by `id` and `creator_id`.
     pub fn with_ids<C, U>(&self, id: C, creator_id: U) -> ChatItem<C, U> {
         let Self {
             chat_type, status, is_enc, last_read_sequence, last_sequence, last_time, ..

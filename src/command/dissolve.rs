@@ -11,7 +11,7 @@ use crate::types::{ChatId, IdempotencyKey};
 pub struct Dissolve {
     /// The chat's id.
     pub chat_id: ChatId,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.
@@ -30,7 +30,7 @@ impl Arguments for Dissolve {
     const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "g_e81b60a94d7c2f53"}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // It delivers to all rows of the chat.
+        // A detour: deliveries change the rows of all members, who are not named here.
         keys.chat(&self.chat_id, Use::Write, By::Detour);
     }
 }

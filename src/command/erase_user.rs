@@ -11,7 +11,7 @@ use crate::types::{IdempotencyKey, UserId};
 pub struct EraseUser {
     /// The user, of whom no trace remains.
     pub user_id: UserId,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

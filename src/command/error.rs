@@ -58,9 +58,9 @@ error_codes! {
     Unavailable 503 "unavailable";
 }
 
-/// Begins the message of a 503 if the node knows that it applied nothing.
+/// How the message of a 503 begins if the node knows that it applied nothing.
 const NOT_APPLIED: &str = "not applied: ";
-/// Begins the message of a 503 if the node cannot know whether it applied the command.
+/// How the message of a 503 begins if the node cannot know whether it applied the command.
 const OUTCOME_UNKNOWN: &str = "outcome unknown: ";
 
 /// Why a command failed.
@@ -74,7 +74,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with any code; the short constructors below cover most cases.
+    /// An error with any code. The constructors below cover most cases.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into() }
     }
@@ -104,7 +104,7 @@ impl Error {
         Self::new(ErrorCode::Gone, "the chat was dissolved")
     }
 
-    /// Error 429 for a connection beyond the limit of its door.
+    /// Error 429 for a connection that finds all places of its door taken.
     pub fn no_room() -> Self {
         Self::new(ErrorCode::Busy, "too many connections; try again later")
     }
@@ -124,9 +124,8 @@ impl Error {
         self.code == ErrorCode::Unavailable && self.message.starts_with(OUTCOME_UNKNOWN)
     }
 
-    /// The error of a whole command from the error of one of its parts, where other parts were or
-    /// may have been applied. A 429 or 503 then becomes "outcome unknown", because "not applied"
-    /// would be false.
+    /// The error of a command of which one part failed with `self`, while others were or may have
+    /// been applied. A 429 or 503 becomes "outcome unknown", because "not applied" would be false.
     #[must_use]
     pub fn of_a_part(self) -> Self {
         match self.code {

@@ -26,7 +26,8 @@ impl Arguments for Explain {
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "chat_id": "GROUP"}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // The answer may show what a message brings back.
+        // The answer may report a message that is being delivered to the row, so it reads the user
+        // too.
         keys.user(&self.user_id, Use::Read, By::Arrival);
         keys.chat(&self.chat_id, Use::Read, By::Detour);
     }

@@ -34,7 +34,8 @@ impl Arguments for Export {
     fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
-/// Reply to `export`. A chat's line comes before the lines of its members, or on the same page.
+/// Reply to `export`. A chat's line is on the same page as its members' lines, or on an earlier
+/// one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExportReply {
     /// The chats of this page.

@@ -1,4 +1,4 @@
-//! The one formula of what is unread.
+//! The only formula for what is unread.
 
 use crate::types::Sequence;
 
@@ -16,14 +16,14 @@ pub struct Floors {
 }
 
 impl Floors {
-    /// The largest sequence that is not unread.
+    /// The sequence up to which nothing is unread: the largest of the four floors.
     pub fn floor(&self) -> Sequence {
         let before_join = self.join_seq.get().saturating_sub(1);
         let joined = Sequence::new(before_join).unwrap_or_default();
         joined.max(self.deleted_to_seq).max(self.max_read_seq).max(self.sent_seq)
     }
 
-    /// How many messages are unread in a chat whose newest is `last_sequence`.
+    /// How many messages are unread in a chat whose last sequence is `last_sequence`.
     pub fn unread(&self, last_sequence: Sequence) -> u64 {
         last_sequence.get().saturating_sub(self.floor().get())
     }

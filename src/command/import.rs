@@ -7,7 +7,7 @@ use super::{Arguments, Check, Error, NamedKeys, Use, null_as_default};
 use crate::limits::IMPORT_LINES_MAX;
 use crate::types::IdempotencyKey;
 
-/// Arguments of `import`. The node takes the chats before the members.
+/// Arguments of `import`. The node stores the chats before the members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
@@ -21,7 +21,7 @@ pub struct Import {
     /// stays.
     #[serde(default)]
     pub merge: Option<bool>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

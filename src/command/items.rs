@@ -1,15 +1,15 @@
-//! How much memory the items of a reply occupy, for replies that may have many.
+//! Estimates how much memory the items of a reply occupy, for replies that may have many.
 
-/// Longest id that an item stores inline, in bytes. A longer id has memory of its own.
+/// Longest id that is stored inside an item, in bytes. A longer id has memory of its own.
 const INLINE_ID_BYTES: usize = 24;
 
-/// A reply with items: of a command whose column `reply` is not `Small`.
+/// A reply that may have many items: its row in the table does not say `Small`.
 pub trait Items {
     /// About how many bytes of memory the items occupy.
     fn bytes(&self) -> usize;
 }
 
-/// The bytes of these items, if all ids are as long as the first.
+/// About how many bytes of memory `items` occupy, if all ids are as long as the first.
 pub(super) fn bytes_of<T>(items: &[T], id: impl Fn(&T) -> &str) -> usize {
     let id_bytes = items.first().map_or(0, |first| id(first).len());
     let apart = if id_bytes > INLINE_ID_BYTES { id_bytes } else { 0 };

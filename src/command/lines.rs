@@ -1,5 +1,5 @@
-//! The lines of `export` and `import`: chats and members with all that the node knows, one JSON
-//! line each in a file.
+//! The lines of `export` and `import`: all that the node knows of a chat or a member, one JSON line
+//! each.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ pub struct ChatLine {
 }
 
 impl ChatLine {
-    /// The number that the text of the digest means; 0 without a digest.
+    /// The digest as a number; 0 if the line has none.
     ///
     /// # Errors
     /// If the text is not 16 hex digits, as an export writes them.
@@ -68,7 +68,7 @@ impl Check for ChatLine {
     }
 }
 
-/// Rejects a counter above [`IMPORT_COUNTER_MAX`], because the node must be able to count it up.
+/// Rejects a counter above [`IMPORT_COUNTER_MAX`]. The node must still be able to count on from it.
 fn check_counter(
     value: Option<u64>,
     field: &str,

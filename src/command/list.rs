@@ -1,4 +1,4 @@
-//! `list`: a user's rows, and the row that other commands show too.
+//! `list`: a user's rows, and the form in which several commands show a row.
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
@@ -81,7 +81,7 @@ pub struct ListRow<Id = ChatId> {
 pub type ListRowRef<'a> = ListRow<&'a ChatId>;
 
 impl<Id> ListRow<Id> {
-    /// A copy of the row with its id in another form.
+    /// Copies the row, with its id replaced by `chat_id`.
     pub fn with_id<To>(&self, chat_id: To) -> ListRow<To> {
         let Self { is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time, .. } = *self;
         ListRow { chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time }

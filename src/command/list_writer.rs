@@ -1,5 +1,5 @@
-//! Writes the reply to `list`, in any encoding: the whole reply from rows where they are stored, or
-//! slice by slice from rows that were copied.
+//! Writes the reply to `list` in any encoding. It writes the whole reply from rows that a shard
+//! keeps, or slice by slice from rows that were copied.
 //!
 //! An encoding is a [`ListEncoder`]. MessagePack is in `protocol::fast_path`, JSON in `http::rows`.
 
@@ -8,20 +8,20 @@ use std::vec::IntoIter;
 use super::list::{ListReply, ListRow, ListRowRef};
 use crate::limits::SCAN_ROWS;
 
-/// An encoding of the reply to `list`, with the buffer that it appends to. A new encoder continues
-/// behind the rows that the buffer, or one before it, already has.
+/// An encoding of the reply to `list`, with the buffer to append to. A new encoder may continue a
+/// reply, in the same buffer or in the next one.
 pub trait ListEncoder {
-    /// Writes everything before the rows. `rows` is the number of all rows.
+    /// Writes what comes before the rows. `rows` is the number of all rows.
     fn begin(&mut self, rows: usize);
 
     /// Writes the next rows.
     fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>);
 
-    /// Writes everything after the rows.
+    /// Writes what comes after the rows.
     fn end(&mut self, next_cursor: Option<&str>);
 }
 
-/// Writes a list of all rows.
+/// Writes a reply with all rows of a list.
 #[inline(always)]
 pub fn write_list<'r>(
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
@@ -32,7 +32,7 @@ pub fn write_list<'r>(
     encoder.end(None);
 }
 
-/// A list that is written in slices, so that other work runs in between.
+/// A reply to `list` that is written slice by slice, so that a worker can do other work in between.
 #[derive(Debug)]
 pub struct ListSlices {
     rows: IntoIter<ListRow>,
@@ -41,12 +41,12 @@ pub struct ListSlices {
 }
 
 impl ListSlices {
-    /// Nothing of the list is written yet.
+    /// Takes a list of which nothing is written yet.
     pub fn new(ListReply { items, next_cursor }: ListReply) -> Self {
         Self { rows: items.into_iter(), has_begun: false, next_cursor }
     }
 
-    /// Writes the next slice. Returns whether there are more.
+    /// Writes the next slice of rows. Returns whether there are more.
     pub fn write_slice(&mut self, encoder: &mut impl ListEncoder) -> bool {
         if !std::mem::replace(&mut self.has_begun, true) {
             encoder.begin(self.rows.len());

@@ -1,18 +1,19 @@
-//! What is made of the rows of the table: the enums of commands, kinds and replies, and how a layer
-//! reads a column. A wrong word in a row is an error of the compiler at that row.
+//! Makes the enums of commands, kinds and replies from the rows of the table, and reads the
+//! columns. A wrong word in a row is a compiler error at that row.
 
 use super::Owner;
 use crate::types::IdempotencyKey;
 
-/// The table. Its columns are the enums of [`super::columns`]; `Limit` and `Items(field)` are a
-/// [`super::ReplySize`] by the argument `limit` or by the length of a field.
+/// Reads the table. Its columns are the enums of [`super::columns`]. In the last one, `Limit` and
+/// `Items(field)` stand for a [`super::ReplySize`] that the argument `limit`, or the length of a
+/// list, decides.
 macro_rules! commands {
     ($(
         $(#[$doc:meta])*
         $code:literal $name:literal $file:ident::$variant:ident
             $class:ident $runs_at:ident $key:ident $size:ident $(($items:ident))?;
     )+) => {
-        /// A command with its decoded arguments; [`Self::check`] tests their limits.
+        /// A command with its arguments, of which [`Self::check`] tests the limits.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Command {
             $($(#[$doc])* $variant($file::$variant)),+
@@ -27,7 +28,7 @@ macro_rules! commands {
             ),+
         }
 
-        /// The identity of a command without its arguments.
+        /// Which command it is, without its arguments.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Kind {
             $($(#[$doc])* $variant),+
@@ -84,12 +85,12 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// The command's identity, for tables and messages.
+            /// Which command it is, without its arguments.
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$variant(_) => Kind::$variant),+ }
             }
 
-            /// Decodes the arguments of `kind`, without the checks of [`Self::check`].
+            /// Decodes the arguments of a command, without the checks of [`Self::check`].
             pub fn deserialize_arguments<'de, D: Deserializer<'de>>(
                 kind: Kind,
                 deserializer: D,
@@ -99,7 +100,7 @@ macro_rules! commands {
                 }
             }
 
-            /// Encodes the arguments alone, without code or name of the command.
+            /// Encodes only the arguments, without code and name of the command.
             pub fn serialize_arguments<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self { $(Self::$variant(arguments) => arguments.serialize(serializer)),+ }
             }
@@ -114,19 +115,19 @@ macro_rules! commands {
                 match self { $(Self::$variant(arguments) => arguments.touch(keys)),+ }
             }
 
-            /// How large the reply may become.
+            /// How large the reply to this request may become.
             pub fn reply_size(&self) -> ReplySize {
                 match self { $(Self::$variant(arguments) => reply_size!(arguments $size $($items)?)),+ }
             }
 
-            /// Sorts the command by where it runs.
+            /// Sorts the command by the part of the node that runs it.
             pub fn sorted(self) -> Sorted {
                 match self { $(Self::$variant(arguments) => sorted!($runs_at $variant arguments)),+ }
             }
         }
 
         impl Reply {
-            /// Decodes the body of a reply to `kind`.
+            /// Decodes the body of a reply to the command `kind`.
             pub fn deserialize_body<'de, D: Deserializer<'de>>(
                 kind: Kind,
                 deserializer: D,
@@ -139,12 +140,12 @@ macro_rules! commands {
                 }
             }
 
-            /// About how many bytes of memory the items occupy; 0 for a small reply.
+            /// About how many bytes of memory the reply's items occupy; 0 for a small reply.
             pub fn bytes(&self) -> usize {
                 match self { $(Self::$variant(body) => bytes!(body $size)),+ }
             }
 
-            /// The command that this replies to.
+            /// The command that this is the reply to.
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$variant(_) => Kind::$variant),+ }
             }
@@ -164,12 +165,12 @@ macro_rules! commands {
 
         #[cfg(test)]
         impl test_values::Choices<'_> {
-            /// A command of this kind that passes its check.
+            /// Draws a command of this kind that passes its check.
             pub(crate) fn command(&mut self, kind: Kind) -> Command {
                 match kind { $(Kind::$variant => Command::$variant(self.draw())),+ }
             }
 
-            /// A reply of this kind.
+            /// Draws a reply to a command of this kind.
             pub(crate) fn reply(&mut self, kind: Kind) -> Reply {
                 match kind { $(Kind::$variant => Reply::$variant(self.draw())),+ }
             }
@@ -179,7 +180,7 @@ macro_rules! commands {
     };
 }
 
-/// The column `reply` for given arguments.
+/// The size of the reply to these arguments, by the column `reply`.
 macro_rules! reply_size {
     ($arguments:ident Limit) => {
         ReplySize::of_limit($arguments.limit)
@@ -193,7 +194,7 @@ macro_rules! reply_size {
     }};
 }
 
-/// The bytes of a reply whose size is not small.
+/// The bytes of a reply's items; 0 if the column `reply` says `Small`.
 macro_rules! bytes {
     ($body:ident Small) => {{
         let _ = $body;
@@ -204,7 +205,7 @@ macro_rules! bytes {
     };
 }
 
-/// A command by the column `runs at`.
+/// Wraps a command for the part of the node that runs it, by the column `runs at`.
 macro_rules! sorted {
     (Connection $variant:ident $arguments:ident) => {{
         let _ = $arguments;
@@ -222,7 +223,8 @@ macro_rules! sorted {
     };
 }
 
-/// The column `runs at` for given arguments, if one shard runs the command.
+/// The [`super::Home`] of these arguments, by the column `runs at`, for a command that one shard
+/// runs.
 macro_rules! home {
     (User $arguments:ident) => {
         Home::User(&$arguments.user_id)
@@ -238,7 +240,8 @@ macro_rules! home {
     };
 }
 
-/// The column `key` for given arguments, if one shard runs the command.
+/// The owner and the idempotency key of these arguments, by the column `key`, for a command that
+/// one shard runs.
 macro_rules! owner_and_key {
     (NoKey $arguments:ident) => {{
         let _ = $arguments;
@@ -259,8 +262,8 @@ pub(super) fn with_owner<'a>(
     key.as_ref().map(|key| (owner, key))
 }
 
-/// Sorts the rows by the column `runs at` into three lists: those left, those that one shard runs,
-/// and those that the router leads.
+/// Sorts the rows by the column `runs at`. The first list has the rows not sorted yet, the second
+/// those that one shard runs, the third those that the router leads.
 macro_rules! by_place {
     ([$file:ident $variant:ident Connection $key:ident; $($left:tt)*] $shard:tt $router:tt) => {
         by_place! { [$($left)*] $shard $router }
@@ -285,12 +288,12 @@ macro_rules! by_place {
         }
 
         impl ShardCommand {
-            /// The command's identity.
+            /// Which command it is, without its arguments.
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$variant(_) => Kind::$variant),+ }
             }
 
-            /// The shard that runs the command, and how it reaches further rows.
+            /// The shard that runs the command, and the rows that it reaches from there.
             pub fn home(&self) -> Home<'_> {
                 match self { $(Self::$variant(arguments) => home!($place arguments)),+ }
             }
@@ -300,7 +303,7 @@ macro_rules! by_place {
                 match self { $(Self::$variant(arguments) => owner_and_key!($key arguments)),+ }
             }
 
-            /// Encodes the arguments alone, without code or name of the command.
+            /// Encodes only the arguments, without code and name of the command.
             pub fn serialize_arguments<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self { $(Self::$variant(arguments) => arguments.serialize(serializer)),+ }
             }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Hashed, IdempotencyKey, Sequence, UserId};
 
-/// A `mark_read` without an idempotency key, whose ids are borrowed from the request's buffer. The
-/// fields are those of [`MarkRead`].
+/// A `mark_read` without an idempotency key. Its ids are borrowed from the bytes of the request.
+/// The other fields are those of [`MarkRead`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `MarkRead`")]
 pub struct MarkReadRef<'a> {
@@ -23,10 +23,10 @@ pub struct MarkRead {
     pub user_id: UserId,
     /// The chat that the user has read.
     pub chat_id: ChatId,
-    /// The new read position, at most the chat's last sequence. A lower one than the stored changes
-    /// nothing.
+    /// The new read position, at most the chat's last sequence. If it is not above the stored one,
+    /// nothing changes.
     pub seq: Sequence,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the row to have this version; otherwise it fails with 409.
@@ -52,7 +52,7 @@ impl Arguments for MarkRead {
     }
 }
 
-/// Reply to `mark_read`: the read position and what remains unread.
+/// Reply to `mark_read`: the read position and the number of messages that are still unread.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarkReadReply {
     /// The stored read position, which never falls.

@@ -20,7 +20,7 @@ pub struct MarkReadMany {
     /// The chats and their read positions; each chat at most once.
     #[serde(deserialize_with = "null_as_default")]
     pub items: Vec<ReadItem>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -42,7 +42,7 @@ impl Arguments for MarkReadMany {
         Some(r#"{"user_id": "USER", "items": [{"chat_id": "GROUP", "seq": 119}]}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // With an idempotency key, the rows are asked after all chats have answered.
+        // With an idempotency key, the rows are asked in a second step, after all chats.
         let (used, by) = match self.idempotency_key {
             None => (Use::Mark, By::Arrival),
             Some(_) => (Use::Write, By::Detour),
@@ -99,7 +99,7 @@ draw! {
 impl Draw for MarkReadMany {
     fn draw(choices: &mut Choices<'_>) -> Self {
         let mut items: Vec<ReadItem> = choices.draw();
-        // Each chat once, also when the choices have run out.
+        // Each item gets another chat, even when all further choices are 0.
         for (number, item) in items.iter_mut().enumerate() {
             item.chat_id = ChatId::new(&format!("{number}{}", item.chat_id)).unwrap();
         }

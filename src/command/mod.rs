@@ -1,9 +1,10 @@
 //! The commands of the store and their replies, independent of any encoding or transport.
 //!
 //! One table below has a row for each command, with all that other layers must know of it. Both
-//! doors, the client, `chatshard call` and the tests are made from it. Arguments and replies are
-//! plain serde structs. As JSON they are objects; on the wire they are arrays in field order. So a
-//! new field goes to the end of its struct.
+//! doors, the client, `chatshard call` and the tests are made from it.
+//!
+//! Arguments and replies are plain serde structs. In JSON they are objects, and in MessagePack
+//! arrays in field order. So a new field must be the last of its struct.
 //!
 //! # Layout
 //! - the table below: a row for each command. `columns` has its columns as types, and `macros` what
@@ -74,16 +75,17 @@ use serde::{Deserialize, Serialize};
 use crate::types::IdempotencyKey;
 use list::ListRowRef;
 
-/// The result of a command: its reply, or why it failed.
+/// How a command ended: with its reply, or with an error.
 pub type Outcome = Result<Reply, Error>;
 
-/// A service that runs commands: the node itself, or a client that is connected to one.
+/// Something that runs commands: the node itself, or a client that is connected to one.
 pub trait Call: Clone + Send + Sync + 'static {
-    /// Runs one command to its reply.
+    /// Runs one command, and returns its outcome.
     fn call(&self, command: Command) -> impl Future<Output = Outcome> + Send;
 
-    /// Runs `work` on the offload thread, so that the caller's worker keeps serving others. Returns
-    /// `None` if `work` panics. The default runs it right away, for callers that hold nobody up.
+    /// Runs `work` on the offload thread, so that the caller's worker keeps serving other
+    /// connections. Returns `None` if `work` panics. The default runs it on the caller's thread,
+    /// for a caller that may block.
     fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -101,10 +103,11 @@ pub trait Call: Clone + Send + Sync + 'static {
 /// The rows of one list, borrowed from the shard that keeps them.
 pub type ListHere<'a> = &'a mut dyn ExactSizeIterator<Item = ListRowRef<'a>>;
 
-/// Reads null as the default of the type. A nil list of Go is null in JSON and means an empty list.
+/// Reads null as the default of the type. The nil slice of a Go program becomes null in JSON, and
+/// means an empty list.
 ///
-/// In an array of arguments nil means "absent" (see `protocol.md`), so a required list stays
-/// required.
+/// In MessagePack, nil means that an argument is absent (see `protocol.md`), so a required list
+/// must be there.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -113,34 +116,35 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Arguments with rules that their types cannot express.
+/// The rules of a command's arguments that their types cannot express.
 pub trait Check {
-    /// Rejects arguments that break such a rule: too many ids, contradicting options.
+    /// Rejects arguments that break a rule, such as too many ids or options that contradict each
+    /// other.
     fn check(&self) -> Result<(), Error>;
 }
 
-/// What a command's file says of it, besides its row.
+/// What the file of a command says about it, in addition to its row in the table.
 pub trait Arguments: Check {
     /// What the command replies with if it succeeds.
     type Reply;
 
-    /// Arguments as JSON that work against the demo, in which `USER` and `GROUP` stand for ids of
-    /// its data. `None` if no single call can show the command.
+    /// Arguments as JSON for `serve --demo`, where `USER` and `GROUP` stand for ids of the example
+    /// data. `None` if a single call cannot show the command.
     const EXAMPLE: Option<&'static str>;
 
-    /// Names every key at which another request could make a difference, so that requests of one
-    /// connection keep their order. Two requests without a common key may be applied in any order.
+    /// Names every key at which the order of two requests could make a difference. A connection
+    /// keeps two requests in order if they have a key in common, and may swap all others.
     fn touch(&self, keys: &mut impl NamedKeys);
 }
 
-/// A command by where it runs.
+/// A command, sorted by the part of the node that runs it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sorted {
     /// One shard runs it.
     Shard(ShardCommand),
     /// The router leads it.
     Router(RouterCommand),
-    /// The worker or the connection runs it.
+    /// The worker or the connection runs it, so no shard and no router gets it.
     Neither(Kind),
 }
 
@@ -238,7 +242,7 @@ impl Command {
         let placed = serde_path_to_error::Deserializer::new(arguments, &mut track);
         let command = Self::deserialize_arguments(kind, placed).map_err(|error| {
             let path = track.path();
-            // An error of the whole object has an empty path.
+            // An error of the whole object has no path to name.
             let place = if path.iter().len() > 0 { format!("{path}: ") } else { String::new() };
             Error::invalid(format!("{}: {place}{error}", kind.name()))
         })?;

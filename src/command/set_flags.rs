@@ -26,7 +26,7 @@ pub struct SetFlags {
     /// Marks the chat as unread (1) or takes the mark away (0); the read position stays.
     #[serde(default)]
     pub marked_unread: Option<Flag>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the row to have this version; otherwise it fails with 409.
@@ -45,7 +45,7 @@ impl Arguments for SetFlags {
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "chat_id": "GROUP", "is_top": 1}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // The chat is asked after the row, if there is no row.
+        // If the user has no row, the chat is asked afterwards for the reason.
         keys.user(&self.user_id, Use::Write, By::Arrival);
         keys.chat(&self.chat_id, Use::Read, By::Detour);
     }

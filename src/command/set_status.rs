@@ -13,7 +13,7 @@ pub struct SetStatus {
     pub chat_id: ChatId,
     /// The new status: 1 normal, 2 disabled.
     pub status: ChatStatus,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.

@@ -57,8 +57,8 @@ pub struct SyncReply {
     pub log: String,
     /// The `version` of the next `since`.
     pub version: u64,
-    /// The client must forget all rows before it applies these. `since` was too old, or of another
-    /// log.
+    /// If true, the client must forget all rows before it applies these: its `since` was too old,
+    /// or named another log.
     pub reset: bool,
     /// Why the client must forget its rows; `None` without `reset`.
     pub reason: Option<String>,
@@ -74,7 +74,7 @@ impl Items for SyncReply {
     }
 }
 
-/// What happened to a row since the version of the caller.
+/// Whether a changed row is in the list now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncOp {
@@ -84,7 +84,8 @@ pub enum SyncOp {
     Remove,
 }
 
-/// One changed row. After the end of a membership only its id is set; a deleted row has all fields.
+/// One changed row. If the membership ended, only the id is set. If the user deleted the chat, all
+/// fields are set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SyncItem {
     /// Whether the row is in the list or left it.

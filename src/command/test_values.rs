@@ -1,21 +1,22 @@
-//! Valid commands and replies of every kind, drawn from a list of random choices; for tests only.
-//! The file of each command says how its structs are drawn.
+//! Draws valid commands and replies of every kind from a list of random choices, for tests. The
+//! file of each command says how its structs are drawn.
 
 use crate::limits::{IMPORT_COUNTER_MAX, INTEGER_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
-/// Turns choices into values. When the choices run out, every further one is 0.
+/// A list of choices from which values are drawn. After its end every further choice is 0.
 pub(crate) struct Choices<'a> {
     choices: std::slice::Iter<'a, u64>,
 }
 
-/// A type of which tests draw values.
+/// A type whose values tests can draw.
 pub(crate) trait Draw {
-    /// A value that passes its check.
+    /// Draws a value that passes its check.
     fn draw(choices: &mut Choices<'_>) -> Self;
 }
 
-/// Draws structs field by field. A field is drawn by its type, or by the function behind `=`.
+/// Implements [`Draw`] for structs. Each field is drawn by its type, or by the expression behind
+/// `=`.
 macro_rules! draw {
     ($($name:ident { $($field:ident $(= $by:expr)?),* $(,)? })+) => {
         $(impl $crate::command::test_values::Draw for $name {
@@ -50,18 +51,18 @@ impl<'a> Choices<'a> {
         values[usize::from(u16::draw(self)) % values.len()]
     }
 
-    /// An integer that is mostly small, sometimes up to 2^53 - 1.
+    /// Draws an integer that is mostly small, and sometimes up to 2^53 - 1.
     fn integer(&mut self) -> u64 {
         let bits = self.below(54);
         self.any() & INTEGER_MAX & ((1 << bits) - 1)
     }
 
-    /// A version or join order that `import` accepts.
+    /// Draws a version or a join order that `import` accepts.
     pub(super) fn counter(&mut self) -> Option<u64> {
         bool::draw(self).then(|| self.integer() % (IMPORT_COUNTER_MAX + 1))
     }
 
-    /// A digest as a line has it.
+    /// Draws a digest in the form of an import's line: 16 hex digits.
     pub(super) fn digest(&mut self) -> Option<String> {
         bool::draw(self).then(|| format!("{:016x}", self.integer()))
     }
@@ -108,7 +109,7 @@ macro_rules! draw_each {
 draw_each! {
     bool: |choices| choices.below(2) == 1;
     u16: |choices| u16::try_from(choices.below(1 << 16)).unwrap();
-    // The arguments of this type are limits of pages.
+    // Arguments of this type are limits of pages, from 1 to 200.
     u32: |choices| u32::from(u16::draw(choices)) % 200 + 1;
     u64: |choices| choices.any();
     String: |choices| {
@@ -124,7 +125,7 @@ draw_each! {
     Sequence: |choices| Sequence::new(choices.integer()).unwrap();
     TimeMs: |choices| TimeMs::new(choices.integer()).unwrap();
     Flag: |choices| Flag(choices.draw());
-    // A single chat has rules of its own.
+    // A single chat must have exactly two members, so it is not drawn.
     ChatType: |choices| choices.one_of(&[ChatType::Group, ChatType::Official]);
     ChatStatus: |choices| choices.one_of(&[ChatStatus::Normal, ChatStatus::Disabled]);
 }

@@ -15,11 +15,10 @@ pub struct Touch {
     /// The chats in which the user is online; all of the user's chats if absent.
     #[serde(default)]
     pub chat_ids: Option<Vec<ChatId>>,
-    /// The time at which the user is online; the server's time if absent. An older time changes
-    /// nothing.
+    /// When the user was online; the server's time if absent. A row keeps a later time that it has.
     #[serde(default)]
     pub time: Option<TimeMs>,
-    /// A repeat of the same request with this key gets the first reply and applies nothing.
+    /// Makes a retry safe; see [`IdempotencyKey`].
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -40,7 +39,7 @@ impl Arguments for Touch {
     }
 }
 
-/// Reply to `touch`: how many rows it reached.
+/// Reply to `touch`: how many rows it found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TouchReply {
     /// How many of the named rows the user has.

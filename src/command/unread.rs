@@ -27,7 +27,7 @@ impl Arguments for Unread {
     const EXAMPLE: Option<&str> = Some(r#"{"user_ids": ["USER", "alice"]}"#);
 
     fn touch(&self, keys: &mut impl NamedKeys) {
-        // The rows of some users at a time are asked first, then their chats.
+        // The router first asks for the rows of some users, and then for the chats of these rows.
         keys.users(&self.user_ids, Use::Read, By::Detour);
     }
 }

@@ -1,4 +1,4 @@
-//! `verify`: recounts what is kept incrementally, and compares chats with rows.
+//! `verify`: recounts the figures that each change adjusts, and compares chats with rows.
 
 use serde::{Deserialize, Serialize};
 

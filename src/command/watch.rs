@@ -81,7 +81,7 @@ watch_ops! {
     Other,
 }
 
-/// One change of a `watch` stream. Fields that do not belong to the op are absent.
+/// One change in the stream of a `watch`. A field is absent if changes of this kind do not have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatchEvent {
     /// The position behind this change, for a later `from`; opaque.

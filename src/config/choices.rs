@@ -1,15 +1,16 @@
-//! Settings that must be one of a few words, and the word that was probably meant.
+//! Settings that must be one of a few words, and a guess at the word that was meant.
 
 use strsim::jaro;
 
-/// How alike two words must be for one to count as a typo of the other. clap uses the same bound.
+/// How alike two words must be for the guess that one is a typo of the other, from 0 to 1. clap
+/// uses the same bound.
 const LIKENESS_MIN: f64 = 0.7;
 
-/// The candidate that is most like `text`; `None` if none is alike enough.
+/// The candidate that is most like `text`; `None` if none is like it.
 pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase().replace('-', "_");
     let likeness = |candidate: &str| match candidate.to_lowercase() {
-        // `warning` means `warn` and `inf` means `info`, however long the rest is.
+        // One text begins with the other: `warning` means `warn`, and `inf` means `info`.
         known if !text.is_empty() && (text.starts_with(&known) || known.starts_with(&text)) => 1.0,
         known => jaro(&text, &known),
     };
@@ -18,7 +19,7 @@ pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (best.0 > LIKENESS_MIN).then_some(best.1)
 }
 
-/// The end of a message about a word that is not one of `candidates`: a question, or nothing.
+/// The end of a message about a word that is not one of `candidates`: a guess, or nothing.
 pub fn did_you_mean<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     closest(text, candidates).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
 }

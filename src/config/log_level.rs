@@ -1,7 +1,7 @@
-//! Checks the directives of `log_level` one by one.
+//! Checks each directive of the setting `log_level`.
 //!
-//! `EnvFilter` takes an unknown word for the name of a target, and then logs nothing else. So every
-//! level and every target must be one that this program has.
+//! `EnvFilter` takes an unknown word for the name of a target. Then it would log only that target,
+//! which means nothing. So every level and every target must exist in this program.
 
 use tracing_subscriber::EnvFilter;
 
@@ -9,15 +9,16 @@ use super::choices::did_you_mean;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// The name that the targets of this program begin with.
+/// How the log targets of this program begin.
 const PROGRAM: &str = "chatshard";
 
-/// Crates in this program that an operator may name in a common setting; they log nothing.
+/// Crates that this program uses and operators may name in a setting for all their programs.
+/// Directives for them have no effect here.
 const CRATES: [&str; 9] =
     ["axum", "h2", "hyper", "hyper_util", "mio", "rustls", "tokio", "tower", "tower_http"];
 
-/// All modules of the program, which are the targets of its messages; `tests/tidy` compares them
-/// with `src/lib.rs`.
+/// The modules of this program, which are the targets of its log lines. `tests/tidy` compares the
+/// list with `src/lib.rs`.
 pub const MODULES: &[&str] = &[
     "access",
     "admission",
@@ -41,7 +42,7 @@ pub const MODULES: &[&str] = &[
     "types",
 ];
 
-/// Returns the text without spaces if each of its directives has an effect.
+/// Returns the setting without spaces, if each of its directives has an effect or does no harm.
 pub(super) fn log_level(text: &str) -> Result<String, String> {
     let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
     let directives = directives.map(checked).collect::<Result<Vec<String>, String>>()?;
@@ -53,7 +54,7 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     Ok(joined)
 }
 
-/// Returns the directive without spaces if it has an effect.
+/// Returns one directive without spaces, if it has an effect or does no harm.
 fn checked(directive: &str) -> Result<String, String> {
     let parts: Vec<&str> = directive.splitn(2, '=').map(str::trim).collect();
     match parts.as_slice() {
@@ -65,7 +66,7 @@ fn checked(directive: &str) -> Result<String, String> {
 }
 
 fn is_level(text: &str) -> Result<(), String> {
-    // The numbers are those of `EnvFilter`, from 0 (off) to 5 (trace).
+    // `EnvFilter` accepts these numbers as levels, from 0 (off) to 5 (trace).
     let is_number = matches!(text.as_bytes(), [b'0'..=b'5']);
     if is_number || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text)) {
         return Ok(());

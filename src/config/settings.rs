@@ -1,8 +1,8 @@
 //! The settings as text, from four places: flags, environment, file, defaults.
 //!
-//! One table names every setting. Its flag (`--data-dir`), its variable (`CHATSHARD_DATA_DIR`), its
-//! key in the TOML file (`data_dir`) and its default are made from the table. All values are text
-//! until [`super::Config`] parses them, so one parser and one message serve all four places.
+//! One table has every setting. From its row come the flag (`--data-dir`), the variable
+//! (`CHATSHARD_DATA_DIR`), the key in the TOML file (`data_dir`) and the default. All values are
+//! text until [`super::Config`] parses them, so one parser and one message serve all four places.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,16 +13,16 @@ use toml::{Table, Value};
 use super::ConfigError;
 use super::choices::{closest, did_you_mean};
 
-/// The prefix of the environment variables of all settings.
+/// How the environment variables of all settings begin.
 pub const PREFIX: &str = "CHATSHARD_";
 
-/// Environment variables by name. They are an argument, so that tests need not change their
-/// process.
+/// Environment variables by their names. Functions get them as an argument, so that a test need not
+/// change its process.
 pub type Environment = BTreeMap<String, String>;
 
 macro_rules! settings {
     ($($(#[$attribute:meta])* $name:ident = $default:literal;)+) => {
-        /// The flags of `serve`; an absent flag leaves the setting to the other places.
+        /// The flags of `serve`. If a flag is absent, the other places decide the setting.
         #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
         pub struct Settings {
             $($(#[$attribute])* #[arg(long)] pub $name: Option<String>,)+
@@ -164,7 +164,8 @@ pub fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }
 
-/// The variables of this process that begin with [`PREFIX`]. Fails if a setting is not UTF-8.
+/// The variables of this process that begin with [`PREFIX`]. Fails if the value of a setting is not
+/// UTF-8.
 pub fn process_environment() -> Result<Environment, ConfigError> {
     let mut found = Environment::new();
     for (name, value) in std::env::vars_os() {
@@ -172,7 +173,7 @@ pub fn process_environment() -> Result<Environment, ConfigError> {
         let value = match value.into_string() {
             Ok(value) => value,
             Err(_) if is_known(name) => return Err(ConfigError::variable(name)),
-            // The warning about an unknown variable only needs its name.
+            // An unknown variable is only reported by its name.
             Err(_) => String::new(),
         };
         found.insert(name.to_owned(), value);
@@ -180,13 +181,13 @@ pub fn process_environment() -> Result<Environment, ConfigError> {
     Ok(found)
 }
 
-/// Whether the variable sets a setting, or names the file of settings.
+/// Whether the variable is that of a setting, or names the TOML file.
 fn is_known(name: &str) -> bool {
     name == variable("config") || SETTINGS.iter().any(|(setting, _)| variable(setting) == name)
 }
 
-/// One sentence for each variable of `environment` that no command reads, so that a typo is
-/// noticed. `others` are the variables that other commands of the program read.
+/// A sentence for each variable of `environment` that no command of the program reads, so that a
+/// typo is noticed. `others` are the variables that commands besides `serve` read.
 pub fn unknown_variables(environment: &Environment, others: &[String]) -> Vec<String> {
     let known: Vec<String> = SETTINGS.iter().map(|(name, _)| variable(name)).collect();
     let is_unknown = |name: &str, value: &str| {
@@ -196,7 +197,7 @@ pub fn unknown_variables(environment: &Environment, others: &[String]) -> Vec<St
         .iter()
         .filter(|(name, value)| is_unknown(name, value))
         .map(|(name, _)| {
-            // Without the common prefix, which would make all names alike.
+            // The common prefix is left out, because it would make all names alike.
             let others = known.iter().chain(others).map(|other| other.trim_start_matches(PREFIX));
             let meant = closest(name.trim_start_matches(PREFIX), others)
                 .map_or_else(String::new, |meant| format!("; did you mean {PREFIX}{meant}?"));
@@ -205,8 +206,8 @@ pub fn unknown_variables(environment: &Environment, others: &[String]) -> Vec<St
         .collect()
 }
 
-/// Whether Kubernetes sets this variable for a service whose name begins with `chatshard`, like
-/// `CHATSHARD_SERVICE_HOST` and `CHATSHARD_ADMIN_PORT_7790_TCP`.
+/// Whether Kubernetes set this variable for a service whose name begins with `chatshard`. Examples
+/// are `CHATSHARD_SERVICE_HOST` and `CHATSHARD_ADMIN_PORT_7790_TCP`.
 fn is_of_service(name: &str, value: &str) -> bool {
     let name = name.trim_start_matches(PREFIX);
     let below = |word: &str| {
@@ -219,14 +220,14 @@ fn is_of_service(name: &str, value: &str) -> bool {
     match (below("SERVICE_HOST"), below("SERVICE_PORT"), below("PORT")) {
         (Some(""), ..) => true,
         (_, Some(rest), _) => rest.is_empty() || rest.starts_with('_'),
-        // `CHATSHARD_HTTP_PORT=8080` is a typo of a person; Kubernetes sets an address there.
+        // `CHATSHARD_HTTP_PORT=8080` is the typo of a person: Kubernetes puts an address there.
         (.., Some("")) => value.contains("://") || name == "PORT",
         (.., Some(rest)) => is_number_first(rest) || name.starts_with("PORT_"),
         _ => name.starts_with("SERVICE_"),
     }
 }
 
-/// Where the value of a setting comes from.
+/// Which of the four places the value of a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Default,
@@ -237,7 +238,7 @@ enum Place {
 }
 
 impl Place {
-    /// How messages name this place of a setting.
+    /// How a message names this place of the setting `name`.
     fn of(&self, name: &str) -> String {
         match self {
             Self::Default => format!("default of {name}"),
@@ -248,7 +249,8 @@ impl Place {
     }
 }
 
-/// The settings of all four places, merged by precedence: the last place that has a value wins.
+/// The settings merged from all four places. For each one the strongest place that has a value
+/// wins.
 pub(super) struct Merged(BTreeMap<&'static str, (Place, String)>);
 
 impl Merged {
@@ -261,8 +263,8 @@ impl Merged {
             merged.add(&Place::File(path), values);
         }
         let variables = SETTINGS.iter().filter_map(|(name, _)| {
-            // A compose file sets an empty variable for one that is unset. `unknown_variables`
-            // reports the unknown ones.
+            // A compose file sets a variable to an empty text if it is unset outside.
+            // `unknown_variables` reports a variable with an unknown name.
             let value = environment.get(&variable(name)).filter(|value| !value.is_empty())?;
             Some((*name, value.clone()))
         });
@@ -271,7 +273,7 @@ impl Merged {
         Ok(merged)
     }
 
-    /// Adds the values of a place that is stronger than those before.
+    /// Adds the values of a place, which win over those that were added before.
     fn add(&mut self, place: &Place, values: impl IntoIterator<Item = (&'static str, String)>) {
         let values = values.into_iter().map(|(name, value)| (name, (place.clone(), value)));
         self.0.extend(values);
@@ -307,7 +309,7 @@ impl Merged {
     }
 }
 
-/// Reads the TOML file. An unknown key is an error, so that a misspelled `fsync` is noticed.
+/// Reads the TOML file. An unknown key is an error: it could be a misspelled `fsync`.
 fn file(path: &Path) -> Result<Vec<(&'static str, String)>, ConfigError> {
     let wrong = |why: String| ConfigError(format!("file {}: {why}", path.display()));
     let text = crate::files::read_text(path).map_err(|error| wrong(error.to_string()))?;

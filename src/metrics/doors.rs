@@ -1,13 +1,13 @@
 //! The counters of a door: connections that it closed early, and credentials that it rejected.
 //!
-//! A door has one [`DoorMeter`], which all cores share: such events are rare.
+//! A door has one [`DoorMeter`] for all cores, because such events are rare.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why a door closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {
-    /// All places were taken.
+    /// All places of the door were taken.
     NoRoom,
     /// The client did not show its credentials in time.
     NotAuthenticated,
@@ -24,7 +24,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    /// All reasons, in the order of the counters.
+    /// All reasons; the counters stand in this order.
     pub const ALL: [Self; 7] = [
         Self::NoRoom,
         Self::NotAuthenticated,
@@ -35,7 +35,7 @@ impl Dropped {
         Self::UnreadEvicted,
     ];
 
-    /// The value of the label `reason`.
+    /// The value of the label `reason` in the metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoRoom => "no_room",
@@ -54,7 +54,7 @@ impl Dropped {
 pub enum Refused {
     /// The request or connection had none.
     Missing,
-    /// It has a form that the door does not read, or there were two.
+    /// The credential has a form that the door cannot read, or the request has two.
     Malformed,
     /// The token is not in the token file.
     UnknownToken,
@@ -73,7 +73,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// All reasons, in the order of the counters.
+    /// All reasons; the counters stand in this order.
     pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Malformed,
@@ -86,7 +86,7 @@ impl Refused {
         Self::ForeignPage,
     ];
 
-    /// The value of the label `reason`.
+    /// The value of the label `reason` in the metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -113,7 +113,7 @@ pub struct DoorMeter {
 }
 
 impl DoorMeter {
-    /// Counters that start at zero; `name` is the value of the label `door`.
+    /// Makes counters that start at zero. `name` is the value of their label `door`.
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -124,7 +124,7 @@ impl DoorMeter {
         }
     }
 
-    /// The value of the label `door`.
+    /// The value of the label `door` in the metrics.
     pub const fn name(&self) -> &'static str {
         self.name
     }
@@ -154,12 +154,12 @@ impl DoorMeter {
         count(&Refused::ALL, &self.refused, reason);
     }
 
-    /// Counts a long answer that was withheld because too many others are unread.
+    /// Counts a long answer that an error replaced, because too many answers are unread.
     pub fn count_withheld(&self) {
         self.withheld.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Number of long answers that were withheld.
+    /// How many long answers were replaced by an error.
     pub fn withheld(&self) -> u64 {
         self.withheld.load(Ordering::Relaxed)
     }

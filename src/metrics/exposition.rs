@@ -1,7 +1,8 @@
-//! The two text formats of the metrics, and which of them a scraper accepts.
+//! The two text formats of the metrics, and the choice between them for a scraper.
 //!
-//! OpenMetrics 1.0 and the Prometheus text format 0.0.4 differ in their headers. In 0.0.4 a family
-//! of counters is named with its `_total`, there is no type `info`, and no line marks the end.
+//! OpenMetrics 1.0 and the Prometheus text format 0.0.4 differ in their headers. In 0.0.4 the name
+//! of a family of counters ends in `_total`, the type `info` does not exist, and no line marks the
+//! end.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 /// A format of the metrics' text.
@@ -32,7 +33,7 @@ impl Form {
                 "application/openmetrics-text" if version.is_none_or(|v| v == "1.0.0") => {
                     open_metrics = open_metrics.max(weight);
                 }
-                // Only a scraper that names OpenMetrics is trusted to read it.
+                // Only a scraper that names OpenMetrics in its header can be expected to read it.
                 "text/plain" | "text/*" | "*/*" => text = text.max(weight),
                 _ => {}
             }
@@ -59,7 +60,7 @@ impl Form {
 
 const WEIGHT_MAX: u32 = 1000;
 
-/// A weight in thousandths; an invalid one counts as the least.
+/// The weight `q` in thousandths. An invalid one counts as 0.001, the least.
 fn weight_of(text: &str) -> u32 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{fraction:0<3}");
@@ -75,7 +76,7 @@ fn as_text(open_metrics: &str) -> String {
     for line in open_metrics.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            // The type, on the next line, decides the name.
+            // The line is kept until the next one: there the type decides the family's name.
             (Some("#"), Some("HELP"), Some(_), said) => help = said,
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let (name, kind) = match kind {

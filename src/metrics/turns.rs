@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Durations;
 
-/// [`Turns::longest`] looks back over at most two windows of this length.
+/// The length of one window. [`Turns::longest`] looks at the current one and the one before.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The turns of one core since its start.
@@ -19,12 +19,12 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// No turns yet; the first window begins at `now`.
+    /// Begins without turns. The first window begins at `now`.
     pub fn new(now: Instant) -> Self {
         Self { all: Durations::default(), longest: [Duration::ZERO; 2], until: now + WINDOW }
     }
 
-    /// Counts a turn that began at `began`.
+    /// Counts a turn that began at `began` and lasted for `took`.
     pub fn record(&mut self, began: Instant, took: Duration) {
         self.all.record(took);
         if began >= self.until {
@@ -69,12 +69,12 @@ mod tests {
         turns.record(start, ms(300));
         turns.record(start + WINDOW / 2, ms(20));
         assert_eq!(turns.longest(start + WINDOW / 2), ms(300));
-        // It still counts next to the next window's turns, and then no longer.
+        // The turn of 300 ms still counts in the next window, and no longer in the one after it.
         turns.record(start + WINDOW, ms(5));
         assert_eq!(turns.longest(start + WINDOW), ms(300));
         turns.record(start + 2 * WINDOW, ms(7));
         assert_eq!(turns.longest(start + 2 * WINDOW), ms(7));
-        // A core that was idle since.
+        // The core is idle from here on.
         assert_eq!(turns.longest(start + 3 * WINDOW), ms(7));
         assert_eq!(turns.longest(start + 9 * WINDOW), Duration::ZERO);
         assert_eq!(turns.all().count(), 4);

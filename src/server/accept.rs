@@ -28,7 +28,7 @@ use crate::node::worker::{Local, on_core};
 use crate::node::{Handle, NodeInfo};
 use crate::types::ShardId;
 
-/// What the doors need to open.
+/// What all doors need when they open.
 pub(super) struct Opening<'a> {
     pub(super) config: &'a Config,
     pub(super) addresses: &'a Addresses,
@@ -40,7 +40,7 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Opens the TCP door. A connection goes to the core that has the fewest.
+    /// Opens the TCP door. Each connection goes to the worker that has the fewest.
     pub(super) fn tcp(&self, listener: Listener, node: &Arc<NodeInfo>) -> Arc<Door> {
         let door = Arc::new(self.door("tcp", self.places.door, no_room()));
         let config = Arc::new(NetConfig {
@@ -57,8 +57,8 @@ impl Opening<'_> {
         door
     }
 
-    /// Opens the HTTP door, whose connections go to the cores in turn. There is one meter for each
-    /// core.
+    /// Opens the HTTP door. Its connections go to the workers in turn. Returns one meter for each
+    /// worker.
     pub(super) fn http(
         &self,
         listener: Listener,
@@ -100,9 +100,9 @@ impl Opening<'_> {
         http::with_cors(router, &self.config.cors_origins)
     }
 
-    /// Opens the admin listener, whose connections this thread serves.
+    /// Opens the admin listener. The calling thread serves its connections.
     pub(super) fn admin(&self, listener: Listener, node: &LateNode) {
-        // A supervisor can ask for health even if other clients hold all places.
+        // Even if other clients hold all places, a supervisor can still ask for the node's health.
         let door = self.door("admin", self.places.admin, http_no_room()).answering_strangers();
         let mut router = admin::router(self.credentials, node, self.doors);
         if self.config.docs == Docs::Admin {
@@ -114,7 +114,7 @@ impl Opening<'_> {
         });
     }
 
-    /// A door with its places; a client that finds none gets `full`.
+    /// A door with its places. A client that finds none gets `full`.
     fn door(&self, name: &'static str, places: Places, full: Vec<u8>) -> Door {
         Door::new(self.doors.meter(name), places.known, full)
             .with_strangers(places.strangers)
@@ -154,8 +154,8 @@ async fn serve_http(stream: Parked, guest: Guest, router: axum::Router, config: 
             connection(HttpOnly::new(stream, sign), router, guest, config).await;
         }
         Ok(Stream::Tls(mut stream)) => {
-            // The bytes that the TLS stream accepts must show how fast the client reads, so it
-            // buffers only a few records.
+            // What a TLS session buffers counts as taken by the client. So it may buffer only a few
+            // records.
             stream.get_mut().1.set_buffer_limit(Some(PROGRESS_BYTES));
             connection(HttpOnly::new(stream, sign), router, guest, config).await;
         }

@@ -1,4 +1,4 @@
-//! The routes of the admin listener, which serve before the data has recovered.
+//! The routes of the admin listener. It serves them before the node has recovered its data.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use crate::http::{self, Admin};
 use crate::metrics::{MetricsInput, SharedMeter};
 use crate::node::Handle;
 
-/// The node, for routes that serve before it has recovered.
+/// The node, or nothing while it recovers. The admin's routes ask it in either state.
 #[derive(Clone, Default)]
 pub(super) struct LateNode(Arc<OnceLock<Ready>>);
 
@@ -21,7 +21,7 @@ struct Ready {
 }
 
 impl LateNode {
-    /// Says that the node is ready. Only the first call has an effect.
+    /// Notes that the node is ready. A second call changes nothing.
     pub(super) fn set(&self, handle: Handle, meters: Vec<SharedMeter>) {
         drop(self.0.set(Ready { handle, meters }));
     }
@@ -62,7 +62,7 @@ impl Call for LateNode {
     }
 }
 
-/// All routes of the admin listener but the documentation.
+/// All routes of the admin listener, except for the API's document.
 pub(super) fn router(credentials: &Credentials, node: &LateNode, doors: &Doors) -> axum::Router {
     let meter = SharedMeter::default();
     let readiness = {

@@ -1,11 +1,13 @@
 //! The credentials that callers must show, and when their files are read again.
 //!
 //! Invariants:
-//! - A changed file is read again within seconds, and SIGHUP reads all of them. Each file counts by
-//!   itself: a valid one takes effect immediately, an invalid one leaves the old credentials.
-//! - A changed file is read only after it was unchanged for [`LOOK_INTERVAL`]. So a file that is
-//!   still being written is not taken for a shorter one. An error in it is logged once.
-//! - A certificate that has ended, or ends soon, is logged when it is read and once a day.
+//! - A changed file is read again within seconds, and SIGHUP makes the server read all of them. A
+//!   valid file takes effect immediately. An invalid one changes nothing, and no other file waits
+//!   for it.
+//! - A changed file is read only after it was unchanged for [`LOOK_INTERVAL`]. Otherwise a file
+//!   that is still being written could be taken as it is. An error in a file is logged once.
+//! - A certificate that has expired, or expires soon, is logged when it is read and then once a
+//!   day.
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt;
@@ -21,33 +23,33 @@ use crate::access::{Authenticator, JwtVerifier, Tls};
 use crate::config::{self, Config, HttpAuth};
 use crate::http::UserAuth;
 
-/// How often the files are checked.
+/// How often the server checks whether the files have changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long before its end a certificate is warned about.
+/// How long before a certificate expires the warnings begin.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// How often the warning is repeated.
+/// How often the warning about a certificate is repeated.
 const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The current credentials, and the files that they come from.
+/// The credentials that are valid now, and the files that they come from.
 pub(super) struct Credentials {
     /// The tokens of the TCP door and the admin listener.
     pub(super) authenticator: Arc<Authenticator>,
     /// The keys that verify users' JWTs; `None` if a gateway names the user.
     jwt: Option<Arc<JwtVerifier>>,
-    /// The certificate of all doors; `None` if they are plain.
+    /// The certificate of all doors; `None` if they do not use TLS.
     pub(super) tls: Option<Arc<Tls>>,
     sources: Vec<Source>,
-    /// When the certificate's end was last checked.
+    /// When the server last checked whether the certificate has expired.
     checked: Cell<Option<Instant>>,
 }
 
-/// Files that are read together.
+/// Files that must be read together, such as a certificate and its key.
 struct Source {
     kind: Kind,
     paths: Vec<PathBuf>,
-    /// Their state when they were last read.
+    /// The fingerprints of the files when they were last read.
     read: RefCell<Prints>,
-    /// Their state at the last check.
+    /// The fingerprints of the files when they were last checked for a change.
     seen: RefCell<Prints>,
 }
 
@@ -58,15 +60,16 @@ enum Kind {
     Certificate,
 }
 
-/// A fingerprint of each file, to notice a change; `None` for a file that cannot be inspected.
+/// The fingerprints of a source's files, to notice a change. `None` for a file that cannot be
+/// inspected.
 type Prints = Vec<Option<Print>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Print {
-    /// Device and inode; they differ if another file took the name.
+    /// Device and inode, which change if another file takes the name.
     file: (u64, u64),
     bytes: u64,
-    /// Seconds and nanoseconds of the last change of the content, and of the inode.
+    /// Seconds and nanoseconds of the last change of the content, then of the inode.
     changed: [(i64, i64); 2],
 }
 
@@ -91,21 +94,22 @@ impl Source {
         Self { kind, paths, read: RefCell::new(read.clone()), seen: RefCell::new(read) }
     }
 
-    /// Whether the files have changed since they were read, but not since the last check.
+    /// Whether the files differ from those that were read, and have been unchanged since the last
+    /// check.
     fn has_changed(&self) -> bool {
         let now = prints(&self.paths);
         let is_quiet = self.seen.replace(now.clone()) == now;
         is_quiet && *self.read.borrow() != now
     }
 
-    /// Notes that the files are read now, even if they turn out to be invalid.
+    /// Notes that the files are read now, whether or not they turn out to be valid.
     fn note_read(&self) {
         self.read.replace(prints(&self.paths));
     }
 }
 
 impl Credentials {
-    /// The credentials of the configuration.
+    /// Takes over the credentials that the configuration has loaded.
     pub(super) fn new(config: &Config) -> Self {
         let jwt = match &config.http_auth {
             HttpAuth::Header => None,
@@ -182,7 +186,7 @@ impl Credentials {
         }
     }
 
-    /// Logs a warning if the certificate has ended, or ends soon.
+    /// Logs a warning if the certificate has expired, or expires soon.
     pub(super) fn check_certificate(&self) {
         self.checked.set(Some(Instant::now()));
         let Some(tls) = &self.tls else { return };
@@ -222,7 +226,7 @@ pub(super) async fn keep_reading(credentials: Rc<Credentials>) {
             }
         };
         tokio::select! {
-            // `None` means that no more signals can come.
+            // `None` means that no further signal can come.
             Some(()) = hung_up => {
                 info!("SIGHUP: reading credentials again");
                 credentials.reread_all();
@@ -246,7 +250,7 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         let source = Source::new(Kind::Tokens, vec![path.clone()]);
         assert!(!source.has_changed());
-        // Another file of the same size took its place.
+        // Another file of equal size takes the name.
         let other = directory.path().join("other");
         std::fs::write(&other, "two").unwrap();
         std::fs::rename(&other, &path).unwrap();

@@ -1,7 +1,7 @@
-//! File descriptors: each connection uses one, and so do the log, snapshots and the admin listener.
+//! Divides the file descriptors of the process among connections, log and snapshots.
 //!
 //! Invariants:
-//! - The places of all doors and the reserve together are at most the limit of the process. So
+//! - The places of all doors and the reserve are together at most the limit of the process. So
 //!   connections never use the descriptors that the log and snapshots need.
 //! - The admin listener has places of its own, which no other door uses.
 
@@ -12,12 +12,12 @@ use super::{ADMIN_CONNECTIONS_MAX, StartError};
 use crate::admission::door::strangers_max;
 use crate::config::Config;
 
-/// Descriptors for the data directory, the listeners and short uses, such as connections that are
-/// turned away. An idle server with one shard uses 20.
+/// Descriptors for the data directory, the listeners, and short uses such as rejected connections.
+/// An idle server with one shard uses 20.
 const RESERVE: usize = 48;
-/// Descriptors of the runtime of one core.
+/// Descriptors that the async runtime of one core needs.
 const RESERVE_A_SHARD: usize = 6;
-/// A door with fewer places is of no use.
+/// Fewest places of a door. With fewer it would be of no use.
 const PLACES_MIN: usize = 8;
 
 /// The number of connections that a door accepts.
@@ -25,23 +25,25 @@ const PLACES_MIN: usize = 8;
 pub(super) struct Places {
     /// Connections that have shown their credentials.
     pub(super) known: usize,
-    /// Strangers, counted separately.
+    /// Strangers, which are counted apart from them.
     pub(super) strangers: usize,
 }
 
 impl Places {
-    /// The places of a door that should hold `max` connections with credentials.
+    /// The places of a door that has room for `max` connections with credentials.
     fn wanted(max: usize) -> Self {
         Self { known: max, strangers: strangers_max(max) }
     }
 
-    /// As many of the wanted places as `descriptors` allow.
+    /// The places of a door with at most `max` connections with credentials and at most
+    /// `descriptors` in all.
     fn within(max: usize, descriptors: usize) -> Self {
         let wanted = Self::wanted(max);
         if wanted.descriptors() <= descriptors {
             return wanted;
         }
-        // Strangers are a quarter of the others, unless a bound on their number applies.
+        // Strangers get a quarter as many places as the others, unless a bound on their number
+        // applies.
         let strangers = strangers_max(descriptors / 5 * 4).min(descriptors / 2);
         Self { known: max.min(descriptors - strangers), strangers }
     }
@@ -54,19 +56,20 @@ impl Places {
 /// The places of all doors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DescriptorPlan {
-    /// Places of the TCP door, and of the HTTP door.
+    /// The places of the TCP door. The HTTP door has as many.
     pub(super) door: Places,
     /// Places of the admin listener.
     pub(super) admin: Places,
 }
 
 impl DescriptorPlan {
-    /// Divides `limit` descriptors among the doors. The error is the smallest limit that is enough.
+    /// Divides `limit` descriptors among the doors. If they are too few, the error is the smallest
+    /// limit that is enough.
     fn of(need: Need, limit: usize) -> Result<Self, usize> {
         let open_doors = need.doors + usize::from(need.admin);
         let least = need.reserve() + open_doors * PLACES_MIN;
         let mut left = limit.checked_sub(need.reserve()).filter(|_| limit >= least).ok_or(least)?;
-        // The admin listener is small: at most a quarter is its own.
+        // The admin listener needs few descriptors: it gets at most a quarter.
         let admin = Places::within(ADMIN_CONNECTIONS_MAX, (left / 4).max(PLACES_MIN));
         if need.admin {
             left -= admin.descriptors();
@@ -79,7 +82,7 @@ impl DescriptorPlan {
 #[derive(Debug, Clone, Copy)]
 struct Need {
     shards: usize,
-    /// Doors of `connections_max`: one or two.
+    /// How many doors have `connections_max` places: TCP, and HTTP if it is on.
     doors: usize,
     admin: bool,
     connections_max: usize,
@@ -90,7 +93,7 @@ impl Need {
         RESERVE + RESERVE_A_SHARD * self.shards
     }
 
-    /// Descriptors with which no client is turned away.
+    /// How many descriptors the configuration needs to serve all the connections that it allows.
     fn wanted(self) -> usize {
         let admin =
             if self.admin { Places::wanted(ADMIN_CONNECTIONS_MAX).descriptors() } else { 0 };
@@ -99,7 +102,8 @@ impl Need {
     }
 }
 
-/// Raises the limit of this process as far as the system allows and the doors need, and divides it.
+/// Raises the process's limit of open files as far as the system allows and the doors need, and
+/// divides it.
 ///
 /// # Errors
 /// If the limit leaves no places for connections.
@@ -128,7 +132,7 @@ pub(super) fn make_room(config: &Config) -> Result<DescriptorPlan, StartError> {
     Ok(plan)
 }
 
-/// Raises the limit to `wanted` if it is lower. Returns the limit that applies now.
+/// Raises the limit of open files to `wanted`, if it is lower. Returns the limit that then applies.
 fn raise(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let as_count = |limit: Option<u64>| {

@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::metrics::doors::DoorMeter;
 
-/// A budget is at most one part in this many of `--memory-max`.
+/// With `--memory-max`, each budget is at most this fraction (1/8) of it.
 const MEMORY_SHARE: u64 = 8;
 
 /// The counters of all doors, and the budgets that their connections share.
@@ -50,8 +50,8 @@ impl Doors {
         }
     }
 
-    /// The settings of the admin listener. It has its own permits for reads, so its reads do not
-    /// wait for those of the HTTP door.
+    /// The settings of the admin listener. It has permits for reads of its own, so that its reads
+    /// do not wait for those of the HTTP door.
     pub(super) fn admin_config(&self, config: &Config) -> ServeConfig {
         ServeConfig {
             reads: Arc::new(Semaphore::new(HTTP_READS_MAX)),
@@ -67,8 +67,8 @@ impl Doors {
     }
 }
 
-/// The text for clients that speak another protocol than this door. It names ports but no
-/// addresses, because its reader has shown no credentials.
+/// The text for a client that speaks another protocol than this door. It names ports but no
+/// addresses, because that client has shown no credentials.
 pub(super) fn sign(door: &str, addresses: &Addresses) -> String {
     let place = |endpoint: &Endpoint| match endpoint {
         Endpoint::Tcp(address) => format!("port {}", address.port()),
@@ -92,9 +92,9 @@ pub(super) fn sign(door: &str, addresses: &Addresses) -> String {
     format!("{own}; {}", others.join(", "))
 }
 
-/// The host names that a door answers to. A door that asks for a secret answers to any name. So do
-/// a door beyond loopback, which only a gateway may reach, and a unix socket, which no browser
-/// reaches.
+/// The host names that a door accepts in requests. A door that requires a secret accepts any name.
+/// So does a door beyond loopback, which only a gateway may reach. So does a unix socket, which no
+/// browser reaches.
 fn hosts(config: &Config, door: Option<&Endpoint>, believes_anybody: bool) -> Hosts {
     let is_loopback = door.is_some_and(|door| door.network().is_some() && !door.is_open());
     match is_loopback && believes_anybody {

@@ -1,4 +1,4 @@
-//! The sockets of the doors, which are bound before anything else is done.
+//! The sockets of the doors. The server binds them before it does anything else.
 
 use std::io;
 

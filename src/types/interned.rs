@@ -1,4 +1,4 @@
-//! A user's id that is kept once, however many places name it.
+//! A user's id whose text is kept once, however many places name it.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::UserId;
 
-/// A [`UserId`] in the size of a pointer, whose text may be shared. Its encoding is the same.
+/// A [`UserId`] with the size of a pointer, whose text several values may share. It is encoded like
+/// a [`UserId`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct InternedUserId(ArcStr);
 
@@ -19,12 +20,12 @@ impl InternedUserId {
         &self.0
     }
 
-    /// Copies the id with a text of its own.
+    /// Copies the id into a text of its own.
     pub fn to_user_id(&self) -> UserId {
         UserId(CompactString::new(self.as_str()))
     }
 
-    /// Moves the id out of a value that is not used any more.
+    /// Moves the id out of a value that will not be used any more.
     pub fn take(&mut self) -> Self {
         Self(std::mem::take(&mut self.0))
     }
@@ -36,7 +37,7 @@ impl InternedUserId {
 }
 
 impl From<&UserId> for InternedUserId {
-    /// Makes an id with a text that no other value shares yet.
+    /// Makes an id whose text no other value shares yet.
     fn from(id: &UserId) -> Self {
         Self(ArcStr::from(id.as_str()))
     }
