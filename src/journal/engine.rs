@@ -135,7 +135,7 @@ pub struct LeaseTimes {
     pub claim: Duration,
 }
 
-/// What an adapter says about its engine, for the writer and the reader to go by.
+/// What an adapter says about its engine. The writer and the reader go by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EngineProfile {
     /// Whether the engine checks the condition of an append.
@@ -155,7 +155,8 @@ pub struct EngineProfile {
 }
 
 impl EngineProfile {
-    /// Checks that the values fit each other. An error says in words for the operator which do not.
+    /// Checks that the values fit each other. The error says, in words for the operator, which do
+    /// not.
     ///
     /// # Errors
     /// If a clock that runs a third faster lets a standby claim within the lease of the active. If

@@ -120,7 +120,7 @@ pub struct EntryHeader {
     pub first: Lsn,
     /// How many records the whole batch has. 0 for control entries.
     pub records: u32,
-    /// The wall clock of the active when it made the entry, in ms since 1970.
+    /// The time of the active when it made the entry, in ms since 1970.
     pub time_ms: u64,
     /// Checksum of the header of the accepted entry before this one. 0 for genesis.
     pub previous: u32,

@@ -25,15 +25,15 @@ pub const PLACE_BYTES: usize = 60;
 pub struct JournalPlace {
     /// Seq of the last accepted entry before the place.
     pub seq: u64,
-    /// Epoch of that entry.
+    /// Epoch of the last accepted entry before the place.
     pub epoch: u64,
-    /// Writer of that entry.
+    /// Writer of the last accepted entry before the place.
     pub writer: u64,
-    /// Index of that entry.
+    /// Index of the last accepted entry before the place.
     pub index: u64,
     /// The first LSN that the next entry must have.
     pub next_lsn: Lsn,
-    /// Checksum of the header of the last accepted entry.
+    /// Checksum of the header of the last accepted entry before the place.
     pub checksum: u32,
 }
 

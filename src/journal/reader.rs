@@ -301,8 +301,8 @@ impl JournalReader {
         }
     }
 
-    /// Decodes the body of an entry whose header is accepted. After an error the reader is as
-    /// before.
+    /// Decodes the body of an entry whose header was judged accepted. After an error the reader is
+    /// as before.
     fn content(&mut self, entry: &JournalEntry<'_>) -> Result<Content, String> {
         let header = &entry.header;
         let control = ControlBody::decode(header.kind, entry.body);

@@ -67,7 +67,7 @@ pub struct Reading {
 #[derive(Debug, Clone)]
 pub struct Clock {
     last: Reading,
-    /// In units of 1/60 ms, because it may gain one of them in each ms.
+    /// The limit in units of 1/60 ms. In each ms it may gain one unit on the elapsed time.
     limit: u64,
     now: u64,
     /// The `boot` at which the wall clock fell behind `now`. `None` while it is not behind.
@@ -284,7 +284,7 @@ mod tests {
         let year = i64::try_from(YEAR).unwrap();
         let begin = || (Clock::new(START), START);
 
-        // Forward, for a moment.
+        // The wall clock steps forward, for a moment.
         let (mut clock, mut at) = begin();
         let noticed = set(&mut clock, &mut at, year);
         let ahead = Some(Ahead::By(YEAR - HEADROOM_MS));
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(run(&mut clock, &mut at, 1000), 0);
         assert_eq!(clock.now(), at.wall);
 
-        // Forward, for good.
+        // The wall clock steps forward, for good.
         let (mut clock, mut at) = begin();
         set(&mut clock, &mut at, year);
         run(&mut clock, &mut at, 600_000);
@@ -308,7 +308,7 @@ mod tests {
         run(&mut clock, &mut at, 1000);
         assert_eq!(clock.now(), at.wall);
 
-        // Back by up to a minute.
+        // The wall clock steps back by up to a minute.
         let (mut clock, mut at) = begin();
         let noticed = set(&mut clock, &mut at, -50_000);
         assert_eq!(noticed, Noticed { step: -50_000, ..Noticed::default() });
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(run(&mut clock, &mut at, 10_000), 0);
         assert_eq!(clock.now(), at.wall);
 
-        // Back by more; and back for longer, and then it returns.
+        // The wall clock steps back by a year, stays there, and then returns.
         let (mut clock, mut at) = begin();
         set(&mut clock, &mut at, -year);
         run(&mut clock, &mut at, WAIT_MS - 100);
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(run(&mut clock, &mut at, 660_000), 0);
         assert_eq!(clock.now(), at.wall);
 
-        // Back, for a moment.
+        // The wall clock steps back, for a moment.
         let (mut clock, mut at) = begin();
         set(&mut clock, &mut at, -year);
         run(&mut clock, &mut at, 300);

@@ -6,7 +6,8 @@ use bytes::BytesMut;
 
 use crate::shard::op::ReplyTo;
 
-/// Requests of one core to another, or the replies to them. Each is a part of the bytes.
+/// Requests of one core to another, or the replies to them. Each request or reply is a part of
+/// `bytes`.
 #[derive(Debug, Default)]
 pub struct FrameBatch {
     /// The parts, one behind the other.
@@ -16,7 +17,7 @@ pub struct FrameBatch {
 }
 
 impl FrameBatch {
-    /// Whether there is no part.
+    /// Whether the batch has no part.
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }

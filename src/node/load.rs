@@ -21,7 +21,7 @@ const BATCH_BYTES: usize = 256 << 10;
 /// How many batches may be queued for a shard.
 const BATCHES: usize = 8;
 
-/// What a piece of bytes is, for error messages about it.
+/// What some bytes are: a snapshot block or a record. For error messages about them.
 #[derive(Debug, Clone, Copy)]
 enum Job {
     SnapshotBlock,

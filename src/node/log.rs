@@ -100,7 +100,7 @@ impl LogState {
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub(super) sync_now: bool,
-    /// Never unset once it is set.
+    /// Whether the thread must end. Once set, it stays set.
     pub(super) stop: bool,
 }
 
@@ -171,8 +171,8 @@ impl Log {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the records LSNs, moves them into the queue, and empties `records`. If it returns
-    /// true, the caller must call [`Self::rouse`] before it waits for anything.
+    /// Gives `records` LSNs, moves them into the queue, and empties `records`. If it returns true,
+    /// the caller must call [`Self::rouse`] before it waits for anything.
     ///
     /// Waking the log thread at each push would make it write, and even sync, for one connection
     /// alone. So the caller first gathers the records of other connections.
@@ -284,7 +284,7 @@ impl Log {
         self.rouse();
     }
 
-    /// Whether the thread has ended.
+    /// Whether the log thread has ended.
     pub fn is_stopped(&self) -> bool {
         self.counts.stopped.load(Ordering::Acquire)
     }

@@ -45,8 +45,8 @@ const SNAPSHOTS_KEPT: usize = 2;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the thread checks whether the log is durable far enough.
 const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// How long the thread waits after a failed snapshot: at first, and at most after failures in a
-/// row.
+/// How long the thread waits after a failed snapshot. Each failure in a row doubles the wait, up to
+/// [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A core that gives no captures for this long makes the snapshot fail.

@@ -53,7 +53,8 @@ pub struct NodeOptions {
     pub segment_bytes_max: u64,
     /// When snapshots are taken without a request.
     pub snapshots: SnapshotPolicy,
-    /// Growth is refused above this resident memory, in bytes. `None` stands for no bound.
+    /// Growth is refused when the process uses this much memory, in bytes. `None` stands for no
+    /// bound.
     pub memory_max: Option<u64>,
     /// Whether each core's thread is pinned to its core.
     pub pin: bool,
@@ -102,7 +103,7 @@ pub struct Node {
     /// Holds the lock of the directory until all threads have ended.
     pub(super) _store: Store,
     pub(super) cores: Vec<JoinHandle<()>>,
-    /// Its result says whether the log was closed.
+    /// The log thread. Its result says whether it closed the log. `None` without a log.
     pub(super) log: Option<JoinHandle<bool>>,
     pub(super) watch: JoinHandle<()>,
     pub(super) snapshotter: JoinHandle<()>,

@@ -373,7 +373,7 @@ fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), Stor
     identity.write(disk, path).map_err(io)
 }
 
-/// The right to use a directory, held until this is dropped.
+/// The right to use a directory. Dropping it gives the right back.
 #[derive(Debug)]
 pub struct Lock {
     /// The locked directory itself. Nobody can remove it while it has files, but somebody can

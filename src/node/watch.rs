@@ -328,7 +328,7 @@ impl WatchHub {
         }
     }
 
-    /// Its value changes with every new page. A watcher that waits then calls [`Self::next`].
+    /// A value that changes with every new page. A watcher that waits then calls [`Self::next`].
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }

@@ -358,7 +358,8 @@ impl Worker {
         }
     }
 
-    /// Sends the held replies that the log has reached.
+    /// Sends the held replies that the log has reached. If the log is stuck, says that outcomes are
+    /// unknown.
     fn release(&mut self) {
         if self.commit_gate.is_empty() {
             return;

@@ -69,7 +69,7 @@ impl From<TimeMs> for Moment {
     }
 }
 
-/// A shard's state machine. The module header has its invariants.
+/// A shard's state machine.
 pub struct Core {
     slots: Slots,
     time: Moment,
@@ -89,7 +89,7 @@ pub struct Core {
     commands: u64,
 }
 
-/// For the owner of a core.
+/// Functions for the owner of a core: worker, recovery and simulation.
 impl Core {
     /// Creates an empty shard of a node that has `shards` shards.
     pub fn new(shard: ShardId, shards: ShardCount, hasher: KeyHasher) -> Self {
@@ -222,7 +222,7 @@ impl Core {
     }
 }
 
-/// For operations.
+/// Functions for operations.
 impl Core {
     /// The slots, for lookups.
     #[inline]

@@ -19,7 +19,7 @@ use super::table::{shrink, table_hash};
 use crate::limits::SLOTS;
 use crate::types::{InternedUserId, KeyHasher, UserId};
 
-/// The ids of the users that a shard's chats name. The module header has its invariants.
+/// The ids of the users that a shard's chats name.
 #[derive(Debug)]
 pub struct Interner {
     hasher: KeyHasher,

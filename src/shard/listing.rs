@@ -142,9 +142,9 @@ pub fn order(a: Key<'_>, b: Key<'_>) -> Ordering {
 /// depend on the order in which they are added. A change of it shows that conversations have moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// How many conversations these are.
+    /// Number of these conversations.
     pub count: u64,
-    /// The sum of their hashes, wrapping.
+    /// The wrapping sum of the hashes of these conversations.
     pub hash: u64,
 }
 
@@ -172,7 +172,7 @@ impl Seen {
 pub struct PageStart {
     /// The last conversation of the previous page.
     pub place: Place,
-    /// The conversations up to that place, at that time.
+    /// The conversations up to `place`, as they were when the previous page was made.
     pub seen: Seen,
 }
 

@@ -55,14 +55,14 @@ pub enum Op {
         /// The claim, if the request has an idempotency key and the client named no id.
         claim: Option<Claim>,
     },
-    /// What the chats know, for `detail`.
+    /// Asks what the chats know, for `detail`.
     Details {
         /// Chats that this shard owns.
         ids: Vec<ChatId>,
         /// The reader, whose floors the answer includes. None if `detail` names no user.
         user_id: Option<UserId>,
     },
-    /// What the user's rows know, for `detail`.
+    /// Asks what the user's rows know, for `detail`.
     Facts {
         /// Owner of the rows. This shard owns the user.
         user_id: UserId,
@@ -74,7 +74,7 @@ pub enum Op {
     /// Deletes the chats of a `delete` that this shard owns. With the claim, if the request has a
     /// key.
     Delete(Delete, Option<Claim>),
-    /// What the chats of a slot know, for a page of `export`.
+    /// Asks what the chats of a slot know, for a page of `export`.
     ExportPage {
         /// The slot to read.
         slot: Slot,
@@ -83,7 +83,7 @@ pub enum Op {
         /// The page has at most so many lines.
         limit: usize,
     },
-    /// What these users' rows know, for a page of `export`.
+    /// Asks what these users' rows know, for a page of `export`.
     ExportRows(Vec<(UserId, ChatId)>),
     /// Checks whether [`Op::Import`] would accept these lines. Changes nothing.
     CheckImport(Arc<Import>),
@@ -112,7 +112,7 @@ pub enum Op {
     /// Decides a `mark_read_many` with a key in one step, on the user's shard. The chats have
     /// checked it.
     ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
-    /// What the chat knows, for `explain`.
+    /// Asks what the chat knows, for `explain`.
     ExplainChat(Explain),
     /// Begins `erase_user`, and takes its key. The answer is the user's rows, or for a repeat the
     /// first reply.
@@ -132,11 +132,11 @@ pub enum Op {
     VerifyMembers(ChatId, u64),
     /// Reads a page of rows after this join order, for a user with too many for one step.
     VerifyRowsOf(UserId, u64),
-    /// What the chats know of these memberships. This shard owns the chats.
+    /// Asks what the chats know of these memberships. This shard owns the chats.
     VerifyChats(Vec<Pair>),
-    /// What the users' rows know of these memberships. This shard owns the users.
+    /// Asks what the users' rows know of these memberships. This shard owns the users.
     VerifyRows(Vec<Pair>),
-    /// Counts of the shard, for `stats`.
+    /// Asks for the counts of the shard, for `stats`.
     Stats,
 }
 
@@ -256,7 +256,7 @@ pub enum Answer {
     ExportRows(Vec<Option<ExportRow>>),
     /// Counts of the shard, for `stats`.
     Stats(ShardStats),
-    /// A list of which slices are missing. [`Op::ListOn`] makes the next one.
+    /// A list of more slices than are made so far. [`Op::ListOn`] makes the next slice.
     List(Box<ListPage>),
     /// The rows of each user that was asked for.
     Rows(Vec<UserRows>),
@@ -520,8 +520,8 @@ pub enum Message {
         /// The users whose rows the event changes, with the effect on each row.
         rows: Vec<(UserId, Effect)>,
     },
-    /// Confirms that the rows have applied an event and that their records are written before this
-    /// message.
+    /// Confirms that the rows have applied an event. The records of that went to the log before
+    /// this message.
     Delivered {
         /// The chat of the event.
         chat_id: ChatId,

@@ -15,7 +15,7 @@ use crate::command::Error;
 use crate::command::list::{List, ListReply, ListRow};
 use crate::limits::{LOOK_ROWS, SCAN_ROWS};
 
-/// A page of a list that is being made. The module header has its invariants.
+/// A page of a list that is being made.
 #[derive(Debug, Clone)]
 pub struct ListPage {
     chunks: Chunks<Row>,

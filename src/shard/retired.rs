@@ -24,7 +24,7 @@ const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);
 /// The buffer grows by an eighth: doubling would waste more memory than the set needs.
 const GROWTH_SHARE: usize = 8;
 
-/// A set of chat ids with the types of the chats. The module header has its invariants.
+/// A set of chat ids with the types of the chats.
 #[derive(Debug, Default, Clone)]
 pub struct Retired {
     entries: Vec<u8>,

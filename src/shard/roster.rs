@@ -115,7 +115,7 @@ impl Index {
     }
 }
 
-/// An ordered list that finds entries by key. The module header has its invariants.
+/// An ordered list that finds entries by key.
 #[derive(Debug)]
 pub struct Roster<T> {
     chunks: Chunks<T>,

@@ -68,7 +68,7 @@ impl SparePool {
         }
     }
 
-    /// Keeps an empty batch.
+    /// Keeps an empty batch for reuse.
     pub(super) fn keep_batch(&mut self, batch: Vec<PeerMessage>) {
         if self.batches.len() < SPARE_MAX {
             self.batches.push(batch);
@@ -272,7 +272,7 @@ impl Worker {
                     outbound.push(PeerMessage::Replies(replies));
                 }
             }
-            // No reply is here: all of them wait for the log, or left in another way.
+            // The batch is empty: all replies wait for the log, or left in another way.
             None => self.spare.keep(replies),
         }
     }
@@ -281,7 +281,7 @@ impl Worker {
     fn run_as_command(&mut self, to: ReplyTo, payload: &[u8]) -> usize {
         match decode_request(payload).map(|request| request.command.sorted()) {
             Ok(Sorted::Shard(command)) => self.take_op(to, Op::Run(command)),
-            // The core that sent the request has decoded it and found that this core owns its keys.
+            // Cannot happen: the core that sent the request has found that this core owns its keys.
             _ => {
                 let mixed_up = Error::outcome_unknown("a core was asked for what is not its own");
                 let answer = Answer::Done(Err(mixed_up));

@@ -31,7 +31,8 @@ pub(super) struct Fading {
     queue: VecDeque<UserId>,
     weight: u64,
     memberships: u64,
-    /// The shard may always remember this weight, even with few rows.
+    /// How much the shard may always remember, even with few rows. [`Counts::gone_weight`] measures
+    /// it.
     least: u64,
 }
 

@@ -42,11 +42,12 @@ const EVICTED_A_STEP: usize = 2;
 /// 0.
 const CLAIMED: u8 = 0;
 
-/// One slot number for each answer. The oldest answer comes first, so that it is evicted first.
+/// The slots of all first answers, one entry for each answer. The oldest comes first, so that it is
+/// evicted first.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     queue: VecDeque<Slot>,
-    /// The weights of all answers, summed; see [`weight`].
+    /// The sum of the weights of all answers; see [`weight`].
     weight: usize,
 }
 
@@ -64,7 +65,7 @@ impl Answers {
         });
     }
 
-    /// Evicts a few answers that are older than the window.
+    /// Evicts a few answers that are older than [`IDEMPOTENCY_WINDOW_MS`].
     pub(super) fn evict_expired(&mut self, slots: &mut Slots, now: TimeMs) {
         for _ in 0..EVICTED_A_STEP {
             let Some(slot) = self.queue.front() else { return };
@@ -104,9 +105,9 @@ impl Answers {
 /// A number of answers, with the sum of their weights.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::shard) struct Weighed {
-    /// How many answers these are.
+    /// Number of answers.
     pub(in crate::shard) count: usize,
-    /// The sum of their weights.
+    /// Sum of the weights of these answers.
     weight: usize,
 }
 
@@ -432,7 +433,7 @@ impl Core {
     }
 }
 
-/// Whether an answer given at `at` is older than the window.
+/// Whether an answer given at `at` is older than [`IDEMPOTENCY_WINDOW_MS`].
 fn is_over(at: TimeMs, now: TimeMs) -> bool {
     at.saturating_add(IDEMPOTENCY_WINDOW_MS) <= now
 }

@@ -20,7 +20,7 @@ use crate::shard::op::{Answer, Answered, Envelope, Message, Output, ReplyTo};
 use crate::shard::row::Row;
 use crate::types::{ChatId, Flag, ShardId, UserId};
 
-/// Deliveries under way, and the answers that wait for them. The module header has the invariants.
+/// Deliveries under way, and the answers that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// For each chat, the event that is being delivered.
@@ -239,7 +239,8 @@ impl Core {
     }
 }
 
-/// Whether an event would change the row, or has reached it before.
+/// Whether an event changes a row. It does not if the row already has the event, or if its effect
+/// would change nothing.
 fn changes(row: Option<&Row>, event: u64, effect: &Effect) -> bool {
     let Some(row) = row else {
         return matches!(effect, Effect::Join { .. } | Effect::Import(_));

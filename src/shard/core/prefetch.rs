@@ -89,7 +89,7 @@ impl Core {
             (Some(user), chat) => user_lines(user) ^ chat.map_or(0, detail_lines),
             (None, chat) => chat.map_or(0, advance_lines),
         });
-        // A request without a user is an `advance` without a sender, which reads only the chat.
+        // A request without a known user reads no more than the chat.
         found.retain(|found| found.user.is_some());
         fetch_each(&found, |found| {
             let Some(user) = found.user else { return 0 };

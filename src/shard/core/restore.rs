@@ -58,8 +58,8 @@ impl Restoring {
         self.retire(ended, slots)
     }
 
-    /// Retires the dissolved chat with which the block before the last one ended. Remembers
-    /// `ended`, the one of the last block.
+    /// Retires the chat that `self.ended` names, if that chat has nothing left to deliver.
+    /// Remembers `ended` in its place.
     fn retire(&mut self, ended: Option<ChatId>, slots: &mut Slots) -> Result<(), BadRecord> {
         let Some(id) = std::mem::replace(&mut self.ended, ended) else { return Ok(()) };
         let (hash, hasher) = (slots.hash_of(id.as_str()), slots.hasher);

@@ -17,7 +17,7 @@ use crate::shard::row::Row;
 use crate::shard::state::{Chat, SlotState, User};
 use crate::types::{ChatId, Hashed, InternedUserId, KeyHasher, ShardCount, ShardId, Slot, UserId};
 
-/// The slots of a shard. The module header has the invariants.
+/// The slots of a shard.
 pub struct Slots {
     pub(super) shard: ShardId,
     pub(super) shards: ShardCount,

@@ -59,8 +59,8 @@ impl Logged for RowChanged {
 }
 
 impl RowChanged {
-    /// Applies the effect to the user's row. A delete or a return does nothing if the user has no
-    /// such row.
+    /// Applies the effect to the user's row. If the user has no row of this chat, only a join or an
+    /// import does something.
     fn change(self, user: &mut User, hasher: KeyHasher) {
         let hash = hasher.hash(self.chat_id.as_str());
         let Self { chat_id, event, effect, .. } = self;

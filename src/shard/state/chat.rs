@@ -42,7 +42,7 @@ pub struct ChatHead {
     pub last_time: TimeMs,
     /// Time of the chat's creation.
     pub created_at: TimeMs,
-    /// Rises with each change of the head's status or creator, and of the set of members.
+    /// Rises with each change of status, creator or members, and when the chat is dissolved.
     #[serde(deserialize_with = "counter")]
     pub version: u64,
     /// Number of the newest event that the chat has put into its outbox.

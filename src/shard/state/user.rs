@@ -24,7 +24,7 @@ use crate::types::{ChatId, UserId, wide};
 pub struct UserHead {
     /// The user's id, which decides the slot.
     pub id: UserId,
-    /// The version of the user's newest change of rows.
+    /// The highest version that a change of the user's rows has got.
     #[serde(deserialize_with = "counter")]
     pub version: u64,
     /// Join order that the user's next row gets.
