@@ -29,8 +29,8 @@
 //! - The module gets bytes, LSNs and times as arguments. It has no shard, protocol, clock, socket,
 //!   async or randomness of its own, and does not know which engine it uses.
 //! - One rule decides which entries count. The writer, standbys and tools share its code.
-//! - Bytes from an engine are verified before they are used. A missing, damaged or newer entry ends
-//!   in a verdict that names its seq and its LSN. None is skipped in silence.
+//! - Bytes from an engine are verified before they are used. A missing, damaged or newer entry is
+//!   never skipped in silence: it ends in a verdict that names its seq and its LSN.
 //! - The records of a batch are committed when all parts of the batch are accepted.
 
 pub mod engine;

@@ -1,6 +1,7 @@
 //! The queue of records that all shards fill, and how far the log has come. [`super::log_thread`]
 //! empties the queue.
 //!
+//! Invariants:
 //! - Records get their LSNs in the order in which they are pushed, under one lock. A shard pushes
 //!   its records before it sends any message that depends on them. So the log never holds an effect
 //!   without its cause.

@@ -11,8 +11,7 @@
 //!
 //! Invariants:
 //! - Records go to the log before a message or an answer that depends on them leaves this core.
-//! - An operation reaches its shard before any message that a later operation causes from another
-//!   shard to it.
+//! - An operation reaches its shard before any message that later operations cause on other shards.
 //! - After [`Local::submit`], and after messages are taken from the mailbox, a flush follows before
 //!   the task waits.
 //! - The log thread is woken only after the scheduled connections had their turn, so that it writes

@@ -119,7 +119,7 @@ impl Core {
         }
     }
 
-    /// Lets up to [`USERS_A_STEP`] users forget, while the shard remembers more than its bound.
+    /// Lets up to `USERS_A_STEP` users forget, while the shard remembers more than its bound.
     pub fn forget_some(&mut self, out: &mut Output) {
         for _ in 0..USERS_A_STEP {
             if !self.fading.is_over() || self.fading.queue.is_empty() {

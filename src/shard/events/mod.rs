@@ -15,7 +15,7 @@
 //! Invariants:
 //! - An event code is never used for another event, because old logs still hold it.
 //! - New fields go to the end of an event, so that records of older builds can be decoded.
-//! - Only applying an event changes a slot. The one exception stands in `src/shard/core.rs`.
+//! - Only applying an event changes a slot. The one exception is the eviction of first answers.
 
 mod advanced;
 mod applier;
