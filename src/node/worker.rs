@@ -107,8 +107,7 @@ pub struct Worker {
     core: Core,
     router: Router<Responder>,
     commit_gate: CommitGate<Held>,
-    /// Whether the log thread waits, and this core must still wake it for records that it has
-    /// pushed.
+    /// Whether this core must wake the log thread for records that it has pushed.
     log_waits: bool,
     node: Arc<NodeInfo>,
     out: Output,
@@ -123,8 +122,7 @@ pub struct Worker {
     incoming: VecDeque<PeerMessage>,
     /// Messages of this shard to itself that were not handled yet.
     own: VecDeque<Envelope>,
-    /// Operations that read many rows. One runs per turn, so that other work gets its turn in
-    /// between.
+    /// Operations that read many rows. One runs per turn, between other work.
     long: VecDeque<(ReplyTo, Op)>,
     /// How many rows the operations in `long` hold together.
     long_rows_held: usize,
@@ -562,14 +560,12 @@ impl Local {
         self.0.borrow().shard
     }
 
-    /// Updates the shard's time, and whether it accepts writes and growth. Needed before each group
-    /// of requests.
+    /// Before requests: updates the shard's time, and whether it accepts writes and growth.
     pub fn tick(&self) {
         self.0.borrow_mut().tick();
     }
 
-    /// Takes a command, and replies at once if possible. The caller must call [`Self::flush`]
-    /// afterwards.
+    /// Takes a command, and replies at once if possible. The caller must flush afterwards.
     pub fn submit(&self, responder: Responder, work: impl Into<Work>) {
         match work.into() {
             Work::Command(Command::Snapshot(_)) => self.snapshot(responder),

@@ -150,8 +150,8 @@ impl Core {
         self.walk.begin(number, self.slots.states().len());
     }
 
-    /// Captures the next slot of the present snapshot. Returns None after the last slot, and the
-    /// snapshot ends.
+    /// The next capture of the present snapshot: an early one, or one that is made now. None after
+    /// the last capture, and the snapshot ends.
     pub fn next_capture(&mut self) -> Option<SlotCapture> {
         self.walk.next(&self.slots)
     }

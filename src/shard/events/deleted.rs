@@ -49,7 +49,7 @@ impl Logged for Deleted {
         Some(self.chat_id.as_str())
     }
 
-    /// `watch` reports the deletion when it reaches the row, as a `RowChanged`.
+    /// None, because `watch` reports the deletion with the `RowChanged` of the row.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

@@ -51,7 +51,7 @@ impl Logged for MemberErased {
         Some(self.chat_id.as_str())
     }
 
-    /// `watch` reports the erasure when it removes the row, as a `RowChanged`.
+    /// None, because `watch` reports the erasure with the `RowChanged` of the row.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

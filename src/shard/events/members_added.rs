@@ -39,7 +39,7 @@ impl Logged for MembersAdded {
         Some(self.chat_id.as_str())
     }
 
-    /// `watch` reports each join when it reaches the new row, as a `RowChanged`.
+    /// None, because `watch` reports each join with the `RowChanged` of the row.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

@@ -61,7 +61,7 @@ impl Logged for MembersImported {
         Some(self.chat_id.as_str())
     }
 
-    /// `watch` reports each imported row when the event reaches it, as a `RowChanged`.
+    /// None, because `watch` reports each imported row with the `RowChanged` of the row.
     fn watched(self) -> Option<WatchEvent> {
         None
     }

@@ -40,7 +40,7 @@ impl Logged for MembersRemoved {
         Some(self.chat_id.as_str())
     }
 
-    /// `watch` reports each removal when it reaches the row, as a `RowChanged`.
+    /// None, because `watch` reports each removal with the `RowChanged` of the row.
     fn watched(self) -> Option<WatchEvent> {
         None
     }
