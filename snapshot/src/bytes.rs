@@ -1,34 +1,34 @@
-//! Readers of bytes that may hold anything: little-endian fields, and a window that slides over a
-//! file.
+//! Readers of bytes that may have any content: little-endian fields, and a window that slides over
+//! a file.
 //!
 //! # Invariants
 //! - A length is compared with what is left of the file before memory is allocated for it.
-//! - A window holds at most one view, or one chunk, at a time, however long the file is.
-//! - A file that grows or shrinks under a window is seen at its old length, or a read fails. Only
-//!   `refresh` reads the length again.
+//! - However long a file is, its window holds one view, or one chunk, at a time.
+//! - A window uses the length that the file had when it was opened, whether the file grows or
+//!   shrinks. A read behind the real end fails. Only `refresh` reads the length again.
 
 use std::io;
 
 use crate::disk::DiskFile;
 
-/// Bytes that a window reads at once: large enough for the disk, small enough for the second-level
+/// Bytes that a window reads at once: enough for the disk, and few enough for the second-level
 /// cache.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Bytes of the first read; each later read doubles, up to [`CHUNK_BYTES`]. Often only a header is
-/// wanted.
+/// Bytes of a window's first read, because often only a header is wanted. Each later read is twice
+/// as long, up to [`CHUNK_BYTES`].
 const CHUNK_BYTES_FIRST: usize = 4 << 10;
 
 pub(crate) fn u64_of(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// For lengths that were compared with a limit. A length that does not fit becomes one that no file
-/// has.
+/// Converts a length for a comparison with a limit. A length that does not fit becomes one that no
+/// file has.
 pub(crate) fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Takes little-endian fields off the front of a slice, one after the other.
+/// Takes little-endian fields from the front of a slice, one after the other.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -47,8 +47,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Verifies that the last four bytes are the checksum of those before. Returns that checksum, or as
-/// an error the one that is stored.
+/// Verifies that the last four bytes are the checksum of the bytes before. Returns that checksum.
+/// The error is the checksum that is stored instead.
 pub(crate) fn trailing_checksum(bytes: &[u8], seed: u32) -> Result<u32, u32> {
     let Some((body, stored)) = bytes.split_last_chunk::<4>() else {
         return Err(0);
@@ -57,7 +57,7 @@ pub(crate) fn trailing_checksum(bytes: &[u8], seed: u32) -> Result<u32, u32> {
     if crc32c::crc32c_append(seed, body) == stored { Ok(stored) } else { Err(stored) }
 }
 
-/// A view of a file of known length, through a buffer that slides over it.
+/// A view of a file with a known length, through a buffer that slides over the file.
 pub(crate) struct Window<F> {
     file: F,
     len: u64,
@@ -74,7 +74,7 @@ impl<F: DiskFile> Window<F> {
         Ok(Self { file, len, buffer: Vec::new(), start: 0, filled: 0, chunk_bytes })
     }
 
-    /// Reads the length of the file again, and drops every byte that was read before.
+    /// Reads the length of the file again, and drops all buffered bytes.
     pub(crate) fn refresh(&mut self) -> io::Result<()> {
         self.forget();
         self.len = self.file.len()?;
@@ -88,7 +88,7 @@ impl<F: DiskFile> Window<F> {
         self.chunk_bytes = CHUNK_BYTES_FIRST;
     }
 
-    /// Length of the file in bytes when it was opened or refreshed.
+    /// Length of the file in bytes, as it was opened or refreshed.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -98,7 +98,7 @@ impl<F: DiskFile> Window<F> {
         self.len.saturating_sub(offset)
     }
 
-    /// The `bytes` bytes at `offset`, or `None` if the file is shorter than that.
+    /// The `bytes` bytes at `offset`. `None` if the file ends before their end.
     pub(crate) fn view(&mut self, offset: u64, bytes: usize) -> io::Result<Option<&[u8]>> {
         if u64_of(bytes) > self.left(offset) {
             return Ok(None);
@@ -139,8 +139,8 @@ impl<F: DiskFile> Window<F> {
                 break;
             };
             match self.file.read_at(room, at)? {
-                // The file is shorter than it was, because the writer cut off a failed write. The
-                // bytes that were asked for may still be there.
+                // The file is shorter than it was, because the writer cut off a failed write. What
+                // is buffered may still be enough.
                 0 if self.filled >= bytes => break,
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => self.filled = self.filled.saturating_add(read).min(want),

@@ -1,11 +1,12 @@
-//! The file system as this crate needs it: the traits, the real disk, and a faulty one.
+//! The file system as this crate needs it: traits, the disk of the operating system, and a faulty
+//! one.
 //!
 //! # Invariants
-//! - Files only grow at the end or are cut; nothing is overwritten in place. So a torn write is
-//!   always at an end.
+//! - A file only grows at its end, or is cut; no byte is overwritten in place. So a torn write is
+//!   always at the end.
 //! - Bytes are durable after [`DiskFile::sync_data`]. Names (created, renamed, removed) are durable
 //!   only after [`Disk::sync_dir`].
-//! - No implementation retries a failed sync. The kernel may have dropped the dirty pages; then a
+//! - A failed sync is never tried again. The kernel may have dropped the unsynced pages; then a
 //!   second sync succeeds without having written them.
 
 mod faulty;
@@ -41,28 +42,29 @@ pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes the name of a file; that is durable only after [`sync_dir`](Self::sync_dir).
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// The names in a directory, in no order, without directories whose names end with `.tmp`.
+    /// The names in a directory, in no order. Directories whose names end with `.tmp` are left out.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Creates a directory and its parents. A directory that exists is no error.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes created, renamed and removed names of a directory durable.
+    /// Makes the names in a directory durable, after files were created, renamed or removed.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Whether the path `dir` still leads to the directory that this disk works in. A disk that
-    /// uses paths alone always returns true.
+    /// opens files by their paths always returns true.
     ///
     /// # Errors
-    /// The system cannot answer, so nothing is known.
+    /// If the system cannot answer. Then nothing is known about the path.
     fn is_in_place(&self, _dir: &Path) -> io::Result<bool> {
         Ok(true)
     }
 }
 
-/// Refuses to begin a file in a directory that cannot be found by its path any more.
+/// Refuses to create a file in a directory to which its path no longer leads: the next start would
+/// not find it.
 pub(crate) fn check_place<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     match disk.is_in_place(dir) {
         Ok(false) => Err(displaced(dir)),
-        // If the system cannot answer, that is no reason to refuse: the directory itself is open.
+        // If the system cannot answer, the file is created: the directory itself is open.
         Ok(true) | Err(_) => Ok(()),
     }
 }
@@ -76,20 +78,20 @@ pub(crate) fn displaced(dir: &Path) -> io::Error {
 /// An open file of a [`Disk`].
 #[allow(clippy::len_without_is_empty)] // an empty file means nothing special here
 pub trait DiskFile: std::fmt::Debug + Send {
-    /// Writes all bytes at the end. After an error, any part of them may be in the file.
+    /// Writes all bytes at the end of the file. After an error, any part of them may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Writes two parts at the end, in one system call where that is possible.
+    /// Writes two parts at the end of the file, with one system call if the disk can.
     fn append_pair(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         self.append(head)?;
         self.append(body)
     }
 
-    /// Asks the disk to write these bytes soon, without waiting, so that the next sync has less to
-    /// do. It promises nothing.
+    /// Asks the disk to write these bytes soon, without waiting. Then the next sync has less to do.
+    /// It promises nothing.
     fn begin_sync(&self, _bytes: Range<u64>) {}
 
-    /// Makes all bytes and the length durable.
+    /// Makes all bytes and the length of the file durable.
     fn sync_data(&mut self) -> io::Result<()>;
 
     /// Length of the file in bytes.
@@ -101,23 +103,23 @@ pub trait DiskFile: std::fmt::Debug + Send {
     /// Cuts the file to `len` bytes. The cut is durable after the next sync.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 
-    /// Identity of the file; `None` if it is not known.
+    /// Identity of the file; `None` if the disk does not know it.
     fn identity(&self) -> Option<FileIdentity> {
         None
     }
 }
 
-/// Which file this is: a rename keeps the identity, and a copy has another one.
+/// Identifies a file: it keeps its identity when it is renamed, and a copy has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
-    /// Inode number in its file system. Numbers of removed files are used again.
+    /// Inode number in its file system. The number of a removed file may be used again.
     pub inode: u64,
-    /// Birth time of the file in ns since the Unix epoch; 0 where the file system does not keep it.
-    /// No copying program can set this time.
+    /// When the file was created, in ns since the Unix epoch; 0 if the file system does not keep
+    /// it. A program that copies files cannot set this time.
     pub born: u64,
 }
 
-/// The files of the operating system, reached by their paths.
+/// The file system of the operating system, whose files are opened by their paths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 

@@ -1,8 +1,8 @@
 //! Errors that several modules share.
 //!
 //! # Invariants
-//! - An error about damage names file, byte offset and cause, so that an operator can look at that
-//!   very byte.
+//! - An error about damage names file, byte offset and cause, so that an operator can look at the
+//!   byte itself.
 //! - An I/O error names the file.
 
 use std::io;
@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 
 use crate::Newer;
 
-/// One place on the disk where the bytes are not what was written, or a file that is missing.
+/// A place on the disk where the bytes are not what was written, or where a file is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: at byte {offset}: {what}", path.display())]
 pub struct Damage {
-    /// The damaged file. For a missing file: its path, the directory, or the file after the gap.
+    /// The damaged file. For a missing file, this is its own path, the directory, or the file
+    /// behind the gap.
     pub path: PathBuf,
     /// Bytes from the start of the file.
     pub offset: u64,
-    /// Cause in words, for the operator.
+    /// What is wrong, in words for the operator.
     pub what: String,
 }
 
@@ -42,28 +43,28 @@ pub enum ReadError {
     Newer(#[from] Newer),
 }
 
-/// Why [`open`](crate::open) refused. The caller must discard everything that its callbacks
-/// received.
+/// Why [`open`](crate::open) failed. The caller must discard everything that its callbacks got.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file system returned an error; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Newer programs wrote these files; never empty. Nothing on the disk was changed, whatever the
-    /// options allow.
+    /// Newer programs wrote these files; the list is never empty. Nothing on the disk was changed,
+    /// whatever the options allow.
     #[error("{}", list(.0))]
     Newer(Vec<Newer>),
-    /// Something is damaged or missing; never empty. Nothing on the disk was changed.
+    /// These places are damaged, or files are missing; the list is never empty. Nothing on the disk
+    /// was changed.
     #[error("damaged: {}", list(.0))]
     Damaged(Vec<Damage>),
-    /// A callback of the caller refused a block or a record.
+    /// A callback returned an error for a block or a record.
     #[error("{}: at byte {offset}: {message}", path.display())]
     Callback {
         /// The file that holds the block or record.
         path: PathBuf,
-        /// Byte offset of its frame.
+        /// Byte offset of the frame around the block or record.
         offset: u64,
-        /// The error text of the callback.
+        /// What the callback returned as its error.
         message: String,
     },
 }

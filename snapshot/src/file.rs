@@ -2,11 +2,11 @@
 //!
 //! # Invariants
 //! - A file gets its name without `.tmp` only after it has its footer and is synced.
-//! - A snapshot is whole only if header, footer and every block verify, and nothing else is in the
-//!   file.
-//! - A logged snapshot needs records of the log to become consistent: those after its start LSN, up
-//!   to and including its end LSN.
-//! - Reading needs memory for one block, however long the file is.
+//! - A snapshot is whole only if header, footer and every block are verified, and the file has
+//!   nothing else.
+//! - A logged snapshot is consistent only together with records of the log: those after its start
+//!   LSN, up to its end LSN.
+//! - To read a snapshot needs memory for one block, however long the file is.
 
 mod read;
 mod write;
@@ -40,19 +40,19 @@ pub struct SnapshotInfo {
     pub bytes: u64,
     /// Number of blocks between header and footer.
     pub blocks: u64,
-    /// All records up to this one are in the snapshot: replay begins after it.
+    /// All records up to this one are in the snapshot, so replay begins behind it.
     pub start_lsn: Lsn,
-    /// No record after this one is in the snapshot. The log was durable up to it when the snapshot
-    /// was published.
+    /// No record after this one is in the snapshot. The log was durable up to here before the
+    /// snapshot was published.
     pub end_lsn: Lsn,
-    /// Whether a log was written beside it. If so, a start demands that log.
+    /// Whether a log was written while the snapshot was. If so, a start needs that log.
     pub logged: bool,
     /// The node that wrote it.
     pub node_id: u64,
 }
 
-/// Name of a snapshot. The newest has the largest start LSN, and among equal ones the largest
-/// counter.
+/// The name of a snapshot. The newest snapshot has the largest start LSN and, if several have that,
+/// the largest counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SnapshotName {
     pub(crate) start: Lsn,
@@ -64,8 +64,8 @@ impl SnapshotName {
         dir.join(format!("image-{:020}-{:010}.img", self.start.0, self.counter))
     }
 
-    /// `None`: not the name of a snapshot. `Some(None)`: it looks like one, and this crate never
-    /// writes it.
+    /// Parses a file's name. `None` if it is no snapshot's. `Some(None)` if it looks like one, but
+    /// has a form that this crate never writes.
     pub(crate) fn parse(name: &str) -> Option<Option<Self>> {
         let numbers = name.strip_prefix("image-")?.strip_suffix(".img")?;
         Some(Self::numbers(numbers))
@@ -98,7 +98,7 @@ impl SnapshotHeader {
         (bytes, checksum)
     }
 
-    /// An error comes with its byte offset.
+    /// Decodes a header, and returns its checksum too. An error has its byte offset in the header.
     fn decode(bytes: &[u8]) -> Result<(Self, u32), (u64, String)> {
         let mut fields = Fields(bytes);
         if fields.array() != Some(HEADER_MAGIC) {
@@ -122,9 +122,9 @@ struct SnapshotFooter {
     logged: bool,
     blocks: u64,
     end: Lsn,
-    /// Binds the footer to its header.
+    /// The header's checksum, so that the footer belongs to this header.
     header_checksum: u32,
-    /// Checksum of the checksums of the blocks, in order.
+    /// The checksum over the checksums of all blocks, in order.
     blocks_checksum: u32,
 }
 
@@ -173,16 +173,15 @@ pub(crate) fn list_snapshots<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Sn
     Ok(snapshots)
 }
 
-/// Removes all but the newest `keep` snapshots, and returns the first LSN of the log that must be
-/// kept. [`LogTrimmer::trim`](crate::LogTrimmer::trim) takes that number.
+/// Removes all snapshots but the newest `keep`. Returns the first LSN of the log that must be kept,
+/// for [`LogTrimmer::trim`](crate::LogTrimmer::trim).
 ///
-/// The result is `Lsn(0)` (keep all) while there are fewer than `keep` snapshots: then the log from
-/// its very beginning is the second way back. Snapshots with a damaged header or footer are not
-/// counted. One that is newer than the oldest counted one is not removed.
+/// The result is `Lsn(0)` (keep all) while there are fewer than `keep` snapshots. Then the log from
+/// its first record on takes the place of an older snapshot. A snapshot with a damaged header or
+/// footer is not counted. If it is newer than the oldest one that counts, it stays.
 ///
 /// # Errors
-/// The file system returned an error. Some snapshots may be removed already; the caller may try
-/// again.
+/// Those of the file system. Some snapshots may be removed already; the caller may try again.
 pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
     let mut kept = 0;
     let mut keep_from = Lsn(0);
@@ -211,7 +210,7 @@ pub fn prune<D: Disk>(disk: &D, dir: &Path, keep: usize) -> io::Result<Lsn> {
     Ok(keep_from)
 }
 
-/// Offset of the end of the blocks; `None` if the file is too short for header and footer.
+/// Offset at which the blocks end. `None` if the file is too short for header and footer.
 fn blocks_end(file_bytes: u64) -> Option<u64> {
     let end = file_bytes.checked_sub(u64_of(FOOTER_BYTES))?;
     (end >= u64_of(HEADER_BYTES)).then_some(end)

@@ -1,7 +1,7 @@
 //! The contract with the disk of chatshard: a log of records, snapshots of the whole state, and how
 //! both are read after a stop or a crash.
 //!
-//! The crate knows only bytes. The caller knows what a record or a block means. `format.md` beside
+//! The crate knows only bytes; its caller knows what a record or a block means. `format.md` beside
 //! this crate draws every byte of every file.
 //!
 //! ```text
@@ -32,11 +32,11 @@
 //!
 //! # Invariants
 //! - Reading never repairs: a start reads everything, then decides, then changes the disk.
-//! - Bytes from the disk never cause a panic or an endless loop, and never size an allocation
-//!   before they are checked.
-//! - The next [`open`] returns everything that a successful [`LogWriter::sync`] reported durable,
-//!   or it refuses.
-//! - The crate has no threads, no async, no clock and no random numbers: the caller brings them.
+//! - Bytes from the disk never cause a panic or an endless loop. They never decide the size of an
+//!   allocation before they are checked.
+//! - After a [`LogWriter::sync`] that succeeded, the next [`open`] returns everything that it
+//!   reported durable, or fails.
+//! - The crate has no threads, no async, no clock and no random numbers of its own.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -90,13 +90,11 @@ pub use version::Newer;
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// The largest number that the name of a file may have. No log reaches it, so a file with a
-    /// larger one was not written by this crate. A log that continued behind it could run out of
-    /// numbers.
+    /// The largest number in a file's name. No log gets there by counting, so this crate writes no
+    /// larger one. A log that continued behind a larger one could run out of numbers.
     pub const NAMED_MAX: Lsn = Lsn((1 << 53) - 1);
 
-    /// The number after this one. The largest number is its own successor; no log lives to reach
-    /// it.
+    /// The number after this one. The largest number returns itself, which no log ever reaches.
     #[must_use]
     pub fn next(self) -> Lsn {
         Lsn(self.0.saturating_add(1))

@@ -1,16 +1,16 @@
 //! The log: records in batches, batches in segments, segments in a directory.
 //!
 //! # Invariants
-//! - A segment's header is durable before its first batch is written, and the segment before it is
-//!   synced whole before that. So only the last segment can be torn, and never in its header once
-//!   it holds a batch.
-//! - Each batch names the checksum of what comes before it, across segments too. So nothing can be
-//!   left out or swapped unseen.
+//! - A segment's header is durable before its first batch is written. The segment before it is
+//!   synced as a whole before that. So only the last segment can be torn, and a header only in a
+//!   segment without batches.
+//! - Each batch names the checksum of the batch before it, across segments too. So recovery notices
+//!   if anything is left out or swapped.
 //! - Each batch names the record that was durable when it was written. So recovery can distinguish
 //!   a torn tail from damage.
-//! - A segment that another one follows ends with a mark that demands the next one.
-//! - A failed sync ends the writer for good. After any other failure it continues as if nothing had
-//!   been tried.
+//! - A segment that is not the last one ends with a mark, which demands the next segment.
+//! - A failed sync ends the writer for good. After any other failure the writer continues, as if
+//!   nothing had been tried.
 
 mod follow;
 mod format;

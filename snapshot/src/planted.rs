@@ -1,12 +1,12 @@
-//! Faults planted on purpose, for the tests that show that the simulation finds them.
+//! Faults that tests plant on purpose, to show that the simulation finds them.
 //!
 //! They exist only with the feature `planted-faults`, which no program enables. A fault acts only
-//! on a thread that asked for it. Without the feature [`is_planted`] is a constant.
+//! on a thread that planted it. Without the feature [`is_planted`] is always false.
 
 /// A fault that a test can plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// A reply leaves when its record is written, not when it is synced.
+    /// A reply is sent when its record is written, although it should wait for the sync.
     ReplyBeforeSync,
     /// A snapshot omits the deliveries that are still to be made.
     OutboxNotKept,
@@ -14,21 +14,21 @@ pub enum Planted {
     EffectBeforeCause,
     /// A snapshot gets its final name before its bytes are synced.
     RenameBeforeSync,
-    /// A delivery that comes a second time is applied a second time.
+    /// A delivery that arrives a second time is applied a second time.
     DeliveredTwice,
-    /// A request for a row may arrive after the message of a later request that goes by way of the
-    /// chat.
+    /// A request for a row may overtake an earlier request of the same connection that goes through
+    /// the chat.
     OvertakesOnTheWay,
-    /// Commands use the wall clock, wherever it is set.
+    /// Commands use the time of the wall clock, however wrong it is set.
     ClockBelieved,
-    /// Idempotency keys age by the wall clock.
+    /// Idempotency keys are forgotten by the wall clock.
     KeysAgeByClock,
-    /// If a new segment and the removal of its half-made file are both refused, the log is
+    /// If both a new segment and the removal of its half created file are refused, the log is
     /// poisoned.
     CleanUpPoisons,
-    /// A reader of a journal believes entries whatever their index.
+    /// A reader of a journal accepts entries whatever index they name.
     JournalIndexUnchecked,
-    /// The lease of an active begins with the reply to its append, not with the request.
+    /// The lease of an active counts from the reply to its append, not from the request.
     LeaseFromReply,
 }
 

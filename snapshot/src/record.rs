@@ -5,12 +5,12 @@
 //! | crc32c | length | payload ... |      all little-endian; crc32c over length and payload
 //! ```
 //! The checksum comes first, so that the bytes that it covers are contiguous. It covers the length
-//! too, so that a run of zeros is no empty record. Blocks of a snapshot have the same frame.
+//! too, so that zeros are no valid empty record. A block of a snapshot has the same frame.
 //!
 //! # Invariants
 //! - A [`Batch`] always holds whole frames, at most [`BATCH_BYTES_MAX`] bytes, and no payload above
 //!   [`RECORD_BYTES_MAX`].
-//! - Reading a frame looks at no byte beyond the slice that it was given.
+//! - A frame is read only from the slice of bytes that the caller gave.
 
 use crate::bytes::{Fields, u64_of};
 
@@ -25,7 +25,7 @@ pub(crate) const FRAME_BYTES: usize = 8;
 const _: () = assert!(RECORD_BYTES_MAX + FRAME_BYTES <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= 1 << 30, "lengths are u32 on disk");
 
-/// Why a record was not added to a batch. The batch is unchanged.
+/// Why a record was not added to a batch, which stays as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The payload is above [`RECORD_BYTES_MAX`].
@@ -34,40 +34,40 @@ pub enum RecordError {
         /// Length of the payload in bytes.
         bytes: usize,
     },
-    /// The batch would be above [`BATCH_BYTES_MAX`]. Write it first, then add the record to an
-    /// empty one.
+    /// The batch would be above [`BATCH_BYTES_MAX`]. The caller writes it, and adds the record to
+    /// an empty batch.
     #[error("the batch would have {bytes} bytes, the limit is {BATCH_BYTES_MAX}")]
     BatchFull {
-        /// Length in bytes that the batch would have.
+        /// The length in bytes that the batch would have with the record.
         bytes: usize,
     },
 }
 
-/// Records that are written together: one header, one write, one sync.
+/// Records that are written together, with one header, one write and one sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Checksums of the records, one after the other. The batch header holds a checksum of these,
-    /// which binds it to every record without a second pass over the payloads.
+    /// The checksums of the records, in order. The batch header has a checksum over these. So it
+    /// covers every record, without another pass over the payloads.
     checksums: Vec<u8>,
 }
 
 impl Batch {
-    /// A batch without records. It allocates nothing.
+    /// An empty batch, which has allocated nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one record with a copy of `payload`.
+    /// Adds one record with a copy of `payload` as its payload.
     pub fn push(&mut self, payload: &[u8]) -> Result<(), RecordError> {
         self.push_with(|bytes| bytes.extend_from_slice(payload))
     }
 
-    /// Adds one record whose payload `write` appends in place, which saves a copy.
+    /// Adds one record. `write` appends its payload to the batch in place, which saves a copy.
     ///
     /// # Panics
-    /// If `write` does anything but append.
+    /// If `write` changes the bytes before those that it appends.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), RecordError> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; FRAME_BYTES]);
@@ -86,8 +86,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Moves all records of `other` to the end of this batch. `other` is empty then, and may
-    /// keep memory for its next records.
+    /// Moves all records of `other` to the end of this batch. `other` is then empty, but may keep
+    /// its memory.
     pub fn append(&mut self, other: &mut Batch) -> Result<(), RecordError> {
         let bytes = self.bytes.len() + other.bytes.len();
         if bytes > BATCH_BYTES_MAX {
@@ -102,7 +102,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Bytes of all frames, payloads included.
+    /// Bytes of all frames, with their payloads.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
@@ -120,7 +120,7 @@ impl Batch {
         self.checksums.is_empty()
     }
 
-    /// Drops all records and keeps the memory.
+    /// Removes all records, but keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.checksums.clear();
@@ -131,17 +131,17 @@ impl Batch {
         Frames(&self.bytes).map(|(_, payload)| payload)
     }
 
-    /// The frames of all records, one directly after the other, as they are in a segment.
+    /// The frames of all records, as a segment has them: one directly behind the other.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Makes a batch of frames that come from elsewhere, and verifies each of them. Takes `frames`
-    /// if all are right, and leaves them alone otherwise.
+    /// Makes a batch of frames that come from elsewhere, and verifies each of them. On success it
+    /// takes the bytes out of `frames`, otherwise it leaves them there.
     ///
     /// # Errors
-    /// In words, if the bytes are not whole frames with right checksums, or are over
+    /// A text, if the bytes are not whole frames with right checksums, or exceed
     /// [`BATCH_BYTES_MAX`].
     pub fn take_frames(frames: &mut Vec<u8>) -> Result<Self, String> {
         if frames.len() > BATCH_BYTES_MAX {
@@ -161,7 +161,7 @@ impl Batch {
     }
 }
 
-/// The payload length as the disk holds it, if payload and batch are within their limits.
+/// The length of a payload in the form of the disk, if payload and batch are within their limits.
 fn check_lengths(payload: Option<usize>, batch: usize) -> Result<u32, RecordError> {
     assert!(payload.is_some(), "push_with must only append");
     let bytes = payload.unwrap_or_default();
@@ -175,8 +175,8 @@ fn check_lengths(payload: Option<usize>, batch: usize) -> Result<u32, RecordErro
     u32::try_from(bytes).map_err(|_| too_large)
 }
 
-/// Fills in length and checksum of a frame whose payload is in place. Returns the checksum as the
-/// disk holds it.
+/// Fills in length and checksum of a frame, whose payload is there already. Returns the checksum in
+/// the form of the disk.
 fn seal_frame(frame: &mut [u8], length: u32) -> [u8; 4] {
     let Some((checksum, covered)) = frame.split_first_chunk_mut::<4>() else {
         return [0; 4];
@@ -188,7 +188,7 @@ fn seal_frame(frame: &mut [u8], length: u32) -> [u8; 4] {
     *checksum
 }
 
-/// The head of a frame around `payload`, for writers that keep the payload elsewhere.
+/// The head of a frame around `payload`, for a writer that does not copy the payload.
 pub(crate) fn frame_head(payload: &[u8]) -> Result<[u8; FRAME_BYTES], RecordError> {
     let length = check_lengths(Some(payload.len()), FRAME_BYTES)?.to_le_bytes();
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), payload).to_le_bytes();
@@ -199,7 +199,7 @@ pub(crate) fn frame_head(payload: &[u8]) -> Result<[u8; FRAME_BYTES], RecordErro
     Ok(head)
 }
 
-/// Length of the payload as the frame's head says, checked only against the limit.
+/// The length of the payload by the frame's head, compared only with the limit.
 pub(crate) fn frame_length(head: &[u8]) -> Result<usize, String> {
     let mut fields = Fields(head);
     let length = fields.u32().and_then(|_| fields.u32());
@@ -210,10 +210,11 @@ pub(crate) fn frame_length(head: &[u8]) -> Result<usize, String> {
     }
 }
 
-/// A verified frame: its checksum as on the disk, its payload, and the bytes that follow the frame.
+/// A verified frame: its checksum in the form of the disk, its payload, and the bytes behind the
+/// frame.
 pub(crate) type Checked<'a> = ([u8; 4], &'a [u8], &'a [u8]);
 
-/// Splits the first frame off `bytes` and verifies it.
+/// Takes the first frame from `bytes` and verifies it.
 pub(crate) fn check_frame(bytes: &[u8]) -> Result<Checked<'_>, String> {
     let length = frame_length(bytes)?;
     let frame_bytes = FRAME_BYTES + length;
@@ -232,7 +233,7 @@ pub(crate) fn check_frame(bytes: &[u8]) -> Result<Checked<'_>, String> {
 pub(crate) struct Frames<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Frames<'a> {
-    /// Bytes of the whole frame, and its payload.
+    /// The bytes that the whole frame takes, and its payload.
     type Item = (u64, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {

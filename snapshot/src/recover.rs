@@ -1,13 +1,13 @@
-//! Recovery: what is in a data directory, whether it can be relied on, and how a start continues
-//! from there.
+//! Recovery: reads a data directory, decides whether a start can rely on it, and continues from
+//! there.
 //!
 //! # Invariants
 //! - [`scan`] changes nothing.
-//! - [`open`] changes nothing before it has read all that it needs and found it right. With
-//!   `allow_damage` it first does what [`repair`] does, and that keeps a copy of each file that it
-//!   changes.
-//! - No record is handed on that is behind damage, or in a part that will be cut.
-//! - An LSN that was ever given is not given again, not even after a repair.
+//! - [`open`] changes nothing before it has read all that it needs and found that right. One
+//!   exception: with `allow_damage` it first does what [`repair`] does, which keeps a copy of each
+//!   file that it changes.
+//! - No record is handed on that is behind damage, or in a part that will be cut off.
+//! - An LSN that was given to a record is never given again, not even after a repair.
 //!
 //! `format.md`, "How recovery decides", has the rules.
 
@@ -35,7 +35,7 @@ use crate::{Damage, IDENTITY_FILE, Lsn, Newer, SnapshotInfo};
 /// A complete description of a data directory.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// The node that the files belong to; `None` if the caller did not name it and no file could be
+    /// The node that the files belong to. `None` if the caller did not name it and no file could be
     /// read.
     pub node_id: Option<u64>,
     /// The snapshots, oldest first.
@@ -44,20 +44,20 @@ pub struct Scan {
     pub segments: Vec<SegmentReport>,
     /// How the log ends.
     pub tail: Tail,
-    /// Empty if a start would succeed. Nothing counts as damage while there are newer files.
+    /// All damage; empty if a start would succeed. While there are files of a newer version,
+    /// nothing counts as damage.
     pub damage: Vec<Damage>,
-    /// Files that a newer program wrote. No start and no repair changes anything while there are
-    /// any.
+    /// Files that a newer program wrote. While there are any, no start and no repair changes
+    /// anything.
     pub newer: Vec<Newer>,
-    /// Records that a repair, or a start that accepts damage, would lose: all, if there is nothing
-    /// whole to begin from. `None` without damage, or if nothing would be lost.
+    /// The records that a repair, or a start that accepts damage, would lose. It is all records if
+    /// nothing whole is left to begin from. `None` if nothing would be lost.
     pub loss: Option<Loss>,
-    /// Whether damage leaves something whole to begin from, so that a repair can continue from
-    /// there. False without damage.
+    /// Whether a repair can continue from something that is whole. False if there is no damage.
     pub can_be_repaired: bool,
-    /// Unfinished files of this crate (its names with `.tmp`) that the next start removes.
+    /// Unfinished files of this crate, with names that end in `.tmp`, which the next start removes.
     pub leftovers: Vec<PathBuf>,
-    /// The last record that exists, in the log or in the newest snapshot.
+    /// The last record in the log or in the newest snapshot.
     pub last_lsn: Lsn,
 }
 
@@ -75,20 +75,20 @@ impl Scan {
     }
 }
 
-/// Records that are missing, or are behind damage.
+/// Records that are missing, or that are behind damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// The first lost record.
     pub first: Lsn,
-    /// The last one that was certainly written.
+    /// The last lost record that was certainly written.
     pub last: Lsn,
-    /// Upper bound of the numbers that lost records may have had. It may be above `last`, because a
-    /// missing or broken file does not show which records it held.
+    /// No lost record has a larger number. It may be above `last`, because a missing or broken file
+    /// does not show which records it had.
     pub at_most: Lsn,
 }
 
 impl Loss {
-    /// Number of records that are certainly lost.
+    /// How many records are certainly lost.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.last.0.saturating_sub(self.first.previous().0)
@@ -110,35 +110,35 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// One snapshot file.
+/// What a scan found out about one snapshot file.
 #[derive(Clone, Debug)]
 pub struct SnapshotReport {
     /// The file `image-*.img`.
     pub path: PathBuf,
-    /// As in its name: all records up to this one are in the snapshot.
+    /// The start LSN in the snapshot's name. All records up to it are in the snapshot.
     pub start_lsn: Lsn,
-    /// Header and footer if the snapshot is whole; otherwise the damage.
+    /// Header and footer if the snapshot is whole, else its damage.
     pub state: Result<SnapshotInfo, Damage>,
 }
 
-/// One segment file.
+/// What a scan found out about one segment.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
     /// The file `log-*.seg`.
     pub path: PathBuf,
-    /// As in its name: the first record, or the one that would come first.
+    /// The LSN in the segment's name: its first record, or the one that would come first.
     pub first_lsn: Lsn,
-    /// Last whole record; `first_lsn - 1` if the segment holds none.
+    /// The last whole record; `first_lsn - 1` if the segment has none.
     pub last_lsn: Lsn,
-    /// Number of whole batches, marks not counted.
+    /// How many whole batches the segment has, without marks.
     pub batches: u64,
     /// Number of whole records.
     pub records: u64,
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// Bytes up to the end of the last whole batch or mark.
+    /// Bytes up to the end of the last whole batch, or of the mark behind it.
     pub whole_bytes: u64,
-    /// Whether it ends with an end mark.
+    /// Whether the segment ends with an end mark.
     pub end_mark: bool,
 }
 
@@ -147,40 +147,40 @@ pub struct SegmentReport {
 pub enum Tail {
     /// There is no log.
     Empty,
-    /// With an end mark: a clean stop.
+    /// With an end mark: the process stopped cleanly.
     EndMark,
-    /// After a whole batch, without an end mark: an unclean stop.
+    /// Behind a whole batch, without an end mark: the process did not stop cleanly.
     Open,
-    /// With bytes that are no whole batch: an unclean stop during a write. The next start cuts them
-    /// off.
+    /// With bytes that are no whole batch: the process stopped during a write. The next start cuts
+    /// them off.
     Torn {
         /// The file that ends in the torn bytes.
         path: PathBuf,
-        /// Byte offset of the cut. With 0 the file has not even a header and is removed.
+        /// Byte offset of the cut. If it is 0, the file does not even have a header and is removed.
         offset: u64,
         /// Number of bytes that are cut off.
         bytes: u64,
-        /// Cause in words, for the operator.
+        /// What is wrong with the bytes, in words for the operator.
         what: String,
     },
 }
 
-/// Whether this is a name of a file of this crate, or of the identity file.
+/// Whether this is a name that this crate gives to files, or that of the identity file.
 fn is_own(name: &str) -> bool {
     let is_segment = matches!(segment_first(name), Some(Some(_)));
     let is_snapshot = matches!(SnapshotName::parse(name), Some(Some(_)));
     is_segment || is_snapshot || name == IDENTITY_FILE
 }
 
-/// The names in a data directory that belong to this crate.
+/// The names in a data directory that this crate gave.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    /// Oldest first.
+    /// The snapshots, the oldest first.
     snapshots: Vec<SnapshotName>,
-    /// Oldest first.
+    /// The first record of each segment, the oldest first.
     segments: Vec<Lsn>,
     leftovers: Vec<PathBuf>,
-    /// Names that look like those of this crate, which it never writes.
+    /// Names that look like those of this crate, but have a form that it never writes.
     wrong: Vec<Damage>,
 }
 
@@ -190,7 +190,8 @@ impl Names {
         for name in disk.list(dir).map_err(at(dir))? {
             let path = dir.join(&name);
             if let Some(finished) = name.strip_suffix(".tmp") {
-                // Other programs put files here too: an editor, a backup. Their files stay.
+                // Other programs, such as an editor or a backup, put `.tmp` files here too. Those
+                // stay.
                 if is_own(finished) {
                     names.leftovers.push(path);
                 }
@@ -211,7 +212,7 @@ impl Names {
         Ok(names)
     }
 
-    /// The files that a newer program wrote.
+    /// The files among these names that a newer program wrote.
     fn newer<D: Disk>(&self, disk: &D, dir: &Path) -> io::Result<Vec<Newer>> {
         let mut newer = Vec::new();
         for snapshot in &self.snapshots {

@@ -1,9 +1,9 @@
-//! The durable replace of a whole file, and sealed files: small ones that show when they are
-//! damaged.
+//! Replaces whole files durably. Also reads and writes sealed files: small files that show when
+//! they are damaged.
 //!
 //! # Invariants
-//! - A crash leaves the old file or the new one. A replaced name never shows half a file, whenever
-//!   the machine stops.
+//! - After a crash there is the old file or the new one. Whenever the machine stops, the name never
+//!   leads to half a file.
 //! - A sealed file is exactly as long as it says; one byte more or less is damage.
 
 use std::io;
@@ -25,23 +25,24 @@ const SEALED_MAGIC: [u8; 8] = *b"chshseal";
 /// magic 8, version 4, length 4, checksum 4
 const SEALED_HEADER_BYTES: usize = 20;
 
-/// Replaces (or creates) the file `path` with `bytes`, durably.
+/// Replaces the file `path`, or creates it, with the content `bytes`. It is durable when this
+/// returns.
 ///
 /// # Errors
-/// The old file is untouched, unless only the last step failed. Then the new file is in place, and
+/// The old file is untouched, unless only the last step failed. Then the new file is in place, but
 /// a crash may bring the old one back.
 pub fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(disk, path, |file| file.append(bytes))
 }
 
-/// The only durable replace. Each step has a reason:
-/// 1. Write a `.tmp` beside the target, so that the rename stays within one file system. A `.tmp`
-///    that exists is a worthless leftover of a crash.
-/// 2. Write all bytes, then fsync. A rename may reach the disk before the data, and would then show
-///    an empty file.
+/// The only code that replaces a file durably. Each step has a reason:
+/// 1. Write a `.tmp` beside the target, so that the rename stays within one file system. An older
+///    `.tmp` is a leftover of a crash, and worthless.
+/// 2. Write all bytes, then fsync. Otherwise the rename could reach the disk before the bytes, and
+///    show an empty file.
 /// 3. Rename: the only step that readers see, and it is atomic.
-/// 4. Fsync the directory. Until then the rename may be lost, and with it what the caller does next
-///    in reliance on it.
+/// 4. Fsync the directory. Until then the rename can be lost, and with it what the caller does next
+///    because of it.
 pub(crate) fn replace_with<D: Disk>(
     disk: &D,
     path: &Path,
@@ -52,14 +53,14 @@ pub(crate) fn replace_with<D: Disk>(
     let written = write(&mut file).and_then(|()| file.sync_data());
     let renamed = written.and_then(|()| disk.rename(&tmp, path));
     if let Err(error) = renamed {
-        // Best effort: what stays is a leftover, and the next open removes it.
+        // If this fails, the leftover is removed by the next open.
         let _ = disk.remove(&tmp);
         return Err(at(&tmp)(error));
     }
     disk.sync_dir(parent(path)).map_err(at(parent(path)))
 }
 
-/// Creates an empty file in place of one that a crash left behind.
+/// Creates an empty file. A file of that name, left behind by a crash, is removed first.
 pub(crate) fn create_anew<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
     let created = match disk.create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -88,16 +89,16 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Durably replaces `path` with a small file that carries its own version, length and checksum.
+/// Durably replaces `path` with a sealed file: `payload` with version, length and checksum.
 ///
 /// # Errors
-/// Kind `InvalidInput` above [`SEALED_BYTES_MAX`]; otherwise like [`replace`].
+/// Kind `InvalidInput` if the payload is above [`SEALED_BYTES_MAX`]; otherwise those of
+/// [`replace`].
 pub fn write_sealed<D: Disk>(disk: &D, path: &Path, payload: &[u8]) -> io::Result<()> {
     replace(disk, path, &seal(payload)?)
 }
 
-/// Like [`write_sealed`], with a payload that may hold the identity of the very file that it is
-/// written to.
+/// Like [`write_sealed`], for a payload that must contain the identity of its own file.
 ///
 /// # Errors
 /// Those of [`write_sealed`] and of `payload`.
@@ -130,14 +131,14 @@ fn seal(payload: &[u8]) -> io::Result<Vec<u8>> {
 /// Reads a file that [`write_sealed`] wrote.
 ///
 /// # Errors
-/// A missing file is [`ReadError::Io`] of kind `NotFound`. The caller decides whether that means
-/// "new". A file of a newer version is [`ReadError::Newer`], and any other wrong byte is
+/// If the file is missing, [`ReadError::Io`] of kind `NotFound`; the caller decides whether that
+/// means a new store. A file of a newer version is [`ReadError::Newer`], and any other wrong byte
 /// [`ReadError::Damaged`].
 pub fn read_sealed<D: Disk>(disk: &D, path: &Path) -> Result<Vec<u8>, ReadError> {
     read_sealed_with(disk, path).map(|(payload, _)| payload)
 }
 
-/// Like [`read_sealed`], and also returns the identity of the file, if it is known.
+/// Like [`read_sealed`], and also returns the identity of the file if the disk knows it.
 ///
 /// # Errors
 /// Those of [`read_sealed`].

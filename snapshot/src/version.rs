@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - A file of a newer version is never damage: no start, repair or flag changes it.
-//! - A flipped bit in the version of a file is damage: the checksum then fits one of the known
-//!   versions.
+//! - A flipped bit in the version of a file is damage, and not a newer version. The checksum then
+//!   fits one of the known versions.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::bytes::{Fields, trailing_checksum, u64_of};
 use crate::disk::{Disk, DiskFile};
 use crate::error::at;
 
-/// Format version of the segments that this crate writes. It also reads version 1, which has no
-/// successor marks.
+/// Format version of the segments that this crate writes. It also reads version 1, in which
+/// segments have no successor marks.
 pub const SEGMENT_VERSION: u32 = 2;
 /// Format version of snapshots, the only one so far.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -27,7 +27,7 @@ pub const SEALED_VERSION: u32 = 1;
     path.display()
 )]
 pub struct Newer {
-    /// The file that no start and no repair touches.
+    /// The path of the file, which no start and no repair touches.
     pub path: PathBuf,
     /// The version in the file.
     pub version: u32,
@@ -35,7 +35,7 @@ pub struct Newer {
     pub known: u32,
 }
 
-/// The version in the first bytes of a file, if the magic is right and the version is above
+/// The version of a file that begins with `head`, if its magic is right and the version is above
 /// `known`.
 pub(crate) fn newer_version(head: &[u8], magic: [u8; 8], known: u32) -> Option<u32> {
     let mut fields = Fields(head);
@@ -43,7 +43,7 @@ pub(crate) fn newer_version(head: &[u8], magic: [u8; 8], known: u32) -> Option<u
     fields.u32().filter(|version| is_ours && *version > known)
 }
 
-/// A copy of `head` with another version in it.
+/// Copies `head`, with `version` in the place of its version.
 pub(crate) fn with_version(head: &[u8], version: u32) -> Vec<u8> {
     let mut changed = head.to_vec();
     if let Some(field) = changed.get_mut(8..12) {
@@ -52,8 +52,8 @@ pub(crate) fn with_version(head: &[u8], version: u32) -> Vec<u8> {
     changed
 }
 
-/// Returns the file if its version is newer than `known`. It is a segment or a snapshot, whose
-/// header has `header_bytes` bytes with the checksum last, in every known version.
+/// Describes the file if its version is newer than `known`; else `None`. The file is a segment or a
+/// snapshot. Its header has `header_bytes` bytes in every version, and ends with the checksum.
 pub(crate) fn newer_file<D: Disk>(
     disk: &D,
     path: &Path,

@@ -1,13 +1,13 @@
-//! A disk in memory that forgets, tears and refuses, all from a seed.
+//! A disk in memory that loses, tears and refuses, as a seed decides.
 //!
-//! It does what a file system may do, not what one usually does. After a crash every page that was
-//! not synced is there or not, each independently, and so are names that were not synced. After a
-//! failed sync the pages look clean and can be read, and yet are not on the disk.
+//! It does what a file system is allowed to do, not what one usually does. After a crash each page
+//! that was not synced is there or not, independently of others; so is each name. After a failed
+//! sync the pages can be read as if they were synced, but are not on the disk.
 //!
 //! # Invariants
 //! - The same seed and the same calls give the same bytes.
 //! - Synced bytes and names survive every crash.
-//! - Handles from before a crash return errors.
+//! - A file that was open during a crash only returns errors.
 
 mod state;
 
@@ -30,7 +30,7 @@ pub struct FaultyDisk {
 pub struct FaultyFile {
     state: Arc<Mutex<State>>,
     id: u64,
-    /// The crash count at opening: handles do not survive a crash.
+    /// How many crashes there were when the file was opened. After another one the file is invalid.
     epoch: u64,
 }
 
@@ -45,55 +45,54 @@ impl FaultyDisk {
         lock(&self.state)
     }
 
-    /// Stops and starts the machine: synced bytes and names are kept, and some of the rest. Faults
-    /// and a freeze end; open files become invalid.
+    /// Stops and starts the machine: keeps synced bytes and names, and some of the others. Planned
+    /// faults and a freeze end, and open files become invalid.
     pub fn crash(&self) {
         self.state().crash();
     }
 
-    /// Stops the process and not the machine: all written bytes are kept. A freeze ends; open files
-    /// become invalid.
+    /// Stops the process but not the machine: keeps all written bytes. A freeze ends, and open
+    /// files become invalid.
     pub fn kill(&self) {
         self.state().kill();
     }
 
-    /// Lets the `n`-th write from now on (1 is the next) fail after a part of it was written.
+    /// Makes the `n`-th write from now on (1 is the next) fail, after a part of it was written.
     pub fn fail_write(&self, n: u64) {
         self.state().faults.write = Some(n);
     }
 
-    /// Lets the `n`-th sync of a file from now on fail. The bytes that it should have made durable
-    /// may never be.
+    /// Makes the `n`-th sync of a file from now on fail. The bytes that it should have made durable
+    /// may never become so.
     pub fn fail_sync(&self, n: u64) {
         self.state().faults.sync = Some(n);
     }
 
-    /// Lets every cut of a file fail, until it is called with `false`.
+    /// Makes every cut of a file fail, or no more if `fails` is false.
     pub fn fail_truncate(&self, fails: bool) {
         self.state().faults.truncate = fails;
     }
 
     /// Refuses the `n`-th call from now on that needs a resource of the system: a descriptor,
-    /// memory, a right, room for a name. Such calls create, open, rename, remove or list files,
-    /// look at a directory, or sync it. The refused call changes nothing, and the next one finds
-    /// what it needs.
+    /// memory, a right, room for a name. Such calls create, open, rename, remove or list files, or
+    /// look at or sync a directory. The refused call changes nothing, and the next one succeeds.
     pub fn refuse(&self, n: u64) {
         self.state().faults.refused = Some(n);
     }
 
-    /// Refuses every call that needs a resource of the system, until it is called with `false`.
+    /// Refuses every call that needs a resource of the system, or no more if `refused` is false.
     pub fn refuse_all(&self, refused: bool) {
         self.state().faults.all_refused = refused;
     }
 
-    /// Lets the path of every directory lead elsewhere, until it is called with `false`. Files can
-    /// still be reached, as through an open handle.
+    /// Makes the path of every directory lead elsewhere, or no more if `displaced` is false. Files
+    /// can still be reached, as through an open handle.
     pub fn displace(&self, displaced: bool) {
         self.state().faults.displaced = displaced;
     }
 
-    /// Leaves room for `bytes` more bytes. Then writes fail with `StorageFull` after a part of
-    /// them.
+    /// Leaves room for `bytes` more bytes. After them, writes fail with `StorageFull` when a part
+    /// is written.
     pub fn full_after(&self, bytes: u64) {
         self.state().room = Some(bytes);
     }
@@ -103,8 +102,8 @@ impl FaultyDisk {
         self.state().room = None;
     }
 
-    /// Freezes the disk at the `n`-th sync from now on (1 is the next, directories count). That
-    /// sync and every later call fail until [`crash`](Self::crash) or [`kill`](Self::kill).
+    /// Freezes the disk at the `n`-th sync from now on (1 is the next; directories count). That
+    /// sync and all later calls fail, until [`crash`](Self::crash) or [`kill`](Self::kill).
     pub fn freeze_at_sync(&self, n: u64) {
         self.state().faults.freeze = Some(n);
     }
@@ -115,13 +114,13 @@ impl FaultyDisk {
         self.state().frozen
     }
 
-    /// Number of syncs of files and directories so far, failed ones included.
+    /// Number of syncs of files and directories so far, with failed ones.
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// Byte ranges that [`DiskFile::begin_sync`] was called with, in order and for all files.
+    /// All byte ranges that [`DiskFile::begin_sync`] got, for all files and in order.
     #[must_use]
     pub fn syncs_begun(&self) -> Vec<Range<u64>> {
         self.state().syncs_begun.clone()
@@ -135,7 +134,7 @@ impl FaultyDisk {
         self.state().flip_bit(path, bit)
     }
 
-    /// All bytes of a file, as processes see them.
+    /// All bytes of a file, as processes see them now; a crash may lose some.
     ///
     /// # Errors
     /// `NotFound` without such a file.
@@ -143,7 +142,7 @@ impl FaultyDisk {
         self.state().read(path)
     }
 
-    /// Creates or replaces a file that is durable at once; faults do not apply.
+    /// Creates or replaces a file that is durable at once. No planned fault applies to this.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         self.state().put(path, bytes);
     }
@@ -188,7 +187,8 @@ impl Disk for FaultyDisk {
         state.list(dir)
     }
 
-    /// A directory exists as soon as a file is in it; this only fails while the disk is frozen.
+    /// Creates nothing: a directory exists as soon as it has a file. Fails only while the disk is
+    /// frozen.
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
         self.state().check()
     }
@@ -217,7 +217,7 @@ impl DiskFile for FaultyFile {
         lock(&self.state).append(self.epoch, self.id, bytes)
     }
 
-    /// Only notes the range: a crash treats these bytes like all others that were not synced.
+    /// Only notes the range. A crash treats these bytes like all others that were not synced.
     fn begin_sync(&self, bytes: Range<u64>) {
         lock(&self.state).syncs_begun.push(bytes);
     }
@@ -240,6 +240,6 @@ impl DiskFile for FaultyFile {
 }
 
 fn lock(state: &Arc<Mutex<State>>) -> MutexGuard<'_, State> {
-    // The state is whole after every call, also after a panic elsewhere.
+    // No panic can leave a call's change half done, so a poisoned lock is usable.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

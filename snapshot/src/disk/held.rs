@@ -1,10 +1,9 @@
-//! The files of a directory that is held open.
+//! A disk that reaches the files of one directory through its open handle.
 //!
 //! # Invariants
-//! - Files of the directory are reached through its handle. So they are all in one directory,
-//!   whatever is renamed or put in its place meanwhile. Nothing is ever written into a directory of
-//!   somebody else.
-//! - A sync of the directory needs no new descriptor.
+//! - Files of the directory are reached through its handle, whatever is renamed or put at its path
+//!   meanwhile. So they are all in one directory, and nothing is ever written into somebody else's.
+//! - To sync the directory needs no new descriptor.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +19,8 @@ use rustix::io::{Errno, retry_on_intr};
 use super::regular::open_regular_at;
 use super::{Disk, RealDisk, RealFile};
 
-/// The files of the operating system; those of one directory are reached through its open handle.
+/// The file system of the operating system, which reaches the files of one directory through its
+/// open handle.
 #[derive(Clone, Debug)]
 pub struct HeldDirectory {
     handle: Arc<File>,
@@ -28,7 +28,7 @@ pub struct HeldDirectory {
 }
 
 impl HeldDirectory {
-    /// A disk for the directory `path` that is open as `handle`. Files elsewhere are reached by
+    /// A disk for the directory `path`, which is open as `handle`. Files elsewhere are opened by
     /// their paths.
     #[must_use]
     pub fn new(handle: Arc<File>, path: PathBuf) -> Self {
@@ -93,7 +93,7 @@ impl Disk for HeldDirectory {
     }
 }
 
-/// A path below an open directory, or below the working directory.
+/// A path relative to an open directory, or to the working directory.
 pub(super) struct Place<'a>(pub(super) BorrowedFd<'a>, pub(super) &'a Path);
 
 impl Place<'_> {
@@ -127,13 +127,14 @@ pub(super) fn list(dir: impl AsFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(&dir)? {
         let entry = entry?;
-        // A name that is not UTF-8 is not a name of this crate.
+        // A name that is not UTF-8 cannot be one that this crate gave.
         let Ok(name) = entry.file_name().to_str() else { continue };
         if name == "." || name == ".." {
             continue;
         }
-        // Unfinished files are removed without being opened, so a directory must not look like one.
-        // Anything else with a name of this crate is opened and then refused.
+        // A name with `.tmp` is removed without being opened, so it must not be a directory.
+        // Anything else with a name of this crate is opened, and then refused if it is none of its
+        // files.
         let is_directory = || match entry.file_type() {
             FileType::Unknown => statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory),

@@ -1,7 +1,7 @@
-//! Opens files that must be regular ones.
+//! Opens only regular files.
 //!
-//! Opening a named pipe waits for its other end, and opening a device may have effects. So anything
-//! but a regular file is refused before it is opened. The open file is checked once more.
+//! To open a named pipe waits for its other end, and to open a device may have effects. So anything
+//! but a regular file is refused before it is opened. The file that was opened is checked again.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,7 +22,7 @@ pub fn open_regular(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> 
     open_regular_at(CWD, path, flags, mode)
 }
 
-/// Like [`open_regular`], for a path below an open directory.
+/// Like [`open_regular`], for a path relative to an open directory.
 pub(super) fn open_regular_at(
     dir: BorrowedFd<'_>,
     path: &Path,

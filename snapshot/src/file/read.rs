@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - A block is returned only after its checksum was verified.
-//! - "No more blocks" is returned only after number and order of all blocks were verified against
-//!   the footer.
+//! - "No more blocks" is returned only after number and order of all blocks were compared with the
+//!   footer.
 
 use std::path::Path;
 
@@ -32,8 +32,8 @@ impl<D: Disk> SnapshotReader<D> {
     /// Opens a snapshot and verifies its header and footer, not yet its blocks.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] also if the file is no snapshot at all, or if its name does not match
-    /// its header.
+    /// [`ReadError::Damaged`] too if the file is no snapshot, or if its name differs from its
+    /// header.
     pub fn open(disk: &D, path: &Path) -> Result<Self, ReadError> {
         let file = disk.open_read(path).map_err(at(path))?;
         let mut window = Window::new(file).map_err(at(path))?;
@@ -71,20 +71,20 @@ impl<D: Disk> SnapshotReader<D> {
         })
     }
 
-    /// The facts in header and footer.
+    /// What header and footer say.
     #[must_use]
     pub fn info(&self) -> &SnapshotInfo {
         &self.info
     }
 
-    /// Byte offset of the next block's frame.
+    /// Byte offset of the frame of the next block.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The next block, or `None` after the last one. The snapshot is known to be whole only when
-    /// `None` was returned.
+    /// The next block, or `None` behind the last one. Until `None` was returned, the snapshot may
+    /// still turn out to be damaged.
     ///
     /// # Errors
     /// The file system failed, or the block or the footer is damaged. The reader cannot be used
@@ -111,7 +111,7 @@ impl<D: Disk> SnapshotReader<D> {
         Ok(Some(payload))
     }
 
-    /// Reads all remaining blocks, to verify their checksums.
+    /// Reads all remaining blocks only to verify them.
     ///
     /// # Errors
     /// Those of [`next_block`](Self::next_block).

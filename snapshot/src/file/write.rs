@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - Until `publish` returns, no reader takes the file for a snapshot.
-//! - If the writer is dropped without `publish`, the file is removed, or it is a `.tmp` that the
-//!   next open removes.
+//! - A writer that is dropped without `publish` removes its file. If that fails, the file stays as
+//!   a `.tmp`, which the next open removes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use crate::replace::{create_anew, parent, tmp_path};
 /// Blocks are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Writes one snapshot, block by block. [`SnapshotInfo`] says what start and end LSN promise.
+/// Writes one snapshot, block by block. The fields of [`SnapshotInfo`] say what its start and end
+/// LSN mean.
 #[derive(Debug)]
 pub struct SnapshotWriter<D: Disk> {
     disk: D,
@@ -34,16 +35,16 @@ pub struct SnapshotWriter<D: Disk> {
 }
 
 impl<D: Disk> SnapshotWriter<D> {
-    /// Begins a snapshot as a `.tmp` file, one at a time in a directory. The blocks must contain
-    /// all records up to `start_lsn`.
+    /// Begins a snapshot as a `.tmp` file; a directory can have only one at a time. All records up
+    /// to `start_lsn` must be in its blocks.
     ///
     /// # Errors
-    /// Kind `NotFound` if the path no longer leads to the directory in use; other errors are those
-    /// of the file system.
+    /// Kind `NotFound` if the path no longer leads to the directory in use; otherwise those of the
+    /// file system.
     pub fn create(disk: &D, dir: &Path, node_id: u64, start_lsn: Lsn) -> io::Result<Self> {
         check_place(disk, dir)?;
-        // Two snapshots may have the same start. The counter distinguishes them, and the larger one
-        // is newer.
+        // Two snapshots may have one start LSN. The counter makes their names differ, and the
+        // larger one is newer.
         let newest = list_snapshots(disk, dir)?;
         let same = newest.iter().filter(|name| name.start == start_lsn);
         let counter = same.map(|name| name.counter).max().unwrap_or(0);
@@ -75,8 +76,8 @@ impl<D: Disk> SnapshotWriter<D> {
     /// Adds one block of at most [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX) bytes.
     ///
     /// # Errors
-    /// Kind `InvalidInput` for a block over the limit. After any other error, of the file system,
-    /// the caller must drop the writer.
+    /// Kind `InvalidInput` for a block over the limit. After an error of the file system, the
+    /// caller must drop the writer.
     pub fn block(&mut self, payload: &[u8]) -> io::Result<()> {
         let head = frame_head(payload)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -91,7 +92,7 @@ impl<D: Disk> SnapshotWriter<D> {
         Ok(())
     }
 
-    /// Bytes of the snapshot so far, header included.
+    /// Bytes of the snapshot so far, with its header.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.info.bytes + u64_of(self.buffer.len())
@@ -103,19 +104,19 @@ impl<D: Disk> SnapshotWriter<D> {
         self.info.blocks
     }
 
-    /// Finishes the snapshot: footer, fsync, rename, fsync of the directory. No record after
-    /// `end_lsn` may be in it, and **the log must be durable up to `end_lsn` already**. A start
-    /// without that part of the log is refused.
+    /// Finishes the snapshot: footer, fsync, rename, fsync of the directory. It must not have a
+    /// record after `end_lsn`, and **the log must be durable up to `end_lsn` already**. A start
+    /// refuses a snapshot without that part of the log.
     ///
     /// # Errors
-    /// Kind `InvalidInput` if `end_lsn` is before the start. After other errors the snapshot may or
-    /// may not be there; it is whole in both cases.
+    /// Kind `InvalidInput` if `end_lsn` is before the start LSN. After another error the snapshot
+    /// is missing, or there as a whole.
     pub fn publish(self, end_lsn: Lsn) -> io::Result<SnapshotInfo> {
         self.finish(end_lsn, true)
     }
 
-    /// Like [`publish`](Self::publish), for a run without a log. Nothing may have changed while the
-    /// snapshot was written, and loading it demands no log.
+    /// Like [`publish`](Self::publish), for a run without a log. The state must not have changed
+    /// while the snapshot was written. A start then needs no log for it.
     pub fn publish_without_log(self) -> io::Result<SnapshotInfo> {
         let start = self.info.start_lsn;
         self.finish(start, false)
@@ -159,8 +160,8 @@ impl<D: Disk> SnapshotWriter<D> {
             return Err(at(&tmp)(io::Error::other("an earlier write failed")));
         };
         if let Err(error) = file.append(&self.buffer) {
-            // Part of the buffer may be in the file: anything written after it would be in the
-            // wrong place.
+            // Part of the buffer may be in the file already. Later bytes would then be in the wrong
+            // place, so the writer takes no more.
             self.file = None;
             let _ = self.disk.remove(&tmp);
             return Err(at(&tmp)(error));
@@ -174,7 +175,7 @@ impl<D: Disk> SnapshotWriter<D> {
 impl<D: Disk> Drop for SnapshotWriter<D> {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Best effort: the next open removes a leftover.
+            // If this fails, the leftover is removed by the next open.
             let _ = self.disk.remove(&tmp_path(&self.path));
         }
     }

@@ -1,15 +1,15 @@
-//! A reader that follows a log while the writer in the same process continues to write it.
+//! A reader that follows a log while a writer in the same process continues to write it.
 //!
-//! The bytes cannot show how far the log is written; only the writer knows. Behind the last record
-//! that it reported there may be half a batch. Or there may be a whole one that will be cut off
-//! again, so that another batch takes its place.
+//! Only the writer knows how far the log is written; the bytes cannot show it. Behind the last
+//! record that the writer reported, there may be half a batch. Or there may be a whole batch that
+//! will be cut off again, and another one takes its place.
 //!
 //! # Invariants
-//! - A byte is believed only if it belongs to a batch that the caller knew to be written before the
-//!   byte was read.
-//! - Records are handed on in order, each once, and only when their whole batch is verified and
-//!   bound to the batch before it.
-//! - The place is kept between calls, and anything that failed may be tried again from there.
+//! - A byte is believed only if its batch was known to be written before the byte was read.
+//! - Records are handed on in order, each once. Before that their whole batch is verified, and
+//!   compared with the batch before it.
+//! - The follower keeps its place between calls. After an error a call may be tried again from
+//!   there.
 //! - A follower that has caught up holds an open file and almost no memory.
 
 use std::io;
@@ -22,24 +22,24 @@ use crate::error::at;
 use crate::record::FRAME_BYTES;
 use crate::{Damage, Lsn, ReadError};
 
-/// Listings of a directory at most, if each time all segments were removed before one of them
-/// could be opened.
+/// How often a directory is listed at most, if each time all its segments are removed before one of
+/// them can be opened.
 const LISTINGS_MAX: usize = 8;
 
-/// Why a log cannot be followed. The records that were handed on are right.
+/// Why a log cannot be followed. The records that were handed on before are right.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// The next record is not in the log any more. It was trimmed, or it is before a break that a
-    /// repair or a run without a log left.
+    /// The next record is not in the log any more: it was trimmed. Or it is before a break that a
+    /// repair, or a run without a log, left.
     #[error("the log begins at LSN {oldest}")]
     Gone {
-        /// The first record from which on the log has no gap up to its end.
+        /// The first record from which the log has no gap up to its end.
         oldest: Lsn,
     },
     /// The file system returned an error; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A record that was written is missing or is not as it was written.
+    /// A written record is missing, or is not as it was written.
     #[error(transparent)]
     Damaged(#[from] Damage),
 }
@@ -56,32 +56,31 @@ impl From<ReadError> for FollowError {
     }
 }
 
-/// Hands on the records of a log that is being written. Any number of followers may follow one
-/// [`LogWriter`](crate::LogWriter).
+/// Hands on the records of a log that is being written. One [`LogWriter`](crate::LogWriter) may
+/// have any number of followers.
 ///
-/// A start ([`open`](crate::open)) may write the last segment again, so a follower from before it
-/// cannot be used afterwards.
+/// A start ([`open`](crate::open)) may write the last segment again. A follower that was made
+/// before it must not be used afterwards.
 pub struct LogFollower<D: Disk> {
     disk: D,
     dir: PathBuf,
     node_id: u64,
     segment: Segment<D>,
-    /// The first batch that is not handed on completely.
+    /// The place of the first batch that is not handed on as a whole.
     place: Place,
     reader: BatchReader,
     /// The last record that was handed on.
     position: Lsn,
-    /// The log was known to be written up to here when the segment's length and bytes were read.
+    /// The log was known to be written up to this record when the segment was last read.
     known: Lsn,
 }
 
 impl<D: Disk> LogFollower<D> {
     /// Begins to follow the log in `dir`: [`next`](Self::next) will hand on the records from `from`
-    /// on, this one included. `Lsn(0)` is treated like `Lsn(1)`. `from` may be a record that is not
-    /// written yet.
+    /// on, with this one. `Lsn(0)` means `Lsn(1)`. The record `from` need not be written yet.
     ///
-    /// Only headers of segments are read here. The first `next` looks for the batch, and reads only
-    /// headers of batches until it finds it.
+    /// Only headers of segments are read here. The first `next` reads headers of batches until it
+    /// finds the batch of `from`.
     ///
     /// # Errors
     /// [`FollowError::Gone`] if the log does not hold `from`, or has a break between it and its
@@ -107,13 +106,13 @@ impl<D: Disk> LogFollower<D> {
         }
     }
 
-    /// The first record from which on the log in `dir` has no gap up to its end. It may be one that
-    /// is not written yet; `None` without a log.
+    /// The first record from which the log in `dir` has no gap up to its end. It may be one that is
+    /// not written yet. `None` if there is no log.
     ///
     /// # Errors
-    /// Those of the file system; a damaged segment header is `InvalidData`.
+    /// Those of the file system. A damaged header of a segment is `InvalidData`.
     pub fn oldest(disk: &D, dir: &Path, node_id: u64) -> io::Result<Option<Lsn>> {
-        // Record 0 is in no log, so this looks at all segments up to the last break.
+        // No log has record 0, so this looks at all segments back to the last break.
         match find(disk, dir, node_id, Lsn(0)) {
             Ok(Found::In(segment, _)) => Ok(Some(segment.first)),
             Ok(Found::Behind(oldest)) => Ok(Some(oldest)),
@@ -126,26 +125,26 @@ impl<D: Disk> LogFollower<D> {
         }
     }
 
-    /// The last record that was handed on; before the first one, the record before it.
+    /// The last record that was handed on. Before the first one, it is the record in front of it.
     #[must_use]
     pub fn position(&self) -> Lsn {
         self.position
     }
 
-    /// Hands on the records after [`position`](Self::position) up to `until`, and returns the new
+    /// Hands on the records behind [`position`](Self::position) up to `until`, and returns the new
     /// position.
     ///
-    /// The caller knows that the log is written up to `until`, and durable if it needs that: the
-    /// writer reported this number before the call. If `until` is inside a batch, a later call
-    /// hands on the rest of the batch.
+    /// The caller must know from the writer that the log is written up to `until`, and durable if
+    /// the caller needs that. If `until` is inside a batch, a later call hands on the rest of the
+    /// batch.
     ///
-    /// The call stops after the batch that reaches `bytes_max` bytes of payload. Each record counts
-    /// 8 bytes more, so that empty records count too. At least one batch is handed on if there is
-    /// one, and it may be larger than `bytes_max`.
+    /// The call stops after the batch with which the payloads reach `bytes_max` bytes. Each record
+    /// counts 8 bytes more, so that empty records count too. If there is a batch, at least one is
+    /// handed on, and it may be larger than `bytes_max`.
     ///
     /// # Errors
     /// Only if this call handed on nothing. Otherwise the next call returns the error, if it
-    /// persists. After [`FollowError::Gone`] the follower cannot be used any more; after other
+    /// persists. After [`FollowError::Gone`] the follower cannot be used any more. After other
     /// errors the call may be tried again.
     pub fn next(
         &mut self,
@@ -160,7 +159,7 @@ impl<D: Disk> LogFollower<D> {
             match self.step(until, &mut on_record) {
                 Ok(more) => bytes = bytes.saturating_add(more),
                 Err(error) => {
-                    // A retry must read the bytes again.
+                    // What was read may be wrong, so a retry must read it again.
                     self.known = Lsn(0);
                     result = Err(error);
                     break;
@@ -168,7 +167,8 @@ impl<D: Disk> LogFollower<D> {
             }
         }
         if self.place.first > self.known {
-            // All known records are handed on: other bytes in the window must be read again later.
+            // All known records are handed on. Bytes behind them may still change, so they are not
+            // kept.
             self.segment.window.forget();
         }
         match result {
@@ -177,7 +177,7 @@ impl<D: Disk> LogFollower<D> {
         }
     }
 
-    /// Handles one batch or mark, or moves to the next segment. Returns the bytes that were handed
+    /// Handles one batch or mark, or moves to the next segment. Returns how many bytes were handed
     /// on.
     fn step(
         &mut self,
@@ -236,8 +236,8 @@ impl<D: Disk> LogFollower<D> {
         Ok(bytes)
     }
 
-    /// Moves to the next segment. This one was read to its end and more is written, so there must
-    /// be a next one.
+    /// Moves to the next segment. The caller has read this one to its end and knows that more is
+    /// written, so there must be a next one.
     fn next_segment(&mut self, until: Lsn) -> Result<(), FollowError> {
         let first = self.place.first;
         if first == self.segment.first {
@@ -267,8 +267,8 @@ impl<D: Disk> LogFollower<D> {
         Ok(())
     }
 
-    /// The error for a next segment that is not there. Segments are removed oldest first: if all up
-    /// to the missing one are gone, they were trimmed. Otherwise it is lost.
+    /// The error for a next segment that is missing. Segments are trimmed oldest first: if all
+    /// older ones are gone too, it was trimmed. Otherwise it is lost.
     fn missing(&self, until: Lsn) -> FollowError {
         match find(&self.disk, &self.dir, self.node_id, Lsn(0)) {
             Ok(Found::Behind(oldest)) if oldest > self.place.first => FollowError::Gone { oldest },
@@ -292,16 +292,16 @@ impl<D: Disk> std::fmt::Debug for LogFollower<D> {
     }
 }
 
-/// Where a record is.
+/// Where a record is in the log.
 enum Found<D: Disk> {
-    /// In this segment, or to be written behind it.
+    /// In this segment, or still to be written to it.
     In(Segment<D>, Place),
-    /// In no segment. This is the first record from which on there is no gap.
+    /// In no segment any more. From this later record on there is no gap.
     Behind(Lsn),
     NoLog,
 }
 
-/// Looks for the segment of `from`, from the newest one back to a break at most.
+/// Looks for the segment with the record `from`, from the newest segment back to a break at most.
 fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<D>, ReadError> {
     for _ in 0..LISTINGS_MAX {
         let firsts = segments(disk, dir)?;
@@ -310,7 +310,8 @@ fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<
         for &first in firsts.iter().rev() {
             let segment = match Segment::open(disk, &segment_path(dir, first), first) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // It was removed after the listing, and all older ones with it.
+                    // It was removed after the directory was listed, and all older segments with
+                    // it.
                     trimmed = true;
                     continue;
                 }
@@ -318,7 +319,7 @@ fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<
             };
             let (header, checksum) = match header_of(&segment, node_id)? {
                 Some(whole) => whole,
-                // The writer is creating this segment: it holds no record yet.
+                // The writer is creating this segment, which has no record yet.
                 None if firsts.last() == Some(&first) => continue,
                 None => {
                     let what = "the segment header is damaged or cut short";
@@ -344,7 +345,7 @@ fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<
     Err(at(dir)(busy).into())
 }
 
-/// The first record of each segment, oldest first.
+/// The first record of each segment in the directory, the oldest first.
 fn segments<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Lsn>> {
     let names = disk.list(dir).map_err(at(dir))?;
     let mut firsts: Vec<Lsn> = names.iter().filter_map(|name| segment_first(name)?).collect();
@@ -352,7 +353,7 @@ fn segments<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Lsn>> {
     Ok(firsts)
 }
 
-/// `None` if the header is not there in full, with nothing behind it.
+/// The segment's header with its checksum. `None` if the file ends within the header.
 fn header_of<D: Disk>(
     segment: &Segment<D>,
     node_id: u64,

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - `decode` is the inverse of `encode`, and accepts nothing that `encode` cannot make.
-//! - Offsets are never written down: fields are read in the order in which they are written.
+//! - No code has offsets of fields: they are read in the order in which they are written.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use crate::record::{BATCH_BYTES_MAX, FRAME_BYTES};
 use crate::version::SEGMENT_VERSION;
 
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"chshlog\n";
-/// No text and no MessagePack of chatshard begins with these bytes. They are only a filter; the
-/// checksum decides.
+/// How a batch begins. No text and no MessagePack of chatshard begins like this, so a search finds
+/// few wrong places. The checksum decides.
 pub(crate) const BATCH_MAGIC: [u8; 4] = [0xc1, b'B', 0xff, 0x01];
 
 /// magic 8, version 4, kind 4, node id 8, first LSN 8, base LSN 8, previous checksum 4, checksum 4
@@ -27,8 +27,8 @@ pub(crate) fn segment_path(dir: &Path, first: Lsn) -> PathBuf {
     dir.join(format!("log-{:020}.seg", first.0))
 }
 
-/// `None`: not the name of a segment. `Some(None)`: it looks like one, and this crate never writes
-/// it.
+/// Parses a file's name. `None` if it is no segment's. `Some(None)` if it looks like one, but has a
+/// form that this crate never writes.
 pub(crate) fn segment_first(name: &str) -> Option<Option<Lsn>> {
     let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
     let right = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -36,14 +36,14 @@ pub(crate) fn segment_first(name: &str) -> Option<Option<Lsn>> {
     Some(first.filter(|first| right && (Lsn(1)..=Lsn::NAMED_MAX).contains(first)))
 }
 
-/// How a segment follows the log before it.
+/// How a segment is connected with the log before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It continues where the segment before it ends.
+    /// The segment continues where the one before it ends.
     Continues,
-    /// A log begins: the first one, or one after a run without a log.
+    /// A log begins with this segment: the first one, or one after a run without a log.
     Starts,
-    /// An operator accepted that the records after base and before first LSN are lost.
+    /// An operator accepted that the records behind `base` and before `first` are lost.
     LossAccepted,
 }
 
@@ -68,16 +68,18 @@ pub(crate) struct SegmentHeader {
     pub(crate) version: u32,
     pub(crate) kind: Kind,
     pub(crate) node_id: u64,
-    /// Its first record, as in the name; or the one that would come first.
+    /// The first record of the segment, as in its name. If it has none, the record that would come
+    /// first.
     pub(crate) first: Lsn,
-    /// The last record that this log had before this segment.
+    /// The last record that the log had before this segment.
     pub(crate) base: Lsn,
-    /// Checksum of the last batch before this segment; 0 unless it continues.
+    /// Checksum of the last batch before this segment; 0 unless the segment continues the log.
     pub(crate) previous: u32,
 }
 
 impl SegmentHeader {
-    /// The bytes, and the checksum that the first batch names as the previous one.
+    /// The bytes of the header, and the checksum that the first batch must name as the previous
+    /// one.
     pub(crate) fn encode(&self) -> (Vec<u8>, u32) {
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
         bytes.extend_from_slice(&SEGMENT_MAGIC);
@@ -99,7 +101,8 @@ impl SegmentHeader {
             return Err(broken("this is no log segment"));
         }
         let version = fields.u32().ok_or_else(|| broken("cut short"))?;
-        // A header that a crash cut may show zeros here. Any other number was written on purpose.
+        // A header that a crash cut off may show zeros here. Any larger number was written on
+        // purpose.
         if version > SEGMENT_VERSION {
             return Err(HeaderError::Version(version));
         }
@@ -124,18 +127,19 @@ impl SegmentHeader {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    /// A newer version of this crate wrote it.
+    /// A newer version of this crate wrote the segment.
     Version(u32),
     Broken(String),
 }
 
-/// Kind of a batch. Both marks hold no record, and nothing follows them in their segment.
+/// What a batch is. A mark has no record, and nothing follows it in its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchKind {
     Records,
-    /// A clean stop.
+    /// The end of the log, after a clean stop.
     EndMark,
-    /// The log continues in the next segment, which was durable before this mark was written.
+    /// The end of a segment. The log continues in the next one, which was durable before this mark
+    /// was written.
     SuccessorMark,
 }
 
@@ -159,18 +163,18 @@ pub(crate) struct BatchHeader {
     pub(crate) kind: BatchKind,
     pub(crate) body_bytes: u32,
     pub(crate) records: u32,
-    /// First record; for a mark, the record that comes next.
+    /// The first record of the batch. For a mark, the record that comes next.
     pub(crate) first: Lsn,
-    /// Last record that was durable when this header was written.
+    /// The last record that was durable when this header was written.
     pub(crate) durable: Lsn,
-    /// Checksum of the batch before it, or of the segment header.
+    /// Checksum of the batch before this one, or of the segment's header.
     pub(crate) previous: u32,
-    /// Checksum of the checksums of the records.
+    /// Checksum over the checksums of all records.
     pub(crate) records_checksum: u32,
 }
 
 impl BatchHeader {
-    /// A mark behind a log that is durable up to its end.
+    /// A mark behind the record `last`, up to which the log is durable.
     pub(crate) fn mark(kind: BatchKind, last: Lsn, previous: u32) -> Self {
         Self {
             kind,
@@ -183,7 +187,7 @@ impl BatchHeader {
         }
     }
 
-    /// The bytes, and the checksum that the next batch names as the previous one.
+    /// The bytes of the header, and the checksum that the next batch must name as the previous one.
     pub(crate) fn encode(&self, node_id: u64) -> (Vec<u8>, u32) {
         let mut bytes = Vec::with_capacity(BATCH_HEADER_BYTES);
         bytes.extend_from_slice(&BATCH_MAGIC);
@@ -233,15 +237,15 @@ impl BatchHeader {
         (fits && right && header.durable < header.first).then_some(header)
     }
 
-    /// The last record of the log once this batch is read.
+    /// The last record of the log, once this batch is read.
     pub(crate) fn last(&self) -> Lsn {
         Lsn(self.first.previous().0.saturating_add(self.records.into()))
     }
 }
 
-/// Seed of a header's checksum. The node id is part of the checksum and not of the batch. So a
-/// batch of another node is rejected, and so are bytes in a payload that were made to look like a
-/// batch.
+/// Where the checksum of a batch header begins. It covers the node id, although the batch does not
+/// have it. So a batch of another node is rejected. So are bytes in a payload that somebody made to
+/// look like a batch.
 fn seed(node_id: u64) -> u32 {
     crc32c::crc32c(&node_id.to_le_bytes())
 }

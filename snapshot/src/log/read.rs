@@ -1,11 +1,11 @@
-//! The walk through one segment: its whole part, where that ends, and why. The follower uses parts
+//! The walk through one segment: how far it is whole, and why not further. The follower uses parts
 //! of it too.
 //!
 //! # Invariants
-//! - Records are handed on only when their whole batch is verified.
-//! - The walk ends at the first byte that is not right. Behind it the walk searches for one thing
-//!   only: a batch that says that the place was durable already.
-//! - Memory is bounded by one batch, however long the file is.
+//! - Records are handed on only after their whole batch was verified.
+//! - The walk ends at the first wrong byte. Behind it the walk only searches for a batch which says
+//!   that this place was durable already.
+//! - The walk needs memory for one batch, however long the file is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use crate::error::at;
 use crate::record::{Frames, check_frame};
 use crate::{Damage, Lsn, OpenError};
 
-/// Bytes of a broken segment that are searched at a time.
+/// Bytes behind a wrong byte that are searched in one step.
 const SEARCH_BYTES: u64 = 1 << 20;
 
-/// Receives one record; an error of it ends the walk.
+/// Gets one record with its number. An error ends the walk.
 pub(crate) type RecordFn<'a> = &'a mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>;
 
 /// An open segment whose header has been read.
 pub(crate) struct Segment<D: Disk> {
     pub(super) path: PathBuf,
-    /// First record, as in the name of the file.
+    /// The first record of the segment, as its name says.
     pub(super) first: Lsn,
     pub(super) window: Window<D::File>,
     pub(crate) header: Header,
@@ -37,40 +37,39 @@ pub(crate) struct Segment<D: Disk> {
 
 pub(crate) enum Header {
     Whole(SegmentHeader, u32),
-    /// The header is not there in full, and nothing is behind it: the machine stopped while the
-    /// segment was made.
+    /// The file ends within the header: the machine stopped while the segment was created.
     Torn,
     Damaged(Damage),
 }
 
-/// Summary of the batches of a segment.
+/// What a walk found out about the batches of a segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
-    /// Last record; if there is none, the one before the segment's first.
+    /// The last record of the segment. If there is none, the one before its first.
     pub(crate) last: Lsn,
     pub(crate) batches: u64,
     pub(crate) records: u64,
-    /// Bytes up to the end of the last whole batch, without a mark behind it.
+    /// Bytes up to the end of the last whole batch. A mark behind it does not count.
     pub(crate) whole_bytes: u64,
-    /// The checksum that anything behind `whole_bytes` names as the previous one.
+    /// The checksum that a batch behind `whole_bytes` must name as the previous one.
     pub(crate) whole_chain: u32,
-    /// The checksum that anything behind the end mark names as the previous one; without an end
-    /// mark, that of the last batch.
+    /// The checksum that a next segment must name as the previous one: that of the end mark, or of
+    /// the last batch if there is no end mark.
     pub(crate) chain: u32,
     pub(crate) end: End,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// After a whole batch, without a mark.
+    /// Behind a whole batch, without a mark.
     Open,
-    /// With an end mark.
+    /// With an end mark: a clean stop.
     Mark,
-    /// With a successor mark: this segment must follow.
+    /// With a successor mark: the segment with this first record must exist.
     Successor(Lsn),
-    /// At bytes that are no batch, and nothing says that a durable one was there.
+    /// At bytes that are no batch. No later batch says that this place was durable.
     Torn(Damage),
-    /// At bytes that are not as they were written.
+    /// At bytes that are not what was written.
     Damaged(Damage),
 }
 
@@ -96,7 +95,7 @@ impl WalkError {
     }
 }
 
-/// Where the next batch must begin, and what it must name.
+/// Where the next batch must begin, and what its header must name.
 pub(super) struct Place {
     pub(super) offset: u64,
     pub(super) first: Lsn,
@@ -105,17 +104,18 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place of the first batch, behind a segment header with this checksum.
+    /// The place of a segment's first batch. `checksum` is that of the segment's header.
     pub(super) fn behind_header(header: &SegmentHeader, checksum: u32) -> Self {
         let offset = u64_of(SEGMENT_HEADER_BYTES);
         Self { offset, first: header.first, chain: checksum, node_id: header.node_id }
     }
 
-    /// Moves to the place behind this batch or mark.
+    /// Moves on to the place behind this batch or mark.
     pub(super) fn pass(&mut self, batch: &ReadBatch) {
         self.offset = batch.end;
         self.first = batch.header.last().next();
-        // The next segment existed before the successor mark and does not name it.
+        // The next segment was created before the successor mark, so it names the batch before the
+        // mark.
         if batch.header.kind != BatchKind::SuccessorMark {
             self.chain = batch.checksum;
         }
@@ -142,7 +142,7 @@ impl<D: Disk> Segment<D> {
             Err(HeaderError::Version(version)) => {
                 damaged(8, format!("format version {version} is not known"))
             }
-            // The header is synced before the first batch is written.
+            // The header was not synced yet, so no batch is behind it.
             Err(HeaderError::Broken(_)) if len <= u64_of(SEGMENT_HEADER_BYTES) => Header::Torn,
             Err(HeaderError::Broken(what)) => damaged(0, what),
         };
@@ -155,8 +155,8 @@ impl<D: Disk> Segment<D> {
         self.window.len()
     }
 
-    /// Walks the batches. With `verify_records` false it reads only the headers of batches and
-    /// hands on nothing: that is for segments that are not replayed.
+    /// Walks through all batches. With `verify_records` false it reads only headers of batches and
+    /// hands on no record, for a segment that is not replayed.
     pub(crate) fn walk(
         &mut self,
         header: &SegmentHeader,
@@ -212,14 +212,15 @@ impl<D: Disk> Segment<D> {
         Ok(body)
     }
 
-    /// Damage if anything comes behind a mark, which ends a segment.
+    /// The damage, if any bytes come behind a mark, which must end the segment.
     pub(super) fn after_mark(&self, offset: u64) -> Option<Damage> {
         let more = self.window.left(offset);
         let what = || format!("{more} bytes after the end mark");
         (more > 0).then(|| Damage::new(&self.path, offset, what()))
     }
 
-    /// A torn tail, unless a later batch says that this place was durable.
+    /// Decides what wrong bytes are: damage if a later batch says that this place was durable, else
+    /// a torn tail.
     fn broken(&mut self, place: &Place, offset: u64, what: &str) -> io::Result<End> {
         let after = place.offset.saturating_add(1);
         let wanted = place.first;
@@ -246,15 +247,15 @@ pub(super) struct ReadBatch {
     pub(super) end: u64,
 }
 
-/// Reads batches, and keeps the memory for the checksums of their records.
+/// Reads batches. It keeps the memory for checksums of records from one batch to the next.
 #[derive(Default)]
 pub(super) struct BatchReader {
     checksums: Vec<u8>,
 }
 
 impl BatchReader {
-    /// The batch at `place`, or offset and reason why there is none. The header is verified, and
-    /// the records if `verify_records` returns true.
+    /// Reads the batch at `place`, or returns offset and reason why there is none. The header is
+    /// always verified. The records are, if `verify_records` returns true for the header.
     pub(super) fn read<F: DiskFile>(
         &mut self,
         window: &mut Window<F>,
@@ -293,8 +294,8 @@ impl BatchReader {
         Ok(Ok(batch))
     }
 
-    /// Verifies every record by its own checksum, and all of them by the header's. An error comes
-    /// with its offset in the body.
+    /// Verifies each record by its own checksum, and all of them by the header's. An error has its
+    /// offset in the body.
     fn verify(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), (u64, String)> {
         self.checksums.clear();
         let mut rest = body;
@@ -315,7 +316,8 @@ impl BatchReader {
     }
 }
 
-/// The records of a verified batch: offset of the frame, LSN, payload.
+/// The records of a verified batch. For each it gives the offset of its frame, its number and its
+/// payload.
 pub(super) fn records<'w, F: DiskFile>(
     window: &'w mut Window<F>,
     batch: &ReadBatch,
@@ -331,8 +333,8 @@ pub(super) fn records<'w, F: DiskFile>(
     }))
 }
 
-/// Searches from `offset` on for a valid batch header that says that `wanted` was durable when it
-/// was written.
+/// Searches from `offset` on for a valid batch header which says that `wanted` was durable when the
+/// header was written.
 fn find_claim<F: DiskFile>(
     window: &mut Window<F>,
     mut offset: u64,
@@ -353,8 +355,8 @@ fn find_claim<F: DiskFile>(
                 return Ok(Some((offset.saturating_add(u64_of(at)), header)));
             }
         }
-        // The last 43 bytes, one less than a header has, may begin a header that continues behind
-        // this view.
+        // The last 43 bytes, one fewer than a header has, may be the begin of a header. So they are
+        // searched again with the next view.
         offset = offset.saturating_add(bytes - (header_bytes - 1));
     }
     Ok(None)

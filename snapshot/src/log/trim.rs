@@ -1,12 +1,14 @@
-//! The list of segments, and the removal of those that are not needed, beside the writer.
+//! The list of a log's segments, and the removal of those that are not needed, while the log is
+//! written.
 //!
-//! Removing a file of 64 MiB takes tens of milliseconds, because the system frees its pages and
-//! blocks one by one. So the writer's thread does not do it: all writes wait for that thread.
+//! To remove a file of 64 MiB takes tens of milliseconds, because the system frees its pages and
+//! blocks one by one. So another thread than the writer's does it: all writes wait for the writer.
 //!
 //! # Invariants
 //! - The last segment, which is being written, is never removed.
-//! - Segments are removed oldest first, and each removal is durable before the next. Otherwise a
-//!   crash could keep the older file and lose the newer one, and that looks like a missing segment.
+//! - Segments are removed oldest first, and each removal is durable before the next begins.
+//!   Otherwise a crash could keep an older segment and lose a newer one. That would look like a
+//!   missing segment.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,8 +20,8 @@ use crate::Lsn;
 use crate::disk::Disk;
 use crate::error::at;
 
-/// First record of each segment, oldest first; the last one is being written. Clones share one
-/// list.
+/// The first record of each segment, the oldest first. The last segment is being written. Clones
+/// share one list.
 #[derive(Clone, Debug)]
 pub(super) struct Segments(Arc<Mutex<VecDeque<Lsn>>>);
 
@@ -29,7 +31,7 @@ impl Segments {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Lsn>> {
-        // Nothing that can panic runs under this lock.
+        // No code that can panic runs under this lock, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -41,7 +43,7 @@ impl Segments {
         self.lock().push_back(first);
     }
 
-    /// The oldest segment, if the next one begins at or before `keep_from`.
+    /// The oldest segment, if all of its records are before `keep_from`.
     fn oldest_before(&self, keep_from: Lsn) -> Option<Lsn> {
         let firsts = self.lock();
         firsts.get(1).filter(|second| **second <= keep_from)?;
@@ -53,7 +55,7 @@ impl Segments {
     }
 }
 
-/// Removes segments of a log that may be written meanwhile.
+/// Removes old segments of a log, which a writer may continue meanwhile.
 /// [`LogWriter::trimmer`](super::LogWriter::trimmer) makes it.
 #[derive(Debug)]
 pub struct LogTrimmer<D: Disk> {
@@ -63,8 +65,8 @@ pub struct LogTrimmer<D: Disk> {
 }
 
 impl<D: Disk> LogTrimmer<D> {
-    /// Removes whole segments whose records are all before `keep_from`, and never the current one.
-    /// Returns their number.
+    /// Removes the segments whose records are all before `keep_from`, but never the last one.
+    /// Returns how many were removed.
     ///
     /// # Errors
     /// The file system returned an error. Some segments may be removed already; the log is still

@@ -2,15 +2,15 @@
 //!
 //! # Invariants
 //! - `durable <= written`, and `durable` moves only after a sync that succeeded.
-//! - `segment_bytes` is the length of whole batches. What a failed write left behind them is cut
-//!   off before anything else is written. The cut is synced before a next segment exists.
-//! - A next segment that is half made is made again before anything else is written, and removed
-//!   before the end mark. So its leftovers look like those of a crash at that moment, which every
-//!   start can handle.
-//! - Only a failed sync of a file poisons. If a file cannot be opened, created, cut or removed (no
-//!   descriptor, no room, no right), the writer tries again.
-//! - While the path of the directory leads elsewhere, no batch is appended: the next start would
-//!   not find it.
+//! - `segment_bytes` is the length of all whole batches. Bytes that a failed write left behind them
+//!   are cut off before anything else is written. That cut is synced before a next segment exists.
+//! - If a next segment was only half created, it is created again before anything else is written.
+//!   Before an end mark it is removed. So its leftovers look like those of a crash at that moment,
+//!   which every start can handle.
+//! - Only a failed sync of a file poisons the log. If a file cannot be opened, created, cut or
+//!   removed (no descriptor, no room, no right), the writer tries again.
+//! - While the path of the directory leads elsewhere, no batch is appended, because the next start
+//!   would not find it.
 //! - Poison lasts until a restart. The kernel may drop the pages of a failed sync, so a retry could
 //!   report data durable that is not on the disk.
 
@@ -31,36 +31,36 @@ use crate::replace::create_anew;
 use crate::version::SEGMENT_VERSION;
 use crate::{Baseline, Batch, KeepBaseline, Lsn};
 
-/// Size in bytes at which a new segment follows, unless the caller sets another one.
+/// Size in bytes at which the next segment begins, unless the caller sets another one.
 pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 64 << 20;
 
-/// The disk begins to write after this many new bytes. A sync of a whole segment takes long, and
-/// all writes that come meanwhile wait for it. This holds in every fsync mode, because a full
-/// segment is synced before the next one.
+/// After this many new bytes the disk is asked to begin writing. Otherwise the sync of a whole
+/// segment would take long, and all later writes would wait for it. Every fsync mode does so,
+/// because a full segment is always synced.
 const BEGIN_SYNC_BYTES: u64 = 1 << 20;
 
 /// The log takes no more records until the process starts again. Records that were reported durable
-/// stay durable.
+/// before stay durable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log is closed until restart: {reason}")]
 pub struct Poisoned {
-    /// The first failure, in words.
+    /// The failure that poisoned the log, in words.
     pub reason: String,
 }
 
-/// Why a batch is not in the log.
+/// Why [`LogWriter::append`] did not confirm a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The write failed (for example, the disk is full) and was undone. Nothing of the batch is in
-    /// the log, and the caller may try again.
+    /// The write failed, for instance because the disk is full, and was undone. The log has nothing
+    /// of the batch, and the caller may try again.
     #[error("the log could not be written, and may be again: {0}")]
     Write(#[source] io::Error),
-    /// Whether the batch is in the log is unknown.
+    /// Whether the log has the batch is unknown.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
 }
 
-/// Appends batches to the log. The caller ensures that a directory has only one writer.
+/// Appends batches to the log. The caller ensures that no other writer uses the directory.
 #[derive(Debug)]
 pub struct LogWriter<D: Disk> {
     disk: D,
@@ -70,32 +70,34 @@ pub struct LogWriter<D: Disk> {
     segments: Segments,
     segment_bytes: u64,
     segment_bytes_max: u64,
-    /// Offset in the segment up to which the disk has begun to write.
+    /// Offset in the segment up to which the disk was asked to write.
     sync_begun: u64,
     written: Lsn,
     durable: Lsn,
-    /// The checksum that the next batch names as the previous one.
+    /// The checksum that the next batch must name as the previous one.
     chain: u32,
     bytes_written: u64,
     poisoned: Option<Poisoned>,
-    /// Behind `segment_bytes` there may be bytes of a failed write.
+    /// A failed write may have left bytes behind `segment_bytes`, which must be cut off.
     owes_cut: bool,
-    /// The segment was cut since the last sync.
+    /// The segment was cut, and that cut is not synced yet.
     owes_sync: bool,
-    /// The next segment may exist, half made.
+    /// The next segment may have been half created.
     owes_rotation: bool,
     /// Format version of the segment that is being written.
     version: u32,
     baseline: Option<Arc<dyn KeepBaseline>>,
-    /// The baseline does not name the current segment yet, so no batch may be written to it.
+    /// The baseline does not name the current segment yet. Until it does, no batch is written to
+    /// it.
     owes_baseline: bool,
-    /// The path of the directory led elsewhere at the last check.
+    /// At the last check, the path of the directory led elsewhere.
     is_displaced: bool,
 }
 
-/// Where a writer continues in an existing segment. All of that segment is durable.
+/// Where a writer continues in an existing segment, which is durable as a whole.
 pub(crate) struct Resume {
-    /// First record of each segment, oldest first. The writer continues in the last one.
+    /// The first record of each segment, the oldest first. The writer continues in the last
+    /// segment.
     pub(crate) segments: VecDeque<Lsn>,
     pub(crate) segment_bytes: u64,
     pub(crate) written: Lsn,
@@ -105,11 +107,11 @@ pub(crate) struct Resume {
 }
 
 impl<D: Disk> LogWriter<D> {
-    /// Begins a new log in `dir` whose first record will be `first`: 1 for a new store, and larger
-    /// after a run without a log. To continue a log, use [`open`](crate::open).
+    /// Begins a new log in `dir` with the record `first`: 1 for a new store, and larger after a run
+    /// without a log. To continue a log, use [`open`](crate::open).
     ///
     /// # Errors
-    /// Those of the file system; a first record of 0 is `InvalidInput`.
+    /// Those of the file system. If `first` is 0, kind `InvalidInput`.
     pub fn create(disk: &D, dir: &Path, node_id: u64, first: Lsn) -> io::Result<Self> {
         if first == Lsn(0) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -125,7 +127,7 @@ impl<D: Disk> LogWriter<D> {
         Self::create_after(disk, dir, header, VecDeque::new())
     }
 
-    /// Begins a new segment after the existing ones.
+    /// Begins a new segment behind the existing ones.
     pub(crate) fn create_after(
         disk: &D,
         dir: &Path,
@@ -176,30 +178,31 @@ impl<D: Disk> LogWriter<D> {
         }
     }
 
-    /// Sets the keeper that raises the baseline at each new segment and at a clean stop. The caller
-    /// raises it to [`baseline`](Self::baseline) before the first batch.
+    /// Sets the keeper, which raises the baseline for each new segment and at a clean stop. Before
+    /// the first batch, the caller itself must raise it to [`baseline`](Self::baseline).
     pub fn set_baseline_keeper(&mut self, keeper: Arc<dyn KeepBaseline>) {
         self.baseline = Some(keeper);
     }
 
-    /// The baseline that the next start must find of this log. It names no snapshot.
+    /// What the next start must find of this log. It does not name a snapshot.
     #[must_use]
     pub fn baseline(&self) -> Baseline {
         let segment = self.segments.last().unwrap_or_default();
         Baseline { durable: self.durable, segment, snapshot: Lsn(0) }
     }
 
-    /// Sets the size in bytes at which a new segment follows. A segment may be longer by one batch.
+    /// Sets the size in bytes at which the next segment begins. A segment may be longer by one
+    /// batch.
     pub fn set_segment_bytes_max(&mut self, bytes: u64) {
         self.segment_bytes_max = bytes;
     }
 
-    /// Checks whether the path of the directory still leads to it. If it does not, every
-    /// [`append`](Self::append) is refused until a later check succeeds. If the system cannot
-    /// answer, the last result stays valid. A new segment does this check by itself.
+    /// Checks whether the path of the directory still leads to it. If not, every
+    /// [`append`](Self::append) fails until a later check succeeds. If the system cannot answer,
+    /// the last result stays. The writer also checks before each new segment.
     ///
     /// # Errors
-    /// The path leads elsewhere.
+    /// If the path leads elsewhere.
     pub fn look_at_place(&mut self) -> io::Result<()> {
         if let Ok(is_in_place) = self.disk.is_in_place(&self.dir) {
             self.is_displaced = !is_in_place;
@@ -207,9 +210,9 @@ impl<D: Disk> LogWriter<D> {
         if self.is_displaced { Err(displaced(&self.dir)) } else { Ok(()) }
     }
 
-    /// Writes one batch and returns the number of its last record. The batch is not durable until
-    /// [`sync`](Self::sync). If the segment is full, a new one is begun first, and that syncs:
-    /// `durable` may have moved afterwards, even after an error.
+    /// Writes one batch and returns the number of its last record. The batch becomes durable with
+    /// the next [`sync`](Self::sync). If the segment is full, a new one begins first. That syncs,
+    /// so `durable` may have moved afterwards, even after an error.
     ///
     /// # Errors
     /// After [`AppendError::Write`] the caller may try the same batch again. After
@@ -229,7 +232,7 @@ impl<D: Disk> LogWriter<D> {
         self.raise_owed_baseline()?;
         let header = BatchHeader {
             kind: BatchKind::Records,
-            // Both fit: a batch is bounded by BATCH_BYTES_MAX.
+            // A batch is bounded by BATCH_BYTES_MAX, so both numbers fit.
             body_bytes: u32::try_from(batch.len_bytes()).unwrap_or(u32::MAX),
             records: u32::try_from(batch.count()).unwrap_or(u32::MAX),
             first: self.written.next(),
@@ -257,18 +260,18 @@ impl<D: Disk> LogWriter<D> {
         Ok(self.durable)
     }
 
-    /// Syncs and begins a new segment. Does nothing more than sync while the current segment holds
-    /// no record.
+    /// Syncs the log and begins a new segment. If the current segment has no record yet, only
+    /// syncs.
     ///
     /// The order of the steps makes a crash between any two of them harmless. The new segment is
-    /// durable before the old one demands it. Both are durable before the baseline demands it, and
-    /// the first batch comes last.
+    /// durable before the old one demands it. Both are durable before the baseline names it. The
+    /// first batch comes last.
     ///
     /// # Errors
     /// Those of [`append`](Self::append).
     pub fn rotate(&mut self) -> Result<(), AppendError> {
-        // The older segment must be whole on the disk before the newer one exists: recovery relies
-        // on it.
+        // The older segment must be whole on the disk before the newer one exists, as recovery
+        // assumes.
         self.cut()?;
         self.sync()?;
         let first = self.written.next();
@@ -309,12 +312,12 @@ impl<D: Disk> LogWriter<D> {
         self.raise_owed_baseline()
     }
 
-    /// Ends the segment with a mark that demands the new one. If the mark cannot be written, its
-    /// bytes are cut off, and that cut is synced before the new segment is made again. A mark
-    /// without its successor is damage.
+    /// Ends the current segment with a mark that demands the new one. If the mark cannot be
+    /// written, its bytes are cut off. That cut is synced before the new segment is created again:
+    /// a mark without its successor is damage.
     fn mark_successor(&mut self) -> Result<(), AppendError> {
-        // A reader of version 1 does not know this mark; there only the baseline demands the next
-        // segment.
+        // A segment of version 1 must have no such mark, as its readers do not know it. Then only
+        // the baseline demands the next segment.
         if self.version < 2 {
             return Ok(());
         }
@@ -354,7 +357,7 @@ impl<D: Disk> LogWriter<D> {
         self.durable
     }
 
-    /// Bytes that this writer has added to the log, headers included.
+    /// Bytes that this writer has added to the log, with headers and marks.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written
@@ -372,21 +375,21 @@ impl<D: Disk> LogWriter<D> {
         self.poisoned.as_ref()
     }
 
-    /// Stops cleanly: syncs, writes the end mark, and syncs again. From then on recovery can
-    /// distinguish any flipped bit in the log from a torn write.
+    /// Stops cleanly: syncs, writes the end mark, and syncs again. After that, recovery knows any
+    /// flipped bit in the log from a torn write.
     ///
     /// # Errors
-    /// If the end mark could not be written, the records are durable nevertheless, and the next
-    /// start finds an unclean stop. If the baseline could not be raised, the next start may not
-    /// notice that the end of the log was removed.
+    /// If the end mark cannot be written, the records are durable nevertheless, and the next start
+    /// finds an unclean stop. If the baseline cannot be raised, the next start may not notice that
+    /// the end of the log is missing.
     pub fn finish(mut self) -> Result<Lsn, AppendError> {
-        // First the records, then the mark: a mark on the disk promises that everything before it
-        // is there.
+        // Records are synced before the mark is written. A mark on the disk promises that
+        // everything before it is there.
         self.check()?;
         self.cut()?;
         self.sync()?;
         if self.owes_rotation {
-            // A segment behind an end mark would not follow it, which looks like damage.
+            // Behind an end mark, a leftover of a new segment would look like damage.
             let removed = remove_segment(&self.disk, &self.dir, self.written.next());
             removed.map_err(AppendError::Write)?;
         }
@@ -394,8 +397,8 @@ impl<D: Disk> LogWriter<D> {
         let before = self.segment_bytes;
         self.write(&header, &[])?;
         if let Err(error) = self.file.sync_data() {
-            // A mark that is seen now and is gone after a power cut would look like damage later.
-            // No mark is better.
+            // The mark can be read now, and may be gone after a power cut. That would look like
+            // damage, so no mark is better.
             let _ = self.file.truncate(before);
             return Err(self.poison("sync of the end mark", &error).into());
         }
@@ -403,7 +406,7 @@ impl<D: Disk> LogWriter<D> {
         Ok(self.durable)
     }
 
-    /// A handle that removes old segments of this log, on any thread.
+    /// Makes a trimmer, which removes old segments of this log on any thread.
     #[must_use]
     pub fn trimmer(&self) -> LogTrimmer<D> {
         LogTrimmer {
@@ -423,12 +426,12 @@ impl<D: Disk> LogWriter<D> {
         self.poisoned.get_or_insert(poisoned).clone()
     }
 
-    /// Writes one batch, or leaves everything as it was.
+    /// Writes one batch. After an error the log is as it was, or the next write makes it so.
     fn write(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), AppendError> {
         let (head, checksum) = header.encode(self.node_id);
         if let Err(error) = self.file.append_pair(&head, body) {
             self.owes_cut = true;
-            // If this fails too, the next write tries it again.
+            // If the cut fails too, the next write tries it again.
             _ = self.cut();
             return Err(AppendError::Write(error));
         }
@@ -441,7 +444,7 @@ impl<D: Disk> LogWriter<D> {
         Ok(())
     }
 
-    /// Cuts off the bytes that a failed write left.
+    /// Cuts off the bytes that a failed write left behind the last whole batch.
     fn cut(&mut self) -> Result<(), AppendError> {
         if self.owes_cut {
             self.file.truncate(self.segment_bytes).map_err(AppendError::Write)?;
@@ -458,11 +461,11 @@ impl<D: Disk> LogWriter<D> {
     }
 }
 
-/// Why there is no new segment, or perhaps half of one.
+/// Why a new segment was not created. Half of it may be there.
 pub(crate) enum CreateError {
-    /// The file system refused something; the caller may try again.
+    /// The file system refused a call. The caller may try again.
     Io(io::Error),
-    /// The header may never reach the disk.
+    /// A sync failed, so the header may never reach the disk.
     Sync(io::Error),
 }
 
@@ -474,8 +477,9 @@ impl CreateError {
     }
 }
 
-/// Creates a segment in place of a half-made one, and makes its header and its name durable. Also
-/// returns the checksum that its first batch names as the previous one.
+/// Creates a segment, also in place of a half created one, and makes its header and its name
+/// durable. The checksum that it returns is the one that the first batch must name as the previous
+/// one.
 pub(crate) fn create_segment<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -499,8 +503,8 @@ fn remove_segment<D: Disk>(disk: &D, dir: &Path, first: Lsn) -> io::Result<()> {
     gone.and_then(|()| disk.sync_dir(dir))
 }
 
-/// Writes the successor mark behind the `whole_bytes` of a segment again, in place of what a crash
-/// left of it.
+/// Writes the successor mark of a segment again, behind its `whole_bytes`. It replaces what a crash
+/// left of the mark.
 pub(crate) fn mark_again<D: Disk>(
     disk: &D,
     path: &Path,

@@ -1,10 +1,11 @@
-//! The start: load the newest snapshot, replay the log after it, and only then tidy the directory.
+//! A start: it loads the newest snapshot, replays the log behind it, and only then changes the
+//! directory.
 //!
 //! # Invariants
-//! - Until the last record was replayed, nothing on the disk is changed, unless damage is accepted.
-//! - Everything that the new writer calls durable is durable. Therefore the end of an unclean log
-//!   is written again first. After a failed sync the next process reads that end from the kernel's
-//!   memory, and a sync that succeeds now would prove nothing.
+//! - Nothing on the disk is changed before the last record was replayed, unless damage is accepted.
+//! - Everything that the new writer calls durable is durable. So the last segment of an unclean log
+//!   is written again first. After a failed sync, the next process reads its bytes from the
+//!   kernel's memory, and another sync that succeeds proves nothing.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,27 +24,27 @@ use crate::{
     SnapshotReader,
 };
 
-/// Settings of a start.
+/// What a start requires, and what it may do.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
-    /// The node that owns these files; files of another node are damage.
+    /// The node that the files must belong to. A file of another node is damage.
     pub node_id: u64,
-    /// The baseline: what must be there. The default demands nothing.
+    /// What must be in the directory. The default requires nothing.
     pub baseline: Baseline,
-    /// Size in bytes at which a new segment follows.
+    /// Size in bytes at which the next segment begins.
     pub segment_bytes_max: u64,
-    /// Whether to write a log. Without it, an existing log is still read, and it stays as it is.
+    /// Whether to write a log. If not, an existing log is still read, and stays as it is.
     pub log: bool,
-    /// Whether to [`repair`](crate::repair) first, and continue with what is whole up to the
-    /// damage. Records may be lost; copies are kept.
+    /// Whether to [`repair`](crate::repair) the directory first, and continue with what is whole.
+    /// Records may be lost, but copies of all changed files are kept.
     pub allow_damage: bool,
-    /// Whether an older whole snapshot may replace a damaged newest one. The log must reach back to
-    /// it, so nothing is lost.
+    /// Whether an older whole snapshot may replace a damaged newest one. That loses nothing,
+    /// because the log must reach back to the older one.
     pub allow_older_snapshot: bool,
 }
 
 impl OpenOptions {
-    /// Settings with a log, the default segment size, and no damage accepted.
+    /// Settings that write a log with the default segment size, and accept no damage.
     #[must_use]
     pub fn new(node_id: u64) -> Self {
         Self {
@@ -57,39 +58,39 @@ impl OpenOptions {
     }
 }
 
-/// Findings and actions of a start.
+/// What a start found and did.
 #[derive(Debug)]
 pub struct Opened<D: Disk> {
-    /// Continues the log; `None` if `OpenOptions::log` is false.
+    /// The writer that continues the log; `None` if `OpenOptions::log` is false.
     pub writer: Option<LogWriter<D>>,
     /// The snapshot that was loaded, if there is one.
     pub snapshot: Option<SnapshotInfo>,
-    /// The last record that snapshot and log account for. The next record gets the number after it.
+    /// The last record in snapshot and log. The next record gets the number behind it.
     pub last_lsn: Lsn,
     /// Number of records that were replayed.
     pub records: u64,
-    /// Torn bytes that were cut (with `log: false`: left unread).
+    /// Torn bytes that were cut off. With `log: false` they were only skipped.
     pub torn_bytes: u64,
-    /// Whether the log ends with an end mark, or there is no log.
+    /// Whether the log ends with an end mark. True if there is no log.
     pub clean: bool,
-    /// Sentences about leftovers and torn tails that were removed, which every start does.
+    /// A sentence for each leftover or torn tail that was removed, as every start does.
     pub done: Vec<String>,
-    /// Sentences about changes that were made because damage was accepted.
+    /// A sentence for each change that was made because damage was accepted.
     pub repaired: Vec<String>,
     /// Records that were lost because damage was accepted.
     pub loss: Option<Loss>,
 }
 
-/// Opens the store in `dir`, and returns the writer that continues the log. It first gives every
-/// block of the newest snapshot to `on_block`. Then it gives every record after the start LSN
-/// to `on_record`. Both come in order.
+/// Opens the store in `dir`, and returns the writer that continues the log. First `on_block` gets
+/// every block of the newest snapshot. Then `on_record` gets every record behind the start LSN.
+/// Both come in order.
 ///
-/// Snapshots and segments that this start does not need are only checked by their headers.
+/// Of snapshots and segments that this start does not need, it reads only the headers.
 /// [`scan`](crate::scan) verifies everything.
 ///
 /// # Errors
-/// The caller must discard everything that the callbacks received. [`OpenError::Damaged`] holds the
-/// first damage; [`scan`](crate::scan) finds all of it.
+/// The caller must discard everything that the callbacks got. [`OpenError::Damaged`] has the first
+/// damage; [`scan`](crate::scan) finds all of it.
 pub fn open<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -101,12 +102,11 @@ pub fn open<D: Disk>(
 }
 
 /// Like [`open`], for a caller that applies blocks and records on other threads. `verdict` is
-/// called once, after everything was handed on and before the disk is changed. It returns whether
-/// all of it could be applied.
+/// called once, after the last record and before the disk is changed. It returns an error if
+/// anything could not be applied.
 ///
 /// # Errors
-/// Those of [`open`]. An error of `verdict` is reported with the directory, and nothing was
-/// changed.
+/// Those of [`open`]. An error of `verdict` names the directory; then nothing was changed.
 pub fn open_with_verdict<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -150,13 +150,14 @@ pub fn open_with_verdict<D: Disk>(
         message,
     })?;
 
-    // Everything is read. From here on the disk is changed.
+    // Everything was read. Only from here on is the disk changed.
     set_aside(disk, dir, &chosen.damaged, &mut accepted)?;
     for path in &names.leftovers {
         disk.remove(path).map_err(at(path))?;
         done.push(format!("removed the unfinished file {}", path.display()));
     }
-    // A name that the run before gave may not be durable yet, and this start relies on it.
+    // The run before may have named files without syncing the directory. This start relies on these
+    // names.
     disk.sync_dir(dir).map_err(at(dir))?;
     let mut writer = None;
     if options.log {
@@ -182,12 +183,12 @@ pub fn open_with_verdict<D: Disk>(
 
 struct Chosen {
     snapshot: Option<SnapshotInfo>,
-    /// Newer snapshots that are damaged and will be renamed.
+    /// Damaged snapshots that are newer than the chosen one, and will be renamed.
     damaged: Vec<PathBuf>,
 }
 
-/// Chooses the newest snapshot. Its blocks are normally verified while they are loaded. If an older
-/// one may replace it, all of it is verified first, because loaded blocks cannot be taken back.
+/// Chooses the newest snapshot. Its blocks are verified while they are loaded. But if an older one
+/// may replace it, all blocks are verified first, because loaded blocks cannot be taken back.
 fn choose_snapshot<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -249,7 +250,7 @@ fn set_aside<D: Disk>(
     Ok(())
 }
 
-/// Makes the writer for the records that come next.
+/// Makes the writer that continues behind the records that were replayed.
 fn go_on<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -261,7 +262,7 @@ fn go_on<D: Disk>(
     if let Some((last, before)) = segments.split_last()
         && last.body.is_none()
     {
-        // The machine stopped while this segment was made. The one before it is synced.
+        // The machine stopped while this segment was created. The segment before it is synced.
         let path = &last.report.path;
         disk.remove(path).map_err(at(path))?;
         disk.sync_dir(dir).map_err(at(dir))?;
@@ -277,18 +278,18 @@ fn go_on<D: Disk>(
         return new_segment(disk, dir, node_id, walk, segments);
     };
     let continues = last.report.last_lsn == walk.position;
-    // A segment without a record has the name that the next one would have, so it is used again.
+    // A segment without a record has the name that a new one would get, so it is used again.
     let again = !last.report.end_mark || (continues && last.has_no_record());
     if !again {
-        // The process may have been killed between writing the mark and syncing it, and the next
-        // steps rely on the mark.
+        // The process may have been killed after it wrote the mark and before it synced it. The
+        // next steps rely on the mark.
         let path = &last.report.path;
         let synced = disk.open_append(path).and_then(|mut file| file.sync_data());
         synced.map_err(at(path))?;
         return new_segment(disk, dir, node_id, walk, segments);
     }
     put_in_order(disk, last, done)?;
-    // Only now is the last segment durable, with its header. A mark must not demand it before.
+    // The last segment is durable only now. Before, no mark could demand it.
     if let [.., before, last] = segments
         && last.header.is_some_and(|header| header.kind == Kind::Continues)
         && last.report.batches == 0
@@ -310,9 +311,9 @@ fn go_on<D: Disk>(
     }
 }
 
-/// Writes the mark that demands the last segment, which is new, at the end of the one before it. A
-/// crash may have come before the mark, and a mark that can be read may not be on the disk, if its
-/// sync failed.
+/// Writes the mark that demands the last segment, a new one, at the end of the segment before it. A
+/// crash may have come before the mark was written. Or its sync failed, and the mark that can be
+/// read is not on the disk.
 fn mark<D: Disk>(disk: &D, node_id: u64, before: &Walked) -> io::Result<()> {
     let may_have = before.header.is_some_and(|header| header.version >= 2);
     match &before.body {
@@ -324,7 +325,7 @@ fn mark<D: Disk>(disk: &D, node_id: u64, before: &Walked) -> io::Result<()> {
     }
 }
 
-/// Writes the whole part of the last segment again, without torn bytes and end mark.
+/// Writes the last segment again, up to its last whole batch: without torn bytes or end mark.
 fn put_in_order<D: Disk>(disk: &D, last: &Walked, done: &mut Vec<String>) -> io::Result<()> {
     let Some(body) = &last.body else {
         return Ok(());

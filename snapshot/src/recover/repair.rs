@@ -1,13 +1,12 @@
-//! Repair, for an operator who has decided to continue with what is whole.
+//! Repair, for an operator who has decided to continue with what is left whole.
 //!
 //! # Invariants
-//! - A repair runs only on request, and acts only on damage.
+//! - A repair runs only when it is asked for, and only if there is damage.
 //! - It removes no bytes: each file that it changes or takes away is kept as `<name>.damaged` (then
 //!   `.damaged-2`, ...).
-//! - It never empties a store: if nothing whole is there to begin from, it leaves everything as it
-//!   is.
-//! - Afterwards the log continues behind every LSN that may have been given, in a segment that says
-//!   which records were accepted as lost.
+//! - It never empties a store: if nothing whole is left to begin from, it changes nothing.
+//! - Afterwards the log continues behind every LSN that may have been given to a record. The new
+//!   segment says which records were accepted as lost.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,27 +24,27 @@ use crate::version::SEGMENT_VERSION;
 use crate::{Damage, Known, Lsn, OpenError};
 
 const COPY_BYTES: u64 = 1 << 20;
-/// Upper bound of the records in a missing segment: that is 32 GiB of the shortest ones.
+/// How many records a missing segment can have at most: so many of the shortest ones take 32 GiB.
 const MISSING_SEGMENT_RECORDS_MAX: u64 = 1 << 32;
 
-/// Actions of a repair.
+/// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// One sentence for each change; empty if nothing was changed.
+    /// A sentence for each change; empty if nothing was changed.
     pub done: Vec<String>,
-    /// Damage that it did not touch, because nothing whole would be left to start from.
+    /// Damage that the repair left, because nothing whole would be there to start from.
     pub left: Vec<Damage>,
     /// The records that were given up.
     pub loss: Option<Loss>,
 }
 
-/// Cuts the log at the first damage. Renames damaged snapshots if an older whole one with its log
-/// exists. Also renames segments and names that cannot be used. `known` is as in
-/// [`scan`](crate::scan). No writer may be at work in `dir`.
+/// Cuts the log at the first damage. Renames damaged snapshots if an older whole one exists, with
+/// the log behind it. Also renames segments and names that cannot be used. `known` is like that of
+/// [`scan`](crate::scan). No writer may use `dir` meanwhile.
 ///
 /// # Errors
 /// [`OpenError::Newer`] if a newer program wrote any of the files; then nothing is changed. After
-/// an error of the file system some changes may be done, and the caller may run it again.
+/// an error of the file system some changes may be done, and the caller may try again.
 pub fn repair<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -67,8 +66,8 @@ pub fn repair<D: Disk>(
     Ok(Repaired { done, left, loss: found.scan.loss })
 }
 
-/// The records that would be given up if the damage were accepted, and whether a repair is
-/// possible. If nothing whole is left to begin from, all records would be given up.
+/// Which records are lost if the damage is accepted, and whether a repair is possible. If nothing
+/// whole is left to begin from, it is all records.
 pub(super) fn loss(survey: &Survey) -> (Option<Loss>, bool) {
     if survey.scan.damage.is_empty() {
         return (None, false);
@@ -85,13 +84,13 @@ pub(super) fn loss(survey: &Survey) -> (Option<Loss>, bool) {
     (loss, plan.is_some())
 }
 
-/// All changes of a repair. It is complete before the first change is made.
+/// All changes of a repair, decided before the first one is made.
 struct Plan {
     /// Files to be renamed, in this order.
     aside: Vec<PathBuf>,
-    /// A segment to be cut to this many bytes.
+    /// The segment to cut, and its length after that.
     cut: Option<(PathBuf, u64)>,
-    /// A segment to be created behind all that is lost.
+    /// The header of a new segment, behind all records that are lost.
     goes_on: Option<SegmentHeader>,
 }
 
@@ -100,8 +99,8 @@ impl Plan {
         let first = survey.names.segments.first().copied();
         let snapshot = survey.snapshot.as_ref();
         let start = snapshot.map_or(Lsn(0), |snapshot| snapshot.start_lsn);
-        // There must be something whole to begin from: a snapshot, or a log from the very first
-        // record on. The log must reach back to it.
+        // Something whole must be left to begin from: a snapshot to which the log reaches back, or
+        // a log from the first record on.
         let reaches = match first {
             Some(first) => {
                 first <= start.next() || snapshot.is_some_and(|snapshot| !snapshot.logged)
@@ -123,8 +122,8 @@ impl Plan {
         Some(plan)
     }
 
-    /// Plans the log: segments before the needed ones, segments to keep, and segments after the
-    /// damage.
+    /// Decides about the segments: those before the ones that are needed, those to keep, and those
+    /// behind the damage.
     fn log(&mut self, survey: &Survey, start: Lsn) {
         let segments = survey.walk.segments.as_slice();
         let wrong = |segment: &Walked| segment.refused || segment.broken;
@@ -135,7 +134,8 @@ impl Plan {
         let needed = segments.iter().rposition(|it| it.report.first_lsn <= start.next());
         let needed = needed.unwrap_or(0);
         let (older, kept_or_after) = segments.split_at_checked(needed).unwrap_or_default();
-        // If the link at the first needed segment is broken, the damage is before it.
+        // If only the link to the segment before it is wrong, the damage is in front of this
+        // segment.
         let usable = |segment: &Walked| {
             segment.body.is_some() && segment.header.map(|it| it.node_id) == Some(node(survey))
         };
@@ -164,13 +164,14 @@ impl Plan {
         self.end_after(survey, start, kept, after);
     }
 
-    /// Plans that the log ends with `kept`, and continues behind every record that may have been in
-    /// the rest.
+    /// Decides that the log ends with `kept`, and continues behind every record that the rest may
+    /// have had.
     fn end_after(&mut self, survey: &Survey, start: Lsn, kept: &[Walked], after: &[Walked]) {
         let kept_last = kept.iter().map(|segment| segment.report.last_lsn).max();
         let last = start.max(kept_last.unwrap_or_default());
         let beyond = highest_of(survey, kept.iter().chain(after));
-        // Newest first: if the machine stops in between, the log has an end and no gap.
+        // The newest is renamed first. If the machine stops in between, the log ends earlier but
+        // has no gap.
         self.aside.extend(after.iter().rev().map(|it| it.report.path.clone()));
         if let Some(segment) = kept.last() {
             let report = &segment.report;
@@ -216,7 +217,7 @@ fn node(survey: &Survey) -> u64 {
     survey.scan.node_id.unwrap_or_default()
 }
 
-/// The last record that was certainly written.
+/// The last record of which something proves that it was written.
 fn proven(survey: &Survey) -> Lsn {
     let segments = survey.walk.segments.iter().filter(|it| it.body.is_some());
     let in_log = segments.map(|it| it.report.last_lsn).max().unwrap_or_default();
@@ -230,7 +231,7 @@ fn highest_in_snapshots(survey: &Survey) -> Lsn {
     survey.scan.snapshots.iter().map(end).max().unwrap_or_default()
 }
 
-/// Upper bound of the record numbers in these segments, in a snapshot or in a missing segment.
+/// No record of these segments, of a snapshot or of a missing segment has a larger number.
 fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -> Lsn {
     let in_log = segments.map(highest).max().unwrap_or_default();
     let known = in_log.max(highest_in_snapshots(survey)).max(survey.baseline.durable);
@@ -241,20 +242,19 @@ fn highest_of<'a>(survey: &Survey, segments: impl Iterator<Item = &'a Walked>) -
     if !is_missing {
         return known;
     }
-    // The new segment is named after the number behind this bound, so the bound stays below
-    // `NAMED_MAX`.
+    // A new segment is named after the next number, so this one stays below `NAMED_MAX`.
     let most = known.0.saturating_add(MISSING_SEGMENT_RECORDS_MAX).min(Lsn::NAMED_MAX.0 - 1);
     known.max(Lsn(most))
 }
 
-/// Upper bound of the record numbers in this segment: a record takes at least a frame.
+/// No record of this segment has a larger number. Each record takes at least a frame.
 fn highest(segment: &Walked) -> Lsn {
     let report = &segment.report;
     let unknown = report.bytes.saturating_sub(report.whole_bytes) / u64_of(FRAME_BYTES);
     Lsn(report.last_lsn.0.saturating_add(unknown))
 }
 
-/// A free name beside `path`: `<name>.damaged`, `<name>.damaged-2`, ...
+/// A name beside `path` that no file has: `<name>.damaged`, `<name>.damaged-2`, ...
 pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Result<PathBuf> {
     let taken: Vec<PathBuf> =
         disk.list(dir).map_err(at(dir))?.iter().map(|name| dir.join(name)).collect();
@@ -267,14 +267,14 @@ pub(super) fn free_name<D: Disk>(disk: &D, dir: &Path, path: &Path) -> io::Resul
     free.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }
 
-/// Durably writes the first `bytes` of a file again in its place. That takes room for a copy, even
-/// where a cut would do. If a sync of the run before failed, a sync of the existing bytes proves
-/// nothing.
+/// Writes the first `bytes` of a file again, by a durable replace. That needs room for a copy,
+/// where a cut would not. But if a sync of the run before failed, a cut and a sync would prove
+/// nothing about the bytes.
 pub(super) fn rewrite<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
     copy(disk, path, path, bytes)
 }
 
-/// Copies at most `bytes` of one file to another name, or over itself, as a durable replace.
+/// Copies at most `bytes` of one file to another name, or to its own, by a durable replace.
 fn copy<D: Disk>(disk: &D, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
     let mut window = Window::new(disk.open_read(from).map_err(at(from))?).map_err(at(from))?;
     let end = bytes.min(window.len());

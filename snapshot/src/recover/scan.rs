@@ -1,4 +1,4 @@
-//! The complete description of a data directory.
+//! The scan, which describes all of a data directory.
 //!
 //! # Invariants
 //! - A scan only reads.
@@ -15,9 +15,9 @@ use crate::file::SnapshotName;
 use crate::log::RecordFn;
 use crate::{Baseline, Damage, Known, Lsn, OpenError, ReadError, SnapshotInfo, SnapshotReader};
 
-/// Reads everything in `dir` and changes nothing. `known` holds the baseline, and the node that the
-/// files must belong to. `None` takes the node from the files, which must then agree with each
-/// other, and demands nothing.
+/// Reads everything in `dir` and changes nothing. `known` has the baseline, and the node that the
+/// files must belong to. With `None` it requires nothing, but all files must name one node,
+/// whichever it is.
 ///
 /// # Errors
 /// Only those of the file system (kind `NotFound` if there is no such directory). Damage is part of
@@ -26,7 +26,7 @@ pub fn scan<D: Disk>(disk: &D, dir: &Path, known: impl Into<Known>) -> io::Resul
     survey(disk, dir, known.into(), &mut |_, _| Ok(())).map(|survey| survey.scan)
 }
 
-/// Like [`scan`], and gives the records that a start would replay to `on_record`, up to the first
+/// Like [`scan`]. Also gives `on_record` the records that a start would replay, up to the first
 /// damage.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub fn scan_with<D: Disk>(
     survey(disk, dir, known.into(), &mut on_record).map(|survey| survey.scan)
 }
 
-/// The scan, and what `repair` needs besides.
+/// A scan, with what only `repair` needs.
 pub(super) struct Survey {
     pub(super) names: Names,
     pub(super) walk: LogWalk,
@@ -61,7 +61,7 @@ pub(super) fn survey<D: Disk>(
     let mut damage = names.wrong.clone();
     let Known { mut node_id, baseline } = known;
     let mut snapshots = Vec::new();
-    // Newest first, so that the newest whole one decides the node if the caller did not.
+    // The newest comes first. If the caller named no node, the newest whole snapshot decides it.
     for &name in names.snapshots.iter().rev() {
         let state = match read_snapshot(disk, dir, name, node_id, true) {
             Ok(info) => Ok(info),
@@ -102,7 +102,7 @@ pub(super) fn survey<D: Disk>(
     Ok(survey)
 }
 
-/// The state that the log is replayed onto, given the chosen snapshot.
+/// What is there before the log is replayed, if this snapshot is chosen.
 pub(super) fn base(names: &Names, snapshot: Option<SnapshotInfo>, known: Known) -> Base {
     let position = match &snapshot {
         Some(snapshot) => Some(snapshot.start_lsn),
@@ -119,7 +119,7 @@ pub(super) fn base(names: &Names, snapshot: Option<SnapshotInfo>, known: Known) 
     }
 }
 
-/// Verifies one snapshot: all of it with `blocks`, otherwise only header and footer.
+/// Verifies one snapshot: with `blocks` all of it, otherwise only header and footer.
 pub(super) fn read_snapshot<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -138,7 +138,7 @@ pub(super) fn read_snapshot<D: Disk>(
     if blocks { reader.verify() } else { Ok(info) }
 }
 
-/// The walk of a scan collects damage in its result; only other errors end it.
+/// Leaves only errors of the file system, as a scan collects damage in its result.
 fn only_io(error: OpenError) -> io::Error {
     match error {
         OpenError::Io(error) => error,

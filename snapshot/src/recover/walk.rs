@@ -1,11 +1,11 @@
-//! The one walk over all segments. `scan`, `open` and `repair` all decide by it.
+//! The walk over all segments by which `scan`, `open` and `repair` decide.
 //!
-//! It takes one pass. Segments before the last one may not be torn, so anything wrong in them is
-//! damage, and a start ends there. Only the last segment needs a look ahead, which comes before
-//! anything of the broken place is handed on.
+//! The walk makes one pass. Only the last segment may be torn, so anything wrong in an earlier one
+//! is damage, and a start ends there. In the last segment the walk looks ahead, before it hands on
+//! anything of the broken place.
 //!
 //! # Invariants
-//! - A record is handed on only if everything before it, from the snapshot on, is right.
+//! - A record is handed on only if everything before it is right, from the snapshot on.
 //! - `position` is the last record that snapshot and log together account for.
 
 use std::path::{Path, PathBuf};
@@ -20,12 +20,12 @@ use crate::log::{
 };
 use crate::{Baseline, Damage, Lsn, OpenError, SnapshotInfo};
 
-/// The state that the log is replayed onto, and what must be there.
+/// What is there before the log is replayed, and what must be there after it.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub(super) snapshot: Option<SnapshotInfo>,
-    /// `None` if the state before the log is not known, because no snapshot is whole. That is
-    /// reported already.
+    /// The last record before the log. `None` if it is not known, because no snapshot is whole.
+    /// That damage is reported already.
     pub(super) position: Option<Lsn>,
     pub(super) node_id: Option<u64>,
     pub(super) baseline: Baseline,
@@ -35,9 +35,9 @@ pub(super) struct Base {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// Read everything, also behind damage.
+    /// Reads everything, also behind damage.
     Full,
-    /// Read up to the first damage, and only headers of segments that are older than the snapshot.
+    /// Reads up to the first damage. Of segments older than the snapshot, reads only headers.
     Start,
 }
 
@@ -51,12 +51,12 @@ pub(super) struct LogWalk {
     pub(super) node_id: Option<u64>,
     /// Number of records that were handed on.
     pub(super) records: u64,
-    /// The previous segment, and the first LSN of the one that its mark demands.
+    /// The path of the previous segment, and the first record of the segment that its mark demands.
     demanded: Option<(PathBuf, Lsn)>,
-    /// Behind the last batch of the previous segment there are bytes that may be half a successor
-    /// mark.
+    /// Set if the previous segment ends with bytes that may be half a successor mark. It is the
+    /// damage that they would be otherwise.
     half_marked: Option<Damage>,
-    /// The last segment demands another one, which is missing.
+    /// The last segment has a mark that demands another one, which is missing.
     pub(super) demands_another: bool,
 }
 
@@ -65,16 +65,17 @@ pub(super) struct Walked {
     /// `None` if the header is torn or damaged.
     pub(super) body: Option<Body>,
     pub(super) header: Option<SegmentHeader>,
-    /// Wrong as a whole: header, node, or place in the chain.
+    /// The segment is wrong as a whole: in its header, its node, or its place in the log.
     pub(super) refused: bool,
-    /// Wrong from `report.whole_bytes` on.
+    /// The segment is wrong from `report.whole_bytes` on.
     pub(super) broken: bool,
 }
 
-/// Appended to the error about bytes that would be a torn tail in the last segment.
+/// The end of the message about bytes that would only be a torn tail if no later segment followed.
 const LATER_FOLLOWS: &str = "; a later segment follows, so this is no torn write";
 
-/// Whether nothing was written to a segment yet. Then the mark before it may not be whole.
+/// Whether nothing was written to the segment yet. Then a crash may have cut the mark in the
+/// segment before it.
 fn may_be_new(header: &SegmentHeader, body: &Body) -> bool {
     header.kind == Kind::Continues && body.batches == 0 && !matches!(body.end, End::Damaged(_))
 }
@@ -128,7 +129,7 @@ pub(super) fn walk_log<D: Disk>(
 struct Step {
     verify_records: bool,
     is_last: bool,
-    /// The baseline names this segment or one behind it, so its header was durable.
+    /// The baseline names this segment or a later one, so the header of this one was durable.
     was_whole: bool,
     replay_after: Lsn,
 }
@@ -205,7 +206,7 @@ impl LogWalk {
         Ok(link)
     }
 
-    /// Treats bytes that looked like half a mark as damage.
+    /// Reports the end of the previous segment, which could have been half a mark, as damage.
     fn break_before(&mut self, damage: Option<Damage>) {
         if let Some(before) = self.segments.last_mut() {
             before.broken |= damage.is_some();
@@ -219,7 +220,8 @@ impl LogWalk {
         self.segments.push(walked);
     }
 
-    /// Checks node, place in the chain, and whether the records from the snapshot on are there.
+    /// Checks the segment's node and its place in the log, and that no record behind the snapshot
+    /// is missing.
     fn check_header(
         &mut self,
         path: &Path,
@@ -265,7 +267,7 @@ impl LogWalk {
         let whole = Some((body.last, body.chain));
         match &body.end {
             End::Open | End::Mark | End::Successor(_) if !is_last => whole,
-            // A missing successor is damage, and it is found when everything is read.
+            // A missing successor is damage, which is reported after the last segment.
             End::Successor(_) => whole,
             End::Open => {
                 self.tail = Tail::Open;
@@ -297,8 +299,8 @@ impl LogWalk {
         }
     }
 
-    /// A logged snapshot was published when the log was durable up to its end, so that log must be
-    /// there.
+    /// Checks that the log reaches the end LSN of a logged snapshot. It was durable up to there
+    /// when the snapshot was published.
     fn check_snapshot(&mut self, base: &Base, dir: &Path) {
         let Some(snapshot) = base.snapshot.as_ref().filter(|snapshot| snapshot.logged) else {
             return;
@@ -324,8 +326,8 @@ impl LogWalk {
 }
 
 impl LogWalk {
-    /// First LSN of the newest segment that has its header. A segment that is only being made is
-    /// not the one that the baseline names.
+    /// The first record of the newest segment that has a header. A segment without one was still
+    /// being created, so the baseline does not name it.
     pub(super) fn newest_with_header(&self) -> Lsn {
         let newest = self.segments.iter().rev().find(|it| it.header.is_some());
         newest.map_or(Lsn(0), |newest| newest.report.first_lsn)
@@ -338,7 +340,7 @@ impl LogWalk {
         self.damage.push(Damage::new(&segment_path(dir, first), 0, what));
     }
 
-    /// Checks that everything is there that the baseline names or calls durable.
+    /// Checks that all files and records are there that the baseline names.
     fn check_baseline(&mut self, base: &Base, dir: &Path) {
         let Baseline { durable, segment, snapshot } = base.baseline;
         let newest = self.newest_with_header();
@@ -394,15 +396,15 @@ impl Walked {
         report.whole_bytes = if is_marked { report.bytes } else { body.whole_bytes };
     }
 
-    /// Whether the bytes behind the last batch are no more than a mark, in a segment that may have
-    /// one.
+    /// Whether the bytes behind the last batch are not longer than a mark, and the segment may have
+    /// marks.
     fn may_be_half_marked(&self, body: &Body) -> bool {
         let behind = self.report.bytes.saturating_sub(body.whole_bytes);
         self.header.is_some_and(|header| header.version >= 2)
             && behind <= u64_of(BATCH_HEADER_BYTES)
     }
 
-    /// Whether the whole part is nothing but a header.
+    /// Whether the segment has a header and no record.
     pub(super) fn has_no_record(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.whole_bytes <= u64_of(SEGMENT_HEADER_BYTES))
     }

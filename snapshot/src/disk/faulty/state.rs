@@ -1,9 +1,9 @@
 //! The state behind a faulty disk: what processes see, and what is durable.
 //!
 //! # Invariants
-//! - The first `same` bytes of a file are equal in `seen` and `safe`; a sync only carries over the
+//! - The first `same` bytes of a file are equal in `seen` and `safe`, so a sync only copies the
 //!   rest.
-//! - `pending` holds each change of a name that is not durable yet, in order.
+//! - `pending` has each change of a name that is not durable yet, in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::bytes::{u64_of, usize_of};
 
-/// The smallest part of a file that is kept or lost as one. It is small, so that short files have
+/// The part of a file that a crash keeps or loses as one. It is small, so that short files have
 /// several.
 const PAGE_BYTES: usize = 64;
 
@@ -29,7 +29,7 @@ pub(super) struct Faults {
     pub(super) displaced: bool,
 }
 
-/// Errors of a call that finds no descriptor, no memory, no right or no room for a name.
+/// The errors of a refused call, which lacks a descriptor, memory, a right or room for a name.
 const REFUSALS: [Errno; 8] = [
     Errno::MFILE,
     Errno::NFILE,
@@ -89,7 +89,7 @@ impl State {
         }
     }
 
-    /// splitmix64: short, and equal on every machine.
+    /// The next random number, by splitmix64, which is equal on every machine.
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -98,7 +98,7 @@ impl State {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `most`, both included.
+    /// A random number from 0 to `most`, both included.
     fn up_to(&mut self, most: usize) -> usize {
         usize_of(self.random() % u64_of(most).saturating_add(1))
     }
@@ -114,7 +114,8 @@ impl State {
         Ok(())
     }
 
-    /// Checks for a planned refusal, before a call that needs a resource of the system.
+    /// Refuses the call if that was planned. Every call that needs a resource of the system asks
+    /// first.
     pub(super) fn take_resource(&mut self, call: &str) -> io::Result<()> {
         self.check()?;
         if !count_down(&mut self.faults.refused) && !self.faults.all_refused {
@@ -251,7 +252,7 @@ impl State {
         let data = self.data(epoch, id)?;
         if fails {
             if dropped {
-                // The pages count as clean and are not on the disk: a later sync will not write
+                // The pages count as synced but are not on the disk. So a later sync will not write
                 // them.
                 data.safe.truncate(data.same);
                 data.safe.resize(data.seen.len(), 0);
@@ -289,8 +290,8 @@ impl State {
         let in_order = self.chance();
         let count = self.up_to(self.pending.len());
         for (index, change) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            // A file system with a journal keeps the first changes of the sequence; others keep any
-            // of them.
+            // A file system with a journal keeps the first changes, up to some point. Others may
+            // keep any of them.
             let kept = if in_order { index < count } else { self.chance() };
             if kept {
                 change.apply(&mut self.safe_names);
@@ -306,8 +307,8 @@ impl State {
         self.files = files;
     }
 
-    /// The bytes of a file that survive a crash. The length is one that the file had, or one
-    /// between; each page is old or new.
+    /// Chooses which bytes of a file survive a crash. The length is one that the file had, or one
+    /// between. Each page is old or new.
     fn survivors(&mut self, data: &Data) -> Vec<u8> {
         if data.same == data.seen.len() && data.same == data.safe.len() {
             return data.safe.clone();
@@ -328,7 +329,7 @@ impl State {
         let mut page = data.same - data.same % PAGE_BYTES;
         while page < len {
             let end = (page + PAGE_BYTES).min(len).min(data.seen.len());
-            // The page is new as a whole, not at all, or up to some byte.
+            // The page gets the new bytes as a whole, not at all, or up to some byte.
             let to = match self.up_to(4) {
                 _ if all_new => end,
                 0 | 1 => end,
@@ -385,7 +386,7 @@ impl NameChange {
                 names.remove(&path);
             }
             NameChange::Rename(from, to, id) => {
-                // Only if the name is still this file's: when earlier changes were lost, another
+                // Only if the name still leads to this file: if earlier changes were lost, another
                 // file may have it.
                 if names.get(&from) == Some(&id) {
                     names.remove(&from);
@@ -396,7 +397,7 @@ impl NameChange {
     }
 }
 
-/// Counts down, and returns true for the call that must fail.
+/// Counts one call. Returns true if it is the one that must fail.
 fn count_down(counter: &mut Option<u64>) -> bool {
     match counter.as_mut() {
         None => false,
