@@ -9,8 +9,8 @@
 //! 2. The index is below the due one, or the epoch below the current one: **void**. The entry
 //!    arrived twice, or its writer was replaced. If the engine has a condition, this is a gap
 //!    instead.
-//! 3. Index, first LSN and previous checksum are the due ones, and the entry is a claim of a higher
-//!    epoch, or an entry of the current writer that is no claim: **accepted**.
+//! 3. Index, first LSN and previous checksum are the due ones: **accepted**. But a claim must have
+//!    a higher epoch, and any other entry must be from the current writer.
 //! 4. Anything else is a **gap**: an entry is missing.
 //!
 //! # Invariants

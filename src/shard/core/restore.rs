@@ -3,7 +3,7 @@
 //! Invariants:
 //! - All blocks of a slot have one slot sequence, and each entry comes once, in order.
 //! - A dissolved chat with nothing left to deliver is retired as soon as no later item can belong
-//!   to it, so that a restore needs no more memory than the shard had.
+//!   to it. So a restore needs no more memory than the shard had.
 
 use std::sync::Arc;
 
