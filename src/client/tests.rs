@@ -1,4 +1,4 @@
-//! The client against a small server whose every step a test controls.
+//! Tests the client against a small server, of which a test decides each step.
 
 #![allow(clippy::panic)]
 
@@ -38,7 +38,7 @@ impl Peer {
         peer
     }
 
-    /// Reads the next request; `None` when the client is gone.
+    /// Reads the next request; `None` when the client has disconnected.
     async fn request(&mut self) -> Option<Request> {
         loop {
             if let Some(payload) = frame::next(&mut self.input, REQUEST_BYTES_MAX).unwrap() {
@@ -168,7 +168,8 @@ async fn a_lost_connection_says_what_is_known() {
     server.await.unwrap();
     assert!(unavailable(write).starts_with("outcome unknown: connection lost"));
     assert!(unavailable(read).starts_with("not applied: connection lost"));
-    // The third call waited for one of the server's two places, and was never sent.
+    // The server accepts two requests at a time. The third call waited for one of them, and was
+    // never sent.
     assert!(unavailable(waiting).starts_with("not applied"));
     assert!(client.is_closed());
     assert!(unavailable(client.call(delete()).await).starts_with("not applied"));

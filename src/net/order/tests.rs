@@ -1,5 +1,5 @@
-//! Sends requests on one connection, chosen by hand and at random: none goes too early, and each
-//! goes.
+//! Sends requests on one connection, chosen by hand and at random. No request is submitted too
+//! early, and each is submitted at some time.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ fn command(name: &str, arguments: Value) -> Command {
     Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
 }
 
-/// An order, and the order keys of the requests that went, by their ids.
+/// The order under test, and the order keys of the submitted requests by their request ids.
 #[derive(Default)]
 struct Connection {
     order: Order,
@@ -25,14 +25,14 @@ struct Connection {
 }
 
 impl Connection {
-    /// Sends a request; whether it goes at once.
+    /// Sends a request. Returns whether it is submitted at once.
     fn goes(&mut self, id: u64, command: &Command) -> bool {
         let asked = RequestInfo { id, started: Instant::now(), bytes: 100 };
         let going = self.order.take(asked, command.clone().into(), hasher());
         going.is_some_and(|going| self.order_keys.insert(id, going.order_key).is_none())
     }
 
-    /// Answers a request; returns the ids of those that go because of it.
+    /// Answers a request. Returns the ids of the held requests that are submitted because of it.
     fn done(&mut self, id: u64) -> Vec<u64> {
         if let Some(order_key) = self.order_keys.remove(&id).unwrap() {
             self.order.done(order_key);
@@ -161,7 +161,7 @@ fn the_table_has_a_bound() {
     sent.assert_empty();
 }
 
-/// Requests that share few keys, in many combinations.
+/// Draws a request on few keys, so that many pairs have a key in common.
 fn some_command() -> impl Strategy<Value = Command> {
     let (user, chat) = (prop::sample::select(vec!["a", "b"]), prop::sample::select(vec!["g", "h"]));
     (0..14, user, chat, any::<bool>()).prop_map(|(which, user, chat, has_key)| {
@@ -188,7 +188,7 @@ fn some_command() -> impl Strategy<Value = Command> {
     })
 }
 
-/// Whether the second request must wait until the first is answered.
+/// Whether the second request must be held until the first is answered.
 fn must_wait(first: &Command, second: &Command) -> bool {
     let footprint =
         |command: &Command| Footprint::of(&command.clone().into(), hasher(), Scope::All);
