@@ -55,11 +55,12 @@ impl ConfigError {
 /// When an acknowledged write is on the disk, and so survives a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FsyncMode {
-    /// Before the reply is sent.
+    /// A write is on the disk before its reply is sent.
     Always,
-    /// At most about a second after the reply.
+    /// A write is on the disk at most about a second after its reply.
     EverySecond,
-    /// When the operating system writes it, at any time after the reply.
+    /// A write is on the disk when the operating system has written it, at any time after its
+    /// reply.
     Never,
 }
 
@@ -77,7 +78,7 @@ impl FsyncMode {
 /// Whether the node writes a log besides its snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSwitch {
-    /// With a log. How much a crash can lose depends on [`FsyncMode`].
+    /// The node writes a log. How much a crash can lose depends on [`FsyncMode`].
     On,
     /// Without a log. The changes since the last snapshot are lost when the process ends.
     Off,
@@ -86,7 +87,7 @@ pub enum LogSwitch {
 /// How the HTTP door identifies its user.
 #[derive(Debug, Clone)]
 pub enum HttpAuth {
-    /// By `X-User-Id`, which a gateway sets.
+    /// The header `X-User-Id`, which a gateway sets, names the user.
     Header,
     /// By the claim `sub` of a JWT, which one of these keys must have signed.
     Jwt(Arc<JwtVerifier>),
@@ -95,27 +96,27 @@ pub enum HttpAuth {
 /// The door that serves `/openapi.json` and the page about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Docs {
-    /// No door serves them.
+    /// No door serves the API's document.
     Off,
-    /// The admin listener serves them.
+    /// The admin listener serves the API's document.
     Admin,
-    /// The HTTP door serves them.
+    /// The HTTP door serves the API's document.
     App,
 }
 
 /// The format of the server's log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Log lines for people.
     Text,
-    /// One JSON object per line.
+    /// Log lines as JSON, one object per line.
     Json,
 }
 
 /// All settings of `serve`, parsed and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The directory of log and snapshots.
+    /// The directory of the log and the snapshots.
     pub data_dir: PathBuf,
     /// The address of the TCP door.
     pub listen: Endpoint,
@@ -170,7 +171,7 @@ pub struct Config {
     pub memory_max: Option<u64>,
     /// The most connections of each door.
     pub connections_max: usize,
-    /// A connection without a request for this long is closed.
+    /// How long a connection may be without a request before it is closed.
     pub idle_timeout: Duration,
     /// Whether to pin each worker's thread to a core.
     pub pin: bool,

@@ -214,9 +214,9 @@ impl SharedMeter {
 pub struct MetricsInput {
     /// The node's reply to `stats`; `None` while it starts.
     pub stats: Option<StatsReply>,
-    /// Requests of the TCP door, all cores merged.
+    /// Requests of the TCP door on all cores.
     pub tcp: Meter,
-    /// Requests of the HTTP door, all cores merged.
+    /// Requests of the HTTP door on all cores.
     pub http: Meter,
     /// Requests to `/call` of the admin listener.
     pub call: Meter,

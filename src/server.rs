@@ -67,7 +67,7 @@ pub enum StartError {
     Descriptors {
         /// The limit of open files of this process, after an attempt to raise it.
         limit: usize,
-        /// The smallest limit that is enough for this configuration.
+        /// The smallest limit of open files that is enough for this configuration.
         needed: usize,
     },
 }
@@ -75,11 +75,11 @@ pub enum StartError {
 /// The addresses that the server listens on, with the ports that the system chose.
 #[derive(Debug, Clone)]
 pub struct Addresses {
-    /// Address of the TCP door.
+    /// The address of the TCP door.
     pub tcp: Endpoint,
-    /// Address of the HTTP door; `None` if it is off.
+    /// The address of the HTTP door; `None` if it is off.
     pub http: Option<Endpoint>,
-    /// Address of the admin listener; `None` if it is off.
+    /// The address of the admin listener; `None` if it is off.
     pub admin: Option<Endpoint>,
 }
 

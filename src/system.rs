@@ -55,7 +55,7 @@ pub fn lower_priority(_: i32) -> io::Result<()> {
 /// The memory of the process as the system reports it, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryFigures {
-    /// Resident memory.
+    /// Memory of the process that is in RAM, in bytes.
     pub resident: u64,
     /// The part of the resident memory that no allocator gave out: the program's code, mapped
     /// files.

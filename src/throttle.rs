@@ -107,9 +107,9 @@ pub struct Episode {
 enum Phase {
     #[default]
     Over,
-    /// The state lasts, and no line about it was written yet.
+    /// The state that the episode is about lasts, and no line about it was written yet.
     Unwritten,
-    /// The state lasts, and a line about it was written.
+    /// The state that the episode is about lasts, and a line about it was written.
     Written,
 }
 

@@ -17,7 +17,7 @@ pub struct Damage {
     /// The damaged file. For a missing file, this is its own path, the directory, or the file
     /// behind the gap.
     pub path: PathBuf,
-    /// Bytes from the start of the file.
+    /// Where the damage begins, in bytes from the start of the file.
     pub offset: u64,
     /// What is wrong, in words for the operator.
     pub what: String,

@@ -34,11 +34,11 @@ pub(crate) const FOOTER_BYTES: usize = 40;
 /// Header and footer of a published snapshot, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotInfo {
-    /// The file `image-*.img`.
+    /// The path of the snapshot, a file `image-*.img`.
     pub path: PathBuf,
-    /// Length of the file in bytes.
+    /// Length of the snapshot in bytes.
     pub bytes: u64,
-    /// Number of blocks between header and footer.
+    /// Number of the snapshot's blocks.
     pub blocks: u64,
     /// All records up to this one are in the snapshot, so replay begins behind it.
     pub start_lsn: Lsn,
@@ -47,7 +47,7 @@ pub struct SnapshotInfo {
     pub end_lsn: Lsn,
     /// Whether a log was written while the snapshot was. If so, a start needs that log.
     pub logged: bool,
-    /// The node that wrote it.
+    /// The id of the node that wrote the snapshot.
     pub node_id: u64,
 }
 

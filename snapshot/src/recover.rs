@@ -78,7 +78,7 @@ impl Scan {
 /// Records that are missing, or that are behind damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// The first lost record.
+    /// The first record that is lost.
     pub first: Lsn,
     /// The last lost record that was certainly written.
     pub last: Lsn,
@@ -113,7 +113,7 @@ impl std::fmt::Display for Loss {
 /// What a scan found out about one snapshot file.
 #[derive(Clone, Debug)]
 pub struct SnapshotReport {
-    /// The file `image-*.img`.
+    /// The path of the snapshot, a file `image-*.img`.
     pub path: PathBuf,
     /// The start LSN in the snapshot's name. All records up to it are in the snapshot.
     pub start_lsn: Lsn,
@@ -124,7 +124,7 @@ pub struct SnapshotReport {
 /// What a scan found out about one segment.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
-    /// The file `log-*.seg`.
+    /// The path of the segment, a file `log-*.seg`.
     pub path: PathBuf,
     /// The LSN in the segment's name: its first record, or the one that would come first.
     pub first_lsn: Lsn,
@@ -132,9 +132,9 @@ pub struct SegmentReport {
     pub last_lsn: Lsn,
     /// How many whole batches the segment has, without marks.
     pub batches: u64,
-    /// Number of whole records.
+    /// How many whole records the segment has.
     pub records: u64,
-    /// Length of the file in bytes.
+    /// Length of the segment in bytes.
     pub bytes: u64,
     /// Bytes up to the end of the last whole batch, or of the mark behind it.
     pub whole_bytes: u64,
@@ -145,11 +145,11 @@ pub struct SegmentReport {
 /// How a log ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tail {
-    /// There is no log.
+    /// The directory has no log.
     Empty,
-    /// With an end mark: the process stopped cleanly.
+    /// The log ends with an end mark: the process stopped cleanly.
     EndMark,
-    /// Behind a whole batch, without an end mark: the process did not stop cleanly.
+    /// The log ends behind a whole batch, without an end mark: the process did not stop cleanly.
     Open,
     /// With bytes that are no whole batch: the process stopped during a write. The next start cuts
     /// them off.

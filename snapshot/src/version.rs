@@ -29,9 +29,9 @@ pub const SEALED_VERSION: u32 = 1;
 pub struct Newer {
     /// The path of the file, which no start and no repair touches.
     pub path: PathBuf,
-    /// The version in the file.
+    /// The format version of the file.
     pub version: u32,
-    /// The newest version that this program reads.
+    /// The newest format version that this program reads.
     pub known: u32,
 }
 

@@ -48,9 +48,9 @@ impl JwtFile {
 /// What tokens must claim besides `sub` and `exp`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JwtRules {
-    /// `aud` must contain one of these. If empty, `aud` is not checked.
+    /// The values of which the claim `aud` must contain one. If empty, `aud` is not checked.
     pub audience: Vec<String>,
-    /// `iss` must be one of these. If empty, `iss` is not checked.
+    /// The values of which the claim `iss` must be one. If empty, `iss` is not checked.
     pub issuer: Vec<String>,
 }
 
@@ -138,7 +138,7 @@ pub enum JwtFault {
 pub struct JwtRefusal {
     /// The kind of fault, for the metrics.
     pub fault: JwtFault,
-    /// The text for the caller.
+    /// What is wrong with the token, in words for the caller.
     pub message: String,
 }
 

@@ -34,7 +34,7 @@ pub enum TlsError {
     /// The certificate cannot be read or served.
     #[error("{0}")]
     Certificate(String),
-    /// The key cannot be read, or belongs to another certificate.
+    /// The key cannot be read, or does not belong to the certificate.
     #[error("{0}")]
     Key(String),
 }

@@ -87,7 +87,7 @@ impl fmt::Debug for Tokens {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct TokenError {
-    /// The number of the line, counted from 1.
+    /// The number of the wrong line, counted from 1.
     pub line: usize,
     /// A text that says what is wrong with the line.
     pub why: String,

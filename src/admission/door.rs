@@ -29,7 +29,7 @@ pub enum Peer {
     Network(SocketAddr),
     /// A process on this machine, connected through a unix socket: the id of its user.
     User(u32),
-    /// The connection broke before its peer was looked up.
+    /// The connection broke before the system was asked who is at the other end.
     Gone,
 }
 
@@ -61,7 +61,7 @@ pub struct Door {
 pub enum Admission {
     /// The connection has a stranger's place.
     Open(Guest),
-    /// All places for connections with credentials are taken, so it is rejected.
+    /// The connection is rejected: all places for connections with credentials are taken.
     Full,
     /// All strangers' places are taken, and no stranger is old enough to be evicted. The caller
     /// tries again later.

@@ -9,7 +9,7 @@ use crate::command;
 /// Why a command ended early.
 #[derive(Debug)]
 pub enum Failure {
-    /// A message for stderr; the exit code is 1.
+    /// The command failed. The message goes to stderr, and the exit code is 1.
     Message(String),
     /// Nobody reads the output any more. So there is no message, and the exit code is 0.
     ClosedPipe,

@@ -28,7 +28,7 @@ pub struct ResultFile {
     name: String,
     buffer: Vec<u8>,
     place: Place,
-    /// Whether a person reads the lines, as JSON on a terminal.
+    /// Whether lines of JSON are read by a person on a terminal.
     is_terminal: bool,
 }
 

@@ -11,7 +11,7 @@ const UNIX: &str = "unix:";
 /// The address of a TCP door, as `HOST:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// `HOST:PORT`, where the host may be a name.
+    /// `HOST:PORT`, where the host may be a name or an IP address.
     Tcp(String),
     /// The path of a unix socket.
     Unix(PathBuf),

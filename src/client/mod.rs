@@ -59,9 +59,9 @@ pub struct ClientOptions {
     pub token: Option<String>,
     /// Name and version of the program, for the server's log.
     pub name: Option<String>,
-    /// The shard whose core should serve the connection; any core if absent.
+    /// The shard whose worker should serve the connection; any worker if absent.
     pub shard: Option<u16>,
-    /// Trust for TLS; `None` for a plain connection.
+    /// The certificates to trust for TLS; `None` for a plain connection.
     pub tls: Option<ClientTls>,
     /// How long connecting and `hello` may take together.
     pub connect_timeout: Duration,
@@ -105,10 +105,10 @@ impl ClientOptions {
 /// Why a connection failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The network failed.
+    /// The network failed, or the system refused something.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The address could not be reached.
+    /// No connection could be made to the address.
     #[error("cannot connect to {address}: {error}{}", address.advice(error.kind()))]
     Connect {
         /// The address of the server.

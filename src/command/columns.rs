@@ -6,7 +6,7 @@ use crate::types::{ChatId, UserId};
 /// Whether a command may change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Changes nothing, and works while the log is stalled or poisoned.
+    /// Changes nothing. Works even while the log is stalled or poisoned.
     Read,
     /// Changes data, and fails while the log takes no writes.
     Write,
@@ -22,9 +22,9 @@ pub enum RunsAt {
     Connection,
     /// The worker of the connection, without any shard.
     Worker,
-    /// Only the shard of `user_id`.
+    /// Only the shard of the user `user_id`.
     User,
-    /// Only the shard of `chat_id`.
+    /// Only the shard of the chat `chat_id`.
     Chat,
     /// The shard of `chat_id` checks the command. The shard of `user_id` then decides about the
     /// row.
@@ -40,11 +40,11 @@ pub enum RunsAt {
 pub enum KeyOwner {
     /// The command has no idempotency key: to repeat it changes nothing.
     NoKey,
-    /// The user of `user_id`.
+    /// The user whom the argument `user_id` names.
     User,
-    /// The chat of `chat_id`.
+    /// The chat that the argument `chat_id` names.
     Chat,
-    /// The chat of `id`, or the node if the request names none.
+    /// The chat that the argument `id` names, or the node if it is absent.
     ChatOrNode,
     /// Each chat in the lines of the request; the key then counts for this chat's lines.
     EachChat,
@@ -53,7 +53,7 @@ pub enum KeyOwner {
 /// How large the reply to a request may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplySize {
-    /// At most `SMALL_REPLY_ITEMS` short items.
+    /// At most `SMALL_REPLY_ITEMS` short items, or no items.
     Small,
     /// As few items as [`Self::Small`], but long ones. As JSON they are written on the offload
     /// thread.
@@ -105,20 +105,20 @@ pub enum Owner<'a> {
     User(&'a UserId),
     /// The chat that the request is about.
     Chat(&'a ChatId),
-    /// The node, if the request names neither.
+    /// The node, for a `create` that names no chat.
     Node,
 }
 
 /// What a request does to a key. It decides which requests of a connection must keep their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It reads the key's data and changes nothing.
+    /// The request reads the key's data and changes nothing.
     Read,
     /// It raises read positions. In any order of such requests the highest position stays.
     Mark,
     /// It imports lines. Two imports go out in the order sent, so one need not wait for the other.
     Import,
-    /// It changes the key's data in any other way.
+    /// The request changes the key's data in any other way.
     Write,
 }
 

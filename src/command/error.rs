@@ -67,7 +67,7 @@ const OUTCOME_UNKNOWN: &str = "outcome unknown: ";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", code.name())]
 pub struct Error {
-    /// The code that the client gets.
+    /// The code that the client gets as the status of the reply.
     pub code: ErrorCode,
     /// The exact reason, in words for the caller.
     pub message: Cow<'static, str>,

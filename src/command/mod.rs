@@ -140,9 +140,9 @@ pub trait Arguments: Check {
 /// A command, sorted by the part of the node that runs it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sorted {
-    /// One shard runs it.
+    /// A command that one shard runs.
     Shard(ShardCommand),
-    /// The router leads it.
+    /// A command that the router leads over several shards or steps.
     Router(RouterCommand),
     /// The worker or the connection runs it, so no shard and no router gets it.
     Neither(Kind),

@@ -51,9 +51,9 @@ pub type MetricsSource =
 pub struct Admin<C> {
     /// Runs the commands: the node, or what stands for it in a test.
     pub store: C,
-    /// The check behind `/readyz`.
+    /// Says whether the node is ready, for `/readyz`.
     pub readiness: Readiness,
-    /// The source of `/metrics`.
+    /// Collects the figures for `/metrics`.
     pub metrics: MetricsSource,
     /// Checks the tokens. If it is open, every caller may do everything, so the listener must be on
     /// loopback.

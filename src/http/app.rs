@@ -51,7 +51,7 @@ pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-k
 pub struct App<C> {
     /// Runs the commands: the node, or what stands for it in a test.
     pub store: C,
-    /// Identifies the caller.
+    /// How callers are identified.
     pub auth: UserAuth,
     /// Records each request's status and time. Each worker has a meter of its own, so that workers
     /// do not wait for each other.

@@ -27,7 +27,7 @@ pub enum UserAuth {
     /// A gateway has authenticated the user and names them in `X-User-Id`. A client that can reach
     /// the listener directly can claim to be any user.
     Header,
-    /// `Authorization: Bearer <JWT>`; the claim `sub` is the user.
+    /// The header `Authorization: Bearer <JWT>` names the user, in the claim `sub`.
     Jwt(Arc<JwtVerifier>),
 }
 

@@ -26,9 +26,9 @@ mod page;
 /// The listener that serves the document and the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocsDoor {
-    /// The HTTP door, which also serves the routes.
+    /// The HTTP door, which also serves the routes of the document.
     App,
-    /// The admin listener, from which the routes cannot be tried.
+    /// The admin listener, from whose page the routes cannot be tried.
     Admin,
 }
 

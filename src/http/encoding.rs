@@ -10,9 +10,9 @@ use axum::http::header::ACCEPT_ENCODING;
 /// The encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// Without compression.
+    /// The body is not compressed.
     Identity,
-    /// Compressed with gzip.
+    /// The body is compressed with gzip.
     Gzip,
 }
 

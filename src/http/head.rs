@@ -24,9 +24,9 @@ use crate::metrics::doors::Refused;
 /// The host names that a door accepts in requests.
 #[derive(Debug, Clone)]
 pub enum Hosts {
-    /// Every name.
+    /// The door accepts every host name.
     Any,
-    /// IP addresses, `localhost`, and these names (in lower case, without a port).
+    /// The door accepts IP addresses, `localhost`, and these names (in lower case, without a port).
     Only(Arc<[String]>),
 }
 

@@ -38,7 +38,7 @@ pub struct ServeConfig {
     pub unread: Arc<Budget>,
     /// A read needs one of these permits until its answer is made, as the answer may be long.
     pub reads: Arc<Semaphore>,
-    /// The host names under which the door answers.
+    /// The host names that the door accepts in requests.
     pub hosts: Hosts,
     /// Becomes true when the server stops.
     pub stop: watch::Receiver<bool>,

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why a door closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {
-    /// All places of the door were taken.
+    /// The connection found all places of the door taken.
     NoRoom,
-    /// The client did not show its credentials in time.
+    /// The client did not show its credentials in time, and was dropped.
     NotAuthenticated,
     /// The client had not shown its credentials, and another connection needed the place.
     NotAuthenticatedEvicted,
-    /// Part of a request came, and the rest did not come in time.
+    /// The client sent a part of a request, and not the rest in time.
     Incomplete,
-    /// Part of a request came, and other connections needed its memory.
+    /// The client sent a part of a request, whose memory other connections needed.
     IncompleteEvicted,
     /// The client did not read its replies in time.
     Unread,
@@ -52,7 +52,7 @@ impl Dropped {
 /// Why a door rejected a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The request or connection had none.
+    /// There was no credential.
     Missing,
     /// The credential has a form that the door cannot read, or the request has two.
     Malformed,

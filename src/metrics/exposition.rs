@@ -8,7 +8,7 @@
 /// A format of the metrics' text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// OpenMetrics 1.0, only for scrapers that name it.
+    /// OpenMetrics 1.0, for scrapers that name it in `Accept`.
     OpenMetrics,
     /// Prometheus text format 0.0.4, which every tool reads.
     Text,

@@ -74,9 +74,9 @@ const WRITE_BYTES: usize = 128 << 10;
 pub struct NetConfig {
     /// Checks the tokens of `hello`, and later whether they are still valid.
     pub authenticator: Arc<Authenticator>,
-    /// A connection that sends no request for this long is closed.
+    /// How long a connection may be without a request before it is closed.
     pub idle: Duration,
-    /// The budget for incomplete requests, of both doors together.
+    /// The budget for incomplete requests; both doors use it.
     pub incomplete: Arc<Budget>,
     /// The budget for replies and watches that clients of this door do not read.
     pub unread: Arc<Budget>,
@@ -89,11 +89,11 @@ struct Moving {
     stream: Parked,
     guest: Guest,
     config: Arc<NetConfig>,
-    /// Bytes that were read and not decoded yet.
+    /// Bytes that were read from the client and not decoded yet.
     input: BytesMut,
     output: SendQueue,
     heard: Heard,
-    /// The session, once the client has shown its token.
+    /// The session; `None` if the client has not shown its token yet.
     session: Option<Session>,
     /// The request id of the `hello` that moved the connection; the new worker replies to it.
     hello: Option<u64>,
@@ -179,7 +179,7 @@ struct Connection {
     stop: Shutdown,
     input: BytesMut,
     output: SendQueue,
-    /// The large request that the offload thread decodes, if there is one.
+    /// The state of the large request that the offload thread decodes.
     offloaded: OffloadedRequest,
     replies: Rc<ReplyQueue>,
     /// The long reply that is being encoded over several turns. Later replies wait for it.
@@ -191,7 +191,7 @@ struct Connection {
     fast_path: FastPath,
     watches: Watches,
     hasher: KeyHasher,
-    /// The session; `None` before `hello`.
+    /// The session; `None` before the connection's `hello` was accepted.
     session: Option<Session>,
     /// If true, the connection takes no more requests, and ends when all replies that are due were
     /// sent.

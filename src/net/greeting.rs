@@ -28,11 +28,11 @@ const READ_BYTES: usize = 1 << 10;
 pub enum Greeting {
     /// The first frame is whole and in the input. The caller checks whether it is a `hello`.
     Whole,
-    /// The client gets this error, and then the connection ends.
+    /// The first frame is rejected. The client gets this error, and then the connection ends.
     Refused(Error),
     /// The client speaks another protocol. It gets these bytes, and then the connection ends.
     Foreign(Vec<u8>),
-    /// The client has closed the connection, or the server stops.
+    /// The wait ended without a frame: the client has disconnected, or the server stops.
     Ended,
 }
 

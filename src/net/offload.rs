@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 32 << 10;
 
 /// A decoded request, or the reason why it cannot be decoded.
 pub struct Decoded {
-    /// The request's id and its work, or the error for the client.
+    /// The request's id and its work. If it cannot be decoded, the error for the client.
     pub request: Result<(u64, Work), RefusedRequest>,
     /// When the connection read the request; its time in the metrics counts from here.
     pub started: Instant,
@@ -69,10 +69,10 @@ fn first(input: &mut BytesMut, hasher: KeyHasher) -> Option<Bytes> {
 /// The large request of a connection. There is at most one at a time.
 #[derive(Default)]
 pub enum OffloadedRequest {
-    /// There is no large request.
+    /// The connection has no large request now.
     #[default]
     None,
-    /// The offload thread decodes the request.
+    /// The offload thread is decoding the large request, and sends the result here.
     Under(oneshot::Receiver<Decoded>),
     /// The request is decoded. The box keeps the connection small, as this state is rare.
     Done(Box<Decoded>),

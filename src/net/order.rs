@@ -129,9 +129,9 @@ impl Lane {
 #[derive(Debug)]
 struct Entry {
     footprint: Footprint,
-    /// The number of lanes in which it still waits.
+    /// The number of lanes in which the request still waits.
     missing: usize,
-    /// The request, until it is submitted.
+    /// The request while it is held; `None` once it is submitted.
     held: Option<(RequestInfo, Work)>,
 }
 

@@ -24,7 +24,7 @@ const FRAME_TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 /// When a client was last active. These times go along when the connection moves to another worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Heard {
-    /// When a request of the client was last taken.
+    /// When the last request of the client was taken.
     pub asked: Instant,
     /// When bytes of the client last came, or the server began to read again.
     pub read: Instant,
@@ -46,11 +46,11 @@ pub struct Waits {
 /// The wait that a client let exceed its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
-    /// The client did not take its replies; see [`Waits::to_write`].
+    /// The client did not take its replies in time; see [`Waits::to_write`].
     ToWrite,
-    /// The rest of a frame did not come; see [`Waits::for_rest`].
+    /// The client did not send the rest of a frame in time; see [`Waits::for_rest`].
     ForRest,
-    /// No request came; see [`Waits::for_request`].
+    /// The client sent no request in time; see [`Waits::for_request`].
     ForRequest,
 }
 
@@ -93,7 +93,7 @@ fn shortest(idle: Duration) -> Duration {
 pub struct Timeouts {
     /// When the client was last active. The connection sets these times.
     pub heard: Heard,
-    /// The limit for the next request.
+    /// The time limit for the client's next request.
     idle: Duration,
     /// Whether the server reads this connection now. It does not while the client is held back.
     reads: bool,

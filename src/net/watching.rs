@@ -47,9 +47,9 @@ struct Watching {
 
 /// The reading of the log's files by one watch.
 enum Files {
-    /// No page is being read; this is the state to continue from.
+    /// No page is being read. The next one begins at this state.
     At(ResumeState),
-    /// The watch thread reads a page.
+    /// The watch thread is reading a page, and sends it here.
     Reading(oneshot::Receiver<FromFiles>),
     /// The page that was read, or the error that ends the watch.
     Read(FromFiles),
@@ -222,7 +222,7 @@ struct Turn {
     is_wanted: bool,
     /// A watch would read, but the node has no room for its page.
     is_denied: bool,
-    /// The watch that sent its page in this round.
+    /// The request id of the watch that sent its page in this round.
     had: Option<u64>,
 }
 

@@ -17,11 +17,11 @@ use crate::protocol::{self, CONNECTION_ID};
 /// The protocol that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// HTTP/1 or HTTP/2 in clear text.
+    /// The client speaks HTTP/1 or HTTP/2 in clear text.
     Http,
-    /// TLS, recognized by the record of its ClientHello.
+    /// The client speaks TLS: it began with the record of a ClientHello.
     Tls,
-    /// Frames of MessagePack in clear text, the protocol of the TCP door.
+    /// The client speaks the TCP door's protocol in clear text: frames of MessagePack.
     Frames,
 }
 

@@ -53,7 +53,7 @@ pub enum Ask<'a> {
     Detail {
         /// The chats: one to [`IDS_MAX`].
         ids: Ids<'a>,
-        /// The user who looks, if the request names one.
+        /// The user who looks; `None` if the request names none.
         user_id: Option<Hashed<'a>>,
     },
     /// `advance` without an idempotency key.

@@ -25,7 +25,7 @@ pub enum FrameError {
     /// The header claims more bytes than this side accepts.
     #[error("a frame of {bytes} bytes is over the limit of {bytes_max}")]
     TooLarge {
-        /// The length that the header claims.
+        /// The length in the header.
         bytes: usize,
         /// The largest length that this side accepts.
         bytes_max: usize,

@@ -102,19 +102,20 @@ pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
 /// A decoded reply of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodedReply {
-    /// The id of the request; `CONNECTION_ID` for an error of the connection.
+    /// The id of the request that the reply belongs to; [`CONNECTION_ID`] for an error of the
+    /// connection.
     pub id: u64,
-    /// The reply of the command, or its error.
+    /// The command's reply, or its error.
     pub outcome: Outcome,
 }
 
 /// Why a reply cannot be understood. After it the client must not trust the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadReply {
-    /// The reply is not `[request_id, status, body]`.
+    /// The bytes are not an array `[request_id, status, body]`.
     #[error("a reply is an array of request_id, status and body")]
     Shape,
-    /// The bytes are not a value of this protocol.
+    /// The bytes are not MessagePack as this protocol allows it.
     #[error("{0}")]
     Malformed(String),
     /// The client has no open request with this id.
@@ -123,9 +124,9 @@ pub enum BadReply {
     /// The body does not have the form that the command's replies have.
     #[error("the reply of {command}: {why}")]
     Body {
-        /// The name of the command.
+        /// The name of the command that the reply belongs to.
         command: &'static str,
-        /// The wrong field, and the reason.
+        /// The wrong field of the body, and the reason.
         why: String,
     },
 }

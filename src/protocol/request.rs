@@ -34,7 +34,7 @@ pub struct RefusedRequest {
     /// The command, if it could be read. A client whose role forbids it gets that error, whatever
     /// else is wrong with the request.
     pub kind: Option<Kind>,
-    /// 400, or 413 for a list over its limit.
+    /// The error for the client: 400, or 413 for a list over its limit.
     pub error: Error,
 }
 

@@ -20,11 +20,11 @@ use crate::types::{ChatId, ShardId};
 
 /// A `delete` under way.
 pub(super) enum Deleting {
-    /// The chats' shards check whether `up_to` is beyond a chat's last sequence.
+    /// Waits until the chats' shards have checked that `up_to` is not beyond a last sequence.
     Checking(Delete, Missing),
-    /// The user's shard was asked to grant the idempotency key.
+    /// Waits until the user's shard has granted the idempotency key.
     Claiming(Delete),
-    /// The chats' shards were asked to delete.
+    /// Waits until the chats' shards have deleted.
     Asking(Missing),
 }
 

@@ -109,7 +109,7 @@ fn removals(
 /// What an import waits for.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
-    /// The chats' shards check their parts, and the users' shards assign places.
+    /// The chats' shards check their parts, and the users' shards assign places in list order.
     Checking,
     /// The chats' shards apply their parts.
     Taking,
@@ -128,7 +128,7 @@ pub(super) struct Importing {
 /// The imports of one router that wait for each other.
 #[derive(Default)]
 pub(super) struct ImportQueue {
-    /// Whether an import is being checked. Later imports then wait.
+    /// Whether an import is being checked. Imports that arrive meanwhile must wait.
     is_checking: bool,
     /// Imports that wait until the one that is being checked has sent its parts. The number is that
     /// of their entry.

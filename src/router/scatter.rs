@@ -33,9 +33,9 @@ pub(super) trait Gather: Send {
 
 /// How a command stands after its first step.
 pub(super) enum Scattered {
-    /// Operations were sent to shards, and their answers are gathered.
+    /// Operations were sent to shards. The entry of the command gathers their answers.
     Asked(Box<dyn Gather>),
-    /// Another import must be checked first. It resumes this one.
+    /// The command is an import that waits until another one has been checked.
     Waits,
     /// The outcome is known without any shard.
     Finished(Outcome),

@@ -23,7 +23,7 @@ pub(super) struct Verifying {
     next: Option<(ShardId, usize)>,
     /// Operations still to be sent about the slots that were read.
     left: VecDeque<Ask>,
-    /// What the answer that is under way is compared with.
+    /// What to compare the next answer with.
     against: Against,
     reply: VerifyReply,
 }
@@ -36,11 +36,11 @@ struct Ask {
 }
 
 enum Against {
-    /// Nothing: the answer has the members and rows of some slots.
+    /// No comparison yet: the answer has the members and rows of some slots.
     Slots,
-    /// Nothing: the answer has a page of this chat's members.
+    /// No comparison yet: the answer has a page of this chat's members.
     Members(ChatId),
-    /// Nothing: the answer has a page of this user's rows.
+    /// No comparison yet: the answer has a page of this user's rows.
     RowsOf(UserId),
     /// The answer has the rows of these pairs, to compare with these chats.
     Chats(Vec<(Pair, ChatSide)>),
@@ -48,9 +48,10 @@ enum Against {
     Rows(Vec<(Pair, RowSide)>),
     /// First step of the second look at a pair that differs: the answer has its chat.
     Chat(Pair),
-    /// Second step: the answer has its row.
+    /// Second step of the second look: the answer has the pair's row.
     Row(Pair, ChatSide),
-    /// Third step: the answer has the chat again, which must equal the first answer.
+    /// Third step of the second look: the answer has the chat again, which must equal the first
+    /// answer.
     Again(Pair, ChatSide, Option<RowSide>),
 }
 

@@ -16,7 +16,7 @@ pub(super) struct LateNode(Arc<OnceLock<Ready>>);
 
 struct Ready {
     handle: Handle,
-    /// The figures of the HTTP door, one for each core.
+    /// The counters of the HTTP door's requests, one for each worker.
     meters: Vec<SharedMeter>,
 }
 

@@ -66,7 +66,7 @@ type Prints = Vec<Option<Print>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Print {
-    /// Device and inode, which change if another file takes the name.
+    /// Device and inode of the file, which change if another file takes its name.
     file: (u64, u64),
     bytes: u64,
     /// Seconds and nanoseconds of the last change of the content, then of the inode.

@@ -23,9 +23,9 @@ const PLACES_MIN: usize = 8;
 /// The number of connections that a door accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Places {
-    /// Connections that have shown their credentials.
+    /// Most connections that have shown their credentials.
     pub(super) known: usize,
-    /// Strangers, which are counted apart from them.
+    /// Most strangers; they do not count among the others.
     pub(super) strangers: usize,
 }
 

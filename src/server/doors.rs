@@ -22,7 +22,7 @@ const MEMORY_SHARE: u64 = 8;
 
 /// The counters of all doors, and the budgets that their connections share.
 pub(super) struct Doors {
-    /// The counters; those of a door that is off stay zero.
+    /// The counters of each door. Those of a door that is off stay zero.
     pub(super) meters: [Arc<DoorMeter>; 3],
     /// Budgets and settings that the connections of the HTTP door share.
     pub(super) http: ServeConfig,

@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct SnapshotWriter<D: Disk> {
     disk: D,
     path: PathBuf,
-    /// `None` once the snapshot is published, or after a write failed.
+    /// The `.tmp` file. `None` once the snapshot is published, or after a write failed.
     file: Option<D::File>,
     buffer: Vec<u8>,
     info: SnapshotInfo,

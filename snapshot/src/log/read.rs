@@ -61,11 +61,11 @@ pub(crate) struct Body {
 
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// Behind a whole batch, without a mark.
+    /// The segment ends behind a whole batch, without a mark.
     Open,
-    /// With an end mark: a clean stop.
+    /// The segment ends with the mark of a clean stop.
     Mark,
-    /// With a successor mark: the segment with this first record must exist.
+    /// The segment ends with a successor mark: the segment with this first record must exist.
     Successor(Lsn),
     /// At bytes that are no batch. No later batch says that this place was durable.
     Torn(Damage),

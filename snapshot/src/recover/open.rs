@@ -69,7 +69,7 @@ pub struct Opened<D: Disk> {
     pub last_lsn: Lsn,
     /// Number of records that were replayed.
     pub records: u64,
-    /// Torn bytes that were cut off. With `log: false` they were only skipped.
+    /// Bytes of the torn tail that were cut off. With `log: false` they were only skipped.
     pub torn_bytes: u64,
     /// Whether the log ends with an end mark. True if there is no log.
     pub clean: bool,

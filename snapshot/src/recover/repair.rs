@@ -86,9 +86,9 @@ pub(super) fn loss(survey: &Survey) -> (Option<Loss>, bool) {
 
 /// All changes of a repair, decided before the first one is made.
 struct Plan {
-    /// Files to be renamed, in this order.
+    /// Files that the repair renames, in this order.
     aside: Vec<PathBuf>,
-    /// The segment to cut, and its length after that.
+    /// The segment that the repair cuts, and its length after that.
     cut: Option<(PathBuf, u64)>,
     /// The header of a new segment, behind all records that are lost.
     goes_on: Option<SegmentHeader>,

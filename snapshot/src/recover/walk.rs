@@ -29,7 +29,7 @@ pub(super) struct Base {
     pub(super) position: Option<Lsn>,
     pub(super) node_id: Option<u64>,
     pub(super) baseline: Baseline,
-    /// Start LSN of the newest snapshot file, whole or not.
+    /// Start LSN of the newest snapshot file, whether or not it is whole.
     pub(super) newest_snapshot: Option<Lsn>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct LogWalk {
     pub(super) tail: Tail,
     pub(super) damage: Vec<Damage>,
     pub(super) position: Lsn,
-    /// The last record of the log itself.
+    /// The last record in the log, without what only a snapshot has.
     pub(super) log_last: Lsn,
     pub(super) node_id: Option<u64>,
     /// Number of records that were handed on.
@@ -62,7 +62,7 @@ pub(super) struct LogWalk {
 
 pub(super) struct Walked {
     pub(super) report: SegmentReport,
-    /// `None` if the header is torn or damaged.
+    /// What the walk through the segment found. `None` if the header is torn or damaged.
     pub(super) body: Option<Body>,
     pub(super) header: Option<SegmentHeader>,
     /// The segment is wrong as a whole: in its header, its node, or its place in the log.

@@ -124,7 +124,7 @@ async fn fill_chatshard(
 struct Filler {
     client: Client,
     in_flight: VecDeque<JoinHandle<Outcome>>,
-    /// Most imports in flight at a time.
+    /// Most imports that may be in flight.
     most: usize,
 }
 

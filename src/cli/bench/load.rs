@@ -57,11 +57,11 @@ pub struct LoadPlan {
     pub connections: usize,
     /// Most requests in flight on each connection.
     pub depth: u16,
-    /// Time of load before anything counts.
+    /// How long the load runs before replies count.
     pub warmup: Duration,
-    /// Time of measuring, unless `requests` is set.
+    /// How long the run measures, unless `requests` is set.
     pub span: Duration,
-    /// How many requests to send, instead of measuring for a time.
+    /// How many requests to measure. `None` if the run measures for a time.
     pub requests: Option<u64>,
     /// In the open loop, the time between two requests of one connection; `None` in the closed
     /// loop.
@@ -81,7 +81,7 @@ pub struct Measured {
     pub errors: u64,
     /// The first few different faults, and how often each occurred.
     pub faults: BTreeMap<String, u64>,
-    /// Bytes of the replies that count.
+    /// Bytes of the replies that count in the results.
     pub reply_bytes: u64,
     /// In the open loop, requests that were due but found no free slot until the end.
     pub not_sent: u64,
@@ -126,7 +126,7 @@ impl Measured {
 pub struct Signals {
     /// Where the thread reports that all of its connections are open.
     pub ready: mpsc::Sender<()>,
-    /// Brings the moment at which the load begins.
+    /// Brings the time at which all threads begin the load.
     pub begin: mpsc::Receiver<Instant>,
     /// How many replies of all threads count so far.
     pub progress: Arc<AtomicU64>,
@@ -231,10 +231,10 @@ fn any_ready<W: Wire>(lines: &mut [Line<W>], context: &mut Context<'_>) -> Poll<
 struct Shared {
     asks: LoadRequests,
     measured: Measured,
-    /// Requests after the warm-up that may still be sent.
+    /// With `--requests`, how many requests that count may still be sent.
     left: u64,
     counts_requests: bool,
-    /// The end of the warm-up.
+    /// When the warm-up ends: only later requests or replies count.
     from: Instant,
     until: Option<Instant>,
     progress: Arc<AtomicU64>,

@@ -43,26 +43,26 @@ impl Workload {
 pub enum LoadRequest {
     /// A list of all rows of a user.
     List {
-        /// The user's number.
+        /// The number of the user whose rows are listed.
         user: u64,
     },
     /// Details of some of a user's chats.
     Detail {
-        /// The user's number.
+        /// The number of the user who looks at the chats.
         user: u64,
         /// The row of the first chat. The next rows follow; after the last one comes row 0.
         row: u64,
-        /// How many chats, from the first row on.
+        /// How many chats the request names, from the first row on.
         count: u64,
     },
     /// An advance by one sequence.
     Advance {
-        /// The chat's number.
+        /// The number of the chat that advances.
         chat: u64,
     },
     /// A new read position of a user in one chat.
     MarkRead {
-        /// The user's number.
+        /// The number of the user who has read.
         user: u64,
         /// The row of the chat in the user's list.
         row: u64,
@@ -71,7 +71,7 @@ pub enum LoadRequest {
     },
     /// A delete of one chat from a user's list.
     Delete {
-        /// The user's number.
+        /// The number of the user who deletes the chat.
         user: u64,
         /// The row of the chat in the user's list.
         row: u64,

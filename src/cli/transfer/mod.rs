@@ -44,9 +44,9 @@ pub struct ExportArgs {
 /// How many lines of each kind were imported or exported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LineCounts {
-    /// Lines of chats.
+    /// How many lines of chats there were.
     pub chats: u64,
-    /// Lines of members.
+    /// How many lines of members there were.
     pub members: u64,
 }
 

@@ -107,7 +107,7 @@ pub enum Scope {
 /// The keys that a request touches, and how.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// The touches, one for each key.
+    /// What the request does to single keys: one touch for each key.
     pub(super) touches: SmallVec<[KeyTouch; 4]>,
     /// The use of all keys, if single keys cannot describe the request. Such a request is always a
     /// detour.

@@ -21,7 +21,7 @@ pub struct Framed {
     data: Data,
     token: Option<String>,
     look: Look,
-    /// For each slot its open request; only kept if replies are checked.
+    /// For each slot, the request that waits for a reply. Kept only if replies are checked.
     asked: Vec<Option<LoadRequest>>,
 }
 

@@ -29,7 +29,7 @@ pub type RequestSlot = u16;
 pub struct Cut {
     /// The length of the reply in bytes.
     pub bytes: usize,
-    /// The request that it belongs to.
+    /// The slot of the request that the reply belongs to.
     pub slot: RequestSlot,
     /// What is wrong with the reply; `None` if it is a success.
     pub fault: Option<String>,
@@ -79,11 +79,11 @@ pub const GREETING: RequestSlot = RequestSlot::MAX;
 /// How closely the load side checks replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Checks that the reply is a success.
+    /// Checks only that the reply is a success.
     Status,
     /// Decodes the reply, and checks that all requested items are in it.
     Check {
-        /// Rows may be missing from a list, because the run deletes some.
+        /// Whether the run deletes rows. Then rows may be missing from a list.
         with_deletes: bool,
     },
 }

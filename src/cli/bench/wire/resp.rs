@@ -62,11 +62,11 @@ pub struct RespReply<'a> {
     pub bytes: usize,
     /// The first error in the reply, at any depth.
     pub error: Option<&'a [u8]>,
-    /// The number of elements of the outermost array; `None` for another value.
+    /// The number of elements, if the reply is an array; `None` if it is another value.
     pub elements: Option<usize>,
-    /// The number of absent values, at any depth.
+    /// The number of absent values (length -1) in the reply, at any depth.
     pub nils: usize,
-    /// The number of complete values, at any depth.
+    /// The number of complete values in the reply, at any depth.
     pub values: usize,
 }
 
