@@ -89,7 +89,7 @@ pub enum LogSwitch {
 pub enum HttpAuth {
     /// The header `X-User-Id`, which a gateway sets, names the user.
     Header,
-    /// By the claim `sub` of a JWT, which one of these keys must have signed.
+    /// The claim `sub` of a JWT names the user. One of these keys must have signed it.
     Jwt(Arc<JwtVerifier>),
 }
 

@@ -140,8 +140,8 @@ pub const DIFFERENCES_MAX: usize = 1000;
 pub const WATCH_RING_BYTES: usize = 16 << 20;
 /// Bytes of records that a watcher gets in one page when it resumes from the files of the log.
 pub const WATCH_PAGE_BYTES: usize = 256 << 10;
-/// About how much memory the changes of such a page take, including those on their way to the
-/// connection, in bytes.
+/// About how many bytes of memory the changes of one page take, with those on their way to the
+/// connection. The page is of [`WATCH_PAGE_BYTES`].
 pub const WATCH_PAGE_HELD_BYTES: usize = 8 * WATCH_PAGE_BYTES;
 /// How long a watcher waits before it asks again for room for a page, in ms.
 pub const WATCH_RETRY_MS: u64 = 100;

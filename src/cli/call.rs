@@ -31,7 +31,8 @@ pub struct CallArgs {
     pub connection: ConnectArgs,
 }
 
-/// Sends the command and prints its reply. For `watch`, prints changes until one end stops.
+/// Sends the command and prints its reply. For `watch`, prints changes until the server ends the
+/// stream or nobody reads the output.
 pub async fn run(args: CallArgs) -> Result<(), Failure> {
     let name = args.command.unwrap_or_default();
     if args.help {

@@ -85,8 +85,8 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Like [`printable`], for JSON. These characters occur only in its strings, where their escapes
-/// mean the same.
+/// Like [`printable`], for JSON. The escaped characters occur only in strings of JSON, where an
+/// escape means the same.
 pub fn printable_json(json: String) -> String {
     if !json.chars().any(|c| steers_terminal(c) && c != '\n') {
         return json;

@@ -60,7 +60,7 @@ pub struct Cli {
     pub action: Action,
 }
 
-/// The subcommands, with their arguments.
+/// The subcommands of `chatshard`, with their arguments.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Run the server; a flag overrides its environment variable, which overrides the TOML file
@@ -214,7 +214,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => dispatch(cli.action).unwrap_or_else(|failure| failure.report()),
         Err(error) => {
-            // Nothing is wrong if nobody reads the help any more.
+            // An error of printing is ignored: if nobody reads the help any more, nothing is wrong.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }

@@ -114,9 +114,10 @@ pub enum Owner<'a> {
 pub enum Use {
     /// The request reads the key's data and changes nothing.
     Read,
-    /// It raises read positions. In any order of such requests the highest position stays.
+    /// The request raises read positions. In any order of such requests the highest position stays.
     Mark,
-    /// It imports lines. Two imports go out in the order sent, so one need not wait for the other.
+    /// The request imports lines. Two imports go out in the order sent, so one need not wait for
+    /// the other.
     Import,
     /// The request changes the key's data in any other way.
     Write,

@@ -14,7 +14,7 @@ pub struct Import {
     /// The chats to store.
     #[serde(default, deserialize_with = "null_as_default")]
     pub chats: Vec<ChatLine>,
-    /// The memberships to store, of these chats or of chats that exist.
+    /// The memberships to store, of chats in this request or of chats that exist already.
     #[serde(default, deserialize_with = "null_as_default")]
     pub members: Vec<MemberLine>,
     /// Whether to accept lines for chats and memberships that exist; the larger sequence of both

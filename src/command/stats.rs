@@ -41,7 +41,7 @@ pub struct StatsReply {
     pub outbox: u64,
     /// Requests with a reply since the start.
     pub requests: u64,
-    /// Requests among them that failed.
+    /// Requests since the start that failed.
     pub errors: u64,
     /// Open connections of the TCP door.
     pub connections: u64,

@@ -32,7 +32,7 @@ pub struct VerifyReply {
     pub members: u64,
     /// Rows that were compared with their chats.
     pub rows: u64,
-    /// How many differences there are, including those that `items` leaves out.
+    /// How many differences were found, including those that `items` leaves out.
     pub differences: u64,
     /// The first differences, in words.
     pub items: Vec<String>,

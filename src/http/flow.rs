@@ -166,8 +166,8 @@ impl<S> Paced<S> {
         if left > 0 {
             return Some(left);
         }
-        // The runtime wakes this task behind all tasks that are ready, and behind those whose
-        // sockets have news.
+        // A yielded task runs again behind all tasks that are ready, and behind those whose sockets
+        // have news.
         let others = pin!(tokio::task::yield_now());
         others.poll(context).is_ready().then_some(TURN_BYTES)
     }

@@ -15,6 +15,7 @@ const ROW_BYTES: usize = 176;
 
 /// The JSON between a row's ids and its numbers, with all flags 0.
 const FLAGS: [u8; 63] = *br#","is_top":0,"is_mute":0,"is_show":0,"is_hide":0,"max_read_seq":"#;
+/// Where the digits of the four flags are in [`FLAGS`].
 const FLAGS_AT: [usize; 4] = [10, 22, 34, 46];
 
 /// About how many bytes the JSON of `rows` rows has.

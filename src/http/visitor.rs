@@ -141,7 +141,7 @@ impl Visitor {
 /// answer.
 pub(super) async fn turn(visitor: Option<&Visitor>, class: Class) -> Option<OwnedSemaphorePermit> {
     let reads = visitor.filter(|_| class == Class::Read)?.0.reads.clone();
-    // The semaphore is never closed.
+    // This cannot fail: nothing closes the semaphore.
     reads.acquire_owned().await.ok()
 }
 

@@ -140,7 +140,7 @@ struct Entry {
 pub struct Order {
     /// Requests that are held, or under way by a detour.
     tracked: usize,
-    /// The keys that these requests name, each counted as often as a request names it.
+    /// How many keys the tracked requests name. A key counts once for each request.
     touches: usize,
     lanes: HashMap<u64, Lane>,
     /// How many of the lanes belong to chats; the others belong to users.

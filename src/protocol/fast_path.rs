@@ -462,7 +462,7 @@ struct Form {
     own: u8,
     /// How many bytes of the value follow the marker.
     bytes: u8,
-    /// How far to shift the value so that these bytes come first.
+    /// How far to shift the value left, so that the bytes behind the marker come first.
     shift: u8,
 }
 

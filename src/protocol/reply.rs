@@ -284,7 +284,8 @@ mod tests {
             for &kind in Kind::ALL {
                 let reply = Choices::new(&choices).reply(kind);
                 let bytes = payload(3, &Ok(reply.clone()));
-                // The value at depth 2 is a list, except in these replies, which hold structs.
+                // At depth 2 of a reply there is a list, except for these commands: there it is a
+                // struct.
                 let list = match kind {
                     Kind::Hello | Kind::SetFlags => None,
                     Kind::Stats => continue,

@@ -1,5 +1,5 @@
-//! `erase_user`: removes the user from a few chats at a time, in rounds, and then sweeps all
-//! shards; the steps on shards are in [`crate::shard::core`].
+//! `erase_user`: removes the user from a few chats at a time, in rounds. Then it searches all
+//! shards for what is left of the user. The steps on shards are in [`crate::shard::core`].
 
 use std::collections::VecDeque;
 

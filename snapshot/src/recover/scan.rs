@@ -102,7 +102,7 @@ pub(super) fn survey<D: Disk>(
     Ok(survey)
 }
 
-/// What is there before the log is replayed, if this snapshot is chosen.
+/// Where the replay of the log begins if `snapshot` is chosen, and what must be there.
 pub(super) fn base(names: &Names, snapshot: Option<SnapshotInfo>, known: Known) -> Base {
     let position = match &snapshot {
         Some(snapshot) => Some(snapshot.start_lsn),

@@ -20,7 +20,7 @@ use crate::log::{
 };
 use crate::{Baseline, Damage, Lsn, OpenError, SnapshotInfo};
 
-/// What is there before the log is replayed, and what must be there after it.
+/// Where the replay of the log begins, and what snapshots and log must hold.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub(super) snapshot: Option<SnapshotInfo>,

@@ -150,7 +150,7 @@ fn head(payload: &[u8]) -> Option<(u64, Key)> {
 fn answer(id: u64, key: Key, ready: &Ready, out: &mut BytesMut) {
     let open = frame::Open::begin(out);
     out.put_u8(0x93);
-    // A buffer in memory takes every write.
+    // Memory takes every write, so the result is ignored.
     let _ = rmp::encode::write_uint(&mut out.writer(), id);
     match ready.get(&key) {
         Some(reply) => out.extend_from_slice(reply),

@@ -41,7 +41,7 @@ pub struct FillArgs {
     /// System to fill: chatshard or valkey
     #[arg(long, value_enum, default_value = "chatshard")]
     pub target: Target,
-    /// Its address: HOST:PORT, or unix:PATH [default: the target's usual address on loopback]
+    /// Address of the system: HOST:PORT, or unix:PATH [default: its usual address on loopback]
     #[arg(long)]
     pub addr: Option<String>,
     /// Secret for chatshard, if it requires one

@@ -98,7 +98,7 @@ impl Measured {
         Ok(Self { reads, writes, errors: 0, faults, reply_bytes: 0, not_sent: 0, last: None })
     }
 
-    /// Adds the results of another thread.
+    /// Adds what another thread measured.
     pub fn add(&mut self, other: &Self) -> Result<(), Failure> {
         for (mine, theirs) in [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes)] {
             mine.add(theirs).map_err(|error| Failure::new(error.to_string()))?;
@@ -151,8 +151,7 @@ pub fn drive<W: Wire>(
         for _ in 0..plan.connections {
             lines.push(Line::open(plan, wire()).await?);
         }
-        // The thread that starts the others is gone if one of them has failed. Then it sends no
-        // begin.
+        // If another thread failed, the thread that started this one gives up, and sends no begin.
         let gone = || Failure::new("another thread failed");
         signals.ready.send(()).map_err(|_| gone())?;
         let began = signals.begin.recv().map_err(|_| gone())?;

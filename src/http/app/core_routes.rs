@@ -185,7 +185,7 @@ pub(super) struct Rows {
 pub(super) struct Row {
     /// The chat's id.
     id: ChatId,
-    /// The chat's id again.
+    /// The id of the chat again, under its second name.
     chat_id: ChatId,
     /// Whether the chat is pinned.
     is_top: Flag,
@@ -222,7 +222,7 @@ pub(super) struct Chat {
     chat_type: ChatType,
     /// The status of the chat: normal or disabled.
     status: ChatStatus,
-    /// Whether its messages are encrypted.
+    /// Whether the messages of the chat are encrypted.
     is_enc: Flag,
     /// The caller's effective read floor. `last_sequence` minus this is the number of unread
     /// messages.

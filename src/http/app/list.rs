@@ -209,7 +209,7 @@ pub(super) struct ConversationsPage {
 pub(super) struct Conversation {
     /// The chat's id.
     id: ChatId,
-    /// The chat's id again.
+    /// The id of the chat again, under its second name.
     chat_id: ChatId,
     /// Whether the chat is pinned.
     is_top: Flag,
@@ -230,7 +230,7 @@ pub(super) struct Conversation {
     chat_type: ChatType,
     /// The status of the chat: normal or disabled.
     status: ChatStatus,
-    /// Whether its messages are encrypted.
+    /// Whether the messages of the chat are encrypted.
     is_enc: Flag,
     /// The caller's effective read floor: messages after it are unread.
     last_read_sequence: Sequence,
@@ -275,7 +275,7 @@ pub(super) struct Change {
     op: SyncOp,
     /// The chat's id.
     id: ChatId,
-    /// The chat's id again.
+    /// The id of the chat again, under its second name.
     chat_id: ChatId,
     /// Whether the chat is pinned.
     is_top: Flag,

@@ -157,7 +157,7 @@ impl Wire for Framed {
 
 fn array(elements: u64, out: &mut BytesMut) {
     let elements = u32::try_from(elements).unwrap_or(u32::MAX);
-    // A buffer in memory takes every write.
+    // Memory takes every write, so the result is ignored.
     let _ = rmp::encode::write_array_len(&mut out.writer(), elements);
 }
 

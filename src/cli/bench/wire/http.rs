@@ -74,8 +74,7 @@ impl Wire for Http {
             LoadRequest::MarkRead { user, row, seq } => {
                 self.body.extend_from_slice(br#"{"chat_id":""#);
                 self.body.extend_from_slice(&chat_id(self.data.chat_of(user, row)));
-                // Memory takes every write, so this one cannot fail. Nor can that to the buffer
-                // below.
+                // Memory takes every write, so this result and the one below are ignored.
                 let _ = write!(self.body, "\",\"seq\":{seq}}}");
                 ("read", user)
             }

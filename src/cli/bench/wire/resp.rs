@@ -48,14 +48,14 @@ fn head(mark: u8, number: usize, out: &mut BytesMut) {
         Ok(number @ 0..10) => out.put_u8(b'0' + number),
         Ok(number @ 10..100) => out.extend_from_slice(&[b'0' + number / 10, b'0' + number % 10]),
         _ => {
-            // A buffer in memory takes every write.
+            // Memory takes every write, so the result is ignored.
             let _ = write!(out.writer(), "{number}");
         }
     }
     out.extend_from_slice(b"\r\n");
 }
 
-/// What a reply is, without the values in it.
+/// What the load side must know of a reply, without a tree of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RespReply<'a> {
     /// The length of the reply in bytes.

@@ -115,7 +115,7 @@ fn pack_chat(out: &mut Vec<u8>, creator: u64) {
 
 fn pack(out: &mut Vec<u8>, fields: &[u64]) {
     let length = u32::try_from(fields.len()).unwrap_or(u32::MAX);
-    // Memory takes every write, so this one cannot fail.
+    // Memory takes every write, so the result is ignored.
     let _ = rmp::encode::write_array_len(out, length);
     for field in fields {
         let _ = rmp::encode::write_uint(out, *field);
