@@ -179,6 +179,8 @@ pub const JOURNAL_ENTRY_BYTES_MIN: usize = 2048;
 pub const JOURNAL_TEXT_BYTES_MAX: usize = 255;
 /// Entries that the writer of a journal reads at once to find out whether its own was appended.
 pub const JOURNAL_LOOK_ENTRIES: usize = 16;
+/// Bytes of entries that a follow delivers ahead of the thread that takes them.
+pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 4 << 20;
 
 const _: () = assert!(SLOTS.is_power_of_two());
 const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);
@@ -214,3 +216,4 @@ const _: () = assert!(2 * IMAGE_BLOCK_BYTES <= snapshot::RECORD_BYTES_MAX);
 // Five texts with their heads fit into the smallest entry of a journal.
 const _: () = assert!(5 * (JOURNAL_TEXT_BYTES_MAX + 2) + 16 <= JOURNAL_ENTRY_BYTES_MIN - 80);
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MIN < JOURNAL_ENTRY_BYTES_MAX);
+const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX < JOURNAL_BACKLOG_BYTES_MAX);

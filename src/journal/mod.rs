@@ -22,21 +22,26 @@
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
 //! - [`quiet`]: how long a standby has known that the active is silent
 //! - [`engine`]: requests and replies as values, and the contract of an engine
+//! - [`client`]: ports through which the threads of a node send requests and get replies
 //! - [`sim`]: an engine for tests. It loses, delays and doubles messages, and can break its
 //!   contract
+//! - [`sim_server`]: that engine behind the ports of several nodes
 //!
 //! # Invariants
 //! - The module gets bytes, LSNs and times as arguments. It has no shard, protocol, clock, socket,
-//!   async or randomness of its own, and does not know which engine it uses.
+//!   async or randomness of its own, and does not know which engine it uses. [`client`] has queues
+//!   between threads; only an adapter waits on the other end.
 //! - One rule decides which entries count. The writer, standbys and tools share its code.
 //! - Bytes from an engine are verified before they are used. A missing, damaged or newer entry is
 //!   never skipped in silence: it ends in a verdict that names its seq and its LSN.
 //! - The records of a batch are committed when all parts of the batch are accepted.
 
+pub mod client;
 pub mod engine;
 pub mod entry;
 pub mod place;
 pub mod quiet;
 pub mod reader;
 pub mod sim;
+pub mod sim_server;
 pub mod writer;

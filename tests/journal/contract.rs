@@ -4,13 +4,16 @@
 //! [`keeps_the_contract`] with a function that makes an empty journal. Nothing here is faster than
 //! an engine: a call may fail or be lost at any time, and is repeated.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chatshard::journal::client::EnginePort;
 use chatshard::journal::engine::{Condition, EngineReply, EngineRequest, StoredEntry};
 use chatshard::journal::sim::{SimEngine, SimFaults};
+use chatshard::journal::sim_server::SimServer;
 
-use super::node::Draw;
+use super::node::{Draw, profile};
 
 /// Calls of one engine, one after the other.
 pub trait EngineDriver {
@@ -281,15 +284,17 @@ fn restarts(engine: &mut impl EngineDriver) {
     }
 }
 
-/// The engine of [`chatshard::journal::sim`], with time that passes only while a call waits.
+/// The engine of [`chatshard::journal::sim`] behind a port. Time passes only while a call waits.
 struct SimDriver {
-    sim: SimEngine,
+    server: SimServer,
+    port: EnginePort,
     next_id: u64,
     following: u64,
-    delivered: Vec<EngineReply>,
+    delivered: VecDeque<EngineReply>,
 }
 
 const WAIT: Duration = Duration::from_millis(200);
+const STEP: Duration = Duration::from_millis(5);
 
 impl SimDriver {
     fn new(condition: Condition, seed: Option<u64>) -> Self {
@@ -309,24 +314,29 @@ impl SimDriver {
             },
         };
         let sim = SimEngine::new(seed.unwrap_or(0), condition, 3, faults);
-        Self { sim, next_id: 1, following: 0, delivered: Vec::new() }
+        let mut server = SimServer::new(sim);
+        let port = server.connect(0, profile(condition)).port();
+        Self { server, port, next_id: 1, following: 0, delivered: VecDeque::new() }
     }
 
     fn send(&mut self, request: EngineRequest) -> u64 {
         self.next_id += 1;
-        self.sim.send(0, self.next_id, request);
+        self.port.send(self.next_id, request);
         self.next_id
     }
 
     /// Waits for a reply to `id`, and keeps the deliveries of the follow.
     fn wait(&mut self, id: u64) -> EngineReply {
-        let until = self.sim.now() + WAIT;
-        while let Some(delivery) = self.sim.next(until) {
-            if delivery.id == id {
-                return delivery.reply;
-            }
-            if delivery.id == self.following {
-                self.delivered.push(delivery.reply);
+        let until = self.server.engine.now() + WAIT;
+        while self.server.engine.now() < until {
+            self.server.turn(self.server.engine.now() + STEP);
+            while let Some((replied, reply)) = self.port.try_receive() {
+                if replied == id {
+                    return reply;
+                }
+                if replied == self.following {
+                    self.delivered.push_back(reply);
+                }
             }
         }
         EngineReply::Unknown
@@ -335,7 +345,7 @@ impl SimDriver {
 
 impl EngineDriver for SimDriver {
     fn condition(&self) -> Condition {
-        self.sim.condition()
+        self.server.engine.condition()
     }
 
     fn entry_bytes_max(&self) -> usize {
@@ -352,16 +362,15 @@ impl EngineDriver for SimDriver {
     }
 
     fn follow(&mut self, from: u64) {
-        self.sim.forget(0);
         self.delivered.clear();
         self.following = self.send(EngineRequest::Follow { from });
     }
 
     fn followed(&mut self) -> EngineReply {
-        if !self.delivered.is_empty() {
-            return self.delivered.remove(0);
+        match self.delivered.pop_front() {
+            Some(delivered) => delivered,
+            None => self.wait(self.following),
         }
-        self.wait(self.following)
     }
 
     fn members(&self) -> u16 {
@@ -369,7 +378,7 @@ impl EngineDriver for SimDriver {
     }
 
     fn restart(&mut self, _: u16) {
-        self.sim.restart();
+        self.server.engine.restart();
     }
 }
 

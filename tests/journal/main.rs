@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - `bytes`: entries and places, and the bytes that `docs/internals/journal.md` draws
+//! - `client`: requests and replies between the threads of a node and an engine
 //! - `contract`: what every engine must do, as one test for all adapters
 //! - `histories`: several nodes on an engine with a bad network, from one seed
 //! - `broken`: an engine that does not keep its contract is found out
@@ -15,6 +16,7 @@
 
 mod broken;
 mod bytes;
+mod client;
 mod contract;
 #[cfg(feature = "planted-faults")]
 mod faults;
