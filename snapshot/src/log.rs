@@ -4,8 +4,8 @@
 //! - A segment's header is durable before its first batch is written. The segment before it is
 //!   synced as a whole before that. So only the last segment can be torn, and a header only in a
 //!   segment without batches.
-//! - Each batch names the checksum of the batch before it, across segments too. So recovery notices
-//!   if anything is left out or swapped.
+//! - Each batch names the checksum of the batch or segment header before it, and each header that
+//!   of the segment before it. So recovery notices if anything is left out or swapped.
 //! - Each batch names the record that was durable when it was written. So recovery can distinguish
 //!   a torn tail from damage.
 //! - A segment that is not the last one ends with a mark, which demands the next segment.

@@ -1,4 +1,4 @@
-//! `call COMMAND JSON`: sends any command of the table, for scripts.
+//! `call COMMAND JSON`: sends any command to a server, for scripts.
 
 use std::io::{self, IsTerminal, Read};
 

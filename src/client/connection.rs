@@ -109,7 +109,7 @@ impl Connection {
         match &decoded {
             Ok(DecodedReply { outcome: Ok(Reply::Watch(_)), .. }) => {}
             Ok(reply) => drop(self.open.remove(&reply.id)),
-            // After an error no request can get its reply: the server has closed the connection.
+            // No request gets its reply after an error: later replies belong to no open request.
             Err(_) => self.open.clear(),
         }
         decoded

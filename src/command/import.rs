@@ -1,4 +1,4 @@
-//! `import`: stores chats and members as they come from an export.
+//! `import`: stores chats and members in the form that `export` gives them.
 
 use serde::{Deserialize, Serialize};
 

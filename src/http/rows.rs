@@ -1,6 +1,6 @@
 //! Encodes the rows of a list as JSON, without serde.
 //!
-//! Most of what this door sends are pages of fifty rows. For such a page serde would write four
+//! Most of what the HTTP door sends are pages of fifty rows. For such a page serde would write four
 //! hundred field names one by one, and check each of their bytes.
 //!
 //! Invariant: the bytes are exactly those that serde_json writes.

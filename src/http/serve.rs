@@ -59,7 +59,7 @@ pub async fn connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // The time limit for a head, from its first byte or from the answer before it.
+        // Limits how long a head may take, and how long a connection may wait for a request.
         .header_read_timeout(Duration::from_millis(FRAME_TIMEOUT_MS))
         .max_buf_size(HEAD_BYTES_MAX);
     let socket = TokioIo::new(WithLastWords::new(Paced::new(stream, flow.clone())));

@@ -5,10 +5,10 @@
 //! cannot end before that. So no limit is missed.
 //!
 //! ```text
-//! wait for                    since                                               limit
-//! the client to take replies  it took bytes, or there began to be some for it     30 s
-//! the rest of a frame         bytes of it came, or the connection was read again  30 s
-//! the next request            a request was taken, or bytes of its last reply     --idle-timeout
+//! wait for                    counted from the last time when                     limit
+//! the client to take replies  the client took bytes, or no bytes waited for it    30 s
+//! the rest of a frame         bytes came, or the server began to read again       30 s
+//! the next request            a request was taken, or the client took bytes       --idle-timeout
 //! ```
 
 use std::pin::Pin;

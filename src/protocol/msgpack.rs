@@ -169,8 +169,8 @@ impl<'a> ValueReader<'a> {
         is_nil
     }
 
-    /// Reads a text of up to 255 bytes whose length has its shortest encoding. Returns `None` for
-    /// any other value or encoding.
+    /// Reads a text of up to 255 bytes, with its length in the marker or in one byte. Returns
+    /// `None` for any other value or encoding.
     pub(super) fn short_text(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = match self.rest {
             [marker @ 0xa0..=0xbf, rest @ ..] => (marker & 0x1f, rest),

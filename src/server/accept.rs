@@ -57,8 +57,8 @@ impl Opening<'_> {
         door
     }
 
-    /// Opens the HTTP door. Its connections go to the workers in turn. Returns one meter for each
-    /// worker.
+    /// Opens the HTTP door. Its connections go to the workers in turn. `meters` has one meter for
+    /// each worker.
     pub(super) fn http(
         &self,
         listener: Listener,

@@ -1,4 +1,4 @@
-//! The results of a run: one JSON object, or a table for people.
+//! The results of `bench run`: one JSON object, or a table for people.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
