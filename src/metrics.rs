@@ -80,7 +80,7 @@ impl Meter {
         self.record_many(kind, status, latency, 1);
     }
 
-    /// Counts `count` requests with this status, each of which took `latency`.
+    /// Counts `count` requests with this status. Each took `latency`.
     pub fn record_many(&mut self, kind: Kind, status: u16, latency: Duration, count: u64) {
         let Some(meter) = self.kinds.get_mut(kind.index()) else {
             return;

@@ -48,9 +48,10 @@ impl JwtFile {
 /// What tokens must claim besides `sub` and `exp`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JwtRules {
-    /// The values of which the claim `aud` must contain one. If empty, `aud` is not checked.
+    /// The claim `aud` must contain one of these values. If the list is empty, `aud` is not
+    /// checked.
     pub audience: Vec<String>,
-    /// The values of which the claim `iss` must be one. If empty, `iss` is not checked.
+    /// The claim `iss` must be one of these values. If the list is empty, `iss` is not checked.
     pub issuer: Vec<String>,
 }
 

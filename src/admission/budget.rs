@@ -45,8 +45,7 @@ impl fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// A budget of which at most `max` may be used. No holder is evicted before it is `patience`
-    /// old.
+    /// A budget with the bound `max`. No holder is evicted before it is `patience` old.
     pub fn new(max: usize, patience: Duration) -> Arc<Self> {
         Arc::new(Self { max, patience, state: Mutex::default() })
     }

@@ -1,4 +1,4 @@
-//! Tests the client against a small server, of which a test decides each step.
+//! Tests the client against a small server whose every step a test decides.
 
 #![allow(clippy::panic)]
 

@@ -124,7 +124,7 @@ impl Error {
         self.code == ErrorCode::Unavailable && self.message.starts_with(OUTCOME_UNKNOWN)
     }
 
-    /// The error of a command of which one part failed with `self`, while others were or may have
+    /// The error of a command, if one part failed with `self`, while other parts were or may have
     /// been applied. A 429 or 503 becomes "outcome unknown", because "not applied" would be false.
     #[must_use]
     pub fn of_a_part(self) -> Self {

@@ -41,7 +41,7 @@ pub struct ListSlices {
 }
 
 impl ListSlices {
-    /// Takes a list of which nothing is written yet.
+    /// Takes a list. Nothing of it is written yet.
     pub fn new(ListReply { items, next_cursor }: ListReply) -> Self {
         Self { rows: items.into_iter(), has_begun: false, next_cursor }
     }

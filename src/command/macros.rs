@@ -13,7 +13,7 @@ macro_rules! commands {
         $code:literal $name:literal $file:ident::$variant:ident
             $class:ident $runs_at:ident $key:ident $size:ident $(($items:ident))?;
     )+) => {
-        /// A command with its arguments, of which [`Self::check`] tests the limits.
+        /// A command with its arguments; [`Self::check`] tests their limits.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Command {
             $($(#[$doc])* $variant($file::$variant)),+

@@ -6,7 +6,8 @@
 //! - A client that takes less than [`PROGRESS_BYTES`] within [`WRITE_TIMEOUT_MS`] is dropped.
 //! - Unsent answers count in a budget of the node while the socket takes nothing. Long answers
 //!   count from the moment at which they are made. If the budget is used up, the client that has
-//!   not read for the longest time is dropped. Otherwise an error replaces the long answer.
+//!   not read for the longest time is dropped. If none may be dropped yet, an error replaces the
+//!   long answer.
 //! - A client that reads its answers costs no lock and no timer.
 //! - A client that reads a long answer as fast as it is sent does not block the worker: after
 //!   [`TURN_BYTES`] other connections get their turn.

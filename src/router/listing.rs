@@ -32,7 +32,8 @@ pub(super) struct ListingGather {
     /// arrived.
     scan: Option<(Arc<Listing>, Slicer)>,
     missing: usize,
-    /// The conversations found so far that come first in list order, one more than the page has.
+    /// The conversations found so far that come first, in the order of the reply: at most one more
+    /// than the page has.
     best: Vec<Conversation>,
     seen: Seen,
 }

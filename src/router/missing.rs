@@ -18,7 +18,7 @@ impl Missing {
         Self { parts, ..Self::default() }
     }
 
-    /// Counts parts of a command of which earlier parts were applied.
+    /// Counts the parts of a command that already applied other parts.
     pub(super) fn behind_others(parts: usize) -> Self {
         Self { any_applied: true, ..Self::of(parts) }
     }

@@ -217,7 +217,7 @@ fn node(survey: &Survey) -> u64 {
     survey.scan.node_id.unwrap_or_default()
 }
 
-/// The last record of which something proves that it was written.
+/// The last record that was certainly written, by what log, snapshots and baseline say.
 fn proven(survey: &Survey) -> Lsn {
     let segments = survey.walk.segments.iter().filter(|it| it.body.is_some());
     let in_log = segments.map(|it| it.report.last_lsn).max().unwrap_or_default();
