@@ -84,7 +84,7 @@ pub enum LogSwitch {
     Off,
 }
 
-/// How the HTTP door identifies its user.
+/// How the HTTP door identifies the user of a request.
 #[derive(Debug, Clone)]
 pub enum HttpAuth {
     /// The header `X-User-Id`, which a gateway sets, names the user.

@@ -97,13 +97,13 @@ impl Meter {
         }
     }
 
-    /// Number of requests that were recorded.
+    /// How many requests were recorded, of all commands.
     #[cfg(test)]
     fn requests(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.durations.count()).sum()
     }
 
-    /// Number of requests whose status was not 200.
+    /// How many recorded requests had another status than 200.
     #[cfg(test)]
     fn errors(&self) -> u64 {
         self.kinds.iter().flat_map(|kind| kind.statuses.iter().skip(1)).sum()

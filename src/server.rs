@@ -47,7 +47,7 @@ use credentials::Credentials;
 use doors::Doors;
 use listeners::Listeners;
 
-/// Most connections of the admin listener.
+/// Most connections of the admin listener that have shown their credentials.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 /// Why the server did not start, or did not stop cleanly.

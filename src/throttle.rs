@@ -89,7 +89,8 @@ impl Default for Throttle {
 pub struct LeftOut(u64);
 
 impl LeftOut {
-    /// The value of a log line's field. `None`, which is not written, if no line was left out.
+    /// The count as the field of a log line. `None`, which writes no field, if no line was left
+    /// out.
     pub fn field(self) -> Option<u64> {
         (self.0 > 0).then_some(self.0)
     }

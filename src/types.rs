@@ -61,7 +61,7 @@ macro_rules! id_type {
         pub struct $name(CompactString);
 
         impl $name {
-            /// Checks that `text` has the form of an id, and copies it.
+            /// Checks that `text` is a valid id, and copies it.
             pub fn new(text: &str) -> Result<Self, Invalid> {
                 check_id(text)?;
                 Ok(Self(CompactString::new(text)))
@@ -167,7 +167,7 @@ macro_rules! integer_type {
                 Ok(Self(value))
             }
 
-            /// The value as a plain integer.
+            /// The sequence or time as a plain integer.
             pub const fn get(self) -> u64 {
                 self.0
             }
@@ -313,14 +313,14 @@ macro_rules! code_type {
         }
 
         impl $name {
-            /// The number that means this value in every encoding.
+            /// The number that stands for this value in every encoding.
             pub const fn code(self) -> u8 {
                 match self {
                     $(Self::$variant => $code),+
                 }
             }
 
-            /// The value of a number; `None` if no value has this number.
+            /// The value that has this number; `None` if there is none.
             pub const fn from_code(code: u8) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$variant),)+
@@ -398,7 +398,7 @@ impl Slot {
         (0..SLOTS).map(Self)
     }
 
-    /// The shard that owns this slot on a node of `shards` shards.
+    /// The shard that owns this slot, on a node with `shards` shards.
     pub fn shard(self, shards: ShardCount) -> ShardId {
         ShardId(self.0 % shards.0)
     }
@@ -409,7 +409,7 @@ impl Slot {
 pub struct ShardId(pub u16);
 
 impl ShardId {
-    /// The number as an index into tables with one entry per shard.
+    /// The number of the shard as an index into tables with one entry per shard.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -428,7 +428,7 @@ impl ShardCount {
         Ok(Self(count))
     }
 
-    /// The count as a plain integer, at least 1.
+    /// The number of shards as a plain integer, at least 1.
     pub const fn get(self) -> u16 {
         self.0
     }
@@ -484,12 +484,12 @@ impl KeyHasher {
         Self { seed }
     }
 
-    /// The seed, as `hello` reports it to clients.
+    /// The seed of the hash, as `hello` reports it to clients.
     pub const fn seed(self) -> u64 {
         self.seed
     }
 
-    /// The 64-bit hash of a key.
+    /// The 64-bit hash of a key, by the node's seed.
     pub fn hash(self, key: impl AsRef<[u8]>) -> u64 {
         self.hash_bytes(key.as_ref())
     }
@@ -500,7 +500,7 @@ impl KeyHasher {
         Hashed { id, hash: self.hash_bytes(id) }
     }
 
-    /// The 64-bit hash of any bytes.
+    /// The 64-bit hash of any bytes, by the node's seed.
     pub fn hash_bytes(self, bytes: &[u8]) -> u64 {
         XxHash64::oneshot(self.seed, bytes)
     }
@@ -511,7 +511,7 @@ impl KeyHasher {
         Slot(u16::try_from(hash % u64::from(SLOTS)).unwrap_or(0))
     }
 
-    /// Hashes the key to its slot.
+    /// The slot of a key.
     pub fn slot(self, key: impl AsRef<[u8]>) -> Slot {
         Self::slot_of_hash(self.hash(key))
     }

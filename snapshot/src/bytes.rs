@@ -81,7 +81,7 @@ impl<F: DiskFile> Window<F> {
         Ok(())
     }
 
-    /// Frees the buffer. The next view reads the file again.
+    /// Frees the window's buffer. The next view reads the file again.
     pub(crate) fn forget(&mut self) {
         self.buffer = Vec::new();
         self.filled = 0;
@@ -113,7 +113,8 @@ impl<F: DiskFile> Window<F> {
         Ok(self.buffer.get(at..at.saturating_add(bytes)))
     }
 
-    /// Index of `offset` in the buffer; `None` if the buffer does not hold it.
+    /// Index of a file `offset` in the window's buffer; `None` if the buffer does not have that
+    /// byte.
     fn position(&self, offset: u64) -> Option<usize> {
         let at = usize_of(offset.checked_sub(self.start)?);
         (at <= self.filled).then_some(at)

@@ -97,7 +97,8 @@ pub trait DiskFile: std::fmt::Debug + Send {
     /// Length of the file in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Reads some bytes at an offset. Returns 0 only at the end of the file or for an empty buffer.
+    /// Reads some bytes of the file from `offset` on. Returns 0 only at the end of the file, or for
+    /// an empty buffer.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Cuts the file to `len` bytes. The cut is durable after the next sync.

@@ -50,7 +50,7 @@ pub fn is_planted(fault: Planted) -> bool {
     CHOSEN.get() == Some(fault)
 }
 
-/// Always false, as no fault exists without the feature `planted-faults`.
+/// Always false: without the feature `planted-faults` there are no faults.
 #[cfg(not(feature = "planted-faults"))]
 #[must_use]
 #[inline(always)]

@@ -108,7 +108,7 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// Number of records.
+    /// Number of records in the batch.
     #[must_use]
     pub fn count(&self) -> usize {
         self.checksums.len() / 4
@@ -126,7 +126,7 @@ impl Batch {
         self.checksums.clear();
     }
 
-    /// The payloads, in the order in which they were added.
+    /// The payloads of the batch, in the order in which they were added.
     pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         Frames(&self.bytes).map(|(_, payload)| payload)
     }

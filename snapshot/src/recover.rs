@@ -32,7 +32,7 @@ use crate::log::{SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, segment_path};
 use crate::version::{SEGMENT_VERSION, SNAPSHOT_VERSION, newer_file};
 use crate::{Damage, IDENTITY_FILE, Lsn, Newer, SnapshotInfo};
 
-/// A complete description of a data directory.
+/// What a scan found out about a whole data directory.
 #[derive(Clone, Debug)]
 pub struct Scan {
     /// The node that the files belong to. `None` if the caller did not name it and no file could be
@@ -68,7 +68,7 @@ impl Scan {
         self.snapshots.is_empty() && self.segments.is_empty()
     }
 
-    /// Whether a start would succeed.
+    /// Whether a start on the scanned directory would succeed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty() && self.newer.is_empty()

@@ -41,12 +41,12 @@ impl Authenticator {
         Arc::new(Self { tokens: Live::new(tokens), replaced: AtomicU64::new(0) })
     }
 
-    /// Whether there are no tokens, so that callers need none.
+    /// Whether callers need no token, because there are no tokens.
     pub fn is_open(&self) -> bool {
         !self.tokens.get().required()
     }
 
-    /// Returns a session if `token` is valid, or if no token is required.
+    /// Returns a session if `token` is one of the valid tokens, or if no token is required.
     pub fn enter(&self, token: Option<&str>) -> Option<Session> {
         // Read before the tokens. If the tokens are replaced in between, the session is checked
         // once more than needed, and never once less.

@@ -32,7 +32,7 @@ impl Endpoint {
         self == other && !matches!(self, Self::Tcp(address) if address.port() == 0)
     }
 
-    /// The IP address and port; `None` for a unix socket.
+    /// The IP address and the port of the endpoint; `None` for a unix socket.
     pub fn network(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),

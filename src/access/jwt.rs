@@ -72,7 +72,7 @@ impl fmt::Debug for JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// Loads the keys of a file.
+    /// Loads the keys that verify JWTs.
     ///
     /// # Errors
     /// A text that names the file and says what is wrong with it, without showing a key.
@@ -86,7 +86,7 @@ impl JwtVerifier {
         self.file.path()
     }
 
-    /// Reads the file again and returns the number of keys.
+    /// Reads the file of keys again and returns the number of keys.
     ///
     /// # Errors
     /// Those of [`Self::load`]; then the previous keys stay in use.
@@ -229,7 +229,8 @@ impl Keys {
 
 type Entry = (Option<String>, Algorithm, DecodingKey);
 
-/// The key of one entry of a JWK set; `None` if the entry is for another purpose.
+/// Makes a key from one entry of a JWK set; `None` if the entry is for another purpose than to
+/// verify JWTs.
 fn of_entry(entry: &Value) -> Result<Option<Entry>, String> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     if text("kty") != Some("oct") && entry.get("d").is_some() {

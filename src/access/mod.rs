@@ -38,7 +38,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Live<T>(RwLock<Arc<T>>);
 
 impl<T> Live<T> {
-    /// Starts with `value`, until [`Self::set`] replaces it.
+    /// Holds `value` until [`Self::set`] replaces it.
     pub fn new(value: T) -> Self {
         Self(RwLock::new(Arc::new(value)))
     }
@@ -48,7 +48,7 @@ impl<T> Live<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the value for all later calls of [`Self::get`].
+    /// Replaces the value. Later calls of [`Self::get`] return the new one.
     pub fn set(&self, value: T) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
     }

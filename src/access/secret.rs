@@ -12,7 +12,7 @@ impl Secret {
         Self(bytes.into())
     }
 
-    /// The bytes themselves, to sign, to verify or to send them.
+    /// The secret bytes themselves, to sign, to verify or to send them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

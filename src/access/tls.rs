@@ -58,7 +58,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Loads a certificate and the key that belongs to it.
+    /// Loads a certificate and its private key.
     ///
     /// # Errors
     /// If a file cannot be read or is not PEM, or if the key belongs to another certificate.
@@ -66,7 +66,7 @@ impl Tls {
         Ok(Arc::new(Self { files: files.clone(), loaded: Live::new(load(files)?) }))
     }
 
-    /// Reads the files again. Open connections keep their TLS session.
+    /// Reads certificate and key again. Open connections keep their TLS session.
     ///
     /// # Errors
     /// Those of [`Self::load`]; then the previous certificate stays in use.
@@ -86,7 +86,7 @@ impl Tls {
         self.loaded.get().end
     }
 
-    /// An acceptor for one handshake, with the current certificate.
+    /// Makes an acceptor for one TLS handshake, with the certificate that is current.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.loaded.get().config))
     }
@@ -98,7 +98,8 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     Ok(Loaded { config: Arc::new(config(files, certificates)?), end })
 }
 
-/// The first time at which one of the certificates expires.
+/// When the first of these certificates expires, in seconds since the Unix epoch. `None` if a
+/// certificate's time cannot be read.
 fn first_end(certificates: &[CertificateDer<'_>]) -> Option<u64> {
     let end = |certificate: &CertificateDer<'_>| {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
@@ -131,7 +132,7 @@ fn config(
     Ok(config)
 }
 
-/// The certificates of a PEM file, at least one.
+/// Reads the certificates of a PEM file, at least one.
 ///
 /// # Errors
 /// A text that names the file and says what is wrong with it.

@@ -19,7 +19,7 @@ use super::Secret;
 use crate::command::{Class, Error, ErrorCode, Kind};
 use crate::limits::TEXT_BYTES_MAX;
 
-/// The commands that a token allows.
+/// Which commands a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// All commands, including those that change data or operate the node.

@@ -50,7 +50,8 @@ impl Budget {
         Arc::new(Self { max, patience, state: Mutex::default() })
     }
 
-    /// The sum of the amounts of all holders. It may exceed the bound; see the module's invariants.
+    /// The sum of what all holders of this budget use. It may exceed the bound; see the module's
+    /// invariants.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.lock().held

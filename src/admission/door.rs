@@ -105,12 +105,12 @@ impl Door {
         Self { strangers: Budget::new(max, patience), ..self }
     }
 
-    /// The number of open connections, including strangers.
+    /// How many connections of this door are open, with strangers.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// The number of places for connections with credentials.
+    /// How many connections with credentials this door allows.
     pub const fn max(&self) -> usize {
         self.max
     }
@@ -189,12 +189,12 @@ impl Guest {
         self.stranger.as_ref().map_or(Poll::Pending, |claim| claim.poll_evicted(context))
     }
 
-    /// The client at the other end, as it was when the connection entered.
+    /// The client at the other end of the connection, as it was when the connection entered.
     pub const fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// The number of places of the door, as `hello` reports it to clients.
+    /// How many places the door has, as `hello` reports it to clients.
     pub fn places(&self) -> usize {
         self.door.max()
     }

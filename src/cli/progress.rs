@@ -3,7 +3,7 @@
 #[cfg(feature = "bench")]
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar, or a spinner if the length is unknown.
+/// A progress bar, or a spinner if the length of the work is unknown.
 #[derive(Debug)]
 pub struct Progress {
     #[cfg(feature = "bench")]
@@ -20,7 +20,7 @@ impl Progress {
         Self { bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
     }
 
-    /// A bar that is not shown.
+    /// A progress bar that is not shown.
     pub fn hidden() -> Self {
         Self { bar: ProgressBar::hidden() }
     }
@@ -35,12 +35,12 @@ impl Progress {
         self.bar.set_position(position);
     }
 
-    /// Sets the text beside the bar.
+    /// Sets the text beside the progress bar.
     pub fn say(&self, text: String) {
         self.bar.set_message(text);
     }
 
-    /// Removes the bar from the terminal.
+    /// Removes the progress bar from the terminal.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -16,7 +16,7 @@ use crate::command::{Call, Command, Reply};
 use crate::limits::IDS_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
-/// The format of the output.
+/// Whether a command prints a table or JSON.
 #[derive(Debug, Args)]
 pub struct Format {
     /// Print JSON on a terminal too

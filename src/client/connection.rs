@@ -81,7 +81,7 @@ impl Connection {
         self.open.len()
     }
 
-    /// Sends all requests that were gathered.
+    /// Sends all requests that [`Self::send`] gathered.
     pub async fn flush(&mut self) -> io::Result<()> {
         let stream = self.frames.get_mut();
         while self.output.has_remaining() {
@@ -115,8 +115,8 @@ impl Connection {
         decoded
     }
 
-    /// The frame sizes, the socket, the bytes that were read behind the last reply, and the last
-    /// id.
+    /// Takes the connection apart: the frame sizes, the socket, the bytes read behind the last
+    /// reply, and the last id.
     pub(super) fn into_parts(self) -> (FrameSizes, ClientStream, BytesMut, u64) {
         let parts = self.frames.into_parts();
         (parts.codec.sizes, parts.io, parts.read_buf, self.last_id)

@@ -52,7 +52,7 @@ use task::Outgoing;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Credentials, TLS and time-outs of a connection.
+/// The credentials, TLS settings and time-outs with which a client connects.
 #[derive(Clone)]
 pub struct ClientOptions {
     /// The secret, if the server requires one.

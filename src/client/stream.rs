@@ -11,12 +11,12 @@ use tokio_util::either::Either;
 
 use super::{Address, ClientError, ClientTls};
 
-/// A socket that carries the bytes plain or in TLS.
+/// The socket of a client, which carries bytes plain or in TLS.
 pub type ClientStream = Either<TcpStream, Either<UnixStream, Box<TlsStream<TcpStream>>>>;
-/// The half of a stream that is read.
+/// The half of a client's socket that is read.
 pub(super) type StreamReader =
     Either<OwnedReadHalf, Either<UnixReader, ReadHalf<Box<TlsStream<TcpStream>>>>>;
-/// The half of a stream that is written.
+/// The half of a client's socket that is written.
 pub(super) type StreamWriter =
     Either<OwnedWriteHalf, Either<UnixWriter, WriteHalf<Box<TlsStream<TcpStream>>>>>;
 

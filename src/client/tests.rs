@@ -91,7 +91,7 @@ fn delete() -> Command {
         .into()
 }
 
-/// A reply that contains the request's user, so that a mixed-up reply is noticed.
+/// A reply that names the user of the request, so that a test notices a reply to another request.
 fn echo(command: &Command) -> Outcome {
     let Command::List(list) = command else { panic!("only lists are asked") };
     Ok(Reply::List(ListReply { items: vec![], next_cursor: Some(list.user_id.to_string()) }))

@@ -5,7 +5,7 @@ const INLINE_ID_BYTES: usize = 24;
 
 /// A reply that may have many items: its row in the table does not say `Small`.
 pub trait Items {
-    /// About how many bytes of memory the items occupy.
+    /// About how many bytes of memory the items of this reply occupy.
     fn bytes(&self) -> usize;
 }
 

@@ -14,7 +14,7 @@ pub trait ListEncoder {
     /// Writes what comes before the rows. `rows` is the number of all rows.
     fn begin(&mut self, rows: usize);
 
-    /// Writes the next rows.
+    /// Writes the next rows of the list.
     fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>);
 
     /// Writes what comes after the rows.

@@ -63,7 +63,7 @@ macro_rules! commands {
                 match self { $(Self::$variant => KeyOwner::$key),+ }
             }
 
-            /// See [`Arguments::EXAMPLE`].
+            /// An example of the arguments; see [`Arguments::EXAMPLE`].
             pub const fn example(self) -> Option<&'static str> {
                 match self { $(Self::$variant => <$file::$variant as Arguments>::EXAMPLE),+ }
             }
@@ -110,7 +110,7 @@ macro_rules! commands {
                 match self { $(Self::$variant(arguments) => arguments.check()),+ }
             }
 
-            /// See [`Arguments::touch`].
+            /// Names the keys that the command uses; see [`Arguments::touch`].
             pub fn touch(&self, keys: &mut impl NamedKeys) {
                 match self { $(Self::$variant(arguments) => arguments.touch(keys)),+ }
             }

@@ -46,7 +46,7 @@ pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub type MetricsSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
 
-/// The state that the admin's routes share.
+/// What all routes of the admin listener share.
 #[derive(Clone)]
 pub struct Admin<C> {
     /// Runs the commands: the node, or what stands for it in a test.
@@ -230,8 +230,8 @@ fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Failure> {
     if same { Ok(()) } else { Err(refused()) }
 }
 
-/// The page loads nothing from elsewhere, sends requests only to this listener, and cannot be
-/// framed.
+/// The content policy of the operators' page. It may load nothing from elsewhere, send requests
+/// only to this listener, and not be framed.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

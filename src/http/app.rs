@@ -46,7 +46,7 @@ use crate::types::{IdempotencyKey, UserId};
 /// The header with the idempotency key of a request.
 pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The state that the app's routes share.
+/// What all routes of the HTTP door share.
 #[derive(Debug, Clone)]
 pub struct App<C> {
     /// Runs the commands: the node, or what stands for it in a test.

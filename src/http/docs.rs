@@ -60,7 +60,8 @@ impl DocsDoor {
     /// The server that the document names: where the routes are.
     fn server(self) -> Server {
         match self {
-            // Relative to the document: a gateway may serve it below some path.
+            // The address is relative to the document, because a gateway may serve it below some
+            // path.
             Self::App => Server::new("."),
             // The address of the HTTP door is unknown here: it depends on how apps reach it.
             Self::Admin => {

@@ -7,7 +7,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_ENCODING;
 
-/// The encoding of a body.
+/// The encoding in which a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// The body is not compressed.
@@ -23,7 +23,7 @@ impl Encoding {
     /// The encoding that a request's headers prefer, or gzip if they accept both alike.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let (mut gzip, mut identity, mut any) = (None, None, None);
-        // Several headers form one list.
+        // Several headers `Accept-Encoding` form one list.
         let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
         for member in lists.flat_map(|list| list.split(',')) {
             let (name, weight) = member.split_once(';').unwrap_or((member, "q=1"));

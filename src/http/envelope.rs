@@ -105,7 +105,7 @@ fn finish(status: StatusCode, bytes: Vec<u8>, written: serde_json::Result<()>) -
     }
 }
 
-/// A response with the headers that every answer has.
+/// An answer with `body`, and with the headers that every answer has.
 pub(super) fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -160,12 +160,12 @@ impl Failure {
         self
     }
 
-    /// The status of the answer.
+    /// The HTTP status of the failure's answer.
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The text in `msg`.
+    /// The reason that the answer gives in `msg`.
     pub(super) fn message(&self) -> &str {
         &self.message
     }

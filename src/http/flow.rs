@@ -129,7 +129,7 @@ impl Flow {
         is_progress
     }
 
-    /// Notes that the socket has taken all bytes that were written so far.
+    /// Notes that the socket has taken all bytes of answers that were written so far.
     fn took_all(&self) {
         self.0.taken.set(0);
         // The answer is kept counted if it is long: its remaining pieces are still in memory.
@@ -156,7 +156,7 @@ pub(super) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    /// Wraps a socket; `flow` accounts for its answers.
+    /// Wraps a socket. `flow` counts the answers that its client has not read.
     pub(super) fn new(socket: S, flow: Flow) -> Self {
         Self { socket, flow, patience: None, is_waiting: false }
     }
@@ -173,7 +173,7 @@ impl<S> Paced<S> {
         others.poll(context).is_ready().then_some(TURN_BYTES)
     }
 
-    /// Notes that `bytes` bytes were written.
+    /// Notes that `bytes` bytes of an answer were written to the socket.
     fn wrote(&mut self, bytes: usize) {
         let in_turn = &self.flow.0.in_turn;
         in_turn.set(in_turn.get() + bytes);

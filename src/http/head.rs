@@ -75,7 +75,7 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Failure> {
     if is_chunked { Ok(()) } else { Err(Error::invalid(why).into()) }
 }
 
-/// The host in the header `Host`. Only a client of HTTP/1.0 may leave it out.
+/// The host that the header `Host` names. Only a client of HTTP/1.0 may leave the header out.
 fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Failure> {
     let invalid = |why: &'static str| Failure::from(Error::invalid(why));
     let value = single(headers, &HOST)

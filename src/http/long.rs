@@ -35,7 +35,7 @@ use crate::limits::{COMPRESSED_BYTES_MIN, REPLY_BYTES_MAX};
 /// Most bytes of a body that the worker writes itself. A longer one goes to the offload thread,
 /// because other connections would wait.
 const WRITTEN_HERE_MAX: usize = 64 << 10;
-/// Capacity of a piece, in bytes.
+/// Capacity of one piece of a body, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of JSON that one step writes, before the offload thread does other work. To compress them
 /// takes some milliseconds.
@@ -98,7 +98,7 @@ pub(super) async fn answer_aside(
     }
 }
 
-/// A body that is being written.
+/// The body of a long answer while it is being written.
 struct Draft<P> {
     parts: P,
     /// Text that was not moved into a piece yet.
@@ -190,7 +190,7 @@ fn too_long() -> Failure {
     Error::too_large(message).into()
 }
 
-/// A complete body.
+/// The complete body of a long answer.
 struct Whole {
     pieces: Pieces,
     encoding: Encoding,
@@ -211,7 +211,7 @@ impl Whole {
     }
 }
 
-/// A body in pieces.
+/// A body in pieces of about [`PIECE_BYTES`].
 #[derive(Debug, Default)]
 struct Pieces {
     full: VecDeque<Bytes>,

@@ -144,7 +144,7 @@ impl Document {
     }
 }
 
-/// Adds the schemas of `T` and of all types in it, by name.
+/// Adds the schema of `T`, and those of all types in it, with their names.
 fn describe<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     schemas.push((T::name().into_owned(), T::schema()));
     T::schemas(schemas);
@@ -195,7 +195,7 @@ fn operation<R: Route>() -> OperationBuilder {
     operation
 }
 
-/// The answer of a route with status 200.
+/// Describes the answer of a route with status 200.
 fn answer<R: Route>() -> ResponseBuilder {
     let data = Ref::from_schema_name(R::Shape::name());
     let code = ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([200]));

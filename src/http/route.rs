@@ -35,9 +35,9 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     const KIND: Kind;
     /// What an empty body means.
     const MISSING: Missing = Missing::Refuse;
-    /// The summary in the API's document.
+    /// The summary of the route in the API's document.
     const SUMMARY: &'static str;
-    /// The description in the API's document.
+    /// The description of the route in the API's document.
     const ABOUT: &'static str;
     /// The errors that this route may answer with, besides those of every route.
     const ERRORS: &'static [ErrorCode] = &[];
@@ -65,7 +65,7 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     /// which is a defect.
     fn data(reply: Reply) -> Option<Self::Data>;
 
-    /// Writes the data as JSON, one part per call.
+    /// Writes the value of `data` as JSON, one part per call.
     fn parts(data: Self::Data, _is_page: bool) -> impl Parts {
         whole(data)
     }

@@ -139,7 +139,7 @@ impl DoorMeter {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections that are open now.
+    /// How many connections of the door are open now.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
@@ -164,13 +164,13 @@ impl DoorMeter {
         self.withheld.load(Ordering::Relaxed)
     }
 
-    /// Closed connections, by the label of their reason.
+    /// How many connections the door closed, for each label of a reason.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = Dropped::ALL.iter().map(|reason| reason.name());
         names.zip(self.dropped.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Rejected credentials, by the label of their reason.
+    /// How many credentials the door rejected, for each label of a reason.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = Refused::ALL.iter().map(|reason| reason.name());
         names.zip(self.refused.iter().map(|count| count.load(Ordering::Relaxed)))

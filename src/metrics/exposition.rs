@@ -41,7 +41,7 @@ impl Form {
         if open_metrics > 0 && open_metrics >= text { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The value of the `Content-Type` header.
+    /// The value of the header `Content-Type` for this format.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -112,7 +112,8 @@ async fn enter(door: &Arc<Door>, stream: &Stream) -> Option<Guest> {
     }
 }
 
-/// Answers a client that sent clear text to a door with TLS, in its own protocol.
+/// Sends a client that spoke clear text to a door with TLS an answer in its own protocol. Returns
+/// the error that ends the connection.
 fn say(stream: TcpStream, spoken: Spoken, guest: &Guest) -> io::Error {
     let sign = format!("this door speaks TLS (chatshard: --tls-ca FILE); {}", guest.sign());
     let mut request = [0; 4096];

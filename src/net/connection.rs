@@ -281,7 +281,7 @@ impl Connection {
         self.fill_watches();
     }
 
-    /// Appends the events of the watches, as far as there is room.
+    /// Appends the events of the watches to the output, as far as there is room.
     fn fill_watches(&mut self) {
         if self.closing {
             // No watch needs to be completed. Only the replies to requests are still sent.
@@ -382,7 +382,8 @@ impl Connection {
     }
 
     fn take_on_fast_path(&mut self, frame: &FrontFrame<'_>, started: Instant) -> bool {
-        // A request that the role forbids is rejected in the code for all commands.
+        // If the role forbids a request, it becomes a command, and is rejected where all commands
+        // are.
         let role = self.session.as_ref().map(Session::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
         let Some(request) = frame.request.filter(|request| may(request.ask.kind())) else {
@@ -552,7 +553,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads the bytes that are there. Returns the time after that.
+    /// Reads the client's bytes that are there. Returns the time after the read.
     fn read(&mut self) -> io::Result<Instant> {
         buffers::fill(&mut self.input);
         self.input.reserve(READ_BYTES);
@@ -624,7 +625,7 @@ impl Connection {
         (self.in_flight() == 0).then_some(shard)
     }
 
-    /// Moves to the worker of `shard`. Replies that are not sent yet move along.
+    /// Moves the connection to the worker of `shard`. Replies that are not sent yet move with it.
     fn depart(self, shard: ShardId) -> io::Result<()> {
         let node = self.local.node();
         let moving = Moving {

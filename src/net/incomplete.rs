@@ -10,7 +10,7 @@ use crate::command::{Error, ErrorCode};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::frame;
 
-/// A part of the budget, held until the rest of the request has arrived.
+/// A part of the budget for incomplete requests, held until the rest of the request has arrived.
 pub struct Incomplete(BudgetClaim);
 
 impl Incomplete {

@@ -88,7 +88,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     socket.bind(&address)?;
     let file = SocketFile::of(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    // Nobody can connect before this call.
+    // Until this call nobody can connect, so the file has its mode in time.
     socket.listen(BACKLOG)?;
     let endpoint = Endpoint::Unix(path.to_owned());
     Ok(Listener { socket: Listening::Unix(socket.into(), file), endpoint })
@@ -138,7 +138,8 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// The address on which it listens, with the actual port if it was bound to port 0.
+    /// The address on which the listener listens. If it was bound to port 0, this has the actual
+    /// port.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

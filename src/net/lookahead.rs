@@ -19,7 +19,7 @@ pub struct FrontFrame<'a> {
     pub request: Option<FastRequest<'a>>,
 }
 
-/// The requests of one round.
+/// The requests that a connection reads and prefetches together.
 pub type FrontFrames<'a> = SmallVec<[FrontFrame<'a>; REQUESTS_A_ROUND]>;
 
 /// Appends the whole frames at the front of `input` to `frames`, but stops before a large one,

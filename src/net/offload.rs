@@ -102,13 +102,14 @@ impl OffloadedRequest {
         }
     }
 
-    /// Waits until the request is decoded. Never completes if none is being decoded.
+    /// Waits until the large request is decoded. Never completes if none is being decoded.
     pub async fn done(&mut self) {
         let Self::Under(under) = self else { return pending().await };
         *self = Self::Done(Box::new(under.await.unwrap_or_else(|_| Decoded::failed())));
     }
 
-    /// Takes the decoded request; `None` if there is none, or if it is still being decoded.
+    /// Takes the large request, once it is decoded. `None` if there is none, or if it is still
+    /// being decoded.
     pub fn take(&mut self) -> Option<Decoded> {
         match std::mem::take(self) {
             Self::Done(decoded) => Some(*decoded),

@@ -40,7 +40,7 @@ pub struct OrderKey(u64);
 impl OrderKey {
     /// A flag of the mark, not of the key: the reply may be large.
     const LARGE: u64 = KeyTouch::FREE;
-    /// The number is that of an entry, not a touch by a detour.
+    /// A flag: the order key has the number of an entry, not the touch of a detour.
     const ENTRY: u64 = 0b1;
     const ENTRY_SHIFT: u32 = 5;
 
@@ -125,7 +125,7 @@ impl Lane {
     }
 }
 
-/// A request that is held, or one that is under way with several keys.
+/// A request that is held, or one with several keys that is under way by a detour.
 #[derive(Debug)]
 struct Entry {
     footprint: Footprint,
@@ -313,7 +313,7 @@ impl Order {
         Some(Going { asked, work, order_key: is_detour.then(|| OrderKey::of_entry(number)) })
     }
 
-    /// Removes a request from the lane of a key.
+    /// Removes a request from the lane of this key, and lets in those that it blocked.
     fn leave(&mut self, touch: KeyTouch) {
         let Self { lanes, entries, ready, chats, touches, .. } = self;
         *touches = touches.saturating_sub(1);
@@ -333,7 +333,7 @@ impl Order {
     }
 }
 
-/// The lane of a key, added to the table if it is missing.
+/// The lane of a key. If the key has none, adds one.
 fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: KeyTouch) -> &'a mut Lane {
     lanes.entry(touch.key()).or_insert_with(|| {
         *chats += usize::from(touch.is_of_chat());

@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::node::buffers;
 
-/// The queue of one connection between its replies and its socket.
+/// The bytes of one connection that are encoded and not written to its socket yet.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     /// Complete buffers, to which nothing is appended.
@@ -28,18 +28,19 @@ impl SendQueue {
         self.whole_bytes + self.last.capacity()
     }
 
-    /// Whether no bytes wait.
+    /// Whether no bytes wait to be sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The last buffer, to append to. It gets a spare buffer of the worker if it has no capacity.
+    /// The last buffer of the queue, to append to. If it has no capacity, it first gets a spare
+    /// buffer of the worker.
     pub fn end(&mut self) -> &mut BytesMut {
         buffers::fill(&mut self.last);
         &mut self.last
     }
 
-    /// Appends whole buffers behind all bytes that wait.
+    /// Appends complete buffers behind all bytes that wait to be sent.
     pub fn add(&mut self, buffers: VecDeque<BytesMut>) {
         let last = std::mem::take(&mut self.last);
         let added = [last].into_iter().chain(buffers).filter(|buffer| !buffer.is_empty());
@@ -49,7 +50,7 @@ impl SendQueue {
         }
     }
 
-    /// The bytes that leave next. Empty only if no bytes wait.
+    /// The bytes that are sent next. Empty only if no bytes wait.
     pub fn front(&self) -> &[u8] {
         self.whole.front().unwrap_or(&self.last)
     }

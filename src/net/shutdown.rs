@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use tokio::sync::watch;
 
-/// The stop of the server, for one connection.
+/// Tells one connection that the server stops.
 pub struct Shutdown {
     seen: watch::Receiver<bool>,
     /// Completes with the stop, or when the sender is gone. `None` after that.
@@ -17,7 +17,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Waits for `stop` to become true.
+    /// Begins to wait until `stop` becomes true.
     pub fn new(stop: &watch::Receiver<bool>) -> Self {
         let mut waiting = stop.clone();
         Self {
@@ -26,7 +26,7 @@ impl Shutdown {
         }
     }
 
-    /// Whether the server stops.
+    /// Whether the server has begun to stop.
     pub fn has_come(&self) -> bool {
         // A version is compared without a lock. Only if it changed is the value read, whose lock
         // all workers share.

@@ -24,7 +24,7 @@ use crate::admission::Peer;
 const RECORD_BYTES: usize = 16 << 10;
 /// Bytes that a connection may decipher in one read, before other connections get their turn.
 const READ_BYTES: usize = 64 << 10;
-/// Bytes that one read throws away.
+/// Bytes of a client that one read discards.
 const DISCARD_BYTES: usize = 4 << 10;
 
 /// A TCP socket that can leave the async runtime of one thread and join that of another.
@@ -37,7 +37,7 @@ enum Place {
 }
 
 impl Movable {
-    /// A socket that is registered with this thread's runtime.
+    /// Wraps a socket that is registered with the async runtime of this thread.
     pub fn new(stream: TcpStream) -> Self {
         Self(Place::Here(stream))
     }
@@ -133,7 +133,7 @@ impl Parked {
         };
     }
 
-    /// Registers the connection with the runtime of this thread.
+    /// Registers the connection with the async runtime of this thread.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -150,7 +150,7 @@ impl Parked {
 }
 
 impl Stream {
-    /// Removes the connection from the runtime of this thread.
+    /// Removes the connection from the async runtime of this thread.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -189,7 +189,8 @@ impl Stream {
         address.map_or(Peer::Gone, Peer::Network)
     }
 
-    /// Completes when the socket may have bytes to read. See [`Self::try_read_buf`] for TLS.
+    /// Completes when the socket may have bytes to read. For TLS see [`Self::try_read_buf`], which
+    /// may have some already.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
@@ -207,8 +208,8 @@ impl Stream {
         }
     }
 
-    /// Whether the TLS session still holds accepted bytes. [`Self::try_write`] with no bytes writes
-    /// them.
+    /// Whether the TLS session still holds bytes that [`Self::try_write`] accepted. A call of that
+    /// with no bytes writes them.
     pub fn owes(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,
@@ -275,7 +276,7 @@ impl Stream {
         }
     }
 
-    /// Reads the bytes that are there and throws them away. Returns whether more may come.
+    /// Reads the client's bytes that are there, and discards them. Returns whether more may come.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -328,7 +329,7 @@ pub fn read_now(stream: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> i
     }
 }
 
-/// Writes the session's enciphered bytes to the socket.
+/// Writes the enciphered bytes of the session to the socket.
 fn write_out(session: &mut ServerConnection, socket: &TcpStream) -> io::Result<()> {
     while session.wants_write() {
         if session.write_tls(&mut Trying(socket))? == 0 {

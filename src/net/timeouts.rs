@@ -55,7 +55,7 @@ pub enum Late {
 }
 
 impl Heard {
-    /// A client that was active in every way at `now`.
+    /// The times of a client that was active in every way at `now`.
     pub fn new(now: Instant) -> Self {
         Self { asked: now, read: now, written: now }
     }
@@ -196,7 +196,7 @@ mod tests {
             }
         }
 
-        /// The waits that the connection reports.
+        /// What the modeled connection waits for.
         fn waits(&self) -> Waits {
             let to_write = self.stuck_since.is_some();
             let has_part = self.part_since.is_some();
@@ -207,7 +207,7 @@ mod tests {
             }
         }
 
-        /// When the client must be dropped if no event happens.
+        /// When the modeled client must be dropped if no event happens.
         fn deadline(&self) -> Option<Instant> {
             let half_a_minute = Duration::from_secs(30);
             let unread = self.stuck_since.map(|since| since + half_a_minute);
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(patience.late(Waits { to_write, ..Waits::default() }), Some(Late::ToWrite));
         let for_rest = Waits { for_rest, ..Waits::default() };
         assert_eq!(patience.late(for_rest), Some(Late::ForRest));
-        // When the server reads again, the client has its whole time.
+        // When the server reads again, the client has the whole limit for the rest of its frame.
         patience.note_reads(false);
         patience.note_reads(true);
         assert_eq!(patience.late(for_rest), None);

@@ -32,7 +32,7 @@ impl TurnBudget {
         self.since = now;
     }
 
-    /// Counts requests, and bytes of replies.
+    /// Counts requests and bytes of replies against the turn budget.
     pub fn add(&mut self, requests: usize, reply_bytes: usize) {
         self.requests += requests;
         self.reply_bytes += reply_bytes;
@@ -75,7 +75,7 @@ mod tests {
         let start = Instant::now();
         let mut budget = TurnBudget::new(start);
         for turn in 0..10 {
-            // One second passes between two turns.
+            // One second passes between two turns of the connection.
             let begin = start + Duration::from_secs(turn);
             budget.begin_turn(begin);
             assert!(!budget.is_used_up());

@@ -34,7 +34,7 @@ pub struct UnreadBudget {
 pub struct UnreadPart(BudgetClaim);
 
 impl UnreadPart {
-    /// Completes when the memory is needed for another client.
+    /// Completes when the connection must be dropped, because other clients need its memory.
     pub async fn evicted(&self) {
         self.0.evicted().await;
     }
@@ -80,8 +80,8 @@ impl UnreadBudget {
         }
     }
 
-    /// Accounts for `held` bytes while the socket takes nothing. Returns whether the budget has
-    /// room for them, and sets [`Self::room`] accordingly.
+    /// Counts `held` unread bytes, because the socket takes nothing. Returns whether the budget has
+    /// room for them, and sets [`Self::room`] by that.
     pub fn note(&mut self, held: usize) -> bool {
         let has_made_progress = self.taken >= PROGRESS_BYTES;
         if has_made_progress || held <= TCP_UNSENT_BYTES_FREE {
@@ -109,7 +109,7 @@ impl UnreadBudget {
         }
     }
 
-    /// Takes out the part of the budget, so that its eviction can be awaited.
+    /// Takes out the connection's part of the budget, so that a wait can notice its eviction.
     pub fn take(&mut self) -> Option<UnreadPart> {
         self.claim.take().map(UnreadPart)
     }
@@ -120,7 +120,7 @@ impl UnreadBudget {
     }
 }
 
-/// Completes when the part is evicted; never completes without one.
+/// Completes when this part of the budget is evicted. Never completes for `None`.
 pub async fn evicted(part: Option<&UnreadPart>) {
     match part {
         Some(part) => part.evicted().await,

@@ -45,7 +45,7 @@ struct Watching {
     greeted: bool,
 }
 
-/// The reading of the log's files by one watch.
+/// What one watch does with the log's files.
 enum Files {
     /// No page is being read. The next one begins at this state.
     At(ResumeState),

@@ -25,7 +25,7 @@ pub enum Spoken {
     Frames,
 }
 
-/// The methods of HTTP/1, and the preface of HTTP/2.
+/// How a request of HTTP/1 begins (its method), and one of HTTP/2 (the preface).
 const METHODS: [&[u8]; 10] = [
     b"GET ",
     b"POST ",
@@ -62,7 +62,7 @@ impl Spoken {
         }
     }
 
-    /// The name of the protocol, for messages.
+    /// The name of the client's protocol, for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "HTTP",

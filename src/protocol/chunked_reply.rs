@@ -54,7 +54,7 @@ impl ChunkedReply {
         Self { id, slices, rows_bytes, full: VecDeque::new(), full_bytes: 0, last }
     }
 
-    /// Bytes of memory that the rows and the buffers take.
+    /// Bytes of memory that the rows and the encoded buffers take.
     pub fn held_bytes(&self) -> usize {
         self.rows_bytes + self.full_bytes + self.last.capacity()
     }

@@ -308,7 +308,7 @@ impl<'o> Frame<'o> {
         frame
     }
 
-    /// Writes the items one by one; each takes at most `MAX` bytes.
+    /// Writes rows or items one by one. Each takes at most `MAX` bytes.
     #[inline(always)]
     fn each<const MAX: usize, T>(
         &mut self,

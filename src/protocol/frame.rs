@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::command::Error;
 
-/// Bytes of the length before each payload.
+/// Bytes of a frame's header, which is the length of its payload.
 pub const HEADER_BYTES: usize = 4;
 
 /// Why no further frame can be found in a stream.
@@ -82,7 +82,7 @@ pub fn header(bytes: usize, bytes_max: usize) -> Result<[u8; HEADER_BYTES], Fram
     }
 }
 
-/// A frame under construction at the end of a buffer. [`Self::finish`] fills in its length.
+/// A frame that is being written at the end of a buffer. [`Self::finish`] fills in its length.
 #[derive(Debug)]
 #[must_use = "a frame has no length until it is finished"]
 pub struct Open {
@@ -90,7 +90,7 @@ pub struct Open {
 }
 
 impl Open {
-    /// Appends room for the length to `out`; the caller then appends the payload.
+    /// Begins a frame: appends room for its length to `out`. The caller then appends the payload.
     pub fn begin(out: &mut BytesMut) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_BYTES]);
@@ -102,7 +102,8 @@ impl Open {
         Self { start }
     }
 
-    /// Fills in the length. If the payload is over `bytes_max`, removes the whole frame from `out`.
+    /// Ends the frame by filling in its length. If the payload is over `bytes_max`, removes the
+    /// frame from `out`.
     pub fn finish(self, out: &mut BytesMut, bytes_max: usize) -> Result<(), FrameError> {
         let bytes = out.len().saturating_sub(self.start.saturating_add(HEADER_BYTES));
         let place = out.get_mut(self.start..).and_then(|tail| tail.first_chunk_mut());

@@ -12,7 +12,7 @@ use rmp::Marker;
 
 use crate::limits::NESTING_MAX;
 
-/// Why bytes are not a value of this protocol.
+/// Why bytes are not MessagePack as this protocol allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("the frame ends within a value")]
@@ -40,7 +40,7 @@ pub(super) enum Head<'a> {
     Array(usize),
 }
 
-/// Reads heads from the front of a slice of bytes.
+/// Reads MessagePack heads from the front of a slice of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValueReader<'a> {
     rest: &'a [u8],
@@ -67,7 +67,7 @@ impl<'a> ValueReader<'a> {
         self.rest
     }
 
-    /// Rejects bytes that are left after the last value.
+    /// Rejects bytes behind the last value.
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing(self.rest.len())) }
     }

@@ -47,7 +47,7 @@ use scatter::{Scatter, Scattered, mixed_up};
 /// An operation on its way to a shard, with the address of its answer.
 pub type Sent = (ShardId, ReplyTo, Op);
 
-/// A unit of work for a router.
+/// What a router gets to do: a command, or an import in parts.
 #[derive(Debug, PartialEq)]
 pub enum Work {
     /// A command as the client sent it.

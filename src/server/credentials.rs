@@ -131,7 +131,7 @@ impl Credentials {
         }
     }
 
-    /// How the HTTP door identifies its user.
+    /// How the HTTP door identifies the user of a request.
     pub(super) fn user_auth(&self) -> UserAuth {
         self.jwt.clone().map_or(UserAuth::Header, UserAuth::Jwt)
     }

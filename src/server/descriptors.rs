@@ -20,7 +20,7 @@ const RESERVE_A_SHARD: usize = 6;
 /// Fewest places of a door. With fewer it would be of no use.
 const PLACES_MIN: usize = 8;
 
-/// The number of connections that a door accepts.
+/// How many connections a door accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Places {
     /// Most connections that have shown their credentials.

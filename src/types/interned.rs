@@ -30,7 +30,7 @@ impl InternedUserId {
         Self(std::mem::take(&mut self.0))
     }
 
-    /// Whether no other value shares the text.
+    /// Whether no other value shares this id's text.
     pub fn is_alone(&self) -> bool {
         ArcStr::strong_count(&self.0).is_none_or(|holders| holders == 1)
     }

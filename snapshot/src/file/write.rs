@@ -17,7 +17,7 @@ use crate::planted::{Planted, is_planted};
 use crate::record::{FRAME_BYTES, frame_head};
 use crate::replace::{create_anew, parent, tmp_path};
 
-/// Blocks are gathered up to this many bytes before they are written.
+/// Blocks of a snapshot are gathered up to this many bytes before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes one snapshot, block by block. The fields of [`SnapshotInfo`] say what its start and end
@@ -98,7 +98,7 @@ impl<D: Disk> SnapshotWriter<D> {
         self.info.bytes + u64_of(self.buffer.len())
     }
 
-    /// Number of blocks so far.
+    /// Number of blocks that were written to the snapshot so far.
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.info.blocks

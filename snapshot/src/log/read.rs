@@ -150,7 +150,7 @@ impl<D: Disk> Segment<D> {
         Ok(Self { path, first, window, header })
     }
 
-    /// Length of the file in bytes.
+    /// Length of the segment in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.window.len()
     }

@@ -345,13 +345,13 @@ impl<D: Disk> LogWriter<D> {
         keeper.raise(self.baseline()).map_err(AppendError::Write)
     }
 
-    /// Number of the last record that was appended.
+    /// Number of the last record that was appended to the log.
     #[must_use]
     pub fn written(&self) -> Lsn {
         self.written
     }
 
-    /// Number of the last durable record.
+    /// Number of the last record of the log that is durable.
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.durable
@@ -494,7 +494,7 @@ pub(crate) fn create_segment<D: Disk>(
     Ok((file, checksum))
 }
 
-/// Removes a segment that holds no record.
+/// Removes a segment that has no record, and makes that durable.
 fn remove_segment<D: Disk>(disk: &D, dir: &Path, first: Lsn) -> io::Result<()> {
     let gone = match disk.remove(&segment_path(dir, first)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -21,7 +21,7 @@ pub const CHATS_A_USER: u64 = 50;
 /// How many rows of a user a run marks as read; it deletes the others. A delete raises the read
 /// position to the last message, so a later mark_read of that row would change nothing.
 pub const ROWS_MARKED: u64 = 40;
-/// The last sequence of every chat at the beginning.
+/// The last sequence of every chat, before a run advances some.
 pub const LAST_SEQUENCE: u64 = 1 << 31;
 /// Every read position at the beginning. It is so large that a row keeps its encoded size when it
 /// is marked as read.
@@ -73,12 +73,12 @@ impl Data {
         Ok(Self { chats, users, inverse: inverse(STEP % chats, chats) })
     }
 
-    /// The number of chats, at least [`CHATS_A_USER`].
+    /// How many chats the data has, at least [`CHATS_A_USER`].
     pub fn chats(&self) -> u64 {
         self.chats
     }
 
-    /// The number of users, at least 1.
+    /// How many users the data has, at least 1.
     pub fn users(&self) -> u64 {
         self.users
     }
@@ -95,7 +95,7 @@ impl Data {
         times(membership % self.chats, STEP % self.chats, self.chats)
     }
 
-    /// The numbers of the users in a chat.
+    /// The numbers of the users who are in a chat.
     pub fn members_of(&self, chat: u64) -> impl Iterator<Item = u64> {
         let first = times(chat, self.inverse, self.chats);
         let (all, chats) = (self.memberships(), self.chats);

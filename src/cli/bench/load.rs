@@ -90,7 +90,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Results without any reply.
+    /// Results of a thread that has measured nothing yet.
     pub fn new() -> Result<Self, Failure> {
         let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
         let reads = latency.map_err(|error| Failure::new(error.to_string()))?;
@@ -424,7 +424,7 @@ impl<W: Wire> Line<W> {
         Ok(cut)
     }
 
-    /// Writes as many bytes as the socket takes.
+    /// Writes as many bytes of the output as the socket takes.
     fn write(&mut self) -> io::Result<()> {
         self.stream.flush()?;
         while !self.output.is_empty() {
@@ -448,7 +448,7 @@ impl<W: Wire> Line<W> {
         }
     }
 
-    /// Waits until bytes come, or until there is room for bytes to write.
+    /// Waits until the connection can be read, or written while bytes wait for it.
     async fn wait(&self) {
         poll_fn(|context| if self.poll_ready(context) { Poll::Ready(()) } else { Poll::Pending })
             .await;

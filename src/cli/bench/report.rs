@@ -126,7 +126,7 @@ impl RunReport {
         }
     }
 
-    /// The figures as a table for people.
+    /// The report as a table for people.
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);

@@ -20,7 +20,7 @@ use crate::cli::failure::tell;
 use crate::cli::progress::Progress;
 use crate::command::{Call, Command, Error, ErrorCode, Outcome, Reply};
 
-/// Most requests in flight.
+/// Most requests that an import has in flight.
 const IN_FLIGHT: usize = 8;
 /// Most parsed batches that may wait to be sent.
 const PARSED: usize = 4;
@@ -31,7 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a server may refuse one request as busy, before the import fails.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
-/// Imports the lines of a file or of stdin.
+/// Imports the lines of a file, or of stdin, into a server.
 pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     let name = if args.file == Path::new("-") {
         "stdin".to_owned()

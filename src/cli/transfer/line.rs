@@ -26,7 +26,7 @@ pub const LINE_BYTES_MAX: usize = 64 << 10;
 const _: () = assert!(BATCH_LINES_MAX <= IMPORT_LINES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX + LINE_BYTES_MAX < REQUEST_BYTES_MAX);
 
-/// One line of a file, parsed.
+/// One parsed line of a transfer file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
@@ -96,7 +96,7 @@ pub struct LineBatch {
     pub import: Import,
 }
 
-/// Reads a file of lines and packs them into batches.
+/// Reads a file of lines and packs them into requests.
 pub struct LineBatches<R> {
     reader: R,
     name: String,
@@ -185,7 +185,8 @@ impl<R: BufRead> LineBatches<R> {
         Ok(Some(Held { line, number: self.line, encoded_bytes, file_bytes }))
     }
 
-    /// Reads one line with its newline into `text`. Returns its bytes, or 0 at the end.
+    /// Reads the next line with its newline into `text`. Returns how many bytes it has; 0 at the
+    /// end of the file.
     fn read_line(&mut self) -> Result<usize, Failure> {
         self.text.clear();
         let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);

@@ -152,7 +152,7 @@ pub(super) struct Unread {
 pub(super) struct Counts {
     /// Unread messages in chats that are not muted.
     messages: u64,
-    /// Chats with unread messages or marked as unread that are not muted.
+    /// Chats that are not muted, and have unread messages or are marked as unread.
     chats: u64,
     /// Unread messages in muted chats.
     muted_messages: u64,

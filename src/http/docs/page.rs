@@ -29,7 +29,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// The routes of the page and its files.
+/// The routes of the page that shows the API's document, and of its files.
 pub(super) fn routes(door: DocsDoor) -> Router {
     Router::new()
         .route("/docs", get(|| async { html(include_str!("../docs.html"), PAGE_POLICY) }))

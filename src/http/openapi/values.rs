@@ -21,7 +21,7 @@ macro_rules! values {
     )+};
 }
 
-/// An answer without data: `null`.
+/// The `data` of an answer that has none: `null`.
 pub(crate) struct Nothing;
 
 values! {

@@ -67,7 +67,7 @@ impl Connection {
         self.replies.push(id, Ok(Reply::Hello(Box::new(hello))));
     }
 
-    /// Replies with an error and takes no more requests.
+    /// Replies with an error, and ends the connection after it.
     pub(super) fn refuse(&mut self, id: u64, error: Error) {
         self.replies.push(id, Err(error));
         self.closing = true;

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 
 use super::Connection;
 
-/// How long a client may continue to send after its last reply.
+/// How long the server reads and discards what a client sends after its last reply.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Connection {

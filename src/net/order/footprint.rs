@@ -104,7 +104,7 @@ pub enum Scope {
     All,
 }
 
-/// The keys that a request touches, and how.
+/// What a request does to which keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// What the request does to single keys: one touch for each key.
@@ -158,7 +158,7 @@ impl Footprint {
     }
 }
 
-/// Joins the touches of equal keys.
+/// Joins touches of one key, so that each key is there once.
 fn each_once(touches: &mut SmallVec<[KeyTouch; 4]>) {
     touches.sort_unstable_by_key(|touch| touch.key());
     touches.dedup_by(|next, kept| {

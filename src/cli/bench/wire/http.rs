@@ -25,7 +25,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// A connection without open requests.
+    /// Prepares a connection, which has no open requests yet.
     pub fn new(data: Data, look: Look) -> Self {
         Self { data, look, open: VecDeque::new(), body: Vec::new() }
     }

@@ -41,7 +41,7 @@ pub trait Wire: Sized {
     /// slot of its reply is [`GREETING`].
     fn greeting(&mut self, out: &mut BytesMut);
 
-    /// Appends a request in the given slot.
+    /// Appends the request `ask` to `out`. `slot` is its number until its reply is cut.
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut);
 
     /// Finds the reply at the begin of `input`; `None` while it is incomplete.

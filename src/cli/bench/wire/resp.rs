@@ -21,12 +21,12 @@ use bytes::{BufMut, BytesMut};
 /// Longest line that is not the content of a bulk string, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Appends the head of a command with this many parts.
+/// Appends the head of a RESP command that has this many parts.
 pub fn command(parts: usize, out: &mut BytesMut) {
     head(b'*', parts, out);
 }
 
-/// Appends one part of a command.
+/// Appends one part of a RESP command, its name or an argument.
 pub fn part(bytes: &[u8], out: &mut BytesMut) {
     head(b'$', bytes.len(), out);
     out.extend_from_slice(bytes);
@@ -112,7 +112,7 @@ pub fn first(input: &[u8]) -> Result<Option<RespReply<'_>>, String> {
     Ok(Some(found))
 }
 
-/// A whole line: its first byte, its text, and the bytes that follow it.
+/// A line of RESP: its first byte, its text, and the bytes that follow the line.
 type Line<'a> = (u8, &'a [u8], &'a [u8]);
 
 fn line(input: &[u8]) -> Result<Option<Line<'_>>, String> {
