@@ -23,7 +23,7 @@ pub enum Planted {
     ClockBelieved,
     /// Idempotency keys are forgotten by the wall clock.
     KeysAgeByClock,
-    /// If both a new segment and the removal of its half created file are refused, the log is
+    /// If both a new segment and the removal of its half-created file are refused, the log is
     /// poisoned.
     CleanUpPoisons,
     /// A reader of a journal accepts entries whatever index they name.

@@ -355,8 +355,8 @@ fn find_claim<F: DiskFile>(
                 return Ok(Some((offset.saturating_add(u64_of(at)), header)));
             }
         }
-        // The last 43 bytes, one fewer than a header has, may be the begin of a header. So they are
-        // searched again with the next view.
+        // The last 43 bytes, one fewer than a header has, may be the beginning of a header. They
+        // are searched again with the next view.
         offset = offset.saturating_add(bytes - (header_bytes - 1));
     }
     Ok(None)

@@ -477,7 +477,7 @@ impl CreateError {
     }
 }
 
-/// Creates a segment, also in place of a half created one, and makes its header and its name
+/// Creates a segment, also in place of a half-created one, and makes its header and its name
 /// durable. The checksum that it returns is the one that the first batch must name as the previous
 /// one.
 pub(crate) fn create_segment<D: Disk>(

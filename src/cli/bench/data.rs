@@ -26,7 +26,7 @@ pub const LAST_SEQUENCE: u64 = 1 << 31;
 /// Every read position at the beginning. It is so large that a row keeps its encoded size when it
 /// is marked as read.
 pub const READ_SEQUENCE: u64 = 1 << 30;
-/// Every time in the data: the begin of 2026 in UTC, in ms since the Unix epoch.
+/// Every time in the data: the beginning of 2026 in UTC, in ms since the Unix epoch.
 pub const TIME_MS: u64 = 1_767_225_600_000;
 
 /// Bytes of a chat's id: `g_` and 16 hex digits.

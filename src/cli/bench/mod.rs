@@ -2,11 +2,11 @@
 //! request, which [`run`] reports next to throughput and latencies.
 //!
 //! ```text
-//! bench fill --target valkey     data into a system
-//! bench run --target valkey      load on it, figures out
-//! bench canned                   the limit of the network path, to compare with
-//! bench bare                     the same for the HTTP door
-//! bench generate                 a data set of realistic shape, for `import`
+//! bench fill --target valkey     loads data into a system
+//! bench run --target valkey      puts load on the system and prints figures
+//! bench canned                   serves prepared replies, to compare the TCP door with
+//! bench bare                     serves a prepared list, to compare the HTTP door with
+//! bench generate                 writes a data set of realistic shape, for `import`
 //! ```
 //!
 //! `benches/side-by-side` runs all of this, for several systems in turn.

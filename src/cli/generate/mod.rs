@@ -22,7 +22,7 @@ use super::result_file::ResultFile;
 use random::{Random, derive, mix};
 use shape::{ChatShape, Shape, chat};
 
-/// The time that counts as now: the begin of 2026. It must not depend on when the data set is made.
+/// The time that counts as now: the beginning of 2026. It must not depend on the day of making.
 const NOW_MS: u64 = 1_767_225_600_000;
 /// Age of the oldest chats: three years.
 const AGE_MS_MAX: u64 = 3 * 365 * 24 * 60 * 60 * 1000;

@@ -114,7 +114,7 @@ struct Answer<'a> {
     body: &'a [u8],
 }
 
-/// The body of the response at the begin of `input`.
+/// The body of the response at the beginning of `input`.
 ///
 /// # Errors
 /// If `input` does not begin with a complete response.
@@ -122,7 +122,7 @@ pub fn body(input: &[u8]) -> Result<&[u8], String> {
     answer(input)?.map(|answer| answer.body).ok_or_else(|| "an answer without its end".to_owned())
 }
 
-/// Finds the response at the begin of `input`; `None` while it is incomplete.
+/// Finds the response at the beginning of `input`; `None` while it is incomplete.
 fn answer(input: &[u8]) -> Result<Option<Answer<'_>>, String> {
     let end = input.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n");
     let Some((head, behind)) = end.and_then(|end| input.split_at_checked(end + 4)) else {

@@ -44,7 +44,7 @@ pub trait Wire: Sized {
     /// Appends the request `ask` to `out`. `slot` is its number until its reply is cut.
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut);
 
-    /// Finds the reply at the begin of `input`; `None` while it is incomplete.
+    /// Finds the reply at the beginning of `input`; `None` while it is incomplete.
     ///
     /// # Errors
     /// If the bytes are not a reply. The connection then cannot be used any more.
