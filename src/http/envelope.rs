@@ -150,8 +150,8 @@ impl Failure {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// Hides from strangers whether a chat exists. If the route's `expected` errors contain 404,
-    /// every 404 gets one fixed message.
+    /// Hides whether a chat exists from users who are no members. If the route's `expected` errors
+    /// contain 404, every 404 gets one fixed message.
     pub(super) fn told_to_anybody(self, expected: &[ErrorCode]) -> Self {
         let missing = ErrorCode::NotFound;
         if self.status.as_u16() == missing.status() && expected.contains(&missing) {

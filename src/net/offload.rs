@@ -85,7 +85,7 @@ impl OffloadedRequest {
     }
 
     /// Gives the first frame of `input` to the offload thread, if it is whole and large. The caller
-    /// ensures that no other large request is being decoded.
+    /// ensures that the connection has no other large request.
     pub fn begin(
         &mut self,
         input: &mut BytesMut,

@@ -134,8 +134,8 @@ struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// Reads the next argument. Returns `Some(None)` if it is nil or left out at the end, and
-    /// `None` unless it has the type that `read` expects.
+    /// Reads the next argument. `Some(None)` means that it is nil, or left out at the end. `None`
+    /// means that it has another type than `read` expects.
     fn next<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         let Some(left) = self.left.checked_sub(1) else { return Some(None) };
         self.left = left;
