@@ -66,7 +66,8 @@ impl Batch {
 
     /// Adds one record. `write` appends its payload to the batch in place, which saves a copy.
     ///
-    /// # Panics May panic if `write` does anything but append to the bytes.
+    /// # Panics
+    /// If `write` does anything but append to the bytes.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), RecordError> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; FRAME_BYTES]);
