@@ -1,4 +1,5 @@
-//! `restore DIR`: checks a data directory that comes from a backup, and puts it into service.
+//! `restore DIR`: checks a data directory that comes from a backup, and begins a new incarnation of
+//! its log. With `--from` it copies the backup first.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

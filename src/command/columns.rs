@@ -46,7 +46,8 @@ pub enum KeyOwner {
     Chat,
     /// The chat that the argument `id` names, or the node if it is absent.
     ChatOrNode,
-    /// Each chat in the lines of the request; the key then counts for this chat's lines.
+    /// Each chat in the lines of the request; the idempotency key then counts for this chat's
+    /// lines.
     EachChat,
 }
 

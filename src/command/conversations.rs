@@ -58,8 +58,8 @@ pub struct ConversationsReply {
     pub items: Vec<Conversation>,
     /// The `cursor` of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
-    /// True if conversations of this page or earlier ones moved, came or went since the previous
-    /// page. All others are neither skipped nor repeated.
+    /// True if conversations before this page moved, came or went since the previous page. All
+    /// others are neither skipped nor repeated.
     pub moved: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The routes of the HTTP door, for the caller's own rows: the three core routes, lists and
-//! changes, and marks.
+//! The routes of the HTTP door, for the caller's own rows: the three core routes, lists, and
+//! changes of single rows.
 //!
 //! Invariants:
 //! - The user of every command is the caller. A body that names another user is rejected.

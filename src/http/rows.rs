@@ -38,8 +38,8 @@ pub(super) struct JsonList<'o> {
 }
 
 impl<'o> JsonList<'o> {
-    /// Continues at the end of `out`. With `is_page`, `next_cursor` is written too, as the API
-    /// defines it.
+    /// Continues the list at the end of `out`, which has rows already; `begin` starts a new list.
+    /// With `is_page`, the list ends with `next_cursor`, which is null on the last page.
     pub(super) fn new(out: &'o mut Vec<u8>, is_page: bool) -> Self {
         Self { out, has_rows: true, is_page }
     }

@@ -63,7 +63,7 @@ impl Feeder {
     /// # Errors
     /// Which block or record a shard could not apply, and why.
     pub fn verdict(&mut self) -> Result<(), String> {
-        // A shard that has failed closes its lane. Its verdict has the reason.
+        // A shard that has failed closes its channel. Its verdict has the reason.
         _ = self.lanes.iter_mut().try_for_each(hand_over);
         self.lanes.clear();
         self.verdicts.iter().collect::<Result<(), BadRecord>>().map_err(|error| error.to_string())
@@ -81,7 +81,7 @@ impl Feeder {
     }
 }
 
-/// Hands a batch to a shard. Fails if the shard has failed and closed its lane.
+/// Hands a batch to a shard. Fails if the shard has failed and closed its channel.
 fn hand_over((batch, lane): &mut (Batch, Sender<Batch>)) -> Result<(), ()> {
     lane.send(std::mem::take(batch)).map_err(|_| ())
 }

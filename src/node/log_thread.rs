@@ -279,7 +279,8 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Moves one of the log's marks forward, and wakes the cores that wait for the log.
+    /// Raises an LSN that the log publishes (the last one written, or the last one durable), and
+    /// wakes the cores that wait for the log.
     fn publish(&self, mark: impl Fn(&Log) -> &AtomicU64, to: Lsn) {
         if mark(&self.log).fetch_max(to.0, Ordering::SeqCst) < to.0 {
             self.log.wake_shards();

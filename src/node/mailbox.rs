@@ -1,12 +1,12 @@
 //! The queues that other threads fill and one worker empties.
 //!
 //! Contract:
-//! - A mailbox has two lanes: messages of other cores, and requests of the node. A lane never
+//! - A mailbox has two queues: messages of other cores, and requests of the node. A queue never
 //!   refuses and never blocks, so cores cannot wait for each other in a circle.
-//! - Clients bound the lanes: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under
+//! - Clients bound the queues: a core has at most [`crate::limits::CROSS_CORE_MAX`] commands under
 //!   way, and each of them has few messages under way.
-//! - A lane is one queue for all senders, first in, first out. Cores fill it so that causes come
-//!   before effects. So no message that a later request of a connection causes overtakes an earlier
+//! - All senders share one queue, first in, first out. Cores fill it so that causes come before
+//!   effects. So no message that a later request of a connection causes overtakes an earlier
 //!   request of that connection for a row.
 //! - Any thread may call [`Mailbox::wake`] at any time. Several calls wake the core once.
 //! - A mailbox is never closed. After a stop nobody reads it.
@@ -78,13 +78,13 @@ pub trait Courier: Send + Sync {
     fn carry(&self, from: ShardId, batch: Vec<PeerMessage>);
 }
 
-/// The two lanes of a core, and figures of the core that other threads read.
+/// The two queues of a core, and figures of the core that other threads read.
 #[derive(Default)]
 pub struct Mailbox {
     courier: Option<Box<dyn Courier>>,
-    /// The lane of the other cores.
+    /// What other cores have sent, in batches.
     pub peers: SegQueue<Vec<PeerMessage>>,
-    /// The lane of the node's requests.
+    /// What the node asks of this core.
     pub control: SegQueue<Control>,
     /// How many TCP connections this core serves.
     pub connections: AtomicUsize,
@@ -113,7 +113,7 @@ impl Mailbox {
         }
     }
 
-    /// Adds a batch to the lane of the other cores, and wakes this mailbox's core.
+    /// Adds a batch of another core to the queue, and wakes this mailbox's core.
     pub fn bring(&self, batch: Vec<PeerMessage>) {
         self.peers.push(batch);
         self.wake();

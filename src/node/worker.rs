@@ -316,7 +316,7 @@ impl Worker {
         }
     }
 
-    /// Settles the output early if it has many bytes of records.
+    /// Carries out the output at once if its records have many bytes.
     fn settle_if_large(&mut self) {
         if self.out.records.len_bytes() >= RECORDS_BYTES {
             self.settle();

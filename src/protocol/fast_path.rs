@@ -466,7 +466,7 @@ struct Form {
     shift: u8,
 }
 
-/// The forms of integers, indexed by the number of leading zeros.
+/// How MessagePack encodes integers, indexed by the number of leading zeros.
 #[expect(
     clippy::indexing_slicing,
     reason = "it is done while compiling, and would be an error there"

@@ -3,9 +3,9 @@
 //! With an idempotency key, the user's shard grants the key before any chat is changed, so that
 //! another request with that key is rejected.
 //!
-//! If the request has an `up_to` and several parts or a key, all chats check `up_to` first. So one
-//! that is beyond a chat's last sequence changes nothing. What was checked stays true, because a
-//! last sequence never falls.
+//! If the request has an `up_to`, and several parts or an idempotency key, all chats check `up_to`
+//! first. So one that is beyond a chat's last sequence changes nothing. What was checked stays
+//! true, because a last sequence never falls.
 
 use std::collections::BTreeMap;
 
@@ -77,8 +77,8 @@ impl Scatter {
     ) -> usize {
         let mut parts = self.parts_of(delete);
         if parts.is_empty() && claim.is_some() {
-            // The reply must wait for the log to hold the key. The answer to a claim does not wait
-            // for it, but that to `Op::Delete` does, even without chats.
+            // The reply must wait for the log to hold the idempotency key. The answer to a claim
+            // does not wait for it, but that to `Op::Delete` does, even without chats.
             parts.push((self.shard_of_user(&delete.user_id), part_of(delete, Vec::new())));
         }
         let count = parts.len();

@@ -15,8 +15,8 @@ use crate::types::{IdempotencyKey, UserId};
 
 /// A `mark_read_many` under way.
 pub(super) struct ReadingMany {
-    /// The results of the items, by their position. With a key it stays empty, and `checked` is
-    /// used.
+    /// The results of the items, by their position. Stays empty with an idempotency key: then
+    /// `checked` has the items.
     results: Vec<Option<ReadResult>>,
     checked: Vec<Option<RowRequest>>,
     /// The user and the idempotency key, until the user's shard is asked.
@@ -64,8 +64,8 @@ impl Scatter {
         Scattered::asked(reading)
     }
 
-    /// If there is a key that was not used yet, sends the checked items to the user's shard.
-    /// Returns whether it did.
+    /// If there is an idempotency key that was not used yet, sends the checked items to the user's
+    /// shard. Returns whether it did.
     fn read_rows(&self, reading: &mut ReadingMany, entry: u64, out: &mut Vec<Sent>) -> bool {
         let Some((user_id, key)) = reading.keyed.take() else { return false };
         let requests = std::mem::take(&mut reading.checked).into_iter().flatten().collect();

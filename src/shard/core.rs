@@ -183,8 +183,8 @@ impl Core {
             )));
         }
         self.slots.apply(slot, |applier| event.apply(applier))?;
-        // Live, each turn frees delivered events. Replay has no turns, so it frees them after each
-        // record.
+        // Live, each turn of the worker frees delivered events. Replay has no turns, so it frees
+        // them after each record.
         while self.slots.interner.drop_some() {}
         Ok(())
     }

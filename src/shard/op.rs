@@ -71,8 +71,8 @@ pub enum Op {
     },
     /// Checks whether [`Op::Delete`] would accept these chats. Changes nothing.
     CheckDelete(Delete),
-    /// Deletes the chats of a `delete` that this shard owns. With the claim, if the request has a
-    /// key.
+    /// Deletes the chats of a `delete` that this shard owns. With the claim, if the request has an
+    /// idempotency key.
     Delete(Delete, Option<Claim>),
     /// Asks what the chats of a slot know, for a page of `export`.
     ExportPage {
@@ -105,17 +105,18 @@ pub enum Op {
     Unread(Rows, Vec<RowRef>),
     /// Sets flags of a row of this shard.
     SetFlags(SetFlags),
-    /// Marks chats as read: those of a `mark_read_many` without a key that this shard owns.
+    /// Marks chats as read: those that this shard owns, of a `mark_read_many` without an
+    /// idempotency key.
     MarkReadMany(MarkReadMany),
     /// Checks these read positions against their chats, which this shard owns. Changes nothing.
     CheckReads(UserId, Vec<ReadItem>),
-    /// Decides a `mark_read_many` with a key in one step, on the user's shard. The chats have
-    /// checked it.
+    /// Decides a `mark_read_many` with an idempotency key in one step, on the user's shard. The
+    /// chats have checked it.
     ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
     /// Asks what the chat knows, for `explain`.
     ExplainChat(Explain),
-    /// Begins `erase_user`, and takes its key. The answer is the user's rows, or for a repeat the
-    /// first reply.
+    /// Begins `erase_user`, and takes its idempotency key. The answer is the user's rows, or for a
+    /// repeat the first reply.
     EraseBegin(EraseUser),
     /// Removes the user from these chats, which this shard owns.
     EraseMember(UserId, Vec<ChatId>),
@@ -240,7 +241,7 @@ pub enum IdFrom {
 pub enum Answer {
     /// The reply to the command, or its error.
     Done(Outcome),
-    /// The request owns the key from now on, by this claim.
+    /// The request owns its idempotency key from now on, by this claim.
     Claimed(Claim),
     /// Another chat has the id, which the client did not name. The router chooses another id.
     Collision,
@@ -540,8 +541,8 @@ pub enum Message {
         /// The idempotency key of the request, if it has one.
         key: Option<IdempotencyKey>,
     },
-    /// Like [`Message::Row`], for several rows of one user and without a key. Each row is decided
-    /// alone.
+    /// Like [`Message::Row`], for several rows of one user and without an idempotency key. Each row
+    /// is decided alone.
     Rows {
         /// The router that asked.
         to: ReplyTo,

@@ -23,7 +23,7 @@ use crate::{Damage, Lsn, OpenError};
 /// Bytes behind a wrong byte that are searched in one step.
 const SEARCH_BYTES: u64 = 1 << 20;
 
-/// Gets one record with its number. An error ends the walk.
+/// Takes one record with its LSN. An error ends the walk through the segment.
 pub(crate) type RecordFn<'a> = &'a mut dyn FnMut(Lsn, &[u8]) -> Result<(), String>;
 
 /// An open segment whose header has been read.

@@ -94,7 +94,8 @@ impl KeyTouch {
     }
 }
 
-/// Which touches [`Footprint::of`] gathers. Fewer touches cost fewer hashes.
+/// For which keys [`Footprint::of`] gathers a [`KeyTouch`]. Each costs the hash of its key, so the
+/// cheapest sufficient choice is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Only touches by a detour. Enough while no request under way could block this one.

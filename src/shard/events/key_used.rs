@@ -21,7 +21,8 @@ impl Decision for KeyUsed {
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
         let mut answer = self.answer;
         let (slot, hash) = (&mut applier.slot, applier.hasher.hash(&answer.scope));
-        // The slot may still hold an expired answer of this key: the new answer replaces it.
+        // The slot may still hold an expired answer of this idempotency key: the new answer
+        // replaces it.
         slot.answers.remove(&answer.scope, hash);
         answer.order = slot.answers.last().map_or(1, |last| last.order.saturating_add(1));
         slot.answers.insert(answer, applier.hasher);

@@ -16,8 +16,8 @@ use crate::types::{ChatId, UserId};
 /// How many chats one step reads. Each slot counts as one more, because visiting it takes time too.
 const CHATS_A_STEP: u64 = 4096;
 
-/// Answers with the user's rows. The router then has their chats remove the user. Takes the key
-/// now, so that no other request can use it before the end.
+/// Answers with the user's rows. The router then has their chats remove the user. Takes the
+/// idempotency key now, so that no other request can use it before the end.
 pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
     if let Some(keyed) = core.keyed_erase(&erase) {
         match core.remembered(&keyed) {

@@ -91,7 +91,7 @@ pub fn import_gone(core: &mut Core, removals: Vec<Removal>, out: &mut Output) ->
 }
 
 /// Checks all lines and plans what each chat becomes. Changes nothing. Chats that an earlier
-/// request with this key has applied are only counted.
+/// request with this idempotency key has applied are only counted.
 fn plan_import(core: &Core, import: &Import, places: &[u64]) -> Result<Plan, Error> {
     let merge = import.merge == Some(true);
     let mut lines: BTreeMap<&ChatId, ChatLines<'_>> = BTreeMap::new();
@@ -243,7 +243,7 @@ fn plan_members(
 /// What an import changes.
 struct Plan {
     chats: BTreeMap<ChatId, ChatPlan>,
-    /// How many lines an earlier request with this key has applied.
+    /// How many lines an earlier request with this idempotency key has applied.
     taken: ImportReply,
 }
 

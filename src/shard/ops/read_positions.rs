@@ -65,8 +65,8 @@ pub fn mark_read_many(core: &mut Core, to: ReplyTo, many: MarkReadMany, out: &mu
     Step::Later
 }
 
-/// Only checks, for a request with a key: all its rows decide in one step, after all chats have
-/// checked.
+/// Only checks, for a request with an idempotency key: all its rows decide in one step, after all
+/// chats have checked.
 pub fn check_reads(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Answer {
     Answer::CheckReads(check_items(slots, user_id, items))
 }

@@ -23,17 +23,18 @@ use crate::types::{KeyHasher, TimeMs, UserId, wide};
 /// The answer to the first request with an idempotency key. A repeat of the request gets it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FirstAnswer {
-    /// The key together with its owner; see [`super::idempotency`].
+    /// The idempotency key together with its owner; see [`super::idempotency`].
     pub scope: CompactString,
     /// Number of the answer in its slot. Older answers have smaller numbers.
     #[serde(deserialize_with = "counter")]
     pub order: u64,
-    /// Digest of the first request. A request with this key and another digest is no repeat.
+    /// Digest of the first request. A request with this idempotency key and another digest is no
+    /// repeat.
     pub request: u64,
     /// When the answer was given, in the time by which keys age: [`super::core::Moment::keys`].
     pub at: TimeMs,
-    /// The encoded reply. Or a claim: the request has taken the key, and its parts are still
-    /// running.
+    /// The encoded reply. Or a claim: the request has taken the idempotency key, and its parts are
+    /// still running.
     pub reply: Bytes,
 }
 
@@ -155,7 +156,7 @@ impl SlotState {
         Some(user)
     }
 
-    /// First answers whose keys belong to the user with this hash.
+    /// First answers whose idempotency keys belong to the user with this hash.
     pub fn answers_of(&self, hash: u64) -> impl Iterator<Item = &FirstAnswer> {
         let prefix = idempotency::users_prefix(hash);
         self.answers.iter().filter(move |answer| answer.scope.starts_with(prefix.as_str()))
