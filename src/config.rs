@@ -261,7 +261,8 @@ impl Config {
         }
     }
 
-    /// Rejects doors that anybody could enter unasked, and settings that contradict each other.
+    /// Rejects doors that anybody on the network could use without credentials, and settings that
+    /// contradict each other.
     fn refuse_unsafe(&self, merged: &Merged) -> Result<(), ConfigError> {
         for (name, endpoint) in [("listen", Some(&self.listen)), ("admin", self.admin.as_ref())] {
             if endpoint.is_some_and(Endpoint::is_open) && !self.tokens.required() {

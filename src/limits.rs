@@ -111,7 +111,8 @@ pub const IDLE_TIMEOUT_MS: u64 = 600_000;
 
 /// Bytes of records that may wait for the log; past it writes get 429.
 pub const LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
-/// How long an idempotency key is remembered, by logged time, in ms.
+/// How long an idempotency key is remembered, in ms of elapsed time. A step of the wall clock
+/// changes nothing.
 pub const IDEMPOTENCY_WINDOW_MS: u64 = 10 * 60 * 1000;
 /// Idempotency keys that a node remembers. Past it, the oldest ones are forgotten first.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
@@ -119,8 +120,8 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
 pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 /// Removals that `sync` still reports for one user.
 pub const TOMBSTONES_MAX: usize = 1000;
-/// Removals that a node remembers for all users together. Past it, users lose their removals in
-/// turn, the one who waited longest first. A removal takes about 50 bytes.
+/// Removals that a node remembers for all users together. Past it, users forget removals in turn;
+/// `shard/core/forgetting.rs` says which. A removal takes about 50 bytes.
 pub const GONE_MAX: usize = 1 << 16;
 /// A large node remembers more removals than [`GONE_MAX`]: one for each of this many rows.
 pub const GONE_SHARE: u64 = 4;

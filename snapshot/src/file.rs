@@ -4,8 +4,8 @@
 //! - A file gets its name without `.tmp` only after it has its footer and is synced.
 //! - A snapshot is whole only if header, footer and every block are verified, and the file has
 //!   nothing else.
-//! - A logged snapshot is consistent only together with records of the log: those after its start
-//!   LSN, up to its end LSN.
+//! - If a log was written while the snapshot was, the snapshot is consistent only together with
+//!   records of that log. These are the records after the snapshot's start LSN, up to its end LSN.
 //! - To read a snapshot needs memory for one block, however long the file is.
 
 mod read;

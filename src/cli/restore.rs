@@ -1,5 +1,5 @@
 //! `restore DIR`: checks a data directory that comes from a backup, and begins a new incarnation of
-//! its log. With `--from` it copies the backup first.
+//! its log. With `--from` it also copies the backup.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -43,7 +43,8 @@ error_codes! {
     PermissionDenied 403 "permission_denied";
     /// The chat, membership or watch that the command needs does not exist.
     NotFound 404 "not_found";
-    /// An id or key came before with other content, a version differs, or an offset is not kept.
+    /// An id or an idempotency key came before with other content, a version differs, or an offset
+    /// is not kept.
     Conflict 409 "conflict";
     /// The chat was dissolved.
     Gone 410 "gone";

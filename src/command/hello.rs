@@ -20,7 +20,7 @@ pub struct Hello {
     /// The client's name and version, for the server's log.
     #[serde(default)]
     pub client: Option<String>,
-    /// The shard to whose core the connection moves.
+    /// The shard to whose worker the connection moves.
     #[serde(default)]
     pub shard: Option<u16>,
 }

@@ -171,7 +171,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Failur
     let Some(value) = value else {
         return Ok(None);
     };
-    // Read as bytes: a key may be any UTF-8, but `to_str` accepts only ASCII.
+    // Read as bytes: an idempotency key may be any UTF-8, but `to_str` accepts only ASCII.
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| refused(&"it must be UTF-8"))?;
     Ok(Some(IdempotencyKey::new(text).map_err(|why| refused(&why))?))
 }

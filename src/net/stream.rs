@@ -150,7 +150,8 @@ impl Parked {
 }
 
 impl Stream {
-    /// Removes the connection from the async runtime of this thread.
+    /// Removes the connection from the async runtime of this thread, so that another worker can
+    /// serve it.
     ///
     /// # Errors
     /// Those of the operating system.

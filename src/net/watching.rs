@@ -60,8 +60,8 @@ pub struct Watches {
     stream: Arc<WatchHub>,
     open: Vec<Watching>,
     news: Option<watch::Receiver<u64>>,
-    /// The last look left changes out for lack of room. So the next look does not wait for new
-    /// ones.
+    /// The last [`Self::fill`] left changes out for lack of room. So the next one does not wait for
+    /// new changes.
     more: bool,
     /// The node had no room for a page of the log's files, so the watch tries again later.
     is_denied: bool,
@@ -180,7 +180,7 @@ impl Watches {
     pub async fn changed(&mut self) {
         let Self { open, news, more, is_denied, .. } = self;
         if *more {
-            // Other connections of this worker run before the next look.
+            // Other connections of this worker run before the next [`Watches::fill`].
             return tokio::task::yield_now().await;
         }
         let news = async {

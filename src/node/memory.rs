@@ -9,12 +9,12 @@
 //!
 //! Invariants:
 //! - Only one thing keeps the bound: requests that make the store grow are refused. Requests
-//!   between two looks may exceed it. So may memory that is not data: buffers of connections, the
-//!   queue of the log, captures of a snapshot.
+//!   between two readings of the figures may exceed it. So may memory that is not data: buffers of
+//!   connections, the queue of the log, captures of a snapshot.
 //! - Growth may not be able to fill freed memory. Then resident memory stays at most one part in
 //!   `CEILING_SHARE` above the bound, unless less than half of the bound is in use.
 //! - Once growth is refused, it stays refused until one part in `ROOM_SHARE` of the bound is free.
-//!   Otherwise it would change with each look.
+//!   Otherwise it would change with each reading.
 //! - If a figure cannot be read, the last one counts, and [`Memory::is_stale`] says so. Reading
 //!   needs no new file descriptor, so it works when none is left.
 
@@ -117,13 +117,13 @@ impl Memory {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether the newest look could not read the figures. Then [`Self::resident`] is an older
+    /// Whether the newest reading of the figures failed. Then [`Self::resident`] is an older
     /// figure.
     pub fn is_stale(&self) -> bool {
         self.is_stale.load(Ordering::Relaxed)
     }
 
-    /// Resident memory in bytes, from the newest look that could read it. `None` if none could.
+    /// Resident memory in bytes, from the newest reading that succeeded. `None` if none did.
     pub fn resident(&self) -> Option<u64> {
         Some(self.resident.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
@@ -205,7 +205,7 @@ impl Memory {
         }
     }
 
-    /// Looks again and again, if there is a bound.
+    /// Reads the figures again and again, if there is a bound.
     pub async fn keep_looking(self: Arc<Self>) {
         while self.bytes_max.is_some() {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -38,7 +38,8 @@ pub enum ReplyBody {
 pub struct ReadyReply {
     /// The body to send.
     pub body: ReplyBody,
-    /// The mark that the connection gave with each of these requests.
+    /// The number that the connection gave with each of these requests: what it must know when they
+    /// are answered.
     pub mark: u64,
 }
 
@@ -155,7 +156,7 @@ impl Asking {
 }
 
 impl Responder {
-    /// A responder for a request of a connection. `mark` comes back with the reply.
+    /// A responder for a request of a connection. The number `mark` comes back with the reply.
     pub fn of_connection(
         replies: &Rc<ReplyQueue>,
         asked: RequestInfo,

@@ -78,8 +78,8 @@ pub struct Recovered<D: Disk = HeldDirectory> {
     pub replayed_bytes: u64,
     /// LSN of the newest record.
     pub last: Lsn,
-    /// When an idempotency key was last used, in the time by which keys age. `None` without any
-    /// key.
+    /// When an idempotency key was last used, in the time by which idempotency keys age. `None` if
+    /// there was none.
     pub newest_key: Option<TimeMs>,
     /// Raises the baseline in the identity file during the run.
     pub baseline: Arc<dyn KeepBaseline>,

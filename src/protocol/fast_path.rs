@@ -208,7 +208,7 @@ const ITEM_BYTES_MAX: usize =
 
 /// Most bytes by which the output grows in one step; more than any row or item needs.
 const ROOM_BYTES: usize = 4096;
-/// Bytes that most rows and items do not exceed; sizes the first room.
+/// Bytes that most rows and items do not exceed. A reply first gets room for that many of each.
 const USUAL_BYTES: usize = 64;
 
 const _: () = assert!(ROW_BYTES_MAX < ROOM_BYTES && ITEM_BYTES_MAX < ROOM_BYTES);

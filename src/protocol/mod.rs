@@ -39,7 +39,7 @@ pub use request::{RefusedRequest, Request, decode_request, encode_request, encod
 
 use crate::command::hello::PROTOCOL_VERSION;
 
-/// The protocol's version, as the reply to `hello` has it. It rises when a client of before would
+/// The protocol's version, as the reply to `hello` has it. It rises when an older client would
 /// misread this server. Fields and commands that are only added do not raise it.
 pub const VERSION: u16 = PROTOCOL_VERSION;
 

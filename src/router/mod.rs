@@ -202,7 +202,8 @@ impl<T> Router<T> {
         self.entries.add(ticket)
     }
 
-    /// Removes an entry made by [`Self::park`] and returns its ticket; `None` if it is gone.
+    /// Returns the ticket that [`Self::park`] has kept, and removes its entry. `None` if there is
+    /// no such entry.
     pub fn unpark(&mut self, entry: u64) -> Option<T> {
         self.entries.remove(entry)
     }

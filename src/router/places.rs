@@ -1,4 +1,4 @@
-//! Finds the place in list order of each row that an `import` brings.
+//! Finds the place in list order of each row that an `import` brings: its join order.
 //!
 //! The user's shard assigns the places, as it has the user's existing rows. It does not have the
 //! rows that earlier imports are still bringing. The router sent those imports, so it adds their

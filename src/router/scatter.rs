@@ -80,7 +80,7 @@ impl Scatter {
         }
     }
 
-    /// Asks the shard of a key's owner to grant an idempotency key to this command.
+    /// Asks the shard of an idempotency key's owner to grant the key to this command.
     pub(super) fn send_claim(&self, claiming: Claiming, entry: u64, out: &mut Vec<Sent>) {
         let shard = claiming.owner().slot(&claiming.key, self.hasher).shard(self.shards);
         out.push((shard, self.reply_to(entry, 0), Op::Claim(claiming)));

@@ -1,8 +1,8 @@
 //! The walk over all segments by which `scan`, `open` and `repair` decide.
 //!
 //! The walk makes one pass. Only the last segment may be torn, so anything wrong in an earlier one
-//! is damage, and a start ends there. In the last segment the walk looks ahead, before it hands on
-//! anything of the broken place.
+//! is damage, and a start fails. In the last segment, a search behind wrong bytes decides whether
+//! they are damage or a torn tail.
 //!
 //! # Invariants
 //! - A record is handed on only if everything before it is right, from the snapshot on.
@@ -299,8 +299,8 @@ impl LogWalk {
         }
     }
 
-    /// Checks that the log reaches the end LSN of a logged snapshot. It was durable up to there
-    /// when the snapshot was published.
+    /// Checks that the log reaches the end LSN of a snapshot, if a log was written while the
+    /// snapshot was. It was durable up to there when the snapshot was published.
     fn check_snapshot(&mut self, base: &Base, dir: &Path) {
         let Some(snapshot) = base.snapshot.as_ref().filter(|snapshot| snapshot.logged) else {
             return;

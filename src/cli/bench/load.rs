@@ -39,7 +39,7 @@ const READ_BYTES: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the replies that are left at the end of a run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How late a timer may fire. The last part of a wait, of this length, is waited for without one.
+/// How late a timer may fire. The last part of a wait has this length, and uses no timer.
 const TIMER_SLACK: Duration = Duration::from_millis(2);
 /// Longest latency that the histogram can hold: ten minutes. Longer ones count as this.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;

@@ -94,8 +94,8 @@ impl KeyTouch {
     }
 }
 
-/// For which keys [`Footprint::of`] gathers a [`KeyTouch`]. Each costs the hash of its key, so the
-/// cheapest sufficient choice is made.
+/// For which keys [`Footprint::of`] gathers a [`KeyTouch`]. Each costs a hash, so the caller
+/// chooses the smallest scope that is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Only touches by a detour. Enough while no request under way could block this one.

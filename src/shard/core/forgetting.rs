@@ -1,7 +1,7 @@
 //! The bound on what a shard remembers of users: removals that `sync` reports, and users without
 //! rows.
 //!
-//! Above the bound, the users who have waited longest forget something. A user with rows forgets
+//! Above the bound, the users at the front of a queue forget something. A user with rows forgets
 //! the older half of the removals. A user without rows is forgotten entirely. An event records
 //! this, so replay leads to the same state with any number of shards. A client that asks from a
 //! forgotten version gets `reset`, which costs nothing without rows.
@@ -27,7 +27,7 @@ const USERS_A_STEP: usize = 32;
 /// The users with something to forget, and the numbers that the bound compares.
 #[derive(Debug)]
 pub(super) struct Fading {
-    /// Users with something to forget. The one who has waited longest is first.
+    /// Users with something to forget. The one who entered first forgets first.
     queue: VecDeque<UserId>,
     weight: u64,
     memberships: u64,

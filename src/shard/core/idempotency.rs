@@ -137,7 +137,7 @@ pub(in crate::shard) struct Keyed {
     chat_id: Option<ChatId>,
 }
 
-/// What a slot keeps under a key.
+/// What a slot keeps under an idempotency key.
 pub(in crate::shard) enum Remembered {
     /// The first reply to the request.
     Reply(Reply),
@@ -148,7 +148,8 @@ pub(in crate::shard) enum Remembered {
 
 impl Core {
     /// How the answer of an operation is kept, if one slot decides the operation and its request
-    /// has a key. None for other operations: those with several slots handle keys on their own.
+    /// has an idempotency key. None for other operations: those with several slots handle
+    /// idempotency keys on their own.
     pub(in crate::shard) fn keyed(&self, op: &Op) -> Option<Keyed> {
         match op {
             Op::Create { create, id_from, claim } => {
@@ -426,7 +427,7 @@ impl Core {
     }
 
     /// The time of the newest answer of all slots. None without answers. At a start the clock of
-    /// keys continues from this time.
+    /// idempotency keys continues from this time.
     pub fn newest_answer(&self) -> Option<TimeMs> {
         let answers = self.slots.states().iter().flat_map(|state| state.answers.iter());
         answers.map(|answer| answer.at).max()

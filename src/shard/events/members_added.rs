@@ -45,8 +45,8 @@ impl Logged for MembersAdded {
     }
 }
 
-/// Adds members to a chat, and posts one event that brings them their rows. Returns the number of
-/// posted events: 1, or 0 without users.
+/// Adds members to a chat, and puts one event into its outbox, which brings them their rows.
+/// Returns the number of these events: 1, or 0 without users.
 pub(super) fn join(
     chat: &mut Chat,
     user_ids: Vec<UserId>,

@@ -93,7 +93,7 @@ pub trait Logged: Decision + DeserializeOwned {
     ///
     /// The report uses only the record, so it shows the change as it was decided, not the present
     /// state. Some events only continue or finish a change that another event reports. They report
-    /// nothing: an event on its way to rows, a confirmed delivery, an answer under its key.
+    /// nothing: an event on its way to rows, a confirmed delivery, a first answer.
     fn watched(self) -> Option<WatchEvent>;
 }
 

@@ -1,9 +1,9 @@
 //! `erase_user`: removes every trace of a user, in steps that hold no shard for long.
 //!
 //! First the chats of the user's rows remove the user. Then the shards search all chats for the
-//! user as creator or deleter. At last the user's shard forgets the user and the answers under the
-//! user's keys. A crash in between leaves the rest undone and the request without a reply. A repeat
-//! does the rest.
+//! user as creator or deleter. At last the user's shard forgets the user, and the first answers
+//! under the user's idempotency keys. A crash in between leaves the rest undone and the request
+//! without a reply. A repeat does the rest.
 
 use super::rows;
 use crate::command::Reply;

@@ -252,7 +252,8 @@ struct Plan {
 struct ChatLines<'a> {
     chat: Option<&'a ChatLine>,
     members: Vec<&'a MemberLine>,
-    /// For each member's line, the join order that the row gets. None if the line names none.
+    /// For each member's line, the join order that the router gives, else that of the line. None
+    /// without either.
     places: Vec<Option<u64>>,
 }
 

@@ -31,7 +31,8 @@ pub struct FirstAnswer {
     /// Digest of the first request. A request with this idempotency key and another digest is no
     /// repeat.
     pub request: u64,
-    /// When the answer was given, in the time by which keys age: [`super::core::Moment::keys`].
+    /// When the answer was given, in the time by which idempotency keys age:
+    /// [`super::core::Moment::keys`].
     pub at: TimeMs,
     /// The encoded reply. Or a claim: the request has taken the idempotency key, and its parts are
     /// still running.

@@ -1,5 +1,6 @@
-//! How the load tool speaks to each system. Requests are written into the output buffer without a
-//! value in between. Of replies only the end and the success are found.
+//! How the load tool speaks to each system. Requests are written straight into the output buffer,
+//! without a command in between. Of a reply it finds only where it ends, and whether it is a
+//! success.
 //!
 //! # Layout
 //! - [`framed`]: chatshard's own protocol, which `canned` uses too
