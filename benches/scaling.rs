@@ -200,7 +200,9 @@ fn a_runtime() -> Runtime {
 fn serve(core: Core, info: Arc<NodeInfo>) {
     // Without the right to pin it runs where the system lets it.
     let _ = system::pin_to_core(core.shard().index());
-    let serving = async { Local::new(Worker::new(core, info, 1)).serve().await };
+    let local = Local::new(Worker::new(core, info, 1));
+    local.start();
+    let serving = local.serve();
     LocalSet::new().block_on(&a_runtime(), serving);
 }
 

@@ -6,11 +6,13 @@
 //!   its records before it sends any message that depends on them. So the log never holds an effect
 //!   without its cause.
 //! - Replies may rely on records up to [`Log::reached`]. With `always` these are the durable
-//!   records, with `everysec` and `never` those that were written. It never decreases.
+//!   records, with `everysec` and `never` those that were written, with `journal` those that are
+//!   committed. It never decreases.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 use snapshot::{Batch, Lsn, Planted, is_planted};
@@ -34,6 +36,9 @@ pub enum LogMode {
     Never,
     /// At once. There is no log, and only snapshots keep data.
     Off,
+    /// After the journal has the record. The log on the disk follows, and is synced ten times a
+    /// second.
+    Journal,
 }
 
 impl LogMode {
@@ -44,6 +49,16 @@ impl LogMode {
             Self::EverySec => "everysec",
             Self::Never => "never",
             Self::Off => "off",
+            Self::Journal => "journal",
+        }
+    }
+
+    /// The time between syncs, if they follow by time.
+    pub(super) const fn sync_interval(self) -> Option<Duration> {
+        match self {
+            Self::EverySec => Some(Duration::from_secs(1)),
+            Self::Journal => Some(Duration::from_millis(100)),
+            Self::Always | Self::Never | Self::Off => None,
         }
     }
 }
@@ -57,6 +72,8 @@ pub enum LogState {
     Stalled,
     /// A sync failed. Writes of clients are refused until a restart.
     Poisoned,
+    /// Another node is the active. What was not committed is dropped.
+    Fenced,
 }
 
 impl LogState {
@@ -66,6 +83,7 @@ impl LogState {
             Self::Ok => "ok",
             Self::Stalled => "stalled",
             Self::Poisoned => "poisoned",
+            Self::Fenced => "fenced",
         }
     }
 
@@ -77,6 +95,15 @@ impl LogState {
                 "the log cannot be written (disk full, or data directory moved?); it is tried again"
             }
             Self::Poisoned => "a sync of the log failed; restart the server",
+            Self::Fenced => "another node is the active",
+        }
+    }
+
+    /// Whether the log of this run accepts nothing any more.
+    pub(super) const fn is_final(self) -> bool {
+        match self {
+            Self::Ok | Self::Stalled => false,
+            Self::Poisoned | Self::Fenced => true,
         }
     }
 
@@ -85,6 +112,7 @@ impl LogState {
             Self::Ok => 0,
             Self::Stalled => 1,
             Self::Poisoned => 2,
+            Self::Fenced => 3,
         }
     }
 
@@ -92,7 +120,8 @@ impl LogState {
         match code {
             0 => Self::Ok,
             1 => Self::Stalled,
-            _ => Self::Poisoned,
+            2 => Self::Poisoned,
+            _ => Self::Fenced,
         }
     }
 }
@@ -191,7 +220,7 @@ impl Log {
         let mut queue = self.lock();
         let Queue { batches, spare, thread_waits, .. } = &mut *queue;
         self.tail.fetch_add(count, Ordering::AcqRel);
-        if self.state() == LogState::Poisoned {
+        if self.state().is_final() {
             records.clear();
             return false;
         }
@@ -223,7 +252,7 @@ impl Log {
     pub fn reached(&self) -> Lsn {
         match self.mode {
             LogMode::Always if !is_planted(Planted::ReplyBeforeSync) => self.durable(),
-            LogMode::Always | LogMode::EverySec | LogMode::Never => {
+            LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Journal => {
                 Lsn(self.written.load(Ordering::SeqCst))
             }
             LogMode::Off => self.tail(),

@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn};
+use snapshot::{Batch, Lsn};
 use tracing::{error, info, warn};
 
 use super::log::{JOINED_BYTES_MAX, Log, LogMode, LogState, Orders};
+use super::sink::{Sink, SinkError};
 use super::watch::WatchHub;
 use crate::throttle::Episode;
 
@@ -30,14 +31,23 @@ const SPARE_MAX: usize = 4;
 const RETRY: Duration = Duration::from_millis(100);
 /// How often the thread checks that the data directory is still at its path.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the thread syncs with `everysec`.
-const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the log thread owns: the writer, and the batches that it took from the queue.
-pub struct LogThread<D: Disk> {
+/// What became of the batches that a turn took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// None is left.
+    All,
+    /// The sink refused one, which the next turn retries.
+    Refused,
+    /// One is on its way, and the next turn asks for it again.
+    Pending,
+}
+
+/// What the log thread owns: the sink, and the batches that it took from the queue.
+pub struct LogThread<S: Sink> {
     log: Arc<Log>,
-    writer: LogWriter<D>,
-    /// Batches from the queue that are not written yet. If the disk refused a write, the first one
+    sink: S,
+    /// Batches from the queue that are not written yet. If the sink refused a write, the first one
     /// is that batch.
     unwritten: VecDeque<Batch>,
     /// Batches that are written but not yet offered to `watch`.
@@ -52,12 +62,12 @@ pub struct LogThread<D: Disk> {
     watch: Option<Arc<WatchHub>>,
 }
 
-impl<D: Disk> LogThread<D> {
-    /// The thread that writes `log` with `writer`.
-    pub fn new(log: Arc<Log>, writer: LogWriter<D>) -> Self {
+impl<S: Sink> LogThread<S> {
+    /// The thread that writes `log` to `sink`.
+    pub fn new(log: Arc<Log>, sink: S) -> Self {
         Self {
             log,
-            writer,
+            sink,
             unwritten: VecDeque::new(),
             unoffered: VecDeque::new(),
             spare: Vec::new(),
@@ -75,33 +85,35 @@ impl<D: Disk> LogThread<D> {
         Self { watch: Some(watch), ..self }
     }
 
-    /// Runs until [`Log::stop`]. Returns whether the next start will find the log closed, with its
-    /// end mark, at the path of the directory.
+    /// Runs until [`Log::stop`], or until another node is the active. Returns whether the next start
+    /// will find the log closed, with its end mark, at the path of the directory.
     pub fn run(mut self) -> bool {
         loop {
             self.wait();
             self.look_if_due(Instant::now());
-            let is_written = self.write();
-            if self.sync(Instant::now()) {
+            let written = self.write();
+            if self.sync(Instant::now()) || self.log.state() == LogState::Fenced {
                 return self.finish();
             }
-            if !is_written {
+            if written == Written::Refused {
                 std::thread::sleep(RETRY);
             }
         }
     }
 
-    /// Waits for work, for the next sync of `everysec`, or for the next check of the directory.
+    /// Waits for work, for the next sync of the mode, for what the sink does when it is idle, or for
+    /// the next check of the directory.
     fn wait(&self) {
         let mut queue = self.log.lock();
         let mut is_over = !self.unwritten.is_empty();
         while !is_over && !queue.has_work() {
             queue.thread_waits = true;
             let mut left = LOOK_INTERVAL.saturating_sub(self.last_look.elapsed());
-            if self.sync_is_owed() {
-                let since = self.last_sync.map_or(SYNC_INTERVAL, |last| last.elapsed());
-                left = left.min(SYNC_INTERVAL.saturating_sub(since));
+            if let Some(interval) = self.owed_sync() {
+                let since = self.last_sync.map_or(interval, |last| last.elapsed());
+                left = left.min(interval.saturating_sub(since));
             }
+            left = self.sink.idle_in().map_or(left, |idle| left.min(idle));
             let woken = self.log.wake.wait_timeout(queue, left);
             let (again, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
             (queue, is_over) = (again, timeout.timed_out());
@@ -121,8 +133,8 @@ impl<D: Disk> LogThread<D> {
     /// Stalls the log if the path of the data directory leads to another place. Otherwise ends such
     /// a stall.
     pub fn look(&mut self) {
-        match self.writer.look_at_place() {
-            Err(error) if self.log.state() != LogState::Poisoned => {
+        match self.sink.look_at_place() {
+            Err(error) if !self.log.state().is_final() => {
                 self.log.set_state(LogState::Stalled);
                 if let Some(left_out) = self.stall.lasts() {
                     error!(%error, left_out = left_out.field(),
@@ -146,21 +158,20 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    /// Whether a turn has nothing to do. A sync that `everysec` owes does not count.
+    /// Whether a turn has nothing to do. A sync that the mode owes does not count.
     #[cfg(feature = "internals")]
     pub fn is_idle(&self) -> bool {
         self.unwritten.is_empty() && !self.log.lock().has_work()
     }
 
-    fn sync_is_owed(&self) -> bool {
-        self.log.mode() == LogMode::EverySec
-            && self.log.state() == LogState::Ok
-            && self.writer.durable() < self.writer.written()
+    /// The interval after which a sync follows, if one is owed.
+    fn owed_sync(&self) -> Option<Duration> {
+        let is_owed = self.log.state() == LogState::Ok && self.sink.durable() < self.sink.written();
+        self.log.mode().sync_interval().filter(|_| is_owed)
     }
 
-    /// The first half of a turn: writes the queued batches. Returns false if the disk refused one,
-    /// which the next turn writes again.
-    pub fn write(&mut self) -> bool {
+    /// The first half of a turn: writes the queued batches.
+    pub fn write(&mut self) -> Written {
         let mut queue = self.log.lock();
         if self.unwritten.is_empty() {
             std::mem::swap(&mut self.unwritten, &mut queue.batches);
@@ -174,35 +185,55 @@ impl<D: Disk> LogThread<D> {
         self.orders.sync_now |= orders.sync_now;
         self.orders.stop = stop;
         while let Some(batch) = self.unwritten.front() {
-            if self.log.state() == LogState::Poisoned {
+            if self.log.state().is_final() {
                 self.drop_unwritten();
                 break;
             }
-            let first = self.writer.written().next();
-            let appended = self.writer.append(batch);
+            let first = self.sink.written().next();
+            let appended = self.sink.append(batch);
             // The append may have begun a new segment, and that syncs the old one.
-            self.publish(|log| &log.durable, self.writer.durable());
+            self.publish(|log| &log.durable, self.sink.durable());
             match appended {
                 Ok(written) => self.is_written(first, written),
-                Err(AppendError::Write(error)) => {
-                    if self.log.state() == LogState::Ok {
-                        self.log.set_state(LogState::Stalled);
-                    }
-                    if let Some(left_out) = self.stall.lasts() {
-                        warn!(%error, left_out = left_out.field(),
-                            "the log cannot be written; writes are refused and it is tried again");
-                    }
-                    if !self.orders.stop {
-                        return false;
-                    }
-                    // A stop does not wait for the disk. No later batch may be written without this
-                    // one.
-                    self.log.set_state(LogState::Poisoned);
-                }
-                Err(AppendError::Poisoned(poisoned)) => self.poison(&poisoned),
+                Err(error) => match self.failed(error) {
+                    Written::All => {}
+                    left => return left,
+                },
             }
         }
-        true
+        match self.sink.idle() {
+            Ok(()) => Written::All,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Notes why the sink did not accept something. [`Written::All`] if the batches that are left
+    /// are to be dropped.
+    #[cold]
+    fn failed(&mut self, error: SinkError) -> Written {
+        match error {
+            SinkError::Pending => return Written::Pending,
+            SinkError::Write(error) => {
+                if self.log.state() == LogState::Ok {
+                    self.log.set_state(LogState::Stalled);
+                }
+                if let Some(left_out) = self.stall.lasts() {
+                    warn!(%error, left_out = left_out.field(),
+                        "the log cannot be written; writes are refused and it is tried again");
+                }
+                if !self.orders.stop {
+                    return Written::Refused;
+                }
+                // A stop does not wait for the sink. No later batch may be written without this one.
+                self.log.set_state(LogState::Poisoned);
+            }
+            SinkError::Poisoned(poisoned) => self.poison(&poisoned),
+            SinkError::Fenced(why) => {
+                warn!(why, "this node is not the active any more");
+                self.log.set_state(LogState::Fenced);
+            }
+        }
+        Written::All
     }
 
     /// Accounts for the oldest unwritten batch, which has now been written.
@@ -257,19 +288,19 @@ impl<D: Disk> LogThread<D> {
     fn sync_if_due(&mut self, asked: bool, now: Instant) {
         let due = match self.log.mode() {
             LogMode::Always => true,
-            LogMode::EverySec => {
+            mode => {
                 let since = |last| now.saturating_duration_since(last);
-                asked || self.last_sync.is_none_or(|last| since(last) >= SYNC_INTERVAL)
+                let is_over = |interval| self.last_sync.is_none_or(|last| since(last) >= interval);
+                asked || mode.sync_interval().is_some_and(is_over)
             }
-            LogMode::Never | LogMode::Off => asked,
         };
         if !due
             || self.log.state() == LogState::Poisoned
-            || self.writer.durable() == self.writer.written()
+            || self.sink.durable() == self.sink.written()
         {
             return;
         }
-        match self.writer.sync() {
+        match self.sink.sync() {
             Ok(durable) => {
                 self.log.counts.syncs.fetch_add(1, Ordering::Relaxed);
                 self.last_sync = Some(now);
@@ -296,11 +327,11 @@ impl<D: Disk> LogThread<D> {
     /// its path.
     pub fn finish(mut self) -> bool {
         let log = Arc::clone(&self.log);
-        let place = self.writer.look_at_place();
+        let place = self.sink.look_at_place();
         if let Err(error) = &place {
             error!(%error, "the next start will not find what this run has stored");
         }
-        let closed = match self.writer.finish() {
+        let closed = match self.sink.finish() {
             Ok(durable) => {
                 log.durable.fetch_max(durable.0, Ordering::AcqRel);
                 true

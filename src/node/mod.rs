@@ -15,6 +15,7 @@
 //! - [`worker`]: the thread of one core
 //! - [`info`]: the state that all threads share
 //! - [`log_thread`]: writes and syncs the log
+//! - [`sink`]: what the log's thread writes to
 //! - [`watch`]: the stream of changes
 //! - [`log`]: the queue of records that all shards fill, and how far the log has come
 //! - [`mailbox`]: the queues that other threads fill for a core
@@ -54,6 +55,7 @@ pub mod offload;
 pub mod responder;
 pub mod restore;
 pub mod rights;
+pub mod sink;
 pub mod snapshot_requests;
 pub mod snapshotter;
 pub mod start;

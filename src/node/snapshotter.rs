@@ -445,7 +445,7 @@ fn is_durable(node: &NodeInfo, end: Lsn, patience: Duration) -> Result<bool, Sna
     if node.log.durable() >= end {
         return Ok(true);
     }
-    if node.log.state() == LogState::Poisoned || node.log.is_stopped() {
+    if node.log.state().is_final() || node.log.is_stopped() {
         return Err(SnapshotError::Log("the log can not be synced"));
     }
     node.log.sync_now();

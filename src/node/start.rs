@@ -67,7 +67,8 @@ impl NodeOptions {
             log: self.mode != LogMode::Off,
             at_risk: match self.mode {
                 LogMode::Off => AtRisk::Always,
-                LogMode::Always => AtRisk::Nothing,
+                // What a member loses of its log, the journal brings back.
+                LogMode::Always | LogMode::Journal => AtRisk::Nothing,
                 LogMode::EverySec | LogMode::Never => AtRisk::Unclean,
             },
             segment_bytes_max: self.segment_bytes_max,
@@ -222,6 +223,7 @@ fn start_core(
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             let local = Local::new(Worker::new(core, info, seed));
+            local.start();
             local.make_current();
             tokio::select! {
                 () = local.serve() => {}

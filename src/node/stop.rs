@@ -31,7 +31,7 @@ impl Node {
         }
         let saved = match self.info.log.mode() {
             LogMode::Off => self.info.snapshot().await.map(drop).map_err(|error| error.to_string()),
-            LogMode::Always | LogMode::EverySec | LogMode::Never => Ok(()),
+            LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Journal => Ok(()),
         };
         self.info.ended.store(true, Ordering::Release);
         self.end.send_replace(true);

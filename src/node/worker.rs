@@ -132,25 +132,22 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for a recovered shard. Sends again the deliveries that the outboxes still hold.
-    /// `seed` makes the random ids of the router differ from run to run.
+    /// A worker for a recovered shard, which decides nothing before [`Local::start`]. `seed` makes
+    /// the random ids of the router differ from run to run.
     pub fn new(mut core: Core, node: Arc<NodeInfo>, seed: u64) -> Self {
         let shard = core.shard();
         let cores = usize::from(node.shards.get());
-        let mut out = Output::default();
         match node.log.mode() {
             LogMode::Off => core.leave_records_empty(),
             _ => core.spread_snapshots(),
         }
-        core.start(&mut out);
-        node.clock.doubt(core.newest_message());
         Self {
             shard,
             core,
             router: Router::new(shard, node.shards, node.hasher, seed),
             commit_gate: CommitGate::default(),
             log_waits: false,
-            out,
+            out: Output::default(),
             ops: Vec::new(),
             outbound: std::iter::repeat_with(Default::default).take(cores).collect(),
             promised: std::iter::repeat_with(Default::default).take(cores).collect(),
@@ -164,6 +161,11 @@ impl Worker {
             draining: Vec::new(),
             node,
         }
+    }
+
+    fn start(&mut self) {
+        self.core.start(&mut self.out);
+        self.node.clock.doubt(self.core.newest_message());
     }
 
     fn tick(&mut self) {
@@ -532,6 +534,11 @@ impl Local {
     /// Shares a worker among the tasks of its core.
     pub fn new(worker: Worker) -> Self {
         Self(Rc::new(RefCell::new(worker)))
+    }
+
+    /// Begins to decide. The next flush sends the deliveries that the outboxes still hold.
+    pub fn start(&self) {
+        self.0.borrow_mut().start();
     }
 
     /// Makes this the worker of the calling thread; see [`Self::current`].

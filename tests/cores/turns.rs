@@ -70,9 +70,10 @@ fn core(shard: u16, shards: u16) -> Core {
 /// Lets a core serve until `test` ends.
 fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let worker = Worker::new(core, Arc::clone(node), 1);
+    let local = Local::new(Worker::new(core, Arc::clone(node), 1));
+    local.start();
     let tasks = LocalSet::new();
-    tasks.spawn_local(Local::new(worker).serve());
+    tasks.spawn_local(local.serve());
     tasks.block_on(&runtime, test);
 }
 

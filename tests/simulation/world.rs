@@ -127,7 +127,7 @@ pub struct Node {
     pub info: Arc<NodeInfo>,
     cores: Vec<SimCore>,
     links: Links,
-    log: Option<LogThread<FaultyDisk>>,
+    log: Option<LogThread<LogWriter<FaultyDisk>>>,
     /// The log is written, and its sync is the next step.
     sync_is_next: bool,
     snapshotter: Snapshotter<FaultyDisk>,
@@ -253,7 +253,7 @@ impl World {
             allow_damage: false,
             log: mode != LogMode::Off,
             at_risk: match mode {
-                LogMode::Always => AtRisk::Nothing,
+                LogMode::Always | LogMode::Journal => AtRisk::Nothing,
                 LogMode::EverySec | LogMode::Never => AtRisk::Unclean,
                 LogMode::Off => AtRisk::Always,
             },
@@ -530,6 +530,7 @@ impl Node {
         let start_core = |mut core: chatshard::shard::Core| {
             core.remember_at_least(seed % 40);
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
+            local.start();
             let serving = Box::pin(local.clone().serve());
             SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
         };
