@@ -64,6 +64,10 @@ pub struct ConversationsReply {
 }
 
 impl Items for ConversationsReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |row| row.id.as_str())
     }

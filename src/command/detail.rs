@@ -45,6 +45,10 @@ pub struct DetailReply {
 }
 
 impl Items for DetailReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |chat| chat.id.as_str())
     }

@@ -47,6 +47,10 @@ pub struct ExportReply {
 }
 
 impl Items for ExportReply {
+    fn count(&self) -> usize {
+        self.chats.len() + self.members.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.chats, |line| line.id.as_str())
             + bytes_of(&self.members, |line| line.user_id.as_str())

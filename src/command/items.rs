@@ -1,10 +1,14 @@
-//! Estimates how much memory the items of a reply occupy, for replies that may have many.
+//! The items of a reply, for replies that may have many: how many they are, and an estimate of their
+//! memory.
 
 /// Longest id that is stored inside an item, in bytes. A longer id has memory of its own.
 const INLINE_ID_BYTES: usize = 24;
 
 /// A reply that may have many items: its row in the table does not say `Small`.
 pub trait Items {
+    /// Number of items of this reply.
+    fn count(&self) -> usize;
+
     /// About how many bytes of memory the items of this reply occupy.
     fn bytes(&self) -> usize;
 }

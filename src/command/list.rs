@@ -52,6 +52,10 @@ pub struct ListReply {
 }
 
 impl Items for ListReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |row| row.chat_id.as_str())
     }

@@ -140,9 +140,14 @@ macro_rules! commands {
                 }
             }
 
+            /// Number of items of the reply; 0 for a small reply.
+            pub fn items(&self) -> usize {
+                match self { $(Self::$variant(body) => of_items!(body $size count)),+ }
+            }
+
             /// About how many bytes of memory the reply's items occupy; 0 for a small reply.
             pub fn bytes(&self) -> usize {
-                match self { $(Self::$variant(body) => bytes!(body $size)),+ }
+                match self { $(Self::$variant(body) => of_items!(body $size bytes)),+ }
             }
 
             /// The command that this is the reply to.
@@ -194,14 +199,14 @@ macro_rules! reply_size {
     }};
 }
 
-/// The bytes of a reply's items; 0 if the column `reply` says `Small`.
-macro_rules! bytes {
-    ($body:ident Small) => {{
+/// A figure of a reply's items; 0 if the column `reply` says `Small`.
+macro_rules! of_items {
+    ($body:ident Small $figure:ident) => {{
         let _ = $body;
         0
     }};
-    ($body:ident $size:ident) => {
-        Items::bytes($body)
+    ($body:ident $size:ident $figure:ident) => {
+        Items::$figure($body)
     };
 }
 

@@ -70,6 +70,10 @@ pub struct MarkReadManyReply {
 }
 
 impl Items for MarkReadManyReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |item| item.chat_id.as_str())
     }

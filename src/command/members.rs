@@ -57,6 +57,10 @@ pub struct MembersReply {
 }
 
 impl Items for MembersReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |member| member.user_id.as_str())
     }

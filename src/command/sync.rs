@@ -69,6 +69,10 @@ pub struct SyncReply {
 }
 
 impl Items for SyncReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |item| item.id.as_str())
     }

@@ -40,6 +40,10 @@ pub struct UnreadReply {
 }
 
 impl Items for UnreadReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |item| item.user_id.as_str())
     }

@@ -39,6 +39,10 @@ pub struct VerifyReply {
 }
 
 impl Items for VerifyReply {
+    fn count(&self) -> usize {
+        self.items.len()
+    }
+
     fn bytes(&self) -> usize {
         bytes_of(&self.items, |item| item)
     }

@@ -46,7 +46,7 @@ use crate::router::{Router, Sent, Work};
 use crate::shard::Core;
 pub use crate::shard::core::PrefetchKeys;
 use crate::shard::core::SlotCapture;
-use crate::shard::op::{Answer, Answered, Envelope, Op, Output, ReplyTo, Tells};
+use crate::shard::op::{Answer, Answered, Envelope, Op, Output, Reach, ReplyTo};
 use crate::types::ShardId;
 
 /// How many messages of this shard to itself one flush handles, and how many rows these may change.
@@ -233,7 +233,7 @@ impl Worker {
     /// Runs a small operation at once, and queues a large one. Returns how many rows the answer
     /// has.
     fn take_op(&mut self, to: ReplyTo, op: Op) -> usize {
-        if op.rows() > SCAN_ROWS_AT_ONCE {
+        if op.properties().rows > SCAN_ROWS_AT_ONCE {
             self.put_long(to, op);
             return 0;
         }
@@ -244,7 +244,7 @@ impl Worker {
     /// goes to the front, so that it is finished first. So their memory does not grow with the
     /// number of clients.
     fn put_long(&mut self, to: ReplyTo, op: Op) {
-        let held = op.rows_held();
+        let held = op.properties().rows_held;
         self.long_rows_held += held;
         match held > 0 && self.long_rows_held > LIST_ROWS_HELD_MAX {
             true => self.long.push_front((to, op)),
@@ -255,7 +255,7 @@ impl Worker {
     /// Runs the next operation that reads many rows, if there is one.
     fn run_long(&mut self) {
         if let Some((to, op)) = self.long.pop_front() {
-            self.long_rows_held -= op.rows_held();
+            self.long_rows_held -= op.properties().rows_held;
             self.run_op(to, op);
         }
     }
@@ -424,10 +424,10 @@ impl Worker {
         if self.outbound.len() <= 2 || is_planted(Planted::OvertakesOnTheWay) {
             return;
         }
-        let user_shard = match op.tells() {
-            Tells::Nobody => return,
-            Tells::User(id) => Some(self.node.hasher.slot(id.as_str()).shard(self.node.shards)),
-            Tells::Anybody => None,
+        let user_shard = match op.properties().reach {
+            Reach::Nobody => return,
+            Reach::User(id) => Some(self.node.hasher.slot(id.as_str()).shard(self.node.shards)),
+            Reach::Anybody => None,
         };
         for shard in self.node.shards.all() {
             let may_be_sent_one = user_shard.is_none_or(|user_shard| user_shard == shard);

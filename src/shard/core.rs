@@ -10,7 +10,7 @@
 //!
 //! - [`slots`]: the slots, and lookups by keys
 //! - [`outbox`]: deliveries under way, and the answers that wait for them
-//! - [`idempotency`]: first answers, and their eviction
+//! - [`first_answers`]: first answers to requests with a key, and their eviction
 //! - [`forgetting`]: the bound on what the shard remembers of users
 //! - [`capture`]: the walk over the slots for a snapshot
 //! - [`restore`]: blocks of a snapshot become slots again
@@ -25,8 +25,8 @@
 //! - One change leaves no record: the eviction of first answers.
 
 mod capture;
+mod first_answers;
 mod forgetting;
-mod idempotency;
 mod outbox;
 pub(super) mod prefetch;
 mod reads;
@@ -35,9 +35,9 @@ mod slots;
 
 use capture::CaptureWalk;
 pub use capture::SlotCapture;
+use first_answers::Answers;
+pub(super) use first_answers::Remembered;
 use forgetting::Fading;
-use idempotency::Answers;
-pub(super) use idempotency::{Keyed, Remembered};
 use outbox::Outbox;
 pub use prefetch::PrefetchKeys;
 use restore::Restoring;

@@ -4,10 +4,11 @@
 //! family.
 
 use super::core::Core;
-use super::op::{Answer, Answered, Envelope, Message, Op, Output, ReplyTo, Step};
+use super::keyed::Keyed;
+use super::op::{Answer, Answered, Envelope, Message, Op, Output, Properties, ReplyTo, Step};
 use super::ops::{
-    chats, conversations, deletes, details, erase, export, import, members, messages, places,
-    read_positions, rows, sync, verify,
+    chats, claims, conversations, deletes, details, erase, export, import, members, messages,
+    places, read_positions, rows, sync, verify,
 };
 use crate::command::{Class, Reply, ShardCommand};
 
@@ -15,26 +16,15 @@ impl Core {
     /// Runs an operation. Puts its answer into `out`, in this step or in a later one.
     pub fn request(&mut self, to: ReplyTo, op: Op, out: &mut Output) {
         self.count_command();
-        let writes = op_class(&op) == Class::Write;
-        if writes && let Err(why) = self.accepts_writes() {
+        let Properties { class, promises, .. } = op.properties();
+        if class == Class::Write
+            && let Err(why) = self.accepts_writes()
+        {
             let answer = Answer::Done(Err(why));
             out.answers.push(Answered { to, answer, after_log: false });
             return;
         }
-        // Clients keep what `sync` returns, and a crash must not take it back, so `sync` waits for
-        // the log. An answer that only leads to more operations promises nothing: the records of
-        // those follow its own.
-        let leads_on = matches!(op, Op::Claim(_) | Op::CheckReads(..) | Op::CheckDelete(_));
-        let promises = (writes && !leads_on) || matches!(op, Op::Run(ShardCommand::Sync(_)));
-        let keyed = self.keyed(&op);
-        let step = match keyed.as_ref().and_then(|keyed| self.first_answer(keyed)) {
-            Some(step) => step,
-            None => {
-                let step = self.run(to, op, out);
-                self.keep_answer(keyed, &step, out);
-                step
-            }
-        };
+        let step = self.run(to, op, out);
         let answer = match step {
             Step::Done(outcome) => Answer::Done(outcome),
             Step::Part(answer) => answer,
@@ -83,8 +73,10 @@ impl Core {
         let slots = self.slots();
         match op {
             Op::Run(command) => self.run_command(to, command, out),
-            Op::Claim(claiming) => self.claim(&claiming, out),
-            Op::Create { create, id_from, .. } => chats::create(self, create, id_from, out),
+            Op::Claim(claiming) => claims::claim(self, &claiming, out),
+            Op::Create { create, id_from, claim } => {
+                chats::create(self, create, id_from, claim, out)
+            }
             Op::Details { ids, user_id } => details::details(slots, &ids, user_id.as_ref()).into(),
             Op::Facts { user_id, ids } => details::facts(slots, &user_id, &ids).into(),
             Op::CheckDelete(delete) => deletes::check_delete(slots, &delete).into(),
@@ -103,7 +95,7 @@ impl Core {
                 conversations::conversations(slots, &listing, &part).into()
             }
             Op::Unread(rows, refs) => conversations::unread(slots, &rows, &refs).into(),
-            Op::SetFlags(set) => rows::set_flags(self, set, out).into(),
+            Op::SetFlags(set) => rows::set_flags(self, set, out),
             Op::MarkReadMany(many) => read_positions::mark_read_many(self, to, many, out),
             Op::CheckReads(user_id, items) => {
                 read_positions::check_reads(slots, &user_id, items).into()
@@ -125,7 +117,13 @@ impl Core {
         }
     }
 
+    /// Runs a command, unless it is a repeat.
     fn run_command(&mut self, to: ReplyTo, command: ShardCommand, out: &mut Output) -> Step {
+        let keyed = Keyed::of_command(&command, self.slots().hasher());
+        self.once(keyed, out, |core, out| core.decide(to, command, out))
+    }
+
+    fn decide(&mut self, to: ReplyTo, command: ShardCommand, out: &mut Output) -> Step {
         match command {
             ShardCommand::List(list) => rows::list(self.slots(), &list),
             ShardCommand::Members(members) => members::members(self.slots(), &members).into(),
@@ -142,43 +140,5 @@ impl Core {
             ShardCommand::Touch(touch) => rows::touch(self, touch, out).into(),
             ShardCommand::Sync(sync) => sync::sync(self.slots(), self.incarnation(), &sync).into(),
         }
-    }
-}
-
-fn op_class(op: &Op) -> Class {
-    match op {
-        Op::Run(command) => command.kind().class(),
-        // A check counts as a write, so that it is refused whenever its change would be refused.
-        Op::Claim(_)
-        | Op::Create { .. }
-        | Op::CheckDelete(_)
-        | Op::Delete(..)
-        | Op::CheckImport(_)
-        | Op::Import(..)
-        | Op::ImportGone(_)
-        | Op::SetFlags(_)
-        | Op::MarkReadMany(_)
-        | Op::CheckReads(..)
-        | Op::ReadRows(..)
-        | Op::EraseBegin(_)
-        | Op::EraseMember(..)
-        | Op::EraseSweep(..)
-        | Op::EraseEnd(..) => Class::Write,
-        Op::Details { .. }
-        | Op::Facts { .. }
-        | Op::Places(_)
-        | Op::ExportPage { .. }
-        | Op::ExportRows(_)
-        | Op::ListOn(_)
-        | Op::Rows(_)
-        | Op::Conversations(..)
-        | Op::Unread(..)
-        | Op::ExplainChat(_)
-        | Op::VerifySlots(_)
-        | Op::VerifyMembers(..)
-        | Op::VerifyRowsOf(..)
-        | Op::VerifyChats(_)
-        | Op::VerifyRows(_)
-        | Op::Stats => Class::Read,
     }
 }

@@ -14,6 +14,7 @@
 //! - [`retired`]: the ids of dissolved chats
 //! - [`events`]: decisions, what they change, and their encoding in the log
 //! - [`idempotency`]: owners of idempotency keys, and claims
+//! - [`keyed`]: requests with an idempotency key, by the place of their first answer
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`list_order`]: the rows of a list in list order
 //! - [`page`]: a user's list, made in slices
@@ -31,6 +32,7 @@ mod dispatch;
 pub mod events;
 pub mod idempotency;
 pub mod interner;
+pub mod keyed;
 pub mod list_order;
 pub mod listing;
 pub mod member;

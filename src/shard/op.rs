@@ -1,12 +1,17 @@
 //! Operations, answers and messages of a shard, as plain values.
 //!
-//! An [`Op`] is a command or a part of one, and all its keys belong to one shard. A [`Message`]
-//! goes from shard to shard. [`Output`] is all that one step of the core produces. Its caller first
-//! writes the records to the log, then sends the messages, then the answers.
+//! An [`Op`] is a command or a part of one, and all its keys belong to one shard; [`properties`] has
+//! one line for each. A [`Message`] goes from shard to shard. [`Output`] is all that one step of the
+//! core produces. Its caller first writes the records to the log, then sends the messages, then the
+//! answers.
+
+mod properties;
 
 use std::sync::Arc;
 
 use snapshot::record::Batch;
+
+pub use self::properties::{Properties, Reach};
 
 use super::deliveries::Effect;
 use super::idempotency::{Claim, Claiming};
@@ -24,7 +29,7 @@ use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::mark_read_many::{MarkReadMany, ReadItem, ReadResult};
 use crate::command::set_flags::SetFlags;
 use crate::command::stats::ShardStats;
-use crate::command::{Error, Home, Outcome, Reply, ShardCommand};
+use crate::command::{Error, Outcome, Reply, ShardCommand};
 use crate::limits::SCAN_ROWS;
 use crate::types::{ChatId, IdempotencyKey, Sequence, ShardId, Slot, UserId};
 
@@ -141,88 +146,7 @@ pub enum Op {
     Stats,
 }
 
-impl Op {
-    /// For how many rows of a reply the operation already holds memory.
-    pub fn rows_held(&self) -> usize {
-        match self {
-            Self::ListOn(page) => page.rows_held(),
-            _ => 0,
-        }
-    }
-
-    /// How many rows the operation reads or writes, or 0 if they are always few. A worker runs
-    /// other operations between large ones, and keeps the order of the large ones. `usize::MAX`
-    /// marks an operation that is always large.
-    pub fn rows(&self) -> usize {
-        match self {
-            Self::ListOn(_) => SCAN_ROWS,
-            Self::Conversations(_, part) => part.refs.len(),
-            Self::Unread(_, refs) => refs.len(),
-            Self::EraseMember(_, ids) => ids.len(),
-            Self::EraseSweep(..) | Self::VerifySlots(_) => usize::MAX,
-            Self::VerifyMembers(..) | Self::VerifyRowsOf(..) => usize::MAX,
-            Self::VerifyChats(pairs) | Self::VerifyRows(pairs) => pairs.len(),
-            // Every import counts as large, because large operations keep their order: imports must
-            // be applied as they were sent.
-            Self::CheckImport(_) | Self::Import(..) | Self::ImportGone(_) => usize::MAX,
-            Self::Places(arrivals) => arrivals.users.iter().map(|user| user.lines.len()).sum(),
-            _ => 0,
-        }
-    }
-
-    /// The users to whose rows this operation makes its shard send messages.
-    pub fn tells(&self) -> Tells<'_> {
-        match self {
-            Self::Run(command) => match command.home() {
-                Home::User(_) | Home::Chat(_) => Tells::Nobody,
-                Home::ChatThenRow(_, user_id) => Tells::User(user_id),
-                Home::ChatThenMembers(_) => Tells::Anybody,
-            },
-            Self::Delete(delete, _) => Tells::User(&delete.user_id),
-            Self::MarkReadMany(many) => Tells::User(&many.user_id),
-            Self::EraseMember(user_id, _) | Self::EraseSweep(user_id, _) => Tells::User(user_id),
-            Self::Create { .. } | Self::Import(..) => Tells::Anybody,
-            Self::Claim(_)
-            | Self::SetFlags(_)
-            | Self::Details { .. }
-            | Self::Facts { .. }
-            | Self::CheckDelete(_)
-            | Self::ExportPage { .. }
-            | Self::ExportRows(_)
-            | Self::CheckImport(_)
-            | Self::ImportGone(_)
-            | Self::Places(_)
-            | Self::ListOn(_)
-            | Self::Rows(_)
-            | Self::Conversations(..)
-            | Self::Unread(..)
-            | Self::CheckReads(..)
-            | Self::ReadRows(..)
-            | Self::ExplainChat(_)
-            | Self::EraseBegin(_)
-            | Self::EraseEnd(..)
-            | Self::VerifySlots(_)
-            | Self::VerifyMembers(..)
-            | Self::VerifyRowsOf(..)
-            | Self::VerifyChats(_)
-            | Self::VerifyRows(_)
-            | Self::Stats => Tells::Nobody,
-        }
-    }
-}
-
-/// Users to whose rows a shard sends messages because of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tells<'a> {
-    /// No user. Or only users whose deleted rows a new message brings back.
-    Nobody,
-    /// Only the rows of this user.
-    User(&'a UserId),
-    /// Rows of any user.
-    Anybody,
-}
-
-/// Where the id of a new chat comes from.
+/// Origin of a new chat's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdFrom {
     /// The client named it.
@@ -290,14 +214,31 @@ impl Answer {
     /// How many rows or lines the answer has, or 0 if they are always few.
     pub fn rows(&self) -> usize {
         match self {
-            Self::Done(Ok(Reply::List(list))) => list.items.len(),
-            Self::List(_) => SCAN_ROWS,
-            Self::Done(Ok(Reply::Members(members))) => members.items.len(),
-            Self::Done(Ok(Reply::Sync(sync))) => sync.items.len(),
+            Self::Done(Ok(reply)) => reply.items(),
             Self::Details(chats) => chats.len(),
+            Self::Facts(rows) => rows.len(),
             Self::ExportPage(page) => page.chats.len() + page.members.len(),
             Self::ExportRows(rows) => rows.len(),
-            _ => 0,
+            Self::List(_) => SCAN_ROWS,
+            Self::Conversations(part) => part.items.len(),
+            Self::Unread(users) => users.len(),
+            Self::MarkReadMany(results) => results.len(),
+            Self::CheckReads(requests) => requests.len(),
+            Self::VerifySlots(view) | Self::VerifyPage(view, _) => {
+                view.members.len() + view.rows.len()
+            }
+            Self::VerifyChats(sides) => sides.len(),
+            Self::VerifyRows(sides) => sides.len(),
+            Self::Places(users) => users.iter().map(Vec::len).sum(),
+            // Only their chunks are shared: nothing is read.
+            Self::Rows(_)
+            | Self::Done(Err(_))
+            | Self::Claimed(_)
+            | Self::Collision
+            | Self::Stats(_)
+            | Self::ExplainChat(_)
+            | Self::EraseMember(_)
+            | Self::EraseSweep(_) => 0,
         }
     }
 }
@@ -447,7 +388,12 @@ pub struct LineAt {
 }
 
 impl Arrivals {
-    /// The line at `at`, with its [`LineAt::joins_again`]. None if there is no such line.
+    /// Number of lines of all users.
+    pub fn lines(&self) -> usize {
+        self.users.iter().map(|user| user.lines.len()).sum()
+    }
+
+    /// The line at a position, with its [`LineAt::joins_again`]; None if there is no such line.
     pub fn line(&self, at: LineAt) -> Option<(&MemberLine, bool)> {
         Some((self.parts.get(at.part)?.members.get(at.line)?, at.joins_again))
     }

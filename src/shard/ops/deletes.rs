@@ -7,6 +7,7 @@ use crate::command::{Error, Reply};
 use crate::shard::core::{Core, Slots};
 use crate::shard::events::Deleted;
 use crate::shard::idempotency::Claim;
+use crate::shard::keyed::Keyed;
 use crate::shard::op::{Answer, Output, Step};
 use crate::types::{ChatId, Sequence, UserId};
 
@@ -24,7 +25,7 @@ pub fn delete(core: &mut Core, delete: Delete, claim: Option<Claim>, out: &mut O
     let mut seen = HashSet::with_capacity(delete.ids.len());
     let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
     for id in &ids {
-        let keyed = claim.map(|claim| core.keyed_part(claim, id));
+        let keyed = claim.map(|claim| Keyed::of_part(claim, id, core.slots().hasher()));
         match keyed.as_ref().map(|keyed| core.recall(keyed)) {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(_))) => continue,

@@ -10,6 +10,7 @@ use crate::command::Reply;
 use crate::command::erase_user::{EraseUser, EraseUserReply};
 use crate::shard::core::{Core, Remembered};
 use crate::shard::events::{MemberErased, UserErased};
+use crate::shard::keyed::Keyed;
 use crate::shard::op::{Answer, Output, ReplyTo, Step};
 use crate::types::{ChatId, UserId};
 
@@ -19,7 +20,7 @@ const CHATS_A_STEP: u64 = 4096;
 /// Answers with the user's rows. The router then has their chats remove the user. Takes the
 /// idempotency key now, so that no other request can use it before the end.
 pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
-    if let Some(keyed) = core.keyed_erase(&erase) {
+    if let Some(keyed) = Keyed::of_erase(&erase, core.slots().hasher()) {
         match core.remembered(&keyed) {
             Ok(None) => _ = core.keep_claim(keyed, out),
             Ok(Some(Remembered::Claim(_))) => {}
@@ -87,7 +88,7 @@ fn erase_from(core: &mut Core, chat_id: ChatId, user_id: &UserId, out: &mut Outp
 /// Forgets the user. If the user got new rows since [`erase_begin`], answers with these rows
 /// instead.
 pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut Output) -> Step {
-    let keyed = core.keyed_erase(&erase);
+    let keyed = Keyed::of_erase(&erase, core.slots().hasher());
     let own = keyed.as_ref().map(|keyed| core.remembered(keyed));
     // The request may have come twice, on two connections. The other one has then finished it.
     if let Some(Ok(Some(Remembered::Reply(reply)))) = own {

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::command::import::{Import, ImportReply};
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
+use crate::shard::core::Core;
 use crate::shard::core::prefetch::prefetch_ids;
-use crate::shard::core::{Core, Keyed};
 use crate::shard::deliveries::Effect;
 use crate::shard::events::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};
+use crate::shard::keyed::Keyed;
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, Output, Removal, Step};
 use crate::shard::row::{RowFacts, RowImport};
@@ -108,7 +109,8 @@ fn plan_import(core: &Core, import: &Import, places: &[u64]) -> Result<Plan, Err
     let mut plan = Plan { chats: BTreeMap::new(), taken: ImportReply { chats: 0, members: 0 } };
     for (chat_id, ChatLines { chat, members, places }) in lines {
         let key = import.idempotency_key.as_ref();
-        let keyed = key.map(|key| core.keyed_import(chat_id, chat, &members, merge, key));
+        let hasher = core.slots().hasher();
+        let keyed = key.map(|key| Keyed::of_import(chat_id, chat, &members, merge, key, hasher));
         if let Some(keyed) = &keyed
             && core.recall(keyed).map_err(|error| about_chat(chat_id, error))?.is_some()
         {

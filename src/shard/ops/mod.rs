@@ -5,6 +5,7 @@
 //! applies it.
 //!
 //! # Layout
+//! - [`claims`]: idempotency keys of requests that several shards decide
 //! - [`chats`]: `create`, `set_status`, `dissolve`
 //! - [`members`]: `members`, `add_members`, `remove_members`
 //! - [`messages`]: the command `advance`
@@ -20,6 +21,7 @@
 //! - [`verify`]: the shard's part of `verify`
 
 pub(super) mod chats;
+pub(super) mod claims;
 pub(super) mod conversations;
 pub(super) mod deletes;
 pub(super) mod details;

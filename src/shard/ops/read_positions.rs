@@ -9,6 +9,7 @@ use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, 
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::core::{Core, Slots, check_version};
 use crate::shard::events::{Cleared, ReadRef};
+use crate::shard::keyed::Keyed;
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest, Step};
 use crate::shard::row::RowFacts;
 use crate::shard::state::Chat;
@@ -122,7 +123,7 @@ pub fn row_request(
     key: Option<&IdempotencyKey>,
     out: &mut Output,
 ) -> Outcome {
-    let keyed = key.map(|key| core.keyed_row(user_id, &request, key));
+    let keyed = key.map(|key| Keyed::of_row(user_id, &request, key, core.slots().hasher()));
     if let Some(keyed) = &keyed
         && let Some(reply) = core.recall(keyed)?
     {
@@ -211,7 +212,7 @@ pub fn read_rows(
     key: &IdempotencyKey,
     out: &mut Output,
 ) -> Outcome {
-    let keyed = core.keyed_rows(user_id, &requests, key);
+    let keyed = Keyed::of_rows(user_id, &requests, key, core.slots().hasher());
     if let Some(reply) = core.recall(&keyed)? {
         return Ok(reply);
     }

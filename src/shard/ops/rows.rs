@@ -9,6 +9,7 @@ use crate::command::{Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
 use crate::shard::core::{Core, Slots, check_version};
 use crate::shard::events::{FlagsSet, Touched};
+use crate::shard::keyed::Keyed;
 use crate::shard::listing::UserRows;
 use crate::shard::op::{Answer, Output, Step};
 use crate::shard::page::ListPage;
@@ -37,7 +38,13 @@ pub fn list(slots: &Slots, list: &List) -> Step {
     }
 }
 
-pub fn set_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Outcome {
+/// Sets the flags of a row, unless the request is a repeat.
+pub fn set_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Step {
+    let keyed = Keyed::of_set_flags(&set, core.slots().hasher());
+    core.once(keyed, out, |core, out| change_flags(core, set, out).into())
+}
+
+fn change_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Outcome {
     let row = core.slots().find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
     check_version("row", row.version(), set.if_version)?;
     let differs =

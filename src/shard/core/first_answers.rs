@@ -1,5 +1,5 @@
 //! First answers. A repeat of a request with an idempotency key gets the answer of the first
-//! request, and changes nothing. [`crate::shard::idempotency`] says who owns a key.
+//! request, and changes nothing. [`Keyed`] says where an answer is kept.
 //!
 //! The slot that decides a request also keeps its answer, in a record after the records of the
 //! decision. All records of one step are in one batch of the log, so a crash leaves all or none of
@@ -21,19 +21,15 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use compact_str::CompactString;
 
 use super::{Core, Slots};
-use crate::command::advance::Advance;
-use crate::command::erase_user::EraseUser;
-use crate::command::lines::{ChatLine, MemberLine};
-use crate::command::{Error, ErrorCode, Home, Kind, Owner, Reply, ShardCommand};
+use crate::command::{Error, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::events::KeyUsed;
-use crate::shard::idempotency::{Claim, Claiming, digest};
-use crate::shard::op::{Answer, IdFrom, Op, Output, RowAction, RowRequest, Step};
+use crate::shard::keyed::Keyed;
+use crate::shard::op::{Output, Step};
 use crate::shard::state::FirstAnswer;
-use crate::types::{ChatId, IdempotencyKey, Slot, TimeMs, UserId};
+use crate::types::{Slot, TimeMs, UserId};
 
 /// How many answers one step evicts at most because they are too old.
 const EVICTED_A_STEP: usize = 2;
@@ -125,18 +121,6 @@ fn weight(reply: &Bytes) -> usize {
     1 + reply.len() / IDEMPOTENCY_ANSWER_BYTES
 }
 
-/// Where and how the answer of one request is kept: the slot, the scope in the slot, and the digest
-/// of the request.
-pub(in crate::shard) struct Keyed {
-    slot: Slot,
-    scope: CompactString,
-    request: u64,
-    /// Whether the request is a part. Its claim was already checked for the whole request.
-    is_part: bool,
-    /// The chat whose deliveries must be confirmed before a repeat gets its answer.
-    chat_id: Option<ChatId>,
-}
-
 /// What a slot keeps under an idempotency key.
 pub(in crate::shard) enum Remembered {
     /// The first reply to the request.
@@ -147,177 +131,26 @@ pub(in crate::shard) enum Remembered {
 }
 
 impl Core {
-    /// How the answer of an operation is kept, if one slot decides the operation and its request
-    /// has an idempotency key. None for other operations: those with several slots handle
-    /// idempotency keys on their own.
-    pub(in crate::shard) fn keyed(&self, op: &Op) -> Option<Keyed> {
-        match op {
-            Op::Create { create, id_from, claim } => {
-                let id = create.id.as_ref()?;
-                let keyed = match id_from {
-                    IdFrom::Caller => {
-                        let request = create.digest() ^ u64::from(Kind::Create.code());
-                        let key = create.idempotency_key.as_ref()?;
-                        self.keyed_by(Owner::Chat(id), key, request)
-                    }
-                    IdFrom::Users | IdFrom::Key | IdFrom::Chance => self.keyed_part((*claim)?, id),
-                };
-                Some(Keyed { chat_id: Some(id.clone()), ..keyed })
-            }
-            Op::Run(command) => {
-                if let Home::ChatThenRow(..) = command.home() {
-                    // The chat only checks. The row decides, and its slot keeps the answer.
-                    return None;
-                }
-                let (owner, key) = command.owner_and_key()?;
-                let keyed = self.keyed_by(owner, key, self.digest_of(command));
-                let chat_id = match owner {
-                    Owner::Chat(chat_id) => Some(chat_id.clone()),
-                    Owner::User(_) | Owner::Node => None,
-                };
-                Some(Keyed { chat_id, ..keyed })
-            }
-            Op::SetFlags(set) => {
-                let key = set.idempotency_key.as_ref()?;
-                let request = digest(Kind::SetFlags, set, self.slots.hasher);
-                Some(self.keyed_by(Owner::User(&set.user_id), key, request))
-            }
-            // Parts of a command. A claim holds the key of the whole command, or a row that decides
-            // keeps the answer.
-            Op::Claim(_)
-            | Op::CheckDelete(_)
-            | Op::Delete(..)
-            | Op::CheckImport(_)
-            | Op::Import(..)
-            | Op::ImportGone(_)
-            | Op::Places(_)
-            | Op::MarkReadMany(_)
-            | Op::CheckReads(..)
-            | Op::ReadRows(..)
-            | Op::EraseBegin(_)
-            | Op::EraseMember(..)
-            | Op::EraseSweep(..)
-            | Op::EraseEnd(..) => None,
-            // Reads.
-            Op::Details { .. }
-            | Op::Facts { .. }
-            | Op::ExportPage { .. }
-            | Op::ExportRows(_)
-            | Op::ListOn(_)
-            | Op::Rows(_)
-            | Op::Conversations(..)
-            | Op::Unread(..)
-            | Op::ExplainChat(_)
-            | Op::VerifySlots(_)
-            | Op::VerifyMembers(..)
-            | Op::VerifyRowsOf(..)
-            | Op::VerifyChats(_)
-            | Op::VerifyRows(_)
-            | Op::Stats => None,
-        }
-    }
-
-    fn keyed_by(&self, owner: Owner<'_>, key: &IdempotencyKey, request: u64) -> Keyed {
-        Keyed {
-            slot: owner.slot(key, self.slots.hasher),
-            scope: owner.scope(key, self.slots.hasher),
-            request,
-            is_part: false,
-            chat_id: None,
-        }
-    }
-
-    /// Like [`Self::keyed_by`], for the part of a request that one chat decides.
-    pub(in crate::shard) fn keyed_part(&self, claim: Claim, chat_id: &ChatId) -> Keyed {
-        Keyed {
-            slot: self.slots.slot_of_chat(chat_id),
-            scope: claim.part(chat_id),
-            request: claim.request,
-            is_part: true,
-            chat_id: None,
-        }
-    }
-
-    /// Like [`Self::keyed_by`], for a change that a chat has checked and a row decides.
-    pub(in crate::shard) fn keyed_row(
-        &self,
-        user_id: &UserId,
-        request: &RowRequest,
-        key: &IdempotencyKey,
-    ) -> Keyed {
-        let (kind, seq) = match request.action {
-            RowAction::Read(seq) => (Kind::MarkRead, seq.get()),
-            RowAction::Clear => (Kind::Clear, 0),
-        };
-        let asked = (&request.chat_id, seq, request.if_version);
-        self.keyed_by(Owner::User(user_id), key, digest(kind, &asked, self.slots.hasher))
-    }
-
-    /// Like [`Self::keyed_by`], for all rows of a `mark_read_many`.
-    pub(in crate::shard) fn keyed_rows(
-        &self,
-        user_id: &UserId,
-        requests: &[RowRequest],
-        key: &IdempotencyKey,
-    ) -> Keyed {
-        let asked: Vec<_> = requests
-            .iter()
-            .map(|request| match request.action {
-                RowAction::Read(seq) => (&request.chat_id, seq.get()),
-                RowAction::Clear => (&request.chat_id, 0),
-            })
-            .collect();
-        let request = digest(Kind::MarkReadMany, &asked, self.slots.hasher);
-        self.keyed_by(Owner::User(user_id), key, request)
-    }
-
-    /// Like [`Self::keyed_by`], for one chat of an `import`, with the lines of the chat and its
-    /// members.
-    pub(in crate::shard) fn keyed_import(
-        &self,
-        chat_id: &ChatId,
-        chat: Option<&ChatLine>,
-        members: &[&MemberLine],
-        merge: bool,
-        key: &IdempotencyKey,
-    ) -> Keyed {
-        let request = match merge {
-            true => digest(Kind::Import, &(chat, members, merge), self.slots.hasher),
-            false => digest(Kind::Import, &(chat, members), self.slots.hasher),
-        };
-        self.keyed_by(Owner::Chat(chat_id), key, request)
-    }
-
-    /// Like [`Self::keyed_by`], for `erase_user`. None if the request has no key.
-    pub(in crate::shard) fn keyed_erase(&self, erase: &EraseUser) -> Option<Keyed> {
-        let request = digest(Kind::EraseUser, &(), self.slots.hasher);
-        Some(self.keyed_by(Owner::User(&erase.user_id), erase.idempotency_key.as_ref()?, request))
-    }
-
-    /// Digest of what a command means: `force: false` has the digest of a command without `force`.
-    fn digest_of(&self, command: &ShardCommand) -> u64 {
-        if let ShardCommand::Advance(advance) = command
-            && advance.force == Some(false)
-        {
-            let meant = Advance { force: None, ..advance.clone() };
-            return digest(Kind::Advance, &meant, self.slots.hasher);
-        }
-        let mut bytes = vec![command.kind().code()];
-        _ = command.serialize_arguments(&mut rmp_serde::Serializer::new(&mut bytes));
-        self.slots.hasher.hash_bytes(&bytes)
-    }
-
-    /// Takes a key for a request whose parts follow. A repeat of the request gets the first claim.
-    pub(in crate::shard) fn claim(&mut self, claiming: &Claiming, out: &mut Output) -> Step {
-        let keyed = self.keyed_by(claiming.owner(), &claiming.key, claiming.request);
-        let Keyed { slot, request, .. } = keyed;
-        let number = match self.remembered(&keyed) {
-            Ok(Some(Remembered::Claim(number))) => number,
-            Ok(None) => self.keep_claim(keyed, out),
-            Ok(Some(Remembered::Reply(_))) => return Step::Done(Err(another_request())),
+    /// Decides a request, or repeats its first answer. A request without a key is always decided.
+    pub(in crate::shard) fn once(
+        &mut self,
+        keyed: Option<Keyed>,
+        out: &mut Output,
+        decide: impl FnOnce(&mut Self, &mut Output) -> Step,
+    ) -> Step {
+        let Some(keyed) = keyed else { return decide(self, out) };
+        match self.recall(&keyed) {
             Err(error) => return Step::Done(Err(error)),
-        };
-        Step::Part(Answer::Claimed(Claim { slot, number, request }))
+            Ok(Some(reply)) => {
+                return Step::AfterDeliveries(keyed.chat_id.into_iter().collect(), reply);
+            }
+            Ok(None) => {}
+        }
+        let step = decide(self, out);
+        if let Step::Done(Ok(reply)) | Step::AfterDeliveries(_, reply) = &step {
+            self.keep(keyed, reply, out);
+        }
+        step
     }
 
     /// Keeps a claim and returns its number, the slot sequence of its record.
@@ -336,14 +169,14 @@ impl Core {
     pub(in crate::shard) fn remembered(&self, keyed: &Keyed) -> Result<Option<Remembered>, Error> {
         let Ok(state) = self.slots.slot(keyed.slot) else { return Ok(None) };
         let found = state.answers.get(&keyed.scope, self.slots.hash_of(&keyed.scope));
-        let is_told = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.time.keys);
-        match found.filter(is_told) {
+        let counts = |answer: &&FirstAnswer| keyed.is_part || !is_over(answer.at, self.time.keys);
+        match found.filter(counts) {
             None => Ok(None),
             Some(answer) if answer.request == keyed.request => decode(&answer.reply).map(Some),
             // Without a log a crash may lose a claim. A later claim can then have its number, so
             // what is kept here belongs to the lost claim.
             Some(_) if keyed.is_part => Ok(None),
-            Some(_) => Err(another_request()),
+            Some(_) => Err(Keyed::another_request()),
         }
     }
 
@@ -356,32 +189,6 @@ impl Core {
             Remembered::Reply(reply) => Some(reply),
             Remembered::Claim(_) => None,
         }))
-    }
-
-    /// The step for a repeat: the first answer, or a conflict. None if the request is new.
-    pub(in crate::shard) fn first_answer(&self, keyed: &Keyed) -> Option<Step> {
-        match self.recall(keyed) {
-            Ok(None) => None,
-            Ok(Some(reply)) => {
-                let chat_ids = keyed.chat_id.iter().cloned().collect();
-                Some(Step::AfterDeliveries(chat_ids, reply))
-            }
-            Err(error) => Some(Step::Done(Err(error))),
-        }
-    }
-
-    /// Keeps the reply of a step, if the request has a key and the step has succeeded.
-    pub(in crate::shard) fn keep_answer(
-        &mut self,
-        keyed: Option<Keyed>,
-        step: &Step,
-        out: &mut Output,
-    ) {
-        if let (Some(keyed), Step::Done(Ok(reply)) | Step::AfterDeliveries(_, reply)) =
-            (keyed, step)
-        {
-            self.keep(keyed, reply, out);
-        }
     }
 
     /// Keeps a reply under the key of its request.
@@ -439,10 +246,6 @@ fn is_over(at: TimeMs, now: TimeMs) -> bool {
     at.saturating_add(IDEMPOTENCY_WINDOW_MS) <= now
 }
 
-fn another_request() -> Error {
-    Error::new(ErrorCode::Conflict, "idempotency_key: it was used for another request")
-}
-
 fn encode(reply: &Reply) -> Bytes {
     let mut bytes = vec![reply.kind().code()];
     let written = rmp_serde::encode::write(&mut bytes, reply);
@@ -469,7 +272,7 @@ mod tests {
 
     use super::*;
     use crate::command::{Command, Sorted};
-    use crate::shard::op::ReplyTo;
+    use crate::shard::op::{Answer, Op, ReplyTo};
     use crate::types::{KeyHasher, ShardCount, ShardId};
 
     fn answer(core: &mut Core, op: Op) -> Answer {
