@@ -62,8 +62,6 @@
 //! for programs that run one. Tests and benches of this package see all modules by the feature
 //! `internals`, which promises nothing to anybody else.
 
-// A build without the load tool leaves the functions that only it calls without a caller.
-#![cfg_attr(not(feature = "bench"), allow(dead_code, unused_imports))]
 #![cfg_attr(feature = "internals", allow(missing_docs))]
 
 #[cfg(feature = "internals")]

@@ -4,6 +4,9 @@
 //! If the call only makes the server faster, its fallback does nothing. If it reads a figure from
 //! `/proc`, its fallback is an error, and never zero.
 
+#[cfg(feature = "bench")]
+pub mod process_time;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -95,27 +98,6 @@ fn pages(text: &str, page: u64) -> Option<MemoryFigures> {
         .filter(|figures| figures.resident > 0)
 }
 
-/// Length of a clock tick of `/proc` in microseconds, on all platforms that have it.
-const TICK_US: u64 = 10_000;
-
-/// User and system time of a process with all its threads, in microseconds.
-///
-/// # Errors
-/// If the process is gone, or the system does not report its time.
-pub fn cpu_us(pid: u32) -> io::Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    ticks(&text).map(|ticks| ticks.saturating_mul(TICK_US)).ok_or_else(other_form)
-}
-
-/// Finds fields 14 and 15. They are counted from the last bracket, because field 2, the name, may
-/// contain brackets and spaces.
-fn ticks(stat: &str) -> Option<u64> {
-    let (_, behind) = stat.rsplit_once(')')?;
-    let mut fields = behind.split_ascii_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    next()?.checked_add(next()?)
-}
-
 fn other_form() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it has another form")
 }
@@ -132,14 +114,6 @@ mod tests {
         for bad in ["", "7", "7 3", "7 x 2", "7 0 0 1", "7 18446744073709551615 2"] {
             assert_eq!(read(bad), None, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_clock_of_a_process_is_read() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5";
-        assert_eq!(ticks(stat), Some(300));
-        assert_eq!(ticks("7 (a) S 1"), None);
-        assert!(cpu_us(std::process::id()).is_ok() || !cfg!(target_os = "linux"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ impl Progress {
     }
 
     /// A progress bar that is not shown.
+    #[cfg(feature = "internals")]
     pub fn hidden() -> Self {
         Self { bar: ProgressBar::hidden() }
     }
@@ -53,6 +54,7 @@ impl Progress {
         Self {}
     }
 
+    #[cfg(feature = "internals")]
     pub fn hidden() -> Self {
         Self {}
     }

@@ -7,7 +7,8 @@ use super::{Arguments, Check, Error, NamedKeys};
 use crate::limits;
 use crate::types::wide;
 
-/// Version of the wire protocol; `protocol::VERSION` says when it changes.
+/// Version of the wire protocol. It rises when an older client would misread this server. Fields and
+/// commands that are only added do not raise it.
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// Arguments of `hello`, the first request of a connection. All of them are optional.

@@ -35,13 +35,9 @@ pub use frame::FrameError;
 pub use reply::{
     BadReply, DecodedReply, body_of, decode_reply, encode_body, encode_error, encode_reply,
 };
-pub use request::{RefusedRequest, Request, decode_request, encode_request, encode_request_within};
-
-use crate::command::hello::PROTOCOL_VERSION;
-
-/// The protocol's version, as the reply to `hello` has it. It rises when an older client would
-/// misread this server. Fields and commands that are only added do not raise it.
-pub const VERSION: u16 = PROTOCOL_VERSION;
+#[cfg(feature = "internals")]
+pub use request::encode_request;
+pub use request::{RefusedRequest, Request, decode_request, encode_request_within};
 
 /// The request id in a reply that belongs to no request. Such a reply is an error of the
 /// connection, which then closes.

@@ -13,7 +13,6 @@ use super::frame::Open;
 use super::msgpack::{self, Head, ValueReader};
 use super::value::{Manner, Value};
 use crate::command::{Command, Error, Kind};
-use crate::limits::REQUEST_BYTES_MAX;
 
 /// A decoded request of a client.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,13 +94,14 @@ fn command(
     Ok(command)
 }
 
-/// Appends the frame of a request to `out`. On an error (413: over the frame limit) `out` stays as
-/// it was.
+/// Like [`encode_request_within`], for a server with the limit of this version.
+#[cfg(feature = "internals")]
 pub fn encode_request(id: u64, command: &Command, out: &mut BytesMut) -> Result<(), Error> {
-    encode_request_within(REQUEST_BYTES_MAX, id, command, out)
+    encode_request_within(crate::limits::REQUEST_BYTES_MAX, id, command, out)
 }
 
-/// Like [`encode_request`], for a server that accepts payloads of at most `bytes_max` bytes.
+/// Appends the frame of a request to `out`, for a server that accepts payloads of at most
+/// `bytes_max` bytes. On an error (413: over that limit) `out` stays as it was.
 pub fn encode_request_within(
     bytes_max: usize,
     id: u64,
@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::command::ErrorCode;
     use crate::command::test_values::Choices;
+    use crate::limits::REQUEST_BYTES_MAX;
 
     fn payload(id: u64, command: &Command) -> Vec<u8> {
         let mut out = BytesMut::new();

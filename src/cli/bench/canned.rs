@@ -31,7 +31,7 @@ use crate::cli::Failure;
 use crate::cli::failure::tell;
 use crate::command::advance::AdvanceReply;
 use crate::command::detail::{ChatItem, DetailReply};
-use crate::command::hello::{HelloReply, Limits};
+use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
 use crate::command::list::{ListReply, ListRow};
 use crate::command::mark_read::MarkReadReply;
 use crate::command::ping::PingReply;
@@ -198,7 +198,7 @@ fn hello() -> HelloReply {
     HelloReply {
         server: "canned".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: protocol::VERSION,
+        protocol: PROTOCOL_VERSION,
         shards: 1,
         slots: SLOTS,
         hash_seed: 0,

@@ -23,7 +23,7 @@ use crate::cli::result_file::{print, print_json_line};
 use crate::cli::{Failure, TlsArgs};
 use crate::client::ClientTls;
 use crate::limits::IN_FLIGHT_MAX;
-use crate::system;
+use crate::system::process_time;
 
 /// How often the progress bar is updated.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -321,5 +321,6 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// User and system time of a process with all its threads, in microseconds.
 fn cpu_us(pid: u32) -> Result<u64, Failure> {
-    system::cpu_us(pid).map_err(|error| Failure::new(format!("CPU time of process {pid}: {error}")))
+    process_time::cpu_us(pid)
+        .map_err(|error| Failure::new(format!("CPU time of process {pid}: {error}")))
 }

@@ -14,7 +14,7 @@ use crate::command::{Kind, Reply};
 use crate::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::protocol::frame::{self, HEADER_BYTES, Open};
 use crate::protocol::reply::STATUS_OK;
-use crate::protocol::{decode_reply, encode_request};
+use crate::protocol::{decode_reply, encode_request_within};
 
 /// chatshard's protocol on one connection.
 pub struct Framed {
@@ -83,7 +83,7 @@ impl Wire for Framed {
             shard: None,
         };
         // `hello` is short, so its encoding does not fail.
-        let encoded = encode_request(GREETING.into(), &hello.into(), out);
+        let encoded = encode_request_within(REQUEST_BYTES_MAX, GREETING.into(), &hello.into(), out);
         debug_assert!(encoded.is_ok());
     }
 
