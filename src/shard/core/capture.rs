@@ -104,10 +104,14 @@ impl CaptureWalk {
 
     /// Captures a slot that is about to change, if the snapshot must show one instant and lacks the
     /// slot.
+    #[inline]
     pub(super) fn before_change(&mut self, slot: Slot, slots: &Slots) {
-        if self.is_spread || self.captured.is_empty() {
-            return;
+        if !self.is_spread && !self.captured.is_empty() {
+            self.capture_early(slot, slots);
         }
+    }
+
+    fn capture_early(&mut self, slot: Slot, slots: &Slots) {
         let Ok(index) = slots.index_of(slot) else { return };
         if let Some(captured) = self.captured.get_mut(index)
             && !std::mem::replace(captured, true)
