@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rmp::Marker;
 use serde::{Deserialize, Serialize};
 
 use super::applier::misfit;
-use super::{Applier, Decision, Logged, blank};
+use super::{Applier, Decision, EncodeError, Logged, blank, encode_id};
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::BadRecord;
 use crate::shard::deliveries::{Deliveries, Effect};
@@ -59,6 +60,22 @@ impl Decision for Advanced {
 
 impl Decision for AdvancedRef<'_> {
     const CODE: u8 = Advanced::CODE;
+
+    fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        rmp::encode::write_array_len(out, 4)?;
+        encode_id(out, self.chat_id)?;
+        rmp::encode::write_uint(out, self.to.get())?;
+        rmp::encode::write_uint(out, self.time.get())?;
+        match self.sent {
+            None => out.push(Marker::Null.to_u8()),
+            Some((sender, seq)) => {
+                rmp::encode::write_array_len(out, 2)?;
+                encode_id(out, sender)?;
+                rmp::encode::write_uint(out, seq.get())?;
+            }
+        }
+        Ok(())
+    }
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
         let Hashed { id, hash } = self.chat_id;

@@ -39,6 +39,7 @@ mod status_set;
 mod touched;
 mod user_erased;
 
+use rmp_serde::encode::Error as EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -67,13 +68,21 @@ pub use user_erased::UserErased;
 use super::decode::BadRecord;
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::limits::COUNTER_MAX;
-use crate::types::{Slot, TimeMs};
+use crate::types::{Hashed, Slot, TimeMs};
 
 /// An event that a shard can record and apply. The most frequent events implement this twice: once
 /// with owned ids, once with borrowed ids.
 pub trait Decision: Serialize {
     /// The code that stands for the event in a record.
     const CODE: u8;
+
+    /// Appends the fields as MessagePack.
+    ///
+    /// # Errors
+    /// If a field cannot be encoded, which no value of the present events causes.
+    fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        rmp_serde::encode::write(out, self)
+    }
 
     /// Changes the slot as the event says.
     ///
@@ -185,7 +194,7 @@ pub fn encode<E: Decision>(
     out.extend_from_slice(&slot.get().to_be_bytes());
     out.extend_from_slice(&seq.to_be_bytes());
     out.push(E::CODE);
-    rmp_serde::encode::write(out, event).map_err(|error| BadRecord(error.to_string()))
+    event.encode_fields(out).map_err(|error| BadRecord(error.to_string()))
 }
 
 /// Reads the slot of a record from its first two bytes.
@@ -246,6 +255,16 @@ pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
     }
 }
 
+/// Appends a borrowed id as text. The id is that of a stored chat or user, so its bytes are text.
+/// serde would take only a `str`, and checking the bytes again costs more than all other fields.
+fn encode_id(out: &mut Vec<u8>, id: Hashed<'_>) -> Result<(), EncodeError> {
+    let length =
+        u32::try_from(id.id.len()).map_err(|_| EncodeError::Syntax("an id of 4 GiB".into()))?;
+    rmp::encode::write_str_len(out, length)?;
+    out.extend_from_slice(id.id);
+    Ok(())
+}
+
 /// A change for `watch` that has only its kind `op`. The caller fills in the other fields.
 pub fn blank(op: WatchOp) -> WatchEvent {
     WatchEvent {
@@ -278,14 +297,18 @@ mod tests {
 
     #[test]
     fn events_without_copies_are_encoded_as_themselves() {
-        let (user_id, chat_id) = (UserId::new("u").unwrap(), ChatId::new("c").unwrap());
-        let (slot, to) = (Slot::new(7).unwrap(), Sequence::new(300).unwrap());
-        let hasher = KeyHasher::new(7);
-        let read = Read { user_id: user_id.clone(), chat_id: chat_id.clone(), seq: to };
-        assert_eq!(encoded(slot, &read.as_ref(hasher)), encoded(slot, &read));
-        for sent in [None, Some((user_id, to))] {
-            let advanced = Advanced { chat_id: chat_id.clone(), to, time: TimeMs::ZERO, sent };
-            assert_eq!(encoded(slot, &advanced.as_ref(hasher)), encoded(slot, &advanced));
+        let (slot, hasher) = (Slot::new(7).unwrap(), KeyHasher::new(7));
+        // The length of an id and the size of a number decide how many bytes MessagePack takes.
+        for (length, number) in [(1, 0), (31, 127), (32, 128), (64, 65_536), (128, (1 << 53) - 1)] {
+            let user_id = UserId::new(&("é".repeat(length / 2) + &"u".repeat(length % 2))).unwrap();
+            let chat_id = ChatId::new(&"c".repeat(length)).unwrap();
+            let (to, time) = (Sequence::new(number).unwrap(), TimeMs::new(number).unwrap());
+            let read = Read { user_id: user_id.clone(), chat_id: chat_id.clone(), seq: to };
+            assert_eq!(encoded(slot, &read.as_ref(hasher)), encoded(slot, &read));
+            for sent in [None, Some((user_id.clone(), to))] {
+                let advanced = Advanced { chat_id: chat_id.clone(), to, time, sent };
+                assert_eq!(encoded(slot, &advanced.as_ref(hasher)), encoded(slot, &advanced));
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applier, Decision, Logged, blank};
+use super::{Applier, Decision, EncodeError, Logged, blank, encode_id};
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::BadRecord;
 use crate::types::{ChatId, Flag, Hashed, KeyHasher, Sequence, UserId};
@@ -45,6 +45,14 @@ impl Decision for Read {
 
 impl Decision for ReadRef<'_> {
     const CODE: u8 = Read::CODE;
+
+    fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        rmp::encode::write_array_len(out, 3)?;
+        encode_id(out, self.user_id)?;
+        encode_id(out, self.chat_id)?;
+        rmp::encode::write_uint(out, self.seq.get())?;
+        Ok(())
+    }
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
         applier.change_row(self.user_id, self.chat_id, |facts| {
