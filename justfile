@@ -2,6 +2,9 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# Features besides the default ones: `just features=journal-etcd test`
+features := ""
+
 default:
     @just --list --unsorted
 
@@ -11,11 +14,11 @@ demo:
 
 # All tests, with real processes that are killed under load
 test:
-    cargo test --locked --workspace
+    cargo test --locked --workspace --features "{{features}}"
 
 # One test binary, or some tests of it: just suite rules scenarios::read
 suite name *filter:
-    cargo test --locked --test {{name}} {{filter}}
+    cargo test --locked --features "{{features}}" --test {{name}} {{filter}}
 
 # What the pre-commit hook runs: format, spelling, house rules
 quick: format typos tidy
@@ -26,7 +29,7 @@ format:
 
 # Clippy on everything, with warnings as errors
 lint:
-    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets --features "{{features}}" -- -D warnings
 
 # Spelling of code and documents
 typos:
@@ -38,7 +41,7 @@ tidy:
 
 # The documentation of the code, with warnings as errors
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --features "{{features}}"
 
 # Licenses, bans and sources of the dependencies
 dependencies:
@@ -50,17 +53,29 @@ planted-faults:
 
 # Whether the benchmarks work; the figures mean nothing
 benches-once:
-    CHATSHARD_BENCH_CHATS=1000 cargo test --locked --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench scaling
+    CHATSHARD_BENCH_CHATS=1000 cargo test --locked --features "{{features}}" --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench scaling
 
 # A stripped `dist` build as an archive with its checksum, in target/release-tarball
 release-tarball:
-    cargo build --locked --profile dist
+    cargo build --locked --profile dist --features journal-etcd
     .ci/pack target/dist/chatshard target/release-tarball
 
 # The programs of examples/ against the demo
 examples:
     cargo build --locked --examples --bin chatshard
     tests/examples.sh target/debug
+
+# etcd for the tests and for `just cluster`, into target/engine
+engine:
+    tests/cluster/engine
+
+# An engine of three members on loopback until Ctrl-C, with all messages in one directory
+cluster: engine
+    tests/cluster/run
+
+# Appends of 200 B, 8 KiB and 64 KiB through the adapter to three members on loopback
+engine-latency: engine
+    CHATSHARD_ENGINE_APPENDS=1000 cargo test --release --features journal-etcd --test journal -- --nocapture appends_are_timed
 
 # A built binary from outside: import, the routes, kill -9, another number of shards
 smoke binary="target/debug/chatshard":

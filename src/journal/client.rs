@@ -22,7 +22,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -36,6 +36,7 @@ use crate::limits::JOURNAL_BACKLOG_BYTES_MAX;
 pub struct EngineClient {
     profile: EngineProfile,
     calls: mpsc::UnboundedSender<EngineCall>,
+    space: EngineSpace,
     next_port: Arc<AtomicU64>,
 }
 
@@ -47,7 +48,17 @@ pub struct EnginePort {
 }
 
 /// The adapter's end: the requests of all ports.
-pub struct EngineCalls(mpsc::UnboundedReceiver<EngineCall>);
+pub struct EngineCalls {
+    calls: mpsc::UnboundedReceiver<EngineCall>,
+    space: EngineSpace,
+}
+
+/// The space that the engine has left, as its adapter saw it last.
+#[derive(Clone, Debug, Default)]
+pub struct EngineSpace {
+    used_bytes: Arc<AtomicU64>,
+    is_full: Arc<AtomicBool>,
+}
 
 /// One request on its way to an adapter.
 #[derive(Debug)]
@@ -73,14 +84,22 @@ impl EngineClient {
     /// A client of an engine with this profile, and what its adapter serves.
     #[must_use]
     pub fn new(profile: EngineProfile) -> (Self, EngineCalls) {
-        let (calls, served) = mpsc::unbounded_channel();
-        (Self { profile, calls, next_port: Arc::default() }, EngineCalls(served))
+        let (sender, calls) = mpsc::unbounded_channel();
+        let space = EngineSpace::default();
+        let served = EngineCalls { calls, space: space.clone() };
+        (Self { profile, calls: sender, space, next_port: Arc::default() }, served)
     }
 
     /// What the adapter says about its engine.
     #[must_use]
     pub fn profile(&self) -> EngineProfile {
         self.profile
+    }
+
+    /// The space that the engine has left.
+    #[must_use]
+    pub fn space(&self) -> &EngineSpace {
+        &self.space
     }
 
     /// A port whose owner waits with [`EnginePort::receive`].
@@ -132,12 +151,38 @@ impl EnginePort {
 impl EngineCalls {
     /// Waits for the next request; `None` when the client and all ports are gone.
     pub async fn next(&mut self) -> Option<EngineCall> {
-        self.0.recv().await
+        self.calls.recv().await
     }
 
     /// The next request that is here already.
     pub fn try_next(&mut self) -> Option<EngineCall> {
-        self.0.try_recv().ok()
+        self.calls.try_recv().ok()
+    }
+
+    /// Where the adapter says how much space is left.
+    #[must_use]
+    pub fn space(&self) -> EngineSpace {
+        self.space.clone()
+    }
+}
+
+impl EngineSpace {
+    /// Says what is used, and whether new writes must wait for a trim.
+    pub fn set(&self, used_bytes: u64, is_full: bool) {
+        self.used_bytes.store(used_bytes, Ordering::Relaxed);
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// Bytes in use, of all that the engine keeps; 0 if it does not tell.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much is in use that new writes must be refused.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 }
 

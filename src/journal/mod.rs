@@ -23,14 +23,15 @@
 //! - [`quiet`]: how long a standby has known that the active is silent
 //! - [`engine`]: requests and replies as values, and the contract of an engine
 //! - [`client`]: ports through which the threads of a node send requests and get replies
+//! - `etcd`: the adapter of etcd, with the feature `journal-etcd`
 //! - [`sim`]: an engine for tests. It loses, delays and doubles messages, and can break its
 //!   contract
 //! - [`sim_server`]: that engine behind the ports of several nodes
 //!
 //! # Invariants
 //! - The module gets bytes, LSNs and times as arguments. It has no shard, protocol, clock, socket,
-//!   async or randomness of its own, and does not know which engine it uses. [`client`] has queues
-//!   between threads; only an adapter waits on the other end.
+//!   async or randomness of its own, and does not know which engine it uses. Only an adapter has
+//!   these, on a thread of its own, behind the queues of [`client`].
 //! - One rule decides which entries count. The writer, standbys and tools share its code.
 //! - Bytes from an engine are verified before they are used. A missing, damaged or newer entry is
 //!   never skipped in silence: it ends in a verdict that names its seq and its LSN.
@@ -39,6 +40,8 @@
 pub mod client;
 pub mod engine;
 pub mod entry;
+#[cfg(feature = "journal-etcd")]
+pub mod etcd;
 pub mod place;
 pub mod quiet;
 pub mod reader;

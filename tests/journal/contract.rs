@@ -4,23 +4,23 @@
 //! [`keeps_the_contract`] with a function that makes an empty journal. Nothing here is faster than
 //! an engine: a call may fail or be lost at any time, and is repeated.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chatshard::journal::client::EnginePort;
-use chatshard::journal::engine::{Condition, EngineReply, EngineRequest, StoredEntry};
+use chatshard::journal::engine::{
+    Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry,
+};
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
 
+use super::driver::{PortDriver, Served};
 use super::node::{Draw, profile};
 
 /// Calls of one engine, one after the other.
 pub trait EngineDriver {
-    /// Whether it checks the condition of an append.
-    fn condition(&self) -> Condition;
-    /// Largest entry in bytes.
-    fn entry_bytes_max(&self) -> usize;
+    /// What its adapter says about it.
+    fn profile(&self) -> EngineProfile;
     /// Makes a call and waits for its reply; [`EngineReply::Unknown`] if none comes.
     fn call(&mut self, request: EngineRequest) -> EngineReply;
     /// Makes a call whose reply nobody hears.
@@ -115,7 +115,7 @@ fn order(engine: &mut impl EngineDriver) {
     let seqs: Vec<u64> = all.iter().map(|entry| entry.seq).collect();
     assert_eq!(seqs, (1..=newest).collect::<Vec<u64>>(), "seqs count from 1 without gaps");
     let mut found: Vec<&Bytes> = all.iter().map(|entry| &entry.bytes).collect();
-    if engine.condition() == Condition::Checked {
+    if engine.profile().condition == Condition::Checked {
         assert_eq!(newest, 20);
     }
     found.dedup();
@@ -128,7 +128,7 @@ fn order(engine: &mut impl EngineDriver) {
 
 fn condition(engine: &mut impl EngineDriver) {
     fill(engine, 3);
-    if engine.condition() == Condition::ReadBack {
+    if engine.profile().condition == Condition::ReadBack {
         return;
     }
     for expect in [0, 1, 2, 4, 1000] {
@@ -157,13 +157,13 @@ fn unknown(engine: &mut impl EngineDriver) {
     for number in 1..20 {
         assert!(numbers.contains(&&entry(number)), "entry {number} is lost");
     }
-    if engine.condition() == Condition::Checked {
+    if engine.profile().condition == Condition::Checked {
         assert_eq!(tail(engine), before, "a late arrival was appended");
     }
 }
 
 fn sizes(engine: &mut impl EngineDriver) {
-    let largest: Bytes = vec![0xa5; engine.entry_bytes_max()].into();
+    let largest: Bytes = vec![0xa5; engine.profile().entry_bytes_max].into();
     let seq = append(engine, largest.clone());
     assert_eq!(entries(engine, seq, 1)[0].bytes, largest);
     // Every value of a byte comes back.
@@ -254,6 +254,15 @@ fn trim(engine: &mut impl EngineDriver) {
         EngineReply::Entries(again) if again == all[..1] => {}
         other => panic!("a follow of what is trimmed: {other:?}"),
     }
+    if engine.profile().condition == Condition::Checked {
+        // What was trimmed leaves no room for an append that arrives late.
+        for expect in 0..seq {
+            let late = EngineRequest::Append { expect, entry: entry(expect + 1) };
+            assert_eq!(answered(engine, &late), EngineReply::Conflict, "expect {expect}");
+        }
+        assert_eq!(tail(engine), seq);
+        assert_eq!(base(&read(engine, 2, 1000)), "six");
+    }
     // The newest entry stays.
     assert_eq!(trim_to(engine, 3, seq, "all"), EngineReply::TrimRefused);
     assert_eq!(entries(engine, seq, 1)[0].bytes, entry(11));
@@ -284,93 +293,26 @@ fn restarts(engine: &mut impl EngineDriver) {
     }
 }
 
-/// The engine of [`chatshard::journal::sim`] behind a port. Time passes only while a call waits.
-struct SimDriver {
-    server: SimServer,
-    port: EnginePort,
-    next_id: u64,
-    following: u64,
-    delivered: VecDeque<EngineReply>,
-}
+/// The engine of [`chatshard::journal::sim`]. Time passes only while a call waits.
+struct Simulated(SimServer);
 
-const WAIT: Duration = Duration::from_millis(200);
 const STEP: Duration = Duration::from_millis(5);
 
-impl SimDriver {
-    fn new(condition: Condition, seed: Option<u64>) -> Self {
-        let ms = Duration::from_millis;
-        let faults = match seed {
-            None => SimFaults::default(),
-            Some(_) => SimFaults {
-                lost_requests: 100,
-                doubled_requests: 200,
-                lost_replies: 100,
-                doubled_replies: 100,
-                unknown_replies: 100,
-                late_ones: 100,
-                delay: ms(20),
-                late: ms(500),
-                bad_follows: 300,
-            },
-        };
-        let sim = SimEngine::new(seed.unwrap_or(0), condition, 3, faults);
-        let mut server = SimServer::new(sim);
-        let port = server.connect(0, profile(condition)).port();
-        Self { server, port, next_id: 1, following: 0, delivered: VecDeque::new() }
+impl Served for Simulated {
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    fn now(&self) -> Duration {
+        self.0.engine.now()
     }
 
-    fn send(&mut self, request: EngineRequest) -> u64 {
-        self.next_id += 1;
-        self.port.send(self.next_id, request);
-        self.next_id
-    }
-
-    /// Waits for a reply to `id`, and keeps the deliveries of the follow.
-    fn wait(&mut self, id: u64) -> EngineReply {
-        let until = self.server.engine.now() + WAIT;
-        while self.server.engine.now() < until {
-            self.server.turn(self.server.engine.now() + STEP);
-            while let Some((replied, reply)) = self.port.try_receive() {
-                if replied == id {
-                    return reply;
-                }
-                if replied == self.following {
-                    self.delivered.push_back(reply);
-                }
+    fn receive(&mut self, port: &EnginePort, until: Duration) -> Option<(u64, EngineReply)> {
+        while self.now() < until {
+            self.0.turn(self.now() + STEP);
+            if let Some(reply) = port.try_receive() {
+                return Some(reply);
             }
         }
-        EngineReply::Unknown
-    }
-}
-
-impl EngineDriver for SimDriver {
-    fn condition(&self) -> Condition {
-        self.server.engine.condition()
-    }
-
-    fn entry_bytes_max(&self) -> usize {
-        1 << 16
-    }
-
-    fn call(&mut self, request: EngineRequest) -> EngineReply {
-        let id = self.send(request);
-        self.wait(id)
-    }
-
-    fn call_unheard(&mut self, request: EngineRequest) {
-        self.send(request);
-    }
-
-    fn follow(&mut self, from: u64) {
-        self.delivered.clear();
-        self.following = self.send(EngineRequest::Follow { from });
-    }
-
-    fn followed(&mut self) -> EngineReply {
-        match self.delivered.pop_front() {
-            Some(delivered) => delivered,
-            None => self.wait(self.following),
-        }
+        None
     }
 
     fn members(&self) -> u16 {
@@ -378,14 +320,36 @@ impl EngineDriver for SimDriver {
     }
 
     fn restart(&mut self, _: u16) {
-        self.server.engine.restart();
+        self.0.engine.restart();
     }
+}
+
+fn simulated(condition: Condition, seed: Option<u64>) -> PortDriver<Simulated> {
+    let ms = Duration::from_millis;
+    let faults = match seed {
+        None => SimFaults::default(),
+        Some(_) => SimFaults {
+            lost_requests: 100,
+            doubled_requests: 200,
+            lost_replies: 100,
+            doubled_replies: 100,
+            unknown_replies: 100,
+            late_ones: 100,
+            delay: ms(20),
+            late: ms(500),
+            bad_follows: 300,
+        },
+    };
+    let mut server = SimServer::new(SimEngine::new(seed.unwrap_or(0), condition, 3, faults));
+    let profile = EngineProfile { entry_bytes_max: 1 << 16, ..profile(condition) };
+    let port = server.connect(0, profile).port();
+    PortDriver::new(Simulated(server), profile, port)
 }
 
 #[test]
 fn the_simulated_engine_keeps_the_contract() {
     for condition in [Condition::Checked, Condition::ReadBack] {
-        keeps_the_contract(|| SimDriver::new(condition, None));
+        keeps_the_contract(|| simulated(condition, None));
     }
 }
 
@@ -393,6 +357,6 @@ fn the_simulated_engine_keeps_the_contract() {
 fn the_simulated_engine_keeps_the_contract_on_a_bad_network() {
     for seed in 0..100 {
         let random = Draw(seed).draw();
-        keeps_the_contract(|| SimDriver::new(Condition::Checked, Some(random)));
+        keeps_the_contract(|| simulated(Condition::Checked, Some(random)));
     }
 }
