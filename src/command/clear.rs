@@ -1,6 +1,7 @@
 //! `clear`: a chat's history becomes invisible for a user; the row stays.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
@@ -38,7 +39,8 @@ impl Arguments for Clear {
 }
 
 /// Reply to `clear`: the new watermark.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Cleared)]
 pub struct ClearReply {
     /// The watermark: the user sees no message at or below it.
     pub deleted_to_seq: Sequence,

@@ -1,6 +1,7 @@
 //! `conversations`: a user's rows joined with their chats, newest message first, in pages.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{check_cursor, check_limit};
 use super::items::{Items, bytes_of};
@@ -52,11 +53,13 @@ impl Arguments for Conversations {
 }
 
 /// Reply to `conversations`: pinned first, then newest message first, then by id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ConversationsPage)]
 pub struct ConversationsReply {
     /// The conversations of this page.
     pub items: Vec<Conversation>,
-    /// The `cursor` of the next page; `None` on the last page.
+    /// The `cursor` of the next page; null on the last page.
+    #[schema(required)]
     pub next_cursor: Option<String>,
     /// True if conversations before this page moved, came or went since the previous page. All
     /// others are neither skipped nor repeated.
@@ -74,7 +77,7 @@ impl Items for ConversationsReply {
 }
 
 /// A row of a user's list, joined with its chat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Conversation {
     /// The chat's id.
     pub id: ChatId,

@@ -1,6 +1,7 @@
 //! `detail`: chats by their ids, and the form in which several commands show a chat.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_ids;
 use super::items::{Items, bytes_of};
@@ -38,7 +39,8 @@ impl Arguments for Detail {
 }
 
 /// Reply to `detail`: the chats that were found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Chats)]
 pub struct DetailReply {
     /// The chats that exist and are not dissolved, in the order of the request, each once.
     pub items: Vec<ChatItem>,
@@ -55,11 +57,14 @@ impl Items for DetailReply {
 }
 
 /// One chat, as `detail` shows it; the types of its ids can differ.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Chat)]
 pub struct ChatItem<Chat = ChatId, User = UserId> {
     /// The chat's id.
+    #[schema(value_type = ChatId)]
     pub id: Chat,
     /// The creator: a person, a group or a robot, not always a member.
+    #[schema(value_type = UserId)]
     pub creator_id: User,
     /// The chat's type: single, group or official.
     #[serde(rename = "type")]

@@ -1,8 +1,12 @@
 //! `list`: a user's rows, and the form in which several commands show a row.
 
+use std::borrow::Cow;
+
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::check::check_cursor;
 use super::items::{Items, bytes_of};
@@ -43,11 +47,12 @@ impl Arguments for List {
 }
 
 /// Reply to `list`: the rows of one page, or all of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Rows)]
 pub struct ListReply {
     /// The rows in list order: pinned first, then newest-joined first.
     pub items: Vec<ListRow>,
-    /// The `cursor` of the next page; `None` on the last page.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -102,6 +107,47 @@ const LIST_ROW_FIELDS: &[&str] = &[
     "max_read_seq",
     "last_online_time",
 ];
+
+/// One row of a user's list.
+// The form of a [`ListRow`] in JSON, as it is read and described.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Row)]
+struct NamedRow {
+    /// The chat's id.
+    #[serde(default, rename = "id")]
+    #[schema(required, value_type = ChatId)]
+    _id: de::IgnoredAny,
+    /// The chat's id again, under the API's second name for it.
+    chat_id: ChatId,
+    /// Whether the user pinned the chat.
+    is_top: Flag,
+    /// Whether the user muted the chat: no notifications.
+    is_mute: Flag,
+    /// 0 after the user deleted the chat, until its next message; else 1.
+    is_show: Flag,
+    /// Whether the user hid the chat.
+    is_hide: Flag,
+    /// The user's read position in the chat.
+    max_read_seq: Sequence,
+    /// When the user was last online in the chat.
+    last_online_time: TimeMs,
+}
+
+impl PartialSchema for ListRow {
+    fn schema() -> RefOr<Schema> {
+        NamedRow::schema()
+    }
+}
+
+impl ToSchema for ListRow {
+    fn name() -> Cow<'static, str> {
+        NamedRow::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NamedRow::schemas(schemas);
+    }
+}
 
 impl Serialize for ListRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -158,26 +204,18 @@ impl<'de> Visitor<'de> for ListRowVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListRow, A::Error> {
-        #[derive(Deserialize)]
-        struct Named {
-            chat_id: ChatId,
-            is_top: Flag,
-            is_mute: Flag,
-            is_show: Flag,
-            is_hide: Flag,
-            max_read_seq: Sequence,
-            last_online_time: TimeMs,
-        }
-        let named = Named::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        Ok(ListRow {
-            chat_id: named.chat_id,
-            is_top: named.is_top,
-            is_mute: named.is_mute,
-            is_show: named.is_show,
-            is_hide: named.is_hide,
-            max_read_seq: named.max_read_seq,
-            last_online_time: named.last_online_time,
-        })
+        let row = NamedRow::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        let NamedRow {
+            chat_id,
+            is_top,
+            is_mute,
+            is_show,
+            is_hide,
+            max_read_seq,
+            last_online_time,
+            ..
+        } = row;
+        Ok(ListRow { chat_id, is_top, is_mute, is_show, is_hide, max_read_seq, last_online_time })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `mark_read`: a user's read position rises.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Hashed, IdempotencyKey, Sequence, UserId};
@@ -53,7 +54,8 @@ impl Arguments for MarkRead {
 }
 
 /// Reply to `mark_read`: the read position and the number of messages that are still unread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ReadPosition)]
 pub struct MarkReadReply {
     /// The stored read position, which never falls.
     pub max_read_seq: Sequence,

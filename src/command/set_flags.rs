@@ -1,6 +1,7 @@
 //! `set_flags`: pins, mutes, hides or marks a row.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::list::ListRow;
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
@@ -52,7 +53,8 @@ impl Arguments for SetFlags {
 }
 
 /// Reply to `set_flags`: the row after the change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = FlagsSet)]
 pub struct SetFlagsReply {
     /// The row with its new flags.
     pub row: ListRow,

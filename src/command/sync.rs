@@ -1,6 +1,7 @@
 //! `sync`: a user's changed rows since a version.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{check_limit, check_text};
 use super::items::{Items, bytes_of};
@@ -51,7 +52,8 @@ pub struct Since {
 }
 
 /// Reply to `sync`: each changed chat once, oldest change first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Changes)]
 pub struct SyncReply {
     /// The `log` of the next `since`.
     pub log: String,
@@ -60,7 +62,8 @@ pub struct SyncReply {
     /// If true, the client must forget all rows before it applies these: its `since` was too old,
     /// or named another log.
     pub reset: bool,
-    /// Why the client must forget its rows; `None` without `reset`.
+    /// Why the client must forget its rows; null without `reset`.
+    #[schema(required)]
     pub reason: Option<String>,
     /// More changes follow: the client sends the next `sync` now.
     pub more: bool,
@@ -90,7 +93,8 @@ pub enum SyncOp {
 
 /// One changed row. If the membership ended, only the id is set. If the user deleted the chat, all
 /// fields are set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Change)]
 pub struct SyncItem {
     /// Whether the row is in the list or left it.
     pub op: SyncOp,

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - The document is made from the types that serve the routes (see [`super::route`]). So document
 //!   and router have the same routes, and a described body has the fields that serde reads.
-//! - Replies are described next to each route, so that the modules of commands do not know of this
-//!   document. Tests compare descriptions and replies.
+//! - A reply is described by its own type, which has the fields that serde writes. Nothing else in
+//!   the modules of commands knows of this document.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 mod values;
@@ -82,7 +82,7 @@ impl Visit for Document {
     fn route<R: Route>(self) -> Self {
         let mut schemas = Vec::new();
         describe::<R>(&mut schemas);
-        describe::<R::Shape>(&mut schemas);
+        describe::<R::Data>(&mut schemas);
         let failures =
             failures::<R>().map(|code| (code.name(), refusal(code.status(), meaning(code))));
         Self {
@@ -197,7 +197,7 @@ fn operation<R: Route>() -> OperationBuilder {
 
 /// Describes the answer of a route with status 200.
 fn answer<R: Route>() -> ResponseBuilder {
-    let data = Ref::from_schema_name(R::Shape::name());
+    let data = Ref::from_schema_name(R::Data::name());
     let code = ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([200]));
     let msg = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([""]));
     let content = ContentBuilder::new().schema(Some(envelope(code, data, msg))).build();

@@ -43,9 +43,7 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
     const ERRORS: &'static [ErrorCode] = &[];
 
     /// The value of `data` in the answer, as it is encoded.
-    type Data: Serialize + Send + 'static;
-    /// Describes the fields of [`Self::Data`] for the API's document.
-    type Shape: ToSchema;
+    type Data: Serialize + ToSchema + Send + 'static;
 
     /// The answer, if it is short and the store's memory has all that it needs. `None` means that
     /// the command must run.

@@ -2,7 +2,7 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::super::body::Missing;
@@ -13,20 +13,14 @@ use super::super::openapi::Nothing;
 use super::super::route::{Caller, Route};
 use super::super::rows::{self, JsonList};
 use crate::command::delete;
-use crate::command::detail::{self, ChatItem};
+use crate::command::detail::{self, DetailReply};
 use crate::command::list::{List, ListReply};
 use crate::command::list_writer::write_list;
 use crate::command::{Call, Command, ErrorCode, Kind, Reply, null_as_default};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+use crate::types::{ChatId, Sequence};
 
 /// Bytes of a typical chat as JSON; sizes the buffer of an answer.
 const CHAT_BYTES: usize = 256;
-
-/// The items of a reply, without its other fields.
-#[derive(Serialize)]
-pub(super) struct Items<T> {
-    items: Vec<T>,
-}
 
 /// Selects a page. Without these fields, the answer is the whole list.
 #[derive(Deserialize, ToSchema)]
@@ -48,9 +42,13 @@ impl Route for MineList {
     const SUMMARY: &'static str = "The caller's list";
     const ABOUT: &'static str = "Pinned rows first, then newest-joined first. Hidden rows are in it, deleted ones are not. Without `limit` and `cursor` all rows come, up to 16 MiB of JSON: a longer list is 413, and has to be asked for in pages. With one of them the answer has `next_cursor`.";
     type Data = ListReply;
-    type Shape = Rows;
 
-    fn at_once(&self, store: &impl Call, caller: &Caller, encoding: Encoding) -> Option<Response> {
+    fn at_once(
+        &self,
+        store: &impl Call,
+        caller: &Caller,
+        encoding: Encoding,
+    ) -> Option<Response> {
         if self.is_page() {
             return None;
         }
@@ -106,8 +104,7 @@ impl Route for Detail {
     const KIND: Kind = Kind::Detail;
     const SUMMARY: &'static str = "Chats by id";
     const ABOUT: &'static str = "In the order asked. Left out: unknown chats, dissolved ones, and those that the caller is no member of.";
-    type Data = Items<ChatItem>;
-    type Shape = Chats;
+    type Data = DetailReply;
 
     fn command(self, caller: Caller) -> Command {
         detail::Detail { ids: self.ids, user_id: Some(caller.user_id) }.into()
@@ -115,7 +112,7 @@ impl Route for Detail {
 
     fn data(reply: Reply) -> Option<Self::Data> {
         match reply {
-            Reply::Detail(detail) => Some(Items { items: detail.items }),
+            Reply::Detail(chats) => Some(chats),
             _ => None,
         }
     }
@@ -145,8 +142,7 @@ impl Route for Delete {
     const SUMMARY: &'static str = "Take chats off the caller's list";
     const ABOUT: &'static str = "For the caller alone: history, pin and mark go, and the rows with them, until the chat's next message. Repeating it changes nothing.";
     const ERRORS: &'static [ErrorCode] = &[ErrorCode::Conflict];
-    type Data = ();
-    type Shape = Nothing;
+    type Data = Nothing;
 
     fn command(self, caller: Caller) -> Command {
         delete::Delete {
@@ -158,79 +154,10 @@ impl Route for Delete {
         .into()
     }
 
-    fn data(reply: Reply) -> Option<()> {
+    fn data(reply: Reply) -> Option<Nothing> {
         match reply {
-            Reply::Delete(()) => Some(()),
+            Reply::Delete(()) => Some(Nothing),
             _ => None,
         }
     }
-}
-
-// The types below only describe the answers in the API's document, and are never constructed. A
-// test compares them with real answers.
-
-/// Rows of the caller's list.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Rows {
-    /// All rows, or one page of them.
-    items: Vec<Row>,
-    /// The cursor of the next page; null on the last page. Absent if the answer has all rows.
-    next_cursor: Option<String>,
-}
-
-/// One row of the caller's list.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Row {
-    /// The chat's id.
-    id: ChatId,
-    /// The id of the chat again, under its second name.
-    chat_id: ChatId,
-    /// Whether the chat is pinned.
-    is_top: Flag,
-    /// Whether notifications are off.
-    is_mute: Flag,
-    /// 0 after the chat was deleted, until its next message.
-    is_show: Flag,
-    /// Whether the user has hidden the chat.
-    is_hide: Flag,
-    /// The user has read up to this sequence.
-    max_read_seq: Sequence,
-    /// When the user was last online in the chat.
-    last_online_time: TimeMs,
-}
-
-/// Chats by id.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Chats {
-    /// The chats that were found.
-    items: Vec<Chat>,
-}
-
-/// One chat.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Chat {
-    /// The chat's id.
-    id: ChatId,
-    /// The creator: a person, a group or a robot.
-    creator_id: UserId,
-    /// The type of the chat: single, group or official.
-    #[schema(rename = "type")]
-    chat_type: ChatType,
-    /// The status of the chat: normal or disabled.
-    status: ChatStatus,
-    /// Whether the messages of the chat are encrypted.
-    is_enc: Flag,
-    /// The caller's effective read floor. `last_sequence` minus this is the number of unread
-    /// messages.
-    last_read_sequence: Sequence,
-    /// The sequence of the newest message.
-    last_sequence: Sequence,
-    /// The time of the newest message.
-    last_time: TimeMs,
-    /// When the chat was created.
-    created_at: TimeMs,
 }

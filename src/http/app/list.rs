@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use super::super::body::Missing;
 use super::super::route::{Caller, Route};
 use crate::command::conversations::{self, ConversationsReply};
-use crate::command::sync::{self, SyncOp, SyncReply};
+use crate::command::sync::{self, SyncReply};
 use crate::command::unread;
 use crate::command::{Command, Kind, Reply};
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
+use crate::types::{ChatType, Flag, TimeMs};
 
 /// Bytes of a typical conversation as JSON; sizes the buffer of an answer.
 const CONVERSATION_BYTES: usize = 448;
@@ -55,7 +55,6 @@ impl Route for Conversations {
     const SUMMARY: &'static str = "A page of the caller's conversations";
     const ABOUT: &'static str = "Rows with their chats and unread counts: pinned first, then newest message first, then by id. A cursor neither skips nor repeats a chat that did not move; `moved` says that some did.";
     type Data = ConversationsReply;
-    type Shape = ConversationsPage;
 
     fn command(self, caller: Caller) -> Command {
         conversations::Conversations {
@@ -117,7 +116,6 @@ impl Route for Sync {
     const SUMMARY: &'static str = "What changed in the caller's list";
     const ABOUT: &'static str = "Each changed chat once, oldest change first. With `reset` all rows come again, from the start. Ask again at once while there is `more`.";
     type Data = SyncReply;
-    type Shape = Changes;
 
     fn command(self, caller: Caller) -> Command {
         let since = self.since.map(|Since { log, version }| sync::Since { log, version });
@@ -167,7 +165,6 @@ impl Route for Unread {
     const SUMMARY: &'static str = "The caller's unread counts";
     const ABOUT: &'static str = "Over all chats, muted ones apart.";
     type Data = Counts;
-    type Shape = Counts;
 
     fn command(self, caller: Caller) -> Command {
         unread::Unread { user_ids: vec![caller.user_id] }.into()
@@ -184,113 +181,4 @@ impl Route for Unread {
             _ => None,
         }
     }
-}
-
-// The types below only describe the answers in the API's document, and are never constructed. A
-// test compares them with real answers.
-
-/// A page of conversations.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct ConversationsPage {
-    /// The conversations of this page.
-    items: Vec<Conversation>,
-    /// The cursor of the next page; null on the last page.
-    #[schema(required)]
-    next_cursor: Option<String>,
-    /// Whether conversations before this page moved, came or went since the previous page. All
-    /// others are neither skipped nor repeated.
-    moved: bool,
-}
-
-/// A row of the caller's list, with its chat.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Conversation {
-    /// The chat's id.
-    id: ChatId,
-    /// The id of the chat again, under its second name.
-    chat_id: ChatId,
-    /// Whether the chat is pinned.
-    is_top: Flag,
-    /// Whether notifications are off.
-    is_mute: Flag,
-    /// Always 1 in a conversation.
-    is_show: Flag,
-    /// Whether the user has hidden the chat.
-    is_hide: Flag,
-    /// The user has read up to this sequence.
-    max_read_seq: Sequence,
-    /// When the user was last online in the chat.
-    last_online_time: TimeMs,
-    /// The creator of the chat: a person, a group or a robot.
-    creator_id: UserId,
-    /// The type of the chat: single, group or official.
-    #[schema(rename = "type")]
-    chat_type: ChatType,
-    /// The status of the chat: normal or disabled.
-    status: ChatStatus,
-    /// Whether the messages of the chat are encrypted.
-    is_enc: Flag,
-    /// The caller's effective read floor: messages after it are unread.
-    last_read_sequence: Sequence,
-    /// The sequence of the newest message.
-    last_sequence: Sequence,
-    /// The time of the newest message.
-    last_time: TimeMs,
-    /// When the chat was created.
-    created_at: TimeMs,
-    /// The number of unread messages.
-    unread: u64,
-    /// Whether the user has marked the chat as unread.
-    marked_unread: Flag,
-}
-
-/// A part of the changes of the caller's list.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Changes {
-    /// The `log` for the next `since`.
-    log: String,
-    /// The `version` for the next `since`.
-    version: u64,
-    /// If true, the client forgets all rows before it applies these. `since` was too old, or of
-    /// another log.
-    reset: bool,
-    /// Why the client must forget its rows; null if `reset` is false.
-    #[schema(required)]
-    reason: Option<String>,
-    /// Whether there are more changes, which can be requested at once.
-    more: bool,
-    /// The changes, the oldest first.
-    items: Vec<Change>,
-}
-
-/// A changed row. If the row is gone, it has only its ids, and zeros. If it was deleted, it has its
-/// other fields too.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Change {
-    /// What happened to the row.
-    op: SyncOp,
-    /// The chat's id.
-    id: ChatId,
-    /// The id of the chat again, under its second name.
-    chat_id: ChatId,
-    /// Whether the chat is pinned.
-    is_top: Flag,
-    /// Whether notifications are off.
-    is_mute: Flag,
-    /// 1 for an `upsert`, 0 for a `remove`.
-    is_show: Flag,
-    /// Whether the user has hidden the chat.
-    is_hide: Flag,
-    /// The user has read up to this sequence.
-    max_read_seq: Sequence,
-    /// When the user was last online in the chat.
-    last_online_time: TimeMs,
-    /// Whether the user has marked the chat as unread.
-    marked_unread: Flag,
-    /// The version of this change.
-    version: u64,
 }

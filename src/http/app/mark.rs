@@ -6,7 +6,6 @@ use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
 use super::super::route::{Caller, Route};
-use super::core_routes::Row;
 use crate::command::clear::{self, ClearReply};
 use crate::command::mark_read::{MarkRead, MarkReadReply};
 use crate::command::set_flags::{SetFlags, SetFlagsReply};
@@ -41,7 +40,6 @@ impl Route for Read {
     const ABOUT: &'static str = "It never goes backward: the stored position comes back. A mark as unread goes. Beyond the chat's last sequence it is 400, and nothing is changed.";
     const ERRORS: &'static [ErrorCode] = OF_A_ROW;
     type Data = MarkReadReply;
-    type Shape = ReadPosition;
 
     fn command(self, caller: Caller) -> Command {
         MarkRead {
@@ -97,7 +95,6 @@ impl Route for Flags {
     const ABOUT: &'static str = "What is absent stays as it is. The row comes back as it is now.";
     const ERRORS: &'static [ErrorCode] = OF_A_ROW;
     type Data = SetFlagsReply;
-    type Shape = FlagsSet;
 
     fn command(self, caller: Caller) -> Command {
         SetFlags {
@@ -144,7 +141,6 @@ impl Route for Clear {
     const ABOUT: &'static str = "For the caller alone. The row and its pin stay where they are.";
     const ERRORS: &'static [ErrorCode] = OF_A_ROW;
     type Data = ClearReply;
-    type Shape = Cleared;
 
     fn command(self, caller: Caller) -> Command {
         clear::Clear {
@@ -162,35 +158,4 @@ impl Route for Clear {
             _ => None,
         }
     }
-}
-
-// The types below only describe the answers in the API's document, and are never constructed. A
-// test compares them with real answers.
-
-/// The caller's read position in a chat.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct ReadPosition {
-    /// The read position that is stored now.
-    max_read_seq: Sequence,
-    /// The number of messages that are still unread.
-    unread: u64,
-}
-
-/// The row after its flags were set.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct FlagsSet {
-    /// The row as it is now.
-    row: Row,
-    /// The row's version, for `if_version`.
-    version: u64,
-}
-
-/// How much of a chat's history is hidden from the caller.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described")]
-pub(super) struct Cleared {
-    /// Messages up to this sequence are hidden from the caller.
-    deleted_to_seq: Sequence,
 }

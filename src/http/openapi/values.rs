@@ -1,6 +1,7 @@
 //! The OpenAPI schemas of the store's values, such as ids and flags.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
+use serde::Serialize;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -22,6 +23,7 @@ macro_rules! values {
 }
 
 /// The `data` of an answer that has none: `null`.
+#[derive(Serialize)]
 pub(crate) struct Nothing;
 
 values! {
