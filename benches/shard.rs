@@ -225,7 +225,7 @@ fn core(criterion: &mut Criterion) {
 
 /// Requests on the fast path, from their bytes to the bytes of the replies. They come sixteen at a
 /// time, as pipelined requests do.
-fn answered_here(criterion: &mut Criterion) {
+fn fast_path(criterion: &mut Criterion) {
     let mut shard = Shard::new();
     let mut group = criterion.benchmark_group("hot");
     group.throughput(Throughput::Elements(PIPELINED));
@@ -288,11 +288,11 @@ fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
                 shard.core.read_details(ids, user_id, tell).unwrap();
             }
             Ask::Advance(advance) => {
-                let reply = shard.core.advance_here(advance, &mut shard.out).unwrap().unwrap();
+                let reply = shard.core.fast_advance(advance, &mut shard.out).unwrap().unwrap();
                 fast_path::write_advance(id, &reply, out);
             }
             Ask::MarkRead(read) => {
-                let reply = shard.core.mark_read_here(read, &mut shard.out).unwrap().unwrap();
+                let reply = shard.core.fast_mark_read(read, &mut shard.out).unwrap().unwrap();
                 fast_path::write_mark_read(id, &reply, out);
             }
         }
@@ -315,5 +315,5 @@ fn own_details(shard: &mut Shard, count: usize) -> Command {
     Detail { ids, user_id: Some(user_id) }.into()
 }
 
-criterion_group!(benches, core, answered_here);
+criterion_group!(benches, core, fast_path);
 criterion_main!(benches);

@@ -168,7 +168,7 @@ pub const DELIVERY_SLICE: usize = 32;
 /// share.
 pub const CHUNK_ENTRIES_MAX: usize = 64;
 /// Bytes of one block of a snapshot file. A larger slot is written as several blocks.
-pub const IMAGE_BLOCK_BYTES: usize = 256 << 10;
+pub const SNAPSHOT_BLOCK_BYTES: usize = 256 << 10;
 
 /// Largest entry of a journal, in bytes with its header. The engine's adapter sets its own limit,
 /// between [`JOURNAL_ENTRY_BYTES_MIN`] and this one.
@@ -213,7 +213,7 @@ const _: () = assert!(2 * (IMPORT_COUNTER_MAX - 1) < INTEGER_MAX);
 // A record has at most what one request has: its users, or its lines.
 const _: () = assert!(4 * REQUEST_BYTES_MAX <= snapshot::RECORD_BYTES_MAX);
 const _: () = assert!(2 * LOG_QUEUE_BYTES_MAX <= snapshot::BATCH_BYTES_MAX);
-const _: () = assert!(2 * IMAGE_BLOCK_BYTES <= snapshot::RECORD_BYTES_MAX);
+const _: () = assert!(2 * SNAPSHOT_BLOCK_BYTES <= snapshot::RECORD_BYTES_MAX);
 // Five texts with their heads fit into the smallest entry of a journal.
 const _: () = assert!(5 * (JOURNAL_TEXT_BYTES_MAX + 2) + 16 <= JOURNAL_ENTRY_BYTES_MIN - 80);
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MIN < JOURNAL_ENTRY_BYTES_MAX);

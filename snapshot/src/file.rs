@@ -102,14 +102,14 @@ impl SnapshotHeader {
     fn decode(bytes: &[u8]) -> Result<(Self, u32), (u64, String)> {
         let mut fields = Fields(bytes);
         if fields.array() != Some(HEADER_MAGIC) {
-            return Err((0, "this is no image".to_owned()));
+            return Err((0, "this is no snapshot".to_owned()));
         }
         let version = fields.u32().unwrap_or_default();
         if version != SNAPSHOT_VERSION {
             return Err((8, format!("format version {version} is not known")));
         }
         let checksum = trailing_checksum(bytes, 0)
-            .map_err(|_| (0, "the image header's checksum does not match".to_owned()))?;
+            .map_err(|_| (0, "the snapshot header's checksum does not match".to_owned()))?;
         let header = Self {
             node_id: fields.u64().unwrap_or_default(),
             start: Lsn(fields.u64().unwrap_or_default()),
@@ -145,7 +145,7 @@ impl SnapshotFooter {
     fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut fields = Fields(bytes);
         if fields.array() != Some(FOOTER_MAGIC) {
-            return Err("no footer at the end: the image is cut short".to_owned());
+            return Err("no footer at the end: the snapshot is cut short".to_owned());
         }
         trailing_checksum(bytes, 0).map_err(|_| "the footer's checksum does not match")?;
         Self::fields(&mut fields).ok_or_else(|| "impossible footer".to_owned())

@@ -251,7 +251,7 @@ fn missing_files_are_damage() {
     let disk = store(false);
     disk.remove(&segments(&disk)[0]).unwrap();
     let damage = recover(&disk, options()).unwrap_err();
-    assert!(damage[0].what.contains("neither in an image nor in the log"), "{}", damage[0]);
+    assert!(damage[0].what.contains("neither in a snapshot nor in the log"), "{}", damage[0]);
     // With a snapshot that covers it, it is not needed.
     snapshot(&disk, 5, 7);
     assert_eq!(recover(&disk, options()).unwrap().1.len(), 10);

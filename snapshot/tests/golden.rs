@@ -17,7 +17,7 @@ const DIR: &str = "/data";
 const SEGMENT: &str = "log-00000000000000000001.seg";
 /// A segment that continues the first one; only since version 2.
 const NEXT_SEGMENT: &str = "log-00000000000000000004.seg";
-const IMAGE: &str = "image-00000000000000000002-0000000001.img";
+const SNAPSHOT: &str = "image-00000000000000000002-0000000001.img";
 const SEALED: &str = "node.sealed";
 /// The newest version of any file.
 const TODAY: &str = "v2";
@@ -54,7 +54,7 @@ fn golden(version: &str, name: &str) -> PathBuf {
 #[test]
 fn todays_bytes_are_the_golden_ones() {
     let disk = written_today();
-    for name in [SEGMENT, NEXT_SEGMENT, IMAGE, SEALED] {
+    for name in [SEGMENT, NEXT_SEGMENT, SNAPSHOT, SEALED] {
         let today = disk.read(&Path::new(DIR).join(name)).unwrap();
         let golden = golden(TODAY, name);
         if std::env::var_os("CHATSHARD_GOLDEN").is_some_and(|value| value == "write") {
@@ -137,7 +137,7 @@ fn fields_are_where_the_document_says() {
     let end = next.len() - 44;
     assert_eq!((next_u32(end + 4), next_u32(end + 16), next_u32(end + 24)), (2, 5, 4));
 
-    let snapshot = std::fs::read(golden(TODAY, IMAGE)).unwrap();
+    let snapshot = std::fs::read(golden(TODAY, SNAPSHOT)).unwrap();
     assert_eq!(snapshot.len(), 32 + 17 + 48 + 40);
     assert_eq!(&snapshot[snapshot.len() - 40..snapshot.len() - 32], b"chshend\n");
     let sealed = std::fs::read(golden(TODAY, SEALED)).unwrap();
@@ -153,7 +153,7 @@ fn a_newer_version_is_refused_named_and_left_alone() {
         let names = disk.list(dir).unwrap().into_iter();
         names.map(|name| (name.clone(), disk.read(&dir.join(name)).unwrap())).collect::<Vec<_>>()
     };
-    for (name, known) in [(SEGMENT, 2), (NEXT_SEGMENT, 2), (IMAGE, 1)] {
+    for (name, known) in [(SEGMENT, 2), (NEXT_SEGMENT, 2), (SNAPSHOT, 1)] {
         let disk = written_today();
         let path = dir.join(name);
         let whole = disk.read(&path).unwrap();

@@ -86,7 +86,7 @@ pub trait Call: Clone + Send + Sync + 'static {
     /// Runs `work` on the offload thread, so that the caller's worker keeps serving other
     /// connections. Returns `None` if `work` panics. The default runs it on the caller's thread,
     /// for a caller that may block.
-    fn aside<T: Send + 'static>(
+    fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Option<T>> + Send {
@@ -95,13 +95,13 @@ pub trait Call: Clone + Send + Sync + 'static {
 
     /// Gives `read` the rows of a user's `list` in list order, without copying them. Returns `None`
     /// if the rows are on another core or are too many; the caller then sends `list` instead.
-    fn list_here<R>(&self, _user_id: &str, _read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
+    fn read_list<R>(&self, _user_id: &str, _read: impl FnOnce(BorrowedRows<'_>) -> R) -> Option<R> {
         None
     }
 }
 
 /// The rows of one list, borrowed from the shard that keeps them.
-pub type ListHere<'a> = &'a mut dyn ExactSizeIterator<Item = ListRowRef<'a>>;
+pub type BorrowedRows<'a> = &'a mut dyn ExactSizeIterator<Item = ListRowRef<'a>>;
 
 /// Reads null as the default of the type. The nil slice of a Go program becomes null in JSON, and
 /// means an empty list.

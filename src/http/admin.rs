@@ -179,7 +179,7 @@ impl<C: Call> Admin<C> {
         if bytes.len() <= READ_HERE_MAX {
             return body::parse_command(kind, &bytes);
         }
-        let read = self.store.aside(move || body::parse_command(kind, &bytes)).await;
+        let read = self.store.offload(move || body::parse_command(kind, &bytes)).await;
         read.ok_or_else(|| Failure::internal("the command could not be read"))?
     }
 }

@@ -92,7 +92,7 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
         let visitor = Visitor::of(request.extensions()).cloned();
         let encoding = Encoding::accepted(request.headers());
         let (caller, body) = app.caller::<R>(request).await?;
-        if let Some(response) = body.at_once(&app.store, &caller, encoding) {
+        if let Some(response) = body.fast_path(&app.store, &caller, encoding) {
             return Ok(response);
         }
         let is_page = body.is_page();
@@ -145,7 +145,7 @@ impl<C: Call> App<C> {
         if !is_long {
             return Ok(work());
         }
-        let done = self.store.aside(work).await;
+        let done = self.store.offload(work).await;
         done.ok_or_else(|| Failure::internal("the work for this request broke off"))
     }
 }

@@ -90,7 +90,7 @@ pub(super) async fn answer_aside(
 ) -> Result<Response, Failure> {
     let mut draft = Draft::new(encoding, parts);
     loop {
-        let step = store.aside(move || draft.step()).await;
+        let step = store.offload(move || draft.step()).await;
         match step.ok_or_else(|| Failure::internal("the answer broke off"))?? {
             Step::More(more) => draft = more,
             Step::Whole(body) => return Ok(body.into_response()),

@@ -47,7 +47,7 @@ pub(super) trait Route: DeserializeOwned + ToSchema + Send + 'static {
 
     /// The answer, if it is short and the store's memory has all that it needs. `None` means that
     /// the command must run.
-    fn at_once(&self, _: &impl Call, _: &Caller, _: Encoding) -> Option<Response> {
+    fn fast_path(&self, _: &impl Call, _: &Caller, _: Encoding) -> Option<Response> {
         None
     }
 

@@ -11,7 +11,7 @@ use super::log::LogState;
 use super::mailbox::{Control, WorkerReport};
 use super::worker::{Local, Taken};
 use crate::command::stats::StatsReply;
-use crate::command::{Call, Command, Error, ListHere, Outcome};
+use crate::command::{BorrowedRows, Call, Command, Error, Outcome};
 use crate::limits::SCAN_ROWS;
 use crate::metrics::MetricsInput;
 use crate::types::ShardId;
@@ -89,14 +89,14 @@ impl Call for Handle {
         receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
     }
 
-    async fn aside<T: Send + 'static>(
+    async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         self.node.offload.begin(work).await.ok()
     }
 
-    fn list_here<R>(&self, user_id: &str, read: impl FnOnce(ListHere<'_>) -> R) -> Option<R> {
+    fn read_list<R>(&self, user_id: &str, read: impl FnOnce(BorrowedRows<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
         let core = Local::current(&self.node, shard)?;
         let user_id = self.node.hasher.hashed(user_id);

@@ -126,7 +126,7 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
             rest = after;
             match piece {
                 Job::SnapshotBlock => {
-                    core.restore(bytes).map_err(|error| about("image block", &error))?;
+                    core.restore(bytes).map_err(|error| about("snapshot block", &error))?;
                 }
                 Job::Record(lsn) => {
                     // Restoring a snapshot does not count. So the counts are computed once, before

@@ -335,7 +335,7 @@ impl<D: Disk> Snapshotter<D> {
         let keep_from = match prune(&self.disk, &self.dir, SNAPSHOTS_KEPT) {
             Ok(keep_from) => keep_from,
             Err(error) => {
-                throttled!(warn, %error, "old images could not be removed");
+                throttled!(warn, %error, "old snapshots could not be removed");
                 return;
             }
         };

@@ -259,7 +259,7 @@ impl<D: Disk> Store<D> {
             );
         }
         info!(
-            image = opened
+            snapshot = opened
                 .snapshot
                 .as_ref()
                 .map_or("none".into(), |snapshot| snapshot.path.display().to_string()),

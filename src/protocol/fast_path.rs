@@ -532,7 +532,7 @@ mod tests {
                 let mut out = BytesMut::new();
                 encode_request(request_id, &command, &mut out).unwrap();
                 let payload = frame::next(&mut out, usize::MAX).unwrap().unwrap();
-                let hot = read(&payload, HASHER);
+                let fast = read(&payload, HASHER);
                 let is_plain = match &command {
                     Command::List(list) => list.limit.is_none() && list.cursor.is_none(),
                     Command::Detail(detail) => (1..=IDS_MAX).contains(&detail.ids.len()),
@@ -544,8 +544,8 @@ mod tests {
                     }
                     _ => false,
                 };
-                prop_assert_eq!(hot.is_some(), is_plain);
-                let Some(FastRequest { id, ask }) = hot else { continue };
+                prop_assert_eq!(fast.is_some(), is_plain);
+                let Some(FastRequest { id, ask }) = fast else { continue };
                 prop_assert_eq!(id, request_id);
                 match (&command, ask) {
                     (Command::List(list), Ask::List { user_id }) => {
@@ -560,10 +560,10 @@ mod tests {
                     (Command::Advance(advance), Ask::Advance(read)) => {
                         prop_assert_eq!(advance.as_ref(HASHER), read);
                     }
-                    (Command::MarkRead(read), Ask::MarkRead(hot)) => {
-                        prop_assert_eq!(HASHER.hashed(read.user_id.as_str()), hot.user_id);
-                        prop_assert_eq!(HASHER.hashed(read.chat_id.as_str()), hot.chat_id);
-                        prop_assert_eq!(read.seq, hot.seq);
+                    (Command::MarkRead(read), Ask::MarkRead(fast)) => {
+                        prop_assert_eq!(HASHER.hashed(read.user_id.as_str()), fast.user_id);
+                        prop_assert_eq!(HASHER.hashed(read.chat_id.as_str()), fast.chat_id);
+                        prop_assert_eq!(read.seq, fast.seq);
                     }
                     _ => prop_assert!(false, "another command was read"),
                 }
@@ -574,25 +574,25 @@ mod tests {
         fn what_is_written_is_what_serde_writes(choices: Vec<u64>, id in 1..=u64::MAX) {
             for kind in [Kind::List, Kind::Detail, Kind::Advance, Kind::MarkRead] {
                 let mut reply = Choices::new(&choices).reply(kind);
-                let mut hot = BytesMut::from(&b"before"[..]);
+                let mut fast = BytesMut::from(&b"before"[..]);
                 match &mut reply {
                     Reply::List(ListReply { items, next_cursor }) => {
                         *next_cursor = None;
                         let rows = items.iter().map(|row| row.with_id(&row.chat_id));
-                        write_list(id, rows, &mut hot);
+                        write_list(id, rows, &mut fast);
                     }
                     Reply::Detail(DetailReply { items }) => {
                         let items =
                             items.iter().map(|item| item.with_ids(&item.id, item.creator_id.as_str()));
-                        write_detail(id, &items.collect::<Vec<_>>(), &mut hot);
+                        write_detail(id, &items.collect::<Vec<_>>(), &mut fast);
                     }
-                    Reply::Advance(reply) => write_advance(id, reply, &mut hot),
-                    Reply::MarkRead(reply) => write_mark_read(id, reply, &mut hot),
+                    Reply::Advance(reply) => write_advance(id, reply, &mut fast),
+                    Reply::MarkRead(reply) => write_mark_read(id, reply, &mut fast),
                     _ => prop_assert!(false, "another reply was drawn"),
                 }
                 let mut serde = BytesMut::from(&b"before"[..]);
                 encode_reply(id, &Ok(reply), &mut serde);
-                prop_assert_eq!(hot, serde);
+                prop_assert_eq!(fast, serde);
             }
         }
 
@@ -606,9 +606,9 @@ mod tests {
                 let length = payload.len();
                 payload[at.wrapping_add(offset) % length] ^= byte;
             }
-            if let Some(hot) = read(&payload, HASHER) {
+            if let Some(fast) = read(&payload, HASHER) {
                 let request = decode_request(&payload);
-                prop_assert_eq!(request.map(|request| (request.id, request.command.kind())), Ok((hot.id, hot.ask.kind())));
+                prop_assert_eq!(request.map(|request| (request.id, request.command.kind())), Ok((fast.id, fast.ask.kind())));
             }
         }
     }

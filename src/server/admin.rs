@@ -51,12 +51,12 @@ impl Call for LateNode {
         }
     }
 
-    async fn aside<T: Send + 'static>(
+    async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         match self.handle() {
-            Some(handle) => handle.aside(work).await,
+            Some(handle) => handle.offload(work).await,
             None => Some(work()),
         }
     }

@@ -88,8 +88,8 @@ fn inspect_tells_whole_from_damaged_and_changes_nothing() {
     // As a start says it: an empty directory may be a volume that is not mounted.
     assert!(code == 1 && stdout.contains("empty") && stdout.contains("--init"), "{stdout}");
 
-    let image = directory.path().join("image-00000000000000000007-0000000001.img");
-    std::fs::write(&image, "no image").unwrap();
+    let snapshot = directory.path().join("image-00000000000000000007-0000000001.img");
+    std::fs::write(&snapshot, "no snapshot").unwrap();
     let (code, stdout, _) = run(&["inspect", path]);
     assert!(code == 1 && stdout.contains("DAMAGED") && stdout.contains("image-"), "{stdout}");
     let (code, stdout, _) = run(&["inspect", path, "--json"]);
@@ -97,7 +97,7 @@ fn inspect_tells_whole_from_damaged_and_changes_nothing() {
     assert_eq!(code, 1);
     assert_eq!(found["images"][0]["whole"], false);
     assert!(found["damage"][0]["what"].is_string());
-    assert_eq!(std::fs::read_to_string(&image).unwrap(), "no image");
+    assert_eq!(std::fs::read_to_string(&snapshot).unwrap(), "no snapshot");
 
     let (code, _, stderr) = run(&["inspect", "/no/such/directory"]);
     assert!(code == 1 && stderr.contains("/no/such/directory"), "{stderr}");

@@ -160,14 +160,14 @@ impl Door for SimNode {
 pub struct RestartDoor {
     node: SimNode,
     /// Whether the start also finds a snapshot. It was begun before the command, on one core only.
-    with_image: bool,
+    with_snapshot: bool,
     starts: usize,
 }
 
 impl RestartDoor {
     /// An empty node on two shards.
-    pub fn new(hash_seed: u64, with_image: bool) -> Self {
-        Self { node: SimNode::new(2, hash_seed), with_image, starts: 0 }
+    pub fn new(hash_seed: u64, with_snapshot: bool) -> Self {
+        Self { node: SimNode::new(2, hash_seed), with_snapshot, starts: 0 }
     }
 }
 
@@ -175,16 +175,16 @@ impl Door for RestartDoor {
     fn call(&mut self, command: Command) -> Outcome {
         self.starts += 1;
         let shards = [1, 5, 2, 3][self.starts % 4];
-        if self.with_image {
+        if self.with_snapshot {
             let core = u16::try_from(self.starts % 7).unwrap();
-            self.node.begin_image(core);
+            self.node.begin_snapshot(core);
             self.node.capture(core, 100);
         }
         let outcome = self.node.run(command);
         // The crash comes while deliveries of the command are under way.
-        let mut next = if self.with_image {
-            let image = self.node.finish_image();
-            self.node.crashed_with_image(shards, &image)
+        let mut next = if self.with_snapshot {
+            let snapshot = self.node.finish_snapshot();
+            self.node.crashed_with_snapshot(shards, &snapshot)
         } else {
             self.node.crashed(shards)
         };

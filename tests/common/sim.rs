@@ -54,7 +54,7 @@ const LANES_A_LINK: usize = 3;
 
 /// A snapshot, with the place in the log at which it was begun.
 #[derive(Debug, Clone, Default)]
-pub struct SimImage {
+pub struct SimSnapshot {
     /// Blocks as they would be written to the disk.
     pub blocks: Vec<Vec<u8>>,
     /// Records in the log when the snapshot was begun.
@@ -80,8 +80,8 @@ pub struct SimNode {
     next_ticket: u64,
     starts: u64,
     incarnation: u64,
-    image_number: u64,
-    image: SimImage,
+    snapshot_number: u64,
+    snapshot: SimSnapshot,
     /// The weight for [`Core::remember_at_least`], kept for new cores.
     remembers: Option<u64>,
 }
@@ -89,12 +89,12 @@ pub struct SimNode {
 impl SimNode {
     /// An empty node.
     pub fn new(shards: u16, hash_seed: u64) -> Self {
-        Self::from_parts(shards, hash_seed, 1, &SimImage::default(), Vec::new())
+        Self::from_parts(shards, hash_seed, 1, &SimSnapshot::default(), Vec::new())
     }
 
     /// A node that starts from these records.
     pub fn from_log(shards: u16, hash_seed: u64, records: &[Vec<u8>]) -> Self {
-        Self::from_parts(shards, hash_seed, 1, &SimImage::default(), records.to_vec())
+        Self::from_parts(shards, hash_seed, 1, &SimSnapshot::default(), records.to_vec())
     }
 
     /// A node that starts from a snapshot and a log.
@@ -102,7 +102,7 @@ impl SimNode {
         shards: u16,
         hash_seed: u64,
         starts: u64,
-        image: &SimImage,
+        snapshot: &SimSnapshot,
         log: Vec<Vec<u8>>,
     ) -> Self {
         let shards = ShardCount::new(shards).unwrap();
@@ -110,15 +110,15 @@ impl SimNode {
         let mut cores: Vec<Core> =
             shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
         let owner = |bytes: &[u8]| events::slot_of(bytes).unwrap().shard(shards).index();
-        for block in &image.blocks {
+        for block in &snapshot.blocks {
             cores[owner(block)].restore(block).unwrap();
         }
         // Items of the snapshot are counted here; records of the log count themselves.
-        if !image.blocks.is_empty() {
+        if !snapshot.blocks.is_empty() {
             cores.iter_mut().for_each(|core| core.recount().unwrap());
         }
         // Some of these records are in the snapshot already, and the node must pass over them.
-        for record in &log[image.log_start / 2..] {
+        for record in &log[snapshot.log_start / 2..] {
             cores[owner(record)].replay(record).unwrap();
         }
         let lanes = usize::from(shards.get()).pow(2) * LANES_A_LINK;
@@ -141,8 +141,8 @@ impl SimNode {
             next_ticket: 0,
             starts,
             incarnation: 0,
-            image_number: 0,
-            image: SimImage::default(),
+            snapshot_number: 0,
+            snapshot: SimSnapshot::default(),
             remembers: None,
         };
         for index in 0..node.cores.len() {
@@ -301,18 +301,18 @@ impl SimNode {
 
     /// A node as it is after a crash now: only the log is left.
     pub fn crashed(&self, shards: u16) -> Self {
-        self.found(shards, &SimImage::default())
+        self.found(shards, &SimSnapshot::default())
     }
 
     /// Like [`Self::crashed`], started from a snapshot and the log after it.
-    pub fn crashed_with_image(&self, shards: u16, image: &SimImage) -> Self {
-        self.found(shards, image)
+    pub fn crashed_with_snapshot(&self, shards: u16, snapshot: &SimSnapshot) -> Self {
+        self.found(shards, snapshot)
     }
 
     /// Like [`Self::crashed`], started from a snapshot alone, as with `--log off`.
-    pub fn crashed_without_log(&self, shards: u16, image: &SimImage) -> Self {
-        let image = SimImage { blocks: image.blocks.clone(), log_start: 0 };
-        Self::from_parts(shards, self.hash_seed, self.starts + 1, &image, Vec::new())
+    pub fn crashed_without_log(&self, shards: u16, snapshot: &SimSnapshot) -> Self {
+        let snapshot = SimSnapshot { blocks: snapshot.blocks.clone(), log_start: 0 };
+        Self::from_parts(shards, self.hash_seed, self.starts + 1, &snapshot, Vec::new())
     }
 
     /// A node as it is after a crash that loses all records after the first `length`, acknowledged
@@ -320,15 +320,15 @@ impl SimNode {
     pub fn crashed_with_loss(&self, shards: u16, length: usize) -> Self {
         let log = self.log[..length].to_vec();
         let mut node =
-            Self::from_parts(shards, self.hash_seed, self.starts + 1, &SimImage::default(), log);
+            Self::from_parts(shards, self.hash_seed, self.starts + 1, &SimSnapshot::default(), log);
         node.take_over(self);
         node.set_incarnation(self.incarnation + 1);
         node
     }
 
-    fn found(&self, shards: u16, image: &SimImage) -> Self {
+    fn found(&self, shards: u16, snapshot: &SimSnapshot) -> Self {
         let mut node =
-            Self::from_parts(shards, self.hash_seed, self.starts + 1, image, self.log.clone());
+            Self::from_parts(shards, self.hash_seed, self.starts + 1, snapshot, self.log.clone());
         node.take_over(self);
         node
     }
@@ -359,19 +359,19 @@ impl SimNode {
     }
 
     /// Takes a snapshot now, crashes, and starts from it and the log.
-    pub fn restart_from_image(&mut self, shards: u16) {
-        self.begin_image(0);
-        let image = self.finish_image();
-        *self = self.crashed_with_image(shards, &image);
+    pub fn restart_from_snapshot(&mut self, shards: u16) {
+        self.begin_snapshot(0);
+        let snapshot = self.finish_snapshot();
+        *self = self.crashed_with_snapshot(shards, &snapshot);
     }
 
-    /// Begins a snapshot on one core. The other cores begin with [`Self::finish_image`], or when a
+    /// Begins a snapshot on one core. The other cores begin with [`Self::finish_snapshot`], or when a
     /// message of a core that has begun reaches them.
-    pub fn begin_image(&mut self, core: u16) {
-        self.image_number += 1;
-        self.image = SimImage { blocks: Vec::new(), log_start: self.log.len() };
+    pub fn begin_snapshot(&mut self, core: u16) {
+        self.snapshot_number += 1;
+        self.snapshot = SimSnapshot { blocks: Vec::new(), log_start: self.log.len() };
         let index = usize::from(core % self.shards.get());
-        self.cores[index].begin_snapshot(self.image_number);
+        self.cores[index].begin_snapshot(self.snapshot_number);
     }
 
     /// Captures some slots of the snapshot that was begun, on one core.
@@ -379,27 +379,27 @@ impl SimNode {
         let index = usize::from(core % self.shards.get());
         for _ in 0..count {
             let Some(capture) = self.cores[index].next_capture() else { return };
-            encode(&capture, &mut self.image.blocks);
+            encode(&capture, &mut self.snapshot.blocks);
         }
     }
 
     /// Captures the rest of the snapshot.
-    pub fn finish_image(&mut self) -> SimImage {
+    pub fn finish_snapshot(&mut self) -> SimSnapshot {
         for core in &mut self.cores {
-            core.begin_snapshot(self.image_number);
+            core.begin_snapshot(self.snapshot_number);
             while let Some(capture) = core.next_capture() {
-                encode(&capture, &mut self.image.blocks);
+                encode(&capture, &mut self.snapshot.blocks);
             }
         }
-        std::mem::take(&mut self.image)
+        std::mem::take(&mut self.snapshot)
     }
 
     /// The whole state, as a snapshot holds it: one text for each item and for each entry of a
     /// roster, with its slot and the slot's sequence. It does not depend on the number of shards.
     /// Nor does it depend on how long the node keeps first answers after their time.
     pub fn state(&mut self) -> BTreeSet<String> {
-        self.begin_image(0);
-        let blocks = self.finish_image().blocks;
+        self.begin_snapshot(0);
+        let blocks = self.finish_snapshot().blocks;
         blocks.iter().flat_map(|block| items(block, self.now)).collect()
     }
 

@@ -80,12 +80,12 @@ impl Shard {
                 self.core.read_details(ids, user_id, tell).unwrap();
             }
             Ask::Advance(advance) => {
-                let told = self.core.advance_here(advance, &mut self.out).unwrap().unwrap();
+                let told = self.core.fast_advance(advance, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 fast_path::write_advance(request.id, &told, reply);
             }
             Ask::MarkRead(read) => {
-                let told = self.core.mark_read_here(read, &mut self.out).unwrap().unwrap();
+                let told = self.core.fast_mark_read(read, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 fast_path::write_mark_read(request.id, &told, reply);
             }

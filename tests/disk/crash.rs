@@ -178,7 +178,7 @@ async fn sigterm_under_load_is_a_clean_stop() {
 }
 
 #[tokio::test]
-async fn without_a_log_the_last_image_is_there_and_one_instant() {
+async fn without_a_log_the_last_snapshot_is_there_and_one_instant() {
     on_this_thread(async {
         let mut things = 0;
         for round in 0..3 {

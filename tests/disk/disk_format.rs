@@ -17,9 +17,10 @@ use std::collections::BTreeSet;
 
 use crate::common::SimNode;
 use crate::common::golden::{
-    IMAGE_1, IMAGE_2, IMAGE_3, IMAGE_4, RECORDS_1, RECORDS_2, RECORDS_3, RECORDS_4, RECORDS_5,
+    RECORDS_1, RECORDS_2, RECORDS_3, RECORDS_4, RECORDS_5, SNAPSHOT_1, SNAPSHOT_2, SNAPSHOT_3,
+    SNAPSHOT_4,
 };
-use crate::common::sim::SimImage;
+use crate::common::sim::SimSnapshot;
 use chatshard::command::{Command, Kind};
 use serde_json::{Value, json};
 
@@ -174,15 +175,15 @@ fn records_are_written_as_ever() {
 }
 
 #[test]
-fn images_are_written_as_ever() {
+fn snapshots_are_written_as_ever() {
     let mut node = all_stories();
-    node.begin_image(0);
-    let written = lines(&node.finish_image().blocks);
-    assert!(written == IMAGE_4, "images are written in another form:\n{written}");
+    node.begin_snapshot(0);
+    let written = lines(&node.finish_snapshot().blocks);
+    assert!(written == SNAPSHOT_4, "snapshots are written in another form:\n{written}");
 }
 
 #[test]
-fn golden_records_and_images_are_read_as_the_story_ended() {
+fn golden_records_and_snapshots_are_read_as_the_story_ended() {
     let stories =
         [(told(story()), RECORDS_1), (all_stories(), RECORDS_4), (all_stories(), RECORDS_5)];
     for (story, records) in stories {
@@ -191,18 +192,18 @@ fn golden_records_and_images_are_read_as_the_story_ended() {
         replayed.assert_same_state(&mut node, "from the records");
     }
     let mut node = all_stories();
-    let image = SimImage { blocks: bytes(IMAGE_4), ..SimImage::default() };
-    let mut restored = node.crashed_without_log(1, &image);
-    restored.assert_same_state(&mut node, "from the image");
+    let snapshot = SimSnapshot { blocks: bytes(SNAPSHOT_4), ..SimSnapshot::default() };
+    let mut restored = node.crashed_without_log(1, &snapshot);
+    restored.assert_same_state(&mut node, "from the snapshot");
 }
 
 /// The third form kept dissolved chats completely, and erased their creators from them.
 #[test]
-fn golden_records_and_images_of_the_third_form_are_read() {
+fn golden_records_and_snapshots_of_the_third_form_are_read() {
     let mut node = three_stories();
-    let image = SimImage { blocks: bytes(IMAGE_3), ..SimImage::default() };
+    let snapshot = SimSnapshot { blocks: bytes(SNAPSHOT_3), ..SimSnapshot::default() };
     let replayed = SimNode::from_log(1, 7, &bytes(RECORDS_3));
-    let restored = node.crashed_without_log(1, &image);
+    let restored = node.crashed_without_log(1, &snapshot);
     let expected = without_counts(node.state());
     assert!(expected.iter().any(|item| item.contains("[\"h\",\"erased\"")), "{expected:?}");
     for mut found in [replayed, restored] {
@@ -214,11 +215,11 @@ fn golden_records_and_images_of_the_third_form_are_read() {
 /// The second form stored the first answer of a user's key with the user's name, and for each chat
 /// by itself. It is read, and no longer given to any request.
 #[test]
-fn golden_records_and_images_of_the_second_form_are_read() {
+fn golden_records_and_snapshots_of_the_second_form_are_read() {
     let mut node = both_stories();
-    let image = SimImage { blocks: bytes(IMAGE_2), ..SimImage::default() };
+    let snapshot = SimSnapshot { blocks: bytes(SNAPSHOT_2), ..SimSnapshot::default() };
     let replayed = SimNode::from_log(1, 7, &bytes(RECORDS_2));
-    let restored = node.crashed_without_log(1, &image);
+    let restored = node.crashed_without_log(1, &snapshot);
     let others = |state: BTreeSet<String>| -> Vec<String> {
         let is_of_a_user =
             |item: &String| item.contains(": 8 \"ann\\n") || item.contains(": 8 \"u");
@@ -243,10 +244,10 @@ fn golden_records_and_images_of_the_second_form_are_read() {
 /// The first form did not remember removals, nor whether all of a user's changes were imported. So
 /// an imported row had the version of its line, whatever earlier replies said.
 #[test]
-fn a_golden_image_of_the_first_form_is_read() {
+fn a_golden_snapshot_of_the_first_form_is_read() {
     let mut node = told(story());
-    let image = SimImage { blocks: bytes(IMAGE_1), ..SimImage::default() };
-    let mut restored = node.crashed_without_log(1, &image);
+    let snapshot = SimSnapshot { blocks: bytes(SNAPSHOT_1), ..SimSnapshot::default() };
+    let mut restored = node.crashed_without_log(1, &snapshot);
     let older = |state: BTreeSet<String>| -> Vec<String> {
         let newer = |item: &String| {
             item.contains(": 5 ") || item.contains(": 7 ") || item.contains("[\"i\",40,")

@@ -29,7 +29,7 @@ macro_rules! targets {
     };
 }
 
-targets! { frame request reply at_once http records image files config lines }
+targets! { frame request reply fast_path http records snapshot files config lines }
 
 fn holds(name: &str, target: fn(&[u8])) {
     let seeds = seeds::of(name);

@@ -383,7 +383,10 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
         "the offset that is too old is in the error; the files of the log keep more",
         &["WATCH_RING_BYTES", "WATCH_PAGE_BYTES", "WATCH_PAGE_HELD_BYTES", "WATCH_RETRY_MS"],
     ),
-    ("of the disk: no client meets it", &["COUNTER_MAX", "IMAGE_BLOCK_BYTES", "CHUNK_ENTRIES_MAX"]),
+    (
+        "of the disk: no client meets it",
+        &["COUNTER_MAX", "SNAPSHOT_BLOCK_BYTES", "CHUNK_ENTRIES_MAX"],
+    ),
     (
         "of the journal: no client meets it",
         &[

@@ -83,7 +83,7 @@ enum Pause {
     Crash(u16),
     /// The node starts from its log and a snapshot, which was begun on one core `steps` steps
     /// before.
-    Image { core: u16, captured: usize, steps: usize, shards: u16 },
+    Snapshot { core: u16, captured: usize, steps: usize, shards: u16 },
 }
 
 fn pause() -> impl Strategy<Value = Pause> {
@@ -91,7 +91,7 @@ fn pause() -> impl Strategy<Value = Pause> {
         20 => (0..8_usize).prop_map(Pause::Steps),
         1 => (1..5_u16).prop_map(Pause::Crash),
         1 => (0..4_u16, 0..3000_usize, 0..12_usize, 1..5_u16)
-            .prop_map(|(core, captured, steps, shards)| Pause::Image { core, captured, steps, shards }),
+            .prop_map(|(core, captured, steps, shards)| Pause::Snapshot { core, captured, steps, shards }),
     ]
 }
 
@@ -143,14 +143,14 @@ fn race(asks: &[(Ask, u16, Pause)], seed: u64) -> Result<(), TestCaseError> {
         match *pause {
             Pause::Steps(steps) => (0..steps).for_each(|_| _ = node.step()),
             Pause::Crash(shards) => node.restart(shards),
-            Pause::Image { core, captured, steps, shards } => {
-                node.begin_image(core);
+            Pause::Snapshot { core, captured, steps, shards } => {
+                node.begin_snapshot(core);
                 node.capture(core, captured);
                 (0..steps).for_each(|_| _ = node.step());
-                let image = node.finish_image();
+                let snapshot = node.finish_snapshot();
                 // The snapshot alone is a state to start from too.
-                check_quiet(&mut node.crashed_without_log(shards, &image))?;
-                node = node.crashed_with_image(shards, &image);
+                check_quiet(&mut node.crashed_without_log(shards, &snapshot))?;
+                node = node.crashed_with_snapshot(shards, &snapshot);
             }
         }
         let mut answered = |node: &mut SimNode| {
@@ -170,7 +170,7 @@ fn race(asks: &[(Ask, u16, Pause)], seed: u64) -> Result<(), TestCaseError> {
             });
         };
         answered(&mut node);
-        if matches!(pause, Pause::Crash(_) | Pause::Image { .. }) {
+        if matches!(pause, Pause::Crash(_) | Pause::Snapshot { .. }) {
             // No request gets a reply from a node that crashed.
             open.clear();
         }

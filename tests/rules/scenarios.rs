@@ -225,12 +225,12 @@ fn end_sim(mut node: SimNode) {
     again.settle();
     again.assert_same_state(&mut node, "the log does not hold what is there");
     let mut again = {
-        node.begin_image(1);
-        let image = node.finish_image();
-        node.crashed_without_log(4, &image)
+        node.begin_snapshot(1);
+        let snapshot = node.finish_snapshot();
+        node.crashed_without_log(4, &snapshot)
     };
     again.settle();
-    again.assert_same_state(&mut node, "an image does not hold what is there");
+    again.assert_same_state(&mut node, "a snapshot does not hold what is there");
 }
 
 fn on_sim(shards: u16) {
@@ -273,7 +273,7 @@ fn with_a_crash_after_every_command() {
 }
 
 #[test]
-fn with_a_crash_and_an_image_after_every_command() {
+fn with_a_crash_and_an_snapshot_after_every_command() {
     play(|second| RestartDoor::new(u64::from(second) + 3, true), drop);
 }
 

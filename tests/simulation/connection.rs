@@ -98,7 +98,7 @@ impl World {
             FastPath::default().take(plain, &payload, &local, order, ticket, &mut out)
         });
         match went {
-            Destination::Here => self.tally.hot += 1,
+            Destination::Here => self.tally.fast += 1,
             Destination::Over { .. } => self.tally.passed_on += 1,
             Destination::Nowhere => {
                 let going = order.take(asked, command.into(), hasher);

@@ -249,7 +249,7 @@ impl Story {
             }
             self.receive()?;
             if self.world.one_in(60) {
-                self.world.begin_image();
+                self.world.begin_snapshot();
                 if self.world.one_in(4) {
                     // At some sync of the snapshot.
                     self.world.tally.frozen += 1;
@@ -342,7 +342,7 @@ impl Story {
         if !frozen && drawn < 4 && self.rest(false)? {
             if self.mode == LogMode::Off {
                 // As a stop does it: the whole state goes into a snapshot.
-                self.world.begin_image();
+                self.world.begin_snapshot();
                 self.world.settle()?;
                 self.alone.iter_mut().for_each(Alone::is_durable);
             }
@@ -354,7 +354,7 @@ impl Story {
             self.expected = Some(self.world.export()?);
             self.world.tally.frozen += 1;
             self.world.disk.freeze_at_sync(1 + self.world.random.below(2));
-            self.world.begin_image();
+            self.world.begin_snapshot();
             self.world.settle()?;
         }
         // The state at rest is on the disk.
@@ -370,7 +370,7 @@ impl Story {
             self.world.kill();
         }
         self.world.tally.lossy += u64::from(self.lost && self.mode != LogMode::Off);
-        self.world.tally.images_only += u64::from(self.mode == LogMode::Off);
+        self.world.tally.snapshots_only += u64::from(self.mode == LogMode::Off);
         for client in &mut self.alone {
             client.cut_off(&mut self.world, self.lost);
         }

@@ -131,7 +131,7 @@ pub struct Node {
     /// The log is written, and its sync is the next step.
     sync_is_next: bool,
     snapshotter: Snapshotter<FaultyDisk>,
-    pub is_imaging: bool,
+    pub is_snapshotting: bool,
 }
 
 struct SimCore {
@@ -335,15 +335,16 @@ impl World {
         let Some(node) = &mut self.node else { return false };
         let awake: Vec<usize> =
             (0..node.cores.len()).filter(|at| node.cores[*at].is_awake()).collect();
-        let image_weight = if node.is_imaging { 4 } else { 0 };
+        let snapshot_weight = if node.is_snapshotting { 4 } else { 0 };
         let log_weight = if node.log_is_idle() { 0 } else { log_weight };
-        if awake.is_empty() && image_weight == 0 && log_weight > 0 && node.only_time_is_missing() {
+        if awake.is_empty() && snapshot_weight == 0 && log_weight > 0 && node.only_time_is_missing()
+        {
             CLOCK.set(CLOCK.get() + 1000);
         }
         let core_weight = 8 * awake.len() as u64;
         let busy = node.links.busy();
         let link_weight = 8 * busy.len() as u64;
-        let all = core_weight + log_weight + image_weight + link_weight;
+        let all = core_weight + log_weight + snapshot_weight + link_weight;
         if all == 0 {
             return false;
         }
@@ -356,32 +357,32 @@ impl World {
             let from = busy[usize::try_from((drawn - core_weight - log_weight) / 8).unwrap()];
             node.links.bring_next(from, &node.info.mailboxes);
             self.tally.brought += 1;
-        } else if let Some(outcome) = node.image_step() {
-            self.image_ended(outcome);
+        } else if let Some(outcome) = node.snapshot_step() {
+            self.snapshot_ended(outcome);
         }
         self.tally.steps += 1;
         self.note_state();
         true
     }
 
-    pub fn begin_image(&mut self) {
-        let Some(node) = self.node.as_mut().filter(|node| !node.is_imaging) else { return };
-        node.is_imaging = true;
+    pub fn begin_snapshot(&mut self) {
+        let Some(node) = self.node.as_mut().filter(|node| !node.is_snapshotting) else { return };
+        node.is_snapshotting = true;
         if let Some(outcome) = node.snapshotter.begin(&node.info) {
-            self.image_ended(outcome);
+            self.snapshot_ended(outcome);
         }
     }
 
-    fn image_ended(&mut self, outcome: Outcome) {
+    fn snapshot_ended(&mut self, outcome: Outcome) {
         if let Some(node) = &mut self.node {
-            node.is_imaging = false;
+            node.is_snapshotting = false;
         }
         match outcome {
-            Ok(_) => self.tally.images += 1,
-            Err(_) => self.tally.images_failed += 1,
+            Ok(_) => self.tally.snapshots += 1,
+            Err(_) => self.tally.snapshots_failed += 1,
         }
         self.event(format!(
-            "image: {}",
+            "snapshot: {}",
             outcome.map_or_else(|why| why.to_string(), |_| "whole".into())
         ));
     }
@@ -536,7 +537,15 @@ impl Node {
         };
         let cores: Vec<SimCore> = recovered.cores.into_iter().map(start_core).collect();
         let log = recovered.writer.map(|writer| LogThread::new(Arc::clone(&info.log), writer));
-        Ok(Self { info, cores, links, log, sync_is_next: false, snapshotter, is_imaging: false })
+        Ok(Self {
+            info,
+            cores,
+            links,
+            log,
+            sync_is_next: false,
+            snapshotter,
+            is_snapshotting: false,
+        })
     }
 
     pub fn core(&self, core: usize) -> Local {
@@ -572,7 +581,7 @@ impl Node {
         self.sync_is_next = !self.sync_is_next;
     }
 
-    fn image_step(&mut self) -> Option<Outcome> {
+    fn snapshot_step(&mut self) -> Option<Outcome> {
         self.snapshotter.step(&self.info, Duration::ZERO)
     }
 }

@@ -38,8 +38,8 @@ impl<D: Disk> SnapshotReader<D> {
         let file = disk.open_read(path).map_err(at(path))?;
         let mut window = Window::new(file).map_err(at(path))?;
         let bytes = window.len();
-        let blocks_end =
-            blocks_end(bytes).ok_or_else(|| Damage::new(path, bytes, "the image is cut short"))?;
+        let blocks_end = blocks_end(bytes)
+            .ok_or_else(|| Damage::new(path, bytes, "the snapshot is cut short"))?;
         let head = window.view(0, HEADER_BYTES).map_err(at(path))?;
         let (header, header_checksum) = SnapshotHeader::decode(head.unwrap_or_default())
             .map_err(|(offset, what)| Damage::new(path, offset, what))?;
@@ -47,7 +47,7 @@ impl<D: Disk> SnapshotReader<D> {
         let footer = SnapshotFooter::decode(foot.unwrap_or_default())
             .map_err(|what| Damage::new(path, blocks_end, what))?;
         if footer.header_checksum != header_checksum || footer.end < header.start {
-            let what = "the footer belongs to another image";
+            let what = "the footer belongs to another snapshot";
             return Err(Damage::new(path, blocks_end, what).into());
         }
         check_name(path, header.start)?;

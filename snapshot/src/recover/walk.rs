@@ -256,7 +256,7 @@ impl LogWalk {
             return damaged(
                 24,
                 format!(
-                    "LSN {wanted} to {before} are neither in an image nor in the log, which goes on with {first}; a segment or an image is missing"
+                    "LSN {wanted} to {before} are neither in a snapshot nor in the log, which goes on with {first}; a segment or a snapshot is missing"
                 ),
             );
         }
@@ -310,13 +310,13 @@ impl LogWalk {
         }
         let (end, last) = (snapshot.end_lsn, self.log_last);
         if self.segments.is_empty() {
-            let what = format!("there is no log beside the image {}", snapshot.path.display());
+            let what = format!("there is no log beside the snapshot {}", snapshot.path.display());
             self.damage.push(Damage::new(dir, 0, what));
         } else if last < end {
             let path = self.segments.last().map_or(dir, |segment| &segment.report.path);
             let bytes = self.segments.last().map_or(0, |segment| segment.report.whole_bytes);
             let what = format!(
-                "the log ends at LSN {last}, and was durable up to {end} when the image {} was published",
+                "the log ends at LSN {last}, and was durable up to {end} when the snapshot {} was published",
                 snapshot.path.display()
             );
             let damage = Damage::new(path, bytes, what);
@@ -356,7 +356,7 @@ impl LogWalk {
         let position = self.position;
         if position < durable && base.newest_snapshot.unwrap_or_default() < snapshot {
             let path = SnapshotName { start: snapshot, counter: 1 }.path(dir);
-            let what = format!("the image of LSN {snapshot} (of any counter) is missing");
+            let what = format!("the snapshot of LSN {snapshot} (of any counter) is missing");
             missing.push(Damage::new(&path, 0, what));
         }
         if position < durable && missing.is_empty() && self.damage.is_empty() {

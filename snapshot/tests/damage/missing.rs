@@ -74,10 +74,10 @@ impl Life {
             SnapshotWriter::create(&self.disk, Path::new(DIR), NODE, Lsn(start)).unwrap();
         (1..=start).for_each(|lsn| snapshot.block(&payload(lsn)).unwrap());
         snapshot.publish(Lsn(start)).unwrap();
-        self.note("image", false);
+        self.note("snapshot", false);
         let to = Baseline { durable: Lsn(start), snapshot: Lsn(start), ..Baseline::default() };
         self.keeper.raise(to).unwrap();
-        self.note("image's floor", false);
+        self.note("snapshot's floor", false);
         let keep_from = prune(&self.disk, Path::new(DIR), 2).unwrap();
         self.log().trimmer().trim(keep_from).unwrap();
         self.note("trim", false);

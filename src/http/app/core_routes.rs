@@ -43,7 +43,7 @@ impl Route for MineList {
     const ABOUT: &'static str = "Pinned rows first, then newest-joined first. Hidden rows are in it, deleted ones are not. Without `limit` and `cursor` all rows come, up to 16 MiB of JSON: a longer list is 413, and has to be asked for in pages. With one of them the answer has `next_cursor`.";
     type Data = ListReply;
 
-    fn at_once(
+    fn fast_path(
         &self,
         store: &impl Call,
         caller: &Caller,
@@ -52,7 +52,7 @@ impl Route for MineList {
         if self.is_page() {
             return None;
         }
-        let written = store.list_here(caller.user_id.as_str(), |rows| {
+        let written = store.read_list(caller.user_id.as_str(), |rows| {
             let bytes = rows::bytes_of(rows.len());
             let is_here = long::is_written_here(bytes, encoding);
             is_here.then(|| {

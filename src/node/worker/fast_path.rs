@@ -136,11 +136,11 @@ impl Worker {
             }),
             Ask::Advance(advance) => {
                 let encode = |reply, out: &mut _| fast_path::write_advance(id, &reply, out);
-                self.write(|core, records| core.advance_here(advance, records), encode, to, out)
+                self.write(|core, records| core.fast_advance(advance, records), encode, to, out)
             }
             Ask::MarkRead(read) => {
                 let encode = |reply, out: &mut _| fast_path::write_mark_read(id, &reply, out);
-                self.write(|core, records| core.mark_read_here(read, records), encode, to, out)
+                self.write(|core, records| core.fast_mark_read(read, records), encode, to, out)
             }
         }
     }

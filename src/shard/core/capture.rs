@@ -30,7 +30,7 @@ use serde::Serialize;
 use snapshot::{Planted, is_planted};
 
 use super::{Core, Slots};
-use crate::limits::IMAGE_BLOCK_BYTES;
+use crate::limits::SNAPSHOT_BLOCK_BYTES;
 use crate::shard::deliveries::OutboxEntry;
 use crate::shard::member::Member;
 use crate::shard::retired::Retired;
@@ -228,7 +228,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Emit for F {
     }
 }
 
-/// Cuts the items of a slot into blocks of about `IMAGE_BLOCK_BYTES`.
+/// Cuts the items of a slot into blocks of about `SNAPSHOT_BLOCK_BYTES`.
 struct Blocks<'a, E: Emit> {
     header: [u8; 10],
     buffer: Vec<u8>,
@@ -240,8 +240,8 @@ impl<E: Emit> Blocks<'_, E> {
         self.buffer.push(code);
         // Writing to memory cannot fail, and every item can be encoded.
         let encoded = rmp_serde::encode::write(&mut self.buffer, fields);
-        assert!(encoded.is_ok(), "an image item was not encoded: {encoded:?}");
-        if self.buffer.len() >= IMAGE_BLOCK_BYTES { self.flush() } else { Ok(()) }
+        assert!(encoded.is_ok(), "a snapshot item was not encoded: {encoded:?}");
+        if self.buffer.len() >= SNAPSHOT_BLOCK_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), E::Error> {

@@ -32,7 +32,7 @@ pub(super) struct Restoring {
 
 impl Restoring {
     fn block(&mut self, block: &[u8], slots: &mut Slots) -> Result<(), BadRecord> {
-        let bad = || BadRecord("no head of an image block".into());
+        let bad = || BadRecord("no head of a snapshot block".into());
         let (slot, rest) = block.split_first_chunk::<2>().ok_or_else(bad)?;
         let (seq, mut items) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
         let slot = Slot::new(u16::from_be_bytes(*slot)).ok_or_else(bad)?;
@@ -180,7 +180,8 @@ impl Restored<'_> {
                 }
             }
             other => {
-                let what = format!("image item {other} is not known: a newer chatshard wrote it");
+                let what =
+                    format!("snapshot item {other} is not known: a newer chatshard wrote it");
                 return Err(BadRecord(what));
             }
         }
@@ -190,7 +191,7 @@ impl Restored<'_> {
     fn chat(&mut self, id: &ChatId) -> Result<&mut Chat, BadRecord> {
         self.state
             .chat_mut(id.as_str(), self.hasher.hash(id.as_str()))
-            .ok_or_else(|| BadRecord(format!("image names chat {id} before it holds it")))
+            .ok_or_else(|| BadRecord(format!("snapshot names chat {id} before it holds it")))
     }
 
     fn user(&mut self, id: &UserId) -> Result<&mut User, BadRecord> {
@@ -204,7 +205,7 @@ fn no_room_for(id: &ChatId) -> BadRecord {
 }
 
 fn twice(what: &dyn std::fmt::Display) -> BadRecord {
-    BadRecord(format!("image holds {what}, or an entry of it, twice or out of order"))
+    BadRecord(format!("snapshot holds {what}, or an entry of it, twice or out of order"))
 }
 
 /// Decodes one value at the front of `bytes`, and moves past it.

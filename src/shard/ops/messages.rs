@@ -12,7 +12,7 @@ use crate::types::{ChatStatus, Sequence};
 impl Core {
     /// Runs an `advance` without an idempotency key on the fast path. The caller replies itself,
     /// after the log has the record. None if another shard owns the chat.
-    pub fn advance_here(
+    pub fn fast_advance(
         &mut self,
         request: AdvanceRef<'_>,
         out: &mut Output,

@@ -16,10 +16,10 @@ use crate::shard::state::Chat;
 use crate::types::{ChatId, Flag, Hashed, IdempotencyKey, UserId};
 
 impl Core {
-    /// Runs a `mark_read` on the fast path, like [`Self::advance_here`]. Also None if the user has
+    /// Runs a `mark_read` on the fast path, like [`Self::fast_advance`]. Also None if the user has
     /// no row. And None while the chat's outbox holds an event, because the event must reach the
     /// row first.
-    pub fn mark_read_here(
+    pub fn fast_mark_read(
         &mut self,
         read: MarkReadRef<'_>,
         out: &mut Output,

@@ -85,8 +85,8 @@ fn cut(path: &Path, length: u64) {
 fn snapshots_that_are_gone_are_named() {
     // The log begins at the first record: nothing is lost, nothing is refused.
     let directory = Directory::closed();
-    for image in directory.ending(".img") {
-        std::fs::remove_file(image).unwrap();
+    for snapshot in directory.ending(".img") {
+        std::fs::remove_file(snapshot).unwrap();
     }
     stop(Server::start(&directory.path, &[]));
 
@@ -99,10 +99,10 @@ fn snapshots_that_are_gone_are_named() {
     stop(server);
     let oldest = directory.ending(".seg").remove(0);
     std::fs::remove_file(oldest).unwrap();
-    let images = directory.ending(".img");
-    assert_eq!(images.len(), 2);
-    images.iter().for_each(|image| std::fs::remove_file(image).unwrap());
-    let said = refused_by_all(&directory, &name(&images[1])[..26]);
+    let snapshots = directory.ending(".img");
+    assert_eq!(snapshots.len(), 2);
+    snapshots.iter().for_each(|snapshot| std::fs::remove_file(snapshot).unwrap());
+    let said = refused_by_all(&directory, &name(&snapshots[1])[..26]);
     assert!(said.contains("no flag goes on from here"), "{said}");
     let said = directory.refused(&["--allow-damage"]);
     assert!(!said.contains("--allow-damage"), "{said}");
@@ -130,11 +130,11 @@ fn without_a_log_a_snapshot_that_is_gone_is_missed() {
 #[test]
 fn damage_that_costs_nothing_says_so() {
     let directory = Directory::closed();
-    let image = directory.ending(".img").pop().unwrap();
-    let mut bytes = std::fs::read(&image).unwrap();
+    let snapshot = directory.ending(".img").pop().unwrap();
+    let mut bytes = std::fs::read(&snapshot).unwrap();
     bytes[100] ^= 1;
-    std::fs::write(&image, bytes).unwrap();
-    let said = refused_by_all(&directory, name(&image));
+    std::fs::write(&snapshot, bytes).unwrap();
+    let said = refused_by_all(&directory, name(&snapshot));
     assert!(said.contains("loses nothing"), "{said}");
     let (code, json) = directory.inspect(&["--json"]);
     let report: Value = serde_json::from_str(json.split_once("damaged:").unwrap().0).unwrap();

@@ -25,7 +25,7 @@ pub fn run(input: &[u8]) {
         }
         records.push(record);
     }
-    super::image::runs(SimNode::from_log(1, HASH_SEED, &records));
+    super::snapshot::runs(SimNode::from_log(1, HASH_SEED, &records));
 }
 
 /// The records, with their slots' sequences filled in.

@@ -21,9 +21,9 @@ const HASHER: KeyHasher = KeyHasher::new(7);
 /// Decodes a request in each way, and compares the results.
 pub fn run(payload: &[u8]) {
     let decoded = decode_request(payload);
-    if let Some(hot) = fast_path::read(payload, HASHER) {
+    if let Some(fast) = fast_path::read(payload, HASHER) {
         let request = decoded.as_ref().expect("what is read in place is no request");
-        assert_same(request, hot);
+        assert_same(request, fast);
     }
     match decoded {
         Ok(request) => comes_back(request, payload.len()),

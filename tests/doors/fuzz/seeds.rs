@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::targets::bytes::of_pieces;
 use super::targets::http::{SECRET, TOKEN};
-use crate::common::golden::{IMAGE_1, IMAGE_2, IMAGE_3, RECORDS_1, RECORDS_2, RECORDS_3};
+use crate::common::golden::{RECORDS_1, RECORDS_2, RECORDS_3, SNAPSHOT_1, SNAPSHOT_2, SNAPSHOT_3};
 use crate::common::vectors::{Vector, all};
 
 /// The seeds of a target.
@@ -17,10 +17,12 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "frame" => frames(),
         "request" => payloads(true).map(|(_, payload)| payload).collect(),
         "reply" => replies(),
-        "at_once" => stories(),
+        "fast_path" => stories(),
         "http" => http(),
         "records" => [RECORDS_1, RECORDS_2, RECORDS_3].map(records).into(),
-        "image" => [IMAGE_1, IMAGE_2, IMAGE_3].map(|text| of_pieces(&lines_of_hex(text))).into(),
+        "snapshot" => {
+            [SNAPSHOT_1, SNAPSHOT_2, SNAPSHOT_3].map(|text| of_pieces(&lines_of_hex(text))).into()
+        }
         "files" => edits(),
         "config" => configs(),
         "lines" => lines(),

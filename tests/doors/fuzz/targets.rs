@@ -7,23 +7,23 @@
 //! # Layout
 //! - `frame`: a stream of bytes, cut anywhere
 //! - `request`, `reply`: what decodes encodes again, without a change
-//! - `at_once`: replies on the fast path equal those of commands
+//! - `fast_path`: replies on the fast path equal those of commands
 //! - `http`: bytes of an HTTP connection, both doors
-//! - `records`, `image`: contents of the log and of a snapshot, with correct checksums
+//! - `records`, `snapshot`: contents of the log and of a snapshot, with correct checksums
 //! - `files`: the files of a data directory, changed in any way
 //! - `config`: settings in a file, in the environment, and the files that they name
 //! - `lines`: files for `import`
 //! - `bytes`: reads an input piece by piece
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-pub mod at_once;
 pub mod bytes;
 pub mod config;
+pub mod fast_path;
 pub mod files;
 pub mod frame;
 pub mod http;
-pub mod image;
 pub mod lines;
 pub mod records;
 pub mod reply;
 pub mod request;
+pub mod snapshot;

@@ -23,7 +23,7 @@ impl Call for Counting {
         self.store.call(command).await
     }
 
-    async fn aside<T: Send + 'static>(
+    async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {

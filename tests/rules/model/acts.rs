@@ -117,10 +117,10 @@ pub enum Fate {
     /// under way.
     Crash(u16),
     /// Like [`Self::Crash`], with a snapshot that was begun before the command on one core.
-    CrashWithImage(u16, u16),
+    CrashWithSnapshot(u16, u16),
     /// It crashes after some messages of the command, whatever their effect. A command with an
     /// idempotency key is repeated.
-    CrashInside { steps: usize, shards: u16, image_from: Option<u16> },
+    CrashInside { steps: usize, shards: u16, snapshot_from: Option<u16> },
 }
 
 impl Request {
@@ -350,12 +350,13 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    let inside = (0..9_usize, 1..6_u16, prop::option::of(0..5_u16))
-        .prop_map(|(steps, shards, image_from)| Fate::CrashInside { steps, shards, image_from });
+    let inside = (0..9_usize, 1..6_u16, prop::option::of(0..5_u16)).prop_map(
+        |(steps, shards, snapshot_from)| Fate::CrashInside { steps, shards, snapshot_from },
+    );
     prop_oneof![
         16 => Just(Fate::Lives),
         1 => (1..6_u16).prop_map(Fate::Crash),
-        1 => (1..6_u16, 0..5_u16).prop_map(|(shards, core)| Fate::CrashWithImage(shards, core)),
+        1 => (1..6_u16, 0..5_u16).prop_map(|(shards, core)| Fate::CrashWithSnapshot(shards, core)),
         2 => inside,
     ]
 }

@@ -92,8 +92,8 @@ impl Play {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        if let Fate::CrashWithImage(_, core) = step.fate {
-            self.node.begin_image(core);
+        if let Fate::CrashWithSnapshot(_, core) = step.fate {
+            self.node.begin_snapshot(core);
             self.node.capture(core, 500);
         }
         let request = match &step.act {
@@ -108,10 +108,10 @@ impl Play {
         }
         match step.fate {
             Fate::Lives => {}
-            Fate::CrashWithImage(shards, _) => {
-                let image = self.node.finish_image();
-                self.node = self.node.crashed_with_image(shards, &image);
-                self.line(&json!({"crash with an image, then shards": shards}));
+            Fate::CrashWithSnapshot(shards, _) => {
+                let snapshot = self.node.finish_snapshot();
+                self.node = self.node.crashed_with_snapshot(shards, &snapshot);
+                self.line(&json!({"crash with a snapshot, then shards": shards}));
             }
             // For a command with a key the crash came while it ran, before its repeat.
             Fate::CrashInside { .. } if request.is_some_and(|request| request.key.is_some()) => {}
@@ -175,8 +175,9 @@ impl Play {
     fn write(&mut self, request: &Request, fate: Fate) -> Result<(), String> {
         let (name, arguments) = request.command();
         let mut crashed = None;
-        if let (Fate::CrashInside { steps, shards, image_from }, Some(_)) = (fate, &request.key) {
-            crashed = Some(self.crash_inside(name, &arguments, steps, shards, image_from));
+        if let (Fate::CrashInside { steps, shards, snapshot_from }, Some(_)) = (fate, &request.key)
+        {
+            crashed = Some(self.crash_inside(name, &arguments, steps, shards, snapshot_from));
         }
         let told = answer(&mut self.node, name, arguments.clone());
         self.call_line(name, &arguments, &told);
@@ -204,10 +205,10 @@ impl Play {
         arguments: &Value,
         steps: usize,
         shards: u16,
-        image_from: Option<u16>,
+        snapshot_from: Option<u16>,
     ) -> Option<Answer> {
-        if let Some(core) = image_from {
-            self.node.begin_image(core);
+        if let Some(core) = snapshot_from {
+            self.node.begin_snapshot(core);
             self.node.capture(core, 300);
         }
         let kind = Kind::from_name(name).unwrap();
@@ -218,11 +219,11 @@ impl Play {
             }
             self.node.take(ticket).transpose()
         });
-        self.node = match image_from {
+        self.node = match snapshot_from {
             None => self.node.crashed(shards),
             Some(_) => {
-                let image = self.node.finish_image();
-                self.node.crashed_with_image(shards, &image)
+                let snapshot = self.node.finish_snapshot();
+                self.node.crashed_with_snapshot(shards, &snapshot)
             }
         };
         let first = first.transpose().map(|outcome| match outcome {
@@ -230,7 +231,7 @@ impl Play {
             Err(error) => Err(error.code.status()),
         });
         let crash = json!({
-            "crash after steps": steps, "image begun on": image_from, "then shards": shards,
+            "crash after steps": steps, "snapshot begun on": snapshot_from, "then shards": shards,
             "told before": first.as_ref().map(line_of),
         });
         self.lines.push(format!(r#"{{"call":"{name}","arguments":{arguments},"but":{crash}}}"#));

@@ -31,7 +31,7 @@ pub fn run(input: &[u8]) {
         }
         let expected = answered(&mut plain, request.id, request.command.clone());
         let answer = fast_path::read(payload, HASHER)
-            .and_then(|hot| at_once(&mut quick, hot))
+            .and_then(|request| run_fast(&mut quick, request))
             .unwrap_or_else(|| answered(&mut quick, request.id, request.command.clone()));
         assert_eq!(answer, expected, "{:?}", request.command);
         // Deliveries may finish in any order, and then the logs are compared.
@@ -55,7 +55,7 @@ fn answered(node: &mut SimNode, id: u64, command: Command) -> BytesMut {
 }
 
 /// A request on the fast path, as `node::worker::fast_path` answers it on a node of one shard.
-fn at_once(node: &mut SimNode, FastRequest { id, ask }: FastRequest<'_>) -> Option<BytesMut> {
+fn run_fast(node: &mut SimNode, FastRequest { id, ask }: FastRequest<'_>) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let told = |result: Result<(), Error>, out: &mut BytesMut| {
         result.unwrap_or_else(|error| encode_error(id, &error, out));
@@ -72,12 +72,12 @@ fn at_once(node: &mut SimNode, FastRequest { id, ask }: FastRequest<'_>) -> Opti
             }
             Ask::Advance(advance) => {
                 let write = |reply: AdvanceReply| fast_path::write_advance(id, &reply, &mut out);
-                let done = core.advance_here(advance, records)?.map(write);
+                let done = core.fast_advance(advance, records)?.map(write);
                 told(done, &mut out);
             }
             Ask::MarkRead(read) => {
                 let write = |reply: MarkReadReply| fast_path::write_mark_read(id, &reply, &mut out);
-                let done = core.mark_read_here(read, records)?.map(write);
+                let done = core.fast_mark_read(read, records)?.map(write);
                 told(done, &mut out);
             }
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::bytes::Bytes;
 use super::records::HASH_SEED;
 use crate::common::SimNode;
-use crate::common::sim::SimImage;
+use crate::common::sim::SimSnapshot;
 
 /// Starts a node from the blocks, and checks that it runs.
 pub fn run(input: &[u8]) {
@@ -20,8 +20,8 @@ pub fn run(input: &[u8]) {
     if blocks.iter().try_for_each(|block| core.restore(block)).is_err() {
         return;
     }
-    let image = SimImage { blocks, log_start: 0 };
-    runs(SimNode::new(1, HASH_SEED).crashed_without_log(1, &image));
+    let snapshot = SimSnapshot { blocks, log_start: 0 };
+    runs(SimNode::new(1, HASH_SEED).crashed_without_log(1, &snapshot));
 }
 
 /// Checks the duties of a node, whatever it was started from.
@@ -33,11 +33,11 @@ pub(super) fn runs(mut node: SimNode) {
         drop(outcome);
     }
     node.settle();
-    node.begin_image(0);
-    let image = node.finish_image();
-    let mut restored = node.crashed_without_log(3, &image);
+    node.begin_snapshot(0);
+    let snapshot = node.finish_snapshot();
+    let mut restored = node.crashed_without_log(3, &snapshot);
     restored.settle();
-    restored.assert_same_state(&mut node, "from an image");
+    restored.assert_same_state(&mut node, "from a snapshot");
 }
 
 /// Commands that read everything, and some that change the chats of the golden files.

@@ -1,4 +1,0 @@
-//! Runs `tests/doors/fuzz/image.rs` under cargo-fuzz: blocks of a snapshot.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chatshard_fuzz::targets::image::run(bytes));
