@@ -185,15 +185,17 @@ impl<T> Router<T> {
     fn answer_of_one(&self, to: ReplyTo, answer: Answer, out: &mut Vec<Sent>) -> Option<Outcome> {
         match answer {
             Answer::Done(outcome) => Some(outcome),
-            Answer::List(page) => {
-                // The shard of the user gave the page. The shard of this core makes the list from
-                // it, because the reply is encoded here.
-                let to = self.scatter.reply_to(to.entry, 0);
-                out.push((self.scatter.core, to, Op::ListOn(page)));
-                None
-            }
+            // The shard of the user gave the page. The shard of this core makes the reply from it,
+            // because the reply is encoded here.
+            Answer::List(page) => self.continue_here(to, Op::ListOn(page), out),
+            Answer::Sync(page) => self.continue_here(to, Op::SyncOn(page), out),
             _ => Some(mixed_up()),
         }
+    }
+
+    fn continue_here(&self, to: ReplyTo, op: Op, out: &mut Vec<Sent>) -> Option<Outcome> {
+        out.push((self.scatter.core, self.scatter.reply_to(to.entry, 0), op));
+        None
     }
 
     /// Keeps a ticket for an operation that the caller sends to a shard itself. Returns the entry,

@@ -90,6 +90,7 @@ impl Core {
             Op::Import(import, places) => import::import(self, &import, &places, out),
             Op::ImportGone(removals) => import::import_gone(self, removals, out).into(),
             Op::ListOn(page) => rows::continue_list(*page),
+            Op::SyncOn(page) => sync::continue_sync(*page),
             Op::Rows(user_ids) => rows::rows(slots, user_ids).into(),
             Op::Conversations(listing, part) => {
                 conversations::conversations(slots, &listing, &part).into()
@@ -138,7 +139,7 @@ impl Core {
             ShardCommand::MarkRead(read) => read_positions::mark_read(self, to, read, out),
             ShardCommand::Clear(clear) => read_positions::clear(self, to, clear, out),
             ShardCommand::Touch(touch) => rows::touch(self, touch, out).into(),
-            ShardCommand::Sync(sync) => sync::sync(self.slots(), self.incarnation(), &sync).into(),
+            ShardCommand::Sync(sync) => sync::sync(self.slots(), self.incarnation(), &sync),
         }
     }
 }

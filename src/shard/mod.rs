@@ -17,7 +17,7 @@
 //! - [`keyed`]: requests with an idempotency key, by the place of their first answer
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`list_order`]: the rows of a list in list order
-//! - [`page`]: a user's list, made in slices
+//! - [`page`], [`sync_page`]: a user's list, and a page of `sync`, made in slices
 //! - [`op`]: operations, answers and messages of a shard
 //! - [`core`]: the state machine
 //! - [`ops`]: what operations do, one file per family
@@ -43,6 +43,7 @@ pub mod retired;
 pub mod roster;
 pub mod row;
 pub mod state;
+pub mod sync_page;
 pub mod table;
 
 pub use self::core::Core;

@@ -18,6 +18,7 @@ use super::idempotency::{Claim, Claiming};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
 use super::page::ListPage;
 use super::row::RowFacts;
+use super::sync_page::SyncPage;
 use crate::command::create::Create;
 use crate::command::delete::Delete;
 use crate::command::detail::ChatItem;
@@ -102,6 +103,8 @@ pub enum Op {
     ImportGone(Vec<Removal>),
     /// Makes the next slice of a long list. Any shard can do it.
     ListOn(Box<ListPage>),
+    /// Makes the next slice of a page of `sync` over many rows. Any shard can do it.
+    SyncOn(Box<SyncPage>),
     /// Asks for the rows of these users, as they are at this instant.
     Rows(Vec<UserId>),
     /// Makes a part of a `conversations`, from rows whose chats this shard owns.
@@ -183,6 +186,8 @@ pub enum Answer {
     Stats(ShardStats),
     /// A list of more slices than are made so far. [`Op::ListOn`] makes the next slice.
     List(Box<ListPage>),
+    /// A page of `sync` that is not whole yet. [`Op::SyncOn`] makes the next slice.
+    Sync(Box<SyncPage>),
     /// The rows of each user that was asked for.
     Rows(Vec<UserRows>),
     /// The first conversations of the part, in the order of `conversations`.
@@ -219,7 +224,7 @@ impl Answer {
             Self::Facts(rows) => rows.len(),
             Self::ExportPage(page) => page.chats.len() + page.members.len(),
             Self::ExportRows(rows) => rows.len(),
-            Self::List(_) => SCAN_ROWS,
+            Self::List(_) | Self::Sync(_) => SCAN_ROWS,
             Self::Conversations(part) => part.items.len(),
             Self::Unread(users) => users.len(),
             Self::MarkReadMany(results) => results.len(),

@@ -2,6 +2,7 @@
 //! request.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
@@ -16,11 +17,12 @@ use bytes::BytesMut;
 use chatshard::access::Authenticator;
 use chatshard::admission::{Admission, Budget, Door, Peer};
 use chatshard::command::list::ListReply;
+use chatshard::command::sync::{SyncOp, SyncReply};
 use chatshard::command::{Call, Command, Kind, Reply, RouterCommand, Sorted};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::{self, ServeConfig};
 use chatshard::http::{App, UserAuth, app_router};
-use chatshard::limits::{IN_FLIGHT_BYTES_MAX, SCAN_ROWS};
+use chatshard::limits::{IN_FLIGHT_BYTES_MAX, LOOK_ROWS, SCAN_ROWS};
 use chatshard::metrics::SharedMeter;
 use chatshard::metrics::doors::DoorMeter;
 use chatshard::net::connection::{self, NetConfig};
@@ -33,7 +35,7 @@ use chatshard::protocol::encode_request;
 use chatshard::router::Router;
 use chatshard::shard::Core;
 use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
-use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use chatshard::types::{Flag, KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
@@ -303,6 +305,11 @@ fn on_shard(shard: u16, kind: &str) -> String {
     (0..).map(|number| format!("{kind}-{number}")).find(is_there).unwrap()
 }
 
+/// The id of a chat in the list of the user `a`.
+fn chat(number: usize) -> String {
+    format!("g{number:05}")
+}
+
 /// The only shard of a node, driven by hand.
 struct Alone {
     core: Core,
@@ -326,6 +333,25 @@ impl Alone {
             }
         }
         self.out.answers.pop().expect("an answer").answer
+    }
+
+    /// Imports so many rows of the user `a`. Few of them are pinned.
+    fn fill(&mut self, rows: usize) {
+        for numbers in (0..rows).collect::<Vec<_>>().chunks(2000) {
+            let chats: Vec<_> = numbers
+                .iter()
+                .map(|n| json!({"id": chat(*n), "type": 2, "creator_id": "m"}))
+                .collect();
+            let pin = |n: &usize| u8::from(n % 1000 == 7);
+            let members: Vec<_> = numbers
+                .iter()
+                .map(|n| json!({"user_id": "a", "chat_id": chat(*n), "is_top": pin(n)}))
+                .collect();
+            let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
+            let Command::Import(import) = lines else { panic!("an import") };
+            let answer = self.run(Op::Import(import.into(), Vec::new()));
+            assert!(matches!(answer, Answer::Done(Ok(_))));
+        }
     }
 
     fn ask(&mut self, kind: Kind, arguments: Value) -> Answer {
@@ -353,33 +379,78 @@ impl Alone {
         }
         unreachable!("it ends")
     }
+
+    /// A `sync`, and the steps that it took; `meanwhile` runs between them.
+    fn sync(&mut self, since: Value, meanwhile: &mut impl FnMut(&mut Self)) -> (SyncReply, usize) {
+        let mut answer = self.ask(Kind::Sync, json!({"user_id": "a", "since": since}));
+        for steps in 1.. {
+            match answer {
+                Answer::Sync(page) => {
+                    meanwhile(self);
+                    answer = self.run(Op::SyncOn(page));
+                }
+                Answer::Done(Ok(Reply::Sync(reply))) => return (reply, steps),
+                other => panic!("{other:?}"),
+            }
+        }
+        unreachable!("it ends")
+    }
+}
+
+#[test]
+fn a_sync_over_many_rows_takes_steps_and_misses_no_change_between_them() {
+    let mut shard = Alone::new();
+    let rows = 2 * LOOK_ROWS + 100;
+    shard.fill(rows);
+    let mut device: BTreeMap<String, Flag> = BTreeMap::new();
+    let (mut since, mut pages, mut changed) = (json!(null), 0, 0..rows);
+    loop {
+        // Rows that the page has passed change as well as rows that it has not reached.
+        let mut change = |shard: &mut Alone| {
+            for n in [changed.next(), changed.next_back()].into_iter().flatten() {
+                let flags = json!({"user_id": "a", "chat_id": chat(n), "is_mute": 1});
+                shard.ask(Kind::SetFlags, flags);
+            }
+        };
+        let few = pages > 20;
+        let (reply, steps) = shard.sync(since, &mut |shard| {
+            if !few {
+                change(shard)
+            }
+        });
+        assert_eq!(steps, 3, "steps for {rows} rows");
+        assert!(!reply.reset && reply.items.len() <= 1000, "{} changes", reply.items.len());
+        assert!(reply.items.is_sorted_by_key(|item| item.version));
+        for item in &reply.items {
+            assert_eq!(item.op, SyncOp::Upsert);
+            device.insert(item.id.to_string(), item.is_mute);
+        }
+        since = json!({"log": reply.log, "version": reply.version});
+        pages += 1;
+        if !reply.more && few {
+            break;
+        }
+    }
+    let (list, _) = shard.list(json!(null), json!(null), |_| {});
+    let listed = list.items.iter().map(|row| (row.chat_id.to_string(), row.is_mute));
+    assert!(device == listed.collect(), "the device has other rows than the list");
+    assert_eq!(device.values().filter(|muted| **muted == Flag::YES).count(), rows - changed.len());
 }
 
 #[test]
 fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
     let mut shard = Alone::new();
     let rows = 10 * SCAN_ROWS;
-    let id = |number: usize| format!("g{number:05}");
-    for numbers in (0..rows).collect::<Vec<_>>().chunks(2000) {
-        let chats: Vec<_> =
-            numbers.iter().map(|n| json!({"id": id(*n), "type": 2, "creator_id": "m"})).collect();
-        let members: Vec<_> = numbers
-            .iter()
-            .map(|n| json!({"user_id": "a", "chat_id": id(*n), "is_top": u8::from(n % 1000 == 7)}))
-            .collect();
-        let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
-        let Command::Import(import) = lines else { panic!("an import") };
-        assert!(matches!(shard.run(Op::Import(import.into(), Vec::new())), Answer::Done(Ok(_))));
-    }
+    shard.fill(rows);
     let pinned = (0..rows).rev().filter(|n| n % 1000 == 7);
     let expected: Vec<String> =
-        pinned.chain((0..rows).rev().filter(|n| n % 1000 != 7)).map(id).collect();
+        pinned.chain((0..rows).rev().filter(|n| n % 1000 != 7)).map(chat).collect();
     let ids = |list: &ListReply| -> Vec<String> {
         list.items.iter().map(|row| row.chat_id.to_string()).collect()
     };
 
     let pin = |shard: &mut Alone, number: usize, is_top: u8| {
-        let flags = json!({"user_id": "a", "chat_id": id(number), "is_top": is_top});
+        let flags = json!({"user_id": "a", "chat_id": chat(number), "is_top": is_top});
         shard.ask(Kind::SetFlags, flags);
     };
     let (list, steps) = shard.list(json!(null), json!(null), |shard| {

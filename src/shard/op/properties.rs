@@ -67,6 +67,10 @@ impl Op {
             Self::ListOn(page) => {
                 Properties { rows_held: page.rows_held(), ..READ.with_rows(SCAN_ROWS) }
             }
+            // The log has all that the page shows before the first slice leaves its shard.
+            Self::SyncOn(page) => {
+                Properties { rows_held: page.changes_held(), ..READ.with_rows(SCAN_ROWS) }
+            }
             Self::Rows(_) => READ,
             Self::Conversations(_, part) => READ.with_rows(part.refs.len()),
             Self::Unread(_, refs) => READ.with_rows(refs.len()),
