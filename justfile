@@ -97,6 +97,10 @@ long-kills:
 long-simulation:
     CHATSHARD_SIM_SEEDS=50000 cargo test --release --test simulation -- --nocapture
 
+# 1000 random histories of three members of a journal
+long-members:
+    CHATSHARD_MEMBERS_SEEDS=1000 cargo test --release --test members -- --nocapture history
+
 # 100 000 random histories of a journal, on engines with and without a condition
 long-journal:
     CHATSHARD_JOURNAL_HISTORIES=100000 cargo test --release --test journal -- --nocapture histories

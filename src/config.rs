@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`settings`]: the table of all settings, and the four places that they come from
 //! - [`choices`]: settings that must be one of a few words
+//! - [`journal`]: the settings of a member of a journal
 //! - [`log_level`]: the directives of the log level
 //!
 //! # Invariants
@@ -12,6 +13,7 @@
 //! - A `Config` holds the secrets, and the paths of their files, so that these can be read again.
 
 pub mod choices;
+pub mod journal;
 pub mod log_level;
 pub mod settings;
 
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Uri};
+pub use journal::{EngineAddress, JournalConfig};
 pub use settings::{Environment, ServeArgs};
 
 pub use crate::access::{
@@ -175,6 +178,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Whether to pin each worker's thread to a core.
     pub pin: bool,
+    /// The journal of which the node is a member; `None`: it has none.
+    pub journal: Option<JournalConfig>,
 }
 
 impl Config {
@@ -221,6 +226,7 @@ impl Config {
             connections_max: merged.get("connections_max", connections)?,
             idle_timeout: merged.get("idle_timeout_s", seconds(1))?,
             pin: merged.get("pin", boolean)?,
+            journal: journal::journal(&merged)?,
         };
         config.refuse_unsafe(&merged)?;
         Ok(config)
@@ -258,6 +264,7 @@ impl Config {
             connections_max: CONNECTIONS_MAX,
             idle_timeout: Duration::from_millis(IDLE_TIMEOUT_MS),
             pin: false,
+            journal: None,
         }
     }
 
@@ -296,8 +303,28 @@ impl Config {
         if self.demo && merged.is_flag("data_dir") {
             return Err(merged.error("data_dir", "--demo serves a throw-away directory"));
         }
+        if self.journal.is_some() {
+            self.refuse_beside_journal(merged)?;
+        }
         if self.demo && self.tls.is_some() {
             return Err(merged.error("tls_cert", "the demo's doors are plain"));
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Rejects settings under which a member could not keep what the journal has.
+    fn refuse_beside_journal(&self, merged: &Merged) -> Result<(), ConfigError> {
+        if self.log == LogSwitch::Off {
+            return Err(merged.error("log", "a member of a journal has a log"));
+        }
+        if self.allow_damage {
+            let why = "a member of a journal gets damaged data from the others: wipe its directory";
+            return Err(merged.error("allow_damage", why));
+        }
+        if self.demo {
+            return Err(merged.error("demo", "the demo has no journal"));
         }
         Ok(())
     }

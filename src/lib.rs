@@ -90,7 +90,7 @@ mod http;
 #[cfg(feature = "internals")]
 pub mod journal;
 #[cfg(not(feature = "internals"))]
-#[allow(dead_code, reason = "the node does not use it yet")]
+#[allow(dead_code, reason = "only tests use the simulated engine")]
 mod journal;
 #[cfg(feature = "internals")]
 pub mod limits;

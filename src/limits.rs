@@ -182,6 +182,10 @@ pub const JOURNAL_TEXT_BYTES_MAX: usize = 255;
 pub const JOURNAL_LOOK_ENTRIES: usize = 16;
 /// Bytes of entries that a follow delivers ahead of the thread that takes them.
 pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 4 << 20;
+/// Entries that a standby reads at once.
+pub const JOURNAL_READ_ENTRIES: usize = 64;
+/// The format of events and entries that this build writes to a journal.
+pub const JOURNAL_FORMAT: u32 = 1;
 
 const _: () = assert!(SLOTS.is_power_of_two());
 const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);

@@ -9,6 +9,7 @@
 //! - `descriptors`: the file descriptors of each door, and the reserve of log and snapshots
 //! - `credentials`: the credentials that callers must show, and when their files are read again
 //! - `doors`: the counters of the doors, and the budgets that their connections share
+//! - `engine`: the engine of a member's journal
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
 //!
@@ -20,6 +21,7 @@ mod admin;
 mod credentials;
 mod descriptors;
 mod doors;
+pub mod engine;
 mod listeners;
 
 use std::io;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The node did not start, or did not stop cleanly.
     #[error("{0}")]
     Node(#[from] NodeError),
+    /// The journal cannot be used with these settings.
+    #[error("{0}")]
+    Journal(String),
     /// The operating system refused an operation, or a setting cannot work on this machine.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -163,32 +168,54 @@ async fn serve(
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
     warn_of_open_doors(&config, &addresses);
-    let options = node_options(&config);
-    let (store, recovered) = tokio::select! {
-        recovered = start::recover(&options) => recovered?,
+    let options = node_options(&config, &addresses)?;
+    let mut node = tokio::select! {
+        node = begin(&options) => node?,
         () = &mut stop => return Ok(()),
     };
-    let node = Node::start(&options, store, recovered)?;
-    tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
-    tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
-
-    let meters: Vec<SharedMeter> = node.info.shards.all().map(|_| SharedMeter::default()).collect();
-    let mut open = vec![opening.tcp(tcp, &node.info)];
-    open.extend(http.map(|listener| opening.http(listener, &node.info, &meters)));
-    late.set(Handle::new(Arc::clone(&node.info)), meters);
+    let meters: Vec<SharedMeter> = options.shards.all().map(|_| SharedMeter::default()).collect();
+    let current = opening.current(&node.info, &meters);
+    let mut open = vec![opening.tcp(tcp, &current)];
+    open.extend(http.map(|listener| opening.http(listener, &current)));
+    late.set(Some((Handle::new(Arc::clone(&node.info)), meters.clone())));
     let shown = |door: &Option<Endpoint>| {
         door.as_ref().map_or_else(|| "off".to_owned(), Endpoint::to_string)
     };
     info!(tcp = %addresses.tcp, http = shown(&addresses.http), admin = shown(&addresses.admin),
         shards = node.info.shards.get(), "ready");
-    std::thread::spawn(move || on_ready(&addresses));
+    let told = addresses.clone();
+    std::thread::spawn(move || on_ready(&told));
 
-    stop.await;
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = node.over() => {}
+        }
+        info!("this member begins again as a standby");
+        late.set(None);
+        current.set(None);
+        node.demote().await?;
+        node = tokio::select! {
+            node = begin(&options) => node?,
+            () = &mut stop => return Ok(()),
+        };
+        current.set(Some(opening.serving(&node.info, &meters)));
+        late.set(Some((Handle::new(Arc::clone(&node.info)), meters.clone())));
+    }
     info!("stopping: no new connections; what is in flight is answered");
     node.info.stopping.store(true, Ordering::Release);
     closing.send_replace(true);
     wait_empty(&open).await;
     Ok(node.stop().await?)
+}
+
+/// Reads the data and begins the threads of the node.
+async fn begin(options: &NodeOptions) -> Result<Node, StartError> {
+    let (store, recovered) = start::recover(options).await?;
+    let node = Node::start(options, store, recovered)?;
+    tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
+    tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
+    Ok(node)
 }
 
 fn warn_of_open_doors(config: &Config, addresses: &Addresses) {
@@ -201,13 +228,16 @@ fn warn_of_open_doors(config: &Config, addresses: &Addresses) {
     }
 }
 
-fn node_options(config: &Config) -> NodeOptions {
-    NodeOptions {
+fn node_options(config: &Config, addresses: &Addresses) -> Result<NodeOptions, StartError> {
+    let journal = config.journal.as_ref().map(|journal| engine::options(journal, addresses));
+    let journal = journal.transpose()?;
+    Ok(NodeOptions {
         data_dir: config.data_dir.clone(),
         init: config.init,
         allow_damage: config.allow_damage,
         shards: config.shards,
         mode: match (config.log, config.fsync) {
+            (LogSwitch::On, _) if journal.is_some() => LogMode::Journal,
             (LogSwitch::Off, _) => LogMode::Off,
             (LogSwitch::On, FsyncMode::Always) => LogMode::Always,
             (LogSwitch::On, FsyncMode::EverySecond) => LogMode::EverySec,
@@ -219,8 +249,9 @@ fn node_options(config: &Config) -> NodeOptions {
             log_bytes: config.snapshot_log_bytes,
         },
         memory_max: config.memory_max,
+        journal,
         pin: config.pin,
-    }
+    })
 }
 
 /// Waits until no door has a connection.

@@ -30,6 +30,8 @@ pub enum Planted {
     JournalIndexUnchecked,
     /// The lease of an active counts from the reply to its append, not from the request.
     LeaseFromReply,
+    /// A standby claims although it did not see that the active is silent.
+    ClaimWithoutWait,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -8,6 +8,7 @@
 //! - [`generate`]: data sets of realistic shape
 //! - [`mod@bench`]: the load tool
 //! - [`inspect`]: a check of a data directory, offline
+//! - [`journal`]: begins the journal that several nodes share, and shows what it holds
 //! - [`restore`]: puts a backup into service
 //! - [`serve`] and [`demo`]: the server itself
 //! - [`progress`]: a bar that shows how far a command has come
@@ -28,6 +29,7 @@ pub mod failure;
 #[cfg(feature = "bench")]
 pub mod generate;
 pub mod inspect;
+pub mod journal;
 pub mod manual;
 pub mod progress;
 pub mod query;
@@ -87,6 +89,9 @@ pub enum Action {
     Inspect(inspect::InspectArgs),
     /// Put a data directory from a backup into service
     Restore(restore::RestoreArgs),
+    /// Begin the journal that several nodes share, or show what it holds
+    #[command(subcommand)]
+    Journal(journal::JournalAction),
 }
 
 /// The address of the server and the credentials for it.
@@ -235,6 +240,7 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Bench(bench) => measure(bench),
         Action::Inspect(args) => inspect::run(&args),
         Action::Restore(args) => restore::run(&args),
+        Action::Journal(action) => journal::run(&action),
     }
 }
 

@@ -67,6 +67,7 @@ fn hello_reply(limits: Limits) -> Reply {
         hash_seed: 0,
         shard: 0,
         limits,
+        ..HelloReply::default()
     }))
 }
 

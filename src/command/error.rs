@@ -50,6 +50,9 @@ error_codes! {
     Gone 410 "gone";
     /// A frame, a list or a reply exceeds its limit.
     TooLarge 413 "too_large";
+    /// This node is not the active of its journal, and applied nothing. The error names the active,
+    /// if it is known.
+    Moved 421 "moved";
     /// An `advance` reached a disabled chat.
     Disabled 423 "disabled";
     /// A queue or a budget is full. Nothing was applied; the client may retry later.
@@ -72,12 +75,23 @@ pub struct Error {
     pub code: ErrorCode,
     /// The exact reason, in words for the caller.
     pub message: Cow<'static, str>,
+    /// Where the active is, if this node is not: a part of 421.
+    pub moved: Option<Box<Moved>>,
+}
+
+/// Where clients find the active of a journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The address of its TCP door; empty if it is not known.
+    pub address: String,
+    /// The number of its claim; 0 before the first one.
+    pub epoch: u64,
 }
 
 impl Error {
     /// An error with any code. The constructors below cover most cases.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), moved: None }
     }
 
     /// Error 400, with the wrong argument named in `message`.
@@ -105,6 +119,16 @@ impl Error {
         Self::new(ErrorCode::Gone, "the chat was dissolved")
     }
 
+    /// Error 421 for a request to a node that is not the active.
+    #[cold]
+    pub fn moved(moved: Moved) -> Self {
+        let message = match moved.address.as_str() {
+            "" => "this node is not the active, and knows of none".to_owned(),
+            address => format!("this node is not the active; that is {address}"),
+        };
+        Self { moved: Some(Box::new(moved)), ..Self::new(ErrorCode::Moved, message) }
+    }
+
     /// Error 429 for a connection that finds all places of its door taken.
     pub fn no_room() -> Self {
         Self::new(ErrorCode::Busy, "too many connections; try again later")
@@ -130,7 +154,9 @@ impl Error {
     #[must_use]
     pub fn of_a_part(self) -> Self {
         match self.code {
-            ErrorCode::Busy | ErrorCode::Unavailable if !self.is_outcome_unknown() => {
+            ErrorCode::Busy | ErrorCode::Moved | ErrorCode::Unavailable
+                if !self.is_outcome_unknown() =>
+            {
                 let why = self.message.strip_prefix(NOT_APPLIED).unwrap_or(&self.message);
                 Self::outcome_unknown(&format!("a part was applied, another was not: {why}"))
             }

@@ -52,7 +52,7 @@ impl Arguments for Hello {
 }
 
 /// Reply to `hello`: versions, placement of keys, and limits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HelloReply {
     /// Always `chatshard`.
     pub server: String,
@@ -70,10 +70,23 @@ pub struct HelloReply {
     pub shard: u16,
     /// The limits of this server.
     pub limits: Limits,
+    /// What the node is in its journal: `active`, `standby`, `claiming` or `demoted`. A node
+    /// without a journal is `active`.
+    #[serde(default)]
+    pub role: String,
+    /// The address of the active's TCP door; empty if it is not known, or there is no journal.
+    #[serde(default)]
+    pub active: String,
+    /// The number of the active's claim; 0 without a journal.
+    #[serde(default)]
+    pub epoch: u64,
+    /// The id of the journal; 0 without one.
+    #[serde(default)]
+    pub journal: u64,
 }
 
 /// The limits that a client can meet. One that an older server does not report is 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest request frame, in bytes.
     pub request_bytes: u64,
@@ -209,7 +222,10 @@ impl Limits {
 #[cfg(test)]
 draw! {
     Hello { token, client, shard }
-    HelloReply { server, version, protocol, shards, slots, hash_seed, shard, limits }
+    HelloReply {
+        server, version, protocol, shards, slots, hash_seed, shard, limits, role, active, epoch,
+        journal,
+    }
     Limits {
         request_bytes, reply_bytes, ids, users, import_lines, in_flight, id_bytes, idle_ms,
         idempotency_ms, idempotency_keys, tombstones, hello_bytes, text_bytes, nesting, integer_max,

@@ -146,6 +146,30 @@ settings! {
     /// Pin each shard's thread to a core
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pin = "true";
+    /// Journal that this node shares with others: etcd://HOST:PORT,HOST:PORT,HOST:PORT/NAME; none if
+    /// absent
+    #[arg(value_name = "URL")]
+    journal = "";
+    /// Name of this member of the journal; what it advertises if absent
+    #[arg(value_name = "NAME")]
+    member = "";
+    /// Address of the TCP door as clients reach it; that of listen if absent
+    #[arg(value_name = "ADDR")]
+    advertise = "";
+    /// Address of the admin listener as other members reach it; that of admin if absent
+    #[arg(value_name = "ADDR")]
+    advertise_admin = "";
+    /// Milliseconds after which an active without writes says that it is there; fits the engine if
+    /// absent
+    #[arg(value_name = "MS")]
+    beat_ms = "";
+    /// Milliseconds for which an append gives the active the right to reply; fits the engine if
+    /// absent
+    #[arg(value_name = "MS")]
+    serve_ms = "";
+    /// Milliseconds of silence after which a standby takes over; fits the engine if absent
+    #[arg(value_name = "MS")]
+    claim_ms = "";
 }
 
 /// Arguments of `serve`: the settings, and the file with more of them.

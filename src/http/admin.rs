@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::header::{ACCEPT, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
@@ -41,7 +41,7 @@ use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
 /// The check behind `/readyz`: an error with the reason while the node does not accept all
 /// requests.
-pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type Readiness = Arc<dyn Fn(bool) -> Result<(), String> + Send + Sync>;
 /// Collects the values that `/metrics` shows.
 pub type MetricsSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
@@ -87,8 +87,9 @@ async fn healthz() -> Response {
     success("ok", 64)
 }
 
-async fn readyz<C: Call>(State(admin): State<Admin<C>>) -> Response {
-    match (admin.readiness)() {
+/// With `?any`, a standby that is well is ready too.
+async fn readyz<C: Call>(State(admin): State<Admin<C>>, RawQuery(query): RawQuery) -> Response {
+    match (admin.readiness)(query.as_deref() == Some("any")) {
         Ok(()) => success("ready", 64),
         Err(why) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }

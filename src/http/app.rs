@@ -98,7 +98,7 @@ async fn answer<R: Route, C: Call>(State(app): State<App<C>>, request: Request) 
         let is_page = body.is_page();
         let _turn = visitor::turn(visitor.as_ref(), R::KIND.class()).await;
         let reply = ask(&app.store, body.command(caller)).await;
-        let reply = reply.map_err(|failure| failure.told_to_anybody(R::ERRORS))?;
+        let reply = reply.map_err(|failure| failure.without_moved().told_to_anybody(R::ERRORS))?;
         let kind = reply.kind();
         let data = R::data(reply).ok_or_else(|| {
             Failure::internal(format!("the store answered as to {}", kind.name()))

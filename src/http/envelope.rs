@@ -25,6 +25,9 @@ pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// The value of `Vary` where the encoding of the body depends on `Accept-Encoding`.
 pub(super) const BY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
+/// The header that names the active.
+const ACTIVE: HeaderName = HeaderName::from_static("x-chatshard-active");
+
 /// The bytes before the data of an answer with status 200.
 pub(super) const DATA_BEGINS: &[u8] = br#"{"code":200,"data":"#;
 /// The bytes behind the data of an answer with status 200.
@@ -121,12 +124,14 @@ pub(super) struct Failure {
     message: Cow<'static, str>,
     /// Why a credential was rejected, for the metrics; `None` for any other failure.
     refused: Option<Refused>,
+    /// The address of the active, if this node is not; empty if it is not known.
+    active: Option<String>,
 }
 
 impl Failure {
     /// A failure with any status, also one that no command's error has (405, 408).
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), refused: None }
+        Self { status, message: message.into(), refused: None, active: None }
     }
 
     /// A failure with status 401. `reason` says in the metrics why the credential was rejected.
@@ -160,6 +165,19 @@ impl Failure {
         self
     }
 
+    /// Tells an app 503 in place of 421: it has one address, and whoever balances the load finds the
+    /// active in a header.
+    pub(super) fn without_moved(self) -> Self {
+        match self.status {
+            StatusCode::MISDIRECTED_REQUEST => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                message: "not applied: this node is not the active; try again".into(),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The HTTP status of the failure's answer.
     pub(super) const fn status(&self) -> StatusCode {
         self.status
@@ -175,7 +193,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status =
             StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self::new(status, error.message)
+        let active = error.moved.map(|moved| moved.address);
+        Self { active, ..Self::new(status, error.message) }
     }
 }
 
@@ -184,6 +203,9 @@ impl IntoResponse for Failure {
         let mut response = respond(self.status, (), &self.message, 64 + self.message.len());
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(Ok(address)) = self.active.as_deref().map(HeaderValue::from_str) {
+            response.headers_mut().insert(ACTIVE, address);
         }
         response
     }

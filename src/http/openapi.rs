@@ -255,6 +255,7 @@ fn meaning(code: ErrorCode) -> &'static str {
         ErrorCode::TooLarge => {
             "The body, a list in it, or the answer is over its limit; `msg` says what to do."
         }
+        ErrorCode::Moved => "This node is not the active; an app gets 503 in its place.",
         ErrorCode::Disabled => "The chat is disabled.",
         ErrorCode::Busy => "Too much at once; nothing was applied. Try again later.",
         ErrorCode::Unavailable => "Not now; `msg` says whether it was applied.",

@@ -28,7 +28,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use tokio::sync::mpsc;
 
-use super::engine::{EngineProfile, EngineReply, EngineRequest};
+use super::engine::{EngineProfile, EngineReply, EngineRequest, LeaseTimes};
 use crate::limits::JOURNAL_BACKLOG_BYTES_MAX;
 
 /// Makes ports to one engine, for the threads of one node.
@@ -100,6 +100,13 @@ impl EngineClient {
     #[must_use]
     pub fn space(&self) -> &EngineSpace {
         &self.space
+    }
+
+    /// The client with other times of the lease.
+    #[must_use]
+    pub fn with_times(mut self, times: LeaseTimes) -> Self {
+        self.profile.times = times;
+        self
     }
 
     /// A port whose owner waits with [`EnginePort::receive`].

@@ -538,6 +538,12 @@ impl JournalWriter {
         self.is_idle() && now.saturating_sub(self.sent_at) >= self.profile.times.beat
     }
 
+    /// Time until a beat is due, if nothing is appended before.
+    #[must_use]
+    pub fn beat_in(&self, now: Duration) -> Duration {
+        self.profile.times.beat.saturating_sub(now.saturating_sub(self.sent_at))
+    }
+
     /// Whether the engine has said nothing about the entry under way for so long that new writes
     /// must be refused. The writer keeps trying.
     #[must_use]

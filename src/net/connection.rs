@@ -52,7 +52,7 @@ use super::unread::UnreadBudget;
 use super::watching::{Watches, until};
 use crate::access::{Authenticator, Role, Session};
 use crate::admission::{Budget, Guest};
-use crate::command::{Command, Error, ErrorCode, Reply, ReplySize};
+use crate::command::{Command, Error, ErrorCode, Kind, Reply, ReplySize};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
     WATCH_PAGE_HELD_BYTES,
@@ -201,6 +201,8 @@ struct Connection {
     incomplete: Option<Incomplete>,
     unread: UnreadBudget,
     timeouts: Timeouts,
+    /// Most requests of this turn get the error that the node's role has for them.
+    is_turned_away: bool,
 }
 
 impl Connection {
@@ -236,6 +238,7 @@ impl Connection {
             closing: false,
             moving: None,
             incomplete: None,
+            is_turned_away: false,
             timeouts,
             local,
         };
@@ -260,6 +263,8 @@ impl Connection {
             self.end_session();
         }
         self.local.tick();
+        // All that this turn takes was read before.
+        self.is_turned_away = self.local.turned_away(Kind::List).is_some();
         self.budget.begin_turn(started);
         loop {
             let taken = self.take_requests(started);
@@ -360,7 +365,7 @@ impl Connection {
             }
             bytes += frame::HEADER_BYTES + frame.payload.len();
             taken += 1;
-            if !self.take_on_fast_path(frame, started) {
+            if self.is_turned_away || !self.take_on_fast_path(frame, started) {
                 self.take_any(Decoded::of(frame.payload, started, Work::Command));
             }
         }
@@ -426,6 +431,11 @@ impl Connection {
     fn take_as(&mut self, role: Role, asked: RequestInfo, work: Work) {
         let id = asked.id;
         if let Err(error) = role.check(work.kind()) {
+            return self.replies.push(id, Err(error));
+        }
+        if self.is_turned_away
+            && let Some(error) = self.local.turned_away(work.kind())
+        {
             return self.replies.push(id, Err(error));
         }
         match work {

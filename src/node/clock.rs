@@ -118,6 +118,14 @@ impl Clock {
         Noticed { step, fell, ahead: self.note_ahead(reading.wall) }
     }
 
+    /// Moves `now` and the limit up to `time`: another node has already decided at that time.
+    pub fn not_below(&mut self, time: u64) {
+        if time > self.now {
+            (self.now, self.behind_since) = (time, None);
+            self.limit = self.limit.max(aim(time));
+        }
+    }
+
     fn move_limit(&mut self, elapsed: u64, wall: u64) {
         let there = self.limit.saturating_add(elapsed.saturating_mul(DRAWN_SHARE));
         let (least, most) = (there.saturating_sub(elapsed), there.saturating_add(elapsed));

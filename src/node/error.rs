@@ -87,4 +87,7 @@ pub enum NodeError {
     /// The thread with this name panicked.
     #[error("the thread {0} ended by a panic")]
     Panicked(&'static str),
+    /// The journal cannot be used.
+    #[error("{0}")]
+    Journal(String),
 }

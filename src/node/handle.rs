@@ -11,7 +11,7 @@ use super::log::LogState;
 use super::mailbox::{Control, WorkerReport};
 use super::worker::{Local, Taken};
 use crate::command::stats::StatsReply;
-use crate::command::{BorrowedRows, Call, Command, Error, Outcome};
+use crate::command::{BorrowedRows, Call, Command, Error, Kind, Outcome};
 use crate::limits::SCAN_ROWS;
 use crate::metrics::MetricsInput;
 use crate::types::ShardId;
@@ -36,13 +36,20 @@ impl Handle {
         Self { shard: Some(shard), ..Self::new(node) }
     }
 
-    /// Whether the node accepts reads and writes now, for `/readyz`.
+    /// Whether the node accepts reads and writes now, for `/readyz`. A standby does not, but it is
+    /// well if it may be `of_any_role`.
     ///
     /// # Errors
     /// Why not: the node is stopping, or the log refuses writes.
-    pub fn readiness(&self) -> Result<(), String> {
+    pub fn readiness(&self, of_any_role: bool) -> Result<(), String> {
         if self.node.stopping.load(Ordering::Acquire) {
             return Err("the server is stopping".into());
+        }
+        if let Some(member) = self.node.member.as_ref().filter(|_| !of_any_role) {
+            member.readiness(self.node.clock.boot())?;
+        }
+        if let Some(why) = self.node.member.as_ref().and_then(|member| member.failure()) {
+            return Err(why);
         }
         match self.node.log.state() {
             LogState::Ok => Ok(()),
@@ -77,6 +84,9 @@ impl Handle {
 
 impl Call for Handle {
     async fn call(&self, command: Command) -> Outcome {
+        if let Some(error) = self.node.turned_away(command.kind()) {
+            return Err(error);
+        }
         let shard = self.shard.unwrap_or_else(|| {
             let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.node.mailboxes.len().max(1);
             ShardId(u16::try_from(turn).unwrap_or(0))
@@ -99,6 +109,9 @@ impl Call for Handle {
     fn read_list<R>(&self, user_id: &str, read: impl FnOnce(BorrowedRows<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
         let core = Local::current(&self.node, shard)?;
+        if self.node.turned_away(Kind::List).is_some() {
+            return None;
+        }
         let user_id = self.node.hasher.hashed(user_id);
         let result = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
         let Taken::Now(result) = result else { return None };

@@ -54,6 +54,9 @@ pub struct Identity {
     /// What the log and the snapshots must hold at least.
     #[serde(default, rename = "floor")]
     pub baseline: StoredBaseline,
+    /// A random number of this member of a journal. `None` if the node has no journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<u64>,
     /// The file that this identity was written to. `None` if the file system does not report it.
     #[serde(default)]
     pub file: Option<KeptFile>,
@@ -135,6 +138,7 @@ impl Identity {
             incarnation: draw(path)?,
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
+            member: None,
             file: None,
         })
     }

@@ -11,13 +11,14 @@ use tokio::sync::oneshot;
 use super::clock::shared::SharedClock;
 use super::log::Log;
 use super::mailbox::{Control, Mailbox};
+use super::membership::{ActiveMember, MemberRole, Membership, is_for_any_role};
 use super::memory::Memory;
 use super::offload::Offload;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
 use super::watch::WatchHub;
 use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
 use crate::command::stats::StatsReply;
-use crate::command::{Error, Outcome};
+use crate::command::{Error, Kind, Outcome};
 use crate::limits::SLOTS;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
@@ -50,12 +51,26 @@ pub struct NodeInfo {
     pub stopping: AtomicBool,
     /// Set when the workers must end: from then on nobody answers what is in a mailbox.
     pub ended: AtomicBool,
+    /// The membership in a journal. `None` if the node has no journal.
+    pub member: Option<Arc<Membership>>,
 }
 
 impl NodeInfo {
-    /// The error for a write that the log cannot take now. `None` while writes are accepted.
+    /// The error for a write that the node or its log cannot take now. `None` while writes are
+    /// accepted.
     pub fn refusal(&self) -> Option<Error> {
-        self.log.refusal()
+        let of_role = self.member.as_ref().and_then(|member| member.refusal());
+        of_role.or_else(|| self.log.refusal())
+    }
+
+    /// The error for a request of this kind that was read before now. `None` if it may be routed.
+    #[inline]
+    pub fn turned_away(&self, kind: Kind) -> Option<Error> {
+        let member = self.member.as_ref()?;
+        match is_for_any_role(kind) {
+            true => None,
+            false => member.turned_away(self.clock.boot()),
+        }
     }
 
     /// The reply to `hello` for a connection that `shard` serves.
@@ -69,6 +84,22 @@ impl NodeInfo {
             hash_seed: self.hasher.seed(),
             shard: shard.0,
             limits: Limits::of_this_build(),
+            ..self.role()
+        }
+    }
+
+    /// The part of `hello` that a journal decides. A node without one is the active of itself.
+    fn role(&self) -> HelloReply {
+        let Some(member) = &self.member else {
+            return HelloReply { role: MemberRole::Active.name().into(), ..HelloReply::default() };
+        };
+        let ActiveMember { epoch, names } = member.active();
+        HelloReply {
+            role: member.role().name().into(),
+            active: names.tcp,
+            epoch,
+            journal: member.journal,
+            ..HelloReply::default()
         }
     }
 

@@ -333,6 +333,40 @@ impl Log {
         }
     }
 
+    /// Whether a stop was ordered.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.lock().orders.stop
+    }
+
+    /// Says that the thread has ended.
+    pub(super) fn set_stopped(&self) {
+        self.counts.stopped.store(true, Ordering::Release);
+        self.wake_shards();
+    }
+
+    /// The LSN up to which every shard has applied all records. A standby's cores have some before
+    /// them up to the tail.
+    pub(super) fn applied_by_all(&self) -> Lsn {
+        match self.mode {
+            LogMode::Journal => Lsn(self.written.load(Ordering::SeqCst)),
+            LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Off => self.tail(),
+        }
+    }
+
+    /// Notes on a standby the last record that the cores were given.
+    pub(super) fn received(&self, last: Lsn) {
+        self.tail.fetch_max(last.0, Ordering::AcqRel);
+    }
+
+    /// Notes on a standby the last record that all cores have applied, and the last one that is
+    /// durable on this machine.
+    pub(super) fn applied(&self, applied: Lsn, durable: Lsn) {
+        let moved = self.written.fetch_max(applied.0, Ordering::SeqCst) < applied.0;
+        if self.durable.fetch_max(durable.0, Ordering::SeqCst) < durable.0 || moved {
+            self.wake_shards();
+        }
+    }
+
     pub(super) fn set_state(&self, state: LogState) {
         if self.state.swap(state.code(), Ordering::AcqRel) != state.code() {
             self.wake_shards();

@@ -92,13 +92,19 @@ impl<S: Sink> LogThread<S> {
             self.wait();
             self.look_if_due(Instant::now());
             let written = self.write();
-            if self.sync(Instant::now()) || self.log.state() == LogState::Fenced {
+            if self.sync(Instant::now()) || self.is_over() {
                 return self.finish();
             }
             if written == Written::Refused {
                 std::thread::sleep(RETRY);
             }
         }
+    }
+
+    /// Whether this run of the log is over before a stop: a member recovers, and continues with what
+    /// the journal has.
+    pub(super) fn is_over(&self) -> bool {
+        self.log.mode() == LogMode::Journal && self.log.state().is_final()
     }
 
     /// Waits for work, for the next sync of the mode, for what the sink does when it is idle, or for

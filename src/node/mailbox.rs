@@ -11,11 +11,13 @@
 //! - Any thread may call [`Mailbox::wake`] at any time. Several calls wake the core once.
 //! - A mailbox is never closed. After a stop nobody reads it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::channel::Sender;
 use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
+use snapshot::{Batch, Lsn};
 use tokio::sync::{Notify, oneshot};
 
 use super::frame_batch::FrameBatch;
@@ -52,6 +54,8 @@ pub enum Control {
     /// Captures the next slots for the snapshot, at most so many, and sends them. Sends an empty
     /// vector after the last slot.
     Capture(usize, Sender<Vec<SlotCapture>>),
+    /// Applies those records of a batch that belong to this core. The LSN is that of the first one.
+    Replay(Lsn, Arc<Batch>),
     /// Ends the present snapshot.
     EndSnapshot,
     /// Sends the figures of the core.
@@ -92,6 +96,8 @@ pub struct Mailbox {
     pub answered: AtomicU64,
     /// How many of these replies were errors.
     pub errors: AtomicU64,
+    /// On a standby, the last LSN up to which this core has applied its records.
+    pub applied: AtomicU64,
     // Other threads use these often. So they have cache lines of their own, apart from the counters
     // of the core.
     notify: CachePadded<Notify>,

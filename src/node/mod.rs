@@ -15,7 +15,12 @@
 //! - [`worker`]: the thread of one core
 //! - [`info`]: the state that all threads share
 //! - [`log_thread`]: writes and syncs the log
+//! - [`member_thread`]: applies the journal, claims, and then writes the log as the active
+//! - [`journal_sink`]: the sink of an active: the journal, with the log on the disk behind it
+//! - [`core_turns`]: whether every core still has turns
+//! - [`standby`]: a standby as values: what it asks the engine, and when it may claim
 //! - [`sink`]: what the log's thread writes to
+//! - [`membership`]: the role of a member, and whether doors may route a request
 //! - [`watch`]: the stream of changes
 //! - [`log`]: the queue of records that all shards fill, and how far the log has come
 //! - [`mailbox`]: the queues that other threads fill for a core
@@ -33,6 +38,7 @@
 //! - [`store`]: the data directory: its lock and its recovery
 //! - [`load`]: recovery on all cores
 //! - [`loss`]: describes what damage costs
+//! - [`genesis`]: the first entry of a journal, which says who its members are
 //! - [`identity`]: the identity file `node`
 //! - [`error`]: why a node did not start or did not stop cleanly
 //! - [`rights`]: file permissions of the data directory
@@ -40,16 +46,21 @@
 pub mod buffers;
 pub mod clock;
 pub mod commit_gate;
+mod core_turns;
 pub mod error;
 pub mod frame_batch;
+pub mod genesis;
 pub mod handle;
 pub mod identity;
 pub mod info;
+pub mod journal_sink;
 pub mod load;
 pub mod log;
 pub mod log_thread;
 pub mod loss;
 pub mod mailbox;
+pub mod member_thread;
+pub mod membership;
 pub mod memory;
 pub mod offload;
 pub mod responder;
@@ -58,6 +69,7 @@ pub mod rights;
 pub mod sink;
 pub mod snapshot_requests;
 pub mod snapshotter;
+pub mod standby;
 pub mod start;
 pub mod stop;
 pub mod store;

@@ -384,7 +384,7 @@ impl<D: Disk> SnapshotDraft<D> {
         number: u64,
         node: &NodeInfo,
     ) -> Result<Self, SnapshotError> {
-        let (log_bytes, start) = (node.log.written_bytes(), node.log.tail());
+        let (log_bytes, start) = (node.log.written_bytes(), node.log.applied_by_all());
         let writer = SnapshotWriter::create(disk, dir, node_id, start)?;
         for shard in node.shards.all() {
             node.control(shard, Control::BeginSnapshot(number));

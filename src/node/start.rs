@@ -1,12 +1,13 @@
 //! Starts a node: reads its data directory, then begins its threads. These are one thread for each
 //! core, and one each for the log, `watch`, snapshots and offloaded work.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use snapshot::{HeldDirectory, LogWriter};
@@ -16,11 +17,14 @@ use tracing::warn;
 
 use super::clock::shared::{SharedClock, Source};
 use super::error::NodeError;
+use super::genesis::wait_for_origin;
 use super::identity::{AtRisk, draw};
 use super::info::NodeInfo;
 use super::log::{Log, LogMode};
 use super::log_thread::LogThread;
 use super::mailbox::Mailbox;
+use super::member_thread::{MemberParts, MemberThread};
+use super::membership::{MemberNames, Membership};
 use super::memory::Memory;
 use super::offload::{self, Offload};
 use super::rights;
@@ -29,6 +33,7 @@ use super::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use super::store::{Recovered, Store, StoreOptions};
 use super::watch::{WatchHub, WatchThread};
 use super::worker::{Local, Worker};
+use crate::journal::client::EngineClient;
 use crate::shard::Core;
 use crate::system;
 use crate::types::{KeyHasher, ShardCount, ShardId};
@@ -56,8 +61,25 @@ pub struct NodeOptions {
     /// Growth is refused when the process uses this much memory, in bytes. `None` stands for no
     /// bound.
     pub memory_max: Option<u64>,
+    /// The journal that the node is a member of. `None`: it has none.
+    pub journal: Option<JournalOptions>,
     /// Whether each core's thread is pinned to its core.
     pub pin: bool,
+}
+
+/// How a member reaches its journal, and how others know it.
+#[derive(Clone)]
+pub struct JournalOptions {
+    /// Makes ports to the engine.
+    pub client: EngineClient,
+    /// Its name and addresses.
+    pub names: MemberNames,
+}
+
+impl fmt::Debug for JournalOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalOptions").field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 impl NodeOptions {
@@ -84,17 +106,25 @@ impl NodeOptions {
 pub async fn recover(options: &NodeOptions) -> Result<(Store, Recovered), NodeError> {
     rights::warn_if_open(&options.data_dir);
     let (sender, receiver) = oneshot::channel();
-    let (dir, init) = (options.data_dir.clone(), options.init);
     let (shards, store_options) = (options.shards, options.store());
+    let (dir, init, journal) = (options.data_dir.clone(), options.init, options.journal.clone());
     thread::Builder::new().name("recovery".into()).spawn(move || {
-        let opened = Store::open(&dir, init).and_then(|store| {
+        let opened = open(&dir, init, journal.as_ref()).and_then(|store| {
             let recovered = store.recover(shards, store_options, draw(&dir)?)?;
             Ok((store, recovered))
         });
         drop(sender.send(opened));
     })?;
-    let recovered = receiver.await.map_err(|_| io::Error::other("recovery broke off"))?;
-    Ok(recovered?)
+    receiver.await.map_err(|_| io::Error::other("recovery broke off"))?
+}
+
+/// Opens the directory of a node, or of a member of a journal.
+fn open(dir: &Path, init: bool, journal: Option<&JournalOptions>) -> Result<Store, NodeError> {
+    let Some(journal) = journal else { return Ok(Store::open(dir, init)?) };
+    let origin = wait_for_origin(&journal.client)?;
+    let store = Store::open_with(dir, init, |path| origin.new_member(path))?;
+    origin.check(dir, &store.identity)?;
+    Ok(store)
 }
 
 /// A running node with its threads.
@@ -110,6 +140,8 @@ pub struct Node {
     pub(super) snapshotter: JoinHandle<()>,
     /// Tells all cores to end.
     pub(super) end: watch::Sender<bool>,
+    /// Becomes true when a member must recover again.
+    over: watch::Receiver<bool>,
 }
 
 impl Node {
@@ -132,7 +164,12 @@ impl Node {
             recovered.writer.as_ref().map(LogWriter::trimmer),
         )
         .raising(recovered.baseline);
-        let log = recovered.writer.map(|writer| start_log(&info, writer)).transpose()?;
+        let (over, is_over) = watch::channel(false);
+        let log = recovered.writer.map(|writer| match &options.journal {
+            None => start_log(&info, writer),
+            Some(journal) => start_member(&info, journal, writer, over),
+        });
+        let log = log.transpose()?;
         let watch = start_watch(&info, &store)?;
         let snapshotter = start_snapshotter(snapshotter, options.mode)?;
         start_offload(work)?;
@@ -140,7 +177,14 @@ impl Node {
         let cores = recovered.cores.into_iter();
         let cores = cores.map(|core| start_core(core, &info, options.pin, ended.clone()));
         let cores = cores.collect::<io::Result<Vec<JoinHandle<()>>>>()?;
-        Ok(Self { info, _store: store, cores, log, watch, snapshotter, end })
+        Ok(Self { info, _store: store, cores, log, watch, snapshotter, end, over: is_over })
+    }
+
+    /// Waits until a member must recover again; forever, if the node has no journal.
+    pub async fn over(&mut self) {
+        if self.over.wait_for(|over| *over).await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 
@@ -154,6 +198,13 @@ fn shared(
     let memory = Memory::new(options.memory_max);
     memory.check()?;
     let mailboxes: Arc<[Mailbox]> = options.shards.all().map(|_| Mailbox::default()).collect();
+    for mailbox in &*mailboxes {
+        mailbox.applied.store(recovered.last.0, Ordering::Release);
+    }
+    let member = options
+        .journal
+        .as_ref()
+        .map(|journal| Arc::new(Membership::new(store.identity.node_id, journal.names.clone())));
     let log = Arc::new(Log::new(options.mode, recovered.last, Arc::clone(&mailboxes)));
     Ok(Arc::new(NodeInfo {
         shards: options.shards,
@@ -170,12 +221,31 @@ fn shared(
         started: Instant::now(),
         stopping: AtomicBool::new(false),
         ended: AtomicBool::new(false),
+        member,
     }))
 }
 
 fn start_log(info: &NodeInfo, writer: LogWriter<HeldDirectory>) -> io::Result<JoinHandle<bool>> {
     let log = LogThread::new(Arc::clone(&info.log), writer).with_watch(Arc::clone(&info.watch));
     thread::Builder::new().name("log".into()).spawn(move || log.run())
+}
+
+fn start_member(
+    info: &Arc<NodeInfo>,
+    journal: &JournalOptions,
+    disk: LogWriter<HeldDirectory>,
+    over: watch::Sender<bool>,
+) -> io::Result<JoinHandle<bool>> {
+    let member = info.member.clone().ok_or(io::ErrorKind::InvalidInput)?;
+    let thread = MemberThread::new(MemberParts {
+        node: Arc::clone(info),
+        member,
+        client: journal.client.clone(),
+        disk,
+        seed: getrandom::u64().map_err(io::Error::other)?,
+        patience: Duration::MAX,
+    });
+    thread::Builder::new().name("log".into()).spawn(move || thread.run(&over))
 }
 
 fn start_watch(info: &NodeInfo, store: &Store) -> io::Result<JoinHandle<()>> {
@@ -223,7 +293,10 @@ fn start_core(
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             let local = Local::new(Worker::new(core, info, seed));
-            local.start();
+            // A member decides nothing before its claim counts.
+            if local.node().member.is_none() {
+                local.start();
+            }
             local.make_current();
             tokio::select! {
                 () = local.serve() => {}

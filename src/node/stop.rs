@@ -3,6 +3,7 @@
 //! Invariant: after a stop, every request that was read has a reply, and the log has its end mark.
 //! If a stop cannot reach this, it logs a warning or returns an error.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use super::start::Node;
 /// How long a stop waits for connections to close, and then for the cores to finish.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a demoted member tells its clients what became of their requests.
+const DEMOTION_PATIENCE: Duration = Duration::from_millis(200);
+
 impl Node {
     /// Waits until the cores have finished, closes the log, and ends all threads.
     ///
@@ -33,6 +37,37 @@ impl Node {
             LogMode::Off => self.info.snapshot().await.map(drop).map_err(|error| error.to_string()),
             LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Journal => Ok(()),
         };
+        let log = Arc::clone(&self.info.log);
+        let Ended { closed, panicked } = self.end_threads().await;
+        saved.map_err(NodeError::Unsaved)?;
+        match log.dropped() {
+            0 => {}
+            records => return Err(NodeError::Dropped(records)),
+        }
+        if !closed {
+            return Err(NodeError::Unclosed);
+        }
+        if let Some(thread) = panicked {
+            return Err(NodeError::Panicked(thread));
+        }
+        info!("stopped cleanly");
+        Ok(())
+    }
+
+    /// Ends a member that is not the active any more, or whose disk failed, so that it recovers.
+    /// Requests that wait for the log are told that their outcome is unknown, and connections close.
+    ///
+    /// # Errors
+    /// If a thread panicked.
+    pub async fn demote(self) -> Result<(), NodeError> {
+        drop(tokio::time::timeout(DEMOTION_PATIENCE, drain(&self.info)).await);
+        match self.end_threads().await.panicked {
+            Some(thread) => Err(NodeError::Panicked(thread)),
+            None => Ok(()),
+        }
+    }
+
+    async fn end_threads(self) -> Ended {
         self.info.ended.store(true, Ordering::Release);
         self.end.send_replace(true);
         let mut panicked = join_all(self.cores).await.then_some("core");
@@ -51,20 +86,16 @@ impl Node {
         if join(self.snapshotter).await.is_none() {
             panicked = Some("snapshot");
         }
-        saved.map_err(NodeError::Unsaved)?;
-        match self.info.log.dropped() {
-            0 => {}
-            records => return Err(NodeError::Dropped(records)),
-        }
-        if !closed {
-            return Err(NodeError::Unclosed);
-        }
-        if let Some(thread) = panicked {
-            return Err(NodeError::Panicked(thread));
-        }
-        info!("stopped cleanly");
-        Ok(())
+        Ended { closed, panicked }
     }
+}
+
+/// How the threads of a node ended.
+struct Ended {
+    /// The log has its end mark.
+    closed: bool,
+    /// A thread that panicked.
+    panicked: Option<&'static str>,
 }
 
 /// Waits until no core has work under way.

@@ -91,6 +91,18 @@ impl Store {
     /// # Errors
     /// If another process uses the directory, or if it is unexpectedly empty, damaged, or not ours.
     pub fn open(dir: &Path, init: bool) -> Result<Self, StoreError> {
+        Self::open_with(dir, init, Identity::draw)
+    }
+
+    /// Like [`Store::open`], with the identity that `make` gives a new store.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`] and of `make`.
+    pub fn open_with(
+        dir: &Path,
+        init: bool,
+        make: impl FnOnce(&Path) -> Result<Identity, StoreError>,
+    ) -> Result<Self, StoreError> {
         let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
         let is_new = !dir.try_exists().map_err(io)?;
         if is_new {
@@ -101,7 +113,7 @@ impl Store {
         let store = match look(dir) {
             Ok(_) => Self::found(disk, dir)?,
             Err(StoreError::Empty(_)) if is_new || init => {
-                Self::made(disk, dir, Identity::draw(&dir.join(IDENTITY_FILE))?)?
+                Self::made(disk, dir, make(&dir.join(IDENTITY_FILE))?)?
             }
             Err(error) => return Err(error),
         };
@@ -185,7 +197,10 @@ impl<D: Disk> Store<D> {
             AtRisk::Unclean => !opened.clean,
             AtRisk::Always => true,
         };
-        let reset = if may_have_lost || !opened.repaired.is_empty() {
+        let reset = if self.identity.member.is_some() {
+            // The journal brings back what a member has lost.
+            None
+        } else if may_have_lost || !opened.repaired.is_empty() {
             Some("what they were told may have been lost")
         } else if self.is_copy {
             Some("this directory is a copy, and may be behind what they were told")

@@ -19,6 +19,7 @@
 //! - Each responder gets exactly one outcome.
 
 pub mod fast_path;
+mod standby;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -161,11 +162,6 @@ impl Worker {
             draining: Vec::new(),
             node,
         }
-    }
-
-    fn start(&mut self) {
-        self.core.start(&mut self.out);
-        self.node.clock.doubt(self.core.newest_message());
     }
 
     fn tick(&mut self) {
@@ -536,11 +532,6 @@ impl Local {
         Self(Rc::new(RefCell::new(worker)))
     }
 
-    /// Begins to decide. The next flush sends the deliveries that the outboxes still hold.
-    pub fn start(&self) {
-        self.0.borrow_mut().start();
-    }
-
     /// Makes this the worker of the calling thread; see [`Self::current`].
     pub fn make_current(&self) {
         CURRENT.set(Some(self.clone()));
@@ -675,6 +666,7 @@ impl Local {
                 // Sending fails if the snapshot has given up.
                 drop(sender.try_send(captures));
             }
+            Control::Replay(first, batch) => self.0.borrow_mut().replay(first, &batch),
             Control::EndSnapshot => self.0.borrow_mut().core.end_snapshot(),
             Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),

@@ -5,12 +5,16 @@
 //!   error 413.
 //! - A client skips elements that a newer server added at the end of any array of fields.
 
+use std::io;
+
 use bytes::{BufMut, BytesMut};
+use rmp::encode::ValueWriteError;
 
 use super::CONNECTION_ID;
 use super::frame::{FrameError, Open};
 use super::msgpack::{Head, Malformed, ValueReader};
 use super::value::{Manner, Value};
+use crate::command::error::Moved;
 use crate::command::{Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{REPLY_BYTES_MAX, TEXT_BYTES_MAX};
 
@@ -80,13 +84,24 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
     let open = Open::begin(out);
     write_head(id, error.code.status(), out);
     let mut writer = out.writer();
-    let written = rmp::encode::write_array_len(&mut writer, 2)
+    let elements = if error.moved.is_some() { 5 } else { 2 };
+    let written = rmp::encode::write_array_len(&mut writer, elements)
         .and_then(|_| rmp::encode::write_str(&mut writer, error.code.name()))
-        .and_then(|()| rmp::encode::write_str(&mut writer, message));
+        .and_then(|()| rmp::encode::write_str(&mut writer, message))
+        .and_then(|()| {
+            error.moved.as_ref().map_or(Ok(()), |moved| write_moved(moved, &mut writer))
+        });
     // Neither write fails: memory takes every byte, and the message was cut.
     debug_assert!(written.is_ok());
     let finished = open.finish(out, REPLY_BYTES_MAX);
     debug_assert!(finished.is_ok());
+}
+
+/// Writes what 421 has behind its message: address, partition, epoch.
+fn write_moved(moved: &Moved, writer: &mut impl io::Write) -> Result<(), ValueWriteError> {
+    rmp::encode::write_str(writer, &moved.address)?;
+    rmp::encode::write_uint(writer, 0)?;
+    rmp::encode::write_uint(writer, moved.epoch).map(drop)
 }
 
 /// Appends the beginning of a reply: the array, the request id and the status. The body must
@@ -167,7 +182,7 @@ pub fn decode_reply(
     Ok(DecodedReply { id, outcome })
 }
 
-/// Reads the body of an error: `[error, message]`.
+/// Reads the body of an error: `[error, message]`, and with 421 also address, partition and epoch.
 fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadReply> {
     let elements = match reader.head()? {
         Head::Array(elements) if elements >= 2 => elements,
@@ -176,13 +191,25 @@ fn error_body(status: u64, reader: &mut ValueReader<'_>) -> Result<Error, BadRep
     let (Head::Text(name), Head::Text(message)) = (reader.head()?, reader.head()?) else {
         return Err(BadReply::Shape);
     };
-    for _ in 2..elements {
+    let known = u16::try_from(status).ok().and_then(ErrorCode::from_status);
+    let mut moved = None;
+    let mut left = elements - 2;
+    if known == Some(ErrorCode::Moved) && left >= 3 {
+        let (Head::Text(address), Head::Unsigned(_), Head::Unsigned(epoch)) =
+            (reader.head()?, reader.head()?, reader.head()?)
+        else {
+            return Err(BadReply::Shape);
+        };
+        let address = String::from_utf8_lossy(address).into_owned();
+        moved = Some(Box::new(Moved { address, epoch }));
+        left -= 3;
+    }
+    for _ in 0..left {
         reader.skip()?;
     }
     let message = String::from_utf8_lossy(message);
-    let known = u16::try_from(status).ok().and_then(ErrorCode::from_status);
     Ok(match (known, status) {
-        (Some(code), _) => Error::new(code, message.into_owned()),
+        (Some(code), _) => Error { moved, ..Error::new(code, message.into_owned()) },
         // An unknown code of a newer server counts as its class does in HTTP: 4xx or 5xx.
         (None, 400..=499) => {
             let name = String::from_utf8_lossy(name);

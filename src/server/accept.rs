@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -39,9 +40,32 @@ pub(super) struct Opening<'a> {
     pub(super) stopping: &'a watch::Receiver<bool>,
 }
 
+/// A node as the doors know it.
+pub(super) struct Serving {
+    node: Arc<NodeInfo>,
+    /// The routers of the HTTP door, one for each worker.
+    turns: VecDeque<(ShardId, axum::Router)>,
+}
+
+/// The node that new connections go to. A member of a journal may recover while its doors are open;
+/// until it has, they close what they accept.
+pub(super) struct Current(RefCell<Option<Serving>>);
+
+impl Current {
+    pub(super) fn set(&self, serving: Option<Serving>) {
+        *self.0.borrow_mut() = serving;
+    }
+
+    fn with(&self, give: impl FnOnce(&mut Serving)) {
+        if let Some(serving) = &mut *self.0.borrow_mut() {
+            give(serving);
+        }
+    }
+}
+
 impl Opening<'_> {
-    /// Opens the TCP door. Each connection goes to the worker that has the fewest.
-    pub(super) fn tcp(&self, listener: Listener, node: &Arc<NodeInfo>) -> Arc<Door> {
+    /// Opens the TCP door. Each connection goes to the worker with the fewest connections.
+    pub(super) fn tcp(&self, listener: Listener, current: &Rc<Current>) -> Arc<Door> {
         let door = Arc::new(self.door("tcp", self.places.door, no_room()));
         let config = Arc::new(NetConfig {
             authenticator: Arc::clone(&self.credentials.authenticator),
@@ -50,39 +74,45 @@ impl Opening<'_> {
             unread: Arc::clone(&self.doors.tcp_unread),
             stop: self.stopping.clone(),
         });
-        let node = Arc::clone(node);
+        let current = Rc::clone(current);
         self.accept("tcp", listener, &door, move |stream, guest| {
-            connection::start(&node, node.least_loaded(), stream, guest, Arc::clone(&config));
+            current.with(|Serving { node, .. }| {
+                connection::start(node, node.least_loaded(), stream, guest, Arc::clone(&config));
+            });
         });
         door
     }
 
-    /// Opens the HTTP door. Its connections go to the workers in turn. `meters` has one meter for
-    /// each worker.
-    pub(super) fn http(
-        &self,
-        listener: Listener,
-        node: &Arc<NodeInfo>,
-        meters: &[SharedMeter],
-    ) -> Arc<Door> {
+    /// Opens the HTTP door. Its connections go to the workers in turn.
+    pub(super) fn http(&self, listener: Listener, current: &Rc<Current>) -> Arc<Door> {
         let door = Arc::new(self.door("http", self.places.door, http_no_room()));
-        let routers = node.shards.all().zip(meters);
-        let routers = routers.map(|(shard, meter)| (shard, self.app_router(node, shard, meter)));
-        let turns = RefCell::new(routers.collect::<VecDeque<(ShardId, axum::Router)>>());
-        let (node, shared) = (Arc::clone(node), self.doors.http.clone());
+        let (current, shared) = (Rc::clone(current), self.doors.http.clone());
         self.accept("http", listener, &door, move |stream, guest| {
-            let mut turns = turns.borrow_mut();
-            turns.rotate_left(1);
-            let Some((shard, router)) = turns.front().cloned() else { return };
-            let shared = shared.clone();
-            let serve = move |local: &Local| {
-                let local = local.clone();
-                let serving = serve_http(stream, guest, router, shared);
-                tokio::task::spawn_local(async move { local.in_turns(serving).await });
-            };
-            node.control(shard, on_core(serve));
+            current.with(|Serving { node, turns }| {
+                turns.rotate_left(1);
+                let Some((shard, router)) = turns.front().cloned() else { return };
+                let shared = shared.clone();
+                let serve = move |local: &Local| {
+                    let local = local.clone();
+                    let serving = serve_http(stream, guest, router, shared);
+                    tokio::task::spawn_local(async move { local.in_turns(serving).await });
+                };
+                node.control(shard, on_core(serve));
+            });
         });
         door
+    }
+
+    /// The doors begin with this node.
+    pub(super) fn current(&self, node: &Arc<NodeInfo>, meters: &[SharedMeter]) -> Rc<Current> {
+        Rc::new(Current(RefCell::new(Some(self.serving(node, meters)))))
+    }
+
+    /// What the doors need of a node. There is one meter for each worker.
+    pub(super) fn serving(&self, node: &Arc<NodeInfo>, meters: &[SharedMeter]) -> Serving {
+        let routers = node.shards.all().zip(meters);
+        let routers = routers.map(|(shard, meter)| (shard, self.app_router(node, shard, meter)));
+        Serving { node: Arc::clone(node), turns: routers.collect() }
     }
 
     fn app_router(

@@ -1,7 +1,7 @@
 //! The routes of the admin listener. It serves them before the node has recovered its data.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::credentials::Credentials;
 use super::doors::Doors;
@@ -12,33 +12,40 @@ use crate::node::Handle;
 
 /// The node, or nothing while it recovers. The admin's routes ask it in either state.
 #[derive(Clone, Default)]
-pub(super) struct LateNode(Arc<OnceLock<Ready>>);
+pub(super) struct LateNode(Arc<Mutex<Option<Arc<Ready>>>>);
 
 struct Ready {
     handle: Handle,
-    /// The counters of the HTTP door's requests, one for each worker.
+    /// The figures of the HTTP door. There is one meter for each core.
     meters: Vec<SharedMeter>,
 }
 
 impl LateNode {
-    /// Notes that the node is ready. A second call changes nothing.
-    pub(super) fn set(&self, handle: Handle, meters: Vec<SharedMeter>) {
-        drop(self.0.set(Ready { handle, meters }));
+    /// Says which node serves now; `None` while it recovers.
+    pub(super) fn set(&self, node: Option<(Handle, Vec<SharedMeter>)>) {
+        *self.lock() = node.map(|(handle, meters)| Arc::new(Ready { handle, meters }));
     }
 
-    fn handle(&self) -> Option<&Handle> {
-        self.0.get().map(|ready| &ready.handle)
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Ready>>> {
+        // No code that can panic runs under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn readiness(&self) -> Result<(), String> {
-        self.handle().map_or_else(|| Err("the server is starting".into()), Handle::readiness)
+    fn handle(&self) -> Option<Handle> {
+        self.lock().as_ref().map(|ready| ready.handle.clone())
+    }
+
+    fn readiness(&self, of_any_role: bool) -> Result<(), String> {
+        let starting = || Err("the server is starting".into());
+        self.handle().map_or_else(starting, |handle| handle.readiness(of_any_role))
     }
 
     /// The figures of the node and of its HTTP door.
     async fn metrics(&self) -> MetricsInput {
-        let Some(Ready { handle, meters }) = self.0.get() else { return MetricsInput::default() };
-        let mut input = handle.metrics().await;
-        meters.iter().for_each(|meter| meter.merge_into(&mut input.http));
+        let ready = self.lock().clone();
+        let Some(ready) = ready else { return MetricsInput::default() };
+        let mut input = ready.handle.metrics().await;
+        ready.meters.iter().for_each(|meter| meter.merge_into(&mut input.http));
         input
     }
 }
@@ -67,7 +74,7 @@ pub(super) fn router(credentials: &Credentials, node: &LateNode, doors: &Doors) 
     let meter = SharedMeter::default();
     let readiness = {
         let node = node.clone();
-        move || node.readiness()
+        move |of_any_role| node.readiness(of_any_role)
     };
     let metrics = {
         let (node, meter) = (node.clone(), meter.clone());

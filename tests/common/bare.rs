@@ -37,5 +37,6 @@ pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
         started: Instant::now(),
         stopping: AtomicBool::new(false),
         ended: AtomicBool::new(false),
+        member: None,
     })
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::BytesMut;
+use chatshard::command::error::Moved;
 use chatshard::command::hello::{Limits, PROTOCOL_VERSION};
 use chatshard::command::{Class, Command, Error, ErrorCode, KeyOwner, Kind, Outcome, Reply};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -48,7 +49,11 @@ fn outcome(vector: &Vector, decoded: &Outcome) -> Outcome {
     Err(match ErrorCode::from_status(status) {
         Some(code) => {
             assert_eq!(name, code.name(), "{}", vector.place);
-            Error::new(code, message.to_owned())
+            let moved = body["address"].as_str().map(|address| {
+                let epoch = body["epoch"].as_u64().unwrap();
+                Box::new(Moved { address: address.to_owned(), epoch })
+            });
+            Error { moved, ..Error::new(code, message.to_owned()) }
         }
         None if status < 500 => Error::invalid(format!("{status} {name}: {message}")),
         None => Error::outcome_unknown(&format!("{status} {name}: {message}")),
@@ -395,6 +400,8 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
             "JOURNAL_ENTRY_BYTES_MIN",
             "JOURNAL_TEXT_BYTES_MAX",
             "JOURNAL_LOOK_ENTRIES",
+            "JOURNAL_READ_ENTRIES",
+            "JOURNAL_FORMAT",
         ],
     ),
     (

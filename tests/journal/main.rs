@@ -11,6 +11,7 @@
 //! - `driver`: its calls through a port
 //! - `etcd`: the adapter of etcd, against three real members
 //! - `etcd_access`: users and certificates towards it
+//! - `exhaustive`: all orders of events of a small world of two members
 //! - `histories`: several nodes on an engine with a bad network, from one seed
 //! - `broken`: an engine that does not keep its contract is found out
 //! - `node`: one node of a history
@@ -30,6 +31,7 @@ mod engine;
 mod etcd;
 #[cfg(feature = "journal-etcd")]
 mod etcd_access;
+mod exhaustive;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod histories;

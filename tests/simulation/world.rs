@@ -162,6 +162,7 @@ impl World {
             incarnation: 1,
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
+            member: None,
             file: None,
         };
         Store::made(disk.clone(), Path::new(DIR), identity).unwrap();
@@ -519,6 +520,7 @@ impl Node {
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            member: None,
         });
         // The world decides when a snapshot is due.
         let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };

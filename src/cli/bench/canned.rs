@@ -204,6 +204,7 @@ fn hello() -> HelloReply {
         hash_seed: 0,
         shard: 0,
         limits: Limits::of_this_build(),
+        ..HelloReply::default()
     }
 }
 

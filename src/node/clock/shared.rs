@@ -96,8 +96,9 @@ fn boot_clock() -> u64 {
 pub struct SharedClock {
     source: Source,
     clock: Mutex<Clock>,
-    /// The `boot` of the start, and the time of idempotency keys at that moment.
-    start: (u64, u64),
+    /// The `boot` of the start, and the time of idempotency keys at that moment. The second rises
+    /// if newer keys are found later.
+    start: (u64, AtomicU64),
     /// The wall clock of the newest reading. `now` and `keys` are from this reading or a later one.
     seen: AtomicU64,
     now: AtomicU64,
@@ -114,7 +115,7 @@ impl SharedClock {
         Arc::new(Self {
             source,
             clock: Mutex::new(Clock::new(start)),
-            start: (start.boot, keys),
+            start: (start.boot, AtomicU64::new(keys)),
             seen: AtomicU64::new(start.wall),
             now: AtomicU64::new(start.wall),
             keys: AtomicU64::new(keys),
@@ -135,6 +136,27 @@ impl SharedClock {
     /// By how many ms the wall clock is ahead of the time that commands use.
     pub fn behind_wall(&self) -> u64 {
         (self.source.wall)().saturating_sub(self.moment().now.get())
+    }
+
+    /// The clock that nobody sets: it counts what elapses, with suspends.
+    pub fn boot(&self) -> Duration {
+        Duration::from_millis((self.source.boot)())
+    }
+
+    /// Keeps the time of commands at or above `time`, in ms since 1970, as long as a wall clock that
+    /// is behind may hold it up.
+    pub fn not_below(&self, time: u64) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.not_below(time);
+        self.now.fetch_max(clock.now(), Ordering::Relaxed);
+    }
+
+    /// Lets keys age from `newest` on, if that is later than their time now.
+    pub fn keys_not_below(&self, newest: TimeMs) {
+        let (boot, keys) = &self.start;
+        let elapsed = (self.source.boot)().saturating_sub(*boot);
+        keys.fetch_max(newest.get().saturating_sub(elapsed), Ordering::Relaxed);
+        self.keys.fetch_max(newest.get(), Ordering::Relaxed);
     }
 
     /// Warns if a start found a message that is more than a day ahead. Then the wall clock is
@@ -171,10 +193,11 @@ impl SharedClock {
         };
         let reading = self.source.read_after(wall, clock.last);
         let noticed = clock.observe(reading);
-        let (boot, keys) = self.start;
+        let (boot, keys) = &self.start;
+        let keys = keys.load(Ordering::Relaxed);
         let keys = match is_planted(Planted::KeysAgeByClock) {
             true => reading.wall,
-            false => keys.saturating_add(reading.boot.saturating_sub(boot)),
+            false => keys.saturating_add(reading.boot.saturating_sub(*boot)),
         };
         let now = if is_planted(Planted::ClockBelieved) { reading.wall } else { clock.now() };
         self.now.store(now, Ordering::Relaxed);

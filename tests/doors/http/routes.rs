@@ -11,9 +11,10 @@ use hyper::body::Frame;
 use serde_json::{Value, json};
 
 use chatshard::access::{Authenticator, JwtFile, JwtRules, JwtVerifier, Tokens};
+use chatshard::command::error::Moved;
 use chatshard::command::list::ListReply;
 use chatshard::command::stats::{ShardStats, StatsReply};
-use chatshard::command::{Class, Command, Error, Kind, Reply};
+use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Reply};
 use chatshard::http::{Admin, UserAuth, admin_router};
 use chatshard::limits::{HTTP_BODY_BYTES_MAX, IDS_MAX};
 use chatshard::metrics::{Meter, MetricsInput, SharedMeter};
@@ -299,11 +300,18 @@ async fn unknown_routes_and_methods_are_told_in_the_envelope() {
 
 #[tokio::test]
 async fn an_error_of_the_store_is_the_envelopes() {
-    for &code in chatshard::command::ErrorCode::ALL {
+    let told = ErrorCode::ALL.iter().filter(|code| **code != ErrorCode::Moved);
+    for &code in told {
         let store = Fake::new(move |_| Err(Error::new(code, "why it \"failed\"")));
         let answer = post(&app(&store), "/chat/mine-list", ALICE, "").await;
         assert_eq!(answer.failure(code.status()), "why it \"failed\"");
     }
+    // An app has one address: it is told to try again, and a header names the active.
+    let store =
+        Fake::new(|_| Err(Error::moved(Moved { address: "10.0.0.2:7700".to_owned(), epoch: 3 })));
+    let answer = post(&app(&store), "/chat/mine-list", ALICE, "").await;
+    assert_eq!(answer.headers["x-chatshard-active"], "10.0.0.2:7700");
+    assert!(answer.failure(503).starts_with("not applied: "));
     // A store that gives the wrong kind of reply is an internal error.
     let store = Fake::new(|_| Ok(Reply::Delete(())));
     post(&app(&store), "/chat/mine-list", ALICE, "").await.failure(500);
@@ -457,7 +465,7 @@ fn admin(tokens: &str) -> Operated {
     let counted = meter.clone();
     let router = admin_router(Admin {
         store: store.clone(),
-        readiness: Arc::new(move || seen.lock().unwrap().map_or(Ok(()), |why| Err(why.into()))),
+        readiness: Arc::new(move |_| seen.lock().unwrap().map_or(Ok(()), |why| Err(why.into()))),
         metrics: Arc::new(move || {
             let mut call = Meter::default();
             counted.merge_into(&mut call);

@@ -1,0 +1,161 @@
+//! `journal`: begins the journal that several nodes share, and shows what it holds.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Failure;
+use super::result_file::{print, print_json};
+use crate::config::{EngineAddress, JournalConfig, journal};
+use crate::journal::client::EngineClient;
+use crate::journal::engine::{EngineReply, EngineRequest};
+use crate::journal::entry::{ClaimFacts, ControlBody};
+use crate::journal::place::JournalPlace;
+use crate::journal::reader::{Content, JournalReader, Verdict};
+use crate::limits::JOURNAL_READ_ENTRIES;
+use crate::node::genesis::{self, JournalOrigin, NoOrigin, ask};
+use crate::node::identity::Identity;
+use crate::server::engine;
+
+/// What to do with a journal.
+#[derive(Debug, Subcommand)]
+pub enum JournalAction {
+    /// Begin an empty journal, once for all of its members
+    Init(JournalArgs),
+    /// Show the id, the end and the active of a journal
+    Status(JournalArgs),
+}
+
+/// Where the journal is.
+#[derive(Debug, Args)]
+pub struct JournalArgs {
+    /// The journal, as `serve --journal` names it
+    #[arg(long, value_name = "URL", env = "CHATSHARD_JOURNAL")]
+    pub journal: String,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs one of the actions.
+pub fn run(action: &JournalAction) -> Result<ExitCode, Failure> {
+    match action {
+        JournalAction::Init(args) => init(args),
+        JournalAction::Status(args) => status(args),
+    }
+}
+
+fn connect(args: &JournalArgs) -> Result<EngineClient, Failure> {
+    let engine = journal::engine(&args.journal).map_err(Failure::new)?;
+    let engine: EngineAddress = engine.ok_or_else(|| Failure::new("--journal: names none"))?;
+    let config = JournalConfig {
+        engine,
+        member: None,
+        advertise: None,
+        advertise_admin: None,
+        beat: None,
+        serve: None,
+        claim: None,
+    };
+    engine::connect(&config).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn failed(error: &NoOrigin) -> Failure {
+    Failure::new(error.to_string())
+}
+
+fn init(args: &JournalArgs) -> Result<ExitCode, Failure> {
+    let client = connect(args)?;
+    let drawn = Identity::draw(Path::new("journal"));
+    let identity = drawn.map_err(|error| Failure::new(error.to_string()))?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    genesis::begin(&client, &identity, time_ms).map_err(|error| failed(&error))?;
+    let id = identity.node_id;
+    match args.json {
+        true => print_json(&json!({ "journal": id }))?,
+        false => print(&format!("the journal {id:x} has begun; its members may start"))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
+    let client = connect(args)?;
+    let origin = genesis::read_origin(&client).map_err(|error| failed(&error))?;
+    let Found { reader, claim } = read_all(&client, origin)?;
+    let place = reader.place();
+    let (member, address) =
+        claim.map_or_else(Default::default, |claim: ClaimFacts| (claim.member, claim.tcp));
+    if args.json {
+        print_json(&json!({
+            "journal": origin.journal,
+            "incarnation": origin.genesis.incarnation,
+            "format": origin.genesis.format,
+            "entries": place.seq,
+            "last_lsn": reader.committed().0,
+            "epoch": place.epoch,
+            "released": reader.is_released(),
+            "member": member,
+            "address": address,
+        }))?;
+    } else {
+        let active = match (member.as_str(), reader.is_released()) {
+            ("", _) => "no member has claimed it".to_owned(),
+            (member, true) => format!("{member} has released it"),
+            (member, false) => format!("the newest claim is of {member} ({address})"),
+        };
+        print(&format!(
+            "journal {:x}: {} entries, last LSN {}, epoch {}; {active}",
+            origin.journal,
+            place.seq,
+            reader.committed(),
+            place.epoch
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The end of a journal, and the newest claim in what is kept of it.
+struct Found {
+    reader: JournalReader,
+    claim: Option<ClaimFacts>,
+}
+
+/// Reads all that the engine keeps, by the reader's rule.
+fn read_all(client: &EngineClient, origin: JournalOrigin) -> Result<Found, Failure> {
+    let condition = client.profile().condition;
+    let mut found = Found { reader: JournalReader::new(origin.journal, condition), claim: None };
+    let port = client.port();
+    for id in 1.. {
+        let from = found.reader.next_seq();
+        let request = EngineRequest::Read { from, max: JOURNAL_READ_ENTRIES, endpoint: None };
+        let entries = match ask(&port, id, request) {
+            Some(EngineReply::Entries(entries)) if entries.is_empty() => break,
+            Some(EngineReply::Entries(entries)) => entries,
+            Some(EngineReply::Gone { base }) => {
+                let base = JournalPlace::decode(&base, origin.journal);
+                let base = base.ok_or_else(|| Failure::new("the base of the trim is damaged"))?;
+                found.reader = JournalReader::begin(origin.journal, condition, base);
+                continue;
+            }
+            _ => return Err(failed(&NoOrigin::NoWord)),
+        };
+        for entry in entries {
+            match found.reader.accept(entry.seq, &entry.bytes) {
+                Verdict::Accepted(entry) => {
+                    if let Content::Control(ControlBody::Claim(facts)) = entry.content {
+                        found.claim = Some(facts);
+                    }
+                }
+                Verdict::Void | Verdict::Repeated => {}
+                Verdict::Gap(fault) | Verdict::Damaged(fault) | Verdict::Newer(fault) => {
+                    return Err(Failure::new(fault.to_string()));
+                }
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,210 @@
+//! The sink of an active: a batch goes into the journal, and then into the log on the disk.
+//!
+//! # Invariants
+//! - A batch is written to the disk only when the journal has it. So the log on the disk is always a
+//!   prefix of the journal.
+//! - Once the journal has a batch, only its write to the disk is repeated.
+//! - One entry is under way. The same bytes are sent until the writer knows what became of them; no
+//!   batch is skipped.
+//! - A beat is appended only if every core had a turn since the one before.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Poisoned};
+use tracing::{info, warn};
+
+use super::core_turns::CoreTurns;
+use super::info::NodeInfo;
+use super::membership::{MemberRole, Membership};
+use super::sink::{Sink, SinkError};
+use crate::journal::client::EnginePort;
+use crate::journal::entry::ControlBody;
+use crate::journal::writer::{AppendProgress, JournalWriter, NotTaken, StintEnd};
+
+/// How often a waiting sink lets the log's thread look at other work.
+const PATIENCE_MAX: Duration = Duration::from_millis(50);
+/// Turns in which a stop waits for the release to count, each as long as one call waits.
+const RELEASE_TURNS: usize = 50;
+
+/// What became of the batch that the log's thread offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offered {
+    /// The writer has not taken it over.
+    New,
+    /// The writer has it.
+    Sent,
+    /// The journal has it, and the disk has not.
+    Committed,
+}
+
+/// The journal with the log on the disk behind it.
+pub struct JournalSink<D: Disk> {
+    node: Arc<NodeInfo>,
+    member: Arc<Membership>,
+    port: EnginePort,
+    writer: JournalWriter,
+    disk: LogWriter<D>,
+    offered: Offered,
+    turns: CoreTurns,
+    /// How long one call waits for the engine; zero in a simulation.
+    patience: Duration,
+}
+
+impl<D: Disk> JournalSink<D> {
+    /// The sink of a stint whose claim counts.
+    pub(super) fn new(
+        node: Arc<NodeInfo>,
+        member: Arc<Membership>,
+        port: EnginePort,
+        writer: JournalWriter,
+        disk: LogWriter<D>,
+        patience: Duration,
+    ) -> Self {
+        let (offered, turns) = (Offered::New, CoreTurns::default());
+        let patience = patience.min(PATIENCE_MAX);
+        Self { node, member, port, writer, disk, offered, turns, patience }
+    }
+
+    fn now(&self) -> Duration {
+        self.node.clock.boot()
+    }
+
+    fn time_ms(&self) -> u64 {
+        self.node.clock.moment().now.get()
+    }
+
+    /// Sends what is due and takes replies until nothing is under way.
+    fn drive(&mut self) -> Result<(), SinkError> {
+        let until = self.now().saturating_add(self.patience);
+        loop {
+            let now = self.now();
+            while let Some((id, request)) = self.writer.poll(now) {
+                self.port.send(id, request);
+            }
+            if self.writer.is_idle() {
+                return Ok(());
+            }
+            if let Some(end) = self.writer.ended() {
+                self.member.set_role(MemberRole::Demoted);
+                return Err(SinkError::Fenced(end.to_string()));
+            }
+            let due = self.writer.next_poll().unwrap_or(until).min(until).saturating_sub(now);
+            let Some((id, reply)) = self.port.receive(due) else {
+                if self.now() < until {
+                    continue;
+                }
+                return Err(SinkError::Pending);
+            };
+            let now = self.now();
+            match self.writer.on_reply(now, id, reply) {
+                AppendProgress::None | AppendProgress::Ended(_) => {}
+                AppendProgress::Committed { .. } => {
+                    self.member.lease(now.saturating_add(self.writer.lease_left(now)));
+                }
+            }
+        }
+    }
+
+    /// Like [`JournalSink::drive`], for a batch: without a word for long it is refused, and offered
+    /// again.
+    fn drive_batch(&mut self) -> Result<(), SinkError> {
+        match self.drive() {
+            Err(SinkError::Pending) if self.writer.is_stalled(self.now()) => {
+                let why = "the engine of the journal gives no word; it is tried again";
+                Err(SinkError::Write(io::Error::new(io::ErrorKind::TimedOut, why)))
+            }
+            driven => driven,
+        }
+    }
+
+    /// Hands the newest batch to the writer, as soon as nothing else is under way.
+    fn commit(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        while self.offered == Offered::New {
+            self.drive_batch()?;
+            match self.writer.append(self.time_ms(), batch) {
+                Ok(()) => self.offered = Offered::Sent,
+                Err(NotTaken::Busy) => {}
+                Err(error @ (NotTaken::NotActive | NotTaken::Entry(_))) => {
+                    self.member.set_role(MemberRole::Demoted);
+                    return Err(SinkError::Fenced(error.to_string()));
+                }
+            }
+        }
+        if self.offered == Offered::Sent {
+            self.drive_batch()?;
+            self.offered = Offered::Committed;
+        }
+        Ok(())
+    }
+
+    /// Ends the stint, so that a standby may claim at once.
+    fn release(&mut self) {
+        if self.drive().is_err() {
+            return;
+        }
+        let released = self.writer.control(self.time_ms(), &ControlBody::Release(None));
+        self.member.set_role(MemberRole::Demoted);
+        if let Err(error) = released {
+            warn!(%error, "the journal is not released; a standby waits before it claims");
+            return;
+        }
+        for _ in 0..RELEASE_TURNS {
+            if !matches!(self.drive(), Err(SinkError::Pending)) {
+                break;
+            }
+        }
+        match self.writer.ended() {
+            Some(StintEnd::Released) => info!("the journal is released"),
+            _ => warn!("nobody has said that the journal is released"),
+        }
+    }
+}
+
+impl<D: Disk> Sink for JournalSink<D> {
+    fn append(&mut self, batch: &Batch) -> Result<Lsn, SinkError> {
+        self.commit(batch)?;
+        let written = self.disk.append(batch)?;
+        self.offered = Offered::New;
+        Ok(written)
+    }
+
+    fn sync(&mut self) -> Result<Lsn, Poisoned> {
+        self.disk.sync()
+    }
+
+    fn written(&self) -> Lsn {
+        self.disk.written()
+    }
+
+    fn durable(&self) -> Lsn {
+        self.disk.durable()
+    }
+
+    fn look_at_place(&mut self) -> io::Result<()> {
+        self.disk.look_at_place()
+    }
+
+    fn idle(&mut self) -> Result<(), SinkError> {
+        self.drive()?;
+        if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
+            self.turns.reset();
+            let taken = self.writer.control(self.time_ms(), &ControlBody::Beat);
+            debug_assert!(taken.is_ok(), "nothing is under way: {taken:?}");
+            self.drive()?;
+        }
+        Ok(())
+    }
+
+    fn idle_in(&self) -> Option<Duration> {
+        Some(self.writer.beat_in(self.now()).max(Duration::from_millis(5)))
+    }
+
+    fn finish(mut self) -> Result<Lsn, AppendError> {
+        if self.writer.is_active() {
+            self.release();
+        }
+        self.disk.finish()
+    }
+}

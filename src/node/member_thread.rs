@@ -1,0 +1,432 @@
+//! The thread of a member of a journal: it applies the journal, claims, and then writes the log as
+//! the active.
+//!
+//! ```text
+//!   standby ---> claiming ---> starting ---> active
+//!     ^  |           |                         |
+//!     |  |           | the journal went on     | fenced, released, or the disk failed
+//!     +--|-----------+                         v
+//!        +--> failed                          over: the node recovers again
+//! ```
+//!
+//! It takes the place of the log's thread. [`MemberThread::turn`] takes one step and waits no longer
+//! than its patience, so a simulation can run the same steps without waiting.
+//!
+//! # Invariants
+//! - Every core gets every batch, in order, before the thread that decides ([`Stage::Active`]) can
+//!   begin. A core decides nothing before all cores have applied everything up to the claim.
+//! - The log on the disk gets a batch behind the journal, never before it.
+//! - `written` is the lowest LSN that all cores have applied, and `tail` the last that they were
+//!   given.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use snapshot::{Batch, Disk, LogWriter, Lsn};
+use tokio::sync::watch;
+use tracing::{error, info};
+use twox_hash::XxHash64;
+
+use super::info::NodeInfo;
+use super::journal_sink::JournalSink;
+use super::log_thread::LogThread;
+use super::mailbox::Control;
+use super::membership::{ActiveMember, MemberNames, MemberRole, Membership};
+use super::standby::Standby;
+use super::worker::on_core;
+use crate::journal::client::{EngineClient, EnginePort};
+use crate::journal::entry::{ClaimFacts, ControlBody};
+use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
+use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
+use crate::limits::JOURNAL_FORMAT;
+use crate::throttle::throttled;
+
+/// Longest wait of one turn.
+const PATIENCE_MAX: Duration = Duration::from_millis(20);
+/// How often a standby syncs its log.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of batches that the cores may have before them. Beyond it nothing more is read.
+const UNAPPLIED_BYTES_MAX: usize = 32 << 20;
+/// Most time that is added to the wait before a claim, so that two standbys seldom claim at once.
+const JITTER_MAX_MS: u64 = 300;
+
+/// What a member's thread is made of.
+pub struct MemberParts<D: Disk> {
+    /// The node whose cores apply and decide.
+    pub node: Arc<NodeInfo>,
+    /// Its membership.
+    pub member: Arc<Membership>,
+    /// Makes ports to the engine.
+    pub client: EngineClient,
+    /// Continues the log on the disk.
+    pub disk: LogWriter<D>,
+    /// A random number of this run.
+    pub seed: u64,
+    /// Longest wait of one turn; zero in a simulation.
+    pub patience: Duration,
+}
+
+/// What every stage has.
+struct Common {
+    node: Arc<NodeInfo>,
+    member: Arc<Membership>,
+    client: EngineClient,
+    seed: u64,
+    patience: Duration,
+}
+
+/// The thread, and where it is.
+pub struct MemberThread<D: Disk> {
+    common: Common,
+    stage: Stage<D>,
+}
+
+enum Stage<D: Disk> {
+    Standby(Applying<D>),
+    Claiming(Applying<D>, EnginePort, Box<JournalWriter>),
+    /// All cores begin to decide; the number of those that have begun.
+    Starting(Applying<D>, EnginePort, Box<JournalWriter>, Arc<AtomicUsize>),
+    Active(Box<LogThread<JournalSink<D>>>),
+    /// It waits for the stop of the process.
+    Failed(LogWriter<D>),
+    /// Whether the log on the disk was closed with its end mark.
+    Over(bool),
+}
+
+/// What a standby reads, and brings to the cores and to the disk.
+struct Applying<D: Disk> {
+    standby: Standby,
+    port: EnginePort,
+    disk: LogWriter<D>,
+    /// Batches that the disk does not have yet.
+    unwritten: VecDeque<Arc<Batch>>,
+    /// Last record and bytes of each batch that some core has not applied.
+    unapplied: VecDeque<(Lsn, usize)>,
+    synced_at: Duration,
+}
+
+impl<D: Disk> MemberThread<D> {
+    /// A standby that continues behind the records on its disk.
+    pub fn new(parts: MemberParts<D>) -> Self {
+        let MemberParts { node, member, client, disk, seed, patience } = parts;
+        let common = Common { node, member, client, seed, patience: patience.min(PATIENCE_MAX) };
+        let applying = common.stand_by(disk);
+        Self { common, stage: Stage::Standby(applying) }
+    }
+
+    /// Runs until the node stops or its stint ends; says the end to `over`. Returns whether the log
+    /// on the disk was closed.
+    pub fn run(mut self, over: &watch::Sender<bool>) -> bool {
+        let closed = loop {
+            self.stage = match self.stage {
+                Stage::Active(thread) => Stage::Over(thread.run()),
+                Stage::Over(closed) => break closed,
+                stage => self.common.step(stage),
+            };
+        };
+        over.send_replace(true);
+        closed
+    }
+
+    /// Takes one step. Returns whether the log on the disk was closed, once the thread is over.
+    #[cfg(feature = "internals")]
+    pub fn turn(&mut self, now: std::time::Instant) -> Option<bool> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over(false));
+        self.stage = match stage {
+            Stage::Active(mut thread) => {
+                thread.look();
+                thread.write();
+                match thread.sync(now) || thread.is_over() {
+                    true => Stage::Over(thread.finish()),
+                    false => Stage::Active(thread),
+                }
+            }
+            Stage::Over(closed) => {
+                self.stage = Stage::Over(closed);
+                return Some(closed);
+            }
+            stage => self.common.step(stage),
+        };
+        None
+    }
+}
+
+impl Common {
+    fn now(&self) -> Duration {
+        self.node.clock.boot()
+    }
+
+    fn random(&self, of: u64) -> u64 {
+        let mut hasher = XxHash64::with_seed(self.seed);
+        hasher.write_u64(of);
+        hasher.finish()
+    }
+
+    fn stand_by<D: Disk>(&self, disk: LogWriter<D>) -> Applying<D> {
+        let profile = self.client.profile();
+        let reader = JournalReader::new(self.member.journal, profile.condition);
+        let jitter = Duration::from_millis(self.random(0) % JITTER_MAX_MS);
+        Applying {
+            standby: Standby::new(reader, profile, disk.written(), jitter),
+            port: self.client.port(),
+            disk,
+            unwritten: VecDeque::new(),
+            unapplied: VecDeque::new(),
+            synced_at: self.now(),
+        }
+    }
+
+    fn step<D: Disk>(&self, stage: Stage<D>) -> Stage<D> {
+        match stage {
+            Stage::Standby(applying) if self.node.log.is_stopping() => self.stop(applying.disk),
+            Stage::Standby(applying) => self.apply(applying),
+            Stage::Claiming(applying, ..) if self.node.log.is_stopping() => {
+                self.stop(applying.disk)
+            }
+            Stage::Claiming(applying, port, writer) => self.claim(applying, port, writer),
+            Stage::Starting(applying, port, writer, begun) => {
+                self.begin(applying, port, writer, begun)
+            }
+            Stage::Failed(disk) if self.node.log.is_stopping() => self.stop(disk),
+            Stage::Failed(disk) => {
+                std::thread::sleep(self.patience);
+                Stage::Failed(disk)
+            }
+            stage @ (Stage::Active(_) | Stage::Over(_)) => stage,
+        }
+    }
+
+    /// Closes the log on the disk.
+    fn stop<D: Disk>(&self, disk: LogWriter<D>) -> Stage<D> {
+        self.member.set_role(MemberRole::Demoted);
+        let closed = disk.finish();
+        if let Err(error) = &closed {
+            error!(%error, "the log could not be closed");
+        }
+        self.node.log.set_stopped();
+        Stage::Over(closed.is_ok())
+    }
+
+    fn fail<D: Disk>(&self, disk: LogWriter<D>, why: String) -> Stage<D> {
+        error!(why, "this member cannot continue, and waits for an operator");
+        self.member.set_role(MemberRole::Demoted);
+        self.member.fail(why);
+        Stage::Failed(disk)
+    }
+
+    /// One turn of a standby.
+    fn apply<D: Disk>(&self, mut applying: Applying<D>) -> Stage<D> {
+        self.read(&mut applying);
+        applying.write();
+        if let Err(poisoned) = self.sync(&mut applying) {
+            return self.fail(applying.disk, poisoned.to_string());
+        }
+        self.publish(&mut applying);
+        let failed = self.member.failure();
+        let end = applying.standby.end().map(ToString::to_string);
+        if let Some(why) = failed.or(end) {
+            return self.fail(applying.disk, why);
+        }
+        let has_all = applying.unapplied.is_empty() && applying.unwritten.is_empty();
+        if !has_all || !applying.standby.may_claim() {
+            return Stage::Standby(applying);
+        }
+        match self.new_claim(applying.standby.reader().clone()) {
+            Ok(writer) => {
+                self.member.set_role(MemberRole::Claiming);
+                Stage::Claiming(applying, self.client.port(), Box::new(writer))
+            }
+            Err(why) => self.fail(applying.disk, why),
+        }
+    }
+
+    /// Sends what is due, and accepts what has come.
+    fn read<D: Disk>(&self, applying: &mut Applying<D>) {
+        if applying.unapplied_bytes() > UNAPPLIED_BYTES_MAX {
+            std::thread::sleep(self.patience);
+            return;
+        }
+        let now = self.now();
+        while let Some((id, request)) = applying.standby.poll(now) {
+            applying.port.send(id, request);
+        }
+        let wait = applying.standby.next_poll().saturating_sub(now).min(self.patience);
+        let mut next = applying.port.receive(wait);
+        while let Some((id, reply)) = next {
+            for entry in applying.standby.on_reply(self.now(), id, reply) {
+                self.accept(applying, entry);
+            }
+            next = applying.port.try_receive();
+        }
+    }
+
+    fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
+        let AcceptedEntry { header, content } = entry;
+        match content {
+            Content::Records(batch) => {
+                let records = u64::try_from(batch.count()).unwrap_or(u64::MAX);
+                let last = Lsn(header.first.0.saturating_add(records)).previous();
+                let have = self.node.log.tail();
+                if header.first == have.next() {
+                    self.hand_over(applying, header.first, last, batch);
+                } else if last > have {
+                    self.member.fail(format!(
+                        "the log on the disk ends with LSN {have}, inside the batch of the \
+                         journal from {} to {last}",
+                        header.first
+                    ));
+                }
+            }
+            Content::Control(ControlBody::Claim(facts)) => {
+                info!(epoch = header.epoch, active = facts.member, why = facts.why, "a claim");
+                let names =
+                    MemberNames { member: facts.member, tcp: facts.tcp, admin: facts.admin };
+                self.member.set_active(ActiveMember { epoch: header.epoch, names });
+            }
+            Content::Part
+            | Content::Control(
+                ControlBody::Genesis(_)
+                | ControlBody::Beat
+                | ControlBody::Release(_)
+                | ControlBody::Format(_)
+                | ControlBody::Split(_),
+            ) => {}
+        }
+    }
+
+    /// Gives a batch to every core and to the disk.
+    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, first: Lsn, last: Lsn, batch: Batch) {
+        let batch = Arc::new(batch);
+        self.node.log.received(last);
+        for shard in self.node.shards.all() {
+            self.node.control(shard, Control::Replay(first, Arc::clone(&batch)));
+        }
+        applying.unapplied.push_back((last, batch.len_bytes()));
+        applying.unwritten.push_back(batch);
+    }
+
+    fn sync<D: Disk>(&self, applying: &mut Applying<D>) -> Result<(), snapshot::Poisoned> {
+        let now = self.now();
+        let is_due = now.saturating_sub(applying.synced_at) >= SYNC_INTERVAL;
+        if is_due && applying.disk.durable() < applying.disk.written() {
+            applying.synced_at = now;
+            applying.disk.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Publishes how far the cores and the disk have come.
+    fn publish<D: Disk>(&self, applying: &mut Applying<D>) {
+        let applied =
+            self.node.mailboxes.iter().map(|mailbox| mailbox.applied.load(Ordering::Acquire));
+        let applied = Lsn(applied.min().unwrap_or(0));
+        while applying.unapplied.pop_front_if(|(last, _)| *last <= applied).is_some() {}
+        self.node.log.applied(applied, applying.disk.durable());
+    }
+
+    fn new_claim(&self, reader: JournalReader) -> Result<JournalWriter, String> {
+        let names = &self.member.names;
+        let facts = ClaimFacts {
+            member: names.member.clone(),
+            tcp: names.tcp.clone(),
+            admin: names.admin.clone(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            format: JOURNAL_FORMAT,
+            why: if reader.is_released() { "release" } else { "silence" }.to_owned(),
+        };
+        let time_ms = self.node.clock.moment().now.get().max(reader.newest_time_ms());
+        let writer = self.random(reader.place().seq.max(1));
+        let claim = JournalWriter::claim(reader, self.client.profile(), writer, time_ms, facts);
+        claim.map_err(|error| error.to_string())
+    }
+
+    /// One turn of a claim.
+    fn claim<D: Disk>(
+        &self,
+        applying: Applying<D>,
+        port: EnginePort,
+        mut writer: Box<JournalWriter>,
+    ) -> Stage<D> {
+        let now = self.now();
+        while let Some((id, request)) = writer.poll(now) {
+            port.send(id, request);
+        }
+        let Some((id, reply)) = port.receive(self.patience) else {
+            return Stage::Claiming(applying, port, writer);
+        };
+        match writer.on_reply(self.now(), id, reply) {
+            AppendProgress::None => Stage::Claiming(applying, port, writer),
+            AppendProgress::Committed { .. } => {
+                let begun = self.start_cores(&applying);
+                Stage::Starting(applying, port, writer, begun)
+            }
+            AppendProgress::Ended(StintEnd::Overtaken | StintEnd::Fenced { .. }) => {
+                info!("another member claimed before this one");
+                self.member.set_role(MemberRole::Standby);
+                Stage::Standby(applying)
+            }
+            AppendProgress::Ended(end) => self.fail(applying.disk, end.to_string()),
+        }
+    }
+
+    /// Lets every core begin to decide. All of them have applied everything.
+    fn start_cores<D: Disk>(&self, applying: &Applying<D>) -> Arc<AtomicUsize> {
+        self.node.clock.not_below(applying.standby.reader().newest_time_ms());
+        let begun = Arc::new(AtomicUsize::new(0));
+        for shard in self.node.shards.all() {
+            let begun = Arc::clone(&begun);
+            self.node.control(
+                shard,
+                on_core(move |local| {
+                    local.start();
+                    begun.fetch_add(1, Ordering::AcqRel);
+                }),
+            );
+        }
+        begun
+    }
+
+    /// Becomes the active once every core has begun.
+    fn begin<D: Disk>(
+        &self,
+        applying: Applying<D>,
+        port: EnginePort,
+        writer: Box<JournalWriter>,
+        begun: Arc<AtomicUsize>,
+    ) -> Stage<D> {
+        if begun.load(Ordering::Acquire) < usize::from(self.node.shards.get()) {
+            std::thread::sleep(self.patience.min(Duration::from_millis(1)));
+            return Stage::Starting(applying, port, writer, begun);
+        }
+        let epoch = writer.epoch();
+        self.member.set_active(ActiveMember { epoch, names: self.member.names.clone() });
+        let now = self.now();
+        self.member.lease(now.saturating_add(writer.lease_left(now)));
+        self.member.set_role(MemberRole::Active);
+        info!(epoch, last_lsn = self.node.log.tail().0, "this node is the active");
+        let (node, member) = (Arc::clone(&self.node), Arc::clone(&self.member));
+        let sink = JournalSink::new(node, member, port, *writer, applying.disk, self.patience);
+        let thread = LogThread::new(Arc::clone(&self.node.log), sink);
+        Stage::Active(Box::new(thread.with_watch(Arc::clone(&self.node.watch))))
+    }
+}
+
+impl<D: Disk> Applying<D> {
+    fn unapplied_bytes(&self) -> usize {
+        self.unapplied.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Writes to the disk what it does not have; what it refuses is tried again in the next turn.
+    fn write(&mut self) {
+        while let Some(batch) = self.unwritten.front() {
+            if let Err(error) = self.disk.append(batch) {
+                throttled!(warn, %error, "a standby cannot write its log, and tries again");
+                return;
+            }
+            self.unwritten.pop_front();
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What all threads of a member know of its role, and the question that doors ask before they route
+//! a request.
+//!
+//! # Invariants
+//! - A request is let in only while this node is the active and its lease lasts. Who has read the
+//!   request asks, after reading and before routing: whatever the reply shows was then newest.
+//! - The lease never grows but by an append that counts, and ends with the role.
+//! - Parts of what was let in are not asked for again; the journal alone fences writes.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::command::error::Moved;
+use crate::command::{Error, Kind};
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberRole {
+    /// It applies the journal.
+    Standby,
+    /// Its claim is on its way, or its cores begin to decide.
+    Claiming,
+    /// It decides and replies.
+    Active,
+    /// It was the active, or cannot continue, and is about to recover.
+    Demoted,
+}
+
+impl MemberRole {
+    const ALL: [Self; 4] = [Self::Standby, Self::Claiming, Self::Active, Self::Demoted];
+
+    /// The name in `hello`, in `stats` and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standby => "standby",
+            Self::Claiming => "claiming",
+            Self::Active => "active",
+            Self::Demoted => "demoted",
+        }
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Standby => 0,
+            Self::Claiming => 1,
+            Self::Active => 2,
+            Self::Demoted => 3,
+        }
+    }
+
+    fn from_code(code: u8) -> Self {
+        Self::ALL.into_iter().find(|role| role.code() == code).unwrap_or(Self::Demoted)
+    }
+}
+
+/// How others know a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberNames {
+    /// Its name among the members.
+    pub member: String,
+    /// The address of its TCP door, as clients reach it.
+    pub tcp: String,
+    /// The address of its admin listener.
+    pub admin: String,
+}
+
+/// The active, as the newest claim names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActiveMember {
+    /// Number of the claim; 0 before the first one.
+    pub epoch: u64,
+    /// Names and addresses; empty before the first claim.
+    pub names: MemberNames,
+}
+
+/// The membership of this node in a journal.
+#[derive(Debug)]
+pub struct Membership {
+    /// Id of the journal.
+    pub journal: u64,
+    /// How others know this member.
+    pub names: MemberNames,
+    role: AtomicU8,
+    /// Until when this node may reply as the active, on the clock that runs on in suspend, in ms.
+    leased_until: AtomicU64,
+    active: Mutex<ActiveMember>,
+    /// Why this member cannot continue.
+    failure: OnceLock<String>,
+}
+
+impl Membership {
+    /// A standby of the journal of this id.
+    #[must_use]
+    pub fn new(journal: u64, names: MemberNames) -> Self {
+        Self {
+            journal,
+            names,
+            role: AtomicU8::new(MemberRole::Standby.code()),
+            leased_until: AtomicU64::new(0),
+            active: Mutex::default(),
+            failure: OnceLock::new(),
+        }
+    }
+
+    /// What this member does now.
+    pub fn role(&self) -> MemberRole {
+        MemberRole::from_code(self.role.load(Ordering::SeqCst))
+    }
+
+    /// The active, as the newest claim names it.
+    pub fn active(&self) -> ActiveMember {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ActiveMember> {
+        // No code that can panic runs under this lock.
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why this member cannot continue, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
+    /// Notes why this member cannot continue; the first reason stays.
+    pub(super) fn fail(&self, why: String) {
+        drop(self.failure.set(why));
+    }
+
+    pub(super) fn set_active(&self, active: ActiveMember) {
+        *self.lock() = active;
+    }
+
+    /// Takes on another role. All but the active are without a lease.
+    pub(super) fn set_role(&self, role: MemberRole) {
+        if role != MemberRole::Active {
+            self.leased_until.store(0, Ordering::SeqCst);
+        }
+        self.role.store(role.code(), Ordering::SeqCst);
+    }
+
+    /// Gives the active the right to reply until then.
+    pub(super) fn lease(&self, until: Duration) {
+        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.leased_until.fetch_max(until, Ordering::SeqCst);
+    }
+
+    /// Time for which this node may reply as the active.
+    pub fn lease_left(&self, now: Duration) -> Duration {
+        Duration::from_millis(self.leased_until.load(Ordering::SeqCst)).saturating_sub(now)
+    }
+
+    /// The error for requests that were read before `now`; `None` if they may be routed.
+    #[must_use]
+    pub fn turned_away(&self, now: Duration) -> Option<Error> {
+        match self.role() {
+            MemberRole::Active if !self.lease_left(now).is_zero() => None,
+            MemberRole::Active => {
+                Some(Error::not_applied("this node may not be the active any more; try again"))
+            }
+            MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
+                Some(Error::moved(self.moved()))
+            }
+        }
+    }
+
+    /// Where clients find the active.
+    fn moved(&self) -> Moved {
+        let ActiveMember { epoch, names } = self.active();
+        let is_other = names.member != self.names.member;
+        Moved { address: if is_other { names.tcp } else { String::new() }, epoch }
+    }
+
+    /// The error for a write of a core; `None` while this node is the active. The lease is not
+    /// asked for: what was let in goes on.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Error> {
+        match self.role() {
+            MemberRole::Active => None,
+            MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
+                Some(Error::moved(self.moved()))
+            }
+        }
+    }
+
+    /// Why the node is not ready for requests of clients, if it is not.
+    ///
+    /// # Errors
+    /// The role, in words.
+    pub fn readiness(&self, now: Duration) -> Result<(), String> {
+        match self.turned_away(now) {
+            None => Ok(()),
+            Some(_) if self.role() == MemberRole::Active => Err("active without a lease".into()),
+            Some(_) => Err(self.role().name().into()),
+        }
+    }
+}
+
+/// Whether a member answers a command whatever its role is.
+#[must_use]
+pub const fn is_for_any_role(kind: Kind) -> bool {
+    matches!(kind, Kind::Hello | Kind::Ping | Kind::Stats | Kind::Cancel)
+}

@@ -1,0 +1,183 @@
+//! Several members in this process, each with threads of its own, and the engine that they share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use chatshard::client::{Client, ClientOptions};
+use chatshard::command::{Call, Command, Error, Kind, Reply};
+use chatshard::config::{Config, EngineAddress, JournalConfig};
+use chatshard::journal::client::EngineClient;
+use chatshard::journal::engine::{Condition, EngineProfile, LeaseTimes};
+use chatshard::journal::sim::{SimEngine, SimFaults};
+use chatshard::journal::sim_server::SimServer;
+use chatshard::node::genesis;
+use chatshard::node::identity::Identity;
+use chatshard::server::{self, Addresses};
+use chatshard::types::ShardCount;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// No step takes this long unless something is stuck.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_millis(1);
+const NOBODY: u32 = 99;
+
+/// Times of a fifth of those that fit a real engine.
+fn profile() -> EngineProfile {
+    let ms = Duration::from_millis;
+    EngineProfile {
+        condition: Condition::Checked,
+        entry_bytes_max: 64 << 10,
+        queue_bytes_max: 4 << 20,
+        endpoints: 3,
+        times: LeaseTimes { beat: ms(100), serve: ms(600), claim: ms(900) },
+        retry: ms(200),
+        stall: ms(700),
+    }
+}
+
+/// The engine, which has turns on a thread of its own.
+pub struct Cluster {
+    pub server: Arc<Mutex<SimServer>>,
+    files: TempDir,
+    ended: Arc<AtomicBool>,
+    turning: Option<JoinHandle<()>>,
+}
+
+/// A member that runs.
+pub struct Member {
+    pub addresses: Addresses,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Cluster {
+    /// An engine with a journal that has begun.
+    pub fn start() -> Self {
+        let faults = SimFaults { delay: Duration::from_millis(2), ..SimFaults::default() };
+        let engine = SimEngine::new(1, Condition::Checked, 3, faults);
+        let server = Arc::new(Mutex::new(SimServer::new(engine)));
+        let (ended, began) = (Arc::new(AtomicBool::new(false)), Instant::now());
+        let turning = {
+            let (server, ended) = (Arc::clone(&server), Arc::clone(&ended));
+            std::thread::spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    server.lock().unwrap().turn(began.elapsed());
+                    std::thread::sleep(TURN);
+                }
+            })
+        };
+        let files = tempfile::tempdir().unwrap();
+        let cluster = Self { server, files, ended, turning: Some(turning) };
+        let identity = Identity::draw(&cluster.path("journal")).unwrap();
+        genesis::begin(&cluster.client(NOBODY), &identity, 1).unwrap();
+        cluster
+    }
+
+    fn client(&self, node: u32) -> EngineClient {
+        self.server.lock().unwrap().connect(node, profile())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// Starts a member with its own directory, which it may have had before.
+    pub fn member(&self, number: u32) -> Member {
+        let mut config = Config::ephemeral(self.path(&format!("member-{number}")));
+        config.shards = ShardCount::new(2).unwrap();
+        config.journal = Some(JournalConfig {
+            engine: EngineAddress::Given(self.client(number)),
+            member: Some(format!("m{number}")),
+            advertise: None,
+            advertise_admin: None,
+            beat: None,
+            serve: None,
+            claim: None,
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (sender, ready) = channel();
+        let thread = std::thread::spawn(move || {
+            let stop = || async { drop(stopped.await) };
+            let on_ready = move |addresses: &Addresses| drop(sender.send(addresses.clone()));
+            server::run_until(config, stop, on_ready).unwrap();
+        });
+        let addresses = ready.recv_timeout(PATIENCE).unwrap();
+        Member { addresses, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        drop(self.turning.take().unwrap().join());
+    }
+}
+
+impl Member {
+    pub fn tcp(&self) -> String {
+        self.addresses.tcp.to_string()
+    }
+
+    /// Stops the member cleanly.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.tcp(), ClientOptions::default()).await.unwrap()
+    }
+
+    /// The role that `hello` tells; empty while the member recovers.
+    pub async fn role(&self) -> String {
+        let client = Client::connect(&self.tcp(), ClientOptions::default()).await;
+        client.map_or_else(|_| String::new(), |client| client.hello().role.clone())
+    }
+
+    /// Sends one request on a connection of its own.
+    pub async fn ask(&self, kind: Kind, arguments: Value) -> Result<Reply, Error> {
+        self.client().await.call(Command::from_json(kind, arguments).unwrap()).await
+    }
+
+    /// Waits until the member is the active and may reply.
+    pub async fn until_active(&self) {
+        let is_active = async || match Client::connect(&self.tcp(), ClientOptions::default()).await
+        {
+            Ok(client) => {
+                let list = serde_json::json!({"user_id": "nobody"});
+                client.call(Command::from_json(Kind::List, list).unwrap()).await.is_ok()
+            }
+            Err(_) => false,
+        };
+        until("a member to be the active", is_active).await;
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+/// Waits until it is so.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

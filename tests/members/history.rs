@@ -1,0 +1,327 @@
+//! Random histories of three members: kills, crashes, pauses, cuts and stalls, while clients write
+//! and read. Afterwards all members are equal, and nothing acknowledged is lost.
+//!
+//! `CHATSHARD_MEMBERS_SEEDS` sets the number of seeds, and draws new ones. One can be played again
+//! alone: `CHATSHARD_MEMBERS_SEED=17 cargo test --test members histories`.
+
+use std::time::Duration;
+
+use chatshard::command::{Kind, Outcome, Reply};
+use chatshard::journal::sim::SimFaults;
+use chatshard::node::membership::MemberRole;
+use serde_json::{Value, json};
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::world::{Asked, Fault, MEMBERS, World};
+use crate::common::random::Random;
+
+const CHATS: usize = 3;
+/// Steps of a history with faults, and of the time after it.
+const STEPS: u64 = 30_000;
+const STEPS_TO_REST: u64 = 400_000;
+const SEEDS: u64 = 12;
+
+/// A client that writes one chat, one request at a time.
+struct Client {
+    chat: String,
+    open: Option<Open>,
+    is_made: bool,
+    /// The largest sequence that an acknowledged request reached, and the largest that any may have.
+    acked: u64,
+    most: u64,
+}
+
+struct Open {
+    asked: Asked,
+    what: What,
+    /// The largest acknowledged sequence when it was sent.
+    acked: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Make,
+    Advance(u64),
+    Allocate,
+    Delete,
+    Look,
+}
+
+impl Client {
+    fn new(number: usize) -> Self {
+        Self { chat: format!("c{number}"), open: None, is_made: false, acked: 0, most: 0 }
+    }
+
+    /// Sends the next request to a member, or looks for the reply to the last one.
+    fn turn(&mut self, world: &mut World, at: usize) -> Result<(), Fault> {
+        if let Some(open) = &mut self.open {
+            let outcome = match open.asked.try_recv() {
+                Ok(outcome) => Some(outcome),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Closed) => None,
+            };
+            let Open { what, acked, .. } = self.open.take().expect("it is open");
+            return self.replied(what, acked, outcome);
+        }
+        let chat = &self.chat;
+        let drawn = world.random.below(8);
+        let (what, kind, arguments) = match drawn {
+            _ if !self.is_made => {
+                let make =
+                    json!({"id": chat, "creator_id": "a", "type": 2, "user_ids": ["a", "b"]});
+                (What::Make, Kind::Create, make)
+            }
+            0..3 => {
+                let to = self.most + 1;
+                (What::Advance(to), Kind::Advance, json!({"chat_id": chat, "to": to}))
+            }
+            3 => (What::Allocate, Kind::Advance, json!({"chat_id": chat, "allocate": 1})),
+            4 => (What::Delete, Kind::Delete, json!({"user_id": "b", "ids": [chat]})),
+            _ => (What::Look, Kind::Detail, json!({"ids": [chat]})),
+        };
+        if let Some(asked) = world.ask(at, kind, arguments) {
+            match what {
+                What::Advance(to) => self.most = self.most.max(to),
+                What::Allocate => self.most += 1,
+                What::Make | What::Delete | What::Look => {}
+            }
+            self.open = Some(Open { asked, what, acked: self.acked });
+        }
+        Ok(())
+    }
+
+    fn replied(&mut self, what: What, acked: u64, outcome: Option<Outcome>) -> Result<(), Fault> {
+        let Some(Ok(reply)) = outcome else { return Ok(()) };
+        match (what, reply) {
+            (What::Make, Reply::Create(_)) => self.is_made = true,
+            (What::Advance(_) | What::Allocate, Reply::Advance(reply)) => {
+                let reply = serde_json::to_value(&reply).unwrap();
+                let last = reply["last_sequence"].as_u64().unwrap_or(0);
+                if last < acked {
+                    return Err(format!("{} is at {last} and was at {acked}", self.chat));
+                }
+                let first = reply["first_sequence"].as_u64();
+                if let (What::Allocate, Some(first)) = (what, first)
+                    && first <= acked
+                {
+                    return Err(format!("{} gave {first} again, after {acked}", self.chat));
+                }
+                self.acked = self.acked.max(last);
+            }
+            (What::Delete, Reply::Delete(())) => {}
+            (What::Look, Reply::Detail(reply)) => {
+                let reply = serde_json::to_value(&reply).unwrap();
+                let last = reply["items"][0]["last_sequence"].as_u64().unwrap_or(0);
+                if last < acked || last > self.most {
+                    let (chat, most) = (&self.chat, self.most);
+                    return Err(format!("{chat} shows {last}: {acked} was promised, {most} asked"));
+                }
+            }
+            (what, reply) => return Err(format!("{what:?} got {reply:?}")),
+        }
+        Ok(())
+    }
+}
+
+fn faults(random: &mut Random) -> SimFaults {
+    let mut some = |most: u64| u16::try_from(random.below(most)).unwrap();
+    SimFaults {
+        lost_requests: some(60),
+        doubled_requests: some(60),
+        lost_replies: some(60),
+        doubled_replies: some(60),
+        unknown_replies: some(60),
+        late_ones: some(30),
+        delay: Duration::from_millis(1 + u64::from(some(8))),
+        late: Duration::from_millis(50 + u64::from(some(500))),
+        bad_follows: some(200),
+    }
+}
+
+/// Something happens to a member or to its network.
+fn mishap(world: &mut World) {
+    let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
+    let later = |world: &mut World, most: u64| {
+        world.now() + Duration::from_millis(world.random.below(most))
+    };
+    let node = u32::try_from(at).unwrap();
+    match world.random.below(9) {
+        0 => {
+            let until = later(world, 1500);
+            world.kill(at, false, until);
+        }
+        1 => {
+            let until = later(world, 1500);
+            world.kill(at, true, until);
+        }
+        2 | 3 => {
+            // It stands still, and knows nothing of it.
+            let until = later(world, 1500);
+            let member = &mut world.members[at];
+            member.until = member.until.max(until);
+        }
+        4 => {
+            let (requests, replies) = (world.one_in(2), world.one_in(2));
+            world.server.engine.cut(node, requests, replies);
+        }
+        5 | 6 => world.server.engine.cut(node, false, false),
+        7 => {
+            let until = later(world, 800);
+            world.server.engine.stall(node, until);
+        }
+        _ => match world.one_in(2) {
+            true => world.begin_image(at),
+            false => world.server.engine.restart(),
+        },
+    }
+}
+
+/// Plays one seed. Returns how often a member became the active.
+pub fn play(seed: u64) -> Result<u64, Fault> {
+    let mut random = Random::new(seed ^ 0x006d_656d_6265_7273);
+    let mut world = World::new(seed, faults(&mut random));
+    let mut clients: Vec<Client> = (0..CHATS).map(Client::new).collect();
+    let mishaps = 200 + random.below(2000);
+    for _ in 0..STEPS {
+        world.step()?;
+        if world.one_in(mishaps) {
+            mishap(&mut world);
+        }
+        if world.one_in(3) {
+            let client = usize::try_from(world.random.below(CHATS as u64)).unwrap();
+            let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
+            clients[client].turn(&mut world, at)?;
+        }
+    }
+    rest(&mut world, &mut clients)?;
+    Ok(world.takeovers)
+}
+
+/// Heals everything, and compares the members when nothing is under way.
+fn rest(world: &mut World, clients: &mut [Client]) -> Result<(), Fault> {
+    world
+        .server
+        .engine
+        .set_faults(SimFaults { delay: Duration::from_millis(1), ..SimFaults::default() });
+    for at in 0..MEMBERS {
+        world.server.engine.cut(u32::try_from(at).unwrap(), false, false);
+        world.server.engine.stall(u32::try_from(at).unwrap(), Duration::ZERO);
+        world.members[at].until = Duration::ZERO;
+    }
+    for _ in 0..STEPS_TO_REST {
+        world.step()?;
+        if is_at_rest(world) {
+            break;
+        }
+    }
+    if !is_at_rest(world) {
+        return Err(format!("the members do not come to rest: {}", told(world)));
+    }
+    let mut exports = Vec::new();
+    for at in 0..MEMBERS {
+        exports.push(export(world, at)?);
+    }
+    if exports.iter().any(|other| *other != exports[0]) {
+        return Err(format!("the members differ: {exports:#?}"));
+    }
+    for client in clients {
+        let chats: Vec<Value> =
+            exports[0].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let own = chats.iter().find(|line| line["id"] == client.chat.as_str());
+        let last = own.and_then(|line| line["last_sequence"].as_u64()).unwrap_or(0);
+        if client.is_made && own.is_none() || last < client.acked {
+            let (chat, acked) = (&client.chat, client.acked);
+            return Err(format!("{chat} ends at {last}, and {acked} was promised"));
+        }
+    }
+    let active = active(world).expect("one is the active");
+    let verified = wait(world, active, Kind::Verify, json!({}))?;
+    let verified = serde_json::to_value(verified).unwrap();
+    if verified["differences"] != 0 {
+        return Err(format!("verify: {verified}"));
+    }
+    Ok(())
+}
+
+fn active(world: &World) -> Option<usize> {
+    (0..MEMBERS).find(|at| world.may_reply(*at))
+}
+
+/// One member is the active and its outbox is empty; the others have all of its records.
+fn is_at_rest(world: &World) -> bool {
+    let Some(active) = active(world) else { return false };
+    let lives: Option<Vec<_>> = world.members.iter().map(|member| member.life.as_ref()).collect();
+    let Some(lives) = lives else { return false };
+    let log = |at: usize| &lives[at].info.log;
+    let end = log(active).tail();
+    lives.iter().all(|life| {
+        let log = &life.info.log;
+        log.tail() == end && log.reached() == end && log.durable() == end
+    }) && lives.iter().enumerate().all(|(at, life)| {
+        let due = if at == active { MemberRole::Active } else { MemberRole::Standby };
+        life.member.role() == due
+    })
+}
+
+fn told(world: &World) -> String {
+    let member = |at: usize| match &world.members[at].life {
+        None => "down".to_owned(),
+        Some(life) => format!(
+            "{} tail {} reached {} durable {} {:?}",
+            life.member.role().name(),
+            life.info.log.tail(),
+            life.info.log.reached(),
+            life.info.log.durable(),
+            life.member.failure()
+        ),
+    };
+    (0..MEMBERS).map(member).collect::<Vec<_>>().join("; ")
+}
+
+fn wait(world: &mut World, at: usize, kind: Kind, arguments: Value) -> Result<Reply, Fault> {
+    let mut asked = world.ask_anybody(at, kind, arguments);
+    for _ in 0..STEPS_TO_REST {
+        match asked.try_recv() {
+            Ok(outcome) => return outcome.map_err(|error| error.to_string()),
+            Err(TryRecvError::Empty) => world.step()?,
+            Err(TryRecvError::Closed) => break,
+        }
+    }
+    Err(format!("member {at} does not reply to {}", kind.name()))
+}
+
+/// Everything that a member has, one line for each chat and row, in order.
+fn export(world: &mut World, at: usize) -> Result<Vec<String>, Fault> {
+    let (mut lines, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let page = wait(world, at, Kind::Export, json!({"cursor": cursor}))?;
+        let mut page = serde_json::to_value(page).unwrap();
+        for part in ["chats", "members"] {
+            lines.extend(page[part].as_array().unwrap().iter().map(Value::to_string));
+        }
+        cursor = page["next_cursor"].take();
+        if cursor.is_null() {
+            lines.sort();
+            return Ok(lines);
+        }
+    }
+}
+
+#[test]
+fn three_members_keep_their_promises_whatever_happens() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match (number("CHATSHARD_MEMBERS_SEED"), number("CHATSHARD_MEMBERS_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(seeds)) => {
+            let first = getrandom::u64().unwrap() >> 1;
+            first..first + seeds
+        }
+        (None, None) => 0..SEEDS,
+    };
+    let mut takeovers = 0;
+    for seed in seeds.clone() {
+        takeovers += play(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+    println!("{takeovers} takeovers in {seeds:?}");
+    assert!(takeovers > seeds.end - seeds.start, "the members hardly ever take over");
+}

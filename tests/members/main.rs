@@ -1,0 +1,23 @@
+//! Members of a journal on the simulated engine: as whole servers with doors, threads and real time,
+//! and in one thread from one seed.
+//!
+//! # Layout
+//! - `cluster`: starts members and ends them
+//! - `world`, `history`: three members in one thread, from one seed, whatever happens
+//! - `processes`: whole processes on a real etcd
+//! - `failover`: who replies, what is kept, and what clients see when the active ends
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cluster;
+#[cfg(feature = "journal-etcd")]
+#[path = "../engine/mod.rs"]
+mod engine;
+mod failover;
+mod history;
+#[cfg(feature = "journal-etcd")]
+mod processes;
+mod world;

@@ -1,0 +1,460 @@
+//! Three members of production's parts in one thread, from one seed: each with its disk and a clock
+//! of its own speed, on the simulated engine.
+//!
+//! The world replaces threads, clocks, file systems and the network. Cores at work, the member's
+//! thread, recovery and snapshots are production's, and a core is polled only after it was woken.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use chatshard::command::{Command, Kind, Outcome};
+use chatshard::journal::engine::{Condition, EngineProfile, LeaseTimes};
+use chatshard::journal::sim::{SimEngine, SimFaults};
+use chatshard::journal::sim_server::SimServer;
+use chatshard::node::NodeInfo;
+use chatshard::node::clock::shared::{SharedClock, Source};
+use chatshard::node::genesis::JournalOrigin;
+use chatshard::node::identity::{AtRisk, Identity, StoredBaseline};
+use chatshard::node::log::{Log, LogMode};
+use chatshard::node::mailbox::{Control, Mailbox};
+use chatshard::node::member_thread::{MemberParts, MemberThread};
+use chatshard::node::membership::{MemberNames, MemberRole, Membership};
+use chatshard::node::memory::Memory;
+use chatshard::node::offload::Offload;
+use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
+use chatshard::node::store::{Store, StoreOptions};
+use chatshard::node::watch::WatchHub;
+use chatshard::node::worker::{Local, Worker};
+use chatshard::types::{KeyHasher, ShardCount, ShardId};
+use snapshot::{FaultyDisk, LogWriter};
+use tokio::sync::oneshot;
+
+use crate::common::random::Random;
+
+pub const MEMBERS: usize = 3;
+const DIR: &str = "/data";
+const JOURNAL: u64 = 77;
+/// Wall clock at the beginning, in ms.
+const BEGAN: u64 = 1_700_000_000_000;
+/// The engine's node number of nobody in particular.
+const NOBODY: u32 = 99;
+
+/// Why a seed fails.
+pub type Fault = String;
+
+/// Clock of one member: by how many thousandths it is faster, and how far its wall clock is set.
+#[derive(Clone, Copy, Default)]
+struct Rate {
+    thousandths: i64,
+    set_ms: i64,
+}
+
+thread_local! {
+    static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static RATES: RefCell<[Rate; MEMBERS]> = const {
+        RefCell::new([Rate { thousandths: 0, set_ms: 0 }; MEMBERS])
+    };
+    /// The member whose code runs.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Elapsed time of the member whose code runs, in ms.
+fn boot() -> u64 {
+    let micros = i64::try_from(NOW.get().as_micros()).unwrap();
+    let rate = RATES.with_borrow(|rates| rates[RUNNING.get()]);
+    5_000_000 + u64::try_from(micros + micros * rate.thousandths / 1000).unwrap() / 1000
+}
+
+fn wall() -> u64 {
+    let rate = RATES.with_borrow(|rates| rates[RUNNING.get()]);
+    BEGAN.saturating_add(boot()).saturating_add_signed(rate.set_ms)
+}
+
+const CLOCKS: Source = Source { wall, boot };
+
+fn profile() -> EngineProfile {
+    let ms = Duration::from_millis;
+    EngineProfile {
+        condition: Condition::Checked,
+        entry_bytes_max: 2048,
+        queue_bytes_max: 1 << 20,
+        endpoints: 3,
+        times: LeaseTimes { beat: ms(50), serve: ms(200), claim: ms(300) },
+        retry: ms(40),
+        stall: ms(300),
+    }
+}
+
+/// The engine and the members.
+pub struct World {
+    pub random: Random,
+    pub server: SimServer,
+    pub members: Vec<SimMember>,
+    pub began: Instant,
+    pub takeovers: u64,
+}
+
+/// A machine with its disk, and the process on it.
+pub struct SimMember {
+    disk: FaultyDisk,
+    pub life: Option<Life>,
+    /// The process stands still until then, or is started again then.
+    pub until: Duration,
+    is_new: bool,
+}
+
+/// One recovery, and what follows it.
+pub struct Life {
+    pub info: Arc<NodeInfo>,
+    pub member: Arc<Membership>,
+    cores: Vec<SimCore>,
+    thread: MemberThread<FaultyDisk>,
+    snapshotter: Snapshotter<FaultyDisk>,
+    is_imaging: bool,
+    is_counted: bool,
+    /// Keeps the channel of snapshot requests open.
+    _store: Store<FaultyDisk>,
+}
+
+struct SimCore {
+    serving: Pin<Box<dyn Future<Output = ()>>>,
+    wake: Arc<Flag>,
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request on its way, or its reply.
+pub type Asked = oneshot::Receiver<Outcome>;
+
+impl World {
+    pub fn new(seed: u64, faults: SimFaults) -> Self {
+        let mut random = Random::new(seed);
+        NOW.set(Duration::ZERO);
+        let rates = [(); MEMBERS].map(|()| Rate {
+            thousandths: i64::try_from(random.below(100)).unwrap() - 50,
+            set_ms: i64::try_from(random.below(4000)).unwrap() - 2000,
+        });
+        RATES.set(rates);
+        let engine = SimEngine::new(random.draw(), Condition::Checked, 3, SimFaults::default());
+        let mut server = SimServer::new(engine);
+        begin_journal(&mut server);
+        server.engine.set_faults(faults);
+        let members = (0..MEMBERS).map(|_| SimMember {
+            disk: FaultyDisk::new(random.draw()),
+            life: None,
+            until: Duration::ZERO,
+            is_new: true,
+        });
+        let members = members.collect();
+        Self { random, server, members, began: Instant::now(), takeovers: 0 }
+    }
+
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.random.below(count) == 0
+    }
+
+    pub fn now(&self) -> Duration {
+        NOW.get()
+    }
+
+    /// Lets the engine's time pass, and brings what arrives meanwhile.
+    pub fn pass(&mut self, by: Duration) {
+        let now = NOW.get() + by;
+        self.server.turn(now);
+        NOW.set(now);
+    }
+
+    /// One step of a random part of a random member that runs.
+    pub fn step(&mut self) -> Result<(), Fault> {
+        if self.one_in(3) {
+            let micros = 100 + self.random.below(3000);
+            self.pass(Duration::from_micros(micros));
+        }
+        let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
+        let now = NOW.get();
+        RUNNING.set(at);
+        if self.members[at].until > now {
+            return Ok(());
+        }
+        let drawn = self.random.draw();
+        let clock = self.began + now;
+        match &mut self.members[at].life {
+            None => self.start(at)?,
+            Some(life) => {
+                let is_over = life.step(drawn, clock);
+                if !life.is_counted && life.member.role() == MemberRole::Active {
+                    life.is_counted = true;
+                    self.takeovers += 1;
+                }
+                if is_over {
+                    // The process lives on, and recovers.
+                    self.members[at].life = None;
+                }
+            }
+        }
+        self.check_roles()
+    }
+
+    /// At most one member may reply, whatever the world's time is.
+    fn check_roles(&self) -> Result<(), Fault> {
+        let reply: Vec<usize> = (0..MEMBERS).filter(|at| self.may_reply(*at)).collect();
+        match reply.len() {
+            0 | 1 => Ok(()),
+            _ => Err(format!(
+                "{:?}: members {reply:?} may reply at once: {:#?}",
+                NOW.get(),
+                reply.iter().map(|at| self.told(*at)).collect::<Vec<_>>()
+            )),
+        }
+    }
+
+    fn told(&self, at: usize) -> String {
+        RUNNING.set(at);
+        let rate = RATES.with_borrow(|rates| rates[at].thousandths);
+        let life = self.members[at].life.as_ref().unwrap();
+        format!(
+            "m{at} epoch {} lease left {:?} rate {rate} until {:?} claims {:?}",
+            life.member.active().epoch,
+            life.member.lease_left(life.info.clock.boot()),
+            self.members[at].until,
+            self.server
+                .engine
+                .history()
+                .map(|stored| {
+                    let entry = chatshard::journal::entry::JournalEntry::decode(&stored.bytes);
+                    let header = entry.unwrap().header;
+                    (stored.seq, header.kind, header.epoch, header.time_ms - BEGAN)
+                })
+                .skip_while(|(_, _, epoch, _)| epoch + 1 < life.member.active().epoch)
+                .collect::<Vec<_>>()
+        )
+    }
+
+    /// Whether a member would let a read in now.
+    pub fn may_reply(&self, at: usize) -> bool {
+        RUNNING.set(at);
+        let life = self.members[at].life.as_ref();
+        life.is_some_and(|life| life.info.turned_away(Kind::Detail).is_none())
+    }
+
+    fn start(&mut self, at: usize) -> Result<(), Fault> {
+        let client = self.server.connect(u32::try_from(at).unwrap(), profile());
+        let seed = self.random.draw();
+        let member = &mut self.members[at];
+        if std::mem::take(&mut member.is_new) {
+            let identity = Identity { member: Some(1 + seed % 1000), ..identity() };
+            Store::made(member.disk.clone(), Path::new(DIR), identity).unwrap();
+        }
+        let store = Store::found(member.disk.clone(), Path::new(DIR));
+        let store = store.map_err(|error| format!("member {at}: {error}"))?;
+        let origin = JournalOrigin { journal: JOURNAL, genesis: genesis() };
+        origin.check(Path::new(DIR), &store.identity).map_err(|error| error.to_string())?;
+        let started = Life::start(at, store, &member.disk, client, seed);
+        member.life = Some(started.map_err(|error| format!("member {at}: {error}"))?);
+        Ok(())
+    }
+
+    /// Sends a request to a member as a door does: it is turned away, or routed.
+    pub fn ask(&mut self, at: usize, kind: Kind, arguments: serde_json::Value) -> Option<Asked> {
+        if !self.may_reply(at) || self.members[at].until > NOW.get() {
+            return None;
+        }
+        Some(self.ask_anybody(at, kind, arguments))
+    }
+
+    /// Like [`World::ask`], whatever the role of the member is.
+    pub fn ask_anybody(&mut self, at: usize, kind: Kind, arguments: serde_json::Value) -> Asked {
+        RUNNING.set(at);
+        let (sender, receiver) = oneshot::channel();
+        let command = Command::from_json(kind, arguments).unwrap();
+        let life = self.members[at].life.as_ref().expect("it runs");
+        let shard = ShardId(u16::try_from(self.random.below(2)).unwrap());
+        life.info.control(shard, Control::Call(command, sender));
+        receiver
+    }
+
+    /// Ends the process of a member; a crash of the machine also loses what was not synced.
+    pub fn kill(&mut self, at: usize, crash: bool, until: Duration) {
+        let member = &mut self.members[at];
+        if member.life.is_some() {
+            member.disk.freeze_at_sync(1);
+            drop(snapshot::Disk::sync_dir(&member.disk, Path::new(DIR)));
+            member.life = None;
+        }
+        match crash {
+            true => member.disk.crash(),
+            false => member.disk.kill(),
+        }
+        member.disk.free();
+        member.disk.freeze_at_sync(u64::MAX);
+        member.until = until;
+        self.server.engine.forget(u32::try_from(at).unwrap());
+    }
+
+    /// Begins a snapshot on a member.
+    pub fn begin_image(&mut self, at: usize) {
+        RUNNING.set(at);
+        let Some(life) = self.members[at].life.as_mut().filter(|life| !life.is_imaging) else {
+            return;
+        };
+        life.is_imaging = life.snapshotter.begin(&life.info).is_none();
+    }
+}
+
+fn genesis() -> chatshard::journal::entry::Genesis {
+    chatshard::journal::entry::Genesis {
+        format: chatshard::limits::JOURNAL_FORMAT,
+        hash_seed: 11,
+        slots: chatshard::limits::SLOTS,
+        incarnation: 5,
+        partitions: 1,
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        version: 2,
+        node_id: JOURNAL,
+        hash_seed: genesis().hash_seed,
+        slots: genesis().slots,
+        incarnation: genesis().incarnation,
+        at_risk: AtRisk::Nothing,
+        baseline: StoredBaseline::default(),
+        member: None,
+        file: None,
+    }
+}
+
+/// Appends the first entry, over a network that does not fail.
+fn begin_journal(server: &mut SimServer) {
+    use chatshard::journal::engine::{EngineReply, EngineRequest};
+    let entry = chatshard::node::genesis::first_entry(&identity(), BEGAN).unwrap();
+    let port = server.connect(NOBODY, profile()).port();
+    port.send(1, EngineRequest::Append { expect: 0, entry });
+    server.turn(Duration::ZERO);
+    assert_eq!(port.try_receive(), Some((1, EngineReply::Appended { seq: 1 })));
+}
+
+impl Life {
+    fn start(
+        at: usize,
+        store: Store<FaultyDisk>,
+        disk: &FaultyDisk,
+        client: chatshard::journal::client::EngineClient,
+        seed: u64,
+    ) -> Result<Self, chatshard::node::error::StoreError> {
+        let shards = ShardCount::new(2).unwrap();
+        let options = StoreOptions {
+            allow_damage: false,
+            log: true,
+            at_risk: AtRisk::Nothing,
+            segment_bytes_max: 500 + seed % 4000,
+        };
+        let recovered = store.recover(shards, options, 1 + seed % 1000)?;
+        let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
+        for mailbox in &*mailboxes {
+            mailbox.applied.store(recovered.last.0, Ordering::Relaxed);
+        }
+        let log = Arc::new(Log::new(LogMode::Journal, recovered.last, Arc::clone(&mailboxes)));
+        let names = MemberNames {
+            member: format!("m{at}"),
+            tcp: format!("m{at}:1"),
+            ..MemberNames::default()
+        };
+        let member = Arc::new(Membership::new(store.identity.node_id, names));
+        let (snapshots, requests) = crossbeam::channel::unbounded();
+        let info = Arc::new(NodeInfo {
+            shards,
+            hasher: KeyHasher::new(store.identity.hash_seed),
+            mailboxes,
+            watch: Arc::new(WatchHub::new(Arc::clone(&log), recovered.incarnation)),
+            log,
+            memory: Arc::new(Memory::new(None)),
+            snapshots,
+            offload: Offload::new().0,
+            snapshot_status: Arc::default(),
+            data_dir: store.dir.clone(),
+            clock: SharedClock::new(CLOCKS, recovered.newest_key),
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            member: Some(Arc::clone(&member)),
+        });
+        let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
+        let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
+        let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
+        let node_id = store.identity.node_id;
+        let snapshotter =
+            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
+                .raising(recovered.baseline);
+        let cores = recovered.cores.into_iter().map(|core| {
+            let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
+            let serving = Box::pin(local.serve());
+            SimCore { serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
+        });
+        let cores = cores.collect();
+        let thread = MemberThread::new(MemberParts {
+            node: Arc::clone(&info),
+            member: Arc::clone(&member),
+            client,
+            disk: recovered.writer.expect("a member has a log"),
+            seed,
+            patience: Duration::ZERO,
+        });
+        Ok(Self {
+            info,
+            member,
+            cores,
+            thread,
+            snapshotter,
+            is_imaging: false,
+            is_counted: false,
+            _store: store,
+        })
+    }
+
+    /// One step of one part. Returns whether this life is over.
+    fn step(&mut self, drawn: u64, now: Instant) -> bool {
+        match drawn % 8 {
+            0..5 => {
+                let awake = self.cores.iter_mut().filter(|core| core.is_awake());
+                let mut awake: Vec<&mut SimCore> = awake.collect();
+                if awake.is_empty() {
+                    return self.thread.turn(now).is_some();
+                }
+                let at = usize::try_from(drawn >> 8).unwrap() % awake.len();
+                awake[at].poll();
+                false
+            }
+            5 if self.is_imaging => {
+                self.is_imaging = self.snapshotter.step(&self.info, Duration::ZERO).is_none();
+                false
+            }
+            _ => self.thread.turn(now).is_some(),
+        }
+    }
+}
+
+impl SimCore {
+    fn is_awake(&self) -> bool {
+        self.wake.0.load(Ordering::Relaxed)
+    }
+
+    fn poll(&mut self) {
+        self.wake.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&self.wake));
+        let ended = self.serving.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        assert!(!ended, "a core serves for as long as it lives");
+    }
+}
