@@ -14,28 +14,22 @@ use crate::shard::state::NewestBy;
 use crate::types::{ChatId, Hashed, KeyHasher, Sequence, TimeMs, UserId};
 
 /// A message arrived, or sequences were allocated.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Advanced {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Advanced<Chat = ChatId, User = UserId> {
     /// The chat that advanced.
-    pub chat_id: ChatId,
+    pub chat_id: Chat,
     /// The chat's last sequence after the event. It is 0 if the event raises only the sender's sent
     /// sequence.
     pub to: Sequence,
     /// When the newest message of the chat arrived.
     pub time: TimeMs,
     /// The sender, with the sequence of the newest message that this member sent.
-    pub sent: Option<(UserId, Sequence)>,
+    pub sent: Option<(User, Sequence)>,
 }
 
-/// A form of [`Advanced`] that borrows its ids. `advance` is so frequent that a shard decides, logs
-/// and applies it without copying ids.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct AdvancedRef<'a> {
-    pub chat_id: Hashed<'a>,
-    pub to: Sequence,
-    pub time: TimeMs,
-    pub sent: Option<(Hashed<'a>, Sequence)>,
-}
+/// An [`Advanced`] that borrows its ids. `advance` is so frequent that a shard decides, logs and
+/// applies it without copying ids.
+pub type AdvancedRef<'a> = Advanced<Hashed<'a>, Hashed<'a>>;
 
 impl Advanced {
     /// Borrows the event, with the hashes of its ids.
@@ -59,7 +53,7 @@ impl Decision for Advanced {
 }
 
 impl Decision for AdvancedRef<'_> {
-    const CODE: u8 = Advanced::CODE;
+    const CODE: u8 = <Advanced>::CODE;
 
     fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         rmp::encode::write_array_len(out, 4)?;

@@ -222,7 +222,7 @@ pub fn decode(payload: &[u8]) -> Result<(Slot, u64, Event), BadRecord> {
 /// the record may be damaged.
 pub fn has_time(payload: &[u8]) -> bool {
     let code = payload.get(HEADER_BYTES - 1);
-    code.is_some_and(|code| [Advanced::CODE, Touched::CODE].contains(code))
+    code.is_some_and(|code| [<Advanced>::CODE, Touched::CODE].contains(code))
 }
 
 /// The time of an [`Advanced`] or [`Touched`] record. None for other events and for a record that

@@ -8,23 +8,18 @@ use crate::shard::decode::BadRecord;
 use crate::types::{ChatId, Flag, Hashed, KeyHasher, Sequence, UserId};
 
 /// A user has read a chat up to a sequence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Read {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Read<User = UserId, Chat = ChatId> {
     /// Owner of the row.
-    pub user_id: UserId,
+    pub user_id: User,
     /// The chat of the row.
-    pub chat_id: ChatId,
+    pub chat_id: Chat,
     /// The new read position. Applying the event never lowers the position of the row.
     pub seq: Sequence,
 }
 
-/// A form of [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct ReadRef<'a> {
-    pub user_id: Hashed<'a>,
-    pub chat_id: Hashed<'a>,
-    pub seq: Sequence,
-}
+/// A [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
+pub type ReadRef<'a> = Read<Hashed<'a>, Hashed<'a>>;
 
 impl Read {
     /// Borrows the event, with the hashes of its ids.
@@ -44,7 +39,7 @@ impl Decision for Read {
 }
 
 impl Decision for ReadRef<'_> {
-    const CODE: u8 = Read::CODE;
+    const CODE: u8 = <Read>::CODE;
 
     fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         rmp::encode::write_array_len(out, 3)?;
