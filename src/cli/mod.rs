@@ -50,7 +50,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use bench::Bench;
 pub use failure::Failure;
 
-use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls};
+use crate::client::{Changes, ClientError, ClientOptions, ClientTls, ClusterClient};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
 /// The parsed command line.
@@ -97,7 +97,8 @@ pub enum Action {
 /// The address of the server and the credentials for it.
 #[derive(Clone, Args)]
 pub struct ConnectArgs {
-    /// Address of the server's TCP door: HOST:PORT, or unix:PATH
+    /// Address of the server's TCP door: HOST:PORT, or unix:PATH; those of the members of a journal
+    /// are separated by commas
     #[arg(long, value_name = "ADDR", env = "CHATSHARD_ADDR", default_value = "127.0.0.1:7700")]
     pub addr: String,
     /// Secret for the server, if it requires one
@@ -147,16 +148,22 @@ impl ConnectArgs {
         Self { addr, token, tls: TlsArgs::default() }
     }
 
-    /// Connects a client. Errors name the address.
-    pub async fn open(&self) -> Result<Client, Failure> {
-        let client = Client::connect(&self.addr, self.options()?).await;
+    /// Connects a client of all addresses. Errors name them.
+    pub async fn open(&self) -> Result<ClusterClient, Failure> {
+        let client = ClusterClient::connect(self.addr.split(','), self.options()?).await;
         client.map_err(|error| self.failure(&error))
     }
 
     /// Opens the stream of changes behind the offset `from`, or from now on.
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
-        let changes = Changes::open(&self.addr, &self.options()?, from).await;
-        changes.map_err(|error| self.failure(&error))
+        let mut result = Err(ClientError::Closed);
+        for address in self.addr.split(',') {
+            result = Changes::open(address, &self.options()?, from.clone()).await;
+            if result.is_ok() {
+                break;
+            }
+        }
+        result.map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &ClientError) -> Failure {

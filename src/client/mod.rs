@@ -8,11 +8,12 @@
 //!   applied" if the request was never sent or changes nothing. It is "outcome unknown" if the
 //!   request was sent and no reply came.
 //! - The connection ends when the last [`Client`] is dropped. The client does not reconnect: the
-//!   caller decides what to do with calls of unknown outcome.
+//!   caller decides what to do with calls of unknown outcome. A [`ClusterClient`] does.
 //!
 //! # Layout
 //! - [`connection`]: one connection without tasks, for tools that send many requests before they
 //!   read
+//! - [`cluster`]: a client of the members of one journal, which finds the active
 //! - [`changes`]: the stream of changes
 //! - [`address`]: TCP and unix addresses of a server
 //! - [`tls`]: which certificates and which name of a server the client trusts
@@ -24,6 +25,7 @@
 
 pub mod address;
 pub mod changes;
+pub mod cluster;
 mod codec;
 pub mod connection;
 mod stream;
@@ -40,6 +42,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use address::Address;
 pub use changes::Changes;
+pub use cluster::ClusterClient;
 pub use connection::Connection;
 pub use stream::{ClientStream, connect};
 pub use tls::ClientTls;

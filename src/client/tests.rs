@@ -19,18 +19,18 @@ use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::{CONNECTION_ID, Request, decode_request, encode_reply, frame};
 use crate::types::UserId;
 
-struct Peer {
+pub(super) struct Peer {
     stream: TcpStream,
     input: BytesMut,
 }
 
 impl Peer {
-    async fn accept(listener: &TcpListener) -> Self {
+    pub(super) async fn accept(listener: &TcpListener) -> Self {
         Self { stream: listener.accept().await.unwrap().0, input: BytesMut::new() }
     }
 
     /// Accepts a connection and replies to its `hello`.
-    async fn greet(listener: &TcpListener, limits: Limits) -> Self {
+    pub(super) async fn greet(listener: &TcpListener, limits: Limits) -> Self {
         let mut peer = Self::accept(listener).await;
         let hello = peer.request().await.unwrap();
         assert!(matches!(hello.command, Command::Hello(_)));
@@ -39,7 +39,7 @@ impl Peer {
     }
 
     /// Reads the next request; `None` when the client has disconnected.
-    async fn request(&mut self) -> Option<Request> {
+    pub(super) async fn request(&mut self) -> Option<Request> {
         loop {
             if let Some(payload) = frame::next(&mut self.input, REQUEST_BYTES_MAX).unwrap() {
                 return Some(decode_request(&payload).unwrap());
@@ -50,14 +50,14 @@ impl Peer {
         }
     }
 
-    async fn reply(&mut self, id: u64, outcome: &Outcome) {
+    pub(super) async fn reply(&mut self, id: u64, outcome: &Outcome) {
         let mut out = BytesMut::new();
         encode_reply(id, outcome, &mut out);
         self.stream.write_all(&out).await.unwrap();
     }
 }
 
-fn hello_reply(limits: Limits) -> Reply {
+pub(super) fn hello_reply(limits: Limits) -> Reply {
     Reply::Hello(Box::new(HelloReply {
         server: "fake".into(),
         version: "0".into(),
@@ -72,7 +72,9 @@ fn hello_reply(limits: Limits) -> Reply {
 }
 
 /// Runs `script` as the server of one connection.
-async fn serve<F, T>(script: impl FnOnce(TcpListener) -> F) -> (SocketAddr, JoinHandle<T>)
+pub(super) async fn serve<F, T>(
+    script: impl FnOnce(TcpListener) -> F,
+) -> (SocketAddr, JoinHandle<T>)
 where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
@@ -82,7 +84,7 @@ where
     (address, tokio::spawn(script(listener)))
 }
 
-fn list(user: usize) -> Command {
+pub(super) fn list(user: usize) -> Command {
     let user_id = UserId::new(&format!("u{user}")).unwrap();
     List { user_id, limit: None, cursor: None }.into()
 }

@@ -90,6 +90,11 @@ macro_rules! commands {
                 match self { $(Self::$variant(_) => Kind::$variant),+ }
             }
 
+            /// Whether the request has an idempotency key, so that a retry gets the first answer.
+            pub fn is_keyed(&self) -> bool {
+                match self { $(Self::$variant(arguments) => is_keyed!($key arguments)),+ }
+            }
+
             /// Decodes the arguments of a command, without the checks of [`Self::check`].
             pub fn deserialize_arguments<'de, D: Deserializer<'de>>(
                 kind: Kind,
@@ -242,6 +247,17 @@ macro_rules! home {
     };
     (ChatThenMembers $arguments:ident) => {
         Home::ChatThenMembers(&$arguments.chat_id)
+    };
+}
+
+/// Whether these arguments have an idempotency key, by the column `key`.
+macro_rules! is_keyed {
+    (NoKey $arguments:ident) => {{
+        let _ = $arguments;
+        false
+    }};
+    ($owner:ident $arguments:ident) => {
+        $arguments.idempotency_key.is_some()
     };
 }
 

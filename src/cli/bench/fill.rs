@@ -19,7 +19,7 @@ use super::wire::{Look, resp};
 use crate::cli::failure::tell;
 use crate::cli::progress::Progress;
 use crate::cli::{ConnectArgs, Failure, TlsArgs};
-use crate::client::Client;
+use crate::client::ClusterClient;
 use crate::command::import::Import;
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Call, ErrorCode, Outcome};
@@ -122,7 +122,7 @@ async fn fill_chatshard(
 
 /// Sends imports to chatshard, several at a time.
 struct Filler {
-    client: Client,
+    client: ClusterClient,
     in_flight: VecDeque<JoinHandle<Outcome>>,
     /// Most imports that may be in flight.
     most: usize,
@@ -151,7 +151,7 @@ impl Filler {
 }
 
 /// Sends one import, again and again while the server is too busy.
-async fn take(client: Client, import: Import) -> Outcome {
+async fn take(client: ClusterClient, import: Import) -> Outcome {
     let started = Instant::now();
     loop {
         match client.call(import.clone().into()).await {

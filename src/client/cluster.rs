@@ -1,0 +1,313 @@
+//! A client of the members of one journal: it finds the active, and finds it again after a
+//! failover.
+//!
+//! Invariants:
+//! - A call that a member refused as not the active (421) was not applied, so it goes on to the
+//!   active, whatever it is.
+//! - A call that ends with 503 is repeated only if it reads, or has an idempotency key. If one of
+//!   its attempts may have been applied, no later error says "not applied".
+//! - The token goes to the addresses that the caller named. It goes to an address that a server
+//!   named only if TLS verifies who is there.
+//! - A call ends within the time-out of the options, or a little later.
+//! - With one address it is a [`Client`]: nothing is repeated, and a lost connection is made again
+//!   by the next call.
+//!
+//! Calls of one task are in order. Calls that are under way together at a failover may be repeated
+//! in another order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Address, Client, ClientError, ClientOptions, YEAR, unanswered};
+use crate::command::ping::Ping;
+use crate::command::{Call, Class, Command, Error, ErrorCode, Outcome};
+
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A server that says nothing for so long is asked whether it is there, and left if it is silent for
+/// as long again.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A client of several members. Clones share its connection.
+#[derive(Debug, Clone)]
+pub struct ClusterClient {
+    members: Arc<[Address]>,
+    options: Arc<ClientOptions>,
+    chosen: Arc<Mutex<Chosen>>,
+}
+
+#[derive(Debug, Default)]
+struct Chosen {
+    client: Option<Client>,
+    /// An address that a member named as the active's.
+    named: Option<Address>,
+    /// The member to try next, among those of the caller.
+    next: usize,
+}
+
+/// What an attempt has shown.
+enum Attempt {
+    /// The reply of the active.
+    Over(Outcome),
+    /// Nothing was applied: the node is not the active.
+    Elsewhere(Error),
+    /// The connection or the node cannot serve now.
+    Failed(Error),
+}
+
+impl ClusterClient {
+    /// Connects to the first member that accepts `hello`. Later calls find the active.
+    ///
+    /// # Errors
+    /// The error of the last member, if none accepts it.
+    pub async fn connect(
+        members: impl IntoIterator<Item = impl Into<Address>>,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        let client = Self {
+            members: members.into_iter().map(Into::into).collect(),
+            options: Arc::new(options),
+            chosen: Arc::default(),
+        };
+        client.client().await?;
+        Ok(client)
+    }
+
+    /// The client of the chosen member. Connects to one if there is none.
+    async fn client(&self) -> Result<Client, ClientError> {
+        let mut chosen = self.chosen.lock().await;
+        if let Some(client) = chosen.client.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(client.clone());
+        }
+        let named = chosen.named.take();
+        let mut result = Err(ClientError::Closed);
+        for attempt in 0..self.members.len().saturating_add(named.iter().len()) {
+            let address = match &named {
+                Some(named) if attempt == 0 => Some(named),
+                _ => self.members.get(chosen.next % self.members.len().max(1)),
+            };
+            let Some(address) = address.cloned() else { break };
+            result = Client::connect(address, (*self.options).clone()).await;
+            match &result {
+                Ok(client) => {
+                    chosen.client = Some(client.clone());
+                    break;
+                }
+                Err(_) => chosen.next = chosen.next.wrapping_add(1),
+            }
+        }
+        result
+    }
+
+    /// Leaves a client that could not serve, for the address that it named or for the next member.
+    /// Returns whether there is another one.
+    async fn leave(&self, client: &Client, named: Option<Address>) -> bool {
+        let named = named.filter(|named| self.may_know_the_token(named));
+        let is_other = named.is_some() || !self.is_alone();
+        let mut chosen = self.chosen.lock().await;
+        let is_chosen = |other: &Client| Arc::ptr_eq(&other.shared, &client.shared);
+        if chosen.client.as_ref().is_some_and(is_chosen) {
+            chosen.client = None;
+            chosen.next = chosen.next.wrapping_add(1);
+            chosen.named = named;
+        }
+        is_other
+    }
+
+    fn is_alone(&self) -> bool {
+        self.members.len() <= 1
+    }
+
+    fn may_know_the_token(&self, address: &Address) -> bool {
+        self.members.contains(address) || self.options.tls.is_some() || self.options.token.is_none()
+    }
+
+    async fn attempt(&self, command: Command) -> Attempt {
+        let client = match self.client().await {
+            Ok(client) => client,
+            Err(error) => return Attempt::Failed(Error::not_applied(&error.to_string())),
+        };
+        let class = command.class();
+        let outcome = tokio::select! {
+            outcome = client.call(command) => outcome,
+            () = silence(&client), if !self.is_alone() => Err(unanswered(class, "the server is silent")),
+        };
+        match outcome {
+            Err(error) if error.code == ErrorCode::Moved => {
+                let named = error.moved.as_ref().map(|moved| moved.address.as_str());
+                let named = named.filter(|address| !address.is_empty()).map(Address::from);
+                match self.leave(&client, named).await {
+                    true => Attempt::Elsewhere(error),
+                    false => Attempt::Over(Err(error)),
+                }
+            }
+            Err(error) if error.code == ErrorCode::Unavailable => {
+                self.leave(&client, None).await;
+                Attempt::Failed(error)
+            }
+            outcome => Attempt::Over(outcome),
+        }
+    }
+}
+
+/// Returns when a server does not reply to a ping.
+async fn silence(client: &Client) {
+    loop {
+        sleep(SILENCE).await;
+        let asked = timeout(SILENCE, client.call(Ping {}.into()));
+        if asked.await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Call for ClusterClient {
+    /// Sends the command to the active, and waits for its reply.
+    async fn call(&self, command: Command) -> Outcome {
+        let is_harmless = command.class() == Class::Read || command.is_keyed();
+        let may_repeat = is_harmless && !self.is_alone();
+        let now = Instant::now();
+        let deadline = now.checked_add(self.options.call_timeout).unwrap_or(now + YEAR);
+        let mut unknown = None;
+        loop {
+            let (error, may_go_on) = match self.attempt(command.clone()).await {
+                Attempt::Over(outcome) => return outcome.map_err(|error| known(unknown, error)),
+                Attempt::Elsewhere(error) => (error, true),
+                Attempt::Failed(error) => (error, may_repeat),
+            };
+            if error.is_outcome_unknown() {
+                unknown = Some(error.clone());
+            }
+            if !may_go_on || Instant::now() >= deadline {
+                return Err(known(unknown, error));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The error that tells what is known of all attempts.
+fn known(unknown: Option<Error>, error: Error) -> Error {
+    match error.code {
+        ErrorCode::Busy | ErrorCode::Moved | ErrorCode::Unavailable => unknown.unwrap_or(error),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Peer, list, serve};
+    use super::*;
+    use crate::command::Reply;
+    use crate::command::delete::Delete;
+    use crate::command::error::Moved;
+    use crate::command::hello::Limits;
+    use crate::types::{IdempotencyKey, UserId};
+
+    fn delete(key: Option<&str>) -> Command {
+        let idempotency_key = key.map(|key| IdempotencyKey::new(key).unwrap());
+        let user_id = UserId::new("u").unwrap();
+        Delete { user_id, ids: vec![], up_to: None, idempotency_key }.into()
+    }
+
+    /// The replies of a member to its requests, one connection after the other. A connection ends
+    /// where there is no reply. Returns what it was asked.
+    async fn member(
+        connections: Vec<Vec<Option<Outcome>>>,
+    ) -> (Address, tokio::task::JoinHandle<Vec<Command>>) {
+        let (address, member) = serve(|listener| async move {
+            let mut asked = Vec::new();
+            for replies in connections {
+                let mut peer = Peer::greet(&listener, Limits::of_this_build()).await;
+                for reply in replies {
+                    let Some(request) = peer.request().await else { break };
+                    asked.push(request.command);
+                    let Some(reply) = reply else { break };
+                    peer.reply(request.id, &reply).await;
+                }
+            }
+            asked
+        })
+        .await;
+        (address.into(), member)
+    }
+
+    fn moved(address: impl ToString) -> Option<Outcome> {
+        Some(Err(Error::moved(Moved { address: address.to_string(), epoch: 2 })))
+    }
+
+    fn done() -> Option<Outcome> {
+        Some(Ok(Reply::Delete(())))
+    }
+
+    #[tokio::test]
+    async fn a_member_names_the_active_and_the_call_goes_on_to_it() {
+        let (active, asked) = member(vec![vec![done(), done()]]).await;
+        let (standby, told) = member(vec![vec![moved(&active)]]).await;
+        let (unused, _) = member(vec![]).await;
+        let members = [standby, unused, active];
+        let client = ClusterClient::connect(members, ClientOptions::default()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(client.call(delete(None)).await, Ok(Reply::Delete(())));
+        }
+        drop(client);
+        assert_eq!(told.await.unwrap(), [delete(None)]);
+        assert_eq!(asked.await.unwrap(), [delete(None), delete(None)]);
+    }
+
+    #[tokio::test]
+    async fn only_reads_and_writes_with_a_key_are_repeated() {
+        for (command, is_repeated) in
+            [(delete(None), false), (delete(Some("k")), true), (list(1), true)]
+        {
+            let (gone, _) = member(vec![vec![None]]).await;
+            let reply = Err(Error::no_chat());
+            let (other, _) = member(vec![vec![Some(reply.clone())]]).await;
+            let client = ClusterClient::connect([gone, other], ClientOptions::default());
+            let outcome = client.await.unwrap().call(command).await;
+            match is_repeated {
+                true => assert_eq!(outcome, reply),
+                false => assert!(outcome.unwrap_err().is_outcome_unknown()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_applied_is_never_called_not_applied() {
+        let (gone, _) = member(vec![vec![None]]).await;
+        let refused = || Some(Err(Error::not_applied("no active")));
+        let (other, _) = member((0..100).map(|_| vec![refused()]).collect()).await;
+        let call_timeout = Duration::from_millis(300);
+        let options = ClientOptions { call_timeout, ..ClientOptions::default() };
+        let client = ClusterClient::connect([gone, other], options).await.unwrap();
+        let error = client.call(delete(Some("k"))).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_token_goes_to_no_address_that_only_a_server_named() {
+        let (stranger, asked) = member(vec![vec![done()]]).await;
+        let (standby, _) = member(vec![vec![moved(&stranger)]]).await;
+        let (active, _) = member(vec![vec![done()]]).await;
+        let token = Some("secret".to_owned());
+        let options = ClientOptions { token, ..ClientOptions::default() };
+        let alone = ClusterClient::connect([standby.clone()], options.clone()).await.unwrap();
+        assert_eq!(alone.call(delete(None)).await.unwrap_err().code, ErrorCode::Moved);
+        let (standby, _) = member(vec![vec![moved(&stranger)]]).await;
+        let client = ClusterClient::connect([standby, active], options).await.unwrap();
+        assert_eq!(client.call(delete(None)).await, Ok(Reply::Delete(())));
+        assert!(!asked.is_finished(), "the stranger was greeted");
+    }
+
+    #[tokio::test]
+    async fn one_address_is_tried_once() {
+        let (gone, _) = member(vec![vec![None], vec![done()]]).await;
+        let client = ClusterClient::connect([gone], ClientOptions::default()).await.unwrap();
+        let error = client.call(delete(Some("k"))).await.unwrap_err();
+        assert!(error.is_outcome_unknown());
+        assert_eq!(client.call(delete(Some("k"))).await, Ok(Reply::Delete(())));
+    }
+}
