@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Uri};
-pub use journal::{EngineAddress, JournalConfig};
+pub use journal::{AccessFiles, EngineAddress, JournalConfig};
 pub use settings::{Environment, ServeArgs};
 
 pub use crate::access::{

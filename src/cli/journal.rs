@@ -1,6 +1,6 @@
 //! `journal`: begins the journal that several nodes share, and shows what it holds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::result_file::{print, print_json};
-use crate::config::{EngineAddress, JournalConfig, journal};
+use crate::config::{AccessFiles, EngineAddress, JournalConfig, journal};
 use crate::journal::client::EngineClient;
 use crate::journal::engine::{EngineReply, EngineRequest};
 use crate::journal::entry::{ClaimFacts, ControlBody};
@@ -35,6 +35,18 @@ pub struct JournalArgs {
     /// The journal, as `serve --journal` names it
     #[arg(long, value_name = "URL", env = "CHATSHARD_JOURNAL")]
     pub journal: String,
+    /// File with NAME:PASSWORD of a user of the engine
+    #[arg(long, value_name = "FILE", env = "CHATSHARD_JOURNAL_TOKEN_FILE")]
+    pub journal_token_file: Option<PathBuf>,
+    /// PEM file of the authority that signed the engine's certificates
+    #[arg(long, value_name = "FILE", env = "CHATSHARD_JOURNAL_TLS_CA")]
+    pub journal_tls_ca: Option<PathBuf>,
+    /// PEM file of a certificate for the engine
+    #[arg(long, value_name = "FILE", env = "CHATSHARD_JOURNAL_TLS_CERT")]
+    pub journal_tls_cert: Option<PathBuf>,
+    /// PEM file of the key of that certificate
+    #[arg(long, value_name = "FILE", env = "CHATSHARD_JOURNAL_TLS_KEY")]
+    pub journal_tls_key: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -50,7 +62,17 @@ pub fn run(action: &JournalAction) -> Result<ExitCode, Failure> {
 
 fn connect(args: &JournalArgs) -> Result<EngineClient, Failure> {
     let engine = journal::engine(&args.journal).map_err(Failure::new)?;
-    let engine: EngineAddress = engine.ok_or_else(|| Failure::new("--journal: names none"))?;
+    let mut engine: EngineAddress = engine.ok_or_else(|| Failure::new("--journal: names none"))?;
+    // An empty environment variable counts as unset.
+    let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+    let files = AccessFiles {
+        token: file(&args.journal_token_file),
+        authority: file(&args.journal_tls_ca),
+        certificate: file(&args.journal_tls_cert),
+        key: file(&args.journal_tls_key),
+    };
+    let access = files.read().map_err(|(name, why)| Failure::new(format!("{name}: {why}")))?;
+    engine.set_access(access);
     let config = JournalConfig {
         engine,
         member: None,

@@ -1,11 +1,13 @@
 //! The settings of a member of a journal.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::Merged;
-use super::{ConfigError, integer};
+use super::{ConfigError, integer, path_or_none, read};
 use crate::journal::client::EngineClient;
+use crate::journal::engine::{EngineAccess, EngineTls};
 use crate::limits::JOURNAL_TEXT_BYTES_MAX;
 
 /// Longest of the three times of a lease, in ms.
@@ -51,16 +53,88 @@ impl fmt::Debug for EngineAddress {
     }
 }
 
+impl EngineAddress {
+    /// Says who this process is.
+    pub fn set_access(&mut self, access: EngineAccess) {
+        match self {
+            #[cfg(feature = "journal-etcd")]
+            Self::Etcd(etcd) => etcd.access = access,
+            // It is in this process.
+            Self::Given(_) => drop(access),
+        }
+    }
+}
+
+/// The settings of the files below.
+const ACCESS: [&str; 4] =
+    ["journal_token_file", "journal_tls_ca", "journal_tls_cert", "journal_tls_key"];
+
+/// The files that say who this process is towards the engine.
+#[derive(Debug, Clone, Default)]
+pub struct AccessFiles {
+    /// One line, `NAME:PASSWORD`.
+    pub token: Option<PathBuf>,
+    /// The authority that signed the engine's certificates.
+    pub authority: Option<PathBuf>,
+    /// The certificate of this process.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
+impl AccessFiles {
+    /// Reads them. An error comes with the setting that is wrong.
+    ///
+    /// # Errors
+    /// If one cannot be read, has another form, or misses another one.
+    pub fn read(&self) -> Result<EngineAccess, (&'static str, String)> {
+        let [token_file, ca, certificate, key] = ACCESS;
+        let text = |name, path: &Option<PathBuf>| {
+            path.as_deref().map(read).transpose().map_err(|why| (name, why))
+        };
+        let user = text(token_file, &self.token)?.map(|line| {
+            let user = line.trim_end().split_once(':');
+            let user = user.filter(|(name, password)| !name.is_empty() && !password.is_empty());
+            user.map(|(name, password)| (name.to_owned(), password.to_owned()))
+                .ok_or_else(|| (token_file, "must hold NAME:PASSWORD".to_owned()))
+        });
+        let identity = match (text(certificate, &self.certificate)?, text(key, &self.key)?) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key.into_bytes())),
+            (Some(_), None) => return Err((certificate, format!("needs {key} beside it"))),
+            (None, Some(_)) => return Err((key, format!("needs {certificate} beside it"))),
+        };
+        let tls = match (text(ca, &self.authority)?, identity) {
+            (None, None) => None,
+            (None, Some(_)) => return Err((certificate, format!("needs {ca} beside it"))),
+            (Some(authority), identity) => {
+                Some(EngineTls { authority: authority.into_bytes(), identity })
+            }
+        };
+        Ok(EngineAccess { user: user.transpose()?, tls })
+    }
+}
+
 /// Reads the settings; `None` without a journal.
 pub(super) fn journal(merged: &Merged) -> Result<Option<JournalConfig>, ConfigError> {
-    let Some(engine) = merged.get("journal", engine)? else {
-        for name in ["member", "advertise", "advertise_admin", "beat_ms", "serve_ms", "claim_ms"] {
+    let Some(mut engine) = merged.get("journal", engine)? else {
+        let others = ["member", "advertise", "advertise_admin", "beat_ms", "serve_ms", "claim_ms"];
+        for name in others.into_iter().chain(ACCESS) {
             if !merged.is_default(name) {
                 return Err(merged.error(name, "is of no use without journal"));
             }
         }
         return Ok(None);
     };
+    let [token_file, ca, certificate, key] = ACCESS;
+    let path = |name| merged.get(name, |path| Ok(path_or_none(path)));
+    let files = AccessFiles {
+        token: path(token_file)?,
+        authority: path(ca)?,
+        certificate: path(certificate)?,
+        key: path(key)?,
+    };
+    engine.set_access(files.read().map_err(|(name, why)| merged.error(name, why))?);
     Ok(Some(JournalConfig {
         engine,
         member: merged.get("member", short)?,
@@ -112,6 +186,35 @@ fn etcd(_: &str) -> Result<EngineAddress, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_this_process_is_comes_from_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            Some(path)
+        };
+        let token = |text: &str| AccessFiles { token: file("token", text), ..Default::default() };
+        let user = token("im:se:cret\n").read().ok().unwrap().user;
+        assert_eq!(user, Some(("im".to_owned(), "se:cret".to_owned())));
+        for wrong in ["", "im", "im:", ":secret"] {
+            assert_eq!(token(wrong).read().err().unwrap().0, "journal_token_file", "{wrong}");
+        }
+        let all = AccessFiles {
+            token: None,
+            authority: file("ca", "ca"),
+            certificate: file("certificate", "certificate"),
+            key: file("key", "key"),
+        };
+        assert!(all.read().ok().unwrap().tls.unwrap().identity.is_some());
+        let named = |files: AccessFiles| files.read().err().unwrap().0;
+        assert_eq!(named(AccessFiles { key: None, ..all.clone() }), "journal_tls_cert");
+        assert_eq!(named(AccessFiles { certificate: None, ..all.clone() }), "journal_tls_key");
+        assert_eq!(named(AccessFiles { authority: None, ..all.clone() }), "journal_tls_cert");
+        let missing = Some(directory.path().join("missing"));
+        assert_eq!(named(AccessFiles { authority: missing, ..all }), "journal_tls_ca");
+    }
 
     #[test]
     fn an_address_without_an_engine_is_refused() {

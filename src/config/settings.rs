@@ -150,6 +150,19 @@ settings! {
     /// absent
     #[arg(value_name = "URL")]
     journal = "";
+    /// File with NAME:PASSWORD of this node's user in the journal's engine
+    #[arg(value_name = "FILE")]
+    journal_token_file = "";
+    /// PEM file of the authority that signed the certificates of the journal's engine; TLS is off if
+    /// absent
+    #[arg(value_name = "FILE")]
+    journal_tls_ca = "";
+    /// PEM file of this node's certificate for the journal's engine
+    #[arg(value_name = "FILE")]
+    journal_tls_cert = "";
+    /// PEM file of the key of that certificate
+    #[arg(value_name = "FILE")]
+    journal_tls_key = "";
     /// Name of this member of the journal; what it advertises if absent
     #[arg(value_name = "NAME")]
     member = "";

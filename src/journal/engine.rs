@@ -113,6 +113,24 @@ pub enum EngineReply {
     Endpoints(u16),
 }
 
+/// How this process shows an engine who it is, and how it knows the engine.
+#[derive(Clone, Default)]
+pub struct EngineAccess {
+    /// Name and password, if the engine asks for them.
+    pub user: Option<(String, String)>,
+    /// TLS, if the engine speaks it.
+    pub tls: Option<EngineTls>,
+}
+
+/// TLS towards an engine, as PEM.
+#[derive(Clone)]
+pub struct EngineTls {
+    /// The authority that signed the certificates of the engine's members.
+    pub authority: Vec<u8>,
+    /// Certificate and key of this process, if the engine asks for them.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
 /// Whether an engine checks that the newest seq is `expect` before it appends an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {

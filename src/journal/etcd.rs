@@ -43,7 +43,9 @@ use self::calls::Journal;
 use self::keys::Keys;
 use self::members::Members;
 use super::client::{EngineCall, EngineCalls, EngineClient};
-use super::engine::{Condition, EngineProfile, EngineReply, EngineRequest, LeaseTimes};
+use super::engine::{
+    Condition, EngineAccess, EngineProfile, EngineReply, EngineRequest, EngineTls, LeaseTimes,
+};
 
 /// Calls under way at once; more are not sent.
 const CALLS_MAX: usize = 64;
@@ -65,21 +67,10 @@ pub struct EtcdSettings {
     pub members: Vec<String>,
     /// Name of the journal, which begins each key.
     pub name: String,
-    /// Name and password, if the engine asks for them.
-    pub user: Option<(String, String)>,
-    /// TLS, if the engine speaks it.
-    pub tls: Option<EtcdTls>,
+    /// Who this process is.
+    pub access: EngineAccess,
     /// Quota of each member in bytes, if it does not tell its own. Versions before 3.6 do not.
     pub quota_bytes: u64,
-}
-
-/// TLS towards the engine, as PEM.
-#[derive(Clone)]
-pub struct EtcdTls {
-    /// The authority that signed the certificates of the members.
-    pub authority: Vec<u8>,
-    /// Certificate and key of this process, if the engine asks for them.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Why the engine cannot be used.
@@ -105,6 +96,12 @@ pub enum EtcdError {
 }
 
 impl EtcdSettings {
+    /// A journal of that name in these members, each `host:port`.
+    #[must_use]
+    pub fn new(members: Vec<String>, name: String, access: EngineAccess) -> Self {
+        Self { members, name, access, quota_bytes: QUOTA_BYTES }
+    }
+
     /// The members and the name in `etcd://host[:port],…/name`. The port is 2379 if none is given.
     ///
     /// # Errors
@@ -126,7 +123,7 @@ impl EtcdSettings {
         if !keys::is_name(name) || !members.iter().all(is_host) {
             return Err(wrong());
         }
-        Ok(Self { members, name: name.to_owned(), user: None, tls: None, quota_bytes: QUOTA_BYTES })
+        Ok(Self::new(members, name.to_owned(), EngineAccess::default()))
     }
 
     fn options(&self) -> ConnectOptions {
@@ -136,10 +133,10 @@ impl EtcdSettings {
             // A member without a leader says so, instead of waiting for one.
             .with_require_leader(true)
             .with_auto_token_refresh(true);
-        if let Some((name, password)) = &self.user {
+        if let Some((name, password)) = &self.access.user {
             options = options.with_user(name, password);
         }
-        if let Some(EtcdTls { authority, identity }) = &self.tls {
+        if let Some(EngineTls { authority, identity }) = &self.access.tls {
             let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(authority));
             if let Some((certificate, key)) = identity {
                 tls = tls.identity(Identity::from_pem(certificate, key));

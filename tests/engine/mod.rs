@@ -93,8 +93,12 @@ impl Engine {
 
     /// Where a journal of this name is.
     pub fn address(&self, name: &str) -> String {
-        let hosts: Vec<String> = (0..MEMBERS).map(|member| self.host(member)).collect();
-        format!("etcd://{}/{name}", hosts.join(","))
+        format!("etcd://{}/{name}", self.hosts().join(","))
+    }
+
+    /// `host:port` of each member.
+    pub fn hosts(&self) -> Vec<String> {
+        (0..MEMBERS).map(|member| self.host(member)).collect()
     }
 
     /// `host:port` of a member.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chatshard::journal::client::{EngineClient, EnginePort};
-use chatshard::journal::engine::{Condition, EngineReply, EngineRequest, StoredEntry};
+use chatshard::journal::engine::{
+    Condition, EngineAccess, EngineReply, EngineRequest, StoredEntry,
+};
 use chatshard::journal::entry::ClaimFacts;
 use chatshard::journal::etcd::{EtcdSettings, start};
 use chatshard::journal::reader::{Content, JournalReader, Verdict};
@@ -53,7 +55,7 @@ impl Served for Members {
 }
 
 fn client(engine: &Engine, name: &str) -> EngineClient {
-    start(EtcdSettings::parse(&engine.address(name)).unwrap()).unwrap()
+    start(EtcdSettings::new(engine.hosts(), name.to_owned(), EngineAccess::default())).unwrap()
 }
 
 fn driver(engine: &Rc<Engine>, name: &str) -> PortDriver<Members> {
@@ -304,7 +306,7 @@ fn a_trim_frees_space() {
 #[test]
 fn an_engine_that_fills_up_says_so_before_it_refuses() {
     let Some(engine) = Engine::with_quota(16 << 20) else { return };
-    let settings = EtcdSettings::parse(&engine.address("full")).unwrap();
+    let settings = EtcdSettings::new(engine.hosts(), "full".to_owned(), EngineAccess::default());
     let settings = EtcdSettings { quota_bytes: 16 << 20, ..settings };
     let client = start(settings).unwrap();
     let port = client.port();
@@ -353,8 +355,11 @@ fn a_follow_that_nobody_takes_ends() {
 
 #[test]
 fn an_engine_that_is_not_there_ends_the_start() {
-    let nobody = EtcdSettings::parse("etcd://127.0.0.1:9,127.0.0.1:10/x").unwrap();
-    let told = start(nobody).err().unwrap().to_string();
+    let nobody = ["127.0.0.1:9", "127.0.0.1:10"].map(str::to_owned).to_vec();
+    let told = start(EtcdSettings::new(nobody, "x".to_owned(), EngineAccess::default()))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(told.contains("no member of etcd replies: 127.0.0.1:10"), "{told}");
 }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use chatshard::journal::client::EnginePort;
-use chatshard::journal::engine::{EngineReply, EngineRequest};
-use chatshard::journal::etcd::{EtcdSettings, EtcdTls, start};
+use chatshard::journal::engine::{EngineAccess, EngineReply, EngineRequest, EngineTls};
+use chatshard::journal::etcd::{EtcdSettings, start};
 use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -51,9 +51,9 @@ fn a_user_reaches_its_own_journal_alone() {
         Client::connect([engine.host(0)], Some(root)).await.unwrap()
     });
     let settings = |journal: &str, user: Option<(&str, &str)>| {
-        let settings = EtcdSettings::parse(&engine.address(journal)).unwrap();
         let owned = |(name, password): (&str, &str)| (name.to_owned(), password.to_owned());
-        EtcdSettings { user: user.map(owned), ..settings }
+        let access = EngineAccess { user: user.map(owned), tls: None };
+        EtcdSettings::new(engine.hosts(), journal.to_owned(), access)
     };
     let port = start(settings("im", Some(("im", "secret")))).unwrap().port();
     assert_eq!(call(&port, append(0)), EngineReply::Appended { seq: 1 });
@@ -95,9 +95,9 @@ impl Issued {
         Self { authority, certificate, key: key.serialize_pem() }
     }
 
-    fn tls(&self) -> EtcdTls {
+    fn tls(&self) -> EngineTls {
         let identity = (self.certificate.clone().into(), self.key.clone().into());
-        EtcdTls { authority: self.authority.clone().into(), identity: Some(identity) }
+        EngineTls { authority: self.authority.clone().into(), identity: Some(identity) }
     }
 }
 
@@ -113,15 +113,17 @@ fn certificates_are_checked_both_ways() {
         fs::write(files.path().join(name), text).unwrap();
     }
     let Some(engine) = Engine::with_tls(files.path()) else { return };
-    let begin = |tls: EtcdTls| {
-        let settings = EtcdSettings::parse(&engine.address("im")).unwrap();
-        start(EtcdSettings { tls: Some(tls), ..settings })
+    let begin = |tls: EngineTls| {
+        let access = EngineAccess { user: None, tls: Some(tls) };
+        start(EtcdSettings::new(engine.hosts(), "im".to_owned(), access))
     };
     let port = begin(issued.tls()).unwrap().port();
     assert_eq!(call(&port, append(0)), EngineReply::Appended { seq: 1 });
-    let foreign_authority = EtcdTls { authority: others.authority.clone().into(), ..issued.tls() };
-    let foreign_identity = EtcdTls { authority: issued.authority.clone().into(), ..others.tls() };
-    for wrong in [foreign_authority, foreign_identity, EtcdTls { identity: None, ..issued.tls() }] {
+    let foreign_authority =
+        EngineTls { authority: others.authority.clone().into(), ..issued.tls() };
+    let foreign_identity = EngineTls { authority: issued.authority.clone().into(), ..others.tls() };
+    for wrong in [foreign_authority, foreign_identity, EngineTls { identity: None, ..issued.tls() }]
+    {
         assert!(begin(wrong).is_err());
     }
 }
