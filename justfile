@@ -69,9 +69,14 @@ examples:
 engine:
     tests/cluster/engine
 
-# An engine of three members on loopback until Ctrl-C, with all messages in one directory
+# An engine of three members and three nodes on loopback until Ctrl-C, with all messages in one directory
 cluster: engine
+    cargo build --locked --release --features journal-etcd
     tests/cluster/run
+
+# 100 rounds of members of a journal and of the engine that are killed or stand still under load
+long-cluster: engine
+    CHATSHARD_CLUSTER_ROUNDS=100 cargo test --release --features journal-etcd --test cluster -- --nocapture
 
 # Appends of 200 B, 8 KiB and 64 KiB through the adapter to three members on loopback
 engine-latency: engine

@@ -353,7 +353,8 @@ impl Ledger {
 
 /// Whether this error says that nothing was applied.
 fn is_refusal(error: &Error) -> bool {
-    error.code == ErrorCode::Busy || error.message.starts_with("not applied")
+    matches!(error.code, ErrorCode::Busy | ErrorCode::Moved)
+        || error.message.starts_with("not applied")
 }
 
 impl Chat {

@@ -1,0 +1,213 @@
+//! Members of a journal as real processes, on a real etcd of three members: whatever is killed or
+//! stands still, every acknowledged write is there afterwards, once.
+//!
+//! `CHATSHARD_CLUSTER_ROUNDS` sets the number of rounds, and draws a new load. A load can be played
+//! again, as far as the machine's timing allows: `CHATSHARD_CLUSTER_SEED=7 cargo test ...`.
+#![cfg(feature = "journal-etcd")]
+// Helpers beside the tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../engine/mod.rs"]
+mod engine;
+#[path = "../process/mod.rs"]
+mod process;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chatshard::client::{ClientOptions, Connection};
+use chatshard::command::list::List;
+use chatshard::command::{Command, Outcome};
+use chatshard::types::UserId;
+use engine::{Engine, MEMBERS};
+use process::check::check;
+use process::load::Load;
+use process::{PATIENCE, Server, Signal, run, serve};
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+const NODES: usize = 3;
+/// Acknowledged writes of a round before something happens to it.
+const WRITES: u64 = 300;
+
+/// Three nodes on one engine.
+struct Cluster {
+    nodes: Vec<Option<Server>>,
+    directory: TempDir,
+    engine: Engine,
+}
+
+impl Cluster {
+    fn start() -> Option<Self> {
+        let engine = Engine::start()?;
+        let begun = run(&["journal", "init", "--journal", &engine.address("im")]);
+        assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
+        let directory = TempDir::new().unwrap();
+        let mut cluster = Self { nodes: (0..NODES).map(|_| None).collect(), directory, engine };
+        (0..NODES).for_each(|node| cluster.begin(node));
+        Some(cluster)
+    }
+
+    /// Starts a node that is not running.
+    fn begin(&mut self, node: usize) {
+        let (journal, member) = (self.engine.address("im"), format!("node{node}"));
+        let data = self.directory.path().join(&member);
+        let arguments = ["--shards", "2", "--journal", &journal, "--member", &member];
+        self.nodes[node] = Some(Server::of(serve(&data, &arguments)));
+    }
+
+    fn node(&self, node: usize) -> &Server {
+        self.nodes[node].as_ref().unwrap()
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.nodes[node].take().unwrap().kill();
+    }
+
+    /// Waits until a node other than `but` serves as the active.
+    async fn active_but(&self, but: Option<usize>) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for node in (0..NODES).filter(|node| Some(*node) != but) {
+                let Some(server) = &self.nodes[node] else { continue };
+                if asked(server.address).await.is_some_and(|outcome| outcome.is_ok()) {
+                    return node;
+                }
+            }
+            assert!(Instant::now() < deadline, "no node is the active:\n{}", self.messages());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn messages(&self) -> String {
+        let running = self.nodes.iter().flatten();
+        running.map(Server::messages).collect::<Vec<_>>().join("\n---\n")
+    }
+}
+
+/// What a node replies to a read; `None` if it does not reply.
+async fn asked(address: SocketAddr) -> Option<Outcome> {
+    let soon = Duration::from_secs(1);
+    let options = ClientOptions { connect_timeout: soon, ..ClientOptions::default() };
+    let (mut connection, _) = Connection::connect(address, &options).await.ok()?;
+    ask(&mut connection).await
+}
+
+async fn ask(connection: &mut Connection) -> Option<Outcome> {
+    let user_id = UserId::new("user-1").unwrap();
+    let list: Command = List { user_id, limit: None, cursor: None }.into();
+    connection.send(&list).unwrap();
+    connection.flush().await.ok()?;
+    let reply = tokio::time::timeout(Duration::from_secs(1), connection.receive()).await;
+    Some(reply.ok()?.ok()?.outcome)
+}
+
+/// What happens to the nodes and the engine while clients write.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// `kill -9` of the active.
+    Kill,
+    /// The active stands still until another one has taken over, and goes on then.
+    Pause,
+    /// The engine's leader is killed, and then the active.
+    EngineLeader,
+    /// Everything is killed.
+    Everything,
+}
+
+const EVENTS: [Event; 4] = [Event::Kill, Event::Pause, Event::EngineLeader, Event::Everything];
+
+async fn happens(event: Event, cluster: &mut Cluster, active: usize, load: &Load) {
+    let enough = || tokio::time::timeout(PATIENCE, load.wait_acknowledged(WRITES));
+    enough().await.unwrap();
+    match event {
+        Event::Kill => cluster.kill(active),
+        Event::Pause => pause(cluster, active).await,
+        Event::EngineLeader => {
+            let leader = cluster.engine.leader();
+            cluster.engine.kill(leader);
+            let more = load.ledger.borrow().acknowledged + WRITES;
+            let begun = Instant::now();
+            tokio::time::timeout(PATIENCE, load.wait_acknowledged(more)).await.unwrap();
+            println!("without the engine's leader, writes went on after {:?}", begun.elapsed());
+            assert_eq!(cluster.active_but(None).await, active, "no failover");
+            cluster.engine.begin(leader);
+            cluster.engine.wait_healthy(leader);
+            cluster.kill(active);
+        }
+        Event::Everything => {
+            (0..NODES).for_each(|node| cluster.kill(node));
+            (0..MEMBERS).for_each(|member| cluster.engine.kill(member));
+            (0..MEMBERS).for_each(|member| cluster.engine.begin(member));
+            (0..MEMBERS).for_each(|member| cluster.engine.wait_healthy(member));
+        }
+    }
+}
+
+/// Stops the active until another one serves. When it goes on, it must serve nothing.
+async fn pause(cluster: &Cluster, active: usize) {
+    let zombie = cluster.node(active);
+    let mut known = Connection::connect(zombie.address, &ClientOptions::default()).await.unwrap().0;
+    zombie.signal(Signal::STOP);
+    cluster.active_but(Some(active)).await;
+    zombie.signal(Signal::CONT);
+    let outcome = ask(&mut known).await;
+    assert!(!outcome.as_ref().is_some_and(Result::is_ok), "a zombie serves: {outcome:?}");
+    let outcome = asked(zombie.address).await;
+    assert!(!outcome.as_ref().is_some_and(Result::is_ok), "a zombie serves: {outcome:?}");
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[tokio::test]
+async fn every_acknowledged_write_survives() {
+    let rounds = variable("CHATSHARD_CLUSTER_ROUNDS");
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = variable("CHATSHARD_CLUSTER_SEED");
+    let seed = seed.unwrap_or(if rounds.is_some() { since_epoch.as_secs() } else { 1 });
+    println!("to play it again: CHATSHARD_CLUSTER_SEED={seed}");
+    let Some(mut cluster) = Cluster::start() else { return };
+    let load = Load::new(seed);
+    let mut active = cluster.active_but(None).await;
+    for (round, event) in (0..rounds.unwrap_or(4)).zip(EVENTS.into_iter().cycle()) {
+        let address = cluster.node(active).address;
+        let written = async {
+            let writes = load.write_without_snapshots(address);
+            let begun = async {
+                happens(event, &mut cluster, active, &load).await;
+                Instant::now()
+            };
+            tokio::join!(writes, begun).1
+        };
+        // A node that is no longer the active ends the connections.
+        let written = tokio::time::timeout(3 * PATIENCE, written);
+        let begun = LocalSet::new().run_until(written).await.unwrap();
+        let (acknowledged, unknown) = {
+            let ledger = load.ledger.borrow();
+            (ledger.acknowledged, ledger.open.len())
+        };
+        for node in 0..NODES {
+            let runs = cluster.nodes[node].is_some();
+            if !runs && matches!(event, Event::Everything) {
+                cluster.begin(node);
+            }
+        }
+        active = cluster.active_but(None).await;
+        let took = begun.elapsed();
+        let things = check(cluster.node(active).address, &load.ledger).await;
+        println!(
+            "round {round}, {event:?}: {acknowledged} writes, {unknown} under way; node \
+            {active} serves after {took:?}, and {things} chats and rows are right"
+        );
+        for node in 0..NODES {
+            if cluster.nodes[node].is_none() {
+                cluster.begin(node);
+            }
+        }
+    }
+}
