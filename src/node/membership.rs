@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::command::error::Moved;
-use crate::command::{Error, Kind};
+use crate::command::{Error, ErrorCode, Kind};
+use crate::journal::client::EngineSpace;
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ pub struct Membership {
     active: Mutex<ActiveMember>,
     /// Why this member cannot continue.
     failure: OnceLock<String>,
+    space: EngineSpace,
 }
 
 impl Membership {
@@ -101,7 +103,14 @@ impl Membership {
             leased_until: AtomicU64::new(0),
             active: Mutex::default(),
             failure: OnceLock::new(),
+            space: EngineSpace::default(),
         }
+    }
+
+    /// The member, which refuses writes while the engine has no space for them.
+    #[must_use]
+    pub fn with_space(self, space: EngineSpace) -> Self {
+        Self { space, ..self }
     }
 
     /// What this member does now.
@@ -173,12 +182,13 @@ impl Membership {
         Moved { address: if is_other { names.tcp } else { String::new() }, epoch }
     }
 
-    /// The error for a write of a core; `None` while this node is the active. The lease is not
-    /// asked for: what was let in goes on.
+    /// The error for a write of a core; `None` while this node is the active and the engine has
+    /// space. The lease is not asked for: what was let in goes on.
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
+        const FULL: &str = "the engine of the journal is nearly full; try again later";
         match self.role() {
-            MemberRole::Active => None,
+            MemberRole::Active => self.space.is_full().then(|| Error::new(ErrorCode::Busy, FULL)),
             MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
                 Some(Error::moved(self.moved()))
             }
@@ -202,4 +212,23 @@ impl Membership {
 #[must_use]
 pub const fn is_for_any_role(kind: Kind) -> bool {
     matches!(kind, Kind::Hello | Kind::Ping | Kind::Stats | Kind::Cancel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_engine_gets_no_writes() {
+        let space = EngineSpace::default();
+        let member = Membership::new(1, MemberNames::default()).with_space(space.clone());
+        let code = || member.refusal().map(|error| error.code);
+        assert_eq!(code(), Some(ErrorCode::Moved));
+        member.set_role(MemberRole::Active);
+        assert_eq!(code(), None);
+        space.set(1 << 30, true);
+        assert_eq!(code(), Some(ErrorCode::Busy));
+        space.set(1 << 20, false);
+        assert_eq!(code(), None);
+    }
 }

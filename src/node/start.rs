@@ -201,10 +201,10 @@ fn shared(
     for mailbox in &*mailboxes {
         mailbox.applied.store(recovered.last.0, Ordering::Release);
     }
-    let member = options
-        .journal
-        .as_ref()
-        .map(|journal| Arc::new(Membership::new(store.identity.node_id, journal.names.clone())));
+    let member = options.journal.as_ref().map(|journal| {
+        let member = Membership::new(store.identity.node_id, journal.names.clone());
+        Arc::new(member.with_space(journal.client.space().clone()))
+    });
     let log = Arc::new(Log::new(options.mode, recovered.last, Arc::clone(&mailboxes)));
     Ok(Arc::new(NodeInfo {
         shards: options.shards,
