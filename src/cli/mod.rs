@@ -50,7 +50,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use bench::Bench;
 pub use failure::Failure;
 
-use crate::client::{Changes, ClientError, ClientOptions, ClientTls, ClusterClient};
+use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls, ClusterClient};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
 /// The parsed command line.
@@ -156,14 +156,28 @@ impl ConnectArgs {
 
     /// Opens the stream of changes behind the offset `from`, or from now on.
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
-        let mut result = Err(ClientError::Closed);
+        let options = self.options()?;
+        let changes = match self.addr.contains(',') {
+            true => Changes::open(self.active(&options).await?, &options, from).await,
+            false => Changes::open(&self.addr, &options, from).await,
+        };
+        changes.map_err(|error| self.failure(&error))
+    }
+
+    /// The address of the active, as the first member that replies names it.
+    async fn active(&self, options: &ClientOptions) -> Result<String, Failure> {
+        let mut last = ClientError::Closed;
         for address in self.addr.split(',') {
-            result = Changes::open(address, &self.options()?, from.clone()).await;
-            if result.is_ok() {
-                break;
+            match Client::connect(address, options.clone()).await {
+                Ok(client) => {
+                    let named = &client.hello().active;
+                    let is_known = self.addr.split(',').any(|known| known == named);
+                    return Ok(if is_known { named.clone() } else { address.to_owned() });
+                }
+                Err(error) => last = error,
             }
         }
-        result.map_err(|error| self.failure(&error))
+        Err(self.failure(&last))
     }
 
     fn failure(&self, error: &ClientError) -> Failure {
