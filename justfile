@@ -49,7 +49,7 @@ dependencies:
 
 # Whether the simulation finds the faults that are planted for it
 planted-faults:
-    cargo test --locked --features planted-faults --test simulation --test journal faults
+    cargo test --locked --features planted-faults --test simulation --test journal --test members faults
 
 # Whether the benchmarks work; the figures mean nothing
 benches-once:

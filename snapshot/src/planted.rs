@@ -32,6 +32,10 @@ pub enum Planted {
     LeaseFromReply,
     /// A standby claims although it did not see that the active is silent.
     ClaimWithoutWait,
+    /// A reply of an active leaves before the journal has its record.
+    ReplyBeforeJournal,
+    /// A member that becomes the active does not send what its outboxes hold.
+    OutboxNotStarted,
 }
 
 #[cfg(feature = "planted-faults")]

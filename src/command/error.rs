@@ -144,6 +144,11 @@ impl Error {
         Self::new(ErrorCode::Unavailable, format!("{OUTCOME_UNKNOWN}{why}"))
     }
 
+    /// Whether the state of the store decided the error. The others say that nobody asked it.
+    pub fn is_of_state(&self) -> bool {
+        !matches!(self.code, ErrorCode::Busy | ErrorCode::Moved | ErrorCode::Unavailable)
+    }
+
     /// Whether the command may have been applied although it failed.
     pub fn is_outcome_unknown(&self) -> bool {
         self.code == ErrorCode::Unavailable && self.message.starts_with(OUTCOME_UNKNOWN)

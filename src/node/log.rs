@@ -252,6 +252,7 @@ impl Log {
     pub fn reached(&self) -> Lsn {
         match self.mode {
             LogMode::Always if !is_planted(Planted::ReplyBeforeSync) => self.durable(),
+            LogMode::Journal if is_planted(Planted::ReplyBeforeJournal) => self.tail(),
             LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Journal => {
                 Lsn(self.written.load(Ordering::SeqCst))
             }

@@ -270,7 +270,11 @@ impl Worker {
     /// Runs an operation. Sends answers that need not wait for the log. Returns how many rows the
     /// answer has.
     fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
+        let (answers, is_promise) = (self.out.answers.len(), self.promises_errors(&op));
         self.core.request(to, op, &mut self.out);
+        if is_promise {
+            self.hold_error(answers);
+        }
         let rows = self.out.answers.last().map_or(0, |answered| answered.answer.rows());
         self.settle_if_large();
         while let Some(answered) = self.out.answers.pop_if(|answered| !answered.after_log) {

@@ -235,6 +235,10 @@ fn rest(world: &mut World, clients: &mut [Client]) -> Result<(), Fault> {
         }
     }
     let active = active(world).expect("one is the active");
+    let stats = serde_json::to_value(wait(world, active, Kind::Stats, json!({}))?).unwrap();
+    if stats["outbox"] != 0 {
+        return Err(format!("{} deliveries are left", stats["outbox"]));
+    }
     let verified = wait(world, active, Kind::Verify, json!({}))?;
     let verified = serde_json::to_value(verified).unwrap();
     if verified["differences"] != 0 {

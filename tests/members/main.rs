@@ -5,6 +5,7 @@
 //! - `cluster`: starts members and ends them
 //! - `world`, `history`: three members in one thread, from one seed, whatever happens
 //! - `processes`: whole processes on a real etcd
+//! - `faults`: faults planted in production's code, which the histories find
 //! - `failover`: who replies, what is kept, and what clients see when the active ends
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -17,6 +18,8 @@ mod cluster;
 #[path = "../engine/mod.rs"]
 mod engine;
 mod failover;
+#[cfg(feature = "planted-faults")]
+mod faults;
 mod history;
 #[cfg(feature = "journal-etcd")]
 mod processes;

@@ -179,8 +179,12 @@ impl Worker {
             }
             Err(error) => {
                 let to = to(&mut self.router, self.shard);
-                let answer = Answer::Done(Err(error));
-                self.dispatch(Answered { to, answer, after_log: false });
+                let after_log = self.node.member.is_some() && error.is_of_state();
+                let answered = Answered { to, answer: Answer::Done(Err(error)), after_log };
+                match after_log {
+                    true => self.out.answers.push(answered),
+                    false => self.dispatch(answered),
+                }
             }
         }
         Taken::Later

@@ -6,11 +6,12 @@
 
 use std::sync::atomic::Ordering;
 
-use snapshot::{Batch, Lsn};
+use snapshot::{Batch, Lsn, Planted, is_planted};
 
 use super::{Local, Worker};
 use crate::command::{Error, Kind};
 use crate::shard::events::slot_of;
+use crate::shard::op::{Answer, Op};
 
 impl Local {
     /// Begins to decide. The next flush sends the deliveries that the outboxes still hold.
@@ -25,6 +26,21 @@ impl Local {
 }
 
 impl Worker {
+    /// Whether an error of this operation waits for the log like a reply: on a member, the state that
+    /// it tells of may not be committed yet.
+    pub(super) fn promises_errors(&self, op: &Op) -> bool {
+        self.node.member.is_some() && op.properties().promises
+    }
+
+    /// Lets the errors behind the first `answers` answers wait for the log.
+    pub(super) fn hold_error(&mut self, answers: usize) {
+        for answered in self.out.answers.iter_mut().skip(answers) {
+            if let Answer::Done(Err(error)) = &answered.answer {
+                answered.after_log |= error.is_of_state();
+            }
+        }
+    }
+
     fn start(&mut self) {
         // Without a journal, the clock has begun with the newest key.
         if self.node.member.is_some()
@@ -32,7 +48,9 @@ impl Worker {
         {
             self.node.clock.keys_not_below(newest);
         }
-        self.core.start(&mut self.out);
+        if !is_planted(Planted::OutboxNotStarted) {
+            self.core.start(&mut self.out);
+        }
         self.node.clock.doubt(self.core.newest_message());
     }
 

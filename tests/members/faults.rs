@@ -1,0 +1,41 @@
+//! The histories find the faults that are planted for them. This needs the feature
+//! `planted-faults`: `just planted-faults`.
+
+use snapshot::Planted;
+use snapshot::planted::plant;
+
+use super::history::play;
+
+/// Histories within which a fault must be found.
+const SEEDS: u64 = 60;
+
+/// Plays histories until one fails. Its failure must contain one of these texts.
+fn finds(fault: Planted, telling: &[&str]) {
+    plant(Some(fault));
+    let found = (0..SEEDS).find_map(|seed| play(seed).err().map(|why| (seed, why)));
+    plant(None);
+    let (seed, why) = found.unwrap_or_else(|| panic!("{fault:?} is not found in {SEEDS} seeds"));
+    println!("{fault:?} is found by seed {seed}: {why}");
+    assert!(telling.iter().any(|part| why.contains(part)), "{fault:?} is told as: {why}");
+    assert!(play(seed).is_ok(), "seed {seed} fails without {fault:?}, too");
+}
+
+#[test]
+fn a_claim_without_waiting() {
+    finds(Planted::ClaimWithoutWait, &["may reply at once"]);
+}
+
+#[test]
+fn a_lease_that_begins_with_the_reply() {
+    finds(Planted::LeaseFromReply, &["may reply at once", "was promised"]);
+}
+
+#[test]
+fn a_reply_before_the_journal_has_the_record() {
+    finds(Planted::ReplyBeforeJournal, &["was promised", "and was at", "again, after"]);
+}
+
+#[test]
+fn an_outbox_that_a_promotion_does_not_start() {
+    finds(Planted::OutboxNotStarted, &["deliveries are left"]);
+}
