@@ -40,6 +40,9 @@ fn write_messages(config: &Config) {
     let messages = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&config.log_level))
         .with_writer(move || Escaped { is_json })
+        // A line that cannot be written is dropped. Else the library reports it on stderr, which
+        // cannot be written either, and panics.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     // Fails if a test installed a subscriber before, which is then used.
     let _ = match config.log_format {

@@ -71,7 +71,7 @@ pub enum NodeError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The log could not be closed, so the next start will check it.
-    #[error("the log could not be closed, or not where the next start looks for it")]
+    #[error("the log could not be closed in its place; the next start checks what it finds there")]
     Unclosed,
     /// The stop did not wait for a disk that refused writes, and dropped this many records. None of
     /// them was acknowledged.

@@ -43,7 +43,7 @@ pub enum NoOrigin {
     #[error("entry 1 of the journal: {0}")]
     Unusable(String),
     /// The journal has begun already.
-    #[error("the journal has begun already")]
+    #[error("the journal has begun already; start its members with `chatshard serve`")]
     Begun,
 }
 

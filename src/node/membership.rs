@@ -202,7 +202,9 @@ impl Membership {
     pub fn readiness(&self, now: Duration) -> Result<(), String> {
         match self.turned_away(now) {
             None => Ok(()),
-            Some(_) if self.role() == MemberRole::Active => Err("active without a lease".into()),
+            Some(_) if self.role() == MemberRole::Active => {
+                Err("active without a lease: the engine gives no word".into())
+            }
             Some(_) => Err(self.role().name().into()),
         }
     }

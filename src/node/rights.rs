@@ -45,9 +45,12 @@ pub fn advice(path: &Path, error: &io::Error) -> String {
     let (owner, mode) = (found.uid(), found.permissions().mode() & 0o7777);
     let user = rustix::process::geteuid().as_raw();
     let way = if owner == user {
-        format!("give its owner the right (chmod -R u+rwX {})", place.display())
-    } else {
+        format!("give its owner the right (chmod u+rwx {})", place.display())
+    } else if place == path {
         format!("run as its owner, or as root give it away (chown -R {user} {})", place.display())
+    } else {
+        // Never a parent: it may be the home of others.
+        format!("as root make the directory (install -d -o {user} -m 700 {})", path.display())
     };
     format!(
         "\n{} belongs to user {owner} and group {} with mode {mode:04o}, and this process runs as \

@@ -113,7 +113,9 @@ impl Store {
         let store = match look(dir) {
             Ok(_) => Self::found(disk, dir)?,
             Err(StoreError::Empty(_)) if is_new || init => {
-                Self::made(disk, dir, make(&dir.join(IDENTITY_FILE))?)?
+                let made = Self::made(disk, dir, make(&dir.join(IDENTITY_FILE))?)?;
+                info!(directory = %dir.display(), "a new store begins: there was none");
+                made
             }
             Err(error) => return Err(error),
         };

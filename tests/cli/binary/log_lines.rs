@@ -2,13 +2,14 @@
 //! that no one reads are reported.
 
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use crate::common::program::chatshard;
 
-use crate::common::served::{Files, Served};
+use crate::common::served::{Files, Served, client, wait_until};
 
 /// Most lines of one kind that may come in this time: one at once, and one every ten seconds.
 fn lines_max(since: Instant) -> usize {
@@ -141,5 +142,33 @@ fn a_word_that_is_none_of_the_choices_is_refused_with_what_was_meant() {
         let said = refused(&[], None, &format!("{key} = \"1\"\n"));
         let wanted = format!("unknown key `{key}`; did you mean `{meant}`?");
         assert!(said.contains(&wanted), "{said}");
+    }
+}
+
+/// The reader of the log lines ends, or their disk is full. Once the server ended then, without a
+/// word.
+#[test]
+fn a_server_serves_on_when_its_log_lines_cannot_be_written() {
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for stderr in [Stdio::from(closed), Stdio::from(full)] {
+        let files = Files::new();
+        let door = format!("unix:{}", files.path("door").display());
+        let mut server = chatshard()
+            .args(["serve", "--log-level=debug", "--shards=1", "--pin=false", "--listen", &door])
+            .args(["--http=off", "--admin=off", "--data-dir"])
+            .arg(files.path("data"))
+            .stdin(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        wait_until("a server without log lines serves", || {
+            assert_eq!(server.try_wait().unwrap(), None, "it ended");
+            client(&["call", "ping", "--addr", &door]).is_ok()
+        });
+        let pid = rustix::process::Pid::from_child(&server);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(server.wait().unwrap().success());
     }
 }
