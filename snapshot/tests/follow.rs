@@ -251,6 +251,26 @@ fn a_new_segment_in_the_making_is_not_in_the_way() {
     assert_eq!(take(&mut follow(&disk, 5).unwrap(), 4, 9).unwrap(), []);
 }
 
+/// A write fails after the new segment has its header and before the old one demands it. The writer
+/// creates the segment again, and a follower may have opened the file that it replaces.
+#[test]
+fn a_segment_that_is_created_again_is_followed() {
+    let disk = FaultyDisk::new(1);
+    let mut log = create(&disk);
+    append(&mut log, 1);
+    log.set_segment_bytes_max(1);
+    disk.fail_write(2);
+    let mut batch = Batch::new();
+    batch.push(&payload(2)).unwrap();
+    log.append(&batch).unwrap_err();
+    disk.fail_write(u64::MAX);
+    assert_eq!(disk.read(&segment(2)).unwrap().len(), 48, "the new segment has its header");
+    let mut follower = follow(&disk, 2).unwrap();
+    append(&mut log, 1);
+    append(&mut log, 1);
+    assert_eq!(take_all(&mut follower, 3).unwrap(), [2, 3]);
+}
+
 #[test]
 fn trimmed_records_are_gone() {
     let disk = FaultyDisk::new(1);

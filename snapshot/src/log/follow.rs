@@ -240,9 +240,6 @@ impl<D: Disk> LogFollower<D> {
     /// written, so there must be a next one.
     fn next_segment(&mut self, until: Lsn) -> Result<(), FollowError> {
         let first = self.place.first;
-        if first == self.segment.first {
-            return Err(self.lost(until).into());
-        }
         let path = segment_path(&self.dir, first);
         let segment = match Segment::open(&self.disk, &path, first) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -254,6 +251,9 @@ impl<D: Disk> LogFollower<D> {
             Some(whole) => whole,
             None => return Err(Damage::new(&path, 0, "the segment header is cut short").into()),
         };
+        if first == self.segment.first {
+            return self.take_again(segment, checksum, until);
+        }
         if header.kind != Kind::Continues {
             return Err(FollowError::Gone { oldest: first });
         }
@@ -262,6 +262,24 @@ impl<D: Disk> LogFollower<D> {
             return Err(Damage::new(&path, 40, what).into());
         }
         self.place = Place::behind_header(&header, checksum);
+        self.segment = segment;
+        self.known = until;
+        Ok(())
+    }
+
+    /// Continues with the file that is at the path of the present segment, which has no record yet.
+    /// The writer creates such a segment again after a failure, and the follower may have opened
+    /// the file that the new one replaced.
+    fn take_again(
+        &mut self,
+        mut segment: Segment<D>,
+        checksum: u32,
+        until: Lsn,
+    ) -> Result<(), FollowError> {
+        segment.window.refresh().map_err(at(&segment.path))?;
+        if checksum != self.place.chain || segment.window.left(self.place.offset) == 0 {
+            return Err(self.lost(until).into());
+        }
         self.segment = segment;
         self.known = until;
         Ok(())
