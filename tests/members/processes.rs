@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use chatshard::command::{ErrorCode, Kind};
 use serde_json::{Value, json};
 
+use crate::common::raw::Raw;
 use crate::common::served::{Files, Served, call};
 use crate::engine::Engine;
 
@@ -47,8 +49,10 @@ fn a_killed_active_is_followed_by_one_that_has_every_acknowledged_write() {
         ask(&first, "advance", &json!({"chat_id": "c", "to": to})).unwrap();
         acked = to;
     }
-    let refused = ask(&second, "detail", &json!({"ids": ["c"]})).unwrap_err();
-    assert!(refused.contains(&first.tcp), "{refused}");
+    // `call` follows the error to the active; a plain connection gets it.
+    let mut plain = Raw::greeted(second.tcp.parse().unwrap());
+    let refused = plain.call(2, Kind::Detail, json!({"ids": ["c"]})).unwrap_err();
+    assert_eq!((refused.code, &refused.moved.unwrap().address), (ErrorCode::Moved, &first.tcp));
 
     first.signal("KILL");
     println!("kill -9: the next one replies after {:?}", until_active(&second));
