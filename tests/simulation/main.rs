@@ -61,7 +61,7 @@ use tally::Tally;
 /// Seeds that are played if no number is set.
 const SEEDS: u64 = 1000;
 /// Seeds that found a fault, each with that fault.
-const FOUND: [(u64, &str); 4] = [
+const FOUND: [(u64, &str); 5] = [
     (
         5_156_921_292_960_875_961,
         "a `delete` of nothing was answered before its key was on the disk",
@@ -75,6 +75,7 @@ const FOUND: [(u64, &str); 4] = [
         18_264_372_440_281_299_688,
         "`erase_user` changed the version of a chat that the user had deleted and then left",
     ),
+    (436_564_353_069_068_807, "the checker took a forgotten key for gone after the next start"),
 ];
 
 /// Plays a seed. A panic counts as a failure.

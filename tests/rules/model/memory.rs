@@ -58,6 +58,20 @@ struct First {
     /// stored between these times.
     from: u64,
     at: u64,
+    /// The node has forgotten it. A start may find it again.
+    is_forgotten: bool,
+}
+
+impl First {
+    /// Whether the node may still remember it for a request that was sent at this time.
+    fn may_count(&self, sent: u64) -> bool {
+        !self.is_forgotten && sent < self.at + WINDOW
+    }
+
+    /// Whether the node may have forgotten it at this time.
+    fn may_be_over(&self, now: u64) -> bool {
+        now >= self.sent + WINDOW
+    }
 }
 
 impl Memory {
@@ -72,14 +86,19 @@ impl Memory {
     }
 
     /// The node has started again. Its keys continue to age from the time of the newest one that it
-    /// found. That time is not before the newest one here, so `from` and `at` move at most this
-    /// far. It may be later, so a key may also have its full age since `sent`.
+    /// found. That time is not before the newest one here that is not over, nor before a key that
+    /// it remembers. So `from` and `at` move at most this far. It may be later, so a key may also
+    /// have its full age since `sent`. A forgotten key may be young again: forgetting leaves no
+    /// record in the log.
     #[allow(dead_code, reason = "for the simulation, whose nodes begin anew while time goes on")]
     pub fn restarted(&mut self, now: u64) {
-        let newest = self.answers.values().map(|first| first.from).max().unwrap_or(now);
+        let kept = self.answers.values().filter(|first| !first.may_be_over(now));
+        let newest = kept.map(|first| first.from).max().unwrap_or(0);
         for first in self.answers.values_mut() {
-            first.from += now.saturating_sub(newest);
-            first.at += now.saturating_sub(newest);
+            let moved = now.saturating_sub(newest.max(first.from));
+            first.from += moved;
+            first.at += moved;
+            first.is_forgotten = false;
         }
     }
 
@@ -109,13 +128,14 @@ impl Model {
         let Some(key) = request.key.clone() else { return self.run(request, made) };
         let place = (Owner::of(&request.write), key);
         if let Some(first) = self.memory.answers.get(&place)
-            && self.sent < first.at + WINDOW
+            && first.may_count(self.sent)
         {
             return if first.content == content { Ok(first.answer.clone()) } else { Err(409) };
         }
         let answer = self.run(request, made)?;
         let (sent, at) = (self.sent, self.now);
-        let first = First { content, answer: answer.clone(), sent, from: sent, at };
+        let first =
+            First { content, answer: answer.clone(), sent, from: sent, at, is_forgotten: false };
         self.memory.answers.insert(place, first);
         Ok(answer)
     }
@@ -126,10 +146,11 @@ impl Model {
     pub fn forgetful(&self, request: &Request) -> Option<Self> {
         let place = (Owner::of(&request.write), request.key.clone()?);
         let first = self.memory.answers.get(&place)?;
-        let may_be_either = self.sent < first.at + WINDOW && self.now >= first.sent + WINDOW;
+        let may_be_either = first.may_count(self.sent) && first.may_be_over(self.now);
         may_be_either.then(|| {
             let mut other = self.clone();
-            other.memory.answers.remove(&place);
+            let forgotten = First { is_forgotten: true, ..first.clone() };
+            other.memory.answers.insert(place, forgotten);
             other
         })
     }
