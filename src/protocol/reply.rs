@@ -117,7 +117,7 @@ pub(super) fn write_head(id: u64, status: u16, out: &mut BytesMut) {
 /// A decoded reply of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodedReply {
-    /// The id of the request that the reply belongs to; [`CONNECTION_ID`] for an error of the
+    /// The id of the request that the reply belongs to; `CONNECTION_ID` for an error of the
     /// connection.
     pub id: u64,
     /// The command's reply, or its error.
