@@ -168,6 +168,23 @@ fn every_flip_in_the_log() {
 }
 
 #[test]
+fn every_flip_before_a_clean_restart_names_its_segment() {
+    let disk = store(true);
+    goes_on(&disk, recover(&disk, options()).unwrap());
+    let segments = segments(&disk);
+    assert_eq!(segments.len(), 4);
+    for path in &segments[..3] {
+        for at in 0..disk.read(path).unwrap().len() {
+            let bit = u64::try_from(at * 8 + at % 8).unwrap();
+            disk.flip_bit(path, bit).unwrap();
+            let damage = recover(&disk, options()).unwrap_err();
+            assert_eq!(&damage[0].path, path, "byte {at}: {}", damage[0]);
+            disk.flip_bit(path, bit).unwrap();
+        }
+    }
+}
+
+#[test]
 fn every_cut_of_the_log() {
     for end_mark in [true, false] {
         let disk = store(end_mark);

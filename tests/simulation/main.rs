@@ -61,7 +61,7 @@ use tally::Tally;
 /// Seeds that are played if no number is set.
 const SEEDS: u64 = 1000;
 /// Seeds that found a fault, each with that fault.
-const FOUND: [(u64, &str); 5] = [
+const FOUND: [(u64, &str); 6] = [
     (
         5_156_921_292_960_875_961,
         "a `delete` of nothing was answered before its key was on the disk",
@@ -76,6 +76,10 @@ const FOUND: [(u64, &str); 5] = [
         "`erase_user` changed the version of a chat that the user had deleted and then left",
     ),
     (436_564_353_069_068_807, "the checker took a forgotten key for gone after the next start"),
+    (
+        13_258_529_343_993_329_319,
+        "a flip in the mark of a clean stop was told of the segment behind it",
+    ),
 ];
 
 /// Plays a seed. A panic counts as a failure.

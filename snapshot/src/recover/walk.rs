@@ -83,6 +83,11 @@ fn may_be_new(header: &SegmentHeader, body: &Body) -> bool {
 /// End of the previous segment, if it is known: its last record and its checksum.
 type Link = Option<(Lsn, u32)>;
 
+/// Whether the header names another checksum than that of the end of the previous segment.
+fn is_unlinked(header: &SegmentHeader, link: Link) -> bool {
+    header.kind == Kind::Continues && link.is_some_and(|(_, chain)| chain != header.previous)
+}
+
 pub(super) fn walk_log<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -140,14 +145,14 @@ impl LogWalk {
         disk: &D,
         path: &Path,
         first: Lsn,
-        link: Link,
+        mut link: Link,
         step: &Step,
         on_record: RecordFn<'_>,
     ) -> Result<Link, OpenError> {
         let mut segment = Segment::open(disk, path, first)?;
         let mut walked = Walked::new(path, first, segment.bytes());
         let demanded = self.demanded.take();
-        let half_marked = self.half_marked.take();
+        let mut half_marked = self.half_marked.take();
         if !matches!(segment.header, Header::Whole(..)) {
             self.break_before(half_marked.clone());
         }
@@ -173,6 +178,11 @@ impl LogWalk {
                 return Ok(None);
             }
         };
+        if half_marked.is_some() && is_unlinked(&header, link) {
+            // This header names the whole mark of a clean stop, so that mark is what is damaged.
+            self.break_before(half_marked.take());
+            link = None;
+        }
         if let Err(damage) = self.check_header(path, &header, link) {
             walked.refused = true;
             self.damage.push(damage);
@@ -236,9 +246,8 @@ impl LogWalk {
         }
         let first = header.first;
         let before = first.previous();
-        if let Some((last, chain)) = link {
-            let continues = header.kind == Kind::Continues;
-            if (continues && before != last) || before < last {
+        if let Some((last, _)) = link {
+            if (header.kind == Kind::Continues && before != last) || before < last {
                 return damaged(
                     24,
                     format!(
@@ -246,7 +255,7 @@ impl LogWalk {
                     ),
                 );
             }
-            if continues && header.previous != chain {
+            if is_unlinked(header, link) {
                 return damaged(40, "the segment does not follow the one before it".to_owned());
             }
         }
