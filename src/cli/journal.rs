@@ -10,10 +10,11 @@ use serde_json::json;
 use super::Failure;
 use super::result_file::{print, print_json};
 use crate::config::{AccessFiles, EngineAddress, JournalConfig, journal};
+use crate::journal::base::JournalBase;
 use crate::journal::client::EngineClient;
 use crate::journal::engine::{EngineReply, EngineRequest};
-use crate::journal::entry::{ClaimFacts, ControlBody};
-use crate::journal::place::JournalPlace;
+use crate::journal::entry::ControlBody;
+use crate::journal::names::{ActiveMember, MemberNames};
 use crate::journal::reader::{Content, JournalReader, Verdict};
 use crate::limits::JOURNAL_READ_ENTRIES;
 use crate::node::genesis::{self, JournalOrigin, NoOrigin, ask};
@@ -107,10 +108,9 @@ fn init(args: &JournalArgs) -> Result<ExitCode, Failure> {
 fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
     let client = connect(args)?;
     let origin = genesis::read_origin(&client).map_err(|error| failed(&error))?;
-    let Found { reader, claim } = read_all(&client, origin)?;
+    let Found { reader, active } = read_all(&client, origin)?;
     let place = reader.place();
-    let (member, address) =
-        claim.map_or_else(Default::default, |claim: ClaimFacts| (claim.member, claim.tcp));
+    let MemberNames { member, tcp: address, .. } = active.names;
     if args.json {
         print_json(&json!({
             "journal": origin.journal,
@@ -140,16 +140,17 @@ fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The end of a journal, and the newest claim in what is kept of it.
+/// The end of a journal, and the newest active that it names.
 struct Found {
     reader: JournalReader,
-    claim: Option<ClaimFacts>,
+    active: ActiveMember,
 }
 
 /// Reads all that the engine keeps, by the reader's rule.
 fn read_all(client: &EngineClient, origin: JournalOrigin) -> Result<Found, Failure> {
     let condition = client.profile().condition;
-    let mut found = Found { reader: JournalReader::new(origin.journal, condition), claim: None };
+    let reader = JournalReader::new(origin.journal, condition);
+    let mut found = Found { reader, active: ActiveMember::default() };
     let port = client.port();
     for id in 1.. {
         let from = found.reader.next_seq();
@@ -158,9 +159,10 @@ fn read_all(client: &EngineClient, origin: JournalOrigin) -> Result<Found, Failu
             Some(EngineReply::Entries(entries)) if entries.is_empty() => break,
             Some(EngineReply::Entries(entries)) => entries,
             Some(EngineReply::Gone { base }) => {
-                let base = JournalPlace::decode(&base, origin.journal);
+                let base = JournalBase::decode(&base, origin.journal);
                 let base = base.ok_or_else(|| Failure::new("the base of the trim is damaged"))?;
-                found.reader = JournalReader::begin(origin.journal, condition, base);
+                found.reader = JournalReader::begin(origin.journal, condition, base.place);
+                found.active = base.active;
                 continue;
             }
             _ => return Err(failed(&NoOrigin::NoWord)),
@@ -169,7 +171,7 @@ fn read_all(client: &EngineClient, origin: JournalOrigin) -> Result<Found, Failu
             match found.reader.accept(entry.seq, &entry.bytes) {
                 Verdict::Accepted(entry) => {
                     if let Content::Control(ControlBody::Claim(facts)) = entry.content {
-                        found.claim = Some(facts);
+                        found.active = facts.active(entry.header.epoch);
                     }
                 }
                 Verdict::Void | Verdict::Repeated => {}

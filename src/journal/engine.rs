@@ -62,7 +62,7 @@ pub enum EngineRequest {
         epoch: u64,
         /// Seq of the last entry to remove.
         upto: u64,
-        /// The place behind entry `upto`, as [`super::place::JournalPlace::encode`] writes it.
+        /// The base behind entry `upto`, as [`super::base::JournalBase::encode`] writes it.
         base: Bytes,
     },
     /// Asks how many endpoints the engine has that can be read one by one.

@@ -13,10 +13,11 @@
 //!   reader ignores elements that it does not know.
 
 use bytes::Bytes;
-use rmp::{decode, encode};
 use snapshot::Lsn;
 
-use crate::limits::{JOURNAL_ENTRY_BYTES_MAX, JOURNAL_TEXT_BYTES_MAX};
+use super::array::{ArrayReader, ArrayWriter};
+use super::names::{ActiveMember, MemberNames};
+use crate::limits::JOURNAL_ENTRY_BYTES_MAX;
 
 /// Bytes of the header of an entry.
 pub const ENTRY_HEADER_BYTES: usize = 80;
@@ -344,6 +345,15 @@ pub struct ClaimFacts {
     pub why: String,
 }
 
+impl ClaimFacts {
+    /// The active that a claim of this epoch makes.
+    #[must_use]
+    pub fn active(self, epoch: u64) -> ActiveMember {
+        let Self { member, tcp, admin, .. } = self;
+        ActiveMember { epoch, names: MemberNames { member, tcp, admin } }
+    }
+}
+
 /// The body of a control entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlBody {
@@ -378,7 +388,8 @@ impl ControlBody {
     /// Encodes the body.
     ///
     /// # Errors
-    /// [`EntryError::Unwritable`] if a text is over [`JOURNAL_TEXT_BYTES_MAX`].
+    /// [`EntryError::Unwritable`] if a text is over
+    /// [`JOURNAL_TEXT_BYTES_MAX`](crate::limits::JOURNAL_TEXT_BYTES_MAX).
     pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
         let mut array = ArrayWriter(Vec::new());
         match self {
@@ -441,52 +452,7 @@ impl ControlBody {
     }
 }
 
-struct ArrayWriter(Vec<u8>);
-
-impl ArrayWriter {
-    fn head(&mut self, elements: u32) -> Result<(), EntryError> {
-        encode::write_array_len(&mut self.0, elements).map(drop).map_err(unwritable)
-    }
-
-    fn number(&mut self, number: u64) -> Result<(), EntryError> {
-        encode::write_uint(&mut self.0, number).map(drop).map_err(unwritable)
-    }
-
-    fn text(&mut self, text: &str) -> Result<(), EntryError> {
-        if text.len() > JOURNAL_TEXT_BYTES_MAX {
-            return Err(EntryError::Unwritable("a text is too long"));
-        }
-        encode::write_str(&mut self.0, text).map_err(unwritable)
-    }
-}
-
-fn unwritable<E>(_: E) -> EntryError {
-    EntryError::Unwritable("no room for its body")
-}
-
-/// Reads the elements of an array from the front. Unknown elements at its end stay unread.
-struct ArrayReader<'a> {
-    rest: &'a [u8],
-    elements: u32,
-}
-
-impl<'a> ArrayReader<'a> {
-    fn new(mut body: &'a [u8], known: u32) -> Option<Self> {
-        let elements = decode::read_array_len(&mut body).ok()?;
-        (elements >= known).then_some(Self { rest: body, elements })
-    }
-
-    fn number<N: TryFrom<u64>>(&mut self) -> Option<N> {
-        let number: u64 = decode::read_int(&mut self.rest).ok()?;
-        N::try_from(number).ok()
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let (text, rest) = decode::read_str_from_slice(self.rest).ok()?;
-        self.rest = rest;
-        (text.len() <= JOURNAL_TEXT_BYTES_MAX).then(|| text.to_owned())
-    }
-
+impl ArrayReader<'_> {
     fn genesis(mut self) -> Option<ControlBody> {
         Some(ControlBody::Genesis(Genesis {
             format: self.number()?,

@@ -17,7 +17,10 @@
 //!
 //! # Layout
 //! - [`entry`]: one entry as bytes
-//! - [`place`]: a place between two entries, and the base of a trim
+//! - `array`: MessagePack arrays in entries and bases
+//! - [`place`]: a place between two entries
+//! - [`base`]: the base of a trim
+//! - [`names`]: how a journal names its members
 //! - [`reader`]: the reader's rule: which entries count
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
 //! - [`quiet`]: how long a standby has known that the active is silent
@@ -37,11 +40,14 @@
 //!   never skipped in silence: it ends in a verdict that names its seq and its LSN.
 //! - The records of a batch are committed when all parts of the batch are accepted.
 
+mod array;
+pub mod base;
 pub mod client;
 pub mod engine;
 pub mod entry;
 #[cfg(feature = "journal-etcd")]
 pub mod etcd;
+pub mod names;
 pub mod place;
 pub mod quiet;
 pub mod reader;

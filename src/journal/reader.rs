@@ -251,7 +251,9 @@ impl JournalReader {
         }
     }
 
-    fn fault(&self, what: impl Into<String>) -> JournalFault {
+    /// Why the entry that is due cannot be had.
+    #[must_use]
+    pub fn fault(&self, what: impl Into<String>) -> JournalFault {
         JournalFault { seq: self.next_seq(), lsn: self.place.next_lsn, what: what.into() }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::clock::shared::SharedClock;
 use super::log::Log;
 use super::mailbox::{Control, Mailbox};
-use super::membership::{ActiveMember, MemberRole, Membership, is_for_any_role};
+use super::membership::{MemberRole, Membership, is_for_any_role};
 use super::memory::Memory;
 use super::offload::Offload;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
@@ -19,6 +19,7 @@ use super::watch::WatchHub;
 use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
 use crate::command::stats::StatsReply;
 use crate::command::{Error, Kind, Outcome};
+use crate::journal::names::ActiveMember;
 use crate::limits::SLOTS;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 

@@ -34,11 +34,12 @@ use super::info::NodeInfo;
 use super::journal_sink::JournalSink;
 use super::log_thread::LogThread;
 use super::mailbox::Control;
-use super::membership::{ActiveMember, MemberNames, MemberRole, Membership};
+use super::membership::{MemberRole, Membership};
 use super::standby::Standby;
 use super::worker::on_core;
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::entry::{ClaimFacts, ControlBody};
+use crate::journal::names::ActiveMember;
 use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
 use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
 use crate::limits::JOURNAL_FORMAT;
@@ -256,7 +257,12 @@ impl Common {
         let wait = applying.standby.next_poll().saturating_sub(now).min(self.patience);
         let mut next = applying.port.receive(wait);
         while let Some((id, reply)) = next {
-            for entry in applying.standby.on_reply(self.now(), id, reply) {
+            let accepted = applying.standby.on_reply(self.now(), id, reply);
+            if let Some(active) = applying.standby.take_base_active() {
+                info!(epoch = active.epoch, active = active.names.member, "the base of a trim");
+                self.member.set_active(active);
+            }
+            for entry in accepted {
                 self.accept(applying, entry);
             }
             next = applying.port.try_receive();
@@ -282,9 +288,7 @@ impl Common {
             }
             Content::Control(ControlBody::Claim(facts)) => {
                 info!(epoch = header.epoch, active = facts.member, why = facts.why, "a claim");
-                let names =
-                    MemberNames { member: facts.member, tcp: facts.tcp, admin: facts.admin };
-                self.member.set_active(ActiveMember { epoch: header.epoch, names });
+                self.member.set_active(facts.active(header.epoch));
             }
             Content::Part
             | Content::Control(

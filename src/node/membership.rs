@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::command::error::Moved;
 use crate::command::{Error, ErrorCode, Kind};
 use crate::journal::client::EngineSpace;
+use crate::journal::names::{ActiveMember, MemberNames};
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +55,6 @@ impl MemberRole {
     fn from_code(code: u8) -> Self {
         Self::ALL.into_iter().find(|role| role.code() == code).unwrap_or(Self::Demoted)
     }
-}
-
-/// How others know a member.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemberNames {
-    /// Its name among the members.
-    pub member: String,
-    /// The address of its TCP door, as clients reach it.
-    pub tcp: String,
-    /// The address of its admin listener.
-    pub admin: String,
-}
-
-/// The active, as the newest claim names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ActiveMember {
-    /// Number of the claim; 0 before the first one.
-    pub epoch: u64,
-    /// Names and addresses; empty before the first claim.
-    pub names: MemberNames,
 }
 
 /// The membership of this node in a journal.

@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use snapshot::{Lsn, Planted, is_planted};
 
+use crate::journal::base::JournalBase;
 use crate::journal::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
-use crate::journal::place::JournalPlace;
+use crate::journal::names::ActiveMember;
 use crate::journal::quiet::QuietTime;
 use crate::journal::reader::{AcceptedEntry, JournalFault, JournalReader, Verdict};
 use crate::limits::JOURNAL_READ_ENTRIES;
@@ -92,6 +93,8 @@ pub struct Standby {
     looked: Option<Duration>,
     /// The tail as the newest look showed it.
     tail: Option<u64>,
+    /// The active that the base names, until the owner takes it.
+    base_active: Option<ActiveMember>,
     end: Option<StandbyEnd>,
 }
 
@@ -112,6 +115,7 @@ impl Standby {
             look: None,
             looked: None,
             tail: None,
+            base_active: None,
             end: None,
             reader,
         }
@@ -131,6 +135,12 @@ impl Standby {
     #[must_use]
     pub fn reader(&self) -> &JournalReader {
         &self.reader
+    }
+
+    /// The active that the base names, once behind each beginning at a base: its claim may be
+    /// trimmed.
+    pub fn take_base_active(&mut self) -> Option<ActiveMember> {
+        self.base_active.take()
     }
 
     /// Why it cannot continue, if so.
@@ -329,13 +339,16 @@ impl Standby {
         let (journal, condition): (u64, Condition) =
             (self.reader.journal(), self.reader.condition());
         let have = self.have.max(self.reader.committed());
-        match JournalPlace::decode(base, journal) {
-            Some(place) if place.seq < self.reader.place().seq => {}
-            Some(place) if place.next_lsn <= have.next() => {
+        let endpoint = self.reading.and_then(|reading| reading.endpoint);
+        match JournalBase::decode(base, journal) {
+            Some(base) if base.place.seq < self.reader.place().seq => {}
+            Some(JournalBase { place, active }) if place.next_lsn <= have.next() => {
                 self.reader = JournalReader::begin(journal, condition, place);
                 self.reading = Some(Reading { asked: None, endpoint: None });
+                self.base_active = Some(active);
             }
-            _ => self.end = Some(StandbyEnd::Trimmed { have }),
+            Some(_) => self.end = Some(StandbyEnd::Trimmed { have }),
+            None => self.ask_elsewhere(endpoint, self.reader.fault("the base is damaged")),
         }
     }
 }

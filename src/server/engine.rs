@@ -4,7 +4,7 @@ use super::{Addresses, StartError};
 use crate::config::{EngineAddress, JournalConfig};
 use crate::journal::client::EngineClient;
 use crate::journal::engine::LeaseTimes;
-use crate::node::membership::MemberNames;
+use crate::journal::names::MemberNames;
 use crate::node::start::JournalOptions;
 
 /// Connects to the engine that `config` names.

@@ -3,11 +3,13 @@
 
 use std::fmt::Write as _;
 
+use chatshard::journal::base::JournalBase;
 use chatshard::journal::engine::Condition;
 use chatshard::journal::entry::{
     ClaimFacts, ControlBody, ENTRY_BODY_BYTES_MAX, EntryError, EntryHeader, EntryKind, Genesis,
     JournalEntry, SealedEntry,
 };
+use chatshard::journal::names::{ActiveMember, MemberNames};
 use chatshard::journal::place::JournalPlace;
 use chatshard::journal::reader::{Content, JournalReader, Verdict};
 use proptest::collection::vec;
@@ -117,7 +119,7 @@ proptest! {
     #[test]
     fn foreign_bytes_are_refused(bytes in vec(any::<u8>(), 0..200)) {
         prop_assert!(JournalEntry::decode(&bytes).is_err());
-        prop_assert_eq!(JournalPlace::decode(&bytes, 1), None);
+        prop_assert_eq!(JournalBase::decode(&bytes, 1), None);
         for kind in EntryKind::ALL {
             let _ = ControlBody::decode(kind, &bytes);
         }
@@ -171,19 +173,24 @@ proptest! {
     }
 
     #[test]
-    fn a_place_is_decoded_and_a_changed_bit_is_found(
+    fn a_base_is_decoded_and_a_changed_bit_is_found(
         numbers in (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()),
         checksum in any::<u32>(),
+        active in (any::<u64>(), text(), text(), text()),
         at in any::<prop::sample::Index>(),
     ) {
         let (seq, epoch, writer, index, next) = numbers;
         let place = JournalPlace { seq, epoch, writer, index, next_lsn: Lsn(next), checksum };
-        let mut bytes = place.encode(3).to_vec();
-        prop_assert_eq!(JournalPlace::decode(&bytes, 3), Some(place));
-        prop_assert_eq!(JournalPlace::decode(&bytes, 4), None);
+        let (epoch, member, tcp, admin) = active;
+        let active = ActiveMember { epoch, names: MemberNames { member, tcp, admin } };
+        let base = JournalBase { place, active };
+        let mut bytes = base.encode(3).unwrap().to_vec();
+        prop_assert_eq!(JournalBase::decode(&bytes, 4), None);
+        prop_assert_eq!(JournalBase::decode(&bytes[..at.index(bytes.len())], 3), None);
+        prop_assert_eq!(JournalBase::decode(&bytes, 3), Some(base));
         let bit = at.index(8 * bytes.len());
         bytes[bit / 8] ^= 1 << (bit % 8);
-        prop_assert_eq!(JournalPlace::decode(&bytes, 3), None);
+        prop_assert_eq!(JournalBase::decode(&bytes, 3), None);
     }
 }
 
@@ -335,6 +342,12 @@ fn the_page_draws_the_bytes_of_today() {
         next_lsn: Lsn(42),
         checksum: wanted[0].1.checksum,
     };
-    let base = drawing(&place.encode(0x0123_4567_89ab_cdef));
+    let names = MemberNames {
+        member: "a".into(),
+        tcp: "10.0.0.1:7400".into(),
+        admin: "10.0.0.1:7401".into(),
+    };
+    let base = JournalBase { place, active: ActiveMember { epoch: 4, names } };
+    let base = drawing(&base.encode(0x0123_4567_89ab_cdef).unwrap());
     assert!(PAGE.contains(&base), "docs/internals/journal.md must draw the base:\n{base}");
 }

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chatshard::journal::base::JournalBase;
 use chatshard::journal::engine::{Condition, EngineProfile, EngineReply, EngineRequest};
 use chatshard::journal::engine::{LeaseTimes, StoredEntry};
 use chatshard::journal::entry::{ClaimFacts, ControlBody, EntryKind};
+use chatshard::journal::names::{ActiveMember, MemberNames};
 use chatshard::journal::place::JournalPlace;
 use chatshard::journal::quiet::QuietTime;
 use chatshard::journal::reader::{Content, JournalReader, Verdict};
@@ -238,7 +240,9 @@ impl Node {
             return;
         };
         if place.seq > 1 {
-            let (epoch, upto, base) = (writer.epoch(), place.seq, place.encode(JOURNAL));
+            let (epoch, upto) = (writer.epoch(), place.seq);
+            let active = ActiveMember { epoch, names: MemberNames::default() };
+            let base = JournalBase { place, active }.encode(JOURNAL).unwrap();
             self.send(sim, Purpose::Trim, EngineRequest::Trim { epoch, upto, base });
         }
     }
@@ -353,7 +357,8 @@ impl Node {
     ) -> Result<(), String> {
         match reply {
             EngineReply::Gone { base } => {
-                let base = JournalPlace::decode(&base, JOURNAL).ok_or("the base is damaged")?;
+                let base = JournalBase::decode(&base, JOURNAL).ok_or("the base is damaged")?;
+                let base = base.place;
                 if base.seq >= self.reader.next_seq() {
                     // A snapshot of another node has what is before the base.
                     self.void += self.reader.void();

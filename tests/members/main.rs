@@ -4,6 +4,7 @@
 //! # Layout
 //! - `cluster`: starts members and ends them
 //! - `world`, `history`: three members in one thread, from one seed, whatever happens
+//! - `standby`: a standby as values
 //! - `processes`: whole processes on a real etcd
 //! - `faults`: faults planted in production's code, which the histories find
 //! - `failover`: who replies, what is kept, and what clients see when the active ends
@@ -23,4 +24,5 @@ mod faults;
 mod history;
 #[cfg(feature = "journal-etcd")]
 mod processes;
+mod standby;
 mod world;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use chatshard::command::{Command, Kind, Outcome};
 use chatshard::journal::engine::{Condition, EngineProfile, LeaseTimes};
+use chatshard::journal::names::MemberNames;
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
 use chatshard::node::NodeInfo;
@@ -23,7 +24,7 @@ use chatshard::node::identity::{AtRisk, Identity, StoredBaseline};
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::{Control, Mailbox};
 use chatshard::node::member_thread::{MemberParts, MemberThread};
-use chatshard::node::membership::{MemberNames, MemberRole, Membership};
+use chatshard::node::membership::{MemberRole, Membership};
 use chatshard::node::memory::Memory;
 use chatshard::node::offload::Offload;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
@@ -38,7 +39,7 @@ use crate::common::random::Random;
 
 pub const MEMBERS: usize = 3;
 const DIR: &str = "/data";
-const JOURNAL: u64 = 77;
+pub const JOURNAL: u64 = 77;
 /// Wall clock at the beginning, in ms.
 const BEGAN: u64 = 1_700_000_000_000;
 /// The engine's node number of nobody in particular.
@@ -77,7 +78,7 @@ fn wall() -> u64 {
 
 const CLOCKS: Source = Source { wall, boot };
 
-fn profile() -> EngineProfile {
+pub fn profile() -> EngineProfile {
     let ms = Duration::from_millis;
     EngineProfile {
         condition: Condition::Checked,
@@ -310,7 +311,7 @@ fn genesis() -> chatshard::journal::entry::Genesis {
     }
 }
 
-fn identity() -> Identity {
+pub fn identity() -> Identity {
     Identity {
         version: 2,
         node_id: JOURNAL,
