@@ -464,11 +464,37 @@ impl fmt::Display for Hashed<'_> {
     }
 }
 
-/// Serializes only the id, as text.
-impl Serialize for Hashed<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = std::str::from_utf8(self.id).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(text)
+/// The id of a chat or a user: owned, or borrowed with its hash. What is made for both is a type or
+/// a function of an `AsKey`.
+pub trait AsKey {
+    /// The bytes of the id.
+    fn id(&self) -> &[u8];
+
+    /// Borrows the id with its hash, which is computed unless it is there already.
+    fn as_key(&self, hasher: KeyHasher) -> Hashed<'_> {
+        hasher.hashed(self.id())
+    }
+}
+
+impl AsKey for ChatId {
+    fn id(&self) -> &[u8] {
+        self.as_str().as_bytes()
+    }
+}
+
+impl AsKey for UserId {
+    fn id(&self) -> &[u8] {
+        self.as_str().as_bytes()
+    }
+}
+
+impl AsKey for Hashed<'_> {
+    fn id(&self) -> &[u8] {
+        self.id
+    }
+
+    fn as_key(&self, _: KeyHasher) -> Hashed<'_> {
+        *self
     }
 }
 

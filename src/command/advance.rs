@@ -1,19 +1,21 @@
 //! `advance`: the last sequence of a chat rises, with a new message or for messages to come.
 
+use std::convert::Infallible;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use super::test_values::{Choices, Draw};
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::types::{ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
+use crate::types::{AsKey, ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
 
 /// Arguments of `advance`: exactly one of `to` and `allocate`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Advance {
+pub struct Advance<Chat = ChatId, User = UserId, Key = IdempotencyKey> {
     /// The chat's id.
-    pub chat_id: ChatId,
+    pub chat_id: Chat,
     /// The sequence of a message that the backend stored. If it is not above the chat's last
     /// sequence, that stays.
     #[serde(default)]
@@ -25,51 +27,49 @@ pub struct Advance {
     #[serde(default)]
     pub time: Option<TimeMs>,
     /// The sender, for whom the message does not count as unread.
-    #[serde(default)]
-    pub sender_id: Option<UserId>,
+    #[serde(default = "Option::default")]
+    pub sender_id: Option<User>,
     /// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
     #[serde(default)]
     pub force: Option<bool>,
     /// Makes a retry safe; see [`IdempotencyKey`].
-    #[serde(default)]
-    pub idempotency_key: Option<IdempotencyKey>,
+    #[serde(default = "Option::default")]
+    pub idempotency_key: Option<Key>,
     /// The command needs the chat to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
 
-/// An `advance` without an idempotency key. Its ids are borrowed from the bytes of the request. The
-/// other fields are those of [`Advance`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of `Advance`")]
-pub struct AdvanceRef<'a> {
-    pub chat_id: Hashed<'a>,
-    pub to: Option<Sequence>,
-    pub allocate: Option<u64>,
-    pub time: Option<TimeMs>,
-    pub sender_id: Option<Hashed<'a>>,
-    pub force: Option<bool>,
-    pub if_version: Option<u64>,
-}
+/// An [`Advance`] that borrows its ids, and has no idempotency key.
+pub type AdvanceRef<'a> = Advance<Hashed<'a>, Hashed<'a>, Infallible>;
 
 impl Advance {
-    /// Borrows the arguments, with their ids hashed, and leaves out the idempotency key.
+    /// Borrows the arguments, and leaves out the idempotency key.
     pub fn as_ref(&self, hasher: KeyHasher) -> AdvanceRef<'_> {
+        let Self { ref chat_id, to, allocate, time, ref sender_id, force, if_version, .. } = *self;
         AdvanceRef {
-            chat_id: hasher.hashed(self.chat_id.as_str()),
-            to: self.to,
-            allocate: self.allocate,
-            time: self.time,
-            sender_id: self.sender_id.as_ref().map(|sender_id| hasher.hashed(sender_id.as_str())),
-            force: self.force,
-            if_version: self.if_version,
+            chat_id: chat_id.as_key(hasher),
+            to,
+            allocate,
+            time,
+            sender_id: sender_id.as_ref().map(|sender_id| sender_id.as_key(hasher)),
+            force,
+            idempotency_key: None,
+            if_version,
         }
     }
 }
 
-impl Check for Advance {
+impl<Chat, User, Key> Check for Advance<Chat, User, Key> {
     fn check(&self) -> Result<(), Error> {
-        check_target(self.to, self.allocate)
+        match (self.to, self.allocate) {
+            (Some(_), None) => Ok(()),
+            (None, Some(count)) if (1..=ADVANCE_AHEAD_MAX).contains(&count) => Ok(()),
+            (None, Some(_)) => {
+                Err(Error::invalid(format!("allocate: must be 1 to {ADVANCE_AHEAD_MAX}")))
+            }
+            _ => Err(Error::invalid("advance needs either `to` or `allocate`, not both")),
+        }
     }
 }
 
@@ -80,23 +80,6 @@ impl Arguments for Advance {
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.chat(&self.chat_id, Use::Write, By::Arrival);
-    }
-}
-
-impl Check for AdvanceRef<'_> {
-    fn check(&self) -> Result<(), Error> {
-        check_target(self.to, self.allocate)
-    }
-}
-
-fn check_target(to: Option<Sequence>, allocate: Option<u64>) -> Result<(), Error> {
-    match (to, allocate) {
-        (Some(_), None) => Ok(()),
-        (None, Some(count)) if (1..=ADVANCE_AHEAD_MAX).contains(&count) => Ok(()),
-        (None, Some(_)) => {
-            Err(Error::invalid(format!("allocate: must be 1 to {ADVANCE_AHEAD_MAX}")))
-        }
-        _ => Err(Error::invalid("advance needs either `to` or `allocate`, not both")),
     }
 }
 

@@ -1,39 +1,34 @@
 //! `mark_read`: a user's read position rises.
 
+use std::convert::Infallible;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Hashed, IdempotencyKey, Sequence, UserId};
 
-/// A `mark_read` without an idempotency key. Its ids are borrowed from the bytes of the request.
-/// The other fields are those of [`MarkRead`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of `MarkRead`")]
-pub struct MarkReadRef<'a> {
-    pub user_id: Hashed<'a>,
-    pub chat_id: Hashed<'a>,
-    pub seq: Sequence,
-}
-
 /// Arguments of `mark_read`: a user, a chat, and the new read position.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MarkRead {
+pub struct MarkRead<User = UserId, Chat = ChatId, Key = IdempotencyKey> {
     /// The user who has read.
-    pub user_id: UserId,
+    pub user_id: User,
     /// The chat that the user has read.
-    pub chat_id: ChatId,
+    pub chat_id: Chat,
     /// The new read position, at most the chat's last sequence. If it is not above the stored one,
     /// nothing changes.
     pub seq: Sequence,
     /// Makes a retry safe; see [`IdempotencyKey`].
-    #[serde(default)]
-    pub idempotency_key: Option<IdempotencyKey>,
+    #[serde(default = "Option::default")]
+    pub idempotency_key: Option<Key>,
     /// The command needs the row to have this version; otherwise it fails with 409.
     #[serde(default)]
     pub if_version: Option<u64>,
 }
+
+/// A [`MarkRead`] that borrows its ids, and has no idempotency key.
+pub type MarkReadRef<'a> = MarkRead<Hashed<'a>, Hashed<'a>, Infallible>;
 
 impl Check for MarkRead {
     fn check(&self) -> Result<(), Error> {

@@ -117,6 +117,8 @@ pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
             user_id: arguments.id()?,
             chat_id: arguments.id()?,
             seq: arguments.next(sequence)??,
+            idempotency_key: None,
+            if_version: None,
         }),
         _ => return None,
     };
@@ -171,6 +173,7 @@ impl<'a> Arguments<'a> {
             time: self.next(|arguments| TimeMs::new(arguments.reader.unsigned()?).ok())?,
             sender_id: self.next(checked)?,
             force: self.next(|arguments| arguments.reader.boolean())?,
+            idempotency_key: None,
             if_version: None,
         };
         advance.check().ok()?;

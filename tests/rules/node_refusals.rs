@@ -1,8 +1,10 @@
 //! Refusals of a node that cannot write, or that has no memory for more chats and members. A change
 //! that was "not applied" leaves no trace.
 
-use chatshard::command::{Class, Command, Error, Kind, Outcome, Reply};
-use chatshard::types::ShardId;
+use chatshard::command::advance::AdvanceRef;
+use chatshard::command::mark_read::MarkReadRef;
+use chatshard::command::{Class, Command, Error, ErrorCode, Kind, Outcome, Reply};
+use chatshard::types::{KeyHasher, Sequence, ShardId};
 use serde_json::{Value, json};
 
 use crate::common::SimNode;
@@ -163,4 +165,36 @@ fn not_applied_is_never_said_of_what_was_applied_in_part() {
         }
     }
     assert!(unknown > 0, "no command was caught half way");
+}
+
+#[test]
+fn the_fast_path_refuses_another_version_too() {
+    let mut node = SimNode::new(1, 11);
+    node.run(group("g0")).unwrap();
+    node.settle();
+    let hasher = KeyHasher::new(11);
+    let (chat_id, user_id) = (hasher.hashed("g0"), hasher.hashed("u"));
+    let mut run = |if_version| {
+        let to = Some(Sequence::from(1));
+        let (allocate, time, sender_id, force, idempotency_key) = (None, None, None, None, None);
+        let advance = AdvanceRef {
+            chat_id,
+            to,
+            allocate,
+            time,
+            sender_id,
+            force,
+            idempotency_key,
+            if_version,
+        };
+        let seq = Sequence::ZERO;
+        let read = MarkReadRef { user_id, chat_id, seq, idempotency_key: None, if_version };
+        node.at_core(0, |core, out| {
+            let advanced = core.fast_advance(advance, out).unwrap().map(drop);
+            let read = core.fast_mark_read(read, out).unwrap().map(drop);
+            [advanced, read].map(|outcome| outcome.map_err(|error| error.code))
+        })
+    };
+    assert_eq!(run(Some(99)), [Err(ErrorCode::Conflict); 2]);
+    assert_eq!(run(None), [Ok(()); 2]);
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use rmp::Marker;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::applier::misfit;
-use super::{Applier, Decision, EncodeError, Logged, blank, encode_id};
+use super::{Applier, Decision, EncodeError, Fields, Logged, blank, encode_id};
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::BadRecord;
 use crate::shard::deliveries::{Deliveries, Effect};
 use crate::shard::state::NewestBy;
-use crate::types::{ChatId, Hashed, KeyHasher, Sequence, TimeMs, UserId};
+use crate::types::{AsKey, ChatId, Hashed, Sequence, TimeMs, UserId};
 
 /// A message arrived, or sequences were allocated.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Advanced<Chat = ChatId, User = UserId> {
     /// The chat that advanced.
     pub chat_id: Chat,
@@ -31,36 +31,13 @@ pub struct Advanced<Chat = ChatId, User = UserId> {
 /// applies it without copying ids.
 pub type AdvancedRef<'a> = Advanced<Hashed<'a>, Hashed<'a>>;
 
-impl Advanced {
-    /// Borrows the event, with the hashes of its ids.
-    pub fn as_ref(&self, hasher: KeyHasher) -> AdvancedRef<'_> {
-        let sent = self.sent.as_ref();
-        AdvancedRef {
-            chat_id: hasher.hashed(self.chat_id.as_str()),
-            to: self.to,
-            time: self.time,
-            sent: sent.map(|(user_id, sent_seq)| (hasher.hashed(user_id.as_str()), *sent_seq)),
-        }
-    }
-}
-
-impl Decision for Advanced {
-    const CODE: u8 = 4;
-
-    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
-        self.as_ref(applier.hasher).apply(applier)
-    }
-}
-
-impl Decision for AdvancedRef<'_> {
-    const CODE: u8 = <Advanced>::CODE;
-
-    fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+impl<Chat: AsKey, User: AsKey> Fields for Advanced<Chat, User> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         rmp::encode::write_array_len(out, 4)?;
-        encode_id(out, self.chat_id)?;
+        encode_id(out, &self.chat_id)?;
         rmp::encode::write_uint(out, self.to.get())?;
         rmp::encode::write_uint(out, self.time.get())?;
-        match self.sent {
+        match &self.sent {
             None => out.push(Marker::Null.to_u8()),
             Some((sender, seq)) => {
                 rmp::encode::write_array_len(out, 2)?;
@@ -70,15 +47,22 @@ impl Decision for AdvancedRef<'_> {
         }
         Ok(())
     }
+}
+
+impl<Chat: AsKey, User: AsKey> Decision for Advanced<Chat, User> {
+    const CODE: u8 = 4;
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
-        let Hashed { id, hash } = self.chat_id;
-        let chat = applier.slot.chat_mut(id, hash).ok_or_else(|| misfit("chat", &self.chat_id))?;
+        let hasher = applier.hasher;
+        let chat_id = self.chat_id.as_key(hasher);
+        let chat = applier.slot.chat_mut(chat_id.id, chat_id.hash);
+        let chat = chat.ok_or_else(|| misfit("chat", &chat_id))?;
         let mut sent = None;
-        if let Some((Hashed { id, hash }, sent_seq)) = self.sent
+        if let Some((sender, sent_seq)) = &self.sent
+            && let Hashed { id, hash } = sender.as_key(hasher)
             && let Some(member) = chat.members.get_mut(id, hash)
         {
-            let sent_seq = member.facts().sent_seq.max(sent_seq);
+            let sent_seq = member.facts().sent_seq.max(*sent_seq);
             member.update(|member| member.sent_seq = sent_seq);
             sent = Some((hash, sent_seq));
         }

@@ -68,21 +68,28 @@ pub use user_erased::UserErased;
 use super::decode::BadRecord;
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::limits::COUNTER_MAX;
-use crate::types::{Hashed, Slot, TimeMs};
+use crate::types::{AsKey, Slot, TimeMs};
 
-/// An event that a shard can record and apply. The most frequent events implement this twice: once
-/// with owned ids, once with borrowed ids.
-pub trait Decision: Serialize {
-    /// The code that stands for the event in a record.
-    const CODE: u8;
-
-    /// Appends the fields as MessagePack.
+/// The fields of an event, as a record holds them. serde encodes those of most events. The most
+/// frequent events borrow their ids, which serde would check again, and encode them here.
+pub trait Fields {
+    /// Appends the fields as a MessagePack array.
     ///
     /// # Errors
     /// If a field cannot be encoded, which no value of the present events causes.
-    fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+}
+
+impl<E: Serialize> Fields for E {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         rmp_serde::encode::write(out, self)
     }
+}
+
+/// An event that a shard can record and apply.
+pub trait Decision: Fields {
+    /// The code that stands for the event in a record.
+    const CODE: u8;
 
     /// Changes the slot as the event says.
     ///
@@ -194,7 +201,7 @@ pub fn encode<E: Decision>(
     out.extend_from_slice(&slot.get().to_be_bytes());
     out.extend_from_slice(&seq.to_be_bytes());
     out.push(E::CODE);
-    event.encode_fields(out).map_err(|error| BadRecord(error.to_string()))
+    event.encode(out).map_err(|error| BadRecord(error.to_string()))
 }
 
 /// Reads the slot of a record from its first two bytes.
@@ -255,13 +262,14 @@ pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
     }
 }
 
-/// Appends a borrowed id as text. The id is that of a stored chat or user, so its bytes are text.
-/// serde would take only a `str`, and checking the bytes again costs more than all other fields.
-fn encode_id(out: &mut Vec<u8>, id: Hashed<'_>) -> Result<(), EncodeError> {
+/// Appends an id as text. It is that of a stored chat or user, so its bytes are text. serde would
+/// take only a `str`, and checking the bytes again costs more than all other fields.
+fn encode_id(out: &mut Vec<u8>, id: &impl AsKey) -> Result<(), EncodeError> {
+    let id = id.id();
     let length =
-        u32::try_from(id.id.len()).map_err(|_| EncodeError::Syntax("an id of 4 GiB".into()))?;
+        u32::try_from(id.len()).map_err(|_| EncodeError::Syntax("an id of 4 GiB".into()))?;
     rmp::encode::write_str_len(out, length)?;
-    out.extend_from_slice(id.id);
+    out.extend_from_slice(id);
     Ok(())
 }
 
@@ -296,18 +304,25 @@ mod tests {
     }
 
     #[test]
-    fn events_without_copies_are_encoded_as_themselves() {
+    fn an_event_with_borrowed_ids_is_read_with_owned_ones() {
         let (slot, hasher) = (Slot::new(7).unwrap(), KeyHasher::new(7));
+        let is_read_as = |event: &[u8], expected: Event| {
+            assert_eq!(decode(event).unwrap(), (slot, 5, expected));
+        };
         // The length of an id and the size of a number decide how many bytes MessagePack takes.
         for (length, number) in [(1, 0), (31, 127), (32, 128), (64, 65_536), (128, (1 << 53) - 1)] {
             let user_id = UserId::new(&("é".repeat(length / 2) + &"u".repeat(length % 2))).unwrap();
             let chat_id = ChatId::new(&"c".repeat(length)).unwrap();
             let (to, time) = (Sequence::new(number).unwrap(), TimeMs::new(number).unwrap());
-            let read = Read { user_id: user_id.clone(), chat_id: chat_id.clone(), seq: to };
-            assert_eq!(encoded(slot, &read.as_ref(hasher)), encoded(slot, &read));
-            for sent in [None, Some((user_id.clone(), to))] {
-                let advanced = Advanced { chat_id: chat_id.clone(), to, time, sent };
-                assert_eq!(encoded(slot, &advanced.as_ref(hasher)), encoded(slot, &advanced));
+            let (user, chat) = (user_id.as_key(hasher), chat_id.as_key(hasher));
+            let read = encoded(slot, &ReadRef { user_id: user, chat_id: chat, seq: to });
+            let expected = Read { user_id: user_id.clone(), chat_id: chat_id.clone(), seq: to };
+            is_read_as(&read, expected.into());
+            for is_sent in [false, true] {
+                let sent = is_sent.then_some((user, to));
+                let advanced = encoded(slot, &AdvancedRef { chat_id: chat, to, time, sent });
+                let sent = is_sent.then(|| (user_id.clone(), to));
+                is_read_as(&advanced, Advanced { chat_id: chat_id.clone(), to, time, sent }.into());
             }
         }
     }

@@ -1,14 +1,14 @@
 //! `Read`: a user has read a chat up to a sequence.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Applier, Decision, EncodeError, Logged, blank, encode_id};
+use super::{Applier, Decision, EncodeError, Fields, Logged, blank, encode_id};
 use crate::command::watch::{WatchEvent, WatchOp};
 use crate::shard::decode::BadRecord;
-use crate::types::{ChatId, Flag, Hashed, KeyHasher, Sequence, UserId};
+use crate::types::{AsKey, ChatId, Flag, Hashed, Sequence, UserId};
 
 /// A user has read a chat up to a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Read<User = UserId, Chat = ChatId> {
     /// Owner of the row.
     pub user_id: User,
@@ -21,36 +21,23 @@ pub struct Read<User = UserId, Chat = ChatId> {
 /// A [`Read`] that borrows its ids, like [`AdvancedRef`](super::AdvancedRef).
 pub type ReadRef<'a> = Read<Hashed<'a>, Hashed<'a>>;
 
-impl Read {
-    /// Borrows the event, with the hashes of its ids.
-    pub fn as_ref(&self, hasher: KeyHasher) -> ReadRef<'_> {
-        let Self { user_id, chat_id, seq } = self;
-        let (user_id, chat_id) = (hasher.hashed(user_id.as_str()), hasher.hashed(chat_id.as_str()));
-        ReadRef { user_id, chat_id, seq: *seq }
-    }
-}
-
-impl Decision for Read {
-    const CODE: u8 = 33;
-
-    fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
-        self.as_ref(applier.hasher).apply(applier)
-    }
-}
-
-impl Decision for ReadRef<'_> {
-    const CODE: u8 = <Read>::CODE;
-
-    fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+impl<User: AsKey, Chat: AsKey> Fields for Read<User, Chat> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         rmp::encode::write_array_len(out, 3)?;
-        encode_id(out, self.user_id)?;
-        encode_id(out, self.chat_id)?;
+        encode_id(out, &self.user_id)?;
+        encode_id(out, &self.chat_id)?;
         rmp::encode::write_uint(out, self.seq.get())?;
         Ok(())
     }
+}
+
+impl<User: AsKey, Chat: AsKey> Decision for Read<User, Chat> {
+    const CODE: u8 = 33;
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
-        applier.change_row(self.user_id, self.chat_id, |facts| {
+        let hasher = applier.hasher;
+        let (user_id, chat_id) = (self.user_id.as_key(hasher), self.chat_id.as_key(hasher));
+        applier.change_row(user_id, chat_id, |facts| {
             facts.max_read_seq = facts.max_read_seq.max(self.seq);
             facts.marked_unread = Flag::NO;
         })

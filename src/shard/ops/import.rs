@@ -9,13 +9,15 @@ use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::shard::core::Core;
 use crate::shard::core::prefetch::prefetch_ids;
 use crate::shard::deliveries::Effect;
-use crate::shard::events::{Advanced, ChatImported, GoneImported, MembersImported, MembersRemoved};
+use crate::shard::events::{
+    AdvancedRef, ChatImported, GoneImported, MembersImported, MembersRemoved,
+};
 use crate::shard::keyed::Keyed;
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, Output, Removal, Step};
 use crate::shard::row::{RowFacts, RowImport};
 use crate::shard::state::ChatHead;
-use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId, wide};
+use crate::types::{AsKey, ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId, wide};
 
 /// Checks whether `import` would accept these lines. Changes nothing.
 pub fn check_import(core: &Core, import: &Import) -> Answer {
@@ -50,8 +52,8 @@ fn import_chat(core: &mut Core, chat_id: &ChatId, part: ChatPlan, out: &mut Outp
         if to > stored {
             // Newer messages bring back rows of users who deleted the chat, as messages that arrive
             // do.
-            let chat_id = chat_id.clone();
-            core.commit(slot, Advanced { chat_id, to, time, sent: None }, out);
+            let chat_id = chat_id.as_key(core.slots().hasher());
+            core.commit(slot, AdvancedRef { chat_id, to, time, sent: None }, out);
         }
     }
     if !part.removed.is_empty() {

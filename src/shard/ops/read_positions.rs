@@ -24,7 +24,7 @@ impl Core {
         read: MarkReadRef<'_>,
         out: &mut Output,
     ) -> Option<Result<MarkReadReply, Error>> {
-        let MarkReadRef { user_id, chat_id, seq } = read;
+        let MarkReadRef { user_id, chat_id, seq, if_version, .. } = read;
         let slots = self.slots();
         let (user, chat) = (slots.slot_here(user_id.hash)?, slots.slot_here(chat_id.hash)?);
         let chat = chat.chat(chat_id.id, chat_id.hash);
@@ -33,9 +33,13 @@ impl Core {
         }
         // A user who is no member has no row. The router then finds the right error.
         let user = user.user(user_id.id, user_id.hash)?;
-        let facts = user.rows.get(chat_id.id, chat_id.hash)?.facts();
-        let checked =
-            slots.alive(chat, chat_id).and_then(|chat| check(chat, user_id, RowAction::Read(seq)));
+        let row = user.rows.get(chat_id.id, chat_id.hash)?;
+        let facts = row.facts();
+        let checked = slots.alive(chat, chat_id).and_then(|chat| {
+            let checked = check(chat, user_id, RowAction::Read(seq))?;
+            check_version("row", row.version(), if_version)?;
+            Ok(checked)
+        });
         self.count_command();
         let event = ReadRef { user_id, chat_id, seq };
         Some(

@@ -102,7 +102,7 @@ fn dir() -> &'static Path {
 }
 
 fn push(log: &Log, number: u64) {
-    let event = Advanced {
+    let event: Advanced = Advanced {
         chat_id: ChatId::new("g").unwrap(),
         to: Sequence::new(number).unwrap(),
         time: TimeMs::new(number).unwrap(),
