@@ -1,6 +1,6 @@
 //! Frames of the three most frequent commands, decoded and encoded by serde. Clients do this, and a
 //! server does it for requests that are not on the fast path. `shard.rs` measures the fast path, in
-//! its group `hot`.
+//! its group `fast_path`.
 //!
 //! `cargo bench --bench frame`; the figures are those of one thread.
 

@@ -227,7 +227,7 @@ async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> u
 
 struct Line {
     local: Local,
-    hot: FastPath,
+    fast_path: FastPath,
     order: Order,
     replies: Rc<ReplyQueue>,
     output: BytesMut,
@@ -237,7 +237,7 @@ impl Line {
     fn new(local: Local) -> Self {
         Self {
             local,
-            hot: FastPath::default(),
+            fast_path: FastPath::default(),
             order: Order::default(),
             replies: Rc::default(),
             output: BytesMut::new(),
@@ -260,10 +260,10 @@ impl Line {
                 let asked = RequestInfo { id: request.id, started, bytes };
                 Responder::of_connection(replies, asked, request.ask.kind(), mark)
             };
-            let went = self.hot.take(request, payload, local, order, ticket, output);
-            assert_ne!(went, Destination::Nowhere);
+            let went = self.fast_path.take(request, payload, local, order, ticket, output);
+            assert_ne!(went, Destination::Router);
         }
-        self.hot.note(&self.local, started.elapsed());
+        self.fast_path.note(&self.local, started.elapsed());
         self.local.flush();
     }
 

@@ -227,7 +227,7 @@ fn core(criterion: &mut Criterion) {
 /// time, as pipelined requests do.
 fn fast_path(criterion: &mut Criterion) {
     let mut shard = Shard::new();
-    let mut group = criterion.benchmark_group("hot");
+    let mut group = criterion.benchmark_group("fast_path");
     group.throughput(Throughput::Elements(PIPELINED));
     let mut bench = |name: String, make: &dyn Fn(&mut Shard) -> Command| {
         let batches = batches(&mut shard, make);

@@ -119,14 +119,14 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
 /// A long first reply counts as one more idempotency key for each of this many bytes.
 pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 /// Removals that `sync` still reports for one user.
-pub const TOMBSTONES_MAX: usize = 1000;
+pub const USER_REMOVALS_MAX: usize = 1000;
 /// Removals that a node remembers for all users together. Past it, users forget removals in turn;
 /// `shard/core/forgetting.rs` says which. A removal takes about 50 bytes.
-pub const GONE_MAX: usize = 1 << 16;
-/// A large node remembers more removals than [`GONE_MAX`]: one for each of this many rows.
-pub const GONE_SHARE: u64 = 4;
+pub const REMOVALS_MAX: usize = 1 << 16;
+/// A large node remembers more removals than [`REMOVALS_MAX`]: one for each of this many rows.
+pub const ROWS_PER_REMOVAL: u64 = 4;
 /// A user without rows, whose version is remembered, counts as this many removals against
-/// [`GONE_MAX`].
+/// [`REMOVALS_MAX`].
 pub const IDLE_USER_WEIGHT: u64 = 8;
 /// Most changes in one `sync` reply; also the default.
 pub const SYNC_PAGE_MAX: usize = 1000;
@@ -209,7 +209,7 @@ const _: () = assert!(TCP_UNSENT_BYTES_FREE < UNSENT_BYTES_MAX);
 const _: () = assert!(WATCH_PAGE_HELD_BYTES < BUDGET_BYTES_MIN);
 const _: () = assert!(PROGRESS_BYTES <= HTTP_UNSENT_BYTES_FREE);
 const _: () = assert!(EVICTION_MS_MIN < WRITE_TIMEOUT_MS);
-const _: () = assert!(TOMBSTONES_MAX < GONE_MAX / 64);
+const _: () = assert!(USER_REMOVALS_MAX < REMOVALS_MAX / 64);
 const _: () = assert!(IDS_MAX <= USERS_MAX);
 const _: () = assert!(USERS_MAX * (ID_BYTES_MAX + 3) < 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(ADVANCE_AHEAD_MAX < INTEGER_MAX && INTEGER_MAX < COUNTER_MAX);

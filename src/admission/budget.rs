@@ -1,12 +1,12 @@
 //! A bound on what many holders use together. The caller chooses the unit: bytes, or places.
 //!
 //! Invariants:
-//! - The amounts of all holders never exceed the bound, except after [`Budget::claim_anyway`] and
-//!   [`BudgetClaim::resize_anyway`], which account for memory that exists already.
-//! - If a claim does not fit, the oldest holders are evicted first, but only those that are at
-//!   least `patience` old. If even that leaves too little room, the claim fails and nobody is
-//!   evicted.
-//! - What an evicted holder claims counts no more. Its task is woken once.
+//! - The amounts of all holders never exceed the bound, except after [`Budget::hold_anyway`] and
+//!   [`BudgetHold::resize_anyway`], which account for memory that exists already.
+//! - If what a holder asks for does not fit, the oldest holders are evicted first, but only those
+//!   that are at least `patience` old. If even that leaves too little room, the request for room
+//!   fails and nobody is evicted.
+//! - What an evicted holder held counts no more. Its task is woken once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,21 +57,21 @@ impl Budget {
         self.lock().held
     }
 
-    /// The largest sum that [`Budget::claim`] and [`BudgetClaim::resize`] allow.
+    /// The largest sum that [`Budget::hold`] and [`BudgetHold::resize`] allow.
     pub fn max(&self) -> usize {
         self.max
     }
 
-    /// Claims `amount`, and evicts the oldest holders to make room. If that does not make enough
+    /// Holds `amount`, and evicts the oldest holders to make room. If that does not make enough
     /// room, evicts nobody and returns `None`.
-    pub fn claim(self: &Arc<Self>, amount: usize) -> Option<BudgetClaim> {
+    pub fn hold(self: &Arc<Self>, amount: usize) -> Option<BudgetHold> {
         let mut state = self.lock();
         state.make_room(amount, self, None).then(|| self.admit(&mut state, amount))
     }
 
-    /// Claims `amount` of something that exists already. If it does not fit, evicts all holders
+    /// Holds `amount` of something that exists already. If it does not fit, evicts all holders
     /// that may be evicted. Exceeds the bound if that is not enough.
-    pub fn claim_anyway(self: &Arc<Self>, amount: usize) -> BudgetClaim {
+    pub fn hold_anyway(self: &Arc<Self>, amount: usize) -> BudgetHold {
         let mut state = self.lock();
         if !state.make_room(amount, self, None) {
             state.evict_all(self, None);
@@ -79,9 +79,9 @@ impl Budget {
         self.admit(&mut state, amount)
     }
 
-    fn admit(self: &Arc<Self>, state: &mut State, amount: usize) -> BudgetClaim {
+    fn admit(self: &Arc<Self>, state: &mut State, amount: usize) -> BudgetHold {
         let place = state.insert(Holder { amount, since: Instant::now(), waker: None });
-        BudgetClaim { budget: Arc::clone(self), place }
+        BudgetHold { budget: Arc::clone(self), place }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -107,28 +107,24 @@ impl State {
 
     /// The holders that may be evicted, the oldest first. The holder that asks for room is never
     /// among them.
-    fn victims(
-        &self,
-        budget: &Budget,
-        claimant: Option<u64>,
-    ) -> impl Iterator<Item = (u64, usize)> {
+    fn victims(&self, budget: &Budget, asking: Option<u64>) -> impl Iterator<Item = (u64, usize)> {
         let patience = budget.patience;
         self.holders
             .iter()
             .filter(move |(place, holder)| {
-                Some(**place) != claimant && holder.since.elapsed() >= patience
+                Some(**place) != asking && holder.since.elapsed() >= patience
             })
             .map(|(place, holder)| (*place, holder.amount))
     }
 
     /// Evicts the oldest holders until `more` fits. If it cannot fit, evicts nobody and returns
     /// false.
-    fn make_room(&mut self, more: usize, budget: &Budget, claimant: Option<u64>) -> bool {
+    fn make_room(&mut self, more: usize, budget: &Budget, asking: Option<u64>) -> bool {
         let wanted = self.held.saturating_add(more);
         let mut excess = wanted.saturating_sub(budget.max);
         let mut evicted = Vec::new();
         if excess > 0 {
-            for (place, amount) in self.victims(budget, claimant) {
+            for (place, amount) in self.victims(budget, asking) {
                 evicted.push(place);
                 excess = excess.saturating_sub(amount);
                 if excess == 0 {
@@ -143,8 +139,8 @@ impl State {
         true
     }
 
-    fn evict_all(&mut self, budget: &Budget, claimant: Option<u64>) {
-        let victims: Vec<_> = self.victims(budget, claimant).map(|(place, _)| place).collect();
+    fn evict_all(&mut self, budget: &Budget, asking: Option<u64>) {
+        let victims: Vec<_> = self.victims(budget, asking).map(|(place, _)| place).collect();
         victims.into_iter().for_each(|place| self.evict(place));
     }
 
@@ -157,12 +153,12 @@ impl State {
 
 /// A holder's part of a budget. Dropping it gives the amount back.
 #[derive(Debug)]
-pub struct BudgetClaim {
+pub struct BudgetHold {
     budget: Arc<Budget>,
     place: u64,
 }
 
-impl BudgetClaim {
+impl BudgetHold {
     /// Changes the amount of this holder, and evicts older holders to make room for more. If there
     /// is no room, or if this holder was evicted, changes nothing and returns false.
     pub fn resize(&mut self, amount: usize) -> bool {
@@ -230,7 +226,7 @@ impl BudgetClaim {
     }
 }
 
-impl Drop for BudgetClaim {
+impl Drop for BudgetHold {
     fn drop(&mut self) {
         drop(self.budget.lock().remove(self.place));
     }
@@ -245,10 +241,10 @@ mod tests {
     #[test]
     fn the_oldest_is_evicted_for_what_does_not_fit() {
         let budget = Budget::new(10, Duration::ZERO);
-        let mut first = budget.claim(4).unwrap();
-        let second = budget.claim(4).unwrap();
+        let mut first = budget.hold(4).unwrap();
+        let second = budget.hold(4).unwrap();
         first.renew();
-        let third = budget.claim(6).unwrap();
+        let third = budget.hold(6).unwrap();
         assert!(second.is_evicted() && !first.is_evicted() && !third.is_evicted());
         assert_eq!(budget.held(), 10);
         drop(second);
@@ -260,8 +256,8 @@ mod tests {
     #[test]
     fn what_can_never_fit_evicts_nobody() {
         let budget = Budget::new(10, Duration::ZERO);
-        let mut first = budget.claim(10).unwrap();
-        assert!(budget.claim(11).is_none() && !first.is_evicted());
+        let mut first = budget.hold(10).unwrap();
+        assert!(budget.hold(11).is_none() && !first.is_evicted());
         assert!(!first.resize(11) && first.resize(3));
         assert_eq!(budget.held(), 3);
     }
@@ -269,9 +265,9 @@ mod tests {
     #[test]
     fn nobody_is_evicted_before_its_time() {
         let budget = Budget::new(10, LONG);
-        let mut first = budget.claim(6).unwrap();
-        assert!(budget.claim(6).is_none());
-        let over = budget.claim_anyway(6);
+        let mut first = budget.hold(6).unwrap();
+        assert!(budget.hold(6).is_none());
+        let over = budget.hold_anyway(6);
         assert_eq!(budget.held(), 12);
         assert!(!first.resize(7) && first.resize_anyway(7) && !first.is_evicted());
         drop(over);
@@ -281,21 +277,21 @@ mod tests {
     #[test]
     fn what_is_in_use_already_evicts_the_others() {
         let budget = Budget::new(10, Duration::ZERO);
-        let first = budget.claim(5).unwrap();
-        let mut second = budget.claim(5).unwrap();
+        let first = budget.hold(5).unwrap();
+        let mut second = budget.hold(5).unwrap();
         assert!(second.resize_anyway(20) && first.is_evicted() && !second.is_evicted());
         assert_eq!(budget.held(), 20);
-        assert!(budget.claim(1).is_some(), "the one that is over is evicted next");
+        assert!(budget.hold(1).is_some(), "the one that is over is evicted next");
         assert!(second.is_evicted() && !second.resize(1));
     }
 
     #[tokio::test]
     async fn the_evicted_holder_is_woken() {
         let budget = Budget::new(1, Duration::ZERO);
-        let first = budget.claim(1).unwrap();
+        let first = budget.hold(1).unwrap();
         let waiting = tokio::spawn(async move { first.evicted().await });
         tokio::task::yield_now().await;
-        let _second = budget.claim(1).unwrap();
+        let _second = budget.hold(1).unwrap();
         waiting.await.unwrap();
     }
 }

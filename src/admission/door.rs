@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::budget::{Budget, BudgetClaim};
+use super::budget::{Budget, BudgetHold};
 use crate::limits::{GREETING_MS_MIN, GREETING_TIMEOUT_MS, STRANGERS_MAX, STRANGERS_MIN};
 use crate::metrics::doors::DoorMeter;
 
@@ -131,11 +131,11 @@ impl Door {
         if !self.answers_strangers && self.known.load(Ordering::Acquire) >= self.max {
             return Admission::Full;
         }
-        let Some(claim) = self.strangers.claim(1) else { return Admission::Later };
+        let Some(hold) = self.strangers.hold(1) else { return Admission::Later };
         self.open.fetch_add(1, Ordering::AcqRel);
         self.meter.count_opened();
         let deadline = Instant::now() + Duration::from_millis(GREETING_TIMEOUT_MS);
-        Admission::Open(Guest { door: Arc::clone(self), peer, deadline, stranger: Some(claim) })
+        Admission::Open(Guest { door: Arc::clone(self), peer, deadline, stranger: Some(hold) })
     }
 }
 
@@ -153,7 +153,7 @@ pub struct Guest {
     peer: Peer,
     deadline: Instant,
     /// The stranger's place; `None` once the connection has shown its credentials.
-    stranger: Option<BudgetClaim>,
+    stranger: Option<BudgetHold>,
 }
 
 impl Guest {
@@ -186,7 +186,7 @@ impl Guest {
     /// Ready once the place of this stranger was given to another connection. Never ready after
     /// [`Self::let_in`] succeeded.
     pub fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.stranger.as_ref().map_or(Poll::Pending, |claim| claim.poll_evicted(context))
+        self.stranger.as_ref().map_or(Poll::Pending, |hold| hold.poll_evicted(context))
     }
 
     /// The client at the other end of the connection, as it was when the connection entered.

@@ -11,5 +11,5 @@
 pub mod budget;
 pub mod door;
 
-pub use budget::{Budget, BudgetClaim};
+pub use budget::{Budget, BudgetHold};
 pub use door::{Admission, Door, Guest, Peer};

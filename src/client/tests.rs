@@ -269,7 +269,7 @@ async fn a_connection_sends_many_before_it_receives() {
 }
 
 #[tokio::test]
-async fn a_request_over_the_limit_is_refused_here() {
+async fn the_client_refuses_a_request_over_the_limit() {
     let (address, _server) = serve(|listener| async move {
         let mut peer = Peer::greet(&listener, Limits::of_this_build()).await;
         peer.request().await

@@ -7,8 +7,8 @@ use super::{Arguments, Check, Error, NamedKeys};
 use crate::limits;
 use crate::types::wide;
 
-/// Version of the wire protocol. It rises when an older client would misread this server. Fields and
-/// commands that are only added do not raise it.
+/// Version of the wire protocol. It rises when an older client would misread this server. Fields
+/// and commands that are only added do not raise it.
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// Arguments of `hello`, the first request of a connection. All of them are optional.
@@ -192,7 +192,7 @@ impl Limits {
             idle_ms: limits::IDLE_TIMEOUT_MS,
             idempotency_ms: limits::IDEMPOTENCY_WINDOW_MS,
             idempotency_keys: wide(limits::IDEMPOTENCY_KEYS_MAX),
-            tombstones: wide(limits::TOMBSTONES_MAX),
+            tombstones: wide(limits::USER_REMOVALS_MAX),
             hello_bytes: wide(limits::HELLO_BYTES_MAX),
             text_bytes: wide(limits::TEXT_BYTES_MAX),
             nesting: wide(limits::NESTING_MAX),

@@ -112,7 +112,7 @@ const LIST_ROW_FIELDS: &[&str] = &[
 // The form of a [`ListRow`] in JSON, as it is read and described.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Row)]
-struct NamedRow {
+struct ListRowJson {
     /// The chat's id.
     #[serde(default, rename = "id")]
     #[schema(required, value_type = ChatId)]
@@ -135,17 +135,17 @@ struct NamedRow {
 
 impl PartialSchema for ListRow {
     fn schema() -> RefOr<Schema> {
-        NamedRow::schema()
+        ListRowJson::schema()
     }
 }
 
 impl ToSchema for ListRow {
     fn name() -> Cow<'static, str> {
-        NamedRow::name()
+        ListRowJson::name()
     }
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        NamedRow::schemas(schemas);
+        ListRowJson::schemas(schemas);
     }
 }
 
@@ -204,8 +204,8 @@ impl<'de> Visitor<'de> for ListRowVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListRow, A::Error> {
-        let row = NamedRow::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        let NamedRow {
+        let row = ListRowJson::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        let ListRowJson {
             chat_id,
             is_top,
             is_mute,

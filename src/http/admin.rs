@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::auth::bearer;
-use super::body::{self, READ_HERE_MAX};
+use super::body::{self, WORKER_DECODES_MAX};
 use super::encoding::Encoding;
 use super::envelope::{Failure, single, success, unknown_route, with_body, wrong_method};
 use super::long;
@@ -147,9 +147,9 @@ async fn call<C: Call>(
         }
         match reply {
             Reply::List(list) => {
-                long::answer_aside(&admin.store, encoding, rows::parts(list, true)).await
+                long::answer_offloaded(&admin.store, encoding, rows::parts(list, true)).await
             }
-            reply => long::answer_aside(&admin.store, encoding, long::whole(reply)).await,
+            reply => long::answer_offloaded(&admin.store, encoding, long::whole(reply)).await,
         }
     })
     .await
@@ -177,7 +177,7 @@ impl<C: Call> Admin<C> {
     /// Parses a command, on the offload thread if the body is long. The current thread also accepts
     /// connections, which must not wait for that.
     async fn command(&self, kind: Kind, bytes: Bytes) -> Result<Command, Failure> {
-        if bytes.len() <= READ_HERE_MAX {
+        if bytes.len() <= WORKER_DECODES_MAX {
             return body::parse_command(kind, &bytes);
         }
         let read = self.store.offload(move || body::parse_command(kind, &bytes)).await;

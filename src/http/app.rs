@@ -31,7 +31,7 @@ use serde::Deserialize;
 use utoipa::openapi::Server;
 
 use super::auth::UserAuth;
-use super::body::{self, READ_HERE_MAX};
+use super::body::{self, WORKER_DECODES_MAX};
 use super::encoding::Encoding;
 use super::envelope::{Failure, single, unknown_route, wrong_method};
 use super::long;
@@ -132,7 +132,7 @@ impl<C: Call> App<C> {
         };
         let bytes = body::read(request).await?;
         let caller = Caller { user_id, idempotency_key };
-        let is_long = bytes.len() > READ_HERE_MAX;
+        let is_long = bytes.len() > WORKER_DECODES_MAX;
         self.work(is_long, move || own(&bytes, &caller.user_id).map(|body| (caller, body))).await?
     }
 

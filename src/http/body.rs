@@ -23,14 +23,14 @@ use serde_path_to_error::Track;
 
 use super::envelope::Failure;
 use super::visitor::Visitor;
-use crate::admission::{Budget, BudgetClaim};
+use crate::admission::{Budget, BudgetHold};
 use crate::command::{Command, Error, Kind};
 use crate::limits::{FRAME_TIMEOUT_MS, HTTP_BODY_BYTES_MAX, INCOMPLETE_BYTES_FREE};
 use crate::metrics::doors::Dropped;
 
-/// Most bytes of a body that the worker parses itself. A longer one goes to the offload thread,
+/// Most bytes of a body that the worker decodes itself. A longer one goes to the offload thread,
 /// because other connections would wait.
-pub(super) const READ_HERE_MAX: usize = 32 << 10;
+pub(super) const WORKER_DECODES_MAX: usize = 32 << 10;
 /// Time limit for the arrival of the whole body.
 const TIMEOUT: Duration = Duration::from_millis(FRAME_TIMEOUT_MS);
 
@@ -61,15 +61,15 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Failure> {
     read
 }
 
-/// What one body claims of the node's budget for incomplete requests.
+/// What one body holds of the node's budget for incomplete requests.
 struct Share<'a> {
     budget: Option<&'a Arc<Budget>>,
-    claim: Option<BudgetClaim>,
+    hold: Option<BudgetHold>,
 }
 
 impl<'a> Share<'a> {
     fn of(visitor: Option<&'a Visitor>) -> Self {
-        Self { budget: visitor.map(Visitor::incomplete), claim: None }
+        Self { budget: visitor.map(Visitor::incomplete), hold: None }
     }
 
     /// Counts `bytes` bytes of this body in the budget. Fails with 429 if there is no room for
@@ -78,11 +78,11 @@ impl<'a> Share<'a> {
         let Some(budget) = self.budget.filter(|_| bytes > INCOMPLETE_BYTES_FREE) else {
             return Ok(());
         };
-        let has_room = match &mut self.claim {
-            Some(claim) => claim.resize(bytes),
+        let has_room = match &mut self.hold {
+            Some(hold) => hold.resize(bytes),
             None => {
-                self.claim = budget.claim(bytes);
-                self.claim.is_some()
+                self.hold = budget.hold(bytes);
+                self.hold.is_some()
             }
         };
         if has_room { Ok(()) } else { Err(used_up()) }
@@ -90,8 +90,8 @@ impl<'a> Share<'a> {
 
     /// Completes when the memory of this body is needed for another request.
     async fn evicted(&self) {
-        match &self.claim {
-            Some(claim) => claim.evicted().await,
+        match &self.hold {
+            Some(hold) => hold.evicted().await,
             None => pending().await,
         }
     }

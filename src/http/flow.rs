@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::admission::{Budget, BudgetClaim};
+use crate::admission::{Budget, BudgetHold};
 use crate::limits::{HTTP_UNSENT_BYTES_FREE, PROGRESS_BYTES, UNSENT_BYTES_MAX, WRITE_TIMEOUT_MS};
 use crate::metrics::doors::Dropped;
 
@@ -43,7 +43,7 @@ struct State {
     in_turn: Cell<usize>,
     /// Bytes that the client took since it last took [`PROGRESS_BYTES`].
     taken: Cell<usize>,
-    claim: RefCell<Option<BudgetClaim>>,
+    hold: RefCell<Option<BudgetHold>>,
     /// Wakes the request that waits in [`Flow::room`].
     waiting: RefCell<Option<Waker>>,
     dropped: Cell<Option<Dropped>>,
@@ -58,7 +58,7 @@ impl Flow {
             unsent: Cell::new(0),
             in_turn: Cell::new(0),
             taken: Cell::new(0),
-            claim: RefCell::default(),
+            hold: RefCell::default(),
             waiting: RefCell::default(),
             dropped: Cell::new(None),
         }))
@@ -90,12 +90,12 @@ impl Flow {
     pub(super) fn admit(&self, bytes: usize) -> bool {
         let unsent = self.0.unsent.get().saturating_add(bytes);
         if bytes > HTTP_UNSENT_BYTES_FREE {
-            let mut claim = self.0.claim.borrow_mut();
-            let has_room = match claim.as_mut() {
-                Some(claim) => claim.resize(unsent),
+            let mut hold = self.0.hold.borrow_mut();
+            let has_room = match hold.as_mut() {
+                Some(hold) => hold.resize(unsent),
                 None => {
-                    *claim = self.0.budget.claim(unsent);
-                    claim.is_some()
+                    *hold = self.0.budget.hold(unsent);
+                    hold.is_some()
                 }
             };
             if !has_room {
@@ -122,9 +122,9 @@ impl Flow {
         let taken = self.0.taken.get() + bytes;
         let is_progress = taken >= PROGRESS_BYTES;
         self.0.taken.set(if is_progress { 0 } else { taken });
-        if is_progress && let Some(claim) = self.0.claim.borrow_mut().as_mut() {
-            claim.resize(unsent);
-            claim.renew();
+        if is_progress && let Some(hold) = self.0.hold.borrow_mut().as_mut() {
+            hold.resize(unsent);
+            hold.renew();
         }
         is_progress
     }
@@ -134,16 +134,16 @@ impl Flow {
         self.0.taken.set(0);
         // The answer is kept counted if it is long: its remaining pieces are still in memory.
         if self.0.unsent.get() <= HTTP_UNSENT_BYTES_FREE {
-            self.0.claim.borrow_mut().take();
+            self.0.hold.borrow_mut().take();
         }
     }
 
     /// Counts the unsent answers in the budget, because the socket takes nothing. Ready when this
     /// client must be dropped to make room.
     fn poll_evicted(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut claim = self.0.claim.borrow_mut();
-        let claim = claim.get_or_insert_with(|| self.0.budget.claim_anyway(self.0.unsent.get()));
-        claim.poll_evicted(context)
+        let mut hold = self.0.hold.borrow_mut();
+        let hold = hold.get_or_insert_with(|| self.0.budget.hold_anyway(self.0.unsent.get()));
+        hold.poll_evicted(context)
     }
 }
 

@@ -34,7 +34,7 @@ use crate::limits::{COMPRESSED_BYTES_MIN, REPLY_BYTES_MAX};
 
 /// Most bytes of a body that the worker writes itself. A longer one goes to the offload thread,
 /// because other connections would wait.
-const WRITTEN_HERE_MAX: usize = 64 << 10;
+const WORKER_WRITES_MAX: usize = 64 << 10;
 /// Capacity of one piece of a body, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of JSON that one step writes, before the offload thread does other work. To compress them
@@ -57,9 +57,9 @@ pub(super) fn whole(data: impl Serialize + Send + 'static) -> impl Parts {
 
 /// Whether the worker writes a body of `bytes` bytes itself: it is short, and will not be
 /// compressed.
-pub(super) fn is_written_here(bytes: usize, encoding: Encoding) -> bool {
+pub(super) fn fits_worker(bytes: usize, encoding: Encoding) -> bool {
     match encoding {
-        Encoding::Identity => bytes <= WRITTEN_HERE_MAX,
+        Encoding::Identity => bytes <= WORKER_WRITES_MAX,
         Encoding::Gzip => bytes < COMPRESSED_BYTES_MIN,
     }
 }
@@ -72,18 +72,18 @@ pub(super) async fn answer(
     bytes_expected: usize,
     mut parts: impl Parts,
 ) -> Result<Response, Failure> {
-    if is_written_here(bytes_expected, encoding) {
+    if fits_worker(bytes_expected, encoding) {
         return Ok(success_written(bytes_expected, |out| {
             while parts(out)? {}
             Ok(())
         }));
     }
-    answer_aside(store, encoding, parts).await
+    answer_offloaded(store, encoding, parts).await
 }
 
 /// Makes the answer whose `data` is what `parts` write, on the offload thread. Use it where the
 /// length is unknown before.
-pub(super) async fn answer_aside(
+pub(super) async fn answer_offloaded(
     store: &impl Call,
     encoding: Encoding,
     parts: impl Parts,

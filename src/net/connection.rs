@@ -403,8 +403,8 @@ impl Connection {
         let before = out.len();
         let destination = self.fast_path.take(request, frame.payload, local, order, responder, out);
         self.budget.add(0, out.len() - before);
-        self.large_replies += usize::from(destination == Destination::Over { is_large: true });
-        destination != Destination::Nowhere
+        self.large_replies += usize::from(destination == Destination::OtherCore { is_large: true });
+        destination != Destination::Router
     }
 
     fn take_any(&mut self, Decoded { request, started, bytes }: Decoded) {

@@ -1,9 +1,8 @@
 //! The fast path of a connection: it takes frequent requests from their bytes to the bytes of the
 //! reply, without a command in between.
 //!
-//! A request whose keys are on this worker is answered by the worker's own shard. A request whose
-//! keys are all on another worker is sent there as bytes. Each other request becomes a command for
-//! the router.
+//! If this core owns the keys of a request, its shard replies. If another core owns all of them,
+//! the bytes of the request go there. Each other request becomes a command for the router.
 
 use std::time::Duration;
 
@@ -24,15 +23,15 @@ pub struct FastPath {
 /// The destination of a request that was given to [`FastPath::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// The shard of this worker has replied, or replies once the log has its records.
-    Here,
-    /// The bytes of the request went to another worker.
-    Over {
+    /// The shard of this core has replied, or replies once the log has its records.
+    OwnShard,
+    /// The bytes of the request went to another core.
+    OtherCore {
         /// Whether the reply may be large.
         is_large: bool,
     },
-    /// The fast path did not take the request: it must become a command.
-    Nowhere,
+    /// The fast path did not take the request: it must become a command for the router.
+    Router,
 }
 
 impl FastPath {
@@ -51,21 +50,21 @@ impl FastPath {
         out: &mut BytesMut,
     ) -> Destination {
         if !order.is_free(request.ask) {
-            return Destination::Nowhere;
+            return Destination::Router;
         }
         let kind = request.ask.kind();
         match local.answer(request, || responder(0, 0), out) {
             Taken::Now(()) => {
                 self.count(kind);
-                Destination::Here
+                Destination::OwnShard
             }
-            Taken::Later => Destination::Here,
+            Taken::Later => Destination::OwnShard,
             Taken::Elsewhere => {
                 let is_large = kind == Kind::List;
                 let responder = || responder(payload.len(), OrderKey::mark(None, is_large));
                 match local.forward(&request, payload, responder) {
-                    true => Destination::Over { is_large },
-                    false => Destination::Nowhere,
+                    true => Destination::OtherCore { is_large },
+                    false => Destination::Router,
                 }
             }
         }

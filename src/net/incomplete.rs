@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::admission::{Budget, BudgetClaim};
+use crate::admission::{Budget, BudgetHold};
 use crate::command::{Error, ErrorCode};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::frame;
 
 /// A part of the budget for incomplete requests, held until the rest of the request has arrived.
-pub struct Incomplete(BudgetClaim);
+pub struct Incomplete(BudgetHold);
 
 impl Incomplete {
     /// Counts the capacity of a connection's input buffer against the budget, because its first
@@ -31,7 +31,7 @@ impl Incomplete {
         let bytes = input.capacity();
         match held {
             Some(mut held) => held.0.resize(bytes).then_some(held),
-            None => budget.claim(bytes).map(Self),
+            None => budget.hold(bytes).map(Self),
         }
         .map_or_else(|| Err(used_up()), |held| Ok(Some(held)))
     }
@@ -41,7 +41,7 @@ impl Incomplete {
 /// client. Never completes if `held` is `None`.
 pub async fn evicted(held: Option<&Incomplete>) -> Error {
     match held {
-        Some(Incomplete(claim)) => claim.evicted().await,
+        Some(Incomplete(hold)) => hold.evicted().await,
         None => pending().await,
     }
     used_up()

@@ -14,7 +14,7 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use crate::admission::{Budget, BudgetClaim};
+use crate::admission::{Budget, BudgetHold};
 use crate::command::{Class, Error, ErrorCode, Outcome, Reply};
 use crate::limits::{PROGRESS_BYTES, TCP_UNSENT_BYTES_FREE, UNSENT_BYTES_MAX};
 use crate::node::responder::ReplyBody;
@@ -23,7 +23,7 @@ use crate::node::responder::ReplyBody;
 #[derive(Debug)]
 pub struct UnreadBudget {
     budget: Arc<Budget>,
-    claim: Option<BudgetClaim>,
+    hold: Option<BudgetHold>,
     /// Bytes that the client took since it last took enough to count as reading.
     taken: usize,
     room: usize,
@@ -31,7 +31,7 @@ pub struct UnreadBudget {
 
 /// A connection's part of the budget, taken out of its [`UnreadBudget`] while the connection waits.
 #[derive(Debug)]
-pub struct UnreadPart(BudgetClaim);
+pub struct UnreadPart(BudgetHold);
 
 impl UnreadPart {
     /// Completes when the connection must be dropped, because other clients need its memory.
@@ -44,7 +44,7 @@ impl UnreadBudget {
     /// Begins a connection that has nothing unread. `budget` is that of the node, for all
     /// connections.
     pub fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, claim: None, taken: 0, room: UNSENT_BYTES_MAX }
+        Self { budget, hold: None, taken: 0, room: UNSENT_BYTES_MAX }
     }
 
     /// How many bytes of replies may wait. At this many, the connection makes no more replies and
@@ -57,7 +57,7 @@ impl UnreadBudget {
     /// Whether the connection holds nothing of the node's budget now.
     #[inline]
     pub fn is_free(&self) -> bool {
-        self.claim.is_none()
+        self.hold.is_none()
     }
 
     /// Notes that the client took `bytes` bytes.
@@ -66,15 +66,15 @@ impl UnreadBudget {
         self.taken += bytes;
     }
 
-    /// Claims room for `held` bytes before a long reply or a page for a watch is made. Returns
+    /// Holds room for `held` bytes before a long reply or a page for a watch is made. Returns
     /// whether there is room. One reply may be larger than the budget: it then counts as the whole
     /// budget.
     pub fn admit(&mut self, held: usize) -> bool {
         let held = held.min(self.budget.max());
-        match &mut self.claim {
-            Some(claim) => claim.resize(held),
+        match &mut self.hold {
+            Some(hold) => hold.resize(held),
             none => {
-                *none = self.budget.claim(held);
+                *none = self.budget.hold(held);
                 none.is_some()
             }
         }
@@ -88,13 +88,13 @@ impl UnreadBudget {
             self.taken = 0;
         }
         if held <= TCP_UNSENT_BYTES_FREE {
-            self.claim = None;
+            self.hold = None;
             self.room = UNSENT_BYTES_MAX;
             return true;
         }
         let fits = self.admit(held);
-        if let Some(claim) = self.claim.as_mut().filter(|_| has_made_progress) {
-            claim.renew();
+        if let Some(hold) = self.hold.as_mut().filter(|_| has_made_progress) {
+            hold.renew();
         }
         self.room = if fits { UNSENT_BYTES_MAX } else { TCP_UNSENT_BYTES_FREE };
         fits
@@ -103,20 +103,20 @@ impl UnreadBudget {
     /// Counts `held` bytes even if the budget has no room for them, for a reply that must be given.
     pub fn note_anyway(&mut self, held: usize) {
         let held = held.min(self.budget.max());
-        match &mut self.claim {
-            Some(claim) => _ = claim.resize_anyway(held),
-            none => *none = Some(self.budget.claim_anyway(held)),
+        match &mut self.hold {
+            Some(hold) => _ = hold.resize_anyway(held),
+            none => *none = Some(self.budget.hold_anyway(held)),
         }
     }
 
     /// Takes out the connection's part of the budget, so that a wait can notice its eviction.
     pub fn take(&mut self) -> Option<UnreadPart> {
-        self.claim.take().map(UnreadPart)
+        self.hold.take().map(UnreadPart)
     }
 
     /// Puts back what [`Self::take`] took, after the wait.
     pub fn put_back(&mut self, part: Option<UnreadPart>) {
-        self.claim = part.map(|UnreadPart(claim)| claim);
+        self.hold = part.map(|UnreadPart(hold)| hold);
     }
 }
 
@@ -191,8 +191,8 @@ mod tests {
         assert!(first.note(MAX / 2));
         second.took(PROGRESS_BYTES - 1);
         assert!(second.note(MAX / 2));
-        let third = budget.claim(1).unwrap();
-        assert!(!first.claim.unwrap().is_evicted() && second.claim.unwrap().is_evicted());
+        let third = budget.hold(1).unwrap();
+        assert!(!first.hold.unwrap().is_evicted() && second.hold.unwrap().is_evicted());
         drop(third);
     }
 

@@ -46,8 +46,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_on_the_offload_thread_or_here() {
-        let here = std::thread::current().id();
+    fn work_is_done_on_the_offload_thread_or_by_the_caller() {
+        let caller = std::thread::current().id();
         let (offload, work) = Offload::new();
         let thread = std::thread::spawn(move || serve(&work));
         let done_by = offload.begin(|| std::thread::current().id()).blocking_recv().unwrap();
@@ -57,6 +57,6 @@ mod tests {
             thread.join().unwrap();
             Offload::new().0
         };
-        assert_eq!(offload.begin(|| std::thread::current().id()).blocking_recv(), Ok(here));
+        assert_eq!(offload.begin(|| std::thread::current().id()).blocking_recv(), Ok(caller));
     }
 }

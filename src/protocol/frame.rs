@@ -22,7 +22,7 @@ pub const HEADER_BYTES: usize = 4;
 /// Why no further frame can be found in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The header claims more bytes than this side accepts.
+    /// The header states more bytes than this side accepts.
     #[error("a frame of {bytes} bytes is over the limit of {bytes_max}")]
     TooLarge {
         /// The length in the header.
@@ -30,7 +30,7 @@ pub enum FrameError {
         /// The largest length that this side accepts.
         bytes_max: usize,
     },
-    /// The header claims a payload of zero bytes.
+    /// The header states a payload of zero bytes.
     #[error("a frame must not be empty")]
     Empty,
 }

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - No input panics. None makes the decoder allocate more than a small multiple of its bytes: a
-//!   claimed length is compared with the bytes that are left before memory is reserved.
+//!   stated length is compared with the bytes that are left before memory is reserved.
 //! - Before a request is decoded, a walk without recursion checks that its nesting is not too deep.
 //! - The error for a request names the request's id if that can be read. So one bad request costs
 //!   neither the connection nor another request.

@@ -4,7 +4,7 @@
 //! - Only nil, booleans, integers, floats, strings and arrays are allowed. A map, bin or ext is an
 //!   error at every place.
 //! - The head of a string is returned only if all bytes of the string are there. The head of an
-//!   array is returned before its elements are read, so its claimed count may be wrong. [`check`]
+//!   array is returned before its elements are read, so its stated count may be wrong. [`check`]
 //!   compares that count with the bytes that are left, as each element takes at least one byte.
 //! - Nothing recurses.
 
@@ -36,7 +36,7 @@ pub(super) enum Head<'a> {
     Float(f64),
     /// The bytes of the string, not yet checked to be UTF-8.
     Text(&'a [u8]),
-    /// The claimed number of elements that follow; [`check`] and [`ValueReader::left`] bound it.
+    /// The stated number of elements that follow; [`check`] and [`ValueReader::left`] bound it.
     Array(usize),
 }
 
@@ -137,7 +137,7 @@ impl<'a> ValueReader<'a> {
         Some(value)
     }
 
-    /// Reads the head of an array: the claimed number of its elements. Returns `None` if the next
+    /// Reads the head of an array: the stated number of its elements. Returns `None` if the next
     /// value is of another type.
     pub(super) fn array(&mut self) -> Option<usize> {
         match self.rest {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn claimed_lengths_must_be_there() {
+    fn lengths_beyond_the_bytes_are_refused() {
         assert_eq!(check(&[0xdd, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(Malformed::Truncated));
         assert_eq!(check(&[0xdb, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(Malformed::Truncated));
     }

@@ -1,6 +1,6 @@
 //! `create`: finds an id for the chat, and another one if that is taken.
 //!
-//! If the request has an idempotency key but no id, the shard of that key grants it first. So
+//! If the request has an idempotency key but no id, the shard of that key reserves it first. So
 //! another request with that key is rejected, whatever id it would lead to.
 //!
 //! A derived id, made from the hash of the users or of the key, may belong to another chat. That
@@ -18,7 +18,7 @@ use super::Sent;
 use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::create::Create;
 use crate::command::{Kind, Outcome};
-use crate::shard::idempotency::{Claim, Claiming};
+use crate::shard::idempotency::{Reservation, Reserving};
 use crate::shard::op::{Answer, IdFrom, Op, ReplyTo};
 use crate::types::{ChatId, ChatType};
 
@@ -28,8 +28,8 @@ pub(super) struct Creating {
     id_from: IdFrom,
     /// The hash whose first bytes make the next derived id.
     hash: [u8; 32],
-    /// The claim of the idempotency key, once its shard has granted it.
-    claim: Option<Claim>,
+    /// The reservation of the idempotency key, once its shard has made it.
+    reservation: Option<Reservation>,
 }
 
 impl Scatter {
@@ -49,13 +49,13 @@ impl Scatter {
             (Some(key), IdFrom::Key) => Sha256::digest(key.as_str()).into(),
             _ => hash_of_users(&create),
         };
-        let creating = Creating { hash, create, id_from, claim: None };
+        let creating = Creating { hash, create, id_from, reservation: None };
         match &creating.create.idempotency_key {
             Some(key) if id_from != IdFrom::Caller => {
                 // The digest ignores order and repetition of the members.
                 let request = creating.create.digest() ^ u64::from(Kind::Create.code());
-                let claiming = Claiming { user_id: None, key: key.clone(), request };
-                self.send_claim(claiming, entry, out);
+                let reserving = Reserving { user_id: None, key: key.clone(), request };
+                self.send_reservation(reserving, entry, out);
             }
             _ => self.send_create(&creating, entry, out),
         }
@@ -69,7 +69,8 @@ impl Scatter {
         }
         let Some(id) = &create.id else { return };
         let shard = self.shard_of_chat(id);
-        let op = Op::Create { id_from: creating.id_from, create, claim: creating.claim };
+        let op =
+            Op::Create { id_from: creating.id_from, create, reservation: creating.reservation };
         out.push((shard, self.reply_to(entry, 0), op));
     }
 
@@ -97,8 +98,8 @@ impl Gather for Creating {
     ) -> Option<Outcome> {
         match answer {
             Answer::Done(outcome) => Some(outcome),
-            Answer::Claimed(claim) => {
-                self.claim = Some(claim);
+            Answer::Reserved(reservation) => {
+                self.reservation = Some(reservation);
                 scatter.send_create(self, to.entry, out);
                 None
             }

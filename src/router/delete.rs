@@ -1,6 +1,6 @@
 //! `delete`: the shard of each chat decides the part with its chats.
 //!
-//! With an idempotency key, the user's shard grants the key before any chat is changed, so that
+//! With an idempotency key, the user's shard reserves the key before any chat is changed, so that
 //! another request with that key is rejected.
 //!
 //! If the request has an `up_to`, and several parts or an idempotency key, all chats check `up_to`
@@ -14,7 +14,7 @@ use super::missing::Missing;
 use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use crate::command::delete::Delete;
 use crate::command::{Kind, Outcome, Reply};
-use crate::shard::idempotency::{Claim, Claiming, digest};
+use crate::shard::idempotency::{Reservation, Reserving, digest};
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, ShardId};
 
@@ -22,8 +22,8 @@ use crate::types::{ChatId, ShardId};
 pub(super) enum Deleting {
     /// Waits until the chats' shards have checked that `up_to` is not beyond a last sequence.
     Checking(Delete, Missing),
-    /// Waits until the user's shard has granted the idempotency key.
-    Claiming(Delete),
+    /// Waits until the user's shard has reserved the idempotency key.
+    Reserving(Delete),
     /// Waits until the chats' shards have deleted.
     Asking(Missing),
 }
@@ -57,9 +57,9 @@ impl Scatter {
     fn begin_delete(&self, entry: u64, delete: Delete, out: &mut Vec<Sent>) -> Option<Deleting> {
         if let Some(key) = delete.idempotency_key.clone() {
             let request = digest(Kind::Delete, &delete, self.hasher);
-            let claiming = Claiming { user_id: Some(delete.user_id.clone()), key, request };
-            self.send_claim(claiming, entry, out);
-            return Some(Deleting::Claiming(delete));
+            let reserving = Reserving { user_id: Some(delete.user_id.clone()), key, request };
+            self.send_reservation(reserving, entry, out);
+            return Some(Deleting::Reserving(delete));
         }
         match self.send_deletes(entry, &delete, None, out) {
             0 => None,
@@ -72,18 +72,20 @@ impl Scatter {
         &self,
         entry: u64,
         delete: &Delete,
-        claim: Option<Claim>,
+        reservation: Option<Reservation>,
         out: &mut Vec<Sent>,
     ) -> usize {
         let mut parts = self.parts_of(delete);
-        if parts.is_empty() && claim.is_some() {
-            // The reply must wait for the log to hold the idempotency key. The answer to a claim
-            // does not wait for it, but that to `Op::Delete` does, even without chats.
+        if parts.is_empty() && reservation.is_some() {
+            // The reply must wait for the log to hold the idempotency key. The answer to a
+            // reservation does not wait for it, but that to `Op::Delete` does, even without chats.
             parts.push((self.shard_of_user(&delete.user_id), part_of(delete, Vec::new())));
         }
         let count = parts.len();
         let to = self.reply_to(entry, 0);
-        out.extend(parts.into_iter().map(|(shard, part)| (shard, to, Op::Delete(part, claim))));
+        out.extend(
+            parts.into_iter().map(|(shard, part)| (shard, to, Op::Delete(part, reservation))),
+        );
         count
     }
 
@@ -119,12 +121,12 @@ impl Gather for Deleting {
                     None => Some(Ok(Reply::Delete(()))),
                 }
             }
-            (Deleting::Claiming(delete), Answer::Claimed(claim)) => {
-                let parts = scatter.send_deletes(to.entry, delete, Some(claim), out);
+            (Deleting::Reserving(delete), Answer::Reserved(reservation)) => {
+                let parts = scatter.send_deletes(to.entry, delete, Some(reservation), out);
                 *self = Deleting::Asking(Missing::of(parts));
                 None
             }
-            (Deleting::Claiming(_), Answer::Done(outcome)) => Some(outcome),
+            (Deleting::Reserving(_), Answer::Done(outcome)) => Some(outcome),
             (Deleting::Asking(missing), Answer::Done(outcome)) => {
                 missing.note(outcome).map(|ended| ended.map(Reply::Delete))
             }

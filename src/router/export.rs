@@ -48,7 +48,7 @@ impl Place {
                     let (bytes, ids) = id.split_once('.').ok_or_else(bad)?;
                     let ids = ids.split_at_checked(bytes.parse().map_err(|_| bad())?);
                     let (user_id, chat_id) = ids.ok_or_else(bad)?;
-                    ExportPlace::Gone(
+                    ExportPlace::Removal(
                         UserId::new(user_id).map_err(|_| bad())?,
                         version.parse().map_err(|_| bad())?,
                         ChatId::new(chat_id).map_err(|_| bad())?,
@@ -65,7 +65,7 @@ impl Place {
         match &self.after {
             None => slot.to_string(),
             Some(ExportPlace::Member(id, order)) => format!("{slot}.{order}.{id}"),
-            Some(ExportPlace::Gone(id, version, chat_id)) => {
+            Some(ExportPlace::Removal(id, version, chat_id)) => {
                 format!("{slot}.u{version}.{}.{id}{chat_id}", id.as_str().len())
             }
         }

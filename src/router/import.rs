@@ -40,7 +40,7 @@ pub struct ImportParts {
     /// Lines of chats and members. Each part has all lines of some slots of one shard.
     chats: Vec<(ShardId, Arc<Import>)>,
     /// Removals of members for the users' shards, in slices.
-    gone: Vec<(ShardId, Vec<Removal>)>,
+    removals: Vec<(ShardId, Vec<Removal>)>,
     /// The rows that the import creates or changes, sorted by user.
     rows: NewRows,
 }
@@ -48,7 +48,7 @@ pub struct ImportParts {
 impl ImportParts {
     /// Cuts an import into parts for a node with this number of shards.
     pub fn cut(import: Import, hasher: KeyHasher, shards: ShardCount) -> Self {
-        let gone = removals(&import.members, hasher, shards);
+        let removals = removals(&import.members, hasher, shards);
         let slots_of_chats: Vec<Slot> =
             import.chats.iter().map(|line| hasher.slot(line.id.as_str())).collect();
         let slot_of_member = |line: &MemberLine| hasher.slot(line.chat_id.as_str());
@@ -83,7 +83,7 @@ impl ImportParts {
         }
         let rows = NewRows::of(parts.iter().map(|(_, part)| part).zip(&numbers), hasher, shards);
         let chats = parts.into_iter().map(|(shard, part)| (shard, Arc::new(part))).collect();
-        Self { chats, gone, rows }
+        Self { chats, removals, rows }
     }
 }
 
@@ -186,7 +186,7 @@ impl Scatter {
     /// Sends the operations of the import's stage. Parts to apply are moved out of `importing`.
     fn send_import(&mut self, importing: &mut Importing, entry: u64, out: &mut Vec<Sent>) {
         let to = self.reply_to(entry, 0);
-        let ImportParts { chats, gone, rows } = &mut importing.parts;
+        let ImportParts { chats, removals, rows } = &mut importing.parts;
         match importing.stage {
             Stage::Checking => {
                 let from = out.len();
@@ -211,9 +211,9 @@ impl Scatter {
                 );
             }
             Stage::Removing => {
-                importing.missing = Missing::behind_others(gone.len());
-                let gone = gone.drain(..);
-                out.extend(gone.map(|(shard, piece)| (shard, to, Op::ImportGone(piece))));
+                importing.missing = Missing::behind_others(removals.len());
+                let removals = removals.drain(..);
+                out.extend(removals.map(|(shard, piece)| (shard, to, Op::ImportRemovals(piece))));
             }
         }
     }
@@ -251,7 +251,7 @@ impl Gather for Importing {
             scatter.send_waiting_imports(out);
             return ended.err().map(Err);
         }
-        if ended.is_ok() && self.stage == Stage::Taking && !self.parts.gone.is_empty() {
+        if ended.is_ok() && self.stage == Stage::Taking && !self.parts.removals.is_empty() {
             self.stage = Stage::Removing;
             scatter.send_import(self, to.entry, out);
             return None;

@@ -187,13 +187,13 @@ impl<T> Router<T> {
             Answer::Done(outcome) => Some(outcome),
             // The shard of the user gave the page. The shard of this core makes the reply from it,
             // because the reply is encoded here.
-            Answer::List(page) => self.continue_here(to, Op::ListOn(page), out),
-            Answer::Sync(page) => self.continue_here(to, Op::SyncOn(page), out),
+            Answer::List(page) => self.continue_on_own_shard(to, Op::ListOn(page), out),
+            Answer::Sync(page) => self.continue_on_own_shard(to, Op::SyncOn(page), out),
             _ => Some(mixed_up()),
         }
     }
 
-    fn continue_here(&self, to: ReplyTo, op: Op, out: &mut Vec<Sent>) -> Option<Outcome> {
+    fn continue_on_own_shard(&self, to: ReplyTo, op: Op, out: &mut Vec<Sent>) -> Option<Outcome> {
         out.push((self.scatter.core, self.scatter.reply_to(to.entry, 0), op));
         None
     }

@@ -3,7 +3,7 @@
 use super::Sent;
 use super::import::{ImportParts, ImportQueue};
 use crate::command::{Error, Outcome, RouterCommand};
-use crate::shard::idempotency::Claiming;
+use crate::shard::idempotency::Reserving;
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{ChatId, KeyHasher, ShardCount, ShardId, UserId};
 
@@ -80,10 +80,10 @@ impl Scatter {
         }
     }
 
-    /// Asks the shard of an idempotency key's owner to grant the key to this command.
-    pub(super) fn send_claim(&self, claiming: Claiming, entry: u64, out: &mut Vec<Sent>) {
-        let shard = claiming.owner().slot(&claiming.key, self.hasher).shard(self.shards);
-        out.push((shard, self.reply_to(entry, 0), Op::Claim(claiming)));
+    /// Asks the shard of an idempotency key's owner to reserve the key for this command.
+    pub(super) fn send_reservation(&self, reserving: Reserving, entry: u64, out: &mut Vec<Sent>) {
+        let shard = reserving.owner().slot(&reserving.key, self.hasher).shard(self.shards);
+        out.push((shard, self.reply_to(entry, 0), Op::Reserve(reserving)));
     }
 
     pub(super) fn reply_to(&self, entry: u64, part: u32) -> ReplyTo {

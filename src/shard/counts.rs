@@ -16,7 +16,7 @@ pub struct Counts {
     /// Events in the outboxes of all chats.
     pub outbox: u64,
     /// Removals that users remember.
-    pub gone: u64,
+    pub removals: u64,
     /// Users without rows who are not forgotten yet.
     pub idle: u64,
 }
@@ -24,15 +24,15 @@ pub struct Counts {
 impl Counts {
     /// The weight of all removals and of users without rows. If it exceeds the shard's bound, users
     /// must forget.
-    pub fn gone_weight(&self) -> u64 {
-        self.gone + IDLE_USER_WEIGHT * self.idle
+    pub fn remembered_weight(&self) -> u64 {
+        self.removals + IDLE_USER_WEIGHT * self.idle
     }
 
     /// Adds the counts of a user, as they are after a change.
     pub fn add_user(&mut self, user: UserCounts) {
         self.users += u64::from(user.rows > 0);
         self.memberships += user.rows;
-        self.gone += user.gone;
+        self.removals += user.removals;
         self.idle += user.idle;
     }
 
@@ -40,7 +40,7 @@ impl Counts {
     pub fn take_user(&mut self, user: UserCounts) {
         self.users -= u64::from(user.rows > 0);
         self.memberships -= user.rows;
-        self.gone -= user.gone;
+        self.removals -= user.removals;
         self.idle -= user.idle;
     }
 }
@@ -50,7 +50,7 @@ impl Counts {
 pub struct UserCounts {
     pub rows: u64,
     /// Removals that the user remembers.
-    pub gone: u64,
+    pub removals: u64,
     /// 1 if the user has no rows and is not forgotten yet, else 0.
     pub idle: u64,
 }

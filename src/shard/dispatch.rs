@@ -7,8 +7,8 @@ use super::core::Core;
 use super::keyed::Keyed;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, Properties, ReplyTo, Step};
 use super::ops::{
-    chats, claims, conversations, deletes, details, erase, export, import, members, messages,
-    places, read_positions, rows, sync, verify,
+    chats, conversations, deletes, details, erase, export, import, members, messages, places,
+    read_positions, reservations, rows, sync, verify,
 };
 use crate::command::{Class, Reply, ShardCommand};
 
@@ -73,14 +73,14 @@ impl Core {
         let slots = self.slots();
         match op {
             Op::Run(command) => self.run_command(to, command, out),
-            Op::Claim(claiming) => claims::claim(self, &claiming, out),
-            Op::Create { create, id_from, claim } => {
-                chats::create(self, create, id_from, claim, out)
+            Op::Reserve(reserving) => reservations::reserve(self, &reserving, out),
+            Op::Create { create, id_from, reservation } => {
+                chats::create(self, create, id_from, reservation, out)
             }
             Op::Details { ids, user_id } => details::details(slots, &ids, user_id.as_ref()).into(),
             Op::Facts { user_id, ids } => details::facts(slots, &user_id, &ids).into(),
             Op::CheckDelete(delete) => deletes::check_delete(slots, &delete).into(),
-            Op::Delete(delete, claim) => deletes::delete(self, delete, claim, out),
+            Op::Delete(delete, reservation) => deletes::delete(self, delete, reservation, out),
             Op::ExportPage { slot, after, limit } => {
                 export::export_page(slots, slot, after, limit).into()
             }
@@ -88,7 +88,7 @@ impl Core {
             Op::CheckImport(import) => import::check_import(self, &import).into(),
             Op::Places(arrivals) => places::places(slots, &arrivals).into(),
             Op::Import(import, places) => import::import(self, &import, &places, out),
-            Op::ImportGone(removals) => import::import_gone(self, removals, out).into(),
+            Op::ImportRemovals(removals) => import::import_removals(self, removals, out).into(),
             Op::ListOn(page) => rows::continue_list(*page),
             Op::SyncOn(page) => sync::continue_sync(*page),
             Op::Rows(user_ids) => rows::rows(slots, user_ids).into(),

@@ -5,16 +5,16 @@
 //! chat: its key counts as a key of each chat in its lines.
 //!
 //! If one step decides a request, the owner's slot keeps the answer. If several shards decide it,
-//! the request first takes its key in that slot by a [`Claim`]. From then on another request with
-//! the key is refused before it changes anything. Each part of the request then keeps an answer in
-//! the slot of its chat. So a repeat does the parts that are missing, and no part twice.
+//! the request first reserves its key in that slot. From then on another request with the key is
+//! refused before it changes anything. Each part of the request then keeps an
+//! answer in the slot of its chat. So a repeat does the parts that are missing, and no part twice.
 //!
 //! ```text
 //! kept answer       its scope
 //! of a user's key   "u" hash of the user, 16 hex digits | newline | key
 //! of a chat's key   newline | chat's id | newline | key
 //! of a node's key   newline | newline | key
-//! of a part         "p" claim's slot "." claim's number | newline | chat's id
+//! of a part         "p" reservation's slot "." reservation's number | newline | chat's id
 //! ```
 //!
 //! Ids hold no control characters, so all scopes differ. Older logs may hold other scopes, with a
@@ -23,8 +23,8 @@
 //! Invariants:
 //! - No scope names a user. The first answers of a user are found by the user's hash, and are
 //!   removed when the user is erased.
-//! - The answer of a part says nothing about the user. Without its claim nothing can find it,
-//!   because a slot never uses the number of a claim twice.
+//! - The answer of a part says nothing about the user. Without its reservation nothing can find it,
+//!   because a slot never uses the number of a reservation twice.
 
 use compact_str::{CompactString, format_compact};
 use serde::Serialize;
@@ -59,9 +59,9 @@ pub fn users_prefix(hash: u64) -> CompactString {
     format_compact!("u{hash:016x}\n")
 }
 
-/// A request with a key, before its parts are sent: it must take the key first.
+/// A request with a key, before its parts are sent: it must reserve the key first.
 #[derive(Debug, Clone)]
-pub struct Claiming {
+pub struct Reserving {
     /// The owner of the key. None stands for the node.
     pub user_id: Option<UserId>,
     /// The key as the client sent it.
@@ -70,25 +70,25 @@ pub struct Claiming {
     pub request: u64,
 }
 
-impl Claiming {
+impl Reserving {
     /// The owner of the key: the user, or the node without a user.
     pub fn owner(&self) -> Owner<'_> {
         self.user_id.as_ref().map_or(Owner::Node, Owner::User)
     }
 }
 
-/// A key that a request has taken. All parts of the request carry it.
+/// A key that a request has reserved. All parts of the request carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    /// The slot that keeps the claim.
+pub struct Reservation {
+    /// The slot that keeps the reservation.
     pub slot: Slot,
-    /// Slot sequence of the claim's record. No other claim of the slot has it.
+    /// Slot sequence of the reservation's record. No other reservation of the slot has it.
     pub number: u64,
     /// Digest of the whole request.
     pub request: u64,
 }
 
-impl Claim {
+impl Reservation {
     /// The scope of the part that concerns `chat_id`.
     pub fn part(&self, chat_id: &ChatId) -> CompactString {
         format_compact!("p{}.{}\n{chat_id}", self.slot.get(), self.number)
@@ -112,13 +112,13 @@ mod tests {
         let hasher = KeyHasher::new(7);
         let (user, chat) = (UserId::new("x").unwrap(), ChatId::new("x").unwrap());
         let key = IdempotencyKey::new("x").unwrap();
-        let claim = Claim { slot: hasher.slot("x"), number: 1, request: 1 };
+        let reservation = Reservation { slot: hasher.slot("x"), number: 1, request: 1 };
         let texts = [
             Owner::User(&user).scope(&key, hasher),
             Owner::Chat(&chat).scope(&key, hasher),
             Owner::Node.scope(&key, hasher),
-            claim.part(&chat),
-            Claim { number: 2, ..claim }.part(&chat),
+            reservation.part(&chat),
+            Reservation { number: 2, ..reservation }.part(&chat),
         ];
         for (at, text) in texts.iter().enumerate() {
             assert_eq!(texts.iter().position(|other| other == text), Some(at), "{text:?}");

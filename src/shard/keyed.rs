@@ -3,11 +3,11 @@
 //!
 //! The family of a request handles its key where it decides the request, most of them by
 //! [`Core::once`](super::Core). If several slots decide a request, it first takes its key
-//! ([`Keyed::of_claim`]). Then each part keeps an answer of its own ([`Keyed::of_part`]).
+//! ([`Keyed::of_reservation`]). Then each part keeps an answer of its own ([`Keyed::of_part`]).
 
 use compact_str::CompactString;
 
-use super::idempotency::{Claim, Claiming, digest};
+use super::idempotency::{Reservation, Reserving, digest};
 use super::op::{IdFrom, RowAction, RowRequest};
 use crate::command::advance::Advance;
 use crate::command::create::Create;
@@ -23,7 +23,7 @@ pub struct Keyed {
     pub(super) slot: Slot,
     pub(super) scope: CompactString,
     pub(super) request: u64,
-    /// Whether the request is a part. Its claim was already checked for the whole request.
+    /// Whether the request is a part. Its reservation was already checked for the whole request.
     pub(super) is_part: bool,
     /// The chat whose deliveries must be confirmed before a repeat gets its answer.
     pub(super) chat_id: Option<ChatId>,
@@ -57,11 +57,11 @@ impl Keyed {
     }
 
     /// A `create` whose id is filled in. None if the caller named the id and sent no key, or if the
-    /// request has no claim.
+    /// request has no reservation.
     pub fn of_create(
         create: &Create,
         id_from: IdFrom,
-        claim: Option<Claim>,
+        reservation: Option<Reservation>,
         hasher: KeyHasher,
     ) -> Option<Self> {
         let id = create.id.as_ref()?;
@@ -71,7 +71,7 @@ impl Keyed {
                 let request = create.digest() ^ u64::from(Kind::Create.code());
                 Self::new(Owner::Chat(id), key, request, hasher)
             }
-            IdFrom::Users | IdFrom::Key | IdFrom::Chance => Self::of_part(claim?, id, hasher),
+            IdFrom::Users | IdFrom::Key | IdFrom::Chance => Self::of_part(reservation?, id, hasher),
         };
         Some(Self { chat_id: Some(id.clone()), ..keyed })
     }
@@ -140,16 +140,16 @@ impl Keyed {
     }
 
     /// A request that takes its key before its parts are sent.
-    pub fn of_claim(claiming: &Claiming, hasher: KeyHasher) -> Self {
-        Self::new(claiming.owner(), &claiming.key, claiming.request, hasher)
+    pub fn of_reservation(reserving: &Reserving, hasher: KeyHasher) -> Self {
+        Self::new(reserving.owner(), &reserving.key, reserving.request, hasher)
     }
 
-    /// The part of a claimed request that one chat decides.
-    pub fn of_part(claim: Claim, chat_id: &ChatId, hasher: KeyHasher) -> Self {
+    /// The part of a reserved request that one chat decides.
+    pub fn of_part(reservation: Reservation, chat_id: &ChatId, hasher: KeyHasher) -> Self {
         Self {
             slot: hasher.slot(chat_id.as_str()),
-            scope: claim.part(chat_id),
-            request: claim.request,
+            scope: reservation.part(chat_id),
+            request: reservation.request,
             is_part: true,
             chat_id: None,
         }

@@ -30,8 +30,8 @@ pub struct MemberFacts {
     pub join_seq: Sequence,
     /// The sent sequence: that of the newest message that the member sent. 0 if there is none.
     pub sent_seq: Sequence,
-    /// 0 if the member never deleted the chat, else the chat's epoch at the deletion plus 1. The
-    /// next message raises the epoch, so the member no longer counts as deleted. So one changed
+    /// 0 if the member never deleted the chat, else the chat's returns at the deletion plus 1. The
+    /// next message raises the returns, so the member no longer counts as deleted. So one changed
     /// number ends the deletion for all members.
     pub deleted_in: u64,
 }

@@ -13,7 +13,7 @@
 //! - [`counts`]: how much a slot holds, updated with each change
 //! - [`retired`]: the ids of dissolved chats
 //! - [`events`]: decisions, what they change, and their encoding in the log
-//! - [`idempotency`]: owners of idempotency keys, and claims
+//! - [`idempotency`]: owners of idempotency keys, and reservations
 //! - [`keyed`]: requests with an idempotency key, by the place of their first answer
 //! - [`listing`]: rows joined with their chats, a part at a time
 //! - [`list_order`]: the rows of a list in list order

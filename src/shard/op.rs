@@ -1,9 +1,9 @@
 //! Operations, answers and messages of a shard, as plain values.
 //!
-//! An [`Op`] is a command or a part of one, and all its keys belong to one shard; [`properties`] has
-//! one line for each. A [`Message`] goes from shard to shard. [`Output`] is all that one step of the
-//! core produces. Its caller first writes the records to the log, then sends the messages, then the
-//! answers.
+//! An [`Op`] is a command or a part of one, and all its keys belong to one shard; [`properties`]
+//! has one line for each. A [`Message`] goes from shard to shard. [`Output`] is all that one step
+//! of the core produces. Its caller first writes the records to the log, then sends the messages,
+//! then the answers.
 
 mod properties;
 
@@ -14,7 +14,7 @@ use snapshot::record::Batch;
 pub use self::properties::{Properties, Reach};
 
 use super::deliveries::Effect;
-use super::idempotency::{Claim, Claiming};
+use super::idempotency::{Reservation, Reserving};
 use super::listing::{Listing, ListingPart, Part, RowRef, Rows, Totals, UserRows};
 use super::page::ListPage;
 use super::row::RowFacts;
@@ -50,16 +50,16 @@ pub struct ReplyTo {
 pub enum Op {
     /// A whole command. This shard is its [`Home`].
     Run(ShardCommand),
-    /// Takes an idempotency key for a request. The parts of the request follow.
-    Claim(Claiming),
+    /// Reserves an idempotency key for a request. The parts of the request follow.
+    Reserve(Reserving),
     /// `create`, with an id: the client's or one that the router has chosen.
     Create {
         /// The request. Its id is present.
         create: Create,
         /// Where the id comes from. It decides what it means if a chat has this id already.
         id_from: IdFrom,
-        /// The claim, if the request has an idempotency key and the client named no id.
-        claim: Option<Claim>,
+        /// The reservation, if the request has an idempotency key and the client named no id.
+        reservation: Option<Reservation>,
     },
     /// Asks what the chats know, for `detail`.
     Details {
@@ -77,9 +77,9 @@ pub enum Op {
     },
     /// Checks whether [`Op::Delete`] would accept these chats. Changes nothing.
     CheckDelete(Delete),
-    /// Deletes the chats of a `delete` that this shard owns. With the claim, if the request has an
-    /// idempotency key.
-    Delete(Delete, Option<Claim>),
+    /// Deletes the chats of a `delete` that this shard owns. With the reservation, if the request
+    /// has an idempotency key.
+    Delete(Delete, Option<Reservation>),
     /// Asks what the chats of a slot know, for a page of `export`.
     ExportPage {
         /// The slot to read.
@@ -100,7 +100,7 @@ pub enum Op {
     Import(Arc<Import>, Vec<u64>),
     /// Applies the removals of an `import` to users of this shard. The router sends it after the
     /// chats have removed their members.
-    ImportGone(Vec<Removal>),
+    ImportRemovals(Vec<Removal>),
     /// Makes the next slice of a long list. Any shard can do it.
     ListOn(Box<ListPage>),
     /// Makes the next slice of a page of `sync` over many rows. Any shard can do it.
@@ -168,8 +168,8 @@ pub enum IdFrom {
 pub enum Answer {
     /// The reply to the command, or its error.
     Done(Outcome),
-    /// The request owns its idempotency key from now on, by this claim.
-    Claimed(Claim),
+    /// The request owns its idempotency key from now on, by this reservation.
+    Reserved(Reservation),
     /// Another chat has the id, which the client did not name. The router chooses another id.
     Collision,
     /// One entry for each id. None if there is no such chat.
@@ -238,7 +238,7 @@ impl Answer {
             // Only their chunks are shared: nothing is read.
             Self::Rows(_)
             | Self::Done(Err(_))
-            | Self::Claimed(_)
+            | Self::Reserved(_)
             | Self::Collision
             | Self::Stats(_)
             | Self::ExplainChat(_)
@@ -360,7 +360,7 @@ pub enum ExportPlace {
     /// itself.
     Member(ChatId, u64),
     /// The line of the user's removal from this chat, with the version that the line has.
-    Gone(UserId, u64, ChatId),
+    Removal(UserId, u64, ChatId),
 }
 
 /// The rows that one `import` brings to some users.

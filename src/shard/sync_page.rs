@@ -15,7 +15,7 @@ use crate::command::sync::{SyncItem, SyncOp, SyncReply};
 use crate::limits::LOOK_ROWS;
 use crate::shard::roster::Chunks;
 use crate::shard::row::Row;
-use crate::shard::state::{Gone, User};
+use crate::shard::state::{Removals, User};
 use crate::types::{ChatId, Flag, Sequence, TimeMs};
 
 /// Where a `sync` continues.
@@ -33,7 +33,7 @@ pub struct Start {
 #[derive(Debug, Clone)]
 pub struct SyncPage {
     rows: Chunks<Row>,
-    gone: Option<Arc<Gone>>,
+    removals: Option<Arc<Removals>>,
     /// The user's newest version.
     newest: u64,
     start: Start,
@@ -51,7 +51,7 @@ pub struct SyncPage {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Row { chunk: usize, row: usize },
-    Gone(usize),
+    Removal(usize),
 }
 
 impl SyncPage {
@@ -60,7 +60,7 @@ impl SyncPage {
     pub fn begin(user: Option<&User>, start: Start, log: SyncLog, limit: usize) -> Self {
         let mut page = Self {
             rows: user.map(|user| user.rows.chunks()).unwrap_or_default(),
-            gone: user.and_then(|user| user.gone.clone()),
+            removals: user.and_then(|user| user.removals.clone()),
             newest: user.map_or(0, |user| user.head.version),
             start,
             log,
@@ -70,9 +70,10 @@ impl SyncPage {
             more: false,
         };
         let removed_from = page.removed_from();
-        let gone = page.gone.iter().flat_map(|gone| &gone.chats).enumerate();
-        let gone = gone.filter(|(_, (_, version))| *version > removed_from);
-        page.changes = gone.map(|(index, (_, version))| (*version, Place::Gone(index))).collect();
+        let removals = page.removals.iter().flat_map(|removals| &removals.chats).enumerate();
+        let removals = removals.filter(|(_, (_, version))| *version > removed_from);
+        page.changes =
+            removals.map(|(index, (_, version))| (*version, Place::Removal(index))).collect();
         page
     }
 
@@ -137,8 +138,8 @@ impl SyncPage {
             Place::Row { chunk, row } => {
                 self.rows.get(chunk)?.get(row).map(|row| changed(version, row))
             }
-            Place::Gone(index) => {
-                let (chat_id, _) = self.gone.as_ref()?.chats.get(index)?;
+            Place::Removal(index) => {
+                let (chat_id, _) = self.removals.as_ref()?.chats.get(index)?;
                 Some(removed(version, chat_id))
             }
         }

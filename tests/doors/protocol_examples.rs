@@ -324,7 +324,7 @@ const TOLD: &[(&str, &str)] = &[
     ("IDLE_TIMEOUT_MS", "idle_ms"),
     ("IDEMPOTENCY_WINDOW_MS", "idempotency_ms"),
     ("IDEMPOTENCY_KEYS_MAX", "idempotency_keys"),
-    ("TOMBSTONES_MAX", "tombstones"),
+    ("USER_REMOVALS_MAX", "tombstones"),
     ("HELLO_BYTES_MAX", "hello_bytes"),
     ("TEXT_BYTES_MAX", "text_bytes"),
     ("NESTING_MAX", "nesting"),
@@ -382,7 +382,7 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
     ),
     (
         "a client that it meets is told to `reset`, with no error",
-        &["GONE_MAX", "GONE_SHARE", "IDLE_USER_WEIGHT"],
+        &["REMOVALS_MAX", "ROWS_PER_REMOVAL", "IDLE_USER_WEIGHT"],
     ),
     (
         "the offset that is too old is in the error; the files of the log keep more",

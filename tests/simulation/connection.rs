@@ -93,14 +93,14 @@ impl World {
         // where that is possible.
         local.tick();
         let mut out = BytesMut::new();
-        let went = fast_path::read(&payload, hasher).map_or(Destination::Nowhere, |plain| {
+        let went = fast_path::read(&payload, hasher).map_or(Destination::Router, |plain| {
             let ticket = |_, mark| Responder::of_connection(replies, asked, kind, mark);
             FastPath::default().take(plain, &payload, &local, order, ticket, &mut out)
         });
         match went {
-            Destination::Here => self.tally.fast += 1,
-            Destination::Over { .. } => self.tally.passed_on += 1,
-            Destination::Nowhere => {
+            Destination::OwnShard => self.tally.fast += 1,
+            Destination::OtherCore { .. } => self.tally.passed_on += 1,
+            Destination::Router => {
                 let going = order.take(asked, command.into(), hasher);
                 going.into_iter().for_each(|going| submit(going, replies, &local));
             }

@@ -54,8 +54,8 @@ impl Route for MineList {
         }
         let written = store.read_list(caller.user_id.as_str(), |rows| {
             let bytes = rows::bytes_of(rows.len());
-            let is_here = long::is_written_here(bytes, encoding);
-            is_here.then(|| {
+            let is_short = long::fits_worker(bytes, encoding);
+            is_short.then(|| {
                 success_written(bytes, |out| {
                     write_list(rows, &mut JsonList::new(out, false));
                     Ok(())

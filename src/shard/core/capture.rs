@@ -36,7 +36,7 @@ use crate::shard::member::Member;
 use crate::shard::retired::Retired;
 use crate::shard::roster::Chunks;
 use crate::shard::row::Row;
-use crate::shard::state::{Chat, ChatHead, FirstAnswer, Gone, User, UserHead};
+use crate::shard::state::{Chat, ChatHead, FirstAnswer, Removals, User, UserHead};
 use crate::types::{Slot, UserId, wide};
 
 /// How many users one item of deleters or of an outbox entry holds at most.
@@ -48,7 +48,7 @@ pub(super) const ITEM_DELETERS: u8 = 3;
 pub(super) const ITEM_OUTBOX: u8 = 4;
 pub(super) const ITEM_USER: u8 = 5;
 pub(super) const ITEM_ROWS: u8 = 6;
-pub(super) const ITEM_GONE: u8 = 7;
+pub(super) const ITEM_REMOVALS: u8 = 7;
 pub(super) const ITEM_ANSWERS: u8 = 8;
 
 /// The walk over the slots of a shard for the present snapshot.
@@ -145,7 +145,7 @@ struct ChatCapture {
 struct UserCapture {
     head: UserHead,
     rows: Chunks<Row>,
-    gone: Option<Arc<Gone>>,
+    removals: Option<Arc<Removals>>,
 }
 
 impl Core {
@@ -198,7 +198,7 @@ impl ChatCapture {
 
 impl UserCapture {
     fn of(user: &User) -> Self {
-        Self { head: user.head.clone(), rows: user.rows.chunks(), gone: user.gone.clone() }
+        Self { head: user.head.clone(), rows: user.rows.chunks(), removals: user.removals.clone() }
     }
 
     fn encode<E: Emit>(&self, blocks: &mut Blocks<'_, E>) -> Result<(), E::Error> {
@@ -206,8 +206,8 @@ impl UserCapture {
         for chunk in &self.rows {
             blocks.item(ITEM_ROWS, &(&self.head.id, &**chunk))?;
         }
-        if let Some(gone) = &self.gone {
-            blocks.item(ITEM_GONE, &(&self.head.id, &**gone))?;
+        if let Some(removals) = &self.removals {
+            blocks.item(ITEM_REMOVALS, &(&self.head.id, &**removals))?;
         }
         Ok(())
     }

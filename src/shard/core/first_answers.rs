@@ -6,13 +6,14 @@
 //! them. The log does not say how long an answer is kept. An eviction leaves no record, so an
 //! answer may be there again after a start and is then only kept longer.
 //!
-//! If several shards decide a request, the request first takes its key: a slot keeps a claim
-//! instead of an answer. A claim is no reply. A repeat of the request gets the same [`Claim`], and
-//! asks for all parts again. The shard of each part keeps an answer of its own.
+//! If several shards decide a request, the request first reserves its key: a slot keeps a
+//! reservation instead of an answer. A reservation is no reply. A repeat of the request gets the
+//! same [`Reservation`], and asks for all parts again. The shard of each part keeps an answer of
+//! its own.
 //!
 //! Invariants:
 //! - An answer older than the window is not used, even if it is not evicted yet. The answer of a
-//!   part has no window of its own: it is used as long as its claim.
+//!   part has no window of its own: it is used as long as its reservation.
 //! - A new answer evicts at most two answers for each unit of its weight, and each tick evicts at
 //!   most two. So no step is long.
 //! - The queue names a slot once for each answer that the slot holds. The sum of weights counts
@@ -34,9 +35,9 @@ use crate::types::{Slot, TimeMs, UserId};
 /// How many answers one step evicts at most because they are too old.
 const EVICTED_A_STEP: usize = 2;
 
-/// The first byte of a claim. An answer has the code of its command there, and no command has code
-/// 0.
-const CLAIMED: u8 = 0;
+/// The first byte of a reservation. An answer has the code of its command there, and no command has
+/// code 0.
+const RESERVED: u8 = 0;
 
 /// The slots of all first answers, one entry for each answer. The oldest comes first, so that it is
 /// evicted first.
@@ -125,9 +126,9 @@ fn weight(reply: &Bytes) -> usize {
 pub(in crate::shard) enum Remembered {
     /// The first reply to the request.
     Reply(Reply),
-    /// The number of a claim: the slot sequence of its record. Parts of the request may be under
-    /// way.
-    Claim(u64),
+    /// The number of a reservation: the slot sequence of its record. Parts of the request may be
+    /// under way.
+    Reservation(u64),
 }
 
 impl Core {
@@ -153,10 +154,10 @@ impl Core {
         step
     }
 
-    /// Keeps a claim and returns its number, the slot sequence of its record.
-    pub(in crate::shard) fn keep_claim(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
+    /// Keeps a reservation and returns its number, the slot sequence of its record.
+    pub(in crate::shard) fn keep_reservation(&mut self, keyed: Keyed, out: &mut Output) -> u64 {
         let number = self.slots.slot(keyed.slot).map_or(0, |state| state.seq) + 1;
-        let mut bytes = vec![CLAIMED];
+        let mut bytes = vec![RESERVED];
         bytes.extend_from_slice(&number.to_be_bytes());
         self.keep_bytes(keyed, bytes.into(), out);
         number
@@ -173,21 +174,21 @@ impl Core {
         match found.filter(counts) {
             None => Ok(None),
             Some(answer) if answer.request == keyed.request => decode(&answer.reply).map(Some),
-            // Without a log a crash may lose a claim. A later claim can then have its number, so
-            // what is kept here belongs to the lost claim.
+            // Without a log a crash may lose a reservation. A later reservation can then have its
+            // number, so what is kept here belongs to the lost reservation.
             Some(_) if keyed.is_part => Ok(None),
             Some(_) => Err(Keyed::another_request()),
         }
     }
 
-    /// The reply to the first request. None if there is none, or if only a claim is kept.
+    /// The reply to the first request. None if there is none, or if only a reservation is kept.
     ///
     /// # Errors
     /// If another request has used the key.
     pub(in crate::shard) fn recall(&self, keyed: &Keyed) -> Result<Option<Reply>, Error> {
         Ok(self.remembered(keyed)?.and_then(|found| match found {
             Remembered::Reply(reply) => Some(reply),
-            Remembered::Claim(_) => None,
+            Remembered::Reservation(_) => None,
         }))
     }
 
@@ -257,9 +258,9 @@ fn encode(reply: &Reply) -> Bytes {
 fn decode(bytes: &[u8]) -> Result<Remembered, Error> {
     let lost = || Error::outcome_unknown("the first answer to this key cannot be read");
     let (code, body) = bytes.split_first().ok_or_else(lost)?;
-    if *code == CLAIMED {
+    if *code == RESERVED {
         let number = body.try_into().map_err(|_| lost())?;
-        return Ok(Remembered::Claim(u64::from_be_bytes(number)));
+        return Ok(Remembered::Reservation(u64::from_be_bytes(number)));
     }
     let kind = Kind::from_code(*code).ok_or_else(lost)?;
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 
 use super::{Core, Slots};
-use crate::limits::{GONE_MAX, GONE_SHARE};
+use crate::limits::{REMOVALS_MAX, ROWS_PER_REMOVAL};
 use crate::shard::counts::Counts;
 use crate::shard::events::{Decision, Forgotten};
 use crate::shard::op::Output;
@@ -31,19 +31,19 @@ pub(super) struct Fading {
     queue: VecDeque<UserId>,
     weight: u64,
     memberships: u64,
-    /// How much the shard may always remember, even with few rows. [`Counts::gone_weight`] measures
-    /// it.
+    /// How much the shard may always remember, even with few rows. [`Counts::remembered_weight`]
+    /// measures it.
     least: u64,
 }
 
 impl Fading {
     pub(super) fn new(shards: u16) -> Self {
-        let least = wide(GONE_MAX) / u64::from(shards.max(1));
+        let least = wide(REMOVALS_MAX) / u64::from(shards.max(1));
         Self { queue: VecDeque::new(), weight: 0, memberships: 0, least }
     }
 
     fn is_over(&self) -> bool {
-        self.weight > self.least.max(self.memberships / GONE_SHARE)
+        self.weight > self.least.max(self.memberships / ROWS_PER_REMOVAL)
     }
 
     /// Finds all users with something to forget. The owner calls this once, before work begins.
@@ -80,7 +80,8 @@ impl Fading {
     }
 
     fn note(&mut self, before: Counts, after: Counts) {
-        self.weight = (self.weight + after.gone_weight()).saturating_sub(before.gone_weight());
+        self.weight =
+            (self.weight + after.remembered_weight()).saturating_sub(before.remembered_weight());
         self.memberships =
             (self.memberships + after.memberships).saturating_sub(before.memberships);
     }
@@ -114,7 +115,7 @@ impl Core {
         self.commit(slot, event, out);
         let after = counts(&self.slots);
         self.fading.note(before, after);
-        if after.gone_weight() > before.gone_weight() {
+        if after.remembered_weight() > before.remembered_weight() {
             self.fading.enqueue(user_id, &mut self.slots);
         }
     }

@@ -72,8 +72,8 @@ impl Core {
         let slots = self.slots();
         let mut entries: SmallVec<[Entries<'_>; INLINE]> = SmallVec::new();
         entries.extend(prefetch_keys.iter().map(|PrefetchKeys { user_hash, chat_hash }| {
-            let user = user_hash.and_then(|hash| slots.slot_here(hash)?.user_candidate(hash));
-            (user, chat_hash.and_then(|hash| slots.slot_here(hash)?.chat_candidate(hash)))
+            let user = user_hash.and_then(|hash| slots.own_state(hash)?.user_candidate(hash));
+            (user, chat_hash.and_then(|hash| slots.own_state(hash)?.chat_candidate(hash)))
         }));
         let mut found: SmallVec<[Prefetched<'_>; INLINE]> = SmallVec::new();
         found.extend(prefetch_keys.iter().zip(&entries).map(|(prefetch_keys, (user, chat))| {
@@ -115,7 +115,7 @@ pub(in crate::shard) fn prefetch_rows(slots: &Slots, chat_id: &ChatId, rows: &[(
     let mut entries: SmallVec<[&OutOfLine<User>; INLINE]> = SmallVec::new();
     entries.extend(rows.iter().filter_map(|(user_id, _)| {
         let hash = slots.hash_of(user_id.as_str());
-        slots.slot_here(hash)?.user_candidate(hash)
+        slots.own_state(hash)?.user_candidate(hash)
     }));
     let mut users: SmallVec<[&User; INLINE]> = SmallVec::new();
     users.extend(entries.iter().map(|user| &***user));

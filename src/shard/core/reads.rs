@@ -28,7 +28,7 @@ impl Core {
     /// The rows of a user's list, in list order. None if another shard owns the user, or if the
     /// user has more than `rows_max` rows.
     pub fn read_list(&self, user_id: Hashed<'_>, rows_max: usize) -> Option<ListRows<'_>> {
-        match self.slots.slot_here(user_id.hash)?.user(user_id.id, user_id.hash) {
+        match self.slots.own_state(user_id.hash)?.user(user_id.id, user_id.hash) {
             Some(user) if user.rows.len() > rows_max => None,
             Some(user) => Some(ListRows::new(user.rows.as_chunks())),
             None => Some(ListRows::new(&[])),
@@ -64,7 +64,7 @@ impl Core {
             }
         }
         for asked in &mut asked {
-            asked.entry = self.slots.slot_here(asked.id.hash)?.chat_candidate(asked.id.hash);
+            asked.entry = self.slots.own_state(asked.id.hash)?.chat_candidate(asked.id.hash);
         }
         asked.iter_mut().for_each(|asked| asked.found.chat = asked.entry.map(|entry| &**entry));
         fetch_each(asked.iter().filter_map(|asked| asked.found.chat), detail_lines);
@@ -86,7 +86,7 @@ impl Core {
     }
 
     fn reader<'r>(&'r self, id: Hashed<'r>) -> Option<Reader<'r>> {
-        Some(Reader { id, user: self.slots.slot_here(id.hash)?.user(id.id, id.hash) })
+        Some(Reader { id, user: self.slots.own_state(id.hash)?.user(id.id, id.hash) })
     }
 }
 

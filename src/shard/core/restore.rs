@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::capture::{
-    ITEM_ANSWERS, ITEM_CHAT, ITEM_DELETERS, ITEM_GONE, ITEM_MEMBERS, ITEM_OUTBOX, ITEM_ROWS,
+    ITEM_ANSWERS, ITEM_CHAT, ITEM_DELETERS, ITEM_MEMBERS, ITEM_OUTBOX, ITEM_REMOVALS, ITEM_ROWS,
     ITEM_USER,
 };
 use super::{Core, Slots};
@@ -20,7 +20,7 @@ use crate::shard::deliveries::{Deliveries, OutboxEntry};
 use crate::shard::interner::Interner;
 use crate::shard::member::Member;
 use crate::shard::row::Row;
-use crate::shard::state::{Chat, ChatHead, FirstAnswer, Gone, SlotState, User, UserHead};
+use crate::shard::state::{Chat, ChatHead, FirstAnswer, Removals, SlotState, User, UserHead};
 use crate::types::{ChatId, KeyHasher, Slot, UserId};
 
 /// What a restore must remember from one block to the next.
@@ -169,9 +169,9 @@ impl Restored<'_> {
                     return Err(twice(&user_id));
                 }
             }
-            ITEM_GONE => {
-                let (user_id, gone): (UserId, Gone) = read(bytes)?;
-                self.user(&user_id)?.gone = Some(Arc::new(gone));
+            ITEM_REMOVALS => {
+                let (user_id, removals): (UserId, Removals) = read(bytes)?;
+                self.user(&user_id)?.removals = Some(Arc::new(removals));
             }
             ITEM_ANSWERS => {
                 let (answers,): (Vec<FirstAnswer>,) = read(bytes)?;

@@ -53,17 +53,17 @@ impl Slots {
     }
 
     /// The index at which this shard keeps a slot. None if another shard owns the slot.
-    fn index_here(&self, slot: Slot) -> Option<usize> {
-        let is_here = slot.shard(self.shards) == self.shard;
-        is_here.then(|| usize::from(slot.get() / self.shards.get()))
+    fn own_index(&self, slot: Slot) -> Option<usize> {
+        let is_own = slot.shard(self.shards) == self.shard;
+        is_own.then(|| usize::from(slot.get() / self.shards.get()))
     }
 
-    /// Like [`Self::index_here`], with an error instead of None.
+    /// Like [`Self::own_index`], with an error instead of None.
     ///
     /// # Errors
     /// If another shard owns the slot.
     pub(super) fn index_of(&self, slot: Slot) -> Result<usize, BadRecord> {
-        self.index_here(slot).ok_or_else(|| not_here(slot))
+        self.own_index(slot).ok_or_else(|| not_own(slot))
     }
 
     /// The contents of a slot of this shard.
@@ -71,12 +71,12 @@ impl Slots {
     /// # Errors
     /// If another shard owns the slot.
     pub fn slot(&self, slot: Slot) -> Result<&SlotState, BadRecord> {
-        self.states.get(self.index_of(slot)?).ok_or_else(|| not_here(slot))
+        self.states.get(self.index_of(slot)?).ok_or_else(|| not_own(slot))
     }
 
     pub(super) fn slot_mut(&mut self, slot: Slot) -> Result<&mut SlotState, BadRecord> {
         let index = self.index_of(slot)?;
-        self.states.get_mut(index).ok_or_else(|| not_here(slot))
+        self.states.get_mut(index).ok_or_else(|| not_own(slot))
     }
 
     pub(super) fn state_and_interner(
@@ -84,13 +84,13 @@ impl Slots {
         slot: Slot,
     ) -> Result<(&mut SlotState, &mut Interner), BadRecord> {
         let index = self.index_of(slot)?;
-        let state = self.states.get_mut(index).ok_or_else(|| not_here(slot))?;
+        let state = self.states.get_mut(index).ok_or_else(|| not_own(slot))?;
         Ok((state, &mut self.interner))
     }
 
     /// The contents of the slot of a key with this hash. None if another shard owns the slot.
-    pub fn slot_here(&self, hash: u64) -> Option<&SlotState> {
-        self.states.get(self.index_here(KeyHasher::slot_of_hash(hash))?)
+    pub fn own_state(&self, hash: u64) -> Option<&SlotState> {
+        self.states.get(self.own_index(KeyHasher::slot_of_hash(hash))?)
     }
 
     pub fn slot_of_chat(&self, id: &ChatId) -> Slot {
@@ -128,7 +128,7 @@ impl Slots {
         apply: impl FnOnce(&mut Applier<'_>) -> Result<(), BadRecord>,
     ) -> Result<(), BadRecord> {
         let index = self.index_of(slot)?;
-        let Some(state) = self.states.get_mut(index) else { return Err(not_here(slot)) };
+        let Some(state) = self.states.get_mut(index) else { return Err(not_own(slot)) };
         state.seq += 1;
         apply(&mut Applier { slot: state, interner: &mut self.interner, hasher: self.hasher })
     }
@@ -143,7 +143,7 @@ impl Slots {
 
     /// Like [`Self::find_chat`]. `hash` is the hash of the id.
     pub fn chat_at(&self, id: impl AsRef<[u8]>, hash: u64) -> Option<&Chat> {
-        self.slot_here(hash)?.chat(id, hash)
+        self.own_state(hash)?.chat(id, hash)
     }
 
     /// Like [`Self::chat_at`], but first tries `candidate`, which [`SlotState::chat_candidate`]
@@ -179,7 +179,7 @@ impl Slots {
 
     /// Whether the chat is retired: it was dissolved, and only its id and type are left.
     pub fn is_retired(&self, id: Hashed<'_>) -> bool {
-        self.slot_here(id.hash).is_some_and(|slot| slot.retired.contains(id.id, id.hash))
+        self.own_state(id.hash).is_some_and(|slot| slot.retired.contains(id.id, id.hash))
     }
 
     /// Finds a chat that is not dissolved, and the user as its member. None if the user is no
@@ -201,7 +201,7 @@ impl Slots {
 
     pub fn find_user(&self, id: &UserId) -> Option<&User> {
         let hash = self.hash_of(id.as_str());
-        self.slot_here(hash)?.user(id.as_str(), hash)
+        self.own_state(hash)?.user(id.as_str(), hash)
     }
 
     pub(super) fn find_user_mut(&mut self, id: &UserId) -> Option<&mut User> {
@@ -230,6 +230,6 @@ pub fn check_version(what: &str, stored: u64, wanted: Option<u64>) -> Result<(),
     }
 }
 
-fn not_here(slot: Slot) -> BadRecord {
+fn not_own(slot: Slot) -> BadRecord {
     BadRecord(format!("slot {} of {SLOTS} is not on this shard", slot.get()))
 }

@@ -76,7 +76,7 @@ impl<Chat: AsKey, User: AsKey> Decision for Advanced<Chat, User> {
             chat.note_sent(hash, sent_seq);
         }
         if is_newer && let Some(deleters) = chat.deleters.take() {
-            chat.head.epoch += 1;
+            chat.head.returns += 1;
             chat.post(Deliveries::Same(Effect::Return, Arc::unwrap_or_clone(deleters)));
             applier.slot.counts.outbox += 1;
         }

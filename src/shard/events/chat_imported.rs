@@ -29,7 +29,8 @@ impl Decision for ChatImported {
         if let Some(chat) = applier.slot.chat_mut(head.id.as_str(), hash) {
             let (old, new) = (&chat.head, &head);
             if old.dissolved != new.dissolved
-                || (old.event, old.epoch, old.next_order) != (new.event, new.epoch, new.next_order)
+                || (old.event, old.returns, old.next_order)
+                    != (new.event, new.returns, new.next_order)
             {
                 return Err(misfit("imported chat", &head.id));
             }

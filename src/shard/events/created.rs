@@ -54,7 +54,7 @@ impl Decision for Created {
             version: 1,
             event: 0,
             request_digest: self.request_digest,
-            epoch: 0,
+            returns: 0,
             next_order: 1,
         });
         slot.counts.outbox += join(&mut chat, self.user_ids, interner, *hasher)?;

@@ -28,7 +28,7 @@ impl Decision for Deleted {
         let chat = applier.chat(&self.chat_id)?;
         let back = self.to < chat.head.last_sequence;
         if !back {
-            let deleted_in = chat.head.epoch + 1;
+            let deleted_in = chat.head.returns + 1;
             let member = chat
                 .members
                 .get_mut(self.user_id.as_str(), hasher.hash(self.user_id.as_str()))

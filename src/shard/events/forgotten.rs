@@ -29,7 +29,7 @@ impl Decision for Forgotten {
         let user = applier.slot.user_mut(id.as_str(), hash).ok_or_else(|| misfit("user", id))?;
         let before = user.counts();
         user.forget_to(self.to);
-        let is_there = !user.rows.is_empty() || user.gone_count() > 0;
+        let is_there = !user.rows.is_empty() || user.removal_count() > 0;
         let after = if is_there { user.counts() } else { UserCounts::default() };
         applier.recount_user(before, after);
         if !is_there {

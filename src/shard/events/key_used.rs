@@ -1,4 +1,5 @@
-//! `KeyUsed`: a request used an idempotency key, and the slot remembers the answer or a claim.
+//! `KeyUsed`: a request used an idempotency key, and the slot remembers the answer or a
+//! reservation.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +8,11 @@ use crate::command::watch::WatchEvent;
 use crate::shard::decode::BadRecord;
 use crate::shard::state::FirstAnswer;
 
-/// A request used an idempotency key. The slot remembers the answer, or a claim if the answer is
-/// still to come.
+/// A request used an idempotency key. The slot remembers the answer, or a reservation if the answer
+/// is still to come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyUsed {
-    /// The answer or the claim that the slot remembers.
+    /// The answer or the reservation that the slot remembers.
     pub answer: FirstAnswer,
 }
 

@@ -16,7 +16,8 @@ pub struct MembersImported {
     /// The chat of the members.
     pub chat_id: ChatId,
     /// Each member, with the effect on the member's row. In this event `deleted_in` is a flag: not
-    /// 0 if the member deleted the chat. Applying the event replaces it by an epoch of the chat.
+    /// 0 if the member deleted the chat. Applying the event replaces it by a number of the chat's
+    /// returns.
     pub members: Vec<(Member, Effect)>,
 }
 
@@ -31,7 +32,7 @@ impl Decision for MembersImported {
         for (mut member, effect) in self.members {
             interner.share(&mut member.user_id);
             if member.facts().deleted_in != 0 {
-                member.update(|member| member.deleted_in = chat.head.epoch + 1);
+                member.update(|member| member.deleted_in = chat.head.returns + 1);
             }
             deliveries.push((member.user_id.to_user_id(), effect));
             if chat.is_deleted_by(&member) {

@@ -27,13 +27,13 @@ mod delivery_done;
 mod dissolved;
 mod flags_set;
 mod forgotten;
-mod gone_imported;
 mod key_used;
 mod member_erased;
 mod members_added;
 mod members_imported;
 mod members_removed;
 mod read;
+mod removal_imported;
 mod row_changed;
 mod status_set;
 mod touched;
@@ -53,13 +53,13 @@ pub use delivery_done::DeliveryDone;
 pub use dissolved::Dissolved;
 pub use flags_set::FlagsSet;
 pub use forgotten::Forgotten;
-pub use gone_imported::GoneImported;
 pub use key_used::KeyUsed;
 pub use member_erased::MemberErased;
 pub use members_added::MembersAdded;
 pub use members_imported::MembersImported;
 pub use members_removed::MembersRemoved;
 pub use read::{Read, ReadRef};
+pub use removal_imported::RemovalImported;
 pub use row_changed::RowChanged;
 pub use status_set::StatusSet;
 pub use touched::Touched;
@@ -180,7 +180,7 @@ events! {
     35 Touched
     36 Cleared
     37 UserErased
-    38 GoneImported
+    38 RemovalImported
     39 Forgotten
     64 KeyUsed
 }
@@ -256,7 +256,7 @@ pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
         | Event::FlagsSet(_)
         | Event::Cleared(_)
         | Event::UserErased(_)
-        | Event::GoneImported(_)
+        | Event::RemovalImported(_)
         | Event::Forgotten(_)
         | Event::KeyUsed(_) => None,
     }

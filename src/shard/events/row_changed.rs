@@ -68,7 +68,7 @@ impl RowChanged {
             Effect::Remove | Effect::Erase => {
                 if user.rows.remove(chat_id.as_str(), hash).is_some() {
                     let version = user.head.next_version();
-                    user.bury(chat_id, version);
+                    user.remember_removal(chat_id, version);
                 }
             }
             Effect::Delete { to, back } => update_row(user, &chat_id, hash, event, |facts| {
@@ -109,7 +109,7 @@ fn update_row(
 fn put_row(user: &mut User, hasher: KeyHasher, chat_id: ChatId, row: RowState) {
     let hash = hasher.hash(chat_id.as_str());
     user.head.next_order = user.head.next_order.max(row.order.saturating_add(1));
-    user.unbury(&chat_id);
+    user.forget_removal(&chat_id);
     match user.rows.get_mut(chat_id.as_str(), hash) {
         Some(stored) => stored.update(|stored| *stored = RowState { order: stored.order, ..row }),
         None => user.rows.insert(Row::new(chat_id, row), hasher),

@@ -15,8 +15,8 @@ pub struct Properties<'a> {
     pub promises: bool,
     /// The users to whose rows the operation makes its shard send messages.
     pub reach: Reach<'a>,
-    /// How many rows the operation reads or writes, or 0 if they are always few. A worker runs other
-    /// operations between large ones, and keeps the order of the large ones.
+    /// How many rows the operation reads or writes, or 0 if they are always few. A worker runs
+    /// other operations between large ones, and keeps the order of the large ones.
     pub rows: usize,
     /// For how many rows of a reply the operation already holds memory.
     pub rows_held: usize,
@@ -50,7 +50,7 @@ impl Op {
     pub fn properties(&self) -> Properties<'_> {
         match self {
             Self::Run(command) => Properties::of_command(command),
-            Self::Claim(_) => LEADS_ON,
+            Self::Reserve(_) => LEADS_ON,
             Self::Create { .. } => WRITE.reaches(Reach::Anybody),
             Self::Details { .. } => READ,
             Self::Facts { .. } => READ,
@@ -63,7 +63,7 @@ impl Op {
             Self::CheckImport(_) => WRITE.with_rows(ALWAYS_LARGE),
             Self::Places(arrivals) => READ.with_rows(arrivals.lines()),
             Self::Import(..) => WRITE.reaches(Reach::Anybody).with_rows(ALWAYS_LARGE),
-            Self::ImportGone(_) => WRITE.with_rows(ALWAYS_LARGE),
+            Self::ImportRemovals(_) => WRITE.with_rows(ALWAYS_LARGE),
             Self::ListOn(page) => {
                 Properties { rows_held: page.rows_held(), ..READ.with_rows(SCAN_ROWS) }
             }

@@ -9,21 +9,22 @@ use crate::command::set_status::{SetStatus, SetStatusReply};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
 use crate::shard::core::{self, Core, Slots};
 use crate::shard::events::{Created, Dissolved, StatusSet};
-use crate::shard::idempotency::Claim;
+use crate::shard::idempotency::Reservation;
 use crate::shard::keyed::Keyed;
 use crate::shard::op::{Answer, IdFrom, Output, Step};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId};
 
-/// Creates a chat, unless the request is a repeat; see [`Op::Create`](crate::shard::op::Op::Create).
+/// Creates a chat, unless the request is a repeat; see
+/// [`Op::Create`](crate::shard::op::Op::Create).
 pub fn create(
     core: &mut Core,
     create: Create,
     id_from: IdFrom,
-    claim: Option<Claim>,
+    reservation: Option<Reservation>,
     out: &mut Output,
 ) -> Step {
-    let keyed = Keyed::of_create(&create, id_from, claim, core.slots().hasher());
+    let keyed = Keyed::of_create(&create, id_from, reservation, core.slots().hasher());
     core.once(keyed, out, |core, out| create_new(core, create, id_from, out))
 }
 

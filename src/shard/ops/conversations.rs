@@ -92,7 +92,7 @@ fn for_each_joined<'a>(
     for block in refs.chunks(BLOCK) {
         let mut entries: [Option<&OutOfLine<Chat>>; BLOCK] = [None; BLOCK];
         for (place, at) in entries.iter_mut().zip(block) {
-            let slot = slots.slot_here(at.hash);
+            let slot = slots.own_state(at.hash);
             *place = slot.and_then(|slot| slot.chat_candidate(at.hash));
         }
         let found = entries.map(|chat| chat.map(|chat| &**chat));

@@ -6,7 +6,7 @@ use crate::command::delete::Delete;
 use crate::command::{Error, Reply};
 use crate::shard::core::{Core, Slots};
 use crate::shard::events::Deleted;
-use crate::shard::idempotency::Claim;
+use crate::shard::idempotency::Reservation;
 use crate::shard::keyed::Keyed;
 use crate::shard::op::{Answer, Output, Step};
 use crate::types::{ChatId, Sequence, UserId};
@@ -18,14 +18,20 @@ pub fn check_delete(slots: &Slots, delete: &Delete) -> Answer {
 
 /// Deletes each chat on its own. So the repeat of a request deletes only chats that the request did
 /// not reach.
-pub fn delete(core: &mut Core, delete: Delete, claim: Option<Claim>, out: &mut Output) -> Step {
+pub fn delete(
+    core: &mut Core,
+    delete: Delete,
+    reservation: Option<Reservation>,
+    out: &mut Output,
+) -> Step {
     if let Err(beyond) = check_up_to(core.slots(), &delete) {
         return Step::Done(Err(beyond));
     }
     let mut seen = HashSet::with_capacity(delete.ids.len());
     let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
     for id in &ids {
-        let keyed = claim.map(|claim| Keyed::of_part(claim, id, core.slots().hasher()));
+        let keyed =
+            reservation.map(|reservation| Keyed::of_part(reservation, id, core.slots().hasher()));
         match keyed.as_ref().map(|keyed| core.recall(keyed)) {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(_))) => continue,

@@ -22,8 +22,8 @@ const CHATS_A_STEP: u64 = 4096;
 pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
     if let Some(keyed) = Keyed::of_erase(&erase, core.slots().hasher()) {
         match core.remembered(&keyed) {
-            Ok(None) => _ = core.keep_claim(keyed, out),
-            Ok(Some(Remembered::Claim(_))) => {}
+            Ok(None) => _ = core.keep_reservation(keyed, out),
+            Ok(Some(Remembered::Reservation(_))) => {}
             Ok(Some(Remembered::Reply(reply))) => return Step::Done(Ok(reply)),
             Err(error) => return Step::Done(Err(error)),
         }
@@ -94,15 +94,15 @@ pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut 
     if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
         return Step::Done(Ok(reply));
     }
-    // The claim of this request does not count as a trace of the user. Otherwise erasing an unknown
-    // user would commit an event.
-    let own_claims = usize::from(matches!(own, Some(Ok(Some(Remembered::Claim(_))))));
+    // The reservation of this request does not count as a trace of the user. Otherwise erasing an
+    // unknown user would commit an event.
+    let own_reservations = usize::from(matches!(own, Some(Ok(Some(Remembered::Reservation(_))))));
     let user = core.slots().find_user(&erase.user_id);
     if user.is_some_and(|user| !user.rows.is_empty()) {
         return Step::Part(rows::rows(core.slots(), vec![erase.user_id]));
     }
     let answers = core.answers_of(&erase.user_id);
-    if user.is_some() || answers.count > own_claims {
+    if user.is_some() || answers.count > own_reservations {
         let slot = core.slots().slot_of_user(&erase.user_id);
         let user_id = erase.user_id;
         core.commit_of_user(slot, &user_id, UserErased { user_id: user_id.clone() }, out);

@@ -6,7 +6,7 @@ use crate::shard::core::Slots;
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow};
 use crate::shard::row::RowFacts;
-use crate::shard::state::{Chat, ChatHead, Gone, SlotState};
+use crate::shard::state::{Chat, ChatHead, Removals, SlotState};
 use crate::types::{ChatId, ChatType, Flag, Sequence, Slot, TimeMs, UserId};
 
 /// A page of `export`: the chats of a slot sorted by id, each followed by its members in join
@@ -15,12 +15,12 @@ pub fn export_page(slots: &Slots, slot: Slot, after: Option<ExportPlace>, limit:
     let mut page = ExportPage::default();
     let Ok(state) = slots.slot(slot) else { return Answer::ExportPage(page) };
     let full = |page: &ExportPage| page.chats.len() + page.members.len() >= limit;
-    let (after_member, after_gone) = match after {
+    let (after_member, after_removal) = match after {
         None => (None, None),
         Some(ExportPlace::Member(id, order)) => (Some((id, order)), None),
-        Some(ExportPlace::Gone(id, version, chat_id)) => (None, Some((id, version, chat_id))),
+        Some(ExportPlace::Removal(id, version, chat_id)) => (None, Some((id, version, chat_id))),
     };
-    if after_gone.is_none() {
+    if after_removal.is_none() {
         for exported in chats_from(state, after_member.as_ref()) {
             let id = exported.id();
             let resumed = after_member.as_ref().filter(|(resumed, _)| resumed == id);
@@ -42,15 +42,15 @@ pub fn export_page(slots: &Slots, slot: Slot, after: Option<ExportPlace>, limit:
             }
         }
     }
-    for (user_id, gone) in gone_from(state, after_gone.as_ref()) {
-        let resumed = after_gone.as_ref().filter(|(id, ..)| id == user_id);
+    for (user_id, removals) in removals_from(state, after_removal.as_ref()) {
+        let resumed = after_removal.as_ref().filter(|(id, ..)| id == user_id);
         let resumed = resumed.map(|(_, version, chat_id)| (*version, chat_id));
-        for (version, chat_id) in gone_after(gone, resumed) {
+        for (version, chat_id) in removals_after(removals, resumed) {
             if full(&page) {
                 return Answer::ExportPage(page);
             }
             page.members.push(gone_line(user_id, chat_id, version));
-            page.next = Some(ExportPlace::Gone(user_id.clone(), version, chat_id.clone()));
+            page.next = Some(ExportPlace::Removal(user_id.clone(), version, chat_id.clone()));
         }
     }
     page.next = None;
@@ -108,21 +108,25 @@ fn chats_from<'a>(state: &'a SlotState, after: Option<&(ChatId, u64)>) -> Vec<Ex
 
 /// The users of a slot who have removals, sorted by id. Begins with the user at whom the page
 /// before ended.
-fn gone_from<'a>(
+fn removals_from<'a>(
     state: &'a SlotState,
     after: Option<&(UserId, u64, ChatId)>,
-) -> Vec<(&'a UserId, &'a Gone)> {
+) -> Vec<(&'a UserId, &'a Removals)> {
     let users = state.users().filter(|user| after.is_none_or(|(id, ..)| user.head.id >= *id));
-    let mut gone: Vec<_> =
-        users.filter_map(|user| Some((&user.head.id, user.gone.as_deref()?))).collect();
-    gone.sort_unstable_by_key(|(user_id, _)| *user_id);
-    gone
+    let mut removals: Vec<_> =
+        users.filter_map(|user| Some((&user.head.id, user.removals.as_deref()?))).collect();
+    removals.sort_unstable_by_key(|(user_id, _)| *user_id);
+    removals
 }
 
 /// The removals of a user behind `after`, each with the version that `export` writes. Removals with
 /// equal versions are sorted by chat, so an import of the export keeps their order.
-fn gone_after<'a>(gone: &'a Gone, after: Option<(u64, &ChatId)>) -> Vec<(u64, &'a ChatId)> {
-    let removals = gone.chats.iter().map(|(chat_id, version)| (export_counter(*version), chat_id));
+fn removals_after<'a>(
+    removals: &'a Removals,
+    after: Option<(u64, &ChatId)>,
+) -> Vec<(u64, &'a ChatId)> {
+    let removals =
+        removals.chats.iter().map(|(chat_id, version)| (export_counter(*version), chat_id));
     let mut left: Vec<_> =
         removals.filter(|removal| after.is_none_or(|after| *removal > after)).collect();
     left.sort_unstable();

@@ -10,7 +10,7 @@ use crate::shard::core::Core;
 use crate::shard::core::prefetch::prefetch_ids;
 use crate::shard::deliveries::Effect;
 use crate::shard::events::{
-    AdvancedRef, ChatImported, GoneImported, MembersImported, MembersRemoved,
+    AdvancedRef, ChatImported, MembersImported, MembersRemoved, RemovalImported,
 };
 use crate::shard::keyed::Keyed;
 use crate::shard::member::{Member, MemberFacts};
@@ -75,17 +75,17 @@ fn import_chat(core: &mut Core, chat_id: &ChatId, part: ChatPlan, out: &mut Outp
 /// Adds removals to users of this shard. The chats have already removed the members, so a user who
 /// has a row now has joined again and gets no removal. A removal that the user already has stays as
 /// it is.
-pub fn import_gone(core: &mut Core, removals: Vec<Removal>, out: &mut Output) -> Outcome {
+pub fn import_removals(core: &mut Core, removals: Vec<Removal>, out: &mut Output) -> Outcome {
     for Removal { user_id, chat_id, version } in removals {
         let is_known = core.slots().find_user(&user_id).is_some_and(|user| {
             let hash = core.slots().hash_of(chat_id.as_str());
-            let mut gone = user.gone.iter().flat_map(|gone| &gone.chats);
+            let mut removals = user.removals.iter().flat_map(|removals| &removals.chats);
             user.rows.get(chat_id.as_str(), hash).is_some()
-                || gone.any(|(removed, _)| *removed == chat_id)
+                || removals.any(|(removed, _)| *removed == chat_id)
         });
         if !is_known {
             let slot = core.slots().slot_of_user(&user_id);
-            let event = GoneImported { user_id: user_id.clone(), chat_id, version };
+            let event = RemovalImported { user_id: user_id.clone(), chat_id, version };
             core.commit_of_user(slot, &user_id, event, out);
         }
     }
@@ -167,7 +167,7 @@ fn plan_chat(core: &Core, line: &ChatLine, merge: bool) -> Result<ChatHead, Erro
         status: line.status.unwrap_or(stored.status),
         created_at: if unknown { stored.created_at } else { head.created_at },
         event: stored.event,
-        epoch: stored.epoch,
+        returns: stored.returns,
         next_order: stored.next_order,
         request_digest: match head.request_digest {
             0 => stored.request_digest,
@@ -306,7 +306,7 @@ fn head_of_line(line: &ChatLine) -> Result<ChatHead, Error> {
         version: line.version.unwrap_or(1),
         event: 0,
         request_digest: line.digest()?,
-        epoch: 0,
+        returns: 0,
         next_order: 1,
     })
 }
@@ -348,7 +348,7 @@ fn plan_member(
         order,
         join_seq,
         sent_seq: stored.map_or(sent_seq, |stored| stored.sent_seq.max(sent_seq)),
-        // A flag: applying the event replaces it by an epoch of the chat.
+        // A flag: applying the event replaces it by a number of the chat's returns.
         deleted_in: u64::from(!shown.0),
     };
     let member = Member::new((&line.user_id).into(), facts);

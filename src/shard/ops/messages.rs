@@ -17,7 +17,7 @@ impl Core {
         request: AdvanceRef<'_>,
         out: &mut Output,
     ) -> Option<Result<AdvanceReply, Error>> {
-        self.slots().slot_here(request.chat_id.hash)?;
+        self.slots().own_state(request.chat_id.hash)?;
         self.count_command();
         Some(self.accepts_writes().and_then(|()| advance(self, request, out)))
     }

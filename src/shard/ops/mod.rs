@@ -5,7 +5,7 @@
 //! applies it.
 //!
 //! # Layout
-//! - [`claims`]: idempotency keys of requests that several shards decide
+//! - [`reservations`]: idempotency keys of requests that several shards decide
 //! - [`chats`]: `create`, `set_status`, `dissolve`
 //! - [`members`]: `members`, `add_members`, `remove_members`
 //! - [`messages`]: the command `advance`
@@ -21,7 +21,6 @@
 //! - [`verify`]: the shard's part of `verify`
 
 pub(super) mod chats;
-pub(super) mod claims;
 pub(super) mod conversations;
 pub(super) mod deletes;
 pub(super) mod details;
@@ -32,6 +31,7 @@ pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod places;
 pub(super) mod read_positions;
+pub(super) mod reservations;
 pub(super) mod rows;
 pub(super) mod sync;
 pub(super) mod verify;

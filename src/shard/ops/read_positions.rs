@@ -26,7 +26,7 @@ impl Core {
     ) -> Option<Result<MarkReadReply, Error>> {
         let MarkReadRef { user_id, chat_id, seq, if_version, .. } = read;
         let slots = self.slots();
-        let (user, chat) = (slots.slot_here(user_id.hash)?, slots.slot_here(chat_id.hash)?);
+        let (user, chat) = (slots.own_state(user_id.hash)?, slots.own_state(chat_id.hash)?);
         let chat = chat.chat(chat_id.id, chat_id.hash);
         if chat.is_some_and(|chat| !chat.outbox.is_empty()) {
             return None;

@@ -47,7 +47,8 @@ fn start_of(
 ) -> Start {
     let whole = |reset| Start { known: 0, began: Some(newest), reset };
     let Some(since) = since else { return whole(None) };
-    let forgotten_to = user.and_then(|user| user.gone.as_ref()).map_or(0, |gone| gone.forgotten_to);
+    let forgotten_to =
+        user.and_then(|user| user.removals.as_ref()).map_or(0, |removals| removals.forgotten_to);
     let Some(SyncLog { incarnation, born: known_born, began }) = SyncLog::parse(&since.log) else {
         return whole(Some("since.log is none of this server's".into()));
     };

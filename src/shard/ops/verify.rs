@@ -125,7 +125,7 @@ fn miscounted(number: u16, state: &SlotState) -> Vec<String> {
         ("users", counted.users, real.users),
         ("memberships", counted.memberships, real.memberships),
         ("outbox", counted.outbox, real.outbox),
-        ("removals", counted.gone, real.gone),
+        ("removals", counted.removals, real.removals),
         ("users without rows", counted.idle, real.idle),
     ];
     let wrong = pairs.into_iter().filter(|(_, counted, real)| counted != real);
@@ -185,9 +185,14 @@ fn user_differences(user: &User) -> Vec<String> {
     if user.rows.last().is_some_and(|last| last.state().order >= head.next_order) {
         found.push(format!("user {}: next_order {} is taken", head.id, head.next_order));
     }
-    let gone = user.gone.iter().flat_map(|gone| &gone.chats);
-    found.extend(gone.filter(|(_, version)| *version > head.version).map(|(chat_id, version)| {
-        format!("user {}: {chat_id} is gone with version {version} of {}", head.id, head.version)
-    }));
+    let removals = user.removals.iter().flat_map(|removals| &removals.chats);
+    found.extend(removals.filter(|(_, version)| *version > head.version).map(
+        |(chat_id, version)| {
+            format!(
+                "user {}: {chat_id} is gone with version {version} of {}",
+                head.id, head.version
+            )
+        },
+    ));
     found
 }

@@ -53,7 +53,7 @@ pub struct ChatHead {
     /// How often a new message has brought back rows that users had deleted.
     /// [`MemberFacts::deleted_in`](crate::shard::member::MemberFacts::deleted_in) compares with it.
     #[serde(deserialize_with = "counter")]
-    pub epoch: u64,
+    pub returns: u64,
     /// Join order that the next new member gets.
     #[serde(deserialize_with = "counter")]
     pub next_order: u64,
@@ -76,7 +76,7 @@ impl ChatHead {
             version: 1,
             event: 0,
             request_digest: 0,
-            epoch: 0,
+            returns: 0,
             next_order: 1,
         }
     }
@@ -217,6 +217,6 @@ impl Chat {
 
     /// Whether this member deleted the chat and no message has arrived since.
     pub fn is_deleted_by(&self, member: &Member) -> bool {
-        member.facts().deleted_in == self.head.epoch + 1
+        member.facts().deleted_in == self.head.returns + 1
     }
 }

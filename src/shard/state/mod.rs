@@ -10,7 +10,7 @@ pub use chat::{Chat, ChatHead, NewestBy};
 use compact_str::CompactString;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
-pub use user::{Gone, User, UserHead};
+pub use user::{Removals, User, UserHead};
 
 use super::counts::Counts;
 use super::decode::counter;
@@ -34,8 +34,8 @@ pub struct FirstAnswer {
     /// When the answer was given, in the time by which idempotency keys age:
     /// [`super::core::Moment::keys`].
     pub at: TimeMs,
-    /// The encoded reply. Or a claim: the request has taken the idempotency key, and its parts are
-    /// still running.
+    /// The encoded reply. Or a reservation: the request has reserved the idempotency key, and
+    /// its parts are still running.
     pub reply: Bytes,
 }
 

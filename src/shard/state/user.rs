@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::TOMBSTONES_MAX;
+use crate::limits::USER_REMOVALS_MAX;
 use crate::shard::counts::UserCounts;
 use crate::shard::decode::counter;
 use crate::shard::roster::Roster;
@@ -71,7 +71,7 @@ impl UserHead {
 
 /// The removals of a user: chats whose member the user is no longer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Gone {
+pub struct Removals {
     /// Each chat, with the version of its removal, oldest first.
     pub chats: VecDeque<(ChatId, u64)>,
     /// Removals up to this version may be missing, because they were forgotten.
@@ -87,46 +87,46 @@ pub struct User {
     /// The user's own facts.
     pub head: UserHead,
     /// The user's removals. None if the user never had one.
-    pub gone: Option<Arc<Gone>>,
+    pub removals: Option<Arc<Removals>>,
 }
 
 impl User {
     /// A user without rows. `born` is the present slot sequence.
     pub fn new(id: UserId, born: u64) -> Self {
         let head = UserHead { id, version: 0, next_order: 1, imported: true, born, fades: false };
-        Self { head, rows: Roster::default(), gone: None }
+        Self { head, rows: Roster::default(), removals: None }
     }
 
     /// Remembers that the row of a chat was removed with this version. Forgets the oldest removal
-    /// if the user has more than [`TOMBSTONES_MAX`].
-    pub fn bury(&mut self, chat_id: ChatId, version: u64) {
-        let gone = Arc::make_mut(self.gone.get_or_insert_default());
-        let after = gone.chats.partition_point(|(_, other)| *other <= version);
-        gone.chats.insert(after, (chat_id, version));
-        if gone.chats.len() > TOMBSTONES_MAX
-            && let Some((_, version)) = gone.chats.pop_front()
+    /// if the user has more than [`USER_REMOVALS_MAX`].
+    pub fn remember_removal(&mut self, chat_id: ChatId, version: u64) {
+        let removals = Arc::make_mut(self.removals.get_or_insert_default());
+        let after = removals.chats.partition_point(|(_, other)| *other <= version);
+        removals.chats.insert(after, (chat_id, version));
+        if removals.chats.len() > USER_REMOVALS_MAX
+            && let Some((_, version)) = removals.chats.pop_front()
         {
             // The highest version counts: a later import may bring removals with smaller versions.
-            gone.forgotten_to = gone.forgotten_to.max(version);
+            removals.forgotten_to = removals.forgotten_to.max(version);
         }
     }
 
     /// What the user adds to the counts of the slot.
     pub fn counts(&self) -> UserCounts {
-        let (rows, gone) = (wide(self.rows.len()), self.gone_count());
+        let (rows, removals) = (wide(self.rows.len()), self.removal_count());
         // A user who was just created and has no change yet counts as nothing.
-        let is_new = rows == 0 && self.gone.is_none() && self.head.version == 0;
-        UserCounts { rows, gone, idle: u64::from(rows == 0 && !is_new) }
+        let is_new = rows == 0 && self.removals.is_none() && self.head.version == 0;
+        UserCounts { rows, removals, idle: u64::from(rows == 0 && !is_new) }
     }
 
     /// How many removals the user remembers.
-    pub fn gone_count(&self) -> u64 {
-        self.gone.as_ref().map_or(0, |gone| wide(gone.chats.len()))
+    pub fn removal_count(&self) -> u64 {
+        self.removals.as_ref().map_or(0, |removals| wide(removals.chats.len()))
     }
 
     /// Whether the user has no rows, or has removals: then there is something to forget.
     pub fn has_to_forget(&self) -> bool {
-        self.rows.is_empty() || self.gone_count() > 0
+        self.rows.is_empty() || self.removal_count() > 0
     }
 
     /// Up to which version the user forgets removals next. All for a user without rows, the older
@@ -135,26 +135,26 @@ impl User {
         if self.rows.is_empty() {
             return Some(self.head.version);
         }
-        let gone = &self.gone.as_ref()?.chats;
-        let last = gone.len().div_ceil(2).checked_sub(1)?;
-        gone.get(last).map(|(_, version)| *version)
+        let removals = &self.removals.as_ref()?.chats;
+        let last = removals.len().div_ceil(2).checked_sub(1)?;
+        removals.get(last).map(|(_, version)| *version)
     }
 
     /// Forgets the removals up to `version`, and notes that they are forgotten.
     pub fn forget_to(&mut self, version: u64) {
-        let Some(gone) = self.gone.as_mut().map(Arc::make_mut) else { return };
-        let forgotten = gone.chats.partition_point(|(_, removed)| *removed <= version);
-        gone.chats.drain(..forgotten);
-        gone.chats.shrink_to_fit();
-        gone.forgotten_to = gone.forgotten_to.max(version);
+        let Some(removals) = self.removals.as_mut().map(Arc::make_mut) else { return };
+        let forgotten = removals.chats.partition_point(|(_, removed)| *removed <= version);
+        removals.chats.drain(..forgotten);
+        removals.chats.shrink_to_fit();
+        removals.forgotten_to = removals.forgotten_to.max(version);
     }
 
     /// Forgets the removal of one chat, because the user has a row of it again or a new removal.
-    pub fn unbury(&mut self, chat_id: &ChatId) {
-        if let Some(gone) = &mut self.gone
-            && let Some(at) = gone.chats.iter().position(|(id, _)| id == chat_id)
+    pub fn forget_removal(&mut self, chat_id: &ChatId) {
+        if let Some(removals) = &mut self.removals
+            && let Some(at) = removals.chats.iter().position(|(id, _)| id == chat_id)
         {
-            Arc::make_mut(gone).chats.remove(at);
+            Arc::make_mut(removals).chats.remove(at);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GoneImported`: an import added a removal, because the user had left the chat.
+//! `RemovalImported`: an import added a removal, because the user had left the chat.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::types::{ChatId, UserId};
 
 /// An import added a removal, because the user had left the chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GoneImported {
+pub struct RemovalImported {
     /// The user who had the row.
     pub user_id: UserId,
     /// The chat that the user left.
@@ -19,7 +19,7 @@ pub struct GoneImported {
     pub version: Option<u64>,
 }
 
-impl Decision for GoneImported {
+impl Decision for RemovalImported {
     const CODE: u8 = 38;
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
@@ -28,15 +28,15 @@ impl Decision for GoneImported {
         let user = applier.slot.user_or_new(&self.user_id, hash, hasher);
         let before = user.counts();
         let version = user.head.import_version(self.version);
-        user.unbury(&self.chat_id);
-        user.bury(self.chat_id, version);
+        user.forget_removal(&self.chat_id);
+        user.remember_removal(self.chat_id, version);
         let after = user.counts();
         applier.recount_user(before, after);
         Ok(())
     }
 }
 
-impl Logged for GoneImported {
+impl Logged for RemovalImported {
     fn key(&self) -> Option<&str> {
         Some(self.user_id.as_str())
     }
