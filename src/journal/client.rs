@@ -20,7 +20,6 @@
 //!   bounded: the adapter ends a follow that has [`JOURNAL_BACKLOG_BYTES_MAX`] waiting.
 //! - An adapter ends when the client and all of its ports are dropped.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -72,12 +71,11 @@ pub struct EngineCall {
 }
 
 /// Brings replies to one port.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct EngineCaller {
     port: u64,
     replies: Sender<(u64, EngineReply)>,
     waiting_bytes: Arc<AtomicUsize>,
-    wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl EngineClient {
@@ -112,16 +110,9 @@ impl EngineClient {
     /// A port whose owner waits with [`EnginePort::receive`].
     #[must_use]
     pub fn port(&self) -> EnginePort {
-        self.port_with(|| {})
-    }
-
-    /// A port that calls `wake` behind each reply, on the adapter's thread. `wake` must not block:
-    /// it rouses an owner who waits for more than replies.
-    pub fn port_with(&self, wake: impl Fn() + Send + Sync + 'static) -> EnginePort {
         let (sender, replies) = unbounded();
         let port = self.next_port.fetch_add(1, Ordering::Relaxed);
-        let wake = Arc::new(wake);
-        let caller = EngineCaller { port, replies: sender, waiting_bytes: Arc::default(), wake };
+        let caller = EngineCaller { port, replies: sender, waiting_bytes: Arc::default() };
         EnginePort { calls: self.calls.clone(), caller, replies }
     }
 }
@@ -203,21 +194,13 @@ impl EngineCaller {
     /// Brings a reply to the port. Returns false if the port is gone.
     pub fn reply(&self, id: u64, reply: EngineReply) -> bool {
         self.waiting_bytes.fetch_add(reply.weight(), Ordering::Relaxed);
-        let is_there = self.replies.send((id, reply)).is_ok();
-        (self.wake)();
-        is_there
+        self.replies.send((id, reply)).is_ok()
     }
 
     /// Whether a follow may deliver more before its owner has taken what is there.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.waiting_bytes.load(Ordering::Relaxed) < JOURNAL_BACKLOG_BYTES_MAX
-    }
-}
-
-impl fmt::Debug for EngineCaller {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("EngineCaller").field("port", &self.port).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,5 @@
 //! Requests and replies between the threads of a node and an engine.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,23 +50,6 @@ fn a_process_that_begins_again_hears_nothing_of_its_life_before() {
     let tail = EngineReply::Tail { seq: 1 };
     assert_eq!(replies(&mut server, &after), [(1, tail)], "the entry is there");
     assert!(before.receive(MS).is_none_or(|(id, _)| id == 1));
-}
-
-#[test]
-fn a_reply_rouses_the_owner_of_a_port() {
-    let mut server = server();
-    let client = server.connect(0, profile(Condition::Checked));
-    let roused = Arc::new(AtomicU32::new(0));
-    let rouses = Arc::clone(&roused);
-    let port = client.port_with(move || {
-        rouses.fetch_add(1, Ordering::SeqCst);
-    });
-    port.send(1, EngineRequest::Tail);
-    assert_eq!(roused.load(Ordering::SeqCst), 0);
-    server.turn(MS);
-    assert_eq!(roused.load(Ordering::SeqCst), 1);
-    assert_eq!(port.receive(MS), Some((1, EngineReply::Tail { seq: 0 })));
-    assert_eq!(port.receive(MS), None);
 }
 
 #[test]
