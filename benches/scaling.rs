@@ -37,7 +37,7 @@ use chatshard::node::worker::{Local, Worker, on_core};
 use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::fast_path::FastRequest;
 use chatshard::protocol::{self, frame};
-use chatshard::shard::Core;
+use chatshard::shard::Shard;
 use chatshard::system;
 use chatshard::types::ShardId;
 use comfy_table::{Table, presets};
@@ -121,7 +121,7 @@ impl Node {
         let (shards, hasher) = (info.shards, info.hasher);
         for shard in shards.all() {
             let info = Arc::clone(&info);
-            std::thread::spawn(move || serve(Core::new(shard, shards, hasher), info));
+            std::thread::spawn(move || serve(Shard::new(shard, shards, hasher), info));
         }
         Self { info }
     }
@@ -197,9 +197,9 @@ fn a_runtime() -> Runtime {
 }
 
 /// Runs a core, which ends with the process.
-fn serve(core: Core, info: Arc<NodeInfo>) {
+fn serve(core: Shard, info: Arc<NodeInfo>) {
     // Without the right to pin it runs where the system lets it.
-    let _ = system::pin_to_core(core.shard().index());
+    let _ = system::pin_to_core(core.id().index());
     let local = Local::new(Worker::new(core, info, 1));
     local.start();
     let serving = local.serve();

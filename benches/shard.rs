@@ -24,8 +24,8 @@ use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::node::worker::fast_path::prefetch_keys;
 use chatshard::protocol::fast_path::{self, Ask, FastRequest};
 use chatshard::protocol::{encode_request, frame};
-use chatshard::shard::Core;
-use chatshard::shard::core::PrefetchKeys;
+use chatshard::shard::Shard;
+use chatshard::shard::machine::PrefetchKeys;
 use chatshard::shard::op::{Op, Output, ReplyTo};
 use chatshard::types::{
     ChatId, ChatType, Flag, KeyHasher, Sequence, ShardCount, ShardId, TimeMs, UserId,
@@ -44,8 +44,8 @@ const DETAILS: usize = 20;
 const TO: ReplyTo = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
 
 /// A core with data, and the state that requests to it need.
-struct Shard {
-    core: Core,
+struct Filled {
+    core: Shard,
     out: Output,
     chats: usize,
     /// Rows of a user.
@@ -69,11 +69,11 @@ fn user_id(number: usize) -> UserId {
 /// The hash function of the node.
 const HASHER: KeyHasher = KeyHasher::new(7);
 
-impl Shard {
+impl Filled {
     fn new() -> Self {
         let chats = size("CHATSHARD_BENCH_CHATS", 100_000);
         let rows = size("CHATSHARD_BENCH_ROWS", ROWS);
-        let core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
+        let core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
         let mut shard = Self { core, out: Output::default(), chats, rows, random: 1 };
         shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
         for first in (0..chats).step_by(CHATS_AN_IMPORT) {
@@ -159,17 +159,17 @@ fn member(chat: usize, nth: usize, users: usize) -> MemberLine {
     }
 }
 
-fn list(shard: &mut Shard) -> Command {
+fn list(shard: &mut Filled) -> Command {
     let user_id = user_id(shard.below(shard.users()));
     List { user_id, limit: None, cursor: None }.into()
 }
 
-fn details(shard: &mut Shard) -> Op {
+fn details(shard: &mut Filled) -> Op {
     let ids = (0..DETAILS).map(|_| chat_id(shard.below(shard.chats))).collect();
     Op::Details { ids, user_id: Some(user_id(shard.below(shard.users()))) }
 }
 
-fn advance(shard: &mut Shard) -> Command {
+fn advance(shard: &mut Filled) -> Command {
     let chat_id = chat_id(shard.below(shard.chats));
     let (to, allocate) = (None, Some(1));
     Command::Advance(Advance {
@@ -184,7 +184,7 @@ fn advance(shard: &mut Shard) -> Command {
     })
 }
 
-fn mark_read(shard: &mut Shard) -> Command {
+fn mark_read(shard: &mut Filled) -> Command {
     let chat = shard.below(shard.chats);
     let user_id = user_id((chat + shard.below(MEMBERS)) % shard.users());
     let seq = Sequence::new(u64::try_from(shard.below(1_000_000)).unwrap()).unwrap();
@@ -200,10 +200,10 @@ fn whole(command: Command) -> Op {
 }
 
 fn core(criterion: &mut Criterion) {
-    let mut shard = Shard::new();
+    let mut shard = Filled::new();
     let mut group = criterion.benchmark_group("core");
     group.throughput(Throughput::Elements(1));
-    type Make = fn(&mut Shard) -> Op;
+    type Make = fn(&mut Filled) -> Op;
     let cases: [(&str, Make); 4] = [
         ("list", |shard| whole(list(shard))),
         ("detail of 20", details),
@@ -226,10 +226,10 @@ fn core(criterion: &mut Criterion) {
 /// Requests on the fast path, from their bytes to the bytes of the replies. They come sixteen at a
 /// time, as pipelined requests do.
 fn fast_path(criterion: &mut Criterion) {
-    let mut shard = Shard::new();
+    let mut shard = Filled::new();
     let mut group = criterion.benchmark_group("fast_path");
     group.throughput(Throughput::Elements(PIPELINED));
-    let mut bench = |name: String, make: &dyn Fn(&mut Shard) -> Command| {
+    let mut bench = |name: String, make: &dyn Fn(&mut Filled) -> Command| {
         let batches = batches(&mut shard, make);
         let mut out = BytesMut::new();
         let mut next = (0..BATCHES).cycle();
@@ -256,7 +256,7 @@ const PIPELINED: u64 = 16;
 /// Number of such batches, which are drawn before the clock runs.
 const BATCHES: usize = 1024;
 
-fn batches(shard: &mut Shard, make: &dyn Fn(&mut Shard) -> Command) -> Vec<BytesMut> {
+fn batches(shard: &mut Filled, make: &dyn Fn(&mut Filled) -> Command) -> Vec<BytesMut> {
     let batch = |_| {
         let mut bytes = BytesMut::new();
         for id in 1..=PIPELINED {
@@ -268,7 +268,7 @@ fn batches(shard: &mut Shard, make: &dyn Fn(&mut Shard) -> Command) -> Vec<Bytes
 }
 
 /// Answers the requests that a connection has read.
-fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
+fn answer(shard: &mut Filled, batch: &[u8], out: &mut BytesMut) {
     let mut rest = batch;
     let mut requests: SmallVec<[FastRequest<'_>; 16]> = SmallVec::new();
     while let Some(payload) = frame::first(rest, REQUEST_BYTES_MAX).unwrap() {
@@ -302,7 +302,7 @@ fn answer(shard: &mut Shard, batch: &[u8], out: &mut BytesMut) {
 }
 
 /// A `detail` of some of a user's own chats; see `member`.
-fn own_details(shard: &mut Shard, count: usize) -> Command {
+fn own_details(shard: &mut Filled, count: usize) -> Command {
     let (user, users) = (shard.below(shard.users()), shard.users());
     let first = shard.below(shard.rows - count + 1);
     let chat = |row: usize| row / MEMBERS * users + (user + users - row % MEMBERS) % users;

@@ -121,7 +121,7 @@ pub const IDEMPOTENCY_ANSWER_BYTES: usize = 256;
 /// Removals that `sync` still reports for one user.
 pub const USER_REMOVALS_MAX: usize = 1000;
 /// Removals that a node remembers for all users together. Past it, users forget removals in turn;
-/// `shard/core/forgetting.rs` says which. A removal takes about 50 bytes.
+/// `shard/machine/forgetting.rs` says which. A removal takes about 50 bytes.
 pub const REMOVALS_MAX: usize = 1 << 16;
 /// A large node remembers more removals than [`REMOVALS_MAX`]: one for each of this many rows.
 pub const ROWS_PER_REMOVAL: u64 = 4;

@@ -27,6 +27,7 @@ pub struct Advance<Chat = ChatId, User = UserId, Key = IdempotencyKey> {
     #[serde(default)]
     pub time: Option<TimeMs>,
     /// The sender, for whom the message does not count as unread.
+    // `default` alone would ask for the default of an id.
     #[serde(default = "Option::default")]
     pub sender_id: Option<User>,
     /// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.

@@ -132,7 +132,7 @@ fn move_to(node: &NodeInfo, shard: ShardId, moving: Moving) {
 fn arrive(local: &Local, moving: Moving) {
     let local = local.clone();
     tokio::task::spawn_local(async move {
-        let (node, shard) = (local.node(), local.shard());
+        let (node, shard) = (local.node(), local.shard_id());
         if let Err(error) = local.in_turns(run(local.clone(), moving)).await {
             debug!(%error, "a connection ended");
         }

@@ -93,7 +93,7 @@ impl Call for Handle {
         });
         let (sender, receiver) = oneshot::channel();
         match Local::current(&self.node, shard) {
-            Some(core) => core.call(command, sender),
+            Some(local) => local.call(command, sender),
             None => self.node.control(shard, Control::Call(command, sender)),
         }
         receiver.await.unwrap_or_else(|_| Err(Error::outcome_unknown("the server stopped")))
@@ -108,12 +108,12 @@ impl Call for Handle {
 
     fn read_list<R>(&self, user_id: &str, read: impl FnOnce(BorrowedRows<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
-        let core = Local::current(&self.node, shard)?;
+        let local = Local::current(&self.node, shard)?;
         if self.node.turned_away(Kind::List).is_some() {
             return None;
         }
         let user_id = self.node.hasher.hashed(user_id);
-        let result = core.read(|core| Some(read(&mut core.read_list(user_id, SCAN_ROWS)?)));
+        let result = local.read(|shard| Some(read(&mut shard.read_list(user_id, SCAN_ROWS)?)));
         let Taken::Now(result) = result else { return None };
         self.node.mailboxes.get(shard.index())?.count(false);
         Some(result)

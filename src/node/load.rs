@@ -1,4 +1,4 @@
-//! Recovery on all cores: one thread reads and verifies files, and one thread for each shard
+//! Recovery of all shards: one thread reads and verifies files, and one thread for each shard
 //! applies that shard's part.
 //!
 //! Invariants:
@@ -11,7 +11,7 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use snapshot::Lsn;
 
-use crate::shard::Core;
+use crate::shard::Shard;
 use crate::shard::decode::BadRecord;
 use crate::shard::events::slot_of;
 use crate::types::ShardCount;
@@ -86,38 +86,38 @@ fn hand_over((batch, lane): &mut (Batch, Sender<Batch>)) -> Result<(), ()> {
     lane.send(std::mem::take(batch)).map_err(|_| ())
 }
 
-/// Runs `read` on this thread, and one thread for each core that applies what `read` feeds. `read`
-/// must ask for the verdict. Returns the cores, and the result of `read`.
+/// Runs `read` on this thread, and one thread for each shard that applies what `read` feeds. `read`
+/// must ask for the verdict. Returns the shards, and the result of `read`.
 pub fn load<T>(
-    cores: Vec<Core>,
-    shards: ShardCount,
+    empty: Vec<Shard>,
+    count: ShardCount,
     read: impl FnOnce(&mut Feeder) -> T,
-) -> (Vec<Core>, T) {
+) -> (Vec<Shard>, T) {
     thread::scope(|scope| {
         let (tell, verdicts) = unbounded();
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
-        for mut core in cores {
+        for mut shard in empty {
             let (sender, receiver) = bounded(BATCHES);
             lanes.push((Batch::default(), sender));
             let tell = tell.clone();
             threads.push(scope.spawn(move || {
-                let taken = take(&mut core, &receiver);
+                let taken = take(&mut shard, &receiver);
                 // If the reader has failed, it does not ask for the verdict, and sending fails.
                 _ = tell.send(taken);
-                core
+                shard
             }));
         }
         drop(tell);
-        let mut feeder = Feeder { shards, lanes, verdicts };
+        let mut feeder = Feeder { shards: count, lanes, verdicts };
         let read = read(&mut feeder);
         drop(feeder);
-        let cores = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
-        (cores, read)
+        let loaded = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        (loaded, read)
     })
 }
 
-fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
+fn take(shard: &mut Shard, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
     let mut counted = false;
     for batch in batches {
         let mut rest = batch.bytes.as_slice();
@@ -126,21 +126,21 @@ fn take(core: &mut Core, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
             rest = after;
             match piece {
                 Job::SnapshotBlock => {
-                    core.restore(bytes).map_err(|error| about("snapshot block", &error))?;
+                    shard.restore(bytes).map_err(|error| about("snapshot block", &error))?;
                 }
                 Job::Record(lsn) => {
                     // Restoring a snapshot does not count. So the counts are computed once, before
                     // the first record changes them.
                     if !std::mem::replace(&mut counted, true) {
-                        core.recount()?;
+                        shard.recount()?;
                     }
-                    core.replay(bytes).map_err(|error| about(&format!("record {lsn}"), &error))?;
+                    shard.replay(bytes).map_err(|error| about(&format!("record {lsn}"), &error))?;
                 }
             }
         }
     }
     if !counted {
-        core.recount()?;
+        shard.recount()?;
     }
     Ok(())
 }

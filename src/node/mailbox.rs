@@ -24,7 +24,7 @@ use super::frame_batch::FrameBatch;
 use crate::command::stats::ShardStats;
 use crate::command::{Command, Outcome};
 use crate::metrics::{Meter, Turns};
-use crate::shard::core::SlotCapture;
+use crate::shard::machine::SlotCapture;
 use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
 use crate::types::ShardId;
 

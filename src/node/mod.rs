@@ -36,7 +36,7 @@
 //! What handles the data directory, mostly before the threads begin:
 //! - [`restore`]: makes a copy of a data directory ready for service
 //! - [`store`]: the data directory: its lock and its recovery
-//! - [`load`]: recovery on all cores
+//! - [`load`]: recovery of all shards
 //! - [`loss`]: describes what damage costs
 //! - [`genesis`]: the first entry of a journal, which says who its members are
 //! - [`identity`]: the identity file `node`

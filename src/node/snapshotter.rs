@@ -33,7 +33,7 @@ use super::mailbox::Control;
 use super::snapshot_requests::SnapshotRequest;
 use crate::command::snapshot::SnapshotReply;
 use crate::command::{Error, Outcome, Reply};
-use crate::shard::core::SlotCapture;
+use crate::shard::machine::SlotCapture;
 use crate::throttle::throttled;
 use crate::types::ShardId;
 

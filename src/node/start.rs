@@ -35,7 +35,7 @@ use super::watch::{WatchHub, WatchThread};
 use super::worker::{Local, Worker};
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
-use crate::shard::Core;
+use crate::shard::Shard;
 use crate::system;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
@@ -175,8 +175,8 @@ impl Node {
         let snapshotter = start_snapshotter(snapshotter, options.mode)?;
         start_offload(work)?;
         let (end, ended) = watch::channel(false);
-        let cores = recovered.cores.into_iter();
-        let cores = cores.map(|core| start_core(core, &info, options.pin, ended.clone()));
+        let shards = recovered.shards.into_iter();
+        let cores = shards.map(|shard| start_core(shard, &info, options.pin, ended.clone()));
         let cores = cores.collect::<io::Result<Vec<JoinHandle<()>>>>()?;
         Ok(Self { info, _store: store, cores, log, watch, snapshotter, end, over: is_over })
     }
@@ -279,21 +279,21 @@ fn start_offload(work: Receiver<offload::Job>) -> io::Result<()> {
 }
 
 fn start_core(
-    core: Core,
+    shard: Shard,
     info: &Arc<NodeInfo>,
     pin: bool,
     mut ended: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     let seed = getrandom::u64().map_err(io::Error::other)?;
-    let (info, shard) = (Arc::clone(info), core.shard());
+    let (info, id) = (Arc::clone(info), shard.id());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(format!("core-{}", shard.0)).spawn(move || {
+    thread::Builder::new().name(format!("core-{}", id.0)).spawn(move || {
         if pin {
-            pin_to_core(shard);
+            pin_to_core(id);
         }
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
-            let local = Local::new(Worker::new(core, info, seed));
+            let local = Local::new(Worker::new(shard, info, seed));
             // A member decides nothing before its claim counts.
             if local.node().member.is_none() {
                 local.start();

@@ -30,7 +30,7 @@ use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, Identit
 use super::load::load;
 use super::loss::{NewestTime, cost, described, kept_until};
 use super::rights::{advice_in, create_private};
-use crate::shard::Core;
+use crate::shard::Shard;
 use crate::types::{KeyHasher, ShardCount, TimeMs};
 
 const LOCK_FILE: &str = "lock";
@@ -65,8 +65,8 @@ pub struct Store<D: Disk = HeldDirectory> {
 
 /// What a recovery returns.
 pub struct Recovered<D: Disk = HeldDirectory> {
-    /// One core for each shard, with all records applied.
-    pub cores: Vec<Core>,
+    /// All shards, with all records applied.
+    pub shards: Vec<Shard>,
     /// The incarnation of the log in this run. The offsets and versions that clients hold belong to
     /// it.
     pub incarnation: u64,
@@ -160,7 +160,8 @@ impl<D: Disk> Store<D> {
         next: u64,
     ) -> Result<Recovered<D>, StoreError> {
         let hasher = KeyHasher::new(self.identity.hash_seed);
-        let cores: Vec<Core> = shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
+        let empty: Vec<Shard> =
+            shards.all().map(|shard| Shard::new(shard, shards, hasher)).collect();
         let open = OpenOptions {
             node_id: self.identity.node_id,
             baseline: self.identity.baseline.into(),
@@ -174,7 +175,7 @@ impl<D: Disk> Store<D> {
         }
         let newest = RefCell::new(NewestTime::default());
         let replayed_bytes = Cell::new(0_u64);
-        let (cores, opened) = load(cores, shards, |feeder| {
+        let (mut loaded, opened) = load(empty, shards, |feeder| {
             // The callbacks run one after the other, never at the same time.
             let feeder = RefCell::new(feeder);
             snapshot::open_with_verdict(
@@ -213,16 +214,15 @@ impl<D: Disk> Store<D> {
         let incarnation = identity.incarnation;
         let path = self.dir.join(IDENTITY_FILE);
         let baseline = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
-        let mut cores = cores;
-        cores.iter_mut().for_each(|core| core.set_incarnation(incarnation));
+        loaded.iter_mut().for_each(|shard| shard.set_incarnation(incarnation));
         self.log_findings(&opened, newest.into_inner().time());
         let mut writer = opened.writer;
         if let Some(writer) = &mut writer {
             writer.set_baseline_keeper(baseline.clone());
         }
-        let newest_key = cores.iter().filter_map(Core::newest_answer).max();
+        let newest_key = loaded.iter().filter_map(Shard::newest_answer).max();
         Ok(Recovered {
-            cores,
+            shards: loaded,
             incarnation,
             writer,
             snapshot: opened.snapshot,

@@ -44,9 +44,9 @@ use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
 use crate::limits::{CROSS_CORE_MAX, DELIVERY_SLICE, SCAN_ROWS_AT_ONCE};
 use crate::metrics::{Meter, Turns};
 use crate::router::{Router, Sent, Work};
-use crate::shard::Core;
-pub use crate::shard::core::PrefetchKeys;
-use crate::shard::core::SlotCapture;
+use crate::shard::Shard;
+pub use crate::shard::machine::PrefetchKeys;
+use crate::shard::machine::SlotCapture;
 use crate::shard::op::{Answer, Answered, Envelope, Op, Output, Reach, ReplyTo};
 use crate::types::ShardId;
 
@@ -104,8 +104,8 @@ enum Held {
 
 /// The state of one core. The tasks of the core share it as a [`Local`].
 pub struct Worker {
-    shard: ShardId,
-    core: Core,
+    shard_id: ShardId,
+    shard: Shard,
     router: Router<Responder>,
     commit_gate: CommitGate<Held>,
     /// Whether this core must wake the log thread for records that it has pushed.
@@ -135,17 +135,17 @@ pub struct Worker {
 impl Worker {
     /// A worker for a recovered shard, which decides nothing before [`Local::start`]. `seed` makes
     /// the random ids of the router differ from run to run.
-    pub fn new(mut core: Core, node: Arc<NodeInfo>, seed: u64) -> Self {
-        let shard = core.shard();
+    pub fn new(mut shard: Shard, node: Arc<NodeInfo>, seed: u64) -> Self {
+        let shard_id = shard.id();
         let cores = usize::from(node.shards.get());
         match node.log.mode() {
-            LogMode::Off => core.leave_records_empty(),
-            _ => core.spread_snapshots(),
+            LogMode::Off => shard.leave_records_empty(),
+            _ => shard.spread_snapshots(),
         }
         Self {
+            shard_id,
             shard,
-            core,
-            router: Router::new(shard, node.shards, node.hasher, seed),
+            router: Router::new(shard_id, node.shards, node.hasher, seed),
             commit_gate: CommitGate::default(),
             log_waits: false,
             out: Output::default(),
@@ -165,9 +165,9 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        self.core.tick(self.node.clock.moment());
-        self.core.refuse_writes(self.node.refusal());
-        self.core.refuse_growth(self.node.memory.refusal());
+        self.shard.tick(self.node.clock.moment());
+        self.shard.refuse_writes(self.node.refusal());
+        self.shard.refuse_growth(self.node.memory.refusal());
     }
 
     /// Takes a command, and replies at once if possible. The caller must flush afterwards.
@@ -184,7 +184,7 @@ impl Worker {
                 self.finish(responder, Ok(Reply::Ping(PingReply {})));
             }
             Work::Command(Command::Hello(_)) => {
-                let hello = self.node.hello(self.shard);
+                let hello = self.node.hello(self.shard_id);
                 self.finish(responder, Ok(Reply::Hello(Box::new(hello))));
             }
             work => {
@@ -199,9 +199,9 @@ impl Worker {
     }
 
     /// Reads from this core's shard without an operation.
-    fn read<R>(&mut self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
-        let Some(reply) = read(&self.core) else { return Taken::Elsewhere };
-        self.core.count_command();
+    fn read<R>(&mut self, read: impl FnOnce(&Shard) -> Option<R>) -> Taken<R> {
+        let Some(reply) = read(&self.shard) else { return Taken::Elsewhere };
+        self.shard.count_command();
         Taken::Now(reply)
     }
 
@@ -211,7 +211,7 @@ impl Worker {
             // The vector is put back after the loop, so that its memory is used again.
             let mut ops = std::mem::take(&mut self.ops);
             for (shard, to, op) in ops.drain(..) {
-                if shard == self.shard {
+                if shard == self.shard_id {
                     self.take_op(to, op);
                     continue;
                 }
@@ -259,10 +259,10 @@ impl Worker {
     /// Frees some unused memory of the shard, and forgets some removals above the bound. Returns
     /// whether there is more to do.
     fn tidy(&mut self) -> bool {
-        let has_swept = self.core.sweep_some();
-        let forgets = self.core.has_to_forget() && self.node.refusal().is_none();
+        let has_swept = self.shard.sweep_some();
+        let forgets = self.shard.has_to_forget() && self.node.refusal().is_none();
         if forgets {
-            self.core.forget_some(&mut self.out);
+            self.shard.forget_some(&mut self.out);
         }
         has_swept || forgets
     }
@@ -271,7 +271,7 @@ impl Worker {
     /// answer has.
     fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
         let (answers, is_promise) = (self.out.answers.len(), self.promises_errors(&op));
-        self.core.request(to, op, &mut self.out);
+        self.shard.request(to, op, &mut self.out);
         if is_promise {
             self.hold_error(answers);
         }
@@ -300,7 +300,7 @@ impl Worker {
             let Some(envelope) = next else { break };
             own_left -= 1;
             rows_left = rows_left.saturating_sub(envelope.message.rows());
-            self.core.message(envelope, &mut self.out);
+            self.shard.message(envelope, &mut self.out);
         }
         self.send();
         if self.log_waits || !self.own.is_empty() || !self.ops.is_empty() || !self.long.is_empty() {
@@ -335,7 +335,7 @@ impl Worker {
             self.log_waits |= self.node.log.push(&mut self.out.records);
         }
         for (shard, envelope) in self.out.messages.drain(..) {
-            if shard == self.shard {
+            if shard == self.shard_id {
                 self.own.push_back(envelope);
             } else if let Some(outbound) = self.outbound.get_mut(shard.index()) {
                 outbound.push(PeerMessage::Message(envelope));
@@ -396,7 +396,7 @@ impl Worker {
     /// Brings an answer to the router that asked, on this core or on another.
     fn dispatch(&mut self, answered: Answered) {
         let Answered { to, answer, .. } = answered;
-        if to.core != self.shard {
+        if to.core != self.shard_id {
             if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
                 outbound.push(PeerMessage::Answer(to, answer));
             }
@@ -450,13 +450,13 @@ impl Worker {
         if let (Some(outbound), Some(mailbox)) = (outbound, self.node.mailboxes.get(shard.index()))
         {
             let empty = self.spare.batch();
-            mailbox.send(self.shard, std::mem::replace(outbound, empty));
+            mailbox.send(self.shard_id, std::mem::replace(outbound, empty));
         }
     }
 
     fn mailbox(&self) -> &Mailbox {
         // The node has one mailbox for each core.
-        &self.node.mailboxes[self.shard.index()]
+        &self.node.mailboxes[self.shard_id.index()]
     }
 
     fn is_idle(&self) -> bool {
@@ -487,7 +487,7 @@ impl Worker {
             }
             PeerMessage::Message(envelope) => {
                 let rows = envelope.message.rows();
-                self.core.message(envelope, &mut self.out);
+                self.shard.message(envelope, &mut self.out);
                 self.settle();
                 rows
             }
@@ -519,14 +519,14 @@ impl Worker {
     }
 
     fn report(&self) -> WorkerReport {
-        WorkerReport { shard: self.core.stats(), tcp: self.tcp.clone(), turns: self.turns }
+        WorkerReport { shard: self.shard.stats(), tcp: self.tcp.clone(), turns: self.turns }
     }
 
     fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
         // The log must have the records of what is captured, before the snapshot asks for the log's
         // tail.
         self.settle();
-        std::iter::from_fn(|| self.core.next_capture()).take(count).collect()
+        std::iter::from_fn(|| self.shard.next_capture()).take(count).collect()
     }
 }
 
@@ -547,7 +547,7 @@ impl Local {
         CURRENT.with_borrow(|current| {
             current.clone().filter(|local| {
                 let worker = local.0.borrow();
-                worker.shard == shard && Arc::ptr_eq(&worker.node, node)
+                worker.shard_id == shard && Arc::ptr_eq(&worker.node, node)
             })
         })
     }
@@ -557,9 +557,9 @@ impl Local {
         Arc::clone(&self.0.borrow().node)
     }
 
-    /// The shard of this core.
-    pub fn shard(&self) -> ShardId {
-        self.0.borrow().shard
+    /// The number of this core's shard, which is also that of the core.
+    pub fn shard_id(&self) -> ShardId {
+        self.0.borrow().shard_id
     }
 
     /// Before requests: updates the shard's time, and whether it accepts writes and growth.
@@ -584,13 +584,13 @@ impl Local {
 
     /// Reads from this core's shard without an operation. The caller counts the reply. Returns
     /// [`Taken::Elsewhere`] if `read` returns `None`.
-    pub fn read<R>(&self, read: impl FnOnce(&Core) -> Option<R>) -> Taken<R> {
+    pub fn read<R>(&self, read: impl FnOnce(&Shard) -> Option<R>) -> Taken<R> {
         self.0.borrow_mut().read(read)
     }
 
     /// Prefetches the memory that requests with these keys will read.
     pub fn prefetch(&self, prefetch_keys: &[PrefetchKeys]) {
-        self.0.borrow().core.prefetch(prefetch_keys);
+        self.0.borrow().shard.prefetch(prefetch_keys);
     }
 
     /// Counts requests that the caller has replied to. None of them took longer than `latency`.
@@ -625,7 +625,7 @@ impl Local {
 
     async fn serve_mailbox(&self) {
         let node = self.node();
-        let Some(mailbox) = node.mailboxes.get(self.shard().index()) else { return };
+        let Some(mailbox) = node.mailboxes.get(self.shard_id().index()) else { return };
         // The first turn sends deliveries that the last stop left open, without waiting for a
         // request.
         mailbox.wake();
@@ -664,14 +664,14 @@ impl Local {
                 let responder = Responder::of_call(command.kind(), sender);
                 self.submit(responder, command);
             }
-            Control::BeginSnapshot(number) => self.0.borrow_mut().core.begin_snapshot(number),
+            Control::BeginSnapshot(number) => self.0.borrow_mut().shard.begin_snapshot(number),
             Control::Capture(count, sender) => {
                 let captures = self.0.borrow_mut().captures(count);
                 // Sending fails if the snapshot has given up.
                 drop(sender.try_send(captures));
             }
             Control::Replay(first, batch) => self.0.borrow_mut().replay(first, &batch),
-            Control::EndSnapshot => self.0.borrow_mut().core.end_snapshot(),
+            Control::EndSnapshot => self.0.borrow_mut().shard.end_snapshot(),
             Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
         }

@@ -1,5 +1,5 @@
 //! `erase_user`: removes the user from a few chats at a time, in rounds. Then it searches all
-//! shards for what is left of the user. The steps on shards are in [`crate::shard::core`].
+//! shards for what is left of the user. The steps on shards are in [`crate::shard::machine`].
 
 use std::collections::VecDeque;
 

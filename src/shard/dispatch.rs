@@ -3,8 +3,8 @@
 //! Each operation has one line here. The line calls a function in the file of the operation's
 //! family.
 
-use super::core::Core;
 use super::keyed::Keyed;
+use super::machine::Shard;
 use super::op::{Answer, Answered, Envelope, Message, Op, Output, Properties, ReplyTo, Step};
 use super::ops::{
     chats, conversations, deletes, details, erase, export, import, members, messages, places,
@@ -12,7 +12,7 @@ use super::ops::{
 };
 use crate::command::{Class, Reply, ShardCommand};
 
-impl Core {
+impl Shard {
     /// Runs an operation. Puts its answer into `out`, in this step or in a later one.
     pub fn request(&mut self, to: ReplyTo, op: Op, out: &mut Output) {
         self.count_command();
@@ -121,7 +121,7 @@ impl Core {
     /// Runs a command, unless it is a repeat.
     fn run_command(&mut self, to: ReplyTo, command: ShardCommand, out: &mut Output) -> Step {
         let keyed = Keyed::of_command(&command, self.slots().hasher());
-        self.once(keyed, out, |core, out| core.decide(to, command, out))
+        self.once(keyed, out, |shard, out| shard.decide(to, command, out))
     }
 
     fn decide(&mut self, to: ReplyTo, command: ShardCommand, out: &mut Output) -> Step {

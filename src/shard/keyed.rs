@@ -2,7 +2,7 @@
 //! tells a repeat from another request with the key.
 //!
 //! The family of a request handles its key where it decides the request, most of them by
-//! [`Core::once`](super::Core). If several slots decide a request, it first takes its key
+//! [`Shard::once`](super::Shard). If several slots decide a request, it first takes its key
 //! ([`Keyed::of_reservation`]). Then each part keeps an answer of its own ([`Keyed::of_part`]).
 
 use compact_str::CompactString;

@@ -19,12 +19,11 @@
 //! - [`list_order`]: the rows of a list in list order
 //! - [`page`], [`sync_page`]: a user's list, and a page of `sync`, made in slices
 //! - [`op`]: operations, answers and messages of a shard
-//! - [`core`]: the state machine
+//! - [`machine`]: the state machine
 //! - [`ops`]: what operations do, one file per family
 //! - [`dispatch`]: calls the function of each operation and message
 
 pub mod compact;
-pub mod core;
 pub mod counts;
 pub mod decode;
 pub mod deliveries;
@@ -35,6 +34,7 @@ pub mod interner;
 pub mod keyed;
 pub mod list_order;
 pub mod listing;
+pub mod machine;
 pub mod member;
 pub mod op;
 mod ops;
@@ -46,4 +46,4 @@ pub mod state;
 pub mod sync_page;
 pub mod table;
 
-pub use self::core::Core;
+pub use machine::Shard;

@@ -2,7 +2,7 @@
 //!
 //! An [`Op`] is a command or a part of one, and all its keys belong to one shard; [`properties`]
 //! has one line for each. A [`Message`] goes from shard to shard. [`Output`] is all that one step
-//! of the core produces. Its caller first writes the records to the log, then sends the messages,
+//! of the shard produces. Its caller first writes the records to the log, then sends the messages,
 //! then the answers.
 
 mod properties;
@@ -539,7 +539,7 @@ pub struct Answered {
     pub after_log: bool,
 }
 
-/// Everything that one step of the core produces.
+/// Everything that one step of the shard produces.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Records for the log, in the order in which their events were decided.

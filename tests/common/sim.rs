@@ -12,10 +12,10 @@ use chatshard::command::stats::Stats;
 use chatshard::command::{Command, Outcome, Reply};
 use chatshard::limits::IDEMPOTENCY_WINDOW_MS;
 use chatshard::router::Router;
-use chatshard::shard::core::SlotCapture;
+use chatshard::shard::machine::SlotCapture;
 use chatshard::shard::op::{Answer, Envelope, Op, Output, ReplyTo};
 use chatshard::shard::state::FirstAnswer;
-use chatshard::shard::{Core, events};
+use chatshard::shard::{Shard, events};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ pub struct SimNode {
     shards: ShardCount,
     hash_seed: u64,
     now: u64,
-    cores: Vec<Core>,
+    cores: Vec<Shard>,
     routers: Vec<Router<u64>>,
     /// The lane at `(from * shards + to) * LANES_A_LINK + kind`.
     lanes: Vec<VecDeque<Cargo>>,
@@ -82,7 +82,7 @@ pub struct SimNode {
     incarnation: u64,
     snapshot_number: u64,
     snapshot: SimSnapshot,
-    /// The weight for [`Core::remember_at_least`], kept for new cores.
+    /// The weight for [`Shard::remember_at_least`], kept for new cores.
     remembers: Option<u64>,
 }
 
@@ -107,8 +107,8 @@ impl SimNode {
     ) -> Self {
         let shards = ShardCount::new(shards).unwrap();
         let hasher = KeyHasher::new(hash_seed);
-        let mut cores: Vec<Core> =
-            shards.all().map(|shard| Core::new(shard, shards, hasher)).collect();
+        let mut cores: Vec<Shard> =
+            shards.all().map(|shard| Shard::new(shard, shards, hasher)).collect();
         let owner = |bytes: &[u8]| events::slot_of(bytes).unwrap().shard(shards).index();
         for block in &snapshot.blocks {
             cores[owner(block)].restore(block).unwrap();
@@ -169,7 +169,7 @@ impl SimNode {
     }
 
     /// A shard, for settings that in production its worker makes: that it must refuse.
-    pub fn core(&mut self, shard: ShardId) -> &mut Core {
+    pub fn core(&mut self, shard: ShardId) -> &mut Shard {
         &mut self.cores[shard.index()]
     }
 
@@ -211,7 +211,7 @@ impl SimNode {
     }
 
     /// Runs `work` on a core, outside its lanes. Its output goes the usual ways.
-    pub fn at_core<R>(&mut self, core: u16, work: impl FnOnce(&mut Core, &mut Output) -> R) -> R {
+    pub fn at_core<R>(&mut self, core: u16, work: impl FnOnce(&mut Shard, &mut Output) -> R) -> R {
         let index = usize::from(core % self.shards.get());
         let mut out = Output::default();
         self.cores[index].tick(TimeMs::new(self.now).unwrap());

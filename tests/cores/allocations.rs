@@ -7,7 +7,7 @@ use chatshard::command::Command;
 use chatshard::node::worker::fast_path::prefetch_keys;
 use chatshard::protocol::fast_path::{self, Ask};
 use chatshard::protocol::{encode_request, frame};
-use chatshard::shard::Core;
+use chatshard::shard::Shard;
 use chatshard::shard::op::{Op, Output, ReplyTo};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::json;
@@ -17,8 +17,8 @@ const TIMES: usize = 1001;
 const CHATS: usize = 50;
 
 /// One shard with a user in fifty chats. Ids are longer than a small string holds in place.
-struct Shard {
-    core: Core,
+struct Filled {
+    core: Shard,
     out: Output,
 }
 
@@ -34,9 +34,9 @@ fn command(name: &str, arguments: serde_json::Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
 }
 
-impl Shard {
+impl Filled {
     fn new() -> Self {
-        let core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
+        let core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
         let mut shard = Self { core, out: Output::default() };
         shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
         let chats: Vec<_> = (0..CHATS)
@@ -101,7 +101,7 @@ fn payload(command: &Command) -> Vec<u8> {
 
 #[test]
 fn hot_requests_allocate_nothing() {
-    let mut shard = Shard::new();
+    let mut shard = Filled::new();
     let ids = |count: usize| (0..count).map(chat_id).collect::<Vec<_>>();
     let advance = json!({"chat_id": chat_id(3), "allocate": 1, "time": 1_767_225_600_001_u64});
     let same = |arguments: serde_json::Value| vec![arguments; TIMES];

@@ -4,7 +4,7 @@
 use allocation_counter::measure;
 use chatshard::command::{Command, Kind};
 use chatshard::router::Router;
-use chatshard::shard::Core;
+use chatshard::shard::Shard;
 use chatshard::shard::op::Output;
 use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ const HASHER: KeyHasher = KeyHasher::new(7);
 
 /// The only shard of a node, driven by hand.
 struct Alone {
-    core: Core,
+    core: Shard,
     router: Router<()>,
     out: Output,
 }
@@ -21,7 +21,7 @@ struct Alone {
 impl Alone {
     fn new() -> Self {
         let shards = ShardCount::new(1).unwrap();
-        let mut core = Core::new(ShardId(0), shards, HASHER);
+        let mut core = Shard::new(ShardId(0), shards, HASHER);
         core.tick(TimeMs::new(1_800_000_000_000).unwrap());
         Self { core, router: Router::new(ShardId(0), shards, HASHER, 1), out: Output::default() }
     }

@@ -33,7 +33,7 @@ use chatshard::node::worker::{Local, Worker};
 use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::encode_request;
 use chatshard::router::Router;
-use chatshard::shard::Core;
+use chatshard::shard::Shard;
 use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
 use chatshard::types::{Flag, KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
@@ -65,12 +65,12 @@ fn operation(kind: Kind, arguments: Value) -> Op {
     }
 }
 
-fn core(shard: u16, shards: u16) -> Core {
-    Core::new(ShardId(shard), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
+fn core(shard: u16, shards: u16) -> Shard {
+    Shard::new(ShardId(shard), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
 }
 
 /// Lets a core serve until `test` ends.
-fn beside(core: Core, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
+fn beside(core: Shard, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = Local::new(Worker::new(core, Arc::clone(node), 1));
     local.start();
@@ -312,7 +312,7 @@ fn chat(number: usize) -> String {
 
 /// The only shard of a node, driven by hand.
 struct Alone {
-    core: Core,
+    core: Shard,
     out: Output,
 }
 
@@ -533,7 +533,7 @@ fn a_giant_is_dissolved_in_many_steps() {
 
     let (mut steps, mut most, mut answers) = (0, 0, 0);
     let Alone { core, out } = &mut shard;
-    let mut step = |step: &mut dyn FnMut(&mut Core, &mut Output)| {
+    let mut step = |step: &mut dyn FnMut(&mut Shard, &mut Output)| {
         let info = measure(|| step(core, out));
         steps += 1;
         most = most.max(info.count_total).max(info.count_current.unsigned_abs());

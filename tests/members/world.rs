@@ -387,7 +387,7 @@ impl Life {
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .raising(recovered.baseline);
-        let cores = recovered.cores.into_iter().map(|core| {
+        let cores = recovered.shards.into_iter().map(|core| {
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
             let serving = Box::pin(local.serve());
             SimCore { serving, wake: Arc::new(Flag(AtomicBool::new(true))) }

@@ -530,14 +530,14 @@ impl Node {
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .raising(recovered.baseline);
-        let start_core = |mut core: chatshard::shard::Core| {
+        let start_core = |mut core: chatshard::shard::Shard| {
             core.remember_at_least(seed % 40);
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
             local.start();
             let serving = Box::pin(local.clone().serve());
             SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
         };
-        let cores: Vec<SimCore> = recovered.cores.into_iter().map(start_core).collect();
+        let cores: Vec<SimCore> = recovered.shards.into_iter().map(start_core).collect();
         let log = recovered.writer.map(|writer| LogThread::new(Arc::clone(&info.log), writer));
         Ok(Self {
             info,

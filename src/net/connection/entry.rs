@@ -45,7 +45,7 @@ impl Connection {
             );
         }
         self.session = Some(session);
-        let own = self.local.shard();
+        let own = self.local.shard_id();
         match hello.shard.map(ShardId) {
             Some(shard) if shard.0 >= self.local.node().shards.get() => {
                 self.refuse(id, Error::invalid(format!("hello: there is no shard {}", shard.0)));
@@ -61,7 +61,7 @@ impl Connection {
     }
 
     pub(super) fn answer_hello(&mut self, id: u64) {
-        let mut hello = self.local.node().hello(self.local.shard());
+        let mut hello = self.local.node().hello(self.local.shard_id());
         hello.limits.idle_ms = u64::try_from(self.config.idle.as_millis()).unwrap_or(u64::MAX);
         hello.limits.connections = wide(self.guest.places());
         self.replies.push(id, Ok(Reply::Hello(Box::new(hello))));

@@ -19,7 +19,7 @@ use snapshot::{Planted, is_planted};
 
 use super::{Ahead, Clock, Noticed, Reading};
 use crate::limits::TIME_AHEAD_MS_MAX;
-use crate::shard::core::Moment;
+use crate::shard::machine::Moment;
 use crate::throttle::{Throttle, throttled};
 use crate::types::TimeMs;
 

@@ -25,7 +25,7 @@ use crate::node::responder::{ReplySplitter, Responder};
 use crate::protocol::decode_request;
 use crate::protocol::fast_path::{self, Ask, FastRequest};
 use crate::router::Router;
-use crate::shard::Core;
+use crate::shard::Shard;
 use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
 use crate::types::{KeyHasher, ShardId, wide};
 
@@ -127,20 +127,20 @@ impl Worker {
         out: &mut BytesMut,
     ) -> Taken<()> {
         match ask {
-            Ask::List { user_id } => self.read(|core| {
-                fast_path::write_list(id, core.read_list(user_id, rows_max)?, out);
+            Ask::List { user_id } => self.read(|shard| {
+                fast_path::write_list(id, shard.read_list(user_id, rows_max)?, out);
                 Some(())
             }),
-            Ask::Detail { ids, user_id } => self.read(|core| {
-                core.read_details(ids, user_id, |items| fast_path::write_detail(id, items, out))
+            Ask::Detail { ids, user_id } => self.read(|shard| {
+                shard.read_details(ids, user_id, |items| fast_path::write_detail(id, items, out))
             }),
             Ask::Advance(advance) => {
                 let encode = |reply, out: &mut _| fast_path::write_advance(id, &reply, out);
-                self.write(|core, records| core.fast_advance(advance, records), encode, to, out)
+                self.write(|shard, records| shard.fast_advance(advance, records), encode, to, out)
             }
             Ask::MarkRead(read) => {
                 let encode = |reply, out: &mut _| fast_path::write_mark_read(id, &reply, out);
-                self.write(|core, records| core.fast_mark_read(read, records), encode, to, out)
+                self.write(|shard, records| shard.fast_mark_read(read, records), encode, to, out)
             }
         }
     }
@@ -150,7 +150,7 @@ impl Worker {
     /// for the log.
     fn write<R>(
         &mut self,
-        write: impl FnOnce(&mut Core, &mut Output) -> Option<Result<R, Error>>,
+        write: impl FnOnce(&mut Shard, &mut Output) -> Option<Result<R, Error>>,
         encode: impl FnOnce(R, &mut BytesMut),
         to: impl FnOnce(&mut Router<Responder>, ShardId) -> ReplyTo,
         out: &mut BytesMut,
@@ -158,7 +158,7 @@ impl Worker {
         if self.router.pending() >= CROSS_CORE_MAX {
             return Taken::Elsewhere;
         }
-        let Some(outcome) = write(&mut self.core, &mut self.out) else {
+        let Some(outcome) = write(&mut self.shard, &mut self.out) else {
             return Taken::Elsewhere;
         };
         self.settle_if_large();
@@ -168,7 +168,7 @@ impl Worker {
                 return Taken::Now(());
             }
             Ok(reply) => {
-                let to = to(&mut self.router, self.shard);
+                let to = to(&mut self.router, self.shard_id);
                 if let Some(batch) = self.promised.get_mut(to.core.index()) {
                     if batch.is_empty() {
                         *batch = self.spare.frame_batch();
@@ -178,7 +178,7 @@ impl Worker {
                 }
             }
             Err(error) => {
-                let to = to(&mut self.router, self.shard);
+                let to = to(&mut self.router, self.shard_id);
                 let after_log = self.node.member.is_some() && error.is_of_state();
                 let answered = Answered { to, answer: Answer::Done(Err(error)), after_log };
                 match after_log {
@@ -196,14 +196,14 @@ impl Worker {
         payload: &[u8],
         responder: impl FnOnce() -> Responder,
     ) -> bool {
-        let other = self.owner(ask).filter(|owner| *owner != self.shard);
+        let other = self.owner(ask).filter(|owner| *owner != self.shard_id);
         let Some(outbound) = other.and_then(|other| self.outbound.get_mut(other.index())) else {
             return false;
         };
         if self.router.pending() >= CROSS_CORE_MAX {
             return false;
         }
-        let to = ReplyTo { core: self.shard, entry: self.router.park(responder()), part: 0 };
+        let to = ReplyTo { core: self.shard_id, entry: self.router.park(responder()), part: 0 };
         if let Some(PeerMessage::Requests(batch)) = outbound.last_mut() {
             batch.add(to, payload);
         } else {
@@ -249,7 +249,7 @@ impl Worker {
                     .filter_map(|(_, _, request)| request.as_ref())
                     .map(self::prefetch_keys),
             );
-            self.core.prefetch(&prefetch_keys);
+            self.shard.prefetch(&prefetch_keys);
             for (to, payload, request) in block {
                 let taken = request.map_or(Taken::Elsewhere, |request| {
                     self.answer(request, SCAN_ROWS_AT_ONCE, |_, _| to, &mut replies.bytes)
@@ -270,7 +270,7 @@ impl Worker {
     /// Brings encoded replies to the core that asked. All of them are for the same core.
     pub(super) fn bring(&mut self, replies: FrameBatch) {
         match replies.parts.first() {
-            Some((to, _)) if to.core == self.shard => self.take_replies(replies),
+            Some((to, _)) if to.core == self.shard_id => self.take_replies(replies),
             Some((to, _)) => {
                 if let Some(outbound) = self.outbound.get_mut(to.core.index()) {
                     outbound.push(PeerMessage::Replies(replies));

@@ -44,23 +44,23 @@ impl Worker {
     fn start(&mut self) {
         // Without a journal, the clock has begun with the newest key.
         if self.node.member.is_some()
-            && let Some(newest) = self.core.newest_answer()
+            && let Some(newest) = self.shard.newest_answer()
         {
             self.node.clock.keys_not_below(newest);
         }
         if !is_planted(Planted::OutboxNotStarted) {
-            self.core.start(&mut self.out);
+            self.shard.start(&mut self.out);
         }
-        self.node.clock.doubt(self.core.newest_message());
+        self.node.clock.doubt(self.shard.newest_message());
     }
 
     /// Applies those records of a batch that belong to this core, as its standby.
     pub(super) fn replay(&mut self, first: Lsn, batch: &Batch) {
         let mut lsn = first;
         for record in batch.payloads() {
-            let is_own = slot_of(record).map(|slot| slot.shard(self.node.shards) == self.shard);
+            let is_own = slot_of(record).map(|slot| slot.shard(self.node.shards) == self.shard_id);
             let applied = is_own.and_then(|is_own| match is_own {
-                true => self.core.replay(record),
+                true => self.shard.replay(record),
                 false => Ok(()),
             });
             if let (Err(error), Some(member)) = (applied, &self.node.member) {

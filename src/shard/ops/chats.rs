@@ -7,10 +7,10 @@ use crate::command::create::{Create, CreateReply};
 use crate::command::dissolve::Dissolve;
 use crate::command::set_status::{SetStatus, SetStatusReply};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
-use crate::shard::core::{self, Core, Slots};
 use crate::shard::events::{Created, Dissolved, StatusSet};
 use crate::shard::idempotency::Reservation;
 use crate::shard::keyed::Keyed;
+use crate::shard::machine::{self, Shard, Slots};
 use crate::shard::op::{Answer, IdFrom, Output, Step};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, Flag, UserId};
@@ -18,31 +18,33 @@ use crate::types::{ChatId, ChatType, Flag, UserId};
 /// Creates a chat, unless the request is a repeat; see
 /// [`Op::Create`](crate::shard::op::Op::Create).
 pub fn create(
-    core: &mut Core,
+    shard: &mut Shard,
     create: Create,
     id_from: IdFrom,
     reservation: Option<Reservation>,
     out: &mut Output,
 ) -> Step {
-    let keyed = Keyed::of_create(&create, id_from, reservation, core.slots().hasher());
-    core.once(keyed, out, |core, out| create_new(core, create, id_from, out))
+    let keyed = Keyed::of_create(&create, id_from, reservation, shard.slots().hasher());
+    shard.once(keyed, out, |shard, out| create_new(shard, create, id_from, out))
 }
 
-fn create_new(core: &mut Core, create: Create, id_from: IdFrom, out: &mut Output) -> Step {
+fn create_new(shard: &mut Shard, create: Create, id_from: IdFrom, out: &mut Output) -> Step {
     let Some(id) = create.id.clone() else {
         return Step::Done(Err(Error::invalid("create: no id")));
     };
-    if let Some(chat) = core.slots().find_chat(&id) {
+    if let Some(chat) = shard.slots().find_chat(&id) {
         let version = chat.head.version;
         return match id_from {
             IdFrom::Caller if chat.head.dissolved => Step::Done(Err(Error::gone())),
-            IdFrom::Caller if is_same_request(core.slots(), chat, &create) => {
+            IdFrom::Caller if is_same_request(shard.slots(), chat, &create) => {
                 created(id, false, version)
             }
-            IdFrom::Users if is_of_users(core.slots(), chat, &create) => {
+            IdFrom::Users if is_of_users(shard.slots(), chat, &create) => {
                 created(id, false, version)
             }
-            IdFrom::Key if !chat.head.dissolved && is_same_request(core.slots(), chat, &create) => {
+            IdFrom::Key
+                if !chat.head.dissolved && is_same_request(shard.slots(), chat, &create) =>
+            {
                 created(id, false, version)
             }
             IdFrom::Users | IdFrom::Chance | IdFrom::Key => Step::Part(Answer::Collision),
@@ -52,27 +54,27 @@ fn create_new(core: &mut Core, create: Create, id_from: IdFrom, out: &mut Output
             ))),
         };
     }
-    if core.slots().is_retired(core.slots().hasher().hashed(id.as_str())) {
+    if shard.slots().is_retired(shard.slots().hasher().hashed(id.as_str())) {
         return match id_from {
             IdFrom::Caller => Step::Done(Err(Error::gone())),
             IdFrom::Users | IdFrom::Chance | IdFrom::Key => Step::Part(Answer::Collision),
         };
     }
-    if let Err(full) = core.room() {
+    if let Err(full) = shard.room() {
         return Step::Done(Err(full));
     }
-    let slot = core.slots().slot_of_chat(&id);
+    let slot = shard.slots().slot_of_chat(&id);
     let event = Created {
         chat_id: id.clone(),
         chat_type: create.chat_type,
         is_enc: create.is_enc.unwrap_or(Flag::NO),
-        created_at: create.created_at.unwrap_or(core.time().now),
+        created_at: create.created_at.unwrap_or(shard.time().now),
         request_digest: create.digest(),
         creator_id: create.creator_id,
         user_ids: each_once(create.user_ids),
     };
-    core.commit(slot, event, out);
-    core.deliver(&id, out);
+    shard.commit(slot, event, out);
+    shard.deliver(&id, out);
     created(id, true, 1)
 }
 
@@ -99,21 +101,21 @@ fn is_of_users(slots: &Slots, chat: &Chat, create: &Create) -> bool {
             .all(|id| chat.members.get(id.as_str(), slots.hash_of(id.as_str())).is_some())
 }
 
-pub fn set_status(core: &mut Core, set: SetStatus, out: &mut Output) -> Outcome {
-    let chat = core.slots().live_chat(&set.chat_id)?;
+pub fn set_status(shard: &mut Shard, set: SetStatus, out: &mut Output) -> Outcome {
+    let chat = shard.slots().live_chat(&set.chat_id)?;
     check_version(chat, set.if_version)?;
     let head = &chat.head;
     let mut version = head.version;
     if head.status != set.status {
         version += 1;
-        let slot = core.slots().slot_of_chat(&set.chat_id);
-        core.commit(slot, StatusSet { chat_id: set.chat_id, status: set.status }, out);
+        let slot = shard.slots().slot_of_chat(&set.chat_id);
+        shard.commit(slot, StatusSet { chat_id: set.chat_id, status: set.status }, out);
     }
     Ok(Reply::SetStatus(SetStatusReply { version }))
 }
 
-pub fn dissolve(core: &mut Core, dissolve: Dissolve, out: &mut Output) -> Step {
-    let checked = core.slots().live_chat(&dissolve.chat_id).and_then(|chat| {
+pub fn dissolve(shard: &mut Shard, dissolve: Dissolve, out: &mut Output) -> Step {
+    let checked = shard.slots().live_chat(&dissolve.chat_id).and_then(|chat| {
         check_version(chat, dissolve.if_version)?;
         Ok(chat)
     });
@@ -126,9 +128,9 @@ pub fn dissolve(core: &mut Core, dissolve: Dissolve, out: &mut Output) -> Step {
         }
         Ok(_) => {}
     }
-    let slot = core.slots().slot_of_chat(&dissolve.chat_id);
-    core.commit(slot, Dissolved { chat_id: dissolve.chat_id.clone() }, out);
-    core.deliver(&dissolve.chat_id, out);
+    let slot = shard.slots().slot_of_chat(&dissolve.chat_id);
+    shard.commit(slot, Dissolved { chat_id: dissolve.chat_id.clone() }, out);
+    shard.deliver(&dissolve.chat_id, out);
     Step::AfterDeliveries(vec![dissolve.chat_id], Reply::Dissolve(()))
 }
 
@@ -139,5 +141,5 @@ fn created(id: ChatId, created: bool, version: u64) -> Step {
 
 /// Fails with a conflict if the request wants another version of the chat than the present one.
 pub fn check_version(chat: &Chat, wanted: Option<u64>) -> Result<(), Error> {
-    core::check_version("chat", chat.head.version, wanted)
+    machine::check_version("chat", chat.head.version, wanted)
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use crate::command::conversations::{Conversation, Conversations};
 use crate::command::floors::Floors;
-use crate::shard::core::Slots;
-use crate::shard::core::prefetch::{detail_lines, fetch_each, head_line, member_line};
 use crate::shard::listing::{
     Key, Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order,
 };
+use crate::shard::machine::Slots;
+use crate::shard::machine::prefetch::{detail_lines, fetch_each, head_line, member_line};
 use crate::shard::op::Answer;
 use crate::shard::row::Row;
 use crate::shard::state::Chat;

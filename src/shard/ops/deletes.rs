@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use crate::command::delete::Delete;
 use crate::command::{Error, Reply};
-use crate::shard::core::{Core, Slots};
 use crate::shard::events::Deleted;
 use crate::shard::idempotency::Reservation;
 use crate::shard::keyed::Keyed;
+use crate::shard::machine::{Shard, Slots};
 use crate::shard::op::{Answer, Output, Step};
 use crate::types::{ChatId, Sequence, UserId};
 
@@ -19,32 +19,32 @@ pub fn check_delete(slots: &Slots, delete: &Delete) -> Answer {
 /// Deletes each chat on its own. So the repeat of a request deletes only chats that the request did
 /// not reach.
 pub fn delete(
-    core: &mut Core,
+    shard: &mut Shard,
     delete: Delete,
     reservation: Option<Reservation>,
     out: &mut Output,
 ) -> Step {
-    if let Err(beyond) = check_up_to(core.slots(), &delete) {
+    if let Err(beyond) = check_up_to(shard.slots(), &delete) {
         return Step::Done(Err(beyond));
     }
     let mut seen = HashSet::with_capacity(delete.ids.len());
     let ids: Vec<ChatId> = delete.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
     for id in &ids {
         let keyed =
-            reservation.map(|reservation| Keyed::of_part(reservation, id, core.slots().hasher()));
-        match keyed.as_ref().map(|keyed| core.recall(keyed)) {
+            reservation.map(|reservation| Keyed::of_part(reservation, id, shard.slots().hasher()));
+        match keyed.as_ref().map(|keyed| shard.recall(keyed)) {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(_))) => continue,
             Some(Err(lost)) => return Step::Done(Err(lost)),
         }
-        if let Some(to) = delete_watermark(core.slots(), &delete.user_id, id, delete.up_to) {
-            let slot = core.slots().slot_of_chat(id);
+        if let Some(to) = delete_watermark(shard.slots(), &delete.user_id, id, delete.up_to) {
+            let slot = shard.slots().slot_of_chat(id);
             let event = Deleted { chat_id: id.clone(), user_id: delete.user_id.clone(), to };
-            core.commit(slot, event, out);
-            core.deliver(id, out);
+            shard.commit(slot, event, out);
+            shard.deliver(id, out);
         }
         if let Some(keyed) = keyed {
-            core.keep(keyed, &Reply::Delete(()), out);
+            shard.keep(keyed, &Reply::Delete(()), out);
         }
     }
     Step::AfterDeliveries(ids, Reply::Delete(()))

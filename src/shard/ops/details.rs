@@ -1,7 +1,7 @@
 //! What chats and rows know for `detail`, and what the chat knows for `explain`.
 
 use crate::command::explain::Explain;
-use crate::shard::core::Slots;
+use crate::shard::machine::Slots;
 use crate::shard::op::{Answer, ChatView, DetailPart};
 use crate::types::{ChatId, Sequence, UserId};
 

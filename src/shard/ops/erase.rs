@@ -8,9 +8,9 @@
 use super::rows;
 use crate::command::Reply;
 use crate::command::erase_user::{EraseUser, EraseUserReply};
-use crate::shard::core::{Core, Remembered};
 use crate::shard::events::{MemberErased, UserErased};
 use crate::shard::keyed::Keyed;
+use crate::shard::machine::{Remembered, Shard};
 use crate::shard::op::{Answer, Output, ReplyTo, Step};
 use crate::types::{ChatId, UserId};
 
@@ -19,50 +19,50 @@ const CHATS_A_STEP: u64 = 4096;
 
 /// Answers with the user's rows. The router then has their chats remove the user. Takes the
 /// idempotency key now, so that no other request can use it before the end.
-pub fn erase_begin(core: &mut Core, erase: EraseUser, out: &mut Output) -> Step {
-    if let Some(keyed) = Keyed::of_erase(&erase, core.slots().hasher()) {
-        match core.remembered(&keyed) {
-            Ok(None) => _ = core.keep_reservation(keyed, out),
+pub fn erase_begin(shard: &mut Shard, erase: EraseUser, out: &mut Output) -> Step {
+    if let Some(keyed) = Keyed::of_erase(&erase, shard.slots().hasher()) {
+        match shard.remembered(&keyed) {
+            Ok(None) => _ = shard.keep_reservation(keyed, out),
             Ok(Some(Remembered::Reservation(_))) => {}
             Ok(Some(Remembered::Reply(reply))) => return Step::Done(Ok(reply)),
             Err(error) => return Step::Done(Err(error)),
         }
     }
-    Step::Part(rows::rows(core.slots(), vec![erase.user_id]))
+    Step::Part(rows::rows(shard.slots(), vec![erase.user_id]))
 }
 
 pub fn erase_member(
-    core: &mut Core,
+    shard: &mut Shard,
     to: ReplyTo,
     user_id: &UserId,
     ids: &[ChatId],
     out: &mut Output,
 ) -> Step {
-    let hash = core.slots().hash_of(user_id.as_str());
+    let hash = shard.slots().hash_of(user_id.as_str());
     let mut memberships = 0;
     for id in ids {
-        let is_member = core
+        let is_member = shard
             .slots()
             .find_chat(id)
             .is_some_and(|chat| chat.members.get(user_id.as_str(), hash).is_some());
         if is_member {
             memberships += 1;
-            erase_from(core, id.clone(), user_id, out);
+            erase_from(shard, id.clone(), user_id, out);
         }
     }
-    match core.after_deliveries(ids, to, Answer::EraseMember(memberships)) {
+    match shard.after_deliveries(ids, to, Answer::EraseMember(memberships)) {
         Some(answer) => Step::Part(answer),
         None => Step::Later,
     }
 }
 
 /// Erases the user from the chats of some slots. `from` is the index of the first of these slots.
-pub fn erase_sweep(core: &mut Core, user_id: &UserId, from: usize, out: &mut Output) -> Step {
+pub fn erase_sweep(shard: &mut Shard, user_id: &UserId, from: usize, out: &mut Output) -> Step {
     let mut looked = 0;
     let mut next = from;
     let mut found = Vec::new();
     while looked < CHATS_A_STEP
-        && let Some(slot) = core.slots().states().get(next)
+        && let Some(slot) = shard.slots().states().get(next)
     {
         let names = slot
             .chats()
@@ -73,23 +73,23 @@ pub fn erase_sweep(core: &mut Core, user_id: &UserId, from: usize, out: &mut Out
         next += 1;
     }
     for chat_id in found {
-        erase_from(core, chat_id, user_id, out);
+        erase_from(shard, chat_id, user_id, out);
     }
-    Step::Part(Answer::EraseSweep((next < core.slots().states().len()).then_some(next)))
+    Step::Part(Answer::EraseSweep((next < shard.slots().states().len()).then_some(next)))
 }
 
-fn erase_from(core: &mut Core, chat_id: ChatId, user_id: &UserId, out: &mut Output) {
-    let slot = core.slots().slot_of_chat(&chat_id);
+fn erase_from(shard: &mut Shard, chat_id: ChatId, user_id: &UserId, out: &mut Output) {
+    let slot = shard.slots().slot_of_chat(&chat_id);
     let event = MemberErased { chat_id: chat_id.clone(), user_id: user_id.clone() };
-    core.commit(slot, event, out);
-    core.deliver(&chat_id, out);
+    shard.commit(slot, event, out);
+    shard.deliver(&chat_id, out);
 }
 
 /// Forgets the user. If the user got new rows since [`erase_begin`], answers with these rows
 /// instead.
-pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut Output) -> Step {
-    let keyed = Keyed::of_erase(&erase, core.slots().hasher());
-    let own = keyed.as_ref().map(|keyed| core.remembered(keyed));
+pub fn erase_end(shard: &mut Shard, erase: EraseUser, memberships: u64, out: &mut Output) -> Step {
+    let keyed = Keyed::of_erase(&erase, shard.slots().hasher());
+    let own = keyed.as_ref().map(|keyed| shard.remembered(keyed));
     // The request may have come twice, on two connections. The other one has then finished it.
     if let Some(Ok(Some(Remembered::Reply(reply)))) = own {
         return Step::Done(Ok(reply));
@@ -97,20 +97,20 @@ pub fn erase_end(core: &mut Core, erase: EraseUser, memberships: u64, out: &mut 
     // The reservation of this request does not count as a trace of the user. Otherwise erasing an
     // unknown user would commit an event.
     let own_reservations = usize::from(matches!(own, Some(Ok(Some(Remembered::Reservation(_))))));
-    let user = core.slots().find_user(&erase.user_id);
+    let user = shard.slots().find_user(&erase.user_id);
     if user.is_some_and(|user| !user.rows.is_empty()) {
-        return Step::Part(rows::rows(core.slots(), vec![erase.user_id]));
+        return Step::Part(rows::rows(shard.slots(), vec![erase.user_id]));
     }
-    let answers = core.answers_of(&erase.user_id);
+    let answers = shard.answers_of(&erase.user_id);
     if user.is_some() || answers.count > own_reservations {
-        let slot = core.slots().slot_of_user(&erase.user_id);
+        let slot = shard.slots().slot_of_user(&erase.user_id);
         let user_id = erase.user_id;
-        core.commit_of_user(slot, &user_id, UserErased { user_id: user_id.clone() }, out);
-        core.answers_went(slot, answers);
+        shard.commit_of_user(slot, &user_id, UserErased { user_id: user_id.clone() }, out);
+        shard.answers_went(slot, answers);
     }
     let reply = Reply::EraseUser(EraseUserReply { memberships });
     if let Some(keyed) = keyed {
-        core.keep(keyed, &reply, out);
+        shard.keep(keyed, &reply, out);
     }
     Step::Done(Ok(reply))
 }

@@ -2,7 +2,7 @@
 
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::limits::IMPORT_COUNTER_MAX;
-use crate::shard::core::Slots;
+use crate::shard::machine::Slots;
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, ExportPage, ExportPlace, ExportRow};
 use crate::shard::row::RowFacts;

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::command::import::{Import, ImportReply};
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::command::{Error, ErrorCode, Outcome, Reply};
-use crate::shard::core::Core;
-use crate::shard::core::prefetch::prefetch_ids;
 use crate::shard::deliveries::Effect;
 use crate::shard::events::{
     AdvancedRef, ChatImported, MembersImported, MembersRemoved, RemovalImported,
 };
 use crate::shard::keyed::Keyed;
+use crate::shard::machine::Shard;
+use crate::shard::machine::prefetch::prefetch_ids;
 use crate::shard::member::{Member, MemberFacts};
 use crate::shard::op::{Answer, Output, Removal, Step};
 use crate::shard::row::{RowFacts, RowImport};
@@ -20,15 +20,15 @@ use crate::shard::state::ChatHead;
 use crate::types::{AsKey, ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId, wide};
 
 /// Checks whether `import` would accept these lines. Changes nothing.
-pub fn check_import(core: &Core, import: &Import) -> Answer {
+pub fn check_import(shard: &Shard, import: &Import) -> Answer {
     let nothing_yet = ImportReply { chats: 0, members: 0 };
-    Answer::Done(plan_import(core, import, &[]).map(|_| Reply::Import(nothing_yet)))
+    Answer::Done(plan_import(shard, import, &[]).map(|_| Reply::Import(nothing_yet)))
 }
 
 /// Applies all chats and members, or none if one line is refused. `places` has the join order of
 /// each member's row, or is empty.
-pub fn import(core: &mut Core, import: &Import, places: &[u64], out: &mut Output) -> Step {
-    let Plan { chats: plan, mut taken } = match plan_import(core, import, places) {
+pub fn import(shard: &mut Shard, import: &Import, places: &[u64], out: &mut Output) -> Step {
+    let Plan { chats: plan, mut taken } = match plan_import(shard, import, places) {
         Ok(plan) => plan,
         Err(error) => return Step::Done(Err(error)),
     };
@@ -36,66 +36,66 @@ pub fn import(core: &mut Core, import: &Import, places: &[u64], out: &mut Output
     for (chat_id, part) in plan {
         taken.chats += u64::from(part.head.is_some());
         taken.members += part.lines;
-        import_chat(core, &chat_id, part, out);
+        import_chat(shard, &chat_id, part, out);
         touched.push(chat_id);
     }
     Step::AfterDeliveries(touched, Reply::Import(taken))
 }
 
-fn import_chat(core: &mut Core, chat_id: &ChatId, part: ChatPlan, out: &mut Output) {
-    let slot = core.slots().slot_of_chat(chat_id);
+fn import_chat(shard: &mut Shard, chat_id: &ChatId, part: ChatPlan, out: &mut Output) {
+    let slot = shard.slots().slot_of_chat(chat_id);
     if let Some(head) = part.head {
         let (to, time) = (head.last_sequence, head.last_time);
-        let stored = core.slots().find_chat(chat_id).map_or(to, |chat| chat.head.last_sequence);
+        let stored = shard.slots().find_chat(chat_id).map_or(to, |chat| chat.head.last_sequence);
         let head = ChatHead { last_sequence: stored, ..head };
-        core.commit(slot, ChatImported { head }, out);
+        shard.commit(slot, ChatImported { head }, out);
         if to > stored {
             // Newer messages bring back rows of users who deleted the chat, as messages that arrive
             // do.
-            let chat_id = chat_id.as_key(core.slots().hasher());
-            core.commit(slot, AdvancedRef { chat_id, to, time, sent: None }, out);
+            let chat_id = chat_id.as_key(shard.slots().hasher());
+            shard.commit(slot, AdvancedRef { chat_id, to, time, sent: None }, out);
         }
     }
     if !part.removed.is_empty() {
         let event = MembersRemoved { chat_id: chat_id.clone(), user_ids: part.removed };
-        core.commit(slot, event, out);
+        shard.commit(slot, event, out);
     }
     if !part.members.is_empty() {
-        prefetch_ids(core.slots(), part.members.iter().map(|(member, _)| member.user_id.as_str()));
+        prefetch_ids(shard.slots(), part.members.iter().map(|(member, _)| member.user_id.as_str()));
         let event = MembersImported { chat_id: chat_id.clone(), members: part.members };
-        core.commit(slot, event, out);
+        shard.commit(slot, event, out);
     }
     if let Some(keyed) = part.keyed {
         let nothing_more = ImportReply { chats: 0, members: 0 };
-        core.keep(keyed, &Reply::Import(nothing_more), out);
+        shard.keep(keyed, &Reply::Import(nothing_more), out);
     }
-    core.deliver(chat_id, out);
+    shard.deliver(chat_id, out);
 }
 
 /// Adds removals to users of this shard. The chats have already removed the members, so a user who
 /// has a row now has joined again and gets no removal. A removal that the user already has stays as
 /// it is.
-pub fn import_removals(core: &mut Core, removals: Vec<Removal>, out: &mut Output) -> Outcome {
+pub fn import_removals(shard: &mut Shard, removals: Vec<Removal>, out: &mut Output) -> Outcome {
     for Removal { user_id, chat_id, version } in removals {
-        let is_known = core.slots().find_user(&user_id).is_some_and(|user| {
-            let hash = core.slots().hash_of(chat_id.as_str());
+        let is_known = shard.slots().find_user(&user_id).is_some_and(|user| {
+            let hash = shard.slots().hash_of(chat_id.as_str());
             let mut removals = user.removals.iter().flat_map(|removals| &removals.chats);
             user.rows.get(chat_id.as_str(), hash).is_some()
                 || removals.any(|(removed, _)| *removed == chat_id)
         });
         if !is_known {
-            let slot = core.slots().slot_of_user(&user_id);
+            let slot = shard.slots().slot_of_user(&user_id);
             let event = RemovalImported { user_id: user_id.clone(), chat_id, version };
-            core.commit_of_user(slot, &user_id, event, out);
+            shard.commit_of_user(slot, &user_id, event, out);
         }
     }
-    core.forget_some(out);
+    shard.forget_some(out);
     Ok(Reply::Import(ImportReply { chats: 0, members: 0 }))
 }
 
 /// Checks all lines and plans what each chat becomes. Changes nothing. Chats that an earlier
 /// request with this idempotency key has applied are only counted.
-fn plan_import(core: &Core, import: &Import, places: &[u64]) -> Result<Plan, Error> {
+fn plan_import(shard: &Shard, import: &Import, places: &[u64]) -> Result<Plan, Error> {
     let merge = import.merge == Some(true);
     let mut lines: BTreeMap<&ChatId, ChatLines<'_>> = BTreeMap::new();
     for line in &import.chats {
@@ -111,19 +111,19 @@ fn plan_import(core: &Core, import: &Import, places: &[u64]) -> Result<Plan, Err
     let mut plan = Plan { chats: BTreeMap::new(), taken: ImportReply { chats: 0, members: 0 } };
     for (chat_id, ChatLines { chat, members, places }) in lines {
         let key = import.idempotency_key.as_ref();
-        let hasher = core.slots().hasher();
+        let hasher = shard.slots().hasher();
         let keyed = key.map(|key| Keyed::of_import(chat_id, chat, &members, merge, key, hasher));
         if let Some(keyed) = &keyed
-            && core.recall(keyed).map_err(|error| about_chat(chat_id, error))?.is_some()
+            && shard.recall(keyed).map_err(|error| about_chat(chat_id, error))?.is_some()
         {
             plan.taken.chats += u64::from(chat.is_some());
             plan.taken.members += wide(members.len());
             continue;
         }
-        let head = chat.map(|line| plan_chat(core, line, merge)).transpose()?;
+        let head = chat.map(|line| plan_chat(shard, line, merge)).transpose()?;
         let lines = wide(members.len());
         let placed = members.into_iter().zip(places).collect();
-        let roster = plan_members(core, chat_id, head.as_ref(), placed, merge)?;
+        let roster = plan_members(shard, chat_id, head.as_ref(), placed, merge)?;
         let part =
             ChatPlan { head, removed: roster.removed, members: roster.members, lines, keyed };
         plan.chats.insert(chat_id.clone(), part);
@@ -131,17 +131,17 @@ fn plan_import(core: &Core, import: &Import, places: &[u64]) -> Result<Plan, Err
     Ok(plan)
 }
 
-fn plan_chat(core: &Core, line: &ChatLine, merge: bool) -> Result<ChatHead, Error> {
+fn plan_chat(shard: &Shard, line: &ChatLine, merge: bool) -> Result<ChatHead, Error> {
     let head = head_of_line(line)?;
-    if core.slots().is_retired(core.slots().hasher().hashed(line.id.as_str())) {
+    if shard.slots().is_retired(shard.slots().hasher().hashed(line.id.as_str())) {
         return match (merge, head.dissolved) {
             (true, true) => Ok(head),
             (_, false) => Err(about_chat(&line.id, Error::gone())),
             (false, true) => Err(there_already(&line.id)),
         };
     }
-    let Some(stored) = core.slots().find_chat(&line.id).map(|chat| &chat.head) else {
-        return core.room().map(|()| head);
+    let Some(stored) = shard.slots().find_chat(&line.id).map(|chat| &chat.head) else {
+        return shard.room().map(|()| head);
     };
     if stored.dissolved && !head.dissolved {
         return Err(about_chat(&line.id, Error::gone()));
@@ -179,29 +179,29 @@ fn plan_chat(core: &Core, line: &ChatLine, merge: bool) -> Result<ChatHead, Erro
 
 /// Plans which members of a chat leave, come or change. Takes the lines in their order.
 fn plan_members(
-    core: &Core,
+    shard: &Shard,
     chat_id: &ChatId,
     head: Option<&ChatHead>,
     lines: Vec<(&MemberLine, Option<u64>)>,
     merge: bool,
 ) -> Result<RosterPlan, Error> {
-    let chat = core.slots().find_chat(chat_id);
+    let chat = shard.slots().find_chat(chat_id);
     let head = match head {
         Some(head) if head.dissolved => Err(Error::gone()),
         Some(head) => Ok(head),
-        None => core.slots().live_chat(chat_id).map(|chat| &chat.head),
+        None => shard.slots().live_chat(chat_id).map(|chat| &chat.head),
     };
     let head = match head {
         Ok(head) => head,
         // A chat that does not exist has no members, so the lines only add removals to users.
         Err(_) if lines.iter().all(|(line, _)| line.removed == Flag::YES) => {
-            core.room()?;
+            shard.room()?;
             return Ok(RosterPlan::default());
         }
         Err(error) => return Err(about_chat(chat_id, error)),
     };
     let stored = |line: &MemberLine| {
-        let hash = core.slots().hash_of(line.user_id.as_str());
+        let hash = shard.slots().hash_of(line.user_id.as_str());
         chat.and_then(|chat| chat.members.get(line.user_id.as_str(), hash))
     };
     let mut removed: HashSet<&UserId> = HashSet::new();
@@ -215,7 +215,7 @@ fn plan_members(
             match stored {
                 Some(_) => _ = removed.insert(&line.user_id),
                 // The user will remember this removal, which takes memory.
-                None => core.room()?,
+                None => shard.room()?,
             }
             count -= usize::from(stored.is_some() || withdrawn.is_some());
             continue;
@@ -224,7 +224,7 @@ fn plan_members(
             return Err(Error::new(ErrorCode::Conflict, describe(line, "it is there already")));
         }
         if stored.is_none() {
-            core.room()?;
+            shard.room()?;
             count += 1;
         }
         let order = head.next_order.saturating_add(wide(planned.len()));

@@ -8,14 +8,14 @@ use crate::command::members::{MemberItem, Members, MembersReply};
 use crate::command::remove_members::{RemoveMembers, RemoveMembersReply};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::MEMBERS_PAGE_MAX;
-use crate::shard::core::{Core, Slots};
 use crate::shard::events::{MembersAdded, MembersRemoved};
+use crate::shard::machine::{Shard, Slots};
 use crate::shard::op::{Output, Step};
 use crate::shard::state::Chat;
 use crate::types::{ChatId, ChatType, UserId, wide};
 
-pub fn add_members(core: &mut Core, add: AddMembers, out: &mut Output) -> Step {
-    let chat = match changeable(core.slots(), &add.chat_id, add.if_version) {
+pub fn add_members(shard: &mut Shard, add: AddMembers, out: &mut Output) -> Step {
+    let chat = match changeable(shard.slots(), &add.chat_id, add.if_version) {
         Ok(chat) => chat,
         Err(error) => return Step::Done(Err(error)),
     };
@@ -24,35 +24,35 @@ pub fn add_members(core: &mut Core, add: AddMembers, out: &mut Output) -> Step {
     }
     let user_ids: Vec<UserId> = each_once(add.user_ids)
         .into_iter()
-        .filter(|id| chat.members.get(id.as_str(), core.slots().hash_of(id.as_str())).is_none())
+        .filter(|id| chat.members.get(id.as_str(), shard.slots().hash_of(id.as_str())).is_none())
         .collect();
     let (added, members) = (wide(user_ids.len()), wide(chat.members.len() + user_ids.len()));
     if added > 0 {
-        if let Err(full) = core.room() {
+        if let Err(full) = shard.room() {
             return Step::Done(Err(full));
         }
-        let slot = core.slots().slot_of_chat(&add.chat_id);
-        core.commit(slot, MembersAdded { chat_id: add.chat_id.clone(), user_ids }, out);
-        core.deliver(&add.chat_id, out);
+        let slot = shard.slots().slot_of_chat(&add.chat_id);
+        shard.commit(slot, MembersAdded { chat_id: add.chat_id.clone(), user_ids }, out);
+        shard.deliver(&add.chat_id, out);
     }
     let reply = Reply::AddMembers(AddMembersReply { added, members });
     Step::AfterDeliveries(vec![add.chat_id], reply)
 }
 
-pub fn remove_members(core: &mut Core, remove: RemoveMembers, out: &mut Output) -> Step {
-    let chat = match changeable(core.slots(), &remove.chat_id, remove.if_version) {
+pub fn remove_members(shard: &mut Shard, remove: RemoveMembers, out: &mut Output) -> Step {
+    let chat = match changeable(shard.slots(), &remove.chat_id, remove.if_version) {
         Ok(chat) => chat,
         Err(error) => return Step::Done(Err(error)),
     };
     let user_ids: Vec<UserId> = each_once(remove.user_ids)
         .into_iter()
-        .filter(|id| chat.members.get(id.as_str(), core.slots().hash_of(id.as_str())).is_some())
+        .filter(|id| chat.members.get(id.as_str(), shard.slots().hash_of(id.as_str())).is_some())
         .collect();
     let (removed, members) = (wide(user_ids.len()), wide(chat.members.len() - user_ids.len()));
     if removed > 0 {
-        let slot = core.slots().slot_of_chat(&remove.chat_id);
-        core.commit(slot, MembersRemoved { chat_id: remove.chat_id.clone(), user_ids }, out);
-        core.deliver(&remove.chat_id, out);
+        let slot = shard.slots().slot_of_chat(&remove.chat_id);
+        shard.commit(slot, MembersRemoved { chat_id: remove.chat_id.clone(), user_ids }, out);
+        shard.deliver(&remove.chat_id, out);
     }
     let reply = Reply::RemoveMembers(RemoveMembersReply { removed, members });
     Step::AfterDeliveries(vec![remove.chat_id], reply)

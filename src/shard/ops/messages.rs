@@ -3,13 +3,13 @@
 use crate::command::advance::{AdvanceRef, AdvanceReply};
 use crate::command::{Error, ErrorCode};
 use crate::limits::ADVANCE_AHEAD_MAX;
-use crate::shard::core::{Core, check_version};
 use crate::shard::events::AdvancedRef;
+use crate::shard::machine::{Shard, check_version};
 use crate::shard::op::Output;
 use crate::shard::state::ChatHead;
 use crate::types::{ChatStatus, Sequence};
 
-impl Core {
+impl Shard {
     /// Runs an `advance` without an idempotency key on the fast path. The caller replies itself,
     /// after the log has the record. None if another shard owns the chat.
     pub fn fast_advance(
@@ -24,19 +24,19 @@ impl Core {
 }
 
 pub fn advance(
-    core: &mut Core,
+    shard: &mut Shard,
     advance: AdvanceRef<'_>,
     out: &mut Output,
 ) -> Result<AdvanceReply, Error> {
-    let found = core.slots().chat_at(advance.chat_id.id, advance.chat_id.hash);
-    let chat = core.slots().alive(found, advance.chat_id)?;
+    let found = shard.slots().chat_at(advance.chat_id.id, advance.chat_id.hash);
+    let chat = shard.slots().alive(found, advance.chat_id)?;
     if chat.head.status == ChatStatus::Disabled {
         return Err(Error::new(ErrorCode::Disabled, "the chat is disabled"));
     }
     check_version("chat", chat.head.version, advance.if_version)?;
     let stored = chat.head.last_sequence;
     let target = target(&chat.head, &advance)?;
-    let given_time = core.time_or_now(advance.time)?;
+    let given_time = shard.time_or_now(advance.time)?;
     let sent = advance.sender_id.and_then(|sender| {
         let member = chat.members.get(sender.id, sender.hash)?;
         (member.facts().sent_seq < target.sent).then_some((sender, target.sent))
@@ -48,9 +48,9 @@ pub fn advance(
         let chat_id = advance.chat_id;
         let to = if is_newer { target.last } else { Sequence::ZERO };
         let event = AdvancedRef { chat_id, to, time: last_time, sent };
-        core.commit(chat_id.slot(), event, out);
+        shard.commit(chat_id.slot(), event, out);
         if let Some(chat_id) = brings_back {
-            core.deliver(&chat_id, out);
+            shard.deliver(&chat_id, out);
         }
     }
     Ok(AdvanceReply { first_sequence: target.first, last_sequence: target.last, last_time })

@@ -1,7 +1,7 @@
 //! Operations: what a shard does for a router or for another shard, one file per family.
 //!
-//! A read takes the [`Slots`](super::core::Slots). A write takes the [`Core`](super::Core), and
-//! looks things up in its slots. It ends in `Core::commit`, which makes an event a record and
+//! A read takes the [`Slots`](super::machine::Slots). A write takes the [`Shard`](super::Shard), and
+//! looks things up in its slots. It ends in `Shard::commit`, which makes an event a record and
 //! applies it.
 //!
 //! # Layout

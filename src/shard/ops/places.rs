@@ -5,7 +5,7 @@
 
 use std::iter::Peekable;
 
-use crate::shard::core::Slots;
+use crate::shard::machine::Slots;
 use crate::shard::op::{Answer, Arrival, Arrivals};
 use crate::shard::roster::Entry;
 

@@ -7,15 +7,15 @@ use crate::command::clear::{Clear, ClearReply};
 use crate::command::mark_read::{MarkRead, MarkReadRef, MarkReadReply};
 use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Error, Outcome, Reply};
-use crate::shard::core::{Core, Slots, check_version};
 use crate::shard::events::{Cleared, ReadRef};
 use crate::shard::keyed::Keyed;
+use crate::shard::machine::{Shard, Slots, check_version};
 use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest, Step};
 use crate::shard::row::RowFacts;
 use crate::shard::state::Chat;
 use crate::types::{ChatId, Flag, Hashed, IdempotencyKey, UserId};
 
-impl Core {
+impl Shard {
     /// Runs a `mark_read` on the fast path, like [`Self::fast_advance`]. Also None if the user has
     /// no row. And None while the chat's outbox holds an event, because the event must reach the
     /// row first.
@@ -50,23 +50,28 @@ impl Core {
 }
 
 /// The chat checks here. The row decides on its shard, which then answers.
-pub fn mark_read(core: &mut Core, to: ReplyTo, read: MarkRead, out: &mut Output) -> Step {
+pub fn mark_read(shard: &mut Shard, to: ReplyTo, read: MarkRead, out: &mut Output) -> Step {
     let MarkRead { user_id, chat_id, seq, idempotency_key, if_version } = read;
-    let request = check_row(core.slots(), &user_id, chat_id, RowAction::Read(seq), if_version);
-    ask_row(core, to, user_id, request, idempotency_key, out)
+    let request = check_row(shard.slots(), &user_id, chat_id, RowAction::Read(seq), if_version);
+    ask_row(shard, to, user_id, request, idempotency_key, out)
 }
 
-pub fn clear(core: &mut Core, to: ReplyTo, clear: Clear, out: &mut Output) -> Step {
+pub fn clear(shard: &mut Shard, to: ReplyTo, clear: Clear, out: &mut Output) -> Step {
     let Clear { user_id, chat_id, idempotency_key, if_version } = clear;
-    let request = check_row(core.slots(), &user_id, chat_id, RowAction::Clear, if_version);
-    ask_row(core, to, user_id, request, idempotency_key, out)
+    let request = check_row(shard.slots(), &user_id, chat_id, RowAction::Clear, if_version);
+    ask_row(shard, to, user_id, request, idempotency_key, out)
 }
 
 /// The chats check here. Each row then decides on its own.
-pub fn mark_read_many(core: &mut Core, to: ReplyTo, many: MarkReadMany, out: &mut Output) -> Step {
-    let requests = check_items(core.slots(), &many.user_id, many.items);
-    let shard = core.slots().shard_of_user(&many.user_id);
-    core.send(shard, Message::Rows { to, user_id: many.user_id, requests }, out);
+pub fn mark_read_many(
+    shard: &mut Shard,
+    to: ReplyTo,
+    many: MarkReadMany,
+    out: &mut Output,
+) -> Step {
+    let requests = check_items(shard.slots(), &many.user_id, many.items);
+    let owner = shard.slots().shard_of_user(&many.user_id);
+    shard.send(owner, Message::Rows { to, user_id: many.user_id, requests }, out);
     Step::Later
 }
 
@@ -95,7 +100,7 @@ fn check_row(
 }
 
 fn ask_row(
-    core: &mut Core,
+    shard: &mut Shard,
     to: ReplyTo,
     user_id: UserId,
     request: RowRequest,
@@ -106,60 +111,65 @@ fn ask_row(
         Err(error) if key.is_none() => return Step::Done(Err(error.clone())),
         _ => {}
     }
-    let shard = core.slots().shard_of_user(&user_id);
+    let owner = shard.slots().shard_of_user(&user_id);
     // An event on its way must reach the row before this change. Without one, and if this shard
     // owns the row, the row can decide at once, without a message.
     let is_quiet =
-        core.slots().find_chat(&request.chat_id).is_none_or(|chat| chat.outbox.is_empty());
-    if core.slots().is_own(shard) && is_quiet {
-        return row_request(core, &user_id, request, key.as_ref(), out).into();
+        shard.slots().find_chat(&request.chat_id).is_none_or(|chat| chat.outbox.is_empty());
+    if shard.slots().is_own(owner) && is_quiet {
+        return row_request(shard, &user_id, request, key.as_ref(), out).into();
     }
-    core.send(shard, Message::Row { to, user_id, request, key }, out);
+    shard.send(owner, Message::Row { to, user_id, request, key }, out);
     Step::Later
 }
 
 /// Decides a change of a row that the chat has checked. A repeat of its request gets the first
 /// reply.
 pub fn row_request(
-    core: &mut Core,
+    shard: &mut Shard,
     user_id: &UserId,
     request: RowRequest,
     key: Option<&IdempotencyKey>,
     out: &mut Output,
 ) -> Outcome {
-    let keyed = key.map(|key| Keyed::of_row(user_id, &request, key, core.slots().hasher()));
+    let keyed = key.map(|key| Keyed::of_row(user_id, &request, key, shard.slots().hasher()));
     if let Some(keyed) = &keyed
-        && let Some(reply) = core.recall(keyed)?
+        && let Some(reply) = shard.recall(keyed)?
     {
         return Ok(reply);
     }
-    let reply = change_row(core, user_id, request, out)?;
+    let reply = change_row(shard, user_id, request, out)?;
     if let Some(keyed) = keyed {
-        core.keep(keyed, &reply, out);
+        shard.keep(keyed, &reply, out);
     }
     Ok(reply)
 }
 
-fn change_row(core: &mut Core, user_id: &UserId, request: RowRequest, out: &mut Output) -> Outcome {
+fn change_row(
+    shard: &mut Shard,
+    user_id: &UserId,
+    request: RowRequest,
+    out: &mut Output,
+) -> Outcome {
     let RowRequest { chat_id, action, if_version, checked } = request;
     let checked = checked?;
     match action {
         RowAction::Read(seq) => {
-            let facts = facts_of(core.slots(), user_id, &chat_id, if_version)?;
-            let user_id = core.slots().hasher().hashed(user_id.as_str());
-            let chat_id = core.slots().hasher().hashed(chat_id.as_str());
+            let facts = facts_of(shard.slots(), user_id, &chat_id, if_version)?;
+            let user_id = shard.slots().hasher().hashed(user_id.as_str());
+            let chat_id = shard.slots().hasher().hashed(chat_id.as_str());
             let event = ReadRef { user_id, chat_id, seq };
-            Ok(Reply::MarkRead(read_row(core, event, facts, checked, out)))
+            Ok(Reply::MarkRead(read_row(shard, event, facts, checked, out)))
         }
         RowAction::Clear => {
-            clear_row(core, user_id, chat_id, if_version, checked, out).map(Reply::Clear)
+            clear_row(shard, user_id, chat_id, if_version, checked, out).map(Reply::Clear)
         }
     }
 }
 
 /// Raises the read position of a row, whose present facts are `facts`.
 fn read_row(
-    core: &mut Core,
+    shard: &mut Shard,
     read: ReadRef<'_>,
     mut facts: RowFacts,
     Checked { last_sequence, sent_seq }: Checked,
@@ -170,7 +180,7 @@ fn read_row(
     let is_newer = facts.max_read_seq < read.seq;
     let is_opened = facts.max_read_seq == read.seq && facts.marked_unread == Flag::YES;
     if is_newer || is_opened {
-        core.commit(read.user_id.slot(), read, out);
+        shard.commit(read.user_id.slot(), read, out);
     }
     facts.max_read_seq = facts.max_read_seq.max(read.seq);
     let unread = facts.floors(sent_seq).unread(last_sequence);
@@ -178,20 +188,20 @@ fn read_row(
 }
 
 fn clear_row(
-    core: &mut Core,
+    shard: &mut Shard,
     user_id: &UserId,
     chat_id: ChatId,
     if_version: Option<u64>,
     Checked { last_sequence, .. }: Checked,
     out: &mut Output,
 ) -> Result<ClearReply, Error> {
-    let facts = facts_of(core.slots(), user_id, &chat_id, if_version)?;
+    let facts = facts_of(shard.slots(), user_id, &chat_id, if_version)?;
     // If the watermark already covers the chat, this is a repeat. What the user has set since must
     // stay.
     if facts.deleted_to_seq < last_sequence {
-        let slot = core.slots().slot_of_user(user_id);
+        let slot = shard.slots().slot_of_user(user_id);
         let event = Cleared { user_id: user_id.clone(), chat_id, to: last_sequence };
-        core.commit(slot, event, out);
+        shard.commit(slot, event, out);
     }
     Ok(ClearReply { deleted_to_seq: facts.deleted_to_seq.max(last_sequence) })
 }
@@ -210,32 +220,32 @@ fn facts_of(
 
 /// Decides several changes of a user in one step. One idempotency key covers them all.
 pub fn read_rows(
-    core: &mut Core,
+    shard: &mut Shard,
     user_id: &UserId,
     requests: Vec<RowRequest>,
     key: &IdempotencyKey,
     out: &mut Output,
 ) -> Outcome {
-    let keyed = Keyed::of_rows(user_id, &requests, key, core.slots().hasher());
-    if let Some(reply) = core.recall(&keyed)? {
+    let keyed = Keyed::of_rows(user_id, &requests, key, shard.slots().hasher());
+    if let Some(reply) = shard.recall(&keyed)? {
         return Ok(reply);
     }
-    let items = row_requests(core, user_id, requests, out);
+    let items = row_requests(shard, user_id, requests, out);
     let reply = Reply::MarkReadMany(MarkReadManyReply { items });
-    core.keep(keyed, &reply, out);
+    shard.keep(keyed, &reply, out);
     Ok(reply)
 }
 
 /// Decides several changes of a user, each on its own: an error of one leaves the others.
 pub fn row_requests(
-    core: &mut Core,
+    shard: &mut Shard,
     user_id: &UserId,
     requests: Vec<RowRequest>,
     out: &mut Output,
 ) -> Vec<ReadResult> {
     let results = requests.into_iter().map(|request| {
         let chat_id = request.chat_id.clone();
-        match change_row(core, user_id, request, out) {
+        match change_row(shard, user_id, request, out) {
             Ok(Reply::MarkRead(MarkReadReply { max_read_seq, unread })) => ReadResult {
                 chat_id,
                 status: 200,

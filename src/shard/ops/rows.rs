@@ -7,10 +7,10 @@ use crate::command::set_flags::{SetFlags, SetFlagsReply};
 use crate::command::touch::{Touch, TouchReply};
 use crate::command::{Error, Outcome, Reply};
 use crate::limits::SCAN_ROWS;
-use crate::shard::core::{Core, Slots, check_version};
 use crate::shard::events::{FlagsSet, Touched};
 use crate::shard::keyed::Keyed;
 use crate::shard::listing::UserRows;
+use crate::shard::machine::{Shard, Slots, check_version};
 use crate::shard::op::{Answer, Output, Step};
 use crate::shard::page::ListPage;
 use crate::shard::row::Row;
@@ -39,13 +39,14 @@ pub fn list(slots: &Slots, list: &List) -> Step {
 }
 
 /// Sets the flags of a row, unless the request is a repeat.
-pub fn set_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Step {
-    let keyed = Keyed::of_set_flags(&set, core.slots().hasher());
-    core.once(keyed, out, |core, out| change_flags(core, set, out).into())
+pub fn set_flags(shard: &mut Shard, set: SetFlags, out: &mut Output) -> Step {
+    let keyed = Keyed::of_set_flags(&set, shard.slots().hasher());
+    shard.once(keyed, out, |shard, out| change_flags(shard, set, out).into())
 }
 
-fn change_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Outcome {
-    let row = core.slots().find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
+fn change_flags(shard: &mut Shard, set: SetFlags, out: &mut Output) -> Outcome {
+    let row =
+        shard.slots().find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
     check_version("row", row.version(), set.if_version)?;
     let differs =
         |wanted: Option<Flag>, stored: Flag| wanted.is_some_and(|wanted| wanted != stored);
@@ -55,7 +56,7 @@ fn change_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Outcome {
         || differs(set.is_hide, facts.is_hide)
         || differs(set.marked_unread, facts.marked_unread)
     {
-        let slot = core.slots().slot_of_user(&set.user_id);
+        let slot = shard.slots().slot_of_user(&set.user_id);
         let event = FlagsSet {
             user_id: set.user_id.clone(),
             chat_id: set.chat_id.clone(),
@@ -64,15 +65,16 @@ fn change_flags(core: &mut Core, set: SetFlags, out: &mut Output) -> Outcome {
             is_hide: set.is_hide,
             marked_unread: set.marked_unread,
         };
-        core.commit(slot, event, out);
+        shard.commit(slot, event, out);
     }
-    let row = core.slots().find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
+    let row =
+        shard.slots().find_row(&set.user_id, &set.chat_id).ok_or_else(Error::no_membership)?;
     Ok(Reply::SetFlags(SetFlagsReply { row: row.list_row(), version: row.version() }))
 }
 
-pub fn touch(core: &mut Core, touch: Touch, out: &mut Output) -> Outcome {
-    let time = core.time_or_now(touch.time)?;
-    let Some(user) = core.slots().find_user(&touch.user_id) else {
+pub fn touch(shard: &mut Shard, touch: Touch, out: &mut Output) -> Outcome {
+    let time = shard.time_or_now(touch.time)?;
+    let Some(user) = shard.slots().find_user(&touch.user_id) else {
         return Ok(Reply::Touch(TouchReply { touched: 0 }));
     };
     let (touched, changes) = match &touch.chat_ids {
@@ -81,15 +83,15 @@ pub fn touch(core: &mut Core, touch: Touch, out: &mut Output) -> Outcome {
             let ids: HashSet<&ChatId> = ids.iter().collect();
             let rows = ids
                 .iter()
-                .filter_map(|id| user.rows.get(id.as_str(), core.slots().hash_of(id.as_str())));
+                .filter_map(|id| user.rows.get(id.as_str(), shard.slots().hash_of(id.as_str())));
             rows.fold((0, false), |(count, changes), row| {
                 (count + 1, changes || earlier(row, time))
             })
         }
     };
     if changes {
-        let slot = core.slots().slot_of_user(&touch.user_id);
-        core.commit(slot, Touched { user_id: touch.user_id, chat_ids: touch.chat_ids, time }, out);
+        let slot = shard.slots().slot_of_user(&touch.user_id);
+        shard.commit(slot, Touched { user_id: touch.user_id, chat_ids: touch.chat_ids, time }, out);
     }
     let touched = u64::try_from(touched).unwrap_or(u64::MAX);
     Ok(Reply::Touch(TouchReply { touched }))

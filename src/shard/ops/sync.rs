@@ -14,7 +14,7 @@
 use crate::command::Reply;
 use crate::command::sync::{Since, Sync};
 use crate::limits::SYNC_PAGE_MAX;
-use crate::shard::core::Slots;
+use crate::shard::machine::Slots;
 use crate::shard::op::{Answer, Step};
 use crate::shard::state::User;
 use crate::shard::sync_page::{Start, SyncLog, SyncPage};

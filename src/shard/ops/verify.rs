@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::limits::SCAN_ROWS;
-use crate::shard::core::Slots;
+use crate::shard::machine::Slots;
 use crate::shard::member::Member;
 use crate::shard::op::{Answer, ChatSide, Pair, RowSide, SlotsView};
 use crate::shard::row::Row;

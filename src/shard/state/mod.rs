@@ -32,7 +32,7 @@ pub struct FirstAnswer {
     /// repeat.
     pub request: u64,
     /// When the answer was given, in the time by which idempotency keys age:
-    /// [`super::core::Moment::keys`].
+    /// [`super::machine::Moment::keys`].
     pub at: TimeMs,
     /// The encoded reply. Or a reservation: the request has reserved the idempotency key, and
     /// its parts are still running.

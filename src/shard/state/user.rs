@@ -38,7 +38,7 @@ pub struct UserHead {
     /// a new one. Versions that clients have from before then do not count.
     #[serde(default)]
     pub born: u64,
-    /// Whether the user is in the queue of `src/shard/core/forgetting.rs`.
+    /// Whether the user is in the queue of `src/shard/machine/forgetting.rs`.
     #[serde(skip)]
     pub fades: bool,
 }

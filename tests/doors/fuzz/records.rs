@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use chatshard::shard::{Core, events};
+use chatshard::shard::{Shard, events};
 use chatshard::types::{KeyHasher, ShardCount, ShardId, Slot};
 
 use super::bytes::Bytes;
@@ -18,7 +18,7 @@ pub const HASH_SEED: u64 = 7;
 /// Starts a node from the records, and checks that it runs.
 pub fn run(input: &[u8]) {
     let mut records = Vec::new();
-    let mut core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
+    let mut core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
     for record in numbered(Bytes(input).pieces()) {
         if core.replay(&record).is_err() {
             return;

@@ -4,7 +4,7 @@
 //! Input: pieces, each a block.
 
 use chatshard::command::{Command, Kind};
-use chatshard::shard::Core;
+use chatshard::shard::Shard;
 use chatshard::types::{KeyHasher, ShardCount, ShardId};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::common::sim::SimSnapshot;
 /// Starts a node from the blocks, and checks that it runs.
 pub fn run(input: &[u8]) {
     let blocks: Vec<Vec<u8>> = Bytes(input).pieces().into_iter().map(<[u8]>::to_vec).collect();
-    let mut core = Core::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
+    let mut core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
     if blocks.iter().try_for_each(|block| core.restore(block)).is_err() {
         return;
     }

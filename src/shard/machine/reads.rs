@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::Core;
+use super::Shard;
 use super::prefetch::{INLINE, Prefetched, creator_text, detail_lines, fetch_each, row_lines};
 use crate::command::detail::ChatItemRef;
 use crate::command::list::ListRowRef;
@@ -24,7 +24,7 @@ struct Asked<'a> {
     found: Prefetched<'a>,
 }
 
-impl Core {
+impl Shard {
     /// The rows of a user's list, in list order. None if another shard owns the user, or if the
     /// user has more than `rows_max` rows.
     pub fn read_list(&self, user_id: Hashed<'_>, rows_max: usize) -> Option<ListRows<'_>> {
@@ -179,24 +179,24 @@ mod tests {
     fn a_reader_of_many_chats_is_not_taken_for_the_one_in_another() {
         const CHATS: u64 = 20_000;
         let shards = ShardCount::new(1).unwrap();
-        let mut core = Core::new(ShardId(0), shards, KeyHasher::new(7));
+        let mut shard = Shard::new(ShardId(0), shards, KeyHasher::new(7));
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
         for first in (0..CHATS).step_by(1000) {
             let (chats, members) = (first..first + 1000).map(lines).unzip();
             let import = Import { chats, members, merge: None, idempotency_key: None };
             let mut out = Output::default();
-            core.request(to, Op::Import(import.into(), Vec::new()), &mut out);
+            shard.request(to, Op::Import(import.into(), Vec::new()), &mut out);
             let mut messages = VecDeque::from(std::mem::take(&mut out.messages));
             while let Some((_, envelope)) = messages.pop_front() {
-                core.message(envelope, &mut out);
+                shard.message(envelope, &mut out);
                 messages.extend(out.messages.drain(..));
             }
         }
         // With so many chats, some entries of a table look equal until their ids are compared.
         for first in (0..CHATS).step_by(50) {
             let ids: Vec<ChatId> = (first..first + 50).map(id).collect();
-            let asked = ids.iter().map(|id| core.slots.hasher.hashed(id.as_str().as_bytes()));
-            let told = core.read_details(asked, Some(core.slots.hasher.hashed(USER)), |items| {
+            let asked = ids.iter().map(|id| shard.slots.hasher.hashed(id.as_str().as_bytes()));
+            let told = shard.read_details(asked, Some(shard.slots.hasher.hashed(USER)), |items| {
                 items.iter().map(|item| item.last_read_sequence.get()).collect::<Vec<_>>()
             });
             assert_eq!(told, Some((first..first + 50).collect()));

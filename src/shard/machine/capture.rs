@@ -29,7 +29,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use snapshot::{Planted, is_planted};
 
-use super::{Core, Slots};
+use super::{Shard, Slots};
 use crate::limits::SNAPSHOT_BLOCK_BYTES;
 use crate::shard::deliveries::OutboxEntry;
 use crate::shard::member::Member;
@@ -148,7 +148,7 @@ struct UserCapture {
     removals: Option<Arc<Removals>>,
 }
 
-impl Core {
+impl Shard {
     /// Begins snapshot `number`. Does nothing if this snapshot or a newer one was already begun.
     pub fn begin_snapshot(&mut self, number: u64) {
         self.walk.begin(number, self.slots.states().len());

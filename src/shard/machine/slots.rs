@@ -1,6 +1,6 @@
 //! The slots of a shard, with lookups by keys.
 //!
-//! Operations may only look things up here. What changes a slot is visible only to `Core`.
+//! Operations may only look things up here. What changes a slot is visible only to `Shard`.
 //!
 //! Invariants:
 //! - This shard keeps its slot `s` at index `s / shards`, where `shards` is the number of shards.

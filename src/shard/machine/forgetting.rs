@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Core, Slots};
+use super::{Shard, Slots};
 use crate::limits::{REMOVALS_MAX, ROWS_PER_REMOVAL};
 use crate::shard::counts::Counts;
 use crate::shard::events::{Decision, Forgotten};
@@ -87,7 +87,7 @@ impl Fading {
     }
 }
 
-impl Core {
+impl Shard {
     /// Sets the weight that the shard may always remember. A removal weighs 1, a user without rows
     /// 8.
     #[cfg(feature = "internals")]

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Core, Slots};
+use super::{Shard, Slots};
 use crate::command::{Error, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
 use crate::shard::events::KeyUsed;
@@ -131,7 +131,7 @@ pub(in crate::shard) enum Remembered {
     Reservation(u64),
 }
 
-impl Core {
+impl Shard {
     /// Decides a request, or repeats its first answer. A request without a key is always decided.
     pub(in crate::shard) fn once(
         &mut self,
@@ -276,18 +276,18 @@ mod tests {
     use crate::shard::op::{Answer, Op, ReplyTo};
     use crate::types::{KeyHasher, ShardCount, ShardId};
 
-    fn answer(core: &mut Core, op: Op) -> Answer {
+    fn answer(shard: &mut Shard, op: Op) -> Answer {
         let mut out = Output::default();
-        core.request(ReplyTo { core: ShardId(0), entry: 0, part: 0 }, op, &mut out);
+        shard.request(ReplyTo { core: ShardId(0), entry: 0, part: 0 }, op, &mut out);
         out.answers.remove(0).answer
     }
 
-    fn ask(core: &mut Core, kind: Kind, mut arguments: Value, key: usize) {
+    fn ask(shard: &mut Shard, kind: Kind, mut arguments: Value, key: usize) {
         arguments["idempotency_key"] = format!("k{key}").into();
         let op = match Command::from_json(kind, arguments).unwrap() {
             Command::EraseUser(erase) => Op::EraseBegin(erase),
             Command::MarkReadMany(many) => {
-                let checked = answer(core, Op::CheckReads(many.user_id.clone(), many.items));
+                let checked = answer(shard, Op::CheckReads(many.user_id.clone(), many.items));
                 let Answer::CheckReads(requests) = checked else { panic!("{checked:?}") };
                 Op::ReadRows(many.user_id, requests, many.idempotency_key.unwrap())
             }
@@ -301,48 +301,48 @@ mod tests {
             _ => None,
         };
         for op in std::iter::once(op).chain(ends) {
-            let answer = answer(core, op);
+            let answer = answer(shard, op);
             assert!(!matches!(answer, Answer::Done(Err(_))), "{answer:?}");
         }
-        assert_counted(core);
+        assert_counted(shard);
     }
 
     #[track_caller]
-    fn assert_counted(core: &Core) {
-        let kept = Weighed::of(core.slots.states().iter().flat_map(|state| state.answers.iter()));
-        let listed = (core.answers.queue.len(), core.answers.weight);
+    fn assert_counted(shard: &Shard) {
+        let kept = Weighed::of(shard.slots.states().iter().flat_map(|state| state.answers.iter()));
+        let listed = (shard.answers.queue.len(), shard.answers.weight);
         assert_eq!(listed, (kept.count, kept.weight));
     }
 
     #[test]
     fn what_is_kept_is_counted() {
         let shards = ShardCount::new(1).unwrap();
-        let mut core = Core::new(ShardId(0), shards, KeyHasher::new(7));
-        let tick = |core: &mut Core, ms: u64| core.tick(TimeMs::new(ms).unwrap());
-        tick(&mut core, 1);
+        let mut shard = Shard::new(ShardId(0), shards, KeyHasher::new(7));
+        let tick = |shard: &mut Shard, ms: u64| shard.tick(TimeMs::new(ms).unwrap());
+        tick(&mut shard, 1);
         let items: Vec<Value> =
             (0..200).map(|number| json!({"chat_id": format!("c{number}"), "seq": 1})).collect();
         for user in ["a", "b", "c"] {
             for key in 0..5 {
-                ask(&mut core, Kind::Touch, json!({"user_id": user}), key);
+                ask(&mut shard, Kind::Touch, json!({"user_id": user}), key);
             }
-            ask(&mut core, Kind::MarkReadMany, json!({"user_id": user, "items": items}), 5);
+            ask(&mut shard, Kind::MarkReadMany, json!({"user_id": user, "items": items}), 5);
         }
-        assert_eq!(core.answers.queue.len(), 18);
-        assert!(core.answers.weight > 18, "long answers count more: {}", core.answers.weight);
-        ask(&mut core, Kind::EraseUser, json!({"user_id": "a"}), 6);
-        assert_eq!(core.answers.queue.len(), 13);
+        assert_eq!(shard.answers.queue.len(), 18);
+        assert!(shard.answers.weight > 18, "long answers count more: {}", shard.answers.weight);
+        ask(&mut shard, Kind::EraseUser, json!({"user_id": "a"}), 6);
+        assert_eq!(shard.answers.queue.len(), 13);
         // Uses all keys again when their answers are too old but not evicted yet.
-        tick(&mut core, 1 + IDEMPOTENCY_WINDOW_MS);
+        tick(&mut shard, 1 + IDEMPOTENCY_WINDOW_MS);
         for key in (0..5).rev() {
-            ask(&mut core, Kind::Touch, json!({"user_id": "c"}), key);
+            ask(&mut shard, Kind::Touch, json!({"user_id": "c"}), key);
         }
         for _ in 0..20 {
-            tick(&mut core, 2 + IDEMPOTENCY_WINDOW_MS);
-            assert_counted(&core);
+            tick(&mut shard, 2 + IDEMPOTENCY_WINDOW_MS);
+            assert_counted(&shard);
         }
-        assert_eq!(core.answers.queue.len(), 5);
-        core.start(&mut Output::default());
-        assert_counted(&core);
+        assert_eq!(shard.answers.queue.len(), 5);
+        shard.start(&mut Output::default());
+        assert_counted(&shard);
     }
 }

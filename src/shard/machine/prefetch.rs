@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Core, Slots};
+use super::{Shard, Slots};
 use crate::shard::deliveries::Effect;
 use crate::shard::member::Member;
 use crate::shard::row::Row;
@@ -63,7 +63,7 @@ impl Prefetched<'_> {
     }
 }
 
-impl Core {
+impl Shard {
     /// Prefetches the memory that these requests will read. Changes nothing.
     ///
     /// A processor looks only a few hundred instructions ahead. So lookups that take many

@@ -13,7 +13,7 @@ use super::capture::{
     ITEM_ANSWERS, ITEM_CHAT, ITEM_DELETERS, ITEM_MEMBERS, ITEM_OUTBOX, ITEM_REMOVALS, ITEM_ROWS,
     ITEM_USER,
 };
-use super::{Core, Slots};
+use super::{Shard, Slots};
 use crate::limits::COUNTER_MAX;
 use crate::shard::decode::{BadRecord, hash_in};
 use crate::shard::deliveries::{Deliveries, OutboxEntry};
@@ -70,7 +70,7 @@ impl Restoring {
     }
 }
 
-impl Core {
+impl Shard {
     /// Restores one block of a snapshot.
     ///
     /// # Errors

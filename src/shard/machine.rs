@@ -3,9 +3,9 @@
 //! The inputs are operations, messages of shards, and the time. The outputs are records, messages
 //! and answers ([`Output`]). So the same code runs in production, in replay and in a simulation.
 //! [`super::dispatch`] takes the inputs, and [`super::ops`] has one file of effects per command
-//! family. All writes end in `Core::commit`, which makes an event a record and applies it.
+//! family. All writes end in `Shard::commit`, which makes an event a record and applies it.
 //!
-//! Besides the slots, the core keeps state of several kinds. Each kind is a type with its own
+//! Besides the slots, the shard keeps state of several kinds. Each kind is a type with its own
 //! invariants in one file:
 //!
 //! - [`slots`]: the slots, and lookups by keys
@@ -70,7 +70,7 @@ impl From<TimeMs> for Moment {
 }
 
 /// A shard's state machine.
-pub struct Core {
+pub struct Shard {
     slots: Slots,
     time: Moment,
     /// The incarnation of the log: clients hold versions of it. See [`Self::set_incarnation`].
@@ -89,8 +89,8 @@ pub struct Core {
     commands: u64,
 }
 
-/// Functions for the owner of a core: worker, recovery and simulation.
-impl Core {
+/// Functions for the owner of a shard: worker, recovery and simulation.
+impl Shard {
     /// Creates an empty shard of a node that has `shards` shards.
     pub fn new(shard: ShardId, shards: ShardCount, hasher: KeyHasher) -> Self {
         Self {
@@ -109,8 +109,8 @@ impl Core {
         }
     }
 
-    /// The shard's own number.
-    pub fn shard(&self) -> ShardId {
+    /// The number of the shard.
+    pub fn id(&self) -> ShardId {
         self.slots.shard
     }
 
@@ -223,7 +223,7 @@ impl Core {
 }
 
 /// Functions for operations.
-impl Core {
+impl Shard {
     /// The slots, for lookups.
     #[inline]
     pub(super) fn slots(&self) -> &Slots {

@@ -11,7 +11,7 @@
 use hashbrown::HashMap;
 use snapshot::{Planted, is_planted};
 
-use super::Core;
+use super::Shard;
 use super::prefetch::prefetch_rows;
 use crate::limits::DELIVERY_SLICE;
 use crate::shard::deliveries::Effect;
@@ -126,7 +126,7 @@ impl Waiters {
     }
 }
 
-impl Core {
+impl Shard {
     /// Keeps back an answer until the present events of these chats have reached all rows. If no
     /// chat has such an event, returns the answer at once.
     pub(in crate::shard) fn after_deliveries(
