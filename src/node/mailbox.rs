@@ -51,8 +51,8 @@ pub enum Control {
     Call(Command, oneshot::Sender<Outcome>),
     /// Begins the snapshot with this number.
     BeginSnapshot(u64),
-    /// Captures the next slots for the snapshot, at most so many, and sends them. Sends an empty
-    /// vector after the last slot.
+    /// Captures the next slots for the snapshot, until they have so many heads, and sends them.
+    /// Sends an empty vector after the last slot.
     Capture(usize, Sender<Vec<SlotCapture>>),
     /// Applies those records of a batch that belong to this core. The LSN is that of the first one.
     Replay(Lsn, Arc<Batch>),

@@ -17,7 +17,7 @@
 //! - Only one snapshot is written at a time.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -37,8 +37,10 @@ use crate::shard::machine::SlotCapture;
 use crate::throttle::throttled;
 use crate::types::ShardId;
 
-/// How many slots a core captures at once. With a million chats a slot has a few hundred of them.
-const SLOTS_A_SLICE: usize = 2;
+/// A core captures slots at once until they have this many chats and users. With a million chats
+/// a slot has a few hundred. A request to a busy core waits for milliseconds, so slots that have
+/// little come together.
+const HEADS_A_SLICE: usize = 512;
 /// How many snapshots the directory keeps.
 const SNAPSHOTS_KEPT: usize = 2;
 /// How often the thread checks whether a snapshot is due.
@@ -146,6 +148,7 @@ pub struct Snapshotter<D: Disk> {
     policy: SnapshotPolicy,
     trimmer: Option<LogTrimmer<D>>,
     baseline: Option<Arc<dyn KeepBaseline>>,
+    heads_a_slice: usize,
     number: u64,
     backoff: Backoff,
     /// When the present snapshot began.
@@ -188,6 +191,7 @@ impl<D: Disk> Snapshotter<D> {
             policy,
             trimmer,
             baseline: None,
+            heads_a_slice: HEADS_A_SLICE,
             number: 0,
             backoff: Backoff::default(),
             began: Instant::now(),
@@ -205,6 +209,13 @@ impl<D: Disk> Snapshotter<D> {
     #[must_use]
     pub fn raising(self, baseline: Arc<dyn KeepBaseline>) -> Self {
         Self { baseline: Some(baseline), ..self }
+    }
+
+    /// Makes slices smaller, so that a simulation with few chats has writes between two slices.
+    #[cfg(feature = "internals")]
+    #[must_use]
+    pub fn slices_of(self, heads: usize) -> Self {
+        Self { heads_a_slice: heads, ..self }
     }
 
     /// Runs until [`SnapshotRequest::Stop`] comes or the node is gone.
@@ -254,7 +265,7 @@ impl<D: Disk> Snapshotter<D> {
         node.snapshot_status.running.store(1, Ordering::Relaxed);
         self.number += 1;
         self.began = Instant::now();
-        match SnapshotDraft::begin(&self.disk, &self.dir, self.node_id, self.number, node) {
+        match SnapshotDraft::begin(self, node) {
             Ok(draft) => {
                 self.draft = Some(draft);
                 None
@@ -355,6 +366,8 @@ impl<D: Disk> Snapshotter<D> {
 /// A snapshot whose file is being written.
 struct SnapshotDraft<D: Disk> {
     writer: SnapshotWriter<D>,
+    /// How many heads a slice has at least, if there are so many.
+    heads: usize,
     records: u64,
     awaited: Awaited,
     /// How many bytes the log had when the snapshot began.
@@ -377,19 +390,20 @@ struct Published {
 }
 
 impl<D: Disk> SnapshotDraft<D> {
-    fn begin(
-        disk: &D,
-        dir: &Path,
-        node_id: u64,
-        number: u64,
-        node: &NodeInfo,
-    ) -> Result<Self, SnapshotError> {
+    fn begin(of: &Snapshotter<D>, node: &NodeInfo) -> Result<Self, SnapshotError> {
         let (log_bytes, start) = (node.log.written_bytes(), node.log.applied_by_all());
-        let writer = SnapshotWriter::create(disk, dir, node_id, start)?;
+        let writer = SnapshotWriter::create(&of.disk, &of.dir, of.node_id, start)?;
         for shard in node.shards.all() {
-            node.control(shard, Control::BeginSnapshot(number));
+            node.control(shard, Control::BeginSnapshot(of.number));
         }
-        Ok(Self { writer, records: 0, awaited: ask_core(node, ShardId(0)), log_bytes })
+        let heads = of.heads_a_slice;
+        Ok(Self {
+            writer,
+            heads,
+            records: 0,
+            awaited: ask_core(node, ShardId(0), heads),
+            log_bytes,
+        })
     }
 
     /// Waits at most `patience` for captures or for the log, and writes the captures that came.
@@ -410,9 +424,9 @@ impl<D: Disk> SnapshotDraft<D> {
         };
         let next = ShardId(shard.0 + 1);
         self.awaited = if !captures.is_empty() {
-            ask_core(node, shard)
+            ask_core(node, shard, self.heads)
         } else if node.shards.all().any(|shard| shard == next) {
-            ask_core(node, next)
+            ask_core(node, next, self.heads)
         } else {
             Awaited::Durable(node.log.tail())
         };
@@ -424,7 +438,7 @@ impl<D: Disk> SnapshotDraft<D> {
     }
 
     fn publish(self, node: &NodeInfo) -> Result<Published, SnapshotError> {
-        let Self { writer, records, awaited, log_bytes } = self;
+        let Self { writer, heads: _, records, awaited, log_bytes } = self;
         let snapshot = match awaited {
             _ if node.log.mode() == LogMode::Off => writer.publish_without_log()?,
             Awaited::Durable(end) => writer.publish(end)?,
@@ -434,9 +448,9 @@ impl<D: Disk> SnapshotDraft<D> {
     }
 }
 
-fn ask_core(node: &NodeInfo, shard: ShardId) -> Awaited {
+fn ask_core(node: &NodeInfo, shard: ShardId, heads: usize) -> Awaited {
     let (sender, receiver) = bounded(1);
-    node.control(shard, Control::Capture(SLOTS_A_SLICE, sender));
+    node.control(shard, Control::Capture(heads, sender));
     Awaited::Captures(shard, receiver, Instant::now())
 }
 

@@ -522,11 +522,11 @@ impl Worker {
         WorkerReport { shard: self.shard.stats(), tcp: self.tcp.clone(), turns: self.turns }
     }
 
-    fn captures(&mut self, count: usize) -> Vec<SlotCapture> {
+    fn captures(&mut self, heads: usize) -> Vec<SlotCapture> {
         // The log must have the records of what is captured, before the snapshot asks for the log's
         // tail.
         self.settle();
-        std::iter::from_fn(|| self.shard.next_capture()).take(count).collect()
+        self.shard.next_captures(heads)
     }
 }
 
@@ -665,8 +665,8 @@ impl Local {
                 self.submit(responder, command);
             }
             Control::BeginSnapshot(number) => self.0.borrow_mut().shard.begin_snapshot(number),
-            Control::Capture(count, sender) => {
-                let captures = self.0.borrow_mut().captures(count);
+            Control::Capture(heads, sender) => {
+                let captures = self.0.borrow_mut().captures(heads);
                 // Sending fails if the snapshot has given up.
                 drop(sender.try_send(captures));
             }

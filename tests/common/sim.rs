@@ -378,8 +378,9 @@ impl SimNode {
     pub fn capture(&mut self, core: u16, count: usize) {
         let index = usize::from(core % self.shards.get());
         for _ in 0..count {
-            let Some(capture) = self.cores[index].next_capture() else { return };
-            encode(&capture, &mut self.snapshot.blocks);
+            for capture in self.cores[index].next_captures(1) {
+                encode(&capture, &mut self.snapshot.blocks);
+            }
         }
     }
 
@@ -387,7 +388,7 @@ impl SimNode {
     pub fn finish_snapshot(&mut self) -> SimSnapshot {
         for core in &mut self.cores {
             core.begin_snapshot(self.snapshot_number);
-            while let Some(capture) = core.next_capture() {
+            for capture in core.next_captures(usize::MAX) {
                 encode(&capture, &mut self.snapshot.blocks);
             }
         }

@@ -34,6 +34,7 @@ use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::encode_request;
 use chatshard::router::Router;
 use chatshard::shard::Shard;
+use chatshard::shard::machine::SlotCapture;
 use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
 use chatshard::types::{Flag, KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
@@ -554,4 +555,25 @@ fn a_giant_is_dissolved_in_many_steps() {
     }
     assert_eq!(answers, 1);
     assert!(most <= 1024, "{most} pieces of memory in one of {steps} steps");
+}
+
+/// A slice of a snapshot is bounded by the chats and users that it copies, and not by slots: beside
+/// busy cores each slice waits its turn, and a store of few chats has 4096 slots too.
+#[test]
+fn a_snapshot_of_little_is_one_slice_and_one_of_much_has_bounded_ones() {
+    let slices = |rows: usize| {
+        let mut shard = Alone::new();
+        shard.fill(rows);
+        let core = &mut shard.core;
+        core.begin_snapshot(1);
+        let slices = std::iter::from_fn(|| Some(core.next_captures(512)));
+        let slices = slices.take_while(|slice| !slice.is_empty());
+        slices.map(|slice| slice.iter().map(SlotCapture::records).sum::<u64>()).collect::<Vec<_>>()
+    };
+    assert_eq!(slices(0), [0_u64; 0]);
+    // 30 chats, and as many rows of their one user.
+    assert_eq!(slices(30), [60]);
+    let many = slices(20_000);
+    assert!((30..60).contains(&many.len()), "{} slices", many.len());
+    assert!(many.iter().all(|records| *records < 30_000), "{many:?}");
 }

@@ -386,6 +386,7 @@ impl Life {
         let node_id = store.identity.node_id;
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
+                .slices_of(2)
                 .raising(recovered.baseline);
         let cores = recovered.shards.into_iter().map(|core| {
             let local = Local::new(Worker::new(core, Arc::clone(&info), seed));

@@ -529,6 +529,7 @@ impl Node {
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
+                .slices_of(2)
                 .raising(recovered.baseline);
         let start_core = |mut core: chatshard::shard::Shard| {
             core.remember_at_least(seed % 40);

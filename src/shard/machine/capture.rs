@@ -90,8 +90,10 @@ impl CaptureWalk {
         while let Some(captured) = self.captured.get_mut(self.next) {
             let index = self.next;
             self.next += 1;
-            if !std::mem::replace(captured, true) {
-                return SlotCapture::of(slots, index);
+            if !std::mem::replace(captured, true)
+                && let Some(capture) = SlotCapture::of(slots, index)
+            {
+                return Some(capture);
             }
         }
         self.end();
@@ -154,10 +156,18 @@ impl Shard {
         self.walk.begin(number, self.slots.states().len());
     }
 
-    /// The next capture of the present snapshot: an early one, or one that is made now. None after
-    /// the last capture, and the snapshot ends.
-    pub fn next_capture(&mut self) -> Option<SlotCapture> {
-        self.walk.next(&self.slots)
+    /// The next captures of the present snapshot: early ones, and then those that are made now. They
+    /// have `heads` heads together, or less than one slot more. Empty after the last capture, and
+    /// the snapshot ends.
+    pub fn next_captures(&mut self, heads: usize) -> Vec<SlotCapture> {
+        let (mut captures, mut copied) = (Vec::new(), 0);
+        while copied < heads
+            && let Some(capture) = self.walk.next(&self.slots)
+        {
+            copied += capture.heads();
+            captures.push(capture);
+        }
+        captures
     }
 
     /// Ends the present snapshot, complete or not.
@@ -253,8 +263,9 @@ impl<E: Emit> Blocks<'_, E> {
 }
 
 impl SlotCapture {
+    /// Captures a slot. `None` if it never had a record: a snapshot has no block of such a slot.
     fn of(slots: &Slots, index: usize) -> Option<Self> {
-        let state = slots.states().get(index)?;
+        let state = slots.states().get(index).filter(|state| state.seq > 0)?;
         Some(Self {
             slot: slots.own_slot(index)?,
             seq: state.seq,
@@ -272,14 +283,16 @@ impl SlotCapture {
         wide(self.chats.len() + self.retired.len() + rows)
     }
 
-    /// Encodes the slot as blocks. A slot that never had a record gives no block.
+    /// How many heads the capture copied: those of chats, retired chats and users. At least 1.
+    fn heads(&self) -> usize {
+        (self.chats.len() + self.retired.len() + self.users.len()).max(1)
+    }
+
+    /// Encodes the slot as blocks.
     ///
     /// # Errors
     /// The errors of `emit`.
     pub fn encode<E: Emit>(&self, emit: &mut E) -> Result<(), E::Error> {
-        if self.seq == 0 {
-            return Ok(());
-        }
         let mut header = [0; 10];
         let (slot, seq) = header.split_at_mut(2);
         slot.copy_from_slice(&self.slot.get().to_be_bytes());
