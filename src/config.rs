@@ -44,6 +44,10 @@ pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Longest interval or time-out: a year, in seconds.
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
+/// The settings that name files with secrets.
+const SECRET_FILES: [&str; 5] =
+    ["token_file", "jwt_secret_file", "tls_key", "journal_token_file", "journal_tls_key"];
+
 /// A wrong value in the configuration, described with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -146,6 +150,8 @@ pub struct Config {
     pub http_hosts: Vec<String>,
     /// The tokens for the TCP door and the admin listener. If there are none, no token is required.
     pub tokens: Tokens,
+    /// The files that hold secrets. Others than the server's user should not be able to read them.
+    pub secret_files: Vec<PathBuf>,
     /// The token file, to be read again when it changes.
     pub token_file: Option<PathBuf>,
     /// The certificate of all doors; `None` if they do not use TLS.
@@ -208,6 +214,10 @@ impl Config {
             tokens: merged.get("token_file", |path| {
                 path_or_none(path).map_or(Ok(Tokens::default()), |path| read_tokens(&path))
             })?,
+            secret_files: SECRET_FILES
+                .iter()
+                .filter_map(|name| merged.get(name, |path| Ok(path_or_none(path))).transpose())
+                .collect::<Result<_, _>>()?,
             token_file: merged.get("token_file", |path| Ok(path_or_none(path)))?,
             tls: tls(&merged)?,
             default_doors: ["listen", "http", "admin"]
@@ -250,6 +260,7 @@ impl Config {
             http_hosts: Vec::new(),
             tokens: Tokens::default(),
             token_file: None,
+            secret_files: Vec::new(),
             tls: None,
             default_doors: Vec::new(),
             init: true,

@@ -168,6 +168,7 @@ async fn serve(
 
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
     warn_of_open_doors(&config, &addresses);
+    credentials.warn_of_open_files();
     let options = node_options(&config, &addresses)?;
     let mut node = tokio::select! {
         node = begin(&options) => node?,

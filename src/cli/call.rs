@@ -9,7 +9,7 @@ use super::manual;
 use super::result_file::{print, print_json, print_json_line};
 use super::{ConnectArgs, Failure};
 use crate::command::watch::Watch;
-use crate::command::{Call, Command, Kind};
+use crate::command::{Command, Kind};
 use crate::config::choices::did_you_mean;
 use crate::limits::REPLY_BYTES_MAX;
 
@@ -44,7 +44,7 @@ pub async fn run(args: CallArgs) -> Result<(), Failure> {
         return follow(&args.connection, watch).await;
     }
     let client = args.connection.open().await?;
-    print_json(&client.call(command).await?)
+    print_json(&args.connection.ask(&client, command).await?)
 }
 
 /// Prints one change per line, until the server ends the watch or nobody reads the lines any more.
@@ -82,13 +82,13 @@ fn help(name: &str) -> Result<String, Failure> {
 pub fn parse(name: &str, json: &str) -> Result<Command, Failure> {
     let kind = kind_of(name)?;
     let arguments: serde_json::Value = serde_json::from_str(json)
-        .map_err(|error| Failure::new(format!("the arguments are no JSON: {error}")))?;
+        .map_err(|error| Failure::usage(format!("the arguments are no JSON: {error}")))?;
     if !arguments.is_object() {
-        return Err(Failure::new(
+        return Err(Failure::usage(
             "the arguments must be a JSON object, like {\"user_id\": \"u1\"}",
         ));
     }
-    Ok(Command::from_json_text(kind, json)?)
+    Command::from_json_text(kind, json).map_err(Failure::usage)
 }
 
 fn kind_of(name: &str) -> Result<Kind, Failure> {
@@ -96,7 +96,7 @@ fn kind_of(name: &str) -> Result<Kind, Failure> {
         let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         let meant = did_you_mean(name, names.iter().copied());
         let all = names.join(", ");
-        Failure::new(format!("no command `{name}`; there are: {all}{meant}"))
+        Failure::usage(format!("no command `{name}`; there are: {all}{meant}"))
     })
 }
 

@@ -6,11 +6,17 @@ use std::process::ExitCode;
 
 use crate::command;
 
+/// The exit code of wrong usage, as clap has it too.
+const WRONG_USAGE: u8 = 2;
+
 /// Why a command ended early.
 #[derive(Debug)]
 pub enum Failure {
     /// The command failed. The message goes to stderr, and the exit code is 1.
     Message(String),
+    /// A flag, an argument, an environment variable or the settings file is wrong, and nothing was
+    /// begun. The message goes to stderr, and the exit code is 2.
+    Usage(String),
     /// Nobody reads the output any more. So there is no message, and the exit code is 0.
     ClosedPipe,
 }
@@ -19,6 +25,11 @@ impl Failure {
     /// A failure with a message for the caller.
     pub fn new(message: impl Into<String>) -> Self {
         Self::Message(message.into())
+    }
+
+    /// A failure of wrong usage, with a message for the caller.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::Usage(message.to_string())
     }
 
     /// Turns an error of writing results to `name` into a failure. A closed pipe becomes one
@@ -32,11 +43,26 @@ impl Failure {
 
     /// Prints the message to stderr, and returns the exit code.
     pub fn report(&self) -> ExitCode {
+        // If stderr is closed, nothing happens.
+        let _ = io::stderr().lock().write_all(self.shown().as_bytes());
+        self.code()
+    }
+
+    /// The message as lines for stderr, safe for a terminal. Empty if there is none.
+    pub fn shown(&self) -> String {
         match self {
-            Self::Message(message) => {
-                tell(format_args!("error: {message}"));
-                ExitCode::FAILURE
+            Self::Message(message) | Self::Usage(message) => {
+                printable(&format!("error: {message}\n"))
             }
+            Self::ClosedPipe => String::new(),
+        }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> ExitCode {
+        match self {
+            Self::Message(_) => ExitCode::FAILURE,
+            Self::Usage(_) => ExitCode::from(WRONG_USAGE),
             Self::ClosedPipe => ExitCode::SUCCESS,
         }
     }
@@ -45,7 +71,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Message(message) => f.write_str(message),
+            Self::Message(message) | Self::Usage(message) => f.write_str(message),
             Self::ClosedPipe => f.write_str("closed pipe"),
         }
     }

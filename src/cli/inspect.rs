@@ -1,7 +1,7 @@
 //! `inspect DIR`: shows the files of a data directory, and whether a server can start on them.
 //!
-//! It only reads, except with `--repair`. No server may use the directory: the end of its log would
-//! move, and a repair would destroy data.
+//! It only reads, except with `--repair`. Beside a server the end of the log moves, so the output
+//! says that the directory is in use. A repair would destroy data and is refused there.
 //!
 //! Invariant: a server starts on every directory that `inspect` calls whole.
 
@@ -19,14 +19,14 @@ use super::failure::tell;
 use super::result_file::{print, print_json};
 use crate::node::loss::{NewestTime, cost, described, kept_until};
 use crate::node::rights::{advice_in, refusal};
-use crate::node::store::{lock, look, renew_incarnation};
+use crate::node::store::{is_used, lock, look, renew_incarnation};
 use crate::shard::events;
 use crate::types::TimeMs;
 
 /// Arguments of `inspect`: a data directory, and what to do with it.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Data directory; no server may be using it
+    /// Data directory; while a server uses it, the end of its log moves
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
     /// Cut off or set apart the damaged parts and keep copies; the records in them are lost to the
@@ -77,6 +77,8 @@ fn repair(args: &InspectArgs) -> Result<Repaired, Failure> {
 
 /// What an inspection found.
 struct Found {
+    /// Whether a server used the directory when the inspection began.
+    in_use: bool,
     scan: Scan,
     repaired: Repaired,
     /// Why a server refuses the directory, apart from damage of log and snapshots.
@@ -89,6 +91,7 @@ struct Found {
 
 impl Found {
     fn of(dir: &Path, repaired: Repaired) -> Result<Self, Failure> {
+        let in_use = is_used(dir);
         let identity = look(dir);
         let known = identity.as_ref().map_or_else(|_| Known::default(), |(it, _)| it.known());
         let mut newest = NewestTime::default();
@@ -112,7 +115,7 @@ impl Found {
             format!("{}: record {lsn}: {why}", path.display())
         });
         let refusal = identity.err().map(|error| error.to_string()).or(unreadable);
-        Ok(Self { scan, repaired, refusal, cost, newest })
+        Ok(Self { in_use, scan, repaired, refusal, cost, newest })
     }
 
     fn is_whole(&self) -> bool {
@@ -175,6 +178,7 @@ fn as_json(found: &Found) -> Value {
     json!({
         // A string, because a number of JavaScript cannot hold 64 bits.
         "node_id": scan.node_id.map(|node_id| format!("{node_id:016x}")),
+        "in_use": found.in_use,
         "last_lsn": scan.last_lsn.0,
         "images": snapshots.collect::<Vec<_>>(),
         "segments": segments.collect::<Vec<_>>(),
@@ -203,7 +207,8 @@ fn as_text(dir: &Path, found: &Found) -> String {
     } else {
         lines.push(files(scan).to_string());
     }
-    lines.push(format!("tail: {}", describe(&scan.tail, scan.segments.last())));
+    let writer = if found.in_use { "a server that runs" } else { "an unclean stop" };
+    lines.push(format!("tail: {}", describe(&scan.tail, scan.segments.last(), writer)));
     for path in &scan.leftovers {
         lines.push(format!("unfinished (the next start removes it): {}", path.display()));
     }
@@ -211,6 +216,9 @@ fn as_text(dir: &Path, found: &Found) -> String {
     lines.extend(scan.damage.iter().map(|damage| format!("damage: {damage}")));
     lines.extend(found.cost.iter().map(|cost| format!("cost: {cost}")));
     lines.extend(found.refusal.iter().map(|refusal| format!("refused: {refusal}")));
+    if found.in_use {
+        lines.push(format!("{}: {IN_USE}", dir.display()));
+    }
     lines.push(format!("{}: {}, last LSN {}", dir.display(), found.verdict(), scan.last_lsn));
     lines.join("\n")
 }
@@ -239,13 +247,21 @@ fn files(scan: &Scan) -> Table {
         };
         table.add_row([
             segment.path.display().to_string(),
-            format!("{} to {}", segment.first_lsn, segment.last_lsn),
+            lsns(segment),
             segment.bytes.to_string(),
             format!("{} records in {} batches", segment.records, segment.batches),
             state,
         ]);
     }
     table
+}
+
+/// The LSNs of a segment. Of one without records only the next LSN is known.
+fn lsns(segment: &SegmentReport) -> String {
+    if segment.records == 0 {
+        return format!("none, next is {}", segment.first_lsn);
+    }
+    format!("{} to {}", segment.first_lsn, segment.last_lsn)
 }
 
 fn tail_name(tail: &Tail) -> &'static str {
@@ -257,17 +273,22 @@ fn tail_name(tail: &Tail) -> &'static str {
     }
 }
 
-fn describe(tail: &Tail, last: Option<&SegmentReport>) -> String {
+/// What a person must know of a directory in use.
+const IN_USE: &str = "a server uses it now. Its newest bytes may look torn or missing; to be sure, \
+    stop it and inspect again";
+
+/// Describes the end of the log. `writer` is what left it there.
+fn describe(tail: &Tail, last: Option<&SegmentReport>, writer: &str) -> String {
     let ends = |how: &str| {
         last.map_or_else(|| how.to_owned(), |last| format!("{}: {how}", last.path.display()))
     };
     match tail {
         Tail::Empty => "no log".to_owned(),
         Tail::EndMark => ends("a clean stop"),
-        Tail::Open => ends("an unclean stop after a whole batch"),
+        Tail::Open => ends(&format!("{writer}, after a whole batch")),
         Tail::Torn { path, offset, bytes, what } => format!(
-            "{}: an unclean stop during a write: {bytes} bytes at {offset} will be cut ({what}); \
-             with --fsync always nothing in them was acknowledged",
+            "{}: {writer}, during a write: {bytes} bytes at {offset} will be cut ({what}); with \
+             --fsync always nothing in them was acknowledged",
             path.display()
         ),
     }

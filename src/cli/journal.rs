@@ -62,8 +62,9 @@ pub fn run(action: &JournalAction) -> Result<ExitCode, Failure> {
 }
 
 fn connect(args: &JournalArgs) -> Result<EngineClient, Failure> {
-    let engine = journal::engine(&args.journal).map_err(Failure::new)?;
-    let mut engine: EngineAddress = engine.ok_or_else(|| Failure::new("--journal: names none"))?;
+    let engine = journal::engine(&args.journal).map_err(Failure::usage)?;
+    let mut engine: EngineAddress =
+        engine.ok_or_else(|| Failure::usage("--journal: names none"))?;
     // An empty environment variable counts as unset.
     let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     let files = AccessFiles {
@@ -72,7 +73,7 @@ fn connect(args: &JournalArgs) -> Result<EngineClient, Failure> {
         certificate: file(&args.journal_tls_cert),
         key: file(&args.journal_tls_key),
     };
-    let access = files.read().map_err(|(name, why)| Failure::new(format!("{name}: {why}")))?;
+    let access = files.read().map_err(|(name, why)| Failure::usage(format!("{name}: {why}")))?;
     engine.set_access(access);
     let config = JournalConfig {
         engine,

@@ -11,13 +11,15 @@
 //! - [`journal`]: begins the journal that several nodes share, and shows what it holds
 //! - [`restore`]: puts a backup into service
 //! - [`serve`] and [`demo`]: the server itself
+//! - [`log_lines`]: log lines on their way to stderr, which may not take them
 //! - [`progress`]: a bar that shows how far a command has come
 //! - [`result_file`]: results to stdout or to a file, which appears whole or not at all
 //! - [`failure`]: why a command ends, and its exit code
 //!
 //! # Invariants
 //! - Results go to stdout, everything else to stderr.
-//! - Exit codes: 0 done, 1 failed (or, for `inspect`, damaged), 2 wrong usage.
+//! - Exit codes: 0 done, 1 failed (or, for `inspect`, damaged), 2 wrong usage. Wrong settings are
+//!   wrong usage too, wherever they stand.
 //! - If nobody reads the output any more, as after `| head`, the command ends without a message and
 //!   with 0.
 
@@ -30,6 +32,7 @@ pub mod failure;
 pub mod generate;
 pub mod inspect;
 pub mod journal;
+pub mod log_lines;
 pub mod manual;
 pub mod progress;
 pub mod query;
@@ -42,15 +45,19 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[cfg(feature = "bench")]
 pub use bench::Bench;
 pub use failure::Failure;
+use failure::tell;
 
 use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls, ClusterClient};
+use crate::command::{Call, Command, Outcome};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 
 /// The parsed command line.
@@ -93,6 +100,9 @@ pub enum Action {
     #[command(subcommand)]
     Journal(journal::JournalAction),
 }
+
+/// How long a command waits before it says that it waits.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// The address of the server and the credentials for it.
 #[derive(Clone, Args)]
@@ -154,6 +164,20 @@ impl ConnectArgs {
         client.map_err(|error| self.failure(&error))
     }
 
+    /// Sends a command and waits for its reply. Says on stderr if the reply is long in coming, and
+    /// why if an attempt has shown it.
+    pub async fn ask(&self, client: &ClusterClient, command: Command) -> Outcome {
+        let mut reply = pin!(client.call(command));
+        tokio::select! {
+            outcome = &mut reply => return outcome,
+            () = tokio::time::sleep(SILENCE) => {}
+        }
+        let why = client.trouble().map_or_else(String::new, |error| format!(" ({error})"));
+        let most = ClientOptions::default().call_timeout;
+        tell(format_args!("no reply of {} yet{why}; waiting for at most {most:?}", self.addr));
+        reply.await
+    }
+
     /// Opens the stream of changes behind the offset `from`, or from now on.
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
         let options = self.options()?;
@@ -185,6 +209,12 @@ impl ConnectArgs {
             ClientError::Frame(_) if self.tls.tls_ca.is_none() => {
                 " (if it speaks TLS: --tls-ca FILE)"
             }
+            // The text is no address, as the error says.
+            ClientError::Connect { error: cause, .. }
+                if cause.kind() == std::io::ErrorKind::InvalidInput =>
+            {
+                return Failure::usage(error);
+            }
             // This error names the address already.
             ClientError::Connect { .. } => return Failure::new(error.to_string()),
             _ => "",
@@ -196,7 +226,7 @@ impl ConnectArgs {
     #[allow(clippy::needless_update)]
     fn options(&self) -> Result<ClientOptions, Failure> {
         Ok(ClientOptions {
-            tls: self.tls.read().map_err(Failure::new)?,
+            tls: self.tls.read().map_err(Failure::usage)?,
             token: self.token.clone().filter(|token| !token.is_empty()),
             name: Some(concat!("chatshard-cli/", env!("CARGO_PKG_VERSION")).to_owned()),
             ..Default::default()

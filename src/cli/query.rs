@@ -8,11 +8,12 @@ use comfy_table::{Table, presets};
 
 use super::result_file::{print, print_json};
 use super::{ConnectArgs, Failure};
+use crate::client::ClusterClient;
 use crate::command::delete::Delete;
 use crate::command::detail::{ChatItem, Detail, DetailReply};
 use crate::command::list::{List, ListReply, ListRow};
 use crate::command::stats::{Stats, StatsReply};
-use crate::command::{Call, Command, Reply};
+use crate::command::{Command, Reply};
 use crate::limits::IDS_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
@@ -94,7 +95,9 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     loop {
         let cursor = all.next_cursor.take();
         let page = List { user_id: args.user.clone(), limit: None, cursor };
-        let Reply::List(page) = ask(&client, page).await? else { return Err(unexpected()) };
+        let Reply::List(page) = ask(&args.connection, &client, page).await? else {
+            return Err(unexpected());
+        };
         all.items.extend(page.items);
         all.next_cursor = page.next_cursor;
         if all.next_cursor.is_none() {
@@ -110,7 +113,9 @@ pub async fn detail(args: DetailArgs) -> Result<(), Failure> {
     let mut all = DetailReply { items: Vec::new() };
     for ids in args.ids.chunks(IDS_MAX) {
         let command = Detail { ids: ids.to_vec(), user_id: args.user.clone() };
-        let Reply::Detail(reply) = ask(&client, command).await? else { return Err(unexpected()) };
+        let Reply::Detail(reply) = ask(&args.connection, &client, command).await? else {
+            return Err(unexpected());
+        };
         all.items.extend(reply.items);
     }
     if args.format.is_json() { print_json(&all) } else { print(&detail_table(&all.items)) }
@@ -126,7 +131,7 @@ pub async fn delete(args: DeleteArgs) -> Result<(), Failure> {
             up_to: None,
             idempotency_key: None,
         };
-        ask(&client, command).await?;
+        ask(&args.connection, &client, command).await?;
     }
     if args.format.is_json() { print_json(&()) } else { print("done") }
 }
@@ -134,14 +139,20 @@ pub async fn delete(args: DeleteArgs) -> Result<(), Failure> {
 /// Prints the server's figures, and those of each shard.
 pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
-    let Reply::Stats(stats) = ask(&client, Stats {}).await? else { return Err(unexpected()) };
+    let Reply::Stats(stats) = ask(&args.connection, &client, Stats {}).await? else {
+        return Err(unexpected());
+    };
     if args.format.is_json() { print_json(&stats) } else { print(&stats_tables(&stats)) }
 }
 
-async fn ask(client: &impl Call, command: impl Into<Command>) -> Result<Reply, Failure> {
+async fn ask(
+    connection: &ConnectArgs,
+    client: &ClusterClient,
+    command: impl Into<Command>,
+) -> Result<Reply, Failure> {
     let command = command.into();
-    command.check()?;
-    Ok(client.call(command).await?)
+    command.check().map_err(Failure::usage)?;
+    Ok(connection.ask(client, command).await?)
 }
 
 fn unexpected() -> Failure {

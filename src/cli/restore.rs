@@ -13,7 +13,7 @@ use super::result_file::{print, print_json};
 use crate::node::error::StoreError;
 use crate::node::restore::{copy, renew};
 use crate::node::rights::{advice_in, refusal};
-use crate::node::store::{lock, look};
+use crate::node::store::{is_used, look};
 
 /// Arguments of `restore`: a data directory, and optionally the backup to copy into it.
 #[derive(Debug, Args)]
@@ -36,10 +36,9 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let source = args.from.as_ref().unwrap_or(&args.dir);
     std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
     let (identity, _) = look(source).map_err(failed)?;
-    // A directory that a server is writing is no backup: its files are of different moments. All
-    // other errors of the lock are ignored: where nobody can write a lock, no server runs.
-    if let Err(error @ StoreError::Locked(_)) = lock_if_used(source) {
-        return Err(failed(error));
+    // A directory that a server is writing is no backup: its files are of different moments.
+    if is_used(source) {
+        return Err(failed(StoreError::Locked(source.clone())));
     }
     let scan = snapshot::scan(&RealDisk, source, identity.known())
         .map_err(|error| Failure::new(format!("{error}{}", advice_in(source, &error))))?;
@@ -68,10 +67,4 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Takes the lock of a directory, if it has a lock file. A directory without one was never used by
-/// a server.
-fn lock_if_used(dir: &std::path::Path) -> Result<(), StoreError> {
-    if dir.join("lock").exists() { lock(dir).map(drop) } else { Ok(()) }
 }

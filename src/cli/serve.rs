@@ -1,4 +1,4 @@
-//! `serve`: loads the configuration, sets up the log of the process, and runs the server.
+//! `serve`: loads the configuration, sets up the log lines of the process, and runs the server.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -6,28 +6,43 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 use super::failure::steers_terminal;
+use super::log_lines::LogLines;
 use super::{Failure, demo};
 use crate::config::{Config, LogFormat, ServeArgs, settings};
 use crate::server;
 
 /// Runs the server until a signal stops the process.
 pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
-    let config = Config::load(args).map_err(|error| Failure::new(error.to_string()))?;
-    write_messages(&config);
+    let config = Config::load(args).map_err(Failure::usage)?;
+    let lines = LogLines::start();
+    let lines = lines.map_err(|error| Failure::new(format!("stderr: {error}")))?;
+    write_messages(&config, &lines);
+    let served = serve(config);
+    // The last message too may find a reader that does not read.
+    let code = served.map_or_else(
+        |failure| {
+            lines.push(failure.shown().as_bytes());
+            failure.code()
+        },
+        |()| ExitCode::SUCCESS,
+    );
+    lines.finish();
+    Ok(code)
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
     warn_of_unknown_variables()?;
     if config.demo {
-        demo::run(config)?;
-    } else {
-        server::run(config).map_err(|error| Failure::new(error.to_string()))?;
+        return demo::run(config);
     }
-    Ok(ExitCode::SUCCESS)
+    server::run(config).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Warns of environment variables that look like settings but are none. After a typo, the setting
 /// would silently keep its default.
 fn warn_of_unknown_variables() -> Result<(), Failure> {
     let environment = settings::process_environment();
-    let environment = environment.map_err(|error| Failure::new(error.to_string()))?;
+    let environment = environment.map_err(Failure::usage)?;
     for unknown in settings::unknown_variables(&environment, &super::client_variables()) {
         tracing::warn!("{unknown}");
     }
@@ -35,14 +50,12 @@ fn warn_of_unknown_variables() -> Result<(), Failure> {
 }
 
 /// Sends the server's own messages, its log lines, to stderr.
-fn write_messages(config: &Config) {
+fn write_messages(config: &Config, lines: &LogLines) {
     let is_json = config.log_format == LogFormat::Json;
+    let lines = lines.clone();
     let messages = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&config.log_level))
-        .with_writer(move || Escaped { is_json })
-        // A line that cannot be written is dropped. Else the library reports it on stderr, which
-        // cannot be written either, and panics.
-        .log_internal_errors(false)
+        .with_writer(move || Escaped { is_json, lines: lines.clone() })
         .with_ansi(io::stderr().is_terminal());
     // Fails if a test installed a subscriber before, which is then used.
     let _ = match config.log_format {
@@ -51,19 +64,20 @@ fn write_messages(config: &Config) {
     };
 }
 
-/// Writes log lines to stderr, and escapes characters that change the direction of text. Other
-/// characters that control a terminal were escaped before, except for the colors of the line.
+/// Hands log lines over, and escapes characters that change the direction of text. Other characters
+/// that control a terminal were escaped before, except for the colors of the line.
 struct Escaped {
     is_json: bool,
+    lines: LogLines,
 }
 
 impl Write for Escaped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut stderr = io::stderr().lock();
         // Each log line comes in one call, so no character is cut in two.
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         if !text.chars().any(|c| !c.is_ascii() && steers_terminal(c)) {
-            return stderr.write_all(bytes).map(|()| bytes.len());
+            self.lines.push(bytes);
+            return Ok(bytes.len());
         }
         let mut shown = String::with_capacity(text.len() + 16);
         for c in text.chars() {
@@ -73,10 +87,11 @@ impl Write for Escaped {
                 c => shown.extend(c.escape_unicode()),
             }
         }
-        stderr.write_all(shown.as_bytes()).map(|()| bytes.len())
+        self.lines.push(shown.as_bytes());
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

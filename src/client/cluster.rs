@@ -15,7 +15,7 @@
 //! Calls of one task are in order. Calls that are under way together at a failover may be repeated
 //! in another order.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -37,6 +37,7 @@ pub struct ClusterClient {
     members: Arc<[Address]>,
     options: Arc<ClientOptions>,
     chosen: Arc<Mutex<Chosen>>,
+    trouble: Arc<std::sync::Mutex<Option<Error>>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,9 +72,19 @@ impl ClusterClient {
             members: members.into_iter().map(Into::into).collect(),
             options: Arc::new(options),
             chosen: Arc::default(),
+            trouble: Arc::default(),
         };
         client.client().await?;
         Ok(client)
+    }
+
+    /// Why the newest attempt of a call failed that is being repeated. `None` if none is.
+    pub fn trouble(&self) -> Option<Error> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, trouble: Option<Error>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The client of the chosen member. Connects to one if there is none.
@@ -174,7 +185,10 @@ impl Call for ClusterClient {
         let mut unknown = None;
         loop {
             let (error, may_go_on) = match self.attempt(command.clone()).await {
-                Attempt::Over(outcome) => return outcome.map_err(|error| known(unknown, error)),
+                Attempt::Over(outcome) => {
+                    self.note(None);
+                    return outcome.map_err(|error| known(unknown, error));
+                }
                 Attempt::Elsewhere(error) => (error, true),
                 Attempt::Failed(error) => (error, may_repeat),
             };
@@ -182,8 +196,10 @@ impl Call for ClusterClient {
                 unknown = Some(error.clone());
             }
             if !may_go_on || Instant::now() >= deadline {
+                self.note(None);
                 return Err(known(unknown, error));
             }
+            self.note(Some(error));
             sleep(PAUSE).await;
         }
     }

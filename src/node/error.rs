@@ -16,7 +16,9 @@ const NEWER_ADVICE: &str = "Nothing was changed, and no flag starts this version
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has locked the directory.
-    #[error("{0}: the directory is used by another chatshard")]
+    #[error(
+        "{0}: the directory is used by another chatshard; stop that one first, or name another directory"
+    )]
     Locked(PathBuf),
     /// The directory is empty. Perhaps a volume is not mounted.
     #[error(

@@ -1,7 +1,7 @@
-//! Permissions of the data directory: only the server's user may read it.
+//! Permissions of the data directory, and advice for directories that cannot be used.
 //!
-//! An existing directory keeps its permissions, because its owner chose them. The server only
-//! warns.
+//! Only the server's user may read a directory that the server makes. An existing directory keeps
+//! its permissions, because its owner chose them. The server only warns.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -33,11 +33,34 @@ pub fn create_private(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Advice for a missing permission, to be added to a message about `path`. Empty for other errors.
+/// What the operator can do about an error, to be added to a message about `path`. Empty if the
+/// error says it.
 pub fn advice(path: &Path, error: &io::Error) -> String {
-    if error.kind() != io::ErrorKind::PermissionDenied {
-        return String::new();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => advice_of_rights(path),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
+            "\nMake room there (`df {}` shows how much is left), or name a directory on another disk",
+            there(path).display()
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "\nMount it for writing, or name a directory on another disk".to_owned()
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            let file = path.ancestors().find(|place| place.exists() && !place.is_dir());
+            file.map_or_else(String::new, |file| {
+                format!("\n{} is a file: name a directory, or a path to make one", file.display())
+            })
+        }
+        _ => String::new(),
     }
+}
+
+/// The nearest place above a path that is there.
+fn there(path: &Path) -> &Path {
+    path.ancestors().find(|place| place.is_dir()).unwrap_or(path)
+}
+
+fn advice_of_rights(path: &Path) -> String {
     // If even the metadata of `path` cannot be read, a parent directory is the obstacle.
     let found = path.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
     let Some((place, found)) = found else { return String::new() };
@@ -60,7 +83,7 @@ pub fn advice(path: &Path, error: &io::Error) -> String {
     )
 }
 
-/// The message for an error about `path`, with advice if a permission is missing.
+/// The message for an error about `path`, with [`advice`].
 pub fn refusal(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}{}", path.display(), advice(path, error))
 }
@@ -68,7 +91,7 @@ pub fn refusal(path: &Path, error: &io::Error) -> String {
 /// Like [`advice`], for an error about a file in `dir` that is not known.
 pub fn advice_in(dir: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
-        return String::new();
+        return advice(dir, error);
     }
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut paths = entries.map(|entry| entry.path());

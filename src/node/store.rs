@@ -369,9 +369,27 @@ pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
     if is_empty(dir).map_err(io)? {
         return Err(StoreError::Empty(dir.to_path_buf()));
     }
-    let what = "the file is missing, and the directory holds other files; it is not a chatshard \
-                directory, or it is damaged";
+    let what = if has_data(dir).map_err(io)? {
+        "the file is missing beside a log or snapshots. Nothing was changed, and no flag makes it \
+         again: put it back, or restore a backup of the whole directory"
+    } else {
+        "the file is missing, and the directory holds other files: it is not a chatshard directory. \
+         Name one, or an empty or missing directory for a new store"
+    };
     Err(StoreError::Foreign { path, what: what.into() })
+}
+
+/// Whether a directory has files that are named like those of a log or a snapshot.
+fn has_data(dir: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let is_like = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
+        if is_like("log-", ".seg") || is_like("image-", ".img") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Begins a new incarnation, so that clients that sync or watch begin anew. Needed after a repair
@@ -427,6 +445,16 @@ pub fn lock(dir: &Path) -> Result<Lock, StoreError> {
         Err(TryLockError::WouldBlock) => Err(locked()),
         Err(TryLockError::Error(error)) => Err(io(&path, error)),
     }
+}
+
+/// Whether another process holds the lock of a directory. Creates and writes nothing. False if the
+/// locks cannot be read.
+pub fn is_used(dir: &Path) -> bool {
+    let is_locked = |file: io::Result<File>| {
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    };
+    is_locked(File::open(dir))
+        || is_locked(open_regular(&dir.join(LOCK_FILE), OFlags::RDONLY, Mode::empty()))
 }
 
 /// Whether the directory has no files. The lock file, an unfinished identity file and `lost+found`

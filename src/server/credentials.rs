@@ -25,6 +25,8 @@ use crate::http::UserAuth;
 
 /// How often the server checks whether the files have changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// The permission bits of users who are neither the owner of a file nor in its group.
+const EVERYBODY: u32 = 0o007;
 /// How long before a certificate expires the warnings begin.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// How often the warning about a certificate is repeated.
@@ -39,6 +41,7 @@ pub(super) struct Credentials {
     /// The certificate of all doors; `None` if they do not use TLS.
     pub(super) tls: Option<Arc<Tls>>,
     sources: Vec<Source>,
+    secret_files: Vec<PathBuf>,
     /// When the server last checked whether the certificate has expired.
     checked: Cell<Option<Instant>>,
 }
@@ -125,9 +128,22 @@ impl Credentials {
         Self {
             authenticator: Authenticator::new(config.tokens.clone()),
             sources: tokens.chain(keys).chain(certificate).collect(),
+            secret_files: config.secret_files.clone(),
             jwt,
             tls: config.tls.clone(),
             checked: Cell::new(None),
+        }
+    }
+
+    /// Logs a warning for each file with secrets that any user of the machine may read.
+    pub(super) fn warn_of_open_files(&self) {
+        for path in &self.secret_files {
+            let Ok(found) = std::fs::metadata(path) else { continue };
+            if found.mode() & EVERYBODY != 0 {
+                let mode = format!("{:04o}", found.mode() & 0o7777);
+                let file = path.display();
+                warn!(%file, mode, "every user may read this secret; run `chmod o= FILE`");
+            }
         }
     }
 
@@ -154,6 +170,7 @@ impl Credentials {
             Kind::Jwt => self.reread_keys(),
             Kind::Certificate => self.reread_certificate(),
         }
+        self.warn_of_open_files();
     }
 
     fn reread_tokens(&self, path: &Path) {

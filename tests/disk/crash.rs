@@ -220,6 +220,33 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
+fn inspect_says_whether_a_server_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let path = dir.to_str().unwrap();
+    let inspected = |flags: &[&str]| {
+        let output = run(&[&["inspect", path], flags].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let in_use = || {
+        let report: serde_json::Value = serde_json::from_str(&inspected(&["--json"]).1).unwrap();
+        report["in_use"].as_bool().unwrap()
+    };
+    let mut server = Server::start(&dir, &[]);
+    let (code, said) = inspected(&[]);
+    assert!(code == 0 && said.contains("a server uses it now"), "{said}");
+    assert!(!said.contains("unclean stop") && said.contains("none, next is 1"), "{said}");
+    assert!(in_use());
+    let (code, said) = inspected(&["--repair"]);
+    assert!(code == 1 && said.contains("stop that one first"), "{said}");
+    server.kill();
+    let (code, said) = inspected(&[]);
+    assert!(code == 0 && said.contains("an unclean stop"), "{said}");
+    assert!(!said.contains("uses it now") && !in_use(), "{said}");
+}
+
+#[test]
 fn an_empty_directory_is_refused_without_init() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();

@@ -66,7 +66,7 @@ impl Data {
     pub fn new(args: DataArgs) -> Result<Self, Failure> {
         let DataArgs { chats, users } = args;
         if !(CHATS_A_USER..=COUNT_MAX).contains(&chats) || !(1..=COUNT_MAX).contains(&users) {
-            return Err(Failure::new(format!(
+            return Err(Failure::usage(format!(
                 "--chats must be {CHATS_A_USER} to {COUNT_MAX}, --users 1 to {COUNT_MAX}"
             )));
         }

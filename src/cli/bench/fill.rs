@@ -80,7 +80,7 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
             fill_valkey(&addr, data, &bar).map_err(|why| Failure::new(format!("{addr}: {why}")))
         }
         Target::Http | Target::Canned => {
-            Err(Failure::new("--target: only chatshard and valkey can be filled"))
+            Err(Failure::usage("--target: only chatshard and valkey can be filled"))
         }
     };
     bar.clear();

@@ -19,6 +19,7 @@
 //! - [`load`]: connections, closed and open loop, latencies
 //! - [`socket`]: sockets with TLS or without
 //! - [`report`]: results as JSON and as a table
+//! - [`preflight`]: whether the server has the data of a run
 //! - [`run`], [`canned`], [`bare`], [`fill`]: the subcommands
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
@@ -29,6 +30,7 @@ pub mod data;
 pub mod draw;
 pub mod fill;
 pub mod load;
+pub mod preflight;
 pub mod report;
 pub mod run;
 pub mod socket;

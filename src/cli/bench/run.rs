@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use super::data::{Data, DataArgs};
 use super::draw::Keys;
 use super::load::{LoadPlan, Measured, Signals, drive};
+use super::preflight;
 use super::report::{LoadShape, RunReport};
 use super::wire::Look;
 use super::wire::framed::Framed;
@@ -20,7 +21,7 @@ use super::work::{LoadRequests, Workload};
 use crate::cli::generate::random::derive;
 use crate::cli::progress::Progress;
 use crate::cli::result_file::{print, print_json_line};
-use crate::cli::{Failure, TlsArgs};
+use crate::cli::{ConnectArgs, Failure, TlsArgs, block_on};
 use crate::client::ClientTls;
 use crate::limits::IN_FLIGHT_MAX;
 use crate::system::process_time;
@@ -125,7 +126,7 @@ pub struct RunArgs {
 
 impl RunArgs {
     fn check(&self) -> Result<(), Failure> {
-        let refuse = |why: String| Err(Failure::new(why));
+        let refuse = |why: String| Err(Failure::usage(why));
         if usize::from(self.depth.get()) > IN_FLIGHT_MAX {
             return refuse(format!("--depth: at most {IN_FLIGHT_MAX}"));
         }
@@ -145,6 +146,10 @@ impl RunArgs {
         Ok(())
     }
 
+    fn addr(&self) -> String {
+        self.addr.clone().unwrap_or_else(|| self.target.default_addr().to_owned())
+    }
+
     /// The part of the load for the thread with this number.
     fn plan(&self, thread: usize, tls: Option<ClientTls>) -> LoadPlan {
         let (connections, threads) = (self.connections.get(), self.threads.get());
@@ -156,7 +161,7 @@ impl RunArgs {
         let interval = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let times = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         LoadPlan {
-            addr: self.addr.clone().unwrap_or_else(|| self.target.default_addr().to_owned()),
+            addr: self.addr(),
             tls,
             connections: share(connections),
             depth: self.depth.get(),
@@ -171,7 +176,7 @@ impl RunArgs {
     /// The certificates to trust for TLS. Only the doors of chatshard use it.
     fn tls(&self) -> Result<Option<ClientTls>, Failure> {
         match self.target {
-            Target::Chatshard | Target::Http => self.tls.read().map_err(Failure::new),
+            Target::Chatshard | Target::Http => self.tls.read().map_err(Failure::usage),
             Target::Canned | Target::Valkey => Ok(None),
         }
     }
@@ -188,6 +193,11 @@ impl RunArgs {
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
     let (data, tls) = (Data::new(args.data)?, args.tls()?);
+    if args.target == Target::Chatshard {
+        let connection =
+            ConnectArgs { addr: args.addr(), token: args.token.clone(), tls: args.tls.clone() };
+        block_on(async { preflight::look(&connection, &data).await })?;
+    }
     let progress = Arc::new(AtomicU64::new(0));
     let (ready, is_ready) = mpsc::channel();
     let mut threads = Vec::new();

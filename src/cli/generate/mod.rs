@@ -87,7 +87,7 @@ impl Generator {
     /// Decides the sizes of the data set. Fails if no data set can have these numbers.
     pub fn new(args: &GenerateArgs) -> Result<Self, Failure> {
         let shape = Shape::new(args.users, args.chats, args.memberships, args.seed);
-        Ok(Self { shape: shape.map_err(Failure::new)?, chats: args.chats, seed: args.seed })
+        Ok(Self { shape: shape.map_err(Failure::usage)?, chats: args.chats, seed: args.seed })
     }
 
     /// Writes the lines of all chats and members.

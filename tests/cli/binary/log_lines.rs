@@ -1,10 +1,14 @@
 //! Log lines of the server: a line that repeats is written a bounded number of times, and settings
 //! that no one reads are reported.
 
+use std::fs::Permissions;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use crate::common::program::chatshard;
@@ -145,6 +149,19 @@ fn a_word_that_is_none_of_the_choices_is_refused_with_what_was_meant() {
     }
 }
 
+#[test]
+fn a_secret_that_every_user_may_read_is_warned_of() {
+    for (mode, warnings) in [(0o644, 1), (0o640, 0)] {
+        let files = Files::new();
+        let tokens = files.write("tokens", &"t".repeat(40));
+        std::fs::set_permissions(&tokens, Permissions::from_mode(mode)).unwrap();
+        let mut server = Served::start(&files, &["--token-file", &tokens]);
+        let warned = server.lines_with("every user may read this secret");
+        assert_eq!(warned.len(), warnings, "{mode:o}: {warned:#?}");
+        assert!(warned.iter().all(|line| line.contains("0644") && line.contains(&tokens)));
+    }
+}
+
 /// The reader of the log lines ends, or their disk is full. Once the server ended then, without a
 /// word.
 #[test]
@@ -171,4 +188,55 @@ fn a_server_serves_on_when_its_log_lines_cannot_be_written() {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         assert!(server.wait().unwrap().success());
     }
+}
+
+/// A pipe whose reader does not read, and that is full.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+/// The reader of the log lines stands still. Once the first line blocked the start, and any later
+/// one the core that wrote it.
+#[test]
+fn a_server_serves_and_ends_while_the_reader_of_its_log_lines_stands_still() {
+    let (mut reader, writer) = full_pipe();
+    let files = Files::new();
+    let door = format!("unix:{}", files.path("door").display());
+    let mut server = chatshard()
+        .args(["serve", "--log-level=debug", "--shards=1", "--pin=false", "--listen", &door])
+        .args(["--http=off", "--admin=off", "--data-dir"])
+        .arg(files.path("data"))
+        .stdin(Stdio::null())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let asked = || client(&["call", "ping", "--addr", &door]);
+    wait_until("a server without a reader serves", || asked().is_ok());
+    for _ in 0..10 {
+        asked().unwrap();
+    }
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    wait_until("the end", || server.try_wait().unwrap().is_some());
+    assert!(server.wait().unwrap().success());
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said).unwrap();
+    assert!(said.iter().all(|byte| *byte == b'x'), "a line was written into a full pipe");
+}
+
+/// A start that is refused says why to a reader that comes late, and ends without one.
+#[test]
+fn a_refused_start_ends_while_the_reader_stands_still() {
+    let (_reader, writer) = full_pipe();
+    let mut command = chatshard();
+    command.args(["serve", "--listen=127.0.0.1:0", "--http=off", "--admin=off"]);
+    command.args(["--data-dir=/dev/null/data"]).stdin(Stdio::null()).stderr(writer);
+    let mut server = command.spawn().unwrap();
+    wait_until("the end", || server.try_wait().unwrap().is_some());
+    assert_eq!(server.wait().unwrap().code(), Some(1));
 }

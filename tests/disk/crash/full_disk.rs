@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use super::{SMALL_FILES, on_this_thread, seed};
 use crate::process::check::check;
 use crate::process::load::{Load, user};
-use crate::process::{PATIENCE, Server, serve};
+use crate::process::{PATIENCE, Refused, Server, Starting, serve};
 
 /// How often the disk fills in one test.
 const TIMES: usize = 3;
@@ -200,6 +200,33 @@ async fn a_disk_that_fills_refuses_writes_until_it_is_freed() {
         }
     })
     .await;
+}
+
+#[test]
+fn a_start_on_a_full_disk_says_where_to_make_room() {
+    let Some(disk) = Tmpfs::mount() else { return println!("nothing can be mounted here") };
+    let fill = || {
+        let mut ballast = File::create(disk.ballast()).unwrap();
+        while ballast.write(&[0; 4096]).is_ok() {}
+    };
+    let refused = || {
+        let command = serve(&disk.mounted.join("data"), &["--shards", "1"]);
+        let Err(Refused { status, messages }) = Starting::of(command).ready() else {
+            panic!("it starts");
+        };
+        assert_eq!(status.code(), Some(1), "{messages}");
+        let advice = format!("Make room there (`df {}", disk.mounted.display());
+        assert!(messages.contains("No space left"), "{messages}");
+        assert!(messages.contains(&advice), "{messages}");
+    };
+    fill();
+    refused();
+    std::fs::remove_file(disk.ballast()).unwrap();
+    // A store that is there, of which a start writes the last segment again.
+    _ = std::fs::remove_dir_all(disk.mounted.join("data"));
+    drop(Server::start(&disk.mounted.join("data"), &["--shards", "1"]));
+    fill();
+    refused();
 }
 
 #[tokio::test]

@@ -55,10 +55,14 @@ fn files(dir: &Path, ends: &str) -> usize {
 }
 
 fn refused(dir: &Path, arguments: &[&str]) -> String {
+    refused_with(1, dir, arguments)
+}
+
+fn refused_with(code: i32, dir: &Path, arguments: &[&str]) -> String {
     let Err(Refused { status, messages }) = Starting::new(dir, arguments).ready() else {
         panic!("it starts");
     };
-    assert_eq!(status.code(), Some(1), "{messages}");
+    assert_eq!(status.code(), Some(code), "{messages}");
     messages
 }
 
@@ -241,7 +245,7 @@ fn what_is_no_file_is_refused_by_name() {
         &["--http-auth", "jwt", "--jwt-jwks-file", path],
     ];
     for arguments in cases {
-        let messages = refused(&dir, arguments);
+        let messages = refused_with(2, &dir, arguments);
         assert!(messages.contains(path) && messages.contains("a named pipe"), "{messages}");
     }
 }

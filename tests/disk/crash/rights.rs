@@ -178,7 +178,40 @@ fn a_door_that_cannot_open_ends_the_start_and_changes_nothing() {
         let mut command = chatshard();
         let output = command.args(["serve", door, "nonsense"]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(door) && said.contains("nonsense"), "{said}");
     }
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_named_as_one() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    std::fs::write(&file, "of somebody").unwrap();
+    let named = format!("{} is a file: name a directory", file.display());
+    for dir in [file.clone(), file.join("data"), file.join("missing").join("data")] {
+        let messages = refused(serve(&dir, &[]));
+        assert!(messages.contains(&named), "{messages}");
+        for command in ["inspect", "restore"] {
+            let output = chatshard().arg(command).arg(&dir).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.code() == Some(1) && said.contains(&named), "{command}: {said}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "of somebody");
+}
+
+#[test]
+fn a_missing_identity_says_whether_data_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("data");
+    used(&dir);
+    std::fs::remove_file(dir.join("node")).unwrap();
+    let messages = refused(serve(&dir, &["--init"]));
+    assert!(messages.contains("put it back, or restore a backup"), "{messages}");
+    let other = root.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("letter"), "").unwrap();
+    let messages = refused(serve(&other, &["--init"]));
+    assert!(messages.contains("it is not a chatshard directory"), "{messages}");
 }
