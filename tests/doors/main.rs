@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `protocol_examples`, `protocol_server`: vectors and `protocol.md` agree with code and server
+//! - `old_clients`: clients of every kept release are served
 //! - `connection`: one TCP connection
 //! - `watch`: the stream of changes
 //! - `http`: both HTTP doors, without sockets
@@ -21,6 +22,7 @@ mod connection;
 mod fuzz;
 mod http;
 mod node_app;
+mod old_clients;
 mod protocol_examples;
 mod protocol_server;
 mod watch;
